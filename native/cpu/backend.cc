@@ -1,0 +1,242 @@
+// The CPU backend's table: checks what would read out of bounds, chooses the scheme, keeps exceptions inside.
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+#include "cpu/instruction_sets.h"
+#include "cpu/paired_negatives.h"
+#include "cpu/panel_scheme.h"
+#include "cpu/simclr_logits.h"
+#include "cpu/wide_scheme.h"
+#include "infonce/infonce.h"
+
+struct infonce_context {
+  infonce_context(const infonce::cpu::InstructionSet &set, const infonce::cpu::Kernels &chosen, int threads)
+      : instruction_set(set), kernels(chosen), pool(threads) {}
+
+  std::mutex mutex;
+  infonce::cpu::InstructionSet instruction_set;
+  const infonce::cpu::Kernels &kernels;
+  infonce::cpu::ThreadPool pool;
+  infonce::cpu::Workspace workspace;
+  infonce::cpu::Pairs pairs;
+};
+
+namespace infonce::cpu {
+namespace {
+
+constexpr int64_t kMostRows = int64_t(1) << 30;    // groups are 32-bit
+constexpr double kParallelFlops = 8e6;             // below, one thread is done before a second has woken
+constexpr int kMostThreads = 1024;
+
+infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...) {
+  if (failure) {
+    failure->input = input;
+    failure->row = row;
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(failure->message, sizeof failure->message, format, arguments);
+    va_end(arguments);
+  }
+  return status;
+}
+
+infonce_status invalid(infonce_failure *failure, const char *what) {
+  return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_INPUT_NONE, -1, "%s", what);
+}
+
+// Runs `body`, which may throw std::bad_alloc or anything else, and returns its status.
+template <class Body> infonce_status guarded(infonce_failure *failure, Body &&body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc &) {
+    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "not enough memory for the call's workspace");
+  } catch (const std::exception &error) {
+    return fail(failure, INFONCE_INTERNAL, INFONCE_INPUT_NONE, -1, "%s", error.what());
+  }
+}
+
+bool product_fits(int64_t a, int64_t b, int64_t c) {
+  constexpr double kMost = 1LL << 48;
+  return double(a) * double(b) * double(c) < kMost;
+}
+
+const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
+  if (p.struct_size != sizeof p || r.struct_size != sizeof r) return "struct_size does not match this library's";
+  if (p.rows < 1 || p.rows > kMostRows || p.dim < 1 || p.negative_rows < 0 || p.negative_rows > kMostRows)
+    return "rows, dim or negative_rows is out of range";
+  const bool one_tower = p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
+  const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
+  const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES;
+  if (!one_tower && !has_negatives && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "unknown denominator";
+  if (!product_fits(std::max(p.rows, own_negatives ? 1 : p.negative_rows), p.dim, 1) ||
+      (own_negatives && !product_fits(p.rows, p.negative_rows, p.dim)))
+    return "the problem is too large";
+  if (!p.anchors) return "anchors is missing";
+  if (one_tower == (p.keys != nullptr)) return "keys must be given with two towers, and only then";
+  if (has_negatives != (p.negatives != nullptr) || has_negatives != (p.negative_rows > 0))
+    return "negatives must be given when the denominator has them, and only then";
+  switch (p.positive) {
+    case INFONCE_POSITIVE_FIRST_VIEW:
+    case INFONCE_POSITIVE_ALL_VIEWS:
+      if (!one_tower || p.views < 2 || p.rows % p.views != 0) return "views must divide rows and be at least 2";
+      break;
+    case INFONCE_POSITIVE_SAME_LABEL:
+      if (!one_tower || !p.labels) return "labels is missing";
+      break;
+    case INFONCE_POSITIVE_SAME_INDEX:
+      if (one_tower) return "positives of the same index need keys";
+      break;
+    default:
+      return "unknown positive rule";
+  }
+  if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
+  if (p.both_directions && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "both directions need all keys";
+  if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
+  const bool count_is_right = p.grad_output_count == 0 || p.grad_output_count == 1 ||
+                              (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
+  if (!count_is_right || (p.grad_output_count > 0 && !p.grad_output)) return "grad_output_count is wrong";
+  if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss) return "row_loss is missing";
+  if (p.gradient && (!r.grad_anchors || (p.keys && !r.grad_keys) || (p.negatives && !r.grad_negatives)))
+    return "a gradient array is missing";
+  return nullptr;
+}
+
+void fill_with_nan(const infonce_problem &p, infonce_result *r) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  r->loss = r->grad_scale = r->top1 = r->top5 = nan;
+  if (p.reduction == INFONCE_REDUCTION_NONE) std::fill(r->row_loss, r->row_loss + p.rows, nan);
+  if (!p.gradient) return;
+  std::fill(r->grad_anchors, r->grad_anchors + p.rows * p.dim, nan);
+  if (p.keys) std::fill(r->grad_keys, r->grad_keys + p.rows * p.dim, nan);
+  const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
+  if (p.negatives) std::fill(r->grad_negatives, r->grad_negatives + sets * p.negative_rows * p.dim, nan);
+}
+
+BadRow first_bad_upstream(const infonce_problem &p) {
+  for (int64_t i = 0; i < p.grad_output_count; ++i)
+    if (!(std::fabs(p.grad_output[i]) <= std::numeric_limits<float>::max())) return {INFONCE_INPUT_GRAD_OUTPUT, i};
+  return {};
+}
+
+BadRow compute(infonce_context &context, const infonce_problem &p, infonce_result *result) {
+  if (const BadRow bad = first_bad_upstream(p); bad.row >= 0) return bad;
+  const int64_t candidates = p.negatives ? p.negative_rows : p.rows;
+  const double flops = (p.gradient ? 3.0 : 1.0) * double(p.rows) * double(candidates) * double(p.dim);
+  context.pool.set_serial(flops < kParallelFlops);
+  if (p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES)
+    return paired_negatives(p, context.kernels, context.pool, context.workspace, result);
+
+  context.pairs.build(p, round_up(p.rows, kRowMultiple), round_up(candidates, kRowMultiple));
+  // Unit rows bound the logits by the scale: nothing to prepare where that is already too much.
+  if (!p.normalize || PanelScheme::can_hold(p.scale)) {
+    PanelScheme panel(p, context.kernels, context.pairs, context.pool, context.workspace);
+    if (const BadRow bad = panel.prepare(); bad.row >= 0) return bad;
+    if (panel.shift_is_possible() && panel.run(result)) return {};
+  }
+  WideScheme wide(p, context.kernels, context.pairs, context.pool, context.workspace);
+  if (const BadRow bad = wide.prepare(); bad.row >= 0) return bad;
+  wide.run(result);
+  return {};
+}
+
+infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                   infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
+  return guarded(failure, [&] {
+    std::lock_guard<std::mutex> lock(context->mutex);
+    const BadRow bad = compute(*context, *problem, result);
+    if (bad.row < 0) return INFONCE_OK;
+    if (problem->propagate_non_finite) {
+      fill_with_nan(*problem, result);
+      return INFONCE_OK;
+    }
+    return fail(failure, INFONCE_NON_FINITE, bad.input, bad.row, "row %lld of the input holds NaN or infinity",
+                static_cast<long long>(bad.row));
+  });
+}
+
+infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
+  infonce_problem p = *problem;
+  infonce_result unused{};
+  unused.struct_size = sizeof unused;
+  p.gradient = 0;
+  p.reduction = INFONCE_REDUCTION_MEAN;
+  if (const char *wrong = what_is_wrong(p, unused)) return invalid(failure, wrong);
+  if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS || p.positive == INFONCE_POSITIVE_SAME_LABEL || !out)
+    return invalid(failure, "logits are those of one tower with views");
+  return guarded(failure, [&] {
+    std::lock_guard<std::mutex> lock(context->mutex);
+    const BadRow bad = simclr_logits(p, context->kernels, context->pool, context->workspace, out);
+    if (bad.row < 0 || p.propagate_non_finite) return INFONCE_OK;
+    return fail(failure, INFONCE_NON_FINITE, bad.input, bad.row, "row %lld of the input holds NaN or infinity",
+                static_cast<long long>(bad.row));
+  });
+}
+
+int processor_count() { return std::max(1, int(std::thread::hardware_concurrency())); }
+
+int32_t device_count(infonce_failure *) { return 1; }
+
+infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure) {
+  if (device != 0 || info->struct_size != sizeof *info) return invalid(failure, "no such CPU device");
+  return guarded(failure, [&] {
+    const std::vector<InstructionSet> &sets = usable_instruction_sets();
+    std::string names;
+    for (const InstructionSet &set : sets) names += (names.empty() ? "" : " ") + std::string(set.name);
+    std::snprintf(info->name, sizeof info->name, "%s", processor_name().c_str());
+    std::snprintf(info->instruction_set, sizeof info->instruction_set, "%s", sets[0].name);
+    std::snprintf(info->instruction_sets, sizeof info->instruction_sets, "%s", names.c_str());
+    std::snprintf(info->medium, sizeof info->medium, "%s", sets[0].bfloat16 ? "bfloat16" : "float32");
+    info->threads = processor_count();
+    info->memory = 0;
+#if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
+    info->memory = int64_t(sysconf(_SC_PHYS_PAGES)) * int64_t(sysconf(_SC_PAGESIZE));
+#endif
+    return INFONCE_OK;
+  });
+}
+
+infonce_status context_create(const infonce_context_options *options, infonce_context **context, infonce_failure *failure) {
+  *context = nullptr;
+  if (options->struct_size != sizeof *options) return invalid(failure, "struct_size does not match this library's");
+  if (options->device != 0) return invalid(failure, "no such CPU device");
+  if (options->threads < 0 || options->threads > kMostThreads) return invalid(failure, "threads must be 0 to 1024");
+  if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
+    return invalid(failure, "unknown precision");
+  const InstructionSet *chosen = nullptr;
+  for (const InstructionSet &set : usable_instruction_sets())
+    if (!chosen && (!options->instruction_set || std::strcmp(options->instruction_set, set.name) == 0)) chosen = &set;
+  if (!chosen)
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+                "this processor cannot run instruction set '%s'", options->instruction_set);
+  return guarded(failure, [&] {
+    const bool bfloat16 = options->precision == INFONCE_PRECISION_MEDIUM && chosen->bfloat16;
+    const int threads = options->threads > 0 ? options->threads : processor_count();
+    *context = new infonce_context(*chosen, bfloat16 ? *chosen->bfloat16 : *chosen->kernels, threads);
+    return INFONCE_OK;
+  });
+}
+
+void context_destroy(infonce_context *context) { delete context; }
+
+}  // namespace
+}  // namespace infonce::cpu
+
+const infonce_backend *infonce_cpu_backend(void) {
+  using namespace infonce::cpu;
+  static const infonce_backend backend = {sizeof(infonce_backend), INFONCE_ABI_VERSION, "cpu",
+                                          device_count,            device_info,         context_create,
+                                          context_destroy,         run,                 logits};
+  return &backend;
+}

@@ -1,0 +1,22 @@
+// The kernel libraries of this build and which of them this processor can run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cpu/kernels/kernels.h"
+
+namespace infonce::cpu {
+
+struct InstructionSet {
+  const char *name;
+  const Kernels *kernels;   // 'highest' and 'high'
+  const Kernels *bfloat16;  // 'medium'; null: the float32 kernels serve it
+};
+
+// Best first; never empty.
+const std::vector<InstructionSet> &usable_instruction_sets();
+
+std::string processor_name();
+
+}  // namespace infonce::cpu

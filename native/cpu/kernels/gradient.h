@@ -1,0 +1,70 @@
+// One panel of the gradient product: W_ij = e_ij (row_weight_i + column_weight_j) packed from stored exponentials, then
+// multiplied with the other side's rows. The owner's rows are accumulated by one thread only: no atomics, same bits.
+#pragma once
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/tile.h"
+
+namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
+
+// Owner rows are block rows: W keeps their order, [owner][kGradientStride].
+INFONCE_INLINE void pack_rows(const GradientPanel &panel) {
+  for (int b = 0; b < panel.block_count; ++b) {
+    const int columns = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - b * panel.block_rows;
+    const float *e = panel.exponentials[b], *column_weight = panel.other_weight + b * panel.block_rows;
+    float *w = panel.scratch + b * panel.block_rows;
+    for (int x = 0; x < panel.owner_count; ++x) {
+      const Floats row_weight = broadcast(panel.owner_weight[x]);
+      for (int y = 0; y < columns; y += kLanes)
+        store(w + x * kGradientStride + y, load(e + x * panel.stride + y) * (row_weight + load(column_weight + y)));
+    }
+  }
+}
+
+// Owner rows are block columns: W is read as it lies, [other][kGradientStride].
+INFONCE_INLINE void pack_columns(const GradientPanel &panel) {
+  for (int b = 0; b < panel.block_count; ++b) {
+    const int rows = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - b * panel.block_rows;
+    const float *e = panel.exponentials[b], *row_weight = panel.other_weight + b * panel.block_rows;
+    float *w = panel.scratch + b * panel.block_rows * kGradientStride;
+    for (int x = 0; x < rows; ++x) {
+      const Floats weight = broadcast(row_weight[x]);
+      for (int y = 0; y < panel.owner_count; y += kLanes)
+        store(w + x * kGradientStride + y, load(e + x * panel.stride + y) * (weight + load(panel.owner_weight + y)));
+    }
+  }
+}
+
+template <int R, int kRowStride>
+INFONCE_NOINLINE void gradient_tile(const float *w, const float *other, int64_t depth, float *accumulators, bool accumulate) {
+  Tile<float, R> sum;
+  if (accumulate) sum.load_from(accumulators);
+  else sum.clear();
+  sum.template multiply<kRowStride>(w, kGradientStride, other, depth);
+  sum.store_to(accumulators);
+}
+
+template <bool kOwnerIsRow> void gradient_tiles(const GradientPanel &panel) {
+  const Operand<float> &other = *panel.other;
+  for (int64_t d = 0; d < other.padded_dim; d += kPanel) {
+    const float *b = other.row_panels + d * other.padded_rows + panel.other_first * kPanel;
+    float *out = panel.accumulators + d * panel.accumulator_rows;
+    for_each_tile(panel.owner_count, [&](int row, auto height) {
+      constexpr int kStride = kOwnerIsRow ? kGradientStride : 0;
+      gradient_tile<decltype(height)::value, kStride>(panel.scratch + (kOwnerIsRow ? row * kGradientStride : row), b,
+                                                      panel.other_count, out + row * kPanel, panel.accumulate);
+    });
+  }
+}
+
+inline void gradient_panel(const GradientPanel &panel) {
+  if (panel.owner_is_row) {
+    pack_rows(panel);
+    gradient_tiles<true>(panel);
+  } else {
+    pack_columns(panel);
+    gradient_tiles<false>(panel);
+  }
+}
+
+}  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

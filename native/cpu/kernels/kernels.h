@@ -1,0 +1,142 @@
+// What a kernel library offers to the engine: block-level operations on packed operands, one table an instruction set.
+#pragma once
+
+#include <stdint.h>
+
+namespace infonce::cpu {
+
+// The unit rows of one input, padded with zero rows to a multiple of the panel and with zero columns likewise.
+template <class Scalar> struct Operand {
+  int64_t rows = 0;
+  int64_t dim = 0;
+  int64_t padded_rows = 0;
+  int64_t padded_dim = 0;
+  Scalar *row_panels = nullptr;    // [padded_dim / panel][padded_rows][panel]: second operand of the gradient product
+  Scalar *depth_panels = nullptr;  // [padded_rows / panel][dim][panel]: both operands of the logits product
+  // The same two as pairs of bfloat16 for dot-product instructions, when the kernels ask for them:
+  uint32_t *row_pairs = nullptr;    // [padded_dim / panel][padded_rows / 2][panel] of (row, row + 1)
+  uint32_t *depth_pairs = nullptr;  // [padded_rows / panel][(dim + 1) / 2][panel] of (column, column + 1)
+  // The chain through the normalisation: d loss / d row = inverse_norm * (g - radial * u <u, g>).
+  double *inverse_norm = nullptr;  // [padded_rows]; 0 for a zero row, 1 without normalisation
+  float *radial = nullptr;         // [padded_rows]; 1, or 0 where the norm was clamped or not taken
+};
+
+struct PreparedRows {
+  int64_t first_bad_row;  // of the input; -1: all finite
+  double largest_norm;    // of the unit rows: about 1, or the input's own without normalisation
+};
+
+// Groups say which pairs stay out of the matrix part: those of equal group. Padding rows have a negative one.
+struct LogitsBlock {
+  const Operand<float> *rows;
+  const Operand<float> *columns;
+  int64_t first_row, first_column;
+  int row_count, column_count;  // multiples of the panel
+  float scale, shift;           // e = 2^(scale * dot - shift)
+  bool masked;                  // the block holds padding or pairs of one group
+  const int32_t *row_group, *column_group;
+  const float *row_rank, *column_rank;  // the dot product that a logit must exceed to outrank the positive
+  float *exponentials;                  // out [row_count][stride]
+  int stride;
+  // out, or null: sums of the exponentials and counts of logits above the rank
+  float *row_sum, *column_sum;
+  float *row_above, *column_above;
+  float *scratch;  // 2 * row_count * panel floats
+};
+
+// W_ij = e_ij (row_weight_i + column_weight_j), multiplied with the other side's rows into the owner's accumulators.
+struct GradientPanel {
+  const float *const *exponentials;  // one block a step, [rows][stride]
+  int block_count, block_rows;       // blocks of this panel; rows of the other side in each
+  int stride;
+  bool owner_is_row;  // false: blocks are read transposed, the owner's rows are their columns
+  int owner_count, other_count;
+  const float *owner_weight, *other_weight;
+  const Operand<float> *other;
+  int64_t other_first;
+  float *accumulators;  // [padded_dim / panel][accumulator_rows][panel]
+  int64_t accumulator_rows;
+  bool accumulate;  // false: accumulators are overwritten
+  float *scratch;   // gradient_scratch floats
+};
+
+template <class Scalar> struct FinishRows {
+  const Operand<Scalar> *operand;
+  int64_t first;
+  int count;
+  Scalar *accumulators;  // in: d loss / d u over `factor`; overwritten
+  int64_t accumulator_rows;
+  double factor;
+  float *gradient;  // out: rows `first`... of [rows, dim]
+};
+
+// Row-owned float64 passes with a running maximum, for logits whose exponentials no constant shift can hold.
+struct WideRows {
+  const Operand<double> *owner, *other;
+  int64_t first;
+  int count;  // at most kWideRows
+  double scale;
+  const int32_t *owner_group, *other_group;
+  double *scratch;
+};
+
+struct WideLogSumExp : WideRows {
+  const double *owner_rank;
+  double *maximum, *sum;  // out, per owner row
+  double *above;          // out
+};
+
+struct WideGradient : WideRows {
+  // Either weight may be null: that direction has no loss.
+  const double *owner_lse, *owner_weight;
+  const double *other_lse, *other_weight;
+  double *accumulators;  // [padded_dim / wide panel][accumulator_rows][wide panel]
+  int64_t accumulator_rows;
+};
+
+constexpr int kMaxBlock = 128;
+constexpr int kGradientDepth = 128;  // rows of the other side in one gradient panel
+constexpr int kGradientStride = kGradientDepth + 16;  // keeps rows of W off the same cache sets
+constexpr int64_t kGradientScratch = int64_t(kGradientStride) * kMaxBlock;
+constexpr int kWideRows = 32;
+constexpr int kWideColumns = 64;
+constexpr int64_t kWideScratch = kWideRows * kWideColumns;
+
+template <class Scalar> struct ScalarKernels {
+  int panel;
+  PreparedRows (*prepare)(const float *source, bool normalize, Operand<Scalar> *operand, int64_t first, int count);
+  // In the order of the logits product, so that equal rows give equal values; `lanes` anchors at a time.
+  void (*ranking_dots)(const Operand<Scalar> &rows, int64_t first, int count, const Operand<Scalar> &partners,
+                       const int64_t *partner, Scalar *dots);
+  double (*dot)(const Operand<Scalar> &a, int64_t i, const Operand<Scalar> &b, int64_t j);
+  // accumulator row += weight * row, accumulator row += weight * vector
+  void (*add_row)(Scalar *accumulators, int64_t accumulator_rows, double weight, const Operand<Scalar> &operand,
+                  int64_t row);
+  void (*add_vector)(Scalar *accumulators, int64_t accumulator_rows, double weight, const double *vector, int64_t dim);
+  // Returns the sum of the radial dots <u, g>.
+  double (*finish)(const FinishRows<Scalar> &);
+};
+
+struct Kernels {
+  const char *name;
+  bool bfloat16;  // wants row_pairs and depth_pairs instead of float depth_panels
+  ScalarKernels<float> single;
+  ScalarKernels<double> wide;
+  void (*logits_block)(const LogitsBlock &);
+  void (*gradient_panel)(const GradientPanel &);
+  void (*wide_log_sum_exp)(const WideLogSumExp &);
+  void (*wide_gradient)(const WideGradient &);
+  // Of plain rows, for negatives that are read only once.
+  double (*row_dot)(const float *a, const float *b, int64_t dim);
+};
+
+#if defined(__x86_64__) || defined(_M_X64)
+namespace x86_64 { const Kernels &kernels(); }
+namespace avx2 { const Kernels &kernels(); }
+namespace avx512 { const Kernels &kernels(); }
+namespace avx512bf16 { const Kernels &kernels(); }
+#elif defined(__aarch64__)
+namespace neon { const Kernels &kernels(); }
+#endif
+
+}  // namespace infonce::cpu

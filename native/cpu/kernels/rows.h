@@ -1,0 +1,125 @@
+// Operations on single packed rows: exact dot products of positives, their share of the gradient, and the chain
+// through the normalisation.
+#pragma once
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/simd.h"
+
+namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
+
+INFONCE_INLINE Doubles widen(const double *p) { return load(p); }
+
+INFONCE_INLINE void add_to(float *p, Doubles v) {
+  const HalfFloats rounded = __builtin_convertvector(widen(p) + v, HalfFloats);
+  memcpy(p, &rounded, sizeof rounded);
+}
+INFONCE_INLINE void add_to(double *p, Doubles v) { store(p, load(p) + v); }
+
+template <class Scalar>
+double dot(const Operand<Scalar> &a, int64_t i, const Operand<Scalar> &b, int64_t j) {
+  constexpr int panel = 2 * kLanesOf<Scalar>;
+  const Scalar *x = a.row_panels + i * panel, *y = b.row_panels + j * panel;
+  Doubles even{}, odd{};
+  for (int64_t d = 0; d < a.padded_dim; d += panel) {
+    INFONCE_UNROLL for (int c = 0; c < panel; c += 2 * kDoubleLanes) {
+      even += widen(x + c) * widen(y + c);
+      odd += widen(x + c + kDoubleLanes) * widen(y + c + kDoubleLanes);
+    }
+    x += a.padded_rows * panel;
+    y += b.padded_rows * panel;
+  }
+  return sum(even + odd);
+}
+
+inline double row_dot(const float *a, const float *b, int64_t dim) {
+  Doubles even{}, odd{};
+  int64_t d = 0;
+  for (; d + kLanes <= dim; d += kLanes) {
+    even += widen(a + d) * widen(b + d);
+    odd += widen(a + d + kDoubleLanes) * widen(b + d + kDoubleLanes);
+  }
+  double total = sum(even + odd);
+  for (; d < dim; ++d) total += double(a[d]) * double(b[d]);
+  return total;
+}
+
+// Multiply-adds one after the other along the depth, as the logits product does: equal rows give equal bits, so a
+// duplicate of the positive never outranks it. Rows run in the lanes to hide the latency of the chain.
+template <class Scalar>
+void ranking_dots(const Operand<Scalar> &rows, int64_t first, int count, const Operand<Scalar> &partners,
+                  const int64_t *partner, Scalar *dots) {
+  constexpr int panel = 2 * kLanesOf<Scalar>;
+  constexpr int lanes = kLanesOf<Scalar>;
+  for (int r = 0; r < count; r += lanes) {
+    const int64_t row = first + r;
+    const Scalar *a = rows.depth_panels + row / panel * panel * rows.padded_dim + row % panel;
+    const Scalar *b[lanes];
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int64_t p = partner[r + lane] < 0 ? 0 : partner[r + lane];
+      b[lane] = partners.depth_panels + p / panel * panel * partners.padded_dim + p % panel;
+    }
+    Vector<Scalar> total{};
+    for (int64_t k = 0; k < rows.dim; ++k) {
+      Vector<Scalar> y;
+      INFONCE_UNROLL for (int lane = 0; lane < lanes; ++lane) y[lane] = b[lane][k * panel];
+      total += load(a + k * panel) * y;
+    }
+    store(dots + r, total);
+  }
+}
+
+template <class Scalar>
+void add_row(Scalar *accumulators, int64_t accumulator_rows, double weight, const Operand<Scalar> &operand, int64_t row) {
+  constexpr int panel = 2 * kLanesOf<Scalar>;
+  const Scalar *u = operand.row_panels + row * panel;
+  const Doubles w = broadcast(weight);
+  for (int64_t d = 0; d < operand.padded_dim; d += panel) {
+    INFONCE_UNROLL for (int c = 0; c < panel; c += kDoubleLanes) add_to(accumulators + c, w * widen(u + c));
+    accumulators += accumulator_rows * panel;
+    u += operand.padded_rows * panel;
+  }
+}
+
+template <class Scalar>
+void add_vector(Scalar *accumulators, int64_t accumulator_rows, double weight, const double *vector, int64_t dim) {
+  constexpr int panel = 2 * kLanesOf<Scalar>;
+  for (int64_t d = 0; d < dim; ++d)
+    accumulators[d / panel * panel * accumulator_rows + d % panel] += Scalar(weight * vector[d]);
+}
+
+template <class Scalar> double finish_rows(const FinishRows<Scalar> &rows) {
+  constexpr int panel = 2 * kLanesOf<Scalar>;
+  const Operand<Scalar> &operand = *rows.operand;
+  const int64_t u_stride = operand.padded_rows * panel, g_stride = rows.accumulator_rows * panel, dim = operand.dim;
+  double radial_sum = 0;
+  for (int r = 0; r < rows.count; ++r) {
+    const int64_t i = rows.first + r;
+    const Scalar *u = operand.row_panels + i * panel, *g = rows.accumulators + r * panel;
+    Doubles even{}, odd{};
+    for (int64_t d = 0; d < operand.padded_dim; d += panel, u += u_stride, g += g_stride) {
+      INFONCE_UNROLL for (int c = 0; c < panel; c += 2 * kDoubleLanes) {
+        even += widen(u + c) * widen(g + c);
+        odd += widen(u + c + kDoubleLanes) * widen(g + c + kDoubleLanes);
+      }
+    }
+    const double along = sum(even + odd);
+    radial_sum += along * rows.factor;
+    const Doubles radial = broadcast(along * operand.radial[i]);
+    const Doubles factor = broadcast(rows.factor * operand.inverse_norm[i]);
+    u = operand.row_panels + i * panel;
+    g = rows.accumulators + r * panel;
+    float *out = rows.gradient + i * dim;
+    for (int64_t d = 0; d < dim; d += panel, u += u_stride, g += g_stride) {
+      float chunk[panel];
+      INFONCE_UNROLL for (int c = 0; c < panel; c += kDoubleLanes) {
+        const HalfFloats part = __builtin_convertvector((widen(g + c) - radial * widen(u + c)) * factor, HalfFloats);
+        memcpy(chunk + c, &part, sizeof part);
+      }
+      if (d + panel <= dim) memcpy(out + d, chunk, sizeof chunk);
+      else memcpy(out + d, chunk, (dim - d) * sizeof(float));
+    }
+  }
+  return radial_sum;
+}
+
+}  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

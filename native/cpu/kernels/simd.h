@@ -1,0 +1,191 @@
+// Vectors of the instruction set this translation unit is compiled for, on the compiler's vector extensions.
+// Kernel files include no C++ library header with code in it: a template instantiated here would carry this
+// instruction set's code into the whole program.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if !defined(__GNUC__)
+#error "The CPU kernels need GCC or Clang (on Windows: clang-cl) for their vector extensions"
+#endif
+
+#define INFONCE_INLINE __attribute__((always_inline)) inline
+#define INFONCE_NOINLINE __attribute__((noinline))
+#if defined(__clang__)
+#define INFONCE_UNROLL _Pragma("unroll")
+#else
+#define INFONCE_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kTileRows = 12;  // 24 accumulators, 2 operands, 1 broadcast of 32 registers
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+constexpr int kTileRows = 6;  // 12 accumulators of 16 registers
+#elif defined(__aarch64__)
+constexpr int kLanes = 4;
+constexpr int kTileRows = 8;  // 16 accumulators of 32 registers
+#else
+constexpr int kLanes = 4;
+constexpr int kTileRows = 4;  // 8 accumulators of 16 registers
+#endif
+
+// A panel is two vectors wide: rows of the logits product, columns of the gradient product.
+constexpr int kPanel = 2 * kLanes;
+
+typedef float Floats __attribute__((vector_size(kLanes * 4)));
+typedef int32_t Ints __attribute__((vector_size(kLanes * 4)));
+typedef double Doubles __attribute__((vector_size(kLanes * 4)));
+typedef int64_t Longs __attribute__((vector_size(kLanes * 4)));
+typedef float HalfFloats __attribute__((vector_size(kLanes * 2)));
+constexpr int kDoubleLanes = kLanes / 2;
+
+template <class Scalar> struct VectorOf;
+template <> struct VectorOf<float> {
+  typedef Floats Type;
+  typedef Ints Mask;
+};
+template <> struct VectorOf<double> {
+  typedef Doubles Type;
+  typedef Longs Mask;
+};
+template <class Scalar> using Vector = typename VectorOf<Scalar>::Type;
+template <class Scalar> using Mask = typename VectorOf<Scalar>::Mask;
+template <class Scalar> constexpr int kLanesOf = kLanes * 4 / int(sizeof(Scalar));
+
+template <class Scalar> INFONCE_INLINE Vector<Scalar> broadcast(Scalar x) { return x - Vector<Scalar>{}; }
+
+template <class Scalar> INFONCE_INLINE Vector<Scalar> load(const Scalar *p) {
+  Vector<Scalar> v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class V, class Scalar> INFONCE_INLINE void store(Scalar *p, V v) { memcpy(p, &v, sizeof v); }
+
+template <class V> INFONCE_INLINE V zero_where(V v, Ints mask) { return (V)((Ints)v & ~mask); }
+
+INFONCE_INLINE Doubles widen(const float *p) {
+  HalfFloats half;
+  memcpy(&half, p, sizeof half);
+  return __builtin_convertvector(half, Doubles);
+}
+
+INFONCE_INLINE double sum(Doubles v) {
+  double total = 0;
+  INFONCE_UNROLL for (int lane = 0; lane < kDoubleLanes; ++lane) total += v[lane];
+  return total;
+}
+
+// One level of a butterfly between two vectors: lanes whose index has bit H clear of both, lanes with it set of both.
+#if defined(__clang__)
+template <int... I> struct Indices {};
+template <int N, int... I> struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
+template <int... I> struct MakeIndices<0, I...> { typedef Indices<I...> Type; };
+template <int H, int... I> INFONCE_INLINE Floats low_lanes(Floats x, Floats y, Indices<I...>) {
+  return __builtin_shufflevector(x, y, ((I & H) ? kLanes + (I & ~H) : I)...);
+}
+template <int H, int... I> INFONCE_INLINE Floats high_lanes(Floats x, Floats y, Indices<I...>) {
+  return __builtin_shufflevector(x, y, ((I & H) ? kLanes + I : (I | H))...);
+}
+template <int H> INFONCE_INLINE Floats low_lanes(Floats x, Floats y) {
+  return low_lanes<H>(x, y, typename MakeIndices<kLanes>::Type{});
+}
+template <int H> INFONCE_INLINE Floats high_lanes(Floats x, Floats y) {
+  return high_lanes<H>(x, y, typename MakeIndices<kLanes>::Type{});
+}
+#else
+template <int H> INFONCE_INLINE Floats low_lanes(Floats x, Floats y) {
+  Ints index;
+  INFONCE_UNROLL for (int i = 0; i < kLanes; ++i) index[i] = (i & H) ? kLanes + (i & ~H) : i;
+  return __builtin_shuffle(x, y, index);
+}
+template <int H> INFONCE_INLINE Floats high_lanes(Floats x, Floats y) {
+  Ints index;
+  INFONCE_UNROLL for (int i = 0; i < kLanes; ++i) index[i] = (i & H) ? kLanes + i : (i | H);
+  return __builtin_shuffle(x, y, index);
+}
+#endif
+
+// Lane r of the result is the sum over the lanes of rows[r].
+template <int H = 1> INFONCE_INLINE Floats row_sums(Floats (&rows)[kLanes]) {
+  INFONCE_UNROLL for (int i = 0; i < kLanes; i += 2 * H) {
+    const Floats x = rows[i], y = rows[i + H];
+    rows[i] = low_lanes<H>(x, y) + high_lanes<H>(x, y);
+  }
+  if constexpr (2 * H < kLanes) return row_sums<2 * H>(rows);
+  return rows[0];
+}
+
+template <int H = 1> INFONCE_INLINE void transpose(Floats (&rows)[kLanes]) {
+  INFONCE_UNROLL for (int i = 0; i < kLanes; ++i) {
+    if (i & H) continue;
+    const Floats x = rows[i], y = rows[i | H];
+    rows[i] = low_lanes<H>(x, y);
+    rows[i | H] = high_lanes<H>(x, y);
+  }
+  if constexpr (2 * H < kLanes) transpose<2 * H>(rows);
+}
+
+// 2^t, about 1 ulp, for t <= 126; flushes towards 2^-126 (or 0) below.
+INFONCE_INLINE Floats exp2_floats(Floats t) {
+#if defined(__AVX512F__)
+  const Floats whole = (Floats)_mm512_maskz_roundscale_ps(0xffff, (__m512)t, 0);
+#else
+  const Floats lowest = broadcast(-126.0f);
+  const Ints below = t < lowest;
+  t = (Floats)(((Ints)t & ~below) | ((Ints)lowest & below));
+  const Floats magic = broadcast(12582912.0f);  // 1.5 * 2^23: rounds to an integer, kept in the low bits
+  const Floats shifted = t + magic;
+  const Floats whole = shifted - magic;
+#endif
+  const Floats f = t - whole;
+  Floats p = broadcast(0x1.41d334p-13f);
+  p = p * f + broadcast(0x1.5f456ap-10f);
+  p = p * f + broadcast(0x1.3b2dbcp-7f);
+  p = p * f + broadcast(0x1.c6aed4p-5f);
+  p = p * f + broadcast(0x1.ebfbdap-3f);
+  p = p * f + broadcast(0x1.62e430p-1f);
+  p = p * f + broadcast(1.0f);
+#if defined(__AVX512F__)
+  return (Floats)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)whole);
+#else
+  return (Floats)((Ints)p + ((Ints)shifted << 23));
+#endif
+}
+
+// e^x in float64 for x <= 0, below 1e-14 relative error; 0 below -708.
+INFONCE_INLINE Doubles exp_doubles(Doubles x) {
+  const Longs underflow = x < broadcast(-708.0);
+  x = (Doubles)(((Longs)x & ~underflow));
+  const Doubles magic = broadcast(6755399441055744.0);  // 1.5 * 2^52
+  const Doubles shifted = x * broadcast(1.4426950408889634) + magic;
+  const Doubles whole = shifted - magic;
+  const Doubles f = (x - whole * broadcast(0x1.62e42fefa3800p-1)) - whole * broadcast(0x1.ef35793c76730p-45);
+  Doubles p = broadcast(1.0 / 6227020800.0);
+  p = p * f + broadcast(1.0 / 479001600.0);
+  p = p * f + broadcast(1.0 / 39916800.0);
+  p = p * f + broadcast(1.0 / 3628800.0);
+  p = p * f + broadcast(1.0 / 362880.0);
+  p = p * f + broadcast(1.0 / 40320.0);
+  p = p * f + broadcast(1.0 / 5040.0);
+  p = p * f + broadcast(1.0 / 720.0);
+  p = p * f + broadcast(1.0 / 120.0);
+  p = p * f + broadcast(1.0 / 24.0);
+  p = p * f + broadcast(1.0 / 6.0);
+  p = p * f + broadcast(0.5);
+  p = p * f + broadcast(1.0);
+  p = p * f + broadcast(1.0);
+  const Doubles value = (Doubles)((Longs)p + ((Longs)shifted << 52));
+  return (Doubles)((Longs)value & ~underflow);
+}
+
+}  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

@@ -1,0 +1,126 @@
+// The float64 passes: a block of rows against every row of the other side, logits kept with a running maximum, so that
+// any finite scale is held. Slower than the float32 scheme; used where that one's constant shift is unsafe.
+#pragma once
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/tile.h"
+
+namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
+
+constexpr int kWidePanel = 2 * kDoubleLanes;
+constexpr int kWideTileRows = kLanes == 16 ? 8 : 4;  // divides the wide panel
+
+template <int R>
+INFONCE_NOINLINE void wide_product(const double *a, int64_t step, const double *b, int64_t depth, double *out, int stride) {
+  Tile<double, R> sum;
+  sum.clear();
+  sum.template multiply<0>(a, step, b, depth);
+  INFONCE_UNROLL for (int r = 0; r < R; ++r) {
+    store(out + r * stride, sum.at[r][0]);
+    store(out + r * stride + kDoubleLanes, sum.at[r][1]);
+  }
+}
+
+// Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kWideColumns].
+INFONCE_INLINE void wide_dots(const WideRows &rows, int64_t first, int count) {
+  const Operand<double> &owner = *rows.owner, &other = *rows.other;
+  for (int column = 0; column < count; column += kWidePanel)
+    for (int panel = 0; panel < rows.count; panel += kWidePanel)
+      for_each_tile<kWideTileRows>(kWidePanel, [&](int row, auto height) {
+        wide_product<decltype(height)::value>(owner.depth_panels + (rows.first + panel) * owner.padded_dim + row, kWidePanel,
+                                              other.depth_panels + (first + column) * other.padded_dim, owner.dim,
+                                              rows.scratch + (panel + row) * kWideColumns + column, kWideColumns);
+      });
+}
+
+INFONCE_INLINE Longs wide_excluded(int32_t row_group, const int32_t *column_group) {
+  typedef int32_t HalfInts __attribute__((vector_size(kLanes * 2)));
+  HalfInts half;
+  memcpy(&half, column_group, sizeof half);
+  const Longs column = __builtin_convertvector(half, Longs), row = int64_t(row_group) - Longs{};
+  return (row == column) | ((row | column) < 0);
+}
+
+INFONCE_INLINE Doubles choose(Longs mask, Doubles yes, Doubles no) {
+  return (Doubles)(((Longs)yes & mask) | ((Longs)no & ~mask));
+}
+
+INFONCE_INLINE double largest(Doubles v) {
+  double m = v[0];
+  INFONCE_UNROLL for (int lane = 1; lane < kDoubleLanes; ++lane) m = v[lane] > m ? v[lane] : m;
+  return m;
+}
+
+inline void wide_log_sum_exp(const WideLogSumExp &rows) {
+  const Doubles minus_infinity = broadcast(-__builtin_inf()), scale = broadcast(rows.scale);
+  for (int r = 0; r < rows.count; ++r) {
+    rows.maximum[r] = -__builtin_inf();
+    rows.sum[r] = rows.above[r] = 0;
+  }
+  for (int64_t first = 0; first < rows.other->padded_rows; first += kWideColumns) {
+    const int64_t left = rows.other->padded_rows - first;
+    const int count = left < kWideColumns ? int(left) : kWideColumns;
+    wide_dots(rows, first, count);
+    for (int r = 0; r < rows.count; ++r) {
+      double *logits = rows.scratch + r * kWideColumns;
+      Doubles best = minus_infinity;
+      Longs above{};
+      for (int c = 0; c < count; c += kDoubleLanes) {
+        const Longs out = wide_excluded(rows.owner_group[rows.first + r], rows.other_group + first + c);
+        const Doubles dot = choose(out, minus_infinity, load(logits + c));
+        above -= dot > broadcast(rows.owner_rank[rows.first + r]);
+        const Doubles s = choose(out, minus_infinity, load(logits + c) * scale);
+        store(logits + c, s);
+        best = choose(s > best, s, best);
+      }
+      rows.above[r] += sum(__builtin_convertvector(above, Doubles));
+      const double block_maximum = largest(best);
+      if (block_maximum == -__builtin_inf()) continue;
+      if (block_maximum > rows.maximum[r]) {
+        rows.sum[r] *= exp_doubles(broadcast(rows.maximum[r] - block_maximum))[0];
+        rows.maximum[r] = block_maximum;
+      }
+      Doubles total{};
+      for (int c = 0; c < count; c += kDoubleLanes) total += exp_doubles(load(logits + c) - broadcast(rows.maximum[r]));
+      rows.sum[r] += sum(total);
+    }
+  }
+}
+
+template <int R>
+INFONCE_NOINLINE void wide_gradient_tile(const double *w, const double *other, int64_t depth, double *accumulators) {
+  Tile<double, R> sum;
+  sum.load_from(accumulators);
+  sum.template multiply<kWideColumns>(w, 0, other, depth);
+  sum.store_to(accumulators);
+}
+
+inline void wide_gradient(const WideGradient &rows) {
+  const Operand<double> &other = *rows.other;
+  const Doubles scale = broadcast(rows.scale);
+  for (int64_t first = 0; first < other.padded_rows; first += kWideColumns) {
+    const int64_t left = other.padded_rows - first;
+    const int count = left < kWideColumns ? int(left) : kWideColumns;
+    wide_dots(rows, first, count);
+    for (int r = 0; r < rows.count; ++r) {
+      const int64_t i = rows.first + r;
+      double *w = rows.scratch + r * kWideColumns;
+      for (int c = 0; c < count; c += kDoubleLanes) {
+        const Longs out = wide_excluded(rows.owner_group[i], rows.other_group + first + c);
+        const Doubles s = load(w + c) * scale;
+        Doubles weight{};
+        if (rows.owner_weight) weight += broadcast(rows.owner_weight[i]) * exp_doubles(s - broadcast(rows.owner_lse[i]));
+        if (rows.other_weight) weight += load(rows.other_weight + first + c) * exp_doubles(s - load(rows.other_lse + first + c));
+        store(w + c, choose(out, Doubles{}, weight));
+      }
+    }
+    for (int64_t d = 0; d < other.padded_dim; d += kWidePanel)
+      for_each_tile<kWideTileRows>(rows.count, [&](int row, auto height) {
+        wide_gradient_tile<decltype(height)::value>(rows.scratch + row * kWideColumns,
+                                                    other.row_panels + d * other.padded_rows + first * kWidePanel, count,
+                                                    rows.accumulators + d * rows.accumulator_rows + row * kWidePanel);
+      });
+  }
+}
+
+}  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

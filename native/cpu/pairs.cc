@@ -1,0 +1,84 @@
+#include "cpu/pairs.h"
+
+#include <algorithm>
+
+namespace infonce::cpu {
+namespace {
+constexpr int64_t kMostPartners = 16;  // above, a class costs less through its sum
+}
+
+void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_t padded_candidates) {
+  const int64_t rows = problem.rows;
+  one_tower_ = problem.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
+  all_positive_ = problem.positive != INFONCE_POSITIVE_FIRST_VIEW;
+  large_classes_.clear();
+  anchor_groups_.assign(padded_anchors, -1);
+  first_positives_.assign(padded_anchors, -1);
+
+  if (!one_tower_) {
+    const bool keys_are_candidates = problem.denominator == INFONCE_DENOMINATOR_ALL_KEYS;
+    const int64_t candidates = keys_are_candidates ? rows : problem.negative_rows;
+    candidate_groups_.assign(padded_candidates, -1);
+    // Negatives are one group that no anchor belongs to.
+    for (int64_t i = 0; i < rows; ++i) anchor_groups_[i] = int32_t(i + 1), first_positives_[i] = i;
+    for (int64_t j = 0; j < candidates; ++j) candidate_groups_[j] = keys_are_candidates ? int32_t(j + 1) : 0;
+    largest_partner_count_ = 1;
+    return;
+  }
+
+  if (problem.positive == INFONCE_POSITIVE_SAME_LABEL) build_classes_of_labels(problem.labels, rows);
+  else build_classes_of_views(rows, problem.views);
+
+  const int64_t classes = int64_t(class_start_.size()) - 1;
+  large_class_.assign(classes, -1);
+  largest_partner_count_ = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    const int64_t partners = class_start_[c + 1] - class_start_[c] - 1;
+    if (all_positive_ && partners > kMostPartners) {
+      large_class_[c] = large_class_count();
+      large_classes_.push_back(c);
+    } else {
+      largest_partner_count_ = std::max(largest_partner_count_, partners);
+    }
+    for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k) {
+      const int64_t i = order_[k];
+      // The members of a large class stay in the matrix; only the pair (i, i) is left out.
+      anchor_groups_[i] = int32_t(large_class_[c] < 0 ? c : classes + i);
+      if (partners > 0) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
+    }
+  }
+}
+
+void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
+  const int64_t samples = rows / views;
+  order_.resize(rows);
+  class_of_.resize(rows);
+  class_start_.resize(samples + 1);
+  for (int64_t b = 0; b <= samples; ++b) class_start_[b] = b * views;
+  for (int64_t v = 0, i = 0; v < views; ++v)
+    for (int64_t b = 0; b < samples; ++b, ++i) order_[b * views + v] = i, class_of_[i] = b;
+}
+
+void Pairs::build_classes_of_labels(const int32_t *labels, int64_t rows) {
+  order_.resize(rows);
+  class_of_.resize(rows);
+  class_start_.assign(1, 0);
+  for (int64_t i = 0; i < rows; ++i) order_[i] = i;
+  std::sort(order_.begin(), order_.end(),
+            [&](int64_t a, int64_t b) { return labels[a] != labels[b] ? labels[a] < labels[b] : a < b; });
+  for (int64_t k = 0; k < rows; ++k) {
+    if (k > 0 && labels[order_[k]] != labels[order_[k - 1]]) class_start_.push_back(k);
+    class_of_[order_[k]] = int64_t(class_start_.size()) - 1;
+  }
+  class_start_.push_back(rows);
+}
+
+bool Pairs::any_partner_within(int64_t first, int64_t end, int64_t partner_first, int64_t partner_end) const {
+  if (!one_tower_) return first < partner_end && partner_first < end;
+  bool found = false;
+  for (int64_t i = first; i < end && !found; ++i)
+    for_each_partner(i, [&](int64_t partner, bool) { found |= partner >= partner_first && partner < partner_end; });
+  return found;
+}
+
+}  // namespace infonce::cpu

@@ -1,0 +1,67 @@
+// Which pairs are treated one by one, exactly and in float64, instead of in the matrix of exponentials: positives, whose
+// p - 1 would cancel, and the few rows that share a sample or a label with an anchor.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "infonce/infonce.h"
+
+namespace infonce::cpu {
+
+class Pairs {
+ public:
+  // `padded` row counts of both sides; groups of padding rows are negative.
+  void build(const infonce_problem &problem, int64_t padded_anchors, int64_t padded_candidates);
+
+  // Pairs of equal group are no candidates of the matrix part.
+  const int32_t *anchor_groups() const { return anchor_groups_.data(); }
+  const int32_t *candidate_groups() const { return one_tower_ ? anchor_groups_.data() : candidate_groups_.data(); }
+
+  // The row, of the tower of positives, whose logit ranks anchor i; -1: none. Padded with -1.
+  const int64_t *first_positives() const { return first_positives_.data(); }
+  int64_t positive_count(int64_t i) const {
+    if (!one_tower_ || !all_positive_) return 1;
+    return class_size(i) - 1;
+  }
+
+  // Classes too large to go through pair by pair; their positives are summed up instead. -1: not in one.
+  int64_t large_class(int64_t i) const { return has_large_classes() ? large_class_[class_of(i)] : -1; }
+  bool has_large_classes() const { return !large_classes_.empty(); }
+  int64_t large_class_count() const { return int64_t(large_classes_.size()); }
+  template <class Visit> void for_each_member(int64_t large_class, Visit &&visit) const {
+    const int64_t c = large_classes_[large_class];
+    for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k) visit(order_[k]);
+  }
+
+  // The most partners any anchor has.
+  int64_t largest_partner_count() const { return largest_partner_count_; }
+
+  // visit(partner row, is a positive of anchor i). In one tower partners are mutual.
+  template <class Visit> void for_each_partner(int64_t i, Visit &&visit) const {
+    if (!one_tower_) return visit(i, true);
+    if (large_class(i) >= 0) return;
+    const int64_t c = class_of(i);
+    for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k)
+      if (order_[k] != i) visit(order_[k], all_positive_ || order_[k] == first_positives_[i]);
+  }
+
+  bool any_partner_within(int64_t first, int64_t end, int64_t partner_first, int64_t partner_end) const;
+
+ private:
+  void build_classes_of_views(int64_t rows, int64_t views);
+  void build_classes_of_labels(const int32_t *labels, int64_t rows);
+  int64_t class_of(int64_t i) const { return class_of_[i]; }
+  int64_t class_size(int64_t i) const { return class_start_[class_of(i) + 1] - class_start_[class_of(i)]; }
+
+  bool one_tower_ = false;
+  bool all_positive_ = false;
+  int64_t largest_partner_count_ = 0;
+  std::vector<int32_t> anchor_groups_, candidate_groups_;
+  std::vector<int64_t> first_positives_;
+  std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one
+  std::vector<int64_t> class_of_;
+  std::vector<int64_t> large_class_, large_classes_;  // by class; the classes
+};
+
+}  // namespace infonce::cpu

@@ -1,0 +1,120 @@
+// The passes over rows that every scheme shares: prepare the operands, rank the positives, put losses together, finish
+// gradients. Templated on the scalar of the operands: float for the panel scheme, double for the wide one.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/pairs.h"
+#include "cpu/row_loss.h"
+#include "cpu/thread_pool.h"
+#include "cpu/workspace.h"
+#include "infonce/infonce.h"
+
+namespace infonce::cpu {
+
+constexpr int64_t kRowMultiple = 32;  // the widest panel of any kernel library
+constexpr int64_t kPassRows = 64;     // rows of a task in the passes below
+
+inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+inline int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
+
+// d loss / d (row loss), split into its largest size and what is left of it, which stays near 1 in float32.
+struct Upstream {
+  const float *rows = nullptr;  // one each, or null: all the same
+  double largest = 1;
+  double sign_of_all = 1;
+
+  double relative(int64_t i) const { return rows ? (largest_row > 0 ? rows[i] / largest_row : 0) : sign_of_all; }
+  double largest_row = 1;
+};
+Upstream upstream_of(const infonce_problem &problem);
+
+// One direction of the softmax: rows that have a denominator and a loss.
+template <class Scalar> struct Direction {
+  const Operand<Scalar> *owner = nullptr, *positives = nullptr;
+  Scalar *rank = nullptr;    // dot product with the first positive; +inf without one
+  double *sum = nullptr;     // matrix part of the denominator: sum * e^offset
+  double *offset = nullptr;  // wide scheme; the panel scheme has one for all
+  double *above = nullptr;   // candidates above the positive
+  Scalar *weight = nullptr;  // of the stored exponentials (panel) or of the probabilities (wide), times upstream
+  double *log_sum_exp = nullptr;
+  double *rest_share = nullptr;
+  double *loss = nullptr;
+
+  void take(Workspace::Cursor &cursor, int64_t padded_rows) {
+    rank = cursor.take<Scalar>(padded_rows);
+    sum = cursor.take<double>(padded_rows);
+    offset = cursor.take<double>(padded_rows);
+    above = cursor.take<double>(padded_rows);
+    weight = cursor.take<Scalar>(padded_rows);
+    log_sum_exp = cursor.take<double>(padded_rows);
+    rest_share = cursor.take<double>(padded_rows);
+    loss = cursor.take<double>(padded_rows);
+  }
+};
+
+struct BadRow {
+  int32_t input = INFONCE_INPUT_NONE;
+  int64_t row = -1;
+};
+
+template <class Scalar> class Passes {
+ public:
+  Passes(const infonce_problem &problem, const ScalarKernels<Scalar> &kernels, const Pairs &pairs, ThreadPool &pool)
+      : problem_(problem), kernels_(kernels), pairs_(pairs), pool_(pool), upstream_(upstream_of(problem)) {}
+
+  // Carves the operands and the statistics. Kernels that read bfloat16 pairs have no use for depth panels.
+  void take(Workspace::Cursor &cursor, bool bfloat16);
+
+  BadRow prepare();
+  double largest_logit() const { return std::fabs(problem_.scale) * norm_[0] * norm_[one_tower() ? 0 : 1]; }
+
+  void rank();
+  void sum_large_classes();
+  // Reads sum, offset and above of both directions; writes loss, weight, log_sum_exp, rest_share.
+  void losses();
+  void write_losses(infonce_result *result) const;
+
+  // Adds the pairs' share to the accumulated gradient of rows first ... first + count and writes them to `gradient`.
+  // Returns the sum of <u, d loss / d u>.
+  double finish(const Operand<Scalar> &tower, int64_t first, int64_t count, Scalar *accumulators,
+                int64_t accumulator_rows, float *gradient) const;
+  // d loss / d scale from the anchors' sum.
+  double grad_scale(double radial_sum) const { return radial_sum / problem_.scale / (one_tower() ? 2 : 1); }
+
+  bool one_tower() const { return problem_.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS; }
+  bool keys_are_candidates() const { return problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS; }
+  const Operand<Scalar> &candidates() const {
+    return one_tower() ? anchors : keys_are_candidates() ? keys : negatives;
+  }
+
+  Operand<Scalar> anchors, keys, negatives;
+  Direction<Scalar> rows, columns;  // columns: CLIP's second direction
+
+ private:
+  void take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, int64_t row_count, bool bfloat16);
+  void prepare_operand(Operand<Scalar> &operand, const float *source, int input, BadRow *bad, double *norm);
+  double logit(int64_t i, int64_t j) const;
+  void losses_of(Direction<Scalar> &direction, int64_t first, int64_t count) const;
+  double pair_weight(int64_t i, bool is_positive, double logit) const;
+  void add_pairs(const Operand<Scalar> &tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows) const;
+
+  const infonce_problem &problem_;
+  const ScalarKernels<Scalar> &kernels_;
+  const Pairs &pairs_;
+  ThreadPool &pool_;
+  Upstream upstream_;
+  double norm_[3] = {0, 0, 0};
+  // Sums over each large class: of the unit rows, and of the rows times their upstream gradient. [class][2][dim]
+  double *class_sums_ = nullptr;
+  std::vector<PreparedRows> prepared_;
+};
+
+extern template class Passes<float>;
+extern template class Passes<double>;
+
+}  // namespace infonce::cpu

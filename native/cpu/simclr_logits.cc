@@ -1,0 +1,24 @@
+#include "cpu/simclr_logits.h"
+
+namespace infonce::cpu {
+
+BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
+                     float *logits) {
+  const Pairs no_pairs;
+  Passes<float> passes(problem, kernels.single, no_pairs, pool);
+  workspace.lay_out([&](Workspace::Cursor &cursor) { passes.take(cursor, false); });
+  const BadRow bad = passes.prepare();
+  if (bad.row >= 0 && !problem.propagate_non_finite) return bad;
+  const int64_t rows = problem.rows, samples = rows / problem.views;
+  pool.parallel(rows, [&](int64_t i, int) {
+    float *positive = logits + i * (rows - 1), *negative = positive + problem.views - 1;
+    for (int64_t j = 0; j < rows; ++j) {
+      if (j == i) continue;
+      float *&out = j % samples == i % samples ? positive : negative;
+      *out++ = float(problem.scale * kernels.single.dot(passes.anchors, i, passes.anchors, j));
+    }
+  });
+  return {};
+}
+
+}  // namespace infonce::cpu

@@ -1,0 +1,71 @@
+// Workers kept between calls. The caller takes tasks from the front, workers from the back; nobody ever waits for a
+// worker that holds no task, so a sleeping or descheduled worker costs nothing but its help.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace infonce::cpu {
+
+class ThreadPool {
+ public:
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool &) = delete;
+  ThreadPool &operator=(const ThreadPool &) = delete;
+
+  int threads() const { return int(workers_.size()) + 1; }
+
+  // With `serial` every task runs on the caller: small calls are faster alone.
+  void set_serial(bool serial) { serial_ = serial; }
+
+  // Calls body(index, thread) once for each index below count and returns when all are done. `thread` is below
+  // threads() and at no time shared. One caller at a time.
+  template <class Body> void parallel(int64_t count, Body &&body) {
+    if (serial_ || workers_.empty() || count == 1) {
+      for (int64_t i = 0; i < count; ++i) body(i, 0);
+      return;
+    }
+    for (int64_t start = 0; start < count; start += kMaxTasks) {
+      auto shifted = [&](int64_t i, int thread) { body(start + i, thread); };
+      using Shifted = decltype(shifted);
+      const int64_t left = count - start;
+      run({[](void *state, int64_t i, int thread) { (*static_cast<Shifted *>(state))(i, thread); }, &shifted},
+          uint32_t(left < kMaxTasks ? left : kMaxTasks));
+    }
+  }
+
+ private:
+  struct Job {
+    void (*call)(void *, int64_t, int);
+    void *state;
+  };
+  enum class End { kFront, kBack };
+
+  static constexpr int kIndexBits = 20;
+  static constexpr int64_t kMaxTasks = (1 << kIndexBits) - 1;
+
+  void run(Job job, uint32_t count);
+  bool take_and_run(End end, int thread);
+  void work(int thread);
+  void sleep_until_new(uint64_t seen);
+
+  std::vector<std::thread> workers_;
+  bool serial_ = false;
+  Job job_{};
+  // Sequence number of the job, first task left, end of the tasks left: one word, so that a worker that wakes late can
+  // never take a task of a job that has ended.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<uint32_t> done_{0};
+  alignas(64) std::atomic<int> sleepers_{0};
+  std::atomic<int> caller_processor_{-1};
+  std::atomic<bool> quit_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+}  // namespace infonce::cpu
