@@ -73,12 +73,4 @@ void Pairs::build_classes_of_labels(const int32_t *labels, int64_t rows) {
   class_start_.push_back(rows);
 }
 
-bool Pairs::any_partner_within(int64_t first, int64_t end, int64_t partner_first, int64_t partner_end) const {
-  if (!one_tower_) return first < partner_end && partner_first < end;
-  bool found = false;
-  for (int64_t i = first; i < end && !found; ++i)
-    for_each_partner(i, [&](int64_t partner, bool) { found |= partner >= partner_first && partner < partner_end; });
-  return found;
-}
-
 }  // namespace infonce::cpu

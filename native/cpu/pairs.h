@@ -46,8 +46,6 @@ class Pairs {
       if (order_[k] != i) visit(order_[k], all_positive_ || order_[k] == first_positives_[i]);
   }
 
-  bool any_partner_within(int64_t first, int64_t end, int64_t partner_first, int64_t partner_end) const;
-
  private:
   void build_classes_of_views(int64_t rows, int64_t views);
   void build_classes_of_labels(const int32_t *labels, int64_t rows);

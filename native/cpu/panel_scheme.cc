@@ -23,6 +23,7 @@ PanelScheme::PanelScheme(const infonce_problem &problem, const Kernels &kernels,
       passes_(problem, kernels.single, pairs, pool),
       scratch_(pool.threads()) {
   plan_tiles();
+  find_pairs();
   workspace.lay_out([&](Workspace::Cursor &cursor) { take(cursor); });
   place_tiles();
 }
@@ -43,6 +44,13 @@ void PanelScheme::plan_tiles() {
     for (int64_t q = one_tower ? p : 0; q < column_blocks_; q += tile_blocks_)
       tiles_.push_back({p, q, std::min(tile_blocks_, row_blocks_ - p), std::min(tile_blocks_, column_blocks_ - q),
                         one_tower && p == q, nullptr});
+}
+
+void PanelScheme::find_pairs() {
+  holds_pairs_.assign(row_blocks_ * column_blocks_, false);
+  if (!passes_.one_tower() && !passes_.keys_are_candidates()) return;
+  for (int64_t i = 0; i < problem_.rows; ++i)
+    pairs_.for_each_partner(i, [&](int64_t j, bool) { holds_pairs_[i / block_ * column_blocks_ + j / block_] = true; });
 }
 
 void PanelScheme::take(Workspace::Cursor &cursor) {
@@ -144,10 +152,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   const int64_t row_end = block.first_row + block.row_count, column_end = block.first_column + block.column_count;
   const bool padding = row_end > block.rows->rows || column_end > block.columns->rows;
   const bool diagonal = one_tower && row_block == column_block;
-  const bool pairs_share_groups = one_tower || passes_.keys_are_candidates();
-  block.masked = padding || diagonal ||
-                 (pairs_share_groups &&
-                  pairs_.any_partner_within(block.first_row, row_end, block.first_column, column_end));
+  block.masked = padding || diagonal || holds_pairs_[row_block * column_blocks_ + column_block];
   block.row_group = pairs_.anchor_groups();
   block.column_group = pairs_.candidate_groups();
   block.row_rank = passes_.rows.rank;
@@ -274,31 +279,35 @@ void PanelScheme::accumulate(const Tile &tile, int64_t owner_block, bool owner_i
   const float *row_weight = passes_.rows.weight;
   const float *column_weight = one_tower ? row_weight : problem_.both_directions ? passes_.columns.weight : no_weight_;
   const int64_t owner_first = (owner_is_row ? tile.row_block : tile.column_block) + owner_block;
+  // The other side of a transposed block is its rows, also when the owner is one of the tile's row blocks.
+  const int64_t other_side = blocks_are_transposed ? tile.row_block : tile.column_block;
   const int64_t step = kGradientDepth / block_;
-  const float *blocks[kGradientDepth / kSmallBlock];
-  for (int64_t k = first; k < end; k += step) {
-    const int64_t count = std::min(step, end - k);
+  const float *blocks[2][kGradientDepth / kSmallBlock];  // of this panel and of the next, in turn
+  const auto find = [&](int64_t k, const float **found) {
+    const int64_t count = std::max<int64_t>(0, std::min(step, end - k));
     for (int64_t s = 0; s < count; ++s)
-      blocks[s] = blocks_are_transposed ? block_of(tile, k + s, owner_block) : block_of(tile, owner_block, k + s);
-    // The other side of transposed blocks is their rows: of this tile's row blocks, also when the owner is one of them.
-    const int64_t other_block = (blocks_are_transposed ? tile.row_block : tile.column_block) + k;
-    const int64_t other_first = other_block * block_;
-    GradientPanel panel{};
-    panel.exponentials = blocks;
-    panel.block_count = int(count);
-    panel.block_rows = int(block_);
-    panel.stride = int(block_);
-    panel.owner_is_row = !blocks_are_transposed;
-    panel.owner_count = int(rows_of(owner.padded_rows, owner_first));
-    panel.other_count = int(std::min(count * block_, other.padded_rows - other_first));
-    panel.owner_weight = (owner_is_row ? row_weight : column_weight) + owner_first * block_;
-    panel.other_weight = (owner_is_row ? column_weight : row_weight) + other_first;
-    panel.other = &other;
-    panel.other_first = other_first;
-    panel.accumulators = accumulators;
-    panel.accumulator_rows = block_;
+      found[s] = blocks_are_transposed ? block_of(tile, k + s, owner_block) : block_of(tile, owner_block, k + s);
+    return int(count);
+  };
+  GradientPanel panel{};
+  panel.block_rows = panel.stride = int(block_);
+  panel.owner_is_row = !blocks_are_transposed;
+  panel.owner_count = int(rows_of(owner.padded_rows, owner_first));
+  panel.owner_weight = (owner_is_row ? row_weight : column_weight) + owner_first * block_;
+  panel.other = &other;
+  panel.accumulators = accumulators;
+  panel.accumulator_rows = block_;
+  panel.scratch = scratch_[thread].pack;
+  panel.next_count = find(first, blocks[0]);
+  for (int64_t k = first, turn = 0; k < end; k += step, turn ^= 1) {
+    panel.exponentials = blocks[turn];
+    panel.block_count = panel.next_count;
+    panel.next = blocks[turn ^ 1];
+    panel.next_count = find(k + step, blocks[turn ^ 1]);
+    panel.other_first = (other_side + k) * block_;
+    panel.other_count = int(std::min(panel.block_count * block_, other.padded_rows - panel.other_first));
+    panel.other_weight = (owner_is_row ? column_weight : row_weight) + panel.other_first;
     panel.accumulate = *started;
-    panel.scratch = scratch_[thread].pack;
     kernels_.gradient_panel(panel);
     *started = true;
   }

@@ -41,6 +41,7 @@ class PanelScheme {
   };
 
   void plan_tiles();
+  void find_pairs();
   void take(Workspace::Cursor &cursor);
   void place_tiles();
   float *block_of(const Tile &tile, int64_t i, int64_t j) const;
@@ -66,6 +67,7 @@ class PanelScheme {
   int64_t tile_blocks_ = 0;  // blocks along a tile's side
   int64_t panel_floats_ = 0, scratch_floats_ = 0;
   std::vector<Tile> tiles_;
+  std::vector<bool> holds_pairs_;  // by row block and column block
   double shift_ = 0;
 
   float *panel_ = nullptr;        // kept tiles

@@ -109,18 +109,19 @@ void pack_rows_as_pairs(const GradientPanel &panel, uint32_t *pairs) {
   }
 }
 
-// The same for blocks that are read transposed: [other / 2][kGradientStride] of (other, other + 1).
+// The same for blocks that are read transposed: [other / 2][block columns and a pad] of (other, other + 1).
 void pack_columns_as_pairs(const GradientPanel &panel, uint32_t *pairs) {
+  const int stride = column_stride(panel);
   for (int b = 0; b < panel.block_count; ++b) {
     const int rows = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - b * panel.block_rows;
     const float *e = panel.exponentials[b], *row_weight = panel.other_weight + b * panel.block_rows;
-    uint32_t *w = pairs + b * panel.block_rows / 2 * kGradientStride;
+    uint32_t *w = pairs + b * panel.block_rows / 2 * stride;
     for (int x = 0; x < rows; x += 2) {
       const Floats even = broadcast(row_weight[x]), odd = broadcast(row_weight[x + 1]);
       for (int y = 0; y < panel.owner_count; y += kLanes) {
         const float *from = e + x * panel.stride + y;
         const Floats weight = load(panel.owner_weight + y);
-        store(w + x / 2 * kGradientStride + y,
+        store(w + x / 2 * stride + y,
               interleave(load(from) * (even + weight), load(from + panel.stride) * (odd + weight)));
       }
     }
@@ -128,12 +129,12 @@ void pack_columns_as_pairs(const GradientPanel &panel, uint32_t *pairs) {
 }
 
 template <int R, int kRowStride>
-INFONCE_NOINLINE void pair_gradient_tile(const uint32_t *w, const uint32_t *other, int64_t pairs, float *accumulators,
+INFONCE_NOINLINE void pair_gradient_tile(const uint32_t *w, int64_t stride, const uint32_t *other, int64_t pairs, float *accumulators,
                                          bool accumulate) {
   Tile<float, R> sum;
   if (accumulate) sum.load_from(accumulators);
   else sum.clear();
-  multiply<kRowStride>(sum, w, kGradientStride, other, pairs);
+  multiply<kRowStride>(sum, w, stride, other, pairs);
   sum.store_to(accumulators);
 }
 
@@ -144,7 +145,7 @@ template <bool kOwnerIsRow> void pair_gradient_tiles(const GradientPanel &panel,
     float *out = panel.accumulators + d * panel.accumulator_rows;
     for_each_tile(panel.owner_count, [&](int row, auto height) {
       constexpr int kStride = kOwnerIsRow ? kPairStride : 0;
-      pair_gradient_tile<decltype(height)::value, kStride>(w + (kOwnerIsRow ? row * kPairStride : row), b,
+      pair_gradient_tile<decltype(height)::value, kStride>(w + (kOwnerIsRow ? row * kPairStride : row), column_stride(panel), b,
                                                            panel.other_count / 2, out + row * kPanel, panel.accumulate);
     });
   }

@@ -21,38 +21,61 @@ INFONCE_INLINE void pack_rows(const GradientPanel &panel) {
   }
 }
 
-// Owner rows are block columns: W is read as it lies, [other][kGradientStride].
+// Owner rows are block columns: W is read as it lies, [other][block columns and a pad].
+INFONCE_INLINE int column_stride(const GradientPanel &panel) { return panel.stride + kGradientPad; }
+
 INFONCE_INLINE void pack_columns(const GradientPanel &panel) {
+  const int stride = column_stride(panel);
   for (int b = 0; b < panel.block_count; ++b) {
     const int rows = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - b * panel.block_rows;
     const float *e = panel.exponentials[b], *row_weight = panel.other_weight + b * panel.block_rows;
-    float *w = panel.scratch + b * panel.block_rows * kGradientStride;
+    float *w = panel.scratch + b * panel.block_rows * stride;
     for (int x = 0; x < rows; ++x) {
       const Floats weight = broadcast(row_weight[x]);
       for (int y = 0; y < panel.owner_count; y += kLanes)
-        store(w + x * kGradientStride + y, load(e + x * panel.stride + y) * (weight + load(panel.owner_weight + y)));
+        store(w + x * stride + y, load(e + x * panel.stride + y) * (weight + load(panel.owner_weight + y)));
     }
   }
 }
 
+// The share of the next panel's blocks that one of `parts` tiles fetches.
+INFONCE_INLINE Prefetch next_part(const GradientPanel &panel, int part, int parts) {
+  if (panel.next_count == 0) return {};
+  const int block_lines = panel.stride * panel.stride * int(sizeof(float)) / kCacheLine;
+  const int each = (block_lines * panel.next_count + parts - 1) / parts, first = part * each;
+  const int block = first / block_lines, line = first % block_lines;
+  if (block >= panel.next_count) return {};
+  const int lines = line + each < block_lines ? each : block_lines - line;
+  return Prefetch((const char *)panel.next[block] + line * kCacheLine, lines);
+}
+
 template <int R, int kRowStride>
-INFONCE_NOINLINE void gradient_tile(const float *w, const float *other, int64_t depth, float *accumulators, bool accumulate) {
+INFONCE_NOINLINE void gradient_tile(const float *w, int64_t stride, const float *other, int64_t depth, float *accumulators,
+                                    bool accumulate, Prefetch next) {
+  constexpr int kSteps = 4;  // divides every panel
   Tile<float, R> sum;
   if (accumulate) sum.load_from(accumulators);
   else sum.clear();
-  sum.template multiply<kRowStride>(w, kGradientStride, other, depth);
+  for (int64_t k = 0; k < depth; k += kSteps) {
+    next.line();
+    sum.template multiply<kRowStride>(w + (kRowStride ? k : k * stride), stride, other + k * kPanel,
+                                      kSteps);
+  }
   sum.store_to(accumulators);
 }
 
 template <bool kOwnerIsRow> void gradient_tiles(const GradientPanel &panel) {
   const Operand<float> &other = *panel.other;
-  for (int64_t d = 0; d < other.padded_dim; d += kPanel) {
-    const float *b = other.row_panels + d * other.padded_rows + panel.other_first * kPanel;
-    float *out = panel.accumulators + d * panel.accumulator_rows;
+  const int depth_panels = int(other.padded_dim / kPanel);
+  for (int d = 0; d < depth_panels; ++d) {
+    const float *b = other.row_panels + (d * other.padded_rows + panel.other_first) * kPanel;
+    float *out = panel.accumulators + d * panel.accumulator_rows * kPanel;
     for_each_tile(panel.owner_count, [&](int row, auto height) {
-      constexpr int kStride = kOwnerIsRow ? kGradientStride : 0;
-      gradient_tile<decltype(height)::value, kStride>(panel.scratch + (kOwnerIsRow ? row * kGradientStride : row), b,
-                                                      panel.other_count, out + row * kPanel, panel.accumulate);
+      constexpr int kHeight = decltype(height)::value, kStride = kOwnerIsRow ? kGradientStride : 0;
+      const int tiles = tile_count(panel.owner_count), tile = d * tiles + row / kHeight;
+      gradient_tile<kHeight, kStride>(panel.scratch + (kOwnerIsRow ? row * kGradientStride : row), column_stride(panel), b,
+                                      panel.other_count, out + row * kPanel, panel.accumulate,
+                                      next_part(panel, tile, depth_panels * tiles));
     });
   }
 }

@@ -57,6 +57,8 @@ struct GradientPanel {
   float *accumulators;  // [padded_dim / panel][accumulator_rows][panel]
   int64_t accumulator_rows;
   bool accumulate;  // false: accumulators are overwritten
+  const float *const *next;  // the blocks of the owner's next panel, to be fetched meanwhile
+  int next_count;
   float *scratch;   // gradient_scratch floats
 };
 
@@ -96,7 +98,8 @@ struct WideGradient : WideRows {
 
 constexpr int kMaxBlock = 128;
 constexpr int kGradientDepth = 128;  // rows of the other side in one gradient panel
-constexpr int kGradientStride = kGradientDepth + 16;  // keeps rows of W off the same cache sets
+constexpr int kGradientPad = 16;  // keeps rows of W off the same cache sets
+constexpr int kGradientStride = kGradientDepth + kGradientPad;
 constexpr int64_t kGradientScratch = int64_t(kGradientStride) * kMaxBlock;
 constexpr int kWideRows = 32;
 constexpr int kWideColumns = 64;

@@ -21,10 +21,20 @@ INFONCE_INLINE Ints excluded(int32_t row_group, Ints column_group) {
   return (row == column_group) | ((row | column_group) < 0);
 }
 
+// count + 1 where x > y.
+INFONCE_INLINE Ints count_above(Ints count, Floats x, Floats y) {
+#if defined(__AVX512F__)
+  const __mmask16 above = _mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_GT_OQ);
+  return (Ints)_mm512_mask_sub_epi32((__m512i)count, above, (__m512i)count, _mm512_set1_epi32(-1));
+#else
+  return count - (x > y);
+#endif
+}
+
 // From dot products in registers to exponentials and statistics.
 template <int R, bool kMasked, Statistics kStatistics>
 INFONCE_INLINE void finish_logits(const Tile<float, R> &dots, const LogitsBlock &block, int row, int column,
-                                  float *row_lanes, float *above_lanes) {
+                                  float *row_lanes, int32_t *above_lanes) {
   const Floats scale = broadcast(block.scale), shift = broadcast(block.shift);
   float *out = block.exponentials + int64_t(row) * block.stride + column;
   const int64_t i = block.first_row + row, j = block.first_column + column;
@@ -35,8 +45,11 @@ INFONCE_INLINE void finish_logits(const Tile<float, R> &dots, const LogitsBlock 
     if (kStatistics == Statistics::kBoth) column_rank[half] = load(block.column_rank + j + half * kLanes);
   }
   INFONCE_UNROLL for (int r = 0; r < R; ++r) {
+    float *const sum_lanes = row_lanes + (row + r) * kLanes;
+    int32_t *const counts = above_lanes + (row + r) * kLanes;
     Floats row_sum{};
     Ints row_above{};
+    if (kStatistics != Statistics::kNone) row_above = load_ints(counts);
     INFONCE_UNROLL for (int half = 0; half < 2; ++half) {
       Floats dot = dots.at[r][half];
       Floats e = exp2_floats(dot * scale - shift);
@@ -48,24 +61,23 @@ INFONCE_INLINE void finish_logits(const Tile<float, R> &dots, const LogitsBlock 
       store(out + r * block.stride + half * kLanes, e);
       if (kStatistics != Statistics::kNone) {
         row_sum += e;
-        row_above += dot > broadcast(block.row_rank[i + r]);
+        row_above = count_above(row_above, dot, broadcast(block.row_rank[i + r]));
       }
       if (kStatistics == Statistics::kBoth) {
         column_sum[half] += e;
-        column_above[half] += dot > column_rank[half];
+        column_above[half] = count_above(column_above[half], dot, column_rank[half]);
       }
     }
     if (kStatistics != Statistics::kNone) {
-      float *sum = row_lanes + (row + r) * kLanes, *above = above_lanes + (row + r) * kLanes;
-      store(sum, load(sum) + row_sum);
-      store(above, load(above) - __builtin_convertvector(row_above, Floats));
+      store(sum_lanes, load(sum_lanes) + row_sum);
+      store(counts, row_above);
     }
   }
   if (kStatistics == Statistics::kBoth) {
     INFONCE_UNROLL for (int half = 0; half < 2; ++half) {
       float *sum = block.column_sum + column + half * kLanes, *above = block.column_above + column + half * kLanes;
       store(sum, load(sum) + column_sum[half]);
-      store(above, load(above) - __builtin_convertvector(column_above[half], Floats));
+      store(above, load(above) + __builtin_convertvector(column_above[half], Floats));
     }
   }
 }
@@ -82,7 +94,8 @@ struct FloatProduct {
 };
 
 template <class Product, int R, bool kMasked, Statistics kStatistics>
-INFONCE_NOINLINE void logits_tile(const LogitsBlock &block, int row, int column, float *row_lanes, float *above_lanes) {
+INFONCE_NOINLINE void logits_tile(const LogitsBlock &block, int row, int column, float *row_lanes,
+                                 int32_t *above_lanes) {
   Tile<float, R> dots;
   dots.clear();
   Product::multiply(dots, *block.rows, *block.columns, block.first_row + row, block.first_column + column);
@@ -90,7 +103,8 @@ INFONCE_NOINLINE void logits_tile(const LogitsBlock &block, int row, int column,
 }
 
 template <class Product, bool kMasked, Statistics kStatistics> void logits_tiles(const LogitsBlock &block) {
-  float *row_lanes = block.scratch, *above_lanes = block.scratch + block.row_count * kLanes;
+  float *row_lanes = block.scratch;
+  int32_t *above_lanes = reinterpret_cast<int32_t *>(block.scratch + block.row_count * kLanes);
   if (kStatistics != Statistics::kNone) memset(row_lanes, 0, 2 * sizeof(float) * kLanes * block.row_count);
   if (kStatistics == Statistics::kBoth) {
     memset(block.column_sum, 0, sizeof(float) * block.column_count);
@@ -107,7 +121,7 @@ template <class Product, bool kMasked, Statistics kStatistics> void logits_tiles
     Floats sums[kLanes], counts[kLanes];
     INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) {
       sums[r] = load(row_lanes + (row + r) * kLanes);
-      counts[r] = load(above_lanes + (row + r) * kLanes);
+      counts[r] = __builtin_convertvector(load_ints(above_lanes + (row + r) * kLanes), Floats);
     }
     store(block.row_sum + row, row_sums(sums));
     store(block.row_above + row, row_sums(counts));

@@ -87,6 +87,21 @@ void add_vector(Scalar *accumulators, int64_t accumulator_rows, double weight, c
     accumulators[d / panel * panel * accumulator_rows + d % panel] += Scalar(weight * vector[d]);
 }
 
+// One panel of (g - radial * u) * factor.
+INFONCE_INLINE void project(const float *g, const float *u, double radial, double factor, float *out) {
+  if (factor > 1e-30 && factor < 1e30) {
+    const Floats r = broadcast(float(radial)), f = broadcast(float(factor));
+    INFONCE_UNROLL for (int c = 0; c < kPanel; c += kLanes) store(out + c, (load(g + c) - r * load(u + c)) * f);
+  } else {
+    // A factor outside float32's normal range would lose digits as a float.
+    for (int c = 0; c < kPanel; ++c) out[c] = float((g[c] - radial * u[c]) * factor);
+  }
+}
+
+INFONCE_INLINE void project(const double *g, const double *u, double radial, double factor, float *out) {
+  for (int c = 0; c < 2 * kDoubleLanes; ++c) out[c] = float((g[c] - radial * u[c]) * factor);
+}
+
 template <class Scalar> double finish_rows(const FinishRows<Scalar> &rows) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
   const Operand<Scalar> &operand = *rows.operand;
@@ -104,19 +119,18 @@ template <class Scalar> double finish_rows(const FinishRows<Scalar> &rows) {
     }
     const double along = sum(even + odd);
     radial_sum += along * rows.factor;
-    const Doubles radial = broadcast(along * operand.radial[i]);
-    const Doubles factor = broadcast(rows.factor * operand.inverse_norm[i]);
+    const double radial = along * operand.radial[i], factor = rows.factor * operand.inverse_norm[i];
     u = operand.row_panels + i * panel;
     g = rows.accumulators + r * panel;
     float *out = rows.gradient + i * dim;
     for (int64_t d = 0; d < dim; d += panel, u += u_stride, g += g_stride) {
-      float chunk[panel];
-      INFONCE_UNROLL for (int c = 0; c < panel; c += kDoubleLanes) {
-        const HalfFloats part = __builtin_convertvector((widen(g + c) - radial * widen(u + c)) * factor, HalfFloats);
-        memcpy(chunk + c, &part, sizeof part);
+      if (d + panel <= dim) {
+        project(g, u, radial, factor, out + d);
+      } else {
+        float chunk[panel];
+        project(g, u, radial, factor, chunk);
+        memcpy(out + d, chunk, (dim - d) * sizeof(float));
       }
-      if (d + panel <= dim) memcpy(out + d, chunk, sizeof chunk);
-      else memcpy(out + d, chunk, (dim - d) * sizeof(float));
     }
   }
   return radial_sum;

@@ -18,9 +18,33 @@
 #define INFONCE_NOINLINE __attribute__((noinline))
 #if defined(__clang__)
 #define INFONCE_UNROLL _Pragma("unroll")
+#define INFONCE_UNROLL_4 _Pragma("unroll 4")
 #else
 #define INFONCE_UNROLL _Pragma("GCC unroll 64")
+#define INFONCE_UNROLL_4 _Pragma("GCC unroll 4")
 #endif
+
+namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
+
+constexpr int kCacheLine = 64;
+
+// Cache lines to be fetched into the outer cache a few at a time, while something else computes.
+class Prefetch {
+ public:
+  Prefetch() = default;
+  Prefetch(const void *from, int64_t lines) : next_((const char *)from), end_(next_ + lines * kCacheLine) {}
+
+  INFONCE_INLINE void line() {
+    if (next_ == end_) return;
+    __builtin_prefetch(next_, 0, 2);
+    next_ += kCacheLine;
+  }
+
+ private:
+  const char *next_ = nullptr, *end_ = nullptr;
+};
+
+}  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
@@ -79,10 +103,19 @@ INFONCE_INLINE Doubles widen(const float *p) {
   return __builtin_convertvector(half, Doubles);
 }
 
+// By halves: compilers make a long chain of the plain loop.
 INFONCE_INLINE double sum(Doubles v) {
-  double total = 0;
-  INFONCE_UNROLL for (int lane = 0; lane < kDoubleLanes; ++lane) total += v[lane];
-  return total;
+#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  const __m256d quarter = _mm256_add_pd(_mm512_castpd512_pd256((__m512d)v), _mm512_extractf64x4_pd((__m512d)v, 1));
+#else
+  const __m256d quarter = (__m256d)v;
+#endif
+  const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(quarter), _mm256_extractf128_pd(quarter, 1));
+  return pair[0] + pair[1];
+#else
+  return v[0] + v[1];
+#endif
 }
 
 // One level of a butterfly between two vectors: lanes whose index has bit H clear of both, lanes with it set of both.

@@ -32,7 +32,7 @@ template <class Scalar, int R> struct Tile {
   // a[r * kRowStride + k]: a constant, because a run-time stride would need an address register for each row.
   template <int kRowStride> INFONCE_INLINE void multiply(const Scalar *a, int64_t step, const Scalar *b, int64_t depth) {
     constexpr int L = kLanesOf<Scalar>;
-    for (int64_t k = 0; k < depth; ++k) {
+    INFONCE_UNROLL_4 for (int64_t k = 0; k < depth; ++k) {
       const Vector<Scalar> b0 = load(b), b1 = load(b + L);
       INFONCE_UNROLL for (int r = 0; r < R; ++r) {
         const Vector<Scalar> x = broadcast(a[kRowStride ? r * kRowStride : r]);
@@ -49,10 +49,12 @@ template <int R> struct TileHeight {
   static constexpr int value = R;
 };
 
+template <int kTallest = kTileRows> INFONCE_INLINE int tile_count(int count) { return (count + kTallest - 1) / kTallest; }
+
 // Calls visit(first row, TileHeight) over `count` rows in tiles of nearly equal height, at most kTallest and at least
 // kTallest - 2 (which holds for every multiple of a panel): short tiles would waste registers.
 template <int kTallest = kTileRows, class Visit> INFONCE_INLINE void for_each_tile(int count, const Visit &visit) {
-  const int tiles = (count + kTallest - 1) / kTallest;
+  const int tiles = tile_count<kTallest>(count);
   const int tall = (count + tiles - 1) / tiles;
   const int tall_tiles = count - tiles * (tall - 1);
   int row = 0;
