@@ -132,10 +132,10 @@ template <int R, int kRowStride>
 INFONCE_NOINLINE void pair_gradient_tile(const uint32_t *w, int64_t stride, const uint32_t *other, int64_t pairs, float *accumulators,
                                          bool accumulate) {
   Tile<float, R> sum;
-  if (accumulate) sum.load_from(accumulators);
-  else sum.clear();
+  sum.clear();
   multiply<kRowStride>(sum, w, stride, other, pairs);
-  sum.store_to(accumulators);
+  if (accumulate) sum.add_to(accumulators);
+  else sum.store_to(accumulators);
 }
 
 template <bool kOwnerIsRow> void pair_gradient_tiles(const GradientPanel &panel, const uint32_t *w) {

@@ -54,14 +54,14 @@ INFONCE_NOINLINE void gradient_tile(const float *w, int64_t stride, const float 
                                     bool accumulate, Prefetch next) {
   constexpr int kSteps = 4;  // divides every panel
   Tile<float, R> sum;
-  if (accumulate) sum.load_from(accumulators);
-  else sum.clear();
+  sum.clear();
   for (int64_t k = 0; k < depth; k += kSteps) {
     next.line();
     sum.template multiply<kRowStride>(w + (kRowStride ? k : k * stride), stride, other + k * kPanel,
                                       kSteps);
   }
-  sum.store_to(accumulators);
+  if (accumulate) sum.add_to(accumulators);
+  else sum.store_to(accumulators);
 }
 
 template <bool kOwnerIsRow> void gradient_tiles(const GradientPanel &panel) {

@@ -110,16 +110,19 @@ template <class Scalar> double finish_rows(const FinishRows<Scalar> &rows) {
   for (int r = 0; r < rows.count; ++r) {
     const int64_t i = rows.first + r;
     const Scalar *u = operand.row_panels + i * panel, *g = rows.accumulators + r * panel;
-    Doubles even{}, odd{};
+    Doubles dot{}, square{};
     for (int64_t d = 0; d < operand.padded_dim; d += panel, u += u_stride, g += g_stride) {
-      INFONCE_UNROLL for (int c = 0; c < panel; c += 2 * kDoubleLanes) {
-        even += widen(u + c) * widen(g + c);
-        odd += widen(u + c + kDoubleLanes) * widen(g + c + kDoubleLanes);
+      INFONCE_UNROLL for (int c = 0; c < panel; c += kDoubleLanes) {
+        const Doubles x = widen(u + c);
+        dot += x * widen(g + c);
+        square += x * x;
       }
     }
-    const double along = sum(even + odd);
+    const double along = sum(dot);
     radial_sum += along * rows.factor;
-    const double radial = along * operand.radial[i], factor = rows.factor * operand.inverse_norm[i];
+    // A rounded unit row is not quite of length 1, and what lies along it can be far larger than what remains.
+    const double radial = operand.radial[i] > 0 ? along / sum(square) : 0;
+    const double factor = rows.factor * operand.inverse_norm[i];
     u = operand.row_panels + i * panel;
     g = rows.accumulators + r * panel;
     float *out = rows.gradient + i * dim;

@@ -12,20 +12,22 @@ template <class Scalar, int R> struct Tile {
     INFONCE_UNROLL for (int r = 0; r < R; ++r) at[r][0] = at[r][1] = Vector<Scalar>{};
   }
 
-  INFONCE_INLINE void load_from(const Scalar *rows) {
-    constexpr int L = kLanesOf<Scalar>;
-    INFONCE_UNROLL for (int r = 0; r < R; ++r) {
-      at[r][0] = load(rows + r * 2 * L);
-      at[r][1] = load(rows + r * 2 * L + L);
-    }
-  }
-
   INFONCE_INLINE void store_to(Scalar *rows) const {
     constexpr int L = kLanesOf<Scalar>;
     INFONCE_UNROLL for (int r = 0; r < R; ++r) {
       store(rows + r * 2 * L, at[r][0]);
       store(rows + r * 2 * L + L, at[r][1]);
     }
+  }
+
+  // Sums of whole panels are added up, not continued: in float32 that keeps more digits over many rows.
+  INFONCE_INLINE void add_to(Scalar *rows) {
+    constexpr int L = kLanesOf<Scalar>;
+    INFONCE_UNROLL for (int r = 0; r < R; ++r) {
+      at[r][0] += load(rows + r * 2 * L);
+      at[r][1] += load(rows + r * 2 * L + L);
+    }
+    store_to(rows);
   }
 
   // += a * b over `depth` steps. Row r of step k is a[r + k * step] when kRowStride is 0 (rows side by side), else

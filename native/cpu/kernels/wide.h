@@ -90,9 +90,9 @@ inline void wide_log_sum_exp(const WideLogSumExp &rows) {
 template <int R>
 INFONCE_NOINLINE void wide_gradient_tile(const double *w, const double *other, int64_t depth, double *accumulators) {
   Tile<double, R> sum;
-  sum.load_from(accumulators);
+  sum.clear();
   sum.template multiply<kWideColumns>(w, 0, other, depth);
-  sum.store_to(accumulators);
+  sum.add_to(accumulators);
 }
 
 inline void wide_gradient(const WideGradient &rows) {
