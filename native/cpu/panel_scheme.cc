@@ -7,6 +7,7 @@ constexpr int64_t kSmallBlock = 64, kLargeBlock = 128;
 constexpr int64_t kSmallBlockRows = 2048;  // up to here 64-row blocks balance better; above, 128 halve the partial sums
 constexpr int64_t kPanelBytes = int64_t(136) << 20;  // the triangle of N = 8192
 constexpr int64_t kTileRows = 1024;  // a tile that is computed again: 4 MB, stays in the outer cache
+constexpr int64_t kPieceRows = 32;    // the smallest share of a block that a gradient task takes
 constexpr double kSafeLogit = 70;    // e^70 times a million rows, and its reciprocal, are normal float32 numbers
 constexpr double kLargestLogit = 110;  // above, a constant shift loses too many rows and float32 too many digits
 constexpr double kSmallestSum = 1e-26;  // e^-60: terms that were flushed to zero no longer matter beside it
@@ -211,46 +212,55 @@ double PanelScheme::accumulate_tiles(infonce_result *result) {
   const bool one_tower = passes_.one_tower();
   const int64_t dim = anchors.padded_dim;
   std::fill(no_weight_, no_weight_ + candidates.padded_rows, 0.0f);
-  std::vector<double> radial(row_blocks_, 0.0);
   float *candidate_output = passes_.keys_are_candidates() ? result->grad_keys : result->grad_negatives;
 
-  const auto finish = [&](bool of_anchors, int64_t b, float *accumulators) {
-    const Operand<float> &tower = of_anchors ? anchors : candidates;
-    const int64_t first = b * block_, count = std::min(block_, tower.rows - first);
-    const double along = passes_.finish(tower, first, count, accumulators, block_,
-                                        of_anchors ? result->grad_anchors : candidate_output);
-    if (of_anchors) radial[b] = along;
+  // Always in the same pieces, so that the sum does not depend on how rows were shared out.
+  std::vector<double> radial(anchors.padded_rows / kPieceRows, 0.0);
+  const auto finish = [&](const Operand<float> &tower, int64_t first, int64_t end, float *accumulators, float *output) {
+    for (int64_t piece = first; piece < std::min(end, tower.rows); piece += kPieceRows) {
+      const int64_t count = std::min(kPieceRows, std::min(end, tower.rows) - piece);
+      const double along = passes_.finish(tower, piece, count, accumulators + (piece - first) * kernels_.single.panel,
+                                          block_, output);
+      if (&tower == &anchors) radial[piece / kPieceRows] = along;
+    }
+  };
+  const auto finish_blocks = [&](const Operand<float> &tower, float *accumulators, float *output) {
+    pool_.parallel(blocks_of(tower.rows, block_), [&](int64_t b, int) {
+      finish(tower, b * block_, (b + 1) * block_, accumulators + b * block_ * dim, output);
+    });
   };
 
   const bool single = tiles_.size() == 1;
   for (auto tile = tiles_.rbegin(); tile != tiles_.rend(); ++tile) {
     if (!tile->kept) compute_tile(*tile, false);
-    const bool columns_too = !tile->on_diagonal;
-    pool_.parallel(tile->row_blocks + (columns_too ? tile->column_blocks : 0), [&](int64_t owner, int thread) {
-      const bool of_rows = owner < tile->row_blocks;
-      const int64_t b = of_rows ? owner : owner - tile->row_blocks;
-      const int64_t block = b + (of_rows ? tile->row_block : tile->column_block);
+    const std::vector<Owner> owners = owners_of(*tile);
+    pool_.parallel(int64_t(owners.size()), [&](int64_t task, int thread) {
+      const Owner &owner = owners[task];
+      const bool of_anchors = owner.of_rows || one_tower;
+      const int64_t block = owner.block + (owner.of_rows ? tile->row_block : tile->column_block);
+      const int64_t first = block * block_ + owner.offset;
       // Tiles come last to first: the first to touch a block of rows is the last of its row or column of tiles.
-      const bool first_touch = of_rows ? tile->column_block + tile->column_blocks == column_blocks_
-                               : !one_tower && tile->row_block + tile->row_blocks == row_blocks_;
-      float *gradient = of_rows || one_tower ? anchor_gradient_ : candidate_gradient_;
-      float *accumulators = single ? scratch_[thread].accumulators : gradient + block * block_ * dim;
-      if (of_rows) accumulate_rows(*tile, b, accumulators, !first_touch, thread);
-      else accumulate_columns(*tile, b, accumulators, !first_touch, thread);
-      if (single) finish(of_rows, block, accumulators);
+      const bool first_touch = owner.of_rows ? tile->column_block + tile->column_blocks == column_blocks_
+                                             : !one_tower && tile->row_block + tile->row_blocks == row_blocks_;
+      float *accumulators =
+          single ? scratch_[thread].accumulators
+                 : (of_anchors ? anchor_gradient_ : candidate_gradient_) + block * block_ * dim +
+                       owner.offset * kernels_.single.panel;
+      accumulate_owner(*tile, owner, accumulators, !first_touch, thread);
+      if (!single) return;
+      if (of_anchors) finish(anchors, first, first + owner.count, accumulators, result->grad_anchors);
+      else finish(candidates, first, first + owner.count, accumulators, candidate_output);
     });
   }
   if (!single) {
-    pool_.parallel(row_blocks_, [&](int64_t b, int) { finish(true, b, anchor_gradient_ + b * block_ * dim); });
-    if (!one_tower)
-      pool_.parallel(column_blocks_, [&](int64_t b, int) { finish(false, b, candidate_gradient_ + b * block_ * dim); });
+    finish_blocks(anchors, anchor_gradient_, result->grad_anchors);
+    if (!one_tower) finish_blocks(candidates, candidate_gradient_, candidate_output);
   }
   if (problem_.negatives) {
     // The own keys are in no matrix: all they get comes from their one pair.
     pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
-      const int64_t first = b * block_, count = std::min(block_, problem_.rows - first);
       std::fill(scratch_[thread].accumulators, scratch_[thread].accumulators + block_ * dim, 0.0f);
-      passes_.finish(passes_.keys, first, count, scratch_[thread].accumulators, block_, result->grad_keys);
+      finish(passes_.keys, b * block_, (b + 1) * block_, scratch_[thread].accumulators, result->grad_keys);
     });
   }
   double total = 0;
@@ -258,27 +268,46 @@ double PanelScheme::accumulate_tiles(infonce_result *result) {
   return total;
 }
 
-void PanelScheme::accumulate_rows(const Tile &tile, int64_t b, float *accumulators, bool accumulate_at_first, int thread) {
-  bool started = accumulate_at_first;
+// Blocks in order, the middle ones in pieces: threads start from both ends and meet there, and small tasks let them end
+// together.
+std::vector<PanelScheme::Owner> PanelScheme::owners_of(const Tile &tile) const {
+  std::vector<Owner> blocks, owners;
+  for (const bool of_rows : {true, false}) {
+    if (!of_rows && tile.on_diagonal) break;
+    const Operand<float> &tower = of_rows ? passes_.anchors : passes_.candidates();
+    const int64_t first = of_rows ? tile.row_block : tile.column_block;
+    for (int64_t b = 0; b < (of_rows ? tile.row_blocks : tile.column_blocks); ++b)
+      blocks.push_back({of_rows, b, 0, rows_of(tower.padded_rows, first + b)});
+  }
+  const int64_t count = int64_t(blocks.size());
+  const int64_t split = pool_.threads() > 1 ? std::min<int64_t>(count, 2 * pool_.threads()) : 0;
+  for (int64_t k = 0; k < count; ++k) {
+    const bool whole = k < (count - split) / 2 || k >= (count + split) / 2;
+    const int64_t piece = whole ? blocks[k].count : kPieceRows;
+    for (int64_t offset = 0; offset < blocks[k].count; offset += piece)
+      owners.push_back({blocks[k].of_rows, blocks[k].block, offset, piece});
+  }
+  return owners;
+}
+
+void PanelScheme::accumulate_owner(const Tile &tile, const Owner &owner, float *accumulators, bool started, int thread) {
   // In a diagonal tile the blocks left of the diagonal are stored as their mirror images.
-  if (tile.on_diagonal) accumulate(tile, b, true, true, 0, b, accumulators, &started, thread);
-  accumulate(tile, b, true, false, tile.on_diagonal ? b : 0, tile.column_blocks, accumulators, &started, thread);
+  const int64_t diagonal = tile.on_diagonal ? owner.block : 0;
+  if (tile.on_diagonal) started = accumulate(tile, owner, true, 0, diagonal, accumulators, started, thread);
+  if (owner.of_rows) accumulate(tile, owner, false, diagonal, tile.column_blocks, accumulators, started, thread);
+  else accumulate(tile, owner, true, 0, tile.row_blocks, accumulators, started, thread);
 }
 
-void PanelScheme::accumulate_columns(const Tile &tile, int64_t b, float *accumulators, bool accumulate_at_first, int thread) {
-  bool started = accumulate_at_first;
-  accumulate(tile, b, false, true, 0, tile.row_blocks, accumulators, &started, thread);
-}
-
-// Blocks first ... end of the other side, as many at a time as fill a gradient panel.
-void PanelScheme::accumulate(const Tile &tile, int64_t owner_block, bool owner_is_row, bool blocks_are_transposed,
-                             int64_t first, int64_t end, float *accumulators, bool *started, int thread) {
-  const bool one_tower = passes_.one_tower();
-  const Operand<float> &owner = owner_is_row ? passes_.anchors : passes_.candidates();
-  const Operand<float> &other = owner_is_row ? passes_.candidates() : passes_.anchors;
+// Adds what blocks first ... end of the other side give, as many at a time as fill a gradient panel. Returns whether the
+// accumulators hold something.
+bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first, int64_t end,
+                             float *accumulators, bool started, int thread) {
+  const Operand<float> &other = owner.of_rows ? passes_.candidates() : passes_.anchors;
   const float *row_weight = passes_.rows.weight;
-  const float *column_weight = one_tower ? row_weight : problem_.both_directions ? passes_.columns.weight : no_weight_;
-  const int64_t owner_first = (owner_is_row ? tile.row_block : tile.column_block) + owner_block;
+  const float *column_weight = passes_.one_tower()         ? row_weight
+                               : problem_.both_directions ? passes_.columns.weight
+                                                          : no_weight_;
+  const int64_t owner_block = (owner.of_rows ? tile.row_block : tile.column_block) + owner.block;
   // The other side of a transposed block is its rows, also when the owner is one of the tile's row blocks.
   const int64_t other_side = blocks_are_transposed ? tile.row_block : tile.column_block;
   const int64_t step = kGradientDepth / block_;
@@ -286,14 +315,15 @@ void PanelScheme::accumulate(const Tile &tile, int64_t owner_block, bool owner_i
   const auto find = [&](int64_t k, const float **found) {
     const int64_t count = std::max<int64_t>(0, std::min(step, end - k));
     for (int64_t s = 0; s < count; ++s)
-      found[s] = blocks_are_transposed ? block_of(tile, k + s, owner_block) : block_of(tile, owner_block, k + s);
+      found[s] = blocks_are_transposed ? block_of(tile, k + s, owner.block) + owner.offset
+                                       : block_of(tile, owner.block, k + s) + owner.offset * block_;
     return int(count);
   };
   GradientPanel panel{};
   panel.block_rows = panel.stride = int(block_);
   panel.owner_is_row = !blocks_are_transposed;
-  panel.owner_count = int(rows_of(owner.padded_rows, owner_first));
-  panel.owner_weight = (owner_is_row ? row_weight : column_weight) + owner_first * block_;
+  panel.owner_count = int(owner.count);
+  panel.owner_weight = (owner.of_rows ? row_weight : column_weight) + owner_block * block_ + owner.offset;
   panel.other = &other;
   panel.accumulators = accumulators;
   panel.accumulator_rows = block_;
@@ -306,11 +336,12 @@ void PanelScheme::accumulate(const Tile &tile, int64_t owner_block, bool owner_i
     panel.next_count = find(k + step, blocks[turn ^ 1]);
     panel.other_first = (other_side + k) * block_;
     panel.other_count = int(std::min(panel.block_count * block_, other.padded_rows - panel.other_first));
-    panel.other_weight = (owner_is_row ? column_weight : row_weight) + panel.other_first;
-    panel.accumulate = *started;
+    panel.other_weight = (owner.of_rows ? column_weight : row_weight) + panel.other_first;
+    panel.accumulate = started;
     kernels_.gradient_panel(panel);
-    *started = true;
+    started = true;
   }
+  return started;
 }
 
 }  // namespace infonce::cpu

@@ -52,10 +52,17 @@ class PanelScheme {
   void add_statistics(const Tile &tile);
   bool sums_are_safe() const;
   double accumulate_tiles(infonce_result *result);
-  void accumulate_rows(const Tile &tile, int64_t b, float *accumulators, bool accumulate, int thread);
-  void accumulate_columns(const Tile &tile, int64_t b, float *accumulators, bool accumulate, int thread);
-  void accumulate(const Tile &tile, int64_t owner_block, bool owner_is_row, bool blocks_are_transposed,
-                  int64_t first, int64_t end, float *accumulators, bool *started, int thread);
+
+  // Rows of one side whose gradient one task accumulates: a block, or a part of one.
+  struct Owner {
+    bool of_rows;
+    int64_t block;          // of the tile
+    int64_t offset, count;  // rows within the block
+  };
+  std::vector<Owner> owners_of(const Tile &tile) const;
+  void accumulate_owner(const Tile &tile, const Owner &owner, float *accumulators, bool accumulate, int thread);
+  bool accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first, int64_t end,
+                  float *accumulators, bool accumulate, int thread);
 
   const infonce_problem &problem_;
   const Kernels &kernels_;

@@ -38,17 +38,6 @@ INFONCE_INLINE void pack_columns(const GradientPanel &panel) {
   }
 }
 
-// The share of the next panel's blocks that one of `parts` tiles fetches.
-INFONCE_INLINE Prefetch next_part(const GradientPanel &panel, int part, int parts) {
-  if (panel.next_count == 0) return {};
-  const int block_lines = panel.stride * panel.stride * int(sizeof(float)) / kCacheLine;
-  const int each = (block_lines * panel.next_count + parts - 1) / parts, first = part * each;
-  const int block = first / block_lines, line = first % block_lines;
-  if (block >= panel.next_count) return {};
-  const int lines = line + each < block_lines ? each : block_lines - line;
-  return Prefetch((const char *)panel.next[block] + line * kCacheLine, lines);
-}
-
 template <int R, int kRowStride>
 INFONCE_NOINLINE void gradient_tile(const float *w, int64_t stride, const float *other, int64_t depth, float *accumulators,
                                     bool accumulate, Prefetch next) {
@@ -66,16 +55,20 @@ INFONCE_NOINLINE void gradient_tile(const float *w, int64_t stride, const float 
 
 template <bool kOwnerIsRow> void gradient_tiles(const GradientPanel &panel) {
   const Operand<float> &other = *panel.other;
-  const int depth_panels = int(other.padded_dim / kPanel);
+  const int depth_panels = int(other.padded_dim / kPanel), tiles = depth_panels * tile_count(panel.owner_count);
+  const int64_t block_bytes = int64_t(panel.stride) * panel.stride * int64_t(sizeof(float));
+  const int lines_a_tile = int(block_bytes / kCacheLine) * panel.next_count / tiles + 1;
+  Prefetch next;
+  int next_block = 0;
   for (int d = 0; d < depth_panels; ++d) {
     const float *b = other.row_panels + (d * other.padded_rows + panel.other_first) * kPanel;
     float *out = panel.accumulators + d * panel.accumulator_rows * kPanel;
     for_each_tile(panel.owner_count, [&](int row, auto height) {
-      constexpr int kHeight = decltype(height)::value, kStride = kOwnerIsRow ? kGradientStride : 0;
-      const int tiles = tile_count(panel.owner_count), tile = d * tiles + row / kHeight;
-      gradient_tile<kHeight, kStride>(panel.scratch + (kOwnerIsRow ? row * kGradientStride : row), column_stride(panel), b,
-                                      panel.other_count, out + row * kPanel, panel.accumulate,
-                                      next_part(panel, tile, depth_panels * tiles));
+      constexpr int kStride = kOwnerIsRow ? kGradientStride : 0;
+      if (next.lines() == 0 && next_block < panel.next_count) next = Prefetch(panel.next[next_block++], block_bytes);
+      gradient_tile<decltype(height)::value, kStride>(panel.scratch + (kOwnerIsRow ? row * kGradientStride : row),
+                                                      column_stride(panel), b, panel.other_count, out + row * kPanel,
+                                                      panel.accumulate, next.take(lines_a_tile));
     });
   }
 }

@@ -43,26 +43,41 @@ inline double row_dot(const float *a, const float *b, int64_t dim) {
   return total;
 }
 
+// Partners of `lanes` anchors as they lie in the depth panels. Side by side they are one vector, else they are picked.
+template <class Scalar> struct PartnerLanes {
+  static constexpr int panel = 2 * kLanesOf<Scalar>, lanes = kLanesOf<Scalar>;
+  const Scalar *at[lanes];
+  bool side_by_side = true;
+
+  PartnerLanes(const Operand<Scalar> &partners, const int64_t *partner) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      const int64_t p = partner[lane] < 0 ? 0 : partner[lane];
+      at[lane] = partners.depth_panels + p / panel * panel * partners.padded_dim + p % panel;
+      side_by_side &= at[lane] == at[0] + lane;
+    }
+  }
+  INFONCE_INLINE Vector<Scalar> picked(int64_t k) const {
+    Vector<Scalar> y;
+    INFONCE_UNROLL for (int lane = 0; lane < lanes; ++lane) y[lane] = at[lane][k * panel];
+    return y;
+  }
+};
+
 // Multiply-adds one after the other along the depth, as the logits product does: equal rows give equal bits, so a
 // duplicate of the positive never outranks it. Rows run in the lanes to hide the latency of the chain.
 template <class Scalar>
 void ranking_dots(const Operand<Scalar> &rows, int64_t first, int count, const Operand<Scalar> &partners,
                   const int64_t *partner, Scalar *dots) {
-  constexpr int panel = 2 * kLanesOf<Scalar>;
-  constexpr int lanes = kLanesOf<Scalar>;
+  constexpr int panel = 2 * kLanesOf<Scalar>, lanes = kLanesOf<Scalar>;
   for (int r = 0; r < count; r += lanes) {
     const int64_t row = first + r;
     const Scalar *a = rows.depth_panels + row / panel * panel * rows.padded_dim + row % panel;
-    const Scalar *b[lanes];
-    for (int lane = 0; lane < lanes; ++lane) {
-      const int64_t p = partner[r + lane] < 0 ? 0 : partner[r + lane];
-      b[lane] = partners.depth_panels + p / panel * panel * partners.padded_dim + p % panel;
-    }
+    const PartnerLanes<Scalar> b(partners, partner + r);
     Vector<Scalar> total{};
-    for (int64_t k = 0; k < rows.dim; ++k) {
-      Vector<Scalar> y;
-      INFONCE_UNROLL for (int lane = 0; lane < lanes; ++lane) y[lane] = b[lane][k * panel];
-      total += load(a + k * panel) * y;
+    if (b.side_by_side) {
+      for (int64_t k = 0; k < rows.dim; ++k) total += load(a + k * panel) * load(b.at[0] + k * panel);
+    } else {
+      for (int64_t k = 0; k < rows.dim; ++k) total += load(a + k * panel) * b.picked(k);
     }
     store(dots + r, total);
   }

@@ -28,11 +28,19 @@ namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
 constexpr int kCacheLine = 64;
 
-// Cache lines to be fetched into the outer cache a few at a time, while something else computes.
+// Memory to be fetched into the outer cache a few lines at a time, while something else computes.
 class Prefetch {
  public:
   Prefetch() = default;
-  Prefetch(const void *from, int64_t lines) : next_((const char *)from), end_(next_ + lines * kCacheLine) {}
+  Prefetch(const void *from, int64_t bytes) : next_((const char *)from), end_(next_ + bytes) {}
+
+  // Cuts off the next `lines` lines.
+  Prefetch take(int lines) {
+    const char *from = next_;
+    next_ = end_ - next_ > lines * kCacheLine ? next_ + lines * kCacheLine : end_;
+    return Prefetch(from, next_ - from);
+  }
+  int64_t lines() const { return (end_ - next_) / kCacheLine; }
 
   INFONCE_INLINE void line() {
     if (next_ == end_) return;
@@ -94,8 +102,6 @@ template <class Scalar> INFONCE_INLINE Vector<Scalar> load(const Scalar *p) {
 }
 
 template <class V, class Scalar> INFONCE_INLINE void store(Scalar *p, V v) { memcpy(p, &v, sizeof v); }
-
-template <class V> INFONCE_INLINE V zero_where(V v, Ints mask) { return (V)((Ints)v & ~mask); }
 
 INFONCE_INLINE Doubles widen(const float *p) {
   HalfFloats half;

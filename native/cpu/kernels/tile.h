@@ -12,11 +12,10 @@ template <class Scalar, int R> struct Tile {
     INFONCE_UNROLL for (int r = 0; r < R; ++r) at[r][0] = at[r][1] = Vector<Scalar>{};
   }
 
-  INFONCE_INLINE void store_to(Scalar *rows) const {
-    constexpr int L = kLanesOf<Scalar>;
+  INFONCE_INLINE void store_to(Scalar *rows, int64_t stride = 2 * kLanesOf<Scalar>) const {
     INFONCE_UNROLL for (int r = 0; r < R; ++r) {
-      store(rows + r * 2 * L, at[r][0]);
-      store(rows + r * 2 * L + L, at[r][1]);
+      store(rows + r * stride, at[r][0]);
+      store(rows + r * stride + kLanesOf<Scalar>, at[r][1]);
     }
   }
 

@@ -15,10 +15,7 @@ INFONCE_NOINLINE void wide_product(const double *a, int64_t step, const double *
   Tile<double, R> sum;
   sum.clear();
   sum.template multiply<0>(a, step, b, depth);
-  INFONCE_UNROLL for (int r = 0; r < R; ++r) {
-    store(out + r * stride, sum.at[r][0]);
-    store(out + r * stride + kDoubleLanes, sum.at[r][1]);
-  }
+  sum.store_to(out, stride);
 }
 
 // Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kWideColumns].
