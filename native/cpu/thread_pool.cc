@@ -49,6 +49,7 @@ void ThreadPool::run(Job job, uint32_t count) {
   job_ = job;
   done_.store(0, std::memory_order_relaxed);
   caller_processor_.store(current_processor(), std::memory_order_relaxed);
+  running_.store(true, std::memory_order_relaxed);
   const uint64_t sequence = (ticket_.load(std::memory_order_relaxed) >> (2 * kIndexBits)) + 1;
   ticket_.store(sequence << (2 * kIndexBits) | count);
   if (sleepers_.load() > 0) {
@@ -61,6 +62,7 @@ void ThreadPool::run(Job job, uint32_t count) {
     pause();
     if (spins > 2000) std::this_thread::yield();  // a worker that holds a task may need this processor
   }
+  running_.store(false, std::memory_order_relaxed);
 }
 
 bool ThreadPool::take_and_run(End end, int thread) {
@@ -90,6 +92,10 @@ void ThreadPool::work(int thread) {
     if (++spins % 16 != 0) continue;
     // On the caller's own processor every spin is stolen from it.
     const bool in_the_way = current_processor() == caller_processor_.load(std::memory_order_relaxed);
+    if (!in_the_way && running_.load(std::memory_order_relaxed)) {
+      idle_since = Clock::now();
+      continue;
+    }
     if (!in_the_way && Clock::now() - idle_since < kSpin) continue;
     sleep_until_new(seen);
     idle_since = Clock::now();

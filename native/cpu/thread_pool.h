@@ -63,6 +63,7 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> done_{0};
   alignas(64) std::atomic<int> sleepers_{0};
   std::atomic<int> caller_processor_{-1};
+  std::atomic<bool> running_{false};  // a job has tasks in flight: the next one is near
   std::atomic<bool> quit_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
