@@ -113,12 +113,22 @@ bool PanelScheme::run(infonce_result *result) {
     std::fill(direction->sum, direction->sum + anchors, 0.0);
     std::fill(direction->offset, direction->offset + anchors, shift_);
   }
-  for (const Tile &tile : tiles_) {
-    compute_tile(tile, true);
-    add_statistics(tile);
+  if (tiles_.size() == 1) {
+    compute_tile(tiles_[0], true);
+    // A block's losses at once with its sums: one meeting of the threads less.
+    pool_.parallel(row_blocks_, [&](int64_t b, int) {
+      add_statistics(tiles_[0], true, b);
+      if (problem_.both_directions) add_statistics(tiles_[0], false, b);
+      passes_.losses(b * block_, rows_of(passes_.anchors.padded_rows, b));
+    });
+  } else {
+    for (const Tile &tile : tiles_) {
+      compute_tile(tile, true);
+      add_statistics(tile);
+    }
+    passes_.losses();
   }
   if (!sums_are_safe()) return false;
-  passes_.losses();
   passes_.write_losses(result);
   if (problem_.gradient) result->grad_scale = passes_.grad_scale(accumulate_tiles(result));
   return true;
@@ -178,25 +188,27 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
 
 void PanelScheme::add_statistics(const Tile &tile) {
   const bool columns_too = problem_.both_directions || (passes_.one_tower() && !tile.on_diagonal);
-  Direction<float> &column_direction = passes_.one_tower() ? passes_.rows : passes_.columns;
-  const int64_t owners = tile.row_blocks + (columns_too ? tile.column_blocks : 0);
-  pool_.parallel(owners, [&](int64_t owner, int) {
+  pool_.parallel(tile.row_blocks + (columns_too ? tile.column_blocks : 0), [&](int64_t owner, int) {
     const bool of_rows = owner < tile.row_blocks;
-    const int64_t b = of_rows ? owner : owner - tile.row_blocks;
-    const Slots &slots = of_rows ? row_slots_ : column_slots_;
-    const Direction<float> &direction = of_rows ? passes_.rows : column_direction;
-    const int64_t first = (of_rows ? tile.row_block + b : tile.column_block + b) * block_;
-    const int64_t count = rows_of(direction.owner->padded_rows, first / block_);
-    const int64_t slot_count = of_rows ? tile.column_blocks : tile.row_blocks;
-    for (int64_t s = 0; s < slot_count; ++s) {
-      const float *sum = slots.sum + (s * tile_blocks_ + b) * block_;
-      const float *above = slots.above + (s * tile_blocks_ + b) * block_;
-      for (int64_t r = 0; r < count; ++r) {
-        direction.sum[first + r] += sum[r];
-        direction.above[first + r] += above[r];
-      }
-    }
+    add_statistics(tile, of_rows, of_rows ? owner : owner - tile.row_blocks);
   });
+}
+
+void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t b) {
+  const Direction<float> &direction = of_rows || passes_.one_tower() ? passes_.rows : passes_.columns;
+  const Slots &slots = of_rows ? row_slots_ : column_slots_;
+  const int64_t block = b + (of_rows ? tile.row_block : tile.column_block);
+  const int64_t count = rows_of(direction.owner->padded_rows, block);
+  const int64_t slot_count = of_rows ? tile.column_blocks : tile.row_blocks;
+  double *total_sum = direction.sum + block * block_, *total_above = direction.above + block * block_;
+  for (int64_t s = 0; s < slot_count; ++s) {
+    const float *sum = slots.sum + (s * tile_blocks_ + b) * block_;
+    const float *above = slots.above + (s * tile_blocks_ + b) * block_;
+    for (int64_t r = 0; r < count; ++r) {
+      total_sum[r] += sum[r];
+      total_above[r] += above[r];
+    }
+  }
 }
 
 bool PanelScheme::sums_are_safe() const {

@@ -50,6 +50,7 @@ class PanelScheme {
   void compute_tile(const Tile &tile, bool statistics);
   void compute_block(const Tile &tile, int64_t i, int64_t j, bool statistics, int thread);
   void add_statistics(const Tile &tile);
+  void add_statistics(const Tile &tile, bool of_rows, int64_t b);
   bool sums_are_safe() const;
   double accumulate_tiles(infonce_result *result);
 

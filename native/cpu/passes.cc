@@ -177,10 +177,13 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
 
 template <class Scalar> void Passes<Scalar>::losses() {
   pool_.parallel(blocks_of(anchors.padded_rows, kPassRows), [&](int64_t t, int) {
-    const int64_t first = t * kPassRows, count = std::min(kPassRows, anchors.padded_rows - first);
-    losses_of(rows, first, count);
-    if (columns.owner) losses_of(columns, first, count);
+    losses(t * kPassRows, std::min(kPassRows, anchors.padded_rows - t * kPassRows));
   });
+}
+
+template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count) {
+  losses_of(rows, first, count);
+  if (columns.owner) losses_of(columns, first, count);
 }
 
 template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result) const {

@@ -75,8 +75,9 @@ template <class Scalar> class Passes {
 
   void rank();
   void sum_large_classes();
-  // Reads sum, offset and above of both directions; writes loss, weight, log_sum_exp, rest_share.
+  // Reads sum, offset and above of both directions; writes loss, weight, log_sum_exp, rest_share. All rows, or some.
   void losses();
+  void losses(int64_t first, int64_t count);
   void write_losses(infonce_result *result) const;
 
   // Adds the pairs' share to the accumulated gradient of rows first ... first + count and writes them to `gradient`.
