@@ -35,8 +35,9 @@ struct infonce_context {
 namespace infonce::cpu {
 namespace {
 
-constexpr int64_t kMostRows = int64_t(1) << 30;    // groups are 32-bit
-constexpr double kParallelFlops = 8e6;             // below, one thread is done before a second has woken
+constexpr int64_t kMostRows = int64_t(1) << 30;  // groups are 32-bit
+constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread is done before a second has woken
+constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 constexpr int kMostThreads = 1024;
 
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...) {
@@ -132,14 +133,15 @@ BadRow first_bad_upstream(const infonce_problem &p) {
 BadRow compute(infonce_context &context, const infonce_problem &p, infonce_result *result) {
   if (const BadRow bad = first_bad_upstream(p); bad.row >= 0) return bad;
   const int64_t candidates = p.negatives ? p.negative_rows : p.rows;
-  const double flops = (p.gradient ? 3.0 : 1.0) * double(p.rows) * double(candidates) * double(p.dim);
-  context.pool.set_serial(flops < kParallelFlops);
+  const double products = double(p.rows) * double(candidates) * double(p.dim);
+  context.pool.set_serial(products * (p.gradient ? 1.5 : 0.5) < kParallelProducts);
   if (p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES)
     return paired_negatives(p, context.kernels, context.pool, context.workspace, result);
 
   context.pairs.build(p, round_up(p.rows, kRowMultiple), round_up(candidates, kRowMultiple));
   // Unit rows bound the logits by the scale: nothing to prepare where that is already too much.
-  if (!p.normalize || PanelScheme::can_hold(p.scale)) {
+  const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
+  if (products > kTinyProducts && !bounded_too_high) {
     PanelScheme panel(p, context.kernels, context.pairs, context.pool, context.workspace);
     if (const BadRow bad = panel.prepare(); bad.row >= 0) return bad;
     if (panel.shift_is_possible() && panel.run(result)) return {};

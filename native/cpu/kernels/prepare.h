@@ -22,13 +22,15 @@ INFONCE_INLINE double squared_norm(const float *row, int64_t dim) {
 }
 
 INFONCE_INLINE void scale_row(const float *row, double factor, float *chunk, int64_t chunk_stride, int64_t dim) {
-  // A factor outside float32's normal range would lose digits as a float.
-  const bool in_float = factor > 1e-30 && factor < 1e30;
-  const Floats f = broadcast(float(factor));
+  // A factor outside float32's normal range would lose digits as a float; inside it, its second half keeps the length
+  // of the unit row right to more digits than those of its elements.
+  const bool in_float = factor > 1e-25 && factor < 1e25;
+  const Floats high = broadcast(float(factor)), low = broadcast(float(factor - double(float(factor))));
   for (int64_t d = 0; d < dim; d += kPanel, chunk += chunk_stride) {
     if (in_float && d + kPanel <= dim) {
-      store(chunk, load(row + d) * f);
-      store(chunk + kLanes, load(row + d + kLanes) * f);
+      const Floats x = load(row + d), y = load(row + d + kLanes);
+      store(chunk, x * high + x * low);
+      store(chunk + kLanes, y * high + y * low);
       continue;
     }
     for (int64_t c = 0; c < kPanel; ++c) chunk[c] = d + c < dim ? float(row[d + c] * factor) : 0.0f;
