@@ -1,0 +1,53 @@
+export {
+  type ClipGradients,
+  type ClipOptions,
+  type ClipProblem,
+  type ClipResult,
+  clip,
+  clipSync,
+} from './losses/clip.js';
+export {
+  type InfoNCEGradients,
+  type InfoNCENegativesGradients,
+  type InfoNCENegativesProblem,
+  type InfoNCENegativesResult,
+  type InfoNCEOptions,
+  type InfoNCEProblem,
+  type InfoNCEResult,
+  infoNCE,
+  infoNCESync,
+} from './losses/info-nce.js';
+export {
+  type NTXentGradients,
+  type NTXentOptions,
+  type NTXentProblem,
+  type NTXentResult,
+  ntXent,
+  ntXentSync,
+} from './losses/nt-xent.js';
+export { type NTXentLogits, type NTXentLogitsProblem, ntXentLogits } from './losses/nt-xent-logits.js';
+export type { CommonOptions, Reduction } from './losses/options.js';
+export type { LossResult, LossValue } from './losses/plan.js';
+export type { RunOptions, SyncRunOptions } from './losses/run.js';
+export {
+  type SupConGradients,
+  type SupConOptions,
+  type SupConProblem,
+  type SupConResult,
+  supCon,
+  supConSync,
+} from './losses/sup-con.js';
+export { Clip } from './modules/clip.js';
+export { InfoNCE } from './modules/info-nce.js';
+export { NTXent } from './modules/nt-xent.js';
+export { SupCon } from './modules/sup-con.js';
+export { type Context, type ContextOptions, createContext, type Precision } from './runtime/context.js';
+export {
+  type AvailableDevice,
+  type Device,
+  type DeviceId,
+  devices,
+  type UnavailableDevice,
+} from './runtime/devices.js';
+export { InfoNCEError, type InfoNCEErrorCode } from './runtime/errors.js';
+export type { Tensor } from './runtime/tensor.js';

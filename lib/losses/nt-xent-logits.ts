@@ -1,0 +1,78 @@
+import type { NativeFailure } from '../runtime/binding.js';
+import { nativeError } from '../runtime/native-failure.js';
+import { checkKeys } from '../runtime/options.js';
+import { allocate, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { type Common, checkTemperature } from './options.js';
+import { nativeProblem } from './plan.js';
+import { type SyncRunOptions, syncContext } from './run.js';
+import { checkViews } from './views.js';
+
+/** What {@link ntXentLogits} is asked. */
+export interface NTXentLogitsProblem {
+  /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
+  readonly features: Tensor;
+  /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
+  readonly nViews?: number | undefined;
+  /** Above 0. Default 0.1. */
+  readonly temperature?: number | undefined;
+}
+
+/** What {@link ntXentLogits} returns. */
+export interface NTXentLogits {
+  /** [R, R - 1] for R rows of features. */
+  readonly logits: Tensor;
+  /** R zeros: the positive stands in column 0. */
+  readonly labels: Int32Array;
+}
+
+const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
+const NAMES = { none: 'ntXentLogits', anchors: 'features' };
+const DEFAULT_TEMPERATURE = 0.1;
+const COMMON: Common = {
+  reduction: 'none',
+  normalize: true,
+  gradient: false,
+  gradOutput: undefined,
+  propagateNonFinite: false,
+};
+
+/**
+ * The logits and labels of SimCLR's `info_nce_loss`, for a cross-entropy of your own: cosines of every row with every
+ * other divided by the temperature, each row's positives first in ascending column order, then its negatives.
+ *
+ * It materialises the matrix, 4 * R * (R - 1) bytes, which {@link ntXent} never does, and computes it before it returns.
+ *
+ * @throws {@link InfoNCEError} for input that cannot be computed; `ERR_INFONCE_OUT_OF_MEMORY` when the matrix is too
+ * large.
+ * @see `SimCLR.info_nce_loss` of the PyTorch implementation by Thalles Silva.
+ */
+export function ntXentLogits(problem: NTXentLogitsProblem, run?: SyncRunOptions): NTXentLogits {
+  checkKeys(problem, 'ntXentLogits', KEYS);
+  const { data, shape } = checkTensor(problem.features, 'features', '[nViews * B, D]', 2, 2);
+  const rows = shape[0]!;
+  const native = nativeProblem(
+    {
+      denominator: 'otherAnchors',
+      positive: 'allViews',
+      bothDirections: false,
+      rows,
+      dim: shape[1]!,
+      negativeRows: 0,
+      views: checkViews(problem.nViews, rows),
+      scale: checkTemperature(problem.temperature, DEFAULT_TEMPERATURE),
+      anchors: data,
+      keys: undefined,
+      negatives: undefined,
+      labels: undefined,
+    },
+    COMMON,
+  );
+  const context = syncContext(run);
+  const logits = allocate(rows * (rows - 1), 'logits');
+  try {
+    context.logits(native, logits);
+  } catch (failure) {
+    throw nativeError(failure as NativeFailure, NAMES);
+  }
+  return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
+}

@@ -1,0 +1,99 @@
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkBoolean, checkChoice, checkNumber } from '../runtime/options.js';
+import { checkFloat32Array } from '../runtime/tensor.js';
+
+/** How row losses become `loss`. */
+export type Reduction = 'mean' | 'sum' | 'none';
+
+/** What every loss takes. */
+export interface CommonOptions<R extends Reduction = Reduction, G extends boolean = boolean> {
+  /** `'mean'` (default) or `'sum'` of the row losses, or `'none'`: the row losses themselves. */
+  readonly reduction?: R | undefined;
+  /** Whether rows are scaled to unit length first. Default true; false uses them as they are. */
+  readonly normalize?: boolean | undefined;
+  /** Whether gradients are computed. Default true; false is about three times as fast. */
+  readonly gradient?: G | undefined;
+  /**
+   * Upstream gradient: what the gradients are multiplied by. A number, or a Float32Array of length 1; with
+   * `reduction: 'none'` also one value per row. Default 1.
+   */
+  readonly gradOutput?: number | Float32Array | undefined;
+  /**
+   * What NaN or infinity in an input does: `'throw'` (default) `ERR_INFONCE_NON_FINITE`, naming the input and the first
+   * bad row, or `'propagate'`: every result is NaN.
+   */
+  readonly nonFinite?: 'throw' | 'propagate' | undefined;
+}
+
+export const COMMON_KEYS = ['reduction', 'normalize', 'gradient', 'gradOutput', 'nonFinite'] as const;
+
+/** The common options after checking. */
+export interface Common {
+  readonly reduction: Reduction;
+  readonly normalize: boolean;
+  readonly gradient: boolean;
+  readonly gradOutput: Float32Array | undefined;
+  readonly propagateNonFinite: boolean;
+}
+
+const REDUCTIONS = ['mean', 'sum', 'none'] as const;
+const NON_FINITE = ['throw', 'propagate'] as const;
+
+/** Checks the common options of a loss over `rows` rows. */
+export function checkCommon(options: CommonOptions, rows: number): Common {
+  const reduction = checkChoice(options.reduction, 'reduction', REDUCTIONS);
+  return {
+    reduction,
+    normalize: checkBoolean(options.normalize, 'normalize', true),
+    gradient: checkBoolean(options.gradient, 'gradient', true),
+    gradOutput: checkGradOutput(options.gradOutput, reduction, rows),
+    propagateNonFinite: checkChoice(options.nonFinite, 'nonFinite', NON_FINITE) === 'propagate',
+  };
+}
+
+function checkGradOutput(value: unknown, reduction: Reduction, rows: number): Float32Array | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'number') return Float32Array.of(value);
+  checkFloat32Array(value, 'gradOutput');
+  if (value.length === 1 || (reduction === 'none' && value.length === rows)) return value;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: 'gradOutput',
+    expected: reduction === 'none' ? `1 value or one for each of the ${rows} rows` : '1 value',
+    got: `${value.length} values`,
+    remedy: reduction === 'none' ? undefined : "One value per row needs reduction: 'none'.",
+  });
+}
+
+/** Keeps 1 / temperature, and every logit with it, within float32's range. */
+const GREATEST_SCALE = 1e30;
+
+/** The scale 1 / temperature of a checked temperature. */
+export function checkTemperature(value: unknown, fallback: number): number {
+  if (value === undefined) return 1 / fallback;
+  const temperature = checkNumber(value, 'temperature', 'a finite number above 0');
+  const scale = 1 / temperature;
+  if (!Number.isFinite(temperature) || temperature <= 0 || scale > GREATEST_SCALE) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'temperature',
+      expected: `a finite number of at least ${1 / GREATEST_SCALE}`,
+      got: describeValue(temperature),
+      remedy: 'Usual values are 0.01 to 1.',
+    });
+  }
+  return scale;
+}
+
+/** A checked logit scale. */
+export function checkLogitScale(value: unknown, fallback: number): number {
+  if (value === undefined) return fallback;
+  const scale = checkNumber(value, 'logitScale', 'a finite number above 0');
+  if (!(scale > 0 && scale <= GREATEST_SCALE)) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'logitScale',
+      expected: `a number above 0 and at most ${GREATEST_SCALE}`,
+      got: describeValue(scale),
+      remedy: 'Pass the factor itself, 1 / temperature, not its logarithm.',
+    });
+  }
+  return scale;
+}

@@ -1,0 +1,26 @@
+import { InfoNCEError } from '../runtime/errors.js';
+import { checkTensor, formatShape, type Tensor } from '../runtime/tensor.js';
+
+/** Two towers of the same shape [N, D], row i of one belonging to row i of the other. */
+export interface Pairs {
+  readonly anchors: Tensor;
+  readonly keys: Tensor;
+  readonly rows: number;
+  readonly dim: number;
+}
+
+export function checkPairs(anchors: unknown, anchorsName: string, keys: unknown, keysName: string): Pairs {
+  const a = checkTensor(anchors, anchorsName, '[N, D]', 2, 2);
+  const k = checkTensor(keys, keysName, '[N, D]', 2, 2);
+  const rows = a.shape[0]!;
+  const dim = a.shape[1]!;
+  if (k.shape[0] !== rows || k.shape[1] !== dim) {
+    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+      argument: `${keysName}.shape`,
+      expected: `that of ${anchorsName}, ${formatShape(a.shape)}`,
+      got: formatShape(k.shape),
+      remedy: `Row i of ${keysName} is the positive of row i of ${anchorsName}.`,
+    });
+  }
+  return { anchors: a, keys: k, rows, dim };
+}

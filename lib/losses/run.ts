@@ -1,0 +1,84 @@
+import type { NativeContext, NativeFailure } from '../runtime/binding.js';
+import { type Context, contextOf } from '../runtime/context.js';
+import { AbortError, describeValue, InfoNCEError } from '../runtime/errors.js';
+import { nativeError } from '../runtime/native-failure.js';
+import { checkKeys } from '../runtime/options.js';
+import type { Plan } from './plan.js';
+
+/** Where a synchronous call runs. */
+export interface SyncRunOptions {
+  /** Default: the context made on first use from `INFONCE_DEVICE`, `INFONCE_THREADS` and `INFONCE_PRECISION`. */
+  readonly context?: Context | undefined;
+}
+
+/** Where and until when a call runs. */
+export interface RunOptions extends SyncRunOptions {
+  /**
+   * Rejects the call with an `AbortError` (code `ABORT_ERR`, the signal's reason as its cause) if it fires before the
+   * work has begun. Work that has begun runs to its end and delivers its result.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+const SYNC_KEYS: ReadonlySet<string> = new Set(['context']);
+const KEYS: ReadonlySet<string> = new Set(['context', 'signal']);
+const NO_OPTIONS: RunOptions = {};
+
+/** The addon's context for a call that ends before it returns. */
+export function syncContext(options: SyncRunOptions = NO_OPTIONS): NativeContext {
+  checkKeys(options, 'run', SYNC_KEYS);
+  return contextOf(options.context).native;
+}
+
+/** Runs on this thread and the context's workers. */
+export function runSync<Result>(plan: Plan<Result>, options: SyncRunOptions | undefined): Result {
+  const native = syncContext(options);
+  try {
+    native.run(plan.problem, plan.outputs);
+  } catch (failure) {
+    throw nativeError(failure as NativeFailure, plan.names);
+  }
+  return plan.finish(plan.outputs, plan.problem);
+}
+
+/** Queues for the context's background thread. Inputs are copied before it returns. */
+export function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OPTIONS): Promise<Result> {
+  checkKeys(options, 'run', KEYS);
+  const { signal } = options;
+  checkSignal(signal);
+  const context = contextOf(options.context);
+  const native = context.retain();
+  return new Promise((resolve, reject) => {
+    function onDone(failure: NativeFailure | null): void {
+      signal?.removeEventListener('abort', onAbort);
+      context.release();
+      if (failure === null) resolve(plan.finish(plan.outputs, plan.problem));
+      else reject(nativeError(failure, plan.names));
+    }
+    function onAbort(): void {
+      if (!native.cancel(ticket)) return;
+      context.release();
+      reject(new AbortError(signal!));
+    }
+    let ticket = 0;
+    try {
+      ticket = native.submit(plan.problem, plan.outputs, onDone);
+    } catch (failure) {
+      onDone(failure as NativeFailure);
+      return;
+    }
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal === undefined) return;
+  if (typeof signal !== 'object' || signal === null || typeof signal.aborted !== 'boolean') {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'signal',
+      expected: 'an AbortSignal',
+      got: describeValue(signal),
+    });
+  }
+  if (signal.aborted) throw new AbortError(signal);
+}

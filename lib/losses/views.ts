@@ -1,0 +1,26 @@
+import { InfoNCEError } from '../runtime/errors.js';
+import { checkNumber } from '../runtime/options.js';
+
+export const DEFAULT_VIEWS = 2;
+
+/** The number of views of each sample, which must divide the rows. */
+export function checkViews(value: unknown, rows: number): number {
+  const views = value === undefined ? DEFAULT_VIEWS : checkNumber(value, 'nViews', 'an integer of at least 2');
+  if (!Number.isInteger(views) || views < 2) {
+    throw new InfoNCEError('ERR_INFONCE_VIEWS', {
+      argument: 'nViews',
+      expected: 'an integer of at least 2',
+      got: String(views),
+      remedy: 'A sample without a second view has no positive.',
+    });
+  }
+  if (rows % views !== 0) {
+    throw new InfoNCEError('ERR_INFONCE_VIEWS', {
+      argument: 'features',
+      expected: `rows divisible by nViews = ${views}`,
+      got: `${rows} rows`,
+      remedy: 'Rows are view-major: all samples of view 0, then all of view 1, each sample in every view.',
+    });
+  }
+  return views;
+}

@@ -1,0 +1,36 @@
+import { CLIP_OPTION_KEYS, type ClipOptions, type ClipResult, clip, clipSync } from '../losses/clip.js';
+import type { Reduction } from '../losses/options.js';
+import type { RunOptions, SyncRunOptions } from '../losses/run.js';
+import { checkKeys } from '../runtime/options.js';
+import type { Tensor } from '../runtime/tensor.js';
+
+const KEYS: ReadonlySet<string> = new Set(CLIP_OPTION_KEYS);
+
+/** {@link clip} with its options fixed. */
+export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
+  readonly options: ClipOptions<R, G>;
+
+  constructor(options: ClipOptions<R, G> = {}) {
+    checkKeys(options, 'Clip', KEYS);
+    this.options = { ...options };
+  }
+
+  /** A logit scale that is learned changes every step: the one given here goes before that of the options. */
+  forward(
+    imageFeatures: Tensor,
+    textFeatures: Tensor,
+    logitScale: number | undefined = this.options.logitScale,
+    run?: RunOptions,
+  ): Promise<ClipResult<R, G>> {
+    return clip({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
+  }
+
+  forwardSync(
+    imageFeatures: Tensor,
+    textFeatures: Tensor,
+    logitScale: number | undefined = this.options.logitScale,
+    run?: SyncRunOptions,
+  ): ClipResult<R, G> {
+    return clipSync({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
+  }
+}

@@ -1,0 +1,84 @@
+/**
+ * What went wrong, in a form a program can branch on. The codes are stable; messages are not.
+ *
+ * | code | meaning |
+ * | --- | --- |
+ * | `ERR_INFONCE_TYPE` | a value of the wrong type, or an unknown option |
+ * | `ERR_INFONCE_SHAPE` | shapes or lengths that do not fit the data or each other, or a dimension of 0 |
+ * | `ERR_INFONCE_VIEWS` | `nViews` is not an integer of at least 2, or does not divide the rows |
+ * | `ERR_INFONCE_RANGE` | a value of the right type outside what is allowed |
+ * | `ERR_INFONCE_NON_FINITE` | NaN or infinity in an input |
+ * | `ERR_INFONCE_DEVICE` | the device, the instruction set or the native addon cannot be used |
+ * | `ERR_INFONCE_OUT_OF_MEMORY` | not enough memory for the results or the working buffers |
+ * | `ERR_INFONCE_DISPOSED` | the context was disposed before the call |
+ * | `ERR_INFONCE_INTERNAL` | a fault of this package; please report it |
+ */
+export type InfoNCEErrorCode =
+  | 'ERR_INFONCE_TYPE'
+  | 'ERR_INFONCE_SHAPE'
+  | 'ERR_INFONCE_VIEWS'
+  | 'ERR_INFONCE_RANGE'
+  | 'ERR_INFONCE_NON_FINITE'
+  | 'ERR_INFONCE_DEVICE'
+  | 'ERR_INFONCE_OUT_OF_MEMORY'
+  | 'ERR_INFONCE_DISPOSED'
+  | 'ERR_INFONCE_INTERNAL';
+
+/** The facts a message is composed of: "`argument`: expected `expected`, got `got`. `remedy`". */
+export interface Fault {
+  /** The argument or option the error is about, as the caller wrote it: `features.shape`. */
+  readonly argument: string;
+  readonly expected: string;
+  readonly got: string;
+  /** What to do about it: one or more sentences. */
+  readonly remedy?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** The one error class of this package, except for the `AbortError` of an aborted call. */
+export class InfoNCEError extends Error {
+  /** Stable; see {@link InfoNCEErrorCode}. */
+  readonly code: InfoNCEErrorCode;
+  /** The argument, option or environment variable the error is about. */
+  readonly argument: string;
+
+  /** @internal */
+  constructor(code: InfoNCEErrorCode, fault: Fault) {
+    const remedy = fault.remedy === undefined ? '' : ` ${fault.remedy}`;
+    super(
+      `${fault.argument}: expected ${fault.expected}, got ${fault.got}.${remedy}`,
+      fault.cause === undefined ? undefined : { cause: fault.cause },
+    );
+    this.code = code;
+    this.argument = fault.argument;
+  }
+
+  override get name(): string {
+    return 'InfoNCEError';
+  }
+}
+
+/** What an aborted call rejects with: the same name and code as Node's own, with the signal's reason as the cause. */
+export class AbortError extends Error {
+  readonly code = 'ABORT_ERR';
+
+  constructor(signal: AbortSignal) {
+    super('The operation was aborted', { cause: signal.reason });
+  }
+
+  override get name(): string {
+    return 'AbortError';
+  }
+}
+
+/** Names a value for the "got" of a message: `a plain array of 3`, `Float64Array`, `"text"`, `null`. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (Array.isArray(value)) return `a plain array of ${value.length}`;
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'object' && value !== null) {
+    const type: unknown = value.constructor;
+    return typeof type === 'function' && type.name !== 'Object' ? type.name : 'an object';
+  }
+  return typeof value === 'bigint' ? `${value}n` : String(value);
+}

@@ -1,0 +1,65 @@
+import { describeValue, InfoNCEError } from './errors.js';
+import { suggest } from './nearest.js';
+
+/** Refuses anything but an object whose every key is known. `owner` is what the message calls the object. */
+export function checkKeys(options: unknown, owner: string, known: ReadonlySet<string>): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: owner,
+      expected: 'an object of options',
+      got: describeValue(options),
+    });
+  }
+  for (const key in options) {
+    if (!known.has(key)) {
+      throw new InfoNCEError('ERR_INFONCE_TYPE', {
+        argument: owner,
+        expected: 'only known options',
+        got: `'${key}'`,
+        remedy: suggest(key, known),
+      });
+    }
+  }
+}
+
+/** `value`, or `fallback` when it is undefined. */
+export function checkBoolean(value: unknown, name: string, fallback: boolean): boolean {
+  if (value === undefined) return fallback;
+  if (typeof value === 'boolean') return value;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: name, expected: 'a boolean', got: describeValue(value) });
+}
+
+/** `value` if it is one of `choices`, or the first choice when it is undefined. */
+export function checkChoice<Choice extends string>(
+  value: unknown,
+  name: string,
+  choices: readonly [Choice, ...Choice[]],
+): Choice {
+  if (value === undefined) return choices[0];
+  if (typeof value !== 'string') {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: `one of ${quoteAll(choices)}`,
+      got: describeValue(value),
+    });
+  }
+  for (const choice of choices) {
+    if (choice === value) return choice;
+  }
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: name,
+    expected: `one of ${quoteAll(choices)}`,
+    got: describeValue(value),
+    remedy: suggest(value, choices),
+  });
+}
+
+/** Refuses what is not of type number; its range is the caller's affair. */
+export function checkNumber(value: unknown, name: string, expected: string): number {
+  if (typeof value === 'number') return value;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: name, expected, got: describeValue(value) });
+}
+
+function quoteAll(words: readonly string[]): string {
+  return words.map(word => `'${word}'`).join(', ');
+}
