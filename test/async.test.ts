@@ -1,0 +1,129 @@
+import { createContext, type NTXentProblem, ntXent, ntXentSync } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { normal } from './support/random.js';
+
+/** Tens of milliseconds of work. */
+const long: NTXentProblem = { features: normal([4096, 128], 1) };
+const short: NTXentProblem = { features: normal([8, 4], 2) };
+
+describe('a call that returns a promise', () => {
+  it('gives what its synchronous twin gives', async () => {
+    expect(await ntXent(short)).toEqual(ntXentSync(short));
+  });
+
+  it('does not block the event loop', async () => {
+    let settled = false;
+    const call = ntXent(long).finally(() => {
+      settled = true;
+    });
+    let turns = 0;
+    for (; !settled; turns++) await new Promise(setImmediate);
+    await call;
+    expect(turns).toBeGreaterThan(10);
+  });
+
+  it('has taken its input when it returns', async () => {
+    const features = normal([64, 8], 3);
+    const expected = ntXentSync({ features });
+    const call = ntXent({ features });
+    features.data.fill(7);
+    expect(await call).toEqual(expected);
+  });
+
+  it('keeps the order of calls in one context', async () => {
+    const context = createContext({ threads: 1 });
+    const order: string[] = [];
+    await Promise.all([
+      ntXent(long, { context }).then(() => order.push('long')),
+      ntXent(short, { context }).then(() => order.push('short')),
+      ntXent(short, { context }).then(() => order.push('short again')),
+    ]);
+    expect(order).toEqual(['long', 'short', 'short again']);
+    context.dispose();
+  });
+
+  it('can be made many times at once, in several contexts', async () => {
+    const contexts = [createContext({ threads: 1 }), createContext({ threads: 2 }), undefined];
+    const problems = Array.from({ length: 60 }, (_, i) => ({ features: normal([2 * (i + 1), 5], i) }));
+    const results = await Promise.all(problems.map((problem, i) => ntXent(problem, { context: contexts[i % 3] })));
+    expect(results).toEqual(problems.map(problem => ntXentSync(problem)));
+    for (const context of contexts) context?.dispose();
+  });
+
+  it('lets synchronous calls in the same context through', async () => {
+    const context = createContext({ threads: 2 });
+    const call = ntXent(long, { context });
+    expect(ntXentSync(short, { context })).toEqual(ntXentSync(short));
+    expect(await call).toEqual(ntXentSync(long));
+    context.dispose();
+  });
+});
+
+describe('an aborted call', () => {
+  const aborted = { name: 'AbortError', code: 'ABORT_ERR' };
+
+  it('rejects at once when the signal has fired', async () => {
+    const call = ntXent(short, { signal: AbortSignal.abort('not needed') });
+    await expect(call).rejects.toMatchObject({ ...aborted, cause: 'not needed' });
+  });
+
+  it('rejects while it waits, and the others go on', async () => {
+    const context = createContext({ threads: 1 });
+    const controller = new AbortController();
+    const before = ntXent(long, { context });
+    const waiting = ntXent(long, { context, signal: controller.signal });
+    const after = ntXent(short, { context });
+    controller.abort();
+    await expect(waiting).rejects.toMatchObject({ ...aborted, cause: { name: 'AbortError' } });
+    expect(await before).toEqual(ntXentSync(long));
+    expect(await after).toEqual(ntXentSync(short));
+    context.dispose();
+  });
+
+  it('delivers its result when the work has begun', async () => {
+    const context = createContext({ threads: 1 });
+    const controller = new AbortController();
+    const call = ntXent(long, { context, signal: controller.signal });
+    await new Promise(resolve => setTimeout(resolve, 20));
+    controller.abort();
+    expect(await call).toEqual(ntXentSync(long));
+    context.dispose();
+  });
+
+  it('leaves nothing on a signal that never fires', async () => {
+    const { signal } = new AbortController();
+    let listeners = 0;
+    const counted: AbortSignal = new Proxy(signal, {
+      get(target, key) {
+        if (key === 'addEventListener') listeners++;
+        if (key === 'removeEventListener') listeners--;
+        const value: unknown = Reflect.get(target, key);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    await ntXent(short, { signal: counted });
+    expect(listeners).toBe(0);
+  });
+});
+
+describe('a context disposed with calls in flight', () => {
+  it('finishes them', async () => {
+    const context = createContext({ threads: 2 });
+    const calls = [ntXent(long, { context }), ntXent(short, { context })];
+    context.dispose();
+    expect(context.disposed).toBe(true);
+    await expect(ntXent(short, { context })).rejects.toMatchObject({ code: 'ERR_INFONCE_DISPOSED' });
+    expect(await Promise.all(calls)).toEqual([ntXentSync(long), ntXentSync(short)]);
+  });
+
+  it('finishes what is left after an abort', async () => {
+    const context = createContext({ threads: 1 });
+    const controller = new AbortController();
+    const first = ntXent(long, { context });
+    const second = ntXent(short, { context, signal: controller.signal });
+    context.dispose();
+    controller.abort();
+    await expect(second).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await first).toEqual(ntXentSync(long));
+  });
+});

@@ -1,0 +1,489 @@
+import {
+  Clip,
+  type ClipOptions,
+  type ClipProblem,
+  type ContextOptions,
+  clip,
+  clipSync,
+  createContext,
+  InfoNCE,
+  InfoNCEError,
+  type InfoNCEErrorCode,
+  type InfoNCEOptions,
+  type InfoNCEProblem,
+  infoNCE,
+  infoNCESync,
+  NTXent,
+  type NTXentOptions,
+  type NTXentProblem,
+  ntXent,
+  ntXentLogits,
+  ntXentSync,
+  SupCon,
+  type SupConOptions,
+  type SupConProblem,
+  supCon,
+  supConSync,
+} from 'infonce';
+import { afterEach, describe, expect, it } from 'vitest';
+import { normal } from './support/random.js';
+
+/** What the function throws; a test that calls this fails when nothing is thrown. */
+function thrownBy(call: () => unknown): InfoNCEError {
+  try {
+    call();
+  } catch (error) {
+    expect(error).toBeInstanceOf(InfoNCEError);
+    return error as InfoNCEError;
+  }
+  return expect.fail('nothing was thrown');
+}
+
+/** Lets a test pass what the types forbid. */
+function wrong<Type>(value: unknown): Type {
+  return value as Type;
+}
+
+function detached(): Float32Array {
+  const data = new Float32Array(8);
+  structuredClone(data.buffer, { transfer: [data.buffer] });
+  return data;
+}
+
+const features = normal([4, 2], 1);
+const { data } = features;
+const labels = Int32Array.of(0, 1, 0, 1);
+
+type Row = readonly [what: string, code: InfoNCEErrorCode, message: RegExp, problem: object];
+
+const NT_XENT: readonly Row[] = [
+  ['no problem', 'ERR_INFONCE_TYPE', /ntXent: .*object.*got undefined/, wrong(undefined)],
+  ['null', 'ERR_INFONCE_TYPE', /ntXent: .*got null/, wrong(null)],
+  ['no features', 'ERR_INFONCE_TYPE', /features: .*got undefined/, {}],
+  ['a bare array for a tensor', 'ERR_INFONCE_TYPE', /features: .*\{ data, shape \}/, { features: data }],
+  [
+    'a Float64Array',
+    'ERR_INFONCE_TYPE',
+    /features\.data: expected a Float32Array, got Float64Array\..*Float32Array\.from\(features\.data\)/,
+    { features: { data: new Float64Array(8), shape: [4, 2] } },
+  ],
+  [
+    'a plain array',
+    'ERR_INFONCE_TYPE',
+    /got a plain array of 2.*Float32Array\.from/,
+    { features: { data: [1, 2], shape: [2, 1] } },
+  ],
+  [
+    'a Buffer',
+    'ERR_INFONCE_TYPE',
+    /got Buffer.*Float32Array\.from/,
+    { features: { data: Buffer.alloc(32), shape: [4, 2] } },
+  ],
+  [
+    'a detached buffer',
+    'ERR_INFONCE_TYPE',
+    /features\.data: .*detached/,
+    { features: { data: detached(), shape: [4, 2] } },
+  ],
+  ['no shape', 'ERR_INFONCE_TYPE', /features\.shape: .*got undefined/, { features: { data } }],
+  ['an unknown tensor key', 'ERR_INFONCE_TYPE', /'dims'.*/, { features: { data, shape: [4, 2], dims: 2 } }],
+  [
+    'a shape that does not fit the data',
+    'ERR_INFONCE_SHAPE',
+    /which is 8, got \[4, 3\], whose product is 12/,
+    { features: { data, shape: [4, 3] } },
+  ],
+  [
+    'a shape whose product wraps around',
+    'ERR_INFONCE_SHAPE',
+    /features\.shape/,
+    { features: { data, shape: [2 ** 53, 2 ** 53] } },
+  ],
+  [
+    'a shape of 2 ** 64 times the length',
+    'ERR_INFONCE_SHAPE',
+    /features\.shape/,
+    { features: { data, shape: [2 ** 32, 2 ** 35] } },
+  ],
+  ['one dimension', 'ERR_INFONCE_SHAPE', /\[nViews \* B, D\].*got \[8\]/, { features: { data, shape: [8] } }],
+  ['three dimensions', 'ERR_INFONCE_SHAPE', /got \[2, 2, 2\]/, { features: { data, shape: [2, 2, 2] } }],
+  ['N = 0', 'ERR_INFONCE_SHAPE', /got \[0, 2\]/, { features: { data: new Float32Array(0), shape: [0, 2] } }],
+  ['D = 0', 'ERR_INFONCE_SHAPE', /got \[4, 0\]/, { features: { data: new Float32Array(0), shape: [4, 0] } }],
+  ['a negative dimension', 'ERR_INFONCE_SHAPE', /got \[-4, -2\]/, { features: { data, shape: [-4, -2] } }],
+  ['a fractional dimension', 'ERR_INFONCE_SHAPE', /got \[16, 0\.5\]/, { features: { data, shape: [16, 0.5] } }],
+  ['a NaN dimension', 'ERR_INFONCE_SHAPE', /got \[NaN, 2\]/, { features: { data, shape: [Number.NaN, 2] } }],
+  ['rows that nViews does not divide', 'ERR_INFONCE_VIEWS', /nViews = 3, got 4 rows/, { features, nViews: 3 }],
+  ['nViews of 1', 'ERR_INFONCE_VIEWS', /nViews: .*got 1/, { features, nViews: 1 }],
+  ['nViews of 0', 'ERR_INFONCE_VIEWS', /nViews: .*got 0/, { features, nViews: 0 }],
+  ['fractional nViews', 'ERR_INFONCE_VIEWS', /nViews: .*got 2\.5/, { features, nViews: 2.5 }],
+  ['NaN nViews', 'ERR_INFONCE_VIEWS', /nViews: .*got NaN/, { features, nViews: Number.NaN }],
+  ['a string for nViews', 'ERR_INFONCE_TYPE', /nViews: .*got "2"/, { features, nViews: '2' }],
+  ['a temperature of 0', 'ERR_INFONCE_RANGE', /temperature: .*got 0\./, { features, temperature: 0 }],
+  ['a negative temperature', 'ERR_INFONCE_RANGE', /temperature: .*got -0\.1/, { features, temperature: -0.1 }],
+  ['a NaN temperature', 'ERR_INFONCE_RANGE', /temperature: .*got NaN/, { features, temperature: Number.NaN }],
+  [
+    'an infinite temperature',
+    'ERR_INFONCE_RANGE',
+    /temperature: .*got Infinity/,
+    { features, temperature: Number.POSITIVE_INFINITY },
+  ],
+  ['a temperature near 0', 'ERR_INFONCE_RANGE', /temperature: .*got 1e-31/, { features, temperature: 1e-31 }],
+  ['a string for the temperature', 'ERR_INFONCE_TYPE', /temperature: .*got "0\.1"/, { features, temperature: '0.1' }],
+  ['null for the temperature', 'ERR_INFONCE_TYPE', /temperature: .*got null/, { features, temperature: null }],
+  [
+    'unknown positives',
+    'ERR_INFONCE_RANGE',
+    /positives: .*'first', 'all', got "al"\. Did you mean 'all'\?/,
+    { features, positives: 'al' },
+  ],
+  ['a boolean for positives', 'ERR_INFONCE_TYPE', /positives: .*got true/, { features, positives: true }],
+  ['an unknown reduction', 'ERR_INFONCE_RANGE', /reduction: .*Did you mean 'mean'\?/, { features, reduction: 'Mean' }],
+  ['an unknown nonFinite', 'ERR_INFONCE_RANGE', /nonFinite: .*got "ignore"/, { features, nonFinite: 'ignore' }],
+  ['a number for normalize', 'ERR_INFONCE_TYPE', /normalize: expected a boolean, got 1/, { features, normalize: 1 }],
+  ['a number for gradient', 'ERR_INFONCE_TYPE', /gradient: expected a boolean, got 0/, { features, gradient: 0 }],
+  [
+    'an unknown option',
+    'ERR_INFONCE_TYPE',
+    /'temprature'\. Did you mean 'temperature'\?/,
+    { features, temprature: 0.1 },
+  ],
+  ['an option of nothing near', 'ERR_INFONCE_TYPE', /'momentum'\. Known: features, nViews/, { features, momentum: 1 }],
+  ['a string for gradOutput', 'ERR_INFONCE_TYPE', /gradOutput: .*got "1"/, { features, gradOutput: '1' }],
+  [
+    'gradOutput of the wrong length',
+    'ERR_INFONCE_SHAPE',
+    /gradOutput: .*4 rows, got 3 values/,
+    { features, reduction: 'none', gradOutput: new Float32Array(3) },
+  ],
+  [
+    'gradOutput of each row of a mean',
+    'ERR_INFONCE_SHAPE',
+    /gradOutput: expected 1 value, got 4 values.*reduction: 'none'/,
+    { features, gradOutput: new Float32Array(4) },
+  ],
+  [
+    'an empty gradOutput',
+    'ERR_INFONCE_SHAPE',
+    /gradOutput: .*got 0 values/,
+    { features, gradOutput: new Float32Array(0) },
+  ],
+  ['NaN for gradOutput', 'ERR_INFONCE_NON_FINITE', /gradOutput: .*row 0/, { features, gradOutput: Number.NaN }],
+  ['gradOutput beyond float32', 'ERR_INFONCE_NON_FINITE', /gradOutput/, { features, gradOutput: 1e300 }],
+  [
+    'infinity in gradOutput',
+    'ERR_INFONCE_NON_FINITE',
+    /gradOutput: .*row 2/,
+    { features, reduction: 'none', gradOutput: Float32Array.of(1, 1, Number.POSITIVE_INFINITY, 1) },
+  ],
+  [
+    'NaN in the features',
+    'ERR_INFONCE_NON_FINITE',
+    /features: .*row 1/,
+    { features: { data: Float32Array.of(1, 2, Number.NaN, 4, 5, 6, 7, 8), shape: [4, 2] } },
+  ],
+  [
+    'infinity in the features',
+    'ERR_INFONCE_NON_FINITE',
+    /features: .*row 3/,
+    { features: { data: Float32Array.of(1, 2, 3, 4, 5, 6, 7, Number.NEGATIVE_INFINITY), shape: [4, 2] } },
+  ],
+];
+
+const query = normal([3, 2], 2);
+const positiveKey = normal([3, 2], 3);
+const withNaN = { data: Float32Array.of(1, 1, 1, 1, 1, Number.NaN), shape: [3, 2] };
+
+const INFO_NCE: readonly Row[] = [
+  ['no positive keys', 'ERR_INFONCE_TYPE', /positiveKey: .*got undefined/, { query }],
+  [
+    'differing N',
+    'ERR_INFONCE_SHAPE',
+    /positiveKey\.shape: expected that of query, \[3, 2\], got \[4, 2\]/,
+    { query, positiveKey: normal([4, 2], 1) },
+  ],
+  ['differing D', 'ERR_INFONCE_SHAPE', /positiveKey\.shape: .*got \[3, 5\]/, { query, positiveKey: normal([3, 5], 1) }],
+  [
+    'negatives of another D',
+    'ERR_INFONCE_SHAPE',
+    /negativeKeys\.shape: expected \[M, 2\].*got \[6, 3\]/,
+    { query, positiveKey, negativeKeys: normal([6, 3], 1) },
+  ],
+  [
+    'unpaired negatives in three dimensions',
+    'ERR_INFONCE_SHAPE',
+    /negativeKeys\.shape: .*unpaired/,
+    { query, positiveKey, negativeKeys: normal([3, 4, 2], 1) },
+  ],
+  [
+    'paired negatives in two dimensions',
+    'ERR_INFONCE_SHAPE',
+    /negativeKeys\.shape: .*paired/,
+    { query, positiveKey, negativeMode: 'paired', negativeKeys: normal([6, 2], 1) },
+  ],
+  [
+    'paired negatives of another N',
+    'ERR_INFONCE_SHAPE',
+    /negativeKeys\.shape: expected \[3, M, 2\]/,
+    { query, positiveKey, negativeMode: 'paired', negativeKeys: normal([4, 4, 2], 1) },
+  ],
+  [
+    'no negatives in a tensor',
+    'ERR_INFONCE_SHAPE',
+    /negativeKeys\.shape/,
+    { query, positiveKey, negativeKeys: { data: new Float32Array(0), shape: [0, 2] } },
+  ],
+  ['null for negatives', 'ERR_INFONCE_TYPE', /negativeKeys: .*got null/, { query, positiveKey, negativeKeys: null }],
+  [
+    'an unknown negative mode',
+    'ERR_INFONCE_RANGE',
+    /negativeMode: .*Did you mean 'paired'\?/,
+    { query, positiveKey, negativeMode: 'pair' },
+  ],
+  ['features', 'ERR_INFONCE_TYPE', /infoNCE: .*'features'/, { features: query }],
+  ['NaN in the query', 'ERR_INFONCE_NON_FINITE', /query: .*row 2/, { query: withNaN, positiveKey }],
+  ['NaN in the positive keys', 'ERR_INFONCE_NON_FINITE', /positiveKey: .*row 2/, { query, positiveKey: withNaN }],
+  [
+    'NaN in the negative keys',
+    'ERR_INFONCE_NON_FINITE',
+    /negativeKeys: .*row 2/,
+    { query, positiveKey, negativeKeys: withNaN },
+  ],
+];
+
+const CLIP: readonly Row[] = [
+  [
+    'differing N',
+    'ERR_INFONCE_SHAPE',
+    /textFeatures\.shape: expected that of imageFeatures/,
+    { imageFeatures: query, textFeatures: features },
+  ],
+  [
+    'a logit scale of 0',
+    'ERR_INFONCE_RANGE',
+    /logitScale: .*got 0\./,
+    { imageFeatures: query, textFeatures: query, logitScale: 0 },
+  ],
+  [
+    'an infinite logit scale',
+    'ERR_INFONCE_RANGE',
+    /logitScale: .*got Infinity/,
+    { imageFeatures: query, textFeatures: query, logitScale: Number.POSITIVE_INFINITY },
+  ],
+  [
+    'a temperature',
+    'ERR_INFONCE_TYPE',
+    /'temperature'/,
+    { imageFeatures: query, textFeatures: query, temperature: 0.1 },
+  ],
+  [
+    'NaN in the text',
+    'ERR_INFONCE_NON_FINITE',
+    /textFeatures: .*row 2/,
+    { imageFeatures: query, textFeatures: withNaN },
+  ],
+];
+
+const SUP_CON: readonly Row[] = [
+  ['no labels', 'ERR_INFONCE_TYPE', /labels: expected an Int32Array, got undefined/, { features }],
+  [
+    'labels in a plain array',
+    'ERR_INFONCE_TYPE',
+    /labels: .*a plain array of 4.*Int32Array\.from\(labels\)/,
+    { features, labels: [0, 1, 0, 1] },
+  ],
+  [
+    'labels of another type',
+    'ERR_INFONCE_TYPE',
+    /labels: .*got BigInt64Array/,
+    { features, labels: new BigInt64Array(4) },
+  ],
+  [
+    'labels of the wrong length',
+    'ERR_INFONCE_SHAPE',
+    /labels: expected 4 labels.*got 3/,
+    { features, labels: new Int32Array(3) },
+  ],
+  [
+    'labels for each view',
+    'ERR_INFONCE_SHAPE',
+    /labels: expected 2 labels/,
+    { features: { data, shape: [2, 2, 2] }, labels },
+  ],
+  [
+    'four dimensions',
+    'ERR_INFONCE_SHAPE',
+    /\[N, D\] or \[B, V, D\]/,
+    { features: { data, shape: [2, 2, 2, 1] }, labels },
+  ],
+  [
+    'NaN in the features',
+    'ERR_INFONCE_NON_FINITE',
+    /features: .*row 2/,
+    { features: withNaN, labels: new Int32Array(3) },
+  ],
+];
+
+describe.each([
+  ['ntXent', NT_XENT, (p: object) => ntXent(p as NTXentProblem), (p: object) => ntXentSync(p as NTXentProblem)],
+  ['infoNCE', INFO_NCE, (p: object) => infoNCE(p as InfoNCEProblem), (p: object) => infoNCESync(p as InfoNCEProblem)],
+  ['clip', CLIP, (p: object) => clip(p as ClipProblem), (p: object) => clipSync(p as ClipProblem)],
+  ['supCon', SUP_CON, (p: object) => supCon(p as SupConProblem), (p: object) => supConSync(p as SupConProblem)],
+])('%s refuses', (_loss, rows, run, runSync) => {
+  it.each(rows)('%s: %s', async (_what, code, message, problem) => {
+    const error = thrownBy(() => runSync(problem));
+    expect(error).toMatchObject({ name: 'InfoNCEError', code, message: expect.stringMatching(message) });
+    // The promise rejects with the same; it never throws.
+    await expect(run(problem)).rejects.toMatchObject({ name: 'InfoNCEError', code, message: error.message });
+  });
+});
+
+describe('a failed call', () => {
+  const bad = { ...features, data: Float32Array.of(1, 2, 3, 4, 5, 6, Number.NaN, 8) };
+
+  it('leaves its inputs as they were', () => {
+    const before = bad.data.slice();
+    thrownBy(() => ntXentSync({ features: bad }));
+    expect(bad.data).toEqual(before);
+  });
+
+  it('leaves the context usable', async () => {
+    const context = createContext({ threads: 2 });
+    const expected = ntXentSync({ features }, { context });
+    thrownBy(() => ntXentSync({ features: bad }, { context }));
+    await expect(ntXent({ features: bad }, { context })).rejects.toMatchObject({ code: 'ERR_INFONCE_NON_FINITE' });
+    expect(ntXentSync({ features }, { context })).toEqual(expected);
+    expect(await ntXent({ features }, { context })).toEqual(expected);
+    context.dispose();
+  });
+});
+
+describe("nonFinite: 'propagate'", () => {
+  it.each([Number.NaN, Number.POSITIVE_INFINITY])('makes every result NaN for %s', value => {
+    const bad = { data: Float32Array.from(data, (x, i) => (i === 3 ? value : x)), shape: [4, 2] };
+    const { loss, gradFeatures, gradTemperature } = ntXentSync({ features: bad, nonFinite: 'propagate' });
+    expect([loss, gradTemperature, ...gradFeatures]).toEqual(new Array(10).fill(Number.NaN));
+    const rows = infoNCESync({ query: bad, positiveKey: features, reduction: 'none', nonFinite: 'propagate' });
+    expect([...rows.loss, ...rows.gradQuery, ...rows.gradPositiveKey]).toEqual(new Array(20).fill(Number.NaN));
+  });
+});
+
+describe('inputs that are welcome', () => {
+  const expected = ntXentSync({ features });
+
+  it('a subarray with an offset', () => {
+    const larger = new Float32Array(11);
+    larger.set(data, 3);
+    expect(ntXentSync({ features: { data: larger.subarray(3), shape: [4, 2] } })).toEqual(expected);
+  });
+
+  it('a view of a SharedArrayBuffer', async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(40), 4, 8);
+    shared.set(data);
+    expect(ntXentSync({ features: { data: shared, shape: [4, 2] } })).toEqual(expected);
+    expect(await ntXent({ features: { data: shared, shape: [4, 2] } })).toEqual(expected);
+    const shared32 = new Int32Array(new SharedArrayBuffer(16));
+    shared32.set(labels);
+    expect(supConSync({ features, labels: shared32 })).toEqual(supConSync({ features, labels }));
+  });
+
+  it('options that are undefined', () => {
+    const problem = {
+      features,
+      nViews: undefined,
+      temperature: undefined,
+      gradOutput: undefined,
+      reduction: undefined,
+    };
+    expect(ntXentSync(problem, { context: undefined })).toEqual(expected);
+  });
+});
+
+describe('run options', () => {
+  it.each<readonly [string, InfoNCEErrorCode, RegExp, object]>([
+    [
+      'a signal for a synchronous call',
+      'ERR_INFONCE_TYPE',
+      /run: .*'signal'/,
+      { signal: new AbortController().signal },
+    ],
+    ['an unknown option', 'ERR_INFONCE_TYPE', /run: .*Did you mean 'context'\?/, { contxt: 1 }],
+    ['something else for a context', 'ERR_INFONCE_TYPE', /context: .*createContext/, { context: {} }],
+  ])('refuse %s', (_what, code, message, run) => {
+    expect(thrownBy(() => ntXentSync({ features }, run))).toMatchObject({
+      code,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('refuse what is not a signal', async () => {
+    const call = ntXent({ features }, { signal: wrong<AbortSignal>('now') });
+    await expect(call).rejects.toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: 'signal' });
+  });
+});
+
+describe('modules', () => {
+  it.each<readonly [string, () => unknown]>([
+    ['InfoNCE', () => new InfoNCE(wrong<InfoNCEOptions>({ temprature: 1 }))],
+    ['NTXent', () => new NTXent(wrong<NTXentOptions>({ temprature: 1 }))],
+    ['SupCon', () => new SupCon(wrong<SupConOptions>({ temprature: 1 }))],
+    ['Clip', () => new Clip(wrong<ClipOptions>({ logitscale: 1 }))],
+  ])('%s refuses unknown options when it is made', (name, make) => {
+    expect(thrownBy(make)).toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: name });
+  });
+});
+
+describe('ntXentLogits refuses', () => {
+  it.each<readonly [string, InfoNCEErrorCode, object]>([
+    ['an option of the losses', 'ERR_INFONCE_TYPE', { features, reduction: 'mean' }],
+    ['rows that nViews does not divide', 'ERR_INFONCE_VIEWS', { features, nViews: 3 }],
+    ['NaN', 'ERR_INFONCE_NON_FINITE', { features: { data: new Float32Array(4).fill(Number.NaN), shape: [2, 2] } }],
+    [
+      'a matrix larger than memory',
+      'ERR_INFONCE_OUT_OF_MEMORY',
+      { features: { data: new Float32Array(2 ** 20), shape: [2 ** 20, 1] } },
+    ],
+  ])('%s', (_what, code, problem) => {
+    expect(thrownBy(() => ntXentLogits(wrong(problem)))).toMatchObject({ code });
+  });
+});
+
+describe('createContext refuses', () => {
+  it.each<readonly [string, InfoNCEErrorCode, RegExp, object]>([
+    ['an unknown device', 'ERR_INFONCE_RANGE', /device: .*got "gpu"/, { device: 'gpu' }],
+    ['a mistyped device', 'ERR_INFONCE_RANGE', /Did you mean 'cuda'\?/, { device: 'cuda:' }],
+    ['a device of another type', 'ERR_INFONCE_TYPE', /device: .*got 0/, { device: 0 }],
+    ['a CUDA device', 'ERR_INFONCE_DEVICE', /device: .*CUDA backend is not part of this build/, { device: 'cuda' }],
+    ['a numbered CUDA device', 'ERR_INFONCE_DEVICE', /'cuda:1'/, { device: 'cuda:1' }],
+    ['0 threads', 'ERR_INFONCE_RANGE', /threads: .*got 0/, { threads: 0 }],
+    ['1.5 threads', 'ERR_INFONCE_RANGE', /threads: .*got 1\.5/, { threads: 1.5 }],
+    ['threads in a string', 'ERR_INFONCE_TYPE', /threads: .*got "2"/, { threads: '2' }],
+    ['an unknown precision', 'ERR_INFONCE_RANGE', /precision: .*Did you mean 'high'\?/, { precision: 'hi' }],
+    ['an unknown option', 'ERR_INFONCE_TYPE', /'thread'\. Did you mean 'threads'\?/, { thread: 2 }],
+  ])('%s', (_what, code, message, options) => {
+    const error = thrownBy(() => createContext(options as ContextOptions));
+    expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
+  });
+
+  describe('through INFONCE_ISA', () => {
+    afterEach(() => {
+      delete process.env.INFONCE_ISA;
+    });
+
+    it('an instruction set it does not know', () => {
+      process.env.INFONCE_ISA = 'mmx';
+      const error = thrownBy(() => createContext());
+      expect(error).toMatchObject({ code: 'ERR_INFONCE_DEVICE', argument: 'INFONCE_ISA' });
+      expect(error.message).toMatch(/have: .*x86-64|have: .*neon/);
+    });
+  });
+});
+
+it('a disposed context refuses calls', async () => {
+  const context = createContext({ threads: 1 });
+  context.dispose();
+  context.dispose();
+  expect(context.disposed).toBe(true);
+  expect(thrownBy(() => ntXentSync({ features }, { context })).code).toBe('ERR_INFONCE_DISPOSED');
+  await expect(ntXent({ features }, { context })).rejects.toMatchObject({ code: 'ERR_INFONCE_DISPOSED' });
+  expect(thrownBy(() => ntXentLogits({ features }, { context })).code).toBe('ERR_INFONCE_DISPOSED');
+});

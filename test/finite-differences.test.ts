@@ -1,0 +1,154 @@
+import {
+  type ClipProblem,
+  clipSync,
+  type InfoNCEProblem,
+  infoNCESync,
+  type NTXentProblem,
+  ntXentSync,
+  type SupConProblem,
+  supConSync,
+  type Tensor,
+} from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { distance } from './support/compare.js';
+import { near, normal, randomLabels, viewsOf } from './support/random.js';
+import {
+  norm2,
+  type ReferenceResult,
+  referenceClip,
+  referenceInfoNCE,
+  referenceNTXent,
+  referenceSupCon,
+} from './support/reference.js';
+
+/** A loss as a function of its inputs, which the differences move, and of its temperature or scale. */
+interface Subject {
+  readonly name: string;
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  readonly scalar: readonly [name: 'temperature' | 'logitScale', value: number];
+  evaluate(inputs: Readonly<Record<string, Tensor>>, scalar: number): object;
+  reference(inputs: Readonly<Record<string, Tensor>>, scalar: number): ReferenceResult;
+}
+
+type Inputs = Readonly<Record<string, Tensor>>;
+
+const query = normal([6, 5], 1);
+const labels = randomLabels(6, 2, 1);
+
+function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
+  const problem = (inputs: Inputs, temperature: number) =>
+    ({ ...inputs, nViews, positives, temperature }) as NTXentProblem;
+  return {
+    name: `ntXent, positives '${positives}', ${nViews} views`,
+    inputs: { features: viewsOf(4, nViews, 5, 0.7, 2) },
+    scalar: ['temperature', 0.3],
+    evaluate: (inputs, scalar) => ntXentSync(problem(inputs, scalar)),
+    reference: (inputs, scalar) => referenceNTXent(problem(inputs, scalar)),
+  };
+}
+
+function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | 'unpaired'): Subject {
+  const problem = (given: Inputs, temperature: number) =>
+    ({ ...given, negativeMode, temperature }) as unknown as InfoNCEProblem;
+  return {
+    name: `infoNCE, ${what}`,
+    inputs,
+    scalar: ['temperature', 0.3],
+    evaluate: (given, scalar) => infoNCESync(problem(given, scalar)),
+    reference: (given, scalar) => referenceInfoNCE(problem(given, scalar)),
+  };
+}
+
+const pair = { query, positiveKey: near(query, 0.7, 3) };
+const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as ClipProblem;
+const supConOf = (inputs: Inputs, temperature: number) =>
+  ({ ...inputs, labels, temperature }) as unknown as SupConProblem;
+
+const SUBJECTS: readonly Subject[] = [
+  ntXentSubject('first', 2),
+  ntXentSubject('first', 3),
+  ntXentSubject('all', 3),
+  infoNCESubject('in-batch', pair, 'unpaired'),
+  infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, 'unpaired'),
+  infoNCESubject('paired', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired'),
+  {
+    name: 'clip',
+    inputs: { imageFeatures: query, textFeatures: near(query, 0.7, 6) },
+    scalar: ['logitScale', 4],
+    evaluate: (inputs, scalar) => clipSync(clipOf(inputs, scalar)),
+    reference: (inputs, scalar) => referenceClip(clipOf(inputs, scalar)),
+  },
+  {
+    name: 'supCon',
+    inputs: { features: query },
+    scalar: ['temperature', 0.3],
+    evaluate: (inputs, scalar) => supConSync(supConOf(inputs, scalar)),
+    reference: (inputs, scalar) => referenceSupCon(supConOf(inputs, scalar)),
+  },
+];
+
+function gradientName(input: string): string {
+  return `grad${input[0]!.toUpperCase()}${input.slice(1)}`;
+}
+
+/** Central differences at two steps, combined so that the error falls with the fourth power of the step. */
+function derivative(f: (step: number) => number, step: number): number {
+  const central = (h: number) => (f(h) - f(-h)) / (2 * h);
+  return (4 * central(step / 2) - central(step)) / 3;
+}
+
+/** The tensor moved along a direction. Rows of float64 numbers stand in for float32 where the reference reads them. */
+function moved(tensor: Tensor, direction: ArrayLike<number>, step: number, exact: boolean): Tensor {
+  const values = Float64Array.from(tensor.data, (value, i) => value + step * direction[i]!);
+  return { data: exact ? (values as unknown as Float32Array) : Float32Array.from(values), shape: tensor.shape };
+}
+
+function unitVector(length: number, index: number): number[] {
+  return Array.from({ length }, (_, i) => (i === index ? 1 : 0));
+}
+
+/** A step at which float32's rounding of the loss (1e-7 / step) and the differences' own error (step⁴) are both small. */
+const FLOAT32_STEP = 0.04;
+const FLOAT32_DIFFERENCES = 1e-4;
+
+describe.each(SUBJECTS)('$name', ({ inputs, scalar: [scalarName, scalar], evaluate, reference }) => {
+  const result = evaluate(inputs, scalar) as Readonly<Record<string, number | Float32Array>>;
+
+  describe.each(Object.keys(inputs))('%s', name => {
+    const gradient = result[gradientName(name)] as Float32Array;
+    const tensor = inputs[name]!;
+
+    it('has the gradient of differences of the float64 reference, element by element', () => {
+      const differences = Float64Array.from(tensor.data, (_, index) => {
+        const direction = unitVector(tensor.data.length, index);
+        return derivative(
+          h => reference({ ...inputs, [name]: moved(tensor, direction, h, true) }, scalar).loss[0]!,
+          1e-3,
+        );
+      });
+      const [error, size] = distance(gradient, differences);
+      expect(error / size).toBeLessThan(2e-5);
+    });
+
+    it("has the gradient of differences of the library's own loss, along it and across", () => {
+      const length = norm2(gradient);
+      const random = normal([tensor.data.length], 17).data;
+      for (const direction of [gradient.map(value => value / length), random.map(value => value / norm2(random))]) {
+        const measured = derivative(step => {
+          const at = evaluate({ ...inputs, [name]: moved(tensor, direction, step, false) }, scalar);
+          return (at as { loss: number }).loss;
+        }, FLOAT32_STEP);
+        const expected = direction.reduce((sum, value, i) => sum + value * gradient[i]!, 0);
+        expect(Math.abs(measured - expected)).toBeLessThan(FLOAT32_DIFFERENCES * length + 4e-6);
+      }
+    });
+  });
+
+  it(`${scalarName} has the gradient of differences`, () => {
+    const gradient = result[gradientName(scalarName)] as number;
+    const exact = derivative(h => reference(inputs, scalar + h).loss[0]!, 1e-3 * scalar);
+    expect(Math.abs(gradient - exact)).toBeLessThan(2e-5 * Math.abs(exact));
+    const own = derivative(h => (evaluate(inputs, scalar + h) as { loss: number }).loss, 0.02 * scalar);
+    expect(Math.abs(gradient - own)).toBeLessThan(1e-3 * Math.abs(own));
+  });
+});

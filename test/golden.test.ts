@@ -1,0 +1,93 @@
+import { clipSync, infoNCESync, ntXentLogits, ntXentSync, supConSync, type Tensor } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { cancellationFloor, expectClose, expectResult, goldenFloor, HIGHEST } from './support/compare.js';
+import { type GoldenCase, goldenCases } from './support/golden.js';
+import {
+  norm2,
+  type ReferenceResult,
+  referenceClip,
+  referenceInfoNCE,
+  referenceNTXent,
+  referenceSupCon,
+} from './support/reference.js';
+
+/** The library's result and the plain reference's for one case. */
+function evaluate({ loss, inputs, labels, options }: GoldenCase): [object, ReferenceResult] {
+  const { gradOutput, ...tensors } = inputs;
+  const common = { ...options, ...(gradOutput && { gradOutput: gradOutput.data }) };
+  switch (loss) {
+    case 'simclr': {
+      const problem = { features: tensors.features!, ...common };
+      return [ntXentSync(problem), referenceNTXent(problem)];
+    }
+    case 'infoNCE': {
+      const problem = {
+        query: tensors.query!,
+        positiveKey: tensors.positiveKey!,
+        negativeKeys: tensors.negativeKeys,
+        ...common,
+      };
+      return [infoNCESync(problem), referenceInfoNCE(problem)];
+    }
+    case 'clip': {
+      const problem = { imageFeatures: tensors.imageFeatures!, textFeatures: tensors.textFeatures!, ...common };
+      return [clipSync(problem), referenceClip(problem)];
+    }
+    case 'supCon': {
+      const features = tensors.features!;
+      // SupConLoss without labels takes every sample for a class of its own.
+      const classes = labels ?? Int32Array.from({ length: features.shape[0]! }, (_, sample) => sample);
+      const problem = { features, labels: classes, ...common };
+      return [supConSync(problem), referenceSupCon(problem)];
+    }
+  }
+}
+
+/** ‖1 / ‖row‖‖ over the rows of the input a gradient belongs to: what a change of every unit row by 1 comes to. */
+function sensitivity(input: Tensor): number {
+  const dim = input.shape[input.shape.length - 1]!;
+  const rows = input.data.length / dim;
+  return norm2(Array.from({ length: rows }, (_, row) => 1 / norm2(input.data.subarray(row * dim, (row + 1) * dim))));
+}
+
+/** How far the golden value of one result may be off by the reference implementation's own float64 roundings. */
+function floorOf(golden: GoldenCase, name: string): number {
+  const { temperature, logitScale, reduction } = golden.options;
+  const scale = Number(logitScale ?? 1 / Number(temperature));
+  const anchors = golden.inputs.features ?? golden.inputs.query ?? golden.inputs.imageFeatures!;
+  const perRow = reduction === 'mean' || golden.loss !== 'infoNCE' ? 1 / anchors.shape[0]! : 1;
+  if (name === 'loss') return goldenFloor(scale, 1);
+  if (name === 'gradLogitScale') return goldenFloor(scale, 1);
+  if (name === 'gradTemperature') return goldenFloor(scale, scale * scale);
+  const input = golden.inputs[name.replace(/^grad(.)/, (_, letter: string) => letter.toLowerCase())]!;
+  return goldenFloor(scale, scale * perRow * sensitivity(input));
+}
+
+const LOGITS = new Set(['logits', 'labels', 'top1', 'top5']);
+
+describe.each(goldenCases())('$name', golden => {
+  const [result, reference] = evaluate(golden);
+  const values = result as Readonly<Record<string, number | Float32Array>>;
+
+  it.each(Object.keys(golden.expected).filter(name => !LOGITS.has(name)))(`%s is that of ${golden.source}`, name => {
+    const value = golden.expected[name]!;
+    const expected = typeof value === 'number' ? [value] : value.data;
+    const cancelled = cancellationFloor(reference.gradients[name]?.terms ?? 0, HIGHEST);
+    expectClose(values[name]!, expected, HIGHEST.tolerance, Math.max(floorOf(golden, name), cancelled), name);
+  });
+
+  it('is that of the formulas', () => expectResult(result, reference, HIGHEST));
+
+  it.runIf('top1' in golden.expected)('has the same top-1 and top-5 shares', () => {
+    expect(values.top1).toBeCloseTo(golden.expected.top1 as number, 6);
+    expect(values.top5).toBeCloseTo(golden.expected.top5 as number, 6);
+  });
+
+  it.runIf('logits' in golden.expected)('has the same logits and labels', () => {
+    const expected = golden.expected.logits as Tensor;
+    const { logits, labels } = ntXentLogits({ features: golden.inputs.features!, ...golden.options });
+    expect(logits.shape).toEqual(expected.shape);
+    expectClose(logits.data, expected.data, HIGHEST.tolerance, 0, 'logits');
+    expect([...labels]).toEqual([...(golden.expected.labels as Tensor).data]);
+  });
+});

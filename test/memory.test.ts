@@ -1,0 +1,60 @@
+import { createContext, ntXent, ntXentSync } from 'infonce';
+import { expect, it } from 'vitest';
+import { normal, scaled } from './support/random.js';
+
+const MEGABYTE = 2 ** 20;
+
+/** Resident memory that `work` leaves behind, after a warm-up of the same kind. */
+async function growth(work: () => Promise<void>): Promise<number> {
+  await work();
+  const before = process.memoryUsage.rss();
+  await work();
+  return process.memoryUsage.rss() - before;
+}
+
+it('needs a bounded panel, not a matrix of all pairs', () => {
+  const features = normal([16_384, 16], 2);
+  const context = createContext({ threads: 2 });
+  const before = process.resourceUsage().maxRSS;
+  ntXentSync({ features }, { context });
+  // 16,384² float32 numbers are a gigabyte.
+  expect((process.resourceUsage().maxRSS - before) * 1024).toBeLessThan(256 * MEGABYTE);
+  context.dispose();
+}, 60_000);
+
+it('stays bounded over many synchronous calls', async () => {
+  const features = normal([256, 64], 1);
+  const grown = await growth(async () => {
+    for (let i = 0; i < 3000; i++) {
+      ntXentSync({ features });
+      if (i % 100 === 0) await new Promise(setImmediate);
+    }
+  });
+  // The gradients alone are 190 MB.
+  expect(grown).toBeLessThan(60 * MEGABYTE);
+}, 60_000);
+
+it('stays bounded over many promises, failed ones too', async () => {
+  const features = normal([256, 64], 1);
+  const broken = scaled(features, Number.NaN);
+  const grown = await growth(async () => {
+    for (let round = 0; round < 100; round++) {
+      const calls = Array.from({ length: 20 }, (_, i) => ntXent({ features: i % 4 === 0 ? broken : features }));
+      await Promise.allSettled(calls);
+    }
+  });
+  expect(grown).toBeLessThan(60 * MEGABYTE);
+}, 60_000);
+
+it('stays bounded over many contexts', async () => {
+  const features = normal([256, 64], 1);
+  const grown = await growth(async () => {
+    for (let i = 0; i < 200; i++) {
+      const context = createContext({ threads: 2 });
+      ntXentSync({ features }, { context });
+      context.dispose();
+      await new Promise(setImmediate);
+    }
+  });
+  expect(grown).toBeLessThan(60 * MEGABYTE);
+}, 60_000);

@@ -1,0 +1,77 @@
+import { Clip, clipSync, createContext, InfoNCE, infoNCESync, NTXent, ntXentSync, SupCon, supConSync } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { normal, randomLabels, viewsOf } from './support/random.js';
+
+const query = normal([6, 5], 1);
+const positiveKey = normal([6, 5], 2);
+const unpaired = normal([9, 5], 3);
+const paired = normal([6, 2, 5], 4);
+
+describe('InfoNCE', () => {
+  it('is infoNCE with its options fixed', async () => {
+    const loss = new InfoNCE({ temperature: 0.2, reduction: 'sum' });
+    const inBatch = infoNCESync({ query, positiveKey, temperature: 0.2, reduction: 'sum' });
+    expect(loss.forwardSync(query, positiveKey)).toEqual(inBatch);
+    expect(await loss.forward(query, positiveKey)).toEqual(inBatch);
+    const withNegatives = infoNCESync({
+      query,
+      positiveKey,
+      negativeKeys: unpaired,
+      temperature: 0.2,
+      reduction: 'sum',
+    });
+    expect(await loss.forward(query, positiveKey, unpaired)).toEqual(withNegatives);
+    const own = new InfoNCE({ negativeMode: 'paired' });
+    const expected = infoNCESync({ query, positiveKey, negativeKeys: paired, negativeMode: 'paired' });
+    expect(own.forwardSync(query, positiveKey, paired)).toEqual(expected);
+  });
+
+  it('runs where it is told to', async () => {
+    const context = createContext({ threads: 1 });
+    const loss = new InfoNCE();
+    expect(await loss.forward(query, positiveKey, undefined, { context })).toEqual(
+      loss.forwardSync(query, positiveKey),
+    );
+    context.dispose();
+    await expect(loss.forward(query, positiveKey, undefined, { context })).rejects.toMatchObject({
+      code: 'ERR_INFONCE_DISPOSED',
+    });
+  });
+});
+
+describe('NTXent', () => {
+  it('is ntXent with its options fixed', async () => {
+    const features = viewsOf(4, 3, 5, 0.5, 5);
+    const options = { nViews: 3, positives: 'all', temperature: 0.3, gradient: false } as const;
+    const expected = ntXentSync({ features, ...options });
+    const loss = new NTXent(options);
+    expect(loss.forwardSync(features)).toEqual(expected);
+    expect(await loss.forward(features)).toEqual(expected);
+  });
+});
+
+describe('SupCon', () => {
+  it('is supCon with its options fixed', async () => {
+    const labels = randomLabels(6, 2, 6);
+    const expected = supConSync({ features: query, labels, temperature: 0.3, reduction: 'none' });
+    const loss = new SupCon({ temperature: 0.3, reduction: 'none' });
+    expect(loss.forwardSync(query, labels)).toEqual(expected);
+    expect(await loss.forward(query, labels)).toEqual(expected);
+  });
+});
+
+describe('Clip', () => {
+  it('is clip with its options fixed', async () => {
+    const expected = clipSync({ imageFeatures: query, textFeatures: positiveKey, logitScale: 5 });
+    const loss = new Clip({ logitScale: 5 });
+    expect(loss.forwardSync(query, positiveKey)).toEqual(expected);
+    expect(await loss.forward(query, positiveKey)).toEqual(expected);
+  });
+
+  it('takes a logit scale that changes with every step', async () => {
+    const expected = clipSync({ imageFeatures: query, textFeatures: positiveKey, logitScale: 7 });
+    const loss = new Clip({ logitScale: 5 });
+    expect(loss.forwardSync(query, positiveKey, 7)).toEqual(expected);
+    expect(await loss.forward(query, positiveKey, 7)).toEqual(expected);
+  });
+});

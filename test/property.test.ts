@@ -1,0 +1,118 @@
+import fc from 'fast-check';
+import { type CommonOptions, supConSync } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { expectResult, HIGH, HIGHEST, MEDIUM } from './support/compare.js';
+import { INSTRUCTION_SETS, sharedContext } from './support/contexts.js';
+import { LOSSES, randomCase, rowsOf, type Sizes } from './support/problems.js';
+import { normal, randomLabels } from './support/random.js';
+
+interface Limits {
+  readonly coldest: number;
+  readonly samples: readonly [min: number, max: number];
+  readonly dim: readonly [min: number, max: number];
+}
+
+const ANY: Limits = { coldest: 0.001, samples: [1, 45], dim: [1, 70] };
+
+const sizes = ({ coldest, samples, dim }: Limits) =>
+  fc.record<Sizes>({
+    samples: fc.integer({ min: samples[0], max: samples[1] }),
+    dim: fc.integer({ min: dim[0], max: dim[1] }),
+    views: fc.integer({ min: 2, max: 4 }),
+    negatives: fc.integer({ min: 1, max: 70 }),
+    temperature: fc.double({ min: Math.log(coldest), max: Math.log(10), noNaN: true }).map(Math.exp),
+    noise: fc.double({ min: 0.1, max: 3, noNaN: true }),
+    seed: fc.nat(1_000_000),
+  });
+
+const commonOptions = fc.record({
+  reduction: fc.constantFrom('mean', 'sum', 'none'),
+  normalize: fc.boolean(),
+});
+
+/** How the upstream gradient is given: left out, one number, one value in an array, or one for each row. */
+const upstream = fc.constantFrom('absent', 'number', 'one', 'rows');
+
+function gradOutput(kind: string, reduction: string, rows: number, seed: number): CommonOptions['gradOutput'] {
+  if (kind === 'number') return -1.5;
+  if (kind === 'one') return Float32Array.of(0.25);
+  return kind === 'rows' && reduction === 'none' ? normal([rows], seed).data : undefined;
+}
+
+const MIDDLING = { dim: 33, views: 2, negatives: 17, temperature: 0.1, noise: 1, seed: 5 };
+
+const threads = fc.integer({ min: 1, max: 3 });
+
+describe.each(INSTRUCTION_SETS)('on %s', instructionSet => {
+  describe.each(LOSSES)('%s', loss => {
+    it('has the loss and gradients of the formulas', () => {
+      fc.assert(
+        fc.property(sizes(ANY), commonOptions, upstream, threads, (drawn, common, kind, count) => {
+          const given = gradOutput(kind, common.reduction, rowsOf(loss, drawn), drawn.seed + 9);
+          const { run, reference } = randomCase(loss, drawn, { ...common, gradOutput: given });
+          expectResult(run({ context: sharedContext(instructionSet, { threads: count }) }), reference(), HIGHEST);
+        }),
+        { numRuns: 100, seed: 20_240_607 },
+      );
+    });
+
+    it.each([
+      ['high', HIGH],
+      ['medium', MEDIUM],
+    ] as const)("stays within the bounds of precision '%s'", (precision, accuracy) => {
+      fc.assert(
+        fc.property(sizes({ coldest: 0.05, samples: [16, 45], dim: [64, 130] }), threads, (drawn, count) => {
+          const { run, reference } = randomCase(loss, drawn);
+          const context = sharedContext(instructionSet, { threads: count, precision });
+          expectResult(run({ context }), reference(), accuracy);
+        }),
+        { numRuns: 25, seed: 20_240_607 },
+      );
+    });
+
+    it.each([[65], [129], [300]])('has them with %i samples, more than a block', samples => {
+      const { run, reference } = randomCase(loss, { ...MIDDLING, samples });
+      expectResult(run({ context: sharedContext(instructionSet, { threads: 2 }) }), reference(), HIGHEST);
+    });
+
+    it('leaves its inputs as they were', () => {
+      const { run, inputs } = randomCase(loss, { ...MIDDLING, samples: 50 });
+      const before = inputs.map(input => input.slice());
+      run({ context: sharedContext(instructionSet, { threads: 2 }) });
+      expect(inputs).toEqual(before);
+    });
+
+    it('gives the same loss without its gradient', () => {
+      fc.assert(
+        fc.property(sizes({ ...ANY, coldest: 0.01 }), commonOptions, threads, (drawn, common, count) => {
+          const context = sharedContext(instructionSet, { threads: count });
+          const { run, reference } = randomCase(loss, drawn, { ...common, gradient: false });
+          const result = run({ context });
+          expect(Object.keys(result)).toEqual(['loss', 'top1', 'top5']);
+          expectResult(result, { ...reference(), gradients: {} }, HIGHEST);
+        }),
+        { numRuns: 25, seed: 20_240_607 },
+      );
+    });
+
+    it('counts the rows whose positive comes first and among the first five', () => {
+      fc.assert(
+        fc.property(sizes({ ...ANY, coldest: 0.01 }), drawn => {
+          const { run, reference } = randomCase(loss, drawn);
+          const { top1, top5 } = reference();
+          expect(run({ context: sharedContext(instructionSet) })).toMatchObject({ top1, top5 });
+        }),
+        { numRuns: 25, seed: 20_240_607 },
+      );
+    });
+  });
+});
+
+it('takes the views of a sample for rows of its class', () => {
+  const labels = randomLabels(7, 3, 1);
+  const data = normal([7, 3, 5], 2).data;
+  const repeated = Int32Array.from({ length: 21 }, (_, row) => labels[Math.floor(row / 3)]!);
+  const byView = supConSync({ features: { data, shape: [7, 3, 5] }, labels, reduction: 'none' });
+  const byRow = supConSync({ features: { data, shape: [21, 5] }, labels: repeated, reduction: 'none' });
+  expect(byView).toEqual(byRow);
+});

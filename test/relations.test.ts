@@ -1,0 +1,104 @@
+import { clipSync, infoNCESync, ntXentSync, supConSync, type Tensor } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { expectClose } from './support/compare.js';
+import { near, normal, scaled, viewsOf } from './support/random.js';
+
+/** Two float32 results of the same thing by different ways. */
+const TOLERANCE = 2e-6;
+
+/** Below a block, above a few, and beyond what is kept between the passes. */
+const SIZES = [7, 300, 4700];
+
+function same(actual: ArrayLike<number> | number, expected: ArrayLike<number> | number, what: string): void {
+  expectClose(actual, typeof expected === 'number' ? [expected] : expected, TOLERANCE, 0, what);
+}
+
+function meanOf(a: Float32Array, b: Float32Array): Float32Array {
+  return a.map((value, i) => (value + b[i]!) / 2);
+}
+
+describe.each(SIZES)('with %i samples', samples => {
+  const query = normal([samples, 6], 1);
+  const positiveKey = near(query, 0.7, 2);
+
+  it('clip is the mean of infoNCE both ways', () => {
+    const there = infoNCESync({ query, positiveKey, temperature: 0.2 });
+    const back = infoNCESync({ query: positiveKey, positiveKey: query, temperature: 0.2 });
+    const clip = clipSync({ imageFeatures: query, textFeatures: positiveKey, logitScale: 5 });
+    same(clip.loss, (there.loss + back.loss) / 2, 'loss');
+    same(clip.gradImageFeatures, meanOf(there.gradQuery, back.gradPositiveKey), 'gradImageFeatures');
+    same(clip.gradTextFeatures, meanOf(there.gradPositiveKey, back.gradQuery), 'gradTextFeatures');
+    expect(clip.top1).toBeCloseTo((there.top1 + back.top1) / 2, 9);
+    expect(clip.top5).toBeCloseTo((there.top5 + back.top5) / 2, 9);
+  });
+
+  it("ntXent over two views is the same with positives 'first' and 'all'", () => {
+    const features = viewsOf(samples, 2, 6, 0.7, 3);
+    const first = ntXentSync({ features });
+    const all = ntXentSync({ features, positives: 'all' });
+    same(all.loss, first.loss, 'loss');
+    same(all.gradFeatures, first.gradFeatures, 'gradFeatures');
+    same(all.gradTemperature, first.gradTemperature, 'gradTemperature');
+  });
+
+  it("ntXent with positives 'all' is supCon with a class for each sample", () => {
+    const features = viewsOf(samples, 3, 6, 0.7, 4);
+    const labels = Int32Array.from({ length: 3 * samples }, (_, row) => row % samples);
+    const views = ntXentSync({ features, nViews: 3, positives: 'all', temperature: 0.2 });
+    const classes = supConSync({ features, labels, temperature: 0.2 });
+    same(classes.loss, views.loss, 'loss');
+    same(classes.gradFeatures, views.gradFeatures, 'gradFeatures');
+  });
+});
+
+it('infoNCE gives every query the same own negatives as it shares them', () => {
+  const query = normal([20, 6], 5);
+  const positiveKey = near(query, 0.7, 6);
+  const shared = normal([9, 6], 7);
+  const own: Tensor = { data: new Float32Array(20 * 9 * 6), shape: [20, 9, 6] };
+  for (let i = 0; i < 20; i++) own.data.set(shared.data, i * 9 * 6);
+  const unpaired = infoNCESync({ query, positiveKey, negativeKeys: shared });
+  const paired = infoNCESync({ query, positiveKey, negativeKeys: own, negativeMode: 'paired' });
+  same(paired.loss, unpaired.loss, 'loss');
+  same(paired.gradQuery, unpaired.gradQuery, 'gradQuery');
+  const summed = Float64Array.from(shared.data, (_, k) => {
+    let sum = 0;
+    for (let i = 0; i < 20; i++) sum += paired.gradNegativeKeys[i * 54 + k]!;
+    return sum;
+  });
+  same(unpaired.gradNegativeKeys, summed, 'gradNegativeKeys');
+});
+
+it('a loss does not depend on the length of its rows, and its gradient is inverse to it', () => {
+  const features = viewsOf(30, 2, 6, 0.7, 8);
+  const once = ntXentSync({ features });
+  const fourfold = ntXentSync({ features: scaled(features, 4) });
+  expect(fourfold.loss).toBe(once.loss);
+  expect(fourfold.gradFeatures.map(value => value * 4)).toEqual(once.gradFeatures);
+});
+
+it('the sum is the rows added up, and the mean that over their number', () => {
+  const features = viewsOf(31, 2, 6, 0.7, 9);
+  const { loss: rows } = ntXentSync({ features, reduction: 'none' });
+  const total = rows.reduce((sum, value) => sum + value, 0);
+  same(ntXentSync({ features, reduction: 'sum' }).loss, total, 'sum');
+  same(ntXentSync({ features, reduction: 'mean' }).loss, total / 62, 'mean');
+});
+
+it('gradOutput multiplies the gradients and leaves the loss', () => {
+  const features = viewsOf(10, 2, 6, 0.7, 10);
+  const plain = ntXentSync({ features });
+  const twofold = ntXentSync({ features, gradOutput: -2 });
+  expect(twofold.loss).toBe(plain.loss);
+  same(
+    twofold.gradFeatures,
+    plain.gradFeatures.map(value => value * -2),
+    'gradFeatures',
+  );
+  same(twofold.gradTemperature, plain.gradTemperature * -2, 'gradTemperature');
+  expect(ntXentSync({ features, gradOutput: Float32Array.of(-2) })).toEqual(twofold);
+  const rows = { features, reduction: 'none' } as const;
+  expect(ntXentSync({ ...rows, gradOutput: new Float32Array(20).fill(3) })).toEqual(
+    ntXentSync({ ...rows, gradOutput: 3 }),
+  );
+});

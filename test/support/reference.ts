@@ -1,0 +1,273 @@
+/**
+ * Every loss in float64, written from the formulas: slow, plain, and accurate also where the loss is tiny. A loss is a
+ * list of terms; a term compares one anchor with its candidates.
+ */
+import type { ClipProblem, CommonOptions, InfoNCEProblem, NTXentProblem, SupConProblem, Tensor } from 'infonce';
+
+/** The rows of one input, and the gradient that gathers on them. */
+interface Tower {
+  readonly rows: number;
+  readonly dim: number;
+  /** What the logits are made of: rows of unit length, or as they came. */
+  readonly unit: Float64Array;
+  readonly normalized: boolean;
+  /** Lengths of the rows as they came. */
+  readonly norm: Float64Array;
+  /** d loss / d unit. */
+  readonly grad: Float64Array;
+  /** For each row the lengths of the vectors added up in `grad`, added up. */
+  readonly terms: Float64Array;
+}
+
+interface Place {
+  readonly tower: Tower;
+  readonly index: number;
+}
+
+/** One anchor, its denominator, and the positions of its positives in that. It counts in the loss of `row`. */
+interface Term {
+  readonly row: number;
+  readonly anchor: Place;
+  readonly candidates: readonly Place[];
+  readonly positives: readonly number[];
+}
+
+export interface ReferenceGradient {
+  readonly values: Float64Array;
+  /** How long the gradient would be if nothing in it cancelled. */
+  readonly terms: number;
+}
+
+export interface ReferenceResult {
+  readonly loss: Float64Array;
+  readonly top1: number;
+  readonly top5: number;
+  /** One for each input, and that of the scale or temperature, under the library's names. */
+  readonly gradients: Readonly<Record<string, ReferenceGradient>>;
+}
+
+const SMALLEST_NORM = 1e-12;
+
+export function referenceNTXent(problem: NTXentProblem): ReferenceResult {
+  const features = tower(problem.features, problem);
+  const { nViews = 2, positives = 'first', temperature = 0.1 } = problem;
+  const samples = features.rows / nViews;
+  const terms = range(features.rows).map(row => {
+    const others = range(features.rows).filter(j => j !== row);
+    const views = range(nViews).map(view => view * samples + (row % samples));
+    const otherViews = views.filter(j => j !== row).map(j => others.indexOf(j));
+    return {
+      row,
+      anchor: { tower: features, index: row },
+      candidates: others.map(index => ({ tower: features, index })),
+      positives: positives === 'first' ? otherViews.slice(0, 1) : otherViews,
+    };
+  });
+  return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);
+}
+
+export function referenceSupCon(problem: SupConProblem): ReferenceResult {
+  const features = tower(problem.features, problem);
+  const { temperature = 0.07, labels } = problem;
+  const views = features.rows / labels.length;
+  const labelOf = (row: number) => labels[Math.floor(row / views)];
+  const terms = range(features.rows).map(row => {
+    const others = range(features.rows).filter(j => j !== row);
+    return {
+      row,
+      anchor: { tower: features, index: row },
+      candidates: others.map(index => ({ tower: features, index })),
+      positives: range(others.length).filter(position => labelOf(others[position]!) === labelOf(row)),
+    };
+  });
+  return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);
+}
+
+export function referenceInfoNCE(problem: InfoNCEProblem): ReferenceResult {
+  const query = tower(problem.query, problem);
+  const keys = tower(problem.positiveKey, problem);
+  const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys } = problem;
+  const towers: Record<string, Tower> = { gradQuery: query, gradPositiveKey: keys };
+  let terms: Term[];
+  if (negativeKeys === undefined) {
+    terms = inBatch(query, keys);
+  } else {
+    const negatives = tower(negativeKeys, problem);
+    const each = negativeMode === 'paired' ? negatives.rows / query.rows : negatives.rows;
+    towers.gradNegativeKeys = negatives;
+    terms = range(query.rows).map(row => ({
+      row,
+      anchor: { tower: query, index: row },
+      candidates: [
+        { tower: keys, index: row },
+        ...range(each).map(j => ({ tower: negatives, index: negativeMode === 'paired' ? row * each + j : j })),
+      ],
+      positives: [0],
+    }));
+  }
+  return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+}
+
+export function referenceClip(problem: ClipProblem): ReferenceResult {
+  const image = tower(problem.imageFeatures, problem);
+  const text = tower(problem.textFeatures, problem);
+  const { logitScale = 1 / 0.07 } = problem;
+  const terms = [...inBatch(image, text), ...inBatch(text, image)];
+  const towers = { gradImageFeatures: image, gradTextFeatures: text };
+  return evaluate(terms, image.rows, logitScale, towers, 'gradLogitScale', problem);
+}
+
+/** Every anchor against every key, key i being the positive of anchor i. */
+function inBatch(anchors: Tower, keys: Tower): Term[] {
+  return range(anchors.rows).map(row => ({
+    row,
+    anchor: { tower: anchors, index: row },
+    candidates: range(keys.rows).map(index => ({ tower: keys, index })),
+    positives: [row],
+  }));
+}
+
+function evaluate(
+  terms: readonly Term[],
+  rows: number,
+  scale: number,
+  towers: Readonly<Record<string, Tower>>,
+  scalarName: 'gradTemperature' | 'gradLogitScale',
+  options: CommonOptions,
+): ReferenceResult {
+  const { reduction = 'mean', gradOutput = 1 } = options;
+  const share = rows / terms.length;
+  const rowLoss = new Float64Array(rows);
+  let gradScale = 0;
+  let gradScaleTerms = 0;
+  let foundFirst = 0;
+  let foundInFive = 0;
+  for (const { row, anchor, candidates, positives } of terms) {
+    if (positives.length === 0) continue;
+    const cosines = candidates.map(candidate => dot(anchor, candidate));
+    const logits = cosines.map(cosine => scale * cosine);
+    rowLoss[row]! += share * meanOf(positives.map(positive => crossEntropy(logits, positive)));
+
+    const better = logits.filter(logit => logit > logits[positives[0]!]!).length;
+    if (better < 1) foundFirst++;
+    if (better < 5) foundInFive++;
+
+    const given = typeof gradOutput === 'number' ? gradOutput : gradOutput[gradOutput.length === 1 ? 0 : row]!;
+    const upstream = share * given * (reduction === 'mean' ? 1 / rows : 1);
+    slopes(logits, positives).forEach(({ slope, terms }, j) => {
+      const candidate = candidates[j]!;
+      accumulate(anchor, upstream * scale * slope, upstream * scale * terms, candidate);
+      accumulate(candidate, upstream * scale * slope, upstream * scale * terms, anchor);
+      gradScale += upstream * slope * cosines[j]!;
+      gradScaleTerms += Math.abs(upstream * terms * cosines[j]!);
+    });
+  }
+  const total = rowLoss.reduce((sum, value) => sum + value, 0);
+  const chain = scalarName === 'gradTemperature' ? -scale * scale : 1;
+  const gradients: Record<string, ReferenceGradient> = {
+    [scalarName]: { values: Float64Array.of(chain * gradScale), terms: Math.abs(chain) * gradScaleTerms },
+  };
+  for (const [name, tower] of Object.entries(towers)) gradients[name] = throughNormalisation(tower);
+  return {
+    loss: reduction === 'none' ? rowLoss : Float64Array.of(reduction === 'sum' ? total : total / rows),
+    top1: foundFirst / terms.length,
+    top5: foundInFive / terms.length,
+    gradients,
+  };
+}
+
+/** log Σ_j exp(s_j) − s_p, without cancellation when the positive is by far the largest. */
+function crossEntropy(logits: readonly number[], positive: number): number {
+  const differences = logits.filter((_, j) => j !== positive).map(logit => logit - logits[positive]!);
+  const largest = Math.max(0, ...differences);
+  const sum = differences.reduce((total, difference) => total + Math.exp(difference - largest), 0);
+  return largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
+}
+
+/** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
+function slopes(logits: readonly number[], positives: readonly number[]): { slope: number; terms: number }[] {
+  const largest = Math.max(...logits);
+  const exponentials = logits.map(logit => Math.exp(logit - largest));
+  const sum = exponentials.reduce((total, value) => total + value, 0);
+  return exponentials.map((value, j) => {
+    const softmax = value / sum;
+    if (!positives.includes(j)) return { slope: softmax, terms: softmax };
+    if (positives.length > 1) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
+    // softmax − 1 is minus the others' share, and keeps its digits when that is small.
+    const others = exponentials.reduce((total, other, k) => (k === j ? total : total + other), 0) / sum;
+    return { slope: -others, terms: others };
+  });
+}
+
+function tower(tensor: Tensor, { normalize = true }: CommonOptions): Tower {
+  const dim = tensor.shape[tensor.shape.length - 1]!;
+  const rows = tensor.data.length / dim;
+  const given = Float64Array.from(tensor.data);
+  const norm = Float64Array.from({ length: rows }, (_, row) => norm2(given.subarray(row * dim, (row + 1) * dim)));
+  const divisors = norm.map(length => (normalize ? Math.max(length, SMALLEST_NORM) : 1));
+  const unit = given.map((value, i) => value / divisors[Math.floor(i / dim)]!);
+  return {
+    rows,
+    dim,
+    unit,
+    normalized: normalize,
+    norm,
+    grad: new Float64Array(unit.length),
+    terms: new Float64Array(rows),
+  };
+}
+
+/**
+ * From d loss / d unit to d loss / d row: (g − u⟨u, g⟩) / ‖a‖. A row shorter than the smallest norm was divided by a
+ * constant; a row of zeros gets 0.
+ */
+function throughNormalisation({ rows, dim, unit, normalized, norm, grad, terms }: Tower): ReferenceGradient {
+  if (!normalized) return { values: grad, terms: norm2(terms) };
+  const values = new Float64Array(grad.length);
+  const lengths = new Float64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    if (norm[row] === 0) continue;
+    const u = unit.subarray(row * dim, (row + 1) * dim);
+    const g = grad.subarray(row * dim, (row + 1) * dim);
+    const divisor = Math.max(norm[row]!, SMALLEST_NORM);
+    const radial = norm[row]! > SMALLEST_NORM ? u.reduce((sum, value, k) => sum + value * g[k]!, 0) : 0;
+    for (let k = 0; k < dim; k++) values[row * dim + k] = (g[k]! - u[k]! * radial) / divisor;
+    lengths[row] = terms[row]! / divisor;
+  }
+  return { values, terms: norm2(lengths) };
+}
+
+/** Adds weight · source to the gradient on target, and terms · ‖source‖ to its terms. */
+function accumulate(target: Place, weight: number, terms: number, source: Place): void {
+  const { dim } = target.tower;
+  const offset = target.index * dim;
+  const from = rowOf(source);
+  for (let k = 0; k < dim; k++) target.tower.grad[offset + k]! += weight * from[k]!;
+  target.tower.terms[target.index]! += Math.abs(terms) * norm2(from);
+}
+
+function rowOf({ tower, index }: Place): Float64Array {
+  return tower.unit.subarray(index * tower.dim, (index + 1) * tower.dim);
+}
+
+function dot(a: Place, b: Place): number {
+  const left = rowOf(a);
+  const right = rowOf(b);
+  let sum = 0;
+  for (let k = 0; k < left.length; k++) sum += left[k]! * right[k]!;
+  return sum;
+}
+
+export function norm2(values: ArrayLike<number>): number {
+  let squares = 0;
+  for (let k = 0; k < values.length; k++) squares += values[k]! ** 2;
+  return Math.sqrt(squares);
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}

@@ -1,0 +1,51 @@
+import { Worker } from 'node:worker_threads';
+import { ntXentSync } from 'infonce';
+import { expect, it } from 'vitest';
+import { normal } from './support/random.js';
+
+const source = `
+const { parentPort, workerData } = require('node:worker_threads');
+const { createContext, ntXent, ntXentSync } = require('infonce');
+const context = createContext({ threads: 2 });
+(async () => {
+  const problem = { features: workerData };
+  const results = [];
+  for (let i = 0; i < 20; i++) results.push(ntXentSync(problem, { context }).loss);
+  for (let i = 0; i < 20; i++) results.push((await ntXent(problem)).loss);
+  parentPort.postMessage(results);
+})();
+`;
+
+function run(features: object): Promise<number[]> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(source, { eval: true, workerData: features });
+    let results: number[] = [];
+    worker.on('message', (message: number[]) => {
+      results = message;
+    });
+    worker.on('error', reject);
+    worker.on('exit', code => (code === 0 ? resolve(results) : reject(new Error(`exit code ${code}`))));
+  });
+}
+
+it('computes in several worker threads at once', async () => {
+  const features = normal([200, 16], 1);
+  const expected = new Array(40).fill(ntXentSync({ features }).loss);
+  const results = await Promise.all([run(features), run(features), run(features), run(features)]);
+  expect(results).toEqual([expected, expected, expected, expected]);
+});
+
+it('survives a worker that ends with calls in flight', async () => {
+  const features = normal([2048, 64], 1);
+  const ending = `
+    const { workerData } = require('node:worker_threads');
+    const { ntXent } = require('infonce');
+    for (let i = 0; i < 5; i++) ntXent({ features: workerData });
+    setTimeout(() => process.exit(0), 5);
+  `;
+  for (let i = 0; i < 3; i++) {
+    const worker = new Worker(ending, { eval: true, workerData: features });
+    expect(await new Promise(resolve => worker.on('exit', resolve))).toBe(0);
+  }
+  expect(ntXentSync({ features }).loss).toBeGreaterThan(0);
+});
