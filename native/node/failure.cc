@@ -1,0 +1,77 @@
+#include "node/failure.h"
+
+#include <exception>
+#include <new>
+
+namespace infonce::node {
+
+namespace {
+
+const char *status_name(infonce_status status) {
+  switch (status) {
+    case INFONCE_INVALID_ARGUMENT:
+      return "INVALID_ARGUMENT";
+    case INFONCE_NON_FINITE:
+      return "NON_FINITE";
+    case INFONCE_OUT_OF_MEMORY:
+      return "OUT_OF_MEMORY";
+    case INFONCE_DEVICE_UNAVAILABLE:
+      return "DEVICE_UNAVAILABLE";
+    default:
+      return "INTERNAL";
+  }
+}
+
+const char *input_name(infonce_input input) {
+  switch (input) {
+    case INFONCE_INPUT_ANCHORS:
+      return "anchors";
+    case INFONCE_INPUT_KEYS:
+      return "keys";
+    case INFONCE_INPUT_NEGATIVES:
+      return "negatives";
+    case INFONCE_INPUT_GRAD_OUTPUT:
+      return "gradOutput";
+    default:
+      return "none";
+  }
+}
+
+}  // namespace
+
+Napi::Error Failure::to_error(Napi::Env env) const {
+  Napi::Error error = Napi::Error::New(env, message);
+  error.Set("status", status_name(status));
+  error.Set("input", input_name(input));
+  error.Set("row", static_cast<double>(row));
+  return error;
+}
+
+infonce_failure empty_report() {
+  infonce_failure report{};
+  report.struct_size = sizeof(report);
+  report.row = -1;
+  return report;
+}
+
+void check(infonce_status status, const infonce_failure &report) {
+  if (status != INFONCE_OK) {
+    throw Failure{status, report.message, static_cast<infonce_input>(report.input), report.row};
+  }
+}
+
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Failure &failure) {
+    return failure;
+  } catch (const std::bad_alloc &) {
+    return {INFONCE_OUT_OF_MEMORY, "out of memory"};
+  } catch (const std::exception &exception) {
+    return {INFONCE_INTERNAL, exception.what()};
+  } catch (...) {
+    return {INFONCE_INTERNAL, "unknown C++ exception"};
+  }
+}
+
+}  // namespace infonce::node

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+
+#include "infonce/infonce.h"
+
+namespace infonce::node {
+
+// Why a call failed, in the C contract's words. Thrown inside the binding; JavaScript sees a `NativeFailure`.
+struct Failure {
+  infonce_status status;
+  std::string message;
+  infonce_input input = INFONCE_INPUT_NONE;
+  // First bad row of `input`, -1 if it has none.
+  int64_t row = -1;
+
+  // The Error of `lib/runtime/binding.ts`, with `status`, `input` and `row`.
+  Napi::Error to_error(Napi::Env env) const;
+};
+
+// An empty report for a backend to fill.
+infonce_failure empty_report();
+
+// Throws the Failure that a backend reported, unless `status` is INFONCE_OK.
+void check(infonce_status status, const infonce_failure &report);
+
+// The exception being handled as a Failure: std::bad_alloc becomes OUT_OF_MEMORY, any other INTERNAL.
+Failure current_failure();
+
+// Calls `call`; what it throws leaves as a JavaScript Error, exceptions of JavaScript itself unchanged.
+template <typename Call>
+auto guarded(Napi::Env env, Call call) {
+  try {
+    return call();
+  } catch (const Napi::Error &) {
+    throw;
+  } catch (...) {
+    throw current_failure().to_error(env);
+  }
+}
+
+}  // namespace infonce::node

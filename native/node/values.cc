@@ -1,0 +1,131 @@
+#include "node/values.h"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "node/failure.h"
+
+namespace infonce::node {
+
+namespace {
+
+constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
+
+Failure refused(std::string message, infonce_input input = INFONCE_INPUT_NONE) {
+  return {INFONCE_INVALID_ARGUMENT, std::move(message), input};
+}
+
+template <typename T>
+struct ElementType;
+
+template <>
+struct ElementType<float> {
+  static constexpr napi_typedarray_type type = napi_float32_array;
+  static constexpr const char *name = "a Float32Array";
+};
+
+template <>
+struct ElementType<double> {
+  static constexpr napi_typedarray_type type = napi_float64_array;
+  static constexpr const char *name = "a Float64Array";
+};
+
+template <>
+struct ElementType<int32_t> {
+  static constexpr napi_typedarray_type type = napi_int32_array;
+  static constexpr const char *name = "an Int32Array";
+};
+
+}  // namespace
+
+int32_t to_enumerator(Napi::Value value, const char *name, std::initializer_list<Choice> choices) {
+  char text[32];
+  size_t length = 0;
+  if (napi_get_value_string_utf8(value.Env(), value, text, sizeof(text), &length) == napi_ok) {
+    for (const Choice &choice : choices) {
+      if (std::strcmp(choice.text, text) == 0) {
+        return choice.enumerator;
+      }
+    }
+  }
+  std::string message = std::string(name) + " must be one of:";
+  for (const Choice &choice : choices) {
+    message += std::string(" ") + choice.text;
+  }
+  throw refused(std::move(message));
+}
+
+bool to_flag(Napi::Value value, const char *name) {
+  bool flag = false;
+  if (napi_get_value_bool(value.Env(), value, &flag) != napi_ok) {
+    throw refused(std::string(name) + " must be a boolean");
+  }
+  return flag;
+}
+
+double to_number(Napi::Value value, const char *name) {
+  double number = 0;
+  if (napi_get_value_double(value.Env(), value, &number) != napi_ok) {
+    throw refused(std::string(name) + " must be a number");
+  }
+  return number;
+}
+
+int64_t to_count(Napi::Value value, const char *name, int64_t least) {
+  const double number = to_number(value, name);
+  // Written so that NaN is refused.
+  if (!(number >= static_cast<double>(least) && number <= static_cast<double>(kMaxSafeInteger)) ||
+      number != std::floor(number)) {
+    throw refused(std::string(name) + " must be an integer of at least " + std::to_string(least));
+  }
+  return static_cast<int64_t>(number);
+}
+
+Napi::Object to_object(Napi::Value value, const char *name) {
+  if (!value.IsObject()) {
+    throw refused(std::string(name) + " must be an object");
+  }
+  return value.As<Napi::Object>();
+}
+
+int64_t product(int64_t a, int64_t b) {
+  if (b != 0 && a > kMaxSafeInteger / b) {
+    throw refused("a matrix of " + std::to_string(a) + " x " + std::to_string(b) + " elements is too large");
+  }
+  return a * b;
+}
+
+template <typename T>
+Span<T> to_span(Napi::Value value, const char *name, infonce_input input) {
+  napi_typedarray_type type = napi_int8_array;
+  size_t size = 0;
+  void *data = nullptr;
+  if (napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+      type != ElementType<T>::type) {
+    throw refused(std::string(name) + " must be " + ElementType<T>::name, input);
+  }
+  if (data == nullptr) {  // detached, or empty
+    size = 0;
+  }
+  return {static_cast<T *>(data), size};
+}
+
+template <typename T>
+Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, infonce_input input) {
+  const Span<T> span = to_span<T>(value, name, input);
+  if (static_cast<uint64_t>(span.size) != static_cast<uint64_t>(expected)) {
+    throw refused(std::string(name) + " has " + std::to_string(span.size) + " elements, expected " +
+                      std::to_string(expected),
+                  input);
+  }
+  return span;
+}
+
+template Span<float> to_span(Napi::Value, const char *, infonce_input);
+template Span<float> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
+template Span<double> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
+template Span<int32_t> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
+
+}  // namespace infonce::node

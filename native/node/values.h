@@ -1,0 +1,49 @@
+#pragma once
+
+#include <napi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+
+#include "infonce/infonce.h"
+
+// JavaScript values as C++ values. What does not fit throws an INVALID_ARGUMENT Failure that names the value.
+namespace infonce::node {
+
+// Elements of a typed array in JavaScript's memory: valid until JavaScript runs again.
+template <typename T>
+struct Span {
+  T *data = nullptr;
+  size_t size = 0;
+};
+
+// A string that JavaScript may give, and the enumerator of the C contract it stands for.
+struct Choice {
+  const char *text;
+  int32_t enumerator;
+};
+
+int32_t to_enumerator(Napi::Value value, const char *name, std::initializer_list<Choice> choices);
+
+bool to_flag(Napi::Value value, const char *name);
+
+double to_number(Napi::Value value, const char *name);
+
+// An integer from `least` to 2^53 - 1.
+int64_t to_count(Napi::Value value, const char *name, int64_t least);
+
+Napi::Object to_object(Napi::Value value, const char *name);
+
+// a * b of two counts. Refused above 2^53 - 1, which no typed array holds.
+int64_t product(int64_t a, int64_t b);
+
+// The elements of a typed array of exactly this element type: float, double or int32_t.
+template <typename T>
+Span<T> to_span(Napi::Value value, const char *name, infonce_input input = INFONCE_INPUT_NONE);
+
+// The same, with exactly `expected` elements.
+template <typename T>
+Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, infonce_input input = INFONCE_INPUT_NONE);
+
+}  // namespace infonce::node
