@@ -30,7 +30,8 @@ std::vector<InstructionSet> find_usable() {
 }  // namespace
 
 const std::vector<InstructionSet> &usable_instruction_sets() {
-  static const std::vector<InstructionSet> sets = find_usable();
+  // Never destroyed: a worker may outlive the statics of a process that exits.
+  static const std::vector<InstructionSet> &sets = *new std::vector<InstructionSet>(find_usable());
   return sets;
 }
 
