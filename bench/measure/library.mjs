@@ -1,0 +1,18 @@
+/** The built library of this working tree. */
+import * as infonce from '../../dist/esm/index.js';
+
+export const { clipSync, devices, infoNCESync, ntXentSync } = infonce;
+
+/** Runs `work` in a context of its own. `instructionSet` is forced through INFONCE_ISA, read when a context is made. */
+export async function withContext({ instructionSet, ...options }, work) {
+  const before = process.env.INFONCE_ISA;
+  if (instructionSet) process.env.INFONCE_ISA = instructionSet;
+  const context = infonce.createContext(options);
+  if (before === undefined) delete process.env.INFONCE_ISA;
+  else process.env.INFONCE_ISA = before;
+  try {
+    return await work(context);
+  } finally {
+    context.dispose();
+  }
+}
