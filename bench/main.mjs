@@ -75,7 +75,7 @@ if (values.json || (!values.quick && !values.only)) {
   console.log(`\nWritten to ${path}.`);
 }
 
-function printLimits({ fma, copy }) {
+function printLimits({ fma, copy, handoverNs }) {
   const rows = fma.map(row => ({
     what: `multiply-add, ${row.instructionSet}`,
     ...row,
@@ -83,6 +83,7 @@ function printLimits({ fma, copy }) {
   }));
   for (const row of copy)
     rows.push({ what: 'copy, read + write', ...row, rate: `${figure(row.gigabytesPerSecond)} GB/s` });
+  if (handoverNs) rows.push({ what: 'cache line there and back', threads: 2, rate: `${figure(handoverNs)} ns` });
   const columns = [
     ['limit', row => row.what],
     ['threads', row => row.threads],

@@ -26,5 +26,6 @@ function measureLimits(meter, { threads, instructionSets }) {
       counts.map(threads => ({ instructionSet, threads, gflops: meter.fmaGflops(instructionSet, threads) })),
     ),
     copy: counts.map(threads => ({ threads, gigabytesPerSecond: meter.copyGBs(threads) })),
+    handoverNs: meter.handoverNs(threads),
   };
 }

@@ -1,7 +1,7 @@
 import { ntXentSync, withContext } from '../measure/library.mjs';
 import { randomMatrix } from '../measure/random.mjs';
 import { time } from '../measure/timing.mjs';
-import { figure, size } from '../report/table.mjs';
+import { figure, handover, size } from '../report/table.mjs';
 
 export const title = 'Small synchronous calls, JavaScript and checks included (ntXentSync, default threads)';
 export const columns = [
@@ -12,6 +12,7 @@ export const columns = [
   ['fastest', row => figure(1000 * row.minMs)],
   ['target µs', row => `≤ ${row.targetUs}`],
   ['calls', row => row.samples],
+  handover,
 ];
 
 const SIZES = [
@@ -24,8 +25,8 @@ export async function run(session) {
   for (const { rows: n, dim, targetUs } of SIZES) {
     session.announce(`latency ${n} × ${dim}`);
     const problem = { features: randomMatrix(n, dim) };
-    const timing = await withContext({ device: session.device }, context =>
-      time(() => ntXentSync(problem, { context }), session.timing),
+    const timing = await session.withPeak(session, () =>
+      withContext({ device: session.device }, context => time(() => ntXentSync(problem, { context }), session.timing)),
     );
     rows.push({ rows: n, dim, targetUs, ...timing });
   }

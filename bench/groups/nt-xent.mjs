@@ -2,7 +2,7 @@ import { ntXentFlops, plainFlops } from '../measure/flops.mjs';
 import { ntXentSync, withContext } from '../measure/library.mjs';
 import { randomMatrix } from '../measure/random.mjs';
 import { time } from '../measure/timing.mjs';
-import { figure, medianMs, peak, percent, size, spread, threads } from '../report/table.mjs';
+import { figure, handover, medianMs, peak, percent, size, spread, threads } from '../report/table.mjs';
 
 export const title = 'NT-Xent, loss and gradient';
 export const note =
@@ -28,6 +28,7 @@ export const columns = [
   ['GFLOP/s', row => figure(row.gflops)],
   ['of peak', row => percent(row.shareOfPeak)],
   peak,
+  handover,
 ];
 
 export async function run(session) {

@@ -1,4 +1,4 @@
-import { figure, medianMs, size, spread, threads, times } from '../report/table.mjs';
+import { figure, handover, medianMs, size, spread, threads, times } from '../report/table.mjs';
 import { ntXentRow, SIZES } from './nt-xent.mjs';
 
 export const title = 'Threads, NT-Xent';
@@ -11,6 +11,7 @@ export const columns = [
   ['target', row => row.target && `≥ ${row.target}×`],
   ["the peak's gain", row => times(row.peakGain)],
   ['GFLOP/s', row => figure(row.gflops)],
+  handover,
 ];
 
 export async function run(session) {

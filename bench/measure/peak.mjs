@@ -23,19 +23,32 @@ export function preparePeak() {
       return null;
     }
   }
-  return { around, copyGBs: threads => median(run('copy', threads)), fmaGflops: fma };
+  return { around, copyGBs: threads => median(run('copy', threads)), fmaGflops: fma, handoverNs };
 }
 
 /**
  * Runs `work` between two measurements of the multiply-add peak and adds their median, since clocks vary:
- * `{ ...result, peakGflops, unsteady }`, `unsteady` if the two disagree.
+ * `{ ...result, peakGflops, handoverNs, unsteady }`, `unsteady` if the two disagree. `handoverNs`, with several threads, is
+ * the larger of two measurements as well: a virtual machine's processors may be moved further apart at any time.
  */
 async function around({ instructionSet, threads }, work) {
   const before = run('fma', instructionSet, threads);
+  const near = handoverNs(threads);
   const result = await work();
+  const far = handoverNs(threads);
   const after = run('fma', instructionSet, threads);
   const drift = median(after) / median(before);
-  return { ...result, peakGflops: median([...before, ...after]), unsteady: Math.abs(Math.log(drift)) > STEADY };
+  return {
+    ...result,
+    peakGflops: median([...before, ...after]),
+    handoverNs: near && Math.max(near, far),
+    unsteady: Math.abs(Math.log(drift)) > STEADY,
+  };
+}
+
+/** What a cache line takes from one processor to another and back; undefined with one thread. */
+function handoverNs(threads) {
+  return threads > 1 ? median(run('handover')) : undefined;
 }
 
 function fma(instructionSet, threads) {

@@ -2,8 +2,10 @@
 //
 //     peak fma ISA THREADS     ISA: avx512, avx2, x86-64 or neon, as infonce names them
 //     peak copy THREADS
+//     peak handover
 //
-// Prints one rate per repetition, in GFLOP/s (2 FLOP per multiply-add) or GB/s (bytes read plus bytes written).
+// Prints one figure per repetition: GFLOP/s (2 FLOP per multiply-add), GB/s (bytes read plus bytes written), or the
+// nanoseconds that a cache line takes from one processor to another and back.
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -119,11 +121,28 @@ int measure_copy(int threads) {
   return 0;
 }
 
+int measure_handover() {
+  constexpr int kTrips = 50'000;
+  for (int r = 0; r < kRepetitions; ++r) {
+    alignas(128) std::atomic<int> ball{0};
+    const double time = timed(2, [&](int t) {
+      for (int trip = 0; trip < kTrips; ++trip) {
+        while (ball.load() != 2 * trip + t) {
+        }
+        ball.store(2 * trip + t + 1);
+      }
+    });
+    std::printf("%.3f\n", time / kTrips * 1e9);
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int count, char **arguments) {
   if (count == 4 && std::strcmp(arguments[1], "fma") == 0) return measure_fma(arguments[2], std::atoi(arguments[3]));
   if (count == 3 && std::strcmp(arguments[1], "copy") == 0) return measure_copy(std::atoi(arguments[2]));
-  std::fprintf(stderr, "usage: peak fma ISA THREADS | peak copy THREADS\n");
+  if (count == 2 && std::strcmp(arguments[1], "handover") == 0) return measure_handover();
+  std::fprintf(stderr, "usage: peak fma ISA THREADS | peak copy THREADS | peak handover\n");
   return 2;
 }
