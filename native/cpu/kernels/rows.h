@@ -9,12 +9,6 @@ namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
 INFONCE_INLINE Doubles widen(const double *p) { return load(p); }
 
-INFONCE_INLINE void add_to(float *p, Doubles v) {
-  const HalfFloats rounded = __builtin_convertvector(widen(p) + v, HalfFloats);
-  memcpy(p, &rounded, sizeof rounded);
-}
-INFONCE_INLINE void add_to(double *p, Doubles v) { store(p, load(p) + v); }
-
 template <class Scalar>
 double dot(const Operand<Scalar> &a, int64_t i, const Operand<Scalar> &b, int64_t j) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
@@ -87,9 +81,10 @@ template <class Scalar>
 void add_row(Scalar *accumulators, int64_t accumulator_rows, double weight, const Operand<Scalar> &operand, int64_t row) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
   const Scalar *u = operand.row_panels + row * panel;
-  const Doubles w = broadcast(weight);
+  const Vector<Scalar> w = broadcast(Scalar(weight));
   for (int64_t d = 0; d < operand.padded_dim; d += panel) {
-    INFONCE_UNROLL for (int c = 0; c < panel; c += kDoubleLanes) add_to(accumulators + c, w * widen(u + c));
+    INFONCE_UNROLL for (int c = 0; c < panel; c += kLanesOf<Scalar>)
+      store(accumulators + c, load(accumulators + c) + w * load(u + c));
     accumulators += accumulator_rows * panel;
     u += operand.padded_rows * panel;
   }
@@ -125,11 +120,12 @@ template <class Scalar> double finish_rows(const FinishRows<Scalar> &rows) {
   for (int r = 0; r < rows.count; ++r) {
     const int64_t i = rows.first + r;
     const Scalar *u = operand.row_panels + i * panel, *g = rows.accumulators + r * panel;
-    Doubles dot{}, square{};
+    // Few additions fall to each lane; the lanes are added up in float64.
+    Vector<Scalar> dot{}, square{};
     for (int64_t d = 0; d < operand.padded_dim; d += panel, u += u_stride, g += g_stride) {
-      INFONCE_UNROLL for (int c = 0; c < panel; c += kDoubleLanes) {
-        const Doubles x = widen(u + c);
-        dot += x * widen(g + c);
+      INFONCE_UNROLL for (int c = 0; c < panel; c += kLanesOf<Scalar>) {
+        const Vector<Scalar> x = load(u + c);
+        dot += x * load(g + c);
         square += x * x;
       }
     }

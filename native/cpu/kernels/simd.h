@@ -124,6 +124,12 @@ INFONCE_INLINE double sum(Doubles v) {
 #endif
 }
 
+INFONCE_INLINE double sum(Floats v) {
+  float lanes[kLanes];
+  memcpy(lanes, &v, sizeof lanes);
+  return sum(widen(lanes) + widen(lanes + kDoubleLanes));
+}
+
 // One level of a butterfly between two vectors: lanes whose index has bit H clear of both, lanes with it set of both.
 #if defined(__clang__)
 template <int... I> struct Indices {};
