@@ -78,16 +78,20 @@ describe.each(goldenCases())('$name', golden => {
 
   it('is that of the formulas', () => expectResult(result, reference, HIGHEST));
 
-  it.runIf('top1' in golden.expected)('has the same top-1 and top-5 shares', () => {
-    expect(values.top1).toBeCloseTo(golden.expected.top1 as number, 6);
-    expect(values.top5).toBeCloseTo(golden.expected.top5 as number, 6);
-  });
+  if ('top1' in golden.expected) {
+    it('has the same top-1 and top-5 shares', () => {
+      expect(values.top1).toBeCloseTo(golden.expected.top1 as number, 6);
+      expect(values.top5).toBeCloseTo(golden.expected.top5 as number, 6);
+    });
+  }
 
-  it.runIf('logits' in golden.expected)('has the same logits and labels', () => {
-    const expected = golden.expected.logits as Tensor;
-    const { logits, labels } = ntXentLogits({ features: golden.inputs.features!, ...golden.options });
-    expect(logits.shape).toEqual(expected.shape);
-    expectClose(logits.data, expected.data, HIGHEST.tolerance, 0, 'logits');
-    expect([...labels]).toEqual([...(golden.expected.labels as Tensor).data]);
-  });
+  if ('logits' in golden.expected) {
+    it('has the same logits and labels', () => {
+      const expected = golden.expected.logits as Tensor;
+      const { logits, labels } = ntXentLogits({ features: golden.inputs.features!, ...golden.options });
+      expect(logits.shape).toEqual(expected.shape);
+      expectClose(logits.data, expected.data, HIGHEST.tolerance, 0, 'logits');
+      expect([...labels]).toEqual([...(golden.expected.labels as Tensor).data]);
+    });
+  }
 });
