@@ -179,6 +179,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
     return invalid(failure, "logits are those of one tower with views");
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);
+    context->pool.set_serial(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts);
     const BadRow bad = simclr_logits(p, context->kernels, context->pool, context->workspace, out);
     if (bad.row < 0 || p.propagate_non_finite) return INFONCE_OK;
     return fail(failure, INFONCE_NON_FINITE, bad.input, bad.row, "row %lld of the input holds NaN or infinity",

@@ -56,7 +56,7 @@ void PanelScheme::find_pairs() {
 
 void PanelScheme::take(Workspace::Cursor &cursor) {
   passes_.take(cursor, kernels_.bfloat16);
-  const int64_t block_floats = block_ * block_, dim = passes_.anchors.padded_dim;
+  const int64_t block_floats = block_ * block_, dim = passes_.padded_dim();
   const int64_t budget = kPanelBytes / int64_t(sizeof(float));
   panel_floats_ = scratch_floats_ = 0;
   // The last tiles of the first pass are kept: the gradient pass walks backwards and finds them in the cache.
@@ -70,7 +70,7 @@ void PanelScheme::take(Workspace::Cursor &cursor) {
   const int64_t slots = tile_blocks_ * tile_blocks_ * block_;
   row_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
   column_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
-  no_weight_ = cursor.take<float>(passes_.candidates().padded_rows);
+  no_weight_ = cursor.take<float>(passes_.padded_rows_of(passes_.candidates()));
   if (problem_.gradient && tiles_.size() > 1) {
     anchor_gradient_ = cursor.take<float>(row_blocks_ * block_ * dim);
     if (!passes_.one_tower()) candidate_gradient_ = cursor.take<float>(column_blocks_ * block_ * dim);
@@ -107,19 +107,19 @@ bool PanelScheme::run(infonce_result *result) {
   shift_ = std::max(0.0, passes_.largest_logit() - kSafeLogit);
   passes_.rank();
   passes_.sum_large_classes();
-  const int64_t anchors = passes_.anchors.padded_rows;
+  const int64_t padded_rows = passes_.padded_rows_of(kAnchors);
   for (Direction<float> *direction : {&passes_.rows, &passes_.columns}) {
-    if (!direction->owner) continue;
-    std::fill(direction->sum, direction->sum + anchors, 0.0);
-    std::fill(direction->offset, direction->offset + anchors, shift_);
+    if (!direction->sum) continue;
+    std::fill(direction->sum, direction->sum + padded_rows, 0.0);
+    std::fill(direction->offset, direction->offset + padded_rows, shift_);
   }
   if (tiles_.size() == 1) {
     compute_tile(tiles_[0], true);
     // A block's losses at once with its sums: one meeting of the threads less.
-    pool_.parallel(row_blocks_, [&](int64_t b, int) {
+    pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
       add_statistics(tiles_[0], true, b);
       if (problem_.both_directions) add_statistics(tiles_[0], false, b);
-      passes_.losses(b * block_, rows_of(passes_.anchors.padded_rows, b));
+      passes_.losses(b * block_, rows_of(padded_rows, b), thread);
     });
   } else {
     for (const Tile &tile : tiles_) {
@@ -152,8 +152,8 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   const bool one_tower = passes_.one_tower();
   const int64_t row_block = tile.row_block + i, column_block = tile.column_block + j;
   LogitsBlock block{};
-  block.rows = &passes_.anchors;
-  block.columns = &passes_.candidates();
+  block.rows = &passes_.operand(kAnchors, thread);
+  block.columns = &passes_.operand(passes_.candidates(), thread);
   block.first_row = row_block * block_;
   block.first_column = column_block * block_;
   block.row_count = int(rows_of(block.rows->padded_rows, row_block));
@@ -198,7 +198,7 @@ void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t b) {
   const Direction<float> &direction = of_rows || passes_.one_tower() ? passes_.rows : passes_.columns;
   const Slots &slots = of_rows ? row_slots_ : column_slots_;
   const int64_t block = b + (of_rows ? tile.row_block : tile.column_block);
-  const int64_t count = rows_of(direction.owner->padded_rows, block);
+  const int64_t count = rows_of(passes_.padded_rows_of(kAnchors), block);
   const int64_t slot_count = of_rows ? tile.column_blocks : tile.row_blocks;
   double *total_sum = direction.sum + block * block_, *total_above = direction.above + block * block_;
   for (int64_t s = 0; s < slot_count; ++s) {
@@ -214,31 +214,31 @@ void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t b) {
 bool PanelScheme::sums_are_safe() const {
   if (shift_ == 0) return true;
   for (const Direction<float> *direction : {&passes_.rows, &passes_.columns})
-    for (int64_t i = 0; direction->owner && i < direction->owner->rows; ++i)
+    for (int64_t i = 0; direction->sum && i < problem_.rows; ++i)
       if (direction->sum[i] < kSmallestSum) return false;
   return true;
 }
 
 double PanelScheme::accumulate_tiles(infonce_result *result) {
-  const Operand<float> &anchors = passes_.anchors, &candidates = passes_.candidates();
+  const Tower candidates = passes_.candidates();
   const bool one_tower = passes_.one_tower();
-  const int64_t dim = anchors.padded_dim;
-  std::fill(no_weight_, no_weight_ + candidates.padded_rows, 0.0f);
+  const int64_t dim = passes_.padded_dim();
+  std::fill(no_weight_, no_weight_ + passes_.padded_rows_of(candidates), 0.0f);
   float *candidate_output = passes_.keys_are_candidates() ? result->grad_keys : result->grad_negatives;
 
   // Always in the same pieces, so that the sum does not depend on how rows were shared out.
-  std::vector<double> radial(anchors.padded_rows / kPieceRows, 0.0);
-  const auto finish = [&](const Operand<float> &tower, int64_t first, int64_t end, float *accumulators, float *output) {
-    for (int64_t piece = first; piece < std::min(end, tower.rows); piece += kPieceRows) {
-      const int64_t count = std::min(kPieceRows, std::min(end, tower.rows) - piece);
-      const double along = passes_.finish(tower, piece, count, accumulators + (piece - first) * kernels_.single.panel,
-                                          block_, output);
-      if (&tower == &anchors) radial[piece / kPieceRows] = along;
+  std::vector<double> radial(passes_.padded_rows_of(kAnchors) / kPieceRows, 0.0);
+  const auto finish = [&](Tower tower, int64_t first, int64_t end, float *accumulators, float *output, int thread) {
+    end = std::min(end, passes_.rows_of(tower));
+    for (int64_t piece = first; piece < end; piece += kPieceRows) {
+      const double along = passes_.finish(tower, piece, std::min(kPieceRows, end - piece),
+                                          accumulators + (piece - first) * kernels_.single.panel, block_, output, thread);
+      if (tower == kAnchors) radial[piece / kPieceRows] = along;
     }
   };
-  const auto finish_blocks = [&](const Operand<float> &tower, float *accumulators, float *output) {
-    pool_.parallel(blocks_of(tower.rows, block_), [&](int64_t b, int) {
-      finish(tower, b * block_, (b + 1) * block_, accumulators + b * block_ * dim, output);
+  const auto finish_blocks = [&](Tower tower, float *accumulators, float *output) {
+    pool_.parallel(blocks_of(passes_.rows_of(tower), block_), [&](int64_t b, int thread) {
+      finish(tower, b * block_, (b + 1) * block_, accumulators + b * block_ * dim, output, thread);
     });
   };
 
@@ -260,19 +260,19 @@ double PanelScheme::accumulate_tiles(infonce_result *result) {
                        owner.offset * kernels_.single.panel;
       accumulate_owner(*tile, owner, accumulators, !first_touch, thread);
       if (!single) return;
-      if (of_anchors) finish(anchors, first, first + owner.count, accumulators, result->grad_anchors);
-      else finish(candidates, first, first + owner.count, accumulators, candidate_output);
+      finish(of_anchors ? kAnchors : candidates, first, first + owner.count, accumulators,
+             of_anchors ? result->grad_anchors : candidate_output, thread);
     });
   }
   if (!single) {
-    finish_blocks(anchors, anchor_gradient_, result->grad_anchors);
+    finish_blocks(kAnchors, anchor_gradient_, result->grad_anchors);
     if (!one_tower) finish_blocks(candidates, candidate_gradient_, candidate_output);
   }
   if (problem_.negatives) {
     // The own keys are in no matrix: all they get comes from their one pair.
     pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
       std::fill(scratch_[thread].accumulators, scratch_[thread].accumulators + block_ * dim, 0.0f);
-      finish(passes_.keys, b * block_, (b + 1) * block_, scratch_[thread].accumulators, result->grad_keys);
+      finish(kKeys, b * block_, (b + 1) * block_, scratch_[thread].accumulators, result->grad_keys, thread);
     });
   }
   double total = 0;
@@ -286,10 +286,10 @@ std::vector<PanelScheme::Owner> PanelScheme::owners_of(const Tile &tile) const {
   std::vector<Owner> blocks, owners;
   for (const bool of_rows : {true, false}) {
     if (!of_rows && tile.on_diagonal) break;
-    const Operand<float> &tower = of_rows ? passes_.anchors : passes_.candidates();
+    const int64_t padded_rows = passes_.padded_rows_of(of_rows ? kAnchors : passes_.candidates());
     const int64_t first = of_rows ? tile.row_block : tile.column_block;
     for (int64_t b = 0; b < (of_rows ? tile.row_blocks : tile.column_blocks); ++b)
-      blocks.push_back({of_rows, b, 0, rows_of(tower.padded_rows, first + b)});
+      blocks.push_back({of_rows, b, 0, rows_of(padded_rows, first + b)});
   }
   const int64_t count = int64_t(blocks.size());
   const int64_t split = pool_.threads() > 1 ? std::min<int64_t>(count, 2 * pool_.threads()) : 0;
@@ -314,7 +314,7 @@ void PanelScheme::accumulate_owner(const Tile &tile, const Owner &owner, float *
 // accumulators hold something.
 bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first, int64_t end,
                              float *accumulators, bool started, int thread) {
-  const Operand<float> &other = owner.of_rows ? passes_.candidates() : passes_.anchors;
+  const Operand<float> &other = passes_.operand(owner.of_rows ? passes_.candidates() : kAnchors, thread);
   const float *row_weight = passes_.rows.weight;
   const float *column_weight = passes_.one_tower()         ? row_weight
                                : problem_.both_directions ? passes_.columns.weight

@@ -21,11 +21,30 @@ Upstream upstream_of(const infonce_problem &problem) {
 }
 
 template <class Scalar>
-void Passes<Scalar>::take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, int64_t row_count, bool bfloat16) {
-  operand.rows = row_count;
+Passes<Scalar>::Passes(const infonce_problem &problem, const ScalarKernels<Scalar> &kernels, const Pairs &pairs,
+                       ThreadPool &pool)
+    : problem_(problem), kernels_(kernels), pairs_(pairs), pool_(pool), upstream_(upstream_of(problem)) {
+  copies_.resize(small() ? pool.active_threads() : 1);
+}
+
+template <class Scalar> bool Passes<Scalar>::small() const {
+  constexpr int64_t kSmallBytes = int64_t(1) << 19;  // in each of two layouts: both stay in a processor's own cache
+  int64_t rows = 0;
+  for (const Tower tower : {kAnchors, kKeys, kNegatives})
+    if (source_of(tower)) rows += padded_rows_of(tower);
+  return rows * padded_dim() * int64_t(sizeof(Scalar)) <= kSmallBytes;
+}
+
+template <class Scalar> const float *Passes<Scalar>::source_of(Tower tower) const {
+  return tower == kAnchors ? problem_.anchors : tower == kKeys ? problem_.keys : problem_.negatives;
+}
+
+template <class Scalar>
+void Passes<Scalar>::take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, Tower tower, bool bfloat16) {
+  operand.rows = rows_of(tower);
   operand.dim = problem_.dim;
-  operand.padded_rows = round_up(row_count, kRowMultiple);
-  operand.padded_dim = round_up(problem_.dim, kernels_.panel);
+  operand.padded_rows = padded_rows_of(tower);
+  operand.padded_dim = padded_dim();
   const int64_t size = operand.padded_rows * operand.padded_dim;
   operand.row_panels = cursor.take<Scalar>(size);
   if (bfloat16) {
@@ -39,56 +58,84 @@ void Passes<Scalar>::take_operand(Workspace::Cursor &cursor, Operand<Scalar> &op
 }
 
 template <class Scalar> void Passes<Scalar>::take(Workspace::Cursor &cursor, bool bfloat16) {
-  take_operand(cursor, anchors, problem_.rows, bfloat16);
-  if (problem_.keys) take_operand(cursor, keys, problem_.rows, bfloat16);
-  if (problem_.negatives) take_operand(cursor, negatives, problem_.negative_rows, bfloat16);
-  rows.take(cursor, anchors.padded_rows);
-  rows.owner = &anchors;
-  rows.positives = one_tower() ? &anchors : &keys;
-  if (problem_.both_directions) {
-    columns.take(cursor, keys.padded_rows);
-    columns.owner = &keys;
-    columns.positives = &anchors;
+  for (Copy &copy : copies_) {
+    copy.ready = false;
+    for (const Tower tower : {kAnchors, kKeys, kNegatives})
+      if (source_of(tower)) take_operand(cursor, copy.towers[tower], tower, bfloat16);
   }
+  rows.take(cursor, padded_rows_of(kAnchors));
+  if (has_columns()) columns.take(cursor, padded_rows_of(kKeys));
   if (pairs_.has_large_classes()) class_sums_ = cursor.take<double>(pairs_.large_class_count() * 2 * problem_.dim);
 }
 
 template <class Scalar>
-void Passes<Scalar>::prepare_operand(Operand<Scalar> &operand, const float *source, int input, BadRow *bad, double *norm) {
-  const int64_t tasks = blocks_of(operand.padded_rows, kPassRows);
-  prepared_.resize(tasks);
-  pool_.parallel(tasks, [&](int64_t t, int) {
-    const int64_t first = t * kPassRows, count = std::min(kPassRows, operand.padded_rows - first);
-    prepared_[t] = kernels_.prepare(source, problem_.normalize != 0, &operand, first, int(count));
-  });
-  *norm = 0;
-  for (const PreparedRows &block : prepared_) {
-    if (bad->row < 0 && block.first_bad_row >= 0) *bad = {input, block.first_bad_row};
-    *norm = std::max(*norm, block.largest_norm);
+PreparedRows Passes<Scalar>::prepare_rows(Operand<Scalar> &operand, Tower tower, int64_t first, int64_t count) const {
+  return kernels_.prepare(source_of(tower), problem_.normalize != 0, &operand, first, int(count));
+}
+
+template <class Scalar> void Passes<Scalar>::note(Tower tower, const PreparedRows &prepared) {
+  constexpr int32_t kInputs[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
+  if (bad_.row < 0 && prepared.first_bad_row >= 0) bad_ = {kInputs[tower], prepared.first_bad_row};
+  norm_[tower] = std::max(norm_[tower], prepared.largest_norm);
+}
+
+template <class Scalar> void Passes<Scalar>::prepare_copy(Copy &copy) {
+  for (const Tower tower : {kAnchors, kKeys, kNegatives}) {
+    if (!source_of(tower)) continue;
+    const PreparedRows prepared = prepare_rows(copy.towers[tower], tower, 0, padded_rows_of(tower));
+    if (&copy == &copies_[0]) note(tower, prepared);  // the caller's: that of the others says the same
   }
+  copy.ready = true;
+}
+
+template <class Scalar> void Passes<Scalar>::prepare_shared(Copy &copy) {
+  for (const Tower tower : {kAnchors, kKeys, kNegatives}) {
+    if (!source_of(tower)) continue;
+    const int64_t padded_rows = padded_rows_of(tower), tasks = blocks_of(padded_rows, kPassRows);
+    prepared_.resize(tasks);
+    pool_.parallel(tasks, [&](int64_t t, int) {
+      const int64_t first = t * kPassRows;
+      prepared_[t] = prepare_rows(copy.towers[tower], tower, first, std::min(kPassRows, padded_rows - first));
+    });
+    for (const PreparedRows &block : prepared_) note(tower, block);
+  }
+  copy.ready = true;
 }
 
 template <class Scalar> BadRow Passes<Scalar>::prepare() {
-  BadRow bad;
-  prepare_operand(anchors, problem_.anchors, INFONCE_INPUT_ANCHORS, &bad, &norm_[0]);
-  if (problem_.keys) prepare_operand(keys, problem_.keys, INFONCE_INPUT_KEYS, &bad, &norm_[1]);
-  if (problem_.negatives) {
-    prepare_operand(negatives, problem_.negatives, INFONCE_INPUT_NEGATIVES, &bad, &norm_[2]);
-    norm_[1] = std::max(norm_[1], norm_[2]);
+  if (small()) {
+    // Workers that are awake prepare theirs meanwhile; one that comes late does so with its first task.
+    pool_.parallel(int64_t(copies_.size()), [&](int64_t, int thread) { operand(kAnchors, thread); });
+    operand(kAnchors, 0);
+  } else {
+    prepare_shared(copies_[0]);
   }
-  return bad;
+  return bad_;
+}
+
+template <class Scalar> const Operand<Scalar> &Passes<Scalar>::operand(Tower tower, int thread) {
+  Copy &copy = copies_[copies_.size() > 1 ? thread : 0];
+  if (!copy.ready) prepare_copy(copy);
+  return copy.towers[tower];
+}
+
+template <class Scalar> double Passes<Scalar>::largest_logit() const {
+  const double candidates = one_tower() ? norm_[kAnchors] : std::max(norm_[kKeys], norm_[kNegatives]);
+  return std::fabs(problem_.scale) * norm_[kAnchors] * candidates;
 }
 
 template <class Scalar> void Passes<Scalar>::rank() {
-  pool_.parallel(blocks_of(anchors.padded_rows, kPassRows), [&](int64_t t, int) {
-    const int64_t first = t * kPassRows, count = std::min(kPassRows, anchors.padded_rows - first);
-    kernels_.ranking_dots(anchors, first, int(count), *rows.positives, pairs_.first_positives() + first,
+  const int64_t padded_rows = padded_rows_of(kAnchors);
+  pool_.parallel(blocks_of(padded_rows, kPassRows), [&](int64_t t, int thread) {
+    const Operand<Scalar> &anchors = operand(kAnchors, thread);
+    const int64_t first = t * kPassRows, count = std::min(kPassRows, padded_rows - first);
+    kernels_.ranking_dots(anchors, first, int(count), operand(positives(), thread), pairs_.first_positives() + first,
                           rows.rank + first);
     for (int64_t i = first; i < first + count; ++i) {
       if (pairs_.first_positives()[i] < 0) rows.rank[i] = std::numeric_limits<Scalar>::infinity();
       rows.above[i] = 0;
       // The dot product of a pair is the same from both sides.
-      if (columns.rank) columns.rank[i] = rows.rank[i], columns.above[i] = 0;
+      if (has_columns()) columns.rank[i] = rows.rank[i], columns.above[i] = 0;
     }
     if (pairs_.largest_partner_count() < 2) return;
     // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
@@ -109,7 +156,8 @@ template <class Scalar> void Passes<Scalar>::rank() {
 
 template <class Scalar> void Passes<Scalar>::sum_large_classes() {
   const int64_t dim = problem_.dim, panel = kernels_.panel;
-  pool_.parallel(pairs_.large_class_count(), [&](int64_t c, int) {
+  pool_.parallel(pairs_.large_class_count(), [&](int64_t c, int thread) {
+    const Operand<Scalar> &anchors = operand(kAnchors, thread);
     double *plain = class_sums_ + c * 2 * dim, *weighted = plain + dim;
     std::fill(plain, plain + 2 * dim, 0.0);
     pairs_.for_each_member(c, [&](int64_t i) {
@@ -123,16 +171,17 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
   });
 }
 
-template <class Scalar> double Passes<Scalar>::logit(int64_t i, int64_t j) const {
-  return problem_.scale * kernels_.dot(anchors, i, *rows.positives, j);
+template <class Scalar> double Passes<Scalar>::logit(int64_t i, int64_t j, int thread) {
+  return problem_.scale * kernels_.dot(operand(kAnchors, thread), i, operand(positives(), thread), j);
 }
 
 template <class Scalar>
-void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int64_t count) const {
+void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread) {
+  const Operand<Scalar> &anchors = operand(kAnchors, thread);
   const bool transposed = &direction == &columns;
   const int64_t dim = problem_.dim, panel = kernels_.panel;
   for (int64_t i = first; i < first + count; ++i) {
-    const int64_t positive_count = i < direction.owner->rows ? pairs_.positive_count(i) : 0;
+    const int64_t positive_count = i < problem_.rows ? pairs_.positive_count(i) : 0;
     if (positive_count == 0) {
       direction.loss[i] = direction.rest_share[i] = 0;
       direction.weight[i] = 0;
@@ -151,7 +200,7 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
     } else if (positive_count == 1) {
       double positive = 0;
       pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-        const double s = transposed ? logit(j, i) : logit(i, j);
+        const double s = transposed ? logit(j, i, thread) : logit(i, j, thread);
         if (is_positive) positive = s;
         else row.add(s);
       });
@@ -161,7 +210,7 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
     } else {
       double total = 0;
       pairs_.for_each_partner(i, [&](int64_t j, bool) {
-        const double s = logit(i, j);
+        const double s = logit(i, j, thread);
         row.add(s);
         total += s;
       });
@@ -176,22 +225,23 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
 }
 
 template <class Scalar> void Passes<Scalar>::losses() {
-  pool_.parallel(blocks_of(anchors.padded_rows, kPassRows), [&](int64_t t, int) {
-    losses(t * kPassRows, std::min(kPassRows, anchors.padded_rows - t * kPassRows));
+  const int64_t padded_rows = padded_rows_of(kAnchors);
+  pool_.parallel(blocks_of(padded_rows, kPassRows), [&](int64_t t, int thread) {
+    losses(t * kPassRows, std::min(kPassRows, padded_rows - t * kPassRows), thread);
   });
 }
 
-template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count) {
-  losses_of(rows, first, count);
-  if (columns.owner) losses_of(columns, first, count);
+template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
+  losses_of(rows, first, count, thread);
+  if (has_columns()) losses_of(columns, first, count, thread);
 }
 
 template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result) const {
   double total = 0, top1 = 0, top5 = 0;
-  const int directions = columns.owner ? 2 : 1;
+  const int directions = has_columns() ? 2 : 1;
   for (int64_t i = 0; i < problem_.rows; ++i) {
     double loss = rows.loss[i];
-    if (columns.owner) loss = (loss + columns.loss[i]) / 2;
+    if (has_columns()) loss = (loss + columns.loss[i]) / 2;
     total += loss;
     if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss[i] = float(loss);
     if (pairs_.first_positives()[i] < 0) continue;
@@ -219,15 +269,16 @@ double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) co
 }
 
 template <class Scalar>
-void Passes<Scalar>::add_pairs(const Operand<Scalar> &tower, int64_t i, Scalar *accumulators,
-                               int64_t accumulator_rows) const {
+void Passes<Scalar>::add_pairs(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
   if (!one_tower()) {
-    if (&tower == &negatives) return;
+    if (tower == kNegatives) return;
     double weight = upstream_.relative(i) * rows.rest_share[i];
-    if (columns.owner) weight += upstream_.relative(i) * columns.rest_share[i];
-    kernels_.add_row(accumulators, accumulator_rows, -weight, &tower == &anchors ? keys : anchors, i);
+    if (has_columns()) weight += upstream_.relative(i) * columns.rest_share[i];
+    const Tower other = tower == kAnchors ? kKeys : kAnchors;
+    kernels_.add_row(accumulators, accumulator_rows, -weight, operand(other, thread), i);
     return;
   }
+  const Operand<Scalar> &anchors = operand(kAnchors, thread);
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     const double *plain = class_sums_ + large_class * 2 * problem_.dim, *weighted = plain + problem_.dim;
@@ -240,18 +291,18 @@ void Passes<Scalar>::add_pairs(const Operand<Scalar> &tower, int64_t i, Scalar *
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     const bool is_positive_of_partner = pairs_.first_positives()[j] == i || pairs_.positive_count(j) > 1;
     const bool logit_is_read = pairs_.largest_partner_count() > 1;
-    const double s = logit_is_read ? logit(i, j) : 0;
+    const double s = logit_is_read ? logit(i, j, thread) : 0;
     const double weight = pair_weight(i, is_positive, s) + pair_weight(j, is_positive_of_partner, s);
     kernels_.add_row(accumulators, accumulator_rows, weight, anchors, j);
   });
 }
 
 template <class Scalar>
-double Passes<Scalar>::finish(const Operand<Scalar> &tower, int64_t first, int64_t count, Scalar *accumulators,
-                              int64_t accumulator_rows, float *gradient) const {
+double Passes<Scalar>::finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                              float *gradient, int thread) {
   for (int64_t r = 0; r < count; ++r)
-    add_pairs(tower, first + r, accumulators + r * kernels_.panel, accumulator_rows);
-  return kernels_.finish({&tower, first, int(count), accumulators, accumulator_rows,
+    add_pairs(tower, first + r, accumulators + r * kernels_.panel, accumulator_rows, thread);
+  return kernels_.finish({&operand(tower, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }
 

@@ -33,9 +33,11 @@ struct Upstream {
 };
 Upstream upstream_of(const infonce_problem &problem);
 
+// The inputs as towers of unit rows.
+enum Tower { kAnchors, kKeys, kNegatives, kTowers };
+
 // One direction of the softmax: rows that have a denominator and a loss.
 template <class Scalar> struct Direction {
-  const Operand<Scalar> *owner = nullptr, *positives = nullptr;
   Scalar *rank = nullptr;    // dot product with the first positive; +inf without one
   double *sum = nullptr;     // matrix part of the denominator: sum * e^offset
   double *offset = nullptr;  // wide scheme; the panel scheme has one for all
@@ -64,52 +66,71 @@ struct BadRow {
 
 template <class Scalar> class Passes {
  public:
-  Passes(const infonce_problem &problem, const ScalarKernels<Scalar> &kernels, const Pairs &pairs, ThreadPool &pool)
-      : problem_(problem), kernels_(kernels), pairs_(pairs), pool_(pool), upstream_(upstream_of(problem)) {}
+  Passes(const infonce_problem &problem, const ScalarKernels<Scalar> &kernels, const Pairs &pairs, ThreadPool &pool);
 
   // Carves the operands and the statistics. Kernels that read bfloat16 pairs have no use for depth panels.
   void take(Workspace::Cursor &cursor, bool bfloat16);
 
   BadRow prepare();
-  double largest_logit() const { return std::fabs(problem_.scale) * norm_[0] * norm_[one_tower() ? 0 : 1]; }
+  double largest_logit() const;
 
   void rank();
   void sum_large_classes();
   // Reads sum, offset and above of both directions; writes loss, weight, log_sum_exp, rest_share. All rows, or some.
   void losses();
-  void losses(int64_t first, int64_t count);
+  void losses(int64_t first, int64_t count, int thread);
   void write_losses(infonce_result *result) const;
 
   // Adds the pairs' share to the accumulated gradient of rows first ... first + count and writes them to `gradient`.
   // Returns the sum of <u, d loss / d u>.
-  double finish(const Operand<Scalar> &tower, int64_t first, int64_t count, Scalar *accumulators,
-                int64_t accumulator_rows, float *gradient) const;
+  double finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                float *gradient, int thread);
   // d loss / d scale from the anchors' sum.
   double grad_scale(double radial_sum) const { return radial_sum / problem_.scale / (one_tower() ? 2 : 1); }
 
   bool one_tower() const { return problem_.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS; }
   bool keys_are_candidates() const { return problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS; }
-  const Operand<Scalar> &candidates() const {
-    return one_tower() ? anchors : keys_are_candidates() ? keys : negatives;
-  }
+  Tower candidates() const { return one_tower() ? kAnchors : keys_are_candidates() ? kKeys : kNegatives; }
 
-  Operand<Scalar> anchors, keys, negatives;
-  Direction<Scalar> rows, columns;  // columns: CLIP's second direction
+  int64_t rows_of(Tower tower) const { return tower == kNegatives ? problem_.negative_rows : problem_.rows; }
+  int64_t padded_rows_of(Tower tower) const { return round_up(rows_of(tower), kRowMultiple); }
+  int64_t padded_dim() const { return round_up(problem_.dim, kernels_.panel); }
+
+  // The prepared rows as `thread` should read them.
+  const Operand<Scalar> &operand(Tower tower, int thread);
+
+  Direction<Scalar> rows, columns;  // columns: the second direction of CLIP, else empty
+  bool has_columns() const { return problem_.both_directions != 0; }
 
  private:
-  void take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, int64_t row_count, bool bfloat16);
-  void prepare_operand(Operand<Scalar> &operand, const float *source, int input, BadRow *bad, double *norm);
-  double logit(int64_t i, int64_t j) const;
-  void losses_of(Direction<Scalar> &direction, int64_t first, int64_t count) const;
+  // Small inputs are prepared by every thread for itself: that costs less than fetching half of them from another
+  // processor's cache. Larger ones are shared.
+  struct Copy {
+    Operand<Scalar> towers[kTowers];
+    bool ready;
+  };
+  bool small() const;
+  const float *source_of(Tower tower) const;
+  void take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, Tower tower, bool bfloat16);
+  void prepare_copy(Copy &copy);
+  void prepare_shared(Copy &copy);
+  PreparedRows prepare_rows(Operand<Scalar> &operand, Tower tower, int64_t first, int64_t count) const;
+  void note(Tower tower, const PreparedRows &prepared);
+
+  Tower positives() const { return one_tower() ? kAnchors : kKeys; }
+  double logit(int64_t i, int64_t j, int thread);
+  void losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread);
   double pair_weight(int64_t i, bool is_positive, double logit) const;
-  void add_pairs(const Operand<Scalar> &tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows) const;
+  void add_pairs(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;
   const ScalarKernels<Scalar> &kernels_;
   const Pairs &pairs_;
   ThreadPool &pool_;
   Upstream upstream_;
-  double norm_[3] = {0, 0, 0};
+  std::vector<Copy> copies_;
+  BadRow bad_;
+  double norm_[kTowers] = {0, 0, 0};
   // Sums over each large class: of the unit rows, and of the rows times their upstream gradient. [class][2][dim]
   double *class_sums_ = nullptr;
   std::vector<PreparedRows> prepared_;

@@ -10,12 +10,13 @@ BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, Thr
   const BadRow bad = passes.prepare();
   if (bad.row >= 0 && !problem.propagate_non_finite) return bad;
   const int64_t rows = problem.rows, samples = rows / problem.views;
-  pool.parallel(rows, [&](int64_t i, int) {
+  pool.parallel(rows, [&](int64_t i, int thread) {
+    const Operand<float> &features = passes.operand(kAnchors, thread);
     float *positive = logits + i * (rows - 1), *negative = positive + problem.views - 1;
     for (int64_t j = 0; j < rows; ++j) {
       if (j == i) continue;
       float *&out = j % samples == i % samples ? positive : negative;
-      *out++ = float(problem.scale * kernels.single.dot(passes.anchors, i, passes.anchors, j));
+      *out++ = float(problem.scale * kernels.single.dot(features, i, features, j));
     }
   });
   return {};

@@ -20,6 +20,9 @@ class ThreadPool {
 
   int threads() const { return int(workers_.size()) + 1; }
 
+  // How many of them can take tasks of the next job.
+  int active_threads() const { return serial_ ? 1 : threads(); }
+
   // With `serial` every task runs on the caller: small calls are faster alone.
   void set_serial(bool serial) { serial_ = serial; }
 

@@ -17,43 +17,38 @@ void WideScheme::take(Workspace::Cursor &cursor) {
   passes_.take(cursor, false);
   for (ThreadScratch &scratch : scratch_) {
     scratch.logits = cursor.take<double>(kWideScratch);
-    scratch.accumulators = cursor.take<double>(kWideRows * passes_.anchors.padded_dim);
+    scratch.accumulators = cursor.take<double>(kWideRows * passes_.padded_dim());
   }
 }
 
 void WideScheme::run(infonce_result *result) {
-  const Operand<double> &anchors = passes_.anchors, &candidates = passes_.candidates();
-  const int32_t *anchor_groups = pairs_.anchor_groups(), *candidate_groups = pairs_.candidate_groups();
-  const bool both = problem_.both_directions != 0;
+  const bool one_tower = passes_.one_tower();
+  const Side rows = {kAnchors, &passes_.rows, pairs_.anchor_groups()};
+  const Side columns = {passes_.candidates(),
+                        one_tower ? &passes_.rows : passes_.has_columns() ? &passes_.columns : nullptr,
+                        pairs_.candidate_groups()};
   passes_.rank();
   passes_.sum_large_classes();
-  log_sum_exp(passes_.rows, candidates, anchor_groups, candidate_groups);
-  if (both) log_sum_exp(passes_.columns, anchors, candidate_groups, anchor_groups);
+  log_sum_exp(rows, columns);
+  if (passes_.has_columns()) log_sum_exp(columns, rows);
   passes_.losses();
   passes_.write_losses(result);
   if (!problem_.gradient) return;
 
-  const Direction<double> *rows = &passes_.rows;
-  const Direction<double> *columns = passes_.one_tower() ? rows : both ? &passes_.columns : nullptr;
-  const double radial =
-      gradient(anchors, rows, candidates, columns, anchor_groups, candidate_groups, result->grad_anchors);
-  result->grad_scale = passes_.grad_scale(radial);
-  if (passes_.one_tower()) return;
-  float *candidate_output = passes_.keys_are_candidates() ? result->grad_keys : result->grad_negatives;
-  gradient(candidates, columns, anchors, rows, candidate_groups, anchor_groups, candidate_output);
+  result->grad_scale = passes_.grad_scale(gradient(rows, columns, result->grad_anchors));
+  if (one_tower) return;
+  gradient(columns, rows, passes_.keys_are_candidates() ? result->grad_keys : result->grad_negatives);
   // The own keys of separate negatives are in no matrix: all they get comes from their one pair.
-  if (problem_.negatives) gradient(passes_.keys, nullptr, anchors, nullptr, nullptr, nullptr, result->grad_keys);
+  if (problem_.negatives) gradient({kKeys, nullptr, nullptr}, {kAnchors, nullptr, nullptr}, result->grad_keys);
 }
 
-void WideScheme::log_sum_exp(const Direction<double> &direction, const Operand<double> &other,
-                             const int32_t *owner_group, const int32_t *other_group) {
-  const Operand<double> &owner = *direction.owner;
-  pool_.parallel(owner.padded_rows / kWideRows, [&](int64_t t, int thread) {
+void WideScheme::log_sum_exp(const Side &owner, const Side &other) {
+  const Direction<double> &direction = *owner.direction;
+  pool_.parallel(passes_.padded_rows_of(owner.tower) / kWideRows, [&](int64_t t, int thread) {
     const int64_t first = t * kWideRows;
     double above[kWideRows];
     WideLogSumExp rows;
-    static_cast<WideRows &>(rows) = {&owner,      &other,      first, kWideRows, problem_.scale,
-                                     owner_group, other_group, scratch_[thread].logits};
+    static_cast<WideRows &>(rows) = wide_rows(owner, other, first, thread);
     rows.owner_rank = direction.rank;
     rows.maximum = direction.offset + first;
     rows.sum = direction.sum + first;
@@ -63,30 +58,44 @@ void WideScheme::log_sum_exp(const Direction<double> &direction, const Operand<d
   });
 }
 
-double WideScheme::gradient(const Operand<double> &owner, const Direction<double> *own, const Operand<double> &other,
-                            const Direction<double> *others, const int32_t *owner_group, const int32_t *other_group,
-                            float *output) {
-  const int64_t tasks = owner.padded_rows / kWideRows;
+double WideScheme::gradient(const Side &owner, const Side &other, float *output) {
+  const int64_t tasks = passes_.padded_rows_of(owner.tower) / kWideRows;
   std::vector<double> radial(tasks, 0.0);
   pool_.parallel(tasks, [&](int64_t t, int thread) {
-    const int64_t first = t * kWideRows, count = std::min<int64_t>(kWideRows, owner.rows - first);
+    const int64_t first = t * kWideRows, count = std::min<int64_t>(kWideRows, passes_.rows_of(owner.tower) - first);
     double *accumulators = scratch_[thread].accumulators;
-    std::fill(accumulators, accumulators + kWideRows * owner.padded_dim, 0.0);
-    if (own || others) {
+    std::fill(accumulators, accumulators + kWideRows * passes_.padded_dim(), 0.0);
+    if (owner.direction || other.direction) {
       WideGradient rows{};
-      static_cast<WideRows &>(rows) = {&owner,      &other,      first, kWideRows, problem_.scale,
-                                       owner_group, other_group, scratch_[thread].logits};
-      if (own) rows.owner_lse = own->log_sum_exp, rows.owner_weight = own->weight;
-      if (others) rows.other_lse = others->log_sum_exp, rows.other_weight = others->weight;
+      static_cast<WideRows &>(rows) = wide_rows(owner, other, first, thread);
+      if (owner.direction) {
+        rows.owner_lse = owner.direction->log_sum_exp;
+        rows.owner_weight = owner.direction->weight;
+      }
+      if (other.direction) {
+        rows.other_lse = other.direction->log_sum_exp;
+        rows.other_weight = other.direction->weight;
+      }
       rows.accumulators = accumulators;
       rows.accumulator_rows = kWideRows;
       kernels_.wide_gradient(rows);
     }
-    radial[t] = passes_.finish(owner, first, count, accumulators, kWideRows, output);
+    radial[t] = passes_.finish(owner.tower, first, count, accumulators, kWideRows, output, thread);
   });
   double total = 0;
   for (const double along : radial) total += along;
   return total;
+}
+
+WideRows WideScheme::wide_rows(const Side &owner, const Side &other, int64_t first, int thread) {
+  return {&passes_.operand(owner.tower, thread),
+          &passes_.operand(other.tower, thread),
+          first,
+          kWideRows,
+          problem_.scale,
+          owner.groups,
+          other.groups,
+          scratch_[thread].logits};
 }
 
 }  // namespace infonce::cpu

@@ -17,10 +17,15 @@ class WideScheme {
 
  private:
   void take(Workspace::Cursor &cursor);
-  void log_sum_exp(const Direction<double> &direction, const Operand<double> &other, const int32_t *owner_group,
-                   const int32_t *other_group);
-  double gradient(const Operand<double> &owner, const Direction<double> *own, const Operand<double> &other,
-                  const Direction<double> *others, const int32_t *owner_group, const int32_t *other_group, float *output);
+  // A tower, the softmax over whose rows `direction` is, if there is one.
+  struct Side {
+    Tower tower;
+    const Direction<double> *direction;
+    const int32_t *groups;
+  };
+  void log_sum_exp(const Side &owner, const Side &other);
+  double gradient(const Side &owner, const Side &other, float *output);
+  WideRows wide_rows(const Side &owner, const Side &other, int64_t first, int thread);
 
   const infonce_problem &problem_;
   const Kernels &kernels_;
