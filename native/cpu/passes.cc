@@ -126,7 +126,7 @@ template <class Scalar> double Passes<Scalar>::largest_logit() const {
 
 template <class Scalar> void Passes<Scalar>::rank() {
   const int64_t padded_rows = padded_rows_of(kAnchors);
-  pool_.parallel(blocks_of(padded_rows, kPassRows), [&](int64_t t, int thread) {
+  const auto rank_block = [&](int64_t t, int thread) {
     const Operand<Scalar> &anchors = operand(kAnchors, thread);
     const int64_t first = t * kPassRows, count = std::min(kPassRows, padded_rows - first);
     kernels_.ranking_dots(anchors, first, int(count), operand(positives(), thread), pairs_.first_positives() + first,
@@ -151,7 +151,11 @@ template <class Scalar> void Passes<Scalar>::rank() {
       kernels_.ranking_dots(anchors, first, int(count), anchors, partner.data(), dots.data());
       for (int64_t r = 0; r < count; ++r) rows.above[first + r] += partner[r] >= 0 && dots[r] > rows.rank[first + r];
     }
-  });
+  };
+  const int64_t tasks = blocks_of(padded_rows, kPassRows);
+  if (!small()) return pool_.parallel(tasks, rank_block);
+  // Sooner done than shared out.
+  for (int64_t t = 0; t < tasks; ++t) rank_block(t, 0);
 }
 
 template <class Scalar> void Passes<Scalar>::sum_large_classes() {

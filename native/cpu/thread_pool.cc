@@ -32,7 +32,7 @@ int current_processor() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(threads) {
   for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
 }
 
@@ -50,13 +50,18 @@ void ThreadPool::run(Job job, uint32_t count) {
   done_.store(0, std::memory_order_relaxed);
   caller_processor_.store(current_processor(), std::memory_order_relaxed);
   running_.store(true, std::memory_order_relaxed);
-  const uint64_t sequence = (ticket_.load(std::memory_order_relaxed) >> (2 * kIndexBits)) + 1;
-  ticket_.store(sequence << (2 * kIndexBits) | count);
+  const uint64_t sequence = sequence_.load(std::memory_order_relaxed) + 1;
+  const uint64_t threads = shares_.size();
+  for (uint64_t t = 0; t < threads; ++t) {
+    const uint64_t first = count * t / threads, end = count * (t + 1) / threads;
+    shares_[t].tasks.store(sequence << (2 * kIndexBits) | first << kIndexBits | end, std::memory_order_release);
+  }
+  sequence_.store(sequence);
   if (sleepers_.load() > 0) {
     { std::lock_guard<std::mutex> lock(mutex_); }
     wake_.notify_all();
   }
-  while (take_and_run(End::kFront, 0)) {
+  while (take_and_run(0)) {
   }
   for (int spins = 0; done_.load(std::memory_order_acquire) != count; ++spins) {
     pause();
@@ -65,15 +70,25 @@ void ThreadPool::run(Job job, uint32_t count) {
   running_.store(false, std::memory_order_relaxed);
 }
 
-bool ThreadPool::take_and_run(End end, int thread) {
+// The caller goes forward from the first task, workers backward from the end of their shares; who helps another thread
+// begins at the far end of what that one has left.
+bool ThreadPool::take_and_run(int thread) {
+  const int threads = int(shares_.size());
+  if (take_and_run(shares_[thread], thread == 0 ? From::kFront : From::kBack, thread)) return true;
+  for (int other = 0; other < threads; ++other)
+    if (other != thread && take_and_run(shares_[other], other == 0 ? From::kBack : From::kFront, thread)) return true;
+  return false;
+}
+
+bool ThreadPool::take_and_run(Share &share, From from, int thread) {
   constexpr uint64_t kMask = (1u << kIndexBits) - 1;
-  uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  uint64_t tasks = share.tasks.load(std::memory_order_acquire);
   for (;;) {
-    const uint64_t first = ticket >> kIndexBits & kMask, end_of_tasks = ticket & kMask;
-    if (first == end_of_tasks) return false;
-    const uint64_t taken = end == End::kFront ? ticket + (uint64_t(1) << kIndexBits) : ticket - 1;
-    if (!ticket_.compare_exchange_weak(ticket, taken, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    job_.call(job_.state, int64_t(end == End::kFront ? first : end_of_tasks - 1), thread);
+    const uint64_t first = tasks >> kIndexBits & kMask, end = tasks & kMask;
+    if (first == end) return false;
+    const uint64_t left = from == From::kFront ? tasks + (uint64_t(1) << kIndexBits) : tasks - 1;
+    if (!share.tasks.compare_exchange_weak(tasks, left, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+    job_.call(job_.state, int64_t(from == From::kFront ? first : end - 1), thread);
     done_.fetch_add(1, std::memory_order_acq_rel);
     return true;
   }
@@ -83,8 +98,8 @@ void ThreadPool::work(int thread) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point idle_since = Clock::now();
   for (unsigned spins = 0; !quit_.load(std::memory_order_relaxed);) {
-    const uint64_t seen = ticket_.load(std::memory_order_acquire);
-    if (take_and_run(End::kBack, thread)) {
+    const uint64_t seen = sequence_.load(std::memory_order_acquire);
+    if (take_and_run(thread)) {
       idle_since = Clock::now();
       continue;
     }
@@ -92,20 +107,17 @@ void ThreadPool::work(int thread) {
     if (++spins % 16 != 0) continue;
     // On the caller's own processor every spin is stolen from it.
     const bool in_the_way = current_processor() == caller_processor_.load(std::memory_order_relaxed);
-    if (!in_the_way && running_.load(std::memory_order_relaxed)) {
-      idle_since = Clock::now();
-      continue;
-    }
+    if (!in_the_way && running_.load(std::memory_order_relaxed)) idle_since = Clock::now();
     if (!in_the_way && Clock::now() - idle_since < kSpin) continue;
-    sleep_until_new(seen);
+    sleep_after(seen);
     idle_since = Clock::now();
   }
 }
 
-void ThreadPool::sleep_until_new(uint64_t seen) {
+void ThreadPool::sleep_after(uint64_t sequence) {
   std::unique_lock<std::mutex> lock(mutex_);
   sleepers_.fetch_add(1);
-  wake_.wait(lock, [&] { return quit_.load() || ticket_.load() != seen; });
+  wake_.wait(lock, [&] { return quit_.load() || sequence_.load() != sequence; });
   sleepers_.fetch_sub(1);
 }
 
