@@ -7,10 +7,14 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
 #endif
 
 #include "cpu/instruction_sets.h"
@@ -187,7 +191,14 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   });
 }
 
-int processor_count() { return std::max(1, int(std::thread::hardware_concurrency())); }
+// Those this process may run on.
+int processor_count() {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return std::max(1, CPU_COUNT(&allowed));
+#endif
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
 
 int32_t device_count(infonce_failure *) { return 1; }
 
@@ -226,7 +237,11 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   return guarded(failure, [&] {
     const bool bfloat16 = options->precision == INFONCE_PRECISION_MEDIUM && chosen->bfloat16;
     const int threads = options->threads > 0 ? options->threads : processor_count();
-    *context = new infonce_context(*chosen, bfloat16 ? *chosen->bfloat16 : *chosen->kernels, threads);
+    try {
+      *context = new infonce_context(*chosen, bfloat16 ? *chosen->bfloat16 : *chosen->kernels, threads);
+    } catch (const std::system_error &) {
+      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "the system refuses to start %d threads", threads);
+    }
     return INFONCE_OK;
   });
 }

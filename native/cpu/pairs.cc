@@ -59,7 +59,9 @@ void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
     for (int64_t b = 0; b < samples; ++b, ++i) order_[b * views + v] = i, class_of_[i] = b;
 }
 
-void Pairs::build_classes_of_labels(const int32_t *labels, int64_t rows) {
+void Pairs::build_classes_of_labels(const int32_t *caller_labels, int64_t rows) {
+  // A copy: the caller's may be shared with a thread that writes them, and sorting by changing keys is undefined.
+  const std::vector<int32_t> labels(caller_labels, caller_labels + rows);
   order_.resize(rows);
   class_of_.resize(rows);
   class_start_.assign(1, 0);

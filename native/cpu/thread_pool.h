@@ -14,6 +14,7 @@ namespace infonce::cpu {
 
 class ThreadPool {
  public:
+  // Throws std::system_error if the system starts no more threads.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
@@ -59,6 +60,7 @@ class ThreadPool {
   };
   enum class From { kFront, kBack };
 
+  void stop();
   void run(Job job, uint32_t count);
   bool take_and_run(int thread);
   bool take_and_run(Share &share, From from, int thread);
