@@ -39,13 +39,13 @@ struct infonce_context {
 namespace infonce::cpu {
 namespace {
 
-constexpr int64_t kMostRows = int64_t(1) << 30;  // groups are 32-bit
+constexpr int64_t kMostRows = int64_t(1) << 22;  // N^2 D is months of work; a bit for each pair of blocks is 128 MB
 constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread is done before a second has woken
 constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 constexpr int kMostThreads = 1024;
 
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...) {
-  if (failure) {
+  if (failure && failure->struct_size == sizeof *failure) {
     failure->input = input;
     failure->row = row;
     va_list arguments;
@@ -146,7 +146,9 @@ BadRow compute(infonce_context &context, const infonce_problem &p, infonce_resul
   // Unit rows bound the logits by the scale: nothing to prepare where that is already too much.
   const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
   if (products > kTinyProducts && !bounded_too_high) {
-    PanelScheme panel(p, context.kernels, context.pairs, context.pool, context.workspace);
+    // Within a class p - 1 / positives cancels: no place for bfloat16 logits.
+    const Kernels &kernels = context.pairs.has_large_classes() ? *context.instruction_set.kernels : context.kernels;
+    PanelScheme panel(p, kernels, context.pairs, context.pool, context.workspace);
     if (const BadRow bad = panel.prepare(); bad.row >= 0) return bad;
     if (panel.shift_is_possible() && panel.run(result)) return {};
   }
@@ -185,7 +187,11 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
     std::lock_guard<std::mutex> lock(context->mutex);
     context->pool.set_serial(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts);
     const BadRow bad = simclr_logits(p, context->kernels, context->pool, context->workspace, out);
-    if (bad.row < 0 || p.propagate_non_finite) return INFONCE_OK;
+    if (bad.row < 0) return INFONCE_OK;
+    if (p.propagate_non_finite) {
+      std::fill(out, out + p.rows * (p.rows - 1), std::numeric_limits<float>::quiet_NaN());
+      return INFONCE_OK;
+    }
     return fail(failure, INFONCE_NON_FINITE, bad.input, bad.row, "row %lld of the input holds NaN or infinity",
                 static_cast<long long>(bad.row));
   });

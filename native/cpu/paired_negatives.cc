@@ -3,8 +3,6 @@
 namespace infonce::cpu {
 namespace {
 
-constexpr double kSmallestNorm = 1e-12;
-
 // A plain row and how it becomes a unit row; the chain back as in Operand.
 struct Row {
   const float *data;

@@ -31,6 +31,7 @@ void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_
 
   const int64_t classes = int64_t(class_start_.size()) - 1;
   large_class_.assign(classes, -1);
+  row_large_class_.assign(padded_anchors, -1);
   largest_partner_count_ = 0;
   for (int64_t c = 0; c < classes; ++c) {
     const int64_t partners = class_start_[c + 1] - class_start_[c] - 1;
@@ -43,6 +44,7 @@ void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_
     for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k) {
       const int64_t i = order_[k];
       // The members of a large class stay in the matrix; only the pair (i, i) is left out.
+      row_large_class_[i] = int32_t(large_class_[c]);
       anchor_groups_[i] = int32_t(large_class_[c] < 0 ? c : classes + i);
       if (partners > 0) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
     }

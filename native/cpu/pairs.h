@@ -29,6 +29,7 @@ class Pairs {
   int64_t large_class(int64_t i) const { return has_large_classes() ? large_class_[class_of(i)] : -1; }
   bool has_large_classes() const { return !large_classes_.empty(); }
   int64_t large_class_count() const { return int64_t(large_classes_.size()); }
+  const int32_t *large_classes() const { return row_large_class_.data(); }  // by row, padded with -1
   template <class Visit> void for_each_member(int64_t large_class, Visit &&visit) const {
     const int64_t c = large_classes_[large_class];
     for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k) visit(order_[k]);
@@ -36,6 +37,13 @@ class Pairs {
 
   // The most partners any anchor has.
   int64_t largest_partner_count() const { return largest_partner_count_; }
+
+  // In one tower, the partner of anchor i in this slot; -1: it has fewer.
+  int64_t partner(int64_t i, int64_t slot) const {
+    if (large_class(i) >= 0 || slot >= class_size(i) - 1) return -1;
+    const int64_t k = class_start_[class_of(i)] + slot;
+    return order_[k] < i ? order_[k] : order_[k + 1];
+  }
 
   // visit(partner row, is a positive of anchor i). In one tower partners are mutual.
   template <class Visit> void for_each_partner(int64_t i, Visit &&visit) const {
@@ -60,6 +68,7 @@ class Pairs {
   std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one
   std::vector<int64_t> class_of_;
   std::vector<int64_t> large_class_, large_classes_;  // by class; the classes
+  std::vector<int32_t> row_large_class_;
 };
 
 }  // namespace infonce::cpu

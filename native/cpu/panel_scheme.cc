@@ -67,9 +67,10 @@ void PanelScheme::take(Workspace::Cursor &cursor) {
   }
   panel_ = cursor.take<float>(panel_floats_);
   tile_scratch_ = cursor.take<float>(scratch_floats_);
-  const int64_t slots = tile_blocks_ * tile_blocks_ * block_;
+  const int64_t slots = std::min(tile_blocks_, row_blocks_) * std::min(tile_blocks_, column_blocks_) * block_;
   row_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
-  column_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
+  const bool column_sums = passes_.has_columns() || (passes_.one_tower() && tiles_.size() > 1);
+  if (column_sums) column_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
   no_weight_ = cursor.take<float>(passes_.padded_rows_of(passes_.candidates()));
   if (problem_.gradient && tiles_.size() > 1) {
     anchor_gradient_ = cursor.take<float>(row_blocks_ * block_ * dim);
@@ -77,7 +78,7 @@ void PanelScheme::take(Workspace::Cursor &cursor) {
   }
   for (ThreadScratch &scratch : scratch_) {
     scratch.block = cursor.take<float>(block_floats);
-    scratch.statistics = cursor.take<float>(2 * block_ * kernels_.single.panel);
+    scratch.statistics = cursor.take<float>(block_ * kernels_.single.panel);
     scratch.pack = cursor.take<float>(kGradientScratch);
     scratch.accumulators = cursor.take<float>(block_ * dim);
   }
@@ -107,6 +108,7 @@ bool PanelScheme::run(infonce_result *result) {
   shift_ = std::max(0.0, passes_.largest_logit() - kSafeLogit);
   passes_.rank();
   passes_.sum_large_classes();
+  if (passes_.has_tight_class()) return false;
   const int64_t padded_rows = passes_.padded_rows_of(kAnchors);
   for (Direction<float> *direction : {&passes_.rows, &passes_.columns}) {
     if (!direction->sum) continue;
@@ -172,8 +174,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   block.stride = int(block_);
   block.scratch = scratch_[thread].statistics;
   if (statistics) {
-    const int64_t tile_rows = tile_blocks_ * block_;
-    const int64_t row_slot = j * tile_rows + i * block_, column_slot = i * tile_rows + j * block_;
+    const int64_t row_slot = (j * tile.row_blocks + i) * block_, column_slot = (i * tile.column_blocks + j) * block_;
     block.row_sum = row_slots_.sum + row_slot;
     block.row_above = row_slots_.above + row_slot;
     // Within a diagonal tile both kinds are sums of the same rows.
@@ -201,9 +202,10 @@ void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t b) {
   const int64_t count = rows_of(passes_.padded_rows_of(kAnchors), block);
   const int64_t slot_count = of_rows ? tile.column_blocks : tile.row_blocks;
   double *total_sum = direction.sum + block * block_, *total_above = direction.above + block * block_;
+  const int64_t slot_blocks = of_rows ? tile.row_blocks : tile.column_blocks;
   for (int64_t s = 0; s < slot_count; ++s) {
-    const float *sum = slots.sum + (s * tile_blocks_ + b) * block_;
-    const float *above = slots.above + (s * tile_blocks_ + b) * block_;
+    const float *sum = slots.sum + (s * slot_blocks + b) * block_;
+    const float *above = slots.above + (s * slot_blocks + b) * block_;
     for (int64_t r = 0; r < count; ++r) {
       total_sum[r] += sum[r];
       total_above[r] += above[r];
@@ -336,6 +338,11 @@ bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_a
   panel.owner_is_row = !blocks_are_transposed;
   panel.owner_count = int(owner.count);
   panel.owner_weight = (owner.of_rows ? row_weight : column_weight) + owner_block * block_ + owner.offset;
+  const bool classes = pairs_.has_large_classes();
+  if (classes) {
+    panel.owner_class = pairs_.large_classes() + owner_block * block_ + owner.offset;
+    panel.owner_target = passes_.rows.target + owner_block * block_ + owner.offset;
+  }
   panel.other = &other;
   panel.accumulators = accumulators;
   panel.accumulator_rows = block_;
@@ -349,6 +356,10 @@ bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_a
     panel.other_first = (other_side + k) * block_;
     panel.other_count = int(std::min(panel.block_count * block_, other.padded_rows - panel.other_first));
     panel.other_weight = (owner.of_rows ? column_weight : row_weight) + panel.other_first;
+    if (classes) {
+      panel.other_class = pairs_.large_classes() + panel.other_first;
+      panel.other_target = passes_.rows.target + panel.other_first;
+    }
     panel.accumulate = started;
     kernels_.gradient_panel(panel);
     started = true;

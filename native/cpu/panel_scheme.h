@@ -19,7 +19,8 @@ class PanelScheme {
 
   BadRow prepare() { return passes_.prepare(); }
   bool shift_is_possible() const { return can_hold(passes_.largest_logit()); }
-  // False when a row's sum fell out of the safe range: nothing was written and the wide scheme must serve.
+  // False when float32 cannot do it (a row's sum fell out of the safe range, a class has contracted to a point): nothing
+  // was written and the wide scheme must serve.
   bool run(infonce_result *result);
 
  private:

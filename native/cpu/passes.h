@@ -43,6 +43,7 @@ template <class Scalar> struct Direction {
   double *offset = nullptr;  // wide scheme; the panel scheme has one for all
   double *above = nullptr;   // candidates above the positive
   Scalar *weight = nullptr;  // of the stored exponentials (panel) or of the probabilities (wide), times upstream
+  Scalar *target = nullptr;  // 1 / positives for rows of a large class, times upstream; else 0
   double *log_sum_exp = nullptr;
   double *rest_share = nullptr;
   double *loss = nullptr;
@@ -53,6 +54,7 @@ template <class Scalar> struct Direction {
     offset = cursor.take<double>(padded_rows);
     above = cursor.take<double>(padded_rows);
     weight = cursor.take<Scalar>(padded_rows);
+    target = cursor.take<Scalar>(padded_rows);
     log_sum_exp = cursor.take<double>(padded_rows);
     rest_share = cursor.take<double>(padded_rows);
     loss = cursor.take<double>(padded_rows);
@@ -76,6 +78,9 @@ template <class Scalar> class Passes {
 
   void rank();
   void sum_large_classes();
+  // Whether the rows of a large class lie so close together that their gradient is lost in float32: as the class
+  // contracts, p - 1 / positives cancels for every one of its pairs.
+  bool has_tight_class() const;
   // Reads sum, offset and above of both directions; writes loss, weight, log_sum_exp, rest_share. All rows, or some.
   void losses();
   void losses(int64_t first, int64_t count, int thread);
@@ -131,7 +136,15 @@ template <class Scalar> class Passes {
   std::vector<Copy> copies_;
   BadRow bad_;
   double norm_[kTowers] = {0, 0, 0};
-  // Sums over each large class: of the unit rows, and of the rows times their upstream gradient. [class][2][dim]
+  // Sums over a large class: of the unit rows, of the rows times their upstream gradient, of their squared lengths.
+  struct ClassSums {
+    double *plain, *weighted;  // [dim]
+    double *squares;
+  };
+  ClassSums class_sums(int64_t large_class) const {
+    double *first = class_sums_ + large_class * (2 * problem_.dim + 1);
+    return {first, first + problem_.dim, first + 2 * problem_.dim};
+  }
   double *class_sums_ = nullptr;
   std::vector<PreparedRows> prepared_;
 };

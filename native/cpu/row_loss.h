@@ -33,8 +33,11 @@ class RowLoss {
   // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
   double loss_of_only_positive() const {
     const double ratio = rest_ / positive_;
-    return ratio < 1 ? std::log1p(ratio) : log_sum_exp() - positive_logit_;
+    return ratio < 1 ? std::log1p(ratio) : loss_of_mean_positive(positive_logit_);
   }
+
+  // The difference of the large numbers first: beside them the logarithm would lose its digits.
+  double loss_of_mean_positive(double logit) const { return (base_ - logit) + std::log(total_); }
 
  private:
   static constexpr double kRange = 600;  // e^600 and its sums fit float64

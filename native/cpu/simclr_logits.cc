@@ -8,7 +8,7 @@ BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, Thr
   Passes<float> passes(problem, kernels.single, no_pairs, pool);
   workspace.lay_out([&](Workspace::Cursor &cursor) { passes.take(cursor, false); });
   const BadRow bad = passes.prepare();
-  if (bad.row >= 0 && !problem.propagate_non_finite) return bad;
+  if (bad.row >= 0) return bad;
   const int64_t rows = problem.rows, samples = rows / problem.views;
   pool.parallel(rows, [&](int64_t i, int thread) {
     const Operand<float> &features = passes.operand(kAnchors, thread);

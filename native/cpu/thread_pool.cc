@@ -22,11 +22,13 @@ void pause() {
 #endif
 }
 
+constexpr int kUnknownProcessor = -1;
+
 int current_processor() {
 #if defined(__linux__)
   return sched_getcpu();
 #else
-  return -2;  // never the caller's
+  return kUnknownProcessor;
 #endif
 }
 
@@ -34,6 +36,7 @@ int current_processor() {
 
 ThreadPool::ThreadPool(int threads) : shares_(threads) {
   try {
+    workers_.reserve(threads);
     for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
   } catch (...) {
     stop();
@@ -70,9 +73,11 @@ void ThreadPool::run(Job job, uint32_t count) {
   }
   while (take_and_run(0)) {
   }
-  for (int spins = 0; done_.load(std::memory_order_acquire) != count; ++spins) {
+  constexpr int kPatience = 2000;
+  for (int spins = 0; done_.load(std::memory_order_acquire) != count;) {
     pause();
-    if (spins > 2000) std::this_thread::yield();  // a worker that holds a task may need this processor
+    if (spins < kPatience) ++spins;
+    else std::this_thread::yield();  // a worker that holds a task may need this processor
   }
   running_.store(false, std::memory_order_relaxed);
 }
@@ -113,7 +118,9 @@ void ThreadPool::work(int thread) {
     pause();
     if (++spins % 16 != 0) continue;
     // On the caller's own processor every spin is stolen from it.
-    const bool in_the_way = current_processor() == caller_processor_.load(std::memory_order_relaxed);
+    const int here = current_processor();
+    const bool in_the_way =
+        here != kUnknownProcessor && here == caller_processor_.load(std::memory_order_relaxed);
     if (!in_the_way && running_.load(std::memory_order_relaxed)) idle_since = Clock::now();
     if (!in_the_way && Clock::now() - idle_since < kSpin) continue;
     sleep_after(seen);

@@ -29,7 +29,7 @@ class ThreadPool {
   void set_serial(bool serial) { serial_ = serial; }
 
   // Calls body(index, thread) once for each index below count and returns when all are done. `thread` is below
-  // threads() and at no time shared. One caller at a time.
+  // threads() and at no time shared. One caller at a time. The body must not throw.
   template <class Body> void parallel(int64_t count, Body &&body) {
     if (serial_ || workers_.empty() || count == 1) {
       for (int64_t i = 0; i < count; ++i) body(i, 0);
@@ -53,8 +53,8 @@ class ThreadPool {
   static constexpr int kIndexBits = 20;
   static constexpr int64_t kMaxTasks = (1 << kIndexBits) - 1;
 
-  // Sequence number of the job, first task left, end of the tasks left: one word, so that a thread that comes late can
-  // never take a task of a job that has ended.
+  // Sequence number of the job (modulo 2^24), first task left, end of the tasks left: one word, so that a thread that
+  // comes late finds its claim on a task of a job that has ended refused.
   struct alignas(128) Share {
     std::atomic<uint64_t> tasks{0};
   };
@@ -72,7 +72,7 @@ class ThreadPool {
   bool serial_ = false;
   Job job_{};
   alignas(128) std::atomic<uint64_t> sequence_{0};
-  std::atomic<int> caller_processor_{-1};
+  std::atomic<int> caller_processor_{0};
   std::atomic<bool> running_{false};  // a job has tasks in flight: the next one is near
   alignas(128) std::atomic<uint32_t> done_{0};
   alignas(128) std::atomic<int> sleepers_{0};

@@ -7,16 +7,34 @@
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
+INFONCE_INLINE Ints load_classes(const int32_t *p) {
+  Ints v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// e (x_weight + y_weight), less the targets of both within a class.
+template <bool kClasses>
+INFONCE_INLINE Floats weigh(const float *e, Floats x_weight, const float *y_weight, int32_t x_class,
+                            const int32_t *y_class, Floats x_target, const float *y_target) {
+  const Floats w = load(e) * (x_weight + load(y_weight));
+  if (!kClasses) return w;
+  const Ints same = x_class - Ints{} == load_classes(y_class);
+  return w - (Floats)((Ints)(x_target + load(y_target)) & same);
+}
+
 // Owner rows are block rows: W keeps their order, [owner][kGradientStride].
-INFONCE_INLINE void pack_rows(const GradientPanel &panel) {
+template <bool kClasses> void pack_rows(const GradientPanel &panel) {
   for (int b = 0; b < panel.block_count; ++b) {
-    const int columns = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - b * panel.block_rows;
-    const float *e = panel.exponentials[b], *column_weight = panel.other_weight + b * panel.block_rows;
-    float *w = panel.scratch + b * panel.block_rows;
+    const int start = b * panel.block_rows;
+    const int columns = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - start;
     for (int x = 0; x < panel.owner_count; ++x) {
-      const Floats row_weight = broadcast(panel.owner_weight[x]);
+      const Floats weight = broadcast(panel.owner_weight[x]), target = broadcast(kClasses ? panel.owner_target[x] : 0.0f);
       for (int y = 0; y < columns; y += kLanes)
-        store(w + x * kGradientStride + y, load(e + x * panel.stride + y) * (row_weight + load(column_weight + y)));
+        store(panel.scratch + x * kGradientStride + start + y,
+              weigh<kClasses>(panel.exponentials[b] + x * panel.stride + y, weight, panel.other_weight + start + y,
+                              kClasses ? panel.owner_class[x] : 0, kClasses ? panel.other_class + start + y : nullptr, target,
+                              kClasses ? panel.other_target + start + y : nullptr));
     }
   }
 }
@@ -24,16 +42,19 @@ INFONCE_INLINE void pack_rows(const GradientPanel &panel) {
 // Owner rows are block columns: W is read as it lies, [other][block columns and a pad].
 INFONCE_INLINE int column_stride(const GradientPanel &panel) { return panel.stride + kGradientPad; }
 
-INFONCE_INLINE void pack_columns(const GradientPanel &panel) {
+template <bool kClasses> void pack_columns(const GradientPanel &panel) {
   const int stride = column_stride(panel);
   for (int b = 0; b < panel.block_count; ++b) {
-    const int rows = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - b * panel.block_rows;
-    const float *e = panel.exponentials[b], *row_weight = panel.other_weight + b * panel.block_rows;
-    float *w = panel.scratch + b * panel.block_rows * stride;
+    const int start = b * panel.block_rows;
+    const int rows = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - start;
     for (int x = 0; x < rows; ++x) {
-      const Floats weight = broadcast(row_weight[x]);
+      const Floats weight = broadcast(panel.other_weight[start + x]);
+      const Floats target = broadcast(kClasses ? panel.other_target[start + x] : 0.0f);
       for (int y = 0; y < panel.owner_count; y += kLanes)
-        store(w + x * stride + y, load(e + x * panel.stride + y) * (weight + load(panel.owner_weight + y)));
+        store(panel.scratch + (start + x) * stride + y,
+              weigh<kClasses>(panel.exponentials[b] + x * panel.stride + y, weight, panel.owner_weight + y,
+                              kClasses ? panel.other_class[start + x] : 0, kClasses ? panel.owner_class + y : nullptr, target,
+                              kClasses ? panel.owner_target + y : nullptr));
     }
   }
 }
@@ -75,10 +96,12 @@ template <bool kOwnerIsRow> void gradient_tiles(const GradientPanel &panel) {
 
 inline void gradient_panel(const GradientPanel &panel) {
   if (panel.owner_is_row) {
-    pack_rows(panel);
+    if (panel.owner_class) pack_rows<true>(panel);
+    else pack_rows<false>(panel);
     gradient_tiles<true>(panel);
   } else {
-    pack_columns(panel);
+    if (panel.owner_class) pack_columns<true>(panel);
+    else pack_columns<false>(panel);
     gradient_tiles<false>(panel);
   }
 }

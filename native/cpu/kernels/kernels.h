@@ -12,10 +12,10 @@ template <class Scalar> struct Operand {
   int64_t padded_rows = 0;
   int64_t padded_dim = 0;
   Scalar *row_panels = nullptr;    // [padded_dim / panel][padded_rows][panel]: second operand of the gradient product
-  Scalar *depth_panels = nullptr;  // [padded_rows / panel][dim][panel]: both operands of the logits product
+  Scalar *depth_panels = nullptr;  // [padded_rows / panel][padded_dim][panel]: both operands of the logits product
   // The same two as pairs of bfloat16 for dot-product instructions, when the kernels ask for them:
   uint32_t *row_pairs = nullptr;    // [padded_dim / panel][padded_rows / 2][panel] of (row, row + 1)
-  uint32_t *depth_pairs = nullptr;  // [padded_rows / panel][(dim + 1) / 2][panel] of (column, column + 1)
+  uint32_t *depth_pairs = nullptr;  // [padded_rows / panel][padded_dim / 2][panel] of (column, column + 1)
   // The chain through the normalisation: d loss / d row = inverse_norm * (g - radial * u <u, g>).
   double *inverse_norm = nullptr;  // [padded_rows]; 0 for a zero row, 1 without normalisation
   float *radial = nullptr;         // [padded_rows]; 1, or 0 where the norm was clamped or not taken
@@ -41,10 +41,11 @@ struct LogitsBlock {
   // out, or null: sums of the exponentials and counts of logits above the rank
   float *row_sum, *column_sum;
   float *row_above, *column_above;
-  float *scratch;  // 2 * row_count * panel floats
+  float *scratch;  // row_count * panel floats
 };
 
 // W_ij = e_ij (row_weight_i + column_weight_j), multiplied with the other side's rows into the owner's accumulators.
+// Within a class the target probabilities of both rows are taken off first: the sum of what remains keeps its digits.
 struct GradientPanel {
   const float *const *exponentials;  // one block a step, [rows][stride]
   int block_count, block_rows;       // blocks of this panel; rows of the other side in each
@@ -52,6 +53,9 @@ struct GradientPanel {
   bool owner_is_row;  // false: blocks are read transposed, the owner's rows are their columns
   int owner_count, other_count;
   const float *owner_weight, *other_weight;
+  // Null without classes. Rows of none have a negative class and target 0.
+  const int32_t *owner_class, *other_class;
+  const float *owner_target, *other_target;
   const Operand<float> *other;
   int64_t other_first;
   float *accumulators;  // [padded_dim / panel][accumulator_rows][panel]
@@ -59,7 +63,7 @@ struct GradientPanel {
   bool accumulate;  // false: accumulators are overwritten
   const float *const *next;  // the blocks of the owner's next panel, to be fetched meanwhile
   int next_count;
-  float *scratch;   // gradient_scratch floats
+  float *scratch;   // kGradientScratch floats
 };
 
 template <class Scalar> struct FinishRows {
@@ -96,6 +100,7 @@ struct WideGradient : WideRows {
   int64_t accumulator_rows;
 };
 
+constexpr double kSmallestNorm = 1e-12;  // torch.nn.functional.normalize's eps
 constexpr int kMaxBlock = 128;
 constexpr int kGradientDepth = 128;  // rows of the other side in one gradient panel
 constexpr int kGradientPad = 16;  // keeps rows of W off the same cache sets

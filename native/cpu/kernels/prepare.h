@@ -6,8 +6,6 @@
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
-constexpr double kSmallestNorm = 1e-12;  // torch.nn.functional.normalize's eps
-
 INFONCE_INLINE double squared_norm(const float *row, int64_t dim) {
   Doubles even{}, odd{};
   int64_t d = 0;

@@ -10,7 +10,7 @@
 #include <immintrin.h>
 #endif
 
-#if !defined(__GNUC__)
+#if !defined(__GNUC__) && !defined(__clang__)
 #error "The CPU kernels need GCC or Clang (on Windows: clang-cl) for their vector extensions"
 #endif
 
@@ -51,10 +51,6 @@ class Prefetch {
  private:
   const char *next_ = nullptr, *end_ = nullptr;
 };
-
-}  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE
-
-namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
 #if defined(__AVX512F__)
 constexpr int kLanes = 16;

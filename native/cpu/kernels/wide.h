@@ -1,5 +1,5 @@
 // The float64 passes: a block of rows against every row of the other side, logits kept with a running maximum, so that
-// any finite scale is held. Slower than the float32 scheme; used where that one's constant shift is unsafe.
+// logits up to about 1e12 are held. Slower than the float32 scheme; used where that one's constant shift is unsafe.
 #pragma once
 
 #include "cpu/kernels/kernels.h"
