@@ -195,11 +195,39 @@ template <class Scalar> double Passes<Scalar>::logit(int64_t i, int64_t j, int t
   return problem_.scale * kernels_.dot(operand(kAnchors, thread), i, operand(positives(), thread), j);
 }
 
+// <u_i, sum of the other rows of its large class>, from the sum of all.
+template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t large_class, int thread) {
+  const Operand<Scalar> &anchors = operand(kAnchors, thread);
+  const int64_t panel = kernels_.panel;
+  const double *sum = class_sums(large_class).plain;
+  double along = -kernels_.dot(anchors, i, anchors, i);
+  for (int64_t d = 0; d < problem_.dim; ++d)
+    along += sum[d] * anchors.row_panels[(d / panel * anchors.padded_rows + i) * panel + d % panel];
+  return along;
+}
+
+// Adds the pairs of anchor i to its denominator and returns its loss.
+template <class Scalar> double Passes<Scalar>::loss_of_row(int64_t i, bool transposed, RowLoss *row, int thread) {
+  const double positive_count = double(pairs_.positive_count(i));
+  const int64_t large_class = pairs_.large_class(i);
+  if (large_class >= 0)
+    return row->loss_of_mean_positive(problem_.scale * dot_with_class(i, large_class, thread) / positive_count);
+  double only_positive = 0, total = 0;
+  pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
+    const double s = transposed ? logit(j, i, thread) : logit(i, j, thread);
+    if (is_positive) only_positive = s, total += s;
+    if (!is_positive || positive_count > 1) row->add(s);
+  });
+  if (positive_count > 1) return row->loss_of_mean_positive(total / positive_count);
+  row->add_only_positive(only_positive);
+  return row->loss_of_only_positive();
+}
+
 template <class Scalar>
 void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread) {
-  const Operand<Scalar> &anchors = operand(kAnchors, thread);
-  const bool transposed = &direction == &columns;
-  const int64_t dim = problem_.dim, panel = kernels_.panel;
+  // The panel scheme stores exponentials, the wide one works with probabilities from the log-sum-exp.
+  constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
+  const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1;
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = i < problem_.rows ? pairs_.positive_count(i) : 0;
     if (positive_count == 0) {
@@ -209,39 +237,12 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
       continue;
     }
     RowLoss row(direction.sum[i], direction.offset[i]);
-    const int64_t large_class = pairs_.large_class(i);
-    if (large_class >= 0) {
-      // <u_i, sum of the others of the class> from the sum of all.
-      const double *sum = class_sums(large_class).plain;
-      double along = -kernels_.dot(anchors, i, anchors, i);
-      for (int64_t d = 0; d < dim; ++d)
-        along += sum[d] * anchors.row_panels[(d / panel * anchors.padded_rows + i) * panel + d % panel];
-      direction.loss[i] = row.loss_of_mean_positive(problem_.scale * along / double(positive_count));
-    } else if (positive_count == 1) {
-      double positive = 0;
-      pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-        const double s = transposed ? logit(j, i, thread) : logit(i, j, thread);
-        if (is_positive) positive = s;
-        else row.add(s);
-      });
-      row.add_only_positive(positive);
-      direction.loss[i] = row.loss_of_only_positive();
-      direction.rest_share[i] = row.rest_share();
-    } else {
-      double total = 0;
-      pairs_.for_each_partner(i, [&](int64_t j, bool) {
-        const double s = logit(i, j, thread);
-        row.add(s);
-        total += s;
-      });
-      direction.loss[i] = row.loss_of_mean_positive(total / double(positive_count));
-    }
-    const double g = upstream_.relative(i);
-    const bool panel_scheme = sizeof(Scalar) == sizeof(float);
-    direction.target[i] = Scalar(large_class >= 0 ? g / double(positive_count) : 0);
-    direction.weight[i] = Scalar(panel_scheme ? g * row.matrix_weight() : g);
-    const bool lse_is_read = !panel_scheme || pairs_.largest_partner_count() > 1;
+    direction.loss[i] = loss_of_row(i, &direction == &columns, &row, thread);
+    direction.rest_share[i] = row.rest_share();
     direction.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
+    const double g = upstream_.relative(i);
+    direction.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
+    direction.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g / double(positive_count) : 0);
   }
 }
 
