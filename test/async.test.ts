@@ -106,6 +106,20 @@ describe('an aborted call', () => {
   });
 });
 
+it('a call whose signal throws rejects, and keeps nothing', async () => {
+  const context = createContext({ threads: 1 });
+  const signal = {
+    aborted: false,
+    addEventListener(): void {
+      throw new Error('no listeners here');
+    },
+    removeEventListener(): void {},
+  };
+  await expect(ntXent(short, { context, signal })).rejects.toThrow('no listeners here');
+  expect(await ntXent(short, { context })).toEqual(ntXentSync(short));
+  context.dispose();
+});
+
 describe('a context disposed with calls in flight', () => {
   it('finishes them', async () => {
     const context = createContext({ threads: 2 });

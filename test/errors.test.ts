@@ -59,6 +59,12 @@ type Row = readonly [what: string, code: InfoNCEErrorCode, message: RegExp, prob
 const NT_XENT: readonly Row[] = [
   ['no problem', 'ERR_INFONCE_TYPE', /ntXent: .*object.*got undefined/, wrong(undefined)],
   ['null', 'ERR_INFONCE_TYPE', /ntXent: .*got null/, wrong(null)],
+  [
+    'a tensor for the problem',
+    'ERR_INFONCE_TYPE',
+    /ntXent: .*got 'data'\. Pass \{ features: \{ data, shape \} \}\./,
+    features,
+  ],
   ['no features', 'ERR_INFONCE_TYPE', /features: .*got undefined/, {}],
   ['a bare array for a tensor', 'ERR_INFONCE_TYPE', /features: .*\{ data, shape \}/, { features: data }],
   [
@@ -70,13 +76,37 @@ const NT_XENT: readonly Row[] = [
   [
     'a plain array',
     'ERR_INFONCE_TYPE',
-    /got a plain array of 2.*Float32Array\.from/,
+    /got a plain array of 2.*Float32Array\.from\(features\.data\)/,
     { features: { data: [1, 2], shape: [2, 1] } },
+  ],
+  [
+    'an array of rows',
+    'ERR_INFONCE_TYPE',
+    /Flatten it row by row: Float32Array\.from\(features\.data\.flat\(\)\)/,
+    { features: { data: [[1, 2]], shape: [1, 2] } },
+  ],
+  [
+    'an array of typed rows',
+    'ERR_INFONCE_TYPE',
+    /Flatten it row by row: Float32Array\.from\(features\.data\.flatMap\(row => \[\.\.\.row\]\)\)/,
+    { features: { data: [Float32Array.of(1, 2)], shape: [1, 2] } },
+  ],
+  [
+    'no data',
+    'ERR_INFONCE_TYPE',
+    /got undefined\. Pass the numbers: new Float32Array\(\[…\]\)\.$/,
+    { features: { shape: [4, 2] } },
+  ],
+  [
+    'null for the data',
+    'ERR_INFONCE_TYPE',
+    /got null\. Pass the numbers: new Float32Array\(\[…\]\)\.$/,
+    { features: { data: null, shape: [4, 2] } },
   ],
   [
     'a Buffer',
     'ERR_INFONCE_TYPE',
-    /got Buffer.*Float32Array\.from/,
+    /got Buffer.*new Float32Array\(b\.buffer\.slice\(b\.byteOffset, .*Float32Array\.from/,
     { features: { data: Buffer.alloc(32), shape: [4, 2] } },
   ],
   [
@@ -86,7 +116,12 @@ const NT_XENT: readonly Row[] = [
     { features: { data: detached(), shape: [4, 2] } },
   ],
   ['no shape', 'ERR_INFONCE_TYPE', /features\.shape: .*got undefined/, { features: { data } }],
-  ['an unknown tensor key', 'ERR_INFONCE_TYPE', /'dims'.*/, { features: { data, shape: [4, 2], dims: 2 } }],
+  [
+    'an unknown tensor key',
+    'ERR_INFONCE_TYPE',
+    /'dims'\. Did you mean 'shape'\?/,
+    { features: { data, shape: [4, 2], dims: 2 } },
+  ],
   [
     'a shape that does not fit the data',
     'ERR_INFONCE_SHAPE',
@@ -105,7 +140,12 @@ const NT_XENT: readonly Row[] = [
     /features\.shape/,
     { features: { data, shape: [2 ** 32, 2 ** 35] } },
   ],
-  ['one dimension', 'ERR_INFONCE_SHAPE', /\[nViews \* B, D\].*got \[8\]/, { features: { data, shape: [8] } }],
+  [
+    'one dimension',
+    'ERR_INFONCE_SHAPE',
+    /got \[8\]\. Write the shape of the data, row-major, as \[nViews \* B, D\]/,
+    { features: { data, shape: [8] } },
+  ],
   ['three dimensions', 'ERR_INFONCE_SHAPE', /got \[2, 2, 2\]/, { features: { data, shape: [2, 2, 2] } }],
   ['N = 0', 'ERR_INFONCE_SHAPE', /got \[0, 2\]/, { features: { data: new Float32Array(0), shape: [0, 2] } }],
   ['D = 0', 'ERR_INFONCE_SHAPE', /got \[4, 0\]/, { features: { data: new Float32Array(0), shape: [4, 0] } }],
@@ -118,7 +158,7 @@ const NT_XENT: readonly Row[] = [
   ['fractional nViews', 'ERR_INFONCE_VIEWS', /nViews: .*got 2\.5/, { features, nViews: 2.5 }],
   ['NaN nViews', 'ERR_INFONCE_VIEWS', /nViews: .*got NaN/, { features, nViews: Number.NaN }],
   ['a string for nViews', 'ERR_INFONCE_TYPE', /nViews: .*got "2"/, { features, nViews: '2' }],
-  ['a temperature of 0', 'ERR_INFONCE_RANGE', /temperature: .*got 0\./, { features, temperature: 0 }],
+  ['a temperature of 0', 'ERR_INFONCE_RANGE', /temperature: .*at least 1e-30, got 0\./, { features, temperature: 0 }],
   ['a negative temperature', 'ERR_INFONCE_RANGE', /temperature: .*got -0\.1/, { features, temperature: -0.1 }],
   ['a NaN temperature', 'ERR_INFONCE_RANGE', /temperature: .*got NaN/, { features, temperature: Number.NaN }],
   [
@@ -128,7 +168,12 @@ const NT_XENT: readonly Row[] = [
     { features, temperature: Number.POSITIVE_INFINITY },
   ],
   ['a temperature near 0', 'ERR_INFONCE_RANGE', /temperature: .*got 1e-31/, { features, temperature: 1e-31 }],
-  ['a string for the temperature', 'ERR_INFONCE_TYPE', /temperature: .*got "0\.1"/, { features, temperature: '0.1' }],
+  [
+    'a string for the temperature',
+    'ERR_INFONCE_TYPE',
+    /temperature: .*got "0\.1"\. Convert it: Number\(temperature\)/,
+    { features, temperature: '0.1' },
+  ],
   ['null for the temperature', 'ERR_INFONCE_TYPE', /temperature: .*got null/, { features, temperature: null }],
   [
     'unknown positives',
@@ -138,7 +183,7 @@ const NT_XENT: readonly Row[] = [
   ],
   ['a boolean for positives', 'ERR_INFONCE_TYPE', /positives: .*got true/, { features, positives: true }],
   ['an unknown reduction', 'ERR_INFONCE_RANGE', /reduction: .*Did you mean 'mean'\?/, { features, reduction: 'Mean' }],
-  ['an unknown nonFinite', 'ERR_INFONCE_RANGE', /nonFinite: .*got "ignore"/, { features, nonFinite: 'ignore' }],
+  ['an unknown nonFinite', 'ERR_INFONCE_RANGE', /nonFinite: .*got "ignore"\.$/, { features, nonFinite: 'ignore' }],
   ['a number for normalize', 'ERR_INFONCE_TYPE', /normalize: expected a boolean, got 1/, { features, normalize: 1 }],
   ['a number for gradient', 'ERR_INFONCE_TYPE', /gradient: expected a boolean, got 0/, { features, gradient: 0 }],
   [
@@ -147,12 +192,13 @@ const NT_XENT: readonly Row[] = [
     /'temprature'\. Did you mean 'temperature'\?/,
     { features, temprature: 0.1 },
   ],
+  ['a name from elsewhere', 'ERR_INFONCE_TYPE', /'tau'\. Did you mean 'temperature'\?/, { features, tau: 0.1 }],
   ['an option of nothing near', 'ERR_INFONCE_TYPE', /'momentum'\. Known: features, nViews/, { features, momentum: 1 }],
   ['a string for gradOutput', 'ERR_INFONCE_TYPE', /gradOutput: .*got "1"/, { features, gradOutput: '1' }],
   [
     'gradOutput of the wrong length',
     'ERR_INFONCE_SHAPE',
-    /gradOutput: .*4 rows, got 3 values/,
+    /gradOutput: .*4 rows, got 3 values\. loss has one value per row/,
     { features, reduction: 'none', gradOutput: new Float32Array(3) },
   ],
   [
@@ -205,19 +251,19 @@ const INFO_NCE: readonly Row[] = [
   [
     'negatives of another D',
     'ERR_INFONCE_SHAPE',
-    /negativeKeys\.shape: expected \[M, 2\].*got \[6, 3\]/,
+    /negativeKeys\.shape: expected \[M, 2\].*got \[6, 3\]\. Each negative key has as many numbers as a query, 2/,
     { query, positiveKey, negativeKeys: normal([6, 3], 1) },
   ],
   [
     'unpaired negatives in three dimensions',
     'ERR_INFONCE_SHAPE',
-    /negativeKeys\.shape: .*unpaired/,
+    /negativeKeys\.shape: .*unpaired.*For \[N, M, D\] pass negativeMode: 'paired'/,
     { query, positiveKey, negativeKeys: normal([3, 4, 2], 1) },
   ],
   [
     'paired negatives in two dimensions',
     'ERR_INFONCE_SHAPE',
-    /negativeKeys\.shape: .*paired/,
+    /negativeKeys\.shape: .*For \[M, D\] pass negativeMode: 'unpaired'/,
     { query, positiveKey, negativeMode: 'paired', negativeKeys: normal([6, 2], 1) },
   ],
   [
@@ -248,6 +294,17 @@ const INFO_NCE: readonly Row[] = [
     /negativeKeys: .*row 2/,
     { query, positiveKey, negativeKeys: withNaN },
   ],
+  [
+    'NaN in paired negative keys',
+    'ERR_INFONCE_NON_FINITE',
+    /negativeKeys: .*first in negativeKeys\[1\]\[2\]\./,
+    {
+      query,
+      positiveKey,
+      negativeMode: 'paired',
+      negativeKeys: { data: new Float32Array(24).fill(Number.NaN, 13), shape: [3, 4, 2] },
+    },
+  ],
 ];
 
 const CLIP: readonly Row[] = [
@@ -272,7 +329,7 @@ const CLIP: readonly Row[] = [
   [
     'a temperature',
     'ERR_INFONCE_TYPE',
-    /'temperature'/,
+    /'temperature'\. Pass logitScale: 1 \/ temperature\./,
     { imageFeatures: query, textFeatures: query, temperature: 0.1 },
   ],
   [
@@ -284,7 +341,12 @@ const CLIP: readonly Row[] = [
 ];
 
 const SUP_CON: readonly Row[] = [
-  ['no labels', 'ERR_INFONCE_TYPE', /labels: expected an Int32Array, got undefined/, { features }],
+  [
+    'no labels',
+    'ERR_INFONCE_TYPE',
+    /labels: expected an Int32Array, got undefined\. Pass the numbers: new Int32Array\(\[…\]\)\.$/,
+    { features },
+  ],
   [
     'labels in a plain array',
     'ERR_INFONCE_TYPE',
@@ -294,7 +356,7 @@ const SUP_CON: readonly Row[] = [
   [
     'labels of another type',
     'ERR_INFONCE_TYPE',
-    /labels: .*got BigInt64Array/,
+    /labels: .*got BigInt64Array\. Convert it: Int32Array\.from\(labels, Number\)/,
     { features, labels: new BigInt64Array(4) },
   ],
   [
@@ -306,7 +368,7 @@ const SUP_CON: readonly Row[] = [
   [
     'labels for each view',
     'ERR_INFONCE_SHAPE',
-    /labels: expected 2 labels/,
+    /labels: expected 2 labels.*Give one label per sample; its views share it\./,
     { features: { data, shape: [2, 2, 2] }, labels },
   ],
   [
@@ -320,6 +382,15 @@ const SUP_CON: readonly Row[] = [
     'ERR_INFONCE_NON_FINITE',
     /features: .*row 2/,
     { features: withNaN, labels: new Int32Array(3) },
+  ],
+  [
+    'NaN in one of the views',
+    'ERR_INFONCE_NON_FINITE',
+    /features: .*first in features\[1\]\[0\]\./,
+    {
+      features: { data: Float32Array.of(1, 2, 3, 4, 5, Number.NaN, 7, 8), shape: [2, 2, 2] },
+      labels: new Int32Array(2),
+    },
   ],
 ];
 
@@ -386,6 +457,22 @@ describe('inputs that are welcome', () => {
     expect(supConSync({ features, labels: shared32 })).toEqual(supConSync({ features, labels }));
   });
 
+  it('a tensor whose values are made when asked for', () => {
+    let asked = 0;
+    const made = {
+      get data() {
+        return asked++ === 0 ? data : new Float32Array(1);
+      },
+      shape: [4, 2],
+    };
+    expect(ntXentSync({ features: made })).toEqual(expected);
+    expect(asked).toBe(1);
+  });
+
+  it('the least temperature', () => {
+    expect(ntXentSync({ features, temperature: 1e-30 }).loss).toBeGreaterThanOrEqual(0);
+  });
+
   it('options that are undefined', () => {
     const problem = {
       features,
@@ -403,10 +490,11 @@ describe('run options', () => {
     [
       'a signal for a synchronous call',
       'ERR_INFONCE_TYPE',
-      /run: .*'signal'/,
+      /run: .*'signal'\. A synchronous call cannot be aborted; use .*ntXent/,
       { signal: new AbortController().signal },
     ],
     ['an unknown option', 'ERR_INFONCE_TYPE', /run: .*Did you mean 'context'\?/, { contxt: 1 }],
+    ['a bare context', 'ERR_INFONCE_TYPE', /run: .*'device'\. Pass \{ context \}/, createContext({ threads: 1 })],
     ['something else for a context', 'ERR_INFONCE_TYPE', /context: .*createContext/, { context: {} }],
   ])('refuse %s', (_what, code, message, run) => {
     expect(thrownBy(() => ntXentSync({ features }, run))).toMatchObject({
@@ -415,9 +503,17 @@ describe('run options', () => {
     });
   });
 
-  it('refuse what is not a signal', async () => {
-    const call = ntXent({ features }, { signal: wrong<AbortSignal>('now') });
-    await expect(call).rejects.toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: 'signal' });
+  it.each([
+    ['a word', 'now', /an AbortController's \.signal/],
+    ['half a signal', { aborted: false }, /an AbortController's \.signal/],
+    ['a controller', new AbortController(), /got AbortController\. Pass its \.signal\./],
+  ])('refuse %s for a signal', async (_what, signal, message) => {
+    const call = ntXent({ features }, { signal: wrong<AbortSignal>(signal) });
+    await expect(call).rejects.toMatchObject({
+      code: 'ERR_INFONCE_TYPE',
+      argument: 'signal',
+      message: expect.stringMatching(message),
+    });
   });
 });
 
@@ -429,6 +525,23 @@ describe('modules', () => {
     ['Clip', () => new Clip(wrong<ClipOptions>({ logitscale: 1 }))],
   ])('%s refuses unknown options when it is made', (name, make) => {
     expect(thrownBy(make)).toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: name });
+  });
+});
+
+describe('modules refuse a bad option when they are made', () => {
+  it.each<readonly [string, InfoNCEErrorCode, () => unknown]>([
+    ['temperature', 'ERR_INFONCE_RANGE', () => new NTXent({ temperature: -1 })],
+    ['nViews', 'ERR_INFONCE_VIEWS', () => new NTXent({ nViews: 1 })],
+    ['negativeMode', 'ERR_INFONCE_RANGE', () => new InfoNCE({ negativeMode: wrong('both') })],
+    ['reduction', 'ERR_INFONCE_RANGE', () => new SupCon({ reduction: wrong('median') })],
+    ['logitScale', 'ERR_INFONCE_RANGE', () => new Clip({ logitScale: 0 })],
+  ])('%s', (argument, code, make) => {
+    expect(thrownBy(make)).toMatchObject({ code, argument });
+  });
+
+  it('with the advice of the loss', () => {
+    const error = thrownBy(() => new Clip(wrong<ClipOptions>({ temperature: 0.1 })));
+    expect(error.message).toMatch(/Pass logitScale: 1 \/ temperature\./);
   });
 });
 
@@ -449,12 +562,13 @@ describe('ntXentLogits refuses', () => {
 
 describe('createContext refuses', () => {
   it.each<readonly [string, InfoNCEErrorCode, RegExp, object]>([
-    ['an unknown device', 'ERR_INFONCE_RANGE', /device: .*got "gpu"/, { device: 'gpu' }],
+    ['an unknown device', 'ERR_INFONCE_RANGE', /device: .*got "gpu"\. Did you mean 'cuda'\?/, { device: 'gpu' }],
+    ['a device of nothing near', 'ERR_INFONCE_RANGE', /device: .*got "mps"\.$/, { device: 'mps' }],
     ['a mistyped device', 'ERR_INFONCE_RANGE', /Did you mean 'cuda'\?/, { device: 'cuda:' }],
     ['a device of another type', 'ERR_INFONCE_TYPE', /device: .*got 0/, { device: 0 }],
     ['a CUDA device', 'ERR_INFONCE_DEVICE', /device: .*CUDA backend is not part of this build/, { device: 'cuda' }],
     ['a numbered CUDA device', 'ERR_INFONCE_DEVICE', /'cuda:1'/, { device: 'cuda:1' }],
-    ['0 threads', 'ERR_INFONCE_RANGE', /threads: .*got 0/, { threads: 0 }],
+    ['0 threads', 'ERR_INFONCE_RANGE', /threads: .*got 0\. Leave it out for one per processor\./, { threads: 0 }],
     ['1.5 threads', 'ERR_INFONCE_RANGE', /threads: .*got 1\.5/, { threads: 1.5 }],
     ['threads in a string', 'ERR_INFONCE_TYPE', /threads: .*got "2"/, { threads: '2' }],
     ['an unknown precision', 'ERR_INFONCE_RANGE', /precision: .*Did you mean 'high'\?/, { precision: 'hi' }],

@@ -1,7 +1,14 @@
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
-import { checkKeys } from '../runtime/options.js';
-import type { Tensor } from '../runtime/tensor.js';
-import { COMMON_KEYS, type CommonOptions, checkCommon, checkLogitScale, type Reduction } from './options.js';
+import { checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { bareTensorAdvice, type Tensor } from '../runtime/tensor.js';
+import {
+  COMMON_KEYS,
+  type Common,
+  type CommonOptions,
+  checkCommon,
+  checkLogitScale,
+  type Reduction,
+} from './options.js';
 import { checkPairs } from './pairs.js';
 import { type LossResult, lossValueOf, type Plan, plan } from './plan.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
@@ -26,6 +33,7 @@ export interface ClipGradients {
   readonly gradImageFeatures: Float32Array;
   /** [N, D] */
   readonly gradTextFeatures: Float32Array;
+  /** Derivative of the loss by the logit scale, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradLogitScale: number;
 }
 
@@ -33,6 +41,12 @@ export type ClipResult<R extends Reduction = Reduction, G extends boolean = bool
 
 export const CLIP_OPTION_KEYS = ['logitScale', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['imageFeatures', 'textFeatures', ...CLIP_OPTION_KEYS]);
+const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
+export const CLIP_ADVICE: KeyAdvice = new Map([
+  ...bareTensorAdvice('imageFeatures', 'textFeatures'),
+  ['temperature', SCALE_ADVICE],
+  ['tau', SCALE_ADVICE],
+]);
 const NAMES = { none: 'clip', anchors: 'imageFeatures', keys: 'textFeatures', gradOutput: 'gradOutput' };
 const DEFAULT_LOGIT_SCALE = 1 / 0.07;
 
@@ -63,9 +77,19 @@ export function clipSync<R extends Reduction = 'mean', G extends boolean = true>
   return runSync(describe(problem), run) as ClipResult<R, G>;
 }
 
+interface CheckedOptions extends Common {
+  readonly scale: number;
+}
+
+/** Checks every option, but for what depends on the rows. */
+export function checkClipOptions(options: ClipOptions): CheckedOptions {
+  return { ...checkCommon(options), scale: checkLogitScale(options.logitScale, DEFAULT_LOGIT_SCALE) };
+}
+
 function describe(options: ClipProblem): Plan<ClipResult> {
-  checkKeys(options, 'clip', KEYS);
+  checkKeys(options, 'clip', KEYS, CLIP_ADVICE);
   const pairs = checkPairs(options.imageFeatures, 'imageFeatures', options.textFeatures, 'textFeatures');
+  const checked = checkClipOptions(options);
   return plan(
     {
       denominator: 'allKeys',
@@ -75,13 +99,13 @@ function describe(options: ClipProblem): Plan<ClipResult> {
       dim: pairs.dim,
       negativeRows: 0,
       views: 0,
-      scale: checkLogitScale(options.logitScale, DEFAULT_LOGIT_SCALE),
-      anchors: pairs.anchors.data,
-      keys: pairs.keys.data,
+      scale: checked.scale,
+      anchors: pairs.anchors,
+      keys: pairs.keys,
       negatives: undefined,
       labels: undefined,
     },
-    checkCommon(options, pairs.rows),
+    checked,
     NAMES,
     finish,
   );

@@ -1,8 +1,15 @@
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys } from '../runtime/options.js';
-import { checkTensor, formatShape, type Tensor } from '../runtime/tensor.js';
-import { COMMON_KEYS, type CommonOptions, checkCommon, checkTemperature, type Reduction } from './options.js';
+import { bareTensorAdvice, checkTensor, formatShape, type Tensor } from '../runtime/tensor.js';
+import {
+  COMMON_KEYS,
+  type Common,
+  type CommonOptions,
+  checkCommon,
+  checkTemperature,
+  type Reduction,
+} from './options.js';
 import { checkPairs } from './pairs.js';
 import { gradTemperatureOf, type LossResult, lossValueOf, type Plan, plan } from './plan.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
@@ -44,6 +51,7 @@ export interface InfoNCEGradients {
   readonly gradPositiveKey: Float32Array;
   /** In the shape of `negativeKeys`; absent without them. */
   readonly gradNegativeKeys?: Float32Array;
+  /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
 }
 
@@ -66,6 +74,7 @@ export type InfoNCENegativesResult<R extends Reduction = Reduction, G extends bo
 
 export const INFO_NCE_OPTION_KEYS = ['temperature', 'negativeMode', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['query', 'positiveKey', 'negativeKeys', ...INFO_NCE_OPTION_KEYS]);
+const ADVICE = bareTensorAdvice('query', 'positiveKey');
 const NAMES = {
   none: 'infoNCE',
   anchors: 'query',
@@ -115,10 +124,25 @@ export function infoNCESync(problem: InfoNCEProblem, run?: SyncRunOptions): Info
   return runSync(describe(problem), run);
 }
 
+interface CheckedOptions extends Common {
+  readonly paired: boolean;
+  readonly scale: number;
+}
+
+/** Checks every option, but for what depends on the rows. */
+export function checkInfoNCEOptions(options: InfoNCEOptions): CheckedOptions {
+  return {
+    ...checkCommon(options),
+    paired: checkChoice(options.negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
+    scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
+  };
+}
+
 function describe(options: InfoNCEProblem): Plan<InfoNCEResult> {
-  checkKeys(options, 'infoNCE', KEYS);
+  checkKeys(options, 'infoNCE', KEYS, ADVICE);
   const { anchors, keys, rows, dim } = checkPairs(options.query, 'query', options.positiveKey, 'positiveKey');
-  const paired = checkChoice(options.negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
+  const checked = checkInfoNCEOptions(options);
+  const { paired } = checked;
   const negatives =
     options.negativeKeys === undefined ? undefined : checkNegatives(options.negativeKeys, paired, rows, dim);
   return plan(
@@ -130,31 +154,40 @@ function describe(options: InfoNCEProblem): Plan<InfoNCEResult> {
       dim,
       negativeRows: negatives === undefined ? 0 : negatives.shape[negatives.shape.length - 2]!,
       views: 0,
-      scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
-      anchors: anchors.data,
-      keys: keys.data,
-      negatives: negatives?.data,
+      scale: checked.scale,
+      anchors,
+      keys,
+      negatives,
       labels: undefined,
     },
-    checkCommon(options, rows),
+    checked,
     NAMES,
     finish,
   );
 }
 
 function checkNegatives(negativeKeys: unknown, paired: boolean, rows: number, dim: number): Tensor {
-  const dimensions = paired ? 3 : 2;
-  const layout = paired ? "[N, M, D] (negativeMode 'paired')" : "[M, D] (negativeMode 'unpaired')";
-  const negatives = checkTensor(negativeKeys, 'negativeKeys', layout, dimensions, dimensions);
+  const negatives = checkTensor(negativeKeys, 'negativeKeys', '[M, D] or [N, M, D]', 2, 3);
   const { shape } = negatives;
-  if (shape[dimensions - 1] !== dim || (paired && shape[0] !== rows)) {
+  const fits = shape.length === (paired ? 3 : 2) && shape[shape.length - 1] === dim && (!paired || shape[0] === rows);
+  if (!fits) {
     throw new InfoNCEError('ERR_INFONCE_SHAPE', {
       argument: 'negativeKeys.shape',
-      expected: paired ? `[${rows}, M, ${dim}] to go with query` : `[M, ${dim}] to go with query`,
+      expected: paired
+        ? `[${rows}, M, ${dim}] to go with query and negativeMode 'paired'`
+        : `[M, ${dim}] to go with query and negativeMode 'unpaired'`,
       got: formatShape(shape),
+      remedy: negativesRemedy(shape, paired, dim),
     });
   }
   return negatives;
+}
+
+function negativesRemedy(shape: readonly number[], paired: boolean, dim: number): string {
+  if (shape.length === 3 && !paired) return "For [N, M, D] pass negativeMode: 'paired'.";
+  if (shape.length === 2 && paired) return "For [M, D] pass negativeMode: 'unpaired'.";
+  if (shape[shape.length - 1] !== dim) return `Each negative key has as many numbers as a query, ${dim}.`;
+  return 'negativeKeys[i] holds the negatives of query i.';
 }
 
 function finish(outputs: NativeResult, problem: NativeProblem): InfoNCEResult {

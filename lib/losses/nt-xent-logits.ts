@@ -1,11 +1,11 @@
 import type { NativeFailure } from '../runtime/binding.js';
 import { nativeError } from '../runtime/native-failure.js';
 import { checkKeys } from '../runtime/options.js';
-import { allocate, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { allocate, bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
 import { type Common, checkTemperature } from './options.js';
 import { nativeProblem } from './plan.js';
 import { type SyncRunOptions, syncContext } from './run.js';
-import { checkViews } from './views.js';
+import { checkDivisible, checkViews } from './views.js';
 
 /** What {@link ntXentLogits} is asked. */
 export interface NTXentLogitsProblem {
@@ -26,6 +26,7 @@ export interface NTXentLogits {
 }
 
 const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
+const ADVICE = bareTensorAdvice('features');
 const NAMES = { none: 'ntXentLogits', anchors: 'features' };
 const DEFAULT_TEMPERATURE = 0.1;
 const COMMON: Common = {
@@ -47,20 +48,22 @@ const COMMON: Common = {
  * @see `SimCLR.info_nce_loss` of the PyTorch implementation by Thalles Silva.
  */
 export function ntXentLogits(problem: NTXentLogitsProblem, run?: SyncRunOptions): NTXentLogits {
-  checkKeys(problem, 'ntXentLogits', KEYS);
-  const { data, shape } = checkTensor(problem.features, 'features', '[nViews * B, D]', 2, 2);
-  const rows = shape[0]!;
+  checkKeys(problem, 'ntXentLogits', KEYS, ADVICE);
+  const features = checkTensor(problem.features, 'features', '[nViews * B, D]', 2, 2);
+  const rows = features.shape[0]!;
+  const views = checkViews(problem.nViews);
+  checkDivisible(rows, views);
   const native = nativeProblem(
     {
       denominator: 'otherAnchors',
       positive: 'allViews',
       bothDirections: false,
       rows,
-      dim: shape[1]!,
+      dim: features.shape[1]!,
       negativeRows: 0,
-      views: checkViews(problem.nViews, rows),
+      views,
       scale: checkTemperature(problem.temperature, DEFAULT_TEMPERATURE),
-      anchors: data,
+      anchors: features,
       keys: undefined,
       negatives: undefined,
       labels: undefined,

@@ -1,10 +1,17 @@
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { checkChoice, checkKeys } from '../runtime/options.js';
-import { checkTensor, type Tensor } from '../runtime/tensor.js';
-import { COMMON_KEYS, type CommonOptions, checkCommon, checkTemperature, type Reduction } from './options.js';
+import { bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
+import {
+  COMMON_KEYS,
+  type Common,
+  type CommonOptions,
+  checkCommon,
+  checkTemperature,
+  type Reduction,
+} from './options.js';
 import { gradTemperatureOf, type LossResult, lossValueOf, type Plan, plan } from './plan.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
-import { checkViews } from './views.js';
+import { checkDivisible, checkViews } from './views.js';
 
 /** What NT-Xent is asked, but for its input. */
 export interface NTXentOptions<R extends Reduction = Reduction, G extends boolean = boolean>
@@ -31,6 +38,7 @@ export interface NTXentProblem<R extends Reduction = Reduction, G extends boolea
 export interface NTXentGradients {
   /** [nViews * B, D] */
   readonly gradFeatures: Float32Array;
+  /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
 }
 
@@ -42,6 +50,7 @@ export type NTXentResult<R extends Reduction = Reduction, G extends boolean = bo
 
 export const NT_XENT_OPTION_KEYS = ['nViews', 'temperature', 'positives', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', ...NT_XENT_OPTION_KEYS]);
+const ADVICE = bareTensorAdvice('features');
 const NAMES = { none: 'ntXent', anchors: 'features', gradOutput: 'gradOutput' };
 const POSITIVES = ['first', 'all'] as const;
 const DEFAULT_TEMPERATURE = 0.1;
@@ -74,26 +83,44 @@ export function ntXentSync<R extends Reduction = 'mean', G extends boolean = tru
   return runSync(describe(problem), run) as NTXentResult<R, G>;
 }
 
+interface CheckedOptions extends Common {
+  readonly positive: 'firstView' | 'allViews';
+  readonly views: number;
+  readonly scale: number;
+}
+
+/** Checks every option, but for what depends on the rows. */
+export function checkNTXentOptions(options: NTXentOptions): CheckedOptions {
+  return {
+    ...checkCommon(options),
+    positive: checkChoice(options.positives, 'positives', POSITIVES) === 'first' ? 'firstView' : 'allViews',
+    views: checkViews(options.nViews),
+    scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
+  };
+}
+
 function describe(options: NTXentProblem): Plan<NTXentResult> {
-  checkKeys(options, 'ntXent', KEYS);
-  const { data, shape } = checkTensor(options.features, 'features', '[nViews * B, D]', 2, 2);
-  const rows = shape[0]!;
+  checkKeys(options, 'ntXent', KEYS, ADVICE);
+  const features = checkTensor(options.features, 'features', '[nViews * B, D]', 2, 2);
+  const rows = features.shape[0]!;
+  const checked = checkNTXentOptions(options);
+  checkDivisible(rows, checked.views);
   return plan(
     {
       denominator: 'otherAnchors',
-      positive: checkChoice(options.positives, 'positives', POSITIVES) === 'first' ? 'firstView' : 'allViews',
+      positive: checked.positive,
       bothDirections: false,
       rows,
-      dim: shape[1]!,
+      dim: features.shape[1]!,
       negativeRows: 0,
-      views: checkViews(options.nViews, rows),
-      scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
-      anchors: data,
+      views: checked.views,
+      scale: checked.scale,
+      anchors: features,
       keys: undefined,
       negatives: undefined,
       labels: undefined,
     },
-    checkCommon(options, rows),
+    checked,
     NAMES,
     finish,
   );

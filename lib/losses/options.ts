@@ -39,48 +39,56 @@ export interface Common {
 const REDUCTIONS = ['mean', 'sum', 'none'] as const;
 const NON_FINITE = ['throw', 'propagate'] as const;
 
-/** Checks the common options of a loss over `rows` rows. */
-export function checkCommon(options: CommonOptions, rows: number): Common {
-  const reduction = checkChoice(options.reduction, 'reduction', REDUCTIONS);
+/** Checks the common options, but for what depends on the rows: {@link checkGradOutputLength}. */
+export function checkCommon(options: CommonOptions): Common {
   return {
-    reduction,
+    reduction: checkChoice(options.reduction, 'reduction', REDUCTIONS),
     normalize: checkBoolean(options.normalize, 'normalize', true),
     gradient: checkBoolean(options.gradient, 'gradient', true),
-    gradOutput: checkGradOutput(options.gradOutput, reduction, rows),
+    gradOutput: checkGradOutput(options.gradOutput),
     propagateNonFinite: checkChoice(options.nonFinite, 'nonFinite', NON_FINITE) === 'propagate',
   };
 }
 
-function checkGradOutput(value: unknown, reduction: Reduction, rows: number): Float32Array | undefined {
+function checkGradOutput(value: unknown): Float32Array | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'number') return Float32Array.of(value);
   checkFloat32Array(value, 'gradOutput');
-  if (value.length === 1 || (reduction === 'none' && value.length === rows)) return value;
+  return value;
+}
+
+/** Refuses an upstream gradient that has neither one value nor, with `reduction: 'none'`, one per row. */
+export function checkGradOutputLength({ gradOutput, reduction }: Common, rows: number): void {
+  if (gradOutput === undefined || gradOutput.length === 1) return;
+  if (reduction === 'none' && gradOutput.length === rows) return;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
     argument: 'gradOutput',
     expected: reduction === 'none' ? `1 value or one for each of the ${rows} rows` : '1 value',
-    got: `${value.length} values`,
-    remedy: reduction === 'none' ? undefined : "One value per row needs reduction: 'none'.",
+    got: `${gradOutput.length} values`,
+    remedy:
+      reduction === 'none'
+        ? 'loss has one value per row, and its gradient as many.'
+        : "One value per row needs reduction: 'none'.",
   });
 }
 
-/** Keeps 1 / temperature, and every logit with it, within float32's range. */
+/** Keep 1 / temperature, and every logit with it, within float32's range. */
 const GREATEST_SCALE = 1e30;
+const LEAST_TEMPERATURE = 1e-30;
 
 /** The scale 1 / temperature of a checked temperature. */
 export function checkTemperature(value: unknown, fallback: number): number {
   if (value === undefined) return 1 / fallback;
   const temperature = checkNumber(value, 'temperature', 'a finite number above 0');
-  const scale = 1 / temperature;
-  if (!Number.isFinite(temperature) || temperature <= 0 || scale > GREATEST_SCALE) {
+  if (!(temperature >= LEAST_TEMPERATURE && temperature < Number.POSITIVE_INFINITY)) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'temperature',
-      expected: `a finite number of at least ${1 / GREATEST_SCALE}`,
+      expected: `a finite number of at least ${LEAST_TEMPERATURE}`,
       got: describeValue(temperature),
       remedy: 'Usual values are 0.01 to 1.',
     });
   }
-  return scale;
+  return 1 / temperature;
 }
 
 /** A checked logit scale. */

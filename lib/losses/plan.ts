@@ -1,13 +1,14 @@
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
-import type { InputNames } from '../runtime/native-failure.js';
-import { allocate } from '../runtime/tensor.js';
-import type { Common, Reduction } from './options.js';
+import type { InputNames, Inputs } from '../runtime/native-failure.js';
+import { allocate, type Tensor } from '../runtime/tensor.js';
+import { type Common, checkGradOutputLength, type Reduction } from './options.js';
 
 /** One call, checked and described: what the addon computes, where it writes, and how the results are named. */
 export interface Plan<Result> {
   readonly problem: NativeProblem;
   readonly outputs: NativeResult;
   readonly names: InputNames;
+  readonly inputs: Inputs;
   readonly finish: (outputs: NativeResult, problem: NativeProblem) => Result;
 }
 
@@ -21,9 +22,9 @@ export interface Task {
   readonly negativeRows: number;
   readonly views: number;
   readonly scale: number;
-  readonly anchors: Float32Array;
-  readonly keys: Float32Array | undefined;
-  readonly negatives: Float32Array | undefined;
+  readonly anchors: Tensor;
+  readonly keys: Tensor | undefined;
+  readonly negatives: Tensor | undefined;
   readonly labels: Int32Array | undefined;
 }
 
@@ -42,9 +43,9 @@ export function nativeProblem(task: Task, common: Common): NativeProblem {
     negativeRows: task.negativeRows,
     views: task.views,
     scale: task.scale,
-    anchors: task.anchors,
-    keys: task.keys,
-    negatives: task.negatives,
+    anchors: task.anchors.data,
+    keys: task.keys?.data,
+    negatives: task.negatives?.data,
     labels: task.labels,
     gradOutput: common.gradOutput,
   };
@@ -57,6 +58,7 @@ export function plan<Result>(
   names: InputNames,
   finish: Plan<Result>['finish'],
 ): Plan<Result> {
+  checkGradOutputLength(common, task.rows);
   return {
     problem: nativeProblem(task, common),
     outputs: {
@@ -67,12 +69,13 @@ export function plan<Result>(
       gradNegatives: roomFor(task.negatives, common.gradient),
     },
     names,
+    inputs: task,
     finish,
   };
 }
 
-function roomFor(input: Float32Array | undefined, wanted: boolean): Float32Array | undefined {
-  return wanted && input !== undefined ? allocate(input.length, 'gradient') : undefined;
+function roomFor(input: Tensor | undefined, wanted: boolean): Float32Array | undefined {
+  return wanted && input !== undefined ? allocate(input.data.length, 'gradient') : undefined;
 }
 
 /** The results that are always there. */

@@ -1,8 +1,8 @@
+import { AbortError, type AbortSignalLike, checkSignal } from '../runtime/abort.js';
 import type { NativeContext, NativeFailure } from '../runtime/binding.js';
 import { type Context, contextOf } from '../runtime/context.js';
-import { AbortError, describeValue, InfoNCEError } from '../runtime/errors.js';
 import { nativeError } from '../runtime/native-failure.js';
-import { checkKeys } from '../runtime/options.js';
+import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Plan } from './plan.js';
 
 /** Where a synchronous call runs. */
@@ -17,16 +17,22 @@ export interface RunOptions extends SyncRunOptions {
    * Rejects the call with an `AbortError` (code `ABORT_ERR`, the signal's reason as its cause) if it fires before the
    * work has begun. Work that has begun runs to its end and delivers its result.
    */
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignalLike | undefined;
 }
 
 const SYNC_KEYS: ReadonlySet<string> = new Set(['context']);
 const KEYS: ReadonlySet<string> = new Set(['context', 'signal']);
+const CONTEXT_ADVICE = 'Pass { context }, made by createContext().';
+const ADVICE: KeyAdvice = new Map(['device', 'threads', 'precision'].map(key => [key, CONTEXT_ADVICE]));
+const SYNC_ADVICE: KeyAdvice = new Map([
+  ...ADVICE,
+  ['signal', 'A synchronous call cannot be aborted; use one that returns a promise: ntXent, not ntXentSync.'],
+]);
 const NO_OPTIONS: RunOptions = {};
 
 /** The addon's context for a call that ends before it returns. */
 export function syncContext(options: SyncRunOptions = NO_OPTIONS): NativeContext {
-  checkKeys(options, 'run', SYNC_KEYS);
+  checkKeys(options, 'run', SYNC_KEYS, SYNC_ADVICE);
   return contextOf(options.context).native;
 }
 
@@ -36,24 +42,24 @@ export function runSync<Result>(plan: Plan<Result>, options: SyncRunOptions | un
   try {
     native.run(plan.problem, plan.outputs);
   } catch (failure) {
-    throw nativeError(failure as NativeFailure, plan.names);
+    throw nativeError(failure as NativeFailure, plan.names, plan.inputs);
   }
   return plan.finish(plan.outputs, plan.problem);
 }
 
 /** Queues for the context's background thread. Inputs are copied before it returns. */
 export function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OPTIONS): Promise<Result> {
-  checkKeys(options, 'run', KEYS);
+  checkKeys(options, 'run', KEYS, ADVICE);
   const { signal } = options;
   checkSignal(signal);
   const context = contextOf(options.context);
-  const native = context.retain();
+  const { native } = context;
   return new Promise((resolve, reject) => {
     function onDone(failure: NativeFailure | null): void {
-      signal?.removeEventListener('abort', onAbort);
       context.release();
       if (failure === null) resolve(plan.finish(plan.outputs, plan.problem));
-      else reject(nativeError(failure, plan.names));
+      else reject(nativeError(failure, plan.names, plan.inputs));
+      signal?.removeEventListener('abort', onAbort);
     }
     function onAbort(): void {
       if (!native.cancel(ticket)) return;
@@ -61,24 +67,13 @@ export function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OP
       reject(new AbortError(signal!));
     }
     let ticket = 0;
+    // Before anything is submitted: a signal that throws rejects the promise and leaves nothing behind.
+    signal?.addEventListener('abort', onAbort, { once: true });
+    context.retain();
     try {
       ticket = native.submit(plan.problem, plan.outputs, onDone);
     } catch (failure) {
       onDone(failure as NativeFailure);
-      return;
     }
-    signal?.addEventListener('abort', onAbort, { once: true });
   });
-}
-
-function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal === undefined) return;
-  if (typeof signal !== 'object' || signal === null || typeof signal.aborted !== 'boolean') {
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: 'signal',
-      expected: 'an AbortSignal',
-      got: describeValue(signal),
-    });
-  }
-  if (signal.aborted) throw new AbortError(signal);
 }

@@ -1,8 +1,15 @@
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
-import { checkInt32Array, checkTensor, type Tensor } from '../runtime/tensor.js';
-import { COMMON_KEYS, type CommonOptions, checkCommon, checkTemperature, type Reduction } from './options.js';
+import { bareTensorAdvice, checkInt32Array, checkTensor, type Tensor } from '../runtime/tensor.js';
+import {
+  COMMON_KEYS,
+  type Common,
+  type CommonOptions,
+  checkCommon,
+  checkTemperature,
+  type Reduction,
+} from './options.js';
 import { gradTemperatureOf, type LossResult, lossValueOf, type Plan, plan } from './plan.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
 
@@ -26,6 +33,7 @@ export interface SupConProblem<R extends Reduction = Reduction, G extends boolea
 export interface SupConGradients {
   /** In the shape of `features`. */
   readonly gradFeatures: Float32Array;
+  /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
 }
 
@@ -37,6 +45,7 @@ export type SupConResult<R extends Reduction = Reduction, G extends boolean = bo
 
 export const SUP_CON_OPTION_KEYS = ['temperature', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', 'labels', ...SUP_CON_OPTION_KEYS]);
+const ADVICE = bareTensorAdvice('features');
 const NAMES = { none: 'supCon', anchors: 'features', gradOutput: 'gradOutput' };
 const DEFAULT_TEMPERATURE = 0.07;
 
@@ -69,12 +78,23 @@ export function supConSync<R extends Reduction = 'mean', G extends boolean = tru
   return runSync(describe(problem), run) as SupConResult<R, G>;
 }
 
+interface CheckedOptions extends Common {
+  readonly scale: number;
+}
+
+/** Checks every option, but for what depends on the rows. */
+export function checkSupConOptions(options: SupConOptions): CheckedOptions {
+  return { ...checkCommon(options), scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE) };
+}
+
 function describe(options: SupConProblem): Plan<SupConResult> {
-  checkKeys(options, 'supCon', KEYS);
-  const { data, shape } = checkTensor(options.features, 'features', '[N, D] or [B, V, D]', 2, 3);
+  checkKeys(options, 'supCon', KEYS, ADVICE);
+  const features = checkTensor(options.features, 'features', '[N, D] or [B, V, D]', 2, 3);
+  const { shape } = features;
   const samples = shape[0]!;
   const views = shape.length === 3 ? shape[1]! : 1;
   const rows = samples * views;
+  const checked = checkSupConOptions(options);
   return plan(
     {
       denominator: 'otherAnchors',
@@ -84,13 +104,13 @@ function describe(options: SupConProblem): Plan<SupConResult> {
       dim: shape[shape.length - 1]!,
       negativeRows: 0,
       views: 0,
-      scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
-      anchors: data,
+      scale: checked.scale,
+      anchors: features,
       keys: undefined,
       negatives: undefined,
       labels: rowLabels(options.labels, samples, views),
     },
-    checkCommon(options, rows),
+    checked,
     NAMES,
     finish,
   );
@@ -104,6 +124,7 @@ function rowLabels(labels: unknown, samples: number, views: number): Int32Array 
       argument: 'labels',
       expected: `${samples} labels, one for each entry of the first dimension of features`,
       got: `${labels.length}`,
+      remedy: 'Give one label per sample; its views share it.',
     });
   }
   if (views === 1) return labels;

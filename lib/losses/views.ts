@@ -3,8 +3,8 @@ import { checkNumber } from '../runtime/options.js';
 
 export const DEFAULT_VIEWS = 2;
 
-/** The number of views of each sample, which must divide the rows. */
-export function checkViews(value: unknown, rows: number): number {
+/** The number of views of each sample. */
+export function checkViews(value: unknown): number {
   const views = value === undefined ? DEFAULT_VIEWS : checkNumber(value, 'nViews', 'an integer of at least 2');
   if (!Number.isInteger(views) || views < 2) {
     throw new InfoNCEError('ERR_INFONCE_VIEWS', {
@@ -14,6 +14,11 @@ export function checkViews(value: unknown, rows: number): number {
       remedy: 'A sample without a second view has no positive.',
     });
   }
+  return views;
+}
+
+/** Refuses rows that are not the same number for each view. */
+export function checkDivisible(rows: number, views: number): void {
   if (rows % views !== 0) {
     throw new InfoNCEError('ERR_INFONCE_VIEWS', {
       argument: 'features',
@@ -22,5 +27,4 @@ export function checkViews(value: unknown, rows: number): number {
       remedy: 'Rows are view-major: all samples of view 0, then all of view 1, each sample in every view.',
     });
   }
-  return views;
 }

@@ -1,4 +1,12 @@
-import { CLIP_OPTION_KEYS, type ClipOptions, type ClipResult, clip, clipSync } from '../losses/clip.js';
+import {
+  CLIP_ADVICE,
+  CLIP_OPTION_KEYS,
+  type ClipOptions,
+  type ClipResult,
+  checkClipOptions,
+  clip,
+  clipSync,
+} from '../losses/clip.js';
 import type { Reduction } from '../losses/options.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
 import { checkKeys } from '../runtime/options.js';
@@ -10,12 +18,17 @@ const KEYS: ReadonlySet<string> = new Set(CLIP_OPTION_KEYS);
 export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
   readonly options: ClipOptions<R, G>;
 
+  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: ClipOptions<R, G> = {}) {
-    checkKeys(options, 'Clip', KEYS);
+    checkKeys(options, 'Clip', KEYS, CLIP_ADVICE);
+    checkClipOptions(options);
     this.options = { ...options };
   }
 
-  /** A logit scale that is learned changes every step: the one given here goes before that of the options. */
+  /**
+   * `imageFeatures` and `textFeatures` [N, D]. Resolves to what {@link clip} does. A logit scale that is learned changes
+   * every step: the one given here goes before that of the options.
+   */
   forward(
     imageFeatures: Tensor,
     textFeatures: Tensor,
@@ -25,6 +38,7 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
     return clip({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 
+  /** {@link forward}, computed before it returns. */
   forwardSync(
     imageFeatures: Tensor,
     textFeatures: Tensor,

@@ -1,4 +1,5 @@
 import {
+  checkInfoNCEOptions,
   INFO_NCE_OPTION_KEYS,
   type InfoNCENegativesResult,
   type InfoNCEOptions,
@@ -17,11 +18,16 @@ const KEYS: ReadonlySet<string> = new Set(INFO_NCE_OPTION_KEYS);
 export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
   readonly options: InfoNCEOptions<R, G>;
 
+  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: InfoNCEOptions<R, G> = {}) {
     checkKeys(options, 'InfoNCE', KEYS);
+    checkInfoNCEOptions(options);
     this.options = { ...options };
   }
 
+  /**
+   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D]. Resolves to what {@link infoNCE} does.
+   */
   forward(
     query: Tensor,
     positiveKey: Tensor,
@@ -33,6 +39,7 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
     return infoNCE({ ...this.options, query, positiveKey, negativeKeys }, run);
   }
 
+  /** {@link forward}, computed before it returns. */
   forwardSync(
     query: Tensor,
     positiveKey: Tensor,

@@ -1,4 +1,11 @@
-import { NT_XENT_OPTION_KEYS, type NTXentOptions, type NTXentResult, ntXent, ntXentSync } from '../losses/nt-xent.js';
+import {
+  checkNTXentOptions,
+  NT_XENT_OPTION_KEYS,
+  type NTXentOptions,
+  type NTXentResult,
+  ntXent,
+  ntXentSync,
+} from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
 import { checkKeys } from '../runtime/options.js';
@@ -10,15 +17,19 @@ const KEYS: ReadonlySet<string> = new Set(NT_XENT_OPTION_KEYS);
 export class NTXent<R extends Reduction = 'mean', G extends boolean = true> {
   readonly options: NTXentOptions<R, G>;
 
+  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: NTXentOptions<R, G> = {}) {
     checkKeys(options, 'NTXent', KEYS);
+    checkNTXentOptions(options);
     this.options = { ...options };
   }
 
+  /** `features` [nViews * B, D], view-major. Resolves to what {@link ntXent} does. */
   forward(features: Tensor, run?: RunOptions): Promise<NTXentResult<R, G>> {
     return ntXent({ ...this.options, features }, run);
   }
 
+  /** {@link forward}, computed before it returns. */
   forwardSync(features: Tensor, run?: SyncRunOptions): NTXentResult<R, G> {
     return ntXentSync({ ...this.options, features }, run);
   }

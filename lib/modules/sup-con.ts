@@ -1,6 +1,13 @@
 import type { Reduction } from '../losses/options.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
-import { SUP_CON_OPTION_KEYS, type SupConOptions, type SupConResult, supCon, supConSync } from '../losses/sup-con.js';
+import {
+  checkSupConOptions,
+  SUP_CON_OPTION_KEYS,
+  type SupConOptions,
+  type SupConResult,
+  supCon,
+  supConSync,
+} from '../losses/sup-con.js';
 import { checkKeys } from '../runtime/options.js';
 import type { Tensor } from '../runtime/tensor.js';
 
@@ -10,15 +17,19 @@ const KEYS: ReadonlySet<string> = new Set(SUP_CON_OPTION_KEYS);
 export class SupCon<R extends Reduction = 'mean', G extends boolean = true> {
   readonly options: SupConOptions<R, G>;
 
+  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: SupConOptions<R, G> = {}) {
     checkKeys(options, 'SupCon', KEYS);
+    checkSupConOptions(options);
     this.options = { ...options };
   }
 
+  /** `features` [N, D] or [B, V, D], `labels` N or B of them. Resolves to what {@link supCon} does. */
   forward(features: Tensor, labels: Int32Array, run?: RunOptions): Promise<SupConResult<R, G>> {
     return supCon({ ...this.options, features, labels }, run);
   }
 
+  /** {@link forward}, computed before it returns. */
   forwardSync(features: Tensor, labels: Int32Array, run?: SyncRunOptions): SupConResult<R, G> {
     return supConSync({ ...this.options, features, labels }, run);
   }

@@ -69,7 +69,7 @@ export class OwnedContext implements Context {
     return this.#disposed;
   }
 
-  /** The addon's context, for a call that ends before it returns. */
+  /** The addon's context; a call that ends after it returns must {@link retain} it. */
   get native(): NativeContext {
     if (this.#disposed) {
       throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
@@ -82,11 +82,9 @@ export class OwnedContext implements Context {
     return this.#native;
   }
 
-  /** The addon's context, kept until {@link release}: for a call that ends later. */
-  retain(): NativeContext {
-    const native = this.native;
+  /** Keeps the addon's context until {@link release}: for a call that ends later. */
+  retain(): void {
     this.#inFlight++;
-    return native;
   }
 
   release(): void {
@@ -150,7 +148,12 @@ function checkThreads(threads: unknown, name: string): number {
   const expected = `an integer from 1 to ${MOST_THREADS}`;
   const count = name === ENVIRONMENT_NAMES.threads ? Number(threads) : checkNumber(threads, name, expected);
   if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: name, expected, got: describeValue(threads) });
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: name,
+      expected,
+      got: describeValue(threads),
+      remedy: 'Leave it out for one per processor.',
+    });
   }
   return count;
 }

@@ -58,19 +58,6 @@ export class InfoNCEError extends Error {
   }
 }
 
-/** What an aborted call rejects with: the same name and code as Node's own, with the signal's reason as the cause. */
-export class AbortError extends Error {
-  readonly code = 'ABORT_ERR';
-
-  constructor(signal: AbortSignal) {
-    super('The operation was aborted', { cause: signal.reason });
-  }
-
-  override get name(): string {
-    return 'AbortError';
-  }
-}
-
 /** Names a value for the "got" of a message: `a plain array of 3`, `Float64Array`, `"text"`, `null`. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);

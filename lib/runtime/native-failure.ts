@@ -1,18 +1,22 @@
 import type { NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
+import type { Tensor } from './tensor.js';
 
 /** What the caller calls the inputs of a native problem; `none` names the whole call. */
 export type InputNames = { readonly none: string } & { readonly [input in NativeFailure['input']]?: string };
 
+/** The inputs themselves, whose shapes tell where a row stands. */
+export type Inputs = { readonly [input in NativeFailure['input']]?: Tensor | undefined };
+
 /** A failure of the addon, in the words of the call that met it. */
-export function nativeError(failure: NativeFailure, names: InputNames): InfoNCEError {
+export function nativeError(failure: NativeFailure, names: InputNames, inputs: Inputs = {}): InfoNCEError {
   const argument = names[failure.input] ?? names.none;
   switch (failure.status) {
     case 'NON_FINITE':
       return new InfoNCEError('ERR_INFONCE_NON_FINITE', {
         argument,
         expected: 'finite numbers',
-        got: failure.row < 0 ? 'NaN or infinity' : `NaN or infinity, first in row ${failure.row}`,
+        got: failure.row < 0 ? 'NaN or infinity' : `NaN or infinity, first in ${place(failure, argument, inputs)}`,
         remedy:
           "Look for a division by zero or an overflow before this call, or pass nonFinite: 'propagate' to get NaN.",
         cause: failure,
@@ -42,4 +46,12 @@ export function nativeError(failure: NativeFailure, names: InputNames): InfoNCEE
         cause: failure,
       });
   }
+}
+
+/** `row 5`, or in an input of three dimensions `negativeKeys[1][2]`. */
+function place({ row, input }: NativeFailure, argument: string, inputs: Inputs): string {
+  const shape = inputs[input]?.shape;
+  if (shape?.length !== 3) return `row ${row}`;
+  const inner = shape[1]!;
+  return `${argument}[${Math.floor(row / inner)}][${row % inner}]`;
 }

@@ -12,17 +12,28 @@ function editDistance(a: string, b: string): number {
   return previous[b.length]!;
 }
 
-/** "Did you mean …?" for a mistyped word, or the whole list when nothing is near. */
-export function suggest(word: string, known: Iterable<string>): string {
-  const words = [...known];
-  let best = '';
-  let distance = Math.max(2, Math.floor(word.length / 3)) + 1;
-  for (const candidate of words) {
-    const edits = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (edits < distance) {
+/** What people used to other libraries write, by the name it has here. */
+const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ['dims', 'shape'],
+  ['gpu', 'cuda'],
+  ['nvidia', 'cuda'],
+  ['tau', 'temperature'],
+]);
+
+/** "Did you mean …?" for a mistyped, shortened or foreign word; undefined when nothing is near. */
+export function suggest(word: string, known: Iterable<string>): string | undefined {
+  const lower = word.toLowerCase();
+  const synonym = SYNONYMS.get(lower);
+  const mostEdits = lower.length <= 4 ? 1 : Math.max(2, Math.floor(lower.length / 3));
+  let best: string | undefined;
+  let fewest = Number.POSITIVE_INFINITY;
+  for (const candidate of known) {
+    const edits = candidate === synonym ? 0 : editDistance(lower, candidate.toLowerCase());
+    const shortened = lower.length > 1 && candidate.startsWith(lower);
+    if (edits < fewest && (edits <= mostEdits || shortened)) {
       best = candidate;
-      distance = edits;
+      fewest = edits;
     }
   }
-  return best === '' ? `Known: ${words.join(', ')}.` : `Did you mean '${best}'?`;
+  return best === undefined ? undefined : `Did you mean '${best}'?`;
 }

@@ -1,8 +1,18 @@
 import { describeValue, InfoNCEError } from './errors.js';
 import { suggest } from './nearest.js';
 
+/** What to do about an option that is no option here, by its name. */
+export type KeyAdvice = ReadonlyMap<string, string>;
+
+const NO_ADVICE: KeyAdvice = new Map();
+
 /** Refuses anything but an object whose every key is known. `owner` is what the message calls the object. */
-export function checkKeys(options: unknown, owner: string, known: ReadonlySet<string>): void {
+export function checkKeys(
+  options: unknown,
+  owner: string,
+  known: ReadonlySet<string>,
+  advice: KeyAdvice = NO_ADVICE,
+): void {
   if (typeof options !== 'object' || options === null) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: owner,
@@ -16,7 +26,7 @@ export function checkKeys(options: unknown, owner: string, known: ReadonlySet<st
         argument: owner,
         expected: 'only known options',
         got: `'${key}'`,
-        remedy: suggest(key, known),
+        remedy: advice.get(key) ?? suggest(key, known) ?? `Known: ${[...known].join(', ')}.`,
       });
     }
   }
@@ -26,7 +36,12 @@ export function checkKeys(options: unknown, owner: string, known: ReadonlySet<st
 export function checkBoolean(value: unknown, name: string, fallback: boolean): boolean {
   if (value === undefined) return fallback;
   if (typeof value === 'boolean') return value;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: name, expected: 'a boolean', got: describeValue(value) });
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: name,
+    expected: 'a boolean',
+    got: describeValue(value),
+    remedy: `Leave it out for ${fallback}.`,
+  });
 }
 
 /** `value` if it is one of `choices`, or the first choice when it is undefined. */
@@ -57,7 +72,12 @@ export function checkChoice<Choice extends string>(
 /** Refuses what is not of type number; its range is the caller's affair. */
 export function checkNumber(value: unknown, name: string, expected: string): number {
   if (typeof value === 'number') return value;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: name, expected, got: describeValue(value) });
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: name,
+    expected,
+    got: describeValue(value),
+    remedy: typeof value === 'string' ? `Convert it: Number(${name}).` : 'Leave it out for the default.',
+  });
 }
 
 function quoteAll(words: readonly string[]): string {

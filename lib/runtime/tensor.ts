@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { describeValue, InfoNCEError } from './errors.js';
-import { checkKeys } from './options.js';
+import { checkKeys, type KeyAdvice } from './options.js';
 
 /** A row-major array of float32 numbers. The product of `shape` equals `data.length`. */
 export interface Tensor {
@@ -11,9 +11,16 @@ export interface Tensor {
 
 const TENSOR_KEYS: ReadonlySet<string> = new Set(['data', 'shape']);
 
+/** Advice for a tensor passed where an object with the named tensors belongs. */
+export function bareTensorAdvice(...names: readonly string[]): KeyAdvice {
+  const remedy = `Pass { ${names.map(name => `${name}: { data, shape }`).join(', ')} }.`;
+  return new Map([...TENSOR_KEYS].map(key => [key, remedy]));
+}
+
 /**
  * Refuses a tensor that is not a Float32Array with a matching shape of `fewestDimensions` to `mostDimensions` positive
- * dimensions. `layout` is how the message writes the expected shape.
+ * dimensions. `layout` is how the message writes the expected shape. Returns the values it checked, so that a getter
+ * cannot give others later.
  */
 export function checkTensor(
   tensor: unknown,
@@ -38,10 +45,11 @@ export function checkTensor(
       argument: `${name}.shape`,
       expected: `an array of positive integers ${layout}`,
       got: describeValue(shape),
+      remedy: shapeRemedy(layout),
     });
   }
   checkShape(shape, data.length, name, layout, fewestDimensions, mostDimensions);
-  return tensor as Tensor;
+  return { data, shape };
 }
 
 function checkShape(
@@ -67,6 +75,7 @@ function checkShape(
       argument: `${name}.shape`,
       expected: `${layout}, every dimension a positive integer`,
       got: formatShape(shape),
+      remedy: shapeRemedy(layout),
     });
   }
   if (product !== length) {
@@ -79,6 +88,10 @@ function checkShape(
   }
 }
 
+function shapeRemedy(layout: string): string {
+  return `Write the shape of the data, row-major, as ${layout}.`;
+}
+
 /** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
 export function checkFloat32Array(value: unknown, name: string): asserts value is Float32Array {
   if (!types.isFloat32Array(value)) {
@@ -86,7 +99,7 @@ export function checkFloat32Array(value: unknown, name: string): asserts value i
       argument: name,
       expected: 'a Float32Array',
       got: describeValue(value),
-      remedy: conversionOf(value, name),
+      remedy: conversionOf(value, name, 'Float32Array'),
     });
   }
   if (value.length === 0 && isDetached(value.buffer)) throw detachedError(name);
@@ -99,17 +112,35 @@ export function checkInt32Array(value: unknown, name: string): asserts value is 
       argument: name,
       expected: 'an Int32Array',
       got: describeValue(value),
-      remedy: `Convert it: Int32Array.from(${name}).`,
+      remedy: conversionOf(value, name, 'Int32Array'),
     });
   }
   if (value.length === 0 && isDetached(value.buffer)) throw detachedError(name);
 }
 
-function conversionOf(value: unknown, name: string): string {
-  if (value instanceof Uint8Array) {
-    return `If its bytes are float32 values: new Float32Array(buffer, byteOffset, length). If each byte is a number: Float32Array.from(${name}).`;
+/** How to make a typed array of what was passed, judged by its first element. */
+function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'Int32Array'): string {
+  if (types.isUint8Array(value)) {
+    return (
+      `If its bytes are those of a ${target}, with b for ${name}: ` +
+      `new ${target}(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength)). ` +
+      `If each byte is a number: ${target}.from(${name}).`
+    );
   }
-  return `Convert it: Float32Array.from(${name}).`;
+  const first: unknown = Array.isArray(value) || types.isTypedArray(value) ? value[0] : undefined;
+  if (Array.isArray(first)) {
+    const depth = Array.isArray(first[0]) ? 'Infinity' : '';
+    return `Flatten it row by row: ${target}.from(${name}.flat(${depth})).`;
+  }
+  if (types.isTypedArray(first)) return `Flatten it row by row: ${target}.from(${name}.flatMap(row => [...row])).`;
+  switch (typeof first) {
+    case 'number':
+      return `Convert it: ${target}.from(${name}).`;
+    case 'bigint':
+      return `Convert it: ${target}.from(${name}, Number).`;
+    default:
+      return `Pass the numbers: new ${target}([…]).`;
+  }
 }
 
 function detachedError(name: string): InfoNCEError {

@@ -32,6 +32,7 @@ const steps = {
   'require from a CommonJS module': () => run(project, process.execPath, 'require.cjs'),
   'type-check under moduleResolution node16': () => run(project, tool('tsc'), '-p', 'tsconfig.node16.json'),
   'type-check under moduleResolution bundler': () => run(project, tool('tsc'), '-p', 'tsconfig.bundler.json'),
+  'type-check without the DOM and Node.js types': () => run(project, tool('tsc'), '-p', 'tsconfig.bare.json'),
   publint: () => run(root, tool('publint'), tarball, '--strict'),
   'are the types wrong?': () => run(root, tool('attw'), tarball),
 };
