@@ -31,7 +31,7 @@ Passes<Scalar>::Passes(const infonce_problem &problem, const ScalarKernels<Scala
 }
 
 template <class Scalar> bool Passes<Scalar>::small() const {
-  constexpr int64_t kSmallBytes = int64_t(1) << 19;  // in each of two layouts: both stay in a processor's own cache
+  constexpr int64_t kSmallBytes = int64_t(1) << 20;  // in each of two layouts: both stay in a processor's own cache
   int64_t rows = 0;
   for (const Tower tower : {kAnchors, kKeys, kNegatives})
     if (source_of(tower)) rows += padded_rows_of(tower);
@@ -151,8 +151,9 @@ template <class Scalar> void Passes<Scalar>::rank() {
     }
   };
   const int64_t tasks = blocks_of(padded_rows, kPassRows);
-  if (!small()) return pool_.parallel(tasks, rank_block);
-  // Sooner done than shared out.
+  constexpr int64_t kFewRows = 1024;
+  if (padded_rows > kFewRows) return pool_.parallel(tasks, rank_block);
+  // Few rows: sooner done than shared out.
   for (int64_t t = 0; t < tasks; ++t) rank_block(t, 0);
 }
 
