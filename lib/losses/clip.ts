@@ -77,13 +77,14 @@ export function clipSync<R extends Reduction = 'mean', G extends boolean = true>
   return runSync(describe(problem), run) as ClipResult<R, G>;
 }
 
-interface CheckedOptions extends Common {
+interface CheckedOptions {
+  readonly common: Common;
   readonly scale: number;
 }
 
 /** Checks every option, but for what depends on the rows. */
 export function checkClipOptions(options: ClipOptions): CheckedOptions {
-  return { ...checkCommon(options), scale: checkLogitScale(options.logitScale, DEFAULT_LOGIT_SCALE) };
+  return { common: checkCommon(options), scale: checkLogitScale(options.logitScale, DEFAULT_LOGIT_SCALE) };
 }
 
 function describe(options: ClipProblem): Plan<ClipResult> {
@@ -105,7 +106,7 @@ function describe(options: ClipProblem): Plan<ClipResult> {
       negatives: undefined,
       labels: undefined,
     },
-    checked,
+    checked.common,
     NAMES,
     finish,
   );
@@ -115,7 +116,9 @@ function finish(outputs: NativeResult, problem: NativeProblem): ClipResult {
   const value = lossValueOf(outputs, problem);
   if (!problem.gradient) return value;
   return {
-    ...value,
+    loss: value.loss,
+    top1: value.top1,
+    top5: value.top5,
     gradImageFeatures: outputs.gradAnchors!,
     gradTextFeatures: outputs.gradKeys!,
     gradLogitScale: outputs.scalars[1]!,

@@ -124,7 +124,8 @@ export function infoNCESync(problem: InfoNCEProblem, run?: SyncRunOptions): Info
   return runSync(describe(problem), run);
 }
 
-interface CheckedOptions extends Common {
+interface CheckedOptions {
+  readonly common: Common;
   readonly paired: boolean;
   readonly scale: number;
 }
@@ -132,7 +133,7 @@ interface CheckedOptions extends Common {
 /** Checks every option, but for what depends on the rows. */
 export function checkInfoNCEOptions(options: InfoNCEOptions): CheckedOptions {
   return {
-    ...checkCommon(options),
+    common: checkCommon(options),
     paired: checkChoice(options.negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
     scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
   };
@@ -160,7 +161,7 @@ function describe(options: InfoNCEProblem): Plan<InfoNCEResult> {
       negatives,
       labels: undefined,
     },
-    checked,
+    checked.common,
     NAMES,
     finish,
   );
@@ -194,7 +195,9 @@ function finish(outputs: NativeResult, problem: NativeProblem): InfoNCEResult {
   const value = lossValueOf(outputs, problem);
   if (!problem.gradient) return value;
   const gradients = {
-    ...value,
+    loss: value.loss,
+    top1: value.top1,
+    top5: value.top5,
     gradQuery: outputs.gradAnchors!,
     gradPositiveKey: outputs.gradKeys!,
     gradTemperature: gradTemperatureOf(outputs, problem),

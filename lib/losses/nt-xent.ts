@@ -83,7 +83,8 @@ export function ntXentSync<R extends Reduction = 'mean', G extends boolean = tru
   return runSync(describe(problem), run) as NTXentResult<R, G>;
 }
 
-interface CheckedOptions extends Common {
+interface CheckedOptions {
+  readonly common: Common;
   readonly positive: 'firstView' | 'allViews';
   readonly views: number;
   readonly scale: number;
@@ -92,7 +93,7 @@ interface CheckedOptions extends Common {
 /** Checks every option, but for what depends on the rows. */
 export function checkNTXentOptions(options: NTXentOptions): CheckedOptions {
   return {
-    ...checkCommon(options),
+    common: checkCommon(options),
     positive: checkChoice(options.positives, 'positives', POSITIVES) === 'first' ? 'firstView' : 'allViews',
     views: checkViews(options.nViews),
     scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
@@ -120,7 +121,7 @@ function describe(options: NTXentProblem): Plan<NTXentResult> {
       negatives: undefined,
       labels: undefined,
     },
-    checked,
+    checked.common,
     NAMES,
     finish,
   );
@@ -129,5 +130,6 @@ function describe(options: NTXentProblem): Plan<NTXentResult> {
 function finish(outputs: NativeResult, problem: NativeProblem): NTXentResult {
   const value = lossValueOf(outputs, problem);
   if (!problem.gradient) return value;
-  return { ...value, gradFeatures: outputs.gradAnchors!, gradTemperature: gradTemperatureOf(outputs, problem) };
+  const { loss, top1, top5 } = value;
+  return { loss, top1, top5, gradFeatures: outputs.gradAnchors!, gradTemperature: gradTemperatureOf(outputs, problem) };
 }

@@ -78,13 +78,14 @@ export function supConSync<R extends Reduction = 'mean', G extends boolean = tru
   return runSync(describe(problem), run) as SupConResult<R, G>;
 }
 
-interface CheckedOptions extends Common {
+interface CheckedOptions {
+  readonly common: Common;
   readonly scale: number;
 }
 
 /** Checks every option, but for what depends on the rows. */
 export function checkSupConOptions(options: SupConOptions): CheckedOptions {
-  return { ...checkCommon(options), scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE) };
+  return { common: checkCommon(options), scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE) };
 }
 
 function describe(options: SupConProblem): Plan<SupConResult> {
@@ -110,7 +111,7 @@ function describe(options: SupConProblem): Plan<SupConResult> {
       negatives: undefined,
       labels: rowLabels(options.labels, samples, views),
     },
-    checked,
+    checked.common,
     NAMES,
     finish,
   );
@@ -138,5 +139,6 @@ function rowLabels(labels: unknown, samples: number, views: number): Int32Array 
 function finish(outputs: NativeResult, problem: NativeProblem): SupConResult {
   const value = lossValueOf(outputs, problem);
   if (!problem.gradient) return value;
-  return { ...value, gradFeatures: outputs.gradAnchors!, gradTemperature: gradTemperatureOf(outputs, problem) };
+  const { loss, top1, top5 } = value;
+  return { loss, top1, top5, gradFeatures: outputs.gradAnchors!, gradTemperature: gradTemperatureOf(outputs, problem) };
 }
