@@ -83,9 +83,10 @@ typedef struct infonce_problem {
   const float *grad_output;     /* [grad_output_count] */
 } infonce_problem;
 
+/* Arrays are the caller's. What they hold after a call that failed is unspecified. */
 typedef struct infonce_result {
   uint32_t struct_size; /* sizeof(infonce_result) of the caller */
-  double loss;          /* out: reductions MEAN and SUM */
+  double loss;          /* out: the mean or the sum; with reduction NONE the sum */
   double grad_scale;    /* out: d loss / d scale */
   double top1;          /* out: share of anchors with no logit of the denominator above that of their (first) positive */
   double top5;          /* out: the same with fewer than five above */
@@ -95,7 +96,7 @@ typedef struct infonce_result {
   float *grad_negatives; /* [M, D] or [N, M, D] */
 } infonce_result;
 
-/* Filled by a call that does not return INFONCE_OK. */
+/* Filled by a call that does not return INFONCE_OK, if struct_size is that of this header. */
 typedef struct infonce_failure {
   uint32_t struct_size;
   int32_t input; /* infonce_input */
@@ -124,7 +125,7 @@ typedef struct infonce_device_info {
   char name[128];             /* as the vendor writes it */
   char instruction_set[32];   /* CPU: the best this machine has; CUDA: compute capability */
   char instruction_sets[128]; /* CPU: all that can be forced, best first, separated by spaces */
-  char medium[32];            /* what INFONCE_PRECISION_MEDIUM runs: "bfloat16" or "float32" */
+  char medium[32];            /* what INFONCE_PRECISION_MEDIUM runs with the best set: "bfloat16" or "float32" */
 } infonce_device_info;
 
 typedef struct infonce_context infonce_context;
@@ -137,7 +138,7 @@ typedef struct infonce_backend {
   infonce_status (*device_info)(int32_t device, infonce_device_info *info, infonce_failure *failure);
   infonce_status (*context_create)(const infonce_context_options *options, infonce_context **context,
                                    infonce_failure *failure);
-  void (*context_destroy)(infonce_context *context);
+  void (*context_destroy)(infonce_context *context); /* after its calls have returned */
   /* One call at a time runs in a context; others wait. */
   infonce_status (*run)(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                         infonce_failure *failure);
