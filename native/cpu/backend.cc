@@ -39,7 +39,7 @@ struct infonce_context {
 namespace infonce::cpu {
 namespace {
 
-constexpr int64_t kMostRows = int64_t(1) << 22;  // N^2 D is months of work; a bit for each pair of blocks is 128 MB
+constexpr int64_t kMostRows = int64_t(1) << 30;  // groups are 32-bit
 constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread is done before a second has woken
 constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 constexpr int kMostThreads = 1024;

@@ -1,5 +1,7 @@
 #include "cpu/panel_scheme.h"
 
+#include <new>
+
 namespace infonce::cpu {
 namespace {
 
@@ -36,6 +38,9 @@ void PanelScheme::plan_tiles() {
   block_ = std::max(rows, columns) <= kSmallBlockRows ? kSmallBlock : kLargeBlock;
   row_blocks_ = blocks_of(rows, block_);
   column_blocks_ = blocks_of(columns, block_);
+  // There is a bit for each pair of blocks and an entry for each tile: two million rows against as many.
+  constexpr int64_t kMostBlockPairs = int64_t(1) << 28;
+  if (row_blocks_ > kMostBlockPairs / column_blocks_) throw std::bad_alloc();
   const int64_t block_floats = block_ * block_;
   const int64_t all_blocks = one_tower ? row_blocks_ * (row_blocks_ + 1) / 2 : row_blocks_ * column_blocks_;
   const int64_t panel_floats = kPanelBytes / int64_t(sizeof(float));
