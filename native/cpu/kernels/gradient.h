@@ -7,19 +7,13 @@
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
-INFONCE_INLINE Ints load_classes(const int32_t *p) {
-  Ints v;
-  memcpy(&v, p, sizeof v);
-  return v;
-}
-
 // e (x_weight + y_weight), less the targets of both within a class.
 template <bool kClasses>
 INFONCE_INLINE Floats weigh(const float *e, Floats x_weight, const float *y_weight, int32_t x_class,
                             const int32_t *y_class, Floats x_target, const float *y_target) {
   const Floats w = load(e) * (x_weight + load(y_weight));
   if (!kClasses) return w;
-  const Ints same = x_class - Ints{} == load_classes(y_class);
+  const Ints same = x_class - Ints{} == load_ints(y_class);
   return w - (Floats)((Ints)(x_target + load(y_target)) & same);
 }
 

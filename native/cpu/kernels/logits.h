@@ -36,12 +36,6 @@ template <class Product> void product_tiles(const LogitsBlock &block) {
       });
 }
 
-INFONCE_INLINE Ints load_ints(const int32_t *p) {
-  Ints v;
-  memcpy(&v, p, sizeof v);
-  return v;
-}
-
 // Where the pair (row, column) is not a candidate: one group, or padding.
 INFONCE_INLINE Ints excluded(int32_t row_group, Ints column_group) {
   const Ints row = row_group - Ints{};

@@ -97,6 +97,12 @@ template <class Scalar> INFONCE_INLINE Vector<Scalar> load(const Scalar *p) {
   return v;
 }
 
+INFONCE_INLINE Ints load_ints(const int32_t *p) {
+  Ints v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+
 template <class V, class Scalar> INFONCE_INLINE void store(Scalar *p, V v) { memcpy(p, &v, sizeof v); }
 
 INFONCE_INLINE Doubles widen(const float *p) {
