@@ -27,6 +27,7 @@
       'sources': ['<@(infonce_node_sources)'],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': ['<@(infonce_node_defines)'],
+      'conditions': [['OS == "linux"', { 'libraries': ['-ldl'] }]],
     },
     {
       'target_name': 'infonce_cpu',

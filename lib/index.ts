@@ -42,7 +42,7 @@ export { InfoNCE } from './modules/info-nce.js';
 export { NTXent } from './modules/nt-xent.js';
 export { SupCon } from './modules/sup-con.js';
 export type { AbortSignalLike } from './runtime/abort.js';
-export { type Context, type ContextOptions, createContext, type Precision } from './runtime/context.js';
+export { type Context, type ContextOptions, createContext, type Precision, type Timings } from './runtime/context.js';
 export {
   type AvailableDevice,
   type Device,

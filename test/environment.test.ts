@@ -37,11 +37,13 @@ describe('the default context', () => {
     [{}, /^fine$/],
     [{ INFONCE_DEVICE: 'cpu', INFONCE_THREADS: '2', INFONCE_PRECISION: 'medium' }, /^fine$/],
     [{ INFONCE_DEVICE: '', INFONCE_THREADS: '', INFONCE_PRECISION: '', INFONCE_ISA: '' }, /^fine$/],
-    [{ INFONCE_DEVICE: 'cuda' }, /^ERR_INFONCE_DEVICE INFONCE_DEVICE .*CUDA/],
+    [{ INFONCE_DEVICE: 'cuda:99' }, /^ERR_INFONCE_DEVICE INFONCE_DEVICE .*'cuda:99'/],
     [{ INFONCE_DEVICE: 'tpu' }, /^ERR_INFONCE_RANGE INFONCE_DEVICE .*"tpu"/],
     [{ INFONCE_THREADS: 'two' }, /^ERR_INFONCE_RANGE INFONCE_THREADS .*"two"/],
     [{ INFONCE_THREADS: '0' }, /^ERR_INFONCE_RANGE INFONCE_THREADS .*"0"/],
     [{ INFONCE_PRECISION: 'low' }, /^ERR_INFONCE_RANGE INFONCE_PRECISION .*"low"/],
+    [{ INFONCE_CUDA_LIBRARY: 'no-such.so' }, /^ERR_INFONCE_DEVICE INFONCE_CUDA_LIBRARY .*no-such\.so/],
+    [{ INFONCE_CUDA_LIBRARY: 'no-such.so', INFONCE_DEVICE: 'cpu' }, /^fine$/],
     [{ INFONCE_ISA: 'sse9' }, /^ERR_INFONCE_DEVICE INFONCE_ISA .*"sse9"/],
   ])('is made from %o', async (environment, expected) => {
     expect(await output(FIRST_CALL, environment)).toMatch(expected);

@@ -70,7 +70,7 @@ export function ntXentLogits(problem: NTXentLogitsProblem, run?: SyncRunOptions)
     },
     COMMON,
   );
-  const context = syncContext(run);
+  const { native: context } = syncContext(run);
   const logits = allocate(rows * (rows - 1), 'logits');
   try {
     context.logits(native, logits);

@@ -62,7 +62,7 @@ export function plan<Result>(
   return {
     problem: nativeProblem(task, common),
     outputs: {
-      scalars: new Float64Array(4),
+      scalars: new Float64Array(7),
       rowLoss: common.reduction === 'none' ? allocate(task.rows, 'loss') : undefined,
       gradAnchors: roomFor(task.anchors, common.gradient),
       gradKeys: roomFor(task.keys, common.gradient),

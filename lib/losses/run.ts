@@ -1,6 +1,6 @@
 import { AbortError, type AbortSignalLike, checkSignal } from '../runtime/abort.js';
-import type { NativeContext, NativeFailure } from '../runtime/binding.js';
-import { type Context, contextOf } from '../runtime/context.js';
+import type { NativeFailure } from '../runtime/binding.js';
+import { type Context, contextOf, type OwnedContext } from '../runtime/context.js';
 import { nativeError } from '../runtime/native-failure.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Plan } from './plan.js';
@@ -23,27 +23,31 @@ export interface RunOptions extends SyncRunOptions {
 const SYNC_KEYS: ReadonlySet<string> = new Set(['context']);
 const KEYS: ReadonlySet<string> = new Set(['context', 'signal']);
 const CONTEXT_ADVICE = 'Pass { context }, made by createContext().';
-const ADVICE: KeyAdvice = new Map(['device', 'threads', 'precision'].map(key => [key, CONTEXT_ADVICE]));
+const ADVICE: KeyAdvice = new Map(
+  ['device', 'threads', 'precision', 'cudaLibrary', 'timings'].map(key => [key, CONTEXT_ADVICE]),
+);
 const SYNC_ADVICE: KeyAdvice = new Map([
   ...ADVICE,
   ['signal', 'A synchronous call cannot be aborted; use one that returns a promise: ntXent, not ntXentSync.'],
 ]);
 const NO_OPTIONS: RunOptions = {};
 
-/** The addon's context for a call that ends before it returns. */
-export function syncContext(options: SyncRunOptions = NO_OPTIONS): NativeContext {
+/** The context of a call that ends before it returns. */
+export function syncContext(options: SyncRunOptions = NO_OPTIONS): OwnedContext {
   checkKeys(options, 'run', SYNC_KEYS, SYNC_ADVICE);
-  return contextOf(options.context).native;
+  return contextOf(options.context);
 }
 
 /** Runs on this thread and the context's workers. */
 export function runSync<Result>(plan: Plan<Result>, options: SyncRunOptions | undefined): Result {
-  const native = syncContext(options);
+  const context = syncContext(options);
+  const { native } = context;
   try {
     native.run(plan.problem, plan.outputs);
   } catch (failure) {
     throw nativeError(failure as NativeFailure, plan.names, plan.inputs);
   }
+  context.keepTimings(plan.outputs);
   return plan.finish(plan.outputs, plan.problem);
 }
 
@@ -57,8 +61,10 @@ export function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OP
   return new Promise((resolve, reject) => {
     function onDone(failure: NativeFailure | null): void {
       context.release();
-      if (failure === null) resolve(plan.finish(plan.outputs, plan.problem));
-      else reject(nativeError(failure, plan.names, plan.inputs));
+      if (failure === null) {
+        context.keepTimings(plan.outputs);
+        resolve(plan.finish(plan.outputs, plan.problem));
+      } else reject(nativeError(failure, plan.names, plan.inputs));
       signal?.removeEventListener('abort', onAbort);
     }
     function onAbort(): void {

@@ -12,3 +12,12 @@ export const packageRoot: string = path.resolve(__dirname, '..', '..', '..');
 export function requireAddon(): unknown {
   return bindings({ bindings: 'infonce', module_root: packageRoot });
 }
+
+/** The main file of a package that may or may not be installed beside this one. */
+export function resolveOptionalPackage(name: string): string | undefined {
+  try {
+    return require.resolve(name);
+  } catch {
+    return undefined;
+  }
+}

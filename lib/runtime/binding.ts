@@ -25,7 +25,7 @@ export interface NativeProblem {
 
 /** `infonce_result`: arrays are allocated by the caller and filled in place. */
 export interface NativeResult {
-  /** Filled with loss, d loss / d scale, top1, top5. */
+  /** Filled with loss, d loss / d scale, top1, top5, and the seconds of upload, kernels, download: 0 unless measured. */
   readonly scalars: Float64Array;
   readonly rowLoss?: Float32Array | undefined;
   readonly gradAnchors?: Float32Array | undefined;
@@ -59,9 +59,10 @@ export interface NativeContext {
   dispose(): void;
 }
 
+/** `infonce_device_info`. */
 export interface NativeDevice {
   readonly name: string;
-  /** The best instruction set of this machine. */
+  /** The best instruction set of this device; CUDA: the generation of kernels. */
   readonly instructionSet: string;
   /** All that can be forced, best first. */
   readonly instructionSets: readonly string[];
@@ -69,18 +70,33 @@ export interface NativeDevice {
   readonly memory: number;
   /** What `precision: 'medium'` runs here. */
   readonly medium: 'bfloat16' | 'float32';
+  /** CUDA: compute capability, `'9.0'`; else empty. */
+  readonly capability: string;
+  /** CUDA: 1000 * major + 10 * minor; else 0. */
+  readonly driverVersion: number;
+  readonly runtimeVersion: number;
 }
 
 export interface NativeContextOptions {
+  /** The path of a backend's library that was loaded; empty: the CPU backend. */
+  readonly library: string;
+  /** Which of the backend's devices. */
+  readonly device: number;
   /** 0: one for each processor this process may use. */
   readonly threads: number;
   readonly precision: 'highest' | 'high' | 'medium';
   /** Undefined: the best. */
   readonly instructionSet?: string | undefined;
+  /** Whether the parts of each call are timed. */
+  readonly measure: boolean;
 }
 
+/** In `library`, the path of a backend's library, '' is the CPU backend. All throw NativeFailure. */
 export interface NativeBinding {
   readonly abiVersion: number;
-  cpuDevice(): NativeDevice;
+  /** Loads a backend's library, an absolute path, or says why it cannot be. Later calls do nothing. */
+  loadLibrary(library: string): void;
+  deviceCount(library: string): number;
+  device(library: string, index: number): NativeDevice;
   readonly Context: new (options: NativeContextOptions) => NativeContext;
 }

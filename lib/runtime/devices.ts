@@ -1,4 +1,5 @@
-import type { NativeDevice } from './binding.js';
+import type { NativeDevice, NativeFailure } from './binding.js';
+import { type CudaLibrary, loadCudaLibrary } from './cuda-library.js';
 import { InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 import { suggest } from './nearest.js';
@@ -14,24 +15,30 @@ export interface AvailableDevice {
   readonly type: 'cpu' | 'cuda';
   /** As the vendor writes it. */
   readonly name: string;
-  /** CPU: the instruction set in use (`avx512`, `avx2`, `x86-64`, `neon`). CUDA: the compute capability. */
+  /** CPU: the instruction set in use (`avx512`, `avx2`, `x86-64`, `neon`). CUDA: the generation of kernels (`sm80`). */
   readonly instructionSet: string;
-  /** CPU: every instruction set that `INFONCE_ISA` can force here, best first. */
+  /** Everything that `INFONCE_ISA` can force here, best first. */
   readonly instructionSets: readonly string[];
-  /** CPU: processors this process may use, or the threads of a context. */
+  /** CPU: processors this process may use, or the threads of a context. CUDA: 0. */
   readonly threads: number;
   /** Bytes. */
   readonly memory: number;
   /** What `precision: 'medium'` runs: one bfloat16 product, or the float32 code where the processor has none. */
   readonly medium: 'bfloat16' | 'float32';
+  /** CUDA: the compute capability, `'9.0'`. */
+  readonly computeCapability?: string;
+  /** CUDA: the newest version of CUDA that the driver knows, `'13.0'`. */
+  readonly driverVersion?: string;
+  /** CUDA: the version of CUDA that the backend was built with. */
+  readonly runtimeVersion?: string;
   /** What to know about this device, in words. */
   readonly note?: string;
 }
 
-/** A kind of device that cannot be used, and why. */
+/** A device, or the whole of `'cuda'`, that cannot be used, and why. */
 export interface UnavailableDevice {
   readonly available: false;
-  readonly id: 'cuda';
+  readonly id: 'cuda' | `cuda:${number}`;
   readonly type: 'cuda';
   /** Why it cannot be used, in words. */
   readonly reason: string;
@@ -45,65 +52,173 @@ export type Device = AvailableDevice | UnavailableDevice;
  * @throws {@link InfoNCEError} `ERR_INFONCE_DEVICE` when the native addon cannot be loaded.
  */
 export function devices(): Device[] {
-  const native = nativeBinding().cpuDevice();
+  const cuda = findCuda(undefined);
   return [
-    cpuDevice(native, native.instructionSet, native.threads),
-    { available: false, id: 'cuda', type: 'cuda', reason: CUDA_REASON },
+    describeDevice(cpuTarget()),
+    ...(cuda.usable
+      ? cuda.targets.map(target => ('reason' in target ? target : describeDevice(target)))
+      : [{ available: false, id: 'cuda', type: 'cuda', reason: cuda.reason } as const]),
   ];
 }
 
-/** Which device a request leads to. */
-export interface ResolvedDevice {
+/** A device as the addon's Context takes it. */
+export interface Target {
+  readonly id: DeviceId;
+  /** The library of its backend; empty: the CPU backend. */
+  readonly library: string;
+  /** Which of the backend's devices. */
+  readonly index: number;
   readonly native: NativeDevice;
   /** Why an `'auto'` request came to the CPU. */
   readonly fallbackReason: string | undefined;
 }
 
-const CUDA_REASON =
-  'the CUDA backend is not part of this build of infonce: it computes on the CPU only, whatever the graphics card';
+export function cpuTarget(fallbackReason?: string): Target {
+  return { id: 'cpu', library: '', index: 0, native: nativeBinding().device('', 0), fallbackReason };
+}
 
-/**
- * Turns `'auto'`, `'cpu'`, `'cuda'` or `'cuda:N'` into a device. `argument` is what messages call the request:
- * an option or an environment variable.
- */
-export function resolveDevice(request: string, argument: string): ResolvedDevice {
-  switch (request) {
-    case 'cpu':
-      return { native: nativeBinding().cpuDevice(), fallbackReason: undefined };
-    case 'auto':
-      return { native: nativeBinding().cpuDevice(), fallbackReason: CUDA_REASON };
-  }
-  if (/^cuda(:\d+)?$/.test(request)) {
-    throw new InfoNCEError('ERR_INFONCE_DEVICE', {
-      argument,
-      expected: 'a device that can be used here',
-      got: `'${request}': ${CUDA_REASON}`,
-      remedy: "Use 'cpu', or 'auto' to take the best there is; devices() lists what can be used.",
-    });
-  }
+/** What a device is asked for with; `argument` is what messages call the request: an option or a variable. */
+export interface DeviceRequest {
+  readonly device: string;
+  readonly argument: string;
+  readonly cudaLibrary: string | undefined;
+  /** An instruction set that an `'auto'` request must find. */
+  readonly instructionSet: string | undefined;
+}
+
+/** Turns `'auto'`, `'cpu'`, `'cuda'` or `'cuda:N'` into a device. */
+export function resolveDevice(request: DeviceRequest): Target {
+  const { device } = request;
+  if (device === 'cpu') return cpuTarget();
+  if (device === 'auto') return bestTarget(request);
+  if (/^cuda(:\d+)?$/.test(device)) return cudaTarget(request);
   throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument,
+    argument: request.argument,
     expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
-    got: JSON.stringify(request),
-    remedy: suggest(request, ['auto', 'cpu', 'cuda', 'cuda:0']),
+    got: JSON.stringify(device),
+    remedy: suggest(device, ['auto', 'cpu', 'cuda', 'cuda:0']),
   });
 }
 
-/** The CPU as one context sees it: its instruction set may be forced and its threads chosen. */
-export function cpuDevice(native: NativeDevice, instructionSet: string, threads: number): AvailableDevice {
-  const medium = instructionSet === native.instructionSet ? native.medium : 'float32';
+/** The first CUDA device that can be used, else the CPU. */
+function bestTarget({ cudaLibrary, instructionSet }: DeviceRequest): Target {
+  const cuda = findCuda(cudaLibrary);
+  if (!cuda.usable) {
+    if (cuda.error !== undefined) throw cuda.error;
+    return cpuTarget(cuda.reason);
+  }
+  const usable = firstUsable(cuda.targets);
+  if (usable === undefined) return cpuTarget(reasonsOf(cuda.targets));
+  if (instructionSet === undefined || usable.native.instructionSets.includes(instructionSet)) return usable;
+  return cpuTarget(`INFONCE_ISA asks for ${instructionSet}, which ${usable.id} does not have`);
+}
+
+/** The CUDA device asked for, or an error with the reason. */
+function cudaTarget({ device, argument, cudaLibrary }: DeviceRequest): Target {
+  const cuda = findCuda(cudaLibrary);
+  if (!cuda.usable) throw cuda.error ?? unusable(device, argument, cuda.reason, cuda.remedy);
+  const { targets } = cuda;
+  if (device === 'cuda') {
+    const usable = firstUsable(targets);
+    if (usable === undefined) throw unusable(device, argument, reasonsOf(targets));
+    return usable;
+  }
+  const index = Number(device.slice('cuda:'.length));
+  const target = targets[index];
+  if (target === undefined) {
+    throw unusable(device, argument, `there is no such device: ${targets.map(({ id }) => id).join(', ')} are there`);
+  }
+  if ('reason' in target) throw unusable(device, argument, target.reason);
+  return target;
+}
+
+function unusable(device: string, argument: string, reason: string, remedy?: string): InfoNCEError {
+  const advice = "Use 'cpu', or 'auto' to take the best there is; devices() lists what can be used.";
+  return new InfoNCEError('ERR_INFONCE_DEVICE', {
+    argument,
+    expected: 'a device that can be used here',
+    got: `'${device}': ${reason}`,
+    remedy: remedy === undefined ? advice : `${remedy} ${advice}`,
+  });
+}
+
+type CudaTarget = Target | UnavailableDevice;
+
+/** Every CUDA device of this machine, or why there can be none. */
+type Cuda =
+  | { readonly usable: true; readonly targets: readonly CudaTarget[] }
+  | (Extract<CudaLibrary, { loaded: false }> & { readonly usable: false });
+
+function findCuda(cudaLibrary: string | undefined): Cuda {
+  const library = loadCudaLibrary(cudaLibrary);
+  if (!library.loaded) return { ...library, usable: false };
+  const binding = nativeBinding();
+  let count: number;
+  try {
+    count = binding.deviceCount(library.path);
+  } catch (failure) {
+    return noDevices((failure as NativeFailure).message);
+  }
+  if (count === 0) return noDevices('there is no CUDA device');
+  return { usable: true, targets: Array.from({ length: count }, (_, index) => inspect(library.path, index)) };
+}
+
+function noDevices(reason: string): Cuda {
+  return { usable: false, loaded: false, error: undefined, reason, remedy: DRIVER_REMEDY };
+}
+
+const DRIVER_REMEDY =
+  'nvidia-smi shows the driver and the devices that it sees; in a container, start it with access to them.';
+
+function inspect(library: string, index: number): CudaTarget {
+  const id = `cuda:${index}` as const;
+  try {
+    return { id, library, index, native: nativeBinding().device(library, index), fallbackReason: undefined };
+  } catch (failure) {
+    return { available: false, id, type: 'cuda', reason: (failure as NativeFailure).message };
+  }
+}
+
+function firstUsable(targets: readonly CudaTarget[]): Target | undefined {
+  return targets.find((target): target is Target => !('reason' in target));
+}
+
+function reasonsOf(targets: readonly CudaTarget[]): string {
+  return targets.map(target => ('reason' in target ? `${target.id}: ${target.reason}` : target.id)).join('; ');
+}
+
+/** A device as one context sees it: its instruction set may be forced and its threads chosen. */
+export function describeDevice(
+  { id, native }: Target,
+  instructionSet: string = native.instructionSet,
+  threads: number = native.threads,
+): AvailableDevice {
+  const { name, instructionSets, memory } = native;
+  const onCpu = id === 'cpu';
+  const medium = onCpu && instructionSet !== native.instructionSet ? 'float32' : native.medium;
   const device: AvailableDevice = {
     available: true,
-    id: 'cpu',
-    type: 'cpu',
-    name: native.name,
+    id,
+    type: onCpu ? 'cpu' : 'cuda',
+    name,
     instructionSet,
-    instructionSets: native.instructionSets,
+    instructionSets,
     threads,
-    memory: native.memory,
+    memory,
     medium,
   };
-  return medium === 'bfloat16' ? device : { ...device, note: FLOAT32_MEDIUM_NOTE };
+  if (onCpu) return medium === 'bfloat16' ? device : { ...device, note: FLOAT32_MEDIUM_NOTE };
+  return {
+    ...device,
+    computeCapability: native.capability,
+    driverVersion: cudaVersion(native.driverVersion),
+    runtimeVersion: cudaVersion(native.runtimeVersion),
+  };
+}
+
+/** 13000 is CUDA 13.0. */
+function cudaVersion(version: number): string {
+  return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
 }
 
 const FLOAT32_MEDIUM_NOTE =

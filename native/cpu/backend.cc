@@ -1,6 +1,5 @@
 // The CPU backend's table: checks what would read out of bounds, chooses the scheme, keeps exceptions inside.
 #include <algorithm>
-#include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <limits>
@@ -17,6 +16,7 @@
 #include <sched.h>
 #endif
 
+#include "common/call.h"
 #include "cpu/instruction_sets.h"
 #include "cpu/paired_negatives.h"
 #include "cpu/panel_scheme.h"
@@ -39,94 +39,9 @@ struct infonce_context {
 namespace infonce::cpu {
 namespace {
 
-constexpr int64_t kMostRows = int64_t(1) << 30;  // groups are 32-bit
 constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread is done before a second has woken
 constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 constexpr int kMostThreads = 1024;
-
-infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...) {
-  if (failure && failure->struct_size == sizeof *failure) {
-    failure->input = input;
-    failure->row = row;
-    va_list arguments;
-    va_start(arguments, format);
-    std::vsnprintf(failure->message, sizeof failure->message, format, arguments);
-    va_end(arguments);
-  }
-  return status;
-}
-
-infonce_status invalid(infonce_failure *failure, const char *what) {
-  return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_INPUT_NONE, -1, "%s", what);
-}
-
-// Runs `body`, which may throw std::bad_alloc or anything else, and returns its status.
-template <class Body> infonce_status guarded(infonce_failure *failure, Body &&body) {
-  try {
-    return body();
-  } catch (const std::bad_alloc &) {
-    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "not enough memory for the call's workspace");
-  } catch (const std::exception &error) {
-    return fail(failure, INFONCE_INTERNAL, INFONCE_INPUT_NONE, -1, "%s", error.what());
-  }
-}
-
-bool product_fits(int64_t a, int64_t b, int64_t c) {
-  constexpr double kMost = 1LL << 48;
-  return double(a) * double(b) * double(c) < kMost;
-}
-
-const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
-  if (p.struct_size != sizeof p || r.struct_size != sizeof r) return "struct_size does not match this library's";
-  if (p.rows < 1 || p.rows > kMostRows || p.dim < 1 || p.negative_rows < 0 || p.negative_rows > kMostRows)
-    return "rows, dim or negative_rows is out of range";
-  const bool one_tower = p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
-  const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-  const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES;
-  if (!one_tower && !has_negatives && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "unknown denominator";
-  if (!product_fits(std::max(p.rows, own_negatives ? 1 : p.negative_rows), p.dim, 1) ||
-      (own_negatives && !product_fits(p.rows, p.negative_rows, p.dim)))
-    return "the problem is too large";
-  if (!p.anchors) return "anchors is missing";
-  if (one_tower == (p.keys != nullptr)) return "keys must be given with two towers, and only then";
-  if (has_negatives != (p.negatives != nullptr) || has_negatives != (p.negative_rows > 0))
-    return "negatives must be given when the denominator has them, and only then";
-  switch (p.positive) {
-    case INFONCE_POSITIVE_FIRST_VIEW:
-    case INFONCE_POSITIVE_ALL_VIEWS:
-      if (!one_tower || p.views < 2 || p.rows % p.views != 0) return "views must divide rows and be at least 2";
-      break;
-    case INFONCE_POSITIVE_SAME_LABEL:
-      if (!one_tower || !p.labels) return "labels is missing";
-      break;
-    case INFONCE_POSITIVE_SAME_INDEX:
-      if (one_tower) return "positives of the same index need keys";
-      break;
-    default:
-      return "unknown positive rule";
-  }
-  if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
-  if (p.both_directions && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "both directions need all keys";
-  if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
-  const bool count_is_right = p.grad_output_count == 0 || p.grad_output_count == 1 ||
-                              (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
-  if (!count_is_right || (p.grad_output_count > 0 && !p.grad_output)) return "grad_output_count is wrong";
-  if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss) return "row_loss is missing";
-  if (p.gradient && (!r.grad_anchors || (p.keys && !r.grad_keys) || (p.negatives && !r.grad_negatives)))
-    return "a gradient array is missing";
-  return nullptr;
-}
-
-void fill_with_nan(const infonce_problem &p, infonce_result *r) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  r->loss = r->grad_scale = r->top1 = r->top5 = nan;
-  if (p.reduction == INFONCE_REDUCTION_NONE) std::fill(r->row_loss, r->row_loss + p.rows, nan);
-  if (!p.gradient) return;
-  std::fill(r->grad_anchors, r->grad_anchors + p.rows * p.dim, nan);
-  if (p.keys) std::fill(r->grad_keys, r->grad_keys + p.rows * p.dim, nan);
-  const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
-  if (p.negatives) std::fill(r->grad_negatives, r->grad_negatives + sets * p.negative_rows * p.dim, nan);
-}
 
 BadRow first_bad_upstream(const infonce_problem &p) {
   for (int64_t i = 0; i < p.grad_output_count; ++i)
@@ -161,6 +76,7 @@ BadRow compute(infonce_context &context, const infonce_problem &p, infonce_resul
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                    infonce_failure *failure) {
   if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
+  if (problem->memory != INFONCE_MEMORY_HOST) return invalid(failure, "the CPU backend reads host memory");
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);
     const BadRow bad = compute(*context, *problem, result);
@@ -169,8 +85,7 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
       fill_with_nan(*problem, result);
       return INFONCE_OK;
     }
-    return fail(failure, INFONCE_NON_FINITE, bad.input, bad.row, "row %lld of the input holds NaN or infinity",
-                static_cast<long long>(bad.row));
+    return non_finite(failure, bad.input, bad.row);
   });
 }
 
@@ -183,6 +98,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   if (const char *wrong = what_is_wrong(p, unused)) return invalid(failure, wrong);
   if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS || p.positive == INFONCE_POSITIVE_SAME_LABEL || !out)
     return invalid(failure, "logits are those of one tower with views");
+  if (p.memory != INFONCE_MEMORY_HOST) return invalid(failure, "the CPU backend reads host memory");
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);
     context->pool.set_serial(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts);
@@ -192,8 +108,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
       std::fill(out, out + p.rows * (p.rows - 1), std::numeric_limits<float>::quiet_NaN());
       return INFONCE_OK;
     }
-    return fail(failure, INFONCE_NON_FINITE, bad.input, bad.row, "row %lld of the input holds NaN or infinity",
-                static_cast<long long>(bad.row));
+    return non_finite(failure, bad.input, bad.row);
   });
 }
 

@@ -7,9 +7,9 @@
 #include <limits>
 #include <vector>
 
+#include "common/row_loss.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/pairs.h"
-#include "cpu/row_loss.h"
 #include "cpu/thread_pool.h"
 #include "cpu/workspace.h"
 #include "infonce/infonce.h"

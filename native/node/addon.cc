@@ -4,18 +4,35 @@
 #include "node/context.h"
 #include "node/device.h"
 #include "node/failure.h"
+#include "node/library.h"
+#include "node/values.h"
 
 namespace infonce::node {
 
 namespace {
 
-Napi::Value export_cpu_device(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] { return cpu_device(info.Env()); });
+void load_library(const Napi::CallbackInfo &info) {
+  guarded(info.Env(), [&] { shared_backend(to_string(info[0], "library")); });
+}
+
+Napi::Value export_device_count(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&] {
+    return Napi::Number::New(info.Env(), device_count(backend_in(to_string(info[0], "library"))));
+  });
+}
+
+Napi::Value export_device(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&] {
+    const infonce_backend &backend = backend_in(to_string(info[0], "library"));
+    return to_native_device(info.Env(), device_info(backend, to_int32(info[1], "device")));
+  });
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("abiVersion", INFONCE_ABI_VERSION);
-  exports.Set("cpuDevice", Napi::Function::New<export_cpu_device>(env, "cpuDevice"));
+  exports.Set("loadLibrary", Napi::Function::New<load_library>(env, "loadLibrary"));
+  exports.Set("deviceCount", Napi::Function::New<export_device_count>(env, "deviceCount"));
+  exports.Set("device", Napi::Function::New<export_device>(env, "device"));
   exports.Set("Context", Context::define(env));
   return exports;
 }

@@ -1,11 +1,11 @@
 #include "node/context.h"
 
-#include <limits>
 #include <utility>
 
 #include "node/device.h"
 #include "node/failure.h"
 #include "node/job.h"
+#include "node/library.h"
 #include "node/problem.h"
 #include "node/result.h"
 #include "node/values.h"
@@ -14,30 +14,11 @@ namespace infonce::node {
 
 namespace {
 
-int32_t read_threads(Napi::Object options) {
-  const int64_t threads = to_count(options.Get("threads"), "threads", 0);
-  if (threads > std::numeric_limits<int32_t>::max()) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "threads is too large"};
-  }
-  return static_cast<int32_t>(threads);
-}
-
 int32_t read_precision(Napi::Object options) {
   return to_enumerator(options.Get("precision"), "precision",
                        {{"highest", INFONCE_PRECISION_HIGHEST},
                         {"high", INFONCE_PRECISION_HIGH},
                         {"medium", INFONCE_PRECISION_MEDIUM}});
-}
-
-std::string read_instruction_set(Napi::Object options, const infonce_device_info &device) {
-  const Napi::Value value = options.Get("instructionSet");
-  if (value.IsUndefined()) {
-    return device.instruction_set;
-  }
-  if (!value.IsString()) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "instructionSet must be a string"};
-  }
-  return value.As<Napi::String>();
 }
 
 }  // namespace
@@ -56,15 +37,19 @@ Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(inf
 }
 
 void Context::open(Napi::Object object) {
-  const infonce_device_info device = cpu_device_info();
+  const infonce_backend &backend = backend_in(to_string(object.Get("library"), "library"));
   infonce_context_options options{};
   options.struct_size = sizeof(options);
-  options.threads = read_threads(object);
+  options.device = to_int32(object.Get("device"), "device");
+  options.threads = to_int32(object.Get("threads"), "threads");
   options.precision = read_precision(object);
-  instruction_set_ = read_instruction_set(object, device);
+  options.measure = to_flag(object.Get("measure"), "measure");
+  const infonce_device_info device = device_info(backend, options.device);
+  const Napi::Value forced = object.Get("instructionSet");
+  instruction_set_ = forced.IsUndefined() ? device.instruction_set : to_string(forced, "instructionSet");
   options.instruction_set = instruction_set_.c_str();
   threads_ = options.threads == 0 ? device.threads : options.threads;
-  backend_ = std::make_unique<BackendContext>(*infonce_cpu_backend(), options);
+  backend_ = std::make_unique<BackendContext>(backend, options);
   queue_ = std::make_unique<Queue>(*backend_);
 }
 

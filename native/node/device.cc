@@ -20,16 +20,25 @@ Napi::Array split(Napi::Env env, const char *words) {
 
 }  // namespace
 
-infonce_device_info cpu_device_info() {
+int32_t device_count(const infonce_backend &backend) {
+  infonce_failure report = empty_report();
+  const int32_t count = backend.device_count(&report);
+  // A backend without devices says why, as one that fails does.
+  if (count < 0 || (count == 0 && report.message[0] != '\0')) {
+    throw Failure{INFONCE_DEVICE_UNAVAILABLE, report.message};
+  }
+  return count;
+}
+
+infonce_device_info device_info(const infonce_backend &backend, int32_t device) {
   infonce_device_info info{};
   info.struct_size = sizeof(info);
   infonce_failure report = empty_report();
-  check(infonce_cpu_backend()->device_info(0, &info, &report), report);
+  check(backend.device_info(device, &info, &report), report);
   return info;
 }
 
-Napi::Object cpu_device(Napi::Env env) {
-  const infonce_device_info info = cpu_device_info();
+Napi::Object to_native_device(Napi::Env env, const infonce_device_info &info) {
   Napi::Object device = Napi::Object::New(env);
   device.Set("name", info.name);
   device.Set("instructionSet", info.instruction_set);
@@ -37,6 +46,9 @@ Napi::Object cpu_device(Napi::Env env) {
   device.Set("threads", info.threads);
   device.Set("memory", static_cast<double>(info.memory));
   device.Set("medium", info.medium);
+  device.Set("capability", info.capability);
+  device.Set("driverVersion", info.driver_version);
+  device.Set("runtimeVersion", info.runtime_version);
   return device;
 }
 

@@ -53,6 +53,9 @@ void write_scalars(const infonce_result &fields, Span<double> scalars) {
   scalars.data[1] = fields.grad_scale;
   scalars.data[2] = fields.top1;
   scalars.data[3] = fields.top5;
+  scalars.data[4] = fields.upload_seconds;
+  scalars.data[5] = fields.kernel_seconds;
+  scalars.data[6] = fields.download_seconds;
 }
 
 }  // namespace infonce::node

@@ -19,8 +19,8 @@ struct Result {
 
 // The arrays of a result, of the lengths that the problem asks for.
 struct Outputs {
-  // loss, d loss / d scale, top1, top5
-  static constexpr int64_t kScalars = 4;
+  // loss, d loss / d scale, top1, top5; the seconds of upload, kernels and download
+  static constexpr int64_t kScalars = 7;
 
   Span<double> scalars;
   Span<float> row_loss;
@@ -38,7 +38,7 @@ Result read_result(Napi::Object object, const Problem &problem);
 // Takes the pointers. No JavaScript runs here, nor may it until they are filled.
 Outputs take_outputs(const Result &result, const Problem &problem);
 
-// Writes loss, d loss / d scale, top1 and top5.
+// Writes all that a result holds beside arrays.
 void write_scalars(const infonce_result &fields, Span<double> scalars);
 
 }  // namespace infonce::node

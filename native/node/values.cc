@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -57,6 +58,13 @@ int32_t to_enumerator(Napi::Value value, const char *name, std::initializer_list
   throw refused(std::move(message));
 }
 
+std::string to_string(Napi::Value value, const char *name) {
+  if (!value.IsString()) {
+    throw refused(std::string(name) + " must be a string");
+  }
+  return value.As<Napi::String>();
+}
+
 bool to_flag(Napi::Value value, const char *name) {
   bool flag = false;
   if (napi_get_value_bool(value.Env(), value, &flag) != napi_ok) {
@@ -81,6 +89,14 @@ int64_t to_count(Napi::Value value, const char *name, int64_t least) {
     throw refused(std::string(name) + " must be an integer of at least " + std::to_string(least));
   }
   return static_cast<int64_t>(number);
+}
+
+int32_t to_int32(Napi::Value value, const char *name) {
+  const int64_t count = to_count(value, name, 0);
+  if (count > std::numeric_limits<int32_t>::max()) {
+    throw refused(std::string(name) + " is too large");
+  }
+  return static_cast<int32_t>(count);
 }
 
 Napi::Object to_object(Napi::Value value, const char *name) {

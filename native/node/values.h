@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 
 #include "infonce/infonce.h"
 
@@ -26,12 +27,17 @@ struct Choice {
 
 int32_t to_enumerator(Napi::Value value, const char *name, std::initializer_list<Choice> choices);
 
+std::string to_string(Napi::Value value, const char *name);
+
 bool to_flag(Napi::Value value, const char *name);
 
 double to_number(Napi::Value value, const char *name);
 
 // An integer from `least` to 2^53 - 1.
 int64_t to_count(Napi::Value value, const char *name, int64_t least);
+
+// An integer from 0 to 2^31 - 1.
+int32_t to_int32(Napi::Value value, const char *name);
 
 Napi::Object to_object(Napi::Value value, const char *name);
 

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define INFONCE_ABI_VERSION 1
+#define INFONCE_ABI_VERSION 2
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -61,6 +61,12 @@ typedef enum infonce_input {
   INFONCE_INPUT_GRAD_OUTPUT = 4
 } infonce_input;
 
+/* Where the arrays of a call lie. */
+typedef enum infonce_memory {
+  INFONCE_MEMORY_HOST = 0,
+  INFONCE_MEMORY_DEVICE = 1 /* CUDA: every array but the labels is memory of the context's device */
+} infonce_memory;
+
 typedef struct infonce_problem {
   uint32_t struct_size; /* sizeof(infonce_problem) of the caller */
   int32_t denominator;  /* infonce_denominator */
@@ -70,6 +76,7 @@ typedef struct infonce_problem {
   int32_t normalize;            /* 1: rows are scaled to unit length first; 0: used as they are */
   int32_t gradient;             /* 1: gradients and grad_scale are wanted */
   int32_t propagate_non_finite; /* 1: NaN or infinity in the input makes every result NaN instead of failing */
+  int32_t memory;               /* infonce_memory of the matrices and grad_output, and of the result's arrays */
   int64_t rows;                 /* N */
   int64_t dim;                  /* D */
   int64_t negative_rows;        /* M; 0 unless the denominator has negatives */
@@ -79,7 +86,7 @@ typedef struct infonce_problem {
   const float *anchors;         /* [N, D] */
   const float *keys;            /* [N, D]; NULL with OTHER_ANCHORS */
   const float *negatives;       /* [M, D] or [N, M, D]; NULL unless the denominator has negatives */
-  const int32_t *labels;        /* [N]; NULL unless SAME_LABEL */
+  const int32_t *labels;        /* [N], always in host memory; NULL unless SAME_LABEL */
   const float *grad_output;     /* [grad_output_count] */
 } infonce_problem;
 
@@ -94,6 +101,12 @@ typedef struct infonce_result {
   float *grad_anchors;  /* [N, D], filled when gradient is 1 */
   float *grad_keys;     /* [N, D] */
   float *grad_negatives; /* [M, D] or [N, M, D] */
+  /* With INFONCE_MEMORY_DEVICE, may be device memory [4] for loss, grad_scale, top1, top5. The call then returns as soon
+     as its work is in the stream, the four fields above are left alone, and non-finite input makes all results NaN.
+     Else NULL. */
+  double *scalars;
+  /* CUDA: how long the parts of the call took on the device; filled by contexts with `measure`, else left alone. */
+  double upload_seconds, kernel_seconds, download_seconds;
 } infonce_result;
 
 /* Filled by a call that does not return INFONCE_OK, if struct_size is that of this header. */
@@ -115,7 +128,9 @@ typedef struct infonce_context_options {
   int32_t precision;           /* infonce_precision */
   int32_t threads;             /* CPU: worker count with the caller included; 0: one for each processor */
   int32_t device;              /* index of the device within the backend */
-  const char *instruction_set; /* CPU: a name from the device's instruction_sets, or NULL for the best */
+  const char *instruction_set; /* a name from the device's instruction_sets, or NULL for the best */
+  void *stream;                /* CUDA: the cudaStream_t in which all work is done; NULL: one of the context's own */
+  int32_t measure;             /* CUDA: 1 fills the seconds of infonce_result */
 } infonce_context_options;
 
 typedef struct infonce_device_info {
@@ -123,9 +138,12 @@ typedef struct infonce_device_info {
   int32_t threads;            /* CPU: processors this process may use */
   int64_t memory;             /* bytes */
   char name[128];             /* as the vendor writes it */
-  char instruction_set[32];   /* CPU: the best this machine has; CUDA: compute capability */
-  char instruction_sets[128]; /* CPU: all that can be forced, best first, separated by spaces */
+  char instruction_set[32];   /* the best this device has; CUDA: the generation of kernels, "sm80" */
+  char instruction_sets[128]; /* all that can be forced, best first, separated by spaces */
   char medium[32];            /* what INFONCE_PRECISION_MEDIUM runs with the best set: "bfloat16" or "float32" */
+  char capability[16];        /* CUDA: compute capability, "9.0"; else empty */
+  int32_t driver_version;     /* CUDA: the version of CUDA the driver brings, 1000 * major + 10 * minor; else 0 */
+  int32_t runtime_version;    /* CUDA: that of the runtime this backend was built with */
 } infonce_device_info;
 
 typedef struct infonce_context infonce_context;
@@ -149,6 +167,14 @@ typedef struct infonce_backend {
 
 /* The CPU backend, always there. */
 const infonce_backend *infonce_cpu_backend(void);
+
+/*
+ * What a shared library with another backend exports under the name INFONCE_BACKEND_SYMBOL. Returns NULL, with the reason
+ * in `failure`, when the caller was built against another version of this header.
+ */
+#define INFONCE_BACKEND_SYMBOL "infonce_shared_backend"
+typedef const infonce_backend *infonce_backend_entry(uint32_t abi_version, uint32_t backend_size,
+                                                     infonce_failure *failure);
 
 #ifdef __cplusplus
 }

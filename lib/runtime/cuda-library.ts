@@ -1,0 +1,88 @@
+import { statSync } from 'node:fs';
+import path from 'node:path';
+import { packageRoot, resolveOptionalPackage } from './addon.cjs';
+import type { NativeFailure } from './binding.js';
+import { describeValue, InfoNCEError } from './errors.js';
+import { nativeBinding } from './native.js';
+
+/** The CUDA backend's library, loaded; or why there is none, and what to do about it. */
+export type CudaLibrary =
+  | { readonly loaded: true; readonly path: string }
+  | {
+      readonly loaded: false;
+      readonly error: InfoNCEError | undefined;
+      readonly reason: string;
+      readonly remedy: string;
+    };
+
+const LOCAL_BUILD = path.join(
+  packageRoot,
+  'build-cuda',
+  'Release',
+  process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so',
+);
+const PLATFORM_PACKAGE = `@infonce/cuda-${process.platform}-${process.arch}`;
+const VARIABLE = 'INFONCE_CUDA_LIBRARY';
+
+const BUILD = 'INFONCE_BUILD_CUDA=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
+const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
+const UNLOADABLE_REMEDY = `Use a library built for this machine from this version: ${BUILD}.`;
+
+/**
+ * Loads the first there is of: the library named by the option `cudaLibrary`, that named by `INFONCE_CUDA_LIBRARY`, the
+ * local build, the platform package. One that is there and cannot be loaded is not passed over. When it was named, what is
+ * wrong with it is an error for `'auto'` too.
+ */
+export function loadCudaLibrary(option: string | undefined): CudaLibrary {
+  if (option !== undefined) return loadNamed(option, 'cudaLibrary');
+  const named = process.env[VARIABLE];
+  if (named) return loadNamed(named, VARIABLE);
+  const found = isFile(LOCAL_BUILD) ? LOCAL_BUILD : resolveOptionalPackage(PLATFORM_PACKAGE);
+  if (found === undefined) {
+    const reason = `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor the package ${PLATFORM_PACKAGE}`;
+    return { loaded: false, error: undefined, reason, remedy: MISSING_REMEDY };
+  }
+  const fault = loadFault(found);
+  if (fault === undefined) return { loaded: true, path: found };
+  return { loaded: false, error: undefined, reason: `${found}: ${fault.message}`, remedy: UNLOADABLE_REMEDY };
+}
+
+function loadNamed(name: string, argument: string): CudaLibrary {
+  const file = path.resolve(name);
+  const fault = isFile(file) ? loadFault(file) : 'missing';
+  if (fault === undefined) return { loaded: true, path: file };
+  const reason = `${file}: ${fault === 'missing' ? 'there is no such file' : fault.message}`;
+  const remedy = fault === 'missing' ? 'Mend the path, or leave it out to use the local build.' : UNLOADABLE_REMEDY;
+  const error = new InfoNCEError('ERR_INFONCE_DEVICE', {
+    argument,
+    expected: 'a library with the CUDA backend of this package',
+    got: reason,
+    remedy,
+    cause: fault === 'missing' ? undefined : fault,
+  });
+  return { loaded: false, error, reason: `${argument}: ${reason}`, remedy };
+}
+
+function loadFault(file: string): NativeFailure | undefined {
+  try {
+    nativeBinding().loadLibrary(file);
+    return undefined;
+  } catch (failure) {
+    return failure as NativeFailure;
+  }
+}
+
+function isFile(file: string): boolean {
+  return statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** The option `cudaLibrary`, if it can be a path. */
+export function checkLibraryPath(value: unknown): string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'cudaLibrary',
+    expected: 'the path of libinfonce_cuda.so',
+    got: describeValue(value),
+    remedy: 'Leave it out to use the local build.',
+  });
+}

@@ -1,0 +1,55 @@
+# libinfonce_cuda.so: the CUDA backend, which the addon loads at run time. One function of the C contract is all it
+# exports; with the static runtime it needs nothing but the driver.
+
+set(INFONCE_CUDA_ARCHITECTURES "" CACHE STRING
+    "Architectures of the CUDA backend, as CMAKE_CUDA_ARCHITECTURES; empty: all, and PTX of the newest")
+option(INFONCE_CUDA_SHARED_RUNTIME "Link the shared CUDA runtime, and embed the PTX that a simulator runs" OFF)
+
+# CMake insists on a value; the target has its own.
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+endif()
+set(CMAKE_CUDA_COMPILER "${INFONCE_NVCC}")
+enable_language(CUDA)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.0)
+  message(FATAL_ERROR "the CUDA backend needs CUDA 12.0 or newer; ${INFONCE_NVCC} is ${CMAKE_CUDA_COMPILER_VERSION}")
+endif()
+find_package(CUDAToolkit REQUIRED)
+
+if(INFONCE_CUDA_ARCHITECTURES)
+  set(cuda_architectures ${INFONCE_CUDA_ARCHITECTURES})
+elseif(INFONCE_CUDA_SHARED_RUNTIME)
+  set(cuda_architectures 80-virtual 90a-virtual)
+elseif(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.8)
+  set(cuda_architectures 80-real 86-real 89-real 90a-real 90-virtual)
+else()
+  set(cuda_architectures 80-real 86-real 89-real 90a-real 100-real 120-real 120-virtual)
+endif()
+
+infonce_list(cuda_sources infonce_cuda_sources)
+infonce_list(cuda_flags infonce_cuda_flags)
+
+add_library(infonce_cuda SHARED ${cuda_sources})
+set_target_properties(infonce_cuda PROPERTIES
+  CUDA_ARCHITECTURES "${cuda_architectures}"
+  CUDA_STANDARD 17
+  CUDA_STANDARD_REQUIRED ON
+  CUDA_VISIBILITY_PRESET hidden
+  SKIP_BUILD_RPATH ON)
+target_compile_options(infonce_cuda PRIVATE
+  "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
+target_include_directories(infonce_cuda PUBLIC native/include PRIVATE native)
+if(INFONCE_CUDA_SHARED_RUNTIME)
+  set_target_properties(infonce_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
+  target_link_libraries(infonce_cuda PRIVATE CUDA::cudart)
+else()
+  set_target_properties(infonce_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
+  target_link_libraries(infonce_cuda PRIVATE CUDA::cudart_static)
+endif()
+if(UNIX AND NOT APPLE)
+  set(exports "${CMAKE_CURRENT_SOURCE_DIR}/native/cmake/cuda.map")
+  set_property(TARGET infonce_cuda APPEND PROPERTY LINK_DEPENDS "${exports}")
+  target_link_options(infonce_cuda PRIVATE
+    "LINKER:--version-script=${exports}" LINKER:--exclude-libs,ALL LINKER:--no-undefined)
+endif()

@@ -1,0 +1,95 @@
+#include "common/call.h"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <limits>
+
+namespace infonce {
+namespace {
+
+constexpr int64_t kMostRows = int64_t(1) << 30;  // row numbers are 32-bit in places
+
+bool product_fits(int64_t a, int64_t b, int64_t c) {
+  constexpr double kMost = 1LL << 48;
+  return double(a) * double(b) * double(c) < kMost;
+}
+
+}  // namespace
+
+infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...) {
+  if (failure && failure->struct_size == sizeof *failure) {
+    failure->input = input;
+    failure->row = row;
+    va_list arguments;
+    va_start(arguments, format);
+    std::vsnprintf(failure->message, sizeof failure->message, format, arguments);
+    va_end(arguments);
+  }
+  return status;
+}
+
+infonce_status invalid(infonce_failure *failure, const char *what) {
+  return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_INPUT_NONE, -1, "%s", what);
+}
+
+infonce_status non_finite(infonce_failure *failure, int32_t input, int64_t row) {
+  return fail(failure, INFONCE_NON_FINITE, input, row, "row %lld of the input holds NaN or infinity",
+              static_cast<long long>(row));
+}
+
+const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
+  if (p.struct_size != sizeof p || r.struct_size != sizeof r) return "struct_size does not match this library's";
+  if (p.rows < 1 || p.rows > kMostRows || p.dim < 1 || p.negative_rows < 0 || p.negative_rows > kMostRows)
+    return "rows, dim or negative_rows is out of range";
+  const bool one_tower = p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
+  const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
+  const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES;
+  if (!one_tower && !has_negatives && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "unknown denominator";
+  if (!product_fits(std::max(p.rows, own_negatives ? 1 : p.negative_rows), p.dim, 1) ||
+      (own_negatives && !product_fits(p.rows, p.negative_rows, p.dim)))
+    return "the problem is too large";
+  if (!p.anchors) return "anchors is missing";
+  if (one_tower == (p.keys != nullptr)) return "keys must be given with two towers, and only then";
+  if (has_negatives != (p.negatives != nullptr) || has_negatives != (p.negative_rows > 0))
+    return "negatives must be given when the denominator has them, and only then";
+  switch (p.positive) {
+    case INFONCE_POSITIVE_FIRST_VIEW:
+    case INFONCE_POSITIVE_ALL_VIEWS:
+      if (!one_tower || p.views < 2 || p.rows % p.views != 0) return "views must divide rows and be at least 2";
+      break;
+    case INFONCE_POSITIVE_SAME_LABEL:
+      if (!one_tower || !p.labels) return "labels is missing";
+      break;
+    case INFONCE_POSITIVE_SAME_INDEX:
+      if (one_tower) return "positives of the same index need keys";
+      break;
+    default:
+      return "unknown positive rule";
+  }
+  if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
+  if (p.both_directions && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "both directions need all keys";
+  if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
+  const bool count_is_right = p.grad_output_count == 0 || p.grad_output_count == 1 ||
+                              (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
+  if (!count_is_right || (p.grad_output_count > 0 && !p.grad_output)) return "grad_output_count is wrong";
+  if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss) return "row_loss is missing";
+  if (p.gradient && (!r.grad_anchors || (p.keys && !r.grad_keys) || (p.negatives && !r.grad_negatives)))
+    return "a gradient array is missing";
+  if (p.memory != INFONCE_MEMORY_HOST && p.memory != INFONCE_MEMORY_DEVICE) return "unknown memory";
+  if (r.scalars && p.memory != INFONCE_MEMORY_DEVICE) return "scalars are for calls with device memory";
+  return nullptr;
+}
+
+void fill_with_nan(const infonce_problem &p, infonce_result *r) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  r->loss = r->grad_scale = r->top1 = r->top5 = nan;
+  if (p.reduction == INFONCE_REDUCTION_NONE) std::fill(r->row_loss, r->row_loss + p.rows, nan);
+  if (!p.gradient) return;
+  std::fill(r->grad_anchors, r->grad_anchors + p.rows * p.dim, nan);
+  if (p.keys) std::fill(r->grad_keys, r->grad_keys + p.rows * p.dim, nan);
+  const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
+  if (p.negatives) std::fill(r->grad_negatives, r->grad_negatives + sets * p.negative_rows * p.dim, nan);
+}
+
+}  // namespace infonce

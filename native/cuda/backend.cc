@@ -1,0 +1,135 @@
+// The CUDA backend's table: checks calls, keeps exceptions inside.
+#include <cuda_runtime.h>
+
+#include <cstring>
+#include <limits>
+#include <mutex>
+#include <string>
+
+#include "common/call.h"
+#include "cuda/call.h"
+#include "cuda/device.h"
+#include "infonce/infonce.h"
+
+#ifdef _WIN32
+#define INFONCE_EXPORT __declspec(dllexport)
+#else
+#define INFONCE_EXPORT __attribute__((visibility("default")))
+#endif
+
+struct infonce_context {
+  infonce_context(int32_t device_index, infonce_precision level, cudaStream_t stream, bool measure)
+      : device(device_index), precision(level), resources(stream, measure) {}
+
+  std::mutex mutex;
+  int32_t device;
+  infonce_precision precision;
+  infonce::cuda::Resources resources;
+};
+
+namespace infonce::cuda {
+namespace {
+
+constexpr const char *kPath = "sm80";
+
+// Runs `body` with `device` as this thread's, and returns its status.
+template <class Body> infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body) {
+  return guarded(failure, [&] {
+    try {
+      check(cudaSetDevice(device), "selecting the device");
+      return body();
+    } catch (const Error &error) {
+      if (!error.out_of_memory()) throw;
+      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "%s", error.what());
+    }
+  });
+}
+
+infonce_status context_create(const infonce_context_options *options, infonce_context **context, infonce_failure *failure) {
+  *context = nullptr;
+  if (options->struct_size != sizeof *options) return invalid(failure, "struct_size does not match this library's");
+  if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
+    return invalid(failure, "unknown precision");
+  if (options->instruction_set && std::string(options->instruction_set) != kPath)
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "this backend has no kernels '%s'",
+                options->instruction_set);
+  if (const infonce_status status = check_device(options->device, failure)) return status;
+  return guarded_on_device(options->device, failure, [&] {
+    *context = new infonce_context(options->device, infonce_precision(options->precision),
+                                   static_cast<cudaStream_t>(options->stream), options->measure != 0);
+    return INFONCE_OK;
+  });
+}
+
+constexpr int kNaNBytes = 0xff;  // every float of such bytes is NaN
+
+void fill_with_nan(Stream &stream, int32_t memory, float *values, int64_t count) {
+  if (!values || count == 0) return;
+  if (memory == INFONCE_MEMORY_HOST) std::memset(values, kNaNBytes, size_t(count) * sizeof *values);
+  else check(cudaMemsetAsync(values, kNaNBytes, size_t(count) * sizeof *values, stream.handle()), "filling with NaN");
+}
+
+void fill_with_nan(Stream &stream, const infonce_problem &p, infonce_result *r) {
+  r->loss = r->grad_scale = r->top1 = r->top5 = std::numeric_limits<double>::quiet_NaN();
+  if (p.reduction == INFONCE_REDUCTION_NONE) fill_with_nan(stream, p.memory, r->row_loss, p.rows);
+  if (p.gradient) {
+    const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
+    fill_with_nan(stream, p.memory, r->grad_anchors, p.rows * p.dim);
+    if (p.keys) fill_with_nan(stream, p.memory, r->grad_keys, p.rows * p.dim);
+    if (p.negatives) fill_with_nan(stream, p.memory, r->grad_negatives, sets * p.negative_rows * p.dim);
+  }
+  stream.synchronize();
+}
+
+void context_destroy(infonce_context *context) {
+  if (!context) return;
+  cudaSetDevice(context->device);
+  delete context;
+}
+
+infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                   infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
+  std::lock_guard<std::mutex> lock(context->mutex);
+  return guarded_on_device(context->device, failure, [&] {
+    const BadRow bad = Call(*problem, result, context->precision, context->resources).run();
+    if (bad.row < 0) return INFONCE_OK;
+    if (!problem->propagate_non_finite) return non_finite(failure, bad.input, bad.row);
+    fill_with_nan(context->resources.stream, *problem, result);
+    return INFONCE_OK;
+  });
+}
+
+infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
+  infonce_problem p = *problem;
+  infonce_result unused{};
+  unused.struct_size = sizeof unused;
+  p.gradient = 0;
+  p.reduction = INFONCE_REDUCTION_MEAN;
+  if (const char *wrong = what_is_wrong(p, unused)) return invalid(failure, wrong);
+  if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS || p.positive == INFONCE_POSITIVE_SAME_LABEL || !out)
+    return invalid(failure, "logits are those of one tower with views");
+  std::lock_guard<std::mutex> lock(context->mutex);
+  return guarded_on_device(context->device, failure, [&] {
+    const BadRow bad = Call(p, &unused, INFONCE_PRECISION_HIGHEST, context->resources, out).run_logits();
+    if (bad.row < 0) return INFONCE_OK;
+    if (!p.propagate_non_finite) return non_finite(failure, bad.input, bad.row);
+    fill_with_nan(context->resources.stream, p.memory, out, p.rows * (p.rows - 1));
+    return INFONCE_OK;
+  });
+}
+
+const infonce_backend kBackend = {sizeof(infonce_backend), INFONCE_ABI_VERSION, "cuda", device_count, device_info,
+                                  context_create,          context_destroy,     run,    logits};
+
+}  // namespace
+}  // namespace infonce::cuda
+
+extern "C" INFONCE_EXPORT const infonce_backend *infonce_shared_backend(uint32_t abi_version, uint32_t backend_size,
+                                                                        infonce_failure *failure) {
+  if (abi_version == INFONCE_ABI_VERSION && backend_size == sizeof(infonce_backend)) return &infonce::cuda::kBackend;
+  infonce::fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+                "the CUDA backend has interface version %d, the addon %u: build both from the same sources",
+                INFONCE_ABI_VERSION, static_cast<unsigned>(abi_version));
+  return nullptr;
+}

@@ -1,0 +1,24 @@
+// The order of prepared rows and the ranges of pairs around the diagonal, where a formula does not give them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cuda/kernels/rows.h"
+#include "infonce/infonce.h"
+
+namespace infonce::cuda {
+
+struct Classes {
+  // Rows by label, ascending within one; or by sample.
+  explicit Classes(const infonce_problem &problem);
+
+  std::vector<int32_t> order;     // prepared row -> row of the input; empty: samples of views in a row
+  std::vector<Range> apart;       // by prepared row; empty: write_ranges knows them
+  std::vector<Range> members;     // by prepared row: of its large class; empty without large classes
+  std::vector<int32_t> class_of;  // by prepared row: its large class or -1; empty without
+  std::vector<Range> large;       // the large classes
+  int64_t most_partners = 1;      // that any row has outside large classes
+};
+
+}  // namespace infonce::cuda

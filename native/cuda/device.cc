@@ -1,0 +1,86 @@
+#include "cuda/device.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+
+#include "common/call.h"
+
+namespace infonce::cuda {
+namespace {
+
+constexpr int kOldestMajor = 8;  // bfloat16 products and asynchronous copies
+
+infonce_status unavailable(infonce_failure *failure, const char *reason) {
+  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "%s", reason);
+}
+
+// Why the runtime cannot count devices.
+infonce_status explain(cudaError_t code, infonce_failure *failure) {
+  cudaGetLastError();
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  if (code == cudaErrorInsufficientDriver && driver == 0)
+    return unavailable(failure, "no NVIDIA driver is installed (the CUDA driver library was not found)");
+  if (code == cudaErrorInsufficientDriver)
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+                "the NVIDIA driver is too old: it supports CUDA %d.%d, this backend was built with CUDA %d.%d",
+                driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+  if (code == cudaErrorNoDevice) return unavailable(failure, "the NVIDIA driver finds no GPU");
+  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "the NVIDIA driver reports: %s (%s)",
+              cudaGetErrorString(code), cudaGetErrorName(code));
+}
+
+infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce_failure *failure) {
+  int count = 0;
+  if (const cudaError_t code = cudaGetDeviceCount(&count)) return explain(code, failure);
+  if (device < 0 || device >= count)
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+                "there is no CUDA device %d: the driver shows %d", device, count);
+  if (const cudaError_t code = cudaGetDeviceProperties(properties, device)) return explain(code, failure);
+  return INFONCE_OK;
+}
+
+infonce_status refuse_old(const cudaDeviceProp &properties, infonce_failure *failure) {
+  if (properties.major >= kOldestMajor) return INFONCE_OK;
+  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+              "%s has compute capability %d.%d; this backend needs %d.0 or later (Ampere)", properties.name,
+              properties.major, properties.minor, kOldestMajor);
+}
+
+}  // namespace
+
+int32_t device_count(infonce_failure *failure) {
+  int count = 0;
+  if (const cudaError_t code = cudaGetDeviceCount(&count)) {
+    explain(code, failure);
+    return 0;
+  }
+  if (count == 0) explain(cudaErrorNoDevice, failure);
+  return count;
+}
+
+infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure) {
+  if (info->struct_size != sizeof *info) return invalid(failure, "struct_size does not match this library's");
+  cudaDeviceProp properties;
+  if (const infonce_status status = properties_of(device, &properties, failure)) return status;
+  std::snprintf(info->name, sizeof info->name, "%.*s", int(sizeof info->name) - 1, properties.name);
+  std::snprintf(info->instruction_set, sizeof info->instruction_set, "sm80");
+  std::snprintf(info->instruction_sets, sizeof info->instruction_sets, "sm80");
+  std::snprintf(info->medium, sizeof info->medium, "bfloat16");
+  std::snprintf(info->capability, sizeof info->capability, "%d.%d", properties.major, properties.minor);
+  info->threads = 0;
+  info->memory = int64_t(properties.totalGlobalMem);
+  cudaDriverGetVersion(&info->driver_version);
+  cudaRuntimeGetVersion(&info->runtime_version);
+  return refuse_old(properties, failure);
+}
+
+infonce_status check_device(int32_t device, infonce_failure *failure) {
+  cudaDeviceProp properties;
+  if (const infonce_status status = properties_of(device, &properties, failure)) return status;
+  return refuse_old(properties, failure);
+}
+
+}  // namespace infonce::cuda

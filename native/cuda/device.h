@@ -1,0 +1,14 @@
+// The devices of this machine: which there are, and which this backend can use.
+#pragma once
+
+#include "infonce/infonce.h"
+
+namespace infonce::cuda {
+
+int32_t device_count(infonce_failure *failure);
+infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure);
+
+// Whether `device` can be used.
+infonce_status check_device(int32_t device, infonce_failure *failure);
+
+}  // namespace infonce::cuda

@@ -1,0 +1,28 @@
+// A prepared row in float64, as the exact passes read it.
+#pragma once
+
+#include "cuda/kernels/tasks.h"
+#include "cuda/kernels/warp.cuh"
+
+namespace infonce::cuda {
+
+constexpr double kSmallestNorm = 1e-12;  // torch.nn.functional.normalize's eps
+constexpr int kRowsPerBlock = 8;         // a warp each
+
+struct ExactRow {
+  const float *data;
+  double inverse;
+
+  __device__ ExactRow(const Tower &tower, int64_t r)
+      : data(tower.source + tower.source_row(r) * tower.dim), inverse(tower.inverse_norm[r]) {}
+  __device__ double operator[](int64_t d) const { return data[d] * inverse; }
+};
+
+// The sum of multiply(d) over the dimension by a warp.
+template <class Multiply> __device__ double sum_over_dim(int64_t dim, Multiply &&multiply) {
+  double sum = 0;
+  for (int64_t d = threadIdx.x % kWarp; d < dim; d += kWarp) sum += multiply(d);
+  return warp_sum(sum);
+}
+
+}  // namespace infonce::cuda

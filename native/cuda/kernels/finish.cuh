@@ -1,0 +1,83 @@
+// From what was accumulated to the gradient: the pairs' share, the chain through normalisation, the upstream gradient.
+#pragma once
+
+#include "cuda/kernels/exact_row.cuh"
+#include "cuda/kernels/trace.cuh"
+
+namespace infonce::cuda {
+
+// d (loss of row i) / d (logit of its pair `slot`) outside the matrix, times row i's upstream gradient.
+template <class Scalar>
+__device__ double pair_weight(const FinishTask<Scalar> &task, const Range &range, int64_t i, int64_t slot) {
+  const int64_t partners = task.rule.partners(range);
+  const bool is_positive = slot == 0 || !task.rule.first_only;
+  const int64_t positives = task.rule.first_only ? 1 : partners;
+  const double g = task.rows.upstream[i];
+  if (is_positive && positives == 1) return -g * task.rows.rest_share[i];
+  const double p = exp(task.logits.at(slot, i) - task.rows.log_sum_exp[i]);
+  return g * (p - (is_positive ? 1.0 / double(positives) : 0.0));
+}
+
+// A warp a row.
+template <class Scalar> __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {
+  trace.mark();
+  if (task.guard.skips()) return;
+  const Tower &tower = task.tower;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp, dim = tower.dim;
+  if (i >= tower.rows) return;
+  const bool one_tower = task.rule.one_tower;
+  const Range range = one_tower ? task.pairs.apart[i] : Range{0, 1};
+  const bool in_large_class = one_tower && task.pairs.classes && task.pairs.classes[i].end > task.pairs.classes[i].first;
+  const int64_t partners = !task.has_pairs || in_large_class ? 0 : task.rule.partners(range);
+
+  Scalar *row = task.accumulators + i * tower.padded_dim;
+  const double factor = task.scale * task.upstream.scale();
+  const ExactRow unit(tower, i);
+  double along = 0;
+  // In parts of the dimension, so that a pair's weight is computed once a part and not once an element.
+  constexpr int kElements = 8;
+  for (int64_t part = 0; part < dim; part += kElements * kWarp) {
+    double sum[kElements];
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) {
+      const int64_t d = part + e * kWarp + lane;
+      sum[e] = 0;
+      for (int split = 0; split < task.splits && d < dim; ++split) sum[e] += row[split * tower.plane_size() + d];
+    }
+    for (int64_t slot = 0; slot < partners; ++slot) {
+      const int64_t j = task.rule.partner(range, i, slot);
+      double weight;
+      if (one_tower) {
+        // Partners are mutual: row i is one of the partners of row j.
+        weight = pair_weight(task, range, i, slot) + pair_weight(task, range, j, i - range.first - (i > j));
+      } else {
+        weight = -task.rows.upstream[i] * task.rows.rest_share[i];
+        if (task.has_columns) weight -= task.columns.upstream[i] * task.columns.rest_share[i];
+      }
+      const ExactRow partner(task.partners, j);
+#pragma unroll
+      for (int e = 0; e < kElements; ++e) {
+        const int64_t d = part + e * kWarp + lane;
+        if (d < dim) sum[e] += weight * partner[d];
+      }
+    }
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) {
+      const int64_t d = part + e * kWarp + lane;
+      if (d >= dim) continue;
+      along += sum[e] * unit[d];
+      row[d] = Scalar(sum[e]);
+    }
+  }
+  along = warp_sum(along);
+  if (lane == 0 && task.radial) task.radial[i] = factor * along;
+
+  const bool clamped = !(unit.inverse < 1 / kSmallestNorm);
+  const double along_unit = tower.normalize && !clamped ? along : 0;
+  float *gradient = task.gradient + tower.source_row(i) * dim;
+  for (int64_t d = lane; d < dim; d += kWarp)
+    gradient[d] = float(factor * unit.inverse * (double(row[d]) - along_unit * unit[d]));
+}
+
+}  // namespace infonce::cuda

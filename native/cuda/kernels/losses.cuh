@@ -1,0 +1,118 @@
+// Each row's loss from its sums and pairs, and what the gradient needs of it; then the totals.
+#pragma once
+
+#include "common/row_loss.h"
+#include "cuda/kernels/exact_row.cuh"
+#include "cuda/kernels/trace.cuh"
+
+namespace infonce::cuda {
+
+__device__ inline void loss_of_row(const LossesTask &task, const Direction &direction, int64_t i) {
+  const bool real = i < task.anchors.rows;
+  const Range range = !real || !task.pairs.apart ? Range{0, 0} : task.pairs.apart[i];
+  const Range large = !real || !task.pairs.classes ? Range{0, 0} : task.pairs.classes[i];
+  const bool in_large_class = large.end > large.first;
+  const int64_t partners = !real ? 0 : in_large_class ? large.end - large.first - 1 : task.rule.partners(range);
+  if (partners == 0) {
+    direction.loss[i] = direction.rest_share[i] = direction.upstream[i] = 0;
+    direction.weight[i] = direction.target[i] = 0;
+    direction.log_sum_exp[i] = INFINITY, direction.log2_sum[i] = INFINITY;
+    return;
+  }
+  const int64_t positives = in_large_class ? partners : task.rule.first_only ? 1 : partners;
+  RowLoss row(direction.sum[i], direction.offset[i]);
+  if (in_large_class) {
+    direction.loss[i] = row.loss_of_mean_positive(task.logits.at(0, i));
+  } else if (positives == 1) {
+    const double positive = task.logits.at(0, i);
+    for (int64_t slot = 1; slot < partners; ++slot) {
+      const double s = task.logits.at(slot, i);
+      row.add(s);
+      direction.above[i] += s > positive;
+    }
+    row.add_only_positive(positive);
+    direction.loss[i] = row.loss_of_only_positive();
+  } else {
+    double total = 0;
+    for (int64_t slot = 0; slot < partners; ++slot) {
+      const double s = task.logits.at(slot, i);
+      row.add(s);
+      direction.above[i] += s > task.logits.first[i];
+      total += s;
+    }
+    direction.loss[i] = row.loss_of_mean_positive(total / double(positives));
+  }
+  const double g = task.upstream.relative(task.anchors.source_row(i)), log_sum_exp = row.log_sum_exp();
+  constexpr double kLog2E = 1.4426950408889634;
+  const float log2_sum = float(log_sum_exp * kLog2E);
+  direction.upstream[i] = g;
+  direction.rest_share[i] = row.rest_share();
+  direction.log_sum_exp[i] = log_sum_exp;
+  direction.log2_sum[i] = log2_sum;
+  // What the rounding of log2_sum lost comes back with the weight.
+  direction.weight[i] = float(task.online ? g * exp2(log2_sum - log_sum_exp * kLog2E) : g * row.matrix_weight());
+  direction.target[i] = float(in_large_class ? g / double(positives) : 0);
+}
+
+// A thread an anchor; padding rows included.
+__global__ void losses(Trace trace, const __grid_constant__ LossesTask task) {
+  trace.mark();
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= task.anchors.padded_rows) return;
+  loss_of_row(task, task.rows, i);
+  if (task.has_columns) loss_of_row(task, task.columns, i);
+  if (!task.row_loss || i >= task.anchors.rows) return;
+  const double loss = task.has_columns ? (task.rows.loss[i] + task.columns.loss[i]) / 2 : task.rows.loss[i];
+  task.row_loss[task.anchors.source_row(i)] = float(loss);
+}
+
+__global__ void write_row_losses(Trace trace, const double *loss, float *row_loss, int64_t rows) {
+  trace.mark();
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < rows) row_loss[i] = float(loss[i]);
+}
+
+constexpr int kTotalsThreads = 1024;
+
+// One block: each thread adds every 1024th row, then a tree.
+__global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __grid_constant__ TotalsTask task) {
+  trace.mark();
+  double sums[4] = {0, 0, 0, 0};  // as in Report: loss, radial, top 1, top 5
+  for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) {
+    const bool has_positive = !task.first_logit || task.first_logit[i] < INFINITY;
+    for (int d = 0; d < 2 && task.loss[d]; ++d) {
+      sums[0] += task.loss[d][i];
+      sums[2] += has_positive && task.above[d][i] < 1;
+      sums[3] += has_positive && task.above[d][i] < 5;
+    }
+    if (task.radial) sums[1] += task.radial[i];
+  }
+  __shared__ double of_warp[4][kTotalsThreads / kWarp];
+  for (int k = 0; k < 4; ++k) {
+    sums[k] = warp_sum(sums[k]);
+    if (threadIdx.x % kWarp == 0) of_warp[k][threadIdx.x / kWarp] = sums[k];
+  }
+  __syncthreads();
+  if (threadIdx.x >= kWarp) return;
+  for (int k = 0; k < 4; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
+  if (threadIdx.x > 0) return;
+  const double directions = task.loss[1] ? 2 : 1, rows = double(task.rows) * directions;
+  const double totals[4] = {sums[0] / (task.loss_divisor * directions), sums[1] / task.radial_divisor, sums[2] / rows,
+                            sums[3] / rows};
+  task.report->loss = totals[0], task.report->grad_scale = totals[1];
+  task.report->top1 = totals[2], task.report->top5 = totals[3];
+  for (int k = 0; k < 4 && task.scalars; ++k) task.scalars[k] = totals[k];
+}
+
+// After everything else, for callers that do not wait: any bad row makes all of `values` NaN.
+__global__ void spoil(Trace trace, const Report *report, float *values, int64_t count, double *scalars) {
+  trace.mark();
+  bool bad = false;
+  for (int input = 0; input < kInputs; ++input) bad |= report->first_bad_row(input) >= 0;
+  if (!bad) return;
+  const int64_t step = int64_t(gridDim.x) * blockDim.x, first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  for (int64_t i = first; i < count; i += step) values[i] = NAN;
+  for (int64_t i = first; scalars && i < 4; i += step) scalars[i] = NAN;
+}
+
+}  // namespace infonce::cuda

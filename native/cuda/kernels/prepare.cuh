@@ -1,0 +1,120 @@
+// Inputs to operands: unit rows in bfloat16 planes, padded with zeros, and on the way the finite check. Also the ranges of
+// pairs, the size of the upstream gradient, and the sums of large classes.
+#pragma once
+
+#include <cmath>
+
+#include "cuda/kernels/exact_row.cuh"
+#include "cuda/kernels/trace.cuh"
+
+namespace infonce::cuda {
+
+// A warp a row; padding rows included.
+template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constant__ PrepareTask task) {
+  trace.mark();
+  const Tower &tower = task.tower;
+  const int lane = threadIdx.x % kWarp;
+  const int64_t r = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (r >= tower.padded_rows) return;
+  const bool padding = r >= tower.rows;
+  const int64_t source_row = padding ? 0 : tower.source_row(r);
+  const float *row = tower.source + source_row * tower.dim;
+
+  // Squares of float32 numbers cannot overflow float64, nor their roots lose digits.
+  double squares = 0;
+  for (int64_t d = lane; d < tower.dim && !padding; d += kWarp) squares += double(row[d]) * double(row[d]);
+  const double norm = sqrt(warp_sum(squares));
+  const double inverse = padding ? 0 : tower.normalize ? (norm > 0 ? 1 / fmax(norm, kSmallestNorm) : 0) : 1;
+  if (lane == 0) {
+    tower.inverse_norm[r] = inverse;
+    if (!(norm < 1e300)) task.report->add_bad_row(task.input, source_row);
+    else atomicMax(reinterpret_cast<int *>(&task.report->largest_norm[task.name]), __float_as_int(float(norm * inverse)));
+  }
+
+  // The factor as a sum of two floats keeps the length of the unit row right to more digits than its elements have.
+  const bool in_float = inverse > 1e-25 && inverse < 1e25;
+  const float high = in_float ? float(inverse) : 0, low = in_float ? float(inverse - double(high)) : 0;
+  const auto unit = [&](int64_t d) -> float {
+    if (padding || d >= tower.dim) return 0;
+    return in_float ? fmaf(row[d], high, row[d] * low) : float(row[d] * inverse);
+  };
+  for (int64_t d = 2 * lane; d < tower.padded_dim; d += 2 * kWarp) {
+    float x = unit(d), y = unit(d + 1);
+#pragma unroll
+    for (int p = 0; p < kPlanes; ++p) {
+      const __nv_bfloat162 rounded = __floats2bfloat162_rn(x, y);
+      *reinterpret_cast<__nv_bfloat162 *>(tower.planes + p * tower.plane_size() + r * tower.padded_dim + d) = rounded;
+      x -= __low2float(rounded), y -= __high2float(rounded);
+    }
+  }
+}
+
+// Samples of `views` rows side by side; with one view, each row by itself.
+__global__ void write_ranges(Trace trace, Range *ranges, int64_t rows, int64_t views) {
+  trace.mark();
+  const int64_t r = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (r >= rows) return;
+  const int64_t first = r / views * views;
+  ranges[r] = {static_cast<int32_t>(first), static_cast<int32_t>(first + views)};
+}
+
+// One block.
+__global__ void measure_upstream(Trace trace, const float *values, int64_t count, int32_t input, Report *report) {
+  trace.mark();
+  __shared__ float largest_of[kWarp];
+  float largest = 0;
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) {
+    const float size = fabsf(values[i]);
+    if (!(size < INFINITY)) report->add_bad_row(input, i);
+    else largest = fmaxf(largest, size);
+  }
+  largest = warp_max(largest);
+  if (threadIdx.x % kWarp == 0) largest_of[threadIdx.x / kWarp] = largest;
+  __syncthreads();
+  if (threadIdx.x > 0) return;
+  for (int w = 1; w < int(blockDim.x) / kWarp; ++w) largest = fmaxf(largest, largest_of[w]);
+  report->largest_upstream = largest;
+}
+
+// Unit rows so long that float32's digits do not suffice for their logits, at level 'highest'. One thread.
+__global__ void judge_logits(Trace trace, double scale, double largest, Report *report) {
+  trace.mark();
+  const float *norm = report->largest_norm;
+  const double candidates = fmax(norm[kKeys], norm[kNegatives]);
+  if (!(scale * norm[kAnchors] * (candidates > 0 ? candidates : double(norm[kAnchors])) <= largest)) report->use_wide = 1;
+}
+
+// Grid: x classes, y parts of the dimension.
+__global__ void sum_classes(Trace trace, const __grid_constant__ Tower tower, const __grid_constant__ ClassSums classes) {
+  trace.mark();
+  const Range members = classes.members[blockIdx.x];
+  const int64_t d = int64_t(blockIdx.y) * blockDim.x + threadIdx.x;
+  if (d >= tower.dim) return;
+  double sum = 0, squares = 0;
+  for (int64_t r = members.first; r < members.end; ++r) {
+    const double u = ExactRow(tower, r)[d];
+    sum += u, squares += u * u;
+  }
+  classes.sums[blockIdx.x * tower.dim + d] = sum;
+  classes.squares[blockIdx.x * tower.dim + d] = squares;
+}
+
+// As a class contracts to a point, p - 1 / positives cancels for each of its pairs, until float32 has no digits left. A
+// warp a class.
+__global__ void judge_classes(Trace trace, const __grid_constant__ ClassSums classes, int64_t dim, double scale,
+                              double least_spread, Report *report) {
+  trace.mark();
+  const int64_t c = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (c >= classes.count) return;
+  double square_of_sum = 0, squares = 0;
+  for (int64_t d = threadIdx.x % kWarp; d < dim; d += kWarp) {
+    const double sum = classes.sums[c * dim + d];
+    square_of_sum += sum * sum, squares += classes.squares[c * dim + d];
+  }
+  square_of_sum = warp_sum(square_of_sum), squares = warp_sum(squares);
+  const double members = classes.members[c].end - classes.members[c].first;
+  const double spread = 1 - square_of_sum / (members * squares);
+  if (!(spread >= least_spread * (1 + members / (scale * squares)))) report->use_wide = 1;
+}
+
+}  // namespace infonce::cuda

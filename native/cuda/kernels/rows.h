@@ -1,0 +1,113 @@
+// What kernels and their launchers speak about: towers of rows, directions of the softmax, the report of a call. Plain
+// structs of device pointers, passed to kernels by value.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace infonce::cuda {
+
+constexpr int kRowMultiple = 256;  // rows of a tower are padded with rows of zeros to the largest tile
+constexpr int kDimMultiple = 64;   // and the dimension with zeros to 128 bytes of bfloat16
+constexpr int kMostPlanes = 3;
+
+// bfloat16 planes of an operand, and with them the products of two: 1, 3 or 6.
+enum class Planes { kMedium = 1, kHigh = 2, kHighest = 3 };
+
+// One input as the kernels read it. Its rows are prepared in class order: rows of one sample or one label stand side by
+// side, so that the pairs treated one by one form a band around the diagonal. Prepared row r is row source_row(r) of the
+// input; all else counts prepared rows.
+struct Tower {
+  const float *source;       // [rows, dim], the caller's
+  const int32_t *order;      // [rows], or null: samples of `views` rows, which the input holds view by view
+  int64_t views;
+  __nv_bfloat16 *planes;     // [planes][padded_rows][padded_dim]: unit rows, the first plane plus the second plus ...
+  double *inverse_norm;      // [padded_rows]: unit row = source row * inverse norm; 0 for a row of zeros
+  int64_t rows, padded_rows;
+  int64_t dim, padded_dim;
+  bool normalize;
+
+  __host__ __device__ int64_t source_row(int64_t r) const {
+    if (order) return order[r];
+    return views > 1 ? (r % views) * (rows / views) + r / views : r;
+  }
+  __host__ __device__ int64_t plane_size() const { return padded_rows * padded_dim; }
+};
+
+// Candidates [first, end) of the other tower.
+struct Range {
+  int32_t first, end;
+
+  __host__ __device__ bool holds(int64_t j) const { return j >= first && j < end; }
+};
+
+// By anchor, in prepared rows; both kinds never decrease along the rows. Null: empty for every anchor.
+struct Pairs {
+  const Range *apart;    // [padded_rows]: not in the matrix; the anchor itself, and pairs that are treated one by one
+  const Range *classes;  // [padded_rows]: members of the anchor's large class, whose targets are taken off the matrix
+};
+
+// One direction of the softmax: rows that have a denominator and a loss. Arrays of [padded_rows].
+struct Direction {
+  float *rank;          // dot products above this are above the first positive's; +inf without one
+  double *sum;          // matrix part of the denominator: sum * e^offset
+  double *offset;
+  int32_t *above;       // candidates above the positive
+  double *upstream;     // d (total loss) / d (loss of the row), relative to Upstream::largest; 0 without loss
+  double *log_sum_exp;  // +inf without loss: every probability is 0
+  float *weight;        // of the matrix: weight * exp2(logit - log2_sum), with the upstream gradient
+  float *log2_sum;      // 0 with a constant shift; else log_sum_exp in powers of two; +inf without loss
+  float *target;        // upstream / positives for rows of a large class; else 0
+  double *rest_share;   // 1 - p of the only positive
+  double *loss;
+};
+
+// d (total loss) / d (loss of a row) as the caller gave it.
+struct Upstream {
+  const float *values;  // [count], count 0: 1 for every row; 1: for all; else one each, in the input's order
+  int64_t count;
+  double factor;        // of the reduction
+  const float *largest; // |values|'s largest, on the device; null without values
+
+  // Relative to the largest.
+  __host__ __device__ double relative(int64_t source_row) const {
+    if (count == 0) return 1;
+    const double value = values[count == 1 ? 0 : source_row];
+    return *largest > 0 ? value / *largest : 0;
+  }
+  __device__ double scale() const { return count == 0 ? factor : factor * *largest; }
+};
+
+enum TowerName { kAnchors, kKeys, kNegatives, kTowers };
+
+constexpr int kInputs = 5;  // those of infonce_input
+
+// What the kernels tell the host, and each other. Begins as zeros.
+struct Report {
+  unsigned long long bad_row[kInputs];  // the complement of the first, so that 0 is none and the largest is kept
+  float largest_norm[kTowers];  // of unit rows; 1 or 0 with normalisation
+  float largest_upstream;
+  int32_t use_wide;             // 1: the bfloat16 kernels cannot hold the result to its digits, float64 must serve
+  double loss, grad_scale, top1, top5;
+
+#ifdef __CUDACC__
+  __device__ void add_bad_row(int32_t input, int64_t row) {
+    atomicMax(&bad_row[input], ~static_cast<unsigned long long>(row));
+  }
+#endif
+  __host__ __device__ int64_t first_bad_row(int32_t input) const {
+    return bad_row[input] == 0 ? -1 : static_cast<int64_t>(~bad_row[input]);
+  }
+};
+
+// Where the float64 kernels may be asked for, each kernel runs only if the report says so. Null: always.
+struct Guard {
+  const int32_t *use_wide;
+  int32_t when;
+
+  __device__ bool skips() const { return use_wide && *use_wide != when; }
+};
+
+}  // namespace infonce::cuda

@@ -1,0 +1,244 @@
+// Sums of exponentials of the logits, and how many logits are above the positive's, by row and by column of each tile row
+// and run of tiles; `add_statistics` puts them together in a fixed order.
+#pragma once
+
+#include <cmath>
+
+#include "cuda/kernels/sm80_logits.cuh"
+#include "cuda/kernels/trace.cuh"
+#include "cuda/kernels/warp.cuh"
+
+namespace infonce::cuda {
+
+// Adds value[c] over the eight lanes that share lane % 4 by halving: each step sends one half of the values and keeps the
+// other. Leaves value[0 ... kCount / 8), those from the returned index on.
+template <int kCount, class T> INFONCE_DEVICE int sum_over_rows(T (&value)[kCount], int lane) {
+  static_assert(kCount % 8 == 0, "three halvings");
+  int first = 0;
+#pragma unroll
+  for (int step = 0; step < 3; ++step) {
+    const int bit = 4 << step, half = kCount >> (step + 1);
+    const bool upper = lane & bit;
+#pragma unroll
+    for (int c = 0; c < kCount / 2; ++c) {
+      if (c >= half) break;
+      const T sent = upper ? value[c] : value[c + half], kept = upper ? value[c + half] : value[c];
+      value[c] = kept + __shfl_xor_sync(kAllLanes, sent, bit);
+    }
+    first += upper ? half : 0;
+  }
+  return first;
+}
+
+template <class Tile> struct StatisticsShared {
+  float row_rank[Tile::kRows];
+  float column_sum[Tile::kWarpRows][Tile::kColumns];
+  int32_t column_above[Tile::kWarpRows][Tile::kColumns];
+};
+
+// Sets what must not count to minus infinity: padding, the anchor itself, pairs that are treated apart.
+template <class Sums>
+INFONCE_DEVICE void mask(Sums &sums, const StatisticsTask &task, int64_t first_row, int64_t first_column) {
+  const int columns = static_cast<int>(min(task.columns.rows - first_column, int64_t(Sums::kColumns)));
+  for_each_row(sums, first_row, task.rows.rows, [&](int64_t i, bool real, auto &&for_each_column) {
+    const Range apart = real && task.pairs.apart ? task.pairs.apart[i] : Range{0, 0};
+    const int first = static_cast<int>(apart.first - first_column), end = static_cast<int>(apart.end - first_column);
+    for_each_column([&](float &dot, int column) {
+      if (!real || column >= columns || (column >= first && column < end)) dot = -INFINITY;
+    });
+  });
+}
+
+// The row statistics of one lane: it sees two of eight columns, four lanes see a row.
+template <class Sums, bool kOnline> struct RowStatistics {
+  static constexpr int kFragments = Sums::kRows / 16;
+  float sum[kFragments][2];
+  float maximum[kFragments][2];  // kOnline
+  int32_t above[kFragments][2];
+
+  INFONCE_DEVICE void clear() {
+#pragma unroll
+    for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) sum[m][h] = 0, above[m][h] = 0, maximum[m][h] = -INFINITY;
+  }
+
+  // Moves the maximum up to that of `sums`, and the sums with it.
+  INFONCE_DEVICE void raise(Sums &sums, float exponent) {
+    float old[kFragments][2];
+#pragma unroll
+    for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) old[m][h] = maximum[m][h];
+    sums.for_each([&](float &dot, int m, int, int q) { maximum[m][q >> 1] = fmaxf(maximum[m][q >> 1], dot); });
+#pragma unroll
+    for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+        if (maximum[m][h] > old[m][h]) sum[m][h] *= power_of_two((old[m][h] - maximum[m][h]) * exponent);
+  }
+
+  // Exponents are relative to this.
+  INFONCE_DEVICE float base(int m, int h) const { return kOnline && maximum[m][h] > -INFINITY ? maximum[m][h] : 0; }
+
+  // Adds up the four lanes of a row; the first of them has the result.
+  INFONCE_DEVICE void join_lanes(float exponent) {
+#pragma unroll
+    for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int bit = 1; bit <= 2; bit *= 2) {
+          float other = __shfl_xor_sync(kAllLanes, sum[m][h], bit);
+          above[m][h] += __shfl_xor_sync(kAllLanes, above[m][h], bit);
+          if constexpr (kOnline) {
+            const float theirs = __shfl_xor_sync(kAllLanes, maximum[m][h], bit);
+            join(maximum[m][h], sum[m][h], theirs, other, exponent);
+          } else {
+            sum[m][h] += other;
+          }
+        }
+  }
+
+  static INFONCE_DEVICE void join(float &maximum, float &sum, float other_maximum, float other_sum, float exponent) {
+    const float largest = fmaxf(maximum, other_maximum);
+    if (largest == -INFINITY) return;
+    // The same on both lanes: the terms are added in the order of the maxima, not of the lanes.
+    const float mine = sum * power_of_two((maximum - largest) * exponent);
+    const float theirs = other_sum * power_of_two((other_maximum - largest) * exponent);
+    sum = mine + theirs;
+    maximum = largest;
+  }
+};
+
+// Grid: x runs, y tile rows. kOnline keeps a running maximum for each row and has no column statistics.
+template <class Tile, bool kOnline>
+__global__ void __launch_bounds__(Tile::kThreads)
+    statistics(Trace trace, const __grid_constant__ StatisticsTask task) {
+  using Sums = typename Tile::Sums;
+  trace.mark();
+  if (task.guard.skips()) return;
+  extern __shared__ __align__(128) unsigned char shared[];
+  auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
+
+  const int tile_row = task.first_tile_row + blockIdx.y, tiles = tiles_of(task.columns.rows, Tile::kColumns);
+  const int diagonal = task.triangular ? tile_row * (Tile::kRows / Tile::kColumns) : 0;
+  const int first_tile = diagonal + blockIdx.x * task.tiles_per_run;
+  const int end_tile = min(first_tile + task.tiles_per_run, tiles);
+  if (first_tile >= end_tile) return;
+
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int warp_row = warp / Tile::kWarpColumns, warp_column = warp % Tile::kWarpColumns;
+  const int64_t row = int64_t(tile_row) * Tile::kRows, first_row = row + warp_row * Sums::kRows;
+  // In shared memory: in registers the ranks would stand in the way of the products. The pipeline synchronises first.
+  if (threadIdx.x < Tile::kRows) own.row_rank[threadIdx.x] = task.row_rank[row + threadIdx.x];
+  RowStatistics<Sums, kOnline> by_row;
+  by_row.clear();
+
+  for_each_logits_tile<Tile>(
+      operand_of(task.rows), operand_of(task.columns), row, first_tile, end_tile, shared_address(shared),
+      [&](Sums &sums, int tile) {
+        constexpr int kFragments = Sums::kRows / 16, kColumnsOfLane = Sums::kColumns / 4;
+        const int64_t column = int64_t(tile) * Tile::kColumns, first_column = column + warp_column * Sums::kColumns;
+        const int64_t row_end = min(row + Tile::kRows, task.rows.rows), column_end = column + Tile::kColumns;
+        const bool ragged = row + Tile::kRows > task.rows.rows || column_end > task.columns.rows;
+        if (ragged || touches(task.pairs.apart, row, row_end, column, column_end))
+          mask(sums, task, first_row, first_column);
+
+        float row_rank[kFragments][2];
+#pragma unroll
+        for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+          for (int h = 0; h < 2; ++h) row_rank[m][h] = own.row_rank[warp_row * Sums::kRows + Sums::row(lane, m, 2 * h)];
+
+        if constexpr (kOnline) {
+          by_row.raise(sums, task.exponent);
+          sums.for_each([&](float &dot, int m, int, int q) {
+            by_row.above[m][q >> 1] += dot > row_rank[m][q >> 1];
+            by_row.sum[m][q >> 1] += power_of_two((dot - by_row.base(m, q >> 1)) * task.exponent);
+          });
+          return;
+        }
+
+        const bool of_columns = task.column_rank && !(task.triangular && column < row + Tile::kRows);
+        float column_sum[kColumnsOfLane];
+        int32_t column_above[kColumnsOfLane];
+#pragma unroll
+        for (int n = 0; n < Sums::kColumns / 8; ++n) {
+          float2 rank = make_float2(INFINITY, INFINITY);
+          if (of_columns)
+            rank = *reinterpret_cast<const float2 *>(task.column_rank + first_column + Sums::column(lane, n, 0));
+#pragma unroll
+          for (int side = 0; side < 2; ++side) {
+            float sum = 0;
+            int32_t above = 0;
+#pragma unroll
+            for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+              for (int h = 0; h < 2; ++h) {
+                const float dot = sums.at[m][n][2 * h + side], exponential = power_of_two(dot * task.exponent);
+                by_row.sum[m][h] += exponential;
+                by_row.above[m][h] += dot > row_rank[m][h];
+                sum += exponential;
+                above += dot > (side ? rank.y : rank.x);
+              }
+            column_sum[2 * n + side] = sum, column_above[2 * n + side] = above;
+          }
+        }
+        if (!of_columns) return;
+        const int c = sum_over_rows(column_sum, lane);
+        sum_over_rows(column_above, lane);
+#pragma unroll
+        for (int k = 0; k < kColumnsOfLane / 8; ++k) {
+          const int at = warp_column * Sums::kColumns + Sums::column(lane, (c + k) / 2, (c + k) % 2);
+          own.column_sum[warp_row][at] = column_sum[k];
+          own.column_above[warp_row][at] = column_above[k];
+        }
+        __syncthreads();
+        for (int at = threadIdx.x; at < Tile::kColumns; at += Tile::kThreads) {
+          const int64_t slot = int64_t(blockIdx.y) * task.columns.padded_rows + column + at;
+          float sum = own.column_sum[0][at];
+          int32_t above = own.column_above[0][at];
+#pragma unroll
+          for (int w = 1; w < Tile::kWarpRows; ++w) sum += own.column_sum[w][at], above += own.column_above[w][at];
+          task.by_column.sum[slot] = sum;
+          task.by_column.above[slot] = above;
+        }
+        // The pipeline synchronises before the next tile is used.
+      });
+
+  // Rows: lanes, then the warps side by side, through the shared memory that the pipeline no longer needs.
+  by_row.join_lanes(task.exponent);
+  __syncthreads();
+  auto *side = reinterpret_cast<float(*)[3][Tile::kRows]>(shared);  // [warp column][sum, above, maximum]
+  if (lane % 4 == 0) {
+#pragma unroll
+    for (int m = 0; m < Sums::kRows / 16; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int at = warp_row * Sums::kRows + Sums::row(lane, m, 2 * h);
+        side[warp_column][0][at] = by_row.sum[m][h];
+        side[warp_column][1][at] = __int_as_float(by_row.above[m][h]);
+        side[warp_column][2][at] = by_row.maximum[m][h];
+      }
+  }
+  __syncthreads();
+  const int64_t slot = int64_t(blockIdx.x) * gridDim.y * Tile::kRows + int64_t(blockIdx.y) * Tile::kRows;
+  for (int at = threadIdx.x; at < Tile::kRows; at += Tile::kThreads) {
+    float sum = side[0][0][at], maximum = side[0][2][at];
+    int32_t above = __float_as_int(side[0][1][at]);
+#pragma unroll
+    for (int w = 1; w < Tile::kWarpColumns; ++w) {
+      above += __float_as_int(side[w][1][at]);
+      if constexpr (kOnline)
+        RowStatistics<Sums, kOnline>::join(maximum, sum, side[w][2][at], side[w][0][at], task.exponent);
+      else
+        sum += side[w][0][at];
+    }
+    task.by_row.sum[slot + at] = sum;
+    task.by_row.above[slot + at] = above;
+    if constexpr (kOnline) task.by_row.maximum[slot + at] = maximum;
+  }
+}
+
+}  // namespace infonce::cuda

@@ -1,0 +1,180 @@
+// What each kernel is told: plain structs, passed by value, that launchers fill and kernels read. In the order of a call.
+#pragma once
+
+#include "cuda/kernels/rows.h"
+
+namespace infonce::cuda {
+
+__host__ __device__ inline int32_t tiles_of(int64_t rows, int64_t rows_of_tile) {
+  return static_cast<int32_t>((rows + rows_of_tile - 1) / rows_of_tile);
+}
+
+struct PrepareTask {
+  Tower tower;
+  int32_t name, input;  // TowerName, infonce_input
+  Report *report;
+};
+
+struct ClassSums {
+  const Range *members;  // [count]
+  int64_t count;
+  double *sums;     // [count][dim] of unit rows
+  double *squares;  // [count][dim] of their elements
+};
+
+// What an anchor's positives are, beside Pairs.
+struct PositiveRule {
+  bool one_tower;
+  bool first_only;  // the first other row of the sample; else all of them
+
+  // Two towers: key i. One: the members of the anchor's range but itself, in ascending order.
+  __device__ int64_t partners(const Range &range) const { return one_tower ? range.end - range.first - 1 : 1; }
+  __device__ int64_t partner(const Range &range, int64_t i, int64_t slot) const {
+    if (!one_tower) return i;
+    return range.first + slot + (range.first + slot >= i);
+  }
+};
+
+struct PairLogits {
+  double *first;  // [padded_rows]: of the first positive; +inf without one
+  double *slots;  // [slots][padded_rows], by partner; slot 0 of a row of a large class: the mean over its positives
+  int64_t stride;
+
+  __device__ double &at(int64_t slot, int64_t i) const { return slots[slot * stride + i]; }
+};
+
+struct PairsTask {
+  Tower anchors, positives;  // one tower: the same
+  Pairs pairs;
+  PositiveRule rule;
+  const double *class_sums;    // [classes][dim]
+  const int32_t *class_of;     // [rows], -1: not in a large class; null without large classes
+  double scale;
+  PairLogits logits;
+  float *rank;
+  float tie;  // relative to the lengths of the rows: dot products as near as this count as equal
+};
+
+// Statistics of rows over a part of the columns, or of columns over a tile row: [slots][padded rows].
+struct Partials {
+  float *sum;
+  int32_t *above;
+  float *maximum;  // of the dot products; null with a constant shift
+};
+
+struct StatisticsTask {
+  Tower rows, columns;
+  Pairs pairs;               // of the rows
+  const float *row_rank;
+  const float *column_rank;  // null: no column statistics
+  float exponent;            // logit in powers of two = exponent * dot product
+  bool triangular;           // one tower: only tiles on and above the diagonal, columns are rows of the same tower
+  int32_t first_tile_row;    // of this launch
+  int32_t tiles_per_run;
+  Partials by_row;           // [run][rows of the launch, whole tiles]
+  Partials by_column;        // [tile row of the launch][columns.padded_rows]
+  Guard guard;
+};
+
+struct AddRowsTask {
+  int32_t rows_of_tile;
+  Partials by_row;
+  Direction direction;
+  int32_t first_tile_row, tile_rows;  // of the launch
+  int32_t tiles, tiles_per_run;       // of the columns
+  bool triangular;
+  double logit_of_exponent;  // logit = this * (dot product * exponent)
+  float exponent;
+  Guard guard;
+};
+
+struct AddColumnsTask {
+  int32_t rows_of_tile;
+  Partials by_column;
+  Direction direction;  // of the columns
+  int64_t columns, stride;  // in the partials, a row has padding
+  int32_t first_tile_row, tile_rows;
+  bool triangular;  // a column has statistics of the tile rows above its own
+  Guard guard;
+};
+
+struct LossesTask {
+  Tower anchors;
+  Pairs pairs;
+  PositiveRule rule;
+  PairLogits logits;
+  Direction rows, columns;
+  bool has_columns;
+  Upstream upstream;
+  bool online;      // weights belong to probabilities, else to exponentials
+  float *row_loss;  // [rows] in the input's order, or null
+};
+
+struct TotalsTask {
+  int64_t rows;
+  const double *loss[2];    // by direction; null: none
+  const int32_t *above[2];
+  const double *first_logit;  // [rows]: +inf for a row without positive, which is not among the best; null: all have one
+  const double *radial;       // null without gradient
+  double loss_divisor, radial_divisor;
+  Report *report;
+  double *scalars;  // the caller's, or null
+};
+
+// W_ij = d (total loss) / d (logit of anchor i and candidate j) without the pairs that are treated apart: the exponential
+// of the logit times what the owner's and the other's softmax make of it.
+struct WeightsOf {
+  Tower owner, other;
+  Pairs pairs;  // of the owner's rows
+  // A direction without loss: weight 0, log2_sum +inf.
+  const float *owner_weight, *other_weight;
+  const float *owner_log2_sum, *other_log2_sum;  // online only
+  const float *owner_target, *other_target;      // read where pairs.classes is not empty
+  float exponent;
+};
+
+struct PanelTask {
+  WeightsOf weights;
+  __nv_bfloat16 *panel;  // [planes][panel_rows][panel_columns]
+  int32_t panel_rows, panel_columns;
+  int32_t first_tile_row, first_tile, end_tile;  // of the panel
+  int32_t tiles_per_run;
+  Guard guard;
+};
+
+struct AccumulateTask {
+  const __nv_bfloat16 *panel;  // [planes][panel_rows][panel_columns]
+  int32_t panel_rows, panel_columns;
+  int32_t columns;  // of the panel in use, a multiple of 128
+  Tower other;
+  int64_t first_row, first_column;  // of the panel, in the owner's and the other's rows
+  float *accumulators;              // [splits][owner plane]
+  int64_t owner_plane;              // owner.padded_rows * owner.padded_dim
+  bool add;                         // to what the accumulators hold
+  Guard guard;
+};
+
+struct GradientTask {
+  WeightsOf weights;
+  float *accumulators;  // [splits][owner.padded_rows][owner.padded_dim]
+  Guard guard;
+};
+
+template <class Scalar> struct FinishTask {
+  Tower tower, partners;  // the tower whose gradient it is, and where its pairs' other halves are
+  bool has_pairs;         // negatives have none
+  Pairs pairs;
+  PositiveRule rule;
+  PairLogits logits;
+  Direction rows, columns;
+  bool has_columns;
+  Upstream upstream;
+  double scale;
+  Scalar *accumulators;  // [splits][padded_rows][padded_dim]; the sum is left in the first
+  int32_t splits;
+  float *gradient;  // [rows, dim] in the input's order
+  double *radial;   // [rows]: <u, d loss / d u>, or null
+  Guard guard;
+};
+
+}  // namespace infonce::cuda

@@ -1,0 +1,17 @@
+#include "cuda/kernels/finish.cuh"
+
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda {
+namespace {
+
+template <class Scalar> void launch(Stream &stream, const FinishTask<Scalar> &task) {
+  stream.launch("finish", finish<Scalar>, blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
+}
+
+}  // namespace
+
+void finish(Stream &stream, const FinishTask<float> &task) { launch(stream, task); }
+void finish(Stream &stream, const FinishTask<double> &task) { launch(stream, task); }
+
+}  // namespace infonce::cuda

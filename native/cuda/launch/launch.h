@@ -1,0 +1,51 @@
+// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else.
+#pragma once
+
+#include "cuda/kernels/sm80_shapes.h"
+#include "cuda/kernels/tasks.h"
+#include "cuda/stream.h"
+
+namespace infonce::cuda {
+
+inline unsigned blocks_of(int64_t count, int64_t of_block) { return static_cast<unsigned>((count + of_block - 1) / of_block); }
+
+// prepare.cu
+void prepare(Stream &stream, Planes planes, const PrepareTask &task);
+void write_ranges(Stream &stream, Range *ranges, int64_t rows, int64_t views);
+void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report);
+void judge_logits(Stream &stream, double scale, double largest, Report *report);
+void sum_classes(Stream &stream, const Tower &tower, const ClassSums &classes);
+void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double scale, Report *report);
+
+// pairs.cu
+void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
+
+// statistics.cu
+TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim);
+void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
+                int tile_rows);
+void add_row_statistics(Stream &stream, const AddRowsTask &task);
+void add_column_statistics(Stream &stream, const AddColumnsTask &task);
+
+// losses.cu
+void losses(Stream &stream, const LossesTask &task);
+void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
+void totals(Stream &stream, const TotalsTask &task);
+void spoil(Stream &stream, const Report *report, float *values, int64_t count, double *scalars);
+
+// panel.cu
+void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
+                 int tile_rows);
+void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
+                      int splits);
+
+// gradient.cu
+bool gradient_in_registers(const Stream &stream, int64_t padded_dim);
+int gradient_blocks(const Stream &stream, int64_t padded_dim);  // that a multiprocessor holds
+void gradient(Stream &stream, const GradientTask &task, int splits);
+
+// finish.cu
+void finish(Stream &stream, const FinishTask<float> &task);
+void finish(Stream &stream, const FinishTask<double> &task);
+
+}  // namespace infonce::cuda

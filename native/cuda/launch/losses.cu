@@ -1,0 +1,29 @@
+#include "cuda/kernels/losses.cuh"
+
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda {
+namespace {
+constexpr int kThreads = 128;
+}
+
+void losses(Stream &stream, const LossesTask &task) {
+  stream.launch("losses", losses, blocks_of(task.anchors.padded_rows, kThreads), kThreads, 0, task);
+}
+
+void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows) {
+  stream.launch("write_row_losses", write_row_losses, blocks_of(rows, kThreads), kThreads, 0, loss, row_loss, rows);
+}
+
+void totals(Stream &stream, const TotalsTask &task) {
+  stream.launch("totals", totals, 1, kTotalsThreads, 0, task);
+}
+
+void spoil(Stream &stream, const Report *report, float *values, int64_t count, double *scalars) {
+  constexpr int64_t kMostBlocks = 1024;
+  const int64_t blocks = count / kThreads + 1;
+  stream.launch("spoil", spoil, unsigned(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, 0, report, values, count,
+                scalars);
+}
+
+}  // namespace infonce::cuda

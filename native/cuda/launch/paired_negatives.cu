@@ -1,0 +1,35 @@
+#include "cuda/launch/paired_negatives.h"
+
+#include <algorithm>
+
+#include "cuda/kernels/paired_negatives.cuh"
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda {
+namespace {
+
+constexpr int64_t kMostBlocks = (int64_t(1) << 31) - 1;
+
+bool aligned(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0; }
+
+// Whether every row begins at a multiple of 16 bytes.
+bool takes_vectors(const PairedTask &task) {
+  return task.problem.dim % 4 == 0 && aligned(task.problem.anchors) && aligned(task.problem.keys) &&
+         aligned(task.problem.negatives) && aligned(task.grad_anchors) && aligned(task.grad_keys) &&
+         aligned(task.grad_negatives);
+}
+
+}  // namespace
+
+void paired_negatives(Stream &stream, const infonce_problem &problem, const Upstream &upstream, double2 *workspace,
+                      float *grad_anchors, float *grad_keys, float *grad_negatives, double *loss, int32_t *above,
+                      double *radial, Report *report) {
+  const PairedTask task = {problem,        upstream, workspace, grad_anchors, grad_keys,
+                           grad_negatives, loss,     above,     radial,       report};
+  const dim3 grid(unsigned(std::min(problem.rows, kMostBlocks)));
+  const unsigned warps = std::min(blocks_of(problem.negative_rows, kPairedBatch), unsigned(kPairedWarps));
+  stream.launch("paired_queries", takes_vectors(task) ? paired_queries<4> : paired_queries<1>, grid, kWarp * int(warps),
+                0, task);
+}
+
+}  // namespace infonce::cuda

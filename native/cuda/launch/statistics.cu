@@ -1,0 +1,58 @@
+#include "cuda/kernels/statistics.cuh"
+
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda {
+namespace {
+
+template <int kPlanes, TileShape kShape, bool kOnline>
+void launch(Stream &stream, const StatisticsTask &task, int runs, int tile_rows) {
+  using Tile = LogitsTile<kPlanes, kShape>;
+  constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(StatisticsShared<Tile>);
+  static_assert(kShape != TileShape::kTall || kSharedBytes <= kTallSharedBytes, "the shape is not taken where it does not fit");
+  stream.launch(kOnline ? "statistics (online)" : "statistics", statistics<Tile, kOnline>,
+                dim3(unsigned(runs), unsigned(tile_rows)), Tile::kThreads, kSharedBytes, task);
+}
+
+template <int kPlanes>
+void launch(Stream &stream, TileShape shape, bool online, const StatisticsTask &task, int runs, int tile_rows) {
+  if (online) return launch<kPlanes, TileShape::kSmallWarps, true>(stream, task, runs, tile_rows);
+  if constexpr (kPlanes == 3) {
+    launch<kPlanes, TileShape::kSmallWarps, false>(stream, task, runs, tile_rows);
+  } else {
+    if (shape == TileShape::kTall) return launch<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
+    if constexpr (kPlanes == 1)
+      if (shape == TileShape::kKeptRows) return launch<kPlanes, TileShape::kKeptRows, false>(stream, task, runs, tile_rows);
+    launch<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
+  }
+}
+
+constexpr int kThreads = 128;
+
+}  // namespace
+
+TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim) {
+  if (online || planes == Planes::kHighest) return TileShape::kSmallWarps;
+  if (planes == Planes::kMedium && padded_dim <= kMostKeptDim) return TileShape::kKeptRows;
+  const bool tall = padded_dim >= kLeastTallDim && kTallSharedBytes <= stream.shared_memory();
+  return tall ? TileShape::kTall : TileShape::kSquare;
+}
+
+void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
+                int tile_rows) {
+  switch (planes) {
+    case Planes::kMedium: return launch<1>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kHigh: return launch<2>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kHighest: return launch<3>(stream, shape, online, task, runs, tile_rows);
+  }
+}
+
+void add_row_statistics(Stream &stream, const AddRowsTask &task) {
+  stream.launch("add_row_statistics", add_row_statistics, unsigned(task.tile_rows), task.rows_of_tile, 0, task);
+}
+
+void add_column_statistics(Stream &stream, const AddColumnsTask &task) {
+  stream.launch("add_column_statistics", add_column_statistics, blocks_of(task.columns, kThreads), kThreads, 0, task);
+}
+
+}  // namespace infonce::cuda

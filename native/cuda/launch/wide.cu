@@ -1,0 +1,60 @@
+#include "cuda/launch/wide.h"
+
+#include <algorithm>
+
+#include "cuda/kernels/wide.cuh"
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda {
+namespace {
+
+constexpr int64_t kMostPanelRows = 8192;     // 256 blocks: enough for any device; the rest of the panel is columns
+constexpr int64_t kMostTileColumns = 65535;  // grid.y
+
+int64_t round_down(int64_t n, int64_t multiple) { return n / multiple * multiple; }
+
+WideProbabilities probabilities_of(const Direction *direction) {
+  if (!direction) return {nullptr, nullptr};
+  return {direction->upstream, direction->log_sum_exp};
+}
+
+}  // namespace
+
+void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
+                      const double *positive_logit, const Direction &direction, const Guard &guard) {
+  const WideTask task = {owner, other, pairs, scale, guard};
+  const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above};
+  stream.launch("wide_statistics", wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)),
+                DoubleTile::kThreads, 0, task, statistics);
+}
+
+void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
+                   const Direction *owner_direction, const Direction *other_direction, double *panel,
+                   int64_t panel_elements, double *accumulators, const Guard &guard) {
+  const WideTask task = {owner, other, pairs, scale, guard};
+  const WideProbabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
+  const int64_t tile_columns = owner_direction || other_direction ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
+  const unsigned dim_tiles = blocks_of(owner.padded_dim, DoubleTile::kColumns);
+  const int64_t rows = std::min({owner.padded_rows, kMostPanelRows,
+                                 round_down(panel_elements / DoubleTile::kColumns, DoubleTile::kRows)});
+  const int64_t columns = DoubleTile::kColumns * std::min({tile_columns, kMostTileColumns,
+                                                           panel_elements / rows / DoubleTile::kColumns});
+
+  WidePanel block = {panel, 0, 0, 0, 0};
+  for (; block.first_row < owner.padded_rows; block.first_row += rows) {
+    block.rows = std::min(rows, owner.padded_rows - block.first_row);
+    const unsigned tile_rows = unsigned(block.rows / DoubleTile::kRows);
+    block.first_column = 0;
+    do {  // once without columns as well: the accumulators are written
+      block.columns = std::min(columns, tile_columns * DoubleTile::kColumns - block.first_column);
+      if (block.columns > 0)
+        stream.launch("wide_weights", wide_weights, dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)),
+                      DoubleTile::kThreads, 0, task, of_owner, of_other, block);
+      stream.launch("wide_accumulate", wide_accumulate, dim3(dim_tiles, tile_rows), DoubleTile::kThreads, 0, task,
+                    block, accumulators);
+      block.first_column += columns;
+    } while (block.first_column < tile_columns * DoubleTile::kColumns);
+  }
+}
+
+}  // namespace infonce::cuda

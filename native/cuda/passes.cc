@@ -1,0 +1,281 @@
+// The passes of a call over its rows, in the order in which they run.
+#include <algorithm>
+
+#include "cuda/call.h"
+#include "cuda/launch/paired_negatives.h"
+#include "cuda/launch/wide.h"
+
+namespace infonce::cuda {
+namespace {
+
+constexpr double kLargestLogit = 110;  // above, float32 has too few digits for a logit of level 'highest'
+constexpr double kLn2 = 0.6931471805599453;
+constexpr int32_t kInputOf[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
+
+// Dot products of equal rows, summed in another order by the tensor cores, may differ by so many roundings of their
+// terms' size: one for each step of 16 along the dimension and each product that is added to the same sum.
+float tie_of(Planes planes, int64_t padded_dim) {
+  constexpr float kRounding = 1.0f / (1 << 23);
+  const int products = planes == Planes::kHigh ? 3 : 1;
+  return kRounding * float(8 + products * padded_dim / 16);
+}
+
+}  // namespace
+
+void Call::prepare_towers() {
+  for (int name = kAnchors; name < kTowers; ++name)
+    if (has(TowerName(name))) prepare(stream_, planes_, {towers_[name], name, kInputOf[name], report_});
+  if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream_, problem_.scale, kLargestLogit, report_);
+}
+
+void Call::find_pairs() {
+  const bool in_matrix = candidates() != kNegatives;
+  if (classes_.apart.empty() && in_matrix) write_ranges(stream_, apart_, problem_.rows, towers_[kAnchors].views);
+  pairs_.apart = in_matrix ? apart_ : nullptr;
+  if (!classes_.large.empty()) {
+    pairs_.classes = members_;
+    class_sums_.members = large_;
+    class_sums_.count = int64_t(classes_.large.size());
+    sum_classes(stream_, towers_[kAnchors], class_sums_);
+    if (narrow_) judge_classes(stream_, class_sums_, problem_.dim, problem_.scale, report_);
+  }
+  PairsTask task{};
+  task.anchors = towers_[kAnchors];
+  task.positives = towers_[one_tower() ? kAnchors : kKeys];
+  task.pairs = pairs_;
+  task.rule = rule_;
+  task.class_sums = class_sums_.sums;
+  task.class_of = classes_.large.empty() ? nullptr : class_of_;
+  task.scale = problem_.scale;
+  task.logits = pair_logits_;
+  task.rank = rows_.rank;
+  task.tie = tie_of(planes_, towers_[kAnchors].padded_dim);
+  pair_logits(stream_, planes_, task);
+}
+
+// The statistics of `rows` over `columns`, and of the columns with a direction of their own.
+void Call::sweep(TowerName rows, TowerName columns, const Direction &row_direction, const Direction *column_direction) {
+  const int tile_rows = tiles_of(towers_[rows].rows, rows_of_tile_), tiles = tiles_of(towers_[columns].rows, kTileColumns);
+  const bool triangular = one_tower() && !online_;
+  StatisticsTask task{};
+  task.rows = towers_[rows];
+  task.columns = towers_[columns];
+  task.pairs = pairs_;
+  task.row_rank = rows_.rank;
+  task.column_rank = column_direction ? rows_.rank : nullptr;  // the dot product of a pair is that of both directions
+  task.exponent = exponent_;
+  task.triangular = triangular;
+  task.tiles_per_run = int32_t(tiles_per_run_);
+  task.by_row = by_row_;
+  task.by_column = by_column_;
+  task.guard = guard(0);
+  for (int first = 0; first < tile_rows; first += int(strip_)) {
+    const int count = std::min(tile_rows - first, int(strip_));
+    const int longest = tiles - (triangular ? first * int(rows_of_tile_ / kTileColumns) : 0);
+    task.first_tile_row = first;
+    statistics(stream_, planes_, shape_, online_, task, tiles_of(longest, tiles_per_run_), count);
+    AddRowsTask add_rows{};
+    add_rows.rows_of_tile = int32_t(rows_of_tile_);
+    add_rows.by_row = by_row_;
+    add_rows.direction = row_direction;
+    add_rows.first_tile_row = first;
+    add_rows.tile_rows = count;
+    add_rows.tiles = tiles;
+    add_rows.tiles_per_run = int32_t(tiles_per_run_);
+    add_rows.triangular = triangular;
+    add_rows.logit_of_exponent = kLn2;
+    add_rows.exponent = exponent_;
+    add_rows.guard = guard(0);
+    add_row_statistics(stream_, add_rows);
+    if (!column_direction) continue;
+    AddColumnsTask add_columns{};
+    add_columns.rows_of_tile = int32_t(rows_of_tile_);
+    add_columns.by_column = by_column_;
+    add_columns.direction = *column_direction;
+    add_columns.columns = towers_[columns].rows;
+    add_columns.stride = towers_[columns].padded_rows;
+    add_columns.first_tile_row = first;
+    add_columns.tile_rows = count;
+    add_columns.triangular = triangular;
+    add_columns.guard = guard(0);
+    add_column_statistics(stream_, add_columns);
+  }
+}
+
+void Call::sum_exponentials() {
+  const bool both = problem_.both_directions;
+  if (narrow_ && online_) {
+    sweep(kAnchors, candidates(), rows_, nullptr);
+    if (both) sweep(kKeys, kAnchors, columns_, nullptr);
+  } else if (narrow_) {
+    sweep(kAnchors, candidates(), rows_, one_tower() ? &rows_ : both ? &columns_ : nullptr);
+  }
+  if (wide_) {
+    const Tower &anchors = towers_[kAnchors], &other = towers_[candidates()];
+    wide_log_sum_exp(stream_, anchors, other, pairs_, problem_.scale, pair_logits_.first, rows_, guard(1));
+    if (both) wide_log_sum_exp(stream_, other, anchors, pairs_, problem_.scale, pair_logits_.first, columns_, guard(1));
+  }
+}
+
+void Call::put_losses_together() {
+  LossesTask task{};
+  task.anchors = towers_[kAnchors];
+  task.pairs = pairs_;
+  task.rule = rule_;
+  task.logits = pair_logits_;
+  task.rows = rows_;
+  task.columns = columns_;
+  task.has_columns = problem_.both_directions != 0;
+  task.upstream = upstream_;
+  task.online = online_;
+  task.row_loss = wants_row_loss() ? output_.row_loss : nullptr;
+  losses(stream_, task);
+}
+
+void Call::compute_gradients() {
+  const Direction *columns = problem_.both_directions ? &columns_ : nullptr;
+  if (one_tower()) return accumulate({kAnchors, kAnchors, &rows_, &rows_, true, output_.grad_anchors});
+  if (candidates() == kKeys) {
+    accumulate({kAnchors, kKeys, &rows_, columns, true, output_.grad_anchors});
+    accumulate({kKeys, kAnchors, columns, &rows_, true, output_.grad_keys});
+    return;
+  }
+  accumulate({kAnchors, kNegatives, &rows_, nullptr, true, output_.grad_anchors});
+  accumulate({kKeys, kAnchors, nullptr, nullptr, false, output_.grad_keys});
+  accumulate({kNegatives, kAnchors, nullptr, &rows_, true, output_.grad_negatives});
+}
+
+WeightsOf Call::weights_of(const Side &side) const {
+  WeightsOf weights{};
+  weights.owner = towers_[side.owner];
+  weights.other = towers_[side.other];
+  weights.pairs = pairs_;
+  weights.owner_weight = side.owner_direction ? side.owner_direction->weight : no_weight_;
+  weights.other_weight = side.other_direction ? side.other_direction->weight : no_weight_;
+  weights.owner_log2_sum = side.owner_direction ? side.owner_direction->log2_sum : no_log2_sum_;
+  weights.other_log2_sum = side.other_direction ? side.other_direction->log2_sum : no_log2_sum_;
+  weights.owner_target = weights.other_target = rows_.target;
+  weights.exponent = exponent_;
+  return weights;
+}
+
+// Blocks that own rows leave multiprocessors idle when rows are few: the columns are split, and the parts added in order.
+int64_t Call::splits_of(TowerName owner, TowerName other) const {
+  constexpr int64_t kMostSplits = 8, kLeastTiles = 2;
+  constexpr double kEnough = 0.9;
+  const int64_t padded_dim = towers_[owner].padded_dim, multiprocessors = stream_.multiprocessors();
+  const int64_t slots = multiprocessors * (in_registers_ ? gradient_blocks(stream_, padded_dim) : blocks_of_panel());
+  int64_t blocks = tiles_of(towers_[owner].rows, kTileColumns), tiles = tiles_of(towers_[other].rows, kTileColumns);
+  if (!in_registers_) {
+    const int64_t tile_rows = std::min<int64_t>(tiles_of(towers_[owner].rows, rows_of_tile_), panel_tile_rows_);
+    blocks = tile_rows * tiles_of(padded_dim, kTileColumns);
+    tiles = std::min<int64_t>(tiles, panel_tiles_);
+  }
+  int64_t best = 1;
+  double most_busy = 0;
+  for (int64_t splits = 1; splits <= kMostSplits && most_busy < kEnough; ++splits) {
+    if (splits > 1 && tiles / splits < kLeastTiles) break;
+    const int64_t all = blocks * splits, rounds = (all + slots - 1) / slots;
+    const double busy = double(all) / double(rounds * slots);
+    if (busy > most_busy) most_busy = busy, best = splits;
+  }
+  return best;
+}
+
+void Call::accumulate(const Side &side) {
+  if (narrow_ || !side.in_matrix) {
+    const int splits = side.in_matrix ? int(splits_of(side.owner, side.other)) : 0;
+    if (side.in_matrix && in_registers_) gradient(stream_, {weights_of(side), accumulators_, guard(0)}, splits);
+    else if (side.in_matrix) accumulate_through_panel(side, splits);
+    if (narrow_) finish(side, accumulators_, splits, 0);
+    else finish(side, wide_accumulators_, splits, 0);
+  }
+  if (wide_ && side.in_matrix) {
+    wide_gradient(stream_, towers_[side.owner], towers_[side.other], pairs_, problem_.scale, side.owner_direction,
+                  side.other_direction, wide_panel_, wide_panel_elements(), wide_accumulators_, guard(1));
+    finish(side, wide_accumulators_, 1, 1);
+  } else if (wide_ && narrow_) {
+    finish(side, wide_accumulators_, 0, 1);
+  }
+}
+
+void Call::accumulate_through_panel(const Side &side, int splits) {
+  const Tower &owner = towers_[side.owner], &other = towers_[side.other];
+  const int tile_rows = tiles_of(owner.rows, rows_of_tile_), tiles = tiles_of(other.rows, kTileColumns);
+  PanelTask write{};
+  write.weights = weights_of(side);
+  write.panel = panel_;
+  write.panel_rows = panel_tile_rows_ * int32_t(rows_of_tile_);
+  write.panel_columns = panel_tiles_ * kTileColumns;
+  write.guard = guard(0);
+  AccumulateTask multiply{};
+  multiply.panel = panel_;
+  multiply.panel_rows = write.panel_rows;
+  multiply.panel_columns = write.panel_columns;
+  multiply.other = other;
+  multiply.accumulators = accumulators_;
+  multiply.owner_plane = owner.plane_size();
+  multiply.guard = guard(0);
+  for (int row = 0; row < tile_rows; row += panel_tile_rows_) {
+    const int rows = std::min(panel_tile_rows_, tile_rows - row);
+    for (int tile = 0; tile < tiles; tile += panel_tiles_) {
+      const int columns = std::min(panel_tiles_, tiles - tile);
+      write.first_tile_row = row;
+      write.first_tile = tile;
+      write.end_tile = tile + columns;
+      write.tiles_per_run = std::clamp(rows * columns / (4 * stream_.multiprocessors()), 1, columns);
+      write_panel(stream_, planes_, shape_, online_, write, tiles_of(columns, write.tiles_per_run), rows);
+      multiply.columns = columns * kTileColumns;
+      multiply.first_row = row * rows_of_tile_;
+      multiply.first_column = int64_t(tile) * kTileColumns;
+      multiply.add = tile > 0;
+      accumulate_panel(stream_, planes_, shape_, multiply, rows, splits);
+    }
+  }
+}
+
+template <class Scalar> void Call::finish(const Side &side, Scalar *accumulators, int splits, int32_t when) {
+  FinishTask<Scalar> task{};
+  task.tower = towers_[side.owner];
+  task.partners = towers_[one_tower() ? kAnchors : side.owner == kAnchors ? kKeys : kAnchors];
+  task.has_pairs = side.owner != kNegatives;
+  task.pairs = pairs_;
+  task.rule = rule_;
+  task.logits = pair_logits_;
+  task.rows = rows_;
+  task.columns = columns_;
+  task.has_columns = problem_.both_directions != 0;
+  task.upstream = upstream_;
+  task.scale = problem_.scale;
+  task.accumulators = accumulators;
+  task.splits = splits;
+  task.gradient = side.gradient;
+  task.radial = side.owner == kAnchors ? radial_ : nullptr;
+  task.guard = guard(when);
+  cuda::finish(stream_, task);
+  resources_.gradient_ready[side.owner].record(stream_.handle());
+}
+
+void Call::compute_own_negatives() {
+  paired_negatives(stream_, problem_, upstream_, dots_, output_.grad_anchors, output_.grad_keys, output_.grad_negatives,
+                   rows_.loss, rows_.above, radial_, report_);
+  if (wants_row_loss()) write_row_losses(stream_, rows_.loss, output_.row_loss, problem_.rows);
+  for (const Event &ready : resources_.gradient_ready) ready.record(stream_.handle());
+}
+
+void Call::add_up() {
+  TotalsTask task{};
+  task.rows = problem_.rows;
+  task.loss[0] = rows_.loss;
+  task.above[0] = rows_.above;
+  if (problem_.both_directions) task.loss[1] = columns_.loss, task.above[1] = columns_.above;
+  task.first_logit = own_negatives() ? nullptr : pair_logits_.first;
+  task.radial = problem_.gradient ? radial_ : nullptr;
+  task.loss_divisor = problem_.reduction == INFONCE_REDUCTION_MEAN ? double(problem_.rows) : 1;
+  task.radial_divisor = problem_.scale * (one_tower() ? 2 : 1);
+  task.report = report_;
+  task.scalars = output_.scalars;
+  totals(stream_, task);
+}
+
+}  // namespace infonce::cuda

@@ -1,0 +1,111 @@
+// Memory kept between calls: one block on the device that grows to the largest call and is carved anew by each, and the
+// page-locked buffers that copies go through.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/stream.h"
+
+namespace infonce::cuda {
+
+class Workspace {
+ public:
+  // Hands out aligned, uninitialised device arrays; without a base it only counts.
+  class Cursor {
+   public:
+    template <class T> T *take(int64_t count) {
+      const size_t at = used_;
+      used_ += (size_t(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+      return base_ ? reinterpret_cast<T *>(base_ + at) : nullptr;
+    }
+    size_t used() const { return used_; }
+
+   private:
+    friend class Workspace;
+    explicit Cursor(std::byte *base) : base_(base) {}
+    std::byte *base_;
+    size_t used_ = 0;
+  };
+
+  Workspace() = default;
+  ~Workspace() { cudaFree(base_); }
+  Workspace(const Workspace &) = delete;
+  Workspace &operator=(const Workspace &) = delete;
+
+  // Runs plan(cursor) twice: to count, then to place. Waits for `stream` before memory that is in use there goes.
+  template <class Plan> void lay_out(Stream &stream, Plan &&plan) {
+    Cursor count(nullptr);
+    plan(count);
+    grow(stream, count.used_);
+    Cursor place(base_);
+    plan(place);
+  }
+
+ private:
+  static constexpr size_t kAlignment = 256;
+  void grow(Stream &stream, size_t bytes);
+
+  std::byte *base_ = nullptr;
+  size_t capacity_ = 0;
+};
+
+// A point in a stream.
+class Event {
+ public:
+  explicit Event(unsigned flags = cudaEventDisableTiming) { check(cudaEventCreateWithFlags(&event_, flags), "making an event"); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event &) = delete;
+  Event &operator=(const Event &) = delete;
+  cudaEvent_t get() const { return event_; }
+  void record(cudaStream_t stream) const { check(cudaEventRecord(event_, stream), "recording an event"); }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+// One object in page-locked memory.
+template <class T> class PageLocked {
+ public:
+  PageLocked() { check(cudaHostAlloc(reinterpret_cast<void **>(&object_), sizeof(T), cudaHostAllocDefault), "page-locked memory"); }
+  ~PageLocked() { cudaFreeHost(object_); }
+  PageLocked(const PageLocked &) = delete;
+  PageLocked &operator=(const PageLocked &) = delete;
+  T *get() const { return object_; }
+
+ private:
+  T *object_ = nullptr;
+};
+
+// Copies between pageable memory and the device through two page-locked buffers: the processor fills or empties one while
+// the device copies the other.
+class Staging {
+ public:
+  Staging() = default;
+  ~Staging();
+  Staging(const Staging &) = delete;
+  Staging &operator=(const Staging &) = delete;
+
+  // `from` may be reused when this returns.
+  void upload(Stream &stream, void *to, const void *from, size_t bytes);
+  // After `ready` has happened in `stream`, and beside what the stream does then; `to` is filled when this returns.
+  void download(Stream &stream, cudaEvent_t ready, void *to, const void *from, size_t bytes);
+  // The stream in which downloads are done.
+  cudaStream_t downloads();
+
+ private:
+  static constexpr size_t kBufferBytes = size_t(4) << 20;
+  static constexpr int kBuffers = 2;
+  struct Buffer {
+    void *memory = nullptr;
+    Event done;  // with the last copy
+  };
+  void reserve(size_t bytes);
+
+  Buffer buffers_[kBuffers];
+  size_t capacity_ = 0;
+  int next_ = 0;
+  cudaStream_t downloads_ = nullptr;
+};
+
+}  // namespace infonce::cuda

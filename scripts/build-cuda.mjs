@@ -1,0 +1,100 @@
+// Builds the CUDA backend, build-cuda/Release/libinfonce_cuda.so, with plain CMake: what `npm install` runs, and what works
+// in an installed package, which has no cmake-js.
+//
+//   node scripts/build-cuda.mjs [-DNAME=VALUE...]   all architectures unless INFONCE_CUDA_ARCHITECTURES says otherwise
+//   node scripts/build-cuda.mjs --if-possible       for the GPUs of this machine; never fails, says why it did nothing
+//
+// INFONCE_SKIP_CUDA=1 keeps `npm install` from building, INFONCE_BUILD_CUDA=1 makes it build without a GPU.
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const folder = path.join(root, 'build-cuda');
+const HOW = 'INFONCE_BUILD_CUDA=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
+
+class CannotBuild extends Error {}
+
+function findProgram(name, folders) {
+  const file = process.platform === 'win32' ? `${name}.exe` : name;
+  for (const candidate of folders.filter(Boolean).map(folder => path.join(folder, file))) {
+    try {
+      accessSync(candidate, constants.X_OK);
+      return candidate;
+    } catch {}
+  }
+  throw new CannotBuild(`${name} was not found`);
+}
+
+const searchPath = () => (process.env.PATH ?? '').split(path.delimiter);
+
+// As CMakeLists.txt looks for it.
+function findNvcc() {
+  const { CUDA_HOME, CUDA_PATH } = process.env;
+  const homes = [CUDA_HOME, CUDA_PATH].filter(Boolean).map(home => path.join(home, 'bin'));
+  return findProgram('nvcc', [...homes, ...searchPath(), '/usr/local/cuda/bin']);
+}
+
+// '9.0' is built as 90a: the instructions of Hopper's tensor cores are in no other.
+function architecture(capability) {
+  const digits = capability.replace('.', '');
+  return `${digits === '90' ? '90a' : digits}-real`;
+}
+
+// The architectures of this machine's GPUs; none without a driver.
+function presentArchitectures() {
+  const query = ['--query-gpu=compute_cap', '--format=csv,noheader'];
+  const { status, stdout } = spawnSync('nvidia-smi', query, { encoding: 'utf8', timeout: 20_000 });
+  const capabilities = status === 0 ? (stdout.match(/^\d+\.\d+$/gm) ?? []) : [];
+  return [...new Set(capabilities.map(architecture))];
+}
+
+function run(command, parameters, quiet) {
+  const stdio = quiet ? 'pipe' : 'inherit';
+  const { status, error, stdout, stderr } = spawnSync(command, parameters, { cwd: root, encoding: 'utf8', stdio });
+  if (status === 0) return;
+  if (quiet) console.error(`${stdout}${stderr}`.trimEnd().split('\n').slice(-20).join('\n'));
+  throw new CannotBuild(error?.message ?? `${path.basename(command)} failed`);
+}
+
+function build(definitions, quiet) {
+  const nvcc = findNvcc();
+  const cmake = findProgram('cmake', searchPath());
+  // Not the folder of cmake-js, whose settings would be mixed with these.
+  const tree = path.join(folder, 'plain');
+  const settings = {
+    CMAKE_BUILD_TYPE: 'Release',
+    CMAKE_LIBRARY_OUTPUT_DIRECTORY: path.join(folder, 'Release'),
+    INFONCE_CUDA: 'ON',
+    INFONCE_NVCC: nvcc,
+    INFONCE_CUDA_ARCHITECTURES: '',
+  };
+  const defaults = Object.entries(settings).map(([name, value]) => `-D${name}=${value}`);
+  run(cmake, ['-S', root, '-B', tree, ...defaults, ...definitions], quiet);
+  const jobs = String(Math.min(availableParallelism(), 8));
+  run(cmake, ['--build', tree, '--config', 'Release', '--target', 'infonce_cuda', '--parallel', jobs], quiet);
+}
+
+function buildIfPossible() {
+  const { INFONCE_SKIP_CUDA, INFONCE_BUILD_CUDA, npm_config_loglevel } = process.env;
+  if (INFONCE_SKIP_CUDA) throw new CannotBuild('INFONCE_SKIP_CUDA is set');
+  findNvcc();
+  const architectures = presentArchitectures();
+  if (architectures.length === 0 && !INFONCE_BUILD_CUDA) throw new CannotBuild('nvidia-smi shows no GPU');
+  console.log(
+    `infonce: building the CUDA backend for ${architectures.join(', ') || 'all architectures'}: some minutes`,
+  );
+  build([`-DINFONCE_CUDA_ARCHITECTURES=${architectures.join(';')}`], npm_config_loglevel !== 'verbose');
+}
+
+const [option, ...rest] = process.argv.slice(2);
+try {
+  if (option === '--if-possible') buildIfPossible();
+  else build(option === undefined ? [] : [option, ...rest], false);
+} catch (error) {
+  if (!(error instanceof CannotBuild)) throw error;
+  console.log(`infonce: the CUDA backend is not built (${error.message}); the CPU backend is. To build it: ${HOW}`);
+  if (option !== '--if-possible') process.exitCode = 1;
+}

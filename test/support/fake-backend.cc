@@ -1,0 +1,99 @@
+// A backend that computes nothing: what a test wants to see of the way between JavaScript and a backend's library.
+// Compiled by the tests, with -D for what is to be wrong with it.
+#include <cstdio>
+#include <cstring>
+
+#include "infonce/infonce.h"
+
+#ifndef FAKE_ABI
+#define FAKE_ABI INFONCE_ABI_VERSION
+#endif
+#ifndef FAKE_NAME
+#define FAKE_NAME "Fake GPU"
+#endif
+#ifndef FAKE_COUNT
+#define FAKE_COUNT 1
+#endif
+#ifndef FAKE_COUNT_FAILURE
+#define FAKE_COUNT_FAILURE ""
+#endif
+#ifndef FAKE_OLD_DEVICE
+#define FAKE_OLD_DEVICE (-1)
+#endif
+#ifndef FAKE_BUSY
+#define FAKE_BUSY 0
+#endif
+
+struct infonce_context {
+  infonce_context_options options;
+};
+
+namespace {
+
+infonce_status fail(infonce_failure *failure, infonce_status status, const char *message) {
+  std::snprintf(failure->message, sizeof failure->message, "%s", message);
+  return status;
+}
+
+int32_t device_count(infonce_failure *failure) {
+  fail(failure, INFONCE_OK, FAKE_COUNT_FAILURE);
+  return FAKE_COUNT;
+}
+
+infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure) {
+  if (device == FAKE_OLD_DEVICE) return fail(failure, INFONCE_DEVICE_UNAVAILABLE, "compute capability 7.5 is below 8.0");
+  info->memory = int64_t(80) << 30;
+  std::strcpy(info->name, FAKE_NAME);
+  std::strcpy(info->instruction_set, "sm90");
+  std::strcpy(info->instruction_sets, "sm90 sm80");
+  std::strcpy(info->medium, "bfloat16");
+  std::strcpy(info->capability, "9.0");
+  info->driver_version = 13010;
+  info->runtime_version = 13000;
+  return INFONCE_OK;
+}
+
+infonce_status context_create(const infonce_context_options *options, infonce_context **context,
+                              infonce_failure *failure) {
+  if (FAKE_BUSY) return fail(failure, INFONCE_OUT_OF_MEMORY, "the device's memory is used up");
+  *context = new infonce_context{*options};
+  return INFONCE_OK;
+}
+
+void context_destroy(infonce_context *context) { delete context; }
+
+// Says what it was called with: the loss is the number of rows, the gradient that of the device.
+infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                   infonce_failure *) {
+  result->loss = double(problem->rows);
+  result->top1 = context->options.precision;
+  result->top5 = context->options.threads;
+  for (int64_t k = 0; k < problem->rows * problem->dim; ++k) result->grad_anchors[k] = float(context->options.device);
+  if (!context->options.measure) return INFONCE_OK;
+  result->upload_seconds = 1;
+  result->kernel_seconds = 2;
+  result->download_seconds = 3;
+  return INFONCE_OK;
+}
+
+infonce_status logits(infonce_context *, const infonce_problem *, float *, infonce_failure *) { return INFONCE_OK; }
+
+const infonce_backend backend = {sizeof(infonce_backend), FAKE_ABI, "cuda", device_count, device_info,
+                                 context_create,          context_destroy, run, logits};
+
+}  // namespace
+
+#ifdef FAKE_ENTRY
+#define infonce_shared_backend FAKE_ENTRY
+#endif
+
+extern "C" __attribute__((visibility("default"))) const infonce_backend *infonce_shared_backend(
+    uint32_t abi_version, uint32_t, infonce_failure *failure) {
+#ifdef FAKE_REFUSES
+  std::snprintf(failure->message, sizeof failure->message, "built for interface version %d", FAKE_ABI);
+  return abi_version == FAKE_ABI ? &backend : nullptr;
+#else
+  (void)abi_version, (void)failure;
+  return &backend;
+#endif
+}
