@@ -1,34 +1,15 @@
 /** `npm run bench`: times infonce against the machine's limits and other engines. See README.md. */
 import { parseArgs } from 'node:util';
-import * as avx2 from './groups/avx2.mjs';
-import * as large from './groups/large.mjs';
-import * as latency from './groups/latency.mjs';
-import * as ntXent from './groups/nt-xent.mjs';
-import * as peers from './groups/peers.mjs';
-import * as precision from './groups/precision.mjs';
-import * as scaling from './groups/scaling.mjs';
-import * as twoTowers from './groups/two-towers.mjs';
-import { describeMachine } from './measure/machine.mjs';
-import { writeRecord } from './report/record.mjs';
-import { figure, table } from './report/table.mjs';
-import { openSession } from './session.mjs';
-
-const GROUPS = {
-  latency,
-  'nt-xent': ntXent,
-  avx2,
-  precision,
-  'two-towers': twoTowers,
-  scaling,
-  peers,
-  large,
-};
+import { groupsOf, packagesOf } from './groups/index.mjs';
+import { prepare } from './prepare.mjs';
 
 const USAGE = `npm run bench -- [options]
-  --only GROUP   one of ${Object.keys(GROUPS).join(', ')}; may be repeated
+  --only GROUP   may be repeated; on the CPU one of ${groupsOf('cpu').join(', ')}; on a GPU ${groupsOf('cuda').join(', ')}
   --quick        small sizes and short measurements, written nowhere unless --json is given
-  --json FILE    where to write the record; default bench/results/<date>-<cpu>-<threads>.json for a full run
-  --device ID    'cpu' (default) or what createContext takes; the peak is measured for the CPU only`;
+  --json FILE    where to write the record; default bench/results/<date>-<processor>.json for a full run
+  --device ID    'cpu' (default), 'cuda' or 'cuda:N'`;
+
+const CANNOT_RUN = 3;
 
 const { values } = parseArgs({
   options: {
@@ -39,55 +20,22 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
-const chosen = values.only ?? Object.keys(GROUPS);
-const unknown = chosen.filter(name => !(name in GROUPS));
-if (values.help || unknown.length) {
-  if (unknown.length) console.error(`No group called ${unknown.join(', ')}.`);
+const known = groupsOf(values.device);
+const chosen = values.only ?? known;
+const unknown = chosen.filter(name => !known.includes(name));
+if (unknown.length) console.error(`No group called ${unknown.join(', ')} for the device '${values.device}'.`);
+else if (known.length === 0) console.error(`No device called '${values.device}'.`);
+if (values.help || unknown.length || known.length === 0) {
   console.log(USAGE);
-  process.exit(unknown.length ? 2 : 0);
+  process.exit(values.help ? 0 : 2);
 }
 
-const machine = describeMachine();
-const session = openSession(values);
-console.log(`# infonce on ${machine.cpu}, ${machine.threads} threads, ${session.instructionSet}`);
-console.log(`\n${machine.platform}, Node.js ${machine.node}, commit ${machine.commit}. Every figure is a median.`);
-if (session.limits) printLimits(session.limits);
-
-const groups = {};
-for (const name of chosen) {
-  const { title, note, columns, run } = GROUPS[name];
-  console.error(`\n${title}`);
-  const rows = await run(session);
-  groups[name] = { title, rows };
-  if (rows.length === 0) continue;
-  console.log(`\n## ${title}\n${note ? `\n${note}\n` : ''}\n${table(columns, rows)}`);
-}
-
-const unsteady = Object.values(groups).flatMap(({ rows }) => rows.filter(row => row.unsteady)).length;
-if (unsteady)
-  console.log(
-    `\n* In ${unsteady} rows the peak before and after disagree: another program was running. Repeat them on an idle machine.`,
-  );
-
-if (values.json || (!values.quick && !values.only)) {
-  const date = new Date().toISOString();
-  const path = writeRecord({ date, machine, device: values.device, limits: session.limits, groups }, values.json);
-  console.log(`\nWritten to ${path}.`);
-}
-
-function printLimits({ fma, copy, handoverNs }) {
-  const rows = fma.map(row => ({
-    what: `multiply-add, ${row.instructionSet}`,
-    ...row,
-    rate: `${figure(row.gflops)} GFLOP/s`,
-  }));
-  for (const row of copy)
-    rows.push({ what: 'copy, read + write', ...row, rate: `${figure(row.gigabytesPerSecond)} GB/s` });
-  if (handoverNs) rows.push({ what: 'cache line there and back', threads: 2, rate: `${figure(handoverNs)} ns` });
-  const columns = [
-    ['limit', row => row.what],
-    ['threads', row => row.threads],
-    ['measured', row => row.rate],
-  ];
-  console.log(`\n## The machine's limits\n\n${table(columns, rows)}`);
+prepare(packagesOf(chosen));
+const { run } = await import('./run.mjs');
+try {
+  await run(chosen, values);
+} catch (error) {
+  if (error.code !== 'ERR_INFONCE_DEVICE') throw error;
+  console.error(error.message);
+  process.exit(CANNOT_RUN);
 }

@@ -1,4 +1,4 @@
-import { devices } from './measure/library.mjs';
+import { contextDevice, devices } from './measure/library.mjs';
 import { preparePeak } from './measure/peak.mjs';
 
 /** What every group is given: the device, how long to measure, the machine's peak, and a way to say what is going on. */
@@ -8,6 +8,7 @@ export function openSession({ quick, device }) {
   return {
     quick,
     device,
+    gpu: device === 'cpu' ? undefined : contextDevice(device),
     threads: cpu.threads,
     threadCounts: [...new Set([1, cpu.threads])],
     instructionSet: cpu.instructionSet,

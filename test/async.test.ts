@@ -1,9 +1,10 @@
-import { createContext, type NTXentProblem, ntXent, ntXentSync } from 'infonce';
+import { type NTXentProblem, ntXent, ntXentSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
+import { effort, newContext } from './support/contexts.js';
 import { normal } from './support/random.js';
 
 /** Tens of milliseconds of work. */
-const long: NTXentProblem = { features: normal([4096, 128], 1) };
+const long: NTXentProblem = { features: normal(effort([4096, 128], [140, 16]), 1) };
 const short: NTXentProblem = { features: normal([8, 4], 2) };
 
 describe('a call that returns a promise', () => {
@@ -31,7 +32,7 @@ describe('a call that returns a promise', () => {
   });
 
   it('keeps the order of calls in one context', async () => {
-    const context = createContext({ threads: 1 });
+    const context = newContext({ threads: 1 });
     const order: string[] = [];
     await Promise.all([
       ntXent(long, { context }).then(() => order.push('long')),
@@ -43,15 +44,15 @@ describe('a call that returns a promise', () => {
   });
 
   it('can be made many times at once, in several contexts', async () => {
-    const contexts = [createContext({ threads: 1 }), createContext({ threads: 2 }), undefined];
-    const problems = Array.from({ length: 60 }, (_, i) => ({ features: normal([2 * (i + 1), 5], i) }));
+    const contexts = [newContext({ threads: 1 }), newContext({ threads: 2 }), undefined];
+    const problems = Array.from({ length: effort(60, 9) }, (_, i) => ({ features: normal([2 * (i + 1), 5], i) }));
     const results = await Promise.all(problems.map((problem, i) => ntXent(problem, { context: contexts[i % 3] })));
     expect(results).toEqual(problems.map(problem => ntXentSync(problem)));
     for (const context of contexts) context?.dispose();
   });
 
   it('lets synchronous calls in the same context through', async () => {
-    const context = createContext({ threads: 2 });
+    const context = newContext({ threads: 2 });
     const call = ntXent(long, { context });
     expect(ntXentSync(short, { context })).toEqual(ntXentSync(short));
     expect(await call).toEqual(ntXentSync(long));
@@ -68,7 +69,7 @@ describe('an aborted call', () => {
   });
 
   it('rejects while it waits, and the others go on', async () => {
-    const context = createContext({ threads: 1 });
+    const context = newContext({ threads: 1 });
     const controller = new AbortController();
     const before = ntXent(long, { context });
     const waiting = ntXent(long, { context, signal: controller.signal });
@@ -81,7 +82,7 @@ describe('an aborted call', () => {
   });
 
   it('delivers its result when the work has begun', async () => {
-    const context = createContext({ threads: 1 });
+    const context = newContext({ threads: 1 });
     const controller = new AbortController();
     const call = ntXent(long, { context, signal: controller.signal });
     await new Promise(resolve => setTimeout(resolve, 20));
@@ -107,7 +108,7 @@ describe('an aborted call', () => {
 });
 
 it('a call whose signal throws rejects, and keeps nothing', async () => {
-  const context = createContext({ threads: 1 });
+  const context = newContext({ threads: 1 });
   const signal = {
     aborted: false,
     addEventListener(): void {
@@ -122,7 +123,7 @@ it('a call whose signal throws rejects, and keeps nothing', async () => {
 
 describe('a context disposed with calls in flight', () => {
   it('finishes them', async () => {
-    const context = createContext({ threads: 2 });
+    const context = newContext({ threads: 2 });
     const calls = [ntXent(long, { context }), ntXent(short, { context })];
     context.dispose();
     expect(context.disposed).toBe(true);
@@ -131,7 +132,7 @@ describe('a context disposed with calls in flight', () => {
   });
 
   it('finishes what is left after an abort', async () => {
-    const context = createContext({ threads: 1 });
+    const context = newContext({ threads: 1 });
     const controller = new AbortController();
     const first = ntXent(long, { context });
     const second = ntXent(short, { context, signal: controller.signal });

@@ -11,6 +11,7 @@ import {
 } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { distance } from './support/compare.js';
+import { sharedContext, TARGETS } from './support/contexts.js';
 import { near, normal, randomLabels, viewsOf } from './support/random.js';
 import {
   norm2,
@@ -32,6 +33,7 @@ interface Subject {
 
 type Inputs = Readonly<Record<string, Tensor>>;
 
+const run = { context: sharedContext(TARGETS[0]!) };
 const query = normal([6, 5], 1);
 const labels = randomLabels(6, 2, 1);
 
@@ -42,7 +44,7 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
     name: `ntXent, positives '${positives}', ${nViews} views`,
     inputs: { features: viewsOf(4, nViews, 5, 0.7, 2) },
     scalar: ['temperature', 0.3],
-    evaluate: (inputs, scalar) => ntXentSync(problem(inputs, scalar)),
+    evaluate: (inputs, scalar) => ntXentSync(problem(inputs, scalar), run),
     reference: (inputs, scalar) => referenceNTXent(problem(inputs, scalar)),
   };
 }
@@ -54,7 +56,7 @@ function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | '
     name: `infoNCE, ${what}`,
     inputs,
     scalar: ['temperature', 0.3],
-    evaluate: (given, scalar) => infoNCESync(problem(given, scalar)),
+    evaluate: (given, scalar) => infoNCESync(problem(given, scalar), run),
     reference: (given, scalar) => referenceInfoNCE(problem(given, scalar)),
   };
 }
@@ -75,14 +77,14 @@ const SUBJECTS: readonly Subject[] = [
     name: 'clip',
     inputs: { imageFeatures: query, textFeatures: near(query, 0.7, 6) },
     scalar: ['logitScale', 4],
-    evaluate: (inputs, scalar) => clipSync(clipOf(inputs, scalar)),
+    evaluate: (inputs, scalar) => clipSync(clipOf(inputs, scalar), run),
     reference: (inputs, scalar) => referenceClip(clipOf(inputs, scalar)),
   },
   {
     name: 'supCon',
     inputs: { features: query },
     scalar: ['temperature', 0.3],
-    evaluate: (inputs, scalar) => supConSync(supConOf(inputs, scalar)),
+    evaluate: (inputs, scalar) => supConSync(supConOf(inputs, scalar), run),
     reference: (inputs, scalar) => referenceSupCon(supConOf(inputs, scalar)),
   },
 ];

@@ -1,6 +1,7 @@
-import { clipSync, infoNCESync, ntXentLogits, ntXentSync, supConSync, type Tensor } from 'infonce';
+import { clipSync, infoNCESync, ntXentLogits, ntXentSync, type SyncRunOptions, supConSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { cancellationFloor, expectClose, expectResult, goldenFloor, HIGHEST } from './support/compare.js';
+import { sharedContext, TARGETS } from './support/contexts.js';
 import { type GoldenCase, goldenCases } from './support/golden.js';
 import {
   norm2,
@@ -12,13 +13,13 @@ import {
 } from './support/reference.js';
 
 /** The library's result and the plain reference's for one case. */
-function evaluate({ loss, inputs, labels, options }: GoldenCase): [object, ReferenceResult] {
+function evaluate({ loss, inputs, labels, options }: GoldenCase, run: SyncRunOptions): [object, ReferenceResult] {
   const { gradOutput, ...tensors } = inputs;
   const common = { ...options, ...(gradOutput && { gradOutput: gradOutput.data }) };
   switch (loss) {
     case 'simclr': {
       const problem = { features: tensors.features!, ...common };
-      return [ntXentSync(problem), referenceNTXent(problem)];
+      return [ntXentSync(problem, run), referenceNTXent(problem)];
     }
     case 'infoNCE': {
       const problem = {
@@ -27,18 +28,18 @@ function evaluate({ loss, inputs, labels, options }: GoldenCase): [object, Refer
         negativeKeys: tensors.negativeKeys,
         ...common,
       };
-      return [infoNCESync(problem), referenceInfoNCE(problem)];
+      return [infoNCESync(problem, run), referenceInfoNCE(problem)];
     }
     case 'clip': {
       const problem = { imageFeatures: tensors.imageFeatures!, textFeatures: tensors.textFeatures!, ...common };
-      return [clipSync(problem), referenceClip(problem)];
+      return [clipSync(problem, run), referenceClip(problem)];
     }
     case 'supCon': {
       const features = tensors.features!;
       // SupConLoss without labels takes every sample for a class of its own.
       const classes = labels ?? Int32Array.from({ length: features.shape[0]! }, (_, sample) => sample);
       const problem = { features, labels: classes, ...common };
-      return [supConSync(problem), referenceSupCon(problem)];
+      return [supConSync(problem, run), referenceSupCon(problem)];
     }
   }
 }
@@ -65,8 +66,13 @@ function floorOf(golden: GoldenCase, name: string): number {
 
 const LOGITS = new Set(['logits', 'labels', 'top1', 'top5']);
 
-describe.each(goldenCases())('$name', golden => {
-  const [result, reference] = evaluate(golden);
+const CASES = TARGETS.flatMap(target =>
+  goldenCases().map(golden => ({ ...golden, name: `${golden.name} on ${target}`, target })),
+);
+
+describe.each(CASES)('$name', ({ target, ...golden }) => {
+  const context = sharedContext(target);
+  const [result, reference] = evaluate(golden, { context });
   const values = result as Readonly<Record<string, number | Float32Array>>;
 
   it.each(Object.keys(golden.expected).filter(name => !LOGITS.has(name)))(`%s is that of ${golden.source}`, name => {
@@ -88,7 +94,7 @@ describe.each(goldenCases())('$name', golden => {
   if ('logits' in golden.expected) {
     it('has the same logits and labels', () => {
       const expected = golden.expected.logits as Tensor;
-      const { logits, labels } = ntXentLogits({ features: golden.inputs.features!, ...golden.options });
+      const { logits, labels } = ntXentLogits({ features: golden.inputs.features!, ...golden.options }, { context });
       expect(logits.shape).toEqual(expected.shape);
       expectClose(logits.data, expected.data, HIGHEST.tolerance, 0, 'logits');
       expect([...labels]).toEqual([...(golden.expected.labels as Tensor).data]);

@@ -1,11 +1,11 @@
 import { ntXentLogits, ntXentSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
-import { INSTRUCTION_SETS, sharedContext } from './support/contexts.js';
+import { sharedContext, TARGETS } from './support/contexts.js';
 import { viewsOf } from './support/random.js';
 import { norm2 } from './support/reference.js';
 
-describe.each(INSTRUCTION_SETS)('ntXentLogits on %s', instructionSet => {
-  const context = sharedContext(instructionSet, { threads: 2 });
+describe.each(TARGETS)('ntXentLogits on %s', target => {
+  const context = sharedContext(target, { threads: 2 });
 
   it.each([
     [1, 2, 1],

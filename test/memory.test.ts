@@ -1,5 +1,6 @@
-import { createContext, ntXent, ntXentSync } from 'infonce';
+import { ntXent, ntXentSync } from 'infonce';
 import { expect, it } from 'vitest';
+import { newContext } from './support/contexts.js';
 import { normal, scaled } from './support/random.js';
 
 const MEGABYTE = 2 ** 20;
@@ -14,7 +15,7 @@ async function growth(work: () => Promise<void>): Promise<number> {
 
 it('needs a bounded panel, not a matrix of all pairs', () => {
   const features = normal([16_384, 16], 2);
-  const context = createContext({ threads: 2 });
+  const context = newContext({ threads: 2 });
   const before = process.resourceUsage().maxRSS;
   ntXentSync({ features }, { context });
   // 16,384² float32 numbers are a gigabyte.
@@ -50,7 +51,7 @@ it('stays bounded over many contexts', async () => {
   const features = normal([256, 64], 1);
   const grown = await growth(async () => {
     for (let i = 0; i < 200; i++) {
-      const context = createContext({ threads: 2 });
+      const context = newContext({ threads: 2 });
       ntXentSync({ features }, { context });
       context.dispose();
       await new Promise(setImmediate);

@@ -1,5 +1,6 @@
-import { Clip, clipSync, createContext, InfoNCE, infoNCESync, NTXent, ntXentSync, SupCon, supConSync } from 'infonce';
+import { Clip, clipSync, InfoNCE, infoNCESync, NTXent, ntXentSync, SupCon, supConSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
+import { newContext } from './support/contexts.js';
 import { normal, randomLabels, viewsOf } from './support/random.js';
 
 const query = normal([6, 5], 1);
@@ -27,7 +28,7 @@ describe('InfoNCE', () => {
   });
 
   it('runs where it is told to', async () => {
-    const context = createContext({ threads: 1 });
+    const context = newContext({ threads: 1 });
     const loss = new InfoNCE();
     expect(await loss.forward(query, positiveKey, undefined, { context })).toEqual(
       loss.forwardSync(query, positiveKey),

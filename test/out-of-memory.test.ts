@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 const PROGRAM = `
   import { createContext, ntXent, ntXentSync } from 'infonce';
   const small = { features: { data: Float32Array.from({ length: 64 }, (_, i) => Math.sin(i * i)), shape: [8, 8] } };
-  const context = createContext({ threads: 2 });
+  const context = createContext({ device: 'cpu', threads: 2 });
   const { loss } = ntXentSync(small, { context });
   const large = { features: { data: new Float32Array(8192 * 64).map(Math.random), shape: [8192, 64] } };
   const grabbed = [];
@@ -18,7 +18,7 @@ const PROGRAM = `
   };
   console.log(await attempt(() => ntXentSync(large, { context })));
   console.log(await attempt(() => ntXent(large, { context })));
-  console.log(await attempt(() => createContext({ threads: 1024 })));
+  console.log(await attempt(() => createContext({ device: 'cpu', threads: 1024 })));
   console.log(ntXentSync(small, { context }).loss === loss);
 `;
 

@@ -1,13 +1,14 @@
 import { clipSync, infoNCESync, ntXentSync, supConSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { expectClose } from './support/compare.js';
+import { effort } from './support/contexts.js';
 import { near, normal, scaled, viewsOf } from './support/random.js';
 
 /** Two float32 results of the same thing by different ways. */
 const TOLERANCE = 2e-6;
 
 /** Below a block, above a few, and beyond what is kept between the passes. */
-const SIZES = [7, 300, 4700];
+const SIZES = effort([7, 300, 4700], [7, 150]);
 
 function same(actual: ArrayLike<number> | number, expected: ArrayLike<number> | number, what: string): void {
   expectClose(actual, typeof expected === 'number' ? [expected] : expected, TOLERANCE, 0, what);

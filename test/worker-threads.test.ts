@@ -1,24 +1,29 @@
 import { Worker } from 'node:worker_threads';
 import { ntXentSync } from 'infonce';
 import { expect, it } from 'vitest';
+import { DEVICE, effort } from './support/contexts.js';
 import { normal } from './support/random.js';
 
 const source = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { createContext, ntXent, ntXentSync } = require('infonce');
-const context = createContext({ threads: 2 });
+const { calls, device, features } = workerData;
+const context = createContext({ device });
 (async () => {
-  const problem = { features: workerData };
+  const problem = { features };
   const results = [];
-  for (let i = 0; i < 20; i++) results.push(ntXentSync(problem, { context }).loss);
-  for (let i = 0; i < 20; i++) results.push((await ntXent(problem)).loss);
+  for (let i = 0; i < calls; i++) results.push(ntXentSync(problem, { context }).loss);
+  for (let i = 0; i < calls; i++) results.push((await ntXent(problem)).loss);
   parentPort.postMessage(results);
 })();
 `;
 
+/** Calls that each of the workers makes in a context of its own, and again in the default one. */
+const CALLS = effort(20, 2);
+
 function run(features: object): Promise<number[]> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(source, { eval: true, workerData: features });
+    const worker = new Worker(source, { eval: true, workerData: { calls: CALLS, device: DEVICE, features } });
     let results: number[] = [];
     worker.on('message', (message: number[]) => {
       results = message;
@@ -29,14 +34,14 @@ function run(features: object): Promise<number[]> {
 }
 
 it('computes in several worker threads at once', async () => {
-  const features = normal([200, 16], 1);
-  const expected = new Array(40).fill(ntXentSync({ features }).loss);
+  const features = normal(effort([200, 16], [40, 16]), 1);
+  const expected = new Array(2 * CALLS).fill(ntXentSync({ features }).loss);
   const results = await Promise.all([run(features), run(features), run(features), run(features)]);
   expect(results).toEqual([expected, expected, expected, expected]);
 });
 
 it('survives a worker that ends with calls in flight', async () => {
-  const features = normal([2048, 64], 1);
+  const features = normal(effort([2048, 64], [140, 64]), 1);
   const ending = `
     const { workerData } = require('node:worker_threads');
     const { ntXent } = require('infonce');

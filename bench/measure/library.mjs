@@ -16,3 +16,13 @@ export async function withContext({ instructionSet, ...options }, work) {
     context.dispose();
   }
 }
+
+/** The device that a request leads to. Throws the reason where it cannot be used. */
+export function contextDevice(request) {
+  const context = infonce.createContext({ device: request });
+  try {
+    return context.device;
+  } finally {
+    context.dispose();
+  }
+}

@@ -13,7 +13,9 @@ export function describeMachine() {
   };
 }
 
-function commit() {
+/** INFONCE_COMMIT says it where there is no repository. */
+export function commit() {
+  if (process.env.INFONCE_COMMIT) return process.env.INFONCE_COMMIT;
   const git = (...words) =>
     execFileSync('git', words, {
       cwd: import.meta.dirname,

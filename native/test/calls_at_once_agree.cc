@@ -12,7 +12,7 @@ namespace infonce::test {
 
 namespace {
 
-constexpr int kCalls = 20;
+int calls() { return simulated() ? 5 : 20; }
 
 Settings settings_of(Loss loss, int64_t rows) {
   Settings settings;
@@ -26,7 +26,7 @@ Settings settings_of(Loss loss, int64_t rows) {
 // Calls again and again; the number of results that are not `expected`.
 int count_differences(const Context &context, const Case &problem, const Output &expected) {
   int differences = 0;
-  for (int call = 0; call < kCalls; ++call) {
+  for (int call = 0; call < calls(); ++call) {
     Output output(problem);
     infonce_failure failure = empty_failure();
     const infonce_status status = context.run(problem.problem, output.result, failure);
@@ -79,7 +79,7 @@ TEST_CASE("contexts come and go while others run") {
   for (int &count : differences) {
     threads.emplace_back([&] {
       count = 0;
-      for (int i = 0; i < kCalls / 2; ++i) {
+      for (int i = 0; i < calls() / 2; ++i) {
         const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1 + i % 3);
         count += count_differences(context, problem, expected);
       }

@@ -57,12 +57,26 @@ Buffer<float> random_weights(std::mt19937 &random, int64_t count, size_t offset)
   return buffer;
 }
 
-// Two views to a sample on average; the last row has a label of its own.
-Buffer<int32_t> random_labels(std::mt19937 &random, int64_t rows, size_t offset) {
-  std::uniform_int_distribution<int32_t> label(-3, static_cast<int32_t>(rows / 2));
+void fill_mixed_classes(std::mt19937 &random, const Buffer<int32_t> &labels) {
+  std::iota(labels.begin(), labels.end(), 0);
+  int32_t *row = labels.begin();
+  for (const int32_t size : {3, 16, 17, 18, 40}) {
+    int32_t *end = row + std::min<int64_t>(size, labels.end() - row);
+    std::fill(row, end, -size);
+    row = end;
+  }
+  std::shuffle(labels.begin(), labels.end(), random);
+}
+
+Buffer<int32_t> random_labels(std::mt19937 &random, Classes classes, int64_t rows, size_t offset) {
   Buffer<int32_t> buffer(static_cast<size_t>(rows), offset);
-  std::generate(buffer.begin(), buffer.end(), [&] { return label(random); });
-  buffer[static_cast<size_t>(rows) - 1] = 1 << 30;
+  if (classes == Classes::kMixed) {
+    fill_mixed_classes(random, buffer);
+  } else if (classes == Classes::kPairs) {
+    std::uniform_int_distribution<int32_t> label(-3, static_cast<int32_t>(rows / 2));
+    std::generate(buffer.begin(), buffer.end(), [&] { return label(random); });
+    buffer[static_cast<size_t>(rows) - 1] = 1 << 30;  // one without company
+  }
   return buffer;
 }
 
@@ -85,7 +99,8 @@ bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof(a)) == 0;
 std::string describe(const Settings &settings) {
   std::ostringstream text;
   text << rules_of(settings.loss).name << " N=" << settings.rows << " D=" << settings.dim
-       << " M=" << settings.negative_rows << " views=" << settings.views << " temperature=" << settings.temperature
+       << " M=" << settings.negative_rows << " views=" << settings.views
+       << " classes=" << static_cast<int>(settings.classes) << " temperature=" << settings.temperature
        << " reduction=" << settings.reduction << " normalize=" << settings.normalize
        << " gradient=" << settings.gradient << " gradOutput=" << settings.grad_output_count;
   return text.str();
@@ -120,7 +135,7 @@ Case::Case(const Settings &from) : settings(from) {
     plant_special_rows(negatives, owners * settings.negative_rows, settings.dim);
   }
   if (rules.positive == INFONCE_POSITIVE_SAME_LABEL) {
-    labels = random_labels(random, settings.rows, settings.offset);
+    labels = random_labels(random, settings.classes, settings.rows, settings.offset);
   }
   if (settings.grad_output_count > 0) {
     grad_output = random_weights(random, settings.grad_output_count, settings.offset);

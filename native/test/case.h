@@ -23,6 +23,13 @@ constexpr Loss kLosses[] = {
     Loss::kInfoNceUnpaired, Loss::kInfoNcePaired, Loss::kClip,
 };
 
+// How many rows of supCon have the same label, the rows of a class spread over the batch.
+enum class Classes {
+  kPairs,  // two on average
+  kOne,    // all
+  kMixed,  // 3, 16, 17, 18 and 40, and single rows: what is treated pair by pair, and what through its sum
+};
+
 // What a test asks for. The inputs follow from it and are the same every time.
 struct Settings {
   Loss loss = Loss::kNtXentFirst;
@@ -30,6 +37,7 @@ struct Settings {
   int64_t dim = 0;
   int64_t negative_rows = 0;
   int64_t views = 2;
+  Classes classes = Classes::kPairs;
   double temperature = 0.1;
   infonce_reduction reduction = INFONCE_REDUCTION_MEAN;
   bool normalize = true;

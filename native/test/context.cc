@@ -6,28 +6,31 @@
 
 namespace infonce::test {
 
-Context::Context(const std::string &instruction_set, infonce_precision precision, int threads) {
+Context::Context(const std::string &instruction_set, infonce_precision precision, int threads,
+                 const infonce_backend &backend, void *stream)
+    : backend_(backend) {
   infonce_context_options options{};
   options.struct_size = sizeof(options);
   options.precision = precision;
   options.threads = threads;
   options.instruction_set = instruction_set.c_str();
+  options.stream = stream;
   infonce_failure failure = empty_failure();
-  const infonce_status status = infonce_cpu_backend()->context_create(&options, &context_, &failure);
+  const infonce_status status = backend_.context_create(&options, &context_, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
 }
 
-Context::~Context() { infonce_cpu_backend()->context_destroy(context_); }
+Context::~Context() { backend_.context_destroy(context_); }
 
 infonce_status Context::run(const infonce_problem &problem, infonce_result &result, infonce_failure &failure) const {
-  return infonce_cpu_backend()->run(context_, &problem, &result, &failure);
+  return backend_.run(context_, &problem, &result, &failure);
 }
 
-std::vector<std::string> instruction_sets() {
+std::vector<std::string> instruction_sets(const infonce_backend &backend) {
   infonce_device_info info{};
   info.struct_size = sizeof(info);
   infonce_failure failure = empty_failure();
-  const infonce_status status = infonce_cpu_backend()->device_info(0, &info, &failure);
+  const infonce_status status = backend.device_info(0, &info, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
   std::istringstream words(info.instruction_sets);
   std::vector<std::string> names;
@@ -36,6 +39,8 @@ std::vector<std::string> instruction_sets() {
   }
   return names;
 }
+
+std::vector<int> thread_counts() { return on_cpu() ? std::vector<int>{1, 2, 3} : std::vector<int>{1}; }
 
 infonce_failure empty_failure() {
   infonce_failure failure{};

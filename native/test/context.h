@@ -4,13 +4,14 @@
 #include <vector>
 
 #include "infonce/infonce.h"
+#include "test/backend.h"
 
 namespace infonce::test {
 
-// A context of the CPU backend.
 class Context {
  public:
-  Context(const std::string &instruction_set, infonce_precision precision, int threads);
+  Context(const std::string &instruction_set, infonce_precision precision, int threads,
+          const infonce_backend &backend = test::backend(), void *stream = nullptr);
   ~Context();
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
@@ -18,11 +19,15 @@ class Context {
   infonce_status run(const infonce_problem &problem, infonce_result &result, infonce_failure &failure) const;
 
  private:
+  const infonce_backend &backend_;
   infonce_context *context_ = nullptr;
 };
 
-// All that this machine can be made to use.
-std::vector<std::string> instruction_sets();
+// All that the device can be made to use, best first.
+std::vector<std::string> instruction_sets(const infonce_backend &backend = test::backend());
+
+// Numbers of threads that make a difference.
+std::vector<int> thread_counts();
 
 infonce_failure empty_failure();
 

@@ -2,19 +2,34 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 
 namespace infonce::test {
 
 namespace {
 
 constexpr double kSmallestNorm = 1e-12;
-// Float32 logits of temperature 0.05 are this exact, bfloat16 ones are not ranked by the tests.
-constexpr double kLogitError = 1e-4;
+// Float32 cosines are this exact; those of bfloat16 are not ranked by the tests.
+constexpr double kCosineError = 5e-6;
+constexpr int64_t kLargestSmallClass = 17;
+
+// To the nearest, ties to even.
+float bfloat16_of(double value) {
+  const auto nearest = static_cast<float>(value);
+  uint32_t bits;
+  std::memcpy(&bits, &nearest, sizeof(bits));
+  bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
+  float rounded;
+  std::memcpy(&rounded, &bits, sizeof(rounded));
+  return rounded;
+}
+
 
 // The rows of one input in use, their gradient, and the way back through the normalisation.
 class Rows {
  public:
-  Rows(const Buffer<float> &source, int64_t dim, bool normalize)
+  Rows(const Buffer<float> &source, int64_t dim, bool normalize, Operands operands)
       : dim_(dim), values_(source.begin(), source.end()), gradient_(source.size()) {
     const int64_t rows = static_cast<int64_t>(source.size()) / dim;
     for (int64_t i = 0; normalize && i < rows; ++i) {
@@ -24,10 +39,23 @@ class Rows {
         row[d] /= std::max(norms_.back(), kSmallestNorm);
       }
     }
+    if (operands != Operands::kExact) {
+      split(static_cast<int>(operands));
+    }
   }
 
   double dot(int64_t row, const Rows &other, int64_t other_row) const {
     return dot(values_.data() + row * dim_, other.values_.data() + other_row * dim_);
+  }
+
+  double dot_of_operands(int64_t row, const Rows &other, int64_t other_row) const {
+    double sum = 0;
+    for (size_t a = 0; a < planes_.size(); ++a) {
+      for (size_t b = 0; a + b < planes_.size(); ++b) {
+        sum += dot(planes_[a].data() + row * dim_, other.planes_[b].data() + other_row * dim_);
+      }
+    }
+    return sum;
   }
 
   void add(int64_t row, double weight, const Rows &other, int64_t other_row) {
@@ -52,6 +80,18 @@ class Rows {
   }
 
  private:
+  // Into bfloat16 parts, each the nearest to what the earlier ones leave.
+  void split(int planes) {
+    std::vector<double> rest = values_;
+    for (int plane = 0; plane < planes; ++plane) {
+      planes_.emplace_back();
+      for (double &value : rest) {
+        planes_.back().push_back(bfloat16_of(value));
+        value -= planes_.back().back();
+      }
+    }
+  }
+
   double dot(const double *a, const double *b) const {
     double sum = 0;
     for (int64_t d = 0; d < dim_; ++d) {
@@ -62,6 +102,7 @@ class Rows {
 
   int64_t dim_;
   std::vector<double> values_;
+  std::vector<std::vector<double>> planes_;
   std::vector<double> gradient_;
   std::vector<double> norms_;
 };
@@ -70,16 +111,38 @@ struct Candidate {
   Rows *rows;
   int64_t row;
   bool positive;
+  bool exact;  // treated apart from the matrix
 };
+
+// Rows of the anchor's sample or label, itself among them.
+int64_t class_size(const Case &from, int64_t anchor) {
+  if (from.problem.positive == INFONCE_POSITIVE_SAME_LABEL) {
+    return std::count(from.labels.begin(), from.labels.end(), from.labels[static_cast<size_t>(anchor)]);
+  }
+  return from.settings.views;
+}
+
+bool has_large_class(const Case &from) {
+  if (from.problem.positive == INFONCE_POSITIVE_SAME_INDEX || from.problem.positive == INFONCE_POSITIVE_FIRST_VIEW) {
+    return false;
+  }
+  for (int64_t i = 0; i < from.settings.rows; ++i) {
+    if (class_size(from, i) > kLargestSmallClass) {
+      return true;
+    }
+  }
+  return false;
+}
 
 class Evaluation {
  public:
-  explicit Evaluation(const Case &from)
+  Evaluation(const Case &from, Operands operands)
       : case_(from),
         scale_(from.problem.scale),
-        anchors_(from.anchors, from.settings.dim, from.settings.normalize),
-        keys_(from.keys, from.settings.dim, from.settings.normalize),
-        negatives_(from.negatives, from.settings.dim, from.settings.normalize) {}
+        exact_operands_(operands == Operands::kExact),
+        anchors_(from.anchors, from.settings.dim, from.settings.normalize, operands),
+        keys_(from.keys, from.settings.dim, from.settings.normalize, operands),
+        negatives_(from.negatives, from.settings.dim, from.settings.normalize, operands) {}
 
   Reference run() {
     const int64_t n = case_.settings.rows;
@@ -108,7 +171,7 @@ class Evaluation {
   std::vector<Candidate> all_of(Rows &rows, int64_t positive) const {
     std::vector<Candidate> candidates;
     for (int64_t j = 0; j < case_.settings.rows; ++j) {
-      candidates.push_back({&rows, j, j == positive});
+      candidates.push_back({&rows, j, j == positive, j == positive});
     }
     return candidates;
   }
@@ -120,17 +183,17 @@ class Evaluation {
       case INFONCE_DENOMINATOR_OTHER_ANCHORS:
         for (int64_t j = 0; j < case_.settings.rows; ++j) {
           if (j != i) {
-            candidates.push_back({&anchors_, j, is_positive(i, j)});
+            candidates.push_back({&anchors_, j, is_positive(i, j), is_treated_apart(i, j)});
           }
         }
         break;
       case INFONCE_DENOMINATOR_ALL_KEYS:
         return all_of(keys_, i);
       default:
-        candidates.push_back({&keys_, i, true});
+        candidates.push_back({&keys_, i, true, true});
         for (int64_t j = 0; j < m; ++j) {
           const bool own = case_.problem.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-          candidates.push_back({&negatives_, own ? i * m + j : j, false});
+          candidates.push_back({&negatives_, own ? i * m + j : j, false, own});
         }
     }
     return candidates;
@@ -148,6 +211,14 @@ class Evaluation {
     }
   }
 
+  bool is_treated_apart(int64_t i, int64_t j) const {
+    if (case_.problem.positive == INFONCE_POSITIVE_FIRST_VIEW) {
+      const int64_t samples = case_.settings.rows / case_.settings.views;
+      return i % samples == j % samples;
+    }
+    return is_positive(i, j) && class_size(case_, i) <= kLargestSmallClass;
+  }
+
   double upstream(int64_t i) const {
     const Buffer<float> &given = case_.grad_output;
     const double value = given.size() == 0 ? 1 : given[given.size() == 1 ? 0 : static_cast<size_t>(i)];
@@ -156,11 +227,15 @@ class Evaluation {
 
   void add_row(Rows &owner, int64_t i, const std::vector<Candidate> &candidates, double share) {
     std::vector<double> cosines;
+    std::vector<double> logits;
     double largest = -INFINITY;
     int64_t positives = 0;
     for (const Candidate &candidate : candidates) {
       cosines.push_back(owner.dot(i, *candidate.rows, candidate.row));
-      largest = std::max(largest, scale_ * cosines.back());
+      const bool exact = exact_operands_ || candidate.exact;
+      logits.push_back(scale_ *
+                       (exact ? cosines.back() : owner.dot_of_operands(i, *candidate.rows, candidate.row)));
+      largest = std::max(largest, logits.back());
       positives += candidate.positive;
     }
     if (positives == 0) {
@@ -170,13 +245,13 @@ class Evaluation {
     double sum = 0;
     double positive_logits = 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
-      sum += std::exp(scale_ * cosines[c] - largest);
+      sum += std::exp(logits[c] - largest);
       positive_logits += candidates[c].positive ? scale_ * cosines[c] : 0;
     }
     result_.row_loss[static_cast<size_t>(i)] +=
         share * (std::log(sum) + largest - positive_logits / static_cast<double>(positives));
     for (size_t c = 0; c < candidates.size(); ++c) {
-      const double probability = std::exp(scale_ * cosines[c] - largest) / sum;
+      const double probability = std::exp(logits[c] - largest) / sum;
       const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
       const double weight = share * upstream(i) * (probability - target);
       owner.add(i, weight * scale_, *candidates[c].rows, candidates[c].row);
@@ -193,8 +268,8 @@ class Evaluation {
     int64_t surely_above = 0;
     int64_t perhaps_above = -1;
     for (const double cosine : cosines) {
-      surely_above += scale_ * (cosine - own) > kLogitError;
-      perhaps_above += scale_ * (cosine - own) > -kLogitError;
+      surely_above += cosine - own > kCosineError;
+      perhaps_above += cosine - own > -kCosineError;
     }
     result_.top1.least += perhaps_above < 1;
     result_.top1.most += surely_above < 1;
@@ -204,6 +279,7 @@ class Evaluation {
 
   const Case &case_;
   double scale_;
+  bool exact_operands_;
   Rows anchors_;
   Rows keys_;
   Rows negatives_;
@@ -212,6 +288,9 @@ class Evaluation {
 
 }  // namespace
 
-Reference reference(const Case &from) { return Evaluation(from).run(); }
+Reference reference(const Case &from, Operands operands) {
+  const bool promoted = operands != Operands::kExact && has_large_class(from);
+  return Evaluation(from, promoted ? static_cast<Operands>(static_cast<int>(operands) + 1) : operands).run();
+}
 
 }  // namespace infonce::test

@@ -11,6 +11,13 @@ struct Range {
   double most;
 };
 
+// What the logits of the matrix are made of; positives, and the pairs of a class of up to 17 rows, are always exact.
+enum class Operands {
+  kBfloat16 = 1,     // unit rows rounded to bfloat16: one product
+  kTwoBfloat16 = 2,  // and what that leaves, rounded: three products, all but that of the two smallest parts
+  kExact = 3,
+};
+
 // The result of a case in float64, written straight from the formulas of infonce.h.
 struct Reference {
   double loss = 0;
@@ -26,6 +33,7 @@ struct Reference {
   std::vector<double> grad_negatives;
 };
 
-Reference reference(const Case &from);
+// A class of more than 17 rows asks for the next better operands: within it, p - 1 / positives cancels.
+Reference reference(const Case &from, Operands operands = Operands::kExact);
 
 }  // namespace infonce::test

@@ -12,6 +12,7 @@ import {
 } from 'infonce';
 import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
 import {
+  type Operands,
   type ReferenceResult,
   referenceClip,
   referenceInfoNCE,
@@ -23,14 +24,14 @@ import {
 export interface Case {
   readonly inputs: readonly Float32Array[];
   run(options?: SyncRunOptions): object;
-  reference(): ReferenceResult;
+  reference(operands?: Operands): ReferenceResult;
 }
 
 export function ntXentCase(problem: NTXentProblem): Case {
   return {
     inputs: [problem.features.data],
     run: options => ntXentSync(problem, options),
-    reference: () => referenceNTXent(problem),
+    reference: operands => referenceNTXent(problem, operands),
   };
 }
 
@@ -38,7 +39,7 @@ export function supConCase(problem: SupConProblem): Case {
   return {
     inputs: [problem.features.data],
     run: options => supConSync(problem, options),
-    reference: () => referenceSupCon(problem),
+    reference: operands => referenceSupCon(problem, operands),
   };
 }
 
@@ -47,7 +48,7 @@ export function infoNCECase(problem: InfoNCEProblem): Case {
   return {
     inputs: [query.data, positiveKey.data, ...(negativeKeys ? [negativeKeys.data] : [])],
     run: options => infoNCESync(problem, options),
-    reference: () => referenceInfoNCE(problem),
+    reference: operands => referenceInfoNCE(problem, operands),
   };
 }
 
@@ -55,7 +56,7 @@ export function clipCase(problem: ClipProblem): Case {
   return {
     inputs: [problem.imageFeatures.data, problem.textFeatures.data],
     run: options => clipSync(problem, options),
-    reference: () => referenceClip(problem),
+    reference: operands => referenceClip(problem, operands),
   };
 }
 

@@ -10,6 +10,8 @@ interface Tower {
   readonly dim: number;
   /** What the logits are made of: rows of unit length, or as they came. */
   readonly unit: Float64Array;
+  /** The same as the parts that a level of precision reads, for the logits that it takes from the matrix. */
+  readonly parts: readonly Float64Array[];
   readonly normalized: boolean;
   /** Lengths of the rows as they came. */
   readonly norm: Float64Array;
@@ -30,7 +32,25 @@ interface Term {
   readonly anchor: Place;
   readonly candidates: readonly Place[];
   readonly positives: readonly number[];
+  /** The positions of those that no level of precision takes from the matrix, but treats one by one. */
+  readonly apart: readonly number[];
 }
+
+/**
+ * What a level of precision makes of unit rows: nothing, the nearest bfloat16 number (one product), or that and what it
+ * leaves (three products: all but that of the two smallest parts). Below temperature 0.05 that alone moves a result by
+ * more than the level's bound; beyond it there is no excuse.
+ */
+export type Operands = 'exact' | 'two bfloat16' | 'bfloat16';
+
+const NEXT_BETTER: Readonly<Record<Operands, Operands>> = {
+  bfloat16: 'two bfloat16',
+  'two bfloat16': 'exact',
+  exact: 'exact',
+};
+
+/** A larger class stays in the matrix, and takes the next better operands: within it, p − 1 / positives cancels. */
+const LARGEST_SMALL_CLASS = 17;
 
 export interface ReferenceGradient {
   readonly values: Float64Array;
@@ -48,9 +68,10 @@ export interface ReferenceResult {
 
 const SMALLEST_NORM = 1e-12;
 
-export function referenceNTXent(problem: NTXentProblem): ReferenceResult {
-  const features = tower(problem.features, problem);
+export function referenceNTXent(problem: NTXentProblem, operands: Operands = 'exact'): ReferenceResult {
   const { nViews = 2, positives = 'first', temperature = 0.1 } = problem;
+  const isLarge = positives === 'all' && nViews > LARGEST_SMALL_CLASS;
+  const features = tower(problem.features, problem, isLarge ? NEXT_BETTER[operands] : operands);
   const samples = features.rows / nViews;
   const terms = range(features.rows).map(row => {
     const others = range(features.rows).filter(j => j !== row);
@@ -61,38 +82,44 @@ export function referenceNTXent(problem: NTXentProblem): ReferenceResult {
       anchor: { tower: features, index: row },
       candidates: others.map(index => ({ tower: features, index })),
       positives: positives === 'first' ? otherViews.slice(0, 1) : otherViews,
+      apart: isLarge ? [] : otherViews,
     };
   });
   return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);
 }
 
-export function referenceSupCon(problem: SupConProblem): ReferenceResult {
-  const features = tower(problem.features, problem);
+export function referenceSupCon(problem: SupConProblem, operands: Operands = 'exact'): ReferenceResult {
   const { temperature = 0.07, labels } = problem;
-  const views = features.rows / labels.length;
+  const rows = problem.features.data.length / problem.features.shape.at(-1)!;
+  const views = rows / labels.length;
   const labelOf = (row: number) => labels[Math.floor(row / views)];
-  const terms = range(features.rows).map(row => {
-    const others = range(features.rows).filter(j => j !== row);
+  const isLarge = (row: number) =>
+    range(rows).filter(other => labelOf(other) === labelOf(row)).length > LARGEST_SMALL_CLASS;
+  const features = tower(problem.features, problem, range(rows).some(isLarge) ? NEXT_BETTER[operands] : operands);
+  const terms = range(rows).map(row => {
+    const others = range(rows).filter(j => j !== row);
+    const positives = range(others.length).filter(position => labelOf(others[position]!) === labelOf(row));
     return {
       row,
       anchor: { tower: features, index: row },
       candidates: others.map(index => ({ tower: features, index })),
-      positives: range(others.length).filter(position => labelOf(others[position]!) === labelOf(row)),
+      positives,
+      apart: positives.length < LARGEST_SMALL_CLASS ? positives : [],
     };
   });
   return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);
 }
 
-export function referenceInfoNCE(problem: InfoNCEProblem): ReferenceResult {
-  const query = tower(problem.query, problem);
-  const keys = tower(problem.positiveKey, problem);
+export function referenceInfoNCE(problem: InfoNCEProblem, operands: Operands = 'exact'): ReferenceResult {
+  const query = tower(problem.query, problem, operands);
+  const keys = tower(problem.positiveKey, problem, operands);
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys } = problem;
   const towers: Record<string, Tower> = { gradQuery: query, gradPositiveKey: keys };
   let terms: Term[];
   if (negativeKeys === undefined) {
     terms = inBatch(query, keys);
   } else {
-    const negatives = tower(negativeKeys, problem);
+    const negatives = tower(negativeKeys, problem, operands);
     const each = negativeMode === 'paired' ? negatives.rows / query.rows : negatives.rows;
     towers.gradNegativeKeys = negatives;
     terms = range(query.rows).map(row => ({
@@ -103,14 +130,15 @@ export function referenceInfoNCE(problem: InfoNCEProblem): ReferenceResult {
         ...range(each).map(j => ({ tower: negatives, index: negativeMode === 'paired' ? row * each + j : j })),
       ],
       positives: [0],
+      apart: negativeMode === 'paired' ? range(1 + each) : [0],
     }));
   }
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
 }
 
-export function referenceClip(problem: ClipProblem): ReferenceResult {
-  const image = tower(problem.imageFeatures, problem);
-  const text = tower(problem.textFeatures, problem);
+export function referenceClip(problem: ClipProblem, operands: Operands = 'exact'): ReferenceResult {
+  const image = tower(problem.imageFeatures, problem, operands);
+  const text = tower(problem.textFeatures, problem, operands);
   const { logitScale = 1 / 0.07 } = problem;
   const terms = [...inBatch(image, text), ...inBatch(text, image)];
   const towers = { gradImageFeatures: image, gradTextFeatures: text };
@@ -124,6 +152,7 @@ function inBatch(anchors: Tower, keys: Tower): Term[] {
     anchor: { tower: anchors, index: row },
     candidates: range(keys.rows).map(index => ({ tower: keys, index })),
     positives: [row],
+    apart: [row],
   }));
 }
 
@@ -142,13 +171,18 @@ function evaluate(
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
-  for (const { row, anchor, candidates, positives } of terms) {
+  for (const { row, anchor, candidates, positives, apart } of terms) {
     if (positives.length === 0) continue;
     const cosines = candidates.map(candidate => dot(anchor, candidate));
     const logits = cosines.map(cosine => scale * cosine);
-    rowLoss[row]! += share * meanOf(positives.map(positive => crossEntropy(logits, positive)));
+    if (anchor.tower.parts.length > 0) {
+      const matrix = range(candidates.length).filter(position => !apart.includes(position));
+      for (const position of matrix) logits[position] = scale * dotOfParts(anchor, candidates[position]!);
+    }
+    const exact = positives.map(positive => scale * cosines[positive]!);
+    rowLoss[row]! += share * meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!)));
 
-    const better = logits.filter(logit => logit > logits[positives[0]!]!).length;
+    const better = cosines.filter(cosine => cosine > cosines[positives[0]!]!).length;
     if (better < 1) foundFirst++;
     if (better < 5) foundInFive++;
 
@@ -176,12 +210,13 @@ function evaluate(
   };
 }
 
-/** log Σ_j exp(s_j) − s_p, without cancellation when the positive is by far the largest. */
-function crossEntropy(logits: readonly number[], positive: number): number {
+/** log Σ_j exp(s_j) − `exact`, the positive's logit, without cancellation when that is by far the largest. */
+function crossEntropy(logits: readonly number[], positive: number, exact: number): number {
   const differences = logits.filter((_, j) => j !== positive).map(logit => logit - logits[positive]!);
   const largest = Math.max(0, ...differences);
   const sum = differences.reduce((total, difference) => total + Math.exp(difference - largest), 0);
-  return largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
+  const loss = largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
+  return loss + (logits[positive]! - exact);
 }
 
 /** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
@@ -199,7 +234,7 @@ function slopes(logits: readonly number[], positives: readonly number[]): { slop
   });
 }
 
-function tower(tensor: Tensor, { normalize = true }: CommonOptions): Tower {
+function tower(tensor: Tensor, { normalize = true }: CommonOptions, operands: Operands): Tower {
   const dim = tensor.shape[tensor.shape.length - 1]!;
   const rows = tensor.data.length / dim;
   const given = Float64Array.from(tensor.data);
@@ -210,11 +245,29 @@ function tower(tensor: Tensor, { normalize = true }: CommonOptions): Tower {
     rows,
     dim,
     unit,
+    parts: operands === 'exact' ? [] : split(unit, operands === 'bfloat16' ? 1 : 2),
     normalized: normalize,
     norm,
     grad: new Float64Array(unit.length),
     terms: new Float64Array(rows),
   };
+}
+
+const bits = new Uint32Array(1);
+const float = new Float32Array(bits.buffer);
+
+/** To the nearest, ties to even. */
+function bfloat16(value: number): number {
+  float[0] = value;
+  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000;
+  return float[0]!;
+}
+
+/** Into bfloat16 parts, each the nearest to what the earlier ones leave. */
+function split(values: Float64Array, count: number): Float64Array[] {
+  const part = values.map(bfloat16);
+  const rest = values.map((value, i) => value - part[i]!);
+  return count === 1 ? [part] : [part, ...split(rest, count - 1)];
 }
 
 /**
@@ -246,13 +299,22 @@ function accumulate(target: Place, weight: number, terms: number, source: Place)
   target.tower.terms[target.index]! += Math.abs(terms) * norm2(from);
 }
 
-function rowOf({ tower, index }: Place): Float64Array {
-  return tower.unit.subarray(index * tower.dim, (index + 1) * tower.dim);
+function rowOf({ tower, index }: Place, values = tower.unit): Float64Array {
+  return values.subarray(index * tower.dim, (index + 1) * tower.dim);
 }
 
-function dot(a: Place, b: Place): number {
-  const left = rowOf(a);
-  const right = rowOf(b);
+/** The products of parts that a level computes: those of the first with all, of the second with all but the last … */
+function dotOfParts(a: Place, b: Place): number {
+  let sum = 0;
+  a.tower.parts.forEach((left, i) => {
+    for (const right of b.tower.parts.slice(0, a.tower.parts.length - i)) sum += dot(a, b, left, right);
+  });
+  return sum;
+}
+
+function dot(a: Place, b: Place, leftValues?: Float64Array, rightValues?: Float64Array): number {
+  const left = rowOf(a, leftValues);
+  const right = rowOf(b, rightValues);
   let sum = 0;
   for (let k = 0; k < left.length; k++) sum += left[k]! * right[k]!;
   return sum;

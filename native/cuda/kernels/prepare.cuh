@@ -9,6 +9,20 @@
 
 namespace infonce::cuda {
 
+// Splits unit(d), a float or a double: each plane is the rounding of what the planes before it left.
+template <int kPlanes, class Unit>
+__device__ void write_planes(const Tower &tower, int64_t r, int lane, Unit &&unit) {
+  for (int64_t d = 2 * lane; d < tower.padded_dim; d += 2 * kWarp) {
+    auto x = unit(d), y = unit(d + 1);
+#pragma unroll
+    for (int p = 0; p < kPlanes; ++p) {
+      const __nv_bfloat162 rounded = __floats2bfloat162_rn(float(x), float(y));
+      *reinterpret_cast<__nv_bfloat162 *>(tower.planes + p * tower.plane_size() + r * tower.padded_dim + d) = rounded;
+      x -= __low2float(rounded), y -= __high2float(rounded);
+    }
+  }
+}
+
 // A warp a row; padding rows included.
 template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constant__ PrepareTask task) {
   trace.mark();
@@ -31,21 +45,18 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
     else atomicMax(reinterpret_cast<int *>(&task.report->largest_norm[task.name]), __float_as_int(float(norm * inverse)));
   }
 
-  // The factor as a sum of two floats keeps the length of the unit row right to more digits than its elements have.
-  const bool in_float = inverse > 1e-25 && inverse < 1e25;
-  const float high = in_float ? float(inverse) : 0, low = in_float ? float(inverse - double(high)) : 0;
-  const auto unit = [&](int64_t d) -> float {
-    if (padding || d >= tower.dim) return 0;
-    return in_float ? fmaf(row[d], high, row[d] * low) : float(row[d] * inverse);
-  };
-  for (int64_t d = 2 * lane; d < tower.padded_dim; d += 2 * kWarp) {
-    float x = unit(d), y = unit(d + 1);
-#pragma unroll
-    for (int p = 0; p < kPlanes; ++p) {
-      const __nv_bfloat162 rounded = __floats2bfloat162_rn(x, y);
-      *reinterpret_cast<__nv_bfloat162 *>(tower.planes + p * tower.plane_size() + r * tower.padded_dim + d) = rounded;
-      x -= __low2float(rounded), y -= __high2float(rounded);
-    }
+  if constexpr (kPlanes == 3) {
+    // Three planes hold more digits than a float32 would bring.
+    const auto unit = [&](int64_t d) -> double { return padding || d >= tower.dim ? 0 : row[d] * inverse; };
+    write_planes<kPlanes>(tower, r, lane, unit);
+  } else {
+    // The factor as a sum of two floats keeps the length of the unit row right to more digits than its elements have.
+    const bool in_float = inverse > 1e-25 && inverse < 1e25;
+    const float high = in_float ? float(inverse) : 0, low = in_float ? float(inverse - double(high)) : 0;
+    write_planes<kPlanes>(tower, r, lane, [&](int64_t d) -> float {
+      if (padding || d >= tower.dim) return 0;
+      return in_float ? fmaf(row[d], high, row[d] * low) : float(row[d] * inverse);
+    });
   }
 }
 

@@ -1,0 +1,123 @@
+#include "test/agreement.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+
+namespace infonce::test {
+
+namespace {
+
+constexpr double kColdest = 0.05;
+constexpr int64_t kFewDimensions = 63;
+
+double tolerance_of(infonce_precision precision) {
+  switch (precision) {
+    case INFONCE_PRECISION_HIGHEST:
+      return 2e-5;
+    case INFONCE_PRECISION_HIGH:
+      return 2e-4;
+    default:
+      return 2e-2;
+  }
+}
+
+template <class Got> double distance(const Got *got, const double *expected, size_t count) {
+  double squares = 0;
+  for (size_t i = 0; i < count; ++i) {
+    squares += (got[i] - expected[i]) * (got[i] - expected[i]);
+  }
+  return std::sqrt(squares);
+}
+
+double norm(const std::vector<double> &values) {
+  return std::sqrt(std::inner_product(values.begin(), values.end(), values.begin(), 0.0));
+}
+
+// The length of a result, or `size`, what it would be if nothing cancelled, where the exact result is 0: one candidate,
+// one dimension.
+double length_or(double size, double length) { return length > 1e-9 * size ? length : size; }
+
+// What a gradient's length would be if nothing cancelled.
+double gradient_size(const Case &from) {
+  const auto rows = static_cast<double>(from.settings.rows);
+  const double share = from.settings.reduction == INFONCE_REDUCTION_MEAN ? 1 / rows : 1;
+  return from.problem.scale * share * std::sqrt(rows);
+}
+
+}  // namespace
+
+Expectation::Expectation(const Case &from, infonce_precision precision, const Reference &exact)
+    : case_(from), precision_(precision), references_{exact} {
+  const bool bounded = from.settings.temperature >= kColdest && from.settings.dim >= kFewDimensions;
+  if (precision != INFONCE_PRECISION_HIGHEST && !bounded) {
+    const bool medium = precision == INFONCE_PRECISION_MEDIUM;
+    references_.push_back(reference(from, medium ? Operands::kBfloat16 : Operands::kTwoBfloat16));
+  }
+}
+
+// A level may compute more exactly than asked: either of the two will do, but one of them in everything.
+void Expectation::check(const Output &got) const {
+  std::vector<Deviation> nearest;
+  double least = INFINITY;
+  for (const Reference &expected : references_) {
+    const std::vector<Deviation> found = deviations(expected, got);
+    double worst = 0;
+    for (const Deviation &deviation : found) {
+      worst = std::isnan(deviation.error) ? INFINITY : std::max(worst, deviation.error / deviation.bound);
+    }
+    if (nearest.empty() || worst < least) {
+      nearest = found;
+      least = worst;
+    }
+  }
+  for (const Deviation &deviation : nearest) {
+    INFO(std::string(deviation.what));
+    CHECK(deviation.error <= deviation.bound);
+  }
+  if (precision_ == INFONCE_PRECISION_HIGHEST) {
+    const Reference &exact = references_.front();
+    CHECK(got.result.top1 >= exact.top1.least);
+    CHECK(got.result.top1 <= exact.top1.most);
+    CHECK(got.result.top5 >= exact.top5.least);
+    CHECK(got.result.top5 <= exact.top5.most);
+  }
+}
+
+std::vector<Expectation::Deviation> Expectation::deviations(const Reference &expected, const Output &got) const {
+  std::vector<Deviation> all;
+  if (case_.settings.reduction == INFONCE_REDUCTION_NONE) {
+    all.push_back(of("row loss", got.row_loss, expected.row_loss, std::sqrt(static_cast<double>(case_.settings.rows))));
+  } else {
+    const double error = std::abs(got.result.loss - expected.loss);
+    all.push_back({"loss", error, tolerance_of(precision_) * length_or(1, std::abs(expected.loss))});
+  }
+  if (case_.settings.gradient) {
+    const double size = gradient_size(case_);
+    all.push_back(of("gradient of the anchors", got.grad_anchors, expected.grad_anchors, size));
+    all.push_back(of("gradient of the keys", got.grad_keys, expected.grad_keys, size));
+    all.push_back(of("gradient of the negatives", got.grad_negatives, expected.grad_negatives, size));
+    all.push_back(of_grad_scale(expected, got));
+  }
+  return all;
+}
+
+Expectation::Deviation Expectation::of(const char *what, const Buffer<float> &got, const std::vector<double> &expected,
+                                       double size) const {
+  const double error = distance(got.data(), expected.data(), got.size());
+  return {what, error, tolerance_of(precision_) * length_or(size, norm(expected))};
+}
+
+// A bfloat16 product's error stays where the terms of this sum cancel, so below 'highest' their size is the measure.
+Expectation::Deviation Expectation::of_grad_scale(const Reference &expected, const Output &got) const {
+  const double error = std::abs(got.result.grad_scale - expected.grad_scale);
+  const double size = expected.grad_scale_size;
+  const bool exact = precision_ == INFONCE_PRECISION_HIGHEST;
+  const double length = exact ? length_or(size, std::abs(expected.grad_scale)) : size;
+  return {"gradient of the scale", error, tolerance_of(precision_) * length};
+}
+
+}  // namespace infonce::test

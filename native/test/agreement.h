@@ -1,0 +1,37 @@
+#pragma once
+
+#include <vector>
+
+#include "test/case.h"
+#include "test/reference.h"
+
+namespace infonce::test {
+
+// What a level of precision may answer to a case.
+class Expectation {
+ public:
+  Expectation(const Case &from, infonce_precision precision, const Reference &exact);
+  Expectation(const Case &from, infonce_precision precision) : Expectation(from, precision, reference(from)) {}
+
+  // Checks loss and gradients by ||got - expected|| / ||expected||, and the ranks of 'highest'.
+  void check(const Output &got) const;
+
+ private:
+  struct Deviation {
+    const char *what;
+    double error;
+    double bound;
+  };
+
+  std::vector<Deviation> deviations(const Reference &expected, const Output &got) const;
+  Deviation of(const char *what, const Buffer<float> &got, const std::vector<double> &expected, double size) const;
+  Deviation of_grad_scale(const Reference &expected, const Output &got) const;
+
+  const Case &case_;
+  infonce_precision precision_;
+  // The formulas', and those with the level's operands where its roundings are beyond the bounds by themselves: below
+  // temperature 0.05, and in few dimensions, over which they do not average out.
+  std::vector<Reference> references_;
+};
+
+}  // namespace infonce::test

@@ -1,0 +1,88 @@
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "test/case.h"
+#include "test/context.h"
+
+namespace infonce::test {
+
+namespace {
+
+Output run(const Context &context, const Case &problem) {
+  Output output(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
+  return output;
+}
+
+Settings settings_of(Loss loss, int64_t rows) {
+  Settings settings;
+  settings.loss = loss;
+  settings.rows = rows;
+  settings.dim = 40;
+  settings.negative_rows = 50;
+  settings.reduction = INFONCE_REDUCTION_NONE;
+  settings.grad_output_count = rows;
+  return settings;
+}
+
+std::vector<int64_t> sizes() {
+  std::vector<int64_t> rows = {34, 300};
+  if (!simulated()) {
+    rows.push_back(1000);
+  }
+  return rows;
+}
+
+// Every number of threads, twice in the same context.
+void check_calls(const std::string &set, infonce_precision precision) {
+  std::vector<std::unique_ptr<Context>> contexts;
+  for (const int threads : thread_counts()) {
+    contexts.push_back(std::make_unique<Context>(set, precision, threads));
+  }
+  for (const Loss loss : kLosses) {
+    for (const int64_t rows : sizes()) {
+      const Settings settings = settings_of(loss, rows);
+      const Case problem(settings);
+      CAPTURE(set);
+      CAPTURE(precision);
+      INFO(describe(settings));
+      const Output expected = run(*contexts.front(), problem);
+      for (const std::unique_ptr<Context> &context : contexts) {
+        CHECK(identical(run(*context, problem), expected));
+        CHECK(identical(run(*context, problem), expected));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("any number of threads, and every call, gives the same bits") {
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      check_calls(set, precision);
+    }
+  }
+}
+
+TEST_CASE("a call leaves nothing behind that another could see") {
+  constexpr int kThreads = 2;
+  const std::string set = instruction_sets().front();
+  const Context used(set, INFONCE_PRECISION_HIGHEST, kThreads);
+  const int64_t large = simulated() ? 300 : 1100;
+  for (const Loss before : {Loss::kNtXentAll, Loss::kClip, Loss::kInfoNceUnpaired}) {
+    for (const Loss loss : kLosses) {
+      const Case problem(settings_of(loss, 30));
+      INFO(describe(problem.settings));
+      run(used, Case(settings_of(before, large)));
+      const Context fresh(set, INFONCE_PRECISION_HIGHEST, kThreads);
+      CHECK(identical(run(used, problem), run(fresh, problem)));
+    }
+  }
+}
+
+}  // namespace infonce::test

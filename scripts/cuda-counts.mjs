@@ -1,0 +1,176 @@
+/**
+ * `npm run cuda:counts`: what the kernels do, counted by a functional simulator of the GPU on small problems, beside the
+ * plan of 5·N²·D (one tower) and 10·N·M·D (two towers) and the simulator's lower bound of the time on an H100.
+ *
+ * INFONCE_SIMULATOR names the simulator: a program called as `SIMULATOR --report FILE COMMAND…`. INFONCE_CUDA_LIBRARY is
+ * the CUDA backend built for it, with -DINFONCE_CUDA_SHARED_RUNTIME=ON.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { figure, readableNames, replacePart, table } from './cuda/report.mjs';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PROBLEMS = [
+  ...[64, 128, 256, 512, 1024].map(dim => `ntXent:4096x${dim}:medium:0.1`),
+  'ntXent:4096x128:high:0.1',
+  'ntXent:4096x128:highest:0.1',
+  'infoNCE:4096x128:medium:0.1',
+  'clip:4096x128:medium:0.1',
+  // The speeds aimed at that are small enough to simulate.
+  'ntXent:8192x128:medium:0.1',
+  'ntXent:8192x1024:medium:0.1',
+];
+const SMALLEST_SHARE = 0.01; // kernels below this share of the time are left out of the tables
+const PLAN = { ntXent: 5, infoNCE: 10, clip: 10 }; // FLOP of one product, in N²·D
+const PRODUCTS = { highest: 6, high: 3, medium: 1 };
+const ADDED = [
+  'launches',
+  'tensorFlops',
+  'specialFunctions',
+  'sharedWavefronts',
+  'conflictFreeWavefronts',
+  'requestedBytes',
+  'footprintBytes',
+  'boundUs',
+];
+const USAGE = `npm run cuda:counts -- [options] [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]
+  --simulator PROGRAM  default: INFONCE_SIMULATOR
+  --json FILE          default build-cuda/counts.json
+  --write              puts the tables into docs/performance.md
+Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
+
+const { values: options, positionals } = parseArgs({
+  options: {
+    simulator: { type: 'string', default: process.env.INFONCE_SIMULATOR },
+    json: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
+    write: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+  allowPositionals: true,
+});
+if (options.help || !options.simulator) {
+  console.log(options.help ? USAGE : `The simulator is not named: set INFONCE_SIMULATOR.\n\n${USAGE}`);
+  process.exit(options.help ? 0 : 2);
+}
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-counts-'));
+const counts = (positionals.length ? positionals : PROBLEMS).map(count);
+const suite = simulate();
+rmSync(scratch, { recursive: true });
+const names = readableNames([...new Set(counts.flatMap(({ kernels }) => kernels.map(({ mangled }) => mangled)))]);
+
+mkdirSync(path.dirname(options.json), { recursive: true });
+writeFileSync(options.json, `${JSON.stringify({ launches: launches(), problems: counts }, null, 2)}\n`);
+const text = `${summary()}\n\n${counts.map(details).join('\n\n')}`;
+console.log(text);
+if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:counts', text);
+
+function count(problem) {
+  console.error(`  ${problem}`);
+  const [loss, size, precision] = problem.split(':');
+  const [rows, dim] = size.split('x').map(Number);
+  return { problem, loss, rows, dim, precision, kernels: simulate(problem) };
+}
+
+/** What the kernels did that some problems need; without problems, those of the reduced suite: every kernel there is. */
+function simulate(...problems) {
+  const report = path.join(scratch, 'report.json');
+  const script = ['scripts/cuda-problems.mjs', '--no-check', ...problems];
+  const words = ['--report', report, process.execPath, ...script];
+  const { status, error, stderr } = spawnSync(options.simulator, words, { cwd: ROOT, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${options.simulator} ${words.join(' ')}: ${error?.message ?? stderr}`);
+  return JSON.parse(readFileSync(report, 'utf8')).kernels.map(facts);
+}
+
+/** What all launches of one kernel and grid did together. */
+function facts(kernel) {
+  const { all_launches: all, estimate_lower_bound: bound } = kernel;
+  const sum = values => Object.values(values).reduce((total, value) => total + value, 0);
+  return {
+    mangled: kernel.mangled,
+    launches: kernel.launches,
+    grid: kernel.grid,
+    threads: kernel.block.reduce((product, extent) => product * extent, 1),
+    sharedBytes: kernel.shared_static + kernel.shared_dynamic,
+    dynamicBytes: kernel.shared_dynamic,
+    tensorFlops: sum(all.tensor_flops),
+    specialFunctions: all.mufu_ops,
+    sharedWavefronts: all.shared.wavefronts,
+    conflictFreeWavefronts: all.shared.conflict_free_wavefronts,
+    requestedBytes: all.global_load.bytes + all.global_store.bytes + all.cp_async_bytes + all.tma_bytes,
+    footprintBytes: all.footprint_read_bytes + all.footprint_written_bytes,
+    boundUs: bound.per_launch_us * kernel.launches,
+    limitedBy: bound.limited_by,
+  };
+}
+
+/** mangled name -> the largest launch seen, for cuda-resources.mjs. */
+function launches() {
+  const found = {};
+  for (const { mangled, threads, dynamicBytes } of [...counts.flatMap(({ kernels }) => kernels), ...suite])
+    if (!(found[mangled]?.dynamicBytes >= dynamicBytes)) found[mangled] = { threads, dynamicBytes };
+  return found;
+}
+
+function summary() {
+  const total = (row, key) => row.kernels.reduce((sum, kernel) => sum + kernel[key], 0);
+  const unit = ({ rows, dim, precision }) => rows * rows * dim * PRODUCTS[precision];
+  return table(
+    [
+      ['problem', row => `${row.loss}, ${row.rows} × ${row.dim}, '${row.precision}'`],
+      ['launches', row => total(row, 'launches')],
+      ['tensor GFLOP', row => figure(total(row, 'tensorFlops') / 1e9)],
+      ['in N²·D a product', row => (total(row, 'tensorFlops') / unit(row)).toFixed(2)],
+      ['plan', row => PLAN[row.loss]],
+      ['special functions, in N²', row => (total(row, 'specialFunctions') / row.rows ** 2).toFixed(2)],
+      ['bank conflicts', row => conflicts(total(row, 'sharedWavefronts'), total(row, 'conflictFreeWavefronts'))],
+      ['MB requested', row => figure(total(row, 'requestedBytes') / 1e6)],
+      ['H100, at least µs', row => figure(total(row, 'boundUs'))],
+    ],
+    counts,
+  );
+}
+
+function details({ problem, kernels }) {
+  const columns = [
+    ['kernel', row => `\`${names.get(row.mangled)}\``],
+    ['launches', row => row.launches],
+    ['grid', row => row.grids.join(', ')],
+    ['threads', row => row.threads],
+    ['shared KB', row => figure(row.sharedBytes / 1024)],
+    ['tensor MFLOP', row => figure(row.tensorFlops / 1e6)],
+    ['special functions, thousands', row => figure(row.specialFunctions / 1e3)],
+    ['bank conflicts', row => conflicts(row.sharedWavefronts, row.conflictFreeWavefronts)],
+    ['MB requested', row => figure(row.requestedBytes / 1e6)],
+    ['MB touched', row => figure(row.footprintBytes / 1e6)],
+    ['at least µs', row => figure(row.boundUs)],
+    ['bound by', row => row.limitedBy],
+  ];
+  const total = kernels.reduce((sum, { boundUs }) => sum + boundUs, 0);
+  const rows = ofAllGrids(kernels).filter(({ boundUs }) => boundUs >= SMALLEST_SHARE * total);
+  return `<details><summary>${problem}</summary>\n\n${table(columns, rows)}\n\n</details>`;
+}
+
+/** One row a kernel, the slowest first. */
+function ofAllGrids(kernels) {
+  const byName = new Map();
+  for (const kernel of kernels) {
+    const grid = kernel.grid.filter((extent, k) => k === 0 || extent > 1).join(' × ');
+    const row = byName.get(kernel.mangled);
+    if (row) {
+      row.grids.push(grid);
+      for (const key of ADDED) row[key] += kernel[key];
+    } else byName.set(kernel.mangled, { ...kernel, grids: [grid] });
+  }
+  return [...byName.values()].sort((a, b) => b.boundUs - a.boundUs);
+}
+
+/** Shared-memory wavefronts beyond those without conflicts. */
+function conflicts(wavefronts, conflictFree) {
+  if (conflictFree === 0) return undefined;
+  return `${figure((100 * (wavefronts - conflictFree)) / conflictFree)} %`;
+}

@@ -1,0 +1,120 @@
+/**
+ * Problems for the CUDA backend, each compared with the CPU backend: what cuda-counts.mjs counts and verify-gpu.mjs runs
+ * under compute-sanitizer.
+ *
+ *   node scripts/cuda-problems.mjs [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]     default: the reduced suite below
+ *   node scripts/cuda-problems.mjs --no-check PROBLEM ...                        without the CPU's result
+ */
+import { parseArgs } from 'node:util';
+import { relativeError } from '../bench/measure/agreement.mjs';
+import { randomMatrix } from '../bench/measure/random.mjs';
+import * as infonce from '../dist/esm/index.js';
+
+// Every kernel once or more: tiles whole and ragged, dimensions on both sides of what registers hold, every level, and
+// temperatures for the constant shift, the online maximum and float64.
+const SUITE = [
+  ...['highest', 'high', 'medium'].flatMap(precision => [
+    `ntXent:254x96:${precision}:0.1`,
+    `ntXent:200x160:${precision}:0.1`,
+    `ntXent:130x64:${precision}:0.0125`,
+    `ntXent:130x300:${precision}:0.1`,
+    `clip:200x128:${precision}:0.1`,
+    `infoNCE:129x70:${precision}:0.1`,
+    `unpaired:100x260:${precision}:0.1`,
+    `supCon:150x64:${precision}:0.1`,
+  ]),
+  'ntXentAll:132x65:highest:0.1',
+  'manyClasses:150x64:highest:0.1',
+  'paired:40x33:highest:0.1',
+  'logits:66x40:highest:0.1',
+  'raw:130x64:highest:8',
+  'infoNCE:130x300:highest:0.0125',
+  'ntXent:130x64:highest:0.001',
+  'clip:70x40:highest:0.001',
+];
+const BOUNDS = { highest: 2e-5, high: 2e-4, medium: 2e-2 };
+
+/** Calls of `a` and `b`, matrices of one shape, each in a form of its own. */
+const LOSSES = {
+  ntXent: (a, _b, temperature, run) => infonce.ntXentSync({ features: a, temperature }, run),
+  ntXentAll: (a, _b, temperature, run) =>
+    infonce.ntXentSync({ features: a, nViews: 4, positives: 'all', temperature }, run),
+  supCon: (a, _b, temperature, run) => supCon(a, 5, temperature, run),
+  manyClasses: (a, _b, temperature, run) => supCon(a, 40, temperature, run),
+  // Rows as they are, a loss and an upstream gradient for each.
+  raw: (a, b, temperature, run) => {
+    const gradOutput = randomMatrix(a.shape[0], 1, 4).data;
+    const problem = { query: a, positiveKey: b, normalize: false, reduction: 'none', gradOutput };
+    return infonce.infoNCESync({ ...problem, temperature }, run);
+  },
+  infoNCE: (a, b, temperature, run) => infonce.infoNCESync({ query: a, positiveKey: b, temperature }, run),
+  unpaired: (a, b, temperature, run) => {
+    const [rows, dim] = a.shape;
+    const negativeKeys = randomMatrix(rows + 29, dim, 3);
+    return infonce.infoNCESync({ query: a, positiveKey: b, negativeKeys, temperature }, run);
+  },
+  paired: (a, b, temperature, run) => {
+    const [rows, dim] = a.shape;
+    const negativeKeys = { data: randomMatrix(rows * 7, dim, 3).data, shape: [rows, 7, dim] };
+    return infonce.infoNCESync({ query: a, positiveKey: b, negativeKeys, negativeMode: 'paired', temperature }, run);
+  },
+  clip: (a, b, temperature, run) =>
+    infonce.clipSync({ imageFeatures: a, textFeatures: b, logitScale: 1 / temperature }, run),
+  logits: (a, _b, temperature, run) => infonce.ntXentLogits({ features: a, temperature }, run),
+};
+
+function supCon(features, classes, temperature, run) {
+  const labels = Int32Array.from({ length: features.shape[0] }, (_, i) => i % classes);
+  return infonce.supConSync({ features, labels, temperature }, run);
+}
+
+function parse(problem) {
+  const [loss, size, precision, temperature] = problem.split(':');
+  const [rows, dim] = size?.split('x').map(Number) ?? [];
+  if (!(loss in LOSSES && rows > 0 && dim > 0 && precision in BOUNDS && Number(temperature) > 0))
+    throw new Error(
+      `'${problem}' is not LOSS:ROWSxDIM:PRECISION:TEMPERATURE. Losses: ${Object.keys(LOSSES).join(', ')}`,
+    );
+  return { loss, rows, dim, precision, temperature: Number(temperature) };
+}
+
+/** The loss and every gradient, by name, as arrays. */
+function compute({ loss, rows, dim, temperature }, options) {
+  const context = infonce.createContext(options);
+  try {
+    const result = LOSSES[loss](randomMatrix(rows, dim, 1), randomMatrix(rows, dim, 2), temperature, { context });
+    const values = Object.entries(result)
+      .filter(([name]) => /^(loss|logits|grad)/.test(name))
+      .map(([name, value]) => [name, typeof value === 'number' ? [value] : (value.data ?? value)]);
+    return Object.fromEntries(values);
+  } finally {
+    context.dispose();
+  }
+}
+
+/** Runs the problems in turn and returns how many differ from the CPU backend by more than their level may. */
+function run(problems, check) {
+  let failures = 0;
+  for (const name of problems) {
+    const problem = parse(name);
+    const found = compute(problem, { device: 'cuda', precision: problem.precision });
+    if (!check) continue;
+    const expected = compute(problem, { device: 'cpu' });
+    const errors = Object.keys(expected).map(key => [key, relativeError(found[key], expected[key])]);
+    const right = errors.every(([, error]) => error <= BOUNDS[problem.precision]);
+    if (!right) failures++;
+    console.log(
+      `${right ? 'ok  ' : 'FAIL'} ${name}  ${errors.map(([key, error]) => `${key} ${error.toExponential(1)}`).join(', ')}`,
+    );
+  }
+  return failures;
+}
+
+const { values, positionals } = parseArgs({
+  options: { 'no-check': { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const problems = positionals.length ? positionals : SUITE;
+const failures = run(problems, !values['no-check']);
+console.log(`${problems.length} problems, ${failures} failures`);
+process.exitCode = failures ? 1 : 0;

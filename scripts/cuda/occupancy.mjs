@@ -1,0 +1,28 @@
+/** How many blocks of a kernel a multiprocessor holds, from the limits in the CUDA programming guide's table of them. */
+const LIMITS = {
+  80: { sharedKB: 164, threads: 2048, blocks: 32 },
+  86: { sharedKB: 100, threads: 1536, blocks: 16 },
+  89: { sharedKB: 100, threads: 1536, blocks: 24 },
+  90: { sharedKB: 228, threads: 2048, blocks: 32 },
+  100: { sharedKB: 228, threads: 2048, blocks: 32 },
+  120: { sharedKB: 100, threads: 1536, blocks: 24 },
+};
+const REGISTERS = 65_536;
+const WARP = 32;
+const REGISTERS_AT_ONCE = 256; // a warp's registers are given in pieces of this
+const RESERVED_SHARED = 1024; // of every block, by the system
+
+/** `architecture` is '80' or '90a'. Undefined for one that is not in the table. */
+export function occupancy(architecture, { registers, threads, sharedBytes }) {
+  const limits = LIMITS[Number.parseInt(architecture, 10)];
+  if (!limits || !threads) return undefined;
+  const warps = Math.ceil(threads / WARP);
+  const ofWarp = Math.ceil((registers * WARP) / REGISTERS_AT_ONCE) * REGISTERS_AT_ONCE;
+  const blocks = Math.min(
+    limits.blocks,
+    Math.floor(limits.threads / (warps * WARP)),
+    Math.floor(REGISTERS / (ofWarp * warps)),
+    Math.floor((limits.sharedKB * 1024) / (sharedBytes + RESERVED_SHARED)),
+  );
+  return { blocks, share: (blocks * warps * WARP) / limits.threads };
+}

@@ -1,0 +1,32 @@
+import { defineConfig } from 'vitest/config';
+
+/** The suites that hold for any device, on CUDA; the library is found as it is by users (INFONCE_CUDA_LIBRARY). */
+const SUITES = [
+  'async',
+  'classes',
+  'determinism',
+  'finite-differences',
+  'golden',
+  'logits',
+  'memory',
+  'modules',
+  'numerics',
+  'property',
+  'relations',
+  'worker-threads',
+];
+
+const simulated = process.env.INFONCE_TEST_EFFORT === 'simulator';
+
+export default defineConfig({
+  test: {
+    include: SUITES.map(suite => `test/${suite}.test.ts`),
+    // What a GPU's memory tells is not what a process of a simulator takes.
+    exclude: simulated ? ['test/memory.test.ts'] : [],
+    env: { INFONCE_TEST_DEVICE: 'cuda' },
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: simulated ? 600_000 : 60_000,
+    server: { deps: { external: [/\/dist\//] } },
+  },
+});
