@@ -17,7 +17,8 @@ bool product_fits(int64_t a, int64_t b, int64_t c) {
 
 }  // namespace
 
-infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...) {
+infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
+                    ...) {
   if (failure && failure->struct_size == sizeof *failure) {
     failure->input = input;
     failure->row = row;

@@ -13,7 +13,8 @@ namespace infonce {
 const char *what_is_wrong(const infonce_problem &problem, const infonce_result &result);
 
 // Fills `failure`, if it is there, and returns the status.
-infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format, ...)
+infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
+                    ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 5, 6)))
 #endif

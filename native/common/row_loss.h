@@ -1,4 +1,5 @@
-// One row's loss and weights from its log-sum-exp, in float64: the only place where the softmax of a row is put together.
+// One row's loss and weights from its log-sum-exp, in float64: the only place where the softmax of a row is put
+// together.
 #pragma once
 
 #include <cmath>
@@ -30,7 +31,9 @@ class RowLoss {
   INFONCE_HOST_DEVICE double log_sum_exp() const { return base_ + std::log(total_); }
 
   // 1 / (sum over the denominator of e^(s - offset)): what turns stored exponentials into probabilities.
-  INFONCE_HOST_DEVICE double matrix_weight() const { return base_ == offset_ ? 1 / total_ : std::exp(offset_ - base_) / total_; }
+  INFONCE_HOST_DEVICE double matrix_weight() const {
+    return base_ == offset_ ? 1 / total_ : std::exp(offset_ - base_) / total_;
+  }
 
   // 1 - p of the only positive, without the cancellation of 1 - p.
   INFONCE_HOST_DEVICE double rest_share() const { return rest_ / total_; }

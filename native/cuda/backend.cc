@@ -32,11 +32,26 @@ namespace {
 
 constexpr const char *kPath = "sm80";
 
+// The caller's thread keeps the device it had.
+class ThisDevice {
+ public:
+  explicit ThisDevice(int32_t device) {
+    check(cudaGetDevice(&before_), "asking for the device");
+    check(cudaSetDevice(device), "selecting the device");
+  }
+  ~ThisDevice() { cudaSetDevice(before_); }
+  ThisDevice(const ThisDevice &) = delete;
+  ThisDevice &operator=(const ThisDevice &) = delete;
+
+ private:
+  int before_ = 0;
+};
+
 // Runs `body` with `device` as this thread's, and returns its status.
 template <class Body> infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body) {
   return guarded(failure, [&] {
     try {
-      check(cudaSetDevice(device), "selecting the device");
+      const ThisDevice selected(device);
       return body();
     } catch (const Error &error) {
       if (!error.out_of_memory()) throw;
@@ -45,7 +60,8 @@ template <class Body> infonce_status guarded_on_device(int32_t device, infonce_f
   });
 }
 
-infonce_status context_create(const infonce_context_options *options, infonce_context **context, infonce_failure *failure) {
+infonce_status context_create(const infonce_context_options *options, infonce_context **context,
+                              infonce_failure *failure) {
   *context = nullptr;
   if (options->struct_size != sizeof *options) return invalid(failure, "struct_size does not match this library's");
   if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
@@ -65,8 +81,10 @@ constexpr int kNaNBytes = 0xff;  // every float of such bytes is NaN
 
 void fill_with_nan(Stream &stream, int32_t memory, float *values, int64_t count) {
   if (!values || count == 0) return;
-  if (memory == INFONCE_MEMORY_HOST) std::memset(values, kNaNBytes, size_t(count) * sizeof *values);
-  else check(cudaMemsetAsync(values, kNaNBytes, size_t(count) * sizeof *values, stream.handle()), "filling with NaN");
+  if (memory == INFONCE_MEMORY_HOST)
+    std::memset(values, kNaNBytes, size_t(count) * sizeof *values);
+  else
+    check(cudaMemsetAsync(values, kNaNBytes, size_t(count) * sizeof *values, stream.handle()), "filling with NaN");
 }
 
 void fill_with_nan(Stream &stream, const infonce_problem &p, infonce_result *r) {
@@ -83,8 +101,11 @@ void fill_with_nan(Stream &stream, const infonce_problem &p, infonce_result *r) 
 
 void context_destroy(infonce_context *context) {
   if (!context) return;
-  cudaSetDevice(context->device);
-  delete context;
+  guarded_on_device(context->device, nullptr, [&] {
+    cudaStreamSynchronize(context->resources.stream.handle());  // a call may have returned before its work was done
+    delete context;
+    return INFONCE_OK;
+  });
 }
 
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,

@@ -9,14 +9,11 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr double kSafeLogit = 70;      // e^70 times a million rows, and its reciprocal, are normal float32 numbers
-constexpr double kLargestLogit = 110;  // above, float32 has too few digits for a logit of level 'highest'
+constexpr double kSafeLogit = 70;         // e^70 times a million rows, and its reciprocal, are normal float32 numbers
+constexpr double kLargestLogit = 110;     // above, float32 has too few digits for a logit of level 'highest'
+constexpr double kLargestOfLevels = 1e6;  // above, for the difference of two logits at the levels below
 constexpr double kLog2E = 1.4426950408889634;
-constexpr int64_t kPartialBytes = int64_t(128) << 20;  // of the column statistics of one launch
-constexpr int64_t kMostTilesOfRun = 32;  // a float32 sum over no more than 4096 columns
-constexpr int64_t kMostTileRows = 32768;  // of a launch: a grid has at most 65,535 blocks that way
 constexpr int64_t kWidePanel = int64_t(4) << 20;  // elements
-constexpr int32_t kInputOf[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -51,17 +48,6 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
       classes_(problem),
       planes_(planes_for(precision, classes_)),
       caller_logits_(logits) {
-  const bool tight_classes = !classes_.large.empty(), highest = planes_ == Planes::kHighest;
-  if (problem.normalize) {
-    online_ = problem.scale > kSafeLogit;
-    wide_ = highest && problem.scale > kLargestLogit * (1 + 1e-6);
-    narrow_ = !wide_;
-  } else {
-    online_ = true;
-    wide_ = highest;
-  }
-  wide_ |= tight_classes;
-
   rule_ = {one_tower(), problem.positive == INFONCE_POSITIVE_FIRST_VIEW};
   exponent_ = float(problem.scale * kLog2E);
   towers_[kAnchors].rows = problem.rows;
@@ -69,8 +55,36 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   if (problem.keys) towers_[kKeys].rows = problem.rows;
   if (problem.negatives) towers_[kNegatives].rows = problem.negative_rows;
   towers_[kKeys].views = towers_[kNegatives].views = 1;
-  choose();
+  choose_scheme();
+  pad_towers();
+  shape_ = shape_of_tiles(stream_, planes_, online_, towers_[kAnchors].padded_dim);
   resources.workspace.lay_out(stream_, [&](Workspace::Cursor &cursor) { take(cursor); });
+}
+
+void Call::choose_scheme() {
+  largest_logit_ = planes_ == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
+  if (problem_.normalize) {
+    online_ = problem_.scale > kSafeLogit;
+    narrow_ = problem_.scale <= largest_logit_ * (1 + 1e-6);
+    wide_ = !narrow_ || !classes_.large.empty();
+  } else {
+    online_ = wide_ = true;
+  }
+}
+
+void Call::pad_towers() {
+  int64_t padded_dim = round_up(problem_.dim, kDimMultiple);
+  if (planes_ == Planes::kMedium && narrow_ && !online_ && problem_.gradient) {
+    const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
+    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream_, register_dim);
+    if (in_registers_) padded_dim = register_dim;
+  }
+  for (Tower &tower : towers_) {
+    tower.dim = problem_.dim;
+    tower.padded_dim = padded_dim;
+    tower.padded_rows = round_up(tower.rows, kRowMultiple);
+    tower.normalize = problem_.normalize != 0;
+  }
 }
 
 int64_t Call::longest_rows() const {
@@ -86,50 +100,18 @@ int64_t Call::size_of(TowerName name) const {
   return sets * towers_[name].rows * problem_.dim;
 }
 
-Guard Call::guard(int32_t when) const {
-  return {narrow_ && wide_ ? &report_->use_wide : nullptr, when};
+SweepPlan Call::sweep_plan(TowerName rows, TowerName columns) const {
+  return plan_sweep(stream_, shape_, towers_[rows].rows, towers_[columns].rows, is_triangular());
 }
 
-// Padding, and how the work is cut into launches and blocks.
-void Call::choose() {
-  int64_t padded_dim = round_up(problem_.dim, kDimMultiple);
-  if (planes_ == Planes::kMedium && narrow_ && !online_ && problem_.gradient) {
-    const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
-    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream_, register_dim);
-    if (in_registers_) padded_dim = register_dim;
-  }
-  for (Tower &tower : towers_) {
-    tower.dim = problem_.dim;
-    tower.padded_dim = padded_dim;
-    tower.padded_rows = round_up(tower.rows, kRowMultiple);
-    tower.normalize = problem_.normalize != 0;
-  }
-  if (!own_negatives() && narrow_) choose_tiles();
+PanelPlan Call::panel_plan(TowerName owner, TowerName other) const {
+  const Tower &rows = towers_[owner], &columns = towers_[other];
+  return plan_panel(stream_, planes_, shape_, rows.rows, columns.rows, rows.padded_dim);
 }
 
-void Call::choose_tiles() {
-  shape_ = shape_of_tiles(stream_, planes_, online_, towers_[kAnchors].padded_dim);
-  rows_of_tile_ = rows_of(shape_);
-  const int64_t longest = longest_rows(), tile_rows = tiles_of(longest, rows_of_tile_), tiles = tiles_of(longest, kTileColumns);
-  const int64_t all = tile_rows * tiles / (one_tower() && !online_ ? 2 : 1);
-  tiles_per_run_ = std::clamp<int64_t>(all / (4 * stream_.multiprocessors()), 1, kMostTilesOfRun);
-  const int64_t bytes_of_tile_row = longest * int64_t(sizeof(float) + sizeof(int32_t));
-  strip_ = std::clamp<int64_t>(kPartialBytes / bytes_of_tile_row, 1, std::min(tile_rows, kMostTileRows));
-  if (problem_.gradient && !in_registers_) plan_panel();
-}
-
-// A panel that stays in the cache, with as many rows as give every multiprocessor its blocks of the product, or a multiple.
-void Call::plan_panel() {
-  constexpr int64_t kPanelBytes = int64_t(24) << 20, kLeastTiles = 4, kLeastTileRows = 8;
-  const int64_t tile_rows = tiles_of(longest_rows(), rows_of_tile_), tiles = tiles_of(longest_rows(), kTileColumns);
-  const int64_t dim_tiles = tiles_of(towers_[kAnchors].padded_dim, kTileColumns);
-  const int64_t slots = int64_t(stream_.multiprocessors()) * blocks_of_panel();
-  int64_t wanted = 0;
-  for (int64_t rounds = 1; wanted < kLeastTileRows; ++rounds) wanted = slots * rounds / dim_tiles;
-  panel_tile_rows_ = int32_t(std::min(wanted, tile_rows));
-  const int64_t bytes_of_tile = int64_t(planes_) * rows_of_tile_ * kTileColumns * int64_t(sizeof(__nv_bfloat16));
-  const int64_t fitting = kPanelBytes / (bytes_of_tile * panel_tile_rows_);
-  panel_tiles_ = int32_t(std::min(std::max(fitting, kLeastTiles), tiles));
+int32_t Call::register_splits(TowerName owner, TowerName other) const {
+  const Tower &rows = towers_[owner];
+  return plan_splits(stream_, rows.rows, towers_[other].rows, rows.padded_dim);
 }
 
 void Call::take_direction(Workspace::Cursor &cursor, Direction *direction) {
@@ -153,8 +135,10 @@ void Call::take(Workspace::Cursor &cursor) {
     if (!has(tower)) continue;
     if (on_host()) *inputs[name] = cursor.take<float>(size_of(tower));
     if (on_host() && problem_.gradient) *gradients[name] = cursor.take<float>(size_of(tower));
+    if (!problem_.gradient) *gradients[name] = nullptr;
   }
-  if (on_host() && problem_.grad_output_count > 0) problem_.grad_output = cursor.take<float>(problem_.grad_output_count);
+  if (on_host() && problem_.grad_output_count > 0)
+    problem_.grad_output = cursor.take<float>(problem_.grad_output_count);
   if (on_host() && wants_row_loss()) output_.row_loss = cursor.take<float>(problem_.rows);
   radial_ = cursor.take<double>(rows);
   logits_ = caller_logits_;
@@ -184,37 +168,58 @@ void Call::take(Workspace::Cursor &cursor) {
     tower.planes = cursor.take<__nv_bfloat16>(int64_t(planes_) * tower.plane_size());
     tower.inverse_norm = cursor.take<double>(tower.padded_rows);
   }
-  order_ = cursor.take<int32_t>(int64_t(classes_.order.size()));
-  apart_ = cursor.take<Range>(rows);
-  members_ = cursor.take<Range>(int64_t(classes_.members.size()));
-  class_of_ = cursor.take<int32_t>(int64_t(classes_.class_of.size()));
-  large_ = cursor.take<Range>(int64_t(classes_.large.size()));
-  class_sums_.sums = cursor.take<double>(int64_t(classes_.large.size()) * problem_.dim);
-  class_sums_.squares = cursor.take<double>(int64_t(classes_.large.size()) * problem_.dim);
+  take_classes(cursor);
   pair_logits_.first = cursor.take<double>(rows);
   pair_logits_.slots = cursor.take<double>(classes_.most_partners * rows);
   pair_logits_.stride = rows;
+  if (narrow_) take_statistics(cursor);
+  if (problem_.gradient) take_accumulators(cursor);
+}
+
+void Call::take_classes(Workspace::Cursor &cursor) {
+  const int64_t large = int64_t(classes_.large.size());
+  order_ = cursor.take<int32_t>(int64_t(classes_.order.size()));
+  apart_ = cursor.take<Range>(towers_[kAnchors].padded_rows);
+  members_ = cursor.take<Range>(int64_t(classes_.members.size()));
+  class_of_ = cursor.take<int32_t>(int64_t(classes_.class_of.size()));
+  large_ = cursor.take<Range>(large);
+  class_sums_.sums = cursor.take<double>(large * problem_.dim);
+  class_sums_.squares = cursor.take<double>(large * problem_.dim);
+}
+
+void Call::take_statistics(Workspace::Cursor &cursor) {
+  int64_t of_rows = 0, of_columns = 0;
+  const auto include = [&](TowerName rows, TowerName columns, bool with_columns) {
+    const SweepPlan plan = sweep_plan(rows, columns);
+    of_rows = std::max(of_rows, int64_t(plan.runs) * plan.strip * rows_of(shape_));
+    if (with_columns) of_columns = std::max(of_columns, plan.strip * towers_[columns].padded_rows);
+  };
+  include(kAnchors, candidates(), !online_ && (one_tower() || problem_.both_directions));
+  if (online_ && problem_.both_directions) include(kKeys, kAnchors, false);
+  by_row_.sum = cursor.take<float>(of_rows);
+  by_row_.above = cursor.take<int32_t>(of_rows);
+  by_row_.maximum = online_ ? cursor.take<float>(of_rows) : nullptr;
+  by_column_.sum = cursor.take<float>(of_columns);
+  by_column_.above = cursor.take<int32_t>(of_columns);
+}
+
+void Call::take_accumulators(Workspace::Cursor &cursor) {
+  const int64_t padded_dim = towers_[kAnchors].padded_dim;
+  int64_t floats = longest_rows() * padded_dim, panel = 0;
+  const auto include = [&](TowerName owner, TowerName other) {
+    const PanelPlan plan = in_registers_ ? PanelPlan{} : panel_plan(owner, other);
+    const int64_t splits = in_registers_ ? register_splits(owner, other) : plan.splits;
+    floats = std::max(floats, splits * towers_[owner].plane_size());
+    panel = std::max(panel, plan.elements(shape_));
+  };
   if (narrow_) {
-    const int64_t strip_rows = strip_ * rows_of_tile_;
-    const int64_t runs = tiles_of(tiles_of(longest, kTileColumns), tiles_per_run_);
-    by_row_.sum = cursor.take<float>(runs * strip_rows);
-    by_row_.above = cursor.take<int32_t>(runs * strip_rows);
-    by_row_.maximum = online_ ? cursor.take<float>(runs * strip_rows) : nullptr;
-    if (!online_ && (one_tower() || problem_.both_directions)) {
-      by_column_.sum = cursor.take<float>(strip_ * longest);
-      by_column_.above = cursor.take<int32_t>(strip_ * longest);
-    }
-  }
-  if (!problem_.gradient) return;
-  const int64_t most = longest * towers_[kAnchors].padded_dim;
-  if (narrow_) {
-    const int64_t splits = std::max(splits_of(kAnchors, candidates()), splits_of(candidates(), kAnchors));
-    accumulators_ = cursor.take<float>(splits * most);
-    if (!in_registers_)
-      panel_ = cursor.take<__nv_bfloat16>(int64_t(planes_) * panel_tile_rows_ * rows_of_tile_ * panel_tiles_ * kTileColumns);
+    include(kAnchors, candidates());
+    include(candidates(), kAnchors);
+    accumulators_ = cursor.take<float>(floats);
+    panel_ = cursor.take<__nv_bfloat16>(int64_t(planes_) * panel);
   }
   if (wide_) {
-    wide_accumulators_ = cursor.take<double>(most);
+    wide_accumulators_ = cursor.take<double>(longest_rows() * padded_dim);
     wide_panel_ = cursor.take<double>(wide_panel_elements());
   }
 }
@@ -236,7 +241,8 @@ BadRow Call::run_logits() {
   const BadRow bad = read_report();
   const int64_t size = problem_.rows * (problem_.rows - 1);
   if (bad.row < 0 && on_host() && size > 0)
-    resources_.staging.download(stream_, resources_.all_ready.get(), caller_logits_, logits_, size_t(size) * sizeof(float));
+    resources_.staging.download(stream_, resources_.all_ready.get(), caller_logits_, logits_,
+                                size_t(size) * sizeof(float));
   return bad;
 }
 
@@ -277,7 +283,9 @@ void Call::upload() {
   const auto copy = [&](const void *to, const void *from, int64_t count, size_t size) {
     if (count > 0) resources_.staging.upload(stream_, const_cast<void *>(to), from, size_t(count) * size);
   };
-  const auto copy_all = [&](auto *to, const auto &vector) { copy(to, vector.data(), int64_t(vector.size()), sizeof *to); };
+  const auto copy_all = [&](auto *to, const auto &vector) {
+    copy(to, vector.data(), int64_t(vector.size()), sizeof *to);
+  };
   if (on_host()) {
     copy(problem_.anchors, caller_.anchors, size_of(kAnchors), sizeof(float));
     copy(problem_.keys, caller_.keys, size_of(kKeys), sizeof(float));
@@ -293,12 +301,22 @@ void Call::upload() {
 }
 
 void Call::spoil_results() {
-  const struct { float *values; int64_t count; } results[] = {
-      {wants_row_loss() ? output_.row_loss : nullptr, problem_.rows},
-      {problem_.gradient ? output_.grad_anchors : nullptr, size_of(kAnchors)},
-      {problem_.gradient ? output_.grad_keys : nullptr, size_of(kKeys)},
-      {problem_.gradient ? output_.grad_negatives : nullptr, size_of(kNegatives)}};
-  for (const auto &[values, count] : results) spoil(stream_, report_, values, values ? count : 0, output_.scalars);
+  Results results = {
+      {output_.row_loss, output_.grad_anchors, output_.grad_keys, output_.grad_negatives}, {}, output_.scalars};
+  if (wants_row_loss()) results.count[0] = problem_.rows;
+  for (const TowerName name : {kAnchors, kKeys, kNegatives})
+    if (problem_.gradient) results.count[1 + name] = size_of(name);
+  spoil(stream_, report_, results);
+}
+
+// What the first kernels say of the data. They are done long before the statistics that were queued behind them.
+void Call::decide() {
+  if (const cudaError_t code = cudaEventSynchronize(resources_.decided.get())) {
+    stream_.synchronize();
+    check(code, "waiting for the first kernels");
+  }
+  wide_ = resources_.report.get()->use_wide != 0;
+  narrow_ = !wide_;
 }
 
 void Call::ask_for_report() {
@@ -309,7 +327,8 @@ void Call::ask_for_report() {
 BadRow Call::read_report() {
   stream_.synchronize();
   const Report &report = *resources_.report.get();
-  for (const int32_t input : {INFONCE_INPUT_GRAD_OUTPUT, INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES})
+  for (const int32_t input :
+       {INFONCE_INPUT_GRAD_OUTPUT, INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES})
     if (const int64_t row = report.first_bad_row(input); row >= 0) return {input, row};
   result_->loss = report.loss;
   result_->top1 = report.top1;
@@ -334,6 +353,7 @@ BadRow Call::bring_back() {
   }
   if (wants_row_loss()) copy(resources_.all_ready, result_->row_loss, output_.row_loss, problem_.rows);
   const bool downloads = on_host() && (problem_.gradient || wants_row_loss());
+  if (downloads) check(cudaStreamWaitEvent(resources_.staging.downloads(), resources_.all_ready.get(), 0), "waiting");
   resources_.clock.mark(downloads ? resources_.staging.downloads() : stream_.handle(), Clock::kDownloaded);
   const BadRow bad = read_report();
   if (downloads) check(cudaStreamSynchronize(resources_.staging.downloads()), "copying from the device");

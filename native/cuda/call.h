@@ -2,7 +2,7 @@
 #pragma once
 
 #include "cuda/classes.h"
-#include "cuda/launch/launch.h"
+#include "cuda/plan.h"
 #include "cuda/workspace.h"
 #include "infonce/infonce.h"
 
@@ -21,7 +21,8 @@ class Clock {
 
  private:
   bool runs_;
-  Event events_[kMarks] = {Event(cudaEventDefault), Event(cudaEventDefault), Event(cudaEventDefault), Event(cudaEventDefault)};
+  Event events_[kMarks] = {Event(cudaEventDefault), Event(cudaEventDefault), Event(cudaEventDefault),
+                           Event(cudaEventDefault)};
 };
 
 // What calls of a context share.
@@ -32,7 +33,7 @@ struct Resources {
   Workspace workspace;
   Staging staging;
   PageLocked<Report> report;
-  Event gradient_ready[kTowers], all_ready;
+  Event gradient_ready[kTowers], all_ready, decided;
   Clock clock;
 };
 
@@ -47,8 +48,7 @@ class Call {
   Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Resources &resources,
        float *logits = nullptr);
 
-  // Queues all work and waits for it, unless the caller has given device memory for the scalars. With a bad row the
-  // result's arrays in host memory are left alone.
+  // Queues all work and waits for it, unless the caller has given device memory for the scalars.
   BadRow run();
   BadRow run_logits();
 
@@ -57,7 +57,7 @@ class Call {
   struct Side {
     TowerName owner, other;
     const Direction *owner_direction, *other_direction;  // null: that side has no softmax
-    bool in_matrix;  // false: its gradient is that of its pairs alone
+    bool in_matrix;                                      // false: its gradient is that of its pairs alone
     float *gradient;
   };
 
@@ -69,13 +69,18 @@ class Call {
     return one_tower() ? kAnchors : problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS ? kKeys : kNegatives;
   }
   int64_t size_of(TowerName name) const;
-  Guard guard(int32_t when) const;
 
-  void choose();
-  void choose_tiles();
-  void plan_panel();
+  void choose_scheme();
+  void pad_towers();
+  bool is_triangular() const { return one_tower() && !online_; }
+  SweepPlan sweep_plan(TowerName rows, TowerName columns) const;
+  PanelPlan panel_plan(TowerName owner, TowerName other) const;
+  int32_t register_splits(TowerName owner, TowerName other) const;
   void take(Workspace::Cursor &cursor);
   void take_direction(Workspace::Cursor &cursor, Direction *direction);
+  void take_classes(Workspace::Cursor &cursor);
+  void take_statistics(Workspace::Cursor &cursor);
+  void take_accumulators(Workspace::Cursor &cursor);
   void begin();
   void upload();
   void prepare_towers();
@@ -85,19 +90,19 @@ class Call {
   void put_losses_together();
   void compute_gradients();
   void accumulate(const Side &side);
-  void accumulate_through_panel(const Side &side, int splits);
-  template <class Scalar> void finish(const Side &side, Scalar *accumulators, int splits, int32_t when);
+  int32_t accumulate_narrowly(const Side &side);
+  int32_t accumulate_through_panel(const Side &side);
+  template <class Scalar> void finish(const Side &side, Scalar *accumulators, int32_t splits);
   void compute_own_negatives();
   void add_up();
   void compute();
   void spoil_results();
+  void decide();
   void ask_for_report();
   BadRow read_report();
   BadRow bring_back();
   WeightsOf weights_of(const Side &side) const;
-  int64_t splits_of(TowerName owner, TowerName other) const;
   int64_t longest_rows() const;
-  int blocks_of_panel() const { return shape_ == TileShape::kSquare || shape_ == TileShape::kKeptRows ? 2 : 1; }  // to a multiprocessor
   int64_t wide_panel_elements() const;
   bool wants_row_loss() const { return problem_.reduction == INFONCE_REDUCTION_NONE; }
 
@@ -109,9 +114,11 @@ class Call {
   Stream &stream_;
   Classes classes_;
   Planes planes_;
-  bool online_ = false;      // a constant shift of the exponents could not hold them
-  bool narrow_ = true;       // the bfloat16 kernels run
-  bool wide_ = false;        // the float64 kernels run; both: the report decides on the device
+  bool online_ = false;  // a constant shift of the exponents could not hold them
+  // Which kernels compute: those of bfloat16 products, or those of float64 where float32 would lose digits. Both may be
+  // true until the first kernels have seen the data.
+  bool narrow_ = true, wide_ = false;
+  double largest_logit_ = 0;  // that narrow kernels can hold
   bool in_registers_ = false;
   float exponent_ = 0;
 
@@ -129,10 +136,7 @@ class Call {
   int64_t zeroed_bytes_ = 0;
   Partials by_row_ = {}, by_column_ = {};
   TileShape shape_ = TileShape::kSquare;
-  int64_t rows_of_tile_ = 0;
-  int64_t strip_ = 0, tiles_per_run_ = 0;  // tile rows of one launch of the statistics, tiles of one block
   __nv_bfloat16 *panel_ = nullptr;
-  int32_t panel_tile_rows_ = 0, panel_tiles_ = 0;
   float *accumulators_ = nullptr;
   double *wide_panel_ = nullptr, *wide_accumulators_ = nullptr;
   float *caller_logits_, *logits_ = nullptr;

@@ -8,7 +8,6 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr double kLargestLogit = 110;  // above, float32 has too few digits for a logit of level 'highest'
 constexpr double kLn2 = 0.6931471805599453;
 constexpr int32_t kInputOf[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
 
@@ -25,7 +24,7 @@ float tie_of(Planes planes, int64_t padded_dim) {
 void Call::prepare_towers() {
   for (int name = kAnchors; name < kTowers; ++name)
     if (has(TowerName(name))) prepare(stream_, planes_, {towers_[name], name, kInputOf[name], report_});
-  if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream_, problem_.scale, kLargestLogit, report_);
+  if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream_, problem_.scale, largest_logit_, report_);
 }
 
 void Call::find_pairs() {
@@ -51,12 +50,15 @@ void Call::find_pairs() {
   task.rank = rows_.rank;
   task.tie = tie_of(planes_, towers_[kAnchors].padded_dim);
   pair_logits(stream_, planes_, task);
+  if (!narrow_ || !wide_) return;
+  ask_for_report();
+  resources_.decided.record(stream_.handle());
 }
 
 // The statistics of `rows` over `columns`, and of the columns with a direction of their own.
 void Call::sweep(TowerName rows, TowerName columns, const Direction &row_direction, const Direction *column_direction) {
-  const int tile_rows = tiles_of(towers_[rows].rows, rows_of_tile_), tiles = tiles_of(towers_[columns].rows, kTileColumns);
-  const bool triangular = one_tower() && !online_;
+  const SweepPlan plan = sweep_plan(rows, columns);
+  const int32_t rows_of_tile = rows_of(shape_);
   StatisticsTask task{};
   task.rows = towers_[rows];
   task.columns = towers_[columns];
@@ -64,40 +66,36 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   task.row_rank = rows_.rank;
   task.column_rank = column_direction ? rows_.rank : nullptr;  // the dot product of a pair is that of both directions
   task.exponent = exponent_;
-  task.triangular = triangular;
-  task.tiles_per_run = int32_t(tiles_per_run_);
+  task.triangular = is_triangular();
+  task.tiles_per_run = plan.tiles_per_run;
   task.by_row = by_row_;
   task.by_column = by_column_;
-  task.guard = guard(0);
-  for (int first = 0; first < tile_rows; first += int(strip_)) {
-    const int count = std::min(tile_rows - first, int(strip_));
-    const int longest = tiles - (triangular ? first * int(rows_of_tile_ / kTileColumns) : 0);
-    task.first_tile_row = first;
-    statistics(stream_, planes_, shape_, online_, task, tiles_of(longest, tiles_per_run_), count);
-    AddRowsTask add_rows{};
-    add_rows.rows_of_tile = int32_t(rows_of_tile_);
-    add_rows.by_row = by_row_;
-    add_rows.direction = row_direction;
-    add_rows.first_tile_row = first;
+  AddRowsTask add_rows{};
+  add_rows.rows_of_tile = rows_of_tile;
+  add_rows.by_row = by_row_;
+  add_rows.direction = row_direction;
+  add_rows.tiles = plan.tiles;
+  add_rows.tiles_per_run = plan.tiles_per_run;
+  add_rows.triangular = is_triangular();
+  add_rows.logit_of_exponent = kLn2;
+  add_rows.exponent = exponent_;
+  for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
+    const int32_t count = std::min(plan.tile_rows - first, plan.strip);
+    const int32_t longest = plan.tiles - (is_triangular() ? first * (rows_of_tile / kTileColumns) : 0);
+    task.first_tile_row = add_rows.first_tile_row = first;
     add_rows.tile_rows = count;
-    add_rows.tiles = tiles;
-    add_rows.tiles_per_run = int32_t(tiles_per_run_);
-    add_rows.triangular = triangular;
-    add_rows.logit_of_exponent = kLn2;
-    add_rows.exponent = exponent_;
-    add_rows.guard = guard(0);
+    statistics(stream_, planes_, shape_, online_, task, tiles_of(longest, plan.tiles_per_run), count);
     add_row_statistics(stream_, add_rows);
     if (!column_direction) continue;
     AddColumnsTask add_columns{};
-    add_columns.rows_of_tile = int32_t(rows_of_tile_);
+    add_columns.rows_of_tile = rows_of_tile;
     add_columns.by_column = by_column_;
     add_columns.direction = *column_direction;
     add_columns.columns = towers_[columns].rows;
     add_columns.stride = towers_[columns].padded_rows;
     add_columns.first_tile_row = first;
     add_columns.tile_rows = count;
-    add_columns.triangular = triangular;
-    add_columns.guard = guard(0);
+    add_columns.triangular = is_triangular();
     add_column_statistics(stream_, add_columns);
   }
 }
@@ -110,10 +108,11 @@ void Call::sum_exponentials() {
   } else if (narrow_) {
     sweep(kAnchors, candidates(), rows_, one_tower() ? &rows_ : both ? &columns_ : nullptr);
   }
+  if (narrow_ && wide_) decide();
   if (wide_) {
     const Tower &anchors = towers_[kAnchors], &other = towers_[candidates()];
-    wide_log_sum_exp(stream_, anchors, other, pairs_, problem_.scale, pair_logits_.first, rows_, guard(1));
-    if (both) wide_log_sum_exp(stream_, other, anchors, pairs_, problem_.scale, pair_logits_.first, columns_, guard(1));
+    wide_log_sum_exp(stream_, anchors, other, pairs_, problem_.scale, pair_logits_.first, rows_);
+    if (both) wide_log_sum_exp(stream_, other, anchors, pairs_, problem_.scale, pair_logits_.first, columns_);
   }
 }
 
@@ -159,82 +158,58 @@ WeightsOf Call::weights_of(const Side &side) const {
   return weights;
 }
 
-// Blocks that own rows leave multiprocessors idle when rows are few: the columns are split, and the parts added in order.
-int64_t Call::splits_of(TowerName owner, TowerName other) const {
-  constexpr int64_t kMostSplits = 8, kLeastTiles = 2;
-  constexpr double kEnough = 0.9;
-  const int64_t padded_dim = towers_[owner].padded_dim, multiprocessors = stream_.multiprocessors();
-  const int64_t slots = multiprocessors * (in_registers_ ? gradient_blocks(stream_, padded_dim) : blocks_of_panel());
-  int64_t blocks = tiles_of(towers_[owner].rows, kTileColumns), tiles = tiles_of(towers_[other].rows, kTileColumns);
-  if (!in_registers_) {
-    const int64_t tile_rows = std::min<int64_t>(tiles_of(towers_[owner].rows, rows_of_tile_), panel_tile_rows_);
-    blocks = tile_rows * tiles_of(padded_dim, kTileColumns);
-    tiles = std::min<int64_t>(tiles, panel_tiles_);
-  }
-  int64_t best = 1;
-  double most_busy = 0;
-  for (int64_t splits = 1; splits <= kMostSplits && most_busy < kEnough; ++splits) {
-    if (splits > 1 && tiles / splits < kLeastTiles) break;
-    const int64_t all = blocks * splits, rounds = (all + slots - 1) / slots;
-    const double busy = double(all) / double(rounds * slots);
-    if (busy > most_busy) most_busy = busy, best = splits;
-  }
-  return best;
-}
-
 void Call::accumulate(const Side &side) {
-  if (narrow_ || !side.in_matrix) {
-    const int splits = side.in_matrix ? int(splits_of(side.owner, side.other)) : 0;
-    if (side.in_matrix && in_registers_) gradient(stream_, {weights_of(side), accumulators_, guard(0)}, splits);
-    else if (side.in_matrix) accumulate_through_panel(side, splits);
-    if (narrow_) finish(side, accumulators_, splits, 0);
-    else finish(side, wide_accumulators_, splits, 0);
-  }
-  if (wide_ && side.in_matrix) {
+  if (narrow_) return finish(side, accumulators_, accumulate_narrowly(side));
+  if (side.in_matrix)
     wide_gradient(stream_, towers_[side.owner], towers_[side.other], pairs_, problem_.scale, side.owner_direction,
-                  side.other_direction, wide_panel_, wide_panel_elements(), wide_accumulators_, guard(1));
-    finish(side, wide_accumulators_, 1, 1);
-  } else if (wide_ && narrow_) {
-    finish(side, wide_accumulators_, 0, 1);
-  }
+                  side.other_direction, wide_panel_, wide_panel_elements(), wide_accumulators_);
+  finish(side, wide_accumulators_, side.in_matrix ? 1 : 0);
 }
 
-void Call::accumulate_through_panel(const Side &side, int splits) {
-  const Tower &owner = towers_[side.owner], &other = towers_[side.other];
-  const int tile_rows = tiles_of(owner.rows, rows_of_tile_), tiles = tiles_of(other.rows, kTileColumns);
+// Returns into how many parts.
+int32_t Call::accumulate_narrowly(const Side &side) {
+  if (!side.in_matrix) return 0;
+  if (!in_registers_) return accumulate_through_panel(side);
+  const int32_t splits = register_splits(side.owner, side.other);
+  gradient(stream_, {weights_of(side), accumulators_}, splits);
+  return splits;
+}
+
+int32_t Call::accumulate_through_panel(const Side &side) {
+  const PanelPlan plan = panel_plan(side.owner, side.other);
+  const int32_t rows_of_tile = rows_of(shape_);
   PanelTask write{};
   write.weights = weights_of(side);
   write.panel = panel_;
-  write.panel_rows = panel_tile_rows_ * int32_t(rows_of_tile_);
-  write.panel_columns = panel_tiles_ * kTileColumns;
-  write.guard = guard(0);
+  write.panel_rows = plan.panel_rows * rows_of_tile;
+  write.panel_columns = plan.panel_tiles * kTileColumns;
   AccumulateTask multiply{};
   multiply.panel = panel_;
   multiply.panel_rows = write.panel_rows;
   multiply.panel_columns = write.panel_columns;
-  multiply.other = other;
+  multiply.other = towers_[side.other];
   multiply.accumulators = accumulators_;
-  multiply.owner_plane = owner.plane_size();
-  multiply.guard = guard(0);
-  for (int row = 0; row < tile_rows; row += panel_tile_rows_) {
-    const int rows = std::min(panel_tile_rows_, tile_rows - row);
-    for (int tile = 0; tile < tiles; tile += panel_tiles_) {
-      const int columns = std::min(panel_tiles_, tiles - tile);
+  multiply.owner_plane = towers_[side.owner].plane_size();
+  for (int32_t row = 0; row < plan.tile_rows; row += plan.panel_rows) {
+    const int32_t rows = std::min(plan.panel_rows, plan.tile_rows - row);
+    for (int32_t tile = 0; tile < plan.tiles; tile += plan.panel_tiles) {
+      const int32_t columns = std::min(plan.panel_tiles, plan.tiles - tile);
       write.first_tile_row = row;
       write.first_tile = tile;
       write.end_tile = tile + columns;
       write.tiles_per_run = std::clamp(rows * columns / (4 * stream_.multiprocessors()), 1, columns);
       write_panel(stream_, planes_, shape_, online_, write, tiles_of(columns, write.tiles_per_run), rows);
       multiply.columns = columns * kTileColumns;
-      multiply.first_row = row * rows_of_tile_;
+      multiply.first_row = int64_t(row) * rows_of_tile;
       multiply.first_column = int64_t(tile) * kTileColumns;
       multiply.add = tile > 0;
-      accumulate_panel(stream_, planes_, shape_, multiply, rows, splits);
+      accumulate_panel(stream_, planes_, shape_, multiply, rows, plan.splits);
     }
   }
+  return plan.splits;
 }
 
-template <class Scalar> void Call::finish(const Side &side, Scalar *accumulators, int splits, int32_t when) {
+template <class Scalar> void Call::finish(const Side &side, Scalar *accumulators, int32_t splits) {
   FinishTask<Scalar> task{};
   task.tower = towers_[side.owner];
   task.partners = towers_[one_tower() ? kAnchors : side.owner == kAnchors ? kKeys : kAnchors];
@@ -251,7 +226,6 @@ template <class Scalar> void Call::finish(const Side &side, Scalar *accumulators
   task.splits = splits;
   task.gradient = side.gradient;
   task.radial = side.owner == kAnchors ? radial_ : nullptr;
-  task.guard = guard(when);
   cuda::finish(stream_, task);
   resources_.gradient_ready[side.owner].record(stream_.handle());
 }

@@ -17,7 +17,8 @@ Stream::Stream(cudaStream_t handle) : handle_(handle) {
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "asking the device");
   check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking the device");
   shared_memory_ = size_t(shared);
-  check(cudaHostAlloc(reinterpret_cast<void **>(&started_), sizeof *started_, cudaHostAllocPortable | cudaHostAllocMapped),
+  check(cudaHostAlloc(reinterpret_cast<void **>(&started_), sizeof *started_,
+                      cudaHostAllocPortable | cudaHostAllocMapped),
         "page-locked memory");
   *started_ = -1;
   if (handle_) return;
@@ -40,12 +41,25 @@ int32_t Stream::number_of(const char *name) {
   return int32_t(names_.size()) - 1;
 }
 
-void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
+void Stream::allow_shared(const void *kernel, size_t shared) {
   constexpr size_t kSharedWithoutAsking = 48 << 10;
-  if (shared > kSharedWithoutAsking && shared_of_[kernel] < shared) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)), name);
-    shared_of_[kernel] = shared;
+  if (shared <= kSharedWithoutAsking || shared_of_[kernel] >= shared) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)),
+        "asking for shared memory");
+  shared_of_[kernel] = shared;
+}
+
+int Stream::resident_blocks(const void *kernel, int threads, size_t shared) {
+  int &blocks = resident_blocks_[kernel];
+  if (blocks == 0) {
+    allow_shared(kernel, shared);
+    check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared), "asking for the occupancy");
   }
+  return blocks;
+}
+
+void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
+  allow_shared(kernel, shared);
   const cudaError_t code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
   if (code == cudaSuccess) return;
   // What is wrong with this launch, or the fault of a kernel before it, which only shows now.

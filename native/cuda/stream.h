@@ -43,6 +43,11 @@ class Stream {
     pack(name, kernel, grid, threads, shared, Parameters(arguments)...);
   }
 
+  // How many blocks of such a launch a multiprocessor holds.
+  template <class... Parameters> int resident_blocks(void (*kernel)(Trace, Parameters...), int threads, size_t shared) {
+    return resident_blocks(reinterpret_cast<const void *>(kernel), threads, shared);
+  }
+
   // Waits for all that was launched; an error names the kernel that was running.
   void synchronize();
 
@@ -55,6 +60,8 @@ class Stream {
     launch_packed(name, reinterpret_cast<const void *>(kernel), grid, threads, shared, packed);
   }
   void launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed);
+  int resident_blocks(const void *kernel, int threads, size_t shared);
+  void allow_shared(const void *kernel, size_t shared);
   int32_t number_of(const char *name);
   std::string running() const;  // the kernel that was started last
 
@@ -65,6 +72,7 @@ class Stream {
   int32_t *started_ = nullptr;  // page-locked
   std::vector<const char *> names_;
   std::unordered_map<const void *, size_t> shared_of_;
+  std::unordered_map<const void *, int> resident_blocks_;
 };
 
 }  // namespace infonce::cuda

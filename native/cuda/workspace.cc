@@ -33,8 +33,8 @@ cudaStream_t Staging::downloads() {
 }
 
 void Staging::reserve(size_t bytes) {
-  const size_t wanted = std::min(bytes, kBufferBytes);
-  if (wanted <= capacity_) return;
+  if (std::min(bytes, kMostBytes) <= capacity_) return;
+  const size_t wanted = bytes <= kLeastBytes ? kLeastBytes : kMostBytes;
   capacity_ = 0;
   for (Buffer &buffer : buffers_) {
     check(cudaEventSynchronize(buffer.done.get()), "waiting for a copy");
@@ -66,7 +66,8 @@ void Staging::download(Stream &stream, cudaEvent_t ready, void *to, const void *
   const auto ask = [&](Buffer &buffer) {
     const size_t size = std::min(capacity_, bytes - asked);
     if (size == 0) return;
-    check(cudaMemcpyAsync(buffer.memory, static_cast<const char *>(from) + asked, size, cudaMemcpyDeviceToHost, downloads_),
+    check(cudaMemcpyAsync(buffer.memory, static_cast<const char *>(from) + asked, size, cudaMemcpyDeviceToHost,
+                          downloads_),
           "copying from the device");
     buffer.done.record(downloads_);
     asked += size;

@@ -53,7 +53,9 @@ class Workspace {
 // A point in a stream.
 class Event {
  public:
-  explicit Event(unsigned flags = cudaEventDisableTiming) { check(cudaEventCreateWithFlags(&event_, flags), "making an event"); }
+  explicit Event(unsigned flags = cudaEventDisableTiming) {
+    check(cudaEventCreateWithFlags(&event_, flags), "making an event");
+  }
   ~Event() { cudaEventDestroy(event_); }
   Event(const Event &) = delete;
   Event &operator=(const Event &) = delete;
@@ -67,7 +69,9 @@ class Event {
 // One object in page-locked memory.
 template <class T> class PageLocked {
  public:
-  PageLocked() { check(cudaHostAlloc(reinterpret_cast<void **>(&object_), sizeof(T), cudaHostAllocDefault), "page-locked memory"); }
+  PageLocked() {
+    check(cudaHostAlloc(reinterpret_cast<void **>(&object_), sizeof(T), cudaHostAllocDefault), "page-locked memory");
+  }
   ~PageLocked() { cudaFreeHost(object_); }
   PageLocked(const PageLocked &) = delete;
   PageLocked &operator=(const PageLocked &) = delete;
@@ -77,8 +81,8 @@ template <class T> class PageLocked {
   T *object_ = nullptr;
 };
 
-// Copies between pageable memory and the device through two page-locked buffers: the processor fills or empties one while
-// the device copies the other.
+// Copies between pageable memory and the device through page-locked buffers: the processor fills or empties one while
+// the device copies others.
 class Staging {
  public:
   Staging() = default;
@@ -94,8 +98,8 @@ class Staging {
   cudaStream_t downloads();
 
  private:
-  static constexpr size_t kBufferBytes = size_t(4) << 20;
-  static constexpr int kBuffers = 2;
+  static constexpr size_t kLeastBytes = size_t(64) << 10, kMostBytes = size_t(1) << 20;  // of a buffer
+  static constexpr int kBuffers = 6;
   struct Buffer {
     void *memory = nullptr;
     Event done;  // with the last copy

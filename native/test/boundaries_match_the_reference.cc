@@ -22,7 +22,7 @@ constexpr infonce_reduction kReductions[] = {INFONCE_REDUCTION_MEAN, INFONCE_RED
 constexpr int64_t kRows[] = {1, 2, 127, 128, 129, 200};
 constexpr int64_t kDims[] = {1, 63, 64, 65, 128, 129, 256, 257, 384, 520};
 // Float32 sums with a constant shift, with an online maximum from 1 / 70, and float64.
-constexpr double kTemperatures[] = {1, 0.1, 0.05, 0.02, 0.0125, 0.005, 0.001};
+constexpr double kTemperatures[] = {1, 0.1, 0.05, 0.02, 0.0125, 0.005, 0.001, 1e-10};
 
 template <class T, size_t size> constexpr int count(const T (&)[size]) { return static_cast<int>(size); }
 

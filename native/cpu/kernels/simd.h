@@ -209,10 +209,11 @@ INFONCE_INLINE Floats exp2_floats(Floats t) {
 #endif
 }
 
-// e^x in float64 for x <= 0, below 1e-14 relative error; 0 below -708.
+// e^x in float64, below 1e-14 relative error; 0 where e^x leaves its range. Pairs that are masked afterwards may have
+// any logit.
 INFONCE_INLINE Doubles exp_doubles(Doubles x) {
-  const Longs underflow = x < broadcast(-708.0);
-  x = (Doubles)(((Longs)x & ~underflow));
+  const Longs outside = (x < broadcast(-708.0)) | (x > broadcast(708.0));
+  x = (Doubles)(((Longs)x & ~outside));
   const Doubles magic = broadcast(6755399441055744.0);  // 1.5 * 2^52
   const Doubles shifted = x * broadcast(1.4426950408889634) + magic;
   const Doubles whole = shifted - magic;
@@ -232,7 +233,7 @@ INFONCE_INLINE Doubles exp_doubles(Doubles x) {
   p = p * f + broadcast(1.0);
   p = p * f + broadcast(1.0);
   const Doubles value = (Doubles)((Longs)p + ((Longs)shifted << 52));
-  return (Doubles)((Longs)value & ~underflow);
+  return (Doubles)((Longs)value & ~outside);
 }
 
 }  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

@@ -21,14 +21,14 @@ __device__ double pair_weight(const FinishTask<Scalar> &task, const Range &range
 // A warp a row.
 template <class Scalar> __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {
   trace.mark();
-  if (task.guard.skips()) return;
   const Tower &tower = task.tower;
   const int lane = threadIdx.x % kWarp;
   const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp, dim = tower.dim;
   if (i >= tower.rows) return;
   const bool one_tower = task.rule.one_tower;
   const Range range = one_tower ? task.pairs.apart[i] : Range{0, 1};
-  const bool in_large_class = one_tower && task.pairs.classes && task.pairs.classes[i].end > task.pairs.classes[i].first;
+  const bool in_large_class =
+      one_tower && task.pairs.classes && task.pairs.classes[i].end > task.pairs.classes[i].first;
   const int64_t partners = !task.has_pairs || in_large_class ? 0 : task.rule.partners(range);
 
   Scalar *row = task.accumulators + i * tower.padded_dim;

@@ -104,15 +104,16 @@ __global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __gr
   for (int k = 0; k < 4 && task.scalars; ++k) task.scalars[k] = totals[k];
 }
 
-// After everything else, for callers that do not wait: any bad row makes all of `values` NaN.
-__global__ void spoil(Trace trace, const Report *report, float *values, int64_t count, double *scalars) {
+// After everything else, for callers that do not wait: any bad row makes all results NaN.
+__global__ void spoil(Trace trace, const Report *report, const __grid_constant__ Results results) {
   trace.mark();
   bool bad = false;
   for (int input = 0; input < kInputs; ++input) bad |= report->first_bad_row(input) >= 0;
   if (!bad) return;
   const int64_t step = int64_t(gridDim.x) * blockDim.x, first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  for (int64_t i = first; i < count; i += step) values[i] = NAN;
-  for (int64_t i = first; scalars && i < 4; i += step) scalars[i] = NAN;
+  for (int k = 0; k < Results::kArrays; ++k)
+    for (int64_t i = first; i < results.count[k]; i += step) results.values[k][i] = NAN;
+  for (int64_t i = first; i < 4; i += step) results.scalars[i] = NAN;
 }
 
 }  // namespace infonce::cuda

@@ -16,7 +16,7 @@ namespace infonce::cuda {
 struct PairedTask {
   infonce_problem problem;  // pointers to device memory
   Upstream upstream;
-  double2 *negatives;       // [N, M]: {dot product, inverse norm}, later {weight of the row, share along the row}
+  double2 *negatives;  // [N, M]: {dot product, inverse norm}, later {weight of the row, share along the row}
   float *grad_anchors, *grad_keys, *grad_negatives;  // null without gradient
   double *loss;
   int32_t *above;

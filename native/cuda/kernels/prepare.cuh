@@ -1,5 +1,5 @@
-// Inputs to operands: unit rows in bfloat16 planes, padded with zeros, and on the way the finite check. Also the ranges of
-// pairs, the size of the upstream gradient, and the sums of large classes.
+// Inputs to operands: unit rows in bfloat16 planes, padded with zeros, and on the way the finite check. Also the ranges
+// of pairs, the size of the upstream gradient, and the sums of large classes.
 #pragma once
 
 #include <cmath>
@@ -9,9 +9,13 @@
 
 namespace infonce::cuda {
 
+// The order of floats that are not negative is that of their bits; a maximum does not depend on the order of its terms.
+__device__ inline void raise(float *largest, float value) {
+  atomicMax(reinterpret_cast<int *>(largest), __float_as_int(value));
+}
+
 // Splits unit(d), a float or a double: each plane is the rounding of what the planes before it left.
-template <int kPlanes, class Unit>
-__device__ void write_planes(const Tower &tower, int64_t r, int lane, Unit &&unit) {
+template <int kPlanes, class Unit> __device__ void write_planes(const Tower &tower, int64_t r, int lane, Unit &&unit) {
   for (int64_t d = 2 * lane; d < tower.padded_dim; d += 2 * kWarp) {
     auto x = unit(d), y = unit(d + 1);
 #pragma unroll
@@ -41,8 +45,10 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
   const double inverse = padding ? 0 : tower.normalize ? (norm > 0 ? 1 / fmax(norm, kSmallestNorm) : 0) : 1;
   if (lane == 0) {
     tower.inverse_norm[r] = inverse;
-    if (!(norm < 1e300)) task.report->add_bad_row(task.input, source_row);
-    else atomicMax(reinterpret_cast<int *>(&task.report->largest_norm[task.name]), __float_as_int(float(norm * inverse)));
+    if (!(norm < 1e300))
+      task.report->add_bad_row(task.input, source_row);
+    else if (!tower.normalize)
+      raise(&task.report->largest_norm[task.name], float(norm));
   }
 
   if constexpr (kPlanes == 3) {
@@ -69,22 +75,13 @@ __global__ void write_ranges(Trace trace, Range *ranges, int64_t rows, int64_t v
   ranges[r] = {static_cast<int32_t>(first), static_cast<int32_t>(first + views)};
 }
 
-// One block.
 __global__ void measure_upstream(Trace trace, const float *values, int64_t count, int32_t input, Report *report) {
   trace.mark();
-  __shared__ float largest_of[kWarp];
-  float largest = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) {
-    const float size = fabsf(values[i]);
-    if (!(size < INFINITY)) report->add_bad_row(input, i);
-    else largest = fmaxf(largest, size);
-  }
-  largest = warp_max(largest);
-  if (threadIdx.x % kWarp == 0) largest_of[threadIdx.x / kWarp] = largest;
-  __syncthreads();
-  if (threadIdx.x > 0) return;
-  for (int w = 1; w < int(blockDim.x) / kWarp; ++w) largest = fmaxf(largest, largest_of[w]);
-  report->largest_upstream = largest;
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  const float size = i < count ? fabsf(values[i]) : 0;
+  if (!(size < INFINITY)) report->add_bad_row(input, i);
+  const float largest = warp_max(size < INFINITY ? size : 0);
+  if (threadIdx.x % kWarp == 0) raise(&report->largest_upstream, largest);
 }
 
 // Unit rows so long that float32's digits do not suffice for their logits, at level 'highest'. One thread.
@@ -92,22 +89,37 @@ __global__ void judge_logits(Trace trace, double scale, double largest, Report *
   trace.mark();
   const float *norm = report->largest_norm;
   const double candidates = fmax(norm[kKeys], norm[kNegatives]);
-  if (!(scale * norm[kAnchors] * (candidates > 0 ? candidates : double(norm[kAnchors])) <= largest)) report->use_wide = 1;
+  if (!(scale * norm[kAnchors] * (candidates > 0 ? candidates : double(norm[kAnchors])) <= largest))
+    report->use_wide = 1;
 }
 
-// Grid: x classes, y parts of the dimension.
-__global__ void sum_classes(Trace trace, const __grid_constant__ Tower tower, const __grid_constant__ ClassSums classes) {
+constexpr int kClassDims = 32,
+              kClassRows = 32;  // of a block: a warp's lanes along the dimension, each warp every 32nd row
+
+// Grid: x classes. The warps' sums are added in order.
+__global__ void __launch_bounds__(kClassDims *kClassRows)
+    sum_classes(Trace trace, const __grid_constant__ Tower tower, const __grid_constant__ ClassSums classes) {
   trace.mark();
+  __shared__ double sums[2][kClassRows][kClassDims];
   const Range members = classes.members[blockIdx.x];
-  const int64_t d = int64_t(blockIdx.y) * blockDim.x + threadIdx.x;
-  if (d >= tower.dim) return;
-  double sum = 0, squares = 0;
-  for (int64_t r = members.first; r < members.end; ++r) {
-    const double u = ExactRow(tower, r)[d];
-    sum += u, squares += u * u;
+  const int lane = threadIdx.x % kClassDims, group = threadIdx.x / kClassDims;
+  for (int64_t first = int64_t(blockIdx.y) * kClassDims; first < tower.dim; first += int64_t(gridDim.y) * kClassDims) {
+    const int64_t d = first + lane;
+    double sum = 0, squares = 0;
+#pragma unroll 4
+    for (int64_t r = members.first + group; r < members.end; r += kClassRows) {
+      const double u = d < tower.dim ? ExactRow(tower, r)[d] : 0;
+      sum += u, squares += u * u;
+    }
+    sums[0][group][lane] = sum, sums[1][group][lane] = squares;
+    __syncthreads();
+    if (group < 2 && d < tower.dim) {
+      double total = 0;
+      for (int g = 0; g < kClassRows; ++g) total += sums[group][g][lane];
+      (group == 0 ? classes.sums : classes.squares)[blockIdx.x * tower.dim + d] = total;
+    }
+    __syncthreads();
   }
-  classes.sums[blockIdx.x * tower.dim + d] = sum;
-  classes.squares[blockIdx.x * tower.dim + d] = squares;
 }
 
 // As a class contracts to a point, p - 1 / positives cancels for each of its pairs, until float32 has no digits left. A

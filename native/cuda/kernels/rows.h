@@ -17,14 +17,14 @@ constexpr int kMostPlanes = 3;
 enum class Planes { kMedium = 1, kHigh = 2, kHighest = 3 };
 
 // One input as the kernels read it. Its rows are prepared in class order: rows of one sample or one label stand side by
-// side, so that the pairs treated one by one form a band around the diagonal. Prepared row r is row source_row(r) of the
-// input; all else counts prepared rows.
+// side, so that the pairs treated one by one form a band around the diagonal. Prepared row r is row source_row(r) of
+// the input; all else counts prepared rows.
 struct Tower {
-  const float *source;       // [rows, dim], the caller's
-  const int32_t *order;      // [rows], or null: samples of `views` rows, which the input holds view by view
+  const float *source;   // [rows, dim], the caller's
+  const int32_t *order;  // [rows], or null: samples of `views` rows, which the input holds view by view
   int64_t views;
-  __nv_bfloat16 *planes;     // [planes][padded_rows][padded_dim]: unit rows, the first plane plus the second plus ...
-  double *inverse_norm;      // [padded_rows]: unit row = source row * inverse norm; 0 for a row of zeros
+  __nv_bfloat16 *planes;  // [planes][padded_rows][padded_dim]: unit rows, the first plane plus the second plus ...
+  double *inverse_norm;   // [padded_rows]: unit row = source row * inverse norm; 0 for a row of zeros
   int64_t rows, padded_rows;
   int64_t dim, padded_dim;
   bool normalize;
@@ -51,8 +51,8 @@ struct Pairs {
 
 // One direction of the softmax: rows that have a denominator and a loss. Arrays of [padded_rows].
 struct Direction {
-  float *rank;          // dot products above this are above the first positive's; +inf without one
-  double *sum;          // matrix part of the denominator: sum * e^offset
+  float *rank;  // dot products above this are above the first positive's; +inf without one
+  double *sum;  // matrix part of the denominator: sum * e^offset
   double *offset;
   int32_t *above;       // candidates above the positive
   double *upstream;     // d (total loss) / d (loss of the row), relative to Upstream::largest; 0 without loss
@@ -68,8 +68,8 @@ struct Direction {
 struct Upstream {
   const float *values;  // [count], count 0: 1 for every row; 1: for all; else one each, in the input's order
   int64_t count;
-  double factor;        // of the reduction
-  const float *largest; // |values|'s largest, on the device; null without values
+  double factor;         // of the reduction
+  const float *largest;  // |values|'s largest, on the device; null without values
 
   // Relative to the largest.
   __host__ __device__ double relative(int64_t source_row) const {
@@ -87,9 +87,9 @@ constexpr int kInputs = 5;  // those of infonce_input
 // What the kernels tell the host, and each other. Begins as zeros.
 struct Report {
   unsigned long long bad_row[kInputs];  // the complement of the first, so that 0 is none and the largest is kept
-  float largest_norm[kTowers];  // of unit rows; 1 or 0 with normalisation
+  float largest_norm[kTowers];          // of unit rows; 1 or 0 with normalisation
   float largest_upstream;
-  int32_t use_wide;             // 1: the bfloat16 kernels cannot hold the result to its digits, float64 must serve
+  int32_t use_wide;  // 1: float32 cannot hold the result to its digits, float64 must serve
   double loss, grad_scale, top1, top5;
 
 #ifdef __CUDACC__
@@ -100,14 +100,6 @@ struct Report {
   __host__ __device__ int64_t first_bad_row(int32_t input) const {
     return bad_row[input] == 0 ? -1 : static_cast<int64_t>(~bad_row[input]);
   }
-};
-
-// Where the float64 kernels may be asked for, each kernel runs only if the report says so. Null: always.
-struct Guard {
-  const int32_t *use_wide;
-  int32_t when;
-
-  __device__ bool skips() const { return use_wide && *use_wide != when; }
 };
 
 }  // namespace infonce::cuda

@@ -1,7 +1,8 @@
-// The gradient with everything in registers, for dimensions up to 256 and one product: a block owns 128 rows, computes a
-// tile of logits, makes weights of it in place, and multiplies them by the very tile of unit rows that the logits came
-// from. One load for two products, and W never leaves the chip. Up to dimension 128 a warp has its own 32 rows; at 256 two
-// warps share 32 rows, each half of the columns and of the dimension, and exchange their weights through shared memory.
+// The gradient with everything in registers, for dimensions up to 256 and one product: a block owns 128 rows, computes
+// a tile of logits, makes weights of it in place, and multiplies them by the very tile of unit rows that the logits
+// came from. One load for two products, and W never leaves the chip. Up to dimension 128 a warp has its own 32 rows; at
+// 256 two warps share 32 rows, each half of the columns and of the dimension, and exchange their weights through shared
+// memory.
 #pragma once
 
 #include "cuda/kernels/sm80_panel.cuh"
@@ -33,13 +34,11 @@ __global__ void __launch_bounds__(GradientTile<kDimension>::kThreads)
   using Sums = typename Tile::Sums;
   constexpr int kDim = Tile::kDim, kRowChunks = kDim / 8;
   trace.mark();
-  if (task.guard.skips()) return;
   const WeightsOf &of = task.weights;
   extern __shared__ __align__(128) unsigned char shared[];
   const uint32_t owner = shared_address(shared), stages = owner + Tile::kOwnerBytes;
   const uint32_t exchange = stages + Tile::kStages * Tile::kStageBytes;
-  auto *other_weight =
-      reinterpret_cast<float(*)[Tile::kColumns]>(shared + Tile::kSharedBytes - Tile::kWeightsBytes);
+  auto *other_weight = reinterpret_cast<float(*)[Tile::kColumns]>(shared + Tile::kSharedBytes - Tile::kWeightsBytes);
 
   const int tiles = static_cast<int>((of.other.rows + Tile::kColumns - 1) / Tile::kColumns);
   const int first_tile = static_cast<int>(int64_t(tiles) * blockIdx.y / gridDim.y);
@@ -52,7 +51,7 @@ __global__ void __launch_bounds__(GradientTile<kDimension>::kThreads)
     if (tile < end_tile) {
       const int64_t column = int64_t(tile) * Tile::kColumns;
       copy_tile<Tile::kColumns, kRowChunks, Tile::kThreads>(stages + stage * Tile::kStageBytes,
-                                                           of.other.planes + column * kDim, kDim);
+                                                            of.other.planes + column * kDim, kDim);
       const int at = thread_index();
       if (at < Tile::kColumns) copy_async4(shared_address(&other_weight[stage][at]), of.other_weight + column + at);
     }
@@ -79,7 +78,8 @@ __global__ void __launch_bounds__(GradientTile<kDimension>::kThreads)
 
     Weights weights;
     weights.clear();
-    multiply_rows<1, kDim, Tile::kRows, Tile::kColumns>(weights, owner, other, warp_row, warp_column * Weights::kColumns);
+    multiply_rows<1, kDim, Tile::kRows, Tile::kColumns>(weights, owner, other, warp_row,
+                                                        warp_column * Weights::kColumns);
 #pragma unroll
     for (int n = 0; n < Weights::kColumns / 8; ++n) {
       const float2 column_weight = *reinterpret_cast<const float2 *>(

@@ -1,5 +1,5 @@
-// The dot products of all rows of one tower with all rows of another, tile by tile: what the log-sum-exp and the weights
-// panel are computed from. A block walks along a row of tiles; both operands stream through shared memory in
+// The dot products of all rows of one tower with all rows of another, tile by tile: what the log-sum-exp and the
+// weights panel are computed from. A block walks along a row of tiles; both operands stream through shared memory in
 // chunks of the dimension, so any dimension will do.
 #pragma once
 
@@ -12,13 +12,14 @@ namespace infonce::cuda {
 template <int kPlanesOfRows, TileShape kShape> struct LogitsTile {
   static constexpr int kPlanes = kPlanesOfRows;
   static constexpr bool kKeepsRows = kShape == TileShape::kKeptRows;
-  // Tensor cores truncate when they accumulate, which six products are too exact for (H. Ootomo and R. Yokota, Recovering
-  // single precision accuracy from Tensor Cores, 2022): the sum of each chunk is added to others, with rounding.
+  // Tensor cores truncate when they accumulate, which six products are too exact for (H. Ootomo and R. Yokota,
+  // Recovering single precision accuracy from Tensor Cores, 2022): the sum of each chunk is added to others, with
+  // rounding.
   static constexpr bool kTakesOver = kPlanes == 3;
   static_assert(!kTakesOver || kShape == TileShape::kSmallWarps, "two sets of accumulators need small warps");
   static constexpr int kRows = rows_of(kShape), kColumns = kTileColumns;
   static constexpr int kDepth = kPlanes == 1 ? 64 : 32;
-  static constexpr int kStages = kPlanes == 3 ? 2 : 3;
+  static constexpr int kStages = kShape == TileShape::kTall ? 3 : 2;
   static constexpr int kWarpRows = kRows / 64, kWarpColumns = kShape == TileShape::kSmallWarps ? 4 : 2;
   static constexpr int kThreads = kWarpRows * kWarpColumns * 32;
   using Sums = Accumulators<kRows / kWarpRows / 16, kColumns / kWarpColumns / 8>;
@@ -48,8 +49,8 @@ INFONCE_DEVICE void copy_chunk(uint32_t to, const LogitsOperand &operand, int64_
         operand.planes + p * operand.plane_size + row * operand.padded_dim + chunk * Tile::kDepth, operand.padded_dim);
 }
 
-// Calls use(sums, tile) for column tiles first_tile ... end_tile of the tile row that begins at `row`, with the dot products
-// of the warp's part. `use` may synchronise the block.
+// Calls use(sums, tile) for column tiles first_tile ... end_tile of the tile row that begins at `row`, with the dot
+// products of the warp's part. `use` may synchronise the block.
 template <class Tile, class Use>
 INFONCE_DEVICE void for_each_logits_tile(const LogitsOperand &rows, const LogitsOperand &columns, int64_t row,
                                          int first_tile, int end_tile, uint32_t pipeline, Use &&use) {
@@ -65,7 +66,8 @@ INFONCE_DEVICE void for_each_logits_tile(const LogitsOperand &rows, const Logits
     if (next_tile < end_tile) {
       if (!Tile::kKeepsRows || next_tile == first_tile)
         copy_chunk<Tile, Tile::kRows>(place_of_rows(stage, next_chunk), rows, row, next_chunk);
-      copy_chunk<Tile, Tile::kColumns>(place_of_columns(stage), columns, int64_t(next_tile) * Tile::kColumns, next_chunk);
+      copy_chunk<Tile, Tile::kColumns>(place_of_columns(stage), columns, int64_t(next_tile) * Tile::kColumns,
+                                       next_chunk);
       if (++next_chunk == chunks) next_chunk = 0, ++next_tile;
     }
     commit_copies();
@@ -90,7 +92,8 @@ INFONCE_DEVICE void for_each_logits_tile(const LogitsOperand &rows, const Logits
       if constexpr (Tile::kTakesOver) {
         typename Tile::Sums of_chunk;
         of_chunk.clear();
-        multiply_rows<Tile::kPlanes, Tile::kDepth, Tile::kRows, Tile::kColumns>(of_chunk, a, b, first_row, first_column);
+        multiply_rows<Tile::kPlanes, Tile::kDepth, Tile::kRows, Tile::kColumns>(of_chunk, a, b, first_row,
+                                                                                first_column);
         sums.add(of_chunk);
       } else {
         multiply_rows<Tile::kPlanes, Tile::kDepth, Tile::kRows, Tile::kColumns>(sums, a, b, first_row, first_column);
@@ -101,9 +104,9 @@ INFONCE_DEVICE void for_each_logits_tile(const LogitsOperand &rows, const Logits
   }
 }
 
-// Calls visit(row, row < rows, for_each_column) for the lane's rows of a tile, one after the other; for_each_column calls
-// visit(element, column within the warp's part). For what few tiles need: nothing of a row is held in registers beyond it,
-// where the sums are in the way.
+// Calls visit(row, row < rows, for_each_column) for the lane's rows of a tile, one after the other; for_each_column
+// calls visit(element, column within the warp's part). For what few tiles need: nothing of a row is held in registers
+// beyond it, where the sums are in the way.
 template <class Sums, class Visit>
 INFONCE_DEVICE void for_each_row(Sums &sums, int64_t first_row, int64_t rows, Visit &&visit) {
 #pragma unroll
@@ -116,14 +119,13 @@ INFONCE_DEVICE void for_each_row(Sums &sums, int64_t first_row, int64_t rows, Vi
 #pragma unroll
         for (int n = 0; n < Sums::kColumns / 8; ++n)
 #pragma unroll
-          for (int side = 0; side < 2; ++side)
-            visit_element(sums.at[m][n][2 * h + side], Sums::column(lane, n, side));
+          for (int side = 0; side < 2; ++side) visit_element(sums.at[m][n][2 * h + side], Sums::column(lane, n, side));
       });
       asm volatile("" ::: "memory");
     }
 }
 
-// Whether rows [first, first + count) have candidates [column, column + columns) in their ranges, which only grow.
+// Whether rows [first, end) have candidates [column, column_end) in their ranges, which only grow.
 INFONCE_DEVICE bool touches(const Range *ranges, int64_t first, int64_t end, int64_t column, int64_t column_end) {
   return ranges && ranges[first].first < column_end && ranges[end - 1].end > column;
 }

@@ -60,7 +60,8 @@ INFONCE_DEVICE void load_matrices_transposed(uint32_t (&matrices)[4], uint32_t a
                : "memory");
 }
 
-// sum [16x8] += a [16x16] * b [16x8]. Lane l holds rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next, of the sum.
+// sum [16x8] += a [16x16] * b [16x8]. Lane l holds rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next, of the
+// sum.
 INFONCE_DEVICE void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"

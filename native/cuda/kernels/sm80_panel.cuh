@@ -33,8 +33,8 @@ INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t
   });
 }
 
-// Padding's unit rows are zeros, but zero times an infinite weight is not: with a running maximum the exponential of logit 0
-// may be anything.
+// Padding's unit rows are zeros, but zero times an infinite weight is not: with a running maximum the exponential of
+// logit 0 may be anything.
 template <class Sums> INFONCE_DEVICE void take_padding_off(Sums &weights, int64_t first_column, int64_t columns) {
   const int real = static_cast<int>(min(columns - first_column, int64_t(Sums::kColumns)));
   for_each_row(weights, 0, 0, [&](int64_t, bool, auto &&for_each_column) {
@@ -44,9 +44,11 @@ template <class Sums> INFONCE_DEVICE void take_padding_off(Sums &weights, int64_
   });
 }
 
-// Where the panel holds candidate j: in each 32, lane after lane what that lane has of a row, 8 numbers that it writes at
-// once. The product reads the candidates' unit rows in the same order.
-INFONCE_DEVICE constexpr int place_in_panel(int j) { return (j & ~31) | ((j >> 1) & 3) << 3 | ((j >> 3) & 3) << 1 | (j & 1); }
+// Where the panel holds candidate j: in each 32, lane after lane what that lane has of a row, 8 numbers that it writes
+// at once. The product reads the candidates' unit rows in the same order.
+INFONCE_DEVICE constexpr int place_in_panel(int j) {
+  return (j & ~31) | ((j >> 1) & 3) << 3 | ((j >> 3) & 3) << 1 | (j & 1);
+}
 
 // Grid: x runs of column tiles, y tile rows of the panel.
 template <class Tile, bool kOnline>
@@ -54,7 +56,6 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
   constexpr int kPlanes = Tile::kPlanes;
   using Sums = typename Tile::Sums;
   trace.mark();
-  if (task.guard.skips()) return;
   extern __shared__ __align__(128) unsigned char shared[];
   const WeightsOf &of = task.weights;
   const int tile_row = task.first_tile_row + blockIdx.y;
@@ -91,7 +92,8 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
               const int row_of_block = warp_row * Sums::kRows + Sums::row(lane, m, q);
               const float row_weight = own.weight[row_of_block], column_weight = q & 1 ? weight.y : weight.x;
               if constexpr (kOnline) {
-                const float row_log2_sum = own.log2_sum[row_of_block], column_log2_sum = q & 1 ? log2_sum.y : log2_sum.x;
+                const float row_log2_sum = own.log2_sum[row_of_block],
+                            column_log2_sum = q & 1 ? log2_sum.y : log2_sum.x;
                 dot = row_weight * power_of_two(fmaf(dot, of.exponent, -row_log2_sum)) +
                       column_weight * power_of_two(fmaf(dot, of.exponent, -column_log2_sum));
               } else {
@@ -114,13 +116,15 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
           for (int h = 0; h < 2; ++h) {
             const int thread = thread_index();  // anew for each row: its address is not worth a register before
             const int w = thread / 32, l = thread % 32;
-            __nv_bfloat16 *to = corner + (w / Tile::kWarpColumns * Sums::kRows + Sums::row(l, m, 2 * h)) * task.panel_columns +
+            __nv_bfloat16 *to = corner +
+                                (w / Tile::kWarpColumns * Sums::kRows + Sums::row(l, m, 2 * h)) * task.panel_columns +
                                 w % Tile::kWarpColumns * Sums::kColumns + l % 4 * 8;
 #pragma unroll
             for (int n = 0; n < Sums::kColumns / 8; n += 4) {
               uint32_t planes[4][kPlanes];
 #pragma unroll
-              for (int k = 0; k < 4; ++k) split<kPlanes>(sums.at[m][n + k][2 * h], sums.at[m][n + k][2 * h + 1], planes[k]);
+              for (int k = 0; k < 4; ++k)
+                split<kPlanes>(sums.at[m][n + k][2 * h], sums.at[m][n + k][2 * h + 1], planes[k]);
 #pragma unroll
               for (int p = 0; p < kPlanes; ++p)
                 store16(to + p * plane + n * 8, planes[0][p], planes[1][p], planes[2][p], planes[3][p]);
@@ -129,13 +133,13 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
       });
 }
 
-// accumulators = panel x unit rows of `other`, or += . Grid: x 128 columns of the dimension, y tile rows of the panel, z
-// splits of the panel's columns.
+// accumulators = panel x unit rows of `other`, or += . Grid: x 128 columns of the dimension, y tile rows of the panel,
+// z splits of the panel's columns.
 template <class Tile>
-__global__ void __launch_bounds__(Tile::kThreads) accumulate_panel(Trace trace, const __grid_constant__ AccumulateTask task) {
+__global__ void __launch_bounds__(Tile::kThreads)
+    accumulate_panel(Trace trace, const __grid_constant__ AccumulateTask task) {
   using Sums = typename Tile::Sums;
   trace.mark();
-  if (task.guard.skips()) return;
   // The pipeline of the logits fits: a chunk of 128 candidates there is one of 128 elements of the dimension here.
   constexpr int kPlanes = Tile::kPlanes, kDepth = Tile::kDepth, kColumnChunks = Tile::kColumns / 8;
   static_assert(!Tile::kKeepsRows, "rows of the panel stream");
@@ -144,7 +148,8 @@ __global__ void __launch_bounds__(Tile::kThreads) accumulate_panel(Trace trace, 
   const int64_t panel_row = int64_t(blockIdx.y) * Tile::kRows, padded_dim = task.other.padded_dim;
   const int64_t dim = int64_t(blockIdx.x) * Tile::kColumns;
   const int dim_chunks = static_cast<int>(min(int64_t(Tile::kColumns), padded_dim - dim) / 8);
-  const int all_steps = task.columns / kDepth, first_step = static_cast<int>(int64_t(all_steps) * blockIdx.z / gridDim.z);
+  const int all_steps = task.columns / kDepth,
+            first_step = static_cast<int>(int64_t(all_steps) * blockIdx.z / gridDim.z);
   const int steps = static_cast<int>(int64_t(all_steps) * (blockIdx.z + 1) / gridDim.z) - first_step;
   const int64_t panel_plane = int64_t(task.panel_rows) * task.panel_columns;
 
@@ -169,7 +174,8 @@ __global__ void __launch_bounds__(Tile::kThreads) accumulate_panel(Trace trace, 
   for (int stage = 0; stage < Tile::kStages - 1; ++stage) copy_step(stage, stage);
 
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int warp_row = warp / Tile::kWarpColumns * Sums::kRows, warp_column = warp % Tile::kWarpColumns * Sums::kColumns;
+  const int warp_row = warp / Tile::kWarpColumns * Sums::kRows,
+            warp_column = warp % Tile::kWarpColumns * Sums::kColumns;
   const auto multiply_step = [&](Sums &into, uint32_t a, uint32_t b) {
     constexpr int kChunks = kDepth / 8, kFragments = Sums::kRows / 16;
     const int l = thread_index() & 31, a_chunk = (l >> 4) ^ swizzle_of_row<kChunks>(l & 7);

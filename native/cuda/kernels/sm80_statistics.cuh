@@ -1,5 +1,5 @@
-// Sums of exponentials of the logits, and how many logits are above the positive's, by row and by column of each tile row
-// and run of tiles; `add_statistics` puts them together in a fixed order.
+// Sums of exponentials of the logits, and how many logits are above the positive's, by row and by column of each tile
+// row and run of tiles; `statistics.cuh` puts them together in a fixed order.
 #pragma once
 
 #include <cmath>
@@ -10,8 +10,8 @@
 
 namespace infonce::cuda {
 
-// Adds value[c] over the eight lanes that share lane % 4 by halving: each step sends one half of the values and keeps the
-// other. Leaves value[0 ... kCount / 8), those from the returned index on.
+// Adds value[c] over the eight lanes that share lane % 4 by halving: each step sends one half of the values and keeps
+// the other. Leaves value[0 ... kCount / 8), those from the returned index on.
 template <int kCount, class T> INFONCE_DEVICE int sum_over_rows(T (&value)[kCount], int lane) {
   static_assert(kCount % 8 == 0, "three halvings");
   int first = 0;
@@ -113,11 +113,9 @@ template <class Sums, bool kOnline> struct RowStatistics {
 
 // Grid: x runs, y tile rows. kOnline keeps a running maximum for each row and has no column statistics.
 template <class Tile, bool kOnline>
-__global__ void __launch_bounds__(Tile::kThreads)
-    statistics(Trace trace, const __grid_constant__ StatisticsTask task) {
+__global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const __grid_constant__ StatisticsTask task) {
   using Sums = typename Tile::Sums;
   trace.mark();
-  if (task.guard.skips()) return;
   extern __shared__ __align__(128) unsigned char shared[];
   auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
 

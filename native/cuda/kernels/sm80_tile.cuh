@@ -1,6 +1,7 @@
-// Tiles of bfloat16 in shared memory and the products of them that a warp computes. A tile holds rows of kChunks 16-byte
-// chunks; chunk c of row r stands where c is exclusive-ored with the row, so that eight rows of one column of chunks,
-// which is what a matrix load reads, and the chunks of one row, which is what a copy writes, lie in different banks.
+// Tiles of bfloat16 in shared memory and the products of them that a warp computes. A tile holds rows of kChunks
+// 16-byte chunks; chunk c of row r stands where c is exclusive-ored with the row, so that eight rows of one column of
+// chunks, which is what a matrix load reads, and the chunks of one row, which is what a copy writes, lie in different
+// banks.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -39,7 +40,8 @@ INFONCE_DEVICE void copy_tile(uint32_t to, const __nv_bfloat16 *from, int64_t st
   for (int i = 0; i < kRows * kChunks / kThreads; ++i) {
     const int at = i * kThreads + thread, row = at / kChunks, chunk = at % kChunks;
     const bool real = chunk < chunks;
-    copy_async16_or_zeros(to + tile_offset<kChunks>(place(row), chunk), from + (real ? row * stride + chunk * 8 : 0), real);
+    copy_async16_or_zeros(to + tile_offset<kChunks>(place(row), chunk), from + (real ? row * stride + chunk * 8 : 0),
+                          real);
   }
 }
 
@@ -69,7 +71,8 @@ template <int kRowFragments, int kColumnFragments> struct Accumulators {
 };
 
 // sums += A B^T over the depth of two tiles: rows first_row ... of tile a, [kPlanes][kRowsOfA][kDepth], and rows
-// first_column ... of tile b. Planes pa of a and pb of b are multiplied if pa + pb < kPlanes, the smallest products first.
+// first_column ... of tile b. Planes pa of a and pb of b are multiplied if pa + pb < kPlanes, the smallest products
+// first.
 template <int kPlanes, int kDepth, int kRowsOfA, int kRowsOfB, int M, int N>
 INFONCE_DEVICE void multiply_rows(Accumulators<M, N> &sums, uint32_t a, uint32_t b, int first_row, int first_column) {
   constexpr int kChunks = kDepth / 8, kPlaneOfA = kRowsOfA * kDepth * 2, kPlaneOfB = kRowsOfB * kDepth * 2;
@@ -106,8 +109,9 @@ INFONCE_DEVICE void multiply_rows(Accumulators<M, N> &sums, uint32_t a, uint32_t
   }
 }
 
-// sums += A B for one step of 16 along the depth: a already in registers, b from 16 rows of a tile of kChunks chunks a row,
-// of which the warp reads columns first_column ...; `b` is the address of the first of the 16 rows, a multiple of 8.
+// sums += A B for one step of 16 along the depth: a already in registers, b from 16 rows of a tile of kChunks chunks a
+// row, of which the warp reads columns first_column ...; `b` is the address of the first of the 16 rows, a multiple
+// of 8.
 template <int kPlanes, int kChunks, int kRowsOfB, int M, int N>
 INFONCE_DEVICE void multiply_columns(Accumulators<M, N> &sums, const uint32_t (&a_matrices)[kPlanes][M][4], uint32_t b,
                                      int first_column) {

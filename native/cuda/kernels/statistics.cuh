@@ -10,9 +10,9 @@ namespace infonce::cuda {
 // A block a tile row.
 __global__ void add_row_statistics(Trace trace, const __grid_constant__ AddRowsTask task) {
   trace.mark();
-  if (task.guard.skips()) return;
   const int tile_row = task.first_tile_row + blockIdx.x;
-  const int64_t rows = int64_t(task.tile_rows) * task.rows_of_tile, r = int64_t(blockIdx.x) * task.rows_of_tile + threadIdx.x;
+  const int64_t rows = int64_t(task.tile_rows) * task.rows_of_tile,
+                r = int64_t(blockIdx.x) * task.rows_of_tile + threadIdx.x;
   const int64_t i = int64_t(tile_row) * task.rows_of_tile + threadIdx.x;
   const int tiles = task.tiles - (task.triangular ? tile_row * (task.rows_of_tile / kTileColumns) : 0);
   const int runs = (tiles + task.tiles_per_run - 1) / task.tiles_per_run;
@@ -37,7 +37,6 @@ __global__ void add_row_statistics(Trace trace, const __grid_constant__ AddRowsT
 
 __global__ void add_column_statistics(Trace trace, const __grid_constant__ AddColumnsTask task) {
   trace.mark();
-  if (task.guard.skips()) return;
   const int64_t j = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (j >= task.columns) return;
   int64_t slots = task.tile_rows;

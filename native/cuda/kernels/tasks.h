@@ -1,4 +1,5 @@
-// What each kernel is told: plain structs, passed by value, that launchers fill and kernels read. In the order of a call.
+// What each kernel is told: plain structs, passed by value, that launchers fill and kernels read. In the order of a
+// call.
 #pragma once
 
 #include "cuda/kernels/rows.h"
@@ -47,8 +48,8 @@ struct PairsTask {
   Tower anchors, positives;  // one tower: the same
   Pairs pairs;
   PositiveRule rule;
-  const double *class_sums;    // [classes][dim]
-  const int32_t *class_of;     // [rows], -1: not in a large class; null without large classes
+  const double *class_sums;  // [classes][dim]
+  const int32_t *class_of;   // [rows], -1: not in a large class; null without large classes
   double scale;
   PairLogits logits;
   float *rank;
@@ -64,16 +65,15 @@ struct Partials {
 
 struct StatisticsTask {
   Tower rows, columns;
-  Pairs pairs;               // of the rows
+  Pairs pairs;  // of the rows
   const float *row_rank;
   const float *column_rank;  // null: no column statistics
   float exponent;            // logit in powers of two = exponent * dot product
   bool triangular;           // one tower: only tiles on and above the diagonal, columns are rows of the same tower
   int32_t first_tile_row;    // of this launch
   int32_t tiles_per_run;
-  Partials by_row;           // [run][rows of the launch, whole tiles]
-  Partials by_column;        // [tile row of the launch][columns.padded_rows]
-  Guard guard;
+  Partials by_row;     // [run][rows of the launch, whole tiles]
+  Partials by_column;  // [tile row of the launch][columns.padded_rows]
 };
 
 struct AddRowsTask {
@@ -85,17 +85,15 @@ struct AddRowsTask {
   bool triangular;
   double logit_of_exponent;  // logit = this * (dot product * exponent)
   float exponent;
-  Guard guard;
 };
 
 struct AddColumnsTask {
   int32_t rows_of_tile;
   Partials by_column;
-  Direction direction;  // of the columns
+  Direction direction;      // of the columns
   int64_t columns, stride;  // in the partials, a row has padding
   int32_t first_tile_row, tile_rows;
   bool triangular;  // a column has statistics of the tile rows above its own
-  Guard guard;
 };
 
 struct LossesTask {
@@ -112,17 +110,26 @@ struct LossesTask {
 
 struct TotalsTask {
   int64_t rows;
-  const double *loss[2];    // by direction; null: none
+  const double *loss[2];  // by direction; null: none
   const int32_t *above[2];
-  const double *first_logit;  // [rows]: +inf for a row without positive, which is not among the best; null: all have one
-  const double *radial;       // null without gradient
+  const double
+      *first_logit;      // [rows]: +inf for a row without positive, which is not among the best; null: all have one
+  const double *radial;  // null without gradient
   double loss_divisor, radial_divisor;
   Report *report;
   double *scalars;  // the caller's, or null
 };
 
-// W_ij = d (total loss) / d (logit of anchor i and candidate j) without the pairs that are treated apart: the exponential
-// of the logit times what the owner's and the other's softmax make of it.
+// What a call fills, in device memory.
+struct Results {
+  static constexpr int kArrays = 4;
+  float *values[kArrays];
+  int64_t count[kArrays];  // 0: not asked for
+  double *scalars;
+};
+
+// W_ij = d (total loss) / d (logit of anchor i and candidate j) without the pairs that are treated apart: the
+// exponential of the logit times what the owner's and the other's softmax make of it.
 struct WeightsOf {
   Tower owner, other;
   Pairs pairs;  // of the owner's rows
@@ -139,7 +146,6 @@ struct PanelTask {
   int32_t panel_rows, panel_columns;
   int32_t first_tile_row, first_tile, end_tile;  // of the panel
   int32_t tiles_per_run;
-  Guard guard;
 };
 
 struct AccumulateTask {
@@ -151,13 +157,11 @@ struct AccumulateTask {
   float *accumulators;              // [splits][owner plane]
   int64_t owner_plane;              // owner.padded_rows * owner.padded_dim
   bool add;                         // to what the accumulators hold
-  Guard guard;
 };
 
 struct GradientTask {
   WeightsOf weights;
   float *accumulators;  // [splits][owner.padded_rows][owner.padded_dim]
-  Guard guard;
 };
 
 template <class Scalar> struct FinishTask {
@@ -174,7 +178,6 @@ template <class Scalar> struct FinishTask {
   int32_t splits;
   float *gradient;  // [rows, dim] in the input's order
   double *radial;   // [rows]: <u, d loss / d u>, or null
-  Guard guard;
 };
 
 }  // namespace infonce::cuda

@@ -13,7 +13,6 @@ struct WideTask {
   Tower owner, other;
   Pairs pairs;  // of the owner's rows
   double scale;
-  Guard guard;
 
   // The owner's padding has the pairs of its last row; nothing comes of them.
   __device__ Range range(const Range *ranges, int64_t i) const {
@@ -52,7 +51,6 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   constexpr double kTie = 1e-13;  // of scale * |u| |v|: far above float64's rounding, far below float32's
   constexpr int kRows = DoubleTile::kThreadRows;
   trace.mark();
-  if (task.guard.skips()) return;
   __shared__ DoubleTile tile;
   __shared__ double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
 
@@ -119,7 +117,6 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     wide_weights(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WideProbabilities of_owner,
                  const __grid_constant__ WideProbabilities of_other, const __grid_constant__ WidePanel panel) {
   trace.mark();
-  if (task.guard.skips()) return;
   __shared__ DoubleTile tile;
   const int64_t row = panel.first_row + int64_t(blockIdx.x) * DoubleTile::kRows;
   const int64_t column = panel.first_column + int64_t(blockIdx.y) * DoubleTile::kColumns;
@@ -187,7 +184,7 @@ class WideLoader {
   int64_t first_row_;      // of the other tower
   int64_t dim_;
   double fetched_weight_[DoubleTile::kLoadedRowDepth];
-  double inverse_;         // of the norm of row k + lane
+  double inverse_;  // of the norm of row k + lane
   float fetched_[DoubleTile::kDepth];
 };
 
@@ -197,7 +194,6 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     wide_accumulate(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WidePanel panel,
                     double *accumulators) {
   trace.mark();
-  if (task.guard.skips()) return;
   __shared__ DoubleTile tile;
   const int64_t tile_row = int64_t(blockIdx.y) * DoubleTile::kRows;
   const int64_t first_dim = int64_t(blockIdx.x) * DoubleTile::kColumns;

@@ -5,7 +5,9 @@
 namespace infonce::cuda {
 namespace {
 
-template <int kDim> bool fits(const Stream &stream) { return GradientTile<kDim>::kSharedBytes <= stream.shared_memory(); }
+template <int kDim> bool fits(const Stream &stream) {
+  return GradientTile<kDim>::kSharedBytes <= stream.shared_memory();
+}
 
 template <int kDim> void launch(Stream &stream, const GradientTask &task, int splits) {
   using Tile = GradientTile<kDim>;
@@ -13,35 +15,45 @@ template <int kDim> void launch(Stream &stream, const GradientTask &task, int sp
   stream.launch("gradient", gradient<kDim>, grid, Tile::kThreads, Tile::kSharedBytes, task);
 }
 
-// Registers allow two blocks of four warps, or one of eight.
-template <int kDim> int blocks(const Stream &stream) {
-  return GradientTile<kDim>::kThreads == 128 && 2 * (GradientTile<kDim>::kSharedBytes + 1024) <= stream.shared_memory() ? 2 : 1;
+template <int kDim> int blocks(Stream &stream) {
+  using Tile = GradientTile<kDim>;
+  return stream.resident_blocks(gradient<kDim>, Tile::kThreads, Tile::kSharedBytes);
 }
 
 }  // namespace
 
 bool gradient_in_registers(const Stream &stream, int64_t padded_dim) {
   switch (padded_dim) {
-    case 64: return fits<64>(stream);
-    case 128: return fits<128>(stream);
-    case 256: return fits<256>(stream);
-    default: return false;
+    case 64:
+      return fits<64>(stream);
+    case 128:
+      return fits<128>(stream);
+    case 256:
+      return fits<256>(stream);
+    default:
+      return false;
   }
 }
 
-int gradient_blocks(const Stream &stream, int64_t padded_dim) {
+int gradient_blocks(Stream &stream, int64_t padded_dim) {
   switch (padded_dim) {
-    case 64: return blocks<64>(stream);
-    case 128: return blocks<128>(stream);
-    default: return blocks<256>(stream);
+    case 64:
+      return blocks<64>(stream);
+    case 128:
+      return blocks<128>(stream);
+    default:
+      return blocks<256>(stream);
   }
 }
 
 void gradient(Stream &stream, const GradientTask &task, int splits) {
   switch (task.weights.owner.padded_dim) {
-    case 64: return launch<64>(stream, task, splits);
-    case 128: return launch<128>(stream, task, splits);
-    default: return launch<256>(stream, task, splits);
+    case 64:
+      return launch<64>(stream, task, splits);
+    case 128:
+      return launch<128>(stream, task, splits);
+    default:
+      return launch<256>(stream, task, splits);
   }
 }
 

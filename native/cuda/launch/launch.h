@@ -7,7 +7,9 @@
 
 namespace infonce::cuda {
 
-inline unsigned blocks_of(int64_t count, int64_t of_block) { return static_cast<unsigned>((count + of_block - 1) / of_block); }
+inline unsigned blocks_of(int64_t count, int64_t of_block) {
+  return static_cast<unsigned>((count + of_block - 1) / of_block);
+}
 
 // prepare.cu
 void prepare(Stream &stream, Planes planes, const PrepareTask &task);
@@ -31,17 +33,18 @@ void add_column_statistics(Stream &stream, const AddColumnsTask &task);
 void losses(Stream &stream, const LossesTask &task);
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
 void totals(Stream &stream, const TotalsTask &task);
-void spoil(Stream &stream, const Report *report, float *values, int64_t count, double *scalars);
+void spoil(Stream &stream, const Report *report, const Results &results);
 
 // panel.cu
 void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
                  int tile_rows);
 void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
                       int splits);
+int accumulate_blocks(Stream &stream, Planes planes, TileShape shape);  // that a multiprocessor holds
 
 // gradient.cu
 bool gradient_in_registers(const Stream &stream, int64_t padded_dim);
-int gradient_blocks(const Stream &stream, int64_t padded_dim);  // that a multiprocessor holds
+int gradient_blocks(Stream &stream, int64_t padded_dim);  // that a multiprocessor holds
 void gradient(Stream &stream, const GradientTask &task, int splits);
 
 // finish.cu

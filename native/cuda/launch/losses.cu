@@ -15,15 +15,10 @@ void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64
   stream.launch("write_row_losses", write_row_losses, blocks_of(rows, kThreads), kThreads, 0, loss, row_loss, rows);
 }
 
-void totals(Stream &stream, const TotalsTask &task) {
-  stream.launch("totals", totals, 1, kTotalsThreads, 0, task);
-}
+void totals(Stream &stream, const TotalsTask &task) { stream.launch("totals", totals, 1, kTotalsThreads, 0, task); }
 
-void spoil(Stream &stream, const Report *report, float *values, int64_t count, double *scalars) {
-  constexpr int64_t kMostBlocks = 1024;
-  const int64_t blocks = count / kThreads + 1;
-  stream.launch("spoil", spoil, unsigned(blocks < kMostBlocks ? blocks : kMostBlocks), kThreads, 0, report, values, count,
-                scalars);
+void spoil(Stream &stream, const Report *report, const Results &results) {
+  stream.launch("spoil", spoil, unsigned(2 * stream.multiprocessors()), kThreads, 0, report, results);
 }
 
 }  // namespace infonce::cuda

@@ -9,7 +9,8 @@ template <int kPlanes, TileShape kShape, bool kOnline>
 void launch_write(Stream &stream, const PanelTask &task, int runs, int tile_rows) {
   using Tile = LogitsTile<kPlanes, kShape>;
   constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(WeightsShared);
-  static_assert(kShape != TileShape::kTall || kSharedBytes <= kTallSharedBytes, "the shape is not taken where it does not fit");
+  static_assert(kShape != TileShape::kTall || kSharedBytes <= kTallSharedBytes,
+                "the shape is not taken where it does not fit");
   stream.launch(kOnline ? "write_panel (online)" : "write_panel", write_panel<Tile, kOnline>,
                 dim3(unsigned(runs), unsigned(tile_rows)), Tile::kThreads, kSharedBytes, task);
 }
@@ -17,9 +18,12 @@ void launch_write(Stream &stream, const PanelTask &task, int runs, int tile_rows
 template <int kPlanes>
 void launch_write(Stream &stream, TileShape shape, bool online, const PanelTask &task, int runs, int tile_rows) {
   if (online) return launch_write<kPlanes, TileShape::kSmallWarps, true>(stream, task, runs, tile_rows);
-  if constexpr (kPlanes == 3) launch_write<kPlanes, TileShape::kSmallWarps, false>(stream, task, runs, tile_rows);
-  else if (shape == TileShape::kTall) launch_write<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
-  else launch_write<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
+  if constexpr (kPlanes == 3)
+    launch_write<kPlanes, TileShape::kSmallWarps, false>(stream, task, runs, tile_rows);
+  else if (shape == TileShape::kTall)
+    launch_write<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
+  else
+    launch_write<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
 }
 
 template <int kPlanes, TileShape kShape>
@@ -31,28 +35,62 @@ void launch_accumulate(Stream &stream, const AccumulateTask &task, int tile_rows
 
 template <int kPlanes>
 void launch_accumulate(Stream &stream, TileShape shape, const AccumulateTask &task, int tile_rows, int splits) {
-  if constexpr (kPlanes == 3) launch_accumulate<kPlanes, TileShape::kSmallWarps>(stream, task, tile_rows, splits);
-  else if (shape == TileShape::kTall) launch_accumulate<kPlanes, TileShape::kTall>(stream, task, tile_rows, splits);
-  else launch_accumulate<kPlanes, TileShape::kSquare>(stream, task, tile_rows, splits);
+  if constexpr (kPlanes == 3)
+    launch_accumulate<kPlanes, TileShape::kSmallWarps>(stream, task, tile_rows, splits);
+  else if (shape == TileShape::kTall)
+    launch_accumulate<kPlanes, TileShape::kTall>(stream, task, tile_rows, splits);
+  else
+    launch_accumulate<kPlanes, TileShape::kSquare>(stream, task, tile_rows, splits);
+}
+
+template <int kPlanes, TileShape kShape> int blocks(Stream &stream) {
+  using Tile = LogitsTile<kPlanes, kShape>;
+  return stream.resident_blocks(accumulate_panel<Tile>, Tile::kThreads, Tile::kPipelineBytes);
+}
+
+template <int kPlanes> int blocks(Stream &stream, TileShape shape) {
+  if constexpr (kPlanes == 3)
+    return blocks<kPlanes, TileShape::kSmallWarps>(stream);
+  else
+    return shape == TileShape::kTall ? blocks<kPlanes, TileShape::kTall>(stream)
+                                     : blocks<kPlanes, TileShape::kSquare>(stream);
 }
 
 }  // namespace
 
+int accumulate_blocks(Stream &stream, Planes planes, TileShape shape) {
+  switch (planes) {
+    case Planes::kMedium:
+      return blocks<1>(stream, shape);
+    case Planes::kHigh:
+      return blocks<2>(stream, shape);
+    case Planes::kHighest:
+      return blocks<3>(stream, shape);
+  }
+  return 1;
+}
+
 void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
                  int tile_rows) {
   switch (planes) {
-    case Planes::kMedium: return launch_write<1>(stream, shape, online, task, runs, tile_rows);
-    case Planes::kHigh: return launch_write<2>(stream, shape, online, task, runs, tile_rows);
-    case Planes::kHighest: return launch_write<3>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kMedium:
+      return launch_write<1>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kHigh:
+      return launch_write<2>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kHighest:
+      return launch_write<3>(stream, shape, online, task, runs, tile_rows);
   }
 }
 
 void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
                       int splits) {
   switch (planes) {
-    case Planes::kMedium: return launch_accumulate<1>(stream, shape, task, tile_rows, splits);
-    case Planes::kHigh: return launch_accumulate<2>(stream, shape, task, tile_rows, splits);
-    case Planes::kHighest: return launch_accumulate<3>(stream, shape, task, tile_rows, splits);
+    case Planes::kMedium:
+      return launch_accumulate<1>(stream, shape, task, tile_rows, splits);
+    case Planes::kHigh:
+      return launch_accumulate<2>(stream, shape, task, tile_rows, splits);
+    case Planes::kHighest:
+      return launch_accumulate<3>(stream, shape, task, tile_rows, splits);
   }
 }
 

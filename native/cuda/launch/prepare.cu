@@ -1,5 +1,7 @@
 #include "cuda/kernels/prepare.cuh"
 
+#include <algorithm>
+
 #include "cuda/launch/launch.h"
 #include "infonce/infonce.h"
 
@@ -22,7 +24,8 @@ void write_ranges(Stream &stream, Range *ranges, int64_t rows, int64_t views) {
 }
 
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report) {
-  stream.launch("measure_upstream", measure_upstream, 1, kThreads, 0, values, count, INFONCE_INPUT_GRAD_OUTPUT, report);
+  stream.launch("measure_upstream", measure_upstream, blocks_of(count, kThreads), kThreads, 0, values, count,
+                INFONCE_INPUT_GRAD_OUTPUT, report);
 }
 
 void judge_logits(Stream &stream, double scale, double largest, Report *report) {
@@ -30,13 +33,15 @@ void judge_logits(Stream &stream, double scale, double largest, Report *report) 
 }
 
 void sum_classes(Stream &stream, const Tower &tower, const ClassSums &classes) {
-  const dim3 grid(static_cast<unsigned>(classes.count), blocks_of(tower.dim, kThreads));
-  stream.launch("sum_classes", sum_classes, grid, kThreads, 0, tower, classes);
+  constexpr int64_t kMostParts = 65535;
+  const int64_t parts = std::min<int64_t>(blocks_of(tower.dim, kClassDims), kMostParts);
+  stream.launch("sum_classes", sum_classes, dim3(unsigned(classes.count), unsigned(parts)), kClassDims * kClassRows, 0,
+                tower, classes);
 }
 
 void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double scale, Report *report) {
-  stream.launch("judge_classes", judge_classes, blocks_of(classes.count, kRowsPerBlock), kThreads, 0, classes, dim, scale,
-                kLeastSpread, report);
+  stream.launch("judge_classes", judge_classes, blocks_of(classes.count, kRowsPerBlock), kThreads, 0, classes, dim,
+                scale, kLeastSpread, report);
 }
 
 }  // namespace infonce::cuda

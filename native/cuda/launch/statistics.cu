@@ -9,7 +9,8 @@ template <int kPlanes, TileShape kShape, bool kOnline>
 void launch(Stream &stream, const StatisticsTask &task, int runs, int tile_rows) {
   using Tile = LogitsTile<kPlanes, kShape>;
   constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(StatisticsShared<Tile>);
-  static_assert(kShape != TileShape::kTall || kSharedBytes <= kTallSharedBytes, "the shape is not taken where it does not fit");
+  static_assert(kShape != TileShape::kTall || kSharedBytes <= kTallSharedBytes,
+                "the shape is not taken where it does not fit");
   stream.launch(kOnline ? "statistics (online)" : "statistics", statistics<Tile, kOnline>,
                 dim3(unsigned(runs), unsigned(tile_rows)), Tile::kThreads, kSharedBytes, task);
 }
@@ -22,7 +23,8 @@ void launch(Stream &stream, TileShape shape, bool online, const StatisticsTask &
   } else {
     if (shape == TileShape::kTall) return launch<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
     if constexpr (kPlanes == 1)
-      if (shape == TileShape::kKeptRows) return launch<kPlanes, TileShape::kKeptRows, false>(stream, task, runs, tile_rows);
+      if (shape == TileShape::kKeptRows)
+        return launch<kPlanes, TileShape::kKeptRows, false>(stream, task, runs, tile_rows);
     launch<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
   }
 }
@@ -41,9 +43,12 @@ TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64
 void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
                 int tile_rows) {
   switch (planes) {
-    case Planes::kMedium: return launch<1>(stream, shape, online, task, runs, tile_rows);
-    case Planes::kHigh: return launch<2>(stream, shape, online, task, runs, tile_rows);
-    case Planes::kHighest: return launch<3>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kMedium:
+      return launch<1>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kHigh:
+      return launch<2>(stream, shape, online, task, runs, tile_rows);
+    case Planes::kHighest:
+      return launch<3>(stream, shape, online, task, runs, tile_rows);
   }
 }
 

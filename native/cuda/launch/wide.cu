@@ -21,8 +21,8 @@ WideProbabilities probabilities_of(const Direction *direction) {
 }  // namespace
 
 void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction, const Guard &guard) {
-  const WideTask task = {owner, other, pairs, scale, guard};
+                      const double *positive_logit, const Direction &direction) {
+  const WideTask task = {owner, other, pairs, scale};
   const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above};
   stream.launch("wide_statistics", wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)),
                 DoubleTile::kThreads, 0, task, statistics);
@@ -30,15 +30,15 @@ void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, co
 
 void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
                    const Direction *owner_direction, const Direction *other_direction, double *panel,
-                   int64_t panel_elements, double *accumulators, const Guard &guard) {
-  const WideTask task = {owner, other, pairs, scale, guard};
+                   int64_t panel_elements, double *accumulators) {
+  const WideTask task = {owner, other, pairs, scale};
   const WideProbabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
   const int64_t tile_columns = owner_direction || other_direction ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
   const unsigned dim_tiles = blocks_of(owner.padded_dim, DoubleTile::kColumns);
-  const int64_t rows = std::min({owner.padded_rows, kMostPanelRows,
-                                 round_down(panel_elements / DoubleTile::kColumns, DoubleTile::kRows)});
-  const int64_t columns = DoubleTile::kColumns * std::min({tile_columns, kMostTileColumns,
-                                                           panel_elements / rows / DoubleTile::kColumns});
+  const int64_t rows = std::min(
+      {owner.padded_rows, kMostPanelRows, round_down(panel_elements / DoubleTile::kColumns, DoubleTile::kRows)});
+  const int64_t columns =
+      DoubleTile::kColumns * std::min({tile_columns, kMostTileColumns, panel_elements / rows / DoubleTile::kColumns});
 
   WidePanel block = {panel, 0, 0, 0, 0};
   for (; block.first_row < owner.padded_rows; block.first_row += rows) {

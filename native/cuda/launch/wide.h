@@ -1,5 +1,4 @@
-// The float64 scheme: log-sum-exp and gradient of one tower's rows against another's. Kernels return at once where the
-// guard says so.
+// The float64 scheme: log-sum-exp and gradient of one tower's rows against another's.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +15,13 @@ constexpr int64_t kLeastWidePanel = kRowMultiple * kRowMultiple;
 // `pairs` are those of the owner's rows. `positive_logit` [rows]: of the first positive, +inf without one; only logits
 // above it by more than a few roundings count.
 void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction, const Guard &guard);
+                      const double *positive_logit, const Direction &direction);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
 // of pairs.classes taken off. Reads upstream and log_sum_exp of the directions; a null one adds nothing. `panel` is
 // aligned to 16 bytes; its size changes no bit of the result.
 void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
                    const Direction *owner_direction, const Direction *other_direction, double *panel,
-                   int64_t panel_elements, double *accumulators, const Guard &guard);
+                   int64_t panel_elements, double *accumulators);
 
 }  // namespace infonce::cuda

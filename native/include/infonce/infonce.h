@@ -95,15 +95,15 @@ typedef struct infonce_result {
   uint32_t struct_size; /* sizeof(infonce_result) of the caller */
   double loss;          /* out: the mean or the sum; with reduction NONE the sum */
   double grad_scale;    /* out: d loss / d scale */
-  double top1;          /* out: share of anchors with no logit of the denominator above that of their (first) positive */
+  double top1;          /* out: share of anchors whose (first) positive is beaten by no logit of the denominator */
   double top5;          /* out: the same with fewer than five above */
   float *row_loss;      /* [N], filled with reduction NONE; else may be NULL */
   float *grad_anchors;  /* [N, D], filled when gradient is 1 */
   float *grad_keys;     /* [N, D] */
   float *grad_negatives; /* [M, D] or [N, M, D] */
-  /* With INFONCE_MEMORY_DEVICE, may be device memory [4] for loss, grad_scale, top1, top5. The call then returns as soon
-     as its work is in the stream, the four fields above are left alone, and non-finite input makes all results NaN.
-     Else NULL. */
+  /* With INFONCE_MEMORY_DEVICE, may be device memory [4] for loss, grad_scale, top1, top5. The call then returns as
+     soon as its work is in the stream (without normalisation or with labels, as soon as its first kernels are done),
+     the four fields above are left alone, and non-finite input makes all results NaN. Else NULL. */
   double *scalars;
   /* CUDA: how long the parts of the call took on the device; filled by contexts with `measure`, else left alone. */
   double upload_seconds, kernel_seconds, download_seconds;
@@ -129,7 +129,9 @@ typedef struct infonce_context_options {
   int32_t threads;             /* CPU: worker count with the caller included; 0: one for each processor */
   int32_t device;              /* index of the device within the backend */
   const char *instruction_set; /* a name from the device's instruction_sets, or NULL for the best */
-  void *stream;                /* CUDA: the cudaStream_t in which all work is done; NULL: one of the context's own */
+  /* CUDA: the cudaStream_t in which all work is done; the default stream is cudaStreamLegacy or cudaStreamPerThread,
+     the latter with calls from one thread only. NULL: a stream of the context's own, which waits for no other. */
+  void *stream;
   int32_t measure;             /* CUDA: 1 fills the seconds of infonce_result */
 } infonce_context_options;
 
@@ -169,8 +171,8 @@ typedef struct infonce_backend {
 const infonce_backend *infonce_cpu_backend(void);
 
 /*
- * What a shared library with another backend exports under the name INFONCE_BACKEND_SYMBOL. Returns NULL, with the reason
- * in `failure`, when the caller was built against another version of this header.
+ * What a shared library with another backend exports under the name INFONCE_BACKEND_SYMBOL. Returns NULL, with the
+ * reason in `failure`, when the caller was built against another version of this header.
  */
 #define INFONCE_BACKEND_SYMBOL "infonce_shared_backend"
 typedef const infonce_backend *infonce_backend_entry(uint32_t abi_version, uint32_t backend_size,

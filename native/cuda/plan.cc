@@ -1,0 +1,74 @@
+#include "cuda/plan.h"
+
+#include <algorithm>
+
+namespace infonce::cuda {
+namespace {
+
+constexpr int64_t kPartialBytes = int64_t(128) << 20;  // of the column statistics of one launch
+constexpr int64_t kMostTilesOfRun = 32;                // a float32 sum over no more than 4096 columns
+constexpr int64_t kMostTileRows = 32768;               // a grid has at most 65,535 blocks that way
+constexpr int64_t kBlocksOfSweep = 4;                  // for each multiprocessor, so that the last are soon done
+constexpr int64_t kPanelBytes = int64_t(24) << 20;     // beside what else the second-level cache has to hold
+constexpr int64_t kLeastPanelTiles = 2;  // below, the accumulators' way to memory and back outweighs the product
+constexpr int64_t kSplitBytes = int64_t(64) << 20;  // of accumulators, so many splits are free
+
+// The fewest splits that keep `slots` blocks busy, of work that can be split into `parts`.
+int32_t splits_for(int64_t blocks, int64_t slots, int64_t parts, int64_t bytes_of_split) {
+  constexpr double kEnough = 0.9;
+  const int64_t most = std::max<int64_t>(1, std::min(parts, kSplitBytes / bytes_of_split));
+  int64_t best = 1;
+  double most_busy = 0;
+  for (int64_t splits = 1; splits <= most && most_busy < kEnough; ++splits) {
+    const int64_t all = blocks * splits, rounds = (all + slots - 1) / slots;
+    const double busy = double(all) / double(rounds * slots);
+    if (busy > most_busy) most_busy = busy, best = splits;
+  }
+  return int32_t(best);
+}
+
+int64_t bytes_of_accumulators(int64_t rows, int64_t padded_dim) { return rows * padded_dim * int64_t(sizeof(float)); }
+
+}  // namespace
+
+SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_t columns, bool triangular) {
+  SweepPlan plan{};
+  plan.tile_rows = tiles_of(rows, rows_of(shape));
+  plan.tiles = tiles_of(columns, kTileColumns);
+  const int64_t all = int64_t(plan.tile_rows) * plan.tiles / (triangular ? 2 : 1);
+  plan.tiles_per_run =
+      int32_t(std::clamp<int64_t>(all / (kBlocksOfSweep * stream.multiprocessors()), 1, kMostTilesOfRun));
+  plan.runs = tiles_of(plan.tiles, plan.tiles_per_run);
+  const int64_t bytes_of_tile_row = int64_t(plan.tiles) * kTileColumns * int64_t(sizeof(float) + sizeof(int32_t));
+  plan.strip = int32_t(
+      std::clamp<int64_t>(kPartialBytes / bytes_of_tile_row, 1, std::min<int64_t>(plan.tile_rows, kMostTileRows)));
+  return plan;
+}
+
+PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t owner_rows, int64_t other_rows,
+                     int64_t padded_dim) {
+  PanelPlan plan{};
+  plan.tile_rows = tiles_of(owner_rows, rows_of(shape));
+  plan.tiles = tiles_of(other_rows, kTileColumns);
+  const int64_t dim_tiles = tiles_of(padded_dim, kTileColumns);
+  const int64_t slots = int64_t(stream.multiprocessors()) * accumulate_blocks(stream, planes, shape);
+  const int64_t bytes_of_tile = int64_t(planes) * rows_of(shape) * kTileColumns * int64_t(sizeof(__nv_bfloat16));
+  const int64_t fitting = std::max(kPanelBytes / bytes_of_tile, kLeastPanelTiles);
+  // Rows that give every slot a block of the product, or a whole number of them.
+  const int64_t rounds = std::max<int64_t>(1, dim_tiles * 8 / slots);
+  const int64_t wanted = std::min(slots * rounds / dim_tiles, fitting / kLeastPanelTiles);
+  plan.panel_rows = int32_t(std::clamp<int64_t>(wanted, 1, plan.tile_rows));
+  plan.panel_tiles = int32_t(std::min<int64_t>(fitting / plan.panel_rows, plan.tiles));
+  plan.splits = splits_for(plan.panel_rows * dim_tiles, slots, plan.panel_tiles / kLeastPanelTiles,
+                           bytes_of_accumulators(owner_rows, padded_dim));
+  return plan;
+}
+
+int32_t plan_splits(Stream &stream, int64_t owner_rows, int64_t other_rows, int64_t padded_dim) {
+  constexpr int64_t kLeastTiles = 2;
+  const int64_t slots = int64_t(stream.multiprocessors()) * gradient_blocks(stream, padded_dim);
+  return splits_for(tiles_of(owner_rows, kTileColumns), slots, tiles_of(other_rows, kTileColumns) / kLeastTiles,
+                    bytes_of_accumulators(owner_rows, padded_dim));
+}
+
+}  // namespace infonce::cuda

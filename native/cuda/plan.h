@@ -1,0 +1,32 @@
+// How the work of a call is cut into launches and blocks.
+#pragma once
+
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda {
+
+// The statistics of one tower's rows over another's.
+struct SweepPlan {
+  int32_t tile_rows, tiles;  // of the rows, of the columns
+  int32_t strip;             // tile rows of a launch
+  int32_t tiles_per_run;     // tiles of a block
+  int32_t runs;              // the most in a tile row
+};
+SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_t columns, bool triangular);
+
+// The gradient of one tower's rows through a panel of weights.
+struct PanelPlan {
+  int32_t tile_rows, tiles;  // of the owner, of the other
+  int32_t panel_rows;        // tile rows of the panel
+  int32_t panel_tiles;
+  int32_t splits;  // of the panel's columns, in the product
+
+  int64_t elements(TileShape shape) const { return int64_t(panel_rows) * rows_of(shape) * panel_tiles * kTileColumns; }
+};
+PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t owner_rows, int64_t other_rows,
+                     int64_t padded_dim);
+
+// Splits of the columns for the gradient in registers.
+int32_t plan_splits(Stream &stream, int64_t owner_rows, int64_t other_rows, int64_t padded_dim);
+
+}  // namespace infonce::cuda
