@@ -39,6 +39,10 @@ set_target_properties(infonce_cuda PROPERTIES
 target_compile_options(infonce_cuda PRIVATE
   "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
   "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
+# device.cc knows by it which GPUs it can serve.
+list(JOIN cuda_architectures "," architecture_names)
+set_source_files_properties(native/cuda/device.cc PROPERTIES
+  COMPILE_DEFINITIONS "INFONCE_CUDA_ARCHITECTURES=\"${architecture_names}\"")
 target_include_directories(infonce_cuda PUBLIC native/include PRIVATE native)
 if(INFONCE_CUDA_SHARED_RUNTIME)
   set_target_properties(infonce_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Shared)

@@ -32,26 +32,11 @@ namespace {
 
 constexpr const char *kPath = "sm80";
 
-// The caller's thread keeps the device it had.
-class ThisDevice {
- public:
-  explicit ThisDevice(int32_t device) {
-    check(cudaGetDevice(&before_), "asking for the device");
-    check(cudaSetDevice(device), "selecting the device");
-  }
-  ~ThisDevice() { cudaSetDevice(before_); }
-  ThisDevice(const ThisDevice &) = delete;
-  ThisDevice &operator=(const ThisDevice &) = delete;
-
- private:
-  int before_ = 0;
-};
-
 // Runs `body` with `device` as this thread's, and returns its status.
 template <class Body> infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body) {
   return guarded(failure, [&] {
     try {
-      const ThisDevice selected(device);
+      check(cudaSetDevice(device), "selecting the device");
       return body();
     } catch (const Error &error) {
       if (!error.out_of_memory()) throw;

@@ -74,9 +74,12 @@ void Call::choose_scheme() {
 
 void Call::pad_towers() {
   int64_t padded_dim = round_up(problem_.dim, kDimMultiple);
-  if (planes_ == Planes::kMedium && narrow_ && !online_ && problem_.gradient) {
-    const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
-    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream_, register_dim);
+  if (narrow_ && !online_ && problem_.gradient) {
+    constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, too many splits
+    const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256,
+                  rows = std::max(problem_.rows, problem_.negative_rows);
+    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream_, planes_, register_dim) &&
+                    (planes_ == Planes::kMedium || rows <= kMostRowsOfHigh);
     if (in_registers_) padded_dim = register_dim;
   }
   for (Tower &tower : towers_) {
@@ -111,7 +114,7 @@ PanelPlan Call::panel_plan(TowerName owner, TowerName other) const {
 
 int32_t Call::register_splits(TowerName owner, TowerName other) const {
   const Tower &rows = towers_[owner];
-  return plan_splits(stream_, rows.rows, towers_[other].rows, rows.padded_dim);
+  return plan_splits(stream_, planes_, rows.rows, towers_[other].rows, rows.padded_dim);
 }
 
 void Call::take_direction(Workspace::Cursor &cursor, Direction *direction) {

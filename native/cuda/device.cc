@@ -3,6 +3,9 @@
 #include <cuda_runtime.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
 
 #include "common/call.h"
 
@@ -13,6 +16,31 @@ constexpr int kOldestMajor = 8;  // bfloat16 products and asynchronous copies
 
 infonce_status unavailable(infonce_failure *failure, const char *reason) {
   return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "%s", reason);
+}
+
+// What this library was compiled for, as CMake names it: "80-real,90a-real,120-virtual", or a word such as "native".
+#ifndef INFONCE_CUDA_ARCHITECTURES
+#define INFONCE_CUDA_ARCHITECTURES "80-virtual"
+#endif
+
+// Machine code runs on its own major version, from its minor on, and with a letter on its own version alone; PTX runs
+// on everything from its version on.
+bool holds_code_for(int major, int minor) {
+  const int capability = 10 * major + minor;
+  for (const char *at = INFONCE_CUDA_ARCHITECTURES; *at;) {
+    char *end = nullptr;
+    const int version = int(std::strtol(at, &end, 10));
+    if (end == at) return true;  // a word
+    const bool lettered = *end != '-' && *end != ',' && *end != '\0';
+    const char *next = std::strchr(end, ',');
+    const std::string kind(end, next ? size_t(next - end) : std::strlen(end));
+    const bool as_ptx = kind.find("virtual") != std::string::npos || kind.find("real") == std::string::npos;
+    const bool as_code = kind.find("real") != std::string::npos || kind.find("virtual") == std::string::npos;
+    if (lettered ? capability == version : (as_ptx && capability >= version)) return true;
+    if (as_code && !lettered && version / 10 == major && version <= capability) return true;
+    at = next ? next + 1 : end + kind.size();
+  }
+  return false;
 }
 
 // Why the runtime cannot count devices.
@@ -42,11 +70,17 @@ infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce
   return INFONCE_OK;
 }
 
-infonce_status refuse_old(const cudaDeviceProp &properties, infonce_failure *failure) {
-  if (properties.major >= kOldestMajor) return INFONCE_OK;
-  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
-              "%s has compute capability %d.%d; this backend needs %d.0 or later (Ampere)", properties.name,
-              properties.major, properties.minor, kOldestMajor);
+infonce_status refuse_unsupported(const cudaDeviceProp &properties, infonce_failure *failure) {
+  const int major = properties.major, minor = properties.minor;
+  if (major < kOldestMajor)
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+                "%s has compute capability %d.%d; this backend needs %d.0 or later (Ampere)", properties.name, major,
+                minor, kOldestMajor);
+  if (!holds_code_for(major, minor))
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+                "%s: this library holds no code for compute capability %d.%d: build it for this GPU", properties.name,
+                major, minor);
+  return INFONCE_OK;
 }
 
 }  // namespace
@@ -74,13 +108,13 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   info->memory = int64_t(properties.totalGlobalMem);
   cudaDriverGetVersion(&info->driver_version);
   cudaRuntimeGetVersion(&info->runtime_version);
-  return refuse_old(properties, failure);
+  return refuse_unsupported(properties, failure);
 }
 
 infonce_status check_device(int32_t device, infonce_failure *failure) {
   cudaDeviceProp properties;
   if (const infonce_status status = properties_of(device, &properties, failure)) return status;
-  return refuse_old(properties, failure);
+  return refuse_unsupported(properties, failure);
 }
 
 }  // namespace infonce::cuda

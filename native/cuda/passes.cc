@@ -171,7 +171,7 @@ int32_t Call::accumulate_narrowly(const Side &side) {
   if (!side.in_matrix) return 0;
   if (!in_registers_) return accumulate_through_panel(side);
   const int32_t splits = register_splits(side.owner, side.other);
-  gradient(stream_, {weights_of(side), accumulators_}, splits);
+  gradient(stream_, planes_, {weights_of(side), accumulators_}, splits);
   return splits;
 }
 

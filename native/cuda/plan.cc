@@ -64,11 +64,13 @@ PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t own
   return plan;
 }
 
-int32_t plan_splits(Stream &stream, int64_t owner_rows, int64_t other_rows, int64_t padded_dim) {
-  constexpr int64_t kLeastTiles = 2;
-  const int64_t slots = int64_t(stream.multiprocessors()) * gradient_blocks(stream, padded_dim);
-  return splits_for(tiles_of(owner_rows, kTileColumns), slots, tiles_of(other_rows, kTileColumns) / kLeastTiles,
-                    bytes_of_accumulators(owner_rows, padded_dim));
+int32_t plan_splits(Stream &stream, Planes planes, int64_t owner_rows, int64_t other_rows, int64_t padded_dim) {
+  constexpr int64_t kLeastColumns = 512;  // of a split: each part is written and read once more
+  const RegisterBlocks of = gradient_blocks(stream, planes, padded_dim);
+  const int64_t slots = int64_t(stream.multiprocessors()) * of.resident;
+  const int32_t busy = splits_for(tiles_of(owner_rows, of.rows), slots, other_rows / kLeastColumns,
+                                  bytes_of_accumulators(owner_rows, padded_dim));
+  return planes == Planes::kHigh ? std::max(busy, tiles_of(other_rows, kMostColumnsOfHigh)) : busy;
 }
 
 }  // namespace infonce::cuda

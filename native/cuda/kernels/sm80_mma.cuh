@@ -45,6 +45,10 @@ INFONCE_DEVICE void store16(void *to, uint32_t a, uint32_t b, uint32_t c, uint32
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
 }
 
+INFONCE_DEVICE void store_shared4(uint32_t to, uint32_t value) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
+}
+
 // Four 8x8 matrices of bfloat16; lane l gives the address of row l % 8 of matrix l / 8.
 INFONCE_DEVICE void load_matrices(uint32_t (&matrices)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

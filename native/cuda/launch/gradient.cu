@@ -5,56 +5,38 @@
 namespace infonce::cuda {
 namespace {
 
-template <int kDim> bool fits(const Stream &stream) {
-  return GradientTile<kDim>::kSharedBytes <= stream.shared_memory();
+// Calls visit(tile) with the instance for these planes and this dimension.
+template <int kPlanes, class Visit> auto with_tile(int64_t padded_dim, Visit &&visit) {
+  if (padded_dim == 64) return visit(GradientTile<kPlanes, 64>());
+  if (padded_dim == 128) return visit(GradientTile<kPlanes, 128>());
+  return visit(GradientTile<kPlanes, 256>());
 }
 
-template <int kDim> void launch(Stream &stream, const GradientTask &task, int splits) {
-  using Tile = GradientTile<kDim>;
-  const dim3 grid(blocks_of(task.weights.owner.rows, Tile::kRows), unsigned(splits));
-  stream.launch("gradient", gradient<kDim>, grid, Tile::kThreads, Tile::kSharedBytes, task);
-}
-
-template <int kDim> int blocks(Stream &stream) {
-  using Tile = GradientTile<kDim>;
-  return stream.resident_blocks(gradient<kDim>, Tile::kThreads, Tile::kSharedBytes);
+template <class Visit> auto with_tile(Planes planes, int64_t padded_dim, Visit &&visit) {
+  return planes == Planes::kMedium ? with_tile<1>(padded_dim, visit) : with_tile<2>(padded_dim, visit);
 }
 
 }  // namespace
 
-bool gradient_in_registers(const Stream &stream, int64_t padded_dim) {
-  switch (padded_dim) {
-    case 64:
-      return fits<64>(stream);
-    case 128:
-      return fits<128>(stream);
-    case 256:
-      return fits<256>(stream);
-    default:
-      return false;
-  }
+bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim) {
+  if (planes == Planes::kHighest || (padded_dim != 64 && padded_dim != 128 && padded_dim != 256)) return false;
+  return with_tile(planes, padded_dim, [&](auto tile) { return tile.kSharedBytes <= stream.shared_memory(); });
 }
 
-int gradient_blocks(Stream &stream, int64_t padded_dim) {
-  switch (padded_dim) {
-    case 64:
-      return blocks<64>(stream);
-    case 128:
-      return blocks<128>(stream);
-    default:
-      return blocks<256>(stream);
-  }
+RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim) {
+  return with_tile(planes, padded_dim, [&](auto tile) -> RegisterBlocks {
+    using Tile = decltype(tile);
+    return {Tile::kRows, stream.resident_blocks(gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
+  });
 }
 
-void gradient(Stream &stream, const GradientTask &task, int splits) {
-  switch (task.weights.owner.padded_dim) {
-    case 64:
-      return launch<64>(stream, task, splits);
-    case 128:
-      return launch<128>(stream, task, splits);
-    default:
-      return launch<256>(stream, task, splits);
-  }
+void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits) {
+  const Tower &owner = task.weights.owner;
+  with_tile(planes, owner.padded_dim, [&](auto tile) {
+    using Tile = decltype(tile);
+    const dim3 grid(blocks_of(owner.rows, Tile::kRows), unsigned(splits));
+    stream.launch("gradient", gradient<Tile>, grid, Tile::kThreads, Tile::kSharedBytes, task);
+  });
 }
 
 }  // namespace infonce::cuda

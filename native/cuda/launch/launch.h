@@ -43,9 +43,13 @@ void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const Accu
 int accumulate_blocks(Stream &stream, Planes planes, TileShape shape);  // that a multiprocessor holds
 
 // gradient.cu
-bool gradient_in_registers(const Stream &stream, int64_t padded_dim);
-int gradient_blocks(Stream &stream, int64_t padded_dim);  // that a multiprocessor holds
-void gradient(Stream &stream, const GradientTask &task, int splits);
+struct RegisterBlocks {
+  int rows;      // of a block
+  int resident;  // blocks that a multiprocessor holds
+};
+bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim);
+RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim);
+void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits);
 
 // finish.cu
 void finish(Stream &stream, const FinishTask<float> &task);

@@ -127,7 +127,7 @@ typedef struct infonce_context_options {
   uint32_t struct_size;
   int32_t precision;           /* infonce_precision */
   int32_t threads;             /* CPU: worker count with the caller included; 0: one for each processor */
-  int32_t device;              /* index of the device within the backend */
+  int32_t device;              /* index within the backend; CUDA: calls make it the thread's current device */
   const char *instruction_set; /* a name from the device's instruction_sets, or NULL for the best */
   /* CUDA: the cudaStream_t in which all work is done; the default stream is cudaStreamLegacy or cudaStreamPerThread,
      the latter with calls from one thread only. NULL: a stream of the context's own, which waits for no other. */
