@@ -1,5 +1,5 @@
 /** `npm run bench`: times infonce against the machine's limits and other engines. See README.md. */
-import { parseArgs } from 'node:util';
+import { commandLine, refuse } from '../scripts/command-line.mjs';
 import { groupsOf, packagesOf } from './groups/index.mjs';
 import { prepare } from './prepare.mjs';
 
@@ -11,24 +11,19 @@ const USAGE = `npm run bench -- [options]
 
 const CANNOT_RUN = 3;
 
-const { values } = parseArgs({
+const { values } = commandLine(USAGE, {
   options: {
     only: { type: 'string', multiple: true },
     quick: { type: 'boolean', default: false },
     json: { type: 'string' },
     device: { type: 'string', default: 'cpu' },
-    help: { type: 'boolean', default: false },
   },
 });
 const known = groupsOf(values.device);
 const chosen = values.only ?? known;
 const unknown = chosen.filter(name => !known.includes(name));
-if (unknown.length) console.error(`No group called ${unknown.join(', ')} for the device '${values.device}'.`);
-else if (known.length === 0) console.error(`No device called '${values.device}'.`);
-if (values.help || unknown.length || known.length === 0) {
-  console.log(USAGE);
-  process.exit(values.help ? 0 : 2);
-}
+if (known.length === 0) refuse(USAGE, `There is no device called '${values.device}'.`);
+if (unknown.length) refuse(USAGE, `There is no group called ${unknown.join(', ')} for '${values.device}'.`);
 
 prepare(packagesOf(chosen));
 const { run } = await import('./run.mjs');

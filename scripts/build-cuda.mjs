@@ -37,18 +37,30 @@ function findNvcc() {
   return findProgram('nvcc', [...homes, ...searchPath(), '/usr/local/cuda/bin']);
 }
 
-// '9.0' is built as 90a: the instructions of Hopper's tensor cores are in no other.
-function architecture(capability) {
-  const digits = capability.replace('.', '');
-  return `${digits === '90' ? '90a' : digits}-real`;
-}
+const OLDEST = 80;
+// PTX that the GPUs of another machine run as well.
+const PORTABLE = `${OLDEST}-virtual`;
 
-// The architectures of this machine's GPUs; none without a driver.
-function presentArchitectures() {
+// 90 for '9.0': the compute capabilities of this machine's GPUs; none without a driver.
+function presentCapabilities() {
   const query = ['--query-gpu=compute_cap', '--format=csv,noheader'];
   const { status, stdout } = spawnSync('nvidia-smi', query, { encoding: 'utf8', timeout: 20_000 });
-  const capabilities = status === 0 ? (stdout.match(/^\d+\.\d+$/gm) ?? []) : [];
-  return [...new Set(capabilities.map(architecture))];
+  const found = status === 0 ? (stdout.match(/^\d+\.\d+$/gm) ?? []) : [];
+  return [...new Set(found.map(capability => Number(capability.replace('.', ''))))];
+}
+
+// What nvcc can make machine code for.
+function knownCapabilities(nvcc) {
+  const { stdout } = spawnSync(nvcc, ['--list-gpu-code'], { encoding: 'utf8' });
+  return new Set([...(stdout ?? '').matchAll(/\bsm_(\d+)\b/g)].map(([, digits]) => Number(digits)));
+}
+
+// The architectures of these GPUs; none, which stands for all, where nvcc does not know one of them.
+function architecturesOf(capabilities, nvcc) {
+  const known = knownCapabilities(nvcc);
+  if (capabilities.length === 0 || !capabilities.every(capability => known.has(capability))) return [];
+  // The instructions of Hopper's tensor cores are in 90a alone.
+  return [...capabilities.map(capability => `${capability === 90 ? '90a' : capability}-real`), PORTABLE];
 }
 
 function run(command, parameters, quiet) {
@@ -80,9 +92,15 @@ function build(definitions, quiet) {
 function buildIfPossible() {
   const { INFONCE_SKIP_CUDA, INFONCE_BUILD_CUDA, npm_config_loglevel } = process.env;
   if (INFONCE_SKIP_CUDA) throw new CannotBuild('INFONCE_SKIP_CUDA is set');
-  findNvcc();
-  const architectures = presentArchitectures();
-  if (architectures.length === 0 && !INFONCE_BUILD_CUDA) throw new CannotBuild('nvidia-smi shows no GPU');
+  const nvcc = findNvcc();
+  const present = presentCapabilities();
+  const usable = present.filter(capability => capability >= OLDEST);
+  if (usable.length === 0 && !INFONCE_BUILD_CUDA) {
+    throw new CannotBuild(
+      present.length === 0 ? 'nvidia-smi shows no GPU' : 'the GPUs here are below compute capability 8.0',
+    );
+  }
+  const architectures = architecturesOf(usable, nvcc);
   console.log(
     `infonce: building the CUDA backend for ${architectures.join(', ') || 'all architectures'}: some minutes`,
   );

@@ -10,7 +10,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine, refuse } from './command-line.mjs';
 import { figure, readableNames, replacePart, table } from './cuda/report.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -43,19 +43,15 @@ const USAGE = `npm run cuda:counts -- [options] [LOSS:ROWSxDIM:PRECISION:TEMPERA
   --write              puts the tables into docs/performance.md
 Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
 
-const { values: options, positionals } = parseArgs({
+const { values: options, positionals } = commandLine(USAGE, {
   options: {
     simulator: { type: 'string', default: process.env.INFONCE_SIMULATOR },
     json: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
     write: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
-if (options.help || !options.simulator) {
-  console.log(options.help ? USAGE : `The simulator is not named: set INFONCE_SIMULATOR.\n\n${USAGE}`);
-  process.exit(options.help ? 0 : 2);
-}
+if (!options.simulator) refuse(USAGE, 'The simulator is not named: set INFONCE_SIMULATOR.');
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-counts-'));
 const counts = (positionals.length ? positionals : PROBLEMS).map(count);

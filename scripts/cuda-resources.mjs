@@ -8,32 +8,31 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine, refuse } from './command-line.mjs';
 import { occupancy } from './cuda/occupancy.mjs';
 import { readableNames, replacePart, table } from './cuda/report.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LAUNCHERS = path.join(ROOT, 'native/cuda/launch');
 const MAIN_KERNELS = /^(statistics|gradient|write_panel|accumulate_panel)\b/;
+const ARCHITECTURES = ['80', '86', '89', '90a', '100', '120'];
 const USAGE = `npm run cuda:resources -- [options]
-  --architecture A  80, 86, 89, 90a, 100 or 120; may be repeated; default 80 and 90a
+  --architecture A  one of ${ARCHITECTURES.join(', ')}; may be repeated; default 80 and 90a
   --counts FILE     the record of cuda:counts; default build-cuda/counts.json
   --jobs N          compilers at once; default 1
   --write           puts the table into docs/performance.md`;
 
-const { values: options } = parseArgs({
+const { values: options } = commandLine(USAGE, {
   options: {
     architecture: { type: 'string', multiple: true, default: ['80', '90a'] },
     counts: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
     jobs: { type: 'string', default: '1' },
     write: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
   },
 });
-if (options.help) {
-  console.log(USAGE);
-  process.exit(0);
-}
+const unknown = options.architecture.filter(architecture => !ARCHITECTURES.includes(architecture));
+if (unknown.length) refuse(USAGE, `There is no code for ${unknown.join(', ')}.`);
+if (!/^[1-9]\d*$/.test(options.jobs)) refuse(USAGE, `--jobs ${options.jobs}: not a number of compilers.`);
 
 const nvcc = findNvcc();
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-resources-'));

@@ -1,11 +1,12 @@
 /** `npm run verify:gpu`: everything that only a machine with a GPU can show, and the record of it. See docs/hardware.md. */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs, stripVTControlCharacters } from 'node:util';
+import { stripVTControlCharacters } from 'node:util';
 import { commit } from '../bench/measure/machine.mjs';
+import { commandLine, refuse } from './command-line.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PARTS = ['tests', 'sanitizer', 'bench'];
@@ -19,25 +20,23 @@ const EXIT_CANNOT_RUN = 3;
 const SANITIZER_FOUND = 86;
 const TAIL_LINES = 40;
 
-const { values: options } = parseArgs({
+const { values: options } = commandLine(USAGE, {
   options: {
     only: { type: 'string', multiple: true, default: PARTS },
     quick: { type: 'boolean', default: false },
     minutes: { type: 'string', default: '20' },
     record: { type: 'string' },
-    help: { type: 'boolean', default: false },
   },
 });
-if (options.help || options.only.some(part => !PARTS.includes(part))) {
-  console.log(USAGE);
-  process.exit(options.help ? 0 : 2);
-}
+const unknown = options.only.filter(part => !PARTS.includes(part));
+if (unknown.length) refuse(USAGE, `There is no part called ${unknown.join(', ')}.`);
+if (!(Number(options.minutes) > 0)) refuse(USAGE, `--minutes ${options.minutes}: not a number above 0.`);
 
-const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-verify-'));
 const started = new Date().toISOString();
 const steps = [];
 const records = {};
 const gpu = await usableGpu();
+const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-verify-'));
 if (options.only.includes('tests')) await tests();
 if (options.only.includes('sanitizer')) await sanitizer();
 if (options.only.includes('bench')) await bench();
@@ -68,9 +67,9 @@ async function tests() {
   await step('device pointers and scalars, by ctypes', 'python3', ['bench/gpu/compare.py', '--self-test']);
   await step('npm run test:cuda', 'npm', ['run', '--silent', 'test:cuda']);
   for (const name of ['infonce_results_test', 'infonce_concurrency_test', 'infonce_device_memory_test']) {
-    const program = findProgram(name);
-    if (program) await step(name, program, [], { INFONCE_TEST_LIBRARY: library() });
-    else skip(name, 'it is not built here');
+    const program = path.join(ROOT, 'build-cuda/native/test', name);
+    if (existsSync(program)) await step(name, program, [], { INFONCE_TEST_LIBRARY: library() });
+    else skip(name, 'it is not built: npm run build:verify');
   }
 }
 
@@ -152,16 +151,6 @@ function library() {
 
 function isProgram(name) {
   return spawnSync(name, ['--version'], { stdio: 'ignore' }).error === undefined;
-}
-
-/** A native test, in whichever tree it was built. */
-function findProgram(name) {
-  for (const tree of ['build-cuda', 'build-native', 'build-cmake'].map(folder => path.join(ROOT, folder))) {
-    const files = existsSync(tree) ? readdirSync(tree, { recursive: true }) : [];
-    const found = files.find(file => path.basename(file) === name);
-    if (found) return path.join(tree, found);
-  }
-  return undefined;
 }
 
 function recordFile() {

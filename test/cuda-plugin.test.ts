@@ -73,6 +73,12 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
     it.each<readonly [string, RegExp, () => Promise<string>]>([
       ['a missing file', /no-such\.so: there is no such file/, async () => path.join(folder, 'no-such.so')],
       ['a relative path to no file', /-cuda-\w+\/lib\.so: there is no such file/, async () => './lib.so'],
+      ['a folder', /-cuda-\w+\/dist: it is no file/, async () => path.join(folder, 'dist')],
+      [
+        'a path through a file',
+        /package\.json\/lib\.so: (there is no such file|ENOTDIR)/,
+        async () => path.join(folder, 'package.json', 'lib.so'),
+      ],
       [
         'a file that is no library',
         /text\.so: the library cannot be loaded: .*(file too short|invalid ELF header)/,
@@ -117,7 +123,9 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
         'INFONCE_CUDA_LIBRARY',
         'cudaLibrary',
       ]);
-      expect(cuda.message).toMatch(/Mend the path|npm run build:cuda/);
+      expect(cuda.message).toMatch(
+        /Name the file libinfonce_cuda\.so|Use the libinfonce_cuda\.so .*npm run build:cuda/,
+      );
       expect(cpu).toMatchObject({ device: { id: 'cpu' } });
     });
   });
@@ -210,18 +218,19 @@ describe.runIf(process.platform === 'linux')('CUDA devices', () => {
       },
     ]);
     expect(first.message).toMatch(/'cuda:0': compute capability 7\.5 is below 8\.0\. Use 'cpu'/);
-    expect(third.message).toMatch(/'cuda:2': there is no such device: cuda:0, cuda:1 are there/);
+    expect(third.message).toMatch(/'cuda:2': there is no such device: there are cuda:0, cuda:1\./);
     expect(cuda).toEqual({ device: listed[2] });
     expect(auto).toEqual({ device: listed[2] });
   });
 
   it('that are all too old leave the CPU', async () => {
     const library = await fake('all-too-old', 'FAKE_OLD_DEVICE=0');
-    const [cuda, auto] = await evaluate<[Failure, object]>(
-      `[${context({ device: 'cuda' })}, ${context({})}]`,
+    const [cuda, eighth, auto] = await evaluate<[Failure, Failure, object]>(
+      `[${context({ device: 'cuda' })}, ${context({ device: 'cuda:7' })}, ${context({})}]`,
       using(library),
     );
     expect(cuda.message).toMatch(/'cuda': cuda:0: compute capability 7\.5 is below 8\.0/);
+    expect(eighth.message).toMatch(/'cuda:7': there is no such device: there is only cuda:0\./);
     expect(auto).toMatchObject({
       device: { id: 'cpu' },
       fallbackReason: 'cuda:0: compute capability 7.5 is below 8.0',
@@ -346,14 +355,21 @@ describe.runIf(process.platform === 'linux')('npm install', () => {
     return stdout + stderr;
   }
 
-  const nvcc = '';
+  const nvcc = 'echo sm_75; echo sm_80; echo sm_86; echo sm_90; echo sm_120';
   const cmake = 'echo cmake "$@"';
-  const h100 = 'echo 9.0; echo 9.0; echo 8.6';
+  const gpus = (...capabilities: string[]) => capabilities.map(capability => `echo ${capability}`).join(';');
+  const h100 = gpus('9.0');
 
-  it('builds for the GPUs that are there', async () => {
-    const printed = await install({ nvcc, cmake, 'nvidia-smi': h100 });
-    expect(printed).toMatch(/building the CUDA backend for 90a-real, 86-real/);
-    expect(printed).toMatch(/cmake -S .* -DINFONCE_CUDA_ARCHITECTURES=90a-real;86-real/);
+  it.each([
+    ['the GPUs that are there', gpus('9.0', '9.0', '8.6'), '90a-real;86-real;80-virtual'],
+    ['those that are new enough', gpus('7.5', '9.0'), '90a-real;80-virtual'],
+    ['all, when nvcc does not know one of them', gpus('9.0', '12.9'), ''],
+  ])('builds for %s', async (_what, smi, architectures) => {
+    const printed = await install({ nvcc, cmake, 'nvidia-smi': smi });
+    const named = architectures.replaceAll(';', ', ') || 'all architectures';
+    expect(printed).toContain(`building the CUDA backend for ${named}`);
+    expect(printed).toMatch(/^cmake -S .*$/m);
+    expect(printed).toContain(` -DINFONCE_CUDA_ARCHITECTURES=${architectures}\n`);
     expect(printed).toMatch(/cmake --build .* --target infonce_cuda/);
   });
 
@@ -367,6 +383,7 @@ describe.runIf(process.platform === 'linux')('npm install', () => {
     ['INFONCE_SKIP_CUDA is set', { nvcc, cmake, 'nvidia-smi': h100 }, { INFONCE_SKIP_CUDA: '1' }],
     ['nvidia-smi shows no GPU', { nvcc, cmake }, {}],
     ['nvidia-smi shows no GPU', { nvcc, cmake, 'nvidia-smi': 'echo no devices; exit 9' }, {}],
+    ['the GPUs here are below compute capability 8.0', { nvcc, cmake, 'nvidia-smi': gpus('7.5') }, {}],
   ])('says in one line that it does not build: %s', async (reason, programs, environment) => {
     const printed = await install(programs, environment);
     expect(printed).toContain(`infonce: the CUDA backend is not built (${reason}); the CPU backend is.`);

@@ -6,9 +6,9 @@ import { median, time } from '../measure/timing.mjs';
 import { figure, medianMs, size, spread, times } from '../report/table.mjs';
 
 export const title = 'A call from Node.js on the GPU, loss and gradient';
-export const note = `Matrices in JavaScript's memory in and out. upload, kernels and download are the device's own times of the
-three parts, ms, in the same calls; they may overlap. What they leave of the median is spent in the host. TFLOP/s counts
-6·N²·D.`;
+export const note = `Matrices in JavaScript's memory in and out. upload, kernels and download divide the same calls by the
+device's own clock, ms: download is what is left of it after the kernels. What they leave of the median is spent in the host.
+TFLOP/s counts 6·N²·D.`;
 
 export const columns = [
   ['loss', row => row.loss],

@@ -33,16 +33,17 @@ export interface ContextOptions {
    * else the platform package.
    */
   readonly cudaLibrary?: string | undefined;
-  /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. */
+  /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */
   readonly timings?: boolean | undefined;
 }
 
-/** What a call took on a CUDA device, in seconds. */
+/** What a call took on a CUDA device, in seconds: parts that follow each other and never add up to more than the call. */
 export interface Timings {
-  /** Inputs to the device. */
+  /** Until the inputs are on the device. */
   readonly upload: number;
+  /** Until the last kernel has ended. */
   readonly kernels: number;
-  /** Results from the device. */
+  /** What is left after the kernels of copying results back; copies that overlap with kernels are not in it. */
   readonly download: number;
 }
 

@@ -15,18 +15,15 @@ export type CudaLibrary =
       readonly remedy: string;
     };
 
-const LOCAL_BUILD = path.join(
-  packageRoot,
-  'build-cuda',
-  'Release',
-  process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so',
-);
+const LIBRARY = process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so';
+const LOCAL_BUILD = path.join(packageRoot, 'build-cuda', 'Release', LIBRARY);
 const PLATFORM_PACKAGE = `@infonce/cuda-${process.platform}-${process.arch}`;
 const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 
 const BUILD = 'INFONCE_BUILD_CUDA=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
-const UNLOADABLE_REMEDY = `Use a library built for this machine from this version: ${BUILD}.`;
+const UNLOADABLE_REMEDY = `Use the ${LIBRARY} built for this machine from this version: ${BUILD}.`;
+const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the local build.`;
 
 /**
  * Loads the first there is of: the library named by the option `cudaLibrary`, that named by `INFONCE_CUDA_LIBRARY`, the
@@ -37,7 +34,7 @@ export function loadCudaLibrary(option: string | undefined): CudaLibrary {
   if (option !== undefined) return loadNamed(option, 'cudaLibrary');
   const named = process.env[VARIABLE];
   if (named) return loadNamed(named, VARIABLE);
-  const found = isFile(LOCAL_BUILD) ? LOCAL_BUILD : resolveOptionalPackage(PLATFORM_PACKAGE);
+  const found = pathFault(LOCAL_BUILD) === undefined ? LOCAL_BUILD : resolveOptionalPackage(PLATFORM_PACKAGE);
   if (found === undefined) {
     const reason = `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor the package ${PLATFORM_PACKAGE}`;
     return { loaded: false, error: undefined, reason, remedy: MISSING_REMEDY };
@@ -49,16 +46,18 @@ export function loadCudaLibrary(option: string | undefined): CudaLibrary {
 
 function loadNamed(name: string, argument: string): CudaLibrary {
   const file = path.resolve(name);
-  const fault = isFile(file) ? loadFault(file) : 'missing';
-  if (fault === undefined) return { loaded: true, path: file };
-  const reason = `${file}: ${fault === 'missing' ? 'there is no such file' : fault.message}`;
-  const remedy = fault === 'missing' ? 'Mend the path, or leave it out to use the local build.' : UNLOADABLE_REMEDY;
+  const misnamed = pathFault(file);
+  const fault = misnamed === undefined ? loadFault(file) : undefined;
+  const wrong = misnamed ?? fault?.message;
+  if (wrong === undefined) return { loaded: true, path: file };
+  const reason = `${file}: ${wrong}`;
+  const remedy = misnamed === undefined ? UNLOADABLE_REMEDY : PATH_REMEDY;
   const error = new InfoNCEError('ERR_INFONCE_DEVICE', {
     argument,
     expected: 'a library with the CUDA backend of this package',
     got: reason,
     remedy,
-    cause: fault === 'missing' ? undefined : fault,
+    cause: fault,
   });
   return { loaded: false, error, reason: `${argument}: ${reason}`, remedy };
 }
@@ -72,8 +71,15 @@ function loadFault(file: string): NativeFailure | undefined {
   }
 }
 
-function isFile(file: string): boolean {
-  return statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+/** Why there is no file to load at a path. */
+function pathFault(file: string): string | undefined {
+  try {
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats === undefined) return 'there is no such file';
+    return stats.isFile() ? undefined : 'it is no file';
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 /** The option `cudaLibrary`, if it can be a path. */

@@ -126,7 +126,9 @@ function cudaTarget({ device, argument, cudaLibrary }: DeviceRequest): Target {
   const index = Number(device.slice('cuda:'.length));
   const target = targets[index];
   if (target === undefined) {
-    throw unusable(device, argument, `there is no such device: ${targets.map(({ id }) => id).join(', ')} are there`);
+    const ids = targets.map(({ id }) => id);
+    const present = ids.length === 1 ? `there is only ${ids[0]}` : `there are ${ids.join(', ')}`;
+    throw unusable(device, argument, `there is no such device: ${present}`);
   }
   if ('reason' in target) throw unusable(device, argument, target.reason);
   return target;

@@ -1,48 +1,22 @@
 import {
-  Clip,
-  type ClipOptions,
   type ClipProblem,
-  type ContextOptions,
   clip,
   clipSync,
-  createContext,
-  InfoNCE,
-  InfoNCEError,
   type InfoNCEErrorCode,
-  type InfoNCEOptions,
   type InfoNCEProblem,
   infoNCE,
   infoNCESync,
-  NTXent,
-  type NTXentOptions,
   type NTXentProblem,
   ntXent,
   ntXentLogits,
   ntXentSync,
-  SupCon,
-  type SupConOptions,
   type SupConProblem,
   supCon,
   supConSync,
 } from 'infonce';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { normal } from './support/random.js';
-
-/** What the function throws; a test that calls this fails when nothing is thrown. */
-function thrownBy(call: () => unknown): InfoNCEError {
-  try {
-    call();
-  } catch (error) {
-    expect(error).toBeInstanceOf(InfoNCEError);
-    return error as InfoNCEError;
-  }
-  return expect.fail('nothing was thrown');
-}
-
-/** Lets a test pass what the types forbid. */
-function wrong<Type>(value: unknown): Type {
-  return value as Type;
-}
+import { thrownBy, wrong } from './support/thrown.js';
 
 function detached(): Float32Array {
   const data = new Float32Array(8);
@@ -408,143 +382,6 @@ describe.each([
   });
 });
 
-describe('a failed call', () => {
-  const bad = { ...features, data: Float32Array.of(1, 2, 3, 4, 5, 6, Number.NaN, 8) };
-
-  it('leaves its inputs as they were', () => {
-    const before = bad.data.slice();
-    thrownBy(() => ntXentSync({ features: bad }));
-    expect(bad.data).toEqual(before);
-  });
-
-  it('leaves the context usable', async () => {
-    const context = createContext({ threads: 2 });
-    const expected = ntXentSync({ features }, { context });
-    thrownBy(() => ntXentSync({ features: bad }, { context }));
-    await expect(ntXent({ features: bad }, { context })).rejects.toMatchObject({ code: 'ERR_INFONCE_NON_FINITE' });
-    expect(ntXentSync({ features }, { context })).toEqual(expected);
-    expect(await ntXent({ features }, { context })).toEqual(expected);
-    context.dispose();
-  });
-});
-
-describe("nonFinite: 'propagate'", () => {
-  it.each([Number.NaN, Number.POSITIVE_INFINITY])('makes every result NaN for %s', value => {
-    const bad = { data: Float32Array.from(data, (x, i) => (i === 3 ? value : x)), shape: [4, 2] };
-    const { loss, gradFeatures, gradTemperature } = ntXentSync({ features: bad, nonFinite: 'propagate' });
-    expect([loss, gradTemperature, ...gradFeatures]).toEqual(new Array(10).fill(Number.NaN));
-    const rows = infoNCESync({ query: bad, positiveKey: features, reduction: 'none', nonFinite: 'propagate' });
-    expect([...rows.loss, ...rows.gradQuery, ...rows.gradPositiveKey]).toEqual(new Array(20).fill(Number.NaN));
-  });
-});
-
-describe('inputs that are welcome', () => {
-  const expected = ntXentSync({ features });
-
-  it('a subarray with an offset', () => {
-    const larger = new Float32Array(11);
-    larger.set(data, 3);
-    expect(ntXentSync({ features: { data: larger.subarray(3), shape: [4, 2] } })).toEqual(expected);
-  });
-
-  it('a view of a SharedArrayBuffer', async () => {
-    const shared = new Float32Array(new SharedArrayBuffer(40), 4, 8);
-    shared.set(data);
-    expect(ntXentSync({ features: { data: shared, shape: [4, 2] } })).toEqual(expected);
-    expect(await ntXent({ features: { data: shared, shape: [4, 2] } })).toEqual(expected);
-    const shared32 = new Int32Array(new SharedArrayBuffer(16));
-    shared32.set(labels);
-    expect(supConSync({ features, labels: shared32 })).toEqual(supConSync({ features, labels }));
-  });
-
-  it('a tensor whose values are made when asked for', () => {
-    let asked = 0;
-    const made = {
-      get data() {
-        return asked++ === 0 ? data : new Float32Array(1);
-      },
-      shape: [4, 2],
-    };
-    expect(ntXentSync({ features: made })).toEqual(expected);
-    expect(asked).toBe(1);
-  });
-
-  it('the least temperature', () => {
-    expect(ntXentSync({ features, temperature: 1e-30 }).loss).toBeGreaterThanOrEqual(0);
-  });
-
-  it('options that are undefined', () => {
-    const problem = {
-      features,
-      nViews: undefined,
-      temperature: undefined,
-      gradOutput: undefined,
-      reduction: undefined,
-    };
-    expect(ntXentSync(problem, { context: undefined })).toEqual(expected);
-  });
-});
-
-describe('run options', () => {
-  it.each<readonly [string, InfoNCEErrorCode, RegExp, object]>([
-    [
-      'a signal for a synchronous call',
-      'ERR_INFONCE_TYPE',
-      /run: .*'signal'\. A synchronous call cannot be aborted; use .*ntXent/,
-      { signal: new AbortController().signal },
-    ],
-    ['an unknown option', 'ERR_INFONCE_TYPE', /run: .*Did you mean 'context'\?/, { contxt: 1 }],
-    ['a bare context', 'ERR_INFONCE_TYPE', /run: .*'device'\. Pass \{ context \}/, createContext({ threads: 1 })],
-    ['something else for a context', 'ERR_INFONCE_TYPE', /context: .*createContext/, { context: {} }],
-  ])('refuse %s', (_what, code, message, run) => {
-    expect(thrownBy(() => ntXentSync({ features }, run))).toMatchObject({
-      code,
-      message: expect.stringMatching(message),
-    });
-  });
-
-  it.each([
-    ['a word', 'now', /an AbortController's \.signal/],
-    ['half a signal', { aborted: false }, /an AbortController's \.signal/],
-    ['a controller', new AbortController(), /got AbortController\. Pass its \.signal\./],
-  ])('refuse %s for a signal', async (_what, signal, message) => {
-    const call = ntXent({ features }, { signal: wrong<AbortSignal>(signal) });
-    await expect(call).rejects.toMatchObject({
-      code: 'ERR_INFONCE_TYPE',
-      argument: 'signal',
-      message: expect.stringMatching(message),
-    });
-  });
-});
-
-describe('modules', () => {
-  it.each<readonly [string, () => unknown]>([
-    ['InfoNCE', () => new InfoNCE(wrong<InfoNCEOptions>({ temprature: 1 }))],
-    ['NTXent', () => new NTXent(wrong<NTXentOptions>({ temprature: 1 }))],
-    ['SupCon', () => new SupCon(wrong<SupConOptions>({ temprature: 1 }))],
-    ['Clip', () => new Clip(wrong<ClipOptions>({ logitscale: 1 }))],
-  ])('%s refuses unknown options when it is made', (name, make) => {
-    expect(thrownBy(make)).toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: name });
-  });
-});
-
-describe('modules refuse a bad option when they are made', () => {
-  it.each<readonly [string, InfoNCEErrorCode, () => unknown]>([
-    ['temperature', 'ERR_INFONCE_RANGE', () => new NTXent({ temperature: -1 })],
-    ['nViews', 'ERR_INFONCE_VIEWS', () => new NTXent({ nViews: 1 })],
-    ['negativeMode', 'ERR_INFONCE_RANGE', () => new InfoNCE({ negativeMode: wrong('both') })],
-    ['reduction', 'ERR_INFONCE_RANGE', () => new SupCon({ reduction: wrong('median') })],
-    ['logitScale', 'ERR_INFONCE_RANGE', () => new Clip({ logitScale: 0 })],
-  ])('%s', (argument, code, make) => {
-    expect(thrownBy(make)).toMatchObject({ code, argument });
-  });
-
-  it('with the advice of the loss', () => {
-    const error = thrownBy(() => new Clip(wrong<ClipOptions>({ temperature: 0.1 })));
-    expect(error.message).toMatch(/Pass logitScale: 1 \/ temperature\./);
-  });
-});
-
 describe('ntXentLogits refuses', () => {
   it.each<readonly [string, InfoNCEErrorCode, object]>([
     ['an option of the losses', 'ERR_INFONCE_TYPE', { features, reduction: 'mean' }],
@@ -558,53 +395,4 @@ describe('ntXentLogits refuses', () => {
   ])('%s', (_what, code, problem) => {
     expect(thrownBy(() => ntXentLogits(wrong(problem)))).toMatchObject({ code });
   });
-});
-
-describe('createContext refuses', () => {
-  it.each<readonly [string, InfoNCEErrorCode, RegExp, object]>([
-    ['an unknown device', 'ERR_INFONCE_RANGE', /device: .*got "gpu"\. Did you mean 'cuda'\?/, { device: 'gpu' }],
-    ['a device of nothing near', 'ERR_INFONCE_RANGE', /device: .*got "mps"\.$/, { device: 'mps' }],
-    ['a mistyped device', 'ERR_INFONCE_RANGE', /Did you mean 'cuda'\?/, { device: 'cuda:' }],
-    ['a device of another type', 'ERR_INFONCE_TYPE', /device: .*got 0/, { device: 0 }],
-    [
-      'a device that is not there',
-      'ERR_INFONCE_DEVICE',
-      /device: .*'cuda:99'.*devices\(\) lists/,
-      { device: 'cuda:99' },
-    ],
-    ['threads for a CUDA device', 'ERR_INFONCE_RANGE', /threads: .*leave it out/, { device: 'cuda', threads: 2 }],
-    ['a library that is no path', 'ERR_INFONCE_TYPE', /cudaLibrary: .*path.*got true/, { cudaLibrary: true }],
-    ['timings that are no boolean', 'ERR_INFONCE_TYPE', /timings: .*got 1/, { timings: 1 }],
-    ['0 threads', 'ERR_INFONCE_RANGE', /threads: .*got 0\. Leave it out for one per processor\./, { threads: 0 }],
-    ['1.5 threads', 'ERR_INFONCE_RANGE', /threads: .*got 1\.5/, { threads: 1.5 }],
-    ['threads in a string', 'ERR_INFONCE_TYPE', /threads: .*got "2"/, { threads: '2' }],
-    ['an unknown precision', 'ERR_INFONCE_RANGE', /precision: .*Did you mean 'high'\?/, { precision: 'hi' }],
-    ['an unknown option', 'ERR_INFONCE_TYPE', /'thread'\. Did you mean 'threads'\?/, { thread: 2 }],
-  ])('%s', (_what, code, message, options) => {
-    const error = thrownBy(() => createContext(options as ContextOptions));
-    expect(error).toMatchObject({ code, message: expect.stringMatching(message) });
-  });
-
-  describe('through INFONCE_ISA', () => {
-    afterEach(() => {
-      delete process.env.INFONCE_ISA;
-    });
-
-    it('an instruction set it does not know', () => {
-      process.env.INFONCE_ISA = 'mmx';
-      const error = thrownBy(() => createContext());
-      expect(error).toMatchObject({ code: 'ERR_INFONCE_DEVICE', argument: 'INFONCE_ISA' });
-      expect(error.message).toMatch(/have: .*x86-64|have: .*neon/);
-    });
-  });
-});
-
-it('a disposed context refuses calls', async () => {
-  const context = createContext({ threads: 1 });
-  context.dispose();
-  context.dispose();
-  expect(context.disposed).toBe(true);
-  expect(thrownBy(() => ntXentSync({ features }, { context })).code).toBe('ERR_INFONCE_DISPOSED');
-  await expect(ntXent({ features }, { context })).rejects.toMatchObject({ code: 'ERR_INFONCE_DISPOSED' });
-  expect(thrownBy(() => ntXentLogits({ features }, { context })).code).toBe('ERR_INFONCE_DISPOSED');
 });
