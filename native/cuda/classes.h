@@ -14,7 +14,7 @@ struct Classes {
   explicit Classes(const infonce_problem &problem);
 
   std::vector<int32_t> order;     // prepared row -> row of the input; empty: samples of views in a row
-  std::vector<Range> apart;       // by prepared row; empty: write_ranges knows them
+  std::vector<Range> apart;       // by prepared row; empty: samples of views, or each row by itself
   std::vector<Range> members;     // by prepared row: of its large class; empty without large classes
   std::vector<int32_t> class_of;  // by prepared row: its large class or -1; empty without
   std::vector<Range> large;       // the large classes

@@ -8,7 +8,6 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr double kLn2 = 0.6931471805599453;
 constexpr int32_t kInputOf[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
 
 // Dot products of equal rows, summed in another order by the tensor cores, may differ by so many roundings of their
@@ -23,14 +22,15 @@ float tie_of(Planes planes, int64_t padded_dim) {
 
 void Call::prepare_towers() {
   for (int name = kAnchors; name < kTowers; ++name)
-    if (has(TowerName(name))) prepare(stream_, planes_, {towers_[name], name, kInputOf[name], report_});
+    if (has(TowerName(name))) {
+      Range *ranges = name == kAnchors && classes_.apart.empty() ? apart_ : nullptr;
+      prepare(stream_, planes_, {towers_[name], name, kInputOf[name], ranges, report_});
+    }
   if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream_, problem_.scale, largest_logit_, report_);
 }
 
 void Call::find_pairs() {
-  const bool in_matrix = candidates() != kNegatives;
-  if (classes_.apart.empty() && in_matrix) write_ranges(stream_, apart_, problem_.rows, towers_[kAnchors].views);
-  pairs_.apart = in_matrix ? apart_ : nullptr;
+  pairs_.apart = candidates() == kNegatives ? nullptr : apart_;
   if (!classes_.large.empty()) {
     pairs_.classes = members_;
     class_sums_.members = large_;
@@ -70,33 +70,26 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   task.tiles_per_run = plan.tiles_per_run;
   task.by_row = by_row_;
   task.by_column = by_column_;
-  AddRowsTask add_rows{};
-  add_rows.rows_of_tile = rows_of_tile;
-  add_rows.by_row = by_row_;
-  add_rows.direction = row_direction;
-  add_rows.tiles = plan.tiles;
-  add_rows.tiles_per_run = plan.tiles_per_run;
-  add_rows.triangular = is_triangular();
-  add_rows.logit_of_exponent = kLn2;
-  add_rows.exponent = exponent_;
+  AddStatisticsTask add{};
+  add.by_row = by_row_;
+  add.by_column = by_column_;
+  add.of_rows = row_direction;
+  if (column_direction) {
+    add.of_columns = *column_direction;
+    add.columns = towers_[columns].rows;
+    add.stride = towers_[columns].padded_rows;
+  }
+  add.rows_of_tile = rows_of_tile;
+  add.tiles = plan.tiles;
+  add.tiles_per_run = plan.tiles_per_run;
+  add.triangular = is_triangular();
+  add.exponent = exponent_;
   for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
-    const int32_t count = std::min(plan.tile_rows - first, plan.strip);
     const int32_t longest = plan.tiles - (is_triangular() ? first * (rows_of_tile / kTileColumns) : 0);
-    task.first_tile_row = add_rows.first_tile_row = first;
-    add_rows.tile_rows = count;
-    statistics(stream_, planes_, shape_, online_, task, tiles_of(longest, plan.tiles_per_run), count);
-    add_row_statistics(stream_, add_rows);
-    if (!column_direction) continue;
-    AddColumnsTask add_columns{};
-    add_columns.rows_of_tile = rows_of_tile;
-    add_columns.by_column = by_column_;
-    add_columns.direction = *column_direction;
-    add_columns.columns = towers_[columns].rows;
-    add_columns.stride = towers_[columns].padded_rows;
-    add_columns.first_tile_row = first;
-    add_columns.tile_rows = count;
-    add_columns.triangular = is_triangular();
-    add_column_statistics(stream_, add_columns);
+    task.first_tile_row = add.first_tile_row = first;
+    add.tile_rows = std::min(plan.tile_rows - first, plan.strip);
+    statistics(stream_, planes_, shape_, online_, task, tiles_of(longest, plan.tiles_per_run), add.tile_rows);
+    add_statistics(stream_, add);
   }
 }
 

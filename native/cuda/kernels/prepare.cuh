@@ -45,6 +45,10 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
   const double inverse = padding ? 0 : tower.normalize ? (norm > 0 ? 1 / fmax(norm, kSmallestNorm) : 0) : 1;
   if (lane == 0) {
     tower.inverse_norm[r] = inverse;
+    if (task.ranges && !padding) {
+      const int64_t first = r / tower.views * tower.views;
+      task.ranges[r] = {static_cast<int32_t>(first), static_cast<int32_t>(first + tower.views)};
+    }
     if (!(norm < 1e300))
       task.report->add_bad_row(task.input, source_row);
     else if (!tower.normalize)
@@ -64,15 +68,6 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
       return in_float ? fmaf(row[d], high, row[d] * low) : float(row[d] * inverse);
     });
   }
-}
-
-// Samples of `views` rows side by side; with one view, each row by itself.
-__global__ void write_ranges(Trace trace, Range *ranges, int64_t rows, int64_t views) {
-  trace.mark();
-  const int64_t r = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (r >= rows) return;
-  const int64_t first = r / views * views;
-  ranges[r] = {static_cast<int32_t>(first), static_cast<int32_t>(first + views)};
 }
 
 __global__ void measure_upstream(Trace trace, const float *values, int64_t count, int32_t input, Report *report) {

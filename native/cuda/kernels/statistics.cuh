@@ -1,4 +1,5 @@
-// Puts the partial statistics of a launch together: one thread a row, always in the same order.
+// Puts the partial statistics of a launch together: a thread a row, and a column of the same number, always in the same
+// order.
 #pragma once
 
 #include <cmath>
@@ -7,15 +8,14 @@
 
 namespace infonce::cuda {
 
-// A block a tile row.
-__global__ void add_row_statistics(Trace trace, const __grid_constant__ AddRowsTask task) {
-  trace.mark();
-  const int tile_row = task.first_tile_row + blockIdx.x;
-  const int64_t rows = int64_t(task.tile_rows) * task.rows_of_tile,
-                r = int64_t(blockIdx.x) * task.rows_of_tile + threadIdx.x;
-  const int64_t i = int64_t(tile_row) * task.rows_of_tile + threadIdx.x;
+// Row i over the runs of its tile row.
+__device__ inline void add_row(const AddStatisticsTask &task, int64_t i) {
+  const int64_t rows = int64_t(task.tile_rows) * task.rows_of_tile;
+  const int64_t r = i - int64_t(task.first_tile_row) * task.rows_of_tile;
+  if (r < 0 || r >= rows) return;
+  const int tile_row = static_cast<int>(i / task.rows_of_tile);
   const int tiles = task.tiles - (task.triangular ? tile_row * (task.rows_of_tile / kTileColumns) : 0);
-  const int runs = (tiles + task.tiles_per_run - 1) / task.tiles_per_run;
+  const int runs = tiles_of(tiles, task.tiles_per_run);
   double sum = 0;
   int32_t above = 0;
   for (int run = 0; run < runs; ++run) above += task.by_row.above[run * rows + r];
@@ -27,17 +27,17 @@ __global__ void add_row_statistics(Trace trace, const __grid_constant__ AddRowsT
       if (maximum > -INFINITY)
         sum += task.by_row.sum[run * rows + r] * exp2(double(maximum - largest) * double(task.exponent));
     }
-    task.direction.offset[i] = double(largest) * double(task.exponent) * task.logit_of_exponent;
+    constexpr double kLn2 = 0.6931471805599453;
+    task.of_rows.offset[i] = double(largest) * double(task.exponent) * kLn2;
   } else {
     for (int run = 0; run < runs; ++run) sum += task.by_row.sum[run * rows + r];
   }
-  task.direction.sum[i] += sum;
-  task.direction.above[i] += above;
+  task.of_rows.sum[i] += sum;
+  task.of_rows.above[i] += above;
 }
 
-__global__ void add_column_statistics(Trace trace, const __grid_constant__ AddColumnsTask task) {
-  trace.mark();
-  const int64_t j = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+// Column j over the tile rows of the launch; for one tower over those above its own.
+__device__ inline void add_column(const AddStatisticsTask &task, int64_t j) {
   if (j >= task.columns) return;
   int64_t slots = task.tile_rows;
   if (task.triangular) slots = min(slots, j / task.rows_of_tile - task.first_tile_row);
@@ -47,8 +47,15 @@ __global__ void add_column_statistics(Trace trace, const __grid_constant__ AddCo
     sum += task.by_column.sum[slot * task.stride + j];
     above += task.by_column.above[slot * task.stride + j];
   }
-  task.direction.sum[j] += sum;
-  task.direction.above[j] += above;
+  task.of_columns.sum[j] += sum;
+  task.of_columns.above[j] += above;
+}
+
+__global__ void add_statistics(Trace trace, const __grid_constant__ AddStatisticsTask task) {
+  trace.mark();
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  add_row(task, i);
+  add_column(task, i);
 }
 
 }  // namespace infonce::cuda

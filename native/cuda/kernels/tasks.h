@@ -13,6 +13,7 @@ __host__ __device__ inline int32_t tiles_of(int64_t rows, int64_t rows_of_tile) 
 struct PrepareTask {
   Tower tower;
   int32_t name, input;  // TowerName, infonce_input
+  Range *ranges;        // written: each sample's rows, or each row by itself; null: not wanted
   Report *report;
 };
 
@@ -76,24 +77,15 @@ struct StatisticsTask {
   Partials by_column;  // [tile row of the launch][columns.padded_rows]
 };
 
-struct AddRowsTask {
+struct AddStatisticsTask {
+  Partials by_row, by_column;
+  Direction of_rows, of_columns;  // for one tower the same
+  int64_t columns, stride;        // columns 0: without; a row of their partials has padding
   int32_t rows_of_tile;
-  Partials by_row;
-  Direction direction;
   int32_t first_tile_row, tile_rows;  // of the launch
   int32_t tiles, tiles_per_run;       // of the columns
   bool triangular;
-  double logit_of_exponent;  // logit = this * (dot product * exponent)
   float exponent;
-};
-
-struct AddColumnsTask {
-  int32_t rows_of_tile;
-  Partials by_column;
-  Direction direction;      // of the columns
-  int64_t columns, stride;  // in the partials, a row has padding
-  int32_t first_tile_row, tile_rows;
-  bool triangular;  // a column has statistics of the tile rows above its own
 };
 
 struct LossesTask {

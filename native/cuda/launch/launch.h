@@ -13,7 +13,6 @@ inline unsigned blocks_of(int64_t count, int64_t of_block) {
 
 // prepare.cu
 void prepare(Stream &stream, Planes planes, const PrepareTask &task);
-void write_ranges(Stream &stream, Range *ranges, int64_t rows, int64_t views);
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report);
 void judge_logits(Stream &stream, double scale, double largest, Report *report);
 void sum_classes(Stream &stream, const Tower &tower, const ClassSums &classes);
@@ -26,8 +25,7 @@ void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim);
 void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
                 int tile_rows);
-void add_row_statistics(Stream &stream, const AddRowsTask &task);
-void add_column_statistics(Stream &stream, const AddColumnsTask &task);
+void add_statistics(Stream &stream, const AddStatisticsTask &task);
 
 // losses.cu
 void losses(Stream &stream, const LossesTask &task);

@@ -19,10 +19,6 @@ void prepare(Stream &stream, Planes planes, const PrepareTask &task) {
   stream.launch("prepare", kernel, blocks_of(task.tower.padded_rows, kRowsPerBlock), kThreads, 0, task);
 }
 
-void write_ranges(Stream &stream, Range *ranges, int64_t rows, int64_t views) {
-  stream.launch("write_ranges", write_ranges, blocks_of(rows, kThreads), kThreads, 0, ranges, rows, views);
-}
-
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report) {
   stream.launch("measure_upstream", measure_upstream, blocks_of(count, kThreads), kThreads, 0, values, count,
                 INFONCE_INPUT_GRAD_OUTPUT, report);

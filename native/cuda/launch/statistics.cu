@@ -1,5 +1,7 @@
 #include "cuda/kernels/statistics.cuh"
 
+#include <algorithm>
+
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -52,12 +54,10 @@ void statistics(Stream &stream, Planes planes, TileShape shape, bool online, con
   }
 }
 
-void add_row_statistics(Stream &stream, const AddRowsTask &task) {
-  stream.launch("add_row_statistics", add_row_statistics, unsigned(task.tile_rows), task.rows_of_tile, 0, task);
-}
-
-void add_column_statistics(Stream &stream, const AddColumnsTask &task) {
-  stream.launch("add_column_statistics", add_column_statistics, blocks_of(task.columns, kThreads), kThreads, 0, task);
+void add_statistics(Stream &stream, const AddStatisticsTask &task) {
+  const int64_t row_end = int64_t(task.first_tile_row + task.tile_rows) * task.rows_of_tile;
+  stream.launch("add_statistics", add_statistics, blocks_of(std::max(row_end, task.columns), kThreads), kThreads, 0,
+                task);
 }
 
 }  // namespace infonce::cuda
