@@ -66,7 +66,12 @@ function cannotRun(reason) {
 async function tests() {
   await step('device pointers and scalars, by ctypes', 'python3', ['bench/gpu/compare.py', '--self-test']);
   await step('npm run test:cuda', 'npm', ['run', '--silent', 'test:cuda']);
-  for (const name of ['infonce_results_test', 'infonce_concurrency_test', 'infonce_device_memory_test']) {
+  for (const name of [
+    'infonce_results_test',
+    'infonce_concurrency_test',
+    'infonce_device_memory_test',
+    'infonce_fault_test',
+  ]) {
     const program = path.join(ROOT, 'build-cuda/native/test', name);
     if (existsSync(program)) await step(name, program, [], { INFONCE_TEST_LIBRARY: library() });
     else skip(name, 'it is not built: npm run build:verify');

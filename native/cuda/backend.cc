@@ -25,6 +25,7 @@ struct infonce_context {
   int32_t device;
   infonce_precision precision;
   infonce::cuda::Resources resources;
+  std::string fault;  // that has taken the device from this context
 };
 
 namespace infonce::cuda {
@@ -62,6 +63,22 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   });
 }
 
+// Runs `body` as a call of this context, unless an earlier one has lost the device.
+template <class Body> infonce_status call_on(infonce_context &context, infonce_failure *failure, Body &&body) {
+  const std::lock_guard<std::mutex> lock(context.mutex);
+  if (!context.fault.empty())
+    return fail(failure, INFONCE_INTERNAL, INFONCE_INPUT_NONE, -1, "the context has lost its device: %s",
+                context.fault.c_str());
+  return guarded_on_device(context.device, failure, [&] {
+    try {
+      return body();
+    } catch (const Error &error) {
+      if (error.is_fault()) context.fault = error.what();
+      throw;
+    }
+  });
+}
+
 constexpr int kNaNBytes = 0xff;  // every float of such bytes is NaN
 
 void fill_with_nan(Stream &stream, int32_t memory, float *values, int64_t count) {
@@ -96,8 +113,7 @@ void context_destroy(infonce_context *context) {
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                    infonce_failure *failure) {
   if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
-  std::lock_guard<std::mutex> lock(context->mutex);
-  return guarded_on_device(context->device, failure, [&] {
+  return call_on(*context, failure, [&] {
     const BadRow bad = Call(*problem, result, context->precision, context->resources).run();
     if (bad.row < 0) return INFONCE_OK;
     if (!problem->propagate_non_finite) return non_finite(failure, bad.input, bad.row);
@@ -115,8 +131,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   if (const char *wrong = what_is_wrong(p, unused)) return invalid(failure, wrong);
   if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS || p.positive == INFONCE_POSITIVE_SAME_LABEL || !out)
     return invalid(failure, "logits are those of one tower with views");
-  std::lock_guard<std::mutex> lock(context->mutex);
-  return guarded_on_device(context->device, failure, [&] {
+  return call_on(*context, failure, [&] {
     const BadRow bad = Call(p, &unused, INFONCE_PRECISION_HIGHEST, context->resources, out).run_logits();
     if (bad.row < 0) return INFONCE_OK;
     if (!p.propagate_non_finite) return non_finite(failure, bad.input, bad.row);

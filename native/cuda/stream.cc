@@ -5,6 +5,24 @@ namespace infonce::cuda {
 Error::Error(cudaError_t code, const std::string &where)
     : std::runtime_error(where + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")"), code_(code) {}
 
+bool Error::is_fault() const {
+  switch (code_) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorHardwareStackError:
+    case cudaErrorAssert:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorECCUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void check(cudaError_t code, const char *what) {
   if (code == cudaSuccess) return;
   cudaGetLastError();  // a failure that does not stick must not show up in a later call

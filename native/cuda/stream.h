@@ -16,6 +16,8 @@ class Error : public std::runtime_error {
  public:
   Error(cudaError_t code, const std::string &where);
   bool out_of_memory() const { return code_ == cudaErrorMemoryAllocation; }
+  // After which every call of this process fails on the device.
+  bool is_fault() const;
 
  private:
   cudaError_t code_;

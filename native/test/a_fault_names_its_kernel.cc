@@ -1,0 +1,31 @@
+// A program of its own: a fault takes the process's use of the device with it.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "test/case.h"
+#include "test/context.h"
+
+namespace infonce::test {
+
+TEST_CASE("an address that is no device memory becomes an error that names the kernel, on every later call too") {
+  Settings settings;
+  settings.rows = 8;
+  settings.dim = 4;
+  Case problem(settings);
+  Output output(problem);
+  problem.problem.memory = INFONCE_MEMORY_DEVICE;
+  auto *nowhere = reinterpret_cast<float *>(std::uintptr_t(1) << 20);
+  problem.problem.anchors = nowhere;
+  output.result.grad_anchors = nowhere;
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0);
+  for (int call = 0; call < 2; ++call) {
+    infonce_failure failure = empty_failure();
+    CHECK(context.run(problem.problem, output.result, failure) == INFONCE_INTERNAL);
+    INFO(failure.message);
+    CHECK(std::strstr(failure.message, "kernel prepare") != nullptr);
+  }
+}
+
+}  // namespace infonce::test
