@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
-#include <limits>
 
 namespace infonce {
 namespace {
@@ -82,15 +81,15 @@ const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
   return nullptr;
 }
 
-void fill_with_nan(const infonce_problem &p, infonce_result *r) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  r->loss = r->grad_scale = r->top1 = r->top5 = nan;
-  if (p.reduction == INFONCE_REDUCTION_NONE) std::fill(r->row_loss, r->row_loss + p.rows, nan);
-  if (!p.gradient) return;
-  std::fill(r->grad_anchors, r->grad_anchors + p.rows * p.dim, nan);
-  if (p.keys) std::fill(r->grad_keys, r->grad_keys + p.rows * p.dim, nan);
-  const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
-  if (p.negatives) std::fill(r->grad_negatives, r->grad_negatives + sets * p.negative_rows * p.dim, nan);
+const char *what_is_wrong_with_logits(infonce_problem *problem, const float *logits) {
+  infonce_result unused{};
+  unused.struct_size = sizeof unused;
+  problem->gradient = 0;
+  problem->reduction = INFONCE_REDUCTION_MEAN;
+  if (const char *wrong = what_is_wrong(*problem, unused)) return wrong;
+  const bool has_views =
+      problem->denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && problem->positive != INFONCE_POSITIVE_SAME_LABEL;
+  return has_views && logits ? nullptr : "logits are those of one tower with views";
 }
 
 }  // namespace infonce

@@ -12,6 +12,9 @@ namespace infonce {
 // A problem that could be read out of bounds, or that no backend knows: the reason. Else null.
 const char *what_is_wrong(const infonce_problem &problem, const infonce_result &result);
 
+// The same of a call for SimCLR's logits: `problem` becomes the one to compute.
+const char *what_is_wrong_with_logits(infonce_problem *problem, const float *logits);
+
 // Fills `failure`, if it is there, and returns the status.
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
                     ...)
@@ -33,7 +36,14 @@ template <class Body> infonce_status guarded(infonce_failure *failure, Body &&bo
   }
 }
 
-// A result of which nothing is known.
-void fill_with_nan(const infonce_problem &problem, infonce_result *result);
+// Calls visit(values, count) for each array of numbers that the call fills.
+template <class Visit> void for_each_result(const infonce_problem &p, const infonce_result &r, Visit &&visit) {
+  if (p.reduction == INFONCE_REDUCTION_NONE) visit(r.row_loss, p.rows);
+  if (!p.gradient) return;
+  const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
+  visit(r.grad_anchors, p.rows * p.dim);
+  if (p.keys) visit(r.grad_keys, p.rows * p.dim);
+  if (p.negatives) visit(r.grad_negatives, sets * p.negative_rows * p.dim);
+}
 
 }  // namespace infonce

@@ -43,6 +43,12 @@ constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread i
 constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 constexpr int kMostThreads = 1024;
 
+void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  result->loss = result->grad_scale = result->top1 = result->top5 = nan;
+  for_each_result(problem, *result, [&](float *values, int64_t count) { std::fill(values, values + count, nan); });
+}
+
 BadRow first_bad_upstream(const infonce_problem &p) {
   for (int64_t i = 0; i < p.grad_output_count; ++i)
     if (!(std::fabs(p.grad_output[i]) <= std::numeric_limits<float>::max())) return {INFONCE_INPUT_GRAD_OUTPUT, i};
@@ -91,13 +97,7 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
 
 infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
   infonce_problem p = *problem;
-  infonce_result unused{};
-  unused.struct_size = sizeof unused;
-  p.gradient = 0;
-  p.reduction = INFONCE_REDUCTION_MEAN;
-  if (const char *wrong = what_is_wrong(p, unused)) return invalid(failure, wrong);
-  if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS || p.positive == INFONCE_POSITIVE_SAME_LABEL || !out)
-    return invalid(failure, "logits are those of one tower with views");
+  if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
   if (p.memory != INFONCE_MEMORY_HOST) return invalid(failure, "the CPU backend reads host memory");
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);

@@ -89,15 +89,10 @@ void fill_with_nan(Stream &stream, int32_t memory, float *values, int64_t count)
     check(cudaMemsetAsync(values, kNaNBytes, size_t(count) * sizeof *values, stream.handle()), "filling with NaN");
 }
 
-void fill_with_nan(Stream &stream, const infonce_problem &p, infonce_result *r) {
-  r->loss = r->grad_scale = r->top1 = r->top5 = std::numeric_limits<double>::quiet_NaN();
-  if (p.reduction == INFONCE_REDUCTION_NONE) fill_with_nan(stream, p.memory, r->row_loss, p.rows);
-  if (p.gradient) {
-    const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
-    fill_with_nan(stream, p.memory, r->grad_anchors, p.rows * p.dim);
-    if (p.keys) fill_with_nan(stream, p.memory, r->grad_keys, p.rows * p.dim);
-    if (p.negatives) fill_with_nan(stream, p.memory, r->grad_negatives, sets * p.negative_rows * p.dim);
-  }
+void fill_with_nan(Stream &stream, const infonce_problem &problem, infonce_result *result) {
+  result->loss = result->grad_scale = result->top1 = result->top5 = std::numeric_limits<double>::quiet_NaN();
+  for_each_result(problem, *result,
+                  [&](float *values, int64_t count) { fill_with_nan(stream, problem.memory, values, count); });
   stream.synchronize();
 }
 
@@ -124,14 +119,9 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
 
 infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
   infonce_problem p = *problem;
-  infonce_result unused{};
-  unused.struct_size = sizeof unused;
-  p.gradient = 0;
-  p.reduction = INFONCE_REDUCTION_MEAN;
-  if (const char *wrong = what_is_wrong(p, unused)) return invalid(failure, wrong);
-  if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS || p.positive == INFONCE_POSITIVE_SAME_LABEL || !out)
-    return invalid(failure, "logits are those of one tower with views");
+  if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
   return call_on(*context, failure, [&] {
+    infonce_result unused{};
     const BadRow bad = Call(p, &unused, INFONCE_PRECISION_HIGHEST, context->resources, out).run_logits();
     if (bad.row < 0) return INFONCE_OK;
     if (!p.propagate_non_finite) return non_finite(failure, bad.input, bad.row);

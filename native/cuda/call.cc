@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/call.h"
 #include "cuda/launch/paired_negatives.h"
 #include "cuda/launch/simclr_logits.h"
 #include "cuda/launch/wide.h"
@@ -304,11 +305,12 @@ void Call::upload() {
 }
 
 void Call::spoil_results() {
-  Results results = {
-      {output_.row_loss, output_.grad_anchors, output_.grad_keys, output_.grad_negatives}, {}, output_.scalars};
-  if (wants_row_loss()) results.count[0] = problem_.rows;
-  for (const TowerName name : {kAnchors, kKeys, kNegatives})
-    if (problem_.gradient) results.count[1 + name] = size_of(name);
+  Results results = {{}, {}, output_.scalars};
+  int array = 0;
+  for_each_result(problem_, output_, [&](float *values, int64_t count) {
+    results.values[array] = values;
+    results.count[array++] = count;
+  });
   spoil(stream_, report_, results);
 }
 

@@ -101,6 +101,7 @@ class Call {
   void ask_for_report();
   BadRow read_report();
   BadRow bring_back();
+  Softmax softmax() const;
   WeightsOf weights_of(const Side &side) const;
   int64_t longest_rows() const;
   int64_t wide_panel_elements() const;

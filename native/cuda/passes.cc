@@ -109,16 +109,14 @@ void Call::sum_exponentials() {
   }
 }
 
+Softmax Call::softmax() const {
+  return {pairs_, rule_, pair_logits_, rows_, columns_, problem_.both_directions != 0, upstream_};
+}
+
 void Call::put_losses_together() {
   LossesTask task{};
   task.anchors = towers_[kAnchors];
-  task.pairs = pairs_;
-  task.rule = rule_;
-  task.logits = pair_logits_;
-  task.rows = rows_;
-  task.columns = columns_;
-  task.has_columns = problem_.both_directions != 0;
-  task.upstream = upstream_;
+  static_cast<Softmax &>(task) = softmax();
   task.online = online_;
   task.row_loss = wants_row_loss() ? output_.row_loss : nullptr;
   losses(stream_, task);
@@ -207,13 +205,7 @@ template <class Scalar> void Call::finish(const Side &side, Scalar *accumulators
   task.tower = towers_[side.owner];
   task.partners = towers_[one_tower() ? kAnchors : side.owner == kAnchors ? kKeys : kAnchors];
   task.has_pairs = side.owner != kNegatives;
-  task.pairs = pairs_;
-  task.rule = rule_;
-  task.logits = pair_logits_;
-  task.rows = rows_;
-  task.columns = columns_;
-  task.has_columns = problem_.both_directions != 0;
-  task.upstream = upstream_;
+  static_cast<Softmax &>(task) = softmax();
   task.scale = problem_.scale;
   task.accumulators = accumulators;
   task.splits = splits;

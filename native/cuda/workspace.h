@@ -5,28 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/cursor.h"
 #include "cuda/stream.h"
 
 namespace infonce::cuda {
 
 class Workspace {
  public:
-  // Hands out aligned, uninitialised device arrays; without a base it only counts.
-  class Cursor {
-   public:
-    template <class T> T *take(int64_t count) {
-      const size_t at = used_;
-      used_ += (size_t(count) * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
-      return base_ ? reinterpret_cast<T *>(base_ + at) : nullptr;
-    }
-    size_t used() const { return used_; }
-
-   private:
-    friend class Workspace;
-    explicit Cursor(std::byte *base) : base_(base) {}
-    std::byte *base_;
-    size_t used_ = 0;
-  };
+  using Cursor = infonce::Cursor;
 
   Workspace() = default;
   ~Workspace() { cudaFree(base_); }
@@ -37,13 +23,12 @@ class Workspace {
   template <class Plan> void lay_out(Stream &stream, Plan &&plan) {
     Cursor count(nullptr);
     plan(count);
-    grow(stream, count.used_);
+    grow(stream, count.used());
     Cursor place(base_);
     plan(place);
   }
 
  private:
-  static constexpr size_t kAlignment = 256;
   void grow(Stream &stream, size_t bytes);
 
   std::byte *base_ = nullptr;

@@ -177,18 +177,11 @@ __global__ void __launch_bounds__(Tile::kThreads)
   const int warp_row = warp / Tile::kWarpColumns * Sums::kRows,
             warp_column = warp % Tile::kWarpColumns * Sums::kColumns;
   const auto multiply_step = [&](Sums &into, uint32_t a, uint32_t b) {
-    constexpr int kChunks = kDepth / 8, kFragments = Sums::kRows / 16;
-    const int l = thread_index() & 31, a_chunk = (l >> 4) ^ swizzle_of_row<kChunks>(l & 7);
-    const uint32_t a_row = a + (warp_row + (l & 15)) * kDepth * 2;
+    const LeftRows left = left_rows<kDepth>(thread_index() & 31, a, warp_row);
 #pragma unroll
-    for (int k = 0; k < kChunks; k += 2) {
-      uint32_t a_matrices[kPlanes][kFragments][4];
-#pragma unroll
-      for (int p = 0; p < kPlanes; ++p)
-#pragma unroll
-        for (int m = 0; m < kFragments; ++m)
-          load_matrices(a_matrices[p][m],
-                        a_row + ((a_chunk ^ k) << 4) + p * Tile::kRows * kDepth * 2 + m * 16 * kDepth * 2);
+    for (int k = 0; k < kDepth / 8; k += 2) {
+      uint32_t a_matrices[kPlanes][Sums::kRows / 16][4];
+      load_left<kPlanes, kDepth, Tile::kRows>(a_matrices, left, k);
       multiply_columns<kPlanes, kColumnChunks, kDepth>(into, a_matrices, b + k * 8 * kColumnChunks * 16, warp_column);
     }
   };

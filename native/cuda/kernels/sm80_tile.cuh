@@ -70,40 +70,62 @@ template <int kRowFragments, int kColumnFragments> struct Accumulators {
   static INFONCE_DEVICE int column(int lane, int n, int q) { return n * 8 + (lane & 3) * 2 + (q & 1); }
 };
 
+// Where a lane finds its rows of the left operand: rows 0 ... 15 of a fragment at two chunks. Offsets of whole
+// fragments do not change the swizzle, and an even chunk passes through it: (k + h) ^ s = k ^ (h ^ s).
+struct LeftRows {
+  uint32_t row;
+  int chunk;
+};
+
+template <int kDepth> INFONCE_DEVICE LeftRows left_rows(int lane, uint32_t a, int first_row) {
+  return {a + (first_row + (lane & 15)) * kDepth * 2, (lane >> 4) ^ swizzle_of_row<kDepth / 8>(lane & 7)};
+}
+
+// Left operands of one step of 16 along the depth, chunks k and k + 1 of a tile [kPlanes][kRowsOfA][kDepth].
+template <int kPlanes, int kDepth, int kRowsOfA, int M>
+INFONCE_DEVICE void load_left(uint32_t (&matrices)[kPlanes][M][4], const LeftRows &from, int k) {
+#pragma unroll
+  for (int p = 0; p < kPlanes; ++p)
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+      load_matrices(matrices[p][m], from.row + ((from.chunk ^ k) << 4) + (p * kRowsOfA + m * 16) * kDepth * 2);
+}
+
+// sums += products with plane pb of two column fragments from n on, the smallest first.
+template <int kPlanes, int M, int N>
+INFONCE_DEVICE void multiply_fragments(Accumulators<M, N> &sums, const uint32_t (&a)[kPlanes][M][4],
+                                       const uint32_t (&b)[4], int n, int pb) {
+#pragma unroll
+  for (int pa = kPlanes - 1 - pb; pa >= 0; --pa)
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      multiply_add(sums.at[m][n], a[pa][m], b[0], b[1]);
+      multiply_add(sums.at[m][n + 1], a[pa][m], b[2], b[3]);
+    }
+}
+
 // sums += A B^T over the depth of two tiles: rows first_row ... of tile a, [kPlanes][kRowsOfA][kDepth], and rows
 // first_column ... of tile b. Planes pa of a and pb of b are multiplied if pa + pb < kPlanes, the smallest products
 // first.
 template <int kPlanes, int kDepth, int kRowsOfA, int kRowsOfB, int M, int N>
 INFONCE_DEVICE void multiply_rows(Accumulators<M, N> &sums, uint32_t a, uint32_t b, int first_row, int first_column) {
-  constexpr int kChunks = kDepth / 8, kPlaneOfA = kRowsOfA * kDepth * 2, kPlaneOfB = kRowsOfB * kDepth * 2;
+  constexpr int kChunks = kDepth / 8, kPlaneOfB = kRowsOfB * kDepth * 2;
   static_assert(N % 2 == 0, "matrix loads bring two column fragments");
-  const int lane = thread_index() & 31, swizzle = swizzle_of_row<kChunks>(lane & 7);
-  // Rows 0 ... 15 of a fragment at two chunks; of b eight rows at two chunks, then the next eight. Offsets of whole
-  // fragments do not change the swizzle, and an even chunk passes through it: (k + h) ^ s = k ^ (h ^ s).
-  const uint32_t a_row = a + (first_row + (lane & 15)) * kDepth * 2;
+  const int lane = thread_index() & 31, b_chunk = ((lane >> 3) & 1) ^ swizzle_of_row<kChunks>(lane & 7);
+  const LeftRows left = left_rows<kDepth>(lane, a, first_row);
+  // Eight rows at two chunks, then the next eight.
   const uint32_t b_row = b + (first_column + (lane & 7) + (lane >> 4) * 8) * kDepth * 2;
-  const int a_chunk = (lane >> 4) ^ swizzle, b_chunk = ((lane >> 3) & 1) ^ swizzle;
 #pragma unroll
   for (int k = 0; k < kChunks; k += 2) {
     uint32_t a_matrices[kPlanes][M][4];
-#pragma unroll
-    for (int p = 0; p < kPlanes; ++p)
-#pragma unroll
-      for (int m = 0; m < M; ++m)
-        load_matrices(a_matrices[p][m], a_row + ((a_chunk ^ k) << 4) + p * kPlaneOfA + m * 16 * kDepth * 2);
+    load_left<kPlanes, kDepth, kRowsOfA>(a_matrices, left, k);
 #pragma unroll
     for (int n = 0; n < N; n += 2) {
 #pragma unroll
       for (int pb = kPlanes - 1; pb >= 0; --pb) {
         uint32_t b_matrices[4];
         load_matrices(b_matrices, b_row + ((b_chunk ^ k) << 4) + pb * kPlaneOfB + n * 8 * kDepth * 2);
-#pragma unroll
-        for (int pa = kPlanes - 1 - pb; pa >= 0; --pa)
-#pragma unroll
-          for (int m = 0; m < M; ++m) {
-            multiply_add(sums.at[m][n], a_matrices[pa][m], b_matrices[0], b_matrices[1]);
-            multiply_add(sums.at[m][n + 1], a_matrices[pa][m], b_matrices[2], b_matrices[3]);
-          }
+        multiply_fragments<kPlanes>(sums, a_matrices, b_matrices, n, pb);
       }
     }
   }
@@ -126,13 +148,7 @@ INFONCE_DEVICE void multiply_columns(Accumulators<M, N> &sums, const uint32_t (&
     for (int pb = kPlanes - 1; pb >= 0; --pb) {
       uint32_t b_matrices[4];
       load_matrices_transposed(b_matrices, b_row + ((b_chunk ^ (chunk & 7)) << 4) + (chunk & ~7) * 16 + pb * kPlaneOfB);
-#pragma unroll
-      for (int pa = kPlanes - 1 - pb; pa >= 0; --pa)
-#pragma unroll
-        for (int m = 0; m < M; ++m) {
-          multiply_add(sums.at[m][n], a_matrices[pa][m], b_matrices[0], b_matrices[1]);
-          multiply_add(sums.at[m][n + 1], a_matrices[pa][m], b_matrices[2], b_matrices[3]);
-        }
+      multiply_fragments<kPlanes>(sums, a_matrices, b_matrices, n, pb);
     }
   }
 }

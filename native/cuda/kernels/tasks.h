@@ -88,14 +88,18 @@ struct AddStatisticsTask {
   float exponent;
 };
 
-struct LossesTask {
-  Tower anchors;
+// The softmax of a call and its pairs.
+struct Softmax {
   Pairs pairs;
   PositiveRule rule;
   PairLogits logits;
   Direction rows, columns;
   bool has_columns;
   Upstream upstream;
+};
+
+struct LossesTask : Softmax {
+  Tower anchors;
   bool online;      // weights belong to probabilities, else to exponentials
   float *row_loss;  // [rows] in the input's order, or null
 };
@@ -156,15 +160,9 @@ struct GradientTask {
   float *accumulators;  // [splits][owner.padded_rows][owner.padded_dim]
 };
 
-template <class Scalar> struct FinishTask {
+template <class Scalar> struct FinishTask : Softmax {
   Tower tower, partners;  // the tower whose gradient it is, and where its pairs' other halves are
   bool has_pairs;         // negatives have none
-  Pairs pairs;
-  PositiveRule rule;
-  PairLogits logits;
-  Direction rows, columns;
-  bool has_columns;
-  Upstream upstream;
   double scale;
   Scalar *accumulators;  // [splits][padded_rows][padded_dim]; the sum is left in the first
   int32_t splits;
