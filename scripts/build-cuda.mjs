@@ -2,9 +2,10 @@
 // in an installed package, which has no cmake-js.
 //
 //   node scripts/build-cuda.mjs [-DNAME=VALUE...]   all architectures unless INFONCE_CUDA_ARCHITECTURES says otherwise
-//   node scripts/build-cuda.mjs --if-possible       for the GPUs of this machine; never fails, says why it did nothing
+//   node scripts/build-cuda.mjs --if-possible       for the GPUs of this machine, without any for all architectures; never
+//                                                   fails, says why it did nothing
 //
-// INFONCE_SKIP_CUDA=1 keeps `npm install` from building, INFONCE_BUILD_CUDA=1 makes it build without a GPU.
+// INFONCE_SKIP_CUDA=1 keeps `npm install` from building.
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -13,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = path.join(root, 'build-cuda');
-const HOW = 'INFONCE_BUILD_CUDA=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
+const HOW = 'npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 
 class CannotBuild extends Error {}
 
@@ -90,19 +91,17 @@ function build(definitions, quiet) {
 }
 
 function buildIfPossible() {
-  const { INFONCE_SKIP_CUDA, INFONCE_BUILD_CUDA, npm_config_loglevel } = process.env;
+  const { INFONCE_SKIP_CUDA, npm_config_loglevel } = process.env;
   if (INFONCE_SKIP_CUDA) throw new CannotBuild('INFONCE_SKIP_CUDA is set');
   const nvcc = findNvcc();
   const present = presentCapabilities();
   const usable = present.filter(capability => capability >= OLDEST);
-  if (usable.length === 0 && !INFONCE_BUILD_CUDA) {
-    throw new CannotBuild(
-      present.length === 0 ? 'nvidia-smi shows no GPU' : 'the GPUs here are below compute capability 8.0',
-    );
+  if (present.length > 0 && usable.length === 0) {
+    throw new CannotBuild('the GPUs here are below compute capability 8.0');
   }
   const architectures = architecturesOf(usable, nvcc);
   console.log(
-    `infonce: building the CUDA backend for ${architectures.join(', ') || 'all architectures'}: some minutes`,
+    `infonce: building the CUDA backend for ${architectures.join(', ') || 'all architectures'}: a minute or more`,
   );
   build([`-DINFONCE_CUDA_ARCHITECTURES=${architectures.join(';')}`], npm_config_loglevel !== 'verbose');
 }

@@ -20,7 +20,7 @@ const LOCAL_BUILD = path.join(packageRoot, 'build-cuda', 'Release', LIBRARY);
 const PLATFORM_PACKAGE = `@infonce/cuda-${process.platform}-${process.arch}`;
 const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 
-const BUILD = 'INFONCE_BUILD_CUDA=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
+const BUILD = 'npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
 const UNLOADABLE_REMEDY = `Use the ${LIBRARY} built for this machine from this version: ${BUILD}.`;
 const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the local build.`;
