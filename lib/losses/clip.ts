@@ -119,8 +119,8 @@ function finish(outputs: NativeResult, problem: NativeProblem): ClipResult {
     loss: value.loss,
     top1: value.top1,
     top5: value.top5,
-    gradImageFeatures: outputs.gradAnchors!,
-    gradTextFeatures: outputs.gradKeys!,
+    gradImageFeatures: outputs.gradAnchors as Float32Array,
+    gradTextFeatures: outputs.gradKeys as Float32Array,
     gradLogitScale: outputs.scalars[1]!,
   };
 }

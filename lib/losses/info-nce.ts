@@ -198,9 +198,11 @@ function finish(outputs: NativeResult, problem: NativeProblem): InfoNCEResult {
     loss: value.loss,
     top1: value.top1,
     top5: value.top5,
-    gradQuery: outputs.gradAnchors!,
-    gradPositiveKey: outputs.gradKeys!,
+    gradQuery: outputs.gradAnchors as Float32Array,
+    gradPositiveKey: outputs.gradKeys as Float32Array,
     gradTemperature: gradTemperatureOf(outputs, problem),
   };
-  return problem.negatives === undefined ? gradients : { ...gradients, gradNegativeKeys: outputs.gradNegatives! };
+  return problem.negatives === undefined
+    ? gradients
+    : { ...gradients, gradNegativeKeys: outputs.gradNegatives as Float32Array };
 }

@@ -44,8 +44,11 @@ export function nativeProblem(task: Task, common: Common): NativeProblem {
     views: task.views,
     scale: task.scale,
     anchors: task.anchors.data,
+    anchorsType: 'float32',
     keys: task.keys?.data,
+    keysType: 'float32',
     negatives: task.negatives?.data,
+    negativesType: 'float32',
     labels: task.labels,
     gradOutput: common.gradOutput,
   };

@@ -140,5 +140,11 @@ function finish(outputs: NativeResult, problem: NativeProblem): SupConResult {
   const value = lossValueOf(outputs, problem);
   if (!problem.gradient) return value;
   const { loss, top1, top5 } = value;
-  return { loss, top1, top5, gradFeatures: outputs.gradAnchors!, gradTemperature: gradTemperatureOf(outputs, problem) };
+  return {
+    loss,
+    top1,
+    top5,
+    gradFeatures: outputs.gradAnchors as Float32Array,
+    gradTemperature: gradTemperatureOf(outputs, problem),
+  };
 }

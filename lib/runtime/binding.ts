@@ -1,5 +1,23 @@
 /** What the native addon exports: the C contract of `native/include/infonce/infonce.h` as JavaScript sees it. */
 
+/** `infonce_type`. */
+export type NativeType = 'float32' | 'float16' | 'bfloat16';
+
+/**
+ * Memory of a context's device. Garbage collection frees it, `dispose` sooner; calls that use it keep it until they end.
+ * Using it in another context, or after its context was disposed, is refused.
+ */
+export interface NativeBuffer {
+  readonly byteLength: number;
+  dispose(): void;
+}
+
+/** An input matrix: a typed array of exactly its size, or a buffer of at least that. */
+export type NativeInput = Float32Array | Uint16Array | NativeBuffer;
+
+/** A result array: of exactly its size, or a buffer of at least that. */
+export type NativeOutput = Float32Array | NativeBuffer;
+
 /** `infonce_problem`. Sizes are already checked by the losses; the addon checks whatever would read out of bounds. */
 export interface NativeProblem {
   readonly denominator: 'otherAnchors' | 'allKeys' | 'sharedNegatives' | 'ownNegatives';
@@ -15,9 +33,14 @@ export interface NativeProblem {
   readonly views: number;
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
-  readonly anchors: Float32Array;
-  readonly keys?: Float32Array | undefined;
-  readonly negatives?: Float32Array | undefined;
+  readonly anchors: NativeInput;
+  readonly anchorsType: NativeType;
+  readonly keys?: NativeInput | undefined;
+  readonly keysType: NativeType;
+  /** With `otherAnchors` and `sameLabel`: a memory [negativeRows, dim] of further candidates. */
+  readonly negatives?: NativeInput | undefined;
+  readonly negativesType: NativeType;
+  /** [rows], with a memory [rows + negativeRows] */
   readonly labels?: Int32Array | undefined;
   /** Absent: 1. Length 1: for all rows. Length `rows`: one each. */
   readonly gradOutput?: Float32Array | undefined;
@@ -28,34 +51,86 @@ export interface NativeResult {
   /** Filled with loss, d loss / d scale, top1, top5, and the seconds of upload, kernels, download: 0 unless measured. */
   readonly scalars: Float64Array;
   readonly rowLoss?: Float32Array | undefined;
-  readonly gradAnchors?: Float32Array | undefined;
-  readonly gradKeys?: Float32Array | undefined;
-  readonly gradNegatives?: Float32Array | undefined;
+  readonly gradAnchors?: NativeOutput | undefined;
+  readonly gradKeys?: NativeOutput | undefined;
+  /** Absent: not wanted. */
+  readonly gradNegatives?: NativeOutput | undefined;
 }
 
 /** An Error thrown (or handed to `done`) by the addon, from `infonce_status` and `infonce_failure`. */
 export interface NativeFailure extends Error {
-  readonly status: 'INVALID_ARGUMENT' | 'NON_FINITE' | 'OUT_OF_MEMORY' | 'DEVICE_UNAVAILABLE' | 'INTERNAL';
+  readonly status:
+    | 'INVALID_ARGUMENT'
+    | 'NON_FINITE'
+    | 'OUT_OF_MEMORY'
+    | 'DEVICE_UNAVAILABLE'
+    | 'INTERNAL'
+    | 'CANCELLED'
+    | 'DEVICE_LOST';
   readonly input: 'none' | 'anchors' | 'keys' | 'negatives' | 'gradOutput';
   /** First bad row of `input`, -1 if it has none. */
   readonly row: number;
 }
 
+/** What a forward call has kept for `backward`. Garbage collection frees it, `dispose` sooner. */
+export interface NativeSaved {
+  dispose(): void;
+}
+
+/** `infonce_memory_needs`, in bytes. */
+export interface NativeMemoryNeeds {
+  readonly device: number;
+  readonly available: number;
+}
+
+type Done = (failure: NativeFailure | null) => void;
+
+/**
+ * Work of a context is done in the order of these calls. Those that return a ticket (> 0) queue it for the context's
+ * background thread: inputs are copied before they return, but for pinned arrays, which are read where they are; the
+ * arrays of a result belong to the addon until `done` is called, once, on this thread's event loop. The others first wait
+ * for what is queued and throw NativeFailure.
+ */
 export interface NativeContext {
   readonly threads: number;
   readonly instructionSet: string;
-  /** Runs now, on this thread and the context's workers. Throws NativeFailure. */
   run(problem: NativeProblem, result: NativeResult): void;
-  /**
-   * Queues the problem for the context's background thread and returns a ticket (> 0). Inputs are copied before it
-   * returns; the arrays of `result` belong to the addon until `done` is called, once, on this thread's event loop.
-   */
-  submit(problem: NativeProblem, result: NativeResult, done: (failure: NativeFailure | null) => void): number;
-  /** Drops a queued call whose work has not begun: true, and its `done` is never called. Else false. */
-  cancel(ticket: number): boolean;
-  /** SimCLR's logits [rows, rows - 1] of an `otherAnchors` problem. Runs now. */
+  submit(problem: NativeProblem, result: NativeResult, done: Done): number;
+  /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
+  forward(problem: NativeProblem, result: NativeResult): NativeSaved;
+  submitForward(
+    problem: NativeProblem,
+    result: NativeResult,
+    done: (failure: NativeFailure | null, saved: NativeSaved | null) => void,
+  ): number;
+  /** Fills the gradients and `scalars[1]`. `gradOutput` as in NativeProblem. */
+  backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult): void;
+  submitBackward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done: Done): number;
+  /** SimCLR's logits [rows, rows - 1] of an `otherAnchors` problem. */
   logits(problem: NativeProblem, logits: Float32Array): void;
-  /** Waits for running work; queued work fails with status INTERNAL. Idempotent. */
+  /**
+   * `dropped`: the work had not begun, and its `done` is never called. `asked`: it is under way and will end soon, with
+   * status CANCELLED unless it was done already. `unknown`: there is no such work any more.
+   */
+  cancel(ticket: number): 'dropped' | 'asked' | 'unknown';
+  /** What `run` would take. Of the arrays only the labels are looked at: the inputs may be empty ones. */
+  memoryRequired(problem: NativeProblem, gradNegatives: boolean): NativeMemoryNeeds;
+  allocate(byteLength: number): NativeBuffer;
+  /** Copies `source`, whole if it is an array, else its first `byteLength` bytes, to `buffer` from `byteOffset` on. */
+  write(buffer: NativeBuffer, byteOffset: number, source: ArrayBufferView | NativeBuffer, byteLength: number): void;
+  submitWrite(
+    buffer: NativeBuffer,
+    byteOffset: number,
+    source: ArrayBufferView | NativeBuffer,
+    byteLength: number,
+    done: Done,
+  ): number;
+  /** Fills `target` from `byteOffset` of `buffer` on. */
+  read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView): void;
+  submitRead(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView, done: Done): number;
+  /** Memory that the device copies to and from directly, and that queued work uses where it is. */
+  pinned(byteLength: number): ArrayBuffer;
+  /** Waits for running work; queued work fails with status INTERNAL. Frees its buffers and saved state. Idempotent. */
   dispose(): void;
 }
 

@@ -29,6 +29,12 @@ infonce_status fail(infonce_failure *failure, infonce_status status, int32_t inp
   return status;
 }
 
+OutOfMemory::OutOfMemory(int64_t needed, int64_t available) {
+  constexpr double kMebibyte = 1 << 20;
+  std::snprintf(message_, sizeof message_, "the call needs %.1f MiB of working memory, and %.1f MiB are left",
+                double(needed) / kMebibyte, double(available) / kMebibyte);
+}
+
 infonce_status invalid(infonce_failure *failure, const char *what) {
   return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_INPUT_NONE, -1, "%s", what);
 }
@@ -44,8 +50,11 @@ const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
     return "rows, dim or negative_rows is out of range";
   const bool one_tower = p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
   const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-  const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES;
+  const bool may_have_memory = one_tower && p.positive == INFONCE_POSITIVE_SAME_LABEL;
+  const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
+                             (may_have_memory && p.negatives != nullptr);
   if (!one_tower && !has_negatives && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "unknown denominator";
+  if (may_have_memory && p.rows + p.negative_rows > kMostRows) return "the problem is too large";
   if (!product_fits(std::max(p.rows, own_negatives ? 1 : p.negative_rows), p.dim, 1) ||
       (own_negatives && !product_fits(p.rows, p.negative_rows, p.dim)))
     return "the problem is too large";
@@ -74,10 +83,11 @@ const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
                               (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
   if (!count_is_right || (p.grad_output_count > 0 && !p.grad_output)) return "grad_output_count is wrong";
   if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss) return "row_loss is missing";
-  if (p.gradient && (!r.grad_anchors || (p.keys && !r.grad_keys) || (p.negatives && !r.grad_negatives)))
-    return "a gradient array is missing";
-  if (p.memory != INFONCE_MEMORY_HOST && p.memory != INFONCE_MEMORY_DEVICE) return "unknown memory";
-  if (r.scalars && p.memory != INFONCE_MEMORY_DEVICE) return "scalars are for calls with device memory";
+  if (p.gradient && (!r.grad_anchors || (p.keys && !r.grad_keys))) return "a gradient array is missing";
+  for (const int32_t type : {p.anchors_type, p.keys_type, p.negatives_type})
+    if (type < INFONCE_FLOAT32 || type > INFONCE_BFLOAT16) return "unknown element type";
+  if ((p.on_device & ~uint32_t(INFONCE_ARRAY_ALL)) != 0) return "unknown array in on_device";
+  if (r.scalars && p.on_device != INFONCE_ARRAY_ALL) return "scalars are for calls with all arrays on the device";
   return nullptr;
 }
 

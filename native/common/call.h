@@ -25,10 +25,36 @@ infonce_status fail(infonce_failure *failure, infonce_status status, int32_t inp
 infonce_status invalid(infonce_failure *failure, const char *what);
 infonce_status non_finite(infonce_failure *failure, int32_t input, int64_t row);
 
-// Runs `body`, which may throw std::bad_alloc or anything else, and returns its status.
+// A call's working memory is not to be had. Both in bytes.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  OutOfMemory(int64_t needed, int64_t available);
+  const char *what() const noexcept override { return message_; }
+
+ private:
+  char message_[128];
+};
+
+// Thrown out of a call whose caller has set problem.cancelled.
+struct Cancelled {};
+
+inline bool is_cancelled(const int32_t *cancelled) {
+  return cancelled && __atomic_load_n(cancelled, __ATOMIC_RELAXED) != 0;
+}
+
+// One tower with further rows that are candidates only.
+inline bool has_memory(const infonce_problem &p) {
+  return p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && p.negatives != nullptr;
+}
+
+// Runs `body`, which may throw Cancelled, std::bad_alloc or anything else, and returns its status.
 template <class Body> infonce_status guarded(infonce_failure *failure, Body &&body) {
   try {
     return body();
+  } catch (const Cancelled &) {
+    return fail(failure, INFONCE_CANCELLED, INFONCE_INPUT_NONE, -1, "the call was cancelled");
+  } catch (const OutOfMemory &error) {
+    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "%s", error.what());
   } catch (const std::bad_alloc &) {
     return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "not enough memory for the call's workspace");
   } catch (const std::exception &error) {
@@ -43,7 +69,7 @@ template <class Visit> void for_each_result(const infonce_problem &p, const info
   const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
   visit(r.grad_anchors, p.rows * p.dim);
   if (p.keys) visit(r.grad_keys, p.rows * p.dim);
-  if (p.negatives) visit(r.grad_negatives, sets * p.negative_rows * p.dim);
+  if (p.negatives && r.grad_negatives && !has_memory(p)) visit(r.grad_negatives, sets * p.negative_rows * p.dim);
 }
 
 }  // namespace infonce

@@ -82,7 +82,6 @@ BadRow compute(infonce_context &context, const infonce_problem &p, infonce_resul
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                    infonce_failure *failure) {
   if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
-  if (problem->memory != INFONCE_MEMORY_HOST) return invalid(failure, "the CPU backend reads host memory");
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);
     const BadRow bad = compute(*context, *problem, result);
@@ -98,7 +97,6 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
 infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
-  if (p.memory != INFONCE_MEMORY_HOST) return invalid(failure, "the CPU backend reads host memory");
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);
     context->pool.set_serial(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts);
@@ -176,6 +174,6 @@ const infonce_backend *infonce_cpu_backend(void) {
   using namespace infonce::cpu;
   static const infonce_backend backend = {sizeof(infonce_backend), INFONCE_ABI_VERSION, "cpu",
                                           device_count,            device_info,         context_create,
-                                          context_destroy,         run,                 logits};
+                                          context_destroy,         run,                 nullptr, nullptr, nullptr, nullptr, nullptr, logits, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
   return &backend;
 }

@@ -73,16 +73,16 @@ struct RowOutcome {
 RowOutcome paired_row(const infonce_problem &problem, const Kernels &kernels, const Upstream &upstream, int64_t i,
                       const RowScratch &scratch, infonce_result *result) {
   const int64_t dim = problem.dim, negatives = problem.negative_rows;
-  const float *own = problem.negatives + i * negatives * dim;
+  const float *own = static_cast<const float *>(problem.negatives) + i * negatives * dim;
   PairedRow rows(problem, kernels, scratch);
   RowOutcome outcome{};
   const auto check = [&](int32_t input, int64_t row) {
     if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {input, row};
   };
 
-  const Row query = rows.row(problem.anchors + i * dim);
+  const Row query = rows.row(static_cast<const float *>(problem.anchors) + i * dim);
   check(INFONCE_INPUT_ANCHORS, i);
-  const Row key = rows.row(problem.keys + i * dim);
+  const Row key = rows.row(static_cast<const float *>(problem.keys) + i * dim);
   check(INFONCE_INPUT_KEYS, i);
   const double positive = rows.dot(query, key);
   RowLoss loss(0, 0);

@@ -39,7 +39,9 @@ template <class Scalar> bool Passes<Scalar>::small() const {
 }
 
 template <class Scalar> const float *Passes<Scalar>::source_of(Tower tower) const {
-  return tower == kAnchors ? problem_.anchors : tower == kKeys ? problem_.keys : problem_.negatives;
+  return static_cast<const float *>(tower == kAnchors ? problem_.anchors
+                                    : tower == kKeys  ? problem_.keys
+                                                      : problem_.negatives);
 }
 
 template <class Scalar>

@@ -81,9 +81,9 @@ template <class Body> infonce_status call_on(infonce_context &context, infonce_f
 
 constexpr int kNaNBytes = 0xff;  // every float of such bytes is NaN
 
-void fill_with_nan(Stream &stream, int32_t memory, float *values, int64_t count) {
+void fill_with_nan(Stream &stream, bool on_device, float *values, int64_t count) {
   if (!values || count == 0) return;
-  if (memory == INFONCE_MEMORY_HOST)
+  if (!on_device)
     std::memset(values, kNaNBytes, size_t(count) * sizeof *values);
   else
     check(cudaMemsetAsync(values, kNaNBytes, size_t(count) * sizeof *values, stream.handle()), "filling with NaN");
@@ -92,7 +92,7 @@ void fill_with_nan(Stream &stream, int32_t memory, float *values, int64_t count)
 void fill_with_nan(Stream &stream, const infonce_problem &problem, infonce_result *result) {
   result->loss = result->grad_scale = result->top1 = result->top5 = std::numeric_limits<double>::quiet_NaN();
   for_each_result(problem, *result,
-                  [&](float *values, int64_t count) { fill_with_nan(stream, problem.memory, values, count); });
+                  [&](float *values, int64_t count) { fill_with_nan(stream, problem.on_device != 0, values, count); });
   stream.synchronize();
 }
 
@@ -125,13 +125,13 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
     const BadRow bad = Call(p, &unused, INFONCE_PRECISION_HIGHEST, context->resources, out).run_logits();
     if (bad.row < 0) return INFONCE_OK;
     if (!p.propagate_non_finite) return non_finite(failure, bad.input, bad.row);
-    fill_with_nan(context->resources.stream, p.memory, out, p.rows * (p.rows - 1));
+    fill_with_nan(context->resources.stream, p.on_device != 0, out, p.rows * (p.rows - 1));
     return INFONCE_OK;
   });
 }
 
 const infonce_backend kBackend = {sizeof(infonce_backend), INFONCE_ABI_VERSION, "cuda", device_count, device_info,
-                                  context_create,          context_destroy,     run,    logits};
+                                  context_create,          context_destroy,     run, nullptr, nullptr, nullptr, nullptr, nullptr,   logits, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
 
 }  // namespace
 }  // namespace infonce::cuda

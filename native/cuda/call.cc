@@ -132,7 +132,7 @@ void Call::take_direction(Workspace::Cursor &cursor, Direction *direction) {
 
 void Call::take(Workspace::Cursor &cursor) {
   const int64_t rows = towers_[kAnchors].padded_rows;
-  const float **inputs[kTowers] = {&problem_.anchors, &problem_.keys, &problem_.negatives};
+  const void **inputs[kTowers] = {&problem_.anchors, &problem_.keys, &problem_.negatives};
   float **gradients[kTowers] = {&output_.grad_anchors, &output_.grad_keys, &output_.grad_negatives};
   for (int name = kAnchors; name < kTowers; ++name) {
     const TowerName tower = TowerName(name);
@@ -278,8 +278,8 @@ void Call::begin() {
   double factor = problem_.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(problem_.rows) : 1.0;
   if (problem_.both_directions) factor /= 2;
   upstream_ = {problem_.grad_output, problem_.grad_output_count, factor, &report_->largest_upstream};
-  const float *sources[kTowers] = {problem_.anchors, problem_.keys, problem_.negatives};
-  for (int name = kAnchors; name < kTowers; ++name) towers_[name].source = sources[name];
+  const void *sources[kTowers] = {problem_.anchors, problem_.keys, problem_.negatives};
+  for (int name = kAnchors; name < kTowers; ++name) towers_[name].source = static_cast<const float *>(sources[name]);
   if (!classes_.order.empty()) towers_[kAnchors].order = order_;
 }
 

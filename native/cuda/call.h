@@ -63,7 +63,7 @@ class Call {
 
   bool one_tower() const { return problem_.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS; }
   bool own_negatives() const { return problem_.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES; }
-  bool on_host() const { return problem_.memory == INFONCE_MEMORY_HOST; }
+  bool on_host() const { return problem_.on_device == 0; }
   bool has(TowerName name) const { return towers_[name].rows > 0; }
   TowerName candidates() const {
     return one_tower() ? kAnchors : problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS ? kKeys : kNegatives;

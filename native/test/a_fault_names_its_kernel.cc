@@ -15,7 +15,7 @@ TEST_CASE("an address that is no device memory becomes an error that names the k
   settings.dim = 4;
   Case problem(settings);
   Output output(problem);
-  problem.problem.memory = INFONCE_MEMORY_DEVICE;
+  problem.problem.on_device = INFONCE_ARRAY_ALL;
   auto *nowhere = reinterpret_cast<float *>(std::uintptr_t(1) << 20);
   problem.problem.anchors = nowhere;
   output.result.grad_anchors = nowhere;

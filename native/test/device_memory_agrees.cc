@@ -76,7 +76,7 @@ class DeviceCall {
         grad_negatives_(output_.grad_negatives),
         scalars_(four_scalars(-1)),
         problem_(from.problem) {
-    problem_.memory = INFONCE_MEMORY_DEVICE;
+    problem_.on_device = INFONCE_ARRAY_ALL;
     problem_.anchors = anchors_.data();
     problem_.keys = keys_.data();
     problem_.negatives = negatives_.data();

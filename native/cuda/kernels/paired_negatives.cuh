@@ -138,8 +138,9 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
 
   for (int64_t i = blockIdx.x; i < problem.rows; i += gridDim.x) {
-    const float *query = problem.anchors + i * dim, *key = problem.keys + i * dim;
-    const float *own = problem.negatives + i * count * dim;
+    const float *query = static_cast<const float *>(problem.anchors) + i * dim,
+                *key = static_cast<const float *>(problem.keys) + i * dim;
+    const float *own = static_cast<const float *>(problem.negatives) + i * count * dim;
     double2 *negatives = task.negatives + i * count;
 
     PairedRow pair[2];

@@ -7,7 +7,7 @@
  *     loss_i = log sum_{j in D(i)} exp(s_ij)  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
  *
  * `denominator` says what D(i) is, `positive` says what P(i) is. Plain C, no exceptions across it, all matrices
- * float32 and row-major. A backend fills one `infonce_backend` table; nothing else of it is visible.
+ * row-major. A backend fills one `infonce_backend` table; nothing else of it is visible.
  */
 #ifndef INFONCE_INFONCE_H
 #define INFONCE_INFONCE_H
@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define INFONCE_ABI_VERSION 2
+#define INFONCE_ABI_VERSION 3
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -27,12 +27,16 @@ typedef enum infonce_status {
   INFONCE_NON_FINITE = 2,       /* NaN or infinity in an input; failure.input and failure.row say where */
   INFONCE_OUT_OF_MEMORY = 3,
   INFONCE_DEVICE_UNAVAILABLE = 4,
-  INFONCE_INTERNAL = 5
+  INFONCE_INTERNAL = 5,
+  INFONCE_CANCELLED = 6,   /* the caller set problem.cancelled */
+  INFONCE_DEVICE_LOST = 7  /* a fault has taken the device from the context, whose calls all fail from now on */
 } infonce_status;
 
 /* Which candidates stand in the denominator of anchor i. */
 typedef enum infonce_denominator {
-  INFONCE_DENOMINATOR_OTHER_ANCHORS = 0,    /* one tower: every anchor but i (NT-Xent, SupCon) */
+  /* One tower: every anchor but i (NT-Xent, SupCon). With SAME_LABEL and negatives [M, D] also all of those: a memory of
+     rows that have neither a loss nor a gradient of their own. */
+  INFONCE_DENOMINATOR_OTHER_ANCHORS = 0,
   INFONCE_DENOMINATOR_ALL_KEYS = 1,         /* two towers: every key (InfoNCE in-batch, CLIP) */
   INFONCE_DENOMINATOR_SHARED_NEGATIVES = 2, /* own key and all negatives [M, D] (InfoNCE unpaired) */
   INFONCE_DENOMINATOR_OWN_NEGATIVES = 3     /* own key and own negatives [N, M, D] (InfoNCE paired) */
@@ -61,11 +65,26 @@ typedef enum infonce_input {
   INFONCE_INPUT_GRAD_OUTPUT = 4
 } infonce_input;
 
-/* Where the arrays of a call lie. */
-typedef enum infonce_memory {
-  INFONCE_MEMORY_HOST = 0,
-  INFONCE_MEMORY_DEVICE = 1 /* CUDA: every array but the labels is memory of the context's device */
-} infonce_memory;
+/* What the elements of an input matrix are. */
+typedef enum infonce_type {
+  INFONCE_FLOAT32 = 0,
+  INFONCE_FLOAT16 = 1, /* IEEE 754 binary16 */
+  INFONCE_BFLOAT16 = 2 /* the upper half of a float32 */
+} infonce_type;
+
+/* The arrays of a call, as bits of `on_device`. */
+typedef enum infonce_array {
+  INFONCE_ARRAY_ANCHORS = 1,
+  INFONCE_ARRAY_KEYS = 2,
+  INFONCE_ARRAY_NEGATIVES = 4,
+  INFONCE_ARRAY_GRAD_OUTPUT = 8,
+  INFONCE_ARRAY_ROW_LOSS = 16,
+  INFONCE_ARRAY_GRAD_ANCHORS = 32,
+  INFONCE_ARRAY_GRAD_KEYS = 64,
+  INFONCE_ARRAY_GRAD_NEGATIVES = 128,
+  INFONCE_ARRAY_LOGITS = 256,
+  INFONCE_ARRAY_ALL = 511
+} infonce_array;
 
 typedef struct infonce_problem {
   uint32_t struct_size; /* sizeof(infonce_problem) of the caller */
@@ -76,18 +95,23 @@ typedef struct infonce_problem {
   int32_t normalize;            /* 1: rows are scaled to unit length first; 0: used as they are */
   int32_t gradient;             /* 1: gradients and grad_scale are wanted */
   int32_t propagate_non_finite; /* 1: NaN or infinity in the input makes every result NaN instead of failing */
-  int32_t memory;               /* infonce_memory of the matrices and grad_output, and of the result's arrays */
+  uint32_t on_device;           /* infonce_array bits of arrays in memory of the context's device, else of the host */
+  int32_t anchors_type;         /* infonce_type */
+  int32_t keys_type;
+  int32_t negatives_type;
   int64_t rows;                 /* N */
   int64_t dim;                  /* D */
-  int64_t negative_rows;        /* M; 0 unless the denominator has negatives */
+  int64_t negative_rows;        /* M; 0 without negatives */
   int64_t views;                /* FIRST_VIEW and ALL_VIEWS: rows % views == 0, rows are view-major */
   int64_t grad_output_count;    /* 0: upstream gradient 1; 1: one value for all; rows: one each (reduction NONE) */
   double scale;                 /* 1 / temperature, or the logit scale */
-  const float *anchors;         /* [N, D] */
-  const float *keys;            /* [N, D]; NULL with OTHER_ANCHORS */
-  const float *negatives;       /* [M, D] or [N, M, D]; NULL unless the denominator has negatives */
-  const int32_t *labels;        /* [N], always in host memory; NULL unless SAME_LABEL */
+  const void *anchors;          /* [N, D] */
+  const void *keys;             /* [N, D]; NULL with OTHER_ANCHORS */
+  const void *negatives;        /* [M, D] or [N, M, D]; NULL unless the denominator has negatives or there is a memory */
+  const int32_t *labels;        /* [N], with a memory [N + M], always in host memory; NULL unless SAME_LABEL */
   const float *grad_output;     /* [grad_output_count] */
+  /* NULL, or what another thread sets to 1, atomically, to end the call between two tiles or kernels. */
+  const int32_t *cancelled;
 } infonce_problem;
 
 /* Arrays are the caller's. What they hold after a call that failed is unspecified. */
@@ -100,8 +124,8 @@ typedef struct infonce_result {
   float *row_loss;      /* [N], filled with reduction NONE; else may be NULL */
   float *grad_anchors;  /* [N, D], filled when gradient is 1 */
   float *grad_keys;     /* [N, D] */
-  float *grad_negatives; /* [M, D] or [N, M, D] */
-  /* With INFONCE_MEMORY_DEVICE, may be device memory [4] for loss, grad_scale, top1, top5. The call then returns as
+  float *grad_negatives; /* [M, D] or [N, M, D]; NULL: not wanted; never filled for a memory */
+  /* With INFONCE_ARRAY_ALL on the device, may be device memory [4] for loss, grad_scale, top1, top5. The call then returns as
      soon as its work is in the stream (without normalisation or with labels, as soon as its first kernels are done),
      the four fields above are left alone, and non-finite input makes all results NaN. Else NULL. */
   double *scalars;
@@ -148,8 +172,33 @@ typedef struct infonce_device_info {
   int32_t runtime_version;    /* CUDA: that of the runtime this backend was built with */
 } infonce_device_info;
 
-typedef struct infonce_context infonce_context;
+/* The upstream gradient of a backward call. */
+typedef struct infonce_upstream {
+  uint32_t struct_size;
+  uint32_t on_device;          /* infonce_array bits of grad_output and of the gradients */
+  int64_t grad_output_count;   /* as in infonce_problem */
+  const float *grad_output;
+  const int32_t *cancelled;
+} infonce_upstream;
 
+/* What a call takes beside the arrays that are there already, in bytes. */
+typedef struct infonce_memory_needs {
+  uint32_t struct_size;
+  int64_t device;    /* of the context's device; CPU: of the host */
+  int64_t available; /* what the device has left, the context's own working memory included */
+} infonce_memory_needs;
+
+typedef enum infonce_copy {
+  INFONCE_COPY_TO_DEVICE = 0,
+  INFONCE_COPY_FROM_DEVICE = 1,
+  INFONCE_COPY_WITHIN_DEVICE = 2
+} infonce_copy;
+
+typedef struct infonce_context infonce_context;
+typedef struct infonce_call infonce_call;
+typedef struct infonce_saved infonce_saved;
+
+/* Contexts may be used from any thread. Work on a context's device is done in the order of these calls. */
 typedef struct infonce_backend {
   uint32_t struct_size;
   uint32_t abi_version;
@@ -159,12 +208,43 @@ typedef struct infonce_backend {
   infonce_status (*context_create)(const infonce_context_options *options, infonce_context **context,
                                    infonce_failure *failure);
   void (*context_destroy)(infonce_context *context); /* after its calls have returned */
-  /* One call at a time runs in a context; others wait. */
+
   infonce_status (*run)(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                         infonce_failure *failure);
+  /* `run` in two halves, for callers who keep several calls in flight: copies of one overlap with kernels of the next.
+     `begin` queues work and returns; `end`, once for each call that was begun and in the same order, waits for it and
+     fills the result. All arrays and `result` must stay until then, the problem itself need not. NULL where `run` is
+     all there is. */
+  infonce_status (*begin)(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                          infonce_call **call, infonce_failure *failure);
+  infonce_status (*end)(infonce_context *context, infonce_call *call, infonce_failure *failure);
+
+  /* `run` without gradients, whose upstream gradient is not known yet. What they need is kept in `saved`: the prepared
+     rows and O(N) statistics, none of the caller's arrays. `gradient` and `grad_output` of the problem are ignored. */
+  infonce_status (*forward)(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                            infonce_saved **saved, infonce_failure *failure);
+  /* Fills the gradients and grad_scale of `result`, bit for bit the same each time. */
+  infonce_status (*backward)(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                             infonce_result *result, infonce_failure *failure);
+  void (*saved_destroy)(infonce_context *context, infonce_saved *saved);
+
   /* SimCLR's logits of OTHER_ANCHORS with views: [N, N-1], the row's positives in ascending order, then the others. */
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, float *logits,
                            infonce_failure *failure);
+
+  /* What `run` would take. Only the sizes and the labels of the problem and which pointers are NULL matter. */
+  infonce_status (*memory_required)(infonce_context *context, const infonce_problem *problem,
+                                    infonce_memory_needs *needs, infonce_failure *failure);
+
+  /* Memory of the context's device for arrays with a bit in on_device; it must be released before the context. */
+  infonce_status (*allocate)(infonce_context *context, int64_t bytes, void **memory, infonce_failure *failure);
+  void (*release)(infonce_context *context, void *memory);
+  /* Copies to, from or within such memory and returns when that is done. `direction` is an infonce_copy. */
+  infonce_status (*copy)(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
+                         infonce_failure *failure);
+  /* Host memory that the device copies to and from directly. It belongs to no context. */
+  infonce_status (*host_allocate)(int32_t device, int64_t bytes, void **memory, infonce_failure *failure);
+  void (*host_release)(void *memory);
 } infonce_backend;
 
 /* The CPU backend, always there. */
