@@ -42,7 +42,9 @@ export { InfoNCE } from './modules/info-nce.js';
 export { NTXent } from './modules/nt-xent.js';
 export { SupCon } from './modules/sup-con.js';
 export type { AbortSignalLike } from './runtime/abort.js';
-export { type Context, type ContextOptions, createContext, type Precision, type Timings } from './runtime/context.js';
+export type { Context, Precision, Timings } from './runtime/context.js';
+export { type ContextOptions, createContext } from './runtime/create-context.js';
+export type { DataOf, DeviceTensor } from './runtime/device-tensor.js';
 export {
   type AvailableDevice,
   type Device,
@@ -51,4 +53,4 @@ export {
   type UnavailableDevice,
 } from './runtime/devices.js';
 export { InfoNCEError, type InfoNCEErrorCode } from './runtime/errors.js';
-export type { Tensor } from './runtime/tensor.js';
+export type { DType, HalfTensor, Tensor, TensorLike } from './runtime/tensor.js';

@@ -95,13 +95,13 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
       ],
       [
         'a library that refuses this interface',
-        /this package has interface version 2, which the library refuses: built for interface version 1/,
+        /this package has interface version 3, which the library refuses: built for interface version 1/,
         () => fake('refuses', 'FAKE_ABI=1', 'FAKE_REFUSES'),
       ],
       [
         'a library with another interface',
-        /this package has interface version 2, the library has version 3/,
-        () => fake('newer', 'FAKE_ABI=3'),
+        /this package has interface version 3, the library has version 4/,
+        () => fake('newer', 'FAKE_ABI=4'),
       ],
     ])('%s', async (_what, reason, make) => {
       const library = await make();

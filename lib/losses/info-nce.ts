@@ -1,7 +1,8 @@
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, formatShape, type Tensor } from '../runtime/tensor.js';
+import { formatShape } from '../runtime/shape.js';
+import { bareTensorAdvice, checkTensor, type InputTensor, type Tensor } from '../runtime/tensor.js';
 import {
   COMMON_KEYS,
   type Common,
@@ -167,7 +168,7 @@ function describe(options: InfoNCEProblem): Plan<InfoNCEResult> {
   );
 }
 
-function checkNegatives(negativeKeys: unknown, paired: boolean, rows: number, dim: number): Tensor {
+function checkNegatives(negativeKeys: unknown, paired: boolean, rows: number, dim: number): InputTensor {
   const negatives = checkTensor(negativeKeys, 'negativeKeys', '[M, D] or [N, M, D]', 2, 3);
   const { shape } = negatives;
   const fits = shape.length === (paired ? 3 : 2) && shape[shape.length - 1] === dim && (!paired || shape[0] === rows);

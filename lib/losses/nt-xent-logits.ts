@@ -1,7 +1,6 @@
-import type { NativeFailure } from '../runtime/binding.js';
-import { nativeError } from '../runtime/native-failure.js';
+import { allocate } from '../runtime/arrays.js';
 import { checkKeys } from '../runtime/options.js';
-import { allocate, bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
 import { type Common, checkTemperature } from './options.js';
 import { nativeProblem } from './plan.js';
 import { type SyncRunOptions, syncContext } from './run.js';
@@ -70,12 +69,8 @@ export function ntXentLogits(problem: NTXentLogitsProblem, run?: SyncRunOptions)
     },
     COMMON,
   );
-  const { native: context } = syncContext(run);
+  const context = syncContext(run, [features]);
   const logits = allocate(rows * (rows - 1), 'logits');
-  try {
-    context.logits(native, logits);
-  } catch (failure) {
-    throw nativeError(failure as NativeFailure, NAMES);
-  }
+  context.runSync(addon => addon.logits(native, logits), { names: NAMES });
   return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
 }

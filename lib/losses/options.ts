@@ -1,6 +1,6 @@
+import { checkFloat32Array } from '../runtime/arrays.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice, checkNumber } from '../runtime/options.js';
-import { checkFloat32Array } from '../runtime/tensor.js';
 
 /** How row losses become `loss`. */
 export type Reduction = 'mean' | 'sum' | 'none';

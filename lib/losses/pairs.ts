@@ -1,10 +1,11 @@
 import { InfoNCEError } from '../runtime/errors.js';
-import { checkTensor, formatShape, type Tensor } from '../runtime/tensor.js';
+import { formatShape } from '../runtime/shape.js';
+import { checkTensor, type InputTensor } from '../runtime/tensor.js';
 
 /** Two towers of the same shape [N, D], row i of one belonging to row i of the other. */
 export interface Pairs {
-  readonly anchors: Tensor;
-  readonly keys: Tensor;
+  readonly anchors: InputTensor;
+  readonly keys: InputTensor;
   readonly rows: number;
   readonly dim: number;
 }

@@ -1,6 +1,7 @@
+import { allocate } from '../runtime/arrays.js';
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import type { InputNames, Inputs } from '../runtime/native-failure.js';
-import { allocate, type Tensor } from '../runtime/tensor.js';
+import type { InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength, type Reduction } from './options.js';
 
 /** One call, checked and described: what the addon computes, where it writes, and how the results are named. */
@@ -9,6 +10,8 @@ export interface Plan<Result> {
   readonly outputs: NativeResult;
   readonly names: InputNames;
   readonly inputs: Inputs;
+  /** The inputs that may lie on a device. */
+  readonly tensors: readonly (InputTensor | undefined)[];
   readonly finish: (outputs: NativeResult, problem: NativeProblem) => Result;
 }
 
@@ -22,9 +25,9 @@ export interface Task {
   readonly negativeRows: number;
   readonly views: number;
   readonly scale: number;
-  readonly anchors: Tensor;
-  readonly keys: Tensor | undefined;
-  readonly negatives: Tensor | undefined;
+  readonly anchors: InputTensor;
+  readonly keys: InputTensor | undefined;
+  readonly negatives: InputTensor | undefined;
   readonly labels: Int32Array | undefined;
 }
 
@@ -44,11 +47,11 @@ export function nativeProblem(task: Task, common: Common): NativeProblem {
     views: task.views,
     scale: task.scale,
     anchors: task.anchors.data,
-    anchorsType: 'float32',
+    anchorsType: task.anchors.dtype,
     keys: task.keys?.data,
-    keysType: 'float32',
+    keysType: task.keys?.dtype ?? 'float32',
     negatives: task.negatives?.data,
-    negativesType: 'float32',
+    negativesType: task.negatives?.dtype ?? 'float32',
     labels: task.labels,
     gradOutput: common.gradOutput,
   };
@@ -73,12 +76,13 @@ export function plan<Result>(
     },
     names,
     inputs: task,
+    tensors: [task.anchors, task.keys, task.negatives],
     finish,
   };
 }
 
-function roomFor(input: Tensor | undefined, wanted: boolean): Float32Array | undefined {
-  return wanted && input !== undefined ? allocate(input.data.length, 'gradient') : undefined;
+function roomFor(input: InputTensor | undefined, wanted: boolean): Float32Array | undefined {
+  return wanted && input !== undefined ? allocate(input.size, 'gradient') : undefined;
 }
 
 /** The results that are always there. */

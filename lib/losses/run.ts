@@ -1,7 +1,6 @@
-import { AbortError, type AbortSignalLike, checkSignal } from '../runtime/abort.js';
-import type { NativeFailure } from '../runtime/binding.js';
-import { type Context, contextOf, type OwnedContext } from '../runtime/context.js';
-import { nativeError } from '../runtime/native-failure.js';
+import { type AbortSignalLike, checkSignal } from '../runtime/abort.js';
+import type { Context, OwnedContext } from '../runtime/context.js';
+import { contextOf } from '../runtime/create-context.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Plan } from './plan.js';
 
@@ -15,7 +14,7 @@ export interface SyncRunOptions {
 export interface RunOptions extends SyncRunOptions {
   /**
    * Rejects the call with an `AbortError` (code `ABORT_ERR`, the signal's reason as its cause) if it fires before the
-   * work has begun. Work that has begun runs to its end and delivers its result.
+   * work is done: at once if that has not begun, else as soon as it has stopped, which it does between two tiles or kernels.
    */
   readonly signal?: AbortSignalLike | undefined;
 }
@@ -33,53 +32,26 @@ const SYNC_ADVICE: KeyAdvice = new Map([
 const NO_OPTIONS: RunOptions = {};
 
 /** The context of a call that ends before it returns. */
-export function syncContext(options: SyncRunOptions = NO_OPTIONS): OwnedContext {
+export function syncContext(options: SyncRunOptions = NO_OPTIONS, tensors: Plan<unknown>['tensors']): OwnedContext {
   checkKeys(options, 'run', SYNC_KEYS, SYNC_ADVICE);
-  return contextOf(options.context);
+  return contextOf(options.context, tensors);
 }
 
 /** Runs on this thread and the context's workers. */
 export function runSync<Result>(plan: Plan<Result>, options: SyncRunOptions | undefined): Result {
-  const context = syncContext(options);
-  const { native } = context;
-  try {
-    native.run(plan.problem, plan.outputs);
-  } catch (failure) {
-    throw nativeError(failure as NativeFailure, plan.names, plan.inputs);
-  }
+  const context = syncContext(options, plan.tensors);
+  context.runSync(native => native.run(plan.problem, plan.outputs), plan);
   context.keepTimings(plan.outputs);
   return plan.finish(plan.outputs, plan.problem);
 }
 
 /** Queues for the context's background thread. Inputs are copied before it returns. */
-export function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OPTIONS): Promise<Result> {
+export async function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OPTIONS): Promise<Result> {
   checkKeys(options, 'run', KEYS, ADVICE);
   const { signal } = options;
   checkSignal(signal);
-  const context = contextOf(options.context);
-  const { native } = context;
-  return new Promise((resolve, reject) => {
-    function onDone(failure: NativeFailure | null): void {
-      context.release();
-      if (failure === null) {
-        context.keepTimings(plan.outputs);
-        resolve(plan.finish(plan.outputs, plan.problem));
-      } else reject(nativeError(failure, plan.names, plan.inputs));
-      signal?.removeEventListener('abort', onAbort);
-    }
-    function onAbort(): void {
-      if (!native.cancel(ticket)) return;
-      context.release();
-      reject(new AbortError(signal!));
-    }
-    let ticket = 0;
-    // Before anything is submitted: a signal that throws rejects the promise and leaves nothing behind.
-    signal?.addEventListener('abort', onAbort, { once: true });
-    context.retain();
-    try {
-      ticket = native.submit(plan.problem, plan.outputs, onDone);
-    } catch (failure) {
-      onDone(failure as NativeFailure);
-    }
-  });
+  const context = contextOf(options.context, plan.tensors);
+  await context.submit((native, done) => native.submit(plan.problem, plan.outputs, done), plan, signal);
+  context.keepTimings(plan.outputs);
+  return plan.finish(plan.outputs, plan.problem);
 }

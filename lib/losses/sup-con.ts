@@ -1,7 +1,8 @@
+import { checkInt32Array } from '../runtime/arrays.js';
 import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkInt32Array, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
 import {
   COMMON_KEYS,
   type Common,

@@ -1,11 +1,20 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import type { NativeContext, NativeContextOptions, NativeFailure, NativeResult } from './binding.js';
-import { checkLibraryPath } from './cuda-library.js';
-import { type AvailableDevice, cpuTarget, describeDevice, resolveDevice, type Target } from './devices.js';
+import type { AbortSignalLike } from './abort.js';
+import type {
+  NativeContext,
+  NativeContextOptions,
+  NativeFailure,
+  NativeMemoryNeeds,
+  NativeProblem,
+  NativeResult,
+} from './binding.js';
+import { type DeviceTensor, OwnedDeviceTensor } from './device-tensor.js';
+import { type AvailableDevice, describeDevice, type Target } from './devices.js';
 import { describeValue, InfoNCEError } from './errors.js';
-import { nativeBinding } from './native.js';
-import { nativeError } from './native-failure.js';
-import { checkBoolean, checkChoice, checkKeys, checkNumber } from './options.js';
+import { type InputNames, type Inputs, nativeError } from './native-failure.js';
+import { checkNumber } from './options.js';
+import { Submissions, type Submit, type WhenFull } from './submissions.js';
+import { checkArray, type DType } from './tensor.js';
 
 /**
  * How exactly products are computed, with PyTorch's names: `'highest'` float32, `'high'` at least three bfloat16
@@ -13,29 +22,6 @@ import { checkBoolean, checkChoice, checkKeys, checkNumber } from './options.js'
  * more exactly than asked.
  */
 export type Precision = 'highest' | 'high' | 'medium';
-
-/** What to compute on. */
-export interface ContextOptions {
-  /**
-   * `'auto'` (default): the first CUDA device that can be used, else the CPU; `'cpu'`; `'cuda'`: the first CUDA device
-   * that can be used, `'cuda:N'`: that one, or an error with the reason.
-   */
-  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
-  /**
-   * CPU threads, the calling one included, 1 to 1024. Default: one for each processor this process may use. Without
-   * meaning, and refused, when a CUDA device is asked for by name.
-   */
-  readonly threads?: number | undefined;
-  /** Default `'highest'`. */
-  readonly precision?: Precision | undefined;
-  /**
-   * The path of the CUDA backend, `libinfonce_cuda.so`. Default: that of `INFONCE_CUDA_LIBRARY`, else the local build,
-   * else the platform package.
-   */
-  readonly cudaLibrary?: string | undefined;
-  /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */
-  readonly timings?: boolean | undefined;
-}
 
 /** What a call took on a CUDA device, in seconds: parts that follow each other and never add up to more than the call. */
 export interface Timings {
@@ -47,7 +33,10 @@ export interface Timings {
   readonly download: number;
 }
 
-/** A device made ready: its threads and working memory, kept between calls. Made by {@link createContext}. */
+/**
+ * A device made ready: its threads and working memory, kept between calls. Made by {@link createContext}. Its work is
+ * done in the order in which it was asked for; a synchronous call first waits for all that was.
+ */
 export interface Context {
   /** What calls in this context run on. */
   readonly device: AvailableDevice;
@@ -56,30 +45,81 @@ export interface Context {
   readonly fallbackReason: string | undefined;
   /** The parts of the last loss computed here; undefined unless made with `timings: true` on a CUDA device. */
   readonly lastTimings: Timings | undefined;
+  /** Calls made here whose promises have not settled. */
+  readonly pending: number;
+  /**
+   * What took the device away, after a fault; else undefined. From then on every call here fails with
+   * `ERR_INFONCE_DEVICE_LOST`: make another context.
+   */
+  readonly lost: string | undefined;
   readonly disposed: boolean;
   /**
-   * Gives threads and memory back. Calls already in flight finish first and deliver their results; calls made
-   * afterwards fail with `ERR_INFONCE_DISPOSED`. Calling it again does nothing.
+   * Copies float32 numbers, or 16-bit ones given as their bits, to the device, where calls in this context use them in
+   * place. The product of `shape` is the length of `data`. The copy is complete when this returns.
+   *
+   * @throws {@link InfoNCEError} `ERR_INFONCE_TYPE` or `ERR_INFONCE_SHAPE`; `ERR_INFONCE_OUT_OF_MEMORY` when it does not
+   * fit.
+   */
+  tensor(data: Float32Array, shape: readonly number[], dtype?: 'float32'): DeviceTensor<'float32'>;
+  tensor<Type extends 'float16' | 'bfloat16'>(
+    data: Uint16Array,
+    shape: readonly number[],
+    dtype: Type,
+  ): DeviceTensor<Type>;
+  /**
+   * `length` zeros that a CUDA device copies from and to directly, which is faster (on the CPU: zeros). Asynchronous calls do
+   * not copy such an array first: what is written to it before the promise settles may or may not be seen. It may
+   * outlive the context.
+   */
+  pinned(length: number): Float32Array;
+  /**
+   * Gives threads and memory back. Calls already made finish first and deliver their results; calls made afterwards fail
+   * with `ERR_INFONCE_DISPOSED`. Its tensors go with it. Calling it again does nothing.
    */
   dispose(): void;
   /** The same as `dispose()`, for `using`. */
   [Symbol.dispose](): void;
 }
 
-/** The implementation behind {@link Context}: the addon's context, and a count of the calls it still owes. */
+/** How to tell of a call's failure: what the caller calls it and its inputs, and the inputs' shapes. */
+export interface Naming {
+  readonly names: InputNames;
+  readonly inputs?: Inputs | undefined;
+}
+
+/** What {@link OwnedContext} is made with beside the addon's options. */
+export interface QueueOptions {
+  readonly queueLimit: number;
+  readonly whenFull: WhenFull;
+}
+
+const TENSOR = { names: { none: 'tensor' } };
+const PINNED = { names: { none: 'pinned' } };
+const TENSOR_LAYOUT = { text: '[…]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
+
+/** The implementation behind {@link Context}: the addon's context, and the calls it still owes. */
 export class OwnedContext implements Context {
   readonly device: AvailableDevice;
   readonly precision: Precision;
   readonly fallbackReason: string | undefined;
   declare readonly [Symbol.dispose]: () => void;
   readonly #native: NativeContext;
+  readonly #submissions: Submissions;
   readonly #timed: boolean;
   #lastTimings: Timings | undefined;
+  #lost: string | undefined;
   #disposed = false;
-  #inFlight = 0;
 
-  constructor(native: NativeContext, target: Target, { precision, measure }: NativeContextOptions) {
+  constructor(
+    native: NativeContext,
+    target: Target,
+    { precision, measure }: NativeContextOptions,
+    queue: QueueOptions,
+  ) {
     this.#native = native;
+    this.#submissions = new Submissions(native, queue.queueLimit, queue.whenFull, () => {
+      if (this.#disposed) native.dispose();
+    });
     this.#timed = measure;
     this.device = describeDevice(target, native.instructionSet, native.threads);
     this.precision = precision;
@@ -95,188 +135,111 @@ export class OwnedContext implements Context {
     if (this.#timed) this.#lastTimings = { upload: scalars[4]!, kernels: scalars[5]!, download: scalars[6]! };
   }
 
+  get pending(): number {
+    return this.#submissions.pending;
+  }
+
+  get lost(): string | undefined {
+    return this.#lost;
+  }
+
   get disposed(): boolean {
     return this.#disposed;
   }
 
-  /** The addon's context; a call that ends after it returns must {@link retain} it. */
-  get native(): NativeContext {
-    if (this.#disposed) {
-      throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
-        argument: 'context',
-        expected: 'a context in use',
-        got: 'one that was disposed',
-        remedy: 'Make another with createContext(), or leave the option out to use the default context.',
+  /**
+   * Queues work: `submit` hands it to the addon, now or, with `whenFull: 'wait'`, when there is room. Rejects with an
+   * InfoNCEError, or with an AbortError when the signal fires before the work is done.
+   */
+  async submit<Value = void>(submit: Submit<Value>, naming: Naming, signal?: AbortSignalLike): Promise<Value> {
+    this.#checkInUse();
+    return this.#submissions.submit(submit, failure => this.#explain(failure, naming), signal);
+  }
+
+  /** Does work after all that was submitted, before it returns. */
+  runSync<Value>(work: (native: NativeContext) => Value, naming: Naming): Value {
+    this.#checkInUse();
+    this.#submissions.flush();
+    return this.#explained(work, naming);
+  }
+
+  /** Does `action`, which the addon puts in order with its work, after the calls that still wait for room. */
+  inOrder(action: () => void): void {
+    this.#submissions.inOrder(action);
+  }
+
+  memoryRequired(problem: NativeProblem, gradNegatives: boolean, naming: Naming): NativeMemoryNeeds {
+    this.#checkInUse();
+    return this.#explained(native => native.memoryRequired(problem, gradNegatives), naming);
+  }
+
+  /** A device tensor whose numbers are yet to be written. */
+  allocate<Type extends DType>(shape: readonly number[], dtype: Type, naming: Naming): OwnedDeviceTensor<Type> {
+    this.#checkInUse();
+    const byteLength = shape.reduce((bytes, dimension) => bytes * dimension, dtype === 'float32' ? 4 : 2);
+    const buffer = this.#explained(native => native.allocate(byteLength), naming);
+    return new OwnedDeviceTensor(this, buffer, shape, dtype);
+  }
+
+  tensor(data: Float32Array, shape: readonly number[], dtype?: 'float32'): DeviceTensor<'float32'>;
+  tensor<Type extends 'float16' | 'bfloat16'>(
+    data: Uint16Array,
+    shape: readonly number[],
+    dtype: Type,
+  ): DeviceTensor<Type>;
+  tensor(values: unknown, shape: unknown, dtype?: unknown): DeviceTensor {
+    const checked = checkArray(values, shape, dtype, '', TENSOR_LAYOUT);
+    const tensor = this.allocate(checked.shape, checked.dtype, TENSOR);
+    const data = checked.data as Float32Array | Uint16Array;
+    // No work that was submitted knows of it: there is nothing to come after.
+    this.#explained(native => native.write(tensor.bufferFor('tensor'), 0, data, data.byteLength), TENSOR);
+    return tensor;
+  }
+
+  pinned(length: number): Float32Array {
+    this.#checkInUse();
+    checkNumber(length, 'length', 'how many numbers');
+    if (!Number.isSafeInteger(length) || length < 1) {
+      throw new InfoNCEError('ERR_INFONCE_RANGE', {
+        argument: 'length',
+        expected: 'an integer of at least 1',
+        got: describeValue(length),
       });
     }
-    return this.#native;
-  }
-
-  /** Keeps the addon's context until {@link release}: for a call that ends later. */
-  retain(): void {
-    this.#inFlight++;
-  }
-
-  release(): void {
-    this.#inFlight--;
-    if (this.#disposed && this.#inFlight === 0) this.#native.dispose();
+    return new Float32Array(this.#explained(native => native.pinned(4 * length), PINNED));
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.#inFlight === 0) this.#native.dispose();
+    if (this.pending === 0) this.#native.dispose();
+  }
+
+  #checkInUse(): void {
+    if (!this.#disposed) return;
+    throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
+      argument: 'context',
+      expected: 'a context in use',
+      got: 'one that was disposed',
+      remedy: 'Make another with createContext(), or leave the option out to use the default context.',
+    });
+  }
+
+  #explained<Value>(work: (native: NativeContext) => Value, naming: Naming): Value {
+    try {
+      return work(this.#native);
+    } catch (failure) {
+      throw this.#explain(failure as NativeFailure, naming);
+    }
+  }
+
+  #explain(failure: NativeFailure, { names, inputs }: Naming): InfoNCEError {
+    if (failure.status === 'DEVICE_LOST') this.#lost ??= failure.message;
+    return nativeError(failure, names, inputs);
   }
 }
 
 // Node.js 20 has had Symbol.dispose only since 20.4; a method whose key is undefined would be called "undefined".
 if (Symbol.dispose !== undefined) {
   Object.defineProperty(OwnedContext.prototype, Symbol.dispose, { value: OwnedContext.prototype.dispose });
-}
-
-const CONTEXT_KEYS: ReadonlySet<string> = new Set(['device', 'threads', 'precision', 'cudaLibrary', 'timings']);
-const PRECISIONS = ['highest', 'high', 'medium'] as const;
-const MOST_THREADS = 1024;
-
-/**
- * Makes a device ready. The environment variable `INFONCE_ISA` forces the device's instruction set.
- *
- * @throws {@link InfoNCEError} `ERR_INFONCE_DEVICE` when the device cannot be used; `ERR_INFONCE_TYPE` or
- * `ERR_INFONCE_RANGE` for a bad option.
- */
-export function createContext(options: ContextOptions = {}): Context {
-  checkKeys(options, 'createContext', CONTEXT_KEYS);
-  return makeContext(options, OPTION_NAMES);
-}
-
-/** Options whose values nobody has looked at. */
-type UncheckedOptions = { readonly [key in keyof ContextOptions]: unknown };
-
-const OPTION_NAMES = { device: 'device', threads: 'threads', precision: 'precision' };
-const ENVIRONMENT_NAMES = { device: 'INFONCE_DEVICE', threads: 'INFONCE_THREADS', precision: 'INFONCE_PRECISION' };
-
-function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): OwnedContext {
-  const device = checkDevice(options.device, names.device);
-  const precision = checkChoice(options.precision, names.precision, PRECISIONS);
-  const threads = checkThreads(options.threads, names.threads);
-  const cudaLibrary = checkLibraryPath(options.cudaLibrary);
-  const measure = checkBoolean(options.timings, 'timings', false);
-  if (device.startsWith('cuda') && names === OPTION_NAMES) refuseThreads(options.threads, device);
-  const instructionSet = process.env.INFONCE_ISA || undefined;
-
-  function open(target: Target): OwnedContext {
-    checkInstructionSet(instructionSet, target);
-    const onCpu = target.id === 'cpu';
-    const native: NativeContextOptions = {
-      library: target.library,
-      device: target.index,
-      threads: onCpu ? threads : 0,
-      precision,
-      instructionSet,
-      measure: measure && !onCpu,
-    };
-    return new OwnedContext(construct(native, names.device), target, native);
-  }
-
-  const target = resolveDevice({ device, argument: names.device, cudaLibrary, instructionSet });
-  try {
-    return open(target);
-  } catch (error) {
-    if (device !== 'auto' || target.id === 'cpu' || !isUnusable(error)) throw error;
-    return open(cpuTarget(`${target.id}: ${(error.cause as NativeFailure).message}`));
-  }
-}
-
-/** Whether a device that is there cannot be made ready: taken by another process, or its memory used up. */
-function isUnusable(error: unknown): error is InfoNCEError {
-  if (!(error instanceof InfoNCEError) || error.cause === undefined) return false;
-  return error.code === 'ERR_INFONCE_DEVICE' || error.code === 'ERR_INFONCE_OUT_OF_MEMORY';
-}
-
-function checkDevice(device: unknown, name: string): string {
-  if (device === undefined) return 'auto';
-  if (typeof device === 'string') return device;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: name,
-    expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
-    got: describeValue(device),
-  });
-}
-
-function refuseThreads(threads: unknown, device: string): void {
-  if (threads === undefined) return;
-  throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'threads',
-    expected: `no value with device '${device}'`,
-    got: describeValue(threads),
-    remedy: 'It is the number of CPU threads: leave it out.',
-  });
-}
-
-/** 0 stands for the default. Digits in a string are how an environment variable says it. */
-function checkThreads(threads: unknown, name: string): number {
-  if (threads === undefined) return 0;
-  const expected = `an integer from 1 to ${MOST_THREADS}`;
-  const count = name === ENVIRONMENT_NAMES.threads ? Number(threads) : checkNumber(threads, name, expected);
-  if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: name,
-      expected,
-      got: describeValue(threads),
-      remedy: 'Leave it out for one per processor.',
-    });
-  }
-  return count;
-}
-
-function checkInstructionSet(forced: string | undefined, { id, native }: Target): void {
-  if (forced === undefined || native.instructionSets.includes(forced)) return;
-  const owner = id === 'cpu' ? 'this machine and build have' : `${id} has`;
-  throw new InfoNCEError('ERR_INFONCE_DEVICE', {
-    argument: 'INFONCE_ISA',
-    expected: `an instruction set ${owner}: ${native.instructionSets.join(', ')}`,
-    got: JSON.stringify(forced),
-    remedy: 'Leave the variable unset to use the best.',
-  });
-}
-
-function construct(options: NativeContextOptions, argument: string): NativeContext {
-  const { Context: NativeContextClass } = nativeBinding();
-  try {
-    return new NativeContextClass(options);
-  } catch (failure) {
-    throw nativeError(failure as NativeFailure, { none: argument });
-  }
-}
-
-let sharedContext: OwnedContext | undefined;
-
-/** The context of calls that name none, made on first use from `INFONCE_DEVICE`, `_THREADS` and `_PRECISION`. */
-function defaultContext(): OwnedContext {
-  sharedContext ??= makeContext(
-    {
-      device: environment(ENVIRONMENT_NAMES.device),
-      threads: environment(ENVIRONMENT_NAMES.threads),
-      precision: environment(ENVIRONMENT_NAMES.precision),
-    },
-    ENVIRONMENT_NAMES,
-  );
-  return sharedContext;
-}
-
-/** An empty variable counts as unset. */
-function environment(name: string): string | undefined {
-  return process.env[name] || undefined;
-}
-
-/** The context a call names, or the default one. */
-export function contextOf(context: unknown): OwnedContext {
-  if (context === undefined) return defaultContext();
-  if (context instanceof OwnedContext) return context;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: 'context',
-    expected: 'what createContext() of this copy of the package returned',
-    got: describeValue(context),
-    remedy: 'A context made through import cannot be used by functions got through require(), nor the reverse.',
-  });
 }

@@ -10,7 +10,9 @@
  * | `ERR_INFONCE_NON_FINITE` | NaN or infinity in an input |
  * | `ERR_INFONCE_DEVICE` | the device, the instruction set or the native addon cannot be used |
  * | `ERR_INFONCE_OUT_OF_MEMORY` | not enough memory for the results or the working buffers |
- * | `ERR_INFONCE_DISPOSED` | the context was disposed before the call |
+ * | `ERR_INFONCE_QUEUE_FULL` | as many calls are in flight in the context as its `queueLimit` allows |
+ * | `ERR_INFONCE_DEVICE_LOST` | a fault has taken the device from the context; `context.lost` says what happened |
+ * | `ERR_INFONCE_DISPOSED` | the context, or the device tensor, was disposed before the call |
  * | `ERR_INFONCE_INTERNAL` | a fault of this package; please report it |
  */
 export type InfoNCEErrorCode =
@@ -21,6 +23,8 @@ export type InfoNCEErrorCode =
   | 'ERR_INFONCE_NON_FINITE'
   | 'ERR_INFONCE_DEVICE'
   | 'ERR_INFONCE_OUT_OF_MEMORY'
+  | 'ERR_INFONCE_QUEUE_FULL'
+  | 'ERR_INFONCE_DEVICE_LOST'
   | 'ERR_INFONCE_DISPOSED'
   | 'ERR_INFONCE_INTERNAL';
 

@@ -1,12 +1,11 @@
 import type { NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
-import type { Tensor } from './tensor.js';
 
 /** What the caller calls the inputs of a native problem; `none` names the whole call. */
 export type InputNames = { readonly none: string } & { readonly [input in NativeFailure['input']]?: string };
 
 /** The inputs themselves, whose shapes tell where a row stands. */
-export type Inputs = { readonly [input in NativeFailure['input']]?: Tensor | undefined };
+export type Inputs = { readonly [input in NativeFailure['input']]?: { readonly shape: readonly number[] } | undefined };
 
 /** A failure of the addon, in the words of the call that met it. */
 export function nativeError(failure: NativeFailure, names: InputNames, inputs: Inputs = {}): InfoNCEError {
@@ -35,6 +34,14 @@ export function nativeError(failure: NativeFailure, names: InputNames, inputs: I
         expected: 'a device that can be used',
         got: failure.message,
         remedy: 'devices() lists what can be used here.',
+        cause: failure,
+      });
+    case 'DEVICE_LOST':
+      return new InfoNCEError('ERR_INFONCE_DEVICE_LOST', {
+        argument,
+        expected: 'a device that works',
+        got: failure.message,
+        remedy: 'Nothing more can be done in this context: make another with createContext().',
         cause: failure,
       });
     default:

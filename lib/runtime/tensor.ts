@@ -1,15 +1,48 @@
 import { types } from 'node:util';
+import { checkFloat32Array, checkUint16Array } from './arrays.js';
+import type { NativeInput, NativeType } from './binding.js';
+import type { OwnedContext } from './context.js';
+import { type DeviceTensor, OwnedDeviceTensor } from './device-tensor.js';
 import { describeValue, InfoNCEError } from './errors.js';
-import { checkKeys, type KeyAdvice } from './options.js';
+import { checkChoice, checkKeys, type KeyAdvice } from './options.js';
+import { checkLength, checkShape, type Layout } from './shape.js';
+
+/** What numbers are stored as: `'float16'` is IEEE 754 binary16, `'bfloat16'` the upper half of a float32. */
+export type DType = NativeType;
 
 /** A row-major array of float32 numbers. The product of `shape` equals `data.length`. */
 export interface Tensor {
   /** The numbers, last dimension fastest. Views with an offset and views of a SharedArrayBuffer are welcome. */
   readonly data: Float32Array;
   readonly shape: readonly number[];
+  readonly dtype?: 'float32' | undefined;
 }
 
-const TENSOR_KEYS: ReadonlySet<string> = new Set(['data', 'shape']);
+/** A row-major array of 16-bit numbers, given as their bits. The product of `shape` equals `data.length`. */
+export interface HalfTensor {
+  readonly data: Uint16Array;
+  readonly dtype: 'float16' | 'bfloat16';
+  readonly shape: readonly number[];
+}
+
+/** What every input matrix may be. */
+export type TensorLike = Tensor | HalfTensor | DeviceTensor;
+
+/** A tensor after checking. */
+export interface InputTensor {
+  readonly data: NativeInput;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** The product of the shape. */
+  readonly size: number;
+  /** The context whose device it lies on; undefined in the host's memory. */
+  readonly owner: OwnedContext | undefined;
+}
+
+const TENSOR_KEYS: ReadonlySet<string> = new Set(['data', 'shape', 'dtype']);
+const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+
+type HostData = Float32Array | Uint16Array;
 
 /** Advice for a tensor passed where an object with the named tensors belongs. */
 export function bareTensorAdvice(...names: readonly string[]): KeyAdvice {
@@ -18,166 +51,58 @@ export function bareTensorAdvice(...names: readonly string[]): KeyAdvice {
 }
 
 /**
- * Refuses a tensor that is not a Float32Array with a matching shape of `fewestDimensions` to `mostDimensions` positive
- * dimensions. `layout` is how the message writes the expected shape. Returns the values it checked, so that a getter
- * cannot give others later.
+ * Refuses what is neither a typed array with a matching shape of `fewestDimensions` to `mostDimensions` positive
+ * dimensions nor a device tensor of such a shape that is in use. `text` is how the message writes the expected shape.
+ * Returns the values it checked, so that a getter cannot give others later.
  */
 export function checkTensor(
   tensor: unknown,
   name: string,
-  layout: string,
+  text: string,
   fewestDimensions: number,
   mostDimensions: number,
-): Tensor {
+): InputTensor {
+  const layout = { text, fewestDimensions, mostDimensions };
+  if (tensor instanceof OwnedDeviceTensor) return checkDeviceTensor(tensor, name, layout);
   if (typeof tensor !== 'object' || tensor === null || ArrayBuffer.isView(tensor) || Array.isArray(tensor)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
       expected: 'a tensor { data: Float32Array, shape: number[] }',
       got: describeValue(tensor),
-      remedy: `Pass { data, shape } with shape ${layout}.`,
+      remedy: `Pass { data, shape } with shape ${text}.`,
     });
   }
   checkKeys(tensor, name, TENSOR_KEYS);
-  const { data, shape } = tensor as { readonly data?: unknown; readonly shape?: unknown };
-  checkFloat32Array(data, `${name}.data`);
-  if (!Array.isArray(shape)) {
+  const { data, shape, dtype } = tensor as { readonly [key in keyof HalfTensor]?: unknown };
+  return checkArray(data, shape, dtype, `${name}.`, layout);
+}
+
+/** The same of a tensor in parts; `prefix` is what the message puts before `data`, `shape` and `dtype`. */
+export function checkArray(data: unknown, shape: unknown, dtype: unknown, prefix: string, layout: Layout): InputTensor {
+  const array = checkData(data, dtype, prefix);
+  const size = checkShape(shape, `${prefix}shape`, layout);
+  const dimensions = shape as readonly number[];
+  checkLength(size, array.data.length, dimensions, prefix);
+  return { ...array, shape: dimensions, size, owner: undefined };
+}
+
+function checkData(data: unknown, dtype: unknown, prefix: string): Pick<InputTensor, 'dtype'> & { data: HostData } {
+  if (dtype === undefined && types.isUint16Array(data)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: `${name}.shape`,
-      expected: `an array of positive integers ${layout}`,
-      got: describeValue(shape),
-      remedy: shapeRemedy(layout),
+      argument: `${prefix}dtype`,
+      expected: "'float16' or 'bfloat16' with a Uint16Array",
+      got: 'undefined',
+      remedy: `Say which numbers its bits are, or convert them: Float32Array.from(${prefix}data).`,
     });
   }
-  checkShape(shape, data.length, name, layout, fewestDimensions, mostDimensions);
-  return { data, shape };
+  const checked = checkChoice(dtype, `${prefix}dtype`, DTYPES);
+  if (checked === 'float32') checkFloat32Array(data, `${prefix}data`);
+  else checkUint16Array(data, `${prefix}data`);
+  return { data: data as HostData, dtype: checked };
 }
 
-function checkShape(
-  shape: readonly unknown[],
-  length: number,
-  name: string,
-  layout: string,
-  fewest: number,
-  most: number,
-): asserts shape is readonly number[] {
-  let valid = shape.length >= fewest && shape.length <= most;
-  // Every factor is at least 1, so a product too large to be exact is also too large to equal a length.
-  let product = 1;
-  for (const dimension of shape) {
-    if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 1) {
-      valid = false;
-      break;
-    }
-    product *= dimension;
-  }
-  if (!valid) {
-    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
-      argument: `${name}.shape`,
-      expected: `${layout}, every dimension a positive integer`,
-      got: formatShape(shape),
-      remedy: shapeRemedy(layout),
-    });
-  }
-  if (product !== length) {
-    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
-      argument: `${name}.shape`,
-      expected: `a product equal to ${name}.data.length, which is ${length}`,
-      got: `${formatShape(shape)}, whose product is ${product}`,
-      remedy: 'Pass the shape of the data, row-major.',
-    });
-  }
-}
-
-function shapeRemedy(layout: string): string {
-  return `Write the shape of the data, row-major, as ${layout}.`;
-}
-
-/** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
-export function checkFloat32Array(value: unknown, name: string): asserts value is Float32Array {
-  if (!types.isFloat32Array(value)) {
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: name,
-      expected: 'a Float32Array',
-      got: describeValue(value),
-      remedy: conversionOf(value, name, 'Float32Array'),
-    });
-  }
-  if (value.length === 0 && isDetached(value.buffer)) throw detachedError(name);
-}
-
-/** Refuses what is not an Int32Array, and one whose buffer was transferred away. */
-export function checkInt32Array(value: unknown, name: string): asserts value is Int32Array {
-  if (!types.isInt32Array(value)) {
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: name,
-      expected: 'an Int32Array',
-      got: describeValue(value),
-      remedy: conversionOf(value, name, 'Int32Array'),
-    });
-  }
-  if (value.length === 0 && isDetached(value.buffer)) throw detachedError(name);
-}
-
-/** How to make a typed array of what was passed, judged by its first element. */
-function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'Int32Array'): string {
-  if (types.isUint8Array(value)) {
-    return (
-      `If its bytes are those of a ${target}, with b for ${name}: ` +
-      `new ${target}(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength)). ` +
-      `If each byte is a number: ${target}.from(${name}).`
-    );
-  }
-  const first: unknown = Array.isArray(value) || types.isTypedArray(value) ? value[0] : undefined;
-  if (Array.isArray(first)) {
-    const depth = Array.isArray(first[0]) ? 'Infinity' : '';
-    return `Flatten it row by row: ${target}.from(${name}.flat(${depth})).`;
-  }
-  if (types.isTypedArray(first)) return `Flatten it row by row: ${target}.from(${name}.flatMap(row => [...row])).`;
-  switch (typeof first) {
-    case 'number':
-      return `Convert it: ${target}.from(${name}).`;
-    case 'bigint':
-      return `Convert it: ${target}.from(${name}, Number).`;
-    default:
-      return `Pass the numbers: new ${target}([…]).`;
-  }
-}
-
-function detachedError(name: string): InfoNCEError {
-  return new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: name,
-    expected: 'an array whose buffer is attached',
-    got: 'one whose buffer was detached',
-    remedy: 'It was transferred to another thread or resized away; pass the copy that holds the data.',
-  });
-}
-
-/** `ArrayBuffer.prototype.detached` came with Node 21; constructing a view of a detached buffer always throws. */
-function isDetached(buffer: ArrayBufferLike): boolean {
-  try {
-    new Uint8Array(buffer);
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-/** `[2, 3]`, for messages. */
-export function formatShape(shape: readonly unknown[]): string {
-  return `[${shape.map(dimension => (typeof dimension === 'number' ? dimension : describeValue(dimension))).join(', ')}]`;
-}
-
-/** Room for a result; a failed allocation becomes ERR_INFONCE_OUT_OF_MEMORY. */
-export function allocate(length: number, name: string): Float32Array {
-  try {
-    return new Float32Array(length);
-  } catch (cause) {
-    throw new InfoNCEError('ERR_INFONCE_OUT_OF_MEMORY', {
-      argument: name,
-      expected: `room for ${length} float32 numbers`,
-      got: cause instanceof Error ? cause.message : String(cause),
-      remedy: 'Use fewer rows at a time.',
-      cause,
-    });
-  }
+function checkDeviceTensor(tensor: OwnedDeviceTensor, name: string, layout: Layout): InputTensor {
+  const { shape, dtype, context } = tensor;
+  const size = checkShape(shape, `${name}.shape`, layout);
+  return { data: tensor.bufferFor(name), dtype, shape, size, owner: context };
 }

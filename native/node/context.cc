@@ -106,7 +106,7 @@ Napi::Value Context::submit(const Napi::CallbackInfo &info) {
 Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const int64_t ticket = to_count(info[0], "ticket", 0);
-    return Napi::Boolean::New(info.Env(), queue_->cancel(info.Env(), ticket));
+    return Napi::String::New(info.Env(), queue_->cancel(info.Env(), ticket) ? "dropped" : "unknown");
   });
 }
 

@@ -1,0 +1,112 @@
+import { types } from 'node:util';
+import { describeValue, InfoNCEError } from './errors.js';
+
+/** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
+export function checkFloat32Array(value: unknown, name: string): asserts value is Float32Array {
+  checkTypedArray(value, types.isFloat32Array(value), name, 'a Float32Array', 'Float32Array');
+}
+
+/** The same of an Int32Array. */
+export function checkInt32Array(value: unknown, name: string): asserts value is Int32Array {
+  checkTypedArray(value, types.isInt32Array(value), name, 'an Int32Array', 'Int32Array');
+}
+
+/** The same of a Uint16Array, for numbers of 16 bits. */
+export function checkUint16Array(value: unknown, name: string): asserts value is Uint16Array {
+  if (types.isFloat32Array(value)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: 'a Uint16Array, the bits of 16-bit numbers',
+      got: 'Float32Array',
+      remedy: "Leave dtype out, or write 'float32'.",
+    });
+  }
+  checkTypedArray(value, types.isUint16Array(value), name, 'a Uint16Array', undefined);
+}
+
+function checkTypedArray(
+  value: unknown,
+  isRight: boolean,
+  name: string,
+  expected: string,
+  target: 'Float32Array' | 'Int32Array' | undefined,
+): void {
+  if (!isRight) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected,
+      got: describeValue(value),
+      remedy: target === undefined ? 'Pass the bits of the numbers.' : conversionOf(value, name, target),
+    });
+  }
+  const { length, buffer } = value as Float32Array;
+  if (length === 0 && isDetached(buffer)) throw detachedError(name);
+}
+
+/** How to make a typed array of what was passed, judged by its first element. */
+function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'Int32Array'): string {
+  if (types.isUint8Array(value)) {
+    return (
+      `If its bytes are those of a ${target}, with b for ${name}: ` +
+      `new ${target}(b.buffer.slice(b.byteOffset, b.byteOffset + b.byteLength)). ` +
+      `If each byte is a number: ${target}.from(${name}).`
+    );
+  }
+  const first: unknown = Array.isArray(value) || types.isTypedArray(value) ? value[0] : undefined;
+  if (Array.isArray(first)) {
+    const depth = Array.isArray(first[0]) ? 'Infinity' : '';
+    return `Flatten it row by row: ${target}.from(${name}.flat(${depth})).`;
+  }
+  if (types.isTypedArray(first)) return `Flatten it row by row: ${target}.from(${name}.flatMap(row => [...row])).`;
+  switch (typeof first) {
+    case 'number':
+      return `Convert it: ${target}.from(${name}).`;
+    case 'bigint':
+      return `Convert it: ${target}.from(${name}, Number).`;
+    default:
+      return `Pass the numbers: new ${target}([…]).`;
+  }
+}
+
+function detachedError(name: string): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: name,
+    expected: 'an array whose buffer is attached',
+    got: 'one whose buffer was detached',
+    remedy: 'It was transferred to another thread or resized away; pass the copy that holds the data.',
+  });
+}
+
+/** `ArrayBuffer.prototype.detached` came with Node 21; constructing a view of a detached buffer always throws. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Room for a result; a failed allocation becomes ERR_INFONCE_OUT_OF_MEMORY. */
+export function allocate(length: number, name: string): Float32Array {
+  return allocating(() => new Float32Array(length), length, name);
+}
+
+/** The same of numbers of 16 bits. */
+export function allocateHalf(length: number, name: string): Uint16Array {
+  return allocating(() => new Uint16Array(length), length, name);
+}
+
+function allocating<Data>(make: () => Data, length: number, name: string): Data {
+  try {
+    return make();
+  } catch (cause) {
+    throw new InfoNCEError('ERR_INFONCE_OUT_OF_MEMORY', {
+      argument: name,
+      expected: `room for ${length} numbers`,
+      got: cause instanceof Error ? cause.message : String(cause),
+      remedy: 'Use fewer rows at a time.',
+      cause,
+    });
+  }
+}

@@ -1,0 +1,229 @@
+import type { NativeContext, NativeContextOptions, NativeFailure } from './binding.js';
+import { type Context, OwnedContext, type Precision } from './context.js';
+import { checkLibraryPath } from './cuda-library.js';
+import { cpuTarget, resolveDevice, type Target } from './devices.js';
+import { describeValue, InfoNCEError } from './errors.js';
+import { nativeBinding } from './native.js';
+import { nativeError } from './native-failure.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber } from './options.js';
+import type { InputTensor } from './tensor.js';
+
+/** What to compute on. */
+export interface ContextOptions {
+  /**
+   * `'auto'` (default): the first CUDA device that can be used, else the CPU; `'cpu'`; `'cuda'`: the first CUDA device
+   * that can be used, `'cuda:N'`: that one, or an error with the reason.
+   */
+  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
+  /**
+   * CPU threads, the calling one included, 1 to 1024. Default: one for each processor this process may use. Without
+   * meaning, and refused, when a CUDA device is asked for by name.
+   */
+  readonly threads?: number | undefined;
+  /** Default `'highest'`. */
+  readonly precision?: Precision | undefined;
+  /**
+   * The path of the CUDA backend, `libinfonce_cuda.so`. Default: that of `INFONCE_CUDA_LIBRARY`, else the local build,
+   * else the platform package.
+   */
+  readonly cudaLibrary?: string | undefined;
+  /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */
+  readonly timings?: boolean | undefined;
+  /** How many asynchronous calls may be in flight: an integer of at least 1. Default 256. */
+  readonly queueLimit?: number | undefined;
+  /**
+   * What a call beyond them does: `'error'` (default) rejects with `ERR_INFONCE_QUEUE_FULL`; `'wait'` waits for its turn,
+   * first come first served, and reads its inputs only then: leave them alone until the promise settles.
+   */
+  readonly whenFull?: 'error' | 'wait' | undefined;
+}
+
+const CONTEXT_KEYS: ReadonlySet<string> = new Set([
+  'device',
+  'threads',
+  'precision',
+  'cudaLibrary',
+  'timings',
+  'queueLimit',
+  'whenFull',
+]);
+const PRECISIONS = ['highest', 'high', 'medium'] as const;
+const WHEN_FULL = ['error', 'wait'] as const;
+const DEFAULT_QUEUE_LIMIT = 256;
+const MOST_THREADS = 1024;
+
+/**
+ * Makes a device ready. The environment variable `INFONCE_ISA` forces the device's instruction set.
+ *
+ * @throws {@link InfoNCEError} `ERR_INFONCE_DEVICE` when the device cannot be used; `ERR_INFONCE_TYPE` or
+ * `ERR_INFONCE_RANGE` for a bad option.
+ */
+export function createContext(options: ContextOptions = {}): Context {
+  checkKeys(options, 'createContext', CONTEXT_KEYS);
+  return makeContext(options, OPTION_NAMES);
+}
+
+/** Options whose values nobody has looked at. */
+type UncheckedOptions = { readonly [key in keyof ContextOptions]: unknown };
+
+const OPTION_NAMES = { device: 'device', threads: 'threads', precision: 'precision' };
+const ENVIRONMENT_NAMES = { device: 'INFONCE_DEVICE', threads: 'INFONCE_THREADS', precision: 'INFONCE_PRECISION' };
+
+function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): OwnedContext {
+  const device = checkDevice(options.device, names.device);
+  const precision = checkChoice(options.precision, names.precision, PRECISIONS);
+  const threads = checkThreads(options.threads, names.threads);
+  const cudaLibrary = checkLibraryPath(options.cudaLibrary);
+  const measure = checkBoolean(options.timings, 'timings', false);
+  const queueLimit = checkQueueLimit(options.queueLimit);
+  const whenFull = checkChoice(options.whenFull, 'whenFull', WHEN_FULL);
+  if (device.startsWith('cuda') && names === OPTION_NAMES) refuseThreads(options.threads, device);
+  const instructionSet = process.env.INFONCE_ISA || undefined;
+
+  function open(target: Target): OwnedContext {
+    checkInstructionSet(instructionSet, target);
+    const onCpu = target.id === 'cpu';
+    const native: NativeContextOptions = {
+      library: target.library,
+      device: target.index,
+      threads: onCpu ? threads : 0,
+      precision,
+      instructionSet,
+      measure: measure && !onCpu,
+    };
+    return new OwnedContext(construct(native, names.device), target, native, { queueLimit, whenFull });
+  }
+
+  const target = resolveDevice({ device, argument: names.device, cudaLibrary, instructionSet });
+  try {
+    return open(target);
+  } catch (error) {
+    if (device !== 'auto' || target.id === 'cpu' || !isUnusable(error)) throw error;
+    return open(cpuTarget(`${target.id}: ${(error.cause as NativeFailure).message}`));
+  }
+}
+
+/** Whether a device that is there cannot be made ready: taken by another process, or its memory used up. */
+function isUnusable(error: unknown): error is InfoNCEError {
+  if (!(error instanceof InfoNCEError) || error.cause === undefined) return false;
+  return error.code === 'ERR_INFONCE_DEVICE' || error.code === 'ERR_INFONCE_OUT_OF_MEMORY';
+}
+
+function checkDevice(device: unknown, name: string): string {
+  if (device === undefined) return 'auto';
+  if (typeof device === 'string') return device;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: name,
+    expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
+    got: describeValue(device),
+  });
+}
+
+function refuseThreads(threads: unknown, device: string): void {
+  if (threads === undefined) return;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'threads',
+    expected: `no value with device '${device}'`,
+    got: describeValue(threads),
+    remedy: 'It is the number of CPU threads: leave it out.',
+  });
+}
+
+/** 0 stands for the default. Digits in a string are how an environment variable says it. */
+function checkThreads(threads: unknown, name: string): number {
+  if (threads === undefined) return 0;
+  const expected = `an integer from 1 to ${MOST_THREADS}`;
+  const count = name === ENVIRONMENT_NAMES.threads ? Number(threads) : checkNumber(threads, name, expected);
+  if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: name,
+      expected,
+      got: describeValue(threads),
+      remedy: 'Leave it out for one per processor.',
+    });
+  }
+  return count;
+}
+
+function checkQueueLimit(limit: unknown): number {
+  if (limit === undefined) return DEFAULT_QUEUE_LIMIT;
+  const expected = 'an integer of at least 1';
+  const count = checkNumber(limit, 'queueLimit', expected);
+  if (Number.isSafeInteger(count) && count >= 1) return count;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: 'queueLimit', expected, got: describeValue(limit) });
+}
+
+function checkInstructionSet(forced: string | undefined, { id, native }: Target): void {
+  if (forced === undefined || native.instructionSets.includes(forced)) return;
+  const owner = id === 'cpu' ? 'this machine and build have' : `${id} has`;
+  throw new InfoNCEError('ERR_INFONCE_DEVICE', {
+    argument: 'INFONCE_ISA',
+    expected: `an instruction set ${owner}: ${native.instructionSets.join(', ')}`,
+    got: JSON.stringify(forced),
+    remedy: 'Leave the variable unset to use the best.',
+  });
+}
+
+function construct(options: NativeContextOptions, argument: string): NativeContext {
+  const { Context: NativeContextClass } = nativeBinding();
+  try {
+    return new NativeContextClass(options);
+  } catch (failure) {
+    throw nativeError(failure as NativeFailure, { none: argument });
+  }
+}
+
+let sharedContext: OwnedContext | undefined;
+
+/**
+ * The context of calls that name none, made on first use from `INFONCE_DEVICE`, `_THREADS` and `_PRECISION`, and again
+ * when a fault has taken its device.
+ */
+function defaultContext(): OwnedContext {
+  if (sharedContext === undefined || sharedContext.lost !== undefined) {
+    sharedContext = makeContext(
+      {
+        device: environment(ENVIRONMENT_NAMES.device),
+        threads: environment(ENVIRONMENT_NAMES.threads),
+        precision: environment(ENVIRONMENT_NAMES.precision),
+      },
+      ENVIRONMENT_NAMES,
+    );
+  }
+  return sharedContext;
+}
+
+/** An empty variable counts as unset. */
+function environment(name: string): string | undefined {
+  return process.env[name] || undefined;
+}
+
+/** The context a call names, else that of its device tensors, else the default one. Refuses tensors of two contexts. */
+export function contextOf(context: unknown, tensors: readonly (InputTensor | undefined)[] = []): OwnedContext {
+  const named = context === undefined ? undefined : checkContext(context);
+  const owner = named ?? tensors.find(tensor => tensor?.owner !== undefined)?.owner ?? defaultContext();
+  for (const tensor of tensors) {
+    if (tensor?.owner !== undefined && tensor.owner !== owner) throw foreignTensorError(named !== undefined);
+  }
+  return owner;
+}
+
+/** Refuses what is not a context of this copy of the package. */
+export function checkContext(context: unknown): OwnedContext {
+  if (context instanceof OwnedContext) return context;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'context',
+    expected: 'what createContext() of this copy of the package returned',
+    got: describeValue(context),
+    remedy: 'A context made through import cannot be used by functions got through require(), nor the reverse.',
+  });
+}
+
+function foreignTensorError(isNamed: boolean): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'context',
+    expected: 'device tensors of one context',
+    got: isNamed ? 'a tensor of another context than the one named' : 'tensors of two contexts',
+    remedy: "Make the tensor with that context's tensor(), or pass what toArray() gives.",
+  });
+}

@@ -1,0 +1,130 @@
+import { AbortError, type AbortSignalLike, checkSignal } from './abort.js';
+import type { NativeContext, NativeFailure } from './binding.js';
+import { InfoNCEError } from './errors.js';
+
+/** Hands work to the addon and returns its ticket. */
+export type Submit<Value> = (
+  native: NativeContext,
+  done: (failure: NativeFailure | null, value?: Value | null) => void,
+) => number;
+
+/** What a call finds when there is no room in the queue: an error, or a place to wait at. */
+export type WhenFull = 'error' | 'wait';
+
+/**
+ * The calls of a context that have not settled: at most `limit` are with the addon, and with `whenFull: 'wait'` any
+ * number wait here, first come first served, to be handed over as soon as there is room.
+ */
+export class Submissions {
+  readonly #native: NativeContext;
+  readonly #limit: number;
+  readonly #whenFull: WhenFull;
+  readonly #onIdle: () => void;
+  #withAddon = 0;
+  #waitingCalls = 0;
+  /** Calls that wait, and what is to be done in order with them. */
+  readonly #waiting = new Set<() => void>();
+  #handingOver = false;
+
+  constructor(native: NativeContext, limit: number, whenFull: WhenFull, onIdle: () => void) {
+    this.#native = native;
+    this.#limit = limit;
+    this.#whenFull = whenFull;
+    this.#onIdle = onIdle;
+  }
+
+  /** Calls that have not settled. */
+  get pending(): number {
+    return this.#withAddon + this.#waitingCalls;
+  }
+
+  /** Rejects with an AbortError, ERR_INFONCE_QUEUE_FULL, or what `explain` makes of the addon's failure. */
+  submit<Value>(
+    submit: Submit<Value>,
+    explain: (failure: NativeFailure) => Error,
+    signal: AbortSignalLike | undefined,
+  ): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      checkSignal(signal);
+      const mustWait = this.#waiting.size > 0 || this.#withAddon >= this.#limit;
+      if (mustWait && this.#whenFull === 'error') throw this.#fullError();
+
+      let ticket = 0;
+      const settled = (): void => {
+        signal?.removeEventListener('abort', onAbort);
+        this.#advance();
+      };
+      const done = (failure: NativeFailure | null, value?: Value | null): void => {
+        this.#withAddon--;
+        if (failure === null) resolve(value as Value);
+        else reject(failure.status === 'CANCELLED' && signal?.aborted ? new AbortError(signal) : explain(failure));
+        settled();
+      };
+      const hand = (): void => {
+        this.#withAddon++;
+        try {
+          ticket = submit(this.#native, done);
+        } catch (failure) {
+          done(failure as NativeFailure);
+        }
+      };
+      const enter = (): void => {
+        this.#waitingCalls--;
+        hand();
+      };
+      const onAbort = (): void => {
+        if (this.#waiting.delete(enter)) this.#waitingCalls--;
+        else if (this.#native.cancel(ticket) === 'dropped') this.#withAddon--;
+        // Under way: the addon still writes to the call's arrays. It calls `done` soon.
+        else return;
+        reject(new AbortError(signal!));
+        settled();
+      };
+
+      // Before anything is submitted: a signal that throws rejects the promise and leaves nothing behind.
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (mustWait) {
+        this.#waitingCalls++;
+        this.#waiting.add(enter);
+      } else hand();
+    });
+  }
+
+  /** Does `action` once every call made before is with the addon. */
+  inOrder(action: () => void): void {
+    if (this.#waiting.size === 0) action();
+    else this.#waiting.add(action);
+  }
+
+  /** Hands over all that waits, whatever the limit: for a synchronous call, which comes after it. */
+  flush(): void {
+    this.#handOver(Number.POSITIVE_INFINITY);
+  }
+
+  /** After a call has left the queue. */
+  #advance(): void {
+    this.#handOver(this.#limit);
+    if (this.pending === 0) this.#onIdle();
+  }
+
+  #handOver(limit: number): void {
+    // A call that the addon refuses at once comes back here through #advance.
+    if (this.#handingOver) return;
+    this.#handingOver = true;
+    for (const enter of this.#waiting) {
+      if (this.#withAddon >= limit) break;
+      this.#waiting.delete(enter);
+      enter();
+    }
+    this.#handingOver = false;
+  }
+
+  #fullError(): InfoNCEError {
+    return new InfoNCEError('ERR_INFONCE_QUEUE_FULL', {
+      argument: 'context',
+      expected: `fewer than ${this.#limit} calls in flight`,
+      got: String(this.#withAddon),
+      remedy: "Await some before making more, or createContext({ whenFull: 'wait' }), or a larger queueLimit.",
+    });
+  }
+}
