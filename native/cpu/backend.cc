@@ -9,15 +9,13 @@
 #include <system_error>
 #include <thread>
 
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
 #include "common/call.h"
 #include "cpu/instruction_sets.h"
+#include "cpu/memory.h"
 #include "cpu/paired_negatives.h"
 #include "cpu/panel_scheme.h"
 #include "cpu/simclr_logits.h"
@@ -69,7 +67,7 @@ BadRow compute(infonce_context &context, const infonce_problem &p, infonce_resul
   if (products > kTinyProducts && !bounded_too_high) {
     // Within a class p - 1 / positives cancels: no place for bfloat16 logits.
     const Kernels &kernels = context.pairs.has_large_classes() ? *context.instruction_set.kernels : context.kernels;
-    PanelScheme panel(p, kernels, context.pairs, context.pool, context.workspace);
+    PanelScheme panel(p, result->grad_negatives != nullptr, kernels, context.pairs, context.pool, context.workspace);
     if (const BadRow bad = panel.prepare(); bad.row >= 0) return bad;
     if (panel.shift_is_possible() && panel.run(result)) return {};
   }
@@ -110,6 +108,34 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   });
 }
 
+infonce_status allocate(infonce_context *, int64_t bytes, void **memory, infonce_failure *failure) {
+  *memory = nullptr;
+  if (bytes < 0) return invalid(failure, "memory of a negative size");
+  return guarded(failure, [&] {
+    *memory = allocate_memory(bytes, kCacheLines);
+    return INFONCE_OK;
+  });
+}
+
+void release(infonce_context *, void *memory) { release_memory(memory, kCacheLines); }
+
+infonce_status copy(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
+                    infonce_failure *failure) {
+  if (bytes < 0 || direction < INFONCE_COPY_TO_DEVICE || direction > INFONCE_COPY_WITHIN_DEVICE)
+    return invalid(failure, "a copy of a negative size or an unknown direction");
+  const std::lock_guard<std::mutex> lock(context->mutex);
+  if (bytes > 0) std::memmove(to, from, size_t(bytes));
+  return INFONCE_OK;
+}
+
+infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
+  *memory = nullptr;
+  if (device != 0) return invalid(failure, "no such CPU device");
+  return allocate(nullptr, bytes, memory, failure);
+}
+
+void host_release(void *memory) { release_memory(memory, kCacheLines); }
+
 // Those this process may run on.
 int processor_count() {
 #if defined(__linux__)
@@ -132,10 +158,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
     std::snprintf(info->instruction_sets, sizeof info->instruction_sets, "%s", names.c_str());
     std::snprintf(info->medium, sizeof info->medium, "%s", sets[0].bfloat16 ? "bfloat16" : "float32");
     info->threads = processor_count();
-    info->memory = 0;
-#if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
-    info->memory = int64_t(sysconf(_SC_PHYS_PAGES)) * int64_t(sysconf(_SC_PAGESIZE));
-#endif
+    info->memory = physical_memory();
     return INFONCE_OK;
   });
 }
@@ -172,8 +195,23 @@ void context_destroy(infonce_context *context) { delete context; }
 
 const infonce_backend *infonce_cpu_backend(void) {
   using namespace infonce::cpu;
-  static const infonce_backend backend = {sizeof(infonce_backend), INFONCE_ABI_VERSION, "cpu",
-                                          device_count,            device_info,         context_create,
-                                          context_destroy,         run,                 nullptr, nullptr, nullptr, nullptr, nullptr, logits, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+  static const infonce_backend backend = [] {
+    infonce_backend table{};
+    table.struct_size = sizeof table;
+    table.abi_version = INFONCE_ABI_VERSION;
+    table.name = "cpu";
+    table.device_count = device_count;
+    table.device_info = device_info;
+    table.context_create = context_create;
+    table.context_destroy = context_destroy;
+    table.run = run;
+    table.logits = logits;
+    table.allocate = allocate;
+    table.release = release;
+    table.copy = copy;
+    table.host_allocate = host_allocate;
+    table.host_release = host_release;
+    return table;
+  }();
   return &backend;
 }

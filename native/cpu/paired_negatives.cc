@@ -16,6 +16,11 @@ struct Row {
 struct RowScratch {
   double *gradient;  // [dim]
   double *dots;      // [M], of unit rows
+  float *query, *key, *negative;  // [dim] each, for inputs of 16 bits
+};
+
+struct Inputs {
+  Input queries, keys, negatives;
 };
 
 class PairedRow {
@@ -70,24 +75,24 @@ struct RowOutcome {
   BadRow bad;
 };
 
-RowOutcome paired_row(const infonce_problem &problem, const Kernels &kernels, const Upstream &upstream, int64_t i,
-                      const RowScratch &scratch, infonce_result *result) {
+RowOutcome paired_row(const infonce_problem &problem, const Inputs &inputs, const Kernels &kernels,
+                      const Upstream &upstream, int64_t i, const RowScratch &scratch, infonce_result *result) {
   const int64_t dim = problem.dim, negatives = problem.negative_rows;
-  const float *own = static_cast<const float *>(problem.negatives) + i * negatives * dim;
+  const auto own = [&](int64_t m) { return inputs.negatives.rows(i * negatives + m, 1, scratch.negative); };
   PairedRow rows(problem, kernels, scratch);
   RowOutcome outcome{};
   const auto check = [&](int32_t input, int64_t row) {
     if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {input, row};
   };
 
-  const Row query = rows.row(static_cast<const float *>(problem.anchors) + i * dim);
+  const Row query = rows.row(inputs.queries.rows(i, 1, scratch.query));
   check(INFONCE_INPUT_ANCHORS, i);
-  const Row key = rows.row(static_cast<const float *>(problem.keys) + i * dim);
+  const Row key = rows.row(inputs.keys.rows(i, 1, scratch.key));
   check(INFONCE_INPUT_KEYS, i);
   const double positive = rows.dot(query, key);
   RowLoss loss(0, 0);
   for (int64_t m = 0; m < negatives; ++m) {
-    const Row negative = rows.row(own + m * dim);
+    const Row negative = rows.row(own(m));
     check(INFONCE_INPUT_NEGATIVES, i * negatives + m);
     scratch.dots[m] = rows.dot(query, negative);
     outcome.above += scratch.dots[m] > positive;
@@ -103,9 +108,10 @@ RowOutcome paired_row(const infonce_problem &problem, const Kernels &kernels, co
   rows.add(key, positive_weight);
   rows.write_gradient(key, query, positive_weight * factor, positive, result->grad_keys + i * dim);
   for (int64_t m = 0; m < negatives; ++m) {
-    const Row negative = rows.row(own + m * dim);
+    const Row negative = rows.row(own(m));
     const double weight = g * std::exp(problem.scale * scratch.dots[m] - log_sum_exp);
     rows.add(negative, weight);
+    if (!result->grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m],
                         result->grad_negatives + (i * negatives + m) * dim);
   }
@@ -117,6 +123,9 @@ RowOutcome paired_row(const infonce_problem &problem, const Kernels &kernels, co
 
 BadRow paired_negatives(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
                         infonce_result *result) {
+  const Inputs inputs = {{problem.anchors, problem.anchors_type, problem.dim, kernels},
+                         {problem.keys, problem.keys_type, problem.dim, kernels},
+                         {problem.negatives, problem.negatives_type, problem.dim, kernels}};
   std::vector<RowScratch> scratch(pool.threads());
   RowOutcome *outcomes = nullptr;
   workspace.lay_out([&](Workspace::Cursor &cursor) {
@@ -124,11 +133,12 @@ BadRow paired_negatives(const infonce_problem &problem, const Kernels &kernels, 
     for (RowScratch &s : scratch) {
       s.gradient = cursor.take<double>(problem.dim);
       s.dots = cursor.take<double>(problem.negative_rows);
+      for (float **row : {&s.query, &s.key, &s.negative}) *row = cursor.take<float>(problem.dim);
     }
   });
   const Upstream upstream = upstream_of(problem);
   pool.parallel(problem.rows, [&](int64_t i, int thread) {
-    outcomes[i] = paired_row(problem, kernels, upstream, i, scratch[thread], result);
+    outcomes[i] = paired_row(problem, inputs, kernels, upstream, i, scratch[thread], result);
   });
 
   double loss = 0, radial = 0, top1 = 0, top5 = 0;

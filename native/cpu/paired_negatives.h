@@ -2,7 +2,6 @@
 // logits and once for its gradient. Memory-bound, so all of it is float64.
 #pragma once
 
-#include "cpu/kernels/kernels.h"
 #include "cpu/passes.h"
 
 namespace infonce::cpu {

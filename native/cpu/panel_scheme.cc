@@ -17,13 +17,14 @@ constexpr double kLog2E = 1.4426950408889634;
 
 }  // namespace
 
-PanelScheme::PanelScheme(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool,
-                         Workspace &workspace)
+PanelScheme::PanelScheme(const infonce_problem &problem, bool grad_negatives, const Kernels &kernels, const Pairs &pairs,
+                         ThreadPool &pool, Workspace &workspace)
     : problem_(problem),
       kernels_(kernels),
       pairs_(pairs),
       pool_(pool),
-      passes_(problem, kernels.single, pairs, pool),
+      passes_(problem, kernels, pairs, pool),
+      column_gradient_(passes_.candidates() != kNegatives || grad_negatives),
       scratch_(pool.threads()) {
   plan_tiles();
   find_pairs();
@@ -79,7 +80,7 @@ void PanelScheme::take(Workspace::Cursor &cursor) {
   no_weight_ = cursor.take<float>(passes_.padded_rows_of(passes_.candidates()));
   if (problem_.gradient && tiles_.size() > 1) {
     anchor_gradient_ = cursor.take<float>(row_blocks_ * block_ * dim);
-    if (!passes_.one_tower()) candidate_gradient_ = cursor.take<float>(column_blocks_ * block_ * dim);
+    if (!passes_.one_tower() && column_gradient_) candidate_gradient_ = cursor.take<float>(column_blocks_ * block_ * dim);
   }
   for (ThreadScratch &scratch : scratch_) {
     scratch.block = cursor.take<float>(block_floats);
@@ -168,7 +169,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   block.scale = float(problem_.scale * kLog2E);
   block.shift = float(shift_ * kLog2E);
   const int64_t row_end = block.first_row + block.row_count, column_end = block.first_column + block.column_count;
-  const bool padding = row_end > block.rows->rows || column_end > block.columns->rows;
+  const bool padding = row_end > passes_.rows_of(kAnchors) || column_end > passes_.rows_of(passes_.candidates());
   const bool diagonal = one_tower && row_block == column_block;
   block.masked = padding || diagonal || holds_pairs_[row_block * column_blocks_ + column_block];
   block.row_group = pairs_.anchor_groups();
@@ -273,9 +274,9 @@ double PanelScheme::accumulate_tiles(infonce_result *result) {
   }
   if (!single) {
     finish_blocks(kAnchors, anchor_gradient_, result->grad_anchors);
-    if (!one_tower) finish_blocks(candidates, candidate_gradient_, candidate_output);
+    if (candidate_gradient_) finish_blocks(candidates, candidate_gradient_, candidate_output);
   }
-  if (problem_.negatives) {
+  if (candidates == kNegatives) {
     // The own keys are in no matrix: all they get comes from their one pair.
     pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
       std::fill(scratch_[thread].accumulators, scratch_[thread].accumulators + block_ * dim, 0.0f);
@@ -292,7 +293,7 @@ double PanelScheme::accumulate_tiles(infonce_result *result) {
 std::vector<PanelScheme::Owner> PanelScheme::owners_of(const Tile &tile) const {
   std::vector<Owner> blocks, owners;
   for (const bool of_rows : {true, false}) {
-    if (!of_rows && tile.on_diagonal) break;
+    if (!of_rows && (tile.on_diagonal || !column_gradient_)) break;
     const int64_t padded_rows = passes_.padded_rows_of(of_rows ? kAnchors : passes_.candidates());
     const int64_t first = of_rows ? tile.row_block : tile.column_block;
     for (int64_t b = 0; b < (of_rows ? tile.row_blocks : tile.column_blocks); ++b)

@@ -11,8 +11,8 @@ namespace infonce::cpu {
 
 class PanelScheme {
  public:
-  PanelScheme(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool,
-              Workspace &workspace);
+  PanelScheme(const infonce_problem &problem, bool grad_negatives, const Kernels &kernels, const Pairs &pairs,
+              ThreadPool &pool, Workspace &workspace);
 
   // Whether a constant shift can hold exponentials of logits up to this size.
   static bool can_hold(double largest_logit);
@@ -72,6 +72,7 @@ class PanelScheme {
   ThreadPool &pool_;
   Passes<float> passes_;
 
+  bool column_gradient_;  // whether the columns' side gets one
   int64_t block_ = 0, row_blocks_ = 0, column_blocks_ = 0;
   int64_t tile_blocks_ = 0;  // blocks along a tile's side
   int64_t panel_floats_ = 0, scratch_floats_ = 0;

@@ -24,9 +24,16 @@ Upstream upstream_of(const infonce_problem &problem) {
 }
 
 template <class Scalar>
-Passes<Scalar>::Passes(const infonce_problem &problem, const ScalarKernels<Scalar> &kernels, const Pairs &pairs,
-                       ThreadPool &pool)
-    : problem_(problem), kernels_(kernels), pairs_(pairs), pool_(pool), upstream_(upstream_of(problem)) {
+Passes<Scalar>::Passes(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
+    : problem_(problem),
+      kernels_(scalar_kernels<Scalar>(kernels)),
+      pairs_(pairs),
+      pool_(pool),
+      inputs_{{problem.anchors, problem.anchors_type, problem.dim, kernels},
+              {problem.keys, problem.keys_type, problem.dim, kernels},
+              {problem.negatives, problem.negatives_type, problem.dim, kernels}},
+      upstream_(upstream_of(problem)),
+      room_(pool.active_threads()) {
   copies_.resize(small() ? pool.active_threads() : 1);
 }
 
@@ -34,19 +41,12 @@ template <class Scalar> bool Passes<Scalar>::small() const {
   constexpr int64_t kSmallBytes = int64_t(1) << 20;  // in each of two layouts: both stay in a processor's own cache
   int64_t rows = 0;
   for (const Tower tower : {kAnchors, kKeys, kNegatives})
-    if (source_of(tower)) rows += padded_rows_of(tower);
+    if (has(tower)) rows += padded_rows_of(tower);
   return rows * padded_dim() * int64_t(sizeof(Scalar)) <= kSmallBytes;
-}
-
-template <class Scalar> const float *Passes<Scalar>::source_of(Tower tower) const {
-  return static_cast<const float *>(tower == kAnchors ? problem_.anchors
-                                    : tower == kKeys  ? problem_.keys
-                                                      : problem_.negatives);
 }
 
 template <class Scalar>
 void Passes<Scalar>::take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, Tower tower, bool bfloat16) {
-  operand.rows = rows_of(tower);
   operand.dim = problem_.dim;
   operand.padded_rows = padded_rows_of(tower);
   operand.padded_dim = padded_dim();
@@ -66,16 +66,22 @@ template <class Scalar> void Passes<Scalar>::take(Workspace::Cursor &cursor, boo
   for (Copy &copy : copies_) {
     copy.ready = false;
     for (const Tower tower : {kAnchors, kKeys, kNegatives})
-      if (source_of(tower)) take_operand(cursor, copy.towers[tower], tower, bfloat16);
+      if (has(tower)) take_operand(cursor, copy.towers[tower], tower, bfloat16);
   }
+  bool needs_room = false;
+  for (const Tower tower : {kAnchors, kKeys, kNegatives}) needs_room |= has(tower) && inputs_[tower].needs_room();
+  for (float *&room : room_) room = needs_room ? cursor.take<float>(kPassRows * problem_.dim) : nullptr;
   rows.take(cursor, padded_rows_of(kAnchors));
   if (has_columns()) columns.take(cursor, padded_rows_of(kKeys));
   if (pairs_.has_large_classes()) class_sums_ = cursor.take<double>(pairs_.large_class_count() * (2 * problem_.dim + 1));
 }
 
 template <class Scalar>
-PreparedRows Passes<Scalar>::prepare_rows(Operand<Scalar> &operand, Tower tower, int64_t first, int64_t count) const {
-  return kernels_.prepare(source_of(tower), problem_.normalize != 0, &operand, first, int(count));
+PreparedRows Passes<Scalar>::prepare_block(Operand<Scalar> &operand, Tower tower, int64_t block, int thread) {
+  const int64_t first = block * kPassRows, count = std::min(kPassRows, operand.padded_rows - first);
+  const int64_t rows = std::min(count, std::max<int64_t>(0, rows_of(tower) - first));
+  return kernels_.prepare(inputs_[tower].rows(first, rows, room_[thread]), rows, problem_.normalize != 0, &operand, first,
+                          count);
 }
 
 template <class Scalar> void Passes<Scalar>::note(Tower tower, const PreparedRows &prepared) {
@@ -84,23 +90,24 @@ template <class Scalar> void Passes<Scalar>::note(Tower tower, const PreparedRow
   norm_[tower] = std::max(norm_[tower], prepared.largest_norm);
 }
 
-template <class Scalar> void Passes<Scalar>::prepare_copy(Copy &copy) {
+template <class Scalar> void Passes<Scalar>::prepare_copy(Copy &copy, int thread) {
   for (const Tower tower : {kAnchors, kKeys, kNegatives}) {
-    if (!source_of(tower)) continue;
-    const PreparedRows prepared = prepare_rows(copy.towers[tower], tower, 0, padded_rows_of(tower));
-    if (&copy == &copies_[0]) note(tower, prepared);  // the caller's: that of the others says the same
+    if (!has(tower)) continue;
+    for (int64_t block = 0; block < blocks_of(padded_rows_of(tower), kPassRows); ++block) {
+      const PreparedRows prepared = prepare_block(copy.towers[tower], tower, block, thread);
+      if (&copy == &copies_[0]) note(tower, prepared);  // the caller's: that of the others says the same
+    }
   }
   copy.ready = true;
 }
 
 template <class Scalar> void Passes<Scalar>::prepare_shared(Copy &copy) {
   for (const Tower tower : {kAnchors, kKeys, kNegatives}) {
-    if (!source_of(tower)) continue;
-    const int64_t padded_rows = padded_rows_of(tower), tasks = blocks_of(padded_rows, kPassRows);
+    if (!has(tower)) continue;
+    const int64_t tasks = blocks_of(padded_rows_of(tower), kPassRows);
     prepared_.resize(tasks);
-    pool_.parallel(tasks, [&](int64_t t, int) {
-      const int64_t first = t * kPassRows;
-      prepared_[t] = prepare_rows(copy.towers[tower], tower, first, std::min(kPassRows, padded_rows - first));
+    pool_.parallel(tasks, [&](int64_t block, int thread) {
+      prepared_[block] = prepare_block(copy.towers[tower], tower, block, thread);
     });
     for (const PreparedRows &block : prepared_) note(tower, block);
   }
@@ -120,7 +127,7 @@ template <class Scalar> BadRow Passes<Scalar>::prepare() {
 
 template <class Scalar> const Operand<Scalar> &Passes<Scalar>::operand(Tower tower, int thread) {
   Copy &copy = copies_[copies_.size() > 1 ? thread : 0];
-  if (!copy.ready) prepare_copy(copy);
+  if (!copy.ready) prepare_copy(copy, thread);
   return copy.towers[tower];
 }
 
@@ -147,7 +154,7 @@ template <class Scalar> void Passes<Scalar>::rank() {
     int64_t partner[kPassRows];
     Scalar dots[kPassRows];
     for (int64_t slot = 0; slot < pairs_.largest_partner_count(); ++slot) {
-      for (int64_t r = 0; r < count; ++r) partner[r] = first + r < anchors.rows ? pairs_.partner(first + r, slot) : -1;
+      for (int64_t r = 0; r < count; ++r) partner[r] = first + r < problem_.rows ? pairs_.partner(first + r, slot) : -1;
       kernels_.ranking_dots(anchors, first, int(count), anchors, partner, dots);
       for (int64_t r = 0; r < count; ++r) rows.above[first + r] += partner[r] >= 0 && dots[r] > rows.rank[first + r];
     }

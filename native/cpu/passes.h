@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/row_loss.h"
+#include "cpu/input.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/pairs.h"
 #include "cpu/thread_pool.h"
@@ -61,6 +62,11 @@ template <class Scalar> struct Direction {
   }
 };
 
+template <class Scalar> const ScalarKernels<Scalar> &scalar_kernels(const Kernels &kernels) {
+  if constexpr (sizeof(Scalar) == sizeof(float)) return kernels.single;
+  else return kernels.wide;
+}
+
 struct BadRow {
   int32_t input = INFONCE_INPUT_NONE;
   int64_t row = -1;
@@ -68,7 +74,7 @@ struct BadRow {
 
 template <class Scalar> class Passes {
  public:
-  Passes(const infonce_problem &problem, const ScalarKernels<Scalar> &kernels, const Pairs &pairs, ThreadPool &pool);
+  Passes(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
   // Carves the operands and the statistics. Kernels that read bfloat16 pairs have no use for depth panels.
   void take(Workspace::Cursor &cursor, bool bfloat16);
@@ -97,6 +103,9 @@ template <class Scalar> class Passes {
   bool keys_are_candidates() const { return problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS; }
   Tower candidates() const { return one_tower() ? kAnchors : keys_are_candidates() ? kKeys : kNegatives; }
 
+  bool has(Tower tower) const {
+    return tower == kAnchors || (tower == kKeys ? !one_tower() : candidates() == kNegatives);
+  }
   int64_t rows_of(Tower tower) const { return tower == kNegatives ? problem_.negative_rows : problem_.rows; }
   int64_t padded_rows_of(Tower tower) const { return round_up(rows_of(tower), kRowMultiple); }
   int64_t padded_dim() const { return round_up(problem_.dim, kernels_.panel); }
@@ -115,11 +124,10 @@ template <class Scalar> class Passes {
     bool ready;
   };
   bool small() const;
-  const float *source_of(Tower tower) const;
   void take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, Tower tower, bool bfloat16);
-  void prepare_copy(Copy &copy);
+  void prepare_copy(Copy &copy, int thread);
   void prepare_shared(Copy &copy);
-  PreparedRows prepare_rows(Operand<Scalar> &operand, Tower tower, int64_t first, int64_t count) const;
+  PreparedRows prepare_block(Operand<Scalar> &operand, Tower tower, int64_t block, int thread);
   void note(Tower tower, const PreparedRows &prepared);
 
   Tower positives() const { return one_tower() ? kAnchors : kKeys; }
@@ -134,7 +142,9 @@ template <class Scalar> class Passes {
   const ScalarKernels<Scalar> &kernels_;
   const Pairs &pairs_;
   ThreadPool &pool_;
+  Input inputs_[kTowers];
   Upstream upstream_;
+  std::vector<float *> room_;  // by thread: a block of 16-bit rows as float32
   std::vector<Copy> copies_;
   BadRow bad_;
   double norm_[kTowers] = {0, 0, 0};

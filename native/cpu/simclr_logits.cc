@@ -5,7 +5,7 @@ namespace infonce::cpu {
 BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
                      float *logits) {
   const Pairs no_pairs;
-  Passes<float> passes(problem, kernels.single, no_pairs, pool);
+  Passes<float> passes(problem, kernels, no_pairs, pool);
   workspace.lay_out([&](Workspace::Cursor &cursor) { passes.take(cursor, false); });
   const BadRow bad = passes.prepare();
   if (bad.row >= 0) return bad;

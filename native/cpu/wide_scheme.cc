@@ -8,7 +8,7 @@ WideScheme::WideScheme(const infonce_problem &problem, const Kernels &kernels, c
       kernels_(kernels),
       pairs_(pairs),
       pool_(pool),
-      passes_(problem, kernels.wide, pairs, pool),
+      passes_(problem, kernels, pairs, pool),
       scratch_(pool.threads()) {
   workspace.lay_out([&](Workspace::Cursor &cursor) { take(cursor); });
 }
@@ -37,9 +37,13 @@ void WideScheme::run(infonce_result *result) {
 
   result->grad_scale = passes_.grad_scale(gradient(rows, columns, result->grad_anchors));
   if (one_tower) return;
-  gradient(columns, rows, passes_.keys_are_candidates() ? result->grad_keys : result->grad_negatives);
+  if (passes_.keys_are_candidates()) {
+    gradient(columns, rows, result->grad_keys);
+    return;
+  }
+  if (result->grad_negatives) gradient(columns, rows, result->grad_negatives);
   // The own keys of separate negatives are in no matrix: all they get comes from their one pair.
-  if (problem_.negatives) gradient({kKeys, nullptr, nullptr}, {kAnchors, nullptr, nullptr}, result->grad_keys);
+  gradient({kKeys, nullptr, nullptr}, {kAnchors, nullptr, nullptr}, result->grad_keys);
 }
 
 void WideScheme::log_sum_exp(const Side &owner, const Side &other) {

@@ -17,7 +17,7 @@ class Workspace {
   Workspace(const Workspace &) = delete;
   Workspace &operator=(const Workspace &) = delete;
 
-  // Runs plan(cursor) twice: to count, then to place. Throws std::bad_alloc.
+  // Runs plan(cursor) twice: to count, then to place. Throws OutOfMemory.
   template <class Plan> void lay_out(Plan &&plan) {
     Cursor count(nullptr);
     plan(count);

@@ -74,6 +74,15 @@ TEST_CASE("sizes that make no problem are refused") {
   }
 }
 
+TEST_CASE("types and places that are unknown are refused") {
+  for (const Loss loss : kLosses) {
+    REFUSES(loss, problem.anchors_type = 3);
+    REFUSES(loss, problem.keys_type = -1);
+    REFUSES(loss, problem.negatives_type = 3);
+    REFUSES(loss, problem.on_device = INFONCE_ARRAY_ALL + 1);
+  }
+}
+
 TEST_CASE("missing arrays are refused") {
   for (const Loss loss : kLosses) {
     REFUSES(loss, problem.anchors = nullptr);
@@ -87,7 +96,6 @@ TEST_CASE("missing arrays are refused") {
   }
   for (const Loss loss : {Loss::kInfoNceUnpaired, Loss::kInfoNcePaired}) {
     REFUSES(loss, problem.negatives = nullptr);
-    REFUSES(loss, result.grad_negatives = nullptr);
   }
   REFUSES(Loss::kSupCon, problem.labels = nullptr);
 }

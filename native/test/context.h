@@ -17,6 +17,7 @@ class Context {
   Context &operator=(const Context &) = delete;
 
   infonce_status run(const infonce_problem &problem, infonce_result &result, infonce_failure &failure) const;
+  infonce_context *handle() const { return context_; }
 
  private:
   const infonce_backend &backend_;

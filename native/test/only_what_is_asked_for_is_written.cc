@@ -33,4 +33,37 @@ TEST_CASE("a call without gradient leaves the gradient arrays alone") {
   }
 }
 
+TEST_CASE("without an array for the gradient of the negatives all else is the same") {
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+  for (const Loss loss : {Loss::kInfoNceUnpaired, Loss::kInfoNcePaired}) {
+    // One tile of the matrix and several.
+    for (const int64_t rows : {70, 6000}) {
+      const bool large = rows > 1000;
+      if (large && (simulated() || loss == Loss::kInfoNcePaired)) {
+        continue;
+      }
+      for (const double temperature : {0.1, 0.001}) {
+        Settings settings;
+        settings.loss = loss;
+        settings.rows = rows;
+        settings.dim = large ? 3 : 33;
+        settings.negative_rows = large ? rows : 40;
+        settings.temperature = temperature;
+        INFO(describe(settings));
+        const Case problem(settings);
+        Output expected(problem);
+        Output got(problem);
+        infonce_failure failure = empty_failure();
+        REQUIRE_MESSAGE(context.run(problem.problem, expected.result, failure) == INFONCE_OK, failure.message);
+        got.result.grad_negatives = nullptr;
+        REQUIRE_MESSAGE(context.run(problem.problem, got.result, failure) == INFONCE_OK, failure.message);
+        CHECK(std::all_of(got.grad_negatives.begin(), got.grad_negatives.end(), [](float value) { return value == 0; }));
+        expected.grad_negatives = Buffer<float>();
+        got.grad_negatives = Buffer<float>();
+        CHECK(identical(got, expected));
+      }
+    }
+  }
+}
+
 }  // namespace infonce::test

@@ -43,20 +43,21 @@ INFONCE_INLINE void multiply(Tile<float, R> &tile, const uint32_t *a, int64_t st
   }
 }
 
-PreparedRows prepare(const float *source, bool normalize, Operand<float> *operand, int64_t first, int count) {
-  const PreparedRows prepared = avx512::kernels().single.prepare(source, normalize, operand, first, count);
+PreparedRows prepare(const float *source, int64_t rows, bool normalize, Operand<float> *operand, int64_t first,
+                     int64_t count) {
+  const PreparedRows prepared = avx512::kernels().single.prepare(source, rows, normalize, operand, first, count);
   if (!operand->row_pairs) return prepared;
   for (int64_t d = 0; d < operand->padded_dim; d += kPanel) {
-    const float *rows = operand->row_panels + d * operand->padded_rows;
+    const float *panel = operand->row_panels + d * operand->padded_rows;
     uint32_t *row_pairs = operand->row_pairs + d * operand->padded_rows / 2;
     for (int64_t i = first; i < first + count; i += 2)
       for (int half = 0; half < kPanel; half += kLanes)
         store(row_pairs + i / 2 * kPanel + half,
-              interleave(load(rows + i * kPanel + half), load(rows + (i + 1) * kPanel + half)));
+              interleave(load(panel + i * kPanel + half), load(panel + (i + 1) * kPanel + half)));
     for (int64_t i = first; i < first + count; i += kLanes) {
       Floats square[kLanes];
       INFONCE_UNROLL for (int r = 0; r < kLanes; ++r)
-        square[r] = (Floats)neighbours(load(rows + (i + r) * kPanel), load(rows + (i + r) * kPanel + kLanes));
+        square[r] = (Floats)neighbours(load(panel + (i + r) * kPanel), load(panel + (i + r) * kPanel + kLanes));
       transpose(square);
       uint32_t *depth = operand->depth_pairs + i / kPanel * kPanel * operand->padded_dim / 2 + d / 2 * kPanel + i % kPanel;
       INFONCE_UNROLL for (int k = 0; k < kLanes; ++k) store(depth + k * kPanel, square[k]);

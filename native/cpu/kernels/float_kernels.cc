@@ -1,5 +1,6 @@
 // The kernel table of one instruction set; compiled once for each, with its flags and its namespace.
 #include "cpu/kernels/gradient.h"
+#include "cpu/kernels/half.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/logits.h"
 #include "cpu/kernels/prepare.h"
@@ -25,7 +26,9 @@ const Kernels &kernels() {
                                     gradient_panel,
                                     wide_log_sum_exp,
                                     wide_gradient,
-                                    row_dot};
+                                    row_dot,
+                                    widen_row<Float16>,
+                                    widen_row<Bfloat16>};
   return table;
 }
 

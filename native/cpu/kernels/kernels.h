@@ -7,7 +7,6 @@ namespace infonce::cpu {
 
 // The unit rows of one input, padded with zero rows to a multiple of the panel and with zero columns likewise.
 template <class Scalar> struct Operand {
-  int64_t rows = 0;
   int64_t dim = 0;
   int64_t padded_rows = 0;
   int64_t padded_dim = 0;
@@ -22,7 +21,7 @@ template <class Scalar> struct Operand {
 };
 
 struct PreparedRows {
-  int64_t first_bad_row;  // of the input; -1: all finite
+  int64_t first_bad_row;  // -1: all finite
   double largest_norm;    // of the unit rows: about 1, or the input's own without normalisation
 };
 
@@ -112,7 +111,9 @@ constexpr int64_t kWideScratch = kWideRows * kWideColumns;
 
 template <class Scalar> struct ScalarKernels {
   int panel;
-  PreparedRows (*prepare)(const float *source, bool normalize, Operand<Scalar> *operand, int64_t first, int count);
+  // Fills rows first ... first + count, both multiples of the panel, with the `rows` rows at `source` and padding.
+  PreparedRows (*prepare)(const float *source, int64_t rows, bool normalize, Operand<Scalar> *operand, int64_t first,
+                          int64_t count);
   // In the order of the logits product, so that equal rows give equal values; `lanes` anchors at a time.
   void (*ranking_dots)(const Operand<Scalar> &rows, int64_t first, int count, const Operand<Scalar> &partners,
                        const int64_t *partner, Scalar *dots);
@@ -136,6 +137,8 @@ struct Kernels {
   void (*wide_gradient)(const WideGradient &);
   // Of plain rows, for negatives that are read only once.
   double (*row_dot)(const float *a, const float *b, int64_t dim);
+  void (*widen_float16)(const uint16_t *from, float *to, int64_t count);
+  void (*widen_bfloat16)(const uint16_t *from, float *to, int64_t count);
 };
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -59,21 +59,21 @@ INFONCE_INLINE void transpose_square(const double *from, double *to) {
     for (int column = 0; column < panel; ++column) to[column * panel + row] = from[row * panel + column];
 }
 
-// Rows first ... first + count, both multiples of the panel, padding rows included.
 template <class Scalar>
-PreparedRows prepare_rows(const float *source, bool normalize, Operand<Scalar> *operand, int64_t first, int count) {
+PreparedRows prepare_rows(const float *source, int64_t rows, bool normalize, Operand<Scalar> *operand, int64_t first,
+                          int64_t count) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
   const int64_t dim = operand->dim, chunk_stride = operand->padded_rows * panel;
   PreparedRows prepared = {-1, 0.0};
   for (int64_t i = first; i < first + count; ++i) {
     Scalar *chunk = operand->row_panels + i * panel;
-    if (i >= operand->rows) {
+    if (i >= first + rows) {
       for (int64_t d = 0; d < operand->padded_dim; d += panel, chunk += chunk_stride) memset(chunk, 0, panel * sizeof *chunk);
       operand->inverse_norm[i] = 0.0;
       operand->radial[i] = 0.0f;
       continue;
     }
-    const float *row = source + i * dim;
+    const float *row = source + (i - first) * dim;
     const double norm = __builtin_sqrt(squared_norm(row, dim));
     if (!(norm < 1e300) && prepared.first_bad_row < 0) prepared.first_bad_row = i;
     const double inverse = normalize ? 1.0 / (norm > kSmallestNorm ? norm : kSmallestNorm) : 1.0;

@@ -1,0 +1,32 @@
+// An input matrix of any type, read as float32.
+#pragma once
+
+#include "cpu/kernels/kernels.h"
+#include "infonce/infonce.h"
+
+namespace infonce::cpu {
+
+class Input {
+ public:
+  Input(const void *data, int32_t type, int64_t dim, const Kernels &kernels)
+      : data_(data),
+        dim_(dim),
+        widen_(type == INFONCE_FLOAT16    ? kernels.widen_float16
+               : type == INFONCE_BFLOAT16 ? kernels.widen_bfloat16
+                                          : nullptr) {}
+
+  // Rows first ... first + count: where they lie or, of 16 bits, widened into `room`.
+  const float *rows(int64_t first, int64_t count, float *room) const {
+    if (!widen_) return static_cast<const float *>(data_) + first * dim_;
+    widen_(static_cast<const uint16_t *>(data_) + first * dim_, room, count * dim_);
+    return room;
+  }
+  bool needs_room() const { return widen_ != nullptr; }
+
+ private:
+  const void *data_;
+  int64_t dim_;
+  void (*widen_)(const uint16_t *from, float *to, int64_t count);
+};
+
+}  // namespace infonce::cpu

@@ -1,0 +1,120 @@
+#include "cpu/memory.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <sys/resource.h>
+#endif
+
+#include "common/call.h"
+
+namespace infonce::cpu {
+namespace {
+
+constexpr int64_t kManyBytes = int64_t(64) << 20;  // asking the system takes a twentieth of a millisecond
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
+
+#if defined(__linux__)
+
+// The number in a file that holds one, or that follows a key; `otherwise` if there is none.
+int64_t number_in(const std::string &path, int64_t otherwise, const std::string &key = "") {
+  std::ifstream file(path);
+  std::string word;
+  while (!key.empty() && file >> word && word != key) {
+  }
+  int64_t number;
+  return file >> number ? number : otherwise;
+}
+
+struct ControlGroupFiles {
+  const char *limit, *usage, *reclaimable;
+};
+constexpr ControlGroupFiles kVersion1 = {"/memory.limit_in_bytes", "/memory.usage_in_bytes", "total_inactive_file"};
+constexpr ControlGroupFiles kVersion2 = {"/memory.max", "/memory.current", "inactive_file"};
+
+// What a control group and those above it leave. In a container the path may be that of the host: then the files of
+// the group itself are at the root.
+int64_t left_in_group(const std::string &root, std::string path, const ControlGroupFiles &files) {
+  int64_t left = kUnlimited;
+  for (;;) {
+    const std::string group = root + path;
+    const int64_t limit = number_in(group + files.limit, kUnlimited);  // "max" is no number
+    const int64_t usage = number_in(group + files.usage, 0);
+    const int64_t reclaimable = number_in(group + "/memory.stat", 0, files.reclaimable);
+    if (limit != kUnlimited) left = std::min(left, std::max<int64_t>(0, limit - usage + std::min(usage, reclaimable)));
+    if (path.empty()) return left;
+    path.resize(path.find_last_of('/'));
+  }
+}
+
+// Lines of /proc/self/cgroup are number:controllers:path, in version 2 without controllers.
+int64_t left_in_control_groups() {
+  int64_t left = kUnlimited;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::string path = line.substr(second + 1);
+    if (path.empty() || path.front() != '/' || path == "/") path.clear();
+    if (controllers.empty()) left = std::min(left, left_in_group("/sys/fs/cgroup", path, kVersion2));
+    else if (controllers == "memory") left = std::min(left, left_in_group("/sys/fs/cgroup/memory", path, kVersion1));
+  }
+  return left;
+}
+
+// What `ulimit -v` leaves.
+int64_t left_of_addresses() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnlimited;
+  return std::max<int64_t>(0, int64_t(limit.rlim_cur) - number_in("/proc/self/statm", 0) * sysconf(_SC_PAGESIZE));
+}
+
+#endif
+
+}  // namespace
+
+int64_t physical_memory() {
+#if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
+  return int64_t(sysconf(_SC_PHYS_PAGES)) * int64_t(sysconf(_SC_PAGESIZE));
+#else
+  return 0;
+#endif
+}
+
+int64_t available_memory() {
+#if defined(__linux__)
+  constexpr int64_t kKibibyte = 1024;
+  const int64_t of_system = number_in("/proc/meminfo", physical_memory() / kKibibyte, "MemAvailable:") * kKibibyte;
+  return std::min({of_system, left_in_control_groups(), left_of_addresses()});
+#else
+  return physical_memory() > 0 ? physical_memory() : kUnlimited;
+#endif
+}
+
+void require_memory(int64_t bytes) {
+  if (bytes < kManyBytes) return;
+  const int64_t available = available_memory();
+  if (bytes > available) throw OutOfMemory(bytes, available);
+}
+
+void *allocate_memory(int64_t bytes, std::align_val_t alignment) {
+  require_memory(bytes);
+  void *memory = ::operator new(size_t(bytes), alignment, std::nothrow);
+  if (!memory) throw OutOfMemory(bytes, available_memory());
+#if defined(__linux__)
+  if (alignment == kHugePage) madvise(memory, size_t(bytes), MADV_HUGEPAGE);
+#endif
+  return memory;
+}
+
+void release_memory(void *memory, std::align_val_t alignment) { ::operator delete(memory, alignment); }
+
+}  // namespace infonce::cpu

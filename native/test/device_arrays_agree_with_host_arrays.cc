@@ -1,0 +1,180 @@
+// Memory that the backend hands out: what is copied to it comes back, and calls whose arrays lie in it give the bits of
+// calls with the caller's own.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "test/case.h"
+#include "test/context.h"
+
+namespace infonce::test {
+
+namespace {
+
+// Memory of the context's device, which begins as a copy of a host buffer. An empty one takes none.
+class DeviceArray {
+ public:
+  DeviceArray(const Context &context, const Buffer<float> &source)
+      : context_(context.handle()), bytes_(static_cast<int64_t>(source.size() * sizeof(float))) {
+    if (bytes_ > 0) {
+      infonce_failure failure = empty_failure();
+      REQUIRE_MESSAGE(backend().allocate(context_, bytes_, &memory_, &failure) == INFONCE_OK, failure.message);
+      copy(memory_, source.data(), INFONCE_COPY_TO_DEVICE);
+    }
+  }
+  ~DeviceArray() {
+    if (memory_) {
+      backend().release(context_, memory_);
+    }
+  }
+  DeviceArray(const DeviceArray &) = delete;
+  DeviceArray &operator=(const DeviceArray &) = delete;
+
+  float *data() const { return static_cast<float *>(memory_); }
+  void read(const Buffer<float> &target) const {
+    if (bytes_ > 0) {
+      copy(target.data(), memory_, INFONCE_COPY_FROM_DEVICE);
+    }
+  }
+  void assign(const DeviceArray &other) const { copy(memory_, other.memory_, INFONCE_COPY_WITHIN_DEVICE); }
+
+ private:
+  void copy(void *to, const void *from, infonce_copy direction) const {
+    infonce_failure failure = empty_failure();
+    REQUIRE_MESSAGE(backend().copy(context_, to, from, bytes_, direction, &failure) == INFONCE_OK, failure.message);
+  }
+
+  infonce_context *context_;
+  void *memory_ = nullptr;
+  int64_t bytes_;
+};
+
+Buffer<float> counting(size_t size, float first) {
+  Buffer<float> buffer(size);
+  for (size_t i = 0; i < size; ++i) {
+    buffer[i] = first + static_cast<float>(i);
+  }
+  return buffer;
+}
+
+bool same(const Buffer<float> &a, const Buffer<float> &b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+// The arrays in `mask` lie on the device, the others in host memory.
+Output run_on_device(const Context &context, const Case &from, uint32_t mask) {
+  Output output(from);
+  const DeviceArray anchors(context, from.anchors);
+  const DeviceArray keys(context, from.keys);
+  const DeviceArray negatives(context, from.negatives);
+  const DeviceArray grad_output(context, from.grad_output);
+  const DeviceArray row_loss(context, output.row_loss);
+  const DeviceArray grad_anchors(context, output.grad_anchors);
+  const DeviceArray grad_keys(context, output.grad_keys);
+  const DeviceArray grad_negatives(context, output.grad_negatives);
+  infonce_problem problem = from.problem;
+  infonce_result result = output.result;
+  problem.on_device = mask;
+  if (mask & INFONCE_ARRAY_ANCHORS) problem.anchors = anchors.data();
+  if (mask & INFONCE_ARRAY_KEYS) problem.keys = keys.data();
+  if (mask & INFONCE_ARRAY_NEGATIVES) problem.negatives = negatives.data();
+  if (mask & INFONCE_ARRAY_GRAD_OUTPUT) problem.grad_output = grad_output.data();
+  if (mask & INFONCE_ARRAY_ROW_LOSS) result.row_loss = row_loss.data();
+  if (mask & INFONCE_ARRAY_GRAD_ANCHORS) result.grad_anchors = grad_anchors.data();
+  if (mask & INFONCE_ARRAY_GRAD_KEYS) result.grad_keys = grad_keys.data();
+  if (mask & INFONCE_ARRAY_GRAD_NEGATIVES) result.grad_negatives = grad_negatives.data();
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(problem, result, failure) == INFONCE_OK, failure.message);
+  if (mask & INFONCE_ARRAY_ROW_LOSS) row_loss.read(output.row_loss);
+  if (mask & INFONCE_ARRAY_GRAD_ANCHORS) grad_anchors.read(output.grad_anchors);
+  if (mask & INFONCE_ARRAY_GRAD_KEYS) grad_keys.read(output.grad_keys);
+  if (mask & INFONCE_ARRAY_GRAD_NEGATIVES) grad_negatives.read(output.grad_negatives);
+  output.result.loss = result.loss;
+  output.result.grad_scale = result.grad_scale;
+  output.result.top1 = result.top1;
+  output.result.top5 = result.top5;
+  return output;
+}
+
+Context make_context() { return {instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2}; }
+
+}  // namespace
+
+TEST_CASE("what is copied to the device comes back") {
+  const Context context = make_context();
+  for (const size_t size : {1, 63, 5000, 1 << 18}) {
+    const Buffer<float> source = counting(size, 0.5F);
+    const DeviceArray first(context, source);
+    const DeviceArray second(context, counting(size, 7));
+    const Buffer<float> target(size);
+    first.read(target);
+    CHECK(same(target, source));
+    second.assign(first);
+    second.read(target);
+    CHECK(same(target, source));
+  }
+}
+
+TEST_CASE("host memory that a backend hands out serves as any other") {
+  const Case problem([] {
+    Settings settings;
+    settings.rows = 60;
+    settings.dim = 20;
+    return settings;
+  }());
+  const Context context = make_context();
+  infonce_failure failure = empty_failure();
+  const auto bytes = static_cast<int64_t>(problem.anchors.size() * sizeof(float));
+  void *memory = nullptr;
+  REQUIRE_MESSAGE(backend().host_allocate(0, bytes, &memory, &failure) == INFONCE_OK, failure.message);
+  std::memcpy(memory, problem.anchors.data(), static_cast<size_t>(bytes));
+  Output expected(problem);
+  Output got(problem);
+  REQUIRE(context.run(problem.problem, expected.result, failure) == INFONCE_OK);
+  infonce_problem elsewhere = problem.problem;
+  elsewhere.anchors = memory;
+  CHECK(context.run(elsewhere, got.result, failure) == INFONCE_OK);
+  CHECK(identical(got, expected));
+  backend().host_release(memory);
+}
+
+TEST_CASE("arrays on the device, one by one and all together, give the bits of arrays of the host") {
+  const Context context = make_context();
+  for (const Loss loss : kLosses) {
+    Settings settings;
+    settings.loss = loss;
+    settings.rows = 66;
+    settings.dim = 19;
+    settings.negative_rows = 9;
+    settings.reduction = INFONCE_REDUCTION_NONE;
+    settings.grad_output_count = settings.rows;
+    const Case problem(settings);
+    INFO(describe(settings));
+    const Output expected = run_on_device(context, problem, 0);
+    const uint32_t all = INFONCE_ARRAY_ALL & ~uint32_t(INFONCE_ARRAY_LOGITS);
+    CHECK(identical(run_on_device(context, problem, all), expected));
+    for (uint32_t array = 1; array <= INFONCE_ARRAY_GRAD_NEGATIVES; array *= 2) {
+      CAPTURE(array);
+      CHECK(identical(run_on_device(context, problem, array), expected));
+      CHECK(identical(run_on_device(context, problem, all & ~array), expected));
+    }
+  }
+}
+
+TEST_CASE("memory that cannot be handed out is refused") {
+  const Context context = make_context();
+  for (const int64_t bytes : {int64_t(-1), int64_t(1) << 50}) {
+    const infonce_status expected = bytes < 0 ? INFONCE_INVALID_ARGUMENT : INFONCE_OUT_OF_MEMORY;
+    void *memory = nullptr;
+    infonce_failure failure = empty_failure();
+    CHECK(backend().allocate(context.handle(), bytes, &memory, &failure) == expected);
+    CHECK(memory == nullptr);
+    CHECK(std::strlen(failure.message) > 0);
+    CHECK(backend().host_allocate(0, bytes, &memory, &failure) == expected);
+    CHECK(memory == nullptr);
+  }
+}
+
+}  // namespace infonce::test

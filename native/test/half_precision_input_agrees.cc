@@ -1,0 +1,198 @@
+// Inputs of 16 bits give the bits of the float32 call with the same numbers.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "test/case.h"
+#include "test/context.h"
+
+namespace infonce::test {
+
+namespace {
+
+struct Format {
+  const char *name;
+  infonce_type type;
+  int mantissa_bits;
+  int bias;
+};
+
+constexpr Format kFormats[] = {{"float16", INFONCE_FLOAT16, 10, 15}, {"bfloat16", INFONCE_BFLOAT16, 7, 127}};
+
+int exponent_bits(const Format &format) { return 15 - format.mantissa_bits; }
+
+bool is_finite(const Format &format, uint16_t bits) {
+  const int all = (1 << exponent_bits(format)) - 1;
+  return (bits >> format.mantissa_bits & all) != all;
+}
+
+// By the definition of the format.
+float value_of(const Format &format, uint16_t bits) {
+  const int exponent = bits >> format.mantissa_bits & ((1 << exponent_bits(format)) - 1);
+  const int mantissa = bits & ((1 << format.mantissa_bits) - 1);
+  const int implicit = exponent > 0 ? 1 << format.mantissa_bits : 0;
+  const int power = (exponent > 0 ? exponent : 1) - format.bias - format.mantissa_bits;
+  const float size = std::ldexp(static_cast<float>(implicit + mantissa), power);
+  return bits >> 15 ? -size : size;
+}
+
+// Towards zero; which of the neighbours it is does not matter here.
+uint16_t bits_of(const Format &format, float value) {
+  uint16_t bits = 0;
+  for (int bit = 14; bit >= 0; --bit) {
+    const auto larger = static_cast<uint16_t>(bits | 1 << bit);
+    if (is_finite(format, larger) && value_of(format, larger) <= std::abs(value)) {
+      bits = larger;
+    }
+  }
+  return std::signbit(value) ? bits | 0x8000 : bits;
+}
+
+// The 16-bit numbers next to those of `source`, which then holds their values.
+Buffer<uint16_t> round_to(const Format &format, const Buffer<float> &source, size_t offset) {
+  Buffer<uint16_t> bits(source.size(), offset);
+  for (size_t i = 0; i < source.size(); ++i) {
+    bits[i] = bits_of(format, source[i]);
+    source[i] = value_of(format, bits[i]);
+  }
+  return bits;
+}
+
+Output run(const Context &context, const Case &problem) {
+  Output output(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
+  return output;
+}
+
+// All inputs of 16 bits, then each alone.
+void check_case(const Context &context, const Settings &settings, const Format &format) {
+  Case problem(settings);
+  INFO(describe(settings));
+  CAPTURE(format.name);
+  const Buffer<uint16_t> anchors = round_to(format, problem.anchors, settings.offset);
+  const Buffer<uint16_t> keys = round_to(format, problem.keys, settings.offset);
+  const Buffer<uint16_t> negatives = round_to(format, problem.negatives, settings.offset);
+  const Output expected = run(context, problem);
+  for (const int chosen : {1, 2, 4, 7}) {
+    CAPTURE(chosen);
+    Case half(settings);
+    round_to(format, half.anchors, 0);
+    round_to(format, half.keys, 0);
+    round_to(format, half.negatives, 0);
+    if (chosen & 1) {
+      half.problem.anchors = anchors.data();
+      half.problem.anchors_type = format.type;
+    }
+    if (chosen & 2 && half.problem.keys) {
+      half.problem.keys = keys.data();
+      half.problem.keys_type = format.type;
+    }
+    if (chosen & 4 && half.problem.negatives) {
+      half.problem.negatives = negatives.data();
+      half.problem.negatives_type = format.type;
+    }
+    CHECK(identical(run(context, half), expected));
+  }
+}
+
+std::vector<uint16_t> finite_numbers(const Format &format) {
+  std::vector<uint16_t> all;
+  for (int bits = 0; bits < 1 << 16; ++bits) {
+    if (is_finite(format, static_cast<uint16_t>(bits))) {
+      all.push_back(static_cast<uint16_t>(bits));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("inputs of 16 bits give the bits of the float32 call") {
+  for (const std::string &set : instruction_sets()) {
+    const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
+    for (const Format &format : kFormats) {
+      for (const Loss loss : kLosses) {
+        // Below and above what every thread prepares for itself; the wide scheme; without normalisation.
+        for (const int64_t rows : {6, 130, 1100}) {
+          if (rows > 1000 && (simulated() || set != instruction_sets().front())) {
+            continue;
+          }
+          Settings settings;
+          settings.loss = loss;
+          settings.rows = rows;
+          settings.dim = rows > 1000 ? 130 : 37;
+          settings.negative_rows = rows > 1000 ? 50 : rows;
+          settings.offset = static_cast<size_t>(rows % 4);
+          settings.normalize = rows != 130 || format.type == INFONCE_FLOAT16;
+          settings.temperature = rows == 6 ? 0.005 : 0.1;
+          check_case(context, settings, format);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("every 16-bit number is read exactly") {
+  for (const std::string &set : instruction_sets()) {
+    const Context context(set, INFONCE_PRECISION_HIGHEST, 1);
+    for (const Format &format : kFormats) {
+      CAPTURE(set);
+      CAPTURE(format.name);
+      const std::vector<uint16_t> numbers = finite_numbers(format);
+      Settings settings;
+      settings.loss = Loss::kInfoNceInBatch;
+      settings.dim = 509;  // prime, so that each row is ragged and begins elsewhere
+      settings.rows = static_cast<int64_t>(numbers.size()) / settings.dim + 1;
+      Case problem(settings);
+      Buffer<uint16_t> bits(problem.anchors.size());
+      for (size_t i = 0; i < bits.size(); ++i) {
+        bits[i] = numbers[i % numbers.size()];
+        problem.anchors[i] = value_of(format, bits[i]);
+      }
+      const Output expected = run(context, problem);
+      problem.problem.anchors = bits.data();
+      problem.problem.anchors_type = format.type;
+      CHECK(identical(run(context, problem), expected));
+    }
+  }
+}
+
+TEST_CASE("NaN and infinity of 16 bits are reported with input and row") {
+  const uint16_t bad_numbers[2][4] = {{0x7c00, 0xfc00, 0x7e00, 0xfc01}, {0x7f80, 0xff80, 0x7fc0, 0xff81}};
+  for (const std::string &set : instruction_sets()) {
+    const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
+    for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceUnpaired, Loss::kInfoNcePaired}) {
+      for (size_t f = 0; f < 2; ++f) {
+        Settings settings;
+        settings.loss = loss;
+        settings.rows = 70;
+        settings.dim = 11;
+        settings.negative_rows = 4;
+        Case problem(settings);
+        INFO(describe(settings));
+        const bool in_negatives = problem.has_negatives();
+        const Buffer<float> &source = in_negatives ? problem.negatives : problem.anchors;
+        for (const uint16_t bad : bad_numbers[f]) {
+          CAPTURE(bad);
+          const Buffer<uint16_t> bits = round_to(kFormats[f], source, 0);
+          const int64_t row = static_cast<int64_t>(bits.size()) / settings.dim - 2;
+          bits[static_cast<size_t>(row * settings.dim + 10)] = bad;
+          (in_negatives ? problem.problem.negatives : problem.problem.anchors) = bits.data();
+          (in_negatives ? problem.problem.negatives_type : problem.problem.anchors_type) = kFormats[f].type;
+          Output output(problem);
+          infonce_failure failure = empty_failure();
+          CHECK(context.run(problem.problem, output.result, failure) == INFONCE_NON_FINITE);
+          CHECK(failure.input == (in_negatives ? INFONCE_INPUT_NEGATIVES : INFONCE_INPUT_ANCHORS));
+          CHECK(failure.row == row);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace infonce::test
