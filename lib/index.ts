@@ -1,4 +1,5 @@
 export {
+  type ClipForward,
   type ClipGradients,
   type ClipOptions,
   type ClipProblem,
@@ -6,8 +7,18 @@ export {
   clip,
   clipSync,
 } from './losses/clip.js';
+export type {
+  BackwardOptions,
+  ForwardOptions,
+  ForwardPass,
+  SyncBackwardOptions,
+  SyncForwardOptions,
+  WithoutUpstream,
+} from './losses/forward.js';
 export {
+  type InfoNCEForward,
   type InfoNCEGradients,
+  type InfoNCENegativesForward,
   type InfoNCENegativesGradients,
   type InfoNCENegativesProblem,
   type InfoNCENegativesResult,
@@ -17,7 +28,9 @@ export {
   infoNCE,
   infoNCESync,
 } from './losses/info-nce.js';
+export { NegativeQueue, type NegativeQueueOptions } from './losses/negative-queue.js';
 export {
+  type NTXentForward,
   type NTXentGradients,
   type NTXentOptions,
   type NTXentProblem,
@@ -27,9 +40,12 @@ export {
 } from './losses/nt-xent.js';
 export { type NTXentLogits, type NTXentLogitsProblem, ntXentLogits } from './losses/nt-xent-logits.js';
 export type { CommonOptions, Reduction } from './losses/options.js';
-export type { LossResult, LossValue } from './losses/plan.js';
+export type { Out } from './losses/out.js';
+
+export type { Gradient, LossResult, LossValue, Output } from './losses/results.js';
 export type { RunOptions, SyncRunOptions } from './losses/run.js';
 export {
+  type SupConForward,
   type SupConGradients,
   type SupConOptions,
   type SupConProblem,

@@ -15,6 +15,7 @@ import { sharedContext, TARGETS } from './support/contexts.js';
 import { near, normal, randomLabels, viewsOf } from './support/random.js';
 import {
   norm2,
+  type OnHost,
   type ReferenceResult,
   referenceClip,
   referenceInfoNCE,
@@ -39,7 +40,7 @@ const labels = randomLabels(6, 2, 1);
 
 function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
   const problem = (inputs: Inputs, temperature: number) =>
-    ({ ...inputs, nViews, positives, temperature }) as NTXentProblem;
+    ({ ...inputs, nViews, positives, temperature }) as unknown as OnHost<NTXentProblem>;
   return {
     name: `ntXent, positives '${positives}', ${nViews} views`,
     inputs: { features: viewsOf(4, nViews, 5, 0.7, 2) },
@@ -51,7 +52,7 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
 
 function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | 'unpaired'): Subject {
   const problem = (given: Inputs, temperature: number) =>
-    ({ ...given, negativeMode, temperature }) as unknown as InfoNCEProblem;
+    ({ ...given, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
   return {
     name: `infoNCE, ${what}`,
     inputs,
@@ -62,9 +63,9 @@ function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | '
 }
 
 const pair = { query, positiveKey: near(query, 0.7, 3) };
-const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as ClipProblem;
+const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as OnHost<ClipProblem>;
 const supConOf = (inputs: Inputs, temperature: number) =>
-  ({ ...inputs, labels, temperature }) as unknown as SupConProblem;
+  ({ ...inputs, labels, temperature }) as unknown as OnHost<SupConProblem>;
 
 const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 2),

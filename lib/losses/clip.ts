@@ -1,6 +1,15 @@
-import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { bareTensorAdvice, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
+import {
+  type BackwardOptions,
+  type ForwardOptions,
+  type ForwardPass,
+  forwardAsync,
+  forwardSync,
+  type SyncBackwardOptions,
+  type SyncForwardOptions,
+  type WithoutUpstream,
+} from './forward.js';
 import {
   COMMON_KEYS,
   type Common,
@@ -10,8 +19,10 @@ import {
   type Reduction,
 } from './options.js';
 import { checkPairs } from './pairs.js';
-import { type LossResult, lossValueOf, type Plan, plan } from './plan.js';
+import { type Plan, plan, type TensorCheck } from './plan.js';
+import type { Gradient, LossResult, Output } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
+import { wordsOf } from './words.js';
 
 /** What the CLIP loss is asked, but for its inputs. */
 export interface ClipOptions<R extends Reduction = Reduction, G extends boolean = boolean> extends CommonOptions<R, G> {
@@ -22,22 +33,40 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
 /** What the CLIP loss is asked. */
 export interface ClipProblem<R extends Reduction = Reduction, G extends boolean = boolean> extends ClipOptions<R, G> {
   /** [N, D] */
-  readonly imageFeatures: Tensor;
+  readonly imageFeatures: TensorLike;
   /** [N, D]. Row i belongs to image i. */
-  readonly textFeatures: Tensor;
+  readonly textFeatures: TensorLike;
 }
 
 /** The gradients of the CLIP loss. */
-export interface ClipGradients {
+export interface ClipGradients<O extends Output = 'host'> {
   /** [N, D] */
-  readonly gradImageFeatures: Float32Array;
+  readonly gradImageFeatures: Gradient<O>;
   /** [N, D] */
-  readonly gradTextFeatures: Float32Array;
+  readonly gradTextFeatures: Gradient<O>;
   /** Derivative of the loss by the logit scale, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradLogitScale: number;
 }
 
-export type ClipResult<R extends Reduction = Reduction, G extends boolean = boolean> = LossResult<R, G, ClipGradients>;
+export type ClipResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+> = LossResult<R, G, ClipGradients<O>>;
+
+type GradientName = 'gradImageFeatures' | 'gradTextFeatures';
+
+/** What {@link clip}'s `forward` resolves to. */
+export interface ClipForward<R extends Reduction = Reduction> extends ForwardPass<R> {
+  backward<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: BackwardOptions<O, GradientName>,
+  ): Promise<ClipGradients<O>>;
+  backwardSync<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: SyncBackwardOptions<O, GradientName>,
+  ): ClipGradients<O>;
+}
 
 export const CLIP_OPTION_KEYS = ['logitScale', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['imageFeatures', 'textFeatures', ...CLIP_OPTION_KEYS]);
@@ -47,7 +76,7 @@ export const CLIP_ADVICE: KeyAdvice = new Map([
   ['temperature', SCALE_ADVICE],
   ['tau', SCALE_ADVICE],
 ]);
-const NAMES = { none: 'clip', anchors: 'imageFeatures', keys: 'textFeatures', gradOutput: 'gradOutput' };
+const WORDS = wordsOf('clip', { anchors: 'imageFeatures', keys: 'textFeatures' }, 'gradLogitScale');
 const DEFAULT_LOGIT_SCALE = 1 / 0.07;
 
 /**
@@ -62,20 +91,38 @@ const DEFAULT_LOGIT_SCALE = 1 / 0.07;
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
  */
-export async function clip<R extends Reduction = 'mean', G extends boolean = true>(
+export async function clip<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: ClipProblem<R, G>,
-  run?: RunOptions,
-): Promise<ClipResult<R, G>> {
-  return runAsync(describe(problem), run) as Promise<ClipResult<R, G>>;
+  run?: RunOptions<O, GradientName>,
+): Promise<ClipResult<R, G, O>> {
+  return runAsync(describeClip(problem), run) as Promise<ClipResult<R, G, O>>;
 }
 
 /** {@link clip}, computed before it returns. */
-export function clipSync<R extends Reduction = 'mean', G extends boolean = true>(
+export function clipSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: ClipProblem<R, G>,
-  run?: SyncRunOptions,
-): ClipResult<R, G> {
-  return runSync(describe(problem), run) as ClipResult<R, G>;
+  run?: SyncRunOptions<O, GradientName>,
+): ClipResult<R, G, O> {
+  return runSync(describeClip(problem), run) as ClipResult<R, G, O>;
 }
+
+/** {@link clip} for trainers that know the upstream gradient only later. */
+async function clipForward<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<ClipProblem<R>>,
+  run?: ForwardOptions,
+): Promise<ClipForward<R>> {
+  return forwardAsync(describeClip, problem, run) as Promise<ClipForward<R>>;
+}
+
+function clipForwardSync<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<ClipProblem<R>>,
+  run?: SyncForwardOptions,
+): ClipForward<R> {
+  return forwardSync(describeClip, problem, run) as ClipForward<R>;
+}
+
+clip.forward = clipForward;
+clip.forwardSync = clipForwardSync;
 
 interface CheckedOptions {
   readonly common: Common;
@@ -87,9 +134,10 @@ export function checkClipOptions(options: ClipOptions): CheckedOptions {
   return { common: checkCommon(options), scale: checkLogitScale(options.logitScale, DEFAULT_LOGIT_SCALE) };
 }
 
-function describe(options: ClipProblem): Plan<ClipResult> {
+/** Checks the problem. `check` reads its tensors. */
+export function describeClip(options: ClipProblem, check: TensorCheck = checkTensor): Plan {
   checkKeys(options, 'clip', KEYS, CLIP_ADVICE);
-  const pairs = checkPairs(options.imageFeatures, 'imageFeatures', options.textFeatures, 'textFeatures');
+  const pairs = checkPairs(check, options.imageFeatures, 'imageFeatures', options.textFeatures, 'textFeatures');
   const checked = checkClipOptions(options);
   return plan(
     {
@@ -104,23 +152,10 @@ function describe(options: ClipProblem): Plan<ClipResult> {
       anchors: pairs.anchors,
       keys: pairs.keys,
       negatives: undefined,
+      queued: false,
       labels: undefined,
     },
     checked.common,
-    NAMES,
-    finish,
+    WORDS,
   );
-}
-
-function finish(outputs: NativeResult, problem: NativeProblem): ClipResult {
-  const value = lossValueOf(outputs, problem);
-  if (!problem.gradient) return value;
-  return {
-    loss: value.loss,
-    top1: value.top1,
-    top5: value.top5,
-    gradImageFeatures: outputs.gradAnchors as Float32Array,
-    gradTextFeatures: outputs.gradKeys as Float32Array,
-    gradLogitScale: outputs.scalars[1]!,
-  };
 }

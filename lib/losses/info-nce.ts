@@ -1,8 +1,18 @@
-import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import { bareTensorAdvice, checkTensor, type InputTensor, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+import {
+  type BackwardOptions,
+  type ForwardOptions,
+  type ForwardPass,
+  forwardAsync,
+  forwardSync,
+  type SyncBackwardOptions,
+  type SyncForwardOptions,
+  type WithoutUpstream,
+} from './forward.js';
+import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
 import {
   COMMON_KEYS,
   type Common,
@@ -12,8 +22,10 @@ import {
   type Reduction,
 } from './options.js';
 import { checkPairs } from './pairs.js';
-import { gradTemperatureOf, type LossResult, lossValueOf, type Plan, plan } from './plan.js';
-import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
+import { type Plan, plan, type TensorCheck } from './plan.js';
+import type { Gradient, LossResult, Output } from './results.js';
+import { type RunOptions, runAsync, runSync, type SyncRunOptions, type UncheckedRun } from './run.js';
+import { wordsOf } from './words.js';
 
 /** What InfoNCE is asked, but for its inputs. */
 export interface InfoNCEOptions<R extends Reduction = Reduction, G extends boolean = boolean>
@@ -31,58 +43,81 @@ export interface InfoNCEOptions<R extends Reduction = Reduction, G extends boole
 export interface InfoNCEProblem<R extends Reduction = Reduction, G extends boolean = boolean>
   extends InfoNCEOptions<R, G> {
   /** [N, D] */
-  readonly query: Tensor;
+  readonly query: TensorLike;
   /** [N, D]. Row i is the positive of query i. */
-  readonly positiveKey: Tensor;
-  /** [M, D] or, paired, [N, M, D]. Absent: the other rows of `positiveKey`. */
-  readonly negativeKeys?: Tensor | undefined;
+  readonly positiveKey: TensorLike;
+  /**
+   * [M, D] or, paired, [N, M, D]; or, unpaired, the keys of a queue, which have no gradient. Absent: the other rows of
+   * `positiveKey`.
+   */
+  readonly negativeKeys?: TensorLike | NegativeQueue | undefined;
 }
 
-/** What InfoNCE is asked when negative keys are given. */
+/** What InfoNCE is asked when negative keys are given in a tensor. */
 export interface InfoNCENegativesProblem<R extends Reduction = Reduction, G extends boolean = boolean>
   extends InfoNCEProblem<R, G> {
-  readonly negativeKeys: Tensor;
+  readonly negativeKeys: TensorLike;
 }
 
 /** The gradients of InfoNCE. */
-export interface InfoNCEGradients {
+export interface InfoNCEGradients<O extends Output = 'host'> {
   /** [N, D] */
-  readonly gradQuery: Float32Array;
+  readonly gradQuery: Gradient<O>;
   /** [N, D] */
-  readonly gradPositiveKey: Float32Array;
-  /** In the shape of `negativeKeys`; absent without them. */
-  readonly gradNegativeKeys?: Float32Array;
+  readonly gradPositiveKey: Gradient<O>;
+  /** In the shape of `negativeKeys`; absent without them, and for those of a queue. */
+  readonly gradNegativeKeys?: Gradient<O>;
   /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
 }
 
-/** The gradients of InfoNCE when negative keys are given. */
-export interface InfoNCENegativesGradients extends InfoNCEGradients {
-  readonly gradNegativeKeys: Float32Array;
+/** The gradients of InfoNCE when negative keys are given in a tensor. */
+export interface InfoNCENegativesGradients<O extends Output = 'host'> extends InfoNCEGradients<O> {
+  readonly gradNegativeKeys: Gradient<O>;
 }
 
-export type InfoNCEResult<R extends Reduction = Reduction, G extends boolean = boolean> = LossResult<
-  R,
-  G,
-  InfoNCEGradients
->;
+export type InfoNCEResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+> = LossResult<R, G, InfoNCEGradients<O>>;
 
-export type InfoNCENegativesResult<R extends Reduction = Reduction, G extends boolean = boolean> = LossResult<
-  R,
-  G,
-  InfoNCENegativesGradients
->;
+export type InfoNCENegativesResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+> = LossResult<R, G, InfoNCENegativesGradients<O>>;
+
+type GradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
+
+/** What {@link infoNCE}'s `forward` resolves to. */
+export interface InfoNCEForward<R extends Reduction = Reduction> extends ForwardPass<R> {
+  backward<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: BackwardOptions<O, GradientName>,
+  ): Promise<InfoNCEGradients<O>>;
+  backwardSync<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: SyncBackwardOptions<O, GradientName>,
+  ): InfoNCEGradients<O>;
+}
+
+/** The same when negative keys are given in a tensor. */
+export interface InfoNCENegativesForward<R extends Reduction = Reduction> extends ForwardPass<R> {
+  backward<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: BackwardOptions<O, GradientName>,
+  ): Promise<InfoNCENegativesGradients<O>>;
+  backwardSync<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: SyncBackwardOptions<O, GradientName>,
+  ): InfoNCENegativesGradients<O>;
+}
 
 export const INFO_NCE_OPTION_KEYS = ['temperature', 'negativeMode', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['query', 'positiveKey', 'negativeKeys', ...INFO_NCE_OPTION_KEYS]);
 const ADVICE = bareTensorAdvice('query', 'positiveKey');
-const NAMES = {
-  none: 'infoNCE',
-  anchors: 'query',
-  keys: 'positiveKey',
-  negatives: 'negativeKeys',
-  gradOutput: 'gradOutput',
-};
+const WORDS = wordsOf('infoNCE', { anchors: 'query', keys: 'positiveKey', negatives: 'negativeKeys' });
 const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
 const DEFAULT_TEMPERATURE = 0.1;
 
@@ -98,32 +133,60 @@ const DEFAULT_TEMPERATURE = 0.1;
  * with negative keys, `gradNegativeKeys`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, equation 4; the options
- * are those of the Python package info-nce-pytorch.
+ * are those of the Python package info-nce-pytorch; for a queue of negatives see {@link NegativeQueue}.
  */
-export function infoNCE<R extends Reduction = 'mean', G extends boolean = true>(
+export function infoNCE<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCENegativesProblem<R, G>,
-  run?: RunOptions,
-): Promise<InfoNCENegativesResult<R, G>>;
-export function infoNCE<R extends Reduction = 'mean', G extends boolean = true>(
+  run?: RunOptions<O, GradientName>,
+): Promise<InfoNCENegativesResult<R, G, O>>;
+export function infoNCE<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCEProblem<R, G>,
-  run?: RunOptions,
-): Promise<InfoNCEResult<R, G>>;
-export async function infoNCE(problem: InfoNCEProblem, run?: RunOptions): Promise<InfoNCEResult> {
-  return runAsync(describe(problem), run);
+  run?: RunOptions<O, GradientName>,
+): Promise<InfoNCEResult<R, G, O>>;
+export async function infoNCE(problem: InfoNCEProblem, run?: UncheckedRun): Promise<object> {
+  return runAsync(describeInfoNCE(problem), run);
 }
 
 /** {@link infoNCE}, computed before it returns. */
-export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true>(
+export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCENegativesProblem<R, G>,
-  run?: SyncRunOptions,
-): InfoNCENegativesResult<R, G>;
-export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true>(
+  run?: SyncRunOptions<O, GradientName>,
+): InfoNCENegativesResult<R, G, O>;
+export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCEProblem<R, G>,
-  run?: SyncRunOptions,
-): InfoNCEResult<R, G>;
-export function infoNCESync(problem: InfoNCEProblem, run?: SyncRunOptions): InfoNCEResult {
-  return runSync(describe(problem), run);
+  run?: SyncRunOptions<O, GradientName>,
+): InfoNCEResult<R, G, O>;
+export function infoNCESync(problem: InfoNCEProblem, run?: UncheckedRun): object {
+  return runSync(describeInfoNCE(problem), run);
 }
+
+/** {@link infoNCE} for trainers that know the upstream gradient only later. */
+function infoNCEForward<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<InfoNCENegativesProblem<R>>,
+  run?: ForwardOptions,
+): Promise<InfoNCENegativesForward<R>>;
+function infoNCEForward<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<InfoNCEProblem<R>>,
+  run?: ForwardOptions,
+): Promise<InfoNCEForward<R>>;
+async function infoNCEForward(problem: WithoutUpstream<InfoNCEProblem>, run?: ForwardOptions): Promise<object> {
+  return forwardAsync(describeInfoNCE, problem, run);
+}
+
+function infoNCEForwardSync<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<InfoNCENegativesProblem<R>>,
+  run?: SyncForwardOptions,
+): InfoNCENegativesForward<R>;
+function infoNCEForwardSync<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<InfoNCEProblem<R>>,
+  run?: SyncForwardOptions,
+): InfoNCEForward<R>;
+function infoNCEForwardSync(problem: WithoutUpstream<InfoNCEProblem>, run?: SyncForwardOptions): object {
+  return forwardSync(describeInfoNCE, problem, run);
+}
+
+infoNCE.forward = infoNCEForward;
+infoNCE.forwardSync = infoNCEForwardSync;
 
 interface CheckedOptions {
   readonly common: Common;
@@ -140,13 +203,17 @@ export function checkInfoNCEOptions(options: InfoNCEOptions): CheckedOptions {
   };
 }
 
-function describe(options: InfoNCEProblem): Plan<InfoNCEResult> {
+/** Checks the problem. `check` reads its tensors. */
+export function describeInfoNCE(options: InfoNCEProblem, check: TensorCheck = checkTensor): Plan {
   checkKeys(options, 'infoNCE', KEYS, ADVICE);
-  const { anchors, keys, rows, dim } = checkPairs(options.query, 'query', options.positiveKey, 'positiveKey');
+  const { query, positiveKey, negativeKeys } = options;
+  const { anchors, keys, rows, dim } = checkPairs(check, query, 'query', positiveKey, 'positiveKey');
   const checked = checkInfoNCEOptions(options);
   const { paired } = checked;
-  const negatives =
-    options.negativeKeys === undefined ? undefined : checkNegatives(options.negativeKeys, paired, rows, dim);
+  const queued = negativeKeys instanceof NegativeQueue;
+  let negatives: InputTensor | undefined;
+  if (queued) negatives = checkNegativeQueue(negativeKeys, paired, dim);
+  else if (negativeKeys !== undefined) negatives = checkNegatives(check, negativeKeys, paired, rows, dim);
   return plan(
     {
       denominator: negatives === undefined ? 'allKeys' : paired ? 'ownNegatives' : 'sharedNegatives',
@@ -160,16 +227,22 @@ function describe(options: InfoNCEProblem): Plan<InfoNCEResult> {
       anchors,
       keys,
       negatives,
+      queued,
       labels: undefined,
     },
     checked.common,
-    NAMES,
-    finish,
+    WORDS,
   );
 }
 
-function checkNegatives(negativeKeys: unknown, paired: boolean, rows: number, dim: number): InputTensor {
-  const negatives = checkTensor(negativeKeys, 'negativeKeys', '[M, D] or [N, M, D]', 2, 3);
+function checkNegatives(
+  check: TensorCheck,
+  negativeKeys: unknown,
+  paired: boolean,
+  rows: number,
+  dim: number,
+): InputTensor {
+  const negatives = check(negativeKeys, 'negativeKeys', '[M, D] or [N, M, D]', 2, 3);
   const { shape } = negatives;
   const fits = shape.length === (paired ? 3 : 2) && shape[shape.length - 1] === dim && (!paired || shape[0] === rows);
   if (!fits) {
@@ -190,20 +263,4 @@ function negativesRemedy(shape: readonly number[], paired: boolean, dim: number)
   if (shape.length === 2 && paired) return "For [M, D] pass negativeMode: 'unpaired'.";
   if (shape[shape.length - 1] !== dim) return `Each negative key has as many numbers as a query, ${dim}.`;
   return 'negativeKeys[i] holds the negatives of query i.';
-}
-
-function finish(outputs: NativeResult, problem: NativeProblem): InfoNCEResult {
-  const value = lossValueOf(outputs, problem);
-  if (!problem.gradient) return value;
-  const gradients = {
-    loss: value.loss,
-    top1: value.top1,
-    top5: value.top5,
-    gradQuery: outputs.gradAnchors as Float32Array,
-    gradPositiveKey: outputs.gradKeys as Float32Array,
-    gradTemperature: gradTemperatureOf(outputs, problem),
-  };
-  return problem.negatives === undefined
-    ? gradients
-    : { ...gradients, gradNegativeKeys: outputs.gradNegatives as Float32Array };
 }

@@ -1,15 +1,17 @@
 import { allocate } from '../runtime/arrays.js';
+import type { Context } from '../runtime/context.js';
 import { checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type Tensor, type TensorLike } from '../runtime/tensor.js';
 import { type Common, checkTemperature } from './options.js';
-import { nativeProblem } from './plan.js';
-import { type SyncRunOptions, syncContext } from './run.js';
+import { callOf, nativeProblem, plan } from './plan.js';
+import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
 import { checkDivisible, checkViews } from './views.js';
+import { wordsOf } from './words.js';
 
 /** What {@link ntXentLogits} is asked. */
 export interface NTXentLogitsProblem {
   /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
-  readonly features: Tensor;
+  readonly features: TensorLike;
   /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
   readonly nViews?: number | undefined;
   /** Above 0. Default 0.1. */
@@ -26,7 +28,8 @@ export interface NTXentLogits {
 
 const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
 const ADVICE = bareTensorAdvice('features');
-const NAMES = { none: 'ntXentLogits', anchors: 'features' };
+const RUN_KEYS: ReadonlySet<string> = new Set(['context']);
+const WORDS = wordsOf('ntXentLogits', { anchors: 'features' });
 const DEFAULT_TEMPERATURE = 0.1;
 const COMMON: Common = {
   reduction: 'none',
@@ -46,13 +49,16 @@ const COMMON: Common = {
  * large.
  * @see `SimCLR.info_nce_loss` of the PyTorch implementation by Thalles Silva.
  */
-export function ntXentLogits(problem: NTXentLogitsProblem, run?: SyncRunOptions): NTXentLogits {
+export function ntXentLogits(
+  problem: NTXentLogitsProblem,
+  run: { readonly context?: Context | undefined } = {},
+): NTXentLogits {
   checkKeys(problem, 'ntXentLogits', KEYS, ADVICE);
   const features = checkTensor(problem.features, 'features', '[nViews * B, D]', 2, 2);
   const rows = features.shape[0]!;
   const views = checkViews(problem.nViews);
   checkDivisible(rows, views);
-  const native = nativeProblem(
+  const described = plan(
     {
       denominator: 'otherAnchors',
       positive: 'allViews',
@@ -65,12 +71,15 @@ export function ntXentLogits(problem: NTXentLogitsProblem, run?: SyncRunOptions)
       anchors: features,
       keys: undefined,
       negatives: undefined,
+      queued: false,
       labels: undefined,
     },
     COMMON,
+    WORDS,
   );
-  const context = syncContext(run, [features]);
+  checkKeys(run, 'run', RUN_KEYS, SYNC_RUN_ADVICE);
+  const context = contextOfCall(described, run.context);
   const logits = allocate(rows * (rows - 1), 'logits');
-  context.runSync(addon => addon.logits(native, logits), { names: NAMES });
+  context.runSync(native => native.logits(nativeProblem(described), logits), callOf(described));
   return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
 }

@@ -1,6 +1,15 @@
-import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { checkChoice, checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
+import {
+  type BackwardOptions,
+  type ForwardOptions,
+  type ForwardPass,
+  forwardAsync,
+  forwardSync,
+  type SyncBackwardOptions,
+  type SyncForwardOptions,
+  type WithoutUpstream,
+} from './forward.js';
 import {
   COMMON_KEYS,
   type Common,
@@ -9,9 +18,11 @@ import {
   checkTemperature,
   type Reduction,
 } from './options.js';
-import { gradTemperatureOf, type LossResult, lossValueOf, type Plan, plan } from './plan.js';
+import { type Plan, plan, type TensorCheck } from './plan.js';
+import type { Gradient, LossResult, Output } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
 import { checkDivisible, checkViews } from './views.js';
+import { wordsOf } from './words.js';
 
 /** What NT-Xent is asked, but for its input. */
 export interface NTXentOptions<R extends Reduction = Reduction, G extends boolean = boolean>
@@ -31,27 +42,39 @@ export interface NTXentOptions<R extends Reduction = Reduction, G extends boolea
 export interface NTXentProblem<R extends Reduction = Reduction, G extends boolean = boolean>
   extends NTXentOptions<R, G> {
   /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
-  readonly features: Tensor;
+  readonly features: TensorLike;
 }
 
 /** The gradients of NT-Xent. */
-export interface NTXentGradients {
+export interface NTXentGradients<O extends Output = 'host'> {
   /** [nViews * B, D] */
-  readonly gradFeatures: Float32Array;
+  readonly gradFeatures: Gradient<O>;
   /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
 }
 
-export type NTXentResult<R extends Reduction = Reduction, G extends boolean = boolean> = LossResult<
-  R,
-  G,
-  NTXentGradients
->;
+export type NTXentResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+> = LossResult<R, G, NTXentGradients<O>>;
+
+/** What {@link ntXent}'s `forward` resolves to. */
+export interface NTXentForward<R extends Reduction = Reduction> extends ForwardPass<R> {
+  backward<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: BackwardOptions<O, 'gradFeatures'>,
+  ): Promise<NTXentGradients<O>>;
+  backwardSync<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: SyncBackwardOptions<O, 'gradFeatures'>,
+  ): NTXentGradients<O>;
+}
 
 export const NT_XENT_OPTION_KEYS = ['nViews', 'temperature', 'positives', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', ...NT_XENT_OPTION_KEYS]);
 const ADVICE = bareTensorAdvice('features');
-const NAMES = { none: 'ntXent', anchors: 'features', gradOutput: 'gradOutput' };
+const WORDS = wordsOf('ntXent', { anchors: 'features' });
 const POSITIVES = ['first', 'all'] as const;
 const DEFAULT_TEMPERATURE = 0.1;
 
@@ -68,20 +91,38 @@ const DEFAULT_TEMPERATURE = 0.1;
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2.
  */
-export async function ntXent<R extends Reduction = 'mean', G extends boolean = true>(
+export async function ntXent<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: NTXentProblem<R, G>,
-  run?: RunOptions,
-): Promise<NTXentResult<R, G>> {
-  return runAsync(describe(problem), run) as Promise<NTXentResult<R, G>>;
+  run?: RunOptions<O, 'gradFeatures'>,
+): Promise<NTXentResult<R, G, O>> {
+  return runAsync(describeNTXent(problem), run) as Promise<NTXentResult<R, G, O>>;
 }
 
 /** {@link ntXent}, computed before it returns. */
-export function ntXentSync<R extends Reduction = 'mean', G extends boolean = true>(
+export function ntXentSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: NTXentProblem<R, G>,
-  run?: SyncRunOptions,
-): NTXentResult<R, G> {
-  return runSync(describe(problem), run) as NTXentResult<R, G>;
+  run?: SyncRunOptions<O, 'gradFeatures'>,
+): NTXentResult<R, G, O> {
+  return runSync(describeNTXent(problem), run) as NTXentResult<R, G, O>;
 }
+
+/** {@link ntXent} for trainers that know the upstream gradient only later. */
+async function ntXentForward<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<NTXentProblem<R>>,
+  run?: ForwardOptions,
+): Promise<NTXentForward<R>> {
+  return forwardAsync(describeNTXent, problem, run) as Promise<NTXentForward<R>>;
+}
+
+function ntXentForwardSync<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<NTXentProblem<R>>,
+  run?: SyncForwardOptions,
+): NTXentForward<R> {
+  return forwardSync(describeNTXent, problem, run) as NTXentForward<R>;
+}
+
+ntXent.forward = ntXentForward;
+ntXent.forwardSync = ntXentForwardSync;
 
 interface CheckedOptions {
   readonly common: Common;
@@ -100,9 +141,10 @@ export function checkNTXentOptions(options: NTXentOptions): CheckedOptions {
   };
 }
 
-function describe(options: NTXentProblem): Plan<NTXentResult> {
+/** Checks the problem. `check` reads its tensors. */
+export function describeNTXent(options: NTXentProblem, check: TensorCheck = checkTensor): Plan {
   checkKeys(options, 'ntXent', KEYS, ADVICE);
-  const features = checkTensor(options.features, 'features', '[nViews * B, D]', 2, 2);
+  const features = check(options.features, 'features', '[nViews * B, D]', 2, 2);
   const rows = features.shape[0]!;
   const checked = checkNTXentOptions(options);
   checkDivisible(rows, checked.views);
@@ -119,23 +161,10 @@ function describe(options: NTXentProblem): Plan<NTXentResult> {
       anchors: features,
       keys: undefined,
       negatives: undefined,
+      queued: false,
       labels: undefined,
     },
     checked.common,
-    NAMES,
-    finish,
+    WORDS,
   );
-}
-
-function finish(outputs: NativeResult, problem: NativeProblem): NTXentResult {
-  const value = lossValueOf(outputs, problem);
-  if (!problem.gradient) return value;
-  const { loss, top1, top5 } = value;
-  return {
-    loss,
-    top1,
-    top5,
-    gradFeatures: outputs.gradAnchors as Float32Array,
-    gradTemperature: gradTemperatureOf(outputs, problem),
-  };
 }

@@ -50,7 +50,8 @@ export function checkCommon(options: CommonOptions): Common {
   };
 }
 
-function checkGradOutput(value: unknown): Float32Array | undefined {
+/** The upstream gradient as an array, or undefined for 1. */
+export function checkGradOutput(value: unknown): Float32Array | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'number') return Float32Array.of(value);
   checkFloat32Array(value, 'gradOutput');
@@ -58,7 +59,10 @@ function checkGradOutput(value: unknown): Float32Array | undefined {
 }
 
 /** Refuses an upstream gradient that has neither one value nor, with `reduction: 'none'`, one per row. */
-export function checkGradOutputLength({ gradOutput, reduction }: Common, rows: number): void {
+export function checkGradOutputLength(
+  { gradOutput, reduction }: Pick<Common, 'gradOutput' | 'reduction'>,
+  rows: number,
+): void {
   if (gradOutput === undefined || gradOutput.length === 1) return;
   if (reduction === 'none' && gradOutput.length === rows) return;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {

@@ -1,57 +1,103 @@
-import { type AbortSignalLike, checkSignal } from '../runtime/abort.js';
+import type { AbortSignalLike } from '../runtime/abort.js';
 import type { Context, OwnedContext } from '../runtime/context.js';
 import { contextOf } from '../runtime/create-context.js';
-import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import type { Plan } from './plan.js';
+import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
+import type { Out, UncheckedOut } from './out.js';
+import { callOf, nativeProblem, type Plan } from './plan.js';
+import type { Output } from './results.js';
+import { giveBack, resultOf, roomFor } from './room.js';
 
-/** Where a synchronous call runs. */
-export interface SyncRunOptions {
-  /** Default: the context made on first use from `INFONCE_DEVICE`, `INFONCE_THREADS` and `INFONCE_PRECISION`. */
+/** Where a synchronous call runs, and where its results go. */
+export interface SyncRunOptions<O extends Output = 'host', Name extends string = never> {
+  /**
+   * Default: that of the device tensors among the inputs, else the context made on first use from `INFONCE_DEVICE`,
+   * `INFONCE_THREADS` and `INFONCE_PRECISION`.
+   */
   readonly context?: Context | undefined;
+  /** `'host'` (default): gradients are Float32Arrays; `'device'`: device tensors of the context. */
+  readonly output?: O | undefined;
+  /** Arrays to fill instead of new ones, by the names of the results. */
+  readonly out?: Out<O, Name> | undefined;
 }
 
-/** Where and until when a call runs. */
-export interface RunOptions extends SyncRunOptions {
+/** Where and until when a call runs, and where its results go. */
+export interface RunOptions<O extends Output = 'host', Name extends string = never> extends SyncRunOptions<O, Name> {
   /**
    * Rejects the call with an `AbortError` (code `ABORT_ERR`, the signal's reason as its cause) if it fires before the
-   * work is done: at once if that has not begun, else as soon as it has stopped, which it does between two tiles or kernels.
+   * call has ended: at once if its work has not begun, else as soon as that has stopped.
    */
   readonly signal?: AbortSignalLike | undefined;
 }
 
-const SYNC_KEYS: ReadonlySet<string> = new Set(['context']);
-const KEYS: ReadonlySet<string> = new Set(['context', 'signal']);
+/** Run options of a call, before anybody has looked at them. */
+export interface UncheckedRun {
+  readonly context?: unknown;
+  readonly output?: unknown;
+  readonly out?: UncheckedOut | undefined;
+  readonly signal?: AbortSignalLike | undefined;
+}
+
+const SYNC_KEYS: ReadonlySet<string> = new Set(['context', 'output', 'out']);
+const KEYS: ReadonlySet<string> = new Set([...SYNC_KEYS, 'signal']);
+const OUTPUTS = ['host', 'device'] as const;
 const CONTEXT_ADVICE = 'Pass { context }, made by createContext().';
-const ADVICE: KeyAdvice = new Map(
+export const RUN_ADVICE: KeyAdvice = new Map(
   ['device', 'threads', 'precision', 'cudaLibrary', 'timings'].map(key => [key, CONTEXT_ADVICE]),
 );
-const SYNC_ADVICE: KeyAdvice = new Map([
-  ...ADVICE,
+export const SYNC_RUN_ADVICE: KeyAdvice = new Map([
+  ...RUN_ADVICE,
   ['signal', 'A synchronous call cannot be aborted; use one that returns a promise: ntXent, not ntXentSync.'],
 ]);
-const NO_OPTIONS: RunOptions = {};
+const NO_OPTIONS: UncheckedRun = {};
 
-/** The context of a call that ends before it returns. */
-export function syncContext(options: SyncRunOptions = NO_OPTIONS, tensors: Plan<unknown>['tensors']): OwnedContext {
-  checkKeys(options, 'run', SYNC_KEYS, SYNC_ADVICE);
-  return contextOf(options.context, tensors);
+export function checkOutput(output: unknown): Output {
+  return checkChoice(output, 'output', OUTPUTS);
+}
+
+/** The context of a call that fills `out`. */
+export function contextOfCall({ task, words }: Plan, named: unknown, out: UncheckedOut = {}): OwnedContext {
+  const tensors = Object.entries(out).filter((entry): entry is [string, OwnedDeviceTensor] => {
+    return entry[1] instanceof OwnedDeviceTensor;
+  });
+  return contextOf(named, [
+    [words.inputs.anchors!, task.anchors.owner],
+    [words.inputs.keys!, task.keys?.owner],
+    [words.inputs.negatives!, task.negatives?.owner],
+    ...tensors.map(([name, tensor]) => [`out.${name}`, tensor.context] as const),
+  ]);
+}
+
+function prepare(plan: Plan, { context: named, output, out }: UncheckedRun) {
+  const context = contextOfCall(plan, named, out);
+  const room = roomFor(plan, 'both', context, { output: checkOutput(output), out });
+  return { context, room, problem: nativeProblem(plan) };
 }
 
 /** Runs on this thread and the context's workers. */
-export function runSync<Result>(plan: Plan<Result>, options: SyncRunOptions | undefined): Result {
-  const context = syncContext(options, plan.tensors);
-  context.runSync(native => native.run(plan.problem, plan.outputs), plan);
-  context.keepTimings(plan.outputs);
-  return plan.finish(plan.outputs, plan.problem);
+export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object {
+  checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
+  const { context, room, problem } = prepare(plan, options);
+  try {
+    context.runSync(native => native.run(problem, room.native), callOf(plan));
+  } catch (error) {
+    giveBack(room.made);
+    throw error;
+  }
+  context.keepTimings(room.native);
+  return resultOf(plan, room);
 }
 
 /** Queues for the context's background thread. Inputs are copied before it returns. */
-export async function runAsync<Result>(plan: Plan<Result>, options: RunOptions = NO_OPTIONS): Promise<Result> {
-  checkKeys(options, 'run', KEYS, ADVICE);
-  const { signal } = options;
-  checkSignal(signal);
-  const context = contextOf(options.context, plan.tensors);
-  await context.submit((native, done) => native.submit(plan.problem, plan.outputs, done), plan, signal);
-  context.keepTimings(plan.outputs);
-  return plan.finish(plan.outputs, plan.problem);
+export async function runAsync(plan: Plan, options: UncheckedRun = NO_OPTIONS): Promise<object> {
+  checkKeys(options, 'run', KEYS, RUN_ADVICE);
+  const { context, room, problem } = prepare(plan, options);
+  try {
+    await context.submit((native, done) => native.submit(problem, room.native, done), callOf(plan), options.signal);
+  } catch (error) {
+    giveBack(room.made);
+    throw error;
+  }
+  context.keepTimings(room.native);
+  return resultOf(plan, room);
 }

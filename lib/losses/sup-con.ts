@@ -1,8 +1,18 @@
 import { checkInt32Array } from '../runtime/arrays.js';
-import type { NativeProblem, NativeResult } from '../runtime/binding.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type Tensor } from '../runtime/tensor.js';
+import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
+import {
+  type BackwardOptions,
+  type ForwardOptions,
+  type ForwardPass,
+  forwardAsync,
+  forwardSync,
+  type SyncBackwardOptions,
+  type SyncForwardOptions,
+  type WithoutUpstream,
+} from './forward.js';
+import { checkMemory, type NegativeQueue } from './negative-queue.js';
 import {
   COMMON_KEYS,
   type Common,
@@ -11,43 +21,62 @@ import {
   checkTemperature,
   type Reduction,
 } from './options.js';
-import { gradTemperatureOf, type LossResult, lossValueOf, type Plan, plan } from './plan.js';
+import { type Plan, plan, type TensorCheck } from './plan.js';
+import type { Gradient, LossResult, Output } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
+import { wordsOf } from './words.js';
 
 /** What SupCon is asked, but for its inputs. */
 export interface SupConOptions<R extends Reduction = Reduction, G extends boolean = boolean>
   extends CommonOptions<R, G> {
   /** Above 0. Default 0.07. */
   readonly temperature?: number | undefined;
+  /**
+   * Rows of earlier batches with their labels (a queue made with `labels: true`): further candidates of every row, and
+   * positives of the rows of their class. They have neither a loss nor a gradient. An empty one changes nothing.
+   */
+  readonly memory?: NegativeQueue | undefined;
 }
 
 /** What SupCon is asked. */
 export interface SupConProblem<R extends Reduction = Reduction, G extends boolean = boolean>
   extends SupConOptions<R, G> {
   /** [N, D], or [B, V, D]: V views of each of B samples, which makes N = B * V rows. */
-  readonly features: Tensor;
+  readonly features: TensorLike;
   /** The class of each of N rows, or of each of B samples. Any integers. */
   readonly labels: Int32Array;
 }
 
 /** The gradients of SupCon. */
-export interface SupConGradients {
+export interface SupConGradients<O extends Output = 'host'> {
   /** In the shape of `features`. */
-  readonly gradFeatures: Float32Array;
+  readonly gradFeatures: Gradient<O>;
   /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
 }
 
-export type SupConResult<R extends Reduction = Reduction, G extends boolean = boolean> = LossResult<
-  R,
-  G,
-  SupConGradients
->;
+export type SupConResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+> = LossResult<R, G, SupConGradients<O>>;
 
-export const SUP_CON_OPTION_KEYS = ['temperature', ...COMMON_KEYS] as const;
+/** What {@link supCon}'s `forward` resolves to. */
+export interface SupConForward<R extends Reduction = Reduction> extends ForwardPass<R> {
+  backward<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: BackwardOptions<O, 'gradFeatures'>,
+  ): Promise<SupConGradients<O>>;
+  backwardSync<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: SyncBackwardOptions<O, 'gradFeatures'>,
+  ): SupConGradients<O>;
+}
+
+export const SUP_CON_OPTION_KEYS = ['temperature', 'memory', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', 'labels', ...SUP_CON_OPTION_KEYS]);
 const ADVICE = bareTensorAdvice('features');
-const NAMES = { none: 'supCon', anchors: 'features', gradOutput: 'gradOutput' };
+const WORDS = wordsOf('supCon', { anchors: 'features', negatives: 'memory' });
 const DEFAULT_TEMPERATURE = 0.07;
 
 /**
@@ -55,29 +84,48 @@ const DEFAULT_TEMPERATURE = 0.07;
  *
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
- * where s is the cosine divided by the temperature. A row alone in its class has loss 0, stays in the mean and counts as
+ * where s is the cosine divided by the temperature; with a `memory` j and p run over its rows too. A row alone in its class has loss 0, stays in the mean and counts as
  * not found in `top1` and `top5`; so the loss is finite where the reference code divides by zero. The reference's
  * factor temperature / base_temperature is left out: multiply by it (`gradOutput`) if you port code that has it.
  *
  * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample), `top1`, `top5` and, unless
  * `gradient: false`, `gradFeatures` and `gradTemperature`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
- * @see Khosla et al., "Supervised Contrastive Learning", 2020, equation 2 (L_out).
+ * @see Khosla et al., "Supervised Contrastive Learning", 2020, equation 2 (L_out); for `memory` Wang et al.,
+ * "Cross-Batch Memory for Embedding Learning", 2020.
  */
-export async function supCon<R extends Reduction = 'mean', G extends boolean = true>(
+export async function supCon<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: SupConProblem<R, G>,
-  run?: RunOptions,
-): Promise<SupConResult<R, G>> {
-  return runAsync(describe(problem), run) as Promise<SupConResult<R, G>>;
+  run?: RunOptions<O, 'gradFeatures'>,
+): Promise<SupConResult<R, G, O>> {
+  return runAsync(describeSupCon(problem), run) as Promise<SupConResult<R, G, O>>;
 }
 
 /** {@link supCon}, computed before it returns. */
-export function supConSync<R extends Reduction = 'mean', G extends boolean = true>(
+export function supConSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: SupConProblem<R, G>,
-  run?: SyncRunOptions,
-): SupConResult<R, G> {
-  return runSync(describe(problem), run) as SupConResult<R, G>;
+  run?: SyncRunOptions<O, 'gradFeatures'>,
+): SupConResult<R, G, O> {
+  return runSync(describeSupCon(problem), run) as SupConResult<R, G, O>;
 }
+
+/** {@link supCon} for trainers that know the upstream gradient only later. */
+async function supConForward<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<SupConProblem<R>>,
+  run?: ForwardOptions,
+): Promise<SupConForward<R>> {
+  return forwardAsync(describeSupCon, problem, run) as Promise<SupConForward<R>>;
+}
+
+function supConForwardSync<R extends Reduction = 'mean'>(
+  problem: WithoutUpstream<SupConProblem<R>>,
+  run?: SyncForwardOptions,
+): SupConForward<R> {
+  return forwardSync(describeSupCon, problem, run) as SupConForward<R>;
+}
+
+supCon.forward = supConForward;
+supCon.forwardSync = supConForwardSync;
 
 interface CheckedOptions {
   readonly common: Common;
@@ -89,32 +137,35 @@ export function checkSupConOptions(options: SupConOptions): CheckedOptions {
   return { common: checkCommon(options), scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE) };
 }
 
-function describe(options: SupConProblem): Plan<SupConResult> {
+/** Checks the problem. `check` reads its tensors. */
+export function describeSupCon(options: SupConProblem, check: TensorCheck = checkTensor): Plan {
   checkKeys(options, 'supCon', KEYS, ADVICE);
-  const features = checkTensor(options.features, 'features', '[N, D] or [B, V, D]', 2, 3);
+  const features = check(options.features, 'features', '[N, D] or [B, V, D]', 2, 3);
   const { shape } = features;
   const samples = shape[0]!;
   const views = shape.length === 3 ? shape[1]! : 1;
-  const rows = samples * views;
+  const dim = shape[shape.length - 1]!;
   const checked = checkSupConOptions(options);
+  const memory = options.memory === undefined ? undefined : checkMemory(options.memory, dim);
+  const labels = rowLabels(options.labels, samples, views);
   return plan(
     {
       denominator: 'otherAnchors',
       positive: 'sameLabel',
       bothDirections: false,
-      rows,
-      dim: shape[shape.length - 1]!,
-      negativeRows: 0,
+      rows: samples * views,
+      dim,
+      negativeRows: memory?.rows.shape[0] ?? 0,
       views: 0,
       scale: checked.scale,
       anchors: features,
       keys: undefined,
-      negatives: undefined,
-      labels: rowLabels(options.labels, samples, views),
+      negatives: memory?.rows,
+      queued: memory !== undefined,
+      labels: memory === undefined ? labels : joined(labels, memory.labels),
     },
     checked.common,
-    NAMES,
-    finish,
+    WORDS,
   );
 }
 
@@ -137,15 +188,9 @@ function rowLabels(labels: unknown, samples: number, views: number): Int32Array 
   return repeated;
 }
 
-function finish(outputs: NativeResult, problem: NativeProblem): SupConResult {
-  const value = lossValueOf(outputs, problem);
-  if (!problem.gradient) return value;
-  const { loss, top1, top5 } = value;
-  return {
-    loss,
-    top1,
-    top5,
-    gradFeatures: outputs.gradAnchors as Float32Array,
-    gradTemperature: gradTemperatureOf(outputs, problem),
-  };
+function joined(first: Int32Array, second: Int32Array): Int32Array {
+  const both = new Int32Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }

@@ -116,14 +116,24 @@ export interface NativeContext {
   /** What `run` would take. Of the arrays only the labels are looked at: the inputs may be empty ones. */
   memoryRequired(problem: NativeProblem, gradNegatives: boolean): NativeMemoryNeeds;
   allocate(byteLength: number): NativeBuffer;
-  /** Copies `source`, whole if it is an array, else its first `byteLength` bytes, to `buffer` from `byteOffset` on. */
-  write(buffer: NativeBuffer, byteOffset: number, source: ArrayBufferView | NativeBuffer, byteLength: number): void;
+  /**
+   * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` (absent: 0) on, to
+   * `buffer` from `byteOffset` on.
+   */
+  write(
+    buffer: NativeBuffer,
+    byteOffset: number,
+    source: ArrayBufferView | NativeBuffer,
+    byteLength: number,
+    sourceOffset?: number,
+  ): void;
   submitWrite(
     buffer: NativeBuffer,
     byteOffset: number,
     source: ArrayBufferView | NativeBuffer,
     byteLength: number,
     done: Done,
+    sourceOffset?: number,
   ): number;
   /** Fills `target` from `byteOffset` of `buffer` on. */
   read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView): void;

@@ -6,7 +6,6 @@ import { describeValue, InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 import { nativeError } from './native-failure.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber } from './options.js';
-import type { InputTensor } from './tensor.js';
 
 /** What to compute on. */
 export interface ContextOptions {
@@ -198,14 +197,25 @@ function environment(name: string): string | undefined {
   return process.env[name] || undefined;
 }
 
-/** The context a call names, else that of its device tensors, else the default one. Refuses tensors of two contexts. */
-export function contextOf(context: unknown, tensors: readonly (InputTensor | undefined)[] = []): OwnedContext {
-  const named = context === undefined ? undefined : checkContext(context);
-  const owner = named ?? tensors.find(tensor => tensor?.owner !== undefined)?.owner ?? defaultContext();
-  for (const tensor of tensors) {
-    if (tensor?.owner !== undefined && tensor.owner !== owner) throw foreignTensorError(named !== undefined);
+/** What lies on a device, as the caller calls it, and whose it is; undefined of what lies in the host's memory. */
+export type Owner = readonly [name: string, context: OwnedContext | undefined];
+
+/** The context a call names, else that of its device tensors, else the default one. Refuses tensors of another. */
+export function contextOf(named: unknown, owners: readonly Owner[] = []): OwnedContext {
+  const context =
+    named === undefined
+      ? (owners.find(([, owner]) => owner !== undefined)?.[1] ?? defaultContext())
+      : checkContext(named);
+  for (const [name, owner] of owners) {
+    if (owner === undefined || owner === context) continue;
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: name,
+      expected: 'a device tensor of the context in which the call runs',
+      got: 'one of another context',
+      remedy: "Make it with that context's tensor(), or pass what toArray() gives.",
+    });
   }
-  return owner;
+  return context;
 }
 
 /** Refuses what is not a context of this copy of the package. */
@@ -216,14 +226,5 @@ export function checkContext(context: unknown): OwnedContext {
     expected: 'what createContext() of this copy of the package returned',
     got: describeValue(context),
     remedy: 'A context made through import cannot be used by functions got through require(), nor the reverse.',
-  });
-}
-
-function foreignTensorError(isNamed: boolean): InfoNCEError {
-  return new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'context',
-    expected: 'device tensors of one context',
-    got: isNamed ? 'a tensor of another context than the one named' : 'tensors of two contexts',
-    remedy: "Make the tensor with that context's tensor(), or pass what toArray() gives.",
   });
 }

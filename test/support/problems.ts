@@ -12,6 +12,7 @@ import {
 } from 'infonce';
 import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
 import {
+  type OnHost,
   type Operands,
   type ReferenceResult,
   referenceClip,
@@ -27,7 +28,7 @@ export interface Case {
   reference(operands?: Operands): ReferenceResult;
 }
 
-export function ntXentCase(problem: NTXentProblem): Case {
+export function ntXentCase(problem: OnHost<NTXentProblem>): Case {
   return {
     inputs: [problem.features.data],
     run: options => ntXentSync(problem, options),
@@ -35,7 +36,7 @@ export function ntXentCase(problem: NTXentProblem): Case {
   };
 }
 
-export function supConCase(problem: SupConProblem): Case {
+export function supConCase(problem: OnHost<SupConProblem>): Case {
   return {
     inputs: [problem.features.data],
     run: options => supConSync(problem, options),
@@ -43,7 +44,7 @@ export function supConCase(problem: SupConProblem): Case {
   };
 }
 
-export function infoNCECase(problem: InfoNCEProblem): Case {
+export function infoNCECase(problem: OnHost<InfoNCEProblem>): Case {
   const { query, positiveKey, negativeKeys } = problem;
   return {
     inputs: [query.data, positiveKey.data, ...(negativeKeys ? [negativeKeys.data] : [])],
@@ -52,7 +53,7 @@ export function infoNCECase(problem: InfoNCEProblem): Case {
   };
 }
 
-export function clipCase(problem: ClipProblem): Case {
+export function clipCase(problem: OnHost<ClipProblem>): Case {
   return {
     inputs: [problem.imageFeatures.data, problem.textFeatures.data],
     run: options => clipSync(problem, options),

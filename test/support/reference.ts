@@ -2,7 +2,28 @@
  * Every loss in float64, written from the formulas: slow, plain, and accurate also where the loss is tiny. A loss is a
  * list of terms; a term compares one anchor with its candidates.
  */
-import type { ClipProblem, CommonOptions, InfoNCEProblem, NTXentProblem, SupConProblem, Tensor } from 'infonce';
+import type {
+  ClipProblem,
+  CommonOptions,
+  InfoNCEProblem,
+  NTXentProblem,
+  SupConProblem,
+  Tensor,
+  TensorLike,
+} from 'infonce';
+
+/** A problem whose inputs are float32 arrays of the host. */
+export type OnHost<Problem> = {
+  readonly [key in keyof Problem]: TensorLike extends Problem[key]
+    ? Tensor | Extract<Problem[key], undefined>
+    : Problem[key];
+};
+
+/** Rows of earlier batches that SupCon compares with. */
+export interface Memory {
+  readonly features: Tensor;
+  readonly labels: Int32Array;
+}
 
 /** The rows of one input, and the gradient that gathers on them. */
 interface Tower {
@@ -68,7 +89,7 @@ export interface ReferenceResult {
 
 const SMALLEST_NORM = 1e-12;
 
-export function referenceNTXent(problem: NTXentProblem, operands: Operands = 'exact'): ReferenceResult {
+export function referenceNTXent(problem: OnHost<NTXentProblem>, operands: Operands = 'exact'): ReferenceResult {
   const { nViews = 2, positives = 'first', temperature = 0.1 } = problem;
   const isLarge = positives === 'all' && nViews > LARGEST_SMALL_CLASS;
   const features = tower(problem.features, problem, isLarge ? NEXT_BETTER[operands] : operands);
@@ -88,7 +109,11 @@ export function referenceNTXent(problem: NTXentProblem, operands: Operands = 'ex
   return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);
 }
 
-export function referenceSupCon(problem: SupConProblem, operands: Operands = 'exact'): ReferenceResult {
+export function referenceSupCon(
+  problem: OnHost<SupConProblem>,
+  operands: Operands = 'exact',
+  memory?: Memory,
+): ReferenceResult {
   const { temperature = 0.07, labels } = problem;
   const rows = problem.features.data.length / problem.features.shape.at(-1)!;
   const views = rows / labels.length;
@@ -96,13 +121,18 @@ export function referenceSupCon(problem: SupConProblem, operands: Operands = 'ex
   const isLarge = (row: number) =>
     range(rows).filter(other => labelOf(other) === labelOf(row)).length > LARGEST_SMALL_CLASS;
   const features = tower(problem.features, problem, range(rows).some(isLarge) ? NEXT_BETTER[operands] : operands);
+  const remembered = memory && tower(memory.features, problem, operands);
   const terms = range(rows).map(row => {
     const others = range(rows).filter(j => j !== row);
-    const positives = range(others.length).filter(position => labelOf(others[position]!) === labelOf(row));
+    const labelled = [...others.map(labelOf), ...(memory?.labels ?? [])];
+    const positives = range(labelled.length).filter(position => labelled[position] === labelOf(row));
     return {
       row,
       anchor: { tower: features, index: row },
-      candidates: others.map(index => ({ tower: features, index })),
+      candidates: [
+        ...others.map(index => ({ tower: features, index })),
+        ...range(remembered?.rows ?? 0).map(index => ({ tower: remembered!, index })),
+      ],
       positives,
       apart: positives.length < LARGEST_SMALL_CLASS ? positives : [],
     };
@@ -110,7 +140,7 @@ export function referenceSupCon(problem: SupConProblem, operands: Operands = 'ex
   return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);
 }
 
-export function referenceInfoNCE(problem: InfoNCEProblem, operands: Operands = 'exact'): ReferenceResult {
+export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Operands = 'exact'): ReferenceResult {
   const query = tower(problem.query, problem, operands);
   const keys = tower(problem.positiveKey, problem, operands);
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys } = problem;
@@ -136,7 +166,7 @@ export function referenceInfoNCE(problem: InfoNCEProblem, operands: Operands = '
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
 }
 
-export function referenceClip(problem: ClipProblem, operands: Operands = 'exact'): ReferenceResult {
+export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands = 'exact'): ReferenceResult {
   const image = tower(problem.imageFeatures, problem, operands);
   const text = tower(problem.textFeatures, problem, operands);
   const { logitScale = 1 / 0.07 } = problem;

@@ -1,0 +1,363 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { allocate, allocateHalf, checkInt32Array } from '../runtime/arrays.js';
+import type { NativeBuffer, NativeContext, NativeFailure } from '../runtime/binding.js';
+import type { Context, OwnedContext } from '../runtime/context.js';
+import { contextOf } from '../runtime/create-context.js';
+import type { DataOf, OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
+import { formatShape } from '../runtime/shape.js';
+import type { Submit } from '../runtime/submissions.js';
+import { checkTensor, type DType, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+
+/** What a {@link NegativeQueue} is made with. */
+export interface NegativeQueueOptions<Type extends DType = DType> {
+  /** The most rows it holds: an integer of at least 1. */
+  readonly capacity: number;
+  /** Numbers in a row: an integer of at least 1. */
+  readonly dim: number;
+  /** Whether each row has a label, as supCon's `memory` needs. Default false. */
+  readonly labels?: boolean | undefined;
+  /** What it takes and stores numbers as. Default `'float32'`. */
+  readonly dtype?: Type | undefined;
+  /** Whose device holds the rows, and runs the calls that use them. Default: the default context. */
+  readonly context?: Context | undefined;
+}
+
+/** Rows that are one piece both in the ring and in an array of rows. */
+interface Piece {
+  /** The first of them in the ring. */
+  readonly inRing: number;
+  /** The first of them in the array. */
+  readonly inArray: number;
+  readonly rows: number;
+}
+
+/** Keys to enqueue, after checking. */
+interface Batch {
+  readonly data: InputTensor['data'];
+  readonly labels: Int32Array | undefined;
+  readonly pieces: readonly Piece[];
+}
+
+/** What a loss sees of a queue. */
+interface Contents {
+  /** [size, dim]; undefined of an empty queue. */
+  readonly rows: InputTensor | undefined;
+  readonly labels: Int32Array | undefined;
+}
+
+const QUEUE_KEYS: ReadonlySet<string> = new Set(['capacity', 'dim', 'labels', 'dtype', 'context']);
+const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+const NEW = { names: { none: 'NegativeQueue' } };
+const ENQUEUE = { names: { none: 'enqueue' } };
+const TO_ARRAY = { names: { none: 'toArray' } };
+
+let contentsOf: (queue: NegativeQueue, argument: string) => Contents;
+
+/**
+ * The last `capacity` rows that were enqueued, kept in the memory of a context's device: MoCo's queue of negatives, as
+ * {@link infoNCE}'s `negativeKeys`, and the cross-batch memory of {@link supCon}. Its rows have no gradient.
+ *
+ * A call sees the rows that were enqueued before it was made, awaited or not. The usual order is the loss first, then
+ * `enqueue` of its keys. A forward pass keeps the rows that it saw.
+ *
+ * @see He et al., "Momentum Contrast for Unsupervised Visual Representation Learning", 2020; Wang et al., "Cross-Batch
+ * Memory for Embedding Learning", 2020.
+ */
+export class NegativeQueue<Type extends DType = DType> {
+  readonly capacity: number;
+  readonly dim: number;
+  readonly dtype: Type;
+  declare readonly [Symbol.dispose]: () => void;
+  readonly #context: OwnedContext;
+  readonly #ring: OwnedDeviceTensor<Type>;
+  readonly #labels: Int32Array | undefined;
+  readonly #rowBytes: number;
+  #size = 0;
+  /** Where the next row goes. */
+  #next = 0;
+
+  /** @throws {@link InfoNCEError} for a bad option; `ERR_INFONCE_OUT_OF_MEMORY` when there is no room for it. */
+  constructor(options: NegativeQueueOptions<Type>) {
+    checkKeys(options, 'NegativeQueue', QUEUE_KEYS);
+    this.capacity = checkCount(options.capacity, 'capacity');
+    this.dim = checkCount(options.dim, 'dim');
+    this.dtype = checkChoice<DType>(options.dtype, 'dtype', DTYPES) as Type;
+    const labels = checkBoolean(options.labels, 'labels', false);
+    this.#context = contextOf(options.context);
+    this.#rowBytes = this.dim * (this.dtype === 'float32' ? 4 : 2);
+    this.#ring = this.#context.allocate([this.capacity, this.dim], this.dtype, NEW);
+    this.#labels = labels ? new Int32Array(this.capacity) : undefined;
+  }
+
+  static {
+    contentsOf = (queue, argument) => queue.#contents(argument);
+  }
+
+  get context(): Context {
+    return this.#context;
+  }
+
+  /** Rows it holds. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Whether it, or its context, was disposed. */
+  get disposed(): boolean {
+    return this.#ring.disposed;
+  }
+
+  /**
+   * Adds `keys` [rows, dim], with `labels: true` a label for each, in place of the oldest rows where there is no room. Of
+   * more rows than the capacity the last stay. `keys` are of the queue's dtype, in the host's memory or its context's, and
+   * are read when those of a loss would be.
+   *
+   * @throws {@link InfoNCEError} (the promise rejects with it) for keys that do not fit; the queue is then as it was.
+   */
+  async enqueue(keys: TensorLike, labels?: Int32Array): Promise<void> {
+    const batch = this.#check(keys, labels);
+    const ring = this.#buffer();
+    const { pending } = this.#context;
+    const written = this.#context.submit(
+      together(batch.pieces, (native, piece, done) => {
+        const { at, source, bytes, from } = this.#copy(batch, piece);
+        return native.submitWrite(ring, at, source, bytes, done, from);
+      }),
+      ENQUEUE,
+    );
+    // Counted now, for calls made before it is done. What was refused is not pending.
+    if (this.#context.pending > pending) this.#advance(batch);
+    await written;
+  }
+
+  /** {@link enqueue}, done before it returns. */
+  enqueueSync(keys: TensorLike, labels?: Int32Array): void {
+    const batch = this.#check(keys, labels);
+    const ring = this.#buffer();
+    this.#context.runSync(native => {
+      for (const piece of batch.pieces) {
+        const { at, source, bytes, from } = this.#copy(batch, piece);
+        native.write(ring, at, source, bytes, from);
+      }
+    }, ENQUEUE);
+    this.#advance(batch);
+  }
+
+  /** Forgets all rows. */
+  clear(): void {
+    this.#size = 0;
+    this.#next = 0;
+  }
+
+  /** A copy of its rows [size, dim], the oldest first. */
+  async toArray(): Promise<DataOf<Type>> {
+    const ring = this.#buffer();
+    const target = this.#room();
+    const pieces = this.#inOrder();
+    await this.#context.submit(
+      together(pieces, (native, piece, done) =>
+        native.submitRead(ring, piece.inRing * this.#rowBytes, this.#slice(target, piece), done),
+      ),
+      TO_ARRAY,
+    );
+    return target;
+  }
+
+  /** {@link toArray}, done before it returns. */
+  toArraySync(): DataOf<Type> {
+    const ring = this.#buffer();
+    const target = this.#room();
+    this.#context.runSync(native => {
+      for (const piece of this.#inOrder()) {
+        native.read(ring, piece.inRing * this.#rowBytes, this.#slice(target, piece));
+      }
+    }, TO_ARRAY);
+    return target;
+  }
+
+  /** Frees its memory as soon as calls in flight have no more use for it. Calling it again does nothing. */
+  dispose(): void {
+    this.#ring.dispose();
+  }
+
+  #buffer(argument = 'queue'): NativeBuffer {
+    return this.#ring.bufferFor(argument);
+  }
+
+  #check(keys: unknown, labels: unknown): Batch {
+    const { data, shape, dtype, owner } = checkTensor(keys, 'keys', `[rows, ${this.dim}]`, 2, 2);
+    const rows = shape[0]!;
+    if (shape[1] !== this.dim) {
+      throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+        argument: 'keys.shape',
+        expected: `[rows, ${this.dim}]`,
+        got: formatShape(shape),
+        remedy: 'Keys have as many numbers as the rows of the queue.',
+      });
+    }
+    if (dtype !== this.dtype) {
+      throw new InfoNCEError('ERR_INFONCE_TYPE', {
+        argument: 'keys.dtype',
+        expected: `'${this.dtype}', the queue's`,
+        got: `'${dtype}'`,
+        remedy: `A queue stores what it is given: make it with dtype: '${dtype}'.`,
+      });
+    }
+    contextOf(this.#context, [['keys', owner]]);
+    const kept = Math.min(rows, this.capacity);
+    const pieces = piecesOf(this.#next, this.capacity, kept).map(piece => ({
+      ...piece,
+      inArray: piece.inArray + rows - kept,
+    }));
+    return { data, labels: this.#checkLabels(labels, rows), pieces };
+  }
+
+  #checkLabels(labels: unknown, rows: number): Int32Array | undefined {
+    if (this.#labels === undefined) {
+      if (labels === undefined) return undefined;
+      throw new InfoNCEError('ERR_INFONCE_TYPE', {
+        argument: 'labels',
+        expected: 'none in a queue without labels',
+        got: describeValue(labels),
+        remedy: 'Make the queue with labels: true.',
+      });
+    }
+    checkInt32Array(labels, 'labels');
+    if (labels.length === rows) return labels;
+    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+      argument: 'labels',
+      expected: `${rows} labels, one for each row of keys`,
+      got: String(labels.length),
+    });
+  }
+
+  /** The arguments of a write: bytes in the ring, what is copied, and where that begins in a source of the device. */
+  #copy({ data }: Batch, piece: Piece) {
+    const at = piece.inRing * this.#rowBytes;
+    const bytes = piece.rows * this.#rowBytes;
+    return ArrayBuffer.isView(data)
+      ? { at, source: this.#slice(data, piece), bytes, from: 0 }
+      : { at, source: data, bytes, from: piece.inArray * this.#rowBytes };
+  }
+
+  #slice(array: Float32Array | Uint16Array, { inArray, rows }: Piece): Float32Array | Uint16Array {
+    return array.subarray(inArray * this.dim, (inArray + rows) * this.dim);
+  }
+
+  #advance({ labels, pieces }: Batch): void {
+    for (const { inRing, inArray, rows } of pieces) {
+      if (labels !== undefined) this.#labels!.set(labels.subarray(inArray, inArray + rows), inRing);
+      this.#next = (inRing + rows) % this.capacity;
+      this.#size = Math.min(this.#size + rows, this.capacity);
+    }
+  }
+
+  /** The ring, the oldest row first. */
+  #inOrder(): Piece[] {
+    return piecesOf(this.#size < this.capacity ? 0 : this.#next, this.capacity, this.#size);
+  }
+
+  #room(): DataOf<Type> {
+    const make = this.dtype === 'float32' ? allocate : allocateHalf;
+    return make(this.#size * this.dim, 'toArray') as DataOf<Type>;
+  }
+
+  /** As long as the ring is not full its rows are the first: what is in use always begins at 0. */
+  #contents(argument: string): Contents {
+    const data = this.#buffer(argument);
+    const shape = [this.#size, this.dim];
+    const rows: InputTensor = { data, shape, dtype: this.dtype, size: this.#size * this.dim, owner: this.#context };
+    return { rows: this.#size === 0 ? undefined : rows, labels: this.#labels?.subarray(0, this.#size) };
+  }
+}
+
+// Node.js 20 has had Symbol.dispose only since 20.4; a method whose key is undefined would be called "undefined".
+if (Symbol.dispose !== undefined) {
+  Object.defineProperty(NegativeQueue.prototype, Symbol.dispose, { value: NegativeQueue.prototype.dispose });
+}
+
+/** `rows` rows of a ring from `first` on: one piece, or two where they wrap around. */
+function piecesOf(first: number, capacity: number, rows: number): Piece[] {
+  const untilEnd = Math.min(rows, capacity - first);
+  const pieces = [{ inRing: first, inArray: 0, rows: untilEnd }];
+  if (rows > untilEnd) pieces.push({ inRing: 0, inArray: untilEnd, rows: rows - untilEnd });
+  return pieces;
+}
+
+/** Several pieces of work as one call of the context, whose queue takes all of them or none. */
+function together(
+  pieces: readonly Piece[],
+  submit: (native: NativeContext, piece: Piece, done: (failure: NativeFailure | null) => void) => number,
+): Submit<void> {
+  return (native, done) => {
+    let left = pieces.length;
+    let failed: NativeFailure | null = null;
+    function ended(failure: NativeFailure | null): void {
+      failed ??= failure;
+      if (--left === 0) done(failed);
+    }
+    return pieces.reduce((_, piece) => submit(native, piece, ended), 0);
+  };
+}
+
+function checkCount(value: unknown, name: string): number {
+  const expected = 'an integer of at least 1';
+  const count = checkNumber(value, name, expected);
+  if (Number.isSafeInteger(count) && count >= 1) return count;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: name, expected, got: describeValue(value) });
+}
+
+/** A queue's rows as the negative keys of queries of `dim` numbers. */
+export function checkNegativeQueue(queue: NegativeQueue, paired: boolean, dim: number): InputTensor {
+  checkDim(queue, 'negativeKeys', dim);
+  if (paired) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'negativeMode',
+      expected: "'unpaired' with a NegativeQueue",
+      got: "'paired'",
+      remedy: "The rows of a queue are every query's negatives.",
+    });
+  }
+  const { rows } = contentsOf(queue, 'negativeKeys');
+  if (rows !== undefined) return rows;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: 'negativeKeys',
+    expected: 'a queue with at least one row',
+    got: 'an empty one',
+    remedy: 'enqueue() keys first, or leave negativeKeys out for the other loss, with in-batch negatives.',
+  });
+}
+
+/** A queue's rows and labels as the memory of features of `dim` numbers; undefined of an empty one. */
+export function checkMemory(queue: unknown, dim: number): { rows: InputTensor; labels: Int32Array } | undefined {
+  if (!(queue instanceof NegativeQueue)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'memory',
+      expected: 'a NegativeQueue',
+      got: describeValue(queue),
+      remedy: 'Make one: new NegativeQueue({ capacity, dim, labels: true }).',
+    });
+  }
+  checkDim(queue, 'memory', dim);
+  const { rows, labels } = contentsOf(queue, 'memory');
+  if (labels === undefined) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'memory',
+      expected: 'a NegativeQueue with labels',
+      got: 'one without',
+      remedy: 'Make it with labels: true.',
+    });
+  }
+  return rows && { rows, labels };
+}
+
+function checkDim(queue: NegativeQueue, argument: string, dim: number): void {
+  if (queue.dim === dim) return;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument,
+    expected: `a queue of dim ${dim}`,
+    got: `one of dim ${queue.dim}`,
+  });
+}

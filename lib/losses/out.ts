@@ -1,0 +1,163 @@
+import { checkFloat32Array } from '../runtime/arrays.js';
+import type { NativeInput } from '../runtime/binding.js';
+import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkKeys } from '../runtime/options.js';
+import { formatShape } from '../runtime/shape.js';
+import type { InputTensor } from '../runtime/tensor.js';
+import { gradientRoles, type Part, type Plan } from './plan.js';
+import type { Gradient, Output } from './results.js';
+import type { Role } from './words.js';
+
+/**
+ * Arrays of the caller's that a call fills instead of new ones, float32 and exactly as long as the result. None may
+ * share memory with another or with an input. What they hold after a call that failed is unspecified.
+ */
+export type Out<O extends Output, Name extends string> = {
+  /** With `reduction: 'none'`, [rows]. In the host's memory with either `output`. */
+  readonly loss?: Float32Array | undefined;
+} & { readonly [name in Name]?: Gradient<O> | undefined };
+
+/** What nobody has looked at. */
+export type UncheckedOut = { readonly [name: string]: unknown };
+
+export type GradientArray = Float32Array | OwnedDeviceTensor;
+
+interface CheckedOut {
+  readonly loss: Float32Array | undefined;
+  readonly gradients: { readonly [role in Role]?: GradientArray };
+}
+
+const NOTHING: CheckedOut = { loss: undefined, gradients: {} };
+
+export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Plan, part: Part): CheckedOut {
+  if (out === undefined) return NOTHING;
+  const { task, common, words } = plan;
+  const roles = gradientRoles(plan, part);
+  const names = roles.map(role => words.gradients[role]!);
+  checkKeys(out, 'out', new Set(part === 'gradients' ? names : ['loss', ...names]), adviceFor(plan, part, names));
+
+  const given = new Map<string, GradientArray>();
+  const loss = out.loss;
+  if (loss !== undefined) {
+    if (common.reduction !== 'none') throw lossIsANumber(common.reduction);
+    checkFloat32Array(loss, 'out.loss');
+    checkSize(loss.length, [task.rows], 'out.loss');
+    given.set('out.loss', loss);
+  }
+  const gradients: { [role in Role]?: GradientArray } = {};
+  for (const role of roles) {
+    const name = `out.${words.gradients[role]}`;
+    const value = out[words.gradients[role]!];
+    if (value === undefined) continue;
+    const array = output === 'host' ? checkHostArray(value, name) : checkDeviceArray(value, name);
+    checkSize(array instanceof OwnedDeviceTensor ? sizeOf(array.shape) : array.length, task[role]!.shape, name);
+    gradients[role] = array;
+    given.set(name, array);
+  }
+  refuseSharedMemory(given, plan);
+  return { loss, gradients };
+}
+
+function checkHostArray(value: unknown, name: string): Float32Array {
+  if (value instanceof OwnedDeviceTensor) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: 'a Float32Array',
+      got: 'a device tensor',
+      remedy: "To keep gradients on the device pass output: 'device' too.",
+    });
+  }
+  checkFloat32Array(value, name);
+  return value;
+}
+
+function checkDeviceArray(value: unknown, name: string): OwnedDeviceTensor {
+  if (!(value instanceof OwnedDeviceTensor)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: "a device tensor, because of output: 'device'",
+      got: describeValue(value),
+      remedy: 'Make one with context.tensor(data, shape), once, or leave output out for arrays of the host.',
+    });
+  }
+  if (value.dtype !== 'float32') {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: "a device tensor of dtype 'float32'",
+      got: `one of '${value.dtype}'`,
+      remedy: 'Gradients are float32, whatever the inputs are.',
+    });
+  }
+  return value;
+}
+
+function checkSize(length: number, shape: readonly number[], name: string): void {
+  const size = sizeOf(shape);
+  if (length === size) return;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: name,
+    expected: `${size} numbers, for the shape ${formatShape(shape)}`,
+    got: `${length}`,
+  });
+}
+
+function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
+function lossIsANumber(reduction: string): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'out.loss',
+    expected: "no array but with reduction: 'none'",
+    got: `one with reduction '${reduction}'`,
+    remedy: 'The loss is a number then.',
+  });
+}
+
+/** Why a name of some result cannot be given here. */
+function adviceFor({ task, words }: Plan, part: Part, names: readonly string[]): Map<string, string> {
+  const advice = new Map([[words.scalar as string, 'It is a number and comes with the results.']]);
+  for (const name of Object.values(words.gradients)) {
+    if (names.includes(name)) continue;
+    advice.set(
+      name,
+      part === 'losses' ? 'Pass it to backward(gradOutput, { out }).' : 'This call does not compute that gradient.',
+    );
+  }
+  if (task.queued) advice.set(words.gradients.negatives!, 'Rows of a NegativeQueue have no gradient.');
+  if (part === 'gradients') advice.set('loss', 'The loss was computed by forward(problem, { out }).');
+  return advice;
+}
+
+/** Refuses memory that would be written twice, or written while it is read. */
+function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, { task, common, words }: Plan): void {
+  const others = new Map<string, NativeInput | Int32Array>();
+  const inputs: readonly (readonly [string, InputTensor | undefined])[] = [
+    [words.inputs.anchors!, task.anchors],
+    [words.inputs.keys!, task.keys],
+    [words.inputs.negatives!, task.negatives],
+  ];
+  for (const [name, input] of inputs) if (input !== undefined) others.set(name, input.data);
+  if (common.gradOutput !== undefined) others.set('gradOutput', common.gradOutput);
+  if (task.labels !== undefined) others.set('labels', task.labels);
+  for (const [name, array] of given) {
+    const memory = array instanceof OwnedDeviceTensor ? array.bufferFor(name) : array;
+    for (const [other, otherMemory] of others) {
+      if (!overlap(memory, otherMemory)) continue;
+      throw new InfoNCEError('ERR_INFONCE_RANGE', {
+        argument: name,
+        expected: 'memory of its own',
+        got: `memory of ${other}`,
+        remedy: 'Give each result an array of its own.',
+      });
+    }
+    others.set(name, memory);
+  }
+}
+
+function overlap(a: NativeInput | Int32Array, b: NativeInput | Int32Array): boolean {
+  if (a === b) return true;
+  if (!ArrayBuffer.isView(a) || !ArrayBuffer.isView(b) || a.buffer !== b.buffer) return false;
+  return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
+}
