@@ -57,7 +57,7 @@ BadRow compute(infonce_context &context, const infonce_problem &p, infonce_resul
   if (const BadRow bad = first_bad_upstream(p); bad.row >= 0) return bad;
   const int64_t candidates = p.negatives ? p.negative_rows : p.rows;
   const double products = double(p.rows) * double(candidates) * double(p.dim);
-  context.pool.set_serial(products * (p.gradient ? 1.5 : 0.5) < kParallelProducts);
+  context.pool.begin_call(products * (p.gradient ? 1.5 : 0.5) < kParallelProducts, p.cancelled);
   if (p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES)
     return paired_negatives(p, context.kernels, context.pool, context.workspace, result);
 
@@ -97,7 +97,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
   return guarded(failure, [&] {
     std::lock_guard<std::mutex> lock(context->mutex);
-    context->pool.set_serial(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts);
+    context->pool.begin_call(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts, p.cancelled);
     const BadRow bad = simclr_logits(p, context->kernels, context->pool, context->workspace, out);
     if (bad.row < 0) return INFONCE_OK;
     if (p.propagate_non_finite) {

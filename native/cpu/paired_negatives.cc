@@ -91,7 +91,7 @@ RowOutcome paired_row(const infonce_problem &problem, const Inputs &inputs, cons
   check(INFONCE_INPUT_KEYS, i);
   const double positive = rows.dot(query, key);
   RowLoss loss(0, 0);
-  for (int64_t m = 0; m < negatives; ++m) {
+  for (int64_t m = 0; m < negatives && !is_cancelled(problem.cancelled); ++m) {
     const Row negative = rows.row(own(m));
     check(INFONCE_INPUT_NEGATIVES, i * negatives + m);
     scratch.dots[m] = rows.dot(query, negative);
@@ -107,7 +107,7 @@ RowOutcome paired_row(const infonce_problem &problem, const Inputs &inputs, cons
   std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
   rows.add(key, positive_weight);
   rows.write_gradient(key, query, positive_weight * factor, positive, result->grad_keys + i * dim);
-  for (int64_t m = 0; m < negatives; ++m) {
+  for (int64_t m = 0; m < negatives && !is_cancelled(problem.cancelled); ++m) {
     const Row negative = rows.row(own(m));
     const double weight = g * std::exp(problem.scale * scratch.dots[m] - log_sum_exp);
     rows.add(negative, weight);

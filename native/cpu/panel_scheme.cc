@@ -354,7 +354,7 @@ bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_a
   panel.accumulator_rows = block_;
   panel.scratch = scratch_[thread].pack;
   panel.next_count = find(first, blocks[0]);
-  for (int64_t k = first, turn = 0; k < end; k += step, turn ^= 1) {
+  for (int64_t k = first, turn = 0; k < end && !pool_.cancelled(); k += step, turn ^= 1) {
     panel.exponentials = blocks[turn];
     panel.block_count = panel.next_count;
     panel.next = blocks[turn ^ 1];

@@ -175,6 +175,7 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
     std::fill(sums.weighted, sums.weighted + dim, 0.0);
     *sums.squares = 0;
     pairs_.for_each_member(c, [&](int64_t i) {
+      if (pool_.cancelled()) return;
       const double g = upstream_.relative(i);
       for (int64_t d = 0; d < dim; ++d) {
         const double u = anchors.row_panels[(d / panel * anchors.padded_rows + i) * panel + d % panel];

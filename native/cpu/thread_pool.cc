@@ -100,7 +100,7 @@ bool ThreadPool::take_and_run(Share &share, From from, int thread) {
     if (first == end) return false;
     const uint64_t left = from == From::kFront ? tasks + (uint64_t(1) << kIndexBits) : tasks - 1;
     if (!share.tasks.compare_exchange_weak(tasks, left, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
-    job_.call(job_.state, int64_t(from == From::kFront ? first : end - 1), thread);
+    if (!cancelled()) job_.call(job_.state, int64_t(from == From::kFront ? first : end - 1), thread);
     done_.fetch_add(1, std::memory_order_acq_rel);
     return true;
   }

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "common/call.h"
+
 namespace infonce::cpu {
 
 class ThreadPool {
@@ -25,23 +27,25 @@ class ThreadPool {
   // How many of them can take tasks of the next job.
   int active_threads() const { return serial_ ? 1 : threads(); }
 
-  // With `serial` every task runs on the caller: small calls are faster alone.
-  void set_serial(bool serial) { serial_ = serial; }
+  // With `serial` every task of the coming call runs on the caller: small calls are faster alone. Once `cancelled`, as in
+  // infonce_problem, says so, tasks that have not begun are left out. Throws Cancelled if it says so already.
+  void begin_call(bool serial, const int32_t *cancelled) {
+    serial_ = serial;
+    cancelled_ = cancelled;
+    throw_if_cancelled();
+  }
+  // For tasks that take long.
+  bool cancelled() const { return is_cancelled(cancelled_); }
 
-  // Calls body(index, thread) once for each index below count and returns when all are done. `thread` is below
-  // threads() and at no time shared. One caller at a time. The body must not throw.
+  // Calls body(index, thread) once for each index below count and returns when all are done; throws Cancelled if some may
+  // have been left out. `thread` is below threads() and at no time shared. One caller at a time. The body must not throw.
   template <class Body> void parallel(int64_t count, Body &&body) {
     if (serial_ || workers_.empty() || count == 1) {
-      for (int64_t i = 0; i < count; ++i) body(i, 0);
-      return;
+      for (int64_t i = 0; i < count && !cancelled(); ++i) body(i, 0);
+    } else {
+      share_out(count, body);
     }
-    for (int64_t start = 0; start < count; start += kMaxTasks) {
-      auto shifted = [&](int64_t i, int thread) { body(start + i, thread); };
-      using Shifted = decltype(shifted);
-      const int64_t left = count - start;
-      run({[](void *state, int64_t i, int thread) { (*static_cast<Shifted *>(state))(i, thread); }, &shifted},
-          uint32_t(left < kMaxTasks ? left : kMaxTasks));
-    }
+    throw_if_cancelled();
   }
 
  private:
@@ -52,6 +56,19 @@ class ThreadPool {
 
   static constexpr int kIndexBits = 20;
   static constexpr int64_t kMaxTasks = (1 << kIndexBits) - 1;
+
+  template <class Body> void share_out(int64_t count, Body &&body) {
+    for (int64_t start = 0; start < count; start += kMaxTasks) {
+      auto shifted = [&](int64_t i, int thread) { body(start + i, thread); };
+      using Shifted = decltype(shifted);
+      const int64_t left = count - start;
+      run({[](void *state, int64_t i, int thread) { (*static_cast<Shifted *>(state))(i, thread); }, &shifted},
+          uint32_t(left < kMaxTasks ? left : kMaxTasks));
+    }
+  }
+  void throw_if_cancelled() const {
+    if (cancelled()) throw Cancelled{};
+  }
 
   // Sequence number of the job (modulo 2^24), first task left, end of the tasks left: one word, so that a thread that
   // comes late finds its claim on a task of a job that has ended refused.
@@ -70,6 +87,7 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::vector<Share> shares_;
   bool serial_ = false;
+  const int32_t *cancelled_ = nullptr;
   Job job_{};
   alignas(128) std::atomic<uint64_t> sequence_{0};
   std::atomic<int> caller_processor_{0};

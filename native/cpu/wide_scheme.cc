@@ -1,6 +1,9 @@
 #include "cpu/wide_scheme.h"
 
 namespace infonce::cpu {
+namespace {
+constexpr int64_t kStepRows = 8192;  // of the other side in one go: a multiple of kWideColumns
+}
 
 WideScheme::WideScheme(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool,
                        Workspace &workspace)
@@ -50,16 +53,25 @@ void WideScheme::log_sum_exp(const Side &owner, const Side &other) {
   const Direction<double> &direction = *owner.direction;
   pool_.parallel(passes_.padded_rows_of(owner.tower) / kWideRows, [&](int64_t t, int thread) {
     const int64_t first = t * kWideRows;
-    double above[kWideRows];
     WideLogSumExp rows;
     static_cast<WideRows &>(rows) = wide_rows(owner, other, first, thread);
     rows.owner_rank = direction.rank;
     rows.maximum = direction.offset + first;
     rows.sum = direction.sum + first;
-    rows.above = above;
-    kernels_.wide_log_sum_exp(rows);
-    for (int r = 0; r < kWideRows; ++r) direction.above[first + r] += above[r];
+    rows.above = direction.above + first;
+    std::fill(rows.maximum, rows.maximum + kWideRows, -std::numeric_limits<double>::infinity());
+    std::fill(rows.sum, rows.sum + kWideRows, 0.0);
+    walk(rows, kernels_.wide_log_sum_exp);
   });
+}
+
+// In steps, so that a cancelled call soon ends.
+template <class Rows> void WideScheme::walk(Rows rows, void (*kernel)(const Rows &)) const {
+  for (int64_t first = 0; first < rows.other->padded_rows && !pool_.cancelled(); first += kStepRows) {
+    rows.other_first = first;
+    rows.other_end = std::min(first + kStepRows, rows.other->padded_rows);
+    kernel(rows);
+  }
 }
 
 double WideScheme::gradient(const Side &owner, const Side &other, float *output) {
@@ -82,7 +94,7 @@ double WideScheme::gradient(const Side &owner, const Side &other, float *output)
       }
       rows.accumulators = accumulators;
       rows.accumulator_rows = kWideRows;
-      kernels_.wide_gradient(rows);
+      walk(rows, kernels_.wide_gradient);
     }
     radial[t] = passes_.finish(owner.tower, first, count, accumulators, kWideRows, output, thread);
   });
@@ -96,6 +108,8 @@ WideRows WideScheme::wide_rows(const Side &owner, const Side &other, int64_t fir
           &passes_.operand(other.tower, thread),
           first,
           kWideRows,
+          0,
+          0,
           problem_.scale,
           owner.groups,
           other.groups,

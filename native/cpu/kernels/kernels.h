@@ -80,6 +80,7 @@ struct WideRows {
   const Operand<double> *owner, *other;
   int64_t first;
   int count;  // at most kWideRows
+  int64_t other_first, other_end;  // multiples of kWideColumns, or the end
   double scale;
   const int32_t *owner_group, *other_group;
   double *scratch;
@@ -87,15 +88,15 @@ struct WideRows {
 
 struct WideLogSumExp : WideRows {
   const double *owner_rank;
-  double *maximum, *sum;  // out, per owner row
-  double *above;          // out
+  // Of each owner row, continued: -infinity, 0 and 0 before the first call.
+  double *maximum, *sum, *above;
 };
 
 struct WideGradient : WideRows {
   // Either weight may be null: that direction has no loss.
   const double *owner_lse, *owner_weight;
   const double *other_lse, *other_weight;
-  double *accumulators;  // [padded_dim / wide panel][accumulator_rows][wide panel]
+  double *accumulators;  // [padded_dim / wide panel][accumulator_rows][wide panel], added to
   int64_t accumulator_rows;
 };
 

@@ -50,12 +50,8 @@ INFONCE_INLINE double largest(Doubles v) {
 
 inline void wide_log_sum_exp(const WideLogSumExp &rows) {
   const Doubles minus_infinity = broadcast(-__builtin_inf()), scale = broadcast(rows.scale);
-  for (int r = 0; r < rows.count; ++r) {
-    rows.maximum[r] = -__builtin_inf();
-    rows.sum[r] = rows.above[r] = 0;
-  }
-  for (int64_t first = 0; first < rows.other->padded_rows; first += kWideColumns) {
-    const int64_t left = rows.other->padded_rows - first;
+  for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
+    const int64_t left = rows.other_end - first;
     const int count = left < kWideColumns ? int(left) : kWideColumns;
     wide_dots(rows, first, count);
     for (int r = 0; r < rows.count; ++r) {
@@ -95,8 +91,8 @@ INFONCE_NOINLINE void wide_gradient_tile(const double *w, const double *other, i
 inline void wide_gradient(const WideGradient &rows) {
   const Operand<double> &other = *rows.other;
   const Doubles scale = broadcast(rows.scale);
-  for (int64_t first = 0; first < other.padded_rows; first += kWideColumns) {
-    const int64_t left = other.padded_rows - first;
+  for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
+    const int64_t left = rows.other_end - first;
     const int count = left < kWideColumns ? int(left) : kWideColumns;
     wide_dots(rows, first, count);
     for (int r = 0; r < rows.count; ++r) {
