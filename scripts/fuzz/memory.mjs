@@ -1,0 +1,77 @@
+/** Typed arrays over every kind of memory that JavaScript has, and what can happen to it while a call looks. */
+import { runInNewContext } from 'node:vm';
+
+const OTHER_REALM = runInNewContext('({ Float32Array, Int32Array, Uint16Array, Float64Array })');
+const MOST_BYTES = 1 << 20; // What resizable memory may grow to.
+
+/** `length` elements of `Type`, filled by `next`, over memory of a random kind. */
+export function typedArray(random, Type, length, next) {
+  const array = random.pick(KINDS)(random, Type, length);
+  for (let i = 0; i < array.length; i++) array[i] = next();
+  return array;
+}
+
+function room(length, Type) {
+  return length * Type.BYTES_PER_ELEMENT;
+}
+
+const most = bytes => Math.max(bytes, MOST_BYTES);
+
+const KINDS = [
+  (_random, Type, length) => new Type(length),
+  (_random, Type, length) => new Type(length),
+  (random, Type, length) => {
+    const offset = random.integer(1, 4) * Type.BYTES_PER_ELEMENT;
+    return new Type(new ArrayBuffer(offset + room(length, Type) + random.integer(0, 9)), offset, length);
+  },
+  (_random, Type, length) => new Type(new SharedArrayBuffer(room(length, Type))),
+  (_random, Type, length) => new OTHER_REALM[Type.name](length),
+  (_random, Type, length) => new (class Derived extends Type {})(length),
+  // Resizable: views of a fixed length, and those that follow the buffer's.
+  (_random, Type, length) => {
+    const bytes = room(length, Type);
+    return new Type(new ArrayBuffer(bytes, { maxByteLength: most(bytes) }), 0, length);
+  },
+  (_random, Type, length) => {
+    const bytes = room(length, Type);
+    return new Type(new ArrayBuffer(bytes, { maxByteLength: most(bytes) }));
+  },
+  (_random, Type, length) => {
+    const bytes = room(length, Type);
+    return new Type(new SharedArrayBuffer(bytes, { maxByteLength: most(bytes) }));
+  },
+];
+
+/** Detaches, resizes or overwrites what `array` lies in. */
+export function disturb(random, array) {
+  const { buffer } = array;
+  const ways = [() => overwrite(random, array)];
+  if (buffer instanceof ArrayBuffer) {
+    ways.push(() => detach(buffer));
+    if (buffer.resizable && buffer.maxByteLength > 0) {
+      ways.push(
+        () => buffer.resize(0),
+        () => buffer.resize(random.integer(0, buffer.byteLength)),
+        () => buffer.resize(random.integer(buffer.byteLength, buffer.maxByteLength)),
+      );
+    }
+  } else if (buffer.growable) {
+    ways.push(() => buffer.grow(random.integer(buffer.byteLength, buffer.maxByteLength)));
+  }
+  random.pick(ways)();
+}
+
+function overwrite(random, array) {
+  if (array.length === 0) return;
+  const value = random.pick([Number.NaN, 1e38, 0, -1]);
+  array[random.integer(0, array.length - 1)] = typeof array[0] === 'bigint' ? 1n : value;
+}
+
+/** Takes the memory away, if it is still there; that of `context.pinned` may refuse. */
+export function detach(buffer) {
+  try {
+    structuredClone(buffer, { transfer: [buffer] });
+  } catch (error) {
+    if (error.name !== 'DataCloneError') throw error;
+  }
+}

@@ -1,0 +1,125 @@
+/** What the calls of an episode share: contexts, signals, calls in flight, and what hostile objects do. */
+
+import { Poison } from './hostile.mjs';
+import { disturb } from './memory.mjs';
+
+const MOST_CONTEXTS = 4;
+const DEEPEST = 3;
+const ABORTS = 4;
+
+export class World {
+  constructor({ random, infonce, binding, device }) {
+    this.random = random;
+    this.infonce = infonce;
+    this.binding = binding;
+    this.device = device;
+    this.contexts = [];
+    this.rawContexts = [];
+    this.controllers = Array.from({ length: ABORTS }, () => new AbortController());
+    /** The arrays of the call that is being made. */
+    this.victims = [];
+    this.pending = new Set();
+    this.closed = false;
+    this.depth = 0;
+  }
+
+  /** A context in use, or one that was disposed. */
+  anyContext() {
+    return this.contexts.length > 0 ? this.random.pick(this.contexts) : undefined;
+  }
+
+  /** A context in use, made if there is none. */
+  context() {
+    const usable = this.contexts.filter(({ disposed }) => !disposed);
+    return usable.length > 0 && !this.random.chance(0.02) ? this.random.pick(usable) : this.addContext();
+  }
+
+  addContext() {
+    const context = this.infonce.createContext({
+      device: this.device,
+      ...(this.device === 'cpu' && { threads: this.random.integer(1, 2) }),
+      precision: this.random.pick(['highest', 'highest', 'high', 'medium']),
+    });
+    this.keep(this.contexts, context);
+    return context;
+  }
+
+  rawContext() {
+    const { random, binding } = this;
+    if (this.rawContexts.length > 0 && !random.chance(0.03)) return random.pick(this.rawContexts);
+    const context = new binding.Context(this.rawOptions());
+    this.keep(this.rawContexts, context);
+    return context;
+  }
+
+  rawOptions() {
+    const precision = this.random.pick(['highest', 'high', 'medium']);
+    return { library: '', device: 0, threads: this.random.integer(1, 2), precision, measure: false };
+  }
+
+  /** Adds a context, and disposes the oldest of too many. */
+  keep(contexts, context) {
+    contexts.push(context);
+    if (contexts.length > MOST_CONTEXTS) contexts.shift().dispose();
+  }
+
+  controller() {
+    const i = this.random.integer(0, ABORTS - 1);
+    if (this.controllers[i].signal.aborted) this.controllers[i] = new AbortController();
+    return this.controllers[i];
+  }
+
+  /** `work`, and now and then before it something that nobody expects there. */
+  effect(work) {
+    return (...words) => {
+      if (!this.closed && this.depth < DEEPEST && this.random.chance(0.5)) {
+        this.depth++;
+        try {
+          this.random.pick(EFFECTS)(this);
+        } finally {
+          this.depth--;
+        }
+      }
+      return work(...words);
+    };
+  }
+
+  /** Waits for `promise`; its outcome is judged by the caller. */
+  track(promise) {
+    this.pending.add(promise);
+    promise.finally(() => this.pending.delete(promise)).catch(() => {});
+  }
+
+  async settle() {
+    await Promise.allSettled(this.pending);
+  }
+
+  async close() {
+    this.closed = true;
+    await this.settle();
+    for (const context of [...this.contexts, ...this.rawContexts]) context.dispose();
+  }
+}
+
+const SMALL = { features: { data: Float32Array.of(1, 2, 3, 4), shape: [2, 2] } };
+
+const disturbVictim = world => {
+  if (world.victims.length > 0) disturb(world.random, world.random.pick(world.victims));
+};
+
+/** What hostile getters, traps and conversions do. */
+const EFFECTS = [
+  disturbVictim,
+  disturbVictim,
+  disturbVictim,
+  disturbVictim,
+  () => {
+    throw new Poison('from hostile code');
+  },
+  world => world.anyContext()?.dispose(),
+  world => world.controller().abort(),
+  world => world.infonce.ntXentSync(SMALL, { context: world.context() }),
+  world => world.track(world.infonce.ntXent(SMALL, { context: world.context() })),
+  world => world.rawContexts.length > 0 && world.random.pick(world.rawContexts).dispose(),
+  () => globalThis.gc?.({ type: 'minor' }),
+];
