@@ -110,6 +110,11 @@ export class OwnedContext implements Context {
   #lost: string | undefined;
   #disposed = false;
 
+  /** What `instanceof` cannot tell: whether it is one itself, not a proxy or an object made from the prototype. */
+  static isOne(value: unknown): value is OwnedContext {
+    return typeof value === 'object' && value !== null && #native in value;
+  }
+
   constructor(
     native: NativeContext,
     target: Target,

@@ -220,7 +220,7 @@ export function contextOf(named: unknown, owners: readonly Owner[] = []): OwnedC
 
 /** Refuses what is not a context of this copy of the package. */
 export function checkContext(context: unknown): OwnedContext {
-  if (context instanceof OwnedContext) return context;
+  if (OwnedContext.isOne(context)) return context;
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: 'context',
     expected: 'what createContext() of this copy of the package returned',

@@ -48,6 +48,11 @@ export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTens
   readonly #size: number;
   #disposed = false;
 
+  /** What `instanceof` cannot tell: whether it is one itself, not a proxy or an object made from the prototype. */
+  static isOne(value: unknown): value is OwnedDeviceTensor {
+    return typeof value === 'object' && value !== null && #buffer in value;
+  }
+
   /** Takes over `buffer`, which has room for the numbers. */
   constructor(context: OwnedContext, buffer: NativeBuffer, shape: readonly number[], dtype: Type) {
     this.context = context;

@@ -69,7 +69,8 @@ export function describeValue(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) {
     const type: unknown = value.constructor;
-    return typeof type === 'function' && type.name !== 'Object' ? type.name : 'an object';
+    const name: unknown = typeof type === 'function' ? type.name : undefined;
+    return typeof name === 'string' && name !== 'Object' ? name : 'an object';
   }
   return typeof value === 'bigint' ? `${value}n` : String(value);
 }

@@ -44,6 +44,15 @@ export function nativeError(failure: NativeFailure, names: InputNames, inputs: I
         remedy: 'Nothing more can be done in this context: make another with createContext().',
         cause: failure,
       });
+    // Everything was checked before, but the addon looks again and trusts no check.
+    case 'INVALID_ARGUMENT':
+      return new InfoNCEError('ERR_INFONCE_TYPE', {
+        argument,
+        expected: 'arrays that stay as they are while the call is made',
+        got: failure.message,
+        remedy: 'A getter, a proxy or a resizable buffer changed one of them meanwhile: pass plain ones.',
+        cause: failure,
+      });
     default:
       return new InfoNCEError('ERR_INFONCE_INTERNAL', {
         argument,

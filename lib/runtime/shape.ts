@@ -8,8 +8,11 @@ export interface Layout {
   readonly mostDimensions: number;
 }
 
-/** Refuses a shape that is not that many positive integers. `argument` is what the message calls it. Returns its product. */
-export function checkShape(shape: unknown, argument: string, layout: Layout): number {
+/**
+ * Refuses a shape that is not that many positive integers. `argument` is what the message calls it. Returns a copy, which
+ * nobody can change later.
+ */
+export function checkShape(shape: unknown, argument: string, layout: Layout): readonly number[] {
   if (!Array.isArray(shape)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument,
@@ -18,17 +21,14 @@ export function checkShape(shape: unknown, argument: string, layout: Layout): nu
       remedy: shapeRemedy(layout),
     });
   }
-  // Every factor is at least 1, so a product too large to be exact is also too large to equal a length.
-  let product = 1;
-  let valid = shape.length >= layout.fewestDimensions && shape.length <= layout.mostDimensions;
-  for (const dimension of shape as readonly unknown[]) {
-    if (typeof dimension !== 'number' || !Number.isInteger(dimension) || dimension < 1) {
-      valid = false;
-      break;
-    }
-    product *= dimension;
+  const checked: number[] = [];
+  let valid = shape.length <= layout.mostDimensions;
+  for (let i = 0; valid && i < shape.length; i++) {
+    const dimension: unknown = shape[i];
+    if (typeof dimension === 'number' && Number.isInteger(dimension) && dimension >= 1) checked.push(dimension);
+    else valid = false;
   }
-  if (valid) return product;
+  if (valid && checked.length >= layout.fewestDimensions) return checked;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
     argument,
     expected: `${layout.text}, every dimension a positive integer`,
@@ -37,9 +37,13 @@ export function checkShape(shape: unknown, argument: string, layout: Layout): nu
   });
 }
 
-/** Refuses data of another length than its shape's product; `prefix` is what the message puts before `data` and `shape`. */
-export function checkLength(product: number, length: number, shape: readonly number[], prefix: string): void {
-  if (product === length) return;
+/**
+ * Refuses data of another length than its shape's product, and returns that. `prefix` is what the message puts before `data`
+ * and `shape`.
+ */
+export function checkLength(length: number, shape: readonly number[], prefix: string): number {
+  const product = productOf(shape);
+  if (product === length) return product;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
     argument: `${prefix}shape`,
     expected: `a product equal to ${prefix}data.length, which is ${length}`,
@@ -48,11 +52,22 @@ export function checkLength(product: number, length: number, shape: readonly num
   });
 }
 
+/** Every factor is at least 1, so a product too large to be exact is also too large to equal a length. */
+export function productOf(shape: readonly number[]): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
 function shapeRemedy({ text }: Layout): string {
   return `Write the shape of the data, row-major, as ${text}.`;
 }
 
+const MOST_SHOWN = 8;
+
 /** `[2, 3]`, for messages. */
 export function formatShape(shape: readonly unknown[]): string {
-  return `[${shape.map(dimension => (typeof dimension === 'number' ? dimension : describeValue(dimension))).join(', ')}]`;
+  const shown = Array.from({ length: Math.min(shape.length, MOST_SHOWN) }, (_, i) => {
+    const dimension = shape[i];
+    return typeof dimension === 'number' ? String(dimension) : describeValue(dimension);
+  });
+  return `[${[...shown, ...(shape.length > MOST_SHOWN ? ['…'] : [])].join(', ')}]`;
 }

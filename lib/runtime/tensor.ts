@@ -5,7 +5,7 @@ import type { OwnedContext } from './context.js';
 import { type DeviceTensor, OwnedDeviceTensor } from './device-tensor.js';
 import { describeValue, InfoNCEError } from './errors.js';
 import { checkChoice, checkKeys, type KeyAdvice } from './options.js';
-import { checkLength, checkShape, type Layout } from './shape.js';
+import { checkLength, checkShape, type Layout, productOf } from './shape.js';
 
 /** What numbers are stored as: `'float16'` is IEEE 754 binary16, `'bfloat16'` the upper half of a float32. */
 export type DType = NativeType;
@@ -63,7 +63,7 @@ export function checkTensor(
   mostDimensions: number,
 ): InputTensor {
   const layout = { text, fewestDimensions, mostDimensions };
-  if (tensor instanceof OwnedDeviceTensor) return checkDeviceTensor(tensor, name, layout);
+  if (OwnedDeviceTensor.isOne(tensor)) return checkDeviceTensor(tensor, name, layout);
   if (typeof tensor !== 'object' || tensor === null || ArrayBuffer.isView(tensor) || Array.isArray(tensor)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
@@ -80,10 +80,9 @@ export function checkTensor(
 /** The same of a tensor in parts; `prefix` is what the message puts before `data`, `shape` and `dtype`. */
 export function checkArray(data: unknown, shape: unknown, dtype: unknown, prefix: string, layout: Layout): InputTensor {
   const array = checkData(data, dtype, prefix);
-  const size = checkShape(shape, `${prefix}shape`, layout);
-  const dimensions = shape as readonly number[];
-  checkLength(size, array.data.length, dimensions, prefix);
-  return { ...array, shape: dimensions, size, owner: undefined };
+  const checked = checkShape(shape, `${prefix}shape`, layout);
+  const size = checkLength(array.data.length, checked, prefix);
+  return { ...array, shape: checked, size, owner: undefined };
 }
 
 function checkData(data: unknown, dtype: unknown, prefix: string): Pick<InputTensor, 'dtype'> & { data: HostData } {
@@ -102,7 +101,7 @@ function checkData(data: unknown, dtype: unknown, prefix: string): Pick<InputTen
 }
 
 function checkDeviceTensor(tensor: OwnedDeviceTensor, name: string, layout: Layout): InputTensor {
-  const { shape, dtype, context } = tensor;
-  const size = checkShape(shape, `${name}.shape`, layout);
-  return { data: tensor.bufferFor(name), dtype, shape, size, owner: context };
+  const { dtype, context } = tensor;
+  const shape = checkShape(tensor.shape, `${name}.shape`, layout);
+  return { data: tensor.bufferFor(name), dtype, shape, size: productOf(shape), owner: context };
 }

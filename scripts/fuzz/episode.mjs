@@ -25,7 +25,7 @@ export async function runEpisode({ random, infonce, binding, device, journal, co
     const call = (raw ? rawCall : publicCall)(random, world);
     const spoils = random.pick([0, 0, 1, 1, 1, 2, 3]);
     for (let n = 0; n < spoils; n++) spoil(random, world, call.args);
-    const text = `call ${i}: ${call.name}(${describe(call.args)})`;
+    const text = `call ${i}: ${call.name} with ${describe(call.args)}`;
     journal(text);
     const judge = new Judge({
       infonce,
@@ -43,7 +43,12 @@ export async function runEpisode({ random, infonce, binding, device, journal, co
     if (random.chance(0.03)) await Promise.all(verdicts.splice(0));
   }
   journal('the end of the episode');
+  const unsettled = () => {
+    for (const text of world.pending.values()) console.error(`never settled: ${text}`);
+  };
+  process.once('beforeExit', unsettled);
   await world.close();
+  process.off('beforeExit', unsettled);
   await Promise.all(verdicts);
 }
 
@@ -62,13 +67,11 @@ function make(world, call, judge) {
     judge.accepted(returned);
     return undefined;
   }
-  // What was asked is already copied: nothing that happens to it now may matter.
-  if (world.random.chance(0.4)) {
-    // Where the addon writes results must stay.
-    for (const array of arraysIn(judge.raw ? call.args.slice(0, 1) : call.args)) disturb(world.random, array);
-  }
+  // What was asked is already copied: nothing that happens to it now may matter. Where the addon writes must stay.
+  world.victims = arraysIn(judge.raw ? call.args.slice(0, 1) : call.args);
+  if (world.random.chance(0.4)) for (const array of world.victims) disturb(world.random, array);
   const verdict = returned.then(judge.accepted, judge.refused);
-  world.track(verdict);
+  world.track(verdict, judge.text);
   return verdict;
 }
 
@@ -136,20 +139,11 @@ class Judge {
   }
 }
 
+/** The arguments as text. Getters stay unread. */
 function describe(args) {
-  return args
-    .map(value => {
-      try {
-        return inspect(value, {
-          depth: 3,
-          maxArrayLength: 3,
-          maxStringLength: 60,
-          breakLength: Infinity,
-          showProxy: true,
-        });
-      } catch (error) {
-        return `(cannot be shown: ${error.message})`;
-      }
-    })
-    .join(', ');
+  try {
+    return inspect(args, { depth: 4, maxArrayLength: 4, maxStringLength: 60, breakLength: Infinity, showProxy: true });
+  } catch (error) {
+    return `arguments that cannot be shown: ${error.message}`;
+  }
 }

@@ -1,6 +1,6 @@
 /** Turns good arguments into bad ones: wrong values, and objects that do something while they are looked at. */
 import { types } from 'node:util';
-import { disturb, typedArray } from './memory.mjs';
+import { disturb, lengthOf, typedArray } from './memory.mjs';
 
 /** What hostile code throws: it must come through as it is. */
 export class Poison extends Error {}
@@ -95,8 +95,9 @@ export function spoil(random, world, args) {
   const ways = [
     [3, () => set(holder, key, strange(random, world))],
     [1, () => delete holder[key]],
-    [2, () => accessor(random, world, holder, key, value)],
   ];
+  // Arguments themselves are read by this program, not by the call.
+  if (holder !== args) ways.push([2, () => accessor(random, world, holder, key, value)]);
   if (typeof value === 'number') ways.push([4, () => set(holder, key, otherNumber(random, value))]);
   if (types.isTypedArray(value)) {
     ways.push(
@@ -108,7 +109,7 @@ export function spoil(random, world, args) {
   }
   if (typeof value === 'object' && value !== null)
     ways.push([2, () => set(holder, key, watched(random, world, value))]);
-  if (isPlain(value) && !Array.isArray(value)) {
+  if (isPlain(value) && !Array.isArray(value) && Object.isExtensible(value)) {
     ways.push(
       [
         1,
@@ -116,11 +117,16 @@ export function spoil(random, world, args) {
           set(value, random.pick(['data', 'temprature', '__proto__', 'toString', 'context']), strange(random, world)),
       ],
       [1, () => set(holder, key, Object.create(value))],
-      [1, () => set(holder, key, Object.assign(Object.create(null), value))],
-      [1, () => set(holder, key, Object.freeze({ ...value }))],
+      [1, () => set(holder, key, copyOf(value, null))],
+      [1, () => set(holder, key, Object.freeze(copyOf(value, Object.prototype)))],
     );
   }
   random.weighted(ways)();
+}
+
+/** A copy that keeps getters as they are. */
+function copyOf(value, prototype) {
+  return Object.create(prototype, Object.getOwnPropertyDescriptors(value));
 }
 
 /** An own property, whatever its name and whatever was there. */
@@ -143,20 +149,22 @@ function otherNumber(random, value) {
 
 function otherArray(random, array) {
   const Type = random.pick([Float32Array, Float64Array, Int32Array, Uint16Array]);
-  const length = random.pick([0, 1, array.length - 1, array.length + 1, array.length, array.length]);
+  const had = lengthOf(array);
+  const length = random.pick([0, 1, had - 1, had + 1, had, had]);
   return typedArray(random, random.chance(0.6) ? Float32Array : Type, Math.max(0, length), () => random.normal());
 }
 
 /** A typed array that does not say the truth about itself. */
 function lyingArray(random, world, array) {
   const lie = { get: world.effect(() => random.pick(NUMBERS)), configurable: true };
-  const copy = array.slice();
-  return Object.defineProperty(copy, random.pick(['length', 'byteLength', 'byteOffset', 'buffer', 'constructor']), lie);
+  const liar = typedArray(random, Float32Array, lengthOf(array), () => random.normal());
+  return Object.defineProperty(liar, random.pick(['length', 'byteLength', 'byteOffset', 'buffer', 'constructor']), lie);
 }
 
 function poisonElement(random, array) {
-  if (array.length > 0)
-    array[random.integer(0, array.length - 1)] = random.pick([Number.NaN, Number.POSITIVE_INFINITY]);
+  const length = lengthOf(array);
+  if (length === 0 || types.isBigInt64Array(array)) return;
+  array[random.integer(0, length - 1)] = random.pick([Number.NaN, Number.POSITIVE_INFINITY]);
 }
 
 /** A getter that does something and gives another value the second time. */

@@ -1,4 +1,5 @@
 /** Typed arrays over every kind of memory that JavaScript has, and what can happen to it while a call looks. */
+import { types } from 'node:util';
 import { runInNewContext } from 'node:vm';
 
 const OTHER_REALM = runInNewContext('({ Float32Array, Int32Array, Uint16Array, Float64Array })');
@@ -42,9 +43,19 @@ const KINDS = [
   },
 ];
 
+// The engine's own, for arrays that lie.
+const { prototype } = Object.getPrototypeOf(Float32Array);
+const bufferOf = intrinsic('buffer');
+export const lengthOf = intrinsic('length');
+
+function intrinsic(name) {
+  const { get } = Object.getOwnPropertyDescriptor(prototype, name);
+  return array => Reflect.apply(get, array, []);
+}
+
 /** Detaches, resizes or overwrites what `array` lies in. */
 export function disturb(random, array) {
-  const { buffer } = array;
+  const buffer = bufferOf(array);
   const ways = [() => overwrite(random, array)];
   if (buffer instanceof ArrayBuffer) {
     ways.push(() => detach(buffer));
@@ -62,9 +73,9 @@ export function disturb(random, array) {
 }
 
 function overwrite(random, array) {
-  if (array.length === 0) return;
-  const value = random.pick([Number.NaN, 1e38, 0, -1]);
-  array[random.integer(0, array.length - 1)] = typeof array[0] === 'bigint' ? 1n : value;
+  const length = lengthOf(array);
+  if (length === 0 || types.isBigInt64Array(array)) return;
+  array[random.integer(0, length - 1)] = random.pick([Number.NaN, 1e38, 0, -1]);
 }
 
 /** Takes the memory away, if it is still there; that of `context.pinned` may refuse. */

@@ -6,16 +6,25 @@ import { nativeCall } from './problems.mjs';
 
 const LIBRARIES = ['', '/nonexistent.so', '/proc/self/exe', 'x'.repeat(5000), '\0'];
 
-/** Calls back with the failure as any asynchronous call fails; a `done` that throws is the process's affair. */
-function settling(random, start) {
+/** What settles the calls in flight, by context and ticket: the addon forgets a call that it drops. */
+const settlers = new WeakMap();
+
+/** A call that is queued, as a promise; a `done` that throws is the process's affair. */
+function submitted(random, context, submit) {
   return new Promise((resolve, reject) => {
-    const done = failure => {
+    const ticket = submit(failure => {
       if (failure) reject(failure);
       else resolve();
       if (random.chance(0.01)) throw new Poison('from done');
-    };
-    start(done, resolve);
+    });
+    if (!settlers.has(context)) settlers.set(context, new Map());
+    settlers.get(context).set(ticket, resolve);
   });
+}
+
+function cancel(context, ticket) {
+  const answer = context.cancel(ticket);
+  if (answer === true || answer === 'dropped') settlers.get(context).get(ticket)();
 }
 
 const MAKERS = [
@@ -32,12 +41,7 @@ const MAKERS = [
     (random, world) => {
       const { problem, result } = nativeCall(random);
       const context = world.rawContext();
-      const cancelled = random.chance(0.2);
-      const call = words =>
-        settling(random, (done, resolve) => {
-          const ticket = context.submit(...words, done);
-          if (cancelled && context.cancel(ticket)) resolve();
-        });
+      const call = words => submitted(random, context, done => context.submit(...words, done));
       return { name: 'raw submit', args: [problem, result], call, asynchronous: true };
     },
   ],
@@ -58,19 +62,22 @@ const MAKERS = [
     6,
     (random, world) => {
       const { problem } = nativeCall(random, 'otherAnchors', random.pick(['firstView', 'allViews']));
+      problem.gradOutput = undefined;
       const logits = typedArray(random, Float32Array, problem.rows * (problem.rows - 1), () => 0);
       const context = world.rawContext();
       return { name: 'raw logits', args: [problem, logits], call: words => context.logits(...words) };
     },
   ],
   [
-    2,
+    6,
     (random, world) => {
       const context = world.rawContext();
-      return { name: 'raw cancel', args: [random.integer(0, 100)], call: words => context.cancel(...words) };
+      const tickets = [...(settlers.get(context)?.keys() ?? [])];
+      const ticket = random.pick([tickets.at(-1), random.pick(tickets), random.integer(0, 100)]);
+      return { name: 'raw cancel', args: [ticket], good: false, call: ([ticket]) => cancel(context, ticket) };
     },
   ],
-  [1, (_random, world) => ({ name: 'raw dispose', args: [], call: () => world.rawContext().dispose() })],
+  [1, (_random, world) => ({ name: 'raw dispose', args: [], call: () => world.disposeRaw() })],
   [
     3,
     (_random, world) => {

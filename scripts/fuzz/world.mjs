@@ -18,7 +18,8 @@ export class World {
     this.controllers = Array.from({ length: ABORTS }, () => new AbortController());
     /** The arrays of the call that is being made. */
     this.victims = [];
-    this.pending = new Set();
+    /** Promises that have not settled, each with the call it came from. */
+    this.pending = new Map();
     this.closed = false;
     this.depth = 0;
   }
@@ -57,6 +58,15 @@ export class World {
     return { library: '', device: 0, threads: this.random.integer(1, 2), precision, measure: false };
   }
 
+  /** Disposes a context, and forgets it unless a later call shall meet it. */
+  disposeRaw() {
+    const { random, rawContexts } = this;
+    if (rawContexts.length === 0) return;
+    const [context] = rawContexts.splice(random.integer(0, rawContexts.length - 1), 1);
+    context.dispose();
+    if (random.chance(0.3)) rawContexts.push(context);
+  }
+
   /** Adds a context, and disposes the oldest of too many. */
   keep(contexts, context) {
     contexts.push(context);
@@ -84,14 +94,14 @@ export class World {
     };
   }
 
-  /** Waits for `promise`; its outcome is judged by the caller. */
-  track(promise) {
-    this.pending.add(promise);
+  /** The episode ends only after `promise`, whose outcome is judged by the caller. */
+  track(promise, text) {
+    this.pending.set(promise, text);
     promise.finally(() => this.pending.delete(promise)).catch(() => {});
   }
 
   async settle() {
-    await Promise.allSettled(this.pending);
+    await Promise.allSettled(this.pending.keys());
   }
 
   async close() {
@@ -119,7 +129,7 @@ const EFFECTS = [
   world => world.anyContext()?.dispose(),
   world => world.controller().abort(),
   world => world.infonce.ntXentSync(SMALL, { context: world.context() }),
-  world => world.track(world.infonce.ntXent(SMALL, { context: world.context() })),
-  world => world.rawContexts.length > 0 && world.random.pick(world.rawContexts).dispose(),
+  world => world.track(world.infonce.ntXent(SMALL, { context: world.context() }), 'a call from hostile code'),
+  world => world.disposeRaw(),
   () => globalThis.gc?.({ type: 'minor' }),
 ];
