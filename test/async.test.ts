@@ -5,6 +5,8 @@ import { normal } from './support/random.js';
 
 /** Tens of milliseconds of work. */
 const long: NTXentProblem = { features: normal(effort([4096, 128], [140, 16]), 1) };
+/** More than a test may take: only cancelled does it end in time. */
+const huge: NTXentProblem = { features: normal(effort([131_072, 128], [280, 64]), 4) };
 const short: NTXentProblem = { features: normal([8, 4], 2) };
 
 describe('a call that returns a promise', () => {
@@ -81,13 +83,14 @@ describe('an aborted call', () => {
     context.dispose();
   });
 
-  it('delivers its result when the work has begun', async () => {
+  it('rejects when the work has begun, and the others go on', async () => {
     const context = newContext({ threads: 1 });
     const controller = new AbortController();
-    const call = ntXent(long, { context, signal: controller.signal });
-    await new Promise(resolve => setTimeout(resolve, 20));
-    controller.abort();
-    expect(await call).toEqual(ntXentSync(long));
+    const begun = ntXent(huge, { context, signal: controller.signal });
+    const after = ntXent(short, { context });
+    setTimeout(() => controller.abort('too slow'), 20);
+    await expect(begun).rejects.toMatchObject({ ...aborted, cause: 'too slow' });
+    expect(await after).toEqual(ntXentSync(short));
     context.dispose();
   });
 

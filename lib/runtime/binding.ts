@@ -113,8 +113,8 @@ export interface NativeContext {
    * status CANCELLED unless it was done already. `unknown`: there is no such work any more.
    */
   cancel(ticket: number): 'dropped' | 'asked' | 'unknown';
-  /** What `run` would take. Of the arrays only the labels are looked at: the inputs may be empty ones. */
-  memoryRequired(problem: NativeProblem, gradNegatives: boolean): NativeMemoryNeeds;
+  /** What `run` would take at most. Of the arrays only the labels are looked at: the inputs may be empty ones. */
+  memoryRequired(problem: NativeProblem): NativeMemoryNeeds;
   allocate(byteLength: number): NativeBuffer;
   /**
    * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` (absent: 0) on, to
@@ -174,6 +174,8 @@ export interface NativeContextOptions {
   readonly instructionSet?: string | undefined;
   /** Whether the parts of each call are timed. */
   readonly measure: boolean;
+  /** Calls back in a later turn of the event loop: large results are copied in several. */
+  readonly nextTurn: (callback: () => void) => void;
 }
 
 /** In `library`, the path of a backend's library, '' is the CPU backend. All throw NativeFailure. */

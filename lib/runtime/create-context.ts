@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers';
 import type { NativeContext, NativeContextOptions, NativeFailure } from './binding.js';
 import { type Context, OwnedContext, type Precision } from './context.js';
 import { checkLibraryPath } from './cuda-library.js';
@@ -89,6 +90,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
       precision,
       instructionSet,
       measure: measure && !onCpu,
+      nextTurn: setImmediate,
     };
     return new OwnedContext(construct(native, names.device), target, native, { queueLimit, whenFull });
   }

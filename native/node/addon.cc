@@ -1,6 +1,7 @@
 #include <napi.h>
 
 #include "infonce/infonce.h"
+#include "node/classes.h"
 #include "node/context.h"
 #include "node/device.h"
 #include "node/failure.h"
@@ -29,6 +30,7 @@ Napi::Value export_device(const Napi::CallbackInfo &info) {
 }
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  Classes::define(env);
   exports.Set("abiVersion", INFONCE_ABI_VERSION);
   exports.Set("loadLibrary", Napi::Function::New<load_library>(env, "loadLibrary"));
   exports.Set("deviceCount", Napi::Function::New<export_device_count>(env, "deviceCount"));

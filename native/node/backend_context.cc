@@ -1,8 +1,31 @@
 #include "node/backend_context.h"
 
+#include <string>
+
 #include "node/failure.h"
 
 namespace infonce::node {
+
+namespace {
+
+// A function of the backend's table, which not every backend has to have.
+template <typename Function>
+Function present(Function function, const char *name) {
+  if (function == nullptr) {
+    throw Failure{INFONCE_INTERNAL, std::string("this backend has no function ") + name};
+  }
+  return function;
+}
+
+void release_memory(const infonce_backend &backend, infonce_context *context, void *memory) {
+  backend.release(context, memory);
+}
+
+void destroy_saved(const infonce_backend &backend, infonce_context *context, void *saved) {
+  backend.saved_destroy(context, static_cast<infonce_saved *>(saved));
+}
+
+}  // namespace
 
 BackendContext::BackendContext(const infonce_backend &backend, const infonce_context_options &options)
     : backend_(backend) {
@@ -10,16 +33,94 @@ BackendContext::BackendContext(const infonce_backend &backend, const infonce_con
   check(backend_.context_create(&options, &context_, &report), report);
 }
 
-BackendContext::~BackendContext() { backend_.context_destroy(context_); }
+void BackendContext::close() noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (context_ == nullptr) {
+    return;
+  }
+  for (const auto &[lent, give_back] : lent_) {
+    give_back(backend_, context_, lent);
+  }
+  lent_.clear();
+  backend_.context_destroy(context_);
+  context_ = nullptr;
+}
 
 void BackendContext::run(const infonce_problem &problem, infonce_result &result) {
   infonce_failure report = empty_report();
   check(backend_.run(context_, &problem, &result, &report), report);
 }
 
+infonce_call *BackendContext::begin(const infonce_problem &problem, infonce_result &result) {
+  infonce_failure report = empty_report();
+  infonce_call *call = nullptr;
+  check(backend_.begin(context_, &problem, &result, &call, &report), report);
+  return call;
+}
+
+void BackendContext::end(infonce_call *call) {
+  infonce_failure report = empty_report();
+  check(backend_.end(context_, call, &report), report);
+}
+
+std::shared_ptr<void> BackendContext::forward(const infonce_problem &problem, infonce_result &result) {
+  infonce_failure report = empty_report();
+  infonce_saved *saved = nullptr;
+  check(present(backend_.forward, "forward")(context_, &problem, &result, &saved, &report), report);
+  return share(saved, destroy_saved);
+}
+
+void BackendContext::backward(void *saved, const infonce_upstream &upstream, infonce_result &result) {
+  infonce_failure report = empty_report();
+  check(present(backend_.backward, "backward")(context_, static_cast<infonce_saved *>(saved), &upstream, &result,
+                                               &report),
+        report);
+}
+
 void BackendContext::logits(const infonce_problem &problem, float *logits) {
   infonce_failure report = empty_report();
-  check(backend_.logits(context_, &problem, logits, &report), report);
+  check(present(backend_.logits, "logits")(context_, &problem, logits, &report), report);
+}
+
+infonce_memory_needs BackendContext::memory_required(const infonce_problem &problem) {
+  infonce_failure report = empty_report();
+  infonce_memory_needs needs{};
+  needs.struct_size = sizeof(needs);
+  check(present(backend_.memory_required, "memory_required")(context_, &problem, &needs, &report), report);
+  return needs;
+}
+
+std::shared_ptr<void> BackendContext::allocate(int64_t bytes) {
+  infonce_failure report = empty_report();
+  void *memory = nullptr;
+  check(present(backend_.allocate, "allocate")(context_, bytes, &memory, &report), report);
+  return share(memory, release_memory);
+}
+
+void BackendContext::copy(void *to, const void *from, size_t bytes, infonce_copy direction) {
+  infonce_failure report = empty_report();
+  check(present(backend_.copy, "copy")(context_, to, from, static_cast<int64_t>(bytes), direction, &report), report);
+}
+
+std::shared_ptr<void> BackendContext::share(void *lent, GiveBack give_back) {
+  try {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lent_.emplace(lent, give_back);
+  } catch (...) {
+    give_back(backend_, context_, lent);
+    throw;
+  }
+  return {lent, [self = shared_from_this()](void *pointer) { self->give_back(pointer); }};
+}
+
+void BackendContext::give_back(void *lent) noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto entry = lent_.find(lent);
+  // After `close` there is nothing left to give back.
+  if (entry != lent_.end()) {
+    entry->second(backend_, context_, lent);
+    lent_.erase(entry);
+  }
 }
 
 }  // namespace infonce::node

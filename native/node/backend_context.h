@@ -1,24 +1,56 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
 #include "infonce/infonce.h"
 
 namespace infonce::node {
 
-// Owns a context of a backend. Usable from any thread: the backend serialises calls. Methods throw a Failure.
-class BackendContext {
+// Owns a context of a backend and all that must be given back before it. Usable from any thread: the backend serialises
+// calls. Methods throw a Failure.
+class BackendContext : public std::enable_shared_from_this<BackendContext> {
  public:
   BackendContext(const infonce_backend &backend, const infonce_context_options &options);
-  ~BackendContext();
+  ~BackendContext() { close(); }
   BackendContext(const BackendContext &) = delete;
   BackendContext &operator=(const BackendContext &) = delete;
 
+  // Gives back the context with all its memory and saved state. Nothing but destructors may follow.
+  void close() noexcept;
+
   void run(const infonce_problem &problem, infonce_result &result);
+
+  // Whether calls can be begun and ended apart, the second after the first has returned.
+  bool can_overlap() const { return backend_.begin != nullptr && backend_.end != nullptr; }
+  infonce_call *begin(const infonce_problem &problem, infonce_result &result);
+  void end(infonce_call *call);
+
+  // Returns saved state.
+  std::shared_ptr<void> forward(const infonce_problem &problem, infonce_result &result);
+  void backward(void *saved, const infonce_upstream &upstream, infonce_result &result);
+
   // Fills logits [rows, rows - 1].
   void logits(const infonce_problem &problem, float *logits);
+  infonce_memory_needs memory_required(const infonce_problem &problem);
+
+  // Memory of the context's device.
+  std::shared_ptr<void> allocate(int64_t bytes);
+  void copy(void *to, const void *from, size_t bytes, infonce_copy direction);
 
  private:
+  using GiveBack = void (*)(const infonce_backend &, infonce_context *, void *);
+
+  // A share in what the backend has lent, given back with the last of them, or by `close`.
+  std::shared_ptr<void> share(void *lent, GiveBack give_back);
+  void give_back(void *lent) noexcept;
+
   const infonce_backend &backend_;
   infonce_context *context_ = nullptr;
+  std::mutex mutex_;
+  std::unordered_map<void *, GiveBack> lent_;
 };
 
 }  // namespace infonce::node

@@ -1,13 +1,14 @@
 #include "node/context.h"
 
+#include <limits>
 #include <utility>
 
 #include "node/device.h"
+#include "node/device_buffer.h"
 #include "node/failure.h"
 #include "node/job.h"
 #include "node/library.h"
-#include "node/problem.h"
-#include "node/result.h"
+#include "node/pinned.h"
 #include "node/values.h"
 
 namespace infonce::node {
@@ -21,22 +22,43 @@ int32_t read_precision(Napi::Object options) {
                         {"medium", INFONCE_PRECISION_MEDIUM}});
 }
 
+// What the constructor of a class of JavaScript's leaves on its instances: a method of another class cannot be misled by
+// it, as it can by the receiver of an accessor.
+void define_value(Napi::Object object, const char *name, Napi::Value value) {
+  object.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
+}
+
+const char *name_of(Cancelled cancelled) {
+  switch (cancelled) {
+    case Cancelled::kDropped:
+      return "dropped";
+    case Cancelled::kAsked:
+      return "asked";
+    default:
+      return "unknown";
+  }
+}
+
 }  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
-  return DefineClass(env, "Context",
-                     {InstanceAccessor<&Context::threads>("threads"),
-                      InstanceAccessor<&Context::instruction_set>("instructionSet"),
-                      InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::submit>("submit"),
-                      InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::logits>("logits"),
-                      InstanceMethod<&Context::dispose>("dispose")});
+  return DefineClass(
+      env, "Context",
+      {InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::submit>("submit"),
+       InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::submit_forward>("submitForward"),
+       InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::submit_backward>("submitBackward"),
+       InstanceMethod<&Context::write>("write"), InstanceMethod<&Context::submit_write>("submitWrite"),
+       InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::submit_read>("submitRead"),
+       InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
+       InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::memory_required>("memoryRequired"),
+       InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::dispose>("dispose")});
 }
 
 Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(info) {
-  guarded(info.Env(), [&] { open(to_object(info[0], "options")); });
+  guarded(info.Env(), [&] { open(info.This().As<Napi::Object>(), to_object(info[0], "options")); });
 }
 
-void Context::open(Napi::Object object) {
+void Context::open(Napi::Object self, Napi::Object object) {
   const infonce_backend &backend = backend_in(to_string(object.Get("library"), "library"));
   infonce_context_options options{};
   options.struct_size = sizeof(options);
@@ -44,13 +66,28 @@ void Context::open(Napi::Object object) {
   options.threads = to_int32(object.Get("threads"), "threads");
   options.precision = read_precision(object);
   options.measure = to_flag(object.Get("measure"), "measure");
+  const Napi::Function next_turn = to_function(object.Get("nextTurn"), "nextTurn");
   const infonce_device_info device = device_info(backend, options.device);
   const Napi::Value forced = object.Get("instructionSet");
-  instruction_set_ = forced.IsUndefined() ? device.instruction_set : to_string(forced, "instructionSet");
-  options.instruction_set = instruction_set_.c_str();
-  threads_ = options.threads == 0 ? device.threads : options.threads;
-  backend_ = std::make_unique<BackendContext>(backend, options);
-  queue_ = std::make_unique<Queue>(*backend_);
+  const std::string instruction_set =
+      forced.IsUndefined() ? device.instruction_set : to_string(forced, "instructionSet");
+  options.instruction_set = instruction_set.c_str();
+  define_value(self, "threads",
+               Napi::Number::New(Env(), options.threads == 0 ? device.threads : options.threads));
+  define_value(self, "instructionSet", Napi::String::New(Env(), instruction_set));
+  auto context = std::make_shared<BackendContext>(backend, options);
+  pool_ = std::make_shared<HostPool>(HostAllocator(backend, options.device));
+  queue_ = std::make_unique<Queue>(*context, next_turn);
+  backend_ = std::move(context);
+}
+
+void Context::close() {
+  // Its thread ends before the backend's context goes.
+  queue_.reset();
+  if (backend_) {
+    backend_->close();
+    backend_.reset();
+  }
 }
 
 BackendContext &Context::backend() {
@@ -60,53 +97,113 @@ BackendContext &Context::backend() {
   return *backend_;
 }
 
-void Context::attach_inputs(Problem &problem) {
-  Inputs inputs = take_inputs(problem);
-  if (inputs.labels.data != nullptr) {
-    labels_.assign(inputs.labels.data, inputs.labels.data + inputs.labels.size);
-    inputs.labels.data = labels_.data();
-  }
-  inputs.attach(problem.fields);
+std::unique_ptr<Work> Context::loss_work(const Napi::CallbackInfo &info, When when) {
+  const Problem problem = read_problem(to_object(info[0], "problem"));
+  const Result result = read_result(to_object(info[1], "result"), problem.fields, {true, true});
+  return std::make_unique<LossWork>(when, backend(), *pool_, problem, result);
 }
 
-Napi::Value Context::threads(const Napi::CallbackInfo &info) { return Napi::Number::New(info.Env(), threads_); }
-
-Napi::Value Context::instruction_set(const Napi::CallbackInfo &info) {
-  return Napi::String::New(info.Env(), instruction_set_);
+std::unique_ptr<Work> Context::forward_work(const Napi::CallbackInfo &info, When when) {
+  const Problem problem = read_problem(to_object(info[0], "problem"));
+  const Result result = read_result(to_object(info[1], "result"), problem.fields, {true, false});
+  return std::make_unique<ForwardWork>(when, backend(), *pool_, problem, result);
 }
 
-void Context::run(const Napi::CallbackInfo &info) {
-  guarded(info.Env(), [&] {
-    Problem problem = read_problem(to_object(info[0], "problem"));
-    const Result result = read_result(to_object(info[1], "result"), problem);
-    // From here on no JavaScript runs on this thread.
-    BackendContext &backend = this->backend();
-    attach_inputs(problem);
-    const Outputs outputs = take_outputs(result, problem);
-    infonce_result fields = outputs.fields();
-    backend.run(problem.fields, fields);
-    write_scalars(fields, outputs.scalars);
+std::unique_ptr<Work> Context::backward_work(const Napi::CallbackInfo &info, When when) {
+  // A copy: JavaScript may dispose the original while the result is read.
+  const SavedState saved = Saved::from(info[0], backend());
+  const Result result = read_result(to_object(info[2], "result"), saved.problem, {false, true});
+  return std::make_unique<BackwardWork>(when, backend(), *pool_, saved, info[1], result);
+}
+
+std::unique_ptr<Work> Context::write_work(const Napi::CallbackInfo &info, When when) {
+  const int64_t offset = to_count(info[1], "byteOffset", 0);
+  const int64_t bytes = to_count(info[3], "byteLength", 0);
+  auto work = std::make_unique<CopyWork>(when, backend(), *pool_);
+  work->set_write(info[0], static_cast<uint64_t>(offset), info[2], static_cast<uint64_t>(bytes), backend());
+  return work;
+}
+
+std::unique_ptr<Work> Context::read_work(const Napi::CallbackInfo &info, When when) {
+  const int64_t offset = to_count(info[1], "byteOffset", 0);
+  auto work = std::make_unique<CopyWork>(when, backend(), *pool_);
+  work->set_read(info[0], static_cast<uint64_t>(offset), info[2], backend());
+  return work;
+}
+
+Napi::Value Context::do_now(const Napi::CallbackInfo &info, MakeWork make) {
+  return guarded(info.Env(), [&] {
+    const std::unique_ptr<Work> work = (this->*make)(info, When::kNow);
+    queue_->drain();
+    work->run(*backend_);
+    return work->finish(info.Env());
   });
 }
 
-Napi::Value Context::submit(const Napi::CallbackInfo &info) {
+Napi::Value Context::queue_up(const Napi::CallbackInfo &info, MakeWork make, size_t done) {
   return guarded(info.Env(), [&]() -> Napi::Value {
-    const Problem problem = read_problem(to_object(info[0], "problem"));
-    const Result result = read_result(to_object(info[1], "result"), problem);
-    if (!info[2].IsFunction()) {
-      throw Failure{INFONCE_INVALID_ARGUMENT, "done must be a function"};
-    }
-    // From here on no JavaScript runs on this thread.
-    backend();
-    auto job = std::make_unique<Job>(Value(), problem, result, info[2].As<Napi::Function>());
+    const Napi::Function function = to_function(info[done], "done");
+    auto job = std::make_unique<Job>(Value(), function, (this->*make)(info, When::kLater));
     return Napi::Number::New(info.Env(), static_cast<double>(queue_->submit(info.Env(), std::move(job))));
   });
 }
 
+Napi::Value Context::run(const Napi::CallbackInfo &info) { return do_now(info, &Context::loss_work); }
+
+Napi::Value Context::submit(const Napi::CallbackInfo &info) { return queue_up(info, &Context::loss_work, 2); }
+
+Napi::Value Context::forward(const Napi::CallbackInfo &info) { return do_now(info, &Context::forward_work); }
+
+Napi::Value Context::submit_forward(const Napi::CallbackInfo &info) {
+  return queue_up(info, &Context::forward_work, 2);
+}
+
+Napi::Value Context::backward(const Napi::CallbackInfo &info) { return do_now(info, &Context::backward_work); }
+
+Napi::Value Context::submit_backward(const Napi::CallbackInfo &info) {
+  return queue_up(info, &Context::backward_work, 3);
+}
+
+Napi::Value Context::write(const Napi::CallbackInfo &info) { return do_now(info, &Context::write_work); }
+
+Napi::Value Context::submit_write(const Napi::CallbackInfo &info) { return queue_up(info, &Context::write_work, 4); }
+
+Napi::Value Context::read(const Napi::CallbackInfo &info) { return do_now(info, &Context::read_work); }
+
+Napi::Value Context::submit_read(const Napi::CallbackInfo &info) { return queue_up(info, &Context::read_work, 3); }
+
 Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const int64_t ticket = to_count(info[0], "ticket", 0);
-    return Napi::String::New(info.Env(), queue_->cancel(info.Env(), ticket) ? "dropped" : "unknown");
+    backend();
+    return Napi::String::New(info.Env(), name_of(queue_->cancel(info.Env(), ticket)));
+  });
+}
+
+Napi::Value Context::allocate(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&] {
+    return DeviceBuffer::make(info.Env(), backend(), to_count(info[0], "byteLength", 1));
+  });
+}
+
+Napi::Value Context::pinned(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&] {
+    const int64_t bytes = to_count(info[0], "byteLength", 1);
+    backend();
+    return new_pinned(info.Env(), pool_->allocator(), static_cast<size_t>(bytes));
+  });
+}
+
+Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    Problem problem = read_problem(to_object(info[0], "problem"));
+    Arrays arrays(When::kNow, backend(), *pool_);
+    take_presence(problem, arrays);
+    const infonce_memory_needs needs = backend_->memory_required(problem.fields);
+    Napi::Object object = Napi::Object::New(info.Env());
+    object.Set("device", static_cast<double>(needs.device));
+    object.Set("available", static_cast<double>(needs.available));
+    return object;
   });
 }
 
@@ -114,17 +211,25 @@ void Context::logits(const Napi::CallbackInfo &info) {
   guarded(info.Env(), [&] {
     Problem problem = read_problem(to_object(info[0], "problem"));
     // From here on no JavaScript runs on this thread.
-    BackendContext &backend = this->backend();
-    attach_inputs(problem);
+    Arrays arrays(When::kNow, backend(), *pool_);
+    take_inputs(problem, arrays);
     const int64_t size = product(problem.fields.rows, problem.fields.rows - 1);
-    backend.logits(problem.fields, to_span_of<float>(info[1], size, "logits").data);
+    float *logits = arrays.result(info[1], size, INFONCE_ARRAY_LOGITS, "logits");
+    problem.fields.on_device = arrays.on_device();
+    queue_->drain();
+    backend_->logits(problem.fields, logits);
   });
 }
 
 void Context::dispose(const Napi::CallbackInfo &info) {
   guarded(info.Env(), [&] {
-    queue_->stop(info.Env());
-    backend_.reset();
+    if (queue_) {
+      queue_->stop(info.Env());
+    }
+    if (backend_) {
+      backend_->close();
+      backend_.reset();
+    }
   });
 }
 

@@ -2,14 +2,13 @@
 
 #include <napi.h>
 
-#include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "node/backend_context.h"
-#include "node/problem.h"
+#include "node/host_memory.h"
 #include "node/queue.h"
+#include "node/work.h"
 
 namespace infonce::node {
 
@@ -20,29 +19,51 @@ class Context : public Napi::ObjectWrap<Context> {
   static Napi::Function define(Napi::Env env);
 
   explicit Context(const Napi::CallbackInfo &info);
+  ~Context() override { close(); }
 
  private:
-  Napi::Value threads(const Napi::CallbackInfo &info);
-  Napi::Value instruction_set(const Napi::CallbackInfo &info);
-  void run(const Napi::CallbackInfo &info);
+  Napi::Value run(const Napi::CallbackInfo &info);
   Napi::Value submit(const Napi::CallbackInfo &info);
+  Napi::Value forward(const Napi::CallbackInfo &info);
+  Napi::Value submit_forward(const Napi::CallbackInfo &info);
+  Napi::Value backward(const Napi::CallbackInfo &info);
+  Napi::Value submit_backward(const Napi::CallbackInfo &info);
+  Napi::Value write(const Napi::CallbackInfo &info);
+  Napi::Value submit_write(const Napi::CallbackInfo &info);
+  Napi::Value read(const Napi::CallbackInfo &info);
+  Napi::Value submit_read(const Napi::CallbackInfo &info);
   Napi::Value cancel(const Napi::CallbackInfo &info);
+  Napi::Value allocate(const Napi::CallbackInfo &info);
+  Napi::Value pinned(const Napi::CallbackInfo &info);
+  Napi::Value memory_required(const Napi::CallbackInfo &info);
   void logits(const Napi::CallbackInfo &info);
   void dispose(const Napi::CallbackInfo &info);
 
-  void open(Napi::Object options);
+  void open(Napi::Object self, Napi::Object options);
+  void close();
   // The backend's context, or a Failure once disposed.
   BackendContext &backend();
-  // Points `problem` at its arrays, labels at a copy of them.
-  void attach_inputs(Problem &problem);
 
-  int32_t threads_ = 0;
-  std::string instruction_set_;
-  std::unique_ptr<BackendContext> backend_;
+  // Work as the arguments of a method describe it. What it reads of them may run JavaScript, which does not happen after
+  // its arrays were taken.
+  std::unique_ptr<Work> loss_work(const Napi::CallbackInfo &info, When when);
+  std::unique_ptr<Work> forward_work(const Napi::CallbackInfo &info, When when);
+  std::unique_ptr<Work> backward_work(const Napi::CallbackInfo &info, When when);
+  std::unique_ptr<Work> write_work(const Napi::CallbackInfo &info, When when);
+  std::unique_ptr<Work> read_work(const Napi::CallbackInfo &info, When when);
+  using MakeWork = std::unique_ptr<Work> (Context::*)(const Napi::CallbackInfo &info, When when);
+
+  // Does work now, after all that is queued, and returns what it makes.
+  Napi::Value do_now(const Napi::CallbackInfo &info, MakeWork make);
+  // Queues work, to be told of by the argument at index `done`, and returns its ticket.
+  Napi::Value queue_up(const Napi::CallbackInfo &info, MakeWork make, size_t done);
+  // Waits for what is queued, unless none of it can use this buffer.
+  void drain_for(Napi::Value buffer);
+
+  std::shared_ptr<BackendContext> backend_;
+  std::shared_ptr<HostPool> pool_;
   // After `backend_`, so that its thread ends before that goes.
   std::unique_ptr<Queue> queue_;
-  // A copy of a call's labels: another thread may write to shared memory, and the backend indexes by them.
-  std::vector<int32_t> labels_;
 };
 
 }  // namespace infonce::node

@@ -17,6 +17,10 @@ const char *status_name(infonce_status status) {
       return "OUT_OF_MEMORY";
     case INFONCE_DEVICE_UNAVAILABLE:
       return "DEVICE_UNAVAILABLE";
+    case INFONCE_CANCELLED:
+      return "CANCELLED";
+    case INFONCE_DEVICE_LOST:
+      return "DEVICE_LOST";
     default:
       return "INTERNAL";
   }

@@ -3,66 +3,53 @@
 #include <napi.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
-#include "infonce/infonce.h"
 #include "node/backend_context.h"
 #include "node/failure.h"
-#include "node/problem.h"
-#include "node/result.h"
+#include "node/work.h"
 
 namespace infonce::node {
 
-// One submitted call. Inputs are copied out of JavaScript's memory and results are computed in memory of its own, so
-// that nothing JavaScript does meanwhile to its arrays (write, detach, transfer) can matter.
-//
-// Made, delivered and destroyed on the thread of its environment; run on any.
+// Work that was submitted, and whom to tell when it is done. Made, delivered and destroyed on the thread of its
+// environment.
 class Job {
  public:
   // `owner` is kept alive until the job is destroyed.
-  Job(Napi::Object owner, const Problem &problem, const Result &result, Napi::Function done);
+  Job(Napi::Object owner, Napi::Function done, std::unique_ptr<Work> work);
+  Job(const Job &) = delete;
+  Job &operator=(const Job &) = delete;
 
+  // On the queue's thread: all of it, or in two halves. A failure is kept.
+  bool can_overlap(const BackendContext &backend) const { return work_->can_overlap(backend); }
   void run(BackendContext &backend) noexcept;
+  void begin(BackendContext &backend) noexcept;
+  void end(BackendContext &backend) noexcept;
+  bool ran_out_of_memory() const { return failure_ && failure_->status == INFONCE_OUT_OF_MEMORY; }
+
+  // From any thread: lets a running job end early.
+  void cancel() noexcept;
 
   // Gives the job a failure instead of a result.
   void fail(Failure failure);
 
-  // Copies the results into JavaScript's arrays and calls `done`. Throws what `done` throws.
+  // Copies at most `most` bytes of results into JavaScript's arrays. Less than that: it can be delivered.
+  size_t copy_back(size_t most);
+  // Fills in the rest and calls `done`. Throws what `done` throws.
   void deliver(Napi::Env env);
 
  private:
-  template <typename T>
-  using Memory = std::unique_ptr<T[]>;
-
-  // An array of JavaScript, and the values to be copied into it.
-  struct Target {
-    Napi::ObjectReference array;
-    Memory<float> values;
-    size_t size;
-    const char *name;
-  };
-
-  struct InputMemory {
-    Memory<float> anchors;
-    Memory<float> keys;
-    Memory<float> negatives;
-    Memory<int32_t> labels;
-    Memory<float> grad_output;
-  };
-
-  void copy_inputs(Inputs inputs);
-  void add_target(Napi::Value array, Span<float> &span, const char *name);
-  void copy_results();
+  // Calls `part`, and keeps what it throws.
+  template <typename Part>
+  void attempt(Part part) noexcept;
 
   Napi::ObjectReference owner_;
   Napi::FunctionReference done_;
-  Napi::ObjectReference scalars_;
-  std::vector<Target> targets_;
-  InputMemory memory_;
-  infonce_problem problem_;
-  infonce_result result_;
+  std::unique_ptr<Work> work_;
+  int32_t cancelled_ = 0;
+  bool begun_ = false;
   std::optional<Failure> failure_;
 };
 

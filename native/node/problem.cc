@@ -29,6 +29,12 @@ int32_t read_reduction(Napi::Object object) {
                         {"none", INFONCE_REDUCTION_NONE}});
 }
 
+bool may_have_negatives(const infonce_problem &fields) {
+  return fields.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
+         fields.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ||
+         (!has_keys(fields) && fields.positive == INFONCE_POSITIVE_SAME_LABEL);
+}
+
 int64_t read_views(Napi::Object object, int64_t rows) {
   const int64_t views = to_count(object.Get("views"), "views", 2);
   if (rows % views != 0) {
@@ -37,27 +43,32 @@ int64_t read_views(Napi::Object object, int64_t rows) {
   return views;
 }
 
-Span<float> take_grad_output(const Problem &problem) {
-  const Span<float> span = to_span<float>(problem.grad_output, "gradOutput", INFONCE_INPUT_GRAD_OUTPUT);
-  const auto size = static_cast<uint64_t>(span.size);
-  if (size != 0 && size != 1 && size != static_cast<uint64_t>(problem.fields.rows)) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "gradOutput must have 0, 1 or `rows` elements", INFONCE_INPUT_GRAD_OUTPUT};
+int32_t read_type(Napi::Object object, const char *name) {
+  return to_enumerator(object.Get(name), name,
+                       {{"float32", INFONCE_FLOAT32}, {"float16", INFONCE_FLOAT16}, {"bfloat16", INFONCE_BFLOAT16}});
+}
+
+int64_t label_count(const infonce_problem &fields) {
+  return fields.rows + (has_memory(fields) ? fields.negative_rows : 0);
+}
+
+void take_labels(Problem &problem, Arrays &arrays) {
+  if (!problem.labels.IsEmpty()) {
+    problem.fields.labels = arrays.labels(problem.labels, label_count(problem.fields));
   }
-  return span;
 }
 
 }  // namespace
 
-bool Problem::has_keys() const { return fields.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS; }
+bool has_keys(const infonce_problem &fields) { return fields.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS; }
 
-bool Problem::has_negatives() const {
-  return fields.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
-         fields.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-}
+bool has_negatives(const infonce_problem &fields) { return fields.negative_rows > 0; }
 
-int64_t Problem::tower_size() const { return product(fields.rows, fields.dim); }
+bool has_memory(const infonce_problem &fields) { return !has_keys(fields) && has_negatives(fields); }
 
-int64_t Problem::negatives_size() const {
+int64_t tower_size(const infonce_problem &fields) { return product(fields.rows, fields.dim); }
+
+int64_t negatives_size(const infonce_problem &fields) {
   const int64_t rows = fields.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES
                            ? product(fields.rows, fields.negative_rows)
                            : fields.negative_rows;
@@ -79,13 +90,18 @@ Problem read_problem(Napi::Object object) {
   fields.dim = to_count(object.Get("dim"), "dim", 1);
   fields.scale = to_number(object.Get("scale"), "scale");
   problem.anchors = object.Get("anchors");
+  fields.anchors_type = read_type(object, "anchorsType");
   problem.grad_output = object.Get("gradOutput");
-  if (problem.has_keys()) {
+  if (has_keys(fields)) {
     problem.keys = object.Get("keys");
+    fields.keys_type = read_type(object, "keysType");
   }
-  if (problem.has_negatives()) {
-    fields.negative_rows = to_count(object.Get("negativeRows"), "negativeRows", 1);
+  if (may_have_negatives(fields)) {
     problem.negatives = object.Get("negatives");
+    if (!problem.negatives.IsUndefined() || has_keys(fields)) {
+      fields.negative_rows = to_count(object.Get("negativeRows"), "negativeRows", 1);
+      fields.negatives_type = read_type(object, "negativesType");
+    }
   }
   if (fields.positive == INFONCE_POSITIVE_SAME_LABEL) {
     problem.labels = object.Get("labels");
@@ -96,32 +112,46 @@ Problem read_problem(Napi::Object object) {
   return problem;
 }
 
-Inputs take_inputs(const Problem &problem) {
-  Inputs inputs;
-  inputs.anchors = to_span_of<float>(problem.anchors, problem.tower_size(), "anchors", INFONCE_INPUT_ANCHORS);
-  if (problem.has_keys()) {
-    inputs.keys = to_span_of<float>(problem.keys, problem.tower_size(), "keys", INFONCE_INPUT_KEYS);
+void take_inputs(Problem &problem, Arrays &arrays) {
+  infonce_problem &fields = problem.fields;
+  fields.anchors = arrays.matrix(problem.anchors, fields.anchors_type, tower_size(fields), INFONCE_ARRAY_ANCHORS,
+                                 "anchors", INFONCE_INPUT_ANCHORS);
+  if (has_keys(fields)) {
+    fields.keys = arrays.matrix(problem.keys, fields.keys_type, tower_size(fields), INFONCE_ARRAY_KEYS, "keys",
+                                INFONCE_INPUT_KEYS);
   }
-  if (problem.has_negatives()) {
-    inputs.negatives =
-        to_span_of<float>(problem.negatives, problem.negatives_size(), "negatives", INFONCE_INPUT_NEGATIVES);
+  if (has_negatives(fields)) {
+    fields.negatives = arrays.matrix(problem.negatives, fields.negatives_type, negatives_size(fields),
+                                     INFONCE_ARRAY_NEGATIVES, "negatives", INFONCE_INPUT_NEGATIVES);
   }
-  if (!problem.labels.IsEmpty()) {
-    inputs.labels = to_span_of<int32_t>(problem.labels, problem.fields.rows, "labels");
-  }
-  if (!problem.grad_output.IsUndefined()) {
-    inputs.grad_output = take_grad_output(problem);
-  }
-  return inputs;
+  take_labels(problem, arrays);
+  fields.grad_output_count = take_grad_output(problem.grad_output, fields.rows, arrays, fields.grad_output);
 }
 
-void Inputs::attach(infonce_problem &fields) const {
-  fields.anchors = anchors.data;
-  fields.keys = keys.data;
-  fields.negatives = negatives.data;
-  fields.labels = labels.data;
-  fields.grad_output = grad_output.data;
-  fields.grad_output_count = static_cast<int64_t>(grad_output.size);
+void take_presence(Problem &problem, Arrays &arrays) {
+  infonce_problem &fields = problem.fields;
+  static constexpr float kThere = 0;
+  fields.anchors = &kThere;
+  if (has_keys(fields)) {
+    fields.keys = &kThere;
+  }
+  if (has_negatives(fields)) {
+    fields.negatives = &kThere;
+  }
+  take_labels(problem, arrays);
+}
+
+int64_t take_grad_output(Napi::Value value, int64_t rows, Arrays &arrays, const float *&grad_output) {
+  if (value.IsUndefined()) {
+    return 0;
+  }
+  const Span<float> span = to_span<float>(value, "gradOutput", INFONCE_INPUT_GRAD_OUTPUT);
+  const auto size = static_cast<uint64_t>(span.size);
+  if (size != 0 && size != 1 && size != static_cast<uint64_t>(rows)) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "gradOutput must have 0, 1 or `rows` elements", INFONCE_INPUT_GRAD_OUTPUT};
+  }
+  grad_output = arrays.numbers(span);
+  return static_cast<int64_t>(size);
 }
 
 }  // namespace infonce::node

@@ -1,13 +1,66 @@
 #include "node/queue.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <set>
 #include <utility>
 
 #include "node/failure.h"
 
 namespace infonce::node {
 
-Queue::Queue(BackendContext &backend) : backend_(backend) {}
+namespace {
+
+// Calls in flight at once: while kernels of one run, inputs of the next are uploaded.
+constexpr size_t kMostActive = 2;
+
+// What is copied into JavaScript's arrays in one turn of the event loop: well under a millisecond.
+constexpr size_t kBytesATurn = size_t{4} << 20;
+
+}  // namespace
+
+// process.exit() closes no environment: without this, a call would go on while the process tears down what it uses.
+class Queue::Running {
+ public:
+  static void add(Queue *queue) {
+    Running &running = instance();
+    const std::lock_guard<std::mutex> lock(running.mutex_);
+    running.queues_.insert(queue);
+  }
+
+  static void remove(Queue *queue) {
+    Running &running = instance();
+    const std::lock_guard<std::mutex> lock(running.mutex_);
+    running.queues_.erase(queue);
+  }
+
+ private:
+  // Never destroyed: environments of other threads may still close.
+  static Running &instance() {
+    static Running &running = *new Running;
+    return running;
+  }
+
+  Running() {
+#ifndef _WIN32  // which ends all threads before exit handlers run
+    std::atexit([] { instance().end_all(); });
+#endif
+  }
+
+  void end_all() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (Queue *queue : queues_) {
+      queue->join(true);
+    }
+    queues_.clear();
+  }
+
+  std::mutex mutex_;
+  std::set<Queue *> queues_;
+};
+
+Queue::Queue(BackendContext &backend, Napi::Function next_turn)
+    : backend_(backend), next_turn_(Napi::Persistent(next_turn)) {}
 
 Queue::~Queue() { stop(env_); }
 
@@ -26,31 +79,40 @@ int64_t Queue::submit(Napi::Env env, std::unique_ptr<Job> job) {
   return last_ticket_;
 }
 
-bool Queue::cancel(Napi::Env env, int64_t ticket) {
+Cancelled Queue::cancel(Napi::Env env, int64_t ticket) {
+  const auto has_ticket = [ticket](const Entry &entry) { return entry.ticket == ticket; };
   Entries dropped;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto entry = std::find_if(waiting_.begin(), waiting_.end(),
-                                    [ticket](const Entry &candidate) { return candidate.ticket == ticket; });
-    if (entry == waiting_.end()) {
-      return false;
+    const auto active = std::find_if(active_.begin(), active_.end(), has_ticket);
+    if (active != active_.end()) {
+      active->job->cancel();
+      return Cancelled::kAsked;
     }
-    dropped.splice(dropped.end(), waiting_, entry);
+    const auto waiting = std::find_if(waiting_.begin(), waiting_.end(), has_ticket);
+    if (waiting == waiting_.end()) {
+      return Cancelled::kUnknown;
+    }
+    dropped.splice(dropped.end(), waiting_, waiting);
   }
   remove_pending(env);
-  return true;
+  return Cancelled::kDropped;
+}
+
+void Queue::drain() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  idle_.wait(lock, [this] { return waiting_.empty() && active_.empty(); });
 }
 
 void Queue::stop(Napi::Env env) {
   if (!thread_.joinable()) {
     return;
   }
-  join();
+  Running::remove(this);
+  join(false);
   while (!waiting_.empty()) {
-    Entries entry;
-    entry.splice(entry.end(), waiting_, waiting_.begin());
-    entry.front().job->fail({INFONCE_INTERNAL, "the context was disposed before this call began"});
-    finish(entry);
+    waiting_.front().job->fail({INFONCE_INTERNAL, "the context was disposed before this call began"});
+    finish(waiting_);
   }
   close_if_idle(env);
 }
@@ -58,8 +120,10 @@ void Queue::stop(Napi::Env env) {
 void Queue::start(Napi::Env env) {
   Wakeup wakeup = Wakeup::New(env, "infonce", 0, 1, this);
   try {
+    Running::add(this);
     thread_ = std::thread([this] { work(); });
   } catch (...) {
+    Running::remove(this);
     wakeup.Release();
     throw;
   }
@@ -72,61 +136,140 @@ void Queue::start(Napi::Env env) {
 
 void Queue::work() {
   for (;;) {
-    Entries entry;
+    bool begins = false;
     {
       std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-      if (stopping_) {
-        return;
+      if (active_.empty()) {
+        idle_.notify_all();
+        changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+        if (stopping_) {
+          return;
+        }
       }
-      entry.splice(entry.end(), waiting_, waiting_.begin());
+      begins = !stopping_ && may_begin_next();
+      if (begins) {
+        active_.splice(active_.end(), waiting_, waiting_.begin());
+      }
     }
-    entry.front().job->run(backend_);
-    finish(entry);
+    if (begins) {
+      begin_last();
+    } else {
+      end_first();
+    }
   }
 }
 
-void Queue::join() {
+// Calls in halves go next to each other, all else goes alone.
+bool Queue::may_begin_next() const {
+  if (waiting_.empty()) {
+    return false;
+  }
+  return active_.empty() || (active_.size() < kMostActive && waiting_.front().job->can_overlap(backend_));
+}
+
+void Queue::begin_last() {
+  Job &job = *active_.back().job;
+  if (!job.can_overlap(backend_)) {
+    job.run(backend_);
+    finish(active_);
+    return;
+  }
+  job.begin(backend_);
+  // There may be enough once those before it have given back theirs.
+  if (job.ran_out_of_memory() && active_.size() > 1) {
+    while (active_.size() > 1) {
+      end_first();
+    }
+    job.begin(backend_);
+  }
+}
+
+void Queue::end_first() {
+  active_.front().job->end(backend_);
+  finish(active_);
+}
+
+void Queue::join(bool cancel) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
+    if (cancel) {
+      for (const Entry &entry : active_) {
+        entry.job->cancel();
+      }
+    }
   }
   changed_.notify_one();
   thread_.join();
 }
 
-void Queue::finish(Entries &entry) {
+void Queue::finish(Entries &from) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  finished_.splice(finished_.end(), entry);
+  finished_.splice(finished_.end(), from, from.begin());
   wakeup_->NonBlockingCall();
 }
 
 void Queue::deliver_next(Napi::Env env, Napi::Function, Queue *queue, std::nullptr_t *) {
   // Without an environment the queue may be gone as well.
-  if (static_cast<napi_env>(env) != nullptr) {
+  if (static_cast<napi_env>(env) != nullptr && !queue->paused_) {
     queue->deliver(env);
   }
 }
 
+// One job a call, so that what awaits it goes on before the next.
 void Queue::deliver(Napi::Env env) {
   Entries entry;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (finished_.empty()) {
+      return;
+    }
     entry.splice(entry.end(), finished_, finished_.begin());
+  }
+  Job &job = *entry.front().job;
+  copied_ += job.copy_back(kBytesATurn - copied_);
+  if (copied_ == kBytesATurn) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      finished_.splice(finished_.begin(), entry);
+    }
+    pause(env);
+    return;
   }
   // Before `done`, which may submit again or dispose the context.
   remove_pending(env);
   try {
-    entry.front().job->deliver(env);
+    job.deliver(env);
   } catch (const Napi::Error &error) {
     napi_fatal_exception(env, error.Value());
   }
 }
 
+// Leaves the event loop to others for a turn. Wakeups that come meanwhile are in vain.
+void Queue::pause(Napi::Env env) {
+  paused_ = true;
+  next_turn_.Call({Napi::Function::New(env, [this](const Napi::CallbackInfo &info) { resume(info.Env()); })});
+}
+
+void Queue::resume(Napi::Env env) {
+  paused_ = false;
+  copied_ = 0;
+  deliver(env);
+  if (!paused_ && has_finished()) {
+    pause(env);
+  }
+}
+
+bool Queue::has_finished() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return !finished_.empty();
+}
+
 void Queue::environment_closing(void *data) {
   auto *queue = static_cast<Queue *>(data);
   if (queue->thread_.joinable()) {
-    queue->join();
+    Running::remove(queue);
+    queue->join(true);
   }
   queue->waiting_.clear();
   queue->finished_.clear();

@@ -39,6 +39,35 @@ struct ElementType<int32_t> {
   static constexpr const char *name = "an Int32Array";
 };
 
+template <>
+struct ElementType<uint16_t> {
+  static constexpr napi_typedarray_type type = napi_uint16_array;
+  static constexpr const char *name = "a Uint16Array";
+};
+
+// Of a typed array's elements; 0 for types this version does not know.
+size_t element_size(napi_typedarray_type type) {
+  switch (type) {
+    case napi_int8_array:
+    case napi_uint8_array:
+    case napi_uint8_clamped_array:
+      return 1;
+    case napi_int16_array:
+    case napi_uint16_array:
+      return 2;
+    case napi_int32_array:
+    case napi_uint32_array:
+    case napi_float32_array:
+      return 4;
+    case napi_float64_array:
+    case napi_bigint64_array:
+    case napi_biguint64_array:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
 }  // namespace
 
 int32_t to_enumerator(Napi::Value value, const char *name, std::initializer_list<Choice> choices) {
@@ -139,9 +168,28 @@ Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, infonc
   return span;
 }
 
+Span<void> to_bytes(Napi::Value value, const char *name) {
+  auto type = static_cast<napi_typedarray_type>(-1);
+  size_t size = 0;
+  void *data = nullptr;
+  if (napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
+      element_size(type) == 0) {
+    throw refused(std::string(name) + " must be a typed array");
+  }
+  return {data, data == nullptr ? 0 : size * element_size(type)};
+}
+
+Napi::Function to_function(Napi::Value value, const char *name) {
+  if (!value.IsFunction()) {
+    throw refused(std::string(name) + " must be a function");
+  }
+  return value.As<Napi::Function>();
+}
+
 template Span<float> to_span(Napi::Value, const char *, infonce_input);
 template Span<float> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
 template Span<double> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
+template Span<uint16_t> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
 template Span<int32_t> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
 
 }  // namespace infonce::node

@@ -44,12 +44,18 @@ Napi::Object to_object(Napi::Value value, const char *name);
 // a * b of two counts. Refused above 2^53 - 1, which no typed array holds.
 int64_t product(int64_t a, int64_t b);
 
-// The elements of a typed array of exactly this element type: float, double or int32_t.
+// The elements of a typed array of exactly this element type: float, double, int32_t or uint16_t.
 template <typename T>
 Span<T> to_span(Napi::Value value, const char *name, infonce_input input = INFONCE_INPUT_NONE);
 
 // The same, with exactly `expected` elements.
 template <typename T>
 Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, infonce_input input = INFONCE_INPUT_NONE);
+
+// The bytes of a typed array of any element type.
+Span<void> to_bytes(Napi::Value value, const char *name);
+
+// A function, for calls later.
+Napi::Function to_function(Napi::Value value, const char *name);
 
 }  // namespace infonce::node

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <napi.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "infonce/infonce.h"
+#include "node/backend_context.h"
+#include "node/host_memory.h"
+#include "node/values.h"
+
+namespace infonce::node {
+
+// When the work is done whose arrays these are.
+enum class When {
+  kNow,   // before JavaScript runs again: its arrays are used where they are
+  kLater  // inputs are copied and results copied back; pinned arrays and buffers stay where they are, and are kept
+};
+
+// The arrays of one piece of work: takes them from JavaScript, says where they lie, and gives the results back. Throws an
+// INVALID_ARGUMENT Failure, which calls an array by its name, for what is not as large as it should be.
+//
+// Belongs to JavaScript's thread, but for `release_inputs`.
+class Arrays {
+ public:
+  Arrays(When when, BackendContext &backend, HostPool &pool) : when_(when), backend_(backend), pool_(pool) {}
+
+  // An input matrix: a typed array of exactly `size` elements, or a buffer of at least that.
+  const void *matrix(Napi::Value value, int32_t type, int64_t size, infonce_array array, const char *name,
+                     infonce_input input);
+  // Any typed array, whole: of the host's memory.
+  Span<const void> bytes(Napi::Value value, const char *name);
+  // Always a copy: another thread may write to shared memory, and backends index by labels.
+  const int32_t *labels(Napi::Value value, int64_t size);
+  // Not a copy when the work is done now.
+  const float *numbers(Span<float> span);
+
+  // A result: a Float32Array of exactly `size` elements, or a buffer of at least that.
+  float *result(Napi::Value value, int64_t size, infonce_array array, const char *name);
+  // The bytes of any typed array, to be filled.
+  Span<void> target(Napi::Value value, const char *name);
+  // A Float64Array for `write_scalars`.
+  void scalars(Napi::Value value);
+
+  // Buffers that the work uses beside.
+  void keep(const std::shared_ptr<void> &memory);
+
+  // The infonce_array bits of those in device memory.
+  uint32_t on_device() const { return on_device_; }
+
+  // Lets go of what only the backend needed. On any thread, once it has ended.
+  void release_inputs();
+
+  // Copies at most `most` bytes of results into JavaScript's arrays, and returns how many. The lengths are asked for again:
+  // JavaScript may have detached an array since. Less than `most`: nothing is left.
+  size_t copy_back(size_t most);
+
+  // Writes all that a result holds beside arrays.
+  void write_scalars(const infonce_result &fields);
+
+ private:
+  // An array of JavaScript, and what is to be copied into it.
+  struct Target {
+    Napi::ObjectReference array;
+    HostBlock values;
+    size_t bytes;
+    const char *name;
+  };
+
+  const void *input(const void *data, size_t bytes);
+  void *output(Napi::Value array, void *data, size_t bytes, const char *name);
+  // A share in a buffer of at least `bytes`; null if the value is no buffer.
+  void *in_buffer(Napi::Value value, uint64_t bytes, infonce_array array, const char *name);
+
+  When when_;
+  BackendContext &backend_;
+  HostPool &pool_;
+  uint32_t on_device_ = 0;
+  std::vector<HostBlock> copies_;
+  std::vector<std::shared_ptr<void>> kept_;
+  std::vector<Target> targets_;
+  // How much has been copied of the first of them that is not complete.
+  size_t next_target_ = 0;
+  size_t copied_ = 0;
+  Span<double> scalars_now_;
+  Napi::ObjectReference scalars_later_;
+};
+
+}  // namespace infonce::node

@@ -1,0 +1,62 @@
+#include "node/saved.h"
+
+#include <utility>
+
+#include "node/classes.h"
+#include "node/failure.h"
+
+namespace infonce::node {
+
+namespace {
+
+constexpr napi_type_tag kTag = {0x2b8e64d1904f4c7a, 0xb1c05e97d36842fa};
+
+// What the constructor is to take over; null when it is JavaScript that calls it.
+thread_local SavedState *fresh = nullptr;
+
+}  // namespace
+
+Napi::Function Saved::define(Napi::Env env) {
+  return DefineClass(env, "Saved", {InstanceMethod<&Saved::dispose>("dispose")});
+}
+
+Napi::Value Saved::make(Napi::Env env, SavedState saved) {
+  fresh = &saved;
+  try {
+    const Napi::Object object = Classes::of(env).saved.New({});
+    fresh = nullptr;
+    return object;
+  } catch (...) {
+    fresh = nullptr;
+    throw;
+  }
+}
+
+const SavedState &Saved::from(Napi::Value value, const BackendContext &backend) {
+  if (!has_tag(value, kTag)) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "saved must be what a forward call has given"};
+  }
+  const SavedState &saved = Unwrap(value.As<Napi::Object>())->saved_;
+  if (saved.state == nullptr) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "the saved state was disposed"};
+  }
+  if (saved.owner != &backend) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "the saved state is another context's"};
+  }
+  return saved;
+}
+
+Saved::Saved(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Saved>(info) {
+  guarded(info.Env(), [&] {
+    SavedState *content = std::exchange(fresh, nullptr);
+    if (content == nullptr) {
+      throw Failure{INFONCE_INVALID_ARGUMENT, "saved state is made by forward calls"};
+    }
+    info.This().As<Napi::Object>().TypeTag(&kTag);
+    saved_ = std::move(*content);
+  });
+}
+
+void Saved::dispose(const Napi::CallbackInfo &) { saved_.state.reset(); }
+
+}  // namespace infonce::node

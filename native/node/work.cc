@@ -1,0 +1,108 @@
+#include "node/work.h"
+
+#include <string>
+#include <utility>
+
+#include "node/device_buffer.h"
+#include "node/failure.h"
+
+namespace infonce::node {
+
+namespace {
+
+// The address `offset` bytes into a buffer, after which there are at least `bytes`.
+char *address_in(Napi::Value value, uint64_t offset, uint64_t bytes, const char *name, BackendContext &backend,
+                 Arrays &arrays) {
+  const DeviceBuffer *buffer = DeviceBuffer::from(value);
+  if (buffer == nullptr) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " must be a buffer of this context"};
+  }
+  const std::shared_ptr<void> &memory = buffer->memory_in(backend, name);
+  if (offset > buffer->bytes() || bytes > buffer->bytes() - offset) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " has " + std::to_string(buffer->bytes()) +
+                                                " bytes, not " + std::to_string(bytes) + " from byte " +
+                                                std::to_string(offset) + " on"};
+  }
+  arrays.keep(memory);
+  return static_cast<char *>(memory.get()) + offset;
+}
+
+}  // namespace
+
+LossWork::LossWork(When when, BackendContext &backend, HostPool &pool, Problem problem, const Result &result)
+    : Work(when, backend, pool), result_(take_outputs(result, problem.fields, arrays)) {
+  take_inputs(problem, arrays);
+  problem_ = problem.fields;
+  problem_.on_device = arrays.on_device();
+}
+
+Napi::Value LossWork::finish(Napi::Env env) {
+  arrays.write_scalars(result_);
+  return env.Null();
+}
+
+void ForwardWork::run(BackendContext &backend) {
+  saved_.state = backend.forward(problem_, result_);
+  saved_.owner = &backend;
+}
+
+Napi::Value ForwardWork::finish(Napi::Env env) {
+  arrays.write_scalars(result_);
+  // Only sizes and rules: the arrays may go.
+  saved_.problem.denominator = problem_.denominator;
+  saved_.problem.reduction = problem_.reduction;
+  saved_.problem.rows = problem_.rows;
+  saved_.problem.dim = problem_.dim;
+  saved_.problem.negative_rows = problem_.negative_rows;
+  saved_.problem.gradient = 1;
+  return Saved::make(env, std::move(saved_));
+}
+
+BackwardWork::BackwardWork(When when, BackendContext &backend, HostPool &pool, const SavedState &saved,
+                           Napi::Value grad_output, const Result &result)
+    : Work(when, backend, pool), state_(saved.state.get()), result_(take_outputs(result, saved.problem, arrays)) {
+  arrays.keep(saved.state);
+  upstream_.struct_size = sizeof(upstream_);
+  upstream_.grad_output_count = take_grad_output(grad_output, saved.problem.rows, arrays, upstream_.grad_output);
+  upstream_.on_device = arrays.on_device();
+}
+
+Napi::Value BackwardWork::finish(Napi::Env env) {
+  arrays.write_scalars(result_);
+  return env.Null();
+}
+
+void CopyWork::set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t bytes,
+                         BackendContext &backend) {
+  if (source.IsTypedArray()) {
+    const Span<const void> array = arrays.bytes(source, "source");
+    from_ = array.data;
+    bytes_ = array.size;
+  } else {
+    direction_ = INFONCE_COPY_WITHIN_DEVICE;
+    from_ = address_in(source, 0, bytes, "source", backend, arrays);
+    bytes_ = static_cast<size_t>(bytes);
+  }
+  char *to = address_in(buffer, offset, bytes_, "buffer", backend, arrays);
+  to_ = to;
+  const char *from = static_cast<const char *>(from_);
+  if (direction_ == INFONCE_COPY_WITHIN_DEVICE && from < to + bytes_ && to < from + bytes_) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "source and buffer overlap"};
+  }
+}
+
+void CopyWork::set_read(Napi::Value buffer, uint64_t offset, Napi::Value target, BackendContext &backend) {
+  const Span<void> array = arrays.target(target, "target");
+  direction_ = INFONCE_COPY_FROM_DEVICE;
+  to_ = array.data;
+  bytes_ = array.size;
+  from_ = address_in(buffer, offset, bytes_, "buffer", backend, arrays);
+}
+
+void CopyWork::run(BackendContext &backend) {
+  if (bytes_ > 0) {
+    backend.copy(to_, from_, bytes_, direction_);
+  }
+}
+
+}  // namespace infonce::node
