@@ -29,31 +29,49 @@ endif()
 infonce_list(cuda_sources infonce_cuda_sources)
 infonce_list(cuda_flags infonce_cuda_flags)
 
-add_library(infonce_cuda SHARED ${cuda_sources})
-set_target_properties(infonce_cuda PROPERTIES
-  CUDA_ARCHITECTURES "${cuda_architectures}"
-  CUDA_STANDARD 17
-  CUDA_STANDARD_REQUIRED ON
-  CUDA_VISIBILITY_PRESET hidden
-  SKIP_BUILD_RPATH ON)
-target_compile_options(infonce_cuda PRIVATE
-  "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
-  "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
+# All but stream.cc: what a library for tests of faults compiles anew.
+list(REMOVE_ITEM cuda_sources native/cuda/stream.cc)
+add_library(infonce_cuda_objects OBJECT ${cuda_sources})
+
+function(infonce_cuda_settings target)
+  set_target_properties(${target} PROPERTIES
+    CUDA_ARCHITECTURES "${cuda_architectures}"
+    CUDA_STANDARD 17
+    CUDA_STANDARD_REQUIRED ON
+    CUDA_VISIBILITY_PRESET hidden
+    SKIP_BUILD_RPATH ON)
+  target_compile_options(${target} PRIVATE
+    "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
+  target_include_directories(${target} PUBLIC native/include PRIVATE native)
+  if(INFONCE_CUDA_SHARED_RUNTIME)
+    set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
+    target_link_libraries(${target} PRIVATE CUDA::cudart)
+  else()
+    set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Static)
+    target_link_libraries(${target} PRIVATE CUDA::cudart_static)
+  endif()
+endfunction()
+
+function(infonce_cuda_library target)
+  add_library(${target} SHARED native/cuda/stream.cc $<TARGET_OBJECTS:infonce_cuda_objects>)
+  infonce_cuda_settings(${target})
+  if(UNIX AND NOT APPLE)
+    set(exports "${CMAKE_CURRENT_SOURCE_DIR}/native/cmake/cuda.map")
+    set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${exports}")
+    target_link_options(${target} PRIVATE
+      "LINKER:--version-script=${exports}" LINKER:--exclude-libs,ALL LINKER:--no-undefined)
+  endif()
+endfunction()
+
+infonce_cuda_settings(infonce_cuda_objects)
 # device.cc knows by it which GPUs it can serve.
 list(JOIN cuda_architectures "," architecture_names)
 set_source_files_properties(native/cuda/device.cc PROPERTIES
   COMPILE_DEFINITIONS "INFONCE_CUDA_ARCHITECTURES=\"${architecture_names}\"")
-target_include_directories(infonce_cuda PUBLIC native/include PRIVATE native)
-if(INFONCE_CUDA_SHARED_RUNTIME)
-  set_target_properties(infonce_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
-  target_link_libraries(infonce_cuda PRIVATE CUDA::cudart)
-else()
-  set_target_properties(infonce_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
-  target_link_libraries(infonce_cuda PRIVATE CUDA::cudart_static)
-endif()
-if(UNIX AND NOT APPLE)
-  set(exports "${CMAKE_CURRENT_SOURCE_DIR}/native/cmake/cuda.map")
-  set_property(TARGET infonce_cuda APPEND PROPERTY LINK_DEPENDS "${exports}")
-  target_link_options(infonce_cuda PRIVATE
-    "LINKER:--version-script=${exports}" LINKER:--exclude-libs,ALL LINKER:--no-undefined)
+
+infonce_cuda_library(infonce_cuda)
+if(INFONCE_TESTS)
+  infonce_cuda_library(infonce_cuda_faulty)
+  target_compile_definitions(infonce_cuda_faulty PRIVATE INFONCE_FAULT_INJECTION)
 endif()

@@ -1,13 +1,11 @@
 // The CUDA backend's table: checks calls, keeps exceptions inside.
 #include <cuda_runtime.h>
 
-#include <cstring>
-#include <limits>
-#include <mutex>
+#include <algorithm>
 #include <string>
 
 #include "common/call.h"
-#include "cuda/call.h"
+#include "cuda/context.h"
 #include "cuda/device.h"
 #include "infonce/infonce.h"
 
@@ -18,20 +16,19 @@
 #endif
 
 struct infonce_context {
-  infonce_context(int32_t device_index, infonce_precision level, cudaStream_t stream, bool measure)
-      : device(device_index), precision(level), resources(stream, measure) {}
-
-  std::mutex mutex;
-  int32_t device;
-  infonce_precision precision;
-  infonce::cuda::Resources resources;
-  std::string fault;  // that has taken the device from this context
+  infonce::cuda::Context on_device;
 };
 
 namespace infonce::cuda {
 namespace {
 
 constexpr const char *kPath = "sm80";
+constexpr const char *kNegativeSize = "memory of a negative size";
+constexpr const char *kSizesDiffer = "struct_size does not match this library's";
+
+infonce_status fail_without_row(infonce_failure *failure, infonce_status status, const std::string &message) {
+  return fail(failure, status, INFONCE_INPUT_NONE, -1, "%s", message.c_str());
+}
 
 // Runs `body` with `device` as this thread's, and returns its status.
 template <class Body> infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body) {
@@ -41,7 +38,26 @@ template <class Body> infonce_status guarded_on_device(int32_t device, infonce_f
       return body();
     } catch (const Error &error) {
       if (!error.out_of_memory()) throw;
-      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "%s", error.what());
+      return fail_without_row(failure, INFONCE_OUT_OF_MEMORY, error.what());
+    }
+  });
+}
+
+infonce_status lost(infonce_failure *failure, const std::string &fault) {
+  return fail_without_row(failure, INFONCE_DEVICE_LOST, "the context has lost its device: " + fault +
+                                                               "; if a new context fails as well, restart the process");
+}
+
+// Runs `body` as work of this context, unless a fault has taken its device.
+template <class Body> infonce_status work_on(Context &context, infonce_failure *failure, Body &&body) {
+  if (const std::string fault = context.fault(); !fault.empty()) return lost(failure, fault);
+  return guarded_on_device(context.device(), failure, [&] {
+    try {
+      return body();
+    } catch (const Error &error) {
+      if (!error.is_fault()) throw;
+      context.lose(error.what());
+      return lost(failure, error.what());
     }
   });
 }
@@ -49,7 +65,7 @@ template <class Body> infonce_status guarded_on_device(int32_t device, infonce_f
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
                               infonce_failure *failure) {
   *context = nullptr;
-  if (options->struct_size != sizeof *options) return invalid(failure, "struct_size does not match this library's");
+  if (options->struct_size != sizeof *options) return invalid(failure, kSizesDiffer);
   if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
     return invalid(failure, "unknown precision");
   if (options->instruction_set && std::string(options->instruction_set) != kPath)
@@ -57,62 +73,97 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
                 options->instruction_set);
   if (const infonce_status status = check_device(options->device, failure)) return status;
   return guarded_on_device(options->device, failure, [&] {
-    *context = new infonce_context(options->device, infonce_precision(options->precision),
-                                   static_cast<cudaStream_t>(options->stream), options->measure != 0);
-    return INFONCE_OK;
-  });
-}
-
-// Runs `body` as a call of this context, unless an earlier one has lost the device.
-template <class Body> infonce_status call_on(infonce_context &context, infonce_failure *failure, Body &&body) {
-  const std::lock_guard<std::mutex> lock(context.mutex);
-  if (!context.fault.empty())
-    return fail(failure, INFONCE_INTERNAL, INFONCE_INPUT_NONE, -1, "the context has lost its device: %s",
-                context.fault.c_str());
-  return guarded_on_device(context.device, failure, [&] {
     try {
-      return body();
+      *context = new infonce_context{{options->device, infonce_precision(options->precision),
+                                      static_cast<cudaStream_t>(options->stream), options->measure != 0}};
+      return INFONCE_OK;
     } catch (const Error &error) {
-      if (error.is_fault()) context.fault = error.what();
-      throw;
+      if (!error.is_fault()) throw;
+      return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE,
+                              std::string("the device has failed, restart the process: ") + error.what());
     }
   });
 }
 
-constexpr int kNaNBytes = 0xff;  // every float of such bytes is NaN
-
-void fill_with_nan(Stream &stream, bool on_device, float *values, int64_t count) {
-  if (!values || count == 0) return;
-  if (!on_device)
-    std::memset(values, kNaNBytes, size_t(count) * sizeof *values);
-  else
-    check(cudaMemsetAsync(values, kNaNBytes, size_t(count) * sizeof *values, stream.handle()), "filling with NaN");
-}
-
-void fill_with_nan(Stream &stream, const infonce_problem &problem, infonce_result *result) {
-  result->loss = result->grad_scale = result->top1 = result->top5 = std::numeric_limits<double>::quiet_NaN();
-  for_each_result(problem, *result,
-                  [&](float *values, int64_t count) { fill_with_nan(stream, problem.on_device != 0, values, count); });
-  stream.synchronize();
-}
-
 void context_destroy(infonce_context *context) {
   if (!context) return;
-  guarded_on_device(context->device, nullptr, [&] {
-    cudaStreamSynchronize(context->resources.stream.handle());  // a call may have returned before its work was done
-    delete context;
+  cudaSetDevice(context->on_device.device());
+  delete context;
+  cudaGetLastError();
+}
+
+infonce_status status_of(const BadRow &bad, infonce_failure *failure) {
+  return bad.row < 0 ? INFONCE_OK : non_finite(failure, bad.input, bad.row);
+}
+
+infonce_status begin(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                     infonce_call **call, infonce_failure *failure) {
+  *call = nullptr;
+  if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    *call = context->on_device.begin(*problem, result).release();
     return INFONCE_OK;
   });
 }
 
+// A call that has begun is ended even where the device is lost.
+infonce_status end(infonce_context *context, infonce_call *call, infonce_failure *failure) {
+  const std::unique_ptr<infonce_call> owned(call);
+  const std::string fault = context->on_device.fault();
+  const infonce_status status = guarded_on_device(context->on_device.device(), failure, [&] {
+    try {
+      return status_of(context->on_device.end(*owned), failure);
+    } catch (const Error &error) {
+      if (!error.is_fault()) throw;
+      context->on_device.lose(error.what());
+      return lost(failure, error.what());
+    }
+  });
+  return fault.empty() ? status : lost(failure, fault);
+}
+
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                    infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
-  return call_on(*context, failure, [&] {
-    const BadRow bad = Call(*problem, result, context->precision, context->resources).run();
-    if (bad.row < 0) return INFONCE_OK;
-    if (!problem->propagate_non_finite) return non_finite(failure, bad.input, bad.row);
-    fill_with_nan(context->resources.stream, *problem, result);
+  infonce_call *call = nullptr;
+  const infonce_status status = begin(context, problem, result, &call, failure);
+  return status == INFONCE_OK ? end(context, call, failure) : status;
+}
+
+infonce_status forward(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                       infonce_saved **saved, infonce_failure *failure) {
+  *saved = nullptr;
+  infonce_problem p = *problem;
+  p.gradient = 0;
+  p.grad_output_count = 0;
+  if (const char *wrong = what_is_wrong(p, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    std::unique_ptr<infonce_saved> state;
+    const infonce_status status = status_of(context->on_device.forward(p, result, &state), failure);
+    *saved = state.release();
+    return status;
+  });
+}
+
+infonce_status backward(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                        infonce_result *result, infonce_failure *failure) {
+  if (upstream->struct_size != sizeof *upstream) return invalid(failure, kSizesDiffer);
+  infonce_problem p = saved->problem;
+  p.gradient = 1;
+  p.on_device = upstream->on_device;
+  p.grad_output_count = upstream->grad_output_count;
+  p.grad_output = upstream->grad_output;
+  infonce_result r = *result;
+  float row_loss = 0;
+  r.row_loss = &row_loss;  // is not filled
+  if (const char *wrong = what_is_wrong(p, r)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.backward(*saved, *upstream, result), failure); });
+}
+
+void saved_destroy(infonce_context *context, infonce_saved *saved) {
+  if (!saved) return;
+  guarded_on_device(context->on_device.device(), nullptr, [&] {
+    context->on_device.destroy(std::unique_ptr<infonce_saved>(saved));
     return INFONCE_OK;
   });
 }
@@ -120,18 +171,91 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
 infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
-  return call_on(*context, failure, [&] {
+  return work_on(context->on_device, failure, [&] {
     infonce_result unused{};
-    const BadRow bad = Call(p, &unused, INFONCE_PRECISION_HIGHEST, context->resources, out).run_logits();
-    if (bad.row < 0) return INFONCE_OK;
-    if (!p.propagate_non_finite) return non_finite(failure, bad.input, bad.row);
-    fill_with_nan(context->resources.stream, p.on_device != 0, out, p.rows * (p.rows - 1));
+    const auto call = context->on_device.begin(p, &unused, Call::Part::kLogits, out);
+    return status_of(context->on_device.end(*call), failure);
+  });
+}
+
+infonce_status memory_required(infonce_context *context, const infonce_problem *problem, infonce_memory_needs *needs,
+                               infonce_failure *failure) {
+  if (needs->struct_size != sizeof *needs) return invalid(failure, kSizesDiffer);
+  // Arrays for all that may be wanted, of which nothing is written.
+  float anything = 0;
+  infonce_result result{};
+  result.struct_size = sizeof result;
+  result.row_loss = result.grad_anchors = result.grad_keys = result.grad_negatives = &anything;
+  if (const char *wrong = what_is_wrong(*problem, result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    needs->device = context->on_device.size_of(*problem, &result);
+    needs->available = context->on_device.available();
     return INFONCE_OK;
   });
 }
 
-const infonce_backend kBackend = {sizeof(infonce_backend), INFONCE_ABI_VERSION, "cuda", device_count, device_info,
-                                  context_create,          context_destroy,     run, nullptr, nullptr, nullptr, nullptr, nullptr,   logits, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+infonce_status allocate(infonce_context *context, int64_t bytes, void **memory, infonce_failure *failure) {
+  *memory = nullptr;
+  if (bytes < 0) return invalid(failure, kNegativeSize);
+  return work_on(context->on_device, failure, [&] {
+    *memory = context->on_device.allocate(bytes);
+    return INFONCE_OK;
+  });
+}
+
+void release(infonce_context *context, void *memory) {
+  guarded_on_device(context->on_device.device(), nullptr, [&] {
+    context->on_device.release(memory);
+    return INFONCE_OK;
+  });
+}
+
+infonce_status copy(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
+                    infonce_failure *failure) {
+  constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
+  if (direction < INFONCE_COPY_TO_DEVICE || direction > INFONCE_COPY_WITHIN_DEVICE)
+    return invalid(failure, "unknown direction");
+  if (bytes < 0) return invalid(failure, kNegativeSize);
+  return work_on(context->on_device, failure, [&] {
+    context->on_device.copy(to, from, bytes, kKinds[direction]);
+    return INFONCE_OK;
+  });
+}
+
+infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
+  *memory = nullptr;
+  if (bytes < 0) return invalid(failure, kNegativeSize);
+  return guarded_on_device(device, failure, [&] {
+    check(cudaHostAlloc(memory, size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable), "page-locked memory");
+    return INFONCE_OK;
+  });
+}
+
+void host_release(void *memory) {
+  cudaFreeHost(memory);
+  cudaGetLastError();
+}
+
+const infonce_backend kBackend = {sizeof(infonce_backend),
+                                  INFONCE_ABI_VERSION,
+                                  "cuda",
+                                  device_count,
+                                  device_info,
+                                  context_create,
+                                  context_destroy,
+                                  run,
+                                  begin,
+                                  end,
+                                  forward,
+                                  backward,
+                                  saved_destroy,
+                                  logits,
+                                  memory_required,
+                                  allocate,
+                                  release,
+                                  copy,
+                                  host_allocate,
+                                  host_release};
 
 }  // namespace
 }  // namespace infonce::cuda

@@ -1,11 +1,7 @@
 #include "cuda/call.h"
 
 #include <algorithm>
-
-#include "common/call.h"
-#include "cuda/launch/paired_negatives.h"
-#include "cuda/launch/simclr_logits.h"
-#include "cuda/launch/wide.h"
+#include <initializer_list>
 
 namespace infonce::cuda {
 namespace {
@@ -28,27 +24,20 @@ Planes planes_for(infonce_precision precision, const Classes &classes) {
 
 }  // namespace
 
-void Clock::read(infonce_result *result) const {
-  if (!runs_) return;
-  double *seconds[] = {&result->upload_seconds, &result->kernel_seconds, &result->download_seconds};
-  for (int part = 0; part < kMarks - 1; ++part) {
-    float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, events_[part].get(), events_[part + 1].get()), "reading an event");
-    *seconds[part] = milliseconds / 1e3;
-  }
-}
-
-Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Resources &resources,
+Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Part part,
            float *logits)
-    : caller_(problem),
-      result_(result),
+    : part_(part),
       problem_(problem),
+      result_(result),
       output_(*result),
-      resources_(resources),
-      stream_(resources.stream),
+      lane_(&lane),
       classes_(problem),
       planes_(planes_for(precision, classes_)),
       caller_logits_(logits) {
+  if (part == Part::kForward) problem_.gradient = 1, problem_.grad_output_count = 0;
+  inputs_[kAnchors] = {problem.anchors, problem.anchors_type, on_device(INFONCE_ARRAY_ANCHORS)};
+  inputs_[kKeys] = {problem.keys, problem.keys_type, on_device(INFONCE_ARRAY_KEYS)};
+  inputs_[kNegatives] = {problem.negatives, problem.negatives_type, on_device(INFONCE_ARRAY_NEGATIVES)};
   rule_ = {one_tower(), problem.positive == INFONCE_POSITIVE_FIRST_VIEW};
   exponent_ = float(problem.scale * kLog2E);
   towers_[kAnchors].rows = problem.rows;
@@ -58,8 +47,20 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   towers_[kKeys].views = towers_[kNegatives].views = 1;
   choose_scheme();
   pad_towers();
-  shape_ = shape_of_tiles(stream_, planes_, online_, towers_[kAnchors].padded_dim);
-  resources.workspace.lay_out(stream_, [&](Workspace::Cursor &cursor) { take(cursor); });
+  shape_ = shape_of_tiles(stream(), planes_, online_, towers_[kAnchors].padded_dim);
+}
+
+void Call::turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane) {
+  part_ = Part::kBackward;
+  problem_.on_device = upstream.on_device;
+  problem_.grad_output_count = upstream.grad_output_count;
+  problem_.grad_output = upstream.grad_output;
+  problem_.cancelled = upstream.cancelled;
+  result_ = result;
+  output_ = *result;
+  lane_ = &lane;
+  waiting_arrays_ = 0;
+  downloads_ = false;
 }
 
 void Call::choose_scheme() {
@@ -79,7 +80,7 @@ void Call::pad_towers() {
     constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, too many splits
     const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256,
                   rows = std::max(problem_.rows, problem_.negative_rows);
-    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream_, planes_, register_dim) &&
+    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream(), planes_, register_dim) &&
                     (planes_ == Planes::kMedium || rows <= kMostRowsOfHigh);
     if (in_registers_) padded_dim = register_dim;
   }
@@ -89,6 +90,11 @@ void Call::pad_towers() {
     tower.padded_rows = round_up(tower.rows, kRowMultiple);
     tower.normalize = problem_.normalize != 0;
   }
+}
+
+bool Call::wants_gradient_of(TowerName name) const {
+  if (!computes_gradient() || !has(name)) return false;
+  return name != kNegatives || (result_->grad_negatives && !has_memory());
 }
 
 int64_t Call::longest_rows() const {
@@ -105,22 +111,39 @@ int64_t Call::size_of(TowerName name) const {
 }
 
 SweepPlan Call::sweep_plan(TowerName rows, TowerName columns) const {
-  return plan_sweep(stream_, shape_, towers_[rows].rows, towers_[columns].rows, is_triangular());
+  return plan_sweep(stream(), shape_, towers_[rows].rows, towers_[columns].rows, is_triangular(rows, columns));
 }
 
 PanelPlan Call::panel_plan(TowerName owner, TowerName other) const {
   const Tower &rows = towers_[owner], &columns = towers_[other];
-  return plan_panel(stream_, planes_, shape_, rows.rows, columns.rows, rows.padded_dim);
+  return plan_panel(stream(), planes_, shape_, rows.rows, columns.rows, rows.padded_dim);
 }
 
 int32_t Call::register_splits(TowerName owner, TowerName other) const {
   const Tower &rows = towers_[owner];
-  return plan_splits(stream_, planes_, rows.rows, towers_[other].rows, rows.padded_dim);
+  return plan_splits(stream(), planes_, rows.rows, towers_[other].rows, rows.padded_dim);
+}
+
+int64_t Call::size() {
+  Workspace::Cursor cursor(nullptr);
+  take_kept(cursor);
+  take_scratch(cursor);
+  return int64_t(cursor.used());
+}
+
+void Call::place(Workspace *kept) {
+  if (kept && part_ == Part::kForward)
+    kept->lay_out(stream(), [&](Workspace::Cursor &cursor) { take_kept(cursor); });
+  lane_->workspace.lay_out(stream(), [&](Workspace::Cursor &cursor) {
+    if (!kept) take_kept(cursor);
+    take_scratch(cursor);
+  });
 }
 
 void Call::take_direction(Workspace::Cursor &cursor, Direction *direction) {
   const int64_t rows = towers_[kAnchors].padded_rows;
   direction->rank = cursor.take<float>(rows);
+  direction->all_above = cursor.take<int32_t>(rows);
   direction->upstream = cursor.take<double>(rows);
   direction->log_sum_exp = cursor.take<double>(rows);
   direction->weight = cursor.take<float>(rows);
@@ -130,23 +153,15 @@ void Call::take_direction(Workspace::Cursor &cursor, Direction *direction) {
   direction->loss = cursor.take<double>(rows);
 }
 
-void Call::take(Workspace::Cursor &cursor) {
+// What the gradients need: rows, operands, statistics.
+void Call::take_kept(Workspace::Cursor &cursor) {
   const int64_t rows = towers_[kAnchors].padded_rows;
-  const void **inputs[kTowers] = {&problem_.anchors, &problem_.keys, &problem_.negatives};
-  float **gradients[kTowers] = {&output_.grad_anchors, &output_.grad_keys, &output_.grad_negatives};
   for (int name = kAnchors; name < kTowers; ++name) {
-    const TowerName tower = TowerName(name);
-    if (!has(tower)) continue;
-    if (on_host()) *inputs[name] = cursor.take<float>(size_of(tower));
-    if (on_host() && problem_.gradient) *gradients[name] = cursor.take<float>(size_of(tower));
-    if (!problem_.gradient) *gradients[name] = nullptr;
+    Input &input = inputs_[name];
+    const bool is_copied = has(TowerName(name)) && !is_in_place(input);
+    input.rows = is_copied ? cursor.take<float>(size_of(TowerName(name))) : nullptr;
   }
-  if (on_host() && problem_.grad_output_count > 0)
-    problem_.grad_output = cursor.take<float>(problem_.grad_output_count);
-  if (on_host() && wants_row_loss()) output_.row_loss = cursor.take<float>(problem_.rows);
   radial_ = cursor.take<double>(rows);
-  logits_ = caller_logits_;
-  if (caller_logits_ && on_host()) logits_ = cursor.take<float>(problem_.rows * (problem_.rows - 1));
 
   // What begins with zeros stands together.
   const size_t zeros = cursor.used();
@@ -159,13 +174,10 @@ void Call::take(Workspace::Cursor &cursor) {
   const int64_t longest = longest_rows();
   no_weight_ = cursor.take<float>(longest);
   zeroed_ = reinterpret_cast<unsigned char *>(report_);
-  zeroed_bytes_ = int64_t(cursor.used() - zeros);
+  zeroed_bytes_ = cursor.used() - zeros;
   no_log2_sum_ = cursor.take<float>(longest);
   for (Direction *direction : {&rows_, &columns_}) take_direction(cursor, direction);
-  if (own_negatives()) {
-    dots_ = cursor.take<double2>(problem_.rows * problem_.negative_rows);
-    return;
-  }
+  if (own_negatives()) return;
 
   for (Tower &tower : towers_) {
     if (tower.rows == 0) continue;
@@ -176,8 +188,6 @@ void Call::take(Workspace::Cursor &cursor) {
   pair_logits_.first = cursor.take<double>(rows);
   pair_logits_.slots = cursor.take<double>(classes_.most_partners * rows);
   pair_logits_.stride = rows;
-  if (narrow_) take_statistics(cursor);
-  if (problem_.gradient) take_accumulators(cursor);
 }
 
 void Call::take_classes(Workspace::Cursor &cursor) {
@@ -189,6 +199,30 @@ void Call::take_classes(Workspace::Cursor &cursor) {
   large_ = cursor.take<Range>(large);
   class_sums_.sums = cursor.take<double>(large * problem_.dim);
   class_sums_.squares = cursor.take<double>(large * problem_.dim);
+  memory_order_ = cursor.take<int32_t>(int64_t(classes_.memory_order.size()));
+  memory_apart_ = cursor.take<Range>(int64_t(classes_.memory_apart.size()));
+  memory_members_ = cursor.take<Range>(int64_t(classes_.memory_members.size()));
+  memory_large_ = cursor.take<Range>(int64_t(classes_.memory_large.size()));
+}
+
+// What is done with when the call is.
+void Call::take_scratch(Workspace::Cursor &cursor) {
+  for_each_array([&](const Array &array) {
+    *array.device = array.on_device ? array.caller : cursor.take<float>(array.count);
+  });
+  grad_output_ = on_device(INFONCE_ARRAY_GRAD_OUTPUT) ? const_cast<float *>(problem_.grad_output)
+                                                      : cursor.take<float>(problem_.grad_output_count);
+  for (int name = kAnchors; name < kTowers && part_ != Part::kBackward; ++name) {
+    Input &input = inputs_[name];
+    const bool is_half = has(TowerName(name)) && input.type != INFONCE_FLOAT32 && !input.on_device;
+    input.halves = is_half ? cursor.take<uint16_t>(size_of(TowerName(name))) : nullptr;
+  }
+  if (own_negatives()) {
+    dots_ = cursor.take<double2>(problem_.rows * problem_.negative_rows);
+    return;
+  }
+  if (narrow_ && (part_ == Part::kWhole || part_ == Part::kForward)) take_statistics(cursor);
+  if (computes_gradient()) take_accumulators(cursor);
 }
 
 void Call::take_statistics(Workspace::Cursor &cursor) {
@@ -200,6 +234,7 @@ void Call::take_statistics(Workspace::Cursor &cursor) {
   };
   include(kAnchors, candidates(), !online_ && (one_tower() || problem_.both_directions));
   if (online_ && problem_.both_directions) include(kKeys, kAnchors, false);
+  if (has_memory()) include(kAnchors, kNegatives, false);
   by_row_.sum = cursor.take<float>(of_rows);
   by_row_.above = cursor.take<int32_t>(of_rows);
   by_row_.maximum = online_ ? cursor.take<float>(of_rows) : nullptr;
@@ -208,162 +243,32 @@ void Call::take_statistics(Workspace::Cursor &cursor) {
 }
 
 void Call::take_accumulators(Workspace::Cursor &cursor) {
-  const int64_t padded_dim = towers_[kAnchors].padded_dim;
-  int64_t floats = longest_rows() * padded_dim, panel = 0;
-  const auto include = [&](TowerName owner, TowerName other) {
-    const PanelPlan plan = in_registers_ ? PanelPlan{} : panel_plan(owner, other);
-    const int64_t splits = in_registers_ ? register_splits(owner, other) : plan.splits;
-    floats = std::max(floats, splits * towers_[owner].plane_size());
-    panel = std::max(panel, plan.elements(shape_));
+  int64_t floats = 0, doubles = 0, panel = 0;
+  const auto include = [&](TowerName owner, std::initializer_list<TowerName> others) {
+    int64_t splits = 0;
+    for (const TowerName other : others) {
+      const PanelPlan plan = in_registers_ ? PanelPlan{} : panel_plan(owner, other);
+      splits += in_registers_ ? register_splits(owner, other) : plan.splits;
+      panel = std::max(panel, plan.elements(shape_));
+    }
+    const int64_t least = int64_t(others.size());  // a tower whose gradient is that of its pairs alone has one as well
+    floats = std::max(floats, std::max(splits, least) * towers_[owner].plane_size());
+    doubles = std::max(doubles, least * towers_[owner].plane_size());
   };
+  if (has_memory()) {
+    include(kAnchors, {kAnchors, kNegatives});
+  } else {
+    include(kAnchors, {candidates()});
+    if (wants_gradient_of(candidates())) include(candidates(), {kAnchors});
+  }
   if (narrow_) {
-    include(kAnchors, candidates());
-    include(candidates(), kAnchors);
     accumulators_ = cursor.take<float>(floats);
     panel_ = cursor.take<__nv_bfloat16>(int64_t(planes_) * panel);
   }
   if (wide_) {
-    wide_accumulators_ = cursor.take<double>(longest_rows() * padded_dim);
+    wide_accumulators_ = cursor.take<double>(doubles);
     wide_panel_ = cursor.take<double>(wide_panel_elements());
   }
-}
-
-BadRow Call::run() {
-  compute();
-  if (on_host() || !output_.scalars) return bring_back();
-  spoil_results();
-  return {};
-}
-
-BadRow Call::run_logits() {
-  begin();
-  upload();
-  prepare_towers();
-  simclr_logits(stream_, towers_[kAnchors], problem_.scale, logits_);
-  ask_for_report();
-  resources_.all_ready.record(stream_.handle());
-  const BadRow bad = read_report();
-  const int64_t size = problem_.rows * (problem_.rows - 1);
-  if (bad.row < 0 && on_host() && size > 0)
-    resources_.staging.download(stream_, resources_.all_ready.get(), caller_logits_, logits_,
-                                size_t(size) * sizeof(float));
-  return bad;
-}
-
-void Call::compute() {
-  resources_.clock.mark(stream_.handle(), Clock::kBegin);
-  begin();
-  upload();
-  resources_.clock.mark(stream_.handle(), Clock::kUploaded);
-  if (problem_.grad_output_count > 0)
-    measure_upstream(stream_, problem_.grad_output, problem_.grad_output_count, report_);
-  if (own_negatives()) {
-    compute_own_negatives();
-  } else {
-    prepare_towers();
-    find_pairs();
-    sum_exponentials();
-    put_losses_together();
-    if (problem_.gradient) compute_gradients();
-  }
-  add_up();
-  resources_.clock.mark(stream_.handle(), Clock::kComputed);
-}
-
-void Call::begin() {
-  check(cudaMemsetAsync(zeroed_, 0, size_t(zeroed_bytes_), stream_.handle()), "clearing");
-  // About 2^127 each: exp2 of anything less that is 0.
-  if (online_)
-    check(cudaMemsetAsync(no_log2_sum_, 0x7f, size_t(longest_rows()) * sizeof(float), stream_.handle()), "clearing");
-  double factor = problem_.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(problem_.rows) : 1.0;
-  if (problem_.both_directions) factor /= 2;
-  upstream_ = {problem_.grad_output, problem_.grad_output_count, factor, &report_->largest_upstream};
-  const void *sources[kTowers] = {problem_.anchors, problem_.keys, problem_.negatives};
-  for (int name = kAnchors; name < kTowers; ++name) towers_[name].source = static_cast<const float *>(sources[name]);
-  if (!classes_.order.empty()) towers_[kAnchors].order = order_;
-}
-
-void Call::upload() {
-  const auto copy = [&](const void *to, const void *from, int64_t count, size_t size) {
-    if (count > 0) resources_.staging.upload(stream_, const_cast<void *>(to), from, size_t(count) * size);
-  };
-  const auto copy_all = [&](auto *to, const auto &vector) {
-    copy(to, vector.data(), int64_t(vector.size()), sizeof *to);
-  };
-  if (on_host()) {
-    copy(problem_.anchors, caller_.anchors, size_of(kAnchors), sizeof(float));
-    copy(problem_.keys, caller_.keys, size_of(kKeys), sizeof(float));
-    copy(problem_.negatives, caller_.negatives, size_of(kNegatives), sizeof(float));
-    copy(problem_.grad_output, caller_.grad_output, problem_.grad_output_count, sizeof(float));
-  }
-  if (own_negatives()) return;
-  copy_all(order_, classes_.order);
-  copy_all(apart_, classes_.apart);
-  copy_all(members_, classes_.members);
-  copy_all(class_of_, classes_.class_of);
-  copy_all(large_, classes_.large);
-}
-
-void Call::spoil_results() {
-  Results results = {{}, {}, output_.scalars};
-  int array = 0;
-  for_each_result(problem_, output_, [&](float *values, int64_t count) {
-    results.values[array] = values;
-    results.count[array++] = count;
-  });
-  spoil(stream_, report_, results);
-}
-
-// What the first kernels say of the data. They are done long before the statistics that were queued behind them.
-void Call::decide() {
-  if (const cudaError_t code = cudaEventSynchronize(resources_.decided.get())) {
-    stream_.synchronize();
-    check(code, "waiting for the first kernels");
-  }
-  wide_ = resources_.report.get()->use_wide != 0;
-  narrow_ = !wide_;
-}
-
-void Call::ask_for_report() {
-  check(cudaMemcpyAsync(resources_.report.get(), report_, sizeof(Report), cudaMemcpyDeviceToHost, stream_.handle()),
-        "copying from the device");
-}
-
-BadRow Call::read_report() {
-  stream_.synchronize();
-  const Report &report = *resources_.report.get();
-  for (const int32_t input :
-       {INFONCE_INPUT_GRAD_OUTPUT, INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES})
-    if (const int64_t row = report.first_bad_row(input); row >= 0) return {input, row};
-  result_->loss = report.loss;
-  result_->top1 = report.top1;
-  result_->top5 = report.top5;
-  if (problem_.gradient) result_->grad_scale = report.grad_scale;
-  return {};
-}
-
-// Gradients of one tower are on their way while those of the next are computed.
-BadRow Call::bring_back() {
-  ask_for_report();
-  resources_.all_ready.record(stream_.handle());
-  const auto copy = [&](const Event &ready, float *to, const float *from, int64_t count) {
-    if (on_host() && count > 0)
-      resources_.staging.download(stream_, ready.get(), to, from, size_t(count) * sizeof(float));
-  };
-  if (problem_.gradient) {
-    const Event *ready = resources_.gradient_ready;
-    copy(ready[kAnchors], result_->grad_anchors, output_.grad_anchors, size_of(kAnchors));
-    copy(ready[kKeys], result_->grad_keys, output_.grad_keys, size_of(kKeys));
-    copy(ready[kNegatives], result_->grad_negatives, output_.grad_negatives, size_of(kNegatives));
-  }
-  if (wants_row_loss()) copy(resources_.all_ready, result_->row_loss, output_.row_loss, problem_.rows);
-  const bool downloads = on_host() && (problem_.gradient || wants_row_loss());
-  if (downloads) check(cudaStreamWaitEvent(resources_.staging.downloads(), resources_.all_ready.get(), 0), "waiting");
-  resources_.clock.mark(downloads ? resources_.staging.downloads() : stream_.handle(), Clock::kDownloaded);
-  const BadRow bad = read_report();
-  if (downloads) check(cudaStreamSynchronize(resources_.staging.downloads()), "copying from the device");
-  resources_.clock.read(result_);
-  return bad;
 }
 
 }  // namespace infonce::cuda

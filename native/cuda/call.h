@@ -1,41 +1,13 @@
 // One call on the device: what it needs, in which order its kernels run, what is brought back.
 #pragma once
 
+#include "common/call.h"
 #include "cuda/classes.h"
+#include "cuda/lane.h"
 #include "cuda/plan.h"
-#include "cuda/workspace.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cuda {
-
-// Events around the parts of a call, for contexts that measure.
-class Clock {
- public:
-  explicit Clock(bool runs) : runs_(runs) {}
-
-  enum Mark { kBegin, kUploaded, kComputed, kDownloaded, kMarks };
-  void mark(cudaStream_t stream, Mark which) const {
-    if (runs_) events_[which].record(stream);
-  }
-  void read(infonce_result *result) const;  // after all that was marked
-
- private:
-  bool runs_;
-  Event events_[kMarks] = {Event(cudaEventDefault), Event(cudaEventDefault), Event(cudaEventDefault),
-                           Event(cudaEventDefault)};
-};
-
-// What calls of a context share.
-struct Resources {
-  Resources(cudaStream_t stream_of_caller, bool measure) : stream(stream_of_caller), clock(measure) {}
-
-  Stream stream;
-  Workspace workspace;
-  Staging staging;
-  PageLocked<Report> report;
-  Event gradient_ready[kTowers], all_ready, decided;
-  Clock clock;
-};
 
 struct BadRow {
   int32_t input = INFONCE_INPUT_NONE;
@@ -44,13 +16,28 @@ struct BadRow {
 
 class Call {
  public:
-  // With `logits` [N, N - 1], SimCLR's logits are what is asked for.
-  Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Resources &resources,
-       float *logits = nullptr);
+  // kForward keeps what kBackward needs apart from what only it needs itself. kLogits: SimCLR's logits alone.
+  enum class Part { kWhole, kForward, kBackward, kLogits };
 
-  // Queues all work and waits for it, unless the caller has given device memory for the scalars.
-  BadRow run();
-  BadRow run_logits();
+  // The arrays and `result` must stay until end(), the problem need not.
+  Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane,
+       Part part = Part::kWhole, float *logits = nullptr);
+
+  // After the forward call, as often as wanted: what begins next is the backward call.
+  void turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane);
+
+  // Bytes of the device's memory that place() takes.
+  int64_t size();
+  // Takes the memory, or throws OutOfMemory. What must stay until the backward call goes to `kept`.
+  void place(Workspace *kept = nullptr);
+  // Queues all work. The kernels come after those of `previous`, which may be null.
+  void begin(Lane *previous);
+  // Waits for it and fills the result, unless the caller has given device memory for the scalars. The first bad row, if
+  // that is to fail the call.
+  BadRow end();
+
+  // Whether work may go on after end().
+  bool returns_early() const { return result_->scalars != nullptr; }
 
  private:
   // The tower whose gradient a step computes, and the one its weights are columns of.
@@ -60,59 +47,93 @@ class Call {
     bool in_matrix;                                      // false: its gradient is that of its pairs alone
     float *gradient;
   };
+  struct Input {
+    const void *caller = nullptr;
+    int32_t type = INFONCE_FLOAT32;
+    bool on_device = false;
+    float *rows = nullptr;   // a copy in float32; null while the caller's array serves
+    void *halves = nullptr;  // a copy of what the host has in 16 bits
+  };
+  struct Array {  // that the call fills
+    float *caller;
+    float **device;
+    int64_t count;
+    bool on_device;
+    const Event *ready;
+  };
 
   bool one_tower() const { return problem_.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS; }
   bool own_negatives() const { return problem_.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES; }
-  bool on_host() const { return problem_.on_device == 0; }
+  bool has_memory() const { return infonce::has_memory(problem_); }
   bool has(TowerName name) const { return towers_[name].rows > 0; }
+  bool on_device(infonce_array array) const { return (problem_.on_device & uint32_t(array)) != 0; }
+  bool computes_gradient() const {
+    return problem_.gradient && part_ != Part::kForward && part_ != Part::kLogits;
+  }
+  bool wants_row_loss() const {
+    return problem_.reduction == INFONCE_REDUCTION_NONE && (part_ == Part::kWhole || part_ == Part::kForward);
+  }
+  bool wants_gradient_of(TowerName name) const;
   TowerName candidates() const {
     return one_tower() ? kAnchors : problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS ? kKeys : kNegatives;
   }
+  bool is_in_place(const Input &input) const {
+    return input.on_device && input.type == INFONCE_FLOAT32 && part_ != Part::kForward;
+  }
   int64_t size_of(TowerName name) const;
+  Stream &stream() const { return lane_->stream; }
+  template <class Visit> void for_each_array(Visit &&visit);
 
   void choose_scheme();
   void pad_towers();
-  bool is_triangular() const { return one_tower() && !online_; }
+  bool is_triangular(TowerName rows, TowerName columns) const { return rows == columns && !online_; }
   SweepPlan sweep_plan(TowerName rows, TowerName columns) const;
   PanelPlan panel_plan(TowerName owner, TowerName other) const;
   int32_t register_splits(TowerName owner, TowerName other) const;
-  void take(Workspace::Cursor &cursor);
+  int64_t longest_rows() const;
+  int64_t wide_panel_elements() const;
+
+  void take_kept(Workspace::Cursor &cursor);
+  void take_scratch(Workspace::Cursor &cursor);
   void take_direction(Workspace::Cursor &cursor, Direction *direction);
   void take_classes(Workspace::Cursor &cursor);
   void take_statistics(Workspace::Cursor &cursor);
   void take_accumulators(Workspace::Cursor &cursor);
-  void begin();
-  void upload();
+
+  void clear();
+  void upload_all();
+  void bring_rows_into_place();
   void prepare_towers();
   void find_pairs();
+  const Pairs &pairs_of(TowerName columns) const {
+    return one_tower() && columns == kNegatives ? memory_pairs_ : pairs_;
+  }
   void sweep(TowerName rows, TowerName columns, const Direction &row_direction, const Direction *column_direction);
   void sum_exponentials();
   void put_losses_together();
   void compute_gradients();
   void accumulate(const Side &side);
-  int32_t accumulate_narrowly(const Side &side);
-  int32_t accumulate_through_panel(const Side &side);
-  template <class Scalar> void finish(const Side &side, Scalar *accumulators, int32_t splits);
+  int32_t accumulate_narrowly(const Side &side, float *accumulators);
+  int32_t accumulate_through_panel(const Side &side, float *accumulators);
+  int32_t accumulate_widely(const Side &side, double *accumulators);
+  template <class Scalar> void finish(const Side &side, Scalar *accumulators, int32_t splits, int32_t all_splits);
   void compute_own_negatives();
   void add_up();
   void compute();
-  void spoil_results();
+  void spoil_arrays();
   void decide();
   void ask_for_report();
+  void queue_downloads();
   BadRow read_report();
-  BadRow bring_back();
+  void fill_with_nan();
   Softmax softmax() const;
   WeightsOf weights_of(const Side &side) const;
-  int64_t longest_rows() const;
-  int64_t wide_panel_elements() const;
-  bool wants_row_loss() const { return problem_.reduction == INFONCE_REDUCTION_NONE; }
 
-  const infonce_problem &caller_;
+  Part part_;
+  infonce_problem problem_;
   infonce_result *result_;
-  infonce_problem problem_;  // as the caller's, with pointers to the device
-  infonce_result output_;    // likewise
-  Resources &resources_;
-  Stream &stream_;
+  infonce_result output_;  // as the caller's, with pointers to the device
+  Lane *lane_;
   Classes classes_;
   Planes planes_;
   bool online_ = false;  // a constant shift of the exponents could not hold them
@@ -123,18 +144,21 @@ class Call {
   bool in_registers_ = false;
   float exponent_ = 0;
 
+  Input inputs_[kTowers];
+  float *grad_output_ = nullptr;
   Tower towers_[kTowers] = {};
   Upstream upstream_ = {};
-  Pairs pairs_ = {};
+  Pairs pairs_ = {}, memory_pairs_ = {};
   PositiveRule rule_ = {};
   PairLogits pair_logits_ = {};
   ClassSums class_sums_ = {};
-  int32_t *class_of_ = nullptr, *order_ = nullptr;
+  int32_t *class_of_ = nullptr, *order_ = nullptr, *memory_order_ = nullptr;
   Range *apart_ = nullptr, *members_ = nullptr, *large_ = nullptr;
+  Range *memory_apart_ = nullptr, *memory_members_ = nullptr, *memory_large_ = nullptr;
   Direction rows_ = {}, columns_ = {};
   float *no_weight_ = nullptr, *no_log2_sum_ = nullptr;  // of a side without softmax
   unsigned char *zeroed_ = nullptr;                      // what begins with zeros
-  int64_t zeroed_bytes_ = 0;
+  size_t zeroed_bytes_ = 0;
   Partials by_row_ = {}, by_column_ = {};
   TileShape shape_ = TileShape::kSquare;
   __nv_bfloat16 *panel_ = nullptr;
@@ -144,6 +168,25 @@ class Call {
   double *radial_ = nullptr;
   double2 *dots_ = nullptr;
   Report *report_ = nullptr;
+  uint32_t waiting_arrays_ = 0;  // bits by turn of those that end() brings through staging buffers
+  bool downloads_ = false;       // something is brought back
 };
+
+template <class Visit> void Call::for_each_array(Visit &&visit) {
+  if (part_ == Part::kLogits)
+    visit(Array{caller_logits_, &logits_, problem_.rows * (problem_.rows - 1), on_device(INFONCE_ARRAY_LOGITS),
+                &lane_->all_ready});
+  if (wants_row_loss())
+    visit(Array{result_->row_loss, &output_.row_loss, problem_.rows, on_device(INFONCE_ARRAY_ROW_LOSS),
+                &lane_->all_ready});
+  float *const callers[kTowers] = {result_->grad_anchors, result_->grad_keys, result_->grad_negatives};
+  float **const devices[kTowers] = {&output_.grad_anchors, &output_.grad_keys, &output_.grad_negatives};
+  constexpr infonce_array kArrays[kTowers] = {INFONCE_ARRAY_GRAD_ANCHORS, INFONCE_ARRAY_GRAD_KEYS,
+                                              INFONCE_ARRAY_GRAD_NEGATIVES};
+  for (int name = kAnchors; name < kTowers; ++name)
+    if (wants_gradient_of(TowerName(name)))
+      visit(Array{callers[name], devices[name], size_of(TowerName(name)), on_device(kArrays[name]),
+                  &lane_->gradient_ready[name]});
+}
 
 }  // namespace infonce::cuda

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/call.h"
+
 namespace infonce::cuda {
 namespace {
 
@@ -32,13 +34,19 @@ std::vector<int32_t> rows_by_label(const std::vector<int32_t> &labels) {
 
 Classes::Classes(const infonce_problem &problem) {
   const int64_t rows = problem.rows;
+  std::vector<int32_t> labels, memory_labels;
   std::vector<int64_t> ends;  // of the classes
   if (problem.positive == INFONCE_POSITIVE_SAME_LABEL) {
     // A copy: the caller's may be shared with a thread that writes them.
-    const std::vector<int32_t> labels(problem.labels, problem.labels + rows);
+    labels.assign(problem.labels, problem.labels + rows);
     order = rows_by_label(labels);
     for (int64_t r = 1; r <= rows; ++r)
       if (r == rows || labels[order[r]] != labels[order[r - 1]]) ends.push_back(r);
+    if (has_memory(problem)) {
+      memory_labels.assign(problem.labels + rows, problem.labels + rows + problem.negative_rows);
+      memory_order = rows_by_label(memory_labels);
+      memory_apart.resize(rows);
+    }
   } else if (problem.positive == INFONCE_POSITIVE_ALL_VIEWS && problem.views - 1 > kMostPartners) {
     for (int64_t end = problem.views; end <= rows; end += problem.views) ends.push_back(end);
   } else {
@@ -47,24 +55,41 @@ Classes::Classes(const infonce_problem &problem) {
   }
 
   apart.resize(rows);
-  int64_t first = 0;
+  int64_t first = 0, memory_end = 0;
   for (const int64_t end : ends) {
     const Range whole = {int32_t(first), int32_t(end)};
-    const bool is_large = end - first - 1 > kMostPartners;
+    // Without members there it is empty, but stands where they would: ranges never decrease along the rows.
+    int64_t memory_first = memory_end;
+    const auto memory_label = [&](int64_t r) { return memory_labels[memory_order[r]]; };
+    const int64_t memory_rows = int64_t(memory_order.size());
+    while (memory_first < memory_rows && memory_label(memory_first) < labels[order[first]]) ++memory_first;
+    memory_end = memory_first;
+    while (memory_end < memory_rows && memory_label(memory_end) == labels[order[first]]) ++memory_end;
+    const Range in_memory = {int32_t(memory_first), int32_t(memory_end)};
+    const Range none_in_memory = {int32_t(memory_first), int32_t(memory_first)};
+
+    const int64_t partners = whole.size() + in_memory.size() - 1;
+    const bool is_large = partners > kMostPartners;
     if (is_large && large.empty()) {
       class_of.assign(rows, -1);
       members.resize(rows);
       for (int64_t r = 0; r < rows; ++r) members[r] = {int32_t(r), int32_t(r)};
+      memory_members = memory_apart;  // of the classes before: empty ranges where theirs begin
+      for (Range &range : memory_members) range.end = range.first;
     }
     for (int64_t r = first; r < end; ++r) {
       // The members of a large class stay in the matrix; only the pair (i, i) is left out.
       apart[r] = is_large ? Range{int32_t(r), int32_t(r + 1)} : whole;
       if (is_large) members[r] = whole, class_of[r] = int32_t(large.size());
+      if (memory_rows == 0) continue;
+      memory_apart[r] = is_large ? none_in_memory : in_memory;
+      if (!members.empty()) memory_members[r] = is_large ? in_memory : none_in_memory;
     }
-    if (is_large)
-      large.push_back(whole);
+    if (!is_large)
+      most_partners = std::max(most_partners, partners);
     else
-      most_partners = std::max(most_partners, end - first - 1);
+      large.push_back(whole);
+    if (is_large && memory_rows > 0) memory_large.push_back(in_memory);
     first = end;
   }
 }

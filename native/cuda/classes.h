@@ -10,7 +10,7 @@
 namespace infonce::cuda {
 
 struct Classes {
-  // Rows by label, ascending within one; or by sample.
+  // Rows by label, ascending within one; or by sample. Those of a memory apart, in the same order of labels.
   explicit Classes(const infonce_problem &problem);
 
   std::vector<int32_t> order;     // prepared row -> row of the input; empty: samples of views in a row
@@ -19,6 +19,10 @@ struct Classes {
   std::vector<int32_t> class_of;  // by prepared row: its large class or -1; empty without
   std::vector<Range> large;       // the large classes
   int64_t most_partners = 1;      // that any row has outside large classes
+
+  // The same of a memory's rows, by the anchors' prepared rows; empty without one.
+  std::vector<int32_t> memory_order;
+  std::vector<Range> memory_apart, memory_members, memory_large;
 };
 
 }  // namespace infonce::cuda

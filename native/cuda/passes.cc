@@ -1,8 +1,9 @@
-// The passes of a call over its rows, in the order in which they run.
+// A call's work in the order in which it is queued.
 #include <algorithm>
 
 #include "cuda/call.h"
 #include "cuda/launch/paired_negatives.h"
+#include "cuda/launch/simclr_logits.h"
 #include "cuda/launch/wide.h"
 
 namespace infonce::cuda {
@@ -20,28 +21,71 @@ float tie_of(Planes planes, int64_t padded_dim) {
 
 }  // namespace
 
+void Call::begin(Lane *previous) {
+  if (part_ == Part::kBackward && previous) lane_->follow(*previous);
+  lane_->watch(problem_.cancelled, &report_->cancelled);
+  lane_->clock.mark(stream(), Clock::kBegin);
+  clear();
+  upload_all();
+  lane_->clock.mark(stream(), Clock::kUploaded);
+  if (part_ != Part::kBackward && previous) lane_->follow(*previous);
+  lane_->clock.mark(stream(), Clock::kOrdered);
+  compute();
+  lane_->clock.mark(stream(), Clock::kComputed);
+  if (returns_early() || problem_.propagate_non_finite) spoil_arrays();
+  if (!returns_early()) queue_downloads();
+}
+
+void Call::compute() {
+  double factor = problem_.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(problem_.rows) : 1.0;
+  if (problem_.both_directions) factor /= 2;
+  upstream_ = {grad_output_, problem_.grad_output_count, factor, &report_->largest_upstream};
+  if (problem_.grad_output_count > 0)
+    measure_upstream(stream(), grad_output_, problem_.grad_output_count, report_);
+  if (part_ != Part::kBackward) bring_rows_into_place();
+  if (own_negatives()) {
+    compute_own_negatives();
+    return add_up();
+  }
+  if (part_ != Part::kBackward) {
+    prepare_towers();
+    if (part_ == Part::kLogits) return simclr_logits(stream(), towers_[kAnchors], problem_.scale, logits_);
+    find_pairs();
+    sum_exponentials();
+  }
+  put_losses_together();
+  if (computes_gradient()) compute_gradients();
+  add_up();
+}
+
 void Call::prepare_towers() {
+  if (!classes_.order.empty()) towers_[kAnchors].order = order_;
+  if (!classes_.memory_order.empty()) towers_[kNegatives].order = memory_order_;
   for (int name = kAnchors; name < kTowers; ++name)
     if (has(TowerName(name))) {
       Range *ranges = name == kAnchors && classes_.apart.empty() ? apart_ : nullptr;
-      prepare(stream_, planes_, {towers_[name], name, kInputOf[name], ranges, report_});
+      prepare(stream(), planes_, {towers_[name], name, kInputOf[name], ranges, report_});
     }
-  if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream_, problem_.scale, largest_logit_, report_);
+  if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream(), one_tower(), problem_.scale, largest_logit_, report_);
 }
 
 void Call::find_pairs() {
   pairs_.apart = candidates() == kNegatives ? nullptr : apart_;
+  if (has_memory()) memory_pairs_.apart = memory_apart_;
   if (!classes_.large.empty()) {
     pairs_.classes = members_;
     class_sums_.members = large_;
     class_sums_.count = int64_t(classes_.large.size());
-    sum_classes(stream_, towers_[kAnchors], class_sums_);
-    if (narrow_) judge_classes(stream_, class_sums_, problem_.dim, problem_.scale, report_);
+    if (has_memory()) memory_pairs_.classes = memory_members_, class_sums_.in_memory = memory_large_;
+    sum_classes(stream(), towers_[kAnchors], towers_[kNegatives], class_sums_);
+    if (narrow_) judge_classes(stream(), class_sums_, problem_.dim, problem_.scale, report_);
   }
   PairsTask task{};
   task.anchors = towers_[kAnchors];
   task.positives = towers_[one_tower() ? kAnchors : kKeys];
+  task.memory_rows = towers_[kNegatives];
   task.pairs = pairs_;
+  task.memory = memory_pairs_;
   task.rule = rule_;
   task.class_sums = class_sums_.sums;
   task.class_of = classes_.large.empty() ? nullptr : class_of_;
@@ -49,10 +93,10 @@ void Call::find_pairs() {
   task.logits = pair_logits_;
   task.rank = rows_.rank;
   task.tie = tie_of(planes_, towers_[kAnchors].padded_dim);
-  pair_logits(stream_, planes_, task);
+  pair_logits(stream(), planes_, task);
   if (!narrow_ || !wide_) return;
   ask_for_report();
-  resources_.decided.record(stream_.handle());
+  lane_->decided.record(stream());
 }
 
 // The statistics of `rows` over `columns`, and of the columns with a direction of their own.
@@ -62,11 +106,11 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   StatisticsTask task{};
   task.rows = towers_[rows];
   task.columns = towers_[columns];
-  task.pairs = pairs_;
+  task.pairs = pairs_of(columns);
   task.row_rank = rows_.rank;
   task.column_rank = column_direction ? rows_.rank : nullptr;  // the dot product of a pair is that of both directions
   task.exponent = exponent_;
-  task.triangular = is_triangular();
+  task.triangular = is_triangular(rows, columns);
   task.tiles_per_run = plan.tiles_per_run;
   task.by_row = by_row_;
   task.by_column = by_column_;
@@ -82,14 +126,14 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   add.rows_of_tile = rows_of_tile;
   add.tiles = plan.tiles;
   add.tiles_per_run = plan.tiles_per_run;
-  add.triangular = is_triangular();
+  add.triangular = is_triangular(rows, columns);
   add.exponent = exponent_;
   for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
-    const int32_t longest = plan.tiles - (is_triangular() ? first * (rows_of_tile / kTileColumns) : 0);
+    const int32_t longest = plan.tiles - (is_triangular(rows, columns) ? first * (rows_of_tile / kTileColumns) : 0);
     task.first_tile_row = add.first_tile_row = first;
     add.tile_rows = std::min(plan.tile_rows - first, plan.strip);
-    statistics(stream_, planes_, shape_, online_, task, tiles_of(longest, plan.tiles_per_run), add.tile_rows);
-    add_statistics(stream_, add);
+    statistics(stream(), planes_, shape_, online_, task, tiles_of(longest, plan.tiles_per_run), add.tile_rows);
+    add_statistics(stream(), add);
   }
 }
 
@@ -101,16 +145,20 @@ void Call::sum_exponentials() {
   } else if (narrow_) {
     sweep(kAnchors, candidates(), rows_, one_tower() ? &rows_ : both ? &columns_ : nullptr);
   }
+  if (narrow_ && has_memory()) sweep(kAnchors, kNegatives, rows_, nullptr);
   if (narrow_ && wide_) decide();
-  if (wide_) {
-    const Tower &anchors = towers_[kAnchors], &other = towers_[candidates()];
-    wide_log_sum_exp(stream_, anchors, other, pairs_, problem_.scale, pair_logits_.first, rows_);
-    if (both) wide_log_sum_exp(stream_, other, anchors, pairs_, problem_.scale, pair_logits_.first, columns_);
-  }
+  if (!wide_) return;
+  const auto sum = [&](TowerName rows, TowerName columns, const Direction &direction, bool add) {
+    wide_log_sum_exp(stream(), towers_[rows], towers_[columns], pairs_of(columns), problem_.scale, pair_logits_.first,
+                     direction, add);
+  };
+  sum(kAnchors, candidates(), rows_, false);
+  if (both) sum(candidates(), kAnchors, columns_, false);
+  if (has_memory()) sum(kAnchors, kNegatives, rows_, true);
 }
 
 Softmax Call::softmax() const {
-  return {pairs_, rule_, pair_logits_, rows_, columns_, problem_.both_directions != 0, upstream_};
+  return {pairs_, memory_pairs_, rule_, pair_logits_, rows_, columns_, problem_.both_directions != 0, upstream_};
 }
 
 void Call::put_losses_together() {
@@ -119,7 +167,7 @@ void Call::put_losses_together() {
   static_cast<Softmax &>(task) = softmax();
   task.online = online_;
   task.row_loss = wants_row_loss() ? output_.row_loss : nullptr;
-  losses(stream_, task);
+  losses(stream(), task);
 }
 
 void Call::compute_gradients() {
@@ -132,41 +180,59 @@ void Call::compute_gradients() {
   }
   accumulate({kAnchors, kNegatives, &rows_, nullptr, true, output_.grad_anchors});
   accumulate({kKeys, kAnchors, nullptr, nullptr, false, output_.grad_keys});
-  accumulate({kNegatives, kAnchors, nullptr, &rows_, true, output_.grad_negatives});
+  if (wants_gradient_of(kNegatives))
+    accumulate({kNegatives, kAnchors, nullptr, &rows_, true, output_.grad_negatives});
 }
 
 WeightsOf Call::weights_of(const Side &side) const {
   WeightsOf weights{};
   weights.owner = towers_[side.owner];
   weights.other = towers_[side.other];
-  weights.pairs = pairs_;
+  weights.pairs = pairs_of(side.other);
   weights.owner_weight = side.owner_direction ? side.owner_direction->weight : no_weight_;
   weights.other_weight = side.other_direction ? side.other_direction->weight : no_weight_;
   weights.owner_log2_sum = side.owner_direction ? side.owner_direction->log2_sum : no_log2_sum_;
   weights.other_log2_sum = side.other_direction ? side.other_direction->log2_sum : no_log2_sum_;
-  weights.owner_target = weights.other_target = rows_.target;
+  weights.owner_target = rows_.target;
+  weights.other_target = side.other == kNegatives ? no_weight_ : rows_.target;
   weights.exponent = exponent_;
   return weights;
 }
 
+// Over the other tower and, if there is one, the memory, each in parts of its own.
 void Call::accumulate(const Side &side) {
-  if (narrow_) return finish(side, accumulators_, accumulate_narrowly(side));
-  if (side.in_matrix)
-    wide_gradient(stream_, towers_[side.owner], towers_[side.other], pairs_, problem_.scale, side.owner_direction,
-                  side.other_direction, wide_panel_, wide_panel_elements(), wide_accumulators_);
-  finish(side, wide_accumulators_, side.in_matrix ? 1 : 0);
+  const int64_t plane = towers_[side.owner].plane_size();
+  const auto finish_over = [&](auto *accumulators, auto &&add) {
+    const int32_t splits = add(side, accumulators);
+    int32_t all = splits;
+    if (has_memory()) all += add({kAnchors, kNegatives, &rows_, nullptr, true, side.gradient}, accumulators + all * plane);
+    finish(side, accumulators, splits, all);
+  };
+  if (narrow_)
+    finish_over(accumulators_, [&](const Side &part, float *to) { return accumulate_narrowly(part, to); });
+  else
+    finish_over(wide_accumulators_, [&](const Side &part, double *to) { return accumulate_widely(part, to); });
 }
 
-// Returns into how many parts.
-int32_t Call::accumulate_narrowly(const Side &side) {
+// These return into how many parts.
+int32_t Call::accumulate_widely(const Side &side, double *accumulators) {
   if (!side.in_matrix) return 0;
-  if (!in_registers_) return accumulate_through_panel(side);
+  const Pairs &elsewhere = pairs_of(one_tower() && side.other == kAnchors ? kNegatives : kAnchors);
+  wide_gradient(stream(), towers_[side.owner], towers_[side.other], pairs_of(side.other),
+                has_memory() ? elsewhere.classes : nullptr, problem_.scale, side.owner_direction, side.other_direction,
+                wide_panel_, wide_panel_elements(), accumulators);
+  return 1;
+}
+
+int32_t Call::accumulate_narrowly(const Side &side, float *accumulators) {
+  if (!side.in_matrix) return 0;
+  if (!in_registers_) return accumulate_through_panel(side, accumulators);
   const int32_t splits = register_splits(side.owner, side.other);
-  gradient(stream_, planes_, {weights_of(side), accumulators_}, splits);
+  gradient(stream(), planes_, {weights_of(side), accumulators}, splits);
   return splits;
 }
 
-int32_t Call::accumulate_through_panel(const Side &side) {
+int32_t Call::accumulate_through_panel(const Side &side, float *accumulators) {
   const PanelPlan plan = panel_plan(side.owner, side.other);
   const int32_t rows_of_tile = rows_of(shape_);
   PanelTask write{};
@@ -179,7 +245,7 @@ int32_t Call::accumulate_through_panel(const Side &side) {
   multiply.panel_rows = write.panel_rows;
   multiply.panel_columns = write.panel_columns;
   multiply.other = towers_[side.other];
-  multiply.accumulators = accumulators_;
+  multiply.accumulators = accumulators;
   multiply.owner_plane = towers_[side.owner].plane_size();
   for (int32_t row = 0; row < plan.tile_rows; row += plan.panel_rows) {
     const int32_t rows = std::min(plan.panel_rows, plan.tile_rows - row);
@@ -188,53 +254,62 @@ int32_t Call::accumulate_through_panel(const Side &side) {
       write.first_tile_row = row;
       write.first_tile = tile;
       write.end_tile = tile + columns;
-      write.tiles_per_run = std::clamp(rows * columns / (4 * stream_.multiprocessors()), 1, columns);
-      write_panel(stream_, planes_, shape_, online_, write, tiles_of(columns, write.tiles_per_run), rows);
+      write.tiles_per_run = std::clamp(rows * columns / (4 * stream().multiprocessors()), 1, columns);
+      write_panel(stream(), planes_, shape_, online_, write, tiles_of(columns, write.tiles_per_run), rows);
       multiply.columns = columns * kTileColumns;
       multiply.first_row = int64_t(row) * rows_of_tile;
       multiply.first_column = int64_t(tile) * kTileColumns;
       multiply.add = tile > 0;
-      accumulate_panel(stream_, planes_, shape_, multiply, rows, plan.splits);
+      accumulate_panel(stream(), planes_, shape_, multiply, rows, plan.splits);
     }
   }
   return plan.splits;
 }
 
-template <class Scalar> void Call::finish(const Side &side, Scalar *accumulators, int32_t splits) {
+template <class Scalar>
+void Call::finish(const Side &side, Scalar *accumulators, int32_t splits, int32_t all_splits) {
   FinishTask<Scalar> task{};
   task.tower = towers_[side.owner];
   task.partners = towers_[one_tower() ? kAnchors : side.owner == kAnchors ? kKeys : kAnchors];
+  task.memory_rows = towers_[kNegatives];
   task.has_pairs = side.owner != kNegatives;
   static_cast<Softmax &>(task) = softmax();
   task.scale = problem_.scale;
   task.accumulators = accumulators;
   task.splits = splits;
+  task.all_splits = all_splits;
   task.gradient = side.gradient;
   task.radial = side.owner == kAnchors ? radial_ : nullptr;
-  cuda::finish(stream_, task);
-  resources_.gradient_ready[side.owner].record(stream_.handle());
+  cuda::finish(stream(), task);
+  lane_->gradient_ready[side.owner].record(stream());
 }
 
 void Call::compute_own_negatives() {
-  paired_negatives(stream_, problem_, upstream_, dots_, output_.grad_anchors, output_.grad_keys, output_.grad_negatives,
-                   rows_.loss, rows_.above, radial_, report_);
-  if (wants_row_loss()) write_row_losses(stream_, rows_.loss, output_.row_loss, problem_.rows);
-  for (const Event &ready : resources_.gradient_ready) ready.record(stream_.handle());
+  infonce_problem problem = problem_;
+  problem.anchors = towers_[kAnchors].source;
+  problem.keys = towers_[kKeys].source;
+  problem.negatives = towers_[kNegatives].source;
+  const auto gradient_of = [&](TowerName name, float *gradient) { return wants_gradient_of(name) ? gradient : nullptr; };
+  paired_negatives(stream(), problem, upstream_, dots_, gradient_of(kAnchors, output_.grad_anchors),
+                   gradient_of(kKeys, output_.grad_keys), gradient_of(kNegatives, output_.grad_negatives), rows_.loss,
+                   rows_.all_above, radial_, report_);
+  if (wants_row_loss()) write_row_losses(stream(), rows_.loss, output_.row_loss, problem_.rows);
+  for (const Event &ready : lane_->gradient_ready) ready.record(stream());
 }
 
 void Call::add_up() {
   TotalsTask task{};
   task.rows = problem_.rows;
   task.loss[0] = rows_.loss;
-  task.above[0] = rows_.above;
-  if (problem_.both_directions) task.loss[1] = columns_.loss, task.above[1] = columns_.above;
+  task.above[0] = rows_.all_above;
+  if (problem_.both_directions) task.loss[1] = columns_.loss, task.above[1] = columns_.all_above;
   task.first_logit = own_negatives() ? nullptr : pair_logits_.first;
-  task.radial = problem_.gradient ? radial_ : nullptr;
+  task.radial = computes_gradient() ? radial_ : nullptr;
   task.loss_divisor = problem_.reduction == INFONCE_REDUCTION_MEAN ? double(problem_.rows) : 1;
   task.radial_divisor = problem_.scale * (one_tower() ? 2 : 1);
   task.report = report_;
   task.scalars = output_.scalars;
-  totals(stream_, task);
+  totals(stream(), task);
 }
 
 }  // namespace infonce::cuda

@@ -1,6 +1,24 @@
 #include "cuda/stream.h"
 
+#include <chrono>
+#include <thread>
+
+#include "common/call.h"
+
+#ifdef INFONCE_FAULT_INJECTION
+#include "cuda/fault_injection.h"
+#endif
+
 namespace infonce::cuda {
+namespace {
+
+#ifdef INFONCE_FAULT_INJECTION
+cudaError_t injected_fault(const int32_t *told, cudaStream_t stream) { return InjectedFaults::next(told, stream); }
+#else
+constexpr cudaError_t injected_fault(const int32_t *, cudaStream_t) { return cudaSuccess; }
+#endif
+
+}  // namespace
 
 Error::Error(cudaError_t code, const std::string &where)
     : std::runtime_error(where + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")"), code_(code) {}
@@ -17,6 +35,9 @@ bool Error::is_fault() const {
     case cudaErrorLaunchFailure:
     case cudaErrorLaunchTimeout:
     case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorUnknown:
       return true;
     default:
       return false;
@@ -29,7 +50,7 @@ void check(cudaError_t code, const char *what) {
   throw Error(code, what);
 }
 
-Stream::Stream(cudaStream_t handle) : handle_(handle) {
+Kernels::Kernels() {
   int device = 0, shared = 0;
   check(cudaGetDevice(&device), "finding the device");
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "asking the device");
@@ -39,27 +60,17 @@ Stream::Stream(cudaStream_t handle) : handle_(handle) {
                       cudaHostAllocPortable | cudaHostAllocMapped),
         "page-locked memory");
   *started_ = -1;
-  if (handle_) return;
-  if (const cudaError_t code = cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking)) {
-    cudaFreeHost(started_);
-    check(code, "making a stream");
-  }
-  owned_ = true;
 }
 
-Stream::~Stream() {
-  if (owned_) cudaStreamDestroy(handle_);
-  cudaFreeHost(started_);
-}
-
-int32_t Stream::number_of(const char *name) {
+Trace Kernels::trace(const char *name, const int32_t *cancelled) {
   for (size_t k = 0; k < names_.size(); ++k)
-    if (names_[k] == name) return int32_t(k);
+    if (names_[k] == name) return {started_, cancelled, int32_t(k)};
+  const std::lock_guard<std::mutex> lock(mutex_);
   names_.push_back(name);
-  return int32_t(names_.size()) - 1;
+  return {started_, cancelled, int32_t(names_.size()) - 1};
 }
 
-void Stream::allow_shared(const void *kernel, size_t shared) {
+void Kernels::allow_shared(const void *kernel, size_t shared) {
   constexpr size_t kSharedWithoutAsking = 48 << 10;
   if (shared <= kSharedWithoutAsking || shared_of_[kernel] >= shared) return;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)),
@@ -67,7 +78,7 @@ void Stream::allow_shared(const void *kernel, size_t shared) {
   shared_of_[kernel] = shared;
 }
 
-int Stream::resident_blocks(const void *kernel, int threads, size_t shared) {
+int Kernels::resident_blocks(const void *kernel, int threads, size_t shared) {
   int &blocks = resident_blocks_[kernel];
   if (blocks == 0) {
     allow_shared(kernel, shared);
@@ -76,25 +87,75 @@ int Stream::resident_blocks(const void *kernel, int threads, size_t shared) {
   return blocks;
 }
 
-void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
-  allow_shared(kernel, shared);
-  const cudaError_t code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
-  if (code == cudaSuccess) return;
-  // What is wrong with this launch, or the fault of a kernel before it, which only shows now.
-  cudaGetLastError();
-  if (cudaStreamQuery(handle_) == code) throw Error(code, running());
-  cudaGetLastError();
-  throw Error(code, std::string("launching ") + name);
-}
-
-std::string Stream::running() const {
+std::string Kernels::running() const {
   const int32_t started = *static_cast<volatile int32_t *>(started_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   const bool known = started >= 0 && size_t(started) < names_.size();
   return known ? std::string("kernel ") + names_[started] : std::string("waiting for the device");
 }
 
+Stream::Stream(Kernels &kernels, cudaStream_t handle) : kernels_(kernels), handle_(handle), owned_(!handle) {
+  if (owned_) check(cudaStreamCreateWithFlags(&handle_, cudaStreamNonBlocking), "making a stream");
+}
+
+Stream::~Stream() {
+  if (owned_) cudaStreamDestroy(handle_);
+}
+
+void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
+  if (is_cancelled(asked_)) throw Cancelled();
+  kernels_.allow_shared(kernel, shared);
+  cudaError_t code = injected_fault(told_, handle_);
+  if (code == cudaSuccess) code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
+  if (code == cudaSuccess) return;
+  // What is wrong with this launch, or the fault of a kernel before it, which only shows now.
+  cudaGetLastError();
+  if (cudaStreamQuery(handle_) == code) throw Error(code, kernels_.running());
+  cudaGetLastError();
+  throw Error(code, std::string("launching ") + name);
+}
+
+void Stream::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
+  cudaError_t code = injected_fault(told_, handle_);
+  if (code == cudaSuccess) code = cudaMemcpyAsync(to, from, bytes, kind, handle_);
+  check(code, kind == cudaMemcpyHostToDevice   ? "copying to the device"
+              : kind == cudaMemcpyDeviceToHost ? "copying from the device"
+                                               : "copying on the device");
+}
+
+void Stream::fill(void *to, int byte, size_t bytes) {
+  check(cudaMemsetAsync(to, byte, bytes, handle_), "filling memory on the device");
+}
+
+void Stream::follow(cudaEvent_t event) { check(cudaStreamWaitEvent(handle_, event, 0), "ordering streams"); }
+
+// A short call is soon done and must not oversleep; a long one must not keep a processor busy.
+template <class Query> void Stream::poll(Query &&query) {
+  using std::chrono::steady_clock;
+  constexpr auto kSpin = std::chrono::microseconds(200), kStep = std::chrono::microseconds(50);
+  const auto start = steady_clock::now();
+  cudaError_t code;
+  while ((code = query()) == cudaErrorNotReady) {
+    cudaGetLastError();
+    if (is_cancelled(asked_)) throw Cancelled();
+    if (steady_clock::now() - start > kSpin) std::this_thread::sleep_for(kStep);
+  }
+  if (code == cudaSuccess) return;
+  cudaGetLastError();
+  throw Error(code, kernels_.running());
+}
+
 void Stream::synchronize() {
-  if (const cudaError_t code = cudaStreamSynchronize(handle_)) throw Error(code, running());
+  poll([&] { return asked_ ? cudaStreamQuery(handle_) : cudaStreamSynchronize(handle_); });
+}
+
+void Stream::synchronize(cudaEvent_t event) {
+  poll([&] { return asked_ ? cudaEventQuery(event) : cudaEventSynchronize(event); });
+}
+
+void Stream::settle() noexcept {
+  cudaStreamSynchronize(handle_);
+  cudaGetLastError();
 }
 
 }  // namespace infonce::cuda

@@ -2,34 +2,61 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
+
+#include "common/call.h"
 
 namespace infonce::cuda {
 
-void Workspace::grow(Stream &stream, size_t bytes) {
-  if (bytes <= capacity_) return;
-  stream.synchronize();
+int64_t available_memory() {
+  size_t available = 0, all = 0;
+  check(cudaMemGetInfo(&available, &all), "asking for the device's memory");
+  return int64_t(available);
+}
+
+void *allocate(size_t bytes) {
+  void *memory = nullptr;
+  const cudaError_t code = cudaMalloc(&memory, bytes);
+  if (code == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw OutOfMemory(int64_t(bytes), available_memory());
+  }
+  check(code, "allocating memory on the device");
+  return memory;
+}
+
+Workspace::Workspace(Workspace &&other) noexcept
+    : base_(std::exchange(other.base_, nullptr)), capacity_(std::exchange(other.capacity_, 0)) {}
+
+Workspace &Workspace::operator=(Workspace &&other) noexcept {
+  std::swap(base_, other.base_);
+  std::swap(capacity_, other.capacity_);
+  return *this;
+}
+
+void Workspace::free() {
   cudaFree(base_);
   base_ = nullptr;
   capacity_ = 0;
-  void *memory = nullptr;
-  if (const cudaError_t code = cudaMalloc(&memory, bytes)) {
-    size_t available = 0, all = 0;
-    cudaMemGetInfo(&available, &all);
-    const std::string wanted = std::to_string(bytes >> 20), had = std::to_string(available >> 20);
-    check(code, ("the call needs " + wanted + " MiB on the device, which has " + had + " MiB left").c_str());
-  }
-  base_ = static_cast<std::byte *>(memory);
+}
+
+void Workspace::grow(Stream &stream, size_t bytes) {
+  if (bytes <= capacity_) return;
+  if (base_) stream.synchronize();
+  free();
+  base_ = static_cast<std::byte *>(allocate(bytes));
   capacity_ = bytes;
+}
+
+bool is_page_locked(const void *memory) {
+  cudaPointerAttributes attributes{};
+  if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess) return attributes.type == cudaMemoryTypeHost;
+  cudaGetLastError();
+  return false;
 }
 
 Staging::~Staging() {
   for (Buffer &buffer : buffers_) cudaFreeHost(buffer.memory);
-  if (downloads_) cudaStreamDestroy(downloads_);
-}
-
-cudaStream_t Staging::downloads() {
-  if (!downloads_) check(cudaStreamCreateWithFlags(&downloads_, cudaStreamNonBlocking), "making a stream");
-  return downloads_;
 }
 
 void Staging::reserve(size_t bytes) {
@@ -51,38 +78,32 @@ void Staging::upload(Stream &stream, void *to, const void *from, size_t bytes) {
     Buffer &buffer = buffers_[next_];
     next_ = (next_ + 1) % kBuffers;
     const size_t size = std::min(capacity_, bytes - at);
-    check(cudaEventSynchronize(buffer.done.get()), "waiting for a copy to the device");
+    stream.synchronize(buffer.done.get());
     std::memcpy(buffer.memory, static_cast<const char *>(from) + at, size);
-    check(cudaMemcpyAsync(static_cast<char *>(to) + at, buffer.memory, size, cudaMemcpyHostToDevice, stream.handle()),
-          "copying to the device");
-    buffer.done.record(stream.handle());
+    stream.copy(static_cast<char *>(to) + at, buffer.memory, size, cudaMemcpyHostToDevice);
+    buffer.done.record(stream);
   }
 }
 
-void Staging::download(Stream &stream, cudaEvent_t ready, void *to, const void *from, size_t bytes) {
+void Staging::download(Stream &stream, Stream &downloads, cudaEvent_t ready, void *to, const void *from, size_t bytes) {
   reserve(bytes);
-  check(cudaStreamWaitEvent(downloads(), ready, 0), "waiting for the results");
+  downloads.follow(ready);
   size_t asked = 0;
   const auto ask = [&](Buffer &buffer) {
     const size_t size = std::min(capacity_, bytes - asked);
     if (size == 0) return;
-    check(cudaMemcpyAsync(buffer.memory, static_cast<const char *>(from) + asked, size, cudaMemcpyDeviceToHost,
-                          downloads_),
-          "copying from the device");
-    buffer.done.record(downloads_);
+    downloads.copy(buffer.memory, static_cast<const char *>(from) + asked, size, cudaMemcpyDeviceToHost);
+    buffer.done.record(downloads);
     asked += size;
   };
   // The buffers may still be on their way to the device.
-  for (Buffer &buffer : buffers_) check(cudaStreamWaitEvent(downloads_, buffer.done.get(), 0), "waiting for a copy");
+  for (Buffer &buffer : buffers_) downloads.follow(buffer.done.get());
   for (Buffer &buffer : buffers_) ask(buffer);
   int turn = 0;
   for (size_t at = 0; at < bytes; at += capacity_) {
     Buffer &buffer = buffers_[turn];
     turn = (turn + 1) % kBuffers;
-    if (const cudaError_t code = cudaEventSynchronize(buffer.done.get())) {
-      stream.synchronize();  // names the kernel that failed
-      check(code, "copying from the device");
-    }
+    stream.synchronize(buffer.done.get());
     std::memcpy(static_cast<char *>(to) + at, buffer.memory, std::min(capacity_, bytes - at));
     ask(buffer);
   }

@@ -1,4 +1,4 @@
-// Memory kept between calls: one block on the device that grows to the largest call and is carved anew by each, and the
+// Memory kept between calls: blocks on the device that grow to the largest call and are carved anew by each, and the
 // page-locked buffers that copies go through.
 #pragma once
 
@@ -10,14 +10,19 @@
 
 namespace infonce::cuda {
 
+// Memory that the device has left.
+int64_t available_memory();
+// Throws OutOfMemory.
+void *allocate(size_t bytes);
+
 class Workspace {
  public:
   using Cursor = infonce::Cursor;
 
   Workspace() = default;
-  ~Workspace() { cudaFree(base_); }
-  Workspace(const Workspace &) = delete;
-  Workspace &operator=(const Workspace &) = delete;
+  ~Workspace() { free(); }
+  Workspace(Workspace &&other) noexcept;
+  Workspace &operator=(Workspace &&other) noexcept;
 
   // Runs plan(cursor) twice: to count, then to place. Waits for `stream` before memory that is in use there goes.
   template <class Plan> void lay_out(Stream &stream, Plan &&plan) {
@@ -27,6 +32,9 @@ class Workspace {
     Cursor place(base_);
     plan(place);
   }
+
+  size_t capacity() const { return capacity_; }
+  void free();  // which nothing queued may use any longer
 
  private:
   void grow(Stream &stream, size_t bytes);
@@ -45,7 +53,7 @@ class Event {
   Event(const Event &) = delete;
   Event &operator=(const Event &) = delete;
   cudaEvent_t get() const { return event_; }
-  void record(cudaStream_t stream) const { check(cudaEventRecord(event_, stream), "recording an event"); }
+  void record(const Stream &stream) const { check(cudaEventRecord(event_, stream.handle()), "recording an event"); }
 
  private:
   cudaEvent_t event_ = nullptr;
@@ -66,6 +74,9 @@ template <class T> class PageLocked {
   T *object_ = nullptr;
 };
 
+// Whether the device copies to and from it directly.
+bool is_page_locked(const void *memory);
+
 // Copies between pageable memory and the device through page-locked buffers: the processor fills or empties one while
 // the device copies others.
 class Staging {
@@ -77,10 +88,9 @@ class Staging {
 
   // `from` may be reused when this returns.
   void upload(Stream &stream, void *to, const void *from, size_t bytes);
-  // After `ready` has happened in `stream`, and beside what the stream does then; `to` is filled when this returns.
-  void download(Stream &stream, cudaEvent_t ready, void *to, const void *from, size_t bytes);
-  // The stream in which downloads are done.
-  cudaStream_t downloads();
+  // After `ready` has happened in `stream`, and in `downloads`, beside what `stream` does then; `to` is filled when this
+  // returns.
+  void download(Stream &stream, Stream &downloads, cudaEvent_t ready, void *to, const void *from, size_t bytes);
 
  private:
   static constexpr size_t kLeastBytes = size_t(64) << 10, kMostBytes = size_t(1) << 20;  // of a buffer
@@ -94,7 +104,6 @@ class Staging {
   Buffer buffers_[kBuffers];
   size_t capacity_ = 0;
   int next_ = 0;
-  cudaStream_t downloads_ = nullptr;
 };
 
 }  // namespace infonce::cuda

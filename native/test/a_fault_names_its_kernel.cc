@@ -22,7 +22,7 @@ TEST_CASE("an address that is no device memory becomes an error that names the k
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0);
   for (int call = 0; call < 2; ++call) {
     infonce_failure failure = empty_failure();
-    CHECK(context.run(problem.problem, output.result, failure) == INFONCE_INTERNAL);
+    CHECK(context.run(problem.problem, output.result, failure) == INFONCE_DEVICE_LOST);
     INFO(failure.message);
     CHECK(std::strstr(failure.message, "kernel prepare") != nullptr);
   }

@@ -8,8 +8,7 @@ namespace infonce::cuda {
 
 // d (loss of row i) / d (logit of its pair `slot`) outside the matrix, times row i's upstream gradient.
 template <class Scalar>
-__device__ double pair_weight(const FinishTask<Scalar> &task, const Range &range, int64_t i, int64_t slot) {
-  const int64_t partners = task.rule.partners(range);
+__device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, int64_t i, int64_t slot) {
   const bool is_positive = slot == 0 || !task.rule.first_only;
   const int64_t positives = task.rule.first_only ? 1 : partners;
   const double g = task.rows.upstream[i];
@@ -27,51 +26,73 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
   if (i >= tower.rows) return;
   const bool one_tower = task.rule.one_tower;
   const Range range = one_tower ? task.pairs.apart[i] : Range{0, 1};
-  const bool in_large_class =
-      one_tower && task.pairs.classes && task.pairs.classes[i].end > task.pairs.classes[i].first;
-  const int64_t partners = !task.has_pairs || in_large_class ? 0 : task.rule.partners(range);
+  const bool in_large_class = one_tower && task.pairs.classes && task.pairs.classes[i].size() > 0;
+  const Range memory = task.memory.apart ? task.memory.apart[i] : Range{0, 0};
+  const int64_t of_tower = !task.has_pairs || in_large_class ? 0 : task.rule.partners(range);
+  const int64_t partners = of_tower + (task.has_pairs ? memory.size() : 0);
 
   Scalar *row = task.accumulators + i * tower.padded_dim;
   const double factor = task.scale * task.upstream.scale();
   const ExactRow unit(tower, i);
-  double along = 0;
-  // In parts of the dimension, so that a pair's weight is computed once a part and not once an element.
+  double along = 0, along_memory = 0;
   constexpr int kElements = 8;
-  for (int64_t part = 0; part < dim; part += kElements * kWarp) {
-    double sum[kElements];
+  const auto along_unit_row = [&](const double(&sum)[kElements], int64_t part) {
+    double dot = 0;
 #pragma unroll
     for (int e = 0; e < kElements; ++e) {
       const int64_t d = part + e * kWarp + lane;
-      sum[e] = 0;
-      for (int split = 0; split < task.splits && d < dim; ++split) sum[e] += row[split * tower.plane_size() + d];
+      if (d < dim) dot += sum[e] * unit[d];
     }
-    for (int64_t slot = 0; slot < partners; ++slot) {
-      const int64_t j = task.rule.partner(range, i, slot);
-      double weight;
-      if (one_tower) {
-        // Partners are mutual: row i is one of the partners of row j.
-        weight = pair_weight(task, range, i, slot) + pair_weight(task, range, j, i - range.first - (i > j));
-      } else {
-        weight = -task.rows.upstream[i] * task.rows.rest_share[i];
-        if (task.has_columns) weight -= task.columns.upstream[i] * task.columns.rest_share[i];
+    return dot;
+  };
+  // In parts of the dimension, so that a pair's weight is computed once a part and not once an element.
+  for (int64_t part = 0; part < dim; part += kElements * kWarp) {
+    double sum[kElements];
+    const auto add_splits = [&](int32_t first, int32_t end) {
+#pragma unroll
+      for (int e = 0; e < kElements; ++e) {
+        const int64_t d = part + e * kWarp + lane;
+        for (int32_t split = first; split < end && d < dim; ++split) sum[e] += row[split * tower.plane_size() + d];
       }
-      const ExactRow partner(task.partners, j);
+    };
+    const auto add_pair = [&](double weight, const ExactRow &partner) {
 #pragma unroll
       for (int e = 0; e < kElements; ++e) {
         const int64_t d = part + e * kWarp + lane;
         if (d < dim) sum[e] += weight * partner[d];
       }
+    };
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) sum[e] = 0;
+    // The memory first: what it adds to the radial dot is counted apart.
+    add_splits(task.splits, task.all_splits);
+    for (int64_t slot = of_tower; slot < partners; ++slot)
+      add_pair(pair_weight(task, partners, i, slot), ExactRow(task.memory_rows, memory.first + slot - of_tower));
+    if (task.memory.apart) along_memory += along_unit_row(sum, part);
+    add_splits(0, task.splits);
+    for (int64_t slot = 0; slot < of_tower; ++slot) {
+      const int64_t j = task.rule.partner(range, i, slot);
+      double weight;
+      if (one_tower) {
+        // Partners are mutual: row i is one of the partners of row j.
+        weight = pair_weight(task, partners, i, slot) + pair_weight(task, partners, j, i - range.first - (i > j));
+      } else {
+        weight = -task.rows.upstream[i] * task.rows.rest_share[i];
+        if (task.has_columns) weight -= task.columns.upstream[i] * task.columns.rest_share[i];
+      }
+      add_pair(weight, ExactRow(task.partners, j));
     }
+    along += along_unit_row(sum, part);
 #pragma unroll
     for (int e = 0; e < kElements; ++e) {
       const int64_t d = part + e * kWarp + lane;
-      if (d >= dim) continue;
-      along += sum[e] * unit[d];
-      row[d] = Scalar(sum[e]);
+      if (d < dim) row[d] = Scalar(sum[e]);
     }
   }
   along = warp_sum(along);
-  if (lane == 0 && task.radial) task.radial[i] = factor * along;
+  // Of a pair of anchors each has a share, of a pair with the memory one alone.
+  if (task.memory.apart) along_memory = warp_sum(along_memory);
+  if (lane == 0 && task.radial) task.radial[i] = factor * (along + along_memory);
 
   const bool clamped = !(unit.inverse < 1 / kSmallestNorm);
   const double along_unit = tower.normalize && !clamped ? along : 0;

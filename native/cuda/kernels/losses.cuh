@@ -11,8 +11,12 @@ __device__ inline void loss_of_row(const LossesTask &task, const Direction &dire
   const bool real = i < task.anchors.rows;
   const Range range = !real || !task.pairs.apart ? Range{0, 0} : task.pairs.apart[i];
   const Range large = !real || !task.pairs.classes ? Range{0, 0} : task.pairs.classes[i];
-  const bool in_large_class = large.end > large.first;
-  const int64_t partners = !real ? 0 : in_large_class ? large.end - large.first - 1 : task.rule.partners(range);
+  const bool in_large_class = large.size() > 0;
+  const Range *in_memory = in_large_class ? task.memory.classes : task.memory.apart;
+  const int64_t of_memory = real && in_memory ? in_memory[i].size() : 0;
+  const int64_t partners = !real ? 0 : of_memory + (in_large_class ? large.size() - 1 : task.rule.partners(range));
+  int32_t above = direction.above[i];
+  direction.all_above[i] = above;
   if (partners == 0) {
     direction.loss[i] = direction.rest_share[i] = direction.upstream[i] = 0;
     direction.weight[i] = direction.target[i] = 0;
@@ -28,7 +32,7 @@ __device__ inline void loss_of_row(const LossesTask &task, const Direction &dire
     for (int64_t slot = 1; slot < partners; ++slot) {
       const double s = task.logits.at(slot, i);
       row.add(s);
-      direction.above[i] += s > positive;
+      above += s > positive;
     }
     row.add_only_positive(positive);
     direction.loss[i] = row.loss_of_only_positive();
@@ -37,11 +41,12 @@ __device__ inline void loss_of_row(const LossesTask &task, const Direction &dire
     for (int64_t slot = 0; slot < partners; ++slot) {
       const double s = task.logits.at(slot, i);
       row.add(s);
-      direction.above[i] += s > task.logits.first[i];
+      above += s > task.logits.first[i];
       total += s;
     }
     direction.loss[i] = row.loss_of_mean_positive(total / double(positives));
   }
+  direction.all_above[i] = above;
   const double g = task.upstream.relative(task.anchors.source_row(i)), log_sum_exp = row.log_sum_exp();
   constexpr double kLog2E = 1.4426950408889634;
   const float log2_sum = float(log_sum_exp * kLog2E);
@@ -113,7 +118,7 @@ __global__ void spoil(Trace trace, const Report *report, const __grid_constant__
   const int64_t step = int64_t(gridDim.x) * blockDim.x, first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   for (int k = 0; k < Results::kArrays; ++k)
     for (int64_t i = first; i < results.count[k]; i += step) results.values[k][i] = NAN;
-  for (int64_t i = first; i < 4; i += step) results.scalars[i] = NAN;
+  for (int64_t i = first; i < 4 && results.scalars; i += step) results.scalars[i] = NAN;
 }
 
 }  // namespace infonce::cuda

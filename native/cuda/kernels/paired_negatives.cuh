@@ -17,7 +17,8 @@ struct PairedTask {
   infonce_problem problem;  // pointers to device memory
   Upstream upstream;
   double2 *negatives;  // [N, M]: {dot product, inverse norm}, later {weight of the row, share along the row}
-  float *grad_anchors, *grad_keys, *grad_negatives;  // null without gradient
+  float *grad_anchors, *grad_keys;  // null without gradient
+  float *grad_negatives;            // null: not wanted
   double *loss;
   int32_t *above;
   double *radial;
@@ -131,6 +132,7 @@ template <int kWidth>
 __global__ void __launch_bounds__(kPairedWarps *kWarp)
     paired_queries(Trace trace, const __grid_constant__ PairedTask task) {
   trace.mark();
+  if (trace.is_cancelled()) return;
   __shared__ PairedShared<kWidth> shared;
   const infonce_problem &problem = task.problem;
   const int64_t dim = problem.dim, count = problem.negative_rows;
@@ -228,6 +230,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
             const PairedShare of_row = {share[b].x, share[b].y};
 #pragma unroll
             for (int q = 0; q < kWidth; ++q) gradient[q] = fma(of_row.add, double(v[b].at[q]), gradient[q]);
+            if (!task.grad_negatives) continue;
             float *out = task.grad_negatives + (i * count + first + b) * dim;
             of_row.gradient(v[b], u, query_factor).store(out, dims, dim);
           }

@@ -26,23 +26,29 @@ template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_con
   if (i >= anchors.padded_rows) return;
   const int64_t large_class = task.class_of && i < anchors.rows ? task.class_of[i] : -1;
   const Range none = {0, 1};
-  const Range range = i >= anchors.rows || !task.rule.one_tower ? none
-                      : large_class >= 0                        ? task.pairs.classes[i]
-                                                                : task.pairs.apart[i];
-  const int64_t partners = i < anchors.rows ? task.rule.partners(range) : 0;
+  const bool has_ranges = i < anchors.rows && task.rule.one_tower;
+  const auto range_of = [&](const Pairs &pairs) { return large_class >= 0 ? pairs.classes[i] : pairs.apart[i]; };
+  const Range range = has_ranges ? range_of(task.pairs) : none;
+  const Range memory = has_ranges && task.memory.apart ? range_of(task.memory) : Range{0, 0};
+  const int64_t of_tower = i < anchors.rows ? task.rule.partners(range) : 0, partners = of_tower + memory.size();
   if (partners == 0) {
     if (lane == 0) task.rank[i] = INFINITY, task.logits.first[i] = INFINITY;
     return;
   }
 
   const ExactRow anchor(anchors, i);
-  const int64_t first = task.rule.partner(range, i, 0);
-  const ExactRow positive(positives, first);
+  const auto partner = [&](int64_t slot) {
+    return slot < of_tower ? ExactRow(positives, task.rule.partner(range, i, slot))
+                           : ExactRow(task.memory_rows, memory.first + slot - of_tower);
+  };
+  const Tower &first_tower = of_tower > 0 ? positives : task.memory_rows;
+  const int64_t first = of_tower > 0 ? task.rule.partner(range, i, 0) : memory.first;
+  const ExactRow positive(first_tower, first);
   double dot = 0, rank = 0, anchor_square = 0, positive_square = 0;
   for (int64_t d = lane; d < dim; d += kWarp) {
     const double u = anchor[d], v = positive[d];
     dot += u * v;
-    rank += double(operand_at<kPlanes>(anchors, i, d)) * double(operand_at<kPlanes>(positives, first, d));
+    rank += double(operand_at<kPlanes>(anchors, i, d)) * double(operand_at<kPlanes>(first_tower, first, d));
     if (!anchors.normalize) anchor_square += u * u, positive_square += v * v;
   }
   const double first_logit = task.scale * warp_sum(dot);
@@ -58,8 +64,8 @@ template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_con
   }
   if (lane == 0) task.logits.at(0, i) = first_logit;
   for (int64_t slot = 1; slot < partners; ++slot) {
-    const ExactRow partner(positives, task.rule.partner(range, i, slot));
-    const double s = task.scale * sum_over_dim(dim, [&](int64_t d) { return anchor[d] * partner[d]; });
+    const ExactRow other = partner(slot);
+    const double s = task.scale * sum_over_dim(dim, [&](int64_t d) { return anchor[d] * other[d]; });
     if (lane == 0) task.logits.at(slot, i) = s;
   }
 }

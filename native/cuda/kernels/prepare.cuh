@@ -27,6 +27,13 @@ template <int kPlanes, class Unit> __device__ void write_planes(const Tower &tow
   }
 }
 
+// An input of 16 bits an element in float32.
+template <class Half> __global__ void widen(Trace trace, const Half *from, float *to, int64_t count) {
+  trace.mark();
+  const int64_t step = int64_t(gridDim.x) * blockDim.x;
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) to[i] = float(from[i]);
+}
+
 // A warp a row; padding rows included.
 template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constant__ PrepareTask task) {
   trace.mark();
@@ -80,12 +87,12 @@ __global__ void measure_upstream(Trace trace, const float *values, int64_t count
 }
 
 // Unit rows so long that float32's digits do not suffice for their logits, at level 'highest'. One thread.
-__global__ void judge_logits(Trace trace, double scale, double largest, Report *report) {
+__global__ void judge_logits(Trace trace, bool one_tower, double scale, double largest, Report *report) {
   trace.mark();
   const float *norm = report->largest_norm;
-  const double candidates = fmax(norm[kKeys], norm[kNegatives]);
-  if (!(scale * norm[kAnchors] * (candidates > 0 ? candidates : double(norm[kAnchors])) <= largest))
-    report->use_wide = 1;
+  double candidates = fmaxf(norm[kKeys], norm[kNegatives]);
+  if (one_tower) candidates = fmax(candidates, double(norm[kAnchors]));
+  if (!(scale * norm[kAnchors] * candidates <= largest)) report->use_wide = 1;
 }
 
 constexpr int kClassDims = 32,
@@ -93,19 +100,25 @@ constexpr int kClassDims = 32,
 
 // Grid: x classes. The warps' sums are added in order.
 __global__ void __launch_bounds__(kClassDims *kClassRows)
-    sum_classes(Trace trace, const __grid_constant__ Tower tower, const __grid_constant__ ClassSums classes) {
+    sum_classes(Trace trace, const __grid_constant__ Tower tower, const __grid_constant__ Tower memory,
+                const __grid_constant__ ClassSums classes) {
   trace.mark();
   __shared__ double sums[2][kClassRows][kClassDims];
   const Range members = classes.members[blockIdx.x];
+  const Range in_memory = classes.in_memory ? classes.in_memory[blockIdx.x] : Range{0, 0};
   const int lane = threadIdx.x % kClassDims, group = threadIdx.x / kClassDims;
   for (int64_t first = int64_t(blockIdx.y) * kClassDims; first < tower.dim; first += int64_t(gridDim.y) * kClassDims) {
     const int64_t d = first + lane;
     double sum = 0, squares = 0;
+    const auto add = [&](const Tower &of, const Range &range) {
 #pragma unroll 4
-    for (int64_t r = members.first + group; r < members.end; r += kClassRows) {
-      const double u = d < tower.dim ? ExactRow(tower, r)[d] : 0;
-      sum += u, squares += u * u;
-    }
+      for (int64_t r = range.first + group; r < range.end; r += kClassRows) {
+        const double u = d < tower.dim ? ExactRow(of, r)[d] : 0;
+        sum += u, squares += u * u;
+      }
+    };
+    add(tower, members);
+    add(memory, in_memory);
     sums[0][group][lane] = sum, sums[1][group][lane] = squares;
     __syncthreads();
     if (group < 2 && d < tower.dim) {
@@ -130,7 +143,7 @@ __global__ void judge_classes(Trace trace, const __grid_constant__ ClassSums cla
     square_of_sum += sum * sum, squares += classes.squares[c * dim + d];
   }
   square_of_sum = warp_sum(square_of_sum), squares = warp_sum(squares);
-  const double members = classes.members[c].end - classes.members[c].first;
+  const double members = double(classes.members[c].size() + (classes.in_memory ? classes.in_memory[c].size() : 0));
   const double spread = 1 - square_of_sum / (members * squares);
   if (!(spread >= least_spread * (1 + members / (scale * squares)))) report->use_wide = 1;
 }

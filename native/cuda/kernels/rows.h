@@ -41,6 +41,7 @@ struct Range {
   int32_t first, end;
 
   __host__ __device__ bool holds(int64_t j) const { return j >= first && j < end; }
+  __host__ __device__ int64_t size() const { return end - first; }
 };
 
 // By anchor, in prepared rows; both kinds never decrease along the rows. Null: empty for every anchor.
@@ -54,7 +55,8 @@ struct Direction {
   float *rank;  // dot products above this are above the first positive's; +inf without one
   double *sum;  // matrix part of the denominator: sum * e^offset
   double *offset;
-  int32_t *above;       // candidates above the positive
+  int32_t *above;       // candidates of the matrix above the positive
+  int32_t *all_above;   // all candidates above it
   double *upstream;     // d (total loss) / d (loss of the row), relative to Upstream::largest; 0 without loss
   double *log_sum_exp;  // +inf without loss: every probability is 0
   float *weight;        // of the matrix: weight * exp2(logit - log2_sum), with the upstream gradient
@@ -87,9 +89,10 @@ constexpr int kInputs = 5;  // those of infonce_input
 // What the kernels tell the host, and each other. Begins as zeros.
 struct Report {
   unsigned long long bad_row[kInputs];  // the complement of the first, so that 0 is none and the largest is kept
-  float largest_norm[kTowers];          // of unit rows; 1 or 0 with normalisation
   float largest_upstream;
-  int32_t use_wide;  // 1: float32 cannot hold the result to its digits, float64 must serve
+  int32_t cancelled;            // set by the host: blocks that have not begun their work return
+  float largest_norm[kTowers];  // of unit rows; 1 or 0 with normalisation
+  int32_t use_wide;             // 1: float32 cannot hold the result to its digits, float64 must serve
   double loss, grad_scale, top1, top5;
 
 #ifdef __CUDACC__

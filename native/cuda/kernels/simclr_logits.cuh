@@ -24,6 +24,7 @@ struct InputRow {
 __global__ void __launch_bounds__(DoubleTile::kThreads)
     simclr_logits_tile(Trace trace, const __grid_constant__ Tower anchors, double scale, float *logits) {
   trace.mark();
+  if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
   const int64_t rows = anchors.rows, views = anchors.views, samples = rows / views;
   const int64_t row = int64_t(blockIdx.x) * DoubleTile::kRows, column = int64_t(blockIdx.y) * DoubleTile::kColumns;

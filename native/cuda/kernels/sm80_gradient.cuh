@@ -36,6 +36,7 @@ __global__ void __launch_bounds__(Tile::kThreads) gradient(Trace trace, const __
   using Sums = typename Tile::Sums;
   constexpr int kPlanes = Tile::kPlanes, kDim = Tile::kDim, kRowChunks = kDim / 8;
   trace.mark();
+  if (trace.is_cancelled()) return;
   const WeightsOf &of = task.weights;
   extern __shared__ __align__(128) unsigned char shared[];
   const uint32_t owner = shared_address(shared), stages = owner + Tile::kOwnerBytes;

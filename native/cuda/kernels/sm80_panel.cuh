@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
   constexpr int kPlanes = Tile::kPlanes;
   using Sums = typename Tile::Sums;
   trace.mark();
+  if (trace.is_cancelled()) return;
   extern __shared__ __align__(128) unsigned char shared[];
   const WeightsOf &of = task.weights;
   const int tile_row = task.first_tile_row + blockIdx.y;
@@ -140,6 +141,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     accumulate_panel(Trace trace, const __grid_constant__ AccumulateTask task) {
   using Sums = typename Tile::Sums;
   trace.mark();
+  if (trace.is_cancelled()) return;
   // The pipeline of the logits fits: a chunk of 128 candidates there is one of 128 elements of the dimension here.
   constexpr int kPlanes = Tile::kPlanes, kDepth = Tile::kDepth, kColumnChunks = Tile::kColumns / 8;
   static_assert(!Tile::kKeepsRows, "rows of the panel stream");

@@ -116,6 +116,7 @@ template <class Tile, bool kOnline>
 __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const __grid_constant__ StatisticsTask task) {
   using Sums = typename Tile::Sums;
   trace.mark();
+  if (trace.is_cancelled()) return;
   extern __shared__ __align__(128) unsigned char shared[];
   auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
 

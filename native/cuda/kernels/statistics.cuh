@@ -28,11 +28,19 @@ __device__ inline void add_row(const AddStatisticsTask &task, int64_t i) {
         sum += task.by_row.sum[run * rows + r] * exp2(double(maximum - largest) * double(task.exponent));
     }
     constexpr double kLn2 = 0.6931471805599453;
-    task.of_rows.offset[i] = double(largest) * double(task.exponent) * kLn2;
+    double offset = double(largest) * double(task.exponent) * kLn2;
+    const double before = task.of_rows.sum[i], before_offset = task.of_rows.offset[i];
+    if (before > 0) {  // over the anchors; this is over the memory
+      const double both = fmax(offset, before_offset);
+      sum = sum * exp(offset - both) + before * exp(before_offset - both);
+      offset = both;
+    }
+    task.of_rows.offset[i] = offset;
+    task.of_rows.sum[i] = sum;
   } else {
     for (int run = 0; run < runs; ++run) sum += task.by_row.sum[run * rows + r];
+    task.of_rows.sum[i] += sum;
   }
-  task.of_rows.sum[i] += sum;
   task.of_rows.above[i] += above;
 }
 

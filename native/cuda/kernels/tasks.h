@@ -18,7 +18,8 @@ struct PrepareTask {
 };
 
 struct ClassSums {
-  const Range *members;  // [count]
+  const Range *members;    // [count]
+  const Range *in_memory;  // [count], further members; null without memory
   int64_t count;
   double *sums;     // [count][dim] of unit rows
   double *squares;  // [count][dim] of their elements
@@ -29,8 +30,9 @@ struct PositiveRule {
   bool one_tower;
   bool first_only;  // the first other row of the sample; else all of them
 
-  // Two towers: key i. One: the members of the anchor's range but itself, in ascending order.
-  __device__ int64_t partners(const Range &range) const { return one_tower ? range.end - range.first - 1 : 1; }
+  // Two towers: key i. One: the members of the anchor's range but itself, in ascending order. Those that a memory has
+  // come after them.
+  __device__ int64_t partners(const Range &range) const { return one_tower ? range.size() - 1 : 1; }
   __device__ int64_t partner(const Range &range, int64_t i, int64_t slot) const {
     if (!one_tower) return i;
     return range.first + slot + (range.first + slot >= i);
@@ -47,7 +49,8 @@ struct PairLogits {
 
 struct PairsTask {
   Tower anchors, positives;  // one tower: the same
-  Pairs pairs;
+  Tower memory_rows;
+  Pairs pairs, memory;
   PositiveRule rule;
   const double *class_sums;  // [classes][dim]
   const int32_t *class_of;   // [rows], -1: not in a large class; null without large classes
@@ -88,9 +91,9 @@ struct AddStatisticsTask {
   float exponent;
 };
 
-// The softmax of a call and its pairs.
+// The softmax of a call and its pairs, those with rows of the memory apart.
 struct Softmax {
-  Pairs pairs;
+  Pairs pairs, memory;
   PositiveRule rule;
   PairLogits logits;
   Direction rows, columns;
@@ -162,10 +165,11 @@ struct GradientTask {
 
 template <class Scalar> struct FinishTask : Softmax {
   Tower tower, partners;  // the tower whose gradient it is, and where its pairs' other halves are
+  Tower memory_rows;      // and the rest of them
   bool has_pairs;         // negatives have none
   double scale;
-  Scalar *accumulators;  // [splits][padded_rows][padded_dim]; the sum is left in the first
-  int32_t splits;
+  Scalar *accumulators;        // [all_splits][padded_rows][padded_dim]; the sum is left in the first
+  int32_t splits, all_splits;  // those beyond the first belong to the memory
   float *gradient;  // [rows, dim] in the input's order
   double *radial;   // [rows]: <u, d loss / d u>, or null
 };

@@ -11,7 +11,8 @@ namespace infonce::cuda {
 
 struct WideTask {
   Tower owner, other;
-  Pairs pairs;  // of the owner's rows
+  Pairs pairs;             // of the owner's rows
+  const Range *elsewhere;  // by the owner's rows: members of their large classes in another tower; null: none
   double scale;
 
   // The owner's padding has the pairs of its last row; nothing comes of them.
@@ -24,6 +25,7 @@ struct WideStatistics {
   const double *positive_logit;  // [padded_rows] of the owner; +inf without one
   double *offset, *sum;
   int32_t *above;
+  bool add;  // to what they hold
 };
 
 // What a direction of the softmax brings to the gradient; null: nothing.
@@ -51,6 +53,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   constexpr double kTie = 1e-13;  // of scale * |u| |v|: far above float64's rounding, far below float32's
   constexpr int kRows = DoubleTile::kThreadRows;
   trace.mark();
+  if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
   __shared__ double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
 
@@ -106,6 +109,14 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     const int32_t count = warp_sum(above[r]);
     if (lane) continue;
     const bool real = i < task.owner.rows;
+    if (statistics.add && real) {
+      const double before = statistics.offset[i], both = max(offset, before);
+      const auto share = [&](double sum, double of) { return sum == 0 ? 0 : sum * exp(of - both); };
+      statistics.sum[i] = share(total, offset) + share(statistics.sum[i], before);
+      statistics.offset[i] = both;
+      statistics.above[i] += count;
+      continue;
+    }
     statistics.offset[i] = real ? offset : -INFINITY;
     statistics.sum[i] = real ? total : 0;
     statistics.above[i] = real ? count : 0;
@@ -117,6 +128,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     wide_weights(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WideProbabilities of_owner,
                  const __grid_constant__ WideProbabilities of_other, const __grid_constant__ WidePanel panel) {
   trace.mark();
+  if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
   const int64_t row = panel.first_row + int64_t(blockIdx.x) * DoubleTile::kRows;
   const int64_t column = panel.first_column + int64_t(blockIdx.y) * DoubleTile::kColumns;
@@ -134,7 +146,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
       weight = of_owner.weight(i, logit) + of_other.weight(j, logit);
       const Range members = task.range(task.pairs.classes, i);
       if (members.holds(j)) {
-        const double positives = members.end - members.first - 1;
+        const double positives = double(members.size() + task.range(task.elsewhere, i).size() - 1);
         weight -= (of_owner.upstream_of(i) + of_other.upstream_of(j)) / positives;
       }
     }
@@ -194,6 +206,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     wide_accumulate(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WidePanel panel,
                     double *accumulators) {
   trace.mark();
+  if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
   const int64_t tile_row = int64_t(blockIdx.y) * DoubleTile::kRows;
   const int64_t first_dim = int64_t(blockIdx.x) * DoubleTile::kColumns;

@@ -12,10 +12,11 @@ inline unsigned blocks_of(int64_t count, int64_t of_block) {
 }
 
 // prepare.cu
+void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t count);  // else bfloat16
 void prepare(Stream &stream, Planes planes, const PrepareTask &task);
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report);
-void judge_logits(Stream &stream, double scale, double largest, Report *report);
-void sum_classes(Stream &stream, const Tower &tower, const ClassSums &classes);
+void judge_logits(Stream &stream, bool one_tower, double scale, double largest, Report *report);
+void sum_classes(Stream &stream, const Tower &tower, const Tower &memory, const ClassSums &classes);
 void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double scale, Report *report);
 
 // pairs.cu

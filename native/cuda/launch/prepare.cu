@@ -5,6 +5,8 @@
 #include "cuda/launch/launch.h"
 #include "infonce/infonce.h"
 
+#include <cuda_fp16.h>
+
 namespace infonce::cuda {
 namespace {
 
@@ -13,6 +15,16 @@ static_assert(kThreads == kRowsPerBlock * kWarp, "a warp a row");
 constexpr double kLeastSpread = 0.018;  // at which float32 gradients were measured to be right to 1e-5
 
 }  // namespace
+
+void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t count) {
+  constexpr int64_t kBlocks = 8;  // for each multiprocessor
+  const unsigned blocks = std::min(blocks_of(count, kThreads), unsigned(kBlocks * stream.multiprocessors()));
+  if (is_float16)
+    stream.launch("widen", widen<__half>, blocks, kThreads, 0, static_cast<const __half *>(from), to, count);
+  else
+    stream.launch("widen", widen<__nv_bfloat16>, blocks, kThreads, 0, static_cast<const __nv_bfloat16 *>(from), to,
+                  count);
+}
 
 void prepare(Stream &stream, Planes planes, const PrepareTask &task) {
   const auto kernel = planes == Planes::kMedium ? prepare<1> : planes == Planes::kHigh ? prepare<2> : prepare<3>;
@@ -24,15 +36,15 @@ void measure_upstream(Stream &stream, const float *values, int64_t count, Report
                 INFONCE_INPUT_GRAD_OUTPUT, report);
 }
 
-void judge_logits(Stream &stream, double scale, double largest, Report *report) {
-  stream.launch("judge_logits", judge_logits, 1, 1, 0, scale, largest, report);
+void judge_logits(Stream &stream, bool one_tower, double scale, double largest, Report *report) {
+  stream.launch("judge_logits", judge_logits, 1, 1, 0, one_tower, scale, largest, report);
 }
 
-void sum_classes(Stream &stream, const Tower &tower, const ClassSums &classes) {
+void sum_classes(Stream &stream, const Tower &tower, const Tower &memory, const ClassSums &classes) {
   constexpr int64_t kMostParts = 65535;
   const int64_t parts = std::min<int64_t>(blocks_of(tower.dim, kClassDims), kMostParts);
   stream.launch("sum_classes", sum_classes, dim3(unsigned(classes.count), unsigned(parts)), kClassDims * kClassRows, 0,
-                tower, classes);
+                tower, memory, classes);
 }
 
 void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double scale, Report *report) {

@@ -21,17 +21,17 @@ WideProbabilities probabilities_of(const Direction *direction) {
 }  // namespace
 
 void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction) {
-  const WideTask task = {owner, other, pairs, scale};
-  const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above};
+                      const double *positive_logit, const Direction &direction, bool add) {
+  const WideTask task = {owner, other, pairs, nullptr, scale};
+  const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add};
   stream.launch("wide_statistics", wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)),
                 DoubleTile::kThreads, 0, task, statistics);
 }
 
-void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                   const Direction *owner_direction, const Direction *other_direction, double *panel,
+void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, const Range *elsewhere,
+                   double scale, const Direction *owner_direction, const Direction *other_direction, double *panel,
                    int64_t panel_elements, double *accumulators) {
-  const WideTask task = {owner, other, pairs, scale};
+  const WideTask task = {owner, other, pairs, elsewhere, scale};
   const WideProbabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
   const int64_t tile_columns = owner_direction || other_direction ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
   const unsigned dim_tiles = blocks_of(owner.padded_dim, DoubleTile::kColumns);

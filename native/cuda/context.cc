@@ -1,0 +1,205 @@
+#include "cuda/context.h"
+
+#include <utility>
+
+namespace infonce::cuda {
+namespace {
+
+using Lock = std::lock_guard<std::mutex>;
+constexpr size_t kMostSpare = 2;
+
+}  // namespace
+
+Context::Context(int32_t device, infonce_precision precision, cudaStream_t stream_of_caller, bool measure)
+    : device_(device), precision_(precision), stream_of_caller_(stream_of_caller), measure_(measure) {
+  lanes_.push_back(std::make_unique<Lane>(kernels_, stream_of_caller_, measure_));
+}
+
+Context::~Context() { settle(); }
+
+std::string Context::fault() {
+  const Lock lock(mutex_);
+  return fault_;
+}
+
+void Context::lose(const std::string &fault) {
+  const Lock lock(mutex_);
+  if (fault_.empty()) fault_ = fault;
+}
+
+// The first that is free: calls one after another share a lane, and so wait for nothing but themselves.
+Lane &Context::take_lane() {
+  for (const std::unique_ptr<Lane> &lane : lanes_)
+    if (!lane->busy) {
+      lane->busy = true;
+      return *lane;
+    }
+  lanes_.push_back(std::make_unique<Lane>(kernels_, stream_of_caller_, measure_));
+  lanes_.back()->busy = true;
+  return *lanes_.back();
+}
+
+int64_t Context::idle_memory() const {
+  size_t bytes = 0;
+  for (const std::unique_ptr<Lane> &lane : lanes_)
+    if (!lane->busy) bytes += lane->workspace.capacity();
+  for (const Workspace &workspace : spare_) bytes += workspace.capacity();
+  return int64_t(bytes);
+}
+
+bool Context::free_idle_memory() {
+  if (idle_memory() == 0) return false;
+  for (const std::unique_ptr<Lane> &lane : lanes_) {
+    if (lane->busy) continue;
+    lane->stream.settle();  // a call may have returned before its work was done
+    lane->workspace.free();
+  }
+  spare_.clear();
+  return true;
+}
+
+// Runs take(), and again with what idle lanes and destroyed states have held if there is not enough memory.
+template <class Take> auto Context::with_idle_memory(Take &&take) {
+  try {
+    return take();
+  } catch (const OutOfMemory &) {
+    if (!free_idle_memory()) throw;
+  }
+  return take();
+}
+
+void Context::start(Call &call, Lane &lane, Workspace *kept) {
+  with_idle_memory([&] { call.place(kept); });
+  call.begin(last_ == &lane ? nullptr : last_);
+  last_ = &lane;
+}
+
+// After a failure: nothing of the lane's work may touch the caller's arrays any longer.
+void Context::drop(Lane &lane) noexcept {
+  lane.abandon();
+  if (last_ == &lane) last_ = nullptr;
+  lane.busy = false;
+}
+
+BadRow Context::finish(Call &call, Lane &lane) {
+  try {
+    const BadRow bad = call.end();  // others may begin meanwhile
+    const Lock lock(mutex_);
+    lane.watch(nullptr, nullptr);
+    if (last_ == &lane && !call.returns_early()) last_ = nullptr;
+    lane.busy = false;
+    return bad;
+  } catch (...) {
+    const Lock lock(mutex_);
+    drop(lane);
+    throw;
+  }
+}
+
+std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Call::Part part,
+                                             float *logits) {
+  const Lock lock(mutex_);
+  Lane &lane = take_lane();
+  const infonce_precision precision = part == Call::Part::kLogits ? INFONCE_PRECISION_HIGHEST : precision_;
+  try {
+    auto work = std::make_unique<Call>(problem, result, precision, lane, part, logits);
+    start(*work, lane, nullptr);
+    return std::unique_ptr<infonce_call>(new infonce_call{std::move(work), &lane});
+  } catch (...) {
+    drop(lane);
+    throw;
+  }
+}
+
+BadRow Context::end(infonce_call &call) { return finish(*call.work, *call.lane); }
+
+BadRow Context::forward(const infonce_problem &problem, infonce_result *result, std::unique_ptr<infonce_saved> *saved) {
+  auto state = std::make_unique<infonce_saved>();
+  state->problem = problem;
+  Lane *lane = nullptr;
+  {
+    const Lock lock(mutex_);
+    if (!spare_.empty()) {
+      state->memory = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    lane = &take_lane();
+    try {
+      state->work = std::make_unique<Call>(problem, result, precision_, *lane, Call::Part::kForward);
+      start(*state->work, *lane, &state->memory);
+    } catch (...) {
+      drop(*lane);
+      throw;
+    }
+  }
+  const BadRow bad = finish(*state->work, *lane);
+  if (bad.row < 0)
+    *saved = std::move(state);
+  else
+    destroy(std::move(state));
+  return bad;
+}
+
+BadRow Context::backward(infonce_saved &saved, const infonce_upstream &upstream, infonce_result *result) {
+  const Lock one_at_a_time(saved.mutex);
+  Lane *lane = nullptr;
+  {
+    const Lock lock(mutex_);
+    lane = &take_lane();
+    try {
+      saved.work->turn_backward(upstream, result, *lane);
+      start(*saved.work, *lane, &saved.memory);
+    } catch (...) {
+      drop(*lane);
+      throw;
+    }
+  }
+  return finish(*saved.work, *lane);
+}
+
+void Context::destroy(std::unique_ptr<infonce_saved> saved) {
+  const Lock lock(mutex_);
+  if (saved->work->returns_early() && last_) last_->stream.settle();
+  if (spare_.size() < kMostSpare) spare_.push_back(std::move(saved->memory));
+}
+
+int64_t Context::size_of(const infonce_problem &problem, infonce_result *result) {
+  const Lock lock(mutex_);
+  return Call(problem, result, precision_, *lanes_.front()).size();
+}
+
+int64_t Context::available() {
+  const Lock lock(mutex_);
+  return available_memory() + idle_memory();
+}
+
+void Context::settle() noexcept {
+  for (const std::unique_ptr<Lane> &lane : lanes_) lane->stream.settle();
+}
+
+void *Context::allocate(int64_t bytes) {
+  const Lock lock(mutex_);
+  return with_idle_memory([&] { return cuda::allocate(size_t(bytes > 0 ? bytes : 1)); });
+}
+
+void Context::release(void *memory) {
+  const Lock lock(mutex_);
+  settle();
+  cudaFree(memory);
+}
+
+void Context::copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
+  if (bytes <= 0) return;
+  const Lock lock(mutex_);
+  Lane &lane = take_lane();
+  try {
+    if (last_ && last_ != &lane) lane.follow(*last_);
+    lane.copy(to, from, size_t(bytes), kind);
+    drop(lane);
+  } catch (...) {
+    drop(lane);
+    throw;
+  }
+}
+
+}  // namespace infonce::cuda

@@ -1,0 +1,82 @@
+// A context: keeps the lanes of its calls and what memory they have, and the order of their work on the device.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cuda/call.h"
+#include "infonce/infonce.h"
+
+// A call that has begun.
+struct infonce_call {
+  std::unique_ptr<infonce::cuda::Call> work;
+  infonce::cuda::Lane *lane;
+};
+
+// What a forward call leaves for backward calls.
+struct infonce_saved {
+  std::mutex mutex;
+  infonce_problem problem;
+  infonce::cuda::Workspace memory;
+  std::unique_ptr<infonce::cuda::Call> work;
+};
+
+namespace infonce::cuda {
+
+// Members may be used from any thread and throw Error, OutOfMemory or Cancelled. The thread's device must be that of the
+// context.
+class Context {
+ public:
+  Context(int32_t device, infonce_precision precision, cudaStream_t stream_of_caller, bool measure);
+  ~Context();
+  Context(const Context &) = delete;
+  Context &operator=(const Context &) = delete;
+
+  int32_t device() const { return device_; }
+
+  // What took the device from this context, or an empty text.
+  std::string fault();
+  void lose(const std::string &fault);
+
+  std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result,
+                                      Call::Part part = Call::Part::kWhole, float *logits = nullptr);
+  // The first bad row, if that is to fail the call.
+  BadRow end(infonce_call &call);
+  // Without saved state if there is a bad row.
+  BadRow forward(const infonce_problem &problem, infonce_result *result, std::unique_ptr<infonce_saved> *saved);
+  BadRow backward(infonce_saved &saved, const infonce_upstream &upstream, infonce_result *result);
+  void destroy(std::unique_ptr<infonce_saved> saved);
+
+  // Bytes that a call takes, and that are to be had.
+  int64_t size_of(const infonce_problem &problem, infonce_result *result);
+  int64_t available();
+
+  void *allocate(int64_t bytes);
+  void release(void *memory);
+  void copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind);
+
+ private:
+  Lane &take_lane();
+  void start(Call &call, Lane &lane, Workspace *kept);
+  BadRow finish(Call &call, Lane &lane);
+  void drop(Lane &lane) noexcept;
+  template <class Take> auto with_idle_memory(Take &&take);
+  bool free_idle_memory();
+  int64_t idle_memory() const;
+  void settle() noexcept;
+
+  std::mutex mutex_;
+  const int32_t device_;
+  const infonce_precision precision_;
+  const cudaStream_t stream_of_caller_;
+  const bool measure_;
+  Kernels kernels_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  Lane *last_ = nullptr;          // whose work may not be done; what begins next follows it
+  std::vector<Workspace> spare_;  // of states that were destroyed
+  std::string fault_;
+};
+
+}  // namespace infonce::cuda

@@ -1,0 +1,58 @@
+// For tests of faults, in a library of their own (infonce_cuda_faulty). INFONCE_FAULT="<n>:<error>" makes the n-th launch
+// or copy of the process fail with that error, one of the names below or any number. INFONCE_CANCEL="<n>" sets the word
+// on the device that cancelling sets, before the n-th launch or copy, so that blocks of what follows return.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace infonce::cuda {
+
+class InjectedFaults {
+ public:
+  // Counts a launch or a copy; what it is to fail with. `told`: the word, or null.
+  static cudaError_t next(const int32_t *told, cudaStream_t stream) {
+    static InjectedFaults faults;
+    const long turn = ++faults.turn_;
+    if (turn == faults.cancel_at_ && told) cudaMemsetAsync(const_cast<int32_t *>(told), 1, sizeof *told, stream);
+    return turn == faults.fail_at_ ? faults.code_ : cudaSuccess;
+  }
+
+ private:
+  InjectedFaults() {
+    if (const char *text = std::getenv("INFONCE_CANCEL")) cancel_at_ = std::strtol(text, nullptr, 10);
+    const char *text = std::getenv("INFONCE_FAULT");
+    if (!text) return;
+    char *end = nullptr;
+    fail_at_ = std::strtol(text, &end, 10);
+    code_ = *end == ':' ? code_of(end + 1) : cudaSuccess;
+    if (code_ != cudaSuccess) return;
+    std::fprintf(stderr, "INFONCE_FAULT=%s: expected <n>:<error>\n", text);
+    std::abort();
+  }
+
+  static cudaError_t code_of(const std::string &name) {
+    static const struct {
+      const char *name;
+      cudaError_t code;
+    } kNames[] = {{"cudaErrorIllegalAddress", cudaErrorIllegalAddress},
+                  {"cudaErrorLaunchFailure", cudaErrorLaunchFailure},
+                  {"cudaErrorLaunchTimeout", cudaErrorLaunchTimeout},
+                  {"cudaErrorECCUncorrectable", cudaErrorECCUncorrectable},
+                  {"cudaErrorMemoryAllocation", cudaErrorMemoryAllocation},
+                  {"cudaErrorLaunchOutOfResources", cudaErrorLaunchOutOfResources}};
+    for (const auto &known : kNames)
+      if (name == known.name) return known.code;
+    return cudaError_t(std::atoi(name.c_str()));
+  }
+
+  std::atomic<long> turn_{0};
+  long fail_at_ = 0, cancel_at_ = 0;  // 0: never
+  cudaError_t code_ = cudaSuccess;
+};
+
+}  // namespace infonce::cuda
