@@ -70,3 +70,4 @@ export {
 } from './runtime/devices.js';
 export { InfoNCEError, type InfoNCEErrorCode } from './runtime/errors.js';
 export type { DType, HalfTensor, Tensor, TensorLike } from './runtime/tensor.js';
+export { type Accumulated, type AccumulateRun, accumulate, type HostTensor } from './training/accumulate.js';

@@ -1,48 +1,10 @@
-import { clipSync, infoNCESync, ntXentLogits, ntXentSync, type SyncRunOptions, supConSync, type Tensor } from 'infonce';
+import { ntXentLogits, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { cancellationFloor, expectClose, expectResult, goldenFloor, HIGHEST } from './support/compare.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
-import { type GoldenCase, goldenCases } from './support/golden.js';
-import {
-  norm2,
-  type ReferenceResult,
-  referenceClip,
-  referenceInfoNCE,
-  referenceNTXent,
-  referenceSupCon,
-} from './support/reference.js';
-
-/** The library's result and the plain reference's for one case. */
-function evaluate({ loss, inputs, labels, options }: GoldenCase, run: SyncRunOptions): [object, ReferenceResult] {
-  const { gradOutput, ...tensors } = inputs;
-  const common = { ...options, ...(gradOutput && { gradOutput: gradOutput.data }) };
-  switch (loss) {
-    case 'simclr': {
-      const problem = { features: tensors.features!, ...common };
-      return [ntXentSync(problem, run), referenceNTXent(problem)];
-    }
-    case 'infoNCE': {
-      const problem = {
-        query: tensors.query!,
-        positiveKey: tensors.positiveKey!,
-        negativeKeys: tensors.negativeKeys,
-        ...common,
-      };
-      return [infoNCESync(problem, run), referenceInfoNCE(problem)];
-    }
-    case 'clip': {
-      const problem = { imageFeatures: tensors.imageFeatures!, textFeatures: tensors.textFeatures!, ...common };
-      return [clipSync(problem, run), referenceClip(problem)];
-    }
-    case 'supCon': {
-      const features = tensors.features!;
-      // SupConLoss without labels takes every sample for a class of its own.
-      const classes = labels ?? Int32Array.from({ length: features.shape[0]! }, (_, sample) => sample);
-      const problem = { features, labels: classes, ...common };
-      return [supConSync(problem, run), referenceSupCon(problem)];
-    }
-  }
-}
+import { type GoldenCase, goldenCases, problemOf } from './support/golden.js';
+import { FUNCTIONS } from './support/problems.js';
+import { norm2 } from './support/reference.js';
 
 /** ‖1 / ‖row‖‖ over the rows of the input a gradient belongs to: what a change of every unit row by 1 comes to. */
 function sensitivity(input: Tensor): number {
@@ -72,7 +34,9 @@ const CASES = TARGETS.flatMap(target =>
 
 describe.each(CASES)('$name', ({ target, ...golden }) => {
   const context = sharedContext(target);
-  const [result, reference] = evaluate(golden, { context });
+  const [loss, problem] = problemOf(golden);
+  const result = FUNCTIONS[loss].runSync(problem, { context });
+  const reference = FUNCTIONS[loss].reference(problem);
   const values = result as Readonly<Record<string, number | Float32Array>>;
 
   it.each(Object.keys(golden.expected).filter(name => !LOGITS.has(name)))(`%s is that of ${golden.source}`, name => {

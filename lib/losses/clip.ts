@@ -54,17 +54,17 @@ export type ClipResult<
   O extends Output = 'host',
 > = LossResult<R, G, ClipGradients<O>>;
 
-type GradientName = 'gradImageFeatures' | 'gradTextFeatures';
+export type ClipGradientName = 'gradImageFeatures' | 'gradTextFeatures';
 
 /** What {@link clip}'s `forward` resolves to. */
 export interface ClipForward<R extends Reduction = Reduction> extends ForwardPass<R> {
   backward<O extends Output = 'host'>(
     gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, GradientName>,
+    run?: BackwardOptions<O, ClipGradientName>,
   ): Promise<ClipGradients<O>>;
   backwardSync<O extends Output = 'host'>(
     gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, GradientName>,
+    run?: SyncBackwardOptions<O, ClipGradientName>,
   ): ClipGradients<O>;
 }
 
@@ -93,7 +93,7 @@ const DEFAULT_LOGIT_SCALE = 1 / 0.07;
  */
 export async function clip<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: ClipProblem<R, G>,
-  run?: RunOptions<O, GradientName>,
+  run?: RunOptions<O, ClipGradientName>,
 ): Promise<ClipResult<R, G, O>> {
   return runAsync(describeClip(problem), run) as Promise<ClipResult<R, G, O>>;
 }
@@ -101,7 +101,7 @@ export async function clip<R extends Reduction = 'mean', G extends boolean = tru
 /** {@link clip}, computed before it returns. */
 export function clipSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: ClipProblem<R, G>,
-  run?: SyncRunOptions<O, GradientName>,
+  run?: SyncRunOptions<O, ClipGradientName>,
 ): ClipResult<R, G, O> {
   return runSync(describeClip(problem), run) as ClipResult<R, G, O>;
 }

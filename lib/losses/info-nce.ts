@@ -88,17 +88,17 @@ export type InfoNCENegativesResult<
   O extends Output = 'host',
 > = LossResult<R, G, InfoNCENegativesGradients<O>>;
 
-type GradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
+export type InfoNCEGradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
 
 /** What {@link infoNCE}'s `forward` resolves to. */
 export interface InfoNCEForward<R extends Reduction = Reduction> extends ForwardPass<R> {
   backward<O extends Output = 'host'>(
     gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, GradientName>,
+    run?: BackwardOptions<O, InfoNCEGradientName>,
   ): Promise<InfoNCEGradients<O>>;
   backwardSync<O extends Output = 'host'>(
     gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, GradientName>,
+    run?: SyncBackwardOptions<O, InfoNCEGradientName>,
   ): InfoNCEGradients<O>;
 }
 
@@ -106,11 +106,11 @@ export interface InfoNCEForward<R extends Reduction = Reduction> extends Forward
 export interface InfoNCENegativesForward<R extends Reduction = Reduction> extends ForwardPass<R> {
   backward<O extends Output = 'host'>(
     gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, GradientName>,
+    run?: BackwardOptions<O, InfoNCEGradientName>,
   ): Promise<InfoNCENegativesGradients<O>>;
   backwardSync<O extends Output = 'host'>(
     gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, GradientName>,
+    run?: SyncBackwardOptions<O, InfoNCEGradientName>,
   ): InfoNCENegativesGradients<O>;
 }
 
@@ -137,11 +137,11 @@ const DEFAULT_TEMPERATURE = 0.1;
  */
 export function infoNCE<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCENegativesProblem<R, G>,
-  run?: RunOptions<O, GradientName>,
+  run?: RunOptions<O, InfoNCEGradientName>,
 ): Promise<InfoNCENegativesResult<R, G, O>>;
 export function infoNCE<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCEProblem<R, G>,
-  run?: RunOptions<O, GradientName>,
+  run?: RunOptions<O, InfoNCEGradientName>,
 ): Promise<InfoNCEResult<R, G, O>>;
 export async function infoNCE(problem: InfoNCEProblem, run?: UncheckedRun): Promise<object> {
   return runAsync(describeInfoNCE(problem), run);
@@ -150,11 +150,11 @@ export async function infoNCE(problem: InfoNCEProblem, run?: UncheckedRun): Prom
 /** {@link infoNCE}, computed before it returns. */
 export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCENegativesProblem<R, G>,
-  run?: SyncRunOptions<O, GradientName>,
+  run?: SyncRunOptions<O, InfoNCEGradientName>,
 ): InfoNCENegativesResult<R, G, O>;
 export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
   problem: InfoNCEProblem<R, G>,
-  run?: SyncRunOptions<O, GradientName>,
+  run?: SyncRunOptions<O, InfoNCEGradientName>,
 ): InfoNCEResult<R, G, O>;
 export function infoNCESync(problem: InfoNCEProblem, run?: UncheckedRun): object {
   return runSync(describeInfoNCE(problem), run);
@@ -210,7 +210,7 @@ export function describeInfoNCE(options: InfoNCEProblem, check: TensorCheck = ch
   const { anchors, keys, rows, dim } = checkPairs(check, query, 'query', positiveKey, 'positiveKey');
   const checked = checkInfoNCEOptions(options);
   const { paired } = checked;
-  const queued = negativeKeys instanceof NegativeQueue;
+  const queued = NegativeQueue.isOne(negativeKeys);
   let negatives: InputTensor | undefined;
   if (queued) negatives = checkNegativeQueue(negativeKeys, paired, dim);
   else if (negativeKeys !== undefined) negatives = checkNegatives(check, negativeKeys, paired, rows, dim);

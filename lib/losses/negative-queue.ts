@@ -91,6 +91,11 @@ export class NegativeQueue<Type extends DType = DType> {
     this.#labels = labels ? new Int32Array(this.capacity) : undefined;
   }
 
+  /** @internal What `instanceof` cannot tell: whether it is one itself, not a proxy or an object made from the prototype. */
+  static isOne(value: unknown): value is NegativeQueue {
+    return typeof value === 'object' && value !== null && #ring in value;
+  }
+
   static {
     contentsOf = (queue, argument) => queue.#contents(argument);
   }
@@ -123,7 +128,7 @@ export class NegativeQueue<Type extends DType = DType> {
     const written = this.#context.submit(
       together(batch.pieces, (native, piece, done) => {
         const { at, source, bytes, from } = this.#copy(batch, piece);
-        return native.submitWrite(ring, at, source, bytes, done, from);
+        return native.submitWrite(ring, at, source, from, bytes, done);
       }),
       ENQUEUE,
     );
@@ -139,7 +144,7 @@ export class NegativeQueue<Type extends DType = DType> {
     this.#context.runSync(native => {
       for (const piece of batch.pieces) {
         const { at, source, bytes, from } = this.#copy(batch, piece);
-        native.write(ring, at, source, bytes, from);
+        native.write(ring, at, source, from, bytes);
       }
     }, ENQUEUE);
     this.#advance(batch);
@@ -332,7 +337,7 @@ export function checkNegativeQueue(queue: NegativeQueue, paired: boolean, dim: n
 
 /** A queue's rows and labels as the memory of features of `dim` numbers; undefined of an empty one. */
 export function checkMemory(queue: unknown, dim: number): { rows: InputTensor; labels: Int32Array } | undefined {
-  if (!(queue instanceof NegativeQueue)) {
+  if (!NegativeQueue.isOne(queue)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'memory',
       expected: 'a NegativeQueue',

@@ -3,7 +3,7 @@ import type { NativeInput } from '../runtime/binding.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
-import { formatShape } from '../runtime/shape.js';
+import { formatShape, productOf } from '../runtime/shape.js';
 import type { InputTensor } from '../runtime/tensor.js';
 import { gradientRoles, type Part, type Plan } from './plan.js';
 import type { Gradient, Output } from './results.js';
@@ -51,7 +51,7 @@ export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Pl
     const value = out[words.gradients[role]!];
     if (value === undefined) continue;
     const array = output === 'host' ? checkHostArray(value, name) : checkDeviceArray(value, name);
-    checkSize(array instanceof OwnedDeviceTensor ? sizeOf(array.shape) : array.length, task[role]!.shape, name);
+    checkSize(OwnedDeviceTensor.isOne(array) ? productOf(array.shape) : array.length, task[role]!.shape, name);
     gradients[role] = array;
     given.set(name, array);
   }
@@ -60,7 +60,7 @@ export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Pl
 }
 
 function checkHostArray(value: unknown, name: string): Float32Array {
-  if (value instanceof OwnedDeviceTensor) {
+  if (OwnedDeviceTensor.isOne(value)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
       expected: 'a Float32Array',
@@ -73,7 +73,7 @@ function checkHostArray(value: unknown, name: string): Float32Array {
 }
 
 function checkDeviceArray(value: unknown, name: string): OwnedDeviceTensor {
-  if (!(value instanceof OwnedDeviceTensor)) {
+  if (!OwnedDeviceTensor.isOne(value)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
       expected: "a device tensor, because of output: 'device'",
@@ -93,17 +93,13 @@ function checkDeviceArray(value: unknown, name: string): OwnedDeviceTensor {
 }
 
 function checkSize(length: number, shape: readonly number[], name: string): void {
-  const size = sizeOf(shape);
+  const size = productOf(shape);
   if (length === size) return;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
     argument: name,
     expected: `${size} numbers, for the shape ${formatShape(shape)}`,
     got: `${length}`,
   });
-}
-
-function sizeOf(shape: readonly number[]): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
 }
 
 function lossIsANumber(reduction: string): InfoNCEError {
@@ -142,7 +138,7 @@ function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, { task, c
   if (common.gradOutput !== undefined) others.set('gradOutput', common.gradOutput);
   if (task.labels !== undefined) others.set('labels', task.labels);
   for (const [name, array] of given) {
-    const memory = array instanceof OwnedDeviceTensor ? array.bufferFor(name) : array;
+    const memory = OwnedDeviceTensor.isOne(array) ? array.bufferFor(name) : array;
     for (const [other, otherMemory] of others) {
       if (!overlap(memory, otherMemory)) continue;
       throw new InfoNCEError('ERR_INFONCE_RANGE', {

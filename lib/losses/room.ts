@@ -54,7 +54,7 @@ export function giveBack(made: readonly OwnedDeviceTensor[]): void {
 }
 
 function memoryOf(array: GradientArray | undefined, { words }: Plan, role: Role): NativeOutput | undefined {
-  return array instanceof OwnedDeviceTensor ? array.bufferFor(words.gradients[role]!) : array;
+  return OwnedDeviceTensor.isOne(array) ? array.bufferFor(words.gradients[role]!) : array;
 }
 
 /** The results that are always there. */

@@ -58,7 +58,7 @@ export function checkOutput(output: unknown): Output {
 /** The context of a call that fills `out`. */
 export function contextOfCall({ task, words }: Plan, named: unknown, out: UncheckedOut = {}): OwnedContext {
   const tensors = Object.entries(out).filter((entry): entry is [string, OwnedDeviceTensor] => {
-    return entry[1] instanceof OwnedDeviceTensor;
+    return OwnedDeviceTensor.isOne(entry[1]);
   });
   return contextOf(named, [
     [words.inputs.anchors!, task.anchors.owner],

@@ -18,10 +18,10 @@ export function checkViews(value: unknown): number {
 }
 
 /** Refuses rows that are not the same number for each view. */
-export function checkDivisible(rows: number, views: number): void {
+export function checkDivisible(rows: number, views: number, argument = 'features'): void {
   if (rows % views !== 0) {
     throw new InfoNCEError('ERR_INFONCE_VIEWS', {
-      argument: 'features',
+      argument,
       expected: `rows divisible by nViews = ${views}`,
       got: `${rows} rows`,
       remedy: 'Rows are view-major: all samples of view 0, then all of view 1, each sample in every view.',

@@ -1,6 +1,7 @@
 import {
   CLIP_ADVICE,
   CLIP_OPTION_KEYS,
+  type ClipGradientName,
   type ClipOptions,
   type ClipResult,
   checkClipOptions,
@@ -8,9 +9,10 @@ import {
   clipSync,
 } from '../losses/clip.js';
 import type { Reduction } from '../losses/options.js';
+import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
 import { checkKeys } from '../runtime/options.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 
 const KEYS: ReadonlySet<string> = new Set(CLIP_OPTION_KEYS);
 
@@ -29,22 +31,22 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
    * `imageFeatures` and `textFeatures` [N, D]. Resolves to what {@link clip} does. A logit scale that is learned changes
    * every step: the one given here goes before that of the options.
    */
-  forward(
-    imageFeatures: Tensor,
-    textFeatures: Tensor,
+  forward<O extends Output = 'host'>(
+    imageFeatures: TensorLike,
+    textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
-    run?: RunOptions,
-  ): Promise<ClipResult<R, G>> {
+    run?: RunOptions<O, ClipGradientName>,
+  ): Promise<ClipResult<R, G, O>> {
     return clip({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 
   /** {@link forward}, computed before it returns. */
-  forwardSync(
-    imageFeatures: Tensor,
-    textFeatures: Tensor,
+  forwardSync<O extends Output = 'host'>(
+    imageFeatures: TensorLike,
+    textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
-    run?: SyncRunOptions,
-  ): ClipResult<R, G> {
+    run?: SyncRunOptions<O, ClipGradientName>,
+  ): ClipResult<R, G, O> {
     return clipSync({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 }

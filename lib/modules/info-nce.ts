@@ -1,16 +1,19 @@
 import {
   checkInfoNCEOptions,
   INFO_NCE_OPTION_KEYS,
+  type InfoNCEGradientName,
   type InfoNCENegativesResult,
   type InfoNCEOptions,
   type InfoNCEResult,
   infoNCE,
   infoNCESync,
 } from '../losses/info-nce.js';
+import type { NegativeQueue } from '../losses/negative-queue.js';
 import type { Reduction } from '../losses/options.js';
+import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
 import { checkKeys } from '../runtime/options.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 
 const KEYS: ReadonlySet<string> = new Set(INFO_NCE_OPTION_KEYS);
 
@@ -26,28 +29,49 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
   }
 
   /**
-   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D]. Resolves to what {@link infoNCE} does.
+   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D], or a queue. Resolves to what
+   * {@link infoNCE} does.
    */
-  forward(
-    query: Tensor,
-    positiveKey: Tensor,
-    negativeKeys: Tensor,
-    run?: RunOptions,
-  ): Promise<InfoNCENegativesResult<R, G>>;
-  forward(query: Tensor, positiveKey: Tensor, negativeKeys?: Tensor, run?: RunOptions): Promise<InfoNCEResult<R, G>>;
-  forward(query: Tensor, positiveKey: Tensor, negativeKeys?: Tensor, run?: RunOptions): Promise<InfoNCEResult<R, G>> {
+  forward<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys: TensorLike,
+    run?: RunOptions<O, InfoNCEGradientName>,
+  ): Promise<InfoNCENegativesResult<R, G, O>>;
+  forward<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys?: TensorLike | NegativeQueue,
+    run?: RunOptions<O, InfoNCEGradientName>,
+  ): Promise<InfoNCEResult<R, G, O>>;
+  forward<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys?: TensorLike | NegativeQueue,
+    run?: RunOptions<O, InfoNCEGradientName>,
+  ): Promise<InfoNCEResult<R, G, O>> {
     return infoNCE({ ...this.options, query, positiveKey, negativeKeys }, run);
   }
 
   /** {@link forward}, computed before it returns. */
-  forwardSync(
-    query: Tensor,
-    positiveKey: Tensor,
-    negativeKeys: Tensor,
-    run?: SyncRunOptions,
-  ): InfoNCENegativesResult<R, G>;
-  forwardSync(query: Tensor, positiveKey: Tensor, negativeKeys?: Tensor, run?: SyncRunOptions): InfoNCEResult<R, G>;
-  forwardSync(query: Tensor, positiveKey: Tensor, negativeKeys?: Tensor, run?: SyncRunOptions): InfoNCEResult<R, G> {
+  forwardSync<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys: TensorLike,
+    run?: SyncRunOptions<O, InfoNCEGradientName>,
+  ): InfoNCENegativesResult<R, G, O>;
+  forwardSync<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys?: TensorLike | NegativeQueue,
+    run?: SyncRunOptions<O, InfoNCEGradientName>,
+  ): InfoNCEResult<R, G, O>;
+  forwardSync<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys?: TensorLike | NegativeQueue,
+    run?: SyncRunOptions<O, InfoNCEGradientName>,
+  ): InfoNCEResult<R, G, O> {
     return infoNCESync({ ...this.options, query, positiveKey, negativeKeys }, run);
   }
 }

@@ -7,9 +7,10 @@ import {
   ntXentSync,
 } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
+import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
 import { checkKeys } from '../runtime/options.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 
 const KEYS: ReadonlySet<string> = new Set(NT_XENT_OPTION_KEYS);
 
@@ -25,12 +26,18 @@ export class NTXent<R extends Reduction = 'mean', G extends boolean = true> {
   }
 
   /** `features` [nViews * B, D], view-major. Resolves to what {@link ntXent} does. */
-  forward(features: Tensor, run?: RunOptions): Promise<NTXentResult<R, G>> {
+  forward<O extends Output = 'host'>(
+    features: TensorLike,
+    run?: RunOptions<O, 'gradFeatures'>,
+  ): Promise<NTXentResult<R, G, O>> {
     return ntXent({ ...this.options, features }, run);
   }
 
   /** {@link forward}, computed before it returns. */
-  forwardSync(features: Tensor, run?: SyncRunOptions): NTXentResult<R, G> {
+  forwardSync<O extends Output = 'host'>(
+    features: TensorLike,
+    run?: SyncRunOptions<O, 'gradFeatures'>,
+  ): NTXentResult<R, G, O> {
     return ntXentSync({ ...this.options, features }, run);
   }
 }

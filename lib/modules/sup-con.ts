@@ -1,4 +1,5 @@
 import type { Reduction } from '../losses/options.js';
+import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
 import {
   checkSupConOptions,
@@ -9,7 +10,7 @@ import {
   supConSync,
 } from '../losses/sup-con.js';
 import { checkKeys } from '../runtime/options.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 
 const KEYS: ReadonlySet<string> = new Set(SUP_CON_OPTION_KEYS);
 
@@ -25,12 +26,20 @@ export class SupCon<R extends Reduction = 'mean', G extends boolean = true> {
   }
 
   /** `features` [N, D] or [B, V, D], `labels` N or B of them. Resolves to what {@link supCon} does. */
-  forward(features: Tensor, labels: Int32Array, run?: RunOptions): Promise<SupConResult<R, G>> {
+  forward<O extends Output = 'host'>(
+    features: TensorLike,
+    labels: Int32Array,
+    run?: RunOptions<O, 'gradFeatures'>,
+  ): Promise<SupConResult<R, G, O>> {
     return supCon({ ...this.options, features, labels }, run);
   }
 
   /** {@link forward}, computed before it returns. */
-  forwardSync(features: Tensor, labels: Int32Array, run?: SyncRunOptions): SupConResult<R, G> {
+  forwardSync<O extends Output = 'host'>(
+    features: TensorLike,
+    labels: Int32Array,
+    run?: SyncRunOptions<O, 'gradFeatures'>,
+  ): SupConResult<R, G, O> {
     return supConSync({ ...this.options, features, labels }, run);
   }
 }

@@ -117,23 +117,23 @@ export interface NativeContext {
   memoryRequired(problem: NativeProblem): NativeMemoryNeeds;
   allocate(byteLength: number): NativeBuffer;
   /**
-   * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` (absent: 0) on, to
-   * `buffer` from `byteOffset` on.
+   * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` on, to `buffer` from
+   * `byteOffset` on.
    */
   write(
     buffer: NativeBuffer,
     byteOffset: number,
     source: ArrayBufferView | NativeBuffer,
+    sourceOffset: number,
     byteLength: number,
-    sourceOffset?: number,
   ): void;
   submitWrite(
     buffer: NativeBuffer,
     byteOffset: number,
     source: ArrayBufferView | NativeBuffer,
+    sourceOffset: number,
     byteLength: number,
     done: Done,
-    sourceOffset?: number,
   ): number;
   /** Fills `target` from `byteOffset` of `buffer` on. */
   read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView): void;

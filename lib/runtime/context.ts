@@ -197,7 +197,7 @@ export class OwnedContext implements Context {
     const tensor = this.allocate(checked.shape, checked.dtype, TENSOR);
     const data = checked.data as Float32Array | Uint16Array;
     // No work that was submitted knows of it: there is nothing to come after.
-    this.#explained(native => native.write(tensor.bufferFor('tensor'), 0, data, data.byteLength), TENSOR);
+    this.#explained(native => native.write(tensor.bufferFor('tensor'), 0, data, 0, data.byteLength), TENSOR);
     return tensor;
   }
 

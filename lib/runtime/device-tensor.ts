@@ -94,12 +94,12 @@ export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTens
   async write(data: DataOf<Type>): Promise<void> {
     const buffer = this.#checkWrite(data);
     const { byteLength } = data;
-    await this.context.submit((native, done) => native.submitWrite(buffer, 0, data, byteLength, done), WRITE);
+    await this.context.submit((native, done) => native.submitWrite(buffer, 0, data, 0, byteLength, done), WRITE);
   }
 
   writeSync(data: DataOf<Type>): void {
     const buffer = this.#checkWrite(data);
-    this.context.runSync(native => native.write(buffer, 0, data, data.byteLength), WRITE);
+    this.context.runSync(native => native.write(buffer, 0, data, 0, data.byteLength), WRITE);
   }
 
   dispose(): void {

@@ -36,14 +36,6 @@ export function nativeError(failure: NativeFailure, names: InputNames, inputs: I
         remedy: 'devices() lists what can be used here.',
         cause: failure,
       });
-    // The losses have checked all there was: it has changed since, or is more than the addon can count.
-    case 'INVALID_ARGUMENT':
-      return new InfoNCEError('ERR_INFONCE_TYPE', {
-        argument,
-        expected: 'arrays that stay as they are until the call has ended',
-        got: failure.message,
-        cause: failure,
-      });
     case 'DEVICE_LOST':
       return new InfoNCEError('ERR_INFONCE_DEVICE_LOST', {
         argument,

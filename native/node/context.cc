@@ -118,9 +118,11 @@ std::unique_ptr<Work> Context::backward_work(const Napi::CallbackInfo &info, Whe
 
 std::unique_ptr<Work> Context::write_work(const Napi::CallbackInfo &info, When when) {
   const int64_t offset = to_count(info[1], "byteOffset", 0);
-  const int64_t bytes = to_count(info[3], "byteLength", 0);
+  const int64_t source_offset = to_count(info[3], "sourceOffset", 0);
+  const int64_t bytes = to_count(info[4], "byteLength", 0);
   auto work = std::make_unique<CopyWork>(when, backend(), *pool_);
-  work->set_write(info[0], static_cast<uint64_t>(offset), info[2], static_cast<uint64_t>(bytes), backend());
+  work->set_write(info[0], static_cast<uint64_t>(offset), info[2], static_cast<uint64_t>(source_offset),
+                  static_cast<uint64_t>(bytes), backend());
   return work;
 }
 
@@ -166,7 +168,7 @@ Napi::Value Context::submit_backward(const Napi::CallbackInfo &info) {
 
 Napi::Value Context::write(const Napi::CallbackInfo &info) { return do_now(info, &Context::write_work); }
 
-Napi::Value Context::submit_write(const Napi::CallbackInfo &info) { return queue_up(info, &Context::write_work, 4); }
+Napi::Value Context::submit_write(const Napi::CallbackInfo &info) { return queue_up(info, &Context::write_work, 5); }
 
 Napi::Value Context::read(const Napi::CallbackInfo &info) { return do_now(info, &Context::read_work); }
 

@@ -72,15 +72,15 @@ Napi::Value BackwardWork::finish(Napi::Env env) {
   return env.Null();
 }
 
-void CopyWork::set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t bytes,
-                         BackendContext &backend) {
+void CopyWork::set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t source_offset,
+                         uint64_t bytes, BackendContext &backend) {
   if (source.IsTypedArray()) {
     const Span<const void> array = arrays.bytes(source, "source");
     from_ = array.data;
     bytes_ = array.size;
   } else {
     direction_ = INFONCE_COPY_WITHIN_DEVICE;
-    from_ = address_in(source, 0, bytes, "source", backend, arrays);
+    from_ = address_in(source, source_offset, bytes, "source", backend, arrays);
     bytes_ = static_cast<size_t>(bytes);
   }
   char *to = address_in(buffer, offset, bytes_, "buffer", backend, arrays);

@@ -94,8 +94,9 @@ class CopyWork : public Work {
  public:
   using Work::Work;
 
-  // From an array, or from a buffer's first `bytes`, to `offset` in a buffer.
-  void set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t bytes, BackendContext &backend);
+  // From an array, or from `bytes` of a buffer at `source_offset`, to `offset` in a buffer.
+  void set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t source_offset, uint64_t bytes,
+                 BackendContext &backend);
   // From `offset` in a buffer to an array.
   void set_read(Napi::Value buffer, uint64_t offset, Napi::Value target, BackendContext &backend);
 

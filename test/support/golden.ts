@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import type { Tensor } from 'infonce';
+import type { FUNCTIONS, Named } from './problems.js';
 
 /** One case of test/golden: inputs, options and what a public reference implementation made of them in float64. */
 export interface GoldenCase {
@@ -11,6 +12,17 @@ export interface GoldenCase {
   readonly labels: Int32Array | undefined;
   readonly options: Readonly<Record<string, number | string>>;
   readonly expected: Readonly<Record<string, number | Tensor>>;
+}
+
+/** The case as a problem of this library. */
+export function problemOf({ loss, inputs, labels, options }: GoldenCase): [keyof typeof FUNCTIONS, Named] {
+  const { gradOutput, ...tensors } = inputs;
+  const problem = { ...tensors, ...options, ...(gradOutput && { gradOutput: gradOutput.data }) };
+  if (loss === 'simclr') return ['ntXent', problem];
+  if (loss !== 'supCon') return [loss, problem];
+  // SupConLoss without labels takes every sample for a class of its own.
+  const { shape } = tensors.features!;
+  return [loss, { ...problem, labels: labels ?? Int32Array.from({ length: shape[0]! }, (_, sample) => sample) }];
 }
 
 interface PackedArray {

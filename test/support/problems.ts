@@ -1,14 +1,20 @@
 import {
   type ClipProblem,
   type CommonOptions,
+  clip,
   clipSync,
   type InfoNCEProblem,
+  infoNCE,
   infoNCESync,
   type NTXentProblem,
+  ntXent,
   ntXentSync,
   type SupConProblem,
   type SyncRunOptions,
+  supCon,
   supConSync,
+  type Tensor,
+  type TensorLike,
 } from 'infonce';
 import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
 import {
@@ -21,44 +27,93 @@ import {
   referenceSupCon,
 } from './reference.js';
 
+/** A problem or result whose loss is known only at run time. */
+export type Named = Readonly<Record<string, unknown>>;
+
+/** The two halves of a loss, as seen by tests of all losses. */
+export interface Pass {
+  readonly loss: number | Float32Array;
+  readonly disposed: boolean;
+  backward(gradOutput?: number | Float32Array, run?: object): Promise<Named>;
+  backwardSync(gradOutput?: number | Float32Array, run?: object): Named;
+  dispose(): void;
+}
+
+/** A loss's functions, as seen by tests of all losses. */
+export interface Functions {
+  run(problem: Named, options?: object): Promise<Named>;
+  runSync(problem: Named, options?: object): Named;
+  forward(problem: Named, options?: object): Promise<Pass>;
+  forwardSync(problem: Named, options?: object): Pass;
+  reference(problem: Named, operands?: Operands): ReferenceResult;
+}
+
+function functions(run: unknown, runSync: unknown, reference: unknown): Functions {
+  const { forward, forwardSync } = run as Functions;
+  return { run, runSync, forward, forwardSync, reference } as Functions;
+}
+
+export const FUNCTIONS = {
+  ntXent: functions(ntXent, ntXentSync, referenceNTXent),
+  infoNCE: functions(infoNCE, infoNCESync, referenceInfoNCE),
+  clip: functions(clip, clipSync, referenceClip),
+  supCon: functions(supCon, supConSync, referenceSupCon),
+};
+
 /** One loss on one problem: the library's answer and the reference's. */
 export interface Case {
+  readonly functions: Functions;
+  readonly problem: Named;
   readonly inputs: readonly Float32Array[];
   run(options?: SyncRunOptions): object;
   reference(operands?: Operands): ReferenceResult;
 }
 
-export function ntXentCase(problem: OnHost<NTXentProblem>): Case {
+function caseOf(kind: keyof typeof FUNCTIONS, given: object): Case {
+  const problem = given as Named;
+  const { runSync, reference } = FUNCTIONS[kind];
   return {
-    inputs: [problem.features.data],
-    run: options => ntXentSync(problem, options),
-    reference: operands => referenceNTXent(problem, operands),
+    functions: FUNCTIONS[kind],
+    problem,
+    inputs: Object.values(tensorsOf(problem)).map(({ data }) => data),
+    run: options => runSync(problem, options),
+    reference: operands => reference(problem, operands),
   };
+}
+
+/** The inputs of a problem on the host, by name. */
+export function tensorsOf(problem: Named): Record<string, Tensor> {
+  const isTensor = (value: unknown): value is Tensor => typeof value === 'object' && value !== null && 'shape' in value;
+  return Object.fromEntries(Object.entries(problem).filter((entry): entry is [string, Tensor] => isTensor(entry[1])));
+}
+
+/** The problem with other tensors for its inputs. */
+export function withTensors(problem: Named, map: (tensor: Tensor) => TensorLike): Named {
+  return {
+    ...problem,
+    ...Object.fromEntries(Object.entries(tensorsOf(problem)).map(([k, tensor]) => [k, map(tensor)])),
+  };
+}
+
+/** `gradFeatures` of `features`. */
+export function gradientName(input: string): string {
+  return `grad${input[0]!.toUpperCase()}${input.slice(1)}`;
+}
+
+export function ntXentCase(problem: OnHost<NTXentProblem>): Case {
+  return caseOf('ntXent', problem);
 }
 
 export function supConCase(problem: OnHost<SupConProblem>): Case {
-  return {
-    inputs: [problem.features.data],
-    run: options => supConSync(problem, options),
-    reference: operands => referenceSupCon(problem, operands),
-  };
+  return caseOf('supCon', problem);
 }
 
 export function infoNCECase(problem: OnHost<InfoNCEProblem>): Case {
-  const { query, positiveKey, negativeKeys } = problem;
-  return {
-    inputs: [query.data, positiveKey.data, ...(negativeKeys ? [negativeKeys.data] : [])],
-    run: options => infoNCESync(problem, options),
-    reference: operands => referenceInfoNCE(problem, operands),
-  };
+  return caseOf('infoNCE', problem);
 }
 
 export function clipCase(problem: OnHost<ClipProblem>): Case {
-  return {
-    inputs: [problem.imageFeatures.data, problem.textFeatures.data],
-    run: options => clipSync(problem, options),
-    reference: operands => referenceClip(problem, operands),
-  };
+  return caseOf('clip', problem);
 }
 
 export const LOSSES = [
