@@ -1,0 +1,257 @@
+// Calls that are begun before others have ended give the bits of calls one after another.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "test/case.h"
+#include "test/context.h"
+
+namespace infonce::test {
+
+namespace {
+
+bool has_halves() {
+  if (backend().begin != nullptr) {
+    return true;
+  }
+  MESSAGE("this backend does not offer it");
+  return false;
+}
+
+std::unique_ptr<Context> make_context() {
+  return std::make_unique<Context>(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+}
+
+Settings settings_of(Loss loss, int64_t rows, int64_t dim) {
+  Settings settings;
+  settings.loss = loss;
+  settings.rows = rows;
+  settings.dim = dim;
+  settings.negative_rows = 37;
+  settings.reduction = rows % 4 == 0 ? INFONCE_REDUCTION_NONE : INFONCE_REDUCTION_MEAN;
+  return settings;
+}
+
+// Shapes, losses and schemes that have little in common.
+std::vector<Case> mixed_cases() {
+  std::vector<Case> cases;
+  cases.emplace_back(settings_of(Loss::kNtXentFirst, 300, 70));
+  cases.emplace_back(settings_of(Loss::kInfoNcePaired, 20, 9));
+  cases.emplace_back(settings_of(Loss::kClip, 64, 130));
+  Settings classes = settings_of(Loss::kSupCon, 90, 20);
+  classes.classes = Classes::kMixed;  // the call waits for what its first kernels find
+  cases.emplace_back(classes);
+  Settings raw = settings_of(Loss::kInfoNceUnpaired, 42, 33);
+  raw.normalize = false;
+  cases.emplace_back(raw);
+  return cases;
+}
+
+class Flight {
+ public:
+  Flight(const Context &context, const infonce_problem &problem, infonce_result &result) : context_(context) {
+    infonce_failure failure = empty_failure();
+    const infonce_status status = backend().begin(context.handle(), &problem, &result, &call_, &failure);
+    REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+  }
+  infonce_status end() {
+    infonce_failure failure = empty_failure();
+    return backend().end(context_.handle(), call_, &failure);
+  }
+
+ private:
+  const Context &context_;
+  infonce_call *call_ = nullptr;
+};
+
+// A case whose inputs and gradients lie in memory that the device copies directly.
+class PinnedCase {
+ public:
+  explicit PinnedCase(const Case &from) : output(from), problem(from.problem) {
+    problem.anchors = pin(from.anchors);
+    problem.keys = pin(from.keys);
+    problem.negatives = pin(from.negatives);
+    result = output.result;
+    result.grad_anchors = pin(output.grad_anchors);
+    result.grad_keys = pin(output.grad_keys);
+    result.grad_negatives = pin(output.grad_negatives);
+  }
+  ~PinnedCase() {
+    for (float *memory : memory_) {
+      backend().host_release(memory);
+    }
+  }
+  PinnedCase(const PinnedCase &) = delete;
+  PinnedCase &operator=(const PinnedCase &) = delete;
+
+  const Output &bring_output() {
+    const auto bring = [](const Buffer<float> &to, const float *from) {
+      if (from) {
+        std::memcpy(to.data(), from, to.size() * sizeof(float));
+      }
+    };
+    bring(output.grad_anchors, result.grad_anchors);
+    bring(output.grad_keys, result.grad_keys);
+    bring(output.grad_negatives, result.grad_negatives);
+    output.result.loss = result.loss;
+    output.result.grad_scale = result.grad_scale;
+    output.result.top1 = result.top1;
+    output.result.top5 = result.top5;
+    return output;
+  }
+
+  Output output;
+  infonce_problem problem;
+  infonce_result result{};
+
+ private:
+  float *pin(const Buffer<float> &buffer) {
+    if (buffer.size() == 0) {
+      return nullptr;
+    }
+    void *memory = nullptr;
+    infonce_failure failure = empty_failure();
+    const auto bytes = static_cast<int64_t>(buffer.size() * sizeof(float));
+    REQUIRE_MESSAGE(backend().host_allocate(0, bytes, &memory, &failure) == INFONCE_OK, failure.message);
+    std::memcpy(memory, buffer.data(), buffer.size() * sizeof(float));
+    memory_.push_back(static_cast<float *>(memory));
+    return memory_.back();
+  }
+
+  std::vector<float *> memory_;
+};
+
+std::vector<Output> outputs_of_runs(const std::vector<Case> &cases) {
+  std::vector<Output> outputs;
+  for (const Case &problem : cases) {
+    const auto context = make_context();
+    outputs.emplace_back(problem);
+    infonce_failure failure = empty_failure();
+    REQUIRE_MESSAGE(context->run(problem.problem, outputs.back().result, failure) == INFONCE_OK, failure.message);
+  }
+  return outputs;
+}
+
+}  // namespace
+
+TEST_CASE("two calls in flight, and all at once") {
+  if (!has_halves()) {
+    return;
+  }
+  const std::vector<Case> cases = mixed_cases();
+  const std::vector<Output> expected = outputs_of_runs(cases);
+  const auto context = make_context();
+  for (const size_t in_flight : {size_t(2), cases.size()}) {
+    for (size_t first = 0; first < cases.size(); first += in_flight) {
+      const size_t end = std::min(first + in_flight, cases.size());
+      std::vector<Output> outputs;
+      std::vector<Flight> flights;
+      for (size_t i = first; i < end; ++i) {
+        outputs.emplace_back(cases[i]);
+      }
+      for (size_t i = first; i < end; ++i) {
+        flights.emplace_back(*context, cases[i].problem, outputs[i - first].result);
+      }
+      for (size_t i = first; i < end; ++i) {
+        INFO(describe(cases[i].settings));
+        CHECK(flights[i - first].end() == INFONCE_OK);
+        CHECK(identical(outputs[i - first], expected[i]));
+      }
+    }
+  }
+}
+
+TEST_CASE("arrays that the device copies directly") {
+  if (!has_halves()) {
+    return;
+  }
+  const std::vector<Case> cases = mixed_cases();
+  const std::vector<Output> expected = outputs_of_runs(cases);
+  const auto context = make_context();
+  std::vector<std::unique_ptr<PinnedCase>> pinned;
+  std::vector<Flight> flights;
+  for (const Case &problem : cases) {
+    pinned.push_back(std::make_unique<PinnedCase>(problem));
+    flights.emplace_back(*context, pinned.back()->problem, pinned.back()->result);
+  }
+  for (size_t i = 0; i < cases.size(); ++i) {
+    INFO(describe(cases[i].settings));
+    CHECK(flights[i].end() == INFONCE_OK);
+    CHECK(identical(pinned[i]->bring_output(), expected[i]));
+  }
+}
+
+TEST_CASE("a call reads what the one before it leaves on the device") {
+  if (!has_halves()) {
+    return;
+  }
+  const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
+  const auto context = make_context();
+  infonce_failure failure = empty_failure();
+  const auto bytes = static_cast<int64_t>(problem.anchors.size() * sizeof(float));
+  void *gradient = nullptr;
+  REQUIRE(backend().allocate(context->handle(), bytes, &gradient, &failure) == INFONCE_OK);
+
+  // The loss of the gradient of the rows.
+  Output first(problem);
+  Output second(problem);
+  infonce_problem to_device = problem.problem;
+  to_device.on_device = INFONCE_ARRAY_GRAD_ANCHORS;
+  first.result.grad_anchors = static_cast<float *>(gradient);
+  infonce_problem from_device = problem.problem;
+  from_device.on_device = INFONCE_ARRAY_ANCHORS;
+  from_device.anchors = gradient;
+  Flight a(*context, to_device, first.result);
+  Flight b(*context, from_device, second.result);
+  CHECK(a.end() == INFONCE_OK);
+  CHECK(b.end() == INFONCE_OK);
+  backend().release(context->handle(), gradient);
+
+  Output on_host(problem);
+  Output expected(problem);
+  REQUIRE(context->run(problem.problem, on_host.result, failure) == INFONCE_OK);
+  infonce_problem again = problem.problem;
+  again.anchors = on_host.grad_anchors.data();
+  REQUIRE(context->run(again, expected.result, failure) == INFONCE_OK);
+  CHECK(identical(second, expected));
+}
+
+TEST_CASE("a call that fails or is cancelled does not disturb its neighbours") {
+  if (!has_halves()) {
+    return;
+  }
+  const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
+  const Case bad(settings_of(Loss::kClip, 40, 30));
+  bad.keys[33] = NAN;
+  const auto context = make_context();
+  Output expected(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE(context->run(problem.problem, expected.result, failure) == INFONCE_OK);
+
+  int32_t cancelled = 0;
+  infonce_problem cancelled_problem = problem.problem;
+  cancelled_problem.cancelled = &cancelled;
+  Output outputs[] = {Output(problem), Output(bad), Output(problem), Output(problem)};
+  Flight first(*context, problem.problem, outputs[0].result);
+  Flight failing(*context, bad.problem, outputs[1].result);
+  Flight ending(*context, cancelled_problem, outputs[2].result);
+  cancelled = 1;
+  infonce_call *none = nullptr;
+  CHECK(backend().begin(context->handle(), &cancelled_problem, &outputs[3].result, &none, &failure) ==
+        INFONCE_CANCELLED);
+  CHECK(none == nullptr);
+  Flight last(*context, problem.problem, outputs[3].result);
+  CHECK(first.end() == INFONCE_OK);
+  CHECK(failing.end() == INFONCE_NON_FINITE);
+  const infonce_status status = ending.end();  // unless it was done before
+  CHECK((status == INFONCE_CANCELLED || status == INFONCE_OK));
+  CHECK(last.end() == INFONCE_OK);
+  CHECK(identical(outputs[0], expected));
+  CHECK(identical(outputs[3], expected));
+}
+
+}  // namespace infonce::test
