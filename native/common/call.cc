@@ -14,6 +14,21 @@ bool product_fits(int64_t a, int64_t b, int64_t c) {
   return double(a) * double(b) * double(c) < kMost;
 }
 
+constexpr char kWrongSize[] = "struct_size does not match this library's";
+constexpr char kWrongCount[] = "grad_output_count is wrong";
+constexpr char kWrongPlace[] = "unknown array in on_device";
+constexpr char kMissingGradient[] = "a gradient array is missing";
+
+bool upstream_is_right(const infonce_problem &p) {
+  if (p.grad_output_count == 0) return true;
+  if (!p.grad_output) return false;
+  return p.grad_output_count == 1 || (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
+}
+
+bool has_gradient_arrays(const infonce_problem &p, const infonce_result &r) {
+  return r.grad_anchors && (p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS || r.grad_keys);
+}
+
 }  // namespace
 
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
@@ -29,7 +44,7 @@ infonce_status fail(infonce_failure *failure, infonce_status status, int32_t inp
   return status;
 }
 
-OutOfMemory::OutOfMemory(int64_t needed, int64_t available) {
+OutOfMemory::OutOfMemory(int64_t needed, int64_t available) : needed_(needed) {
   constexpr double kMebibyte = 1 << 20;
   std::snprintf(message_, sizeof message_, "the call needs %.1f MiB of working memory, and %.1f MiB are left",
                 double(needed) / kMebibyte, double(available) / kMebibyte);
@@ -45,7 +60,7 @@ infonce_status non_finite(infonce_failure *failure, int32_t input, int64_t row) 
 }
 
 const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
-  if (p.struct_size != sizeof p || r.struct_size != sizeof r) return "struct_size does not match this library's";
+  if (p.struct_size != sizeof p || r.struct_size != sizeof r) return kWrongSize;
   if (p.rows < 1 || p.rows > kMostRows || p.dim < 1 || p.negative_rows < 0 || p.negative_rows > kMostRows)
     return "rows, dim or negative_rows is out of range";
   const bool one_tower = p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
@@ -79,14 +94,12 @@ const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (p.both_directions && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "both directions need all keys";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
-  const bool count_is_right = p.grad_output_count == 0 || p.grad_output_count == 1 ||
-                              (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
-  if (!count_is_right || (p.grad_output_count > 0 && !p.grad_output)) return "grad_output_count is wrong";
+  if (!upstream_is_right(p)) return kWrongCount;
   if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss) return "row_loss is missing";
-  if (p.gradient && (!r.grad_anchors || (p.keys && !r.grad_keys))) return "a gradient array is missing";
+  if (p.gradient && !has_gradient_arrays(p, r)) return kMissingGradient;
   for (const int32_t type : {p.anchors_type, p.keys_type, p.negatives_type})
     if (type < INFONCE_FLOAT32 || type > INFONCE_BFLOAT16) return "unknown element type";
-  if ((p.on_device & ~uint32_t(INFONCE_ARRAY_ALL)) != 0) return "unknown array in on_device";
+  if ((p.on_device & ~uint32_t(INFONCE_ARRAY_ALL)) != 0) return kWrongPlace;
   if (r.scalars && p.on_device != INFONCE_ARRAY_ALL) return "scalars are for calls with all arrays on the device";
   return nullptr;
 }
@@ -100,6 +113,28 @@ const char *what_is_wrong_with_logits(infonce_problem *problem, const float *log
   const bool has_views =
       problem->denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && problem->positive != INFONCE_POSITIVE_SAME_LABEL;
   return has_views && logits ? nullptr : "logits are those of one tower with views";
+}
+
+const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result) {
+  problem->gradient = 0;
+  problem->grad_output_count = 0;
+  problem->grad_output = nullptr;
+  return what_is_wrong(*problem, result);
+}
+
+const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
+                                        const infonce_result &result) {
+  constexpr uint32_t kGiven = INFONCE_ARRAY_GRAD_OUTPUT | INFONCE_ARRAY_GRAD_ANCHORS | INFONCE_ARRAY_GRAD_KEYS |
+                              INFONCE_ARRAY_GRAD_NEGATIVES;
+  if (upstream.struct_size != sizeof upstream || result.struct_size != sizeof result) return kWrongSize;
+  forward->gradient = 1;
+  forward->grad_output_count = upstream.grad_output_count;
+  forward->grad_output = upstream.grad_output;
+  forward->cancelled = upstream.cancelled;
+  forward->on_device = upstream.on_device & kGiven;
+  if ((upstream.on_device & ~uint32_t(INFONCE_ARRAY_ALL)) != 0) return kWrongPlace;
+  if (!upstream_is_right(*forward)) return kWrongCount;
+  return has_gradient_arrays(*forward, result) ? nullptr : kMissingGradient;
 }
 
 }  // namespace infonce

@@ -15,6 +15,13 @@ const char *what_is_wrong(const infonce_problem &problem, const infonce_result &
 // The same of a call for SimCLR's logits: `problem` becomes the one to compute.
 const char *what_is_wrong_with_logits(infonce_problem *problem, const float *logits);
 
+// The same of a forward call: `problem` becomes the one to compute.
+const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result);
+
+// The same of a backward call: `forward`, the problem of its forward call, becomes the one to compute.
+const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
+                                        const infonce_result &result);
+
 // Fills `failure`, if it is there, and returns the status.
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
                     ...)
@@ -29,9 +36,11 @@ infonce_status non_finite(infonce_failure *failure, int32_t input, int64_t row);
 class OutOfMemory : public std::bad_alloc {
  public:
   OutOfMemory(int64_t needed, int64_t available);
+  int64_t needed() const { return needed_; }
   const char *what() const noexcept override { return message_; }
 
  private:
+  int64_t needed_;
   char message_[128];
 };
 
@@ -44,7 +53,7 @@ inline bool is_cancelled(const int32_t *cancelled) {
 
 // One tower with further rows that are candidates only.
 inline bool has_memory(const infonce_problem &p) {
-  return p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && p.negatives != nullptr;
+  return p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && p.negative_rows > 0;
 }
 
 // Runs `body`, which may throw Cancelled, std::bad_alloc or anything else, and returns its status.
@@ -68,8 +77,8 @@ template <class Visit> void for_each_result(const infonce_problem &p, const info
   if (!p.gradient) return;
   const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
   visit(r.grad_anchors, p.rows * p.dim);
-  if (p.keys) visit(r.grad_keys, p.rows * p.dim);
-  if (p.negatives && r.grad_negatives && !has_memory(p)) visit(r.grad_negatives, sets * p.negative_rows * p.dim);
+  if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS) visit(r.grad_keys, p.rows * p.dim);
+  if (p.negative_rows > 0 && r.grad_negatives && !has_memory(p)) visit(r.grad_negatives, sets * p.negative_rows * p.dim);
 }
 
 }  // namespace infonce

@@ -3,108 +3,118 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
-#include <memory>
-#include <mutex>
-#include <new>
+#include <string>
 #include <system_error>
-#include <thread>
 
 #if defined(__linux__)
 #include <sched.h>
 #endif
 
 #include "common/call.h"
-#include "cpu/instruction_sets.h"
+#include "cpu/call.h"
 #include "cpu/memory.h"
-#include "cpu/paired_negatives.h"
-#include "cpu/panel_scheme.h"
-#include "cpu/simclr_logits.h"
-#include "cpu/wide_scheme.h"
-#include "infonce/infonce.h"
-
-struct infonce_context {
-  infonce_context(const infonce::cpu::InstructionSet &set, const infonce::cpu::Kernels &chosen, int threads)
-      : instruction_set(set), kernels(chosen), pool(threads) {}
-
-  std::mutex mutex;
-  infonce::cpu::InstructionSet instruction_set;
-  const infonce::cpu::Kernels &kernels;
-  infonce::cpu::ThreadPool pool;
-  infonce::cpu::Workspace workspace;
-  infonce::cpu::Pairs pairs;
-};
 
 namespace infonce::cpu {
 namespace {
 
-constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread is done before a second has woken
-constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 constexpr int kMostThreads = 1024;
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  result->loss = result->grad_scale = result->top1 = result->top5 = nan;
-  for_each_result(problem, *result, [&](float *values, int64_t count) { std::fill(values, values + count, nan); });
+  result->loss = result->grad_scale = result->top1 = result->top5 = kNaN;
+  for_each_result(problem, *result, [&](float *values, int64_t count) { std::fill(values, values + count, kNaN); });
 }
 
-BadRow first_bad_upstream(const infonce_problem &p) {
-  for (int64_t i = 0; i < p.grad_output_count; ++i)
-    if (!(std::fabs(p.grad_output[i]) <= std::numeric_limits<float>::max())) return {INFONCE_INPUT_GRAD_OUTPUT, i};
-  return {};
-}
-
-BadRow compute(infonce_context &context, const infonce_problem &p, infonce_result *result) {
-  if (const BadRow bad = first_bad_upstream(p); bad.row >= 0) return bad;
-  const int64_t candidates = p.negatives ? p.negative_rows : p.rows;
-  const double products = double(p.rows) * double(candidates) * double(p.dim);
-  context.pool.begin_call(products * (p.gradient ? 1.5 : 0.5) < kParallelProducts, p.cancelled);
-  if (p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES)
-    return paired_negatives(p, context.kernels, context.pool, context.workspace, result);
-
-  context.pairs.build(p, round_up(p.rows, kRowMultiple), round_up(candidates, kRowMultiple));
-  // Unit rows bound the logits by the scale: nothing to prepare where that is already too much.
-  const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
-  if (products > kTinyProducts && !bounded_too_high) {
-    // Within a class p - 1 / positives cancels: no place for bfloat16 logits.
-    const Kernels &kernels = context.pairs.has_large_classes() ? *context.instruction_set.kernels : context.kernels;
-    PanelScheme panel(p, result->grad_negatives != nullptr, kernels, context.pairs, context.pool, context.workspace);
-    if (const BadRow bad = panel.prepare(); bad.row >= 0) return bad;
-    if (panel.shift_is_possible() && panel.run(result)) return {};
-  }
-  WideScheme wide(p, context.kernels, context.pairs, context.pool, context.workspace);
-  if (const BadRow bad = wide.prepare(); bad.row >= 0) return bad;
-  wide.run(result);
-  return {};
+// What becomes of a call that met this row, or none: `propagate` fills its results with NaN.
+template <class Propagate>
+infonce_status status_of(const BadRow &bad, bool may_propagate, infonce_failure *failure, Propagate &&propagate) {
+  if (bad.row < 0) return INFONCE_OK;
+  if (!may_propagate) return non_finite(failure, bad.input, bad.row);
+  propagate();
+  return INFONCE_OK;
 }
 
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                    infonce_failure *failure) {
   if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
   return guarded(failure, [&] {
-    std::lock_guard<std::mutex> lock(context->mutex);
-    const BadRow bad = compute(*context, *problem, result);
-    if (bad.row < 0) return INFONCE_OK;
-    if (problem->propagate_non_finite) {
-      fill_with_nan(*problem, result);
-      return INFONCE_OK;
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    infonce_result computed = *result;
+    const BadRow bad = compute(*context, *problem, &computed);
+    const infonce_status status = status_of(bad, problem->propagate_non_finite || result->scalars, failure,
+                                            [&] { fill_with_nan(*problem, &computed); });
+    if (status == INFONCE_OK && result->scalars) {
+      const double scalars[] = {computed.loss, computed.grad_scale, computed.top1, computed.top5};
+      std::copy(std::begin(scalars), std::end(scalars), result->scalars);
+    } else {
+      *result = computed;
     }
-    return non_finite(failure, bad.input, bad.row);
+    return status;
   });
 }
+
+infonce_status forward(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                       infonce_saved **saved, infonce_failure *failure) {
+  *saved = nullptr;
+  infonce_problem p = *problem;
+  if (const char *wrong = what_is_wrong_with_forward(&p, *result)) return invalid(failure, wrong);
+  return guarded(failure, [&] {
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    auto state = std::make_unique<infonce_saved>();
+    const BadRow bad = compute_forward(*context, p, result, state.get());
+    const infonce_status status =
+        status_of(bad, p.propagate_non_finite != 0, failure, [&] { fill_with_nan(p, result); });
+    if (status == INFONCE_OK) *saved = state.release();
+    return status;
+  });
+}
+
+infonce_status backward(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                        infonce_result *result, infonce_failure *failure) {
+  infonce_problem p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_backward(&p, *upstream, *result)) return invalid(failure, wrong);
+  return guarded(failure, [&] {
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    const BadRow spoiled = {INFONCE_INPUT_ANCHORS, 0};
+    const BadRow bad = saved->scheme ? compute_backward(*context, *saved, p, result) : spoiled;
+    return status_of(bad, p.propagate_non_finite != 0, failure, [&] {
+      result->grad_scale = kNaN;
+      p.reduction = INFONCE_REDUCTION_SUM;  // the losses of the rows are the forward call's
+      for_each_result(p, *result, [](float *values, int64_t count) { std::fill(values, values + count, kNaN); });
+    });
+  });
+}
+
+void saved_destroy(infonce_context *, infonce_saved *saved) { delete saved; }
 
 infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
   return guarded(failure, [&] {
-    std::lock_guard<std::mutex> lock(context->mutex);
-    context->pool.begin_call(double(p.rows) * double(p.rows) * double(p.dim) < kParallelProducts, p.cancelled);
-    const BadRow bad = simclr_logits(p, context->kernels, context->pool, context->workspace, out);
-    if (bad.row < 0) return INFONCE_OK;
-    if (p.propagate_non_finite) {
-      std::fill(out, out + p.rows * (p.rows - 1), std::numeric_limits<float>::quiet_NaN());
-      return INFONCE_OK;
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    return status_of(compute_logits(*context, p, out), p.propagate_non_finite != 0, failure,
+                     [&] { std::fill(out, out + p.rows * (p.rows - 1), kNaN); });
+  });
+}
+
+infonce_status memory_required(infonce_context *context, const infonce_problem *problem, infonce_memory_needs *needs,
+                               infonce_failure *failure) {
+  // Arrays for all that may be wanted, of which nothing is written.
+  float anything = 0;
+  infonce_result result{};
+  result.struct_size = sizeof result;
+  result.row_loss = result.grad_anchors = result.grad_keys = &anything;
+  if (const char *wrong = what_is_wrong(*problem, result)) return invalid(failure, wrong);
+  if (needs->struct_size != sizeof *needs) return invalid(failure, "struct_size does not match this library's");
+  return guarded(failure, [&] {
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    try {
+      needs->device = bytes_of_run(*context, *problem, needs->grad_negatives != 0);
+    } catch (const OutOfMemory &error) {
+      needs->device = error.needed();  // already what can be counted only with the rows at hand
     }
-    return non_finite(failure, bad.input, bad.row);
+    needs->available = available_memory() + context->workspace.capacity();
+    return INFONCE_OK;
   });
 }
 
@@ -205,7 +215,11 @@ const infonce_backend *infonce_cpu_backend(void) {
     table.context_create = context_create;
     table.context_destroy = context_destroy;
     table.run = run;
+    table.forward = forward;
+    table.backward = backward;
+    table.saved_destroy = saved_destroy;
     table.logits = logits;
+    table.memory_required = memory_required;
     table.allocate = allocate;
     table.release = release;
     table.copy = copy;

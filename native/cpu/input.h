@@ -22,6 +22,8 @@ class Input {
     return room;
   }
   bool needs_room() const { return widen_ != nullptr; }
+  // The same numbers elsewhere.
+  void move_to(const void *data) { data_ = data; }
 
  private:
   const void *data_;

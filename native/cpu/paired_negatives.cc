@@ -1,5 +1,7 @@
 #include "cpu/paired_negatives.h"
 
+#include <cstring>
+
 namespace infonce::cpu {
 namespace {
 
@@ -13,19 +15,9 @@ struct Row {
   double chain() const { return zero ? 0 : inverse; }
 };
 
-struct RowScratch {
-  double *gradient;  // [dim]
-  double *dots;      // [M], of unit rows
-  float *query, *key, *negative;  // [dim] each, for inputs of 16 bits
-};
-
-struct Inputs {
-  Input queries, keys, negatives;
-};
-
 class PairedRow {
  public:
-  PairedRow(const infonce_problem &problem, const Kernels &kernels, const RowScratch &scratch)
+  PairedRow(const infonce_problem &problem, const Kernels &kernels, const PairedNegatives::RowScratch &scratch)
       : problem_(problem), kernels_(kernels), scratch_(scratch) {}
 
   Row row(const float *data) const {
@@ -66,50 +58,120 @@ class PairedRow {
  private:
   const infonce_problem &problem_;
   const Kernels &kernels_;
-  RowScratch scratch_;
+  PairedNegatives::RowScratch scratch_;
   mutable bool finite_ = true;
 };
 
-struct RowOutcome {
-  double loss, above, radial;
-  BadRow bad;
-};
+int64_t element_size(int32_t type) { return type == INFONCE_FLOAT32 ? sizeof(float) : sizeof(uint16_t); }
 
-RowOutcome paired_row(const infonce_problem &problem, const Inputs &inputs, const Kernels &kernels,
-                      const Upstream &upstream, int64_t i, const RowScratch &scratch, infonce_result *result) {
-  const int64_t dim = problem.dim, negatives = problem.negative_rows;
-  const auto own = [&](int64_t m) { return inputs.negatives.rows(i * negatives + m, 1, scratch.negative); };
-  PairedRow rows(problem, kernels, scratch);
+}  // namespace
+
+PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels, ThreadPool &pool)
+    : request_(request),
+      problem_(request.problem),
+      kernels_(kernels),
+      pool_(pool),
+      upstream_(upstream_of(problem_)),
+      inputs_{{problem_.anchors, problem_.anchors_type, problem_.dim, kernels},
+              {problem_.keys, problem_.keys_type, problem_.dim, kernels},
+              {problem_.negatives, problem_.negatives_type, problem_.dim, kernels}},
+      copies_{{nullptr, problem_.anchors, problem_.dim * element_size(problem_.anchors_type)},
+              {nullptr, problem_.keys, problem_.dim * element_size(problem_.keys_type)},
+              {nullptr, problem_.negatives,
+               problem_.negative_rows * problem_.dim * element_size(problem_.negatives_type)}},
+      scratch_(pool.active_threads()) {}
+
+void PairedNegatives::take_kept(Workspace::Cursor &cursor) {
+  if (!request_.in_halves) return;
+  for (Copy &copy : copies_) copy.to = cursor.take<std::byte>(problem_.rows * copy.row_bytes);
+}
+
+void PairedNegatives::take_scratch(Workspace::Cursor &cursor) {
+  outcomes_ = cursor.take<RowOutcome>(problem_.rows);
+  scratch_.resize(pool_.active_threads());
+  for (RowScratch &scratch : scratch_) {
+    scratch.gradient = cursor.take<double>(problem_.dim);
+    scratch.dots = cursor.take<double>(problem_.negative_rows);
+    for (float **row : {&scratch.query, &scratch.key, &scratch.negative}) *row = cursor.take<float>(problem_.dim);
+  }
+}
+
+Outcome PairedNegatives::forward(infonce_result *result) {
+  pool_.parallel(problem_.rows, [&](int64_t i, int thread) {
+    outcomes_[i] = row(i, scratch_[thread], result);
+    if (!request_.in_halves) return;
+    for (const Copy &copy : copies_) {
+      const int64_t offset = i * copy.row_bytes;
+      std::memcpy(copy.to + offset, static_cast<const std::byte *>(copy.from) + offset, size_t(copy.row_bytes));
+    }
+  });
+  double loss = 0, top1 = 0, top5 = 0;
+  for (int64_t i = 0; i < problem_.rows; ++i) {
+    if (outcomes_[i].bad.row >= 0) return {true, outcomes_[i].bad};
+    loss += outcomes_[i].loss;
+    top1 += outcomes_[i].above < 1;
+    top5 += outcomes_[i].above < 5;
+    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss[i] = float(outcomes_[i].loss);
+  }
+  const double count = double(problem_.rows);
+  result->loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? loss / count : loss;
+  result->top1 = top1 / count;
+  result->top5 = top5 / count;
+  gradients_are_written_ = problem_.gradient != 0;
+  if (request_.in_halves)
+    for (int input = 0; input < kTowers; ++input) inputs_[input].move_to(copies_[input].to);
+  return {};
+}
+
+void PairedNegatives::resume() {
+  upstream_ = upstream_of(problem_);
+  gradients_are_written_ = false;
+}
+
+void PairedNegatives::backward(infonce_result *result) {
+  if (!gradients_are_written_)
+    pool_.parallel(problem_.rows,
+                   [&](int64_t i, int thread) { outcomes_[i] = row(i, scratch_[thread], result); });
+  double radial = 0;
+  for (int64_t i = 0; i < problem_.rows; ++i) radial += outcomes_[i].radial;
+  result->grad_scale = radial / problem_.scale;
+}
+
+// Loss and, when they are asked for, gradients at once, while the row's negatives are near.
+PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &scratch, infonce_result *result) const {
+  const int64_t dim = problem_.dim, negatives = problem_.negative_rows;
+  const auto own = [&](int64_t m) { return inputs_[kNegatives].rows(i * negatives + m, 1, scratch.negative); };
+  PairedRow rows(problem_, kernels_, scratch);
   RowOutcome outcome{};
   const auto check = [&](int32_t input, int64_t row) {
     if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {input, row};
   };
 
-  const Row query = rows.row(inputs.queries.rows(i, 1, scratch.query));
+  const Row query = rows.row(inputs_[kAnchors].rows(i, 1, scratch.query));
   check(INFONCE_INPUT_ANCHORS, i);
-  const Row key = rows.row(inputs.keys.rows(i, 1, scratch.key));
+  const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(INFONCE_INPUT_KEYS, i);
   const double positive = rows.dot(query, key);
   RowLoss loss(0, 0);
-  for (int64_t m = 0; m < negatives && !is_cancelled(problem.cancelled); ++m) {
+  for (int64_t m = 0; m < negatives && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
     check(INFONCE_INPUT_NEGATIVES, i * negatives + m);
     scratch.dots[m] = rows.dot(query, negative);
     outcome.above += scratch.dots[m] > positive;
-    loss.add(problem.scale * scratch.dots[m]);
+    loss.add(problem_.scale * scratch.dots[m]);
   }
-  loss.add_only_positive(problem.scale * positive);
+  loss.add_only_positive(problem_.scale * positive);
   outcome.loss = loss.loss_of_only_positive();
-  if (!problem.gradient || outcome.bad.row >= 0) return outcome;
+  if (!problem_.gradient || outcome.bad.row >= 0) return outcome;
 
-  const double g = upstream.relative(i), factor = problem.scale * upstream.largest;
+  const double g = upstream_.relative(i), factor = problem_.scale * upstream_.largest;
   const double log_sum_exp = loss.log_sum_exp(), positive_weight = -g * loss.rest_share();
   std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
   rows.add(key, positive_weight);
   rows.write_gradient(key, query, positive_weight * factor, positive, result->grad_keys + i * dim);
-  for (int64_t m = 0; m < negatives && !is_cancelled(problem.cancelled); ++m) {
+  for (int64_t m = 0; m < negatives && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
-    const double weight = g * std::exp(problem.scale * scratch.dots[m] - log_sum_exp);
+    const double weight = g * std::exp(problem_.scale * scratch.dots[m] - log_sum_exp);
     rows.add(negative, weight);
     if (!result->grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m],
@@ -117,45 +179,6 @@ RowOutcome paired_row(const infonce_problem &problem, const Inputs &inputs, cons
   }
   outcome.radial = rows.finish(query, factor, result->grad_anchors + i * dim);
   return outcome;
-}
-
-}  // namespace
-
-BadRow paired_negatives(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
-                        infonce_result *result) {
-  const Inputs inputs = {{problem.anchors, problem.anchors_type, problem.dim, kernels},
-                         {problem.keys, problem.keys_type, problem.dim, kernels},
-                         {problem.negatives, problem.negatives_type, problem.dim, kernels}};
-  std::vector<RowScratch> scratch(pool.threads());
-  RowOutcome *outcomes = nullptr;
-  workspace.lay_out([&](Workspace::Cursor &cursor) {
-    outcomes = cursor.take<RowOutcome>(problem.rows);
-    for (RowScratch &s : scratch) {
-      s.gradient = cursor.take<double>(problem.dim);
-      s.dots = cursor.take<double>(problem.negative_rows);
-      for (float **row : {&s.query, &s.key, &s.negative}) *row = cursor.take<float>(problem.dim);
-    }
-  });
-  const Upstream upstream = upstream_of(problem);
-  pool.parallel(problem.rows, [&](int64_t i, int thread) {
-    outcomes[i] = paired_row(problem, inputs, kernels, upstream, i, scratch[thread], result);
-  });
-
-  double loss = 0, radial = 0, top1 = 0, top5 = 0;
-  for (int64_t i = 0; i < problem.rows; ++i) {
-    if (outcomes[i].bad.row >= 0) return outcomes[i].bad;
-    loss += outcomes[i].loss;
-    radial += outcomes[i].radial;
-    top1 += outcomes[i].above < 1;
-    top5 += outcomes[i].above < 5;
-    if (problem.reduction == INFONCE_REDUCTION_NONE) result->row_loss[i] = float(outcomes[i].loss);
-  }
-  const double count = double(problem.rows);
-  result->loss = problem.reduction == INFONCE_REDUCTION_MEAN ? loss / count : loss;
-  result->top1 = top1 / count;
-  result->top5 = top5 / count;
-  result->grad_scale = radial / problem.scale;
-  return {};
 }
 
 }  // namespace infonce::cpu

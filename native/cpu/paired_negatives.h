@@ -1,12 +1,52 @@
 // InfoNCE with every query's own negatives [N, M, D]: nothing is shared between rows, each negative is read once for the
-// logits and once for its gradient. Memory-bound, so all of it is float64.
+// logits and once for its gradient. Memory-bound, so all of it is float64. Nothing is prepared: what is kept for later
+// gradients is a copy of the inputs.
 #pragma once
+
+#include <cstddef>
 
 #include "cpu/passes.h"
 
 namespace infonce::cpu {
 
-BadRow paired_negatives(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
-                        infonce_result *result);
+class PairedNegatives final : public Scheme {
+ public:
+  struct RowScratch {
+    double *gradient;               // [dim]
+    double *dots;                   // [M], of unit rows
+    float *query, *key, *negative;  // [dim] each, for inputs of 16 bits
+  };
+
+  PairedNegatives(const Request &request, const Kernels &kernels, ThreadPool &pool);
+
+  void take_kept(Workspace::Cursor &cursor) override;
+  void take_scratch(Workspace::Cursor &cursor) override;
+  Outcome forward(infonce_result *result) override;
+  void resume() override;
+  void backward(infonce_result *result) override;
+
+ private:
+  struct RowOutcome {
+    double loss, above, radial;
+    BadRow bad;
+  };
+  struct Copy {
+    std::byte *to;
+    const void *from;
+    int64_t row_bytes;  // of what belongs to one query
+  };
+  RowOutcome row(int64_t i, const RowScratch &scratch, infonce_result *result) const;
+
+  const Request &request_;
+  const infonce_problem &problem_;
+  const Kernels &kernels_;
+  ThreadPool &pool_;
+  Upstream upstream_;
+  Input inputs_[kTowers];
+  Copy copies_[kTowers];
+  RowOutcome *outcomes_ = nullptr;
+  std::vector<RowScratch> scratch_;
+  bool gradients_are_written_ = false;
+};
 
 }  // namespace infonce::cpu

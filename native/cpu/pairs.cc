@@ -2,22 +2,32 @@
 
 #include <algorithm>
 
+#include "cpu/memory.h"
+
 namespace infonce::cpu {
 namespace {
 constexpr int64_t kMostPartners = 16;  // above, a class costs less through its sum
-}
+constexpr int64_t kBytesOfRow = 48;    // over all vectors
 
-void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_t padded_candidates) {
-  const int64_t rows = problem.rows;
-  one_tower_ = problem.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
+template <class T> int64_t bytes_of(const std::vector<T> &values) { return int64_t(values.size() * sizeof(T)); }
+
+}  // namespace
+
+void Pairs::build(const infonce_problem &problem) {
+  const Towers towers(problem);
+  const int64_t rows = problem.rows, padded_anchors = towers.padded_rows_of(kAnchors);
+  const int64_t padded_candidates = towers.padded_rows_of(towers.candidates());
+  require_memory((padded_anchors + padded_candidates) * kBytesOfRow);
+  anchors_ = rows;
+  one_tower_ = towers.one_tower();
   all_positive_ = problem.positive != INFONCE_POSITIVE_FIRST_VIEW;
   large_classes_.clear();
   anchor_groups_.assign(padded_anchors, -1);
   first_positives_.assign(padded_anchors, -1);
 
   if (!one_tower_) {
-    const bool keys_are_candidates = problem.denominator == INFONCE_DENOMINATOR_ALL_KEYS;
-    const int64_t candidates = keys_are_candidates ? rows : problem.negative_rows;
+    const bool keys_are_candidates = towers.keys_are_candidates();
+    const int64_t candidates = towers.rows_of(towers.candidates());
     candidate_groups_.assign(padded_candidates, -1);
     // Negatives are one group that no anchor belongs to.
     for (int64_t i = 0; i < rows; ++i) anchor_groups_[i] = int32_t(i + 1), first_positives_[i] = i;
@@ -26,7 +36,7 @@ void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_
     return;
   }
 
-  if (problem.positive == INFONCE_POSITIVE_SAME_LABEL) build_classes_of_labels(problem.labels, rows);
+  if (problem.positive == INFONCE_POSITIVE_SAME_LABEL) build_classes_of_labels(problem.labels, towers);
   else build_classes_of_views(rows, problem.views);
 
   const int64_t classes = int64_t(class_start_.size()) - 1;
@@ -34,7 +44,9 @@ void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_
   row_large_class_.assign(padded_anchors, -1);
   largest_partner_count_ = 0;
   for (int64_t c = 0; c < classes; ++c) {
-    const int64_t partners = class_start_[c + 1] - class_start_[c] - 1;
+    // Rows of the memory among themselves are nobody's partners.
+    const bool has_anchor = order_[class_start_[c]] < rows;
+    const int64_t partners = has_anchor ? class_start_[c + 1] - class_start_[c] - 1 : 0;
     if (all_positive_ && partners > kMostPartners) {
       large_class_[c] = large_class_count();
       large_classes_.push_back(c);
@@ -46,9 +58,15 @@ void Pairs::build(const infonce_problem &problem, int64_t padded_anchors, int64_
       // The members of a large class stay in the matrix; only the pair (i, i) is left out.
       row_large_class_[i] = int32_t(large_class_[c]);
       anchor_groups_[i] = int32_t(large_class_[c] < 0 ? c : classes + i);
-      if (partners > 0) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
+      if (partners > 0 && i < rows) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
     }
   }
+}
+
+int64_t Pairs::bytes() const {
+  return bytes_of(anchor_groups_) + bytes_of(candidate_groups_) + bytes_of(first_positives_) + bytes_of(order_) +
+         bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) + bytes_of(large_classes_) +
+         bytes_of(row_large_class_);
 }
 
 void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
@@ -61,13 +79,18 @@ void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
     for (int64_t b = 0; b < samples; ++b, ++i) order_[b * views + v] = i, class_of_[i] = b;
 }
 
-void Pairs::build_classes_of_labels(const int32_t *caller_labels, int64_t rows) {
+void Pairs::build_classes_of_labels(const int32_t *caller_labels, const Towers &towers) {
+  const int64_t anchors = towers.rows_of(kAnchors);
+  const int64_t rows = anchors + (towers.has_memory() ? towers.rows_of(kNegatives) : 0);
   // A copy: the caller's may be shared with a thread that writes them, and sorting by changing keys is undefined.
-  const std::vector<int32_t> labels(caller_labels, caller_labels + rows);
+  std::vector<int32_t> labels(towers.padded_rows_of(kAnchors));
   order_.resize(rows);
-  class_of_.resize(rows);
+  class_of_.resize(labels.size());
   class_start_.assign(1, 0);
-  for (int64_t i = 0; i < rows; ++i) order_[i] = i;
+  for (int64_t k = 0; k < rows; ++k) {
+    order_[k] = k < anchors ? k : towers.memory_first() + (k - anchors);
+    labels[order_[k]] = caller_labels[k];
+  }
   std::sort(order_.begin(), order_.end(),
             [&](int64_t a, int64_t b) { return labels[a] != labels[b] ? labels[a] < labels[b] : a < b; });
   for (int64_t k = 0; k < rows; ++k) {

@@ -5,14 +5,17 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/towers.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cpu {
 
 class Pairs {
  public:
-  // `padded` row counts of both sides; groups of padding rows are negative.
-  void build(const infonce_problem &problem, int64_t padded_anchors, int64_t padded_candidates);
+  // Rows are those of the towers; groups of padding rows are negative. Throws OutOfMemory.
+  void build(const infonce_problem &problem);
+  // Roughly what they take.
+  int64_t bytes() const;
 
   // Pairs of equal group are no candidates of the matrix part.
   const int32_t *anchor_groups() const { return anchor_groups_.data(); }
@@ -20,7 +23,9 @@ class Pairs {
 
   // The row, of the tower of positives, whose logit ranks anchor i; -1: none. Padded with -1.
   const int64_t *first_positives() const { return first_positives_.data(); }
+  // 0 for rows of a memory and for padding: they have no loss.
   int64_t positive_count(int64_t i) const {
+    if (i >= anchors_) return 0;
     if (!one_tower_ || !all_positive_) return 1;
     return class_size(i) - 1;
   }
@@ -56,10 +61,11 @@ class Pairs {
 
  private:
   void build_classes_of_views(int64_t rows, int64_t views);
-  void build_classes_of_labels(const int32_t *labels, int64_t rows);
+  void build_classes_of_labels(const int32_t *labels, const Towers &towers);
   int64_t class_of(int64_t i) const { return class_of_[i]; }
   int64_t class_size(int64_t i) const { return class_start_[class_of(i) + 1] - class_start_[class_of(i)]; }
 
+  int64_t anchors_ = 0;
   bool one_tower_ = false;
   bool all_positive_ = false;
   int64_t largest_partner_count_ = 0;

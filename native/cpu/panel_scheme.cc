@@ -1,6 +1,6 @@
 #include "cpu/panel_scheme.h"
 
-#include <new>
+#include "cpu/memory.h"
 
 namespace infonce::cpu {
 namespace {
@@ -17,40 +17,47 @@ constexpr double kLog2E = 1.4426950408889634;
 
 }  // namespace
 
-PanelScheme::PanelScheme(const infonce_problem &problem, bool grad_negatives, const Kernels &kernels, const Pairs &pairs,
-                         ThreadPool &pool, Workspace &workspace)
-    : problem_(problem),
+PanelScheme::PanelScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
+    : request_(request),
+      problem_(request.problem),
       kernels_(kernels),
       pairs_(pairs),
       pool_(pool),
-      passes_(problem, kernels, pairs, pool),
-      column_gradient_(passes_.candidates() != kNegatives || grad_negatives),
+      passes_(request, kernels, pairs, pool),
       scratch_(pool.threads()) {
   plan_tiles();
   find_pairs();
-  workspace.lay_out([&](Workspace::Cursor &cursor) { take(cursor); });
-  place_tiles();
 }
 
 void PanelScheme::plan_tiles() {
   const bool one_tower = passes_.one_tower();
   const int64_t rows = problem_.rows;
-  const int64_t columns = one_tower || passes_.keys_are_candidates() ? rows : problem_.negative_rows;
+  const int64_t columns = passes_.end_of(passes_.candidates());
   block_ = std::max(rows, columns) <= kSmallBlockRows ? kSmallBlock : kLargeBlock;
   row_blocks_ = blocks_of(rows, block_);
   column_blocks_ = blocks_of(columns, block_);
-  // There is a bit for each pair of blocks and an entry for each tile: two million rows against as many.
-  constexpr int64_t kMostBlockPairs = int64_t(1) << 28;
-  if (row_blocks_ > kMostBlockPairs / column_blocks_) throw std::bad_alloc();
-  const int64_t block_floats = block_ * block_;
-  const int64_t all_blocks = one_tower ? row_blocks_ * (row_blocks_ + 1) / 2 : row_blocks_ * column_blocks_;
+  // One tower's own columns, and those of its memory.
+  const int64_t own_blocks = one_tower ? row_blocks_ : column_blocks_;
+  const int64_t memory_block = passes_.has_memory() ? passes_.memory_first() / block_ : column_blocks_;
+  const int64_t memory_blocks = column_blocks_ - memory_block;
+  const int64_t all_blocks =
+      (one_tower ? row_blocks_ * (row_blocks_ + 1) / 2 : row_blocks_ * own_blocks) + row_blocks_ * memory_blocks;
   const int64_t panel_floats = kPanelBytes / int64_t(sizeof(float));
-  const bool all_kept = all_blocks * block_floats <= panel_floats;
+  const bool all_kept = all_blocks * block_ * block_ <= panel_floats;
   tile_blocks_ = all_kept ? std::max(row_blocks_, column_blocks_) : kTileRows / block_;
-  for (int64_t p = 0; p < row_blocks_; p += tile_blocks_)
-    for (int64_t q = one_tower ? p : 0; q < column_blocks_; q += tile_blocks_)
-      tiles_.push_back({p, q, std::min(tile_blocks_, row_blocks_ - p), std::min(tile_blocks_, column_blocks_ - q),
-                        one_tower && p == q, nullptr});
+  const int64_t tiles = blocks_of(row_blocks_, tile_blocks_) * (blocks_of(column_blocks_, tile_blocks_) + 1);
+  require_memory(tiles * int64_t(sizeof(Tile)) + row_blocks_ * column_blocks_ / 8);
+  for (int64_t p = 0; p < row_blocks_; p += tile_blocks_) {
+    const int64_t height = std::min(tile_blocks_, row_blocks_ - p);
+    for (int64_t q = one_tower ? p : 0; q < own_blocks; q += tile_blocks_)
+      tiles_.push_back({p, q, height, std::min(tile_blocks_, own_blocks - q), one_tower && p == q, false, nullptr});
+    for (int64_t q = memory_block; q < column_blocks_; q += tile_blocks_)
+      tiles_.push_back({p, q, height, std::min(tile_blocks_, column_blocks_ - q), false, true, nullptr});
+  }
+}
+
+int64_t PanelScheme::tables() const {
+  return int64_t(tiles_.size() * sizeof(Tile)) + row_blocks_ * column_blocks_ / 8;
 }
 
 void PanelScheme::find_pairs() {
@@ -60,8 +67,9 @@ void PanelScheme::find_pairs() {
     pairs_.for_each_partner(i, [&](int64_t j, bool) { holds_pairs_[i / block_ * column_blocks_ + j / block_] = true; });
 }
 
-void PanelScheme::take(Workspace::Cursor &cursor) {
-  passes_.take(cursor, kernels_.bfloat16);
+void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
+  passes_.take_scratch(cursor);
+  anchor_gradient_ = candidate_gradient_ = nullptr;
   const int64_t block_floats = block_ * block_, dim = passes_.padded_dim();
   const int64_t budget = kPanelBytes / int64_t(sizeof(float));
   panel_floats_ = scratch_floats_ = 0;
@@ -80,7 +88,8 @@ void PanelScheme::take(Workspace::Cursor &cursor) {
   no_weight_ = cursor.take<float>(passes_.padded_rows_of(passes_.candidates()));
   if (problem_.gradient && tiles_.size() > 1) {
     anchor_gradient_ = cursor.take<float>(row_blocks_ * block_ * dim);
-    if (!passes_.one_tower() && column_gradient_) candidate_gradient_ = cursor.take<float>(column_blocks_ * block_ * dim);
+    if (!passes_.one_tower() && has_column_gradient(tiles_[0]))
+      candidate_gradient_ = cursor.take<float>(column_blocks_ * block_ * dim);
   }
   for (ThreadScratch &scratch : scratch_) {
     scratch.block = cursor.take<float>(block_floats);
@@ -94,9 +103,9 @@ void PanelScheme::place_tiles() {
   float *next = panel_, *end = panel_ + panel_floats_;
   for (auto tile = tiles_.rbegin(); tile != tiles_.rend(); ++tile) {
     const int64_t size = tile->blocks() * block_ * block_;
-    if (end - next < size) continue;
-    tile->kept = next;
-    next += size;
+    const bool fits = end - next >= size;
+    tile->kept = fits ? next : nullptr;
+    if (fits) next += size;
   }
 }
 
@@ -110,11 +119,17 @@ int64_t PanelScheme::rows_of(int64_t padded_rows, int64_t block) const {
 
 bool PanelScheme::can_hold(double largest_logit) { return largest_logit <= kLargestLogit * (1 + 1e-6); }
 
-bool PanelScheme::run(infonce_result *result) {
+bool PanelScheme::surely_holds(double largest_logit) { return largest_logit <= kSafeLogit * (1 - 1e-6); }
+
+Outcome PanelScheme::forward(infonce_result *result) {
+  if (const BadRow bad = passes_.prepare(); bad.row >= 0) return {true, bad};
+  constexpr Outcome kCannot{false};
+  if (!can_hold(passes_.largest_logit())) return kCannot;
+  place_tiles();
   shift_ = std::max(0.0, passes_.largest_logit() - kSafeLogit);
   passes_.rank();
   passes_.sum_large_classes();
-  if (passes_.has_tight_class()) return false;
+  if (passes_.has_tight_class()) return kCannot;
   const int64_t padded_rows = passes_.padded_rows_of(kAnchors);
   for (Direction<float> *direction : {&passes_.rows, &passes_.columns}) {
     if (!direction->sum) continue;
@@ -136,10 +151,16 @@ bool PanelScheme::run(infonce_result *result) {
     }
     passes_.losses();
   }
-  if (!sums_are_safe()) return false;
+  if (!sums_are_safe()) return kCannot;
   passes_.write_losses(result);
-  if (problem_.gradient) result->grad_scale = passes_.grad_scale(accumulate_tiles(result));
-  return true;
+  panel_is_filled_ = problem_.gradient != 0;
+  return {};
+}
+
+void PanelScheme::resume() {
+  place_tiles();
+  panel_is_filled_ = false;
+  passes_.resume();
 }
 
 void PanelScheme::compute_tile(const Tile &tile, bool statistics) {
@@ -169,7 +190,8 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   block.scale = float(problem_.scale * kLog2E);
   block.shift = float(shift_ * kLog2E);
   const int64_t row_end = block.first_row + block.row_count, column_end = block.first_column + block.column_count;
-  const bool padding = row_end > passes_.rows_of(kAnchors) || column_end > passes_.rows_of(passes_.candidates());
+  const bool padding = row_end > passes_.rows_of(kAnchors) ||
+                       column_end > passes_.end_of_part(passes_.candidates(), block.first_column);
   const bool diagonal = one_tower && row_block == column_block;
   block.masked = padding || diagonal || holds_pairs_[row_block * column_blocks_ + column_block];
   block.row_group = pairs_.anchor_groups();
@@ -185,7 +207,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
     block.row_above = row_slots_.above + row_slot;
     // Within a diagonal tile both kinds are sums of the same rows.
     const Slots &slots = tile.on_diagonal ? row_slots_ : column_slots_;
-    if ((one_tower && !diagonal) || problem_.both_directions) {
+    if ((one_tower && !diagonal && !tile.of_memory) || problem_.both_directions) {
       block.column_sum = slots.sum + column_slot;
       block.column_above = slots.above + column_slot;
     }
@@ -194,7 +216,8 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
 }
 
 void PanelScheme::add_statistics(const Tile &tile) {
-  const bool columns_too = problem_.both_directions || (passes_.one_tower() && !tile.on_diagonal);
+  const bool columns_too =
+      problem_.both_directions || (passes_.one_tower() && !tile.on_diagonal && !tile.of_memory);
   pool_.parallel(tile.row_blocks + (columns_too ? tile.column_blocks : 0), [&](int64_t owner, int) {
     const bool of_rows = owner < tile.row_blocks;
     add_statistics(tile, of_rows, of_rows ? owner : owner - tile.row_blocks);
@@ -227,65 +250,91 @@ bool PanelScheme::sums_are_safe() const {
   return true;
 }
 
-double PanelScheme::accumulate_tiles(infonce_result *result) {
+void PanelScheme::backward(infonce_result *result) {
+  radial_.assign(blocks_of(problem_.rows, kPieceRows), 0.0);
+  memory_radial_.assign(radial_.size(), 0.0);
+  accumulate_tiles(result);
+  double along = 0, with_memory = 0;
+  for (size_t piece = 0; piece < radial_.size(); ++piece) along += radial_[piece], with_memory += memory_radial_[piece];
+  result->grad_scale = passes_.grad_scale(along, with_memory);
+}
+
+void PanelScheme::accumulate_tiles(infonce_result *result) {
   const Tower candidates = passes_.candidates();
-  const bool one_tower = passes_.one_tower();
-  const int64_t dim = passes_.padded_dim();
   std::fill(no_weight_, no_weight_ + passes_.padded_rows_of(candidates), 0.0f);
-  float *candidate_output = passes_.keys_are_candidates() ? result->grad_keys : result->grad_negatives;
-
-  // Always in the same pieces, so that the sum does not depend on how rows were shared out.
-  std::vector<double> radial(passes_.padded_rows_of(kAnchors) / kPieceRows, 0.0);
-  const auto finish = [&](Tower tower, int64_t first, int64_t end, float *accumulators, float *output, int thread) {
-    end = std::min(end, passes_.rows_of(tower));
-    for (int64_t piece = first; piece < end; piece += kPieceRows) {
-      const double along = passes_.finish(tower, piece, std::min(kPieceRows, end - piece),
-                                          accumulators + (piece - first) * kernels_.single.panel, block_, output, thread);
-      if (tower == kAnchors) radial[piece / kPieceRows] = along;
-    }
-  };
-  const auto finish_blocks = [&](Tower tower, float *accumulators, float *output) {
-    pool_.parallel(blocks_of(passes_.rows_of(tower), block_), [&](int64_t b, int thread) {
-      finish(tower, b * block_, (b + 1) * block_, accumulators + b * block_ * dim, output, thread);
-    });
-  };
-
-  const bool single = tiles_.size() == 1;
   for (auto tile = tiles_.rbegin(); tile != tiles_.rend(); ++tile) {
-    if (!tile->kept) compute_tile(*tile, false);
-    const std::vector<Owner> owners = owners_of(*tile);
-    pool_.parallel(int64_t(owners.size()), [&](int64_t task, int thread) {
-      const Owner &owner = owners[task];
-      const bool of_anchors = owner.of_rows || one_tower;
-      const int64_t block = owner.block + (owner.of_rows ? tile->row_block : tile->column_block);
-      const int64_t first = block * block_ + owner.offset;
-      // Tiles come last to first: the first to touch a block of rows is the last of its row or column of tiles.
-      const bool first_touch = owner.of_rows ? tile->column_block + tile->column_blocks == column_blocks_
-                                             : !one_tower && tile->row_block + tile->row_blocks == row_blocks_;
-      float *accumulators =
-          single ? scratch_[thread].accumulators
-                 : (of_anchors ? anchor_gradient_ : candidate_gradient_) + block * block_ * dim +
-                       owner.offset * kernels_.single.panel;
-      accumulate_owner(*tile, owner, accumulators, !first_touch, thread);
-      if (!single) return;
-      finish(of_anchors ? kAnchors : candidates, first, first + owner.count, accumulators,
-             of_anchors ? result->grad_anchors : candidate_output, thread);
-    });
+    if (!tile->kept || !panel_is_filled_) compute_tile(*tile, false);
+    accumulate_owners(*tile, result);
+    // The tiles of a memory come before those of the anchors' own.
+    if (tile->of_memory && tile->column_block * block_ == passes_.memory_first()) finish_memory(*tile);
   }
-  if (!single) {
-    finish_blocks(kAnchors, anchor_gradient_, result->grad_anchors);
-    if (candidate_gradient_) finish_blocks(candidates, candidate_gradient_, candidate_output);
+  if (tiles_.size() > 1) {
+    finish_all(kAnchors, anchor_gradient_, result->grad_anchors);
+    if (candidate_gradient_) finish_all(candidates, candidate_gradient_, gradient_of(candidates, result));
   }
-  if (candidates == kNegatives) {
-    // The own keys are in no matrix: all they get comes from their one pair.
-    pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
-      std::fill(scratch_[thread].accumulators, scratch_[thread].accumulators + block_ * dim, 0.0f);
-      finish(kKeys, b * block_, (b + 1) * block_, scratch_[thread].accumulators, result->grad_keys, thread);
-    });
+  if (candidates != kNegatives) return;
+  // The own keys are in no matrix: all they get comes from their one pair.
+  pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
+    float *accumulators = scratch_[thread].accumulators;
+    std::fill(accumulators, accumulators + block_ * passes_.padded_dim(), 0.0f);
+    finish(kKeys, b * block_, (b + 1) * block_, accumulators, result->grad_keys, thread);
+  });
+}
+
+void PanelScheme::accumulate_owners(const Tile &tile, infonce_result *result) {
+  const bool one_tower = passes_.one_tower(), single = tiles_.size() == 1;
+  const std::vector<Owner> owners = owners_of(tile);
+  pool_.parallel(int64_t(owners.size()), [&](int64_t task, int thread) {
+    const Owner &owner = owners[task];
+    const Tower tower = owner.of_rows ? kAnchors : passes_.candidates();
+    const int64_t block = owner.block + (owner.of_rows ? tile.row_block : tile.column_block);
+    const int64_t first = block * block_ + owner.offset;
+    // Tiles come last to first: the first to touch a block of rows is the last of its row or column of tiles.
+    const bool first_touch = owner.of_rows ? tile.column_block + tile.column_blocks == column_blocks_
+                                           : !one_tower && tile.row_block + tile.row_blocks == row_blocks_;
+    float *accumulators = single ? scratch_[thread].accumulators
+                                 : (tower == kAnchors ? anchor_gradient_ : candidate_gradient_) +
+                                       block * block_ * passes_.padded_dim() + owner.offset * kernels_.single.panel;
+    accumulate_owner(tile, owner, accumulators, !first_touch, thread);
+    if (single) finish(tower, first, first + owner.count, accumulators, gradient_of(tower, result), thread);
+  });
+}
+
+// What the accumulators of the tile's rows hold by now comes from the memory alone.
+void PanelScheme::finish_memory(const Tile &tile) {
+  pool_.parallel(tile.row_blocks, [&](int64_t b, int thread) {
+    const int64_t block = tile.row_block + b, first = block * block_;
+    const int64_t end = std::min(first + block_, problem_.rows);
+    float *accumulators = anchor_gradient_ + first * passes_.padded_dim();
+    for (int64_t piece = first; piece < end; piece += kPieceRows)
+      memory_radial_[piece / kPieceRows] =
+          passes_.finish_memory(piece, std::min(kPieceRows, end - piece),
+                                accumulators + (piece - first) * kernels_.single.panel, block_, thread);
+  });
+}
+
+void PanelScheme::finish_all(Tower tower, float *accumulators, float *output) {
+  pool_.parallel(blocks_of(passes_.rows_of(tower), block_), [&](int64_t b, int thread) {
+    finish(tower, b * block_, (b + 1) * block_, accumulators + b * block_ * passes_.padded_dim(), output, thread);
+  });
+}
+
+void PanelScheme::finish(Tower tower, int64_t first, int64_t end, float *accumulators, float *output, int thread) {
+  end = std::min(end, passes_.rows_of(tower));
+  for (int64_t piece = first; piece < end; piece += kPieceRows) {
+    const double along = passes_.finish(tower, piece, std::min(kPieceRows, end - piece),
+                                        accumulators + (piece - first) * kernels_.single.panel, block_, output, thread);
+    if (tower == kAnchors) radial_[piece / kPieceRows] = along;
   }
-  double total = 0;
-  for (const double along : radial) total += along;
-  return total;
+}
+
+float *PanelScheme::gradient_of(Tower tower, infonce_result *result) const {
+  return tower == kAnchors ? result->grad_anchors : tower == kKeys ? result->grad_keys : result->grad_negatives;
+}
+
+// Beside that of its rows.
+bool PanelScheme::has_column_gradient(const Tile &tile) const {
+  return !tile.on_diagonal && !tile.of_memory && (passes_.candidates() != kNegatives || request_.grad_negatives);
 }
 
 // Blocks in order, the middle ones in pieces: threads start from both ends and meet there, and small tasks let them end
@@ -293,7 +342,7 @@ double PanelScheme::accumulate_tiles(infonce_result *result) {
 std::vector<PanelScheme::Owner> PanelScheme::owners_of(const Tile &tile) const {
   std::vector<Owner> blocks, owners;
   for (const bool of_rows : {true, false}) {
-    if (!of_rows && (tile.on_diagonal || !column_gradient_)) break;
+    if (!of_rows && !has_column_gradient(tile)) break;
     const int64_t padded_rows = passes_.padded_rows_of(of_rows ? kAnchors : passes_.candidates());
     const int64_t first = of_rows ? tile.row_block : tile.column_block;
     for (int64_t b = 0; b < (of_rows ? tile.row_blocks : tile.column_blocks); ++b)

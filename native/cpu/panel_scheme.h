@@ -9,19 +9,22 @@
 
 namespace infonce::cpu {
 
-class PanelScheme {
+class PanelScheme final : public Scheme {
  public:
-  PanelScheme(const infonce_problem &problem, bool grad_negatives, const Kernels &kernels, const Pairs &pairs,
-              ThreadPool &pool, Workspace &workspace);
+  PanelScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
-  // Whether a constant shift can hold exponentials of logits up to this size.
+  // Whether a constant shift can hold exponentials of logits up to this size, and whether it does for every row.
   static bool can_hold(double largest_logit);
+  static bool surely_holds(double largest_logit);
 
-  BadRow prepare() { return passes_.prepare(); }
-  bool shift_is_possible() const { return can_hold(passes_.largest_logit()); }
-  // False when float32 cannot do it (a row's sum fell out of the safe range, a class has contracted to a point): nothing
-  // was written and the wide scheme must serve.
-  bool run(infonce_result *result);
+  void take_kept(Workspace::Cursor &cursor) override { passes_.take_kept(cursor, kernels_.bfloat16); }
+  void take_scratch(Workspace::Cursor &cursor) override;
+  int64_t tables() const override;
+  // Serves unless float32 cannot do it: logits too large, a row's sum that fell out of the safe range, a class that has
+  // contracted to a point.
+  Outcome forward(infonce_result *result) override;
+  void resume() override;
+  void backward(infonce_result *result) override;
 
  private:
   // A tile is a square of blocks that is computed and used as a whole.
@@ -29,6 +32,7 @@ class PanelScheme {
     int64_t row_block, column_block;  // first of the tile
     int64_t row_blocks, column_blocks;
     bool on_diagonal;  // of one tower: only blocks with row <= column
+    bool of_memory;    // its columns have neither sums nor gradients
     float *kept;       // null: computed again in the gradient pass
 
     int64_t blocks() const { return on_diagonal ? row_blocks * (row_blocks + 1) / 2 : row_blocks * column_blocks; }
@@ -43,7 +47,6 @@ class PanelScheme {
 
   void plan_tiles();
   void find_pairs();
-  void take(Workspace::Cursor &cursor);
   void place_tiles();
   float *block_of(const Tile &tile, int64_t i, int64_t j) const;
   int64_t rows_of(int64_t padded_rows, int64_t block) const;
@@ -53,7 +56,13 @@ class PanelScheme {
   void add_statistics(const Tile &tile);
   void add_statistics(const Tile &tile, bool of_rows, int64_t b);
   bool sums_are_safe() const;
-  double accumulate_tiles(infonce_result *result);
+  void accumulate_tiles(infonce_result *result);
+  void accumulate_owners(const Tile &tile, infonce_result *result);
+  void finish_memory(const Tile &tile);
+  void finish_all(Tower tower, float *accumulators, float *output);
+  void finish(Tower tower, int64_t first, int64_t end, float *accumulators, float *output, int thread);
+  float *gradient_of(Tower tower, infonce_result *result) const;
+  bool has_column_gradient(const Tile &tile) const;
 
   // Rows of one side whose gradient one task accumulates: a block, or a part of one.
   struct Owner {
@@ -66,17 +75,18 @@ class PanelScheme {
   bool accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first, int64_t end,
                   float *accumulators, bool accumulate, int thread);
 
+  const Request &request_;
   const infonce_problem &problem_;
   const Kernels &kernels_;
   const Pairs &pairs_;
   ThreadPool &pool_;
   Passes<float> passes_;
 
-  bool column_gradient_;  // whether the columns' side gets one
   int64_t block_ = 0, row_blocks_ = 0, column_blocks_ = 0;
   int64_t tile_blocks_ = 0;  // blocks along a tile's side
   int64_t panel_floats_ = 0, scratch_floats_ = 0;
   std::vector<Tile> tiles_;
+  bool panel_is_filled_ = false;  // kept tiles hold their exponentials
   std::vector<bool> holds_pairs_;  // by row block and column block
   double shift_ = 0;
 
@@ -89,6 +99,9 @@ class PanelScheme {
     float *block, *pack, *accumulators, *statistics;
   };
   std::vector<ThreadScratch> scratch_;
+  // Sums of <u, d loss / d u> over anchors, always over the same rows, so that the sum does not depend on how they were
+  // shared out.
+  std::vector<double> radial_, memory_radial_;
 };
 
 }  // namespace infonce::cpu

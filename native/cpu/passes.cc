@@ -24,17 +24,18 @@ Upstream upstream_of(const infonce_problem &problem) {
 }
 
 template <class Scalar>
-Passes<Scalar>::Passes(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
-    : problem_(problem),
+Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
+    : Towers(request.problem),
+      problem_(request.problem),
       kernels_(scalar_kernels<Scalar>(kernels)),
       pairs_(pairs),
       pool_(pool),
-      inputs_{{problem.anchors, problem.anchors_type, problem.dim, kernels},
-              {problem.keys, problem.keys_type, problem.dim, kernels},
-              {problem.negatives, problem.negatives_type, problem.dim, kernels}},
-      upstream_(upstream_of(problem)),
+      inputs_{{problem_.anchors, problem_.anchors_type, problem_.dim, kernels},
+              {problem_.keys, problem_.keys_type, problem_.dim, kernels},
+              {problem_.negatives, problem_.negatives_type, problem_.dim, kernels}},
+      upstream_(upstream_of(problem_)),
       room_(pool.active_threads()) {
-  copies_.resize(small() ? pool.active_threads() : 1);
+  copies_.resize(small() && !request.in_halves ? pool.active_threads() : 1);
 }
 
 template <class Scalar> bool Passes<Scalar>::small() const {
@@ -62,31 +63,40 @@ void Passes<Scalar>::take_operand(Workspace::Cursor &cursor, Operand<Scalar> &op
   operand.radial = cursor.take<float>(operand.padded_rows);
 }
 
-template <class Scalar> void Passes<Scalar>::take(Workspace::Cursor &cursor, bool bfloat16) {
+template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   for (Copy &copy : copies_) {
     copy.ready = false;
     for (const Tower tower : {kAnchors, kKeys, kNegatives})
       if (has(tower)) take_operand(cursor, copy.towers[tower], tower, bfloat16);
   }
-  bool needs_room = false;
-  for (const Tower tower : {kAnchors, kKeys, kNegatives}) needs_room |= has(tower) && inputs_[tower].needs_room();
-  for (float *&room : room_) room = needs_room ? cursor.take<float>(kPassRows * problem_.dim) : nullptr;
   rows.take(cursor, padded_rows_of(kAnchors));
   if (has_columns()) columns.take(cursor, padded_rows_of(kKeys));
-  if (pairs_.has_large_classes()) class_sums_ = cursor.take<double>(pairs_.large_class_count() * (2 * problem_.dim + 1));
+  if (pairs_.has_large_classes()) class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
+}
+
+template <class Scalar> void Passes<Scalar>::take_scratch(Workspace::Cursor &cursor) {
+  bool needs_room = false;
+  for (const Input &input : inputs_) needs_room |= input.needs_room();
+  for (float *&room : room_) room = needs_room ? cursor.take<float>(kPassRows * problem_.dim) : nullptr;
 }
 
 template <class Scalar>
 PreparedRows Passes<Scalar>::prepare_block(Operand<Scalar> &operand, Tower tower, int64_t block, int thread) {
   const int64_t first = block * kPassRows, count = std::min(kPassRows, operand.padded_rows - first);
-  const int64_t rows = std::min(count, std::max<int64_t>(0, rows_of(tower) - first));
-  return kernels_.prepare(inputs_[tower].rows(first, rows, room_[thread]), rows, problem_.normalize != 0, &operand, first,
-                          count);
+  const int64_t rows = std::min(count, std::max<int64_t>(0, end_of_part(tower, first) - first));
+  const bool of_memory = tower == kAnchors && first >= memory_first();
+  const float *source = of_memory ? inputs_[kNegatives].rows(first - memory_first(), rows, room_[thread])
+                                  : inputs_[tower].rows(first, rows, room_[thread]);
+  return kernels_.prepare(source, rows, problem_.normalize != 0, &operand, first, count);
 }
 
 template <class Scalar> void Passes<Scalar>::note(Tower tower, const PreparedRows &prepared) {
   constexpr int32_t kInputs[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
-  if (bad_.row < 0 && prepared.first_bad_row >= 0) bad_ = {kInputs[tower], prepared.first_bad_row};
+  const int64_t bad = prepared.first_bad_row;
+  if (bad_.row < 0 && bad >= 0) {
+    const bool of_memory = tower == kAnchors && bad >= memory_first();
+    bad_ = of_memory ? BadRow{INFONCE_INPUT_NEGATIVES, bad - memory_first()} : BadRow{kInputs[tower], bad};
+  }
   norm_[tower] = std::max(norm_[tower], prepared.largest_norm);
 }
 
@@ -141,15 +151,16 @@ template <class Scalar> void Passes<Scalar>::rank() {
   const auto rank_block = [&](int64_t t, int thread) {
     const Operand<Scalar> &anchors = operand(kAnchors, thread);
     const int64_t first = t * kPassRows, count = std::min(kPassRows, padded_rows - first);
-    kernels_.ranking_dots(anchors, first, int(count), operand(positives(), thread), pairs_.first_positives() + first,
-                          rows.rank + first);
+    if (first < problem_.rows)
+      kernels_.ranking_dots(anchors, first, int(count), operand(positives(), thread), pairs_.first_positives() + first,
+                            rows.rank + first);
     for (int64_t i = first; i < first + count; ++i) {
       if (pairs_.first_positives()[i] < 0) rows.rank[i] = std::numeric_limits<Scalar>::infinity();
       rows.above[i] = 0;
       // The dot product of a pair is the same from both sides.
       if (has_columns()) columns.rank[i] = rows.rank[i], columns.above[i] = 0;
     }
-    if (pairs_.largest_partner_count() < 2) return;
+    if (pairs_.largest_partner_count() < 2 || first >= problem_.rows) return;
     // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
     int64_t partner[kPassRows];
     Scalar dots[kPassRows];
@@ -171,15 +182,15 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
   pool_.parallel(pairs_.large_class_count(), [&](int64_t c, int thread) {
     const Operand<Scalar> &anchors = operand(kAnchors, thread);
     const ClassSums sums = class_sums(c);
-    std::fill(sums.plain, sums.plain + dim, 0.0);
-    std::fill(sums.weighted, sums.weighted + dim, 0.0);
-    *sums.squares = 0;
+    std::fill(sums.plain, sums.plain + ClassSums::size(dim), 0.0);
     pairs_.for_each_member(c, [&](int64_t i) {
       if (pool_.cancelled()) return;
-      const double g = upstream_.relative(i);
+      const bool in_memory = i >= memory_first();
+      const double g = in_memory ? 0 : upstream_.relative(i);
       for (int64_t d = 0; d < dim; ++d) {
         const double u = anchors.row_panels[(d / panel * anchors.padded_rows + i) * panel + d % panel];
         sums.plain[d] += u;
+        if (in_memory) sums.memory[d] += u;
         sums.weighted[d] += g * u;
         *sums.squares += u * u;
       }
@@ -240,7 +251,7 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
   const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1;
   for (int64_t i = first; i < first + count; ++i) {
-    const int64_t positive_count = i < problem_.rows ? pairs_.positive_count(i) : 0;
+    const int64_t positive_count = pairs_.positive_count(i);
     if (positive_count == 0) {
       direction.loss[i] = direction.rest_share[i] = 0;
       direction.weight[i] = direction.target[i] = 0;
@@ -267,6 +278,12 @@ template <class Scalar> void Passes<Scalar>::losses() {
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
   losses_of(rows, first, count, thread);
   if (has_columns()) losses_of(columns, first, count, thread);
+}
+
+template <class Scalar> void Passes<Scalar>::resume() {
+  upstream_ = upstream_of(problem_);
+  sum_large_classes();
+  losses();
 }
 
 template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result) const {
@@ -301,43 +318,70 @@ double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) co
   return g * (p - (is_positive ? 1.0 / double(positive_count) : 0.0));
 }
 
+// Of two towers: anchor and key of the same index.
 template <class Scalar>
-void Passes<Scalar>::add_pairs(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
-  if (!one_tower()) {
-    if (tower == kNegatives) return;
-    double weight = upstream_.relative(i) * rows.rest_share[i];
-    if (has_columns()) weight += upstream_.relative(i) * columns.rest_share[i];
-    const Tower other = tower == kAnchors ? kKeys : kAnchors;
-    kernels_.add_row(accumulators, accumulator_rows, -weight, operand(other, thread), i);
+void Passes<Scalar>::add_own_pair(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
+  if (tower == kNegatives) return;
+  double weight = upstream_.relative(i) * rows.rest_share[i];
+  if (has_columns()) weight += upstream_.relative(i) * columns.rest_share[i];
+  const Tower other = tower == kAnchors ? kKeys : kAnchors;
+  kernels_.add_row(accumulators, accumulator_rows, -weight, operand(other, thread), i);
+}
+
+template <class Scalar>
+void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
+                                     int thread) {
+  // The panel scheme took the class off its matrix already, with the row itself.
+  constexpr bool kTakenOff = sizeof(Scalar) == sizeof(float);
+  const ClassSums sums = class_sums(pairs_.large_class(i));
+  const double g = upstream_.relative(i), each = 1.0 / double(pairs_.positive_count(i));
+  if (partners == Partners::kInMemory) {
+    if (!kTakenOff) kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.memory, problem_.dim);
     return;
   }
-  const Operand<Scalar> &anchors = operand(kAnchors, thread);
-  const int64_t large_class = pairs_.large_class(i);
-  if (large_class >= 0) {
-    const ClassSums sums = class_sums(large_class);
-    const double g = upstream_.relative(i), each = 1.0 / double(pairs_.positive_count(i));
-    // The panel scheme took the class off its matrix already, with the row itself.
-    if (sizeof(Scalar) == sizeof(double)) {
-      kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.plain, problem_.dim);
-      kernels_.add_vector(accumulators, accumulator_rows, -each, sums.weighted, problem_.dim);
-    }
-    kernels_.add_row(accumulators, accumulator_rows, 2 * g * each, anchors, i);
-    return;
+  if (!kTakenOff) {
+    kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.plain, problem_.dim);
+    if (has_memory()) kernels_.add_vector(accumulators, accumulator_rows, g * each, sums.memory, problem_.dim);
+    kernels_.add_vector(accumulators, accumulator_rows, -each, sums.weighted, problem_.dim);
   }
+  kernels_.add_row(accumulators, accumulator_rows, 2 * g * each, operand(kAnchors, thread), i);
+}
+
+template <class Scalar>
+void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread) {
+  if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
+    if ((j >= memory_first()) != (partners == Partners::kInMemory)) return;
     const bool is_positive_of_partner = pairs_.first_positives()[j] == i || pairs_.positive_count(j) > 1;
     const bool logit_is_read = pairs_.largest_partner_count() > 1;
     const double s = logit_is_read ? logit(i, j, thread) : 0;
     const double weight = pair_weight(i, is_positive, s) + pair_weight(j, is_positive_of_partner, s);
-    kernels_.add_row(accumulators, accumulator_rows, weight, anchors, j);
+    kernels_.add_row(accumulators, accumulator_rows, weight, operand(kAnchors, thread), j);
   });
+}
+
+template <class Scalar>
+double Passes<Scalar>::finish_memory(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                                     int thread) {
+  Operand<Scalar> sums;  // the accumulators as rows
+  sums.row_panels = accumulators;
+  sums.padded_rows = accumulator_rows;
+  double along = 0;
+  for (int64_t r = 0; r < count; ++r) {
+    add_pairs(first + r, Partners::kInMemory, accumulators + r * kernels_.panel, accumulator_rows, thread);
+    along += kernels_.dot(operand(kAnchors, thread), first + r, sums, r);
+  }
+  return along * problem_.scale * upstream_.largest;
 }
 
 template <class Scalar>
 double Passes<Scalar>::finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
                               float *gradient, int thread) {
-  for (int64_t r = 0; r < count; ++r)
-    add_pairs(tower, first + r, accumulators + r * kernels_.panel, accumulator_rows, thread);
+  for (int64_t r = 0; r < count; ++r) {
+    Scalar *row = accumulators + r * kernels_.panel;
+    if (one_tower()) add_pairs(first + r, Partners::kOthers, row, accumulator_rows, thread);
+    else add_own_pair(tower, first + r, row, accumulator_rows, thread);
+  }
   return kernels_.finish({&operand(tower, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

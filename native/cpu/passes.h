@@ -11,17 +11,15 @@
 #include "cpu/input.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/pairs.h"
+#include "cpu/scheme.h"
 #include "cpu/thread_pool.h"
+#include "cpu/towers.h"
 #include "cpu/workspace.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cpu {
 
-constexpr int64_t kRowMultiple = 32;  // the widest panel of any kernel library
-constexpr int64_t kPassRows = 64;     // rows of a task in the passes below
-
-inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-inline int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
+constexpr int64_t kPassRows = 64;  // rows of a task in the passes below
 
 // d loss / d (row loss), split into its largest size and what is left of it, which stays near 1 in float32.
 struct Upstream {
@@ -33,9 +31,6 @@ struct Upstream {
   double largest_row = 1;
 };
 Upstream upstream_of(const infonce_problem &problem);
-
-// The inputs as towers of unit rows.
-enum Tower { kAnchors, kKeys, kNegatives, kTowers };
 
 // One direction of the softmax: rows that have a denominator and a loss.
 template <class Scalar> struct Direction {
@@ -67,17 +62,14 @@ template <class Scalar> const ScalarKernels<Scalar> &scalar_kernels(const Kernel
   else return kernels.wide;
 }
 
-struct BadRow {
-  int32_t input = INFONCE_INPUT_NONE;
-  int64_t row = -1;
-};
-
-template <class Scalar> class Passes {
+template <class Scalar> class Passes : public Towers {
  public:
-  Passes(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
+  Passes(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
   // Carves the operands and the statistics. Kernels that read bfloat16 pairs have no use for depth panels.
-  void take(Workspace::Cursor &cursor, bool bfloat16);
+  void take_kept(Workspace::Cursor &cursor, bool bfloat16);
+  // What `prepare` needs beside them.
+  void take_scratch(Workspace::Cursor &cursor);
 
   BadRow prepare();
   double largest_logit() const;
@@ -91,23 +83,22 @@ template <class Scalar> class Passes {
   void losses();
   void losses(int64_t first, int64_t count, int thread);
   void write_losses(infonce_result *result) const;
+  // Weights anew for the problem's present upstream gradient.
+  void resume();
 
-  // Adds the pairs' share to the accumulated gradient of rows first ... first + count and writes them to `gradient`.
+  // For anchors whose accumulators hold the share of the memory's rows in the matrix: adds that of the pairs with them.
+  // Returns the sum of <u, d loss / d u> so far.
+  double finish_memory(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  // Adds the other pairs' share to the accumulated gradient of rows first ... first + count and writes them to `gradient`.
   // Returns the sum of <u, d loss / d u>.
   double finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
                 float *gradient, int thread);
-  // d loss / d scale from the anchors' sum.
-  double grad_scale(double radial_sum) const { return radial_sum / problem_.scale / (one_tower() ? 2 : 1); }
-
-  bool one_tower() const { return problem_.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS; }
-  bool keys_are_candidates() const { return problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS; }
-  Tower candidates() const { return one_tower() ? kAnchors : keys_are_candidates() ? kKeys : kNegatives; }
-
-  bool has(Tower tower) const {
-    return tower == kAnchors || (tower == kKeys ? !one_tower() : candidates() == kNegatives);
+  // d loss / d scale from the anchors' sum, in which a logit of one tower stands on both its sides; those with the
+  // memory, which has no gradient, only once, and again in its share.
+  double grad_scale(double radial_sum, double memory_share) const {
+    return (radial_sum + memory_share) / problem_.scale / (one_tower() ? 2 : 1);
   }
-  int64_t rows_of(Tower tower) const { return tower == kNegatives ? problem_.negative_rows : problem_.rows; }
-  int64_t padded_rows_of(Tower tower) const { return round_up(rows_of(tower), kRowMultiple); }
+
   int64_t padded_dim() const { return round_up(problem_.dim, kernels_.panel); }
 
   // The prepared rows as `thread` should read them.
@@ -136,7 +127,10 @@ template <class Scalar> class Passes {
   double loss_of_row(int64_t i, bool transposed, RowLoss *row, int thread);
   void losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread);
   double pair_weight(int64_t i, bool is_positive, double logit) const;
-  void add_pairs(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  enum class Partners { kInMemory, kOthers };
+  void add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  void add_own_pair(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;
   const ScalarKernels<Scalar> &kernels_;
@@ -148,14 +142,17 @@ template <class Scalar> class Passes {
   std::vector<Copy> copies_;
   BadRow bad_;
   double norm_[kTowers] = {0, 0, 0};
-  // Sums over a large class: of the unit rows, of the rows times their upstream gradient, of their squared lengths.
+  // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of
+  // the squared lengths.
   struct ClassSums {
-    double *plain, *weighted;  // [dim]
+    double *plain, *memory, *weighted;  // [dim]
     double *squares;
+    static int64_t size(int64_t dim) { return 3 * dim + 1; }
   };
   ClassSums class_sums(int64_t large_class) const {
-    double *first = class_sums_ + large_class * (2 * problem_.dim + 1);
-    return {first, first + problem_.dim, first + 2 * problem_.dim};
+    const int64_t dim = problem_.dim;
+    double *first = class_sums_ + large_class * ClassSums::size(dim);
+    return {first, first + dim, first + 2 * dim, first + 3 * dim};
   }
   double *class_sums_ = nullptr;
   std::vector<PreparedRows> prepared_;

@@ -5,8 +5,12 @@ namespace infonce::cpu {
 BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
                      float *logits) {
   const Pairs no_pairs;
-  Passes<float> passes(problem, kernels, no_pairs, pool);
-  workspace.lay_out([&](Workspace::Cursor &cursor) { passes.take(cursor, false); });
+  const Request request = {problem, false, false};
+  Passes<float> passes(request, kernels, no_pairs, pool);
+  workspace.lay_out([&](Workspace::Cursor &cursor) {
+    passes.take_kept(cursor, false);
+    passes.take_scratch(cursor);
+  });
   const BadRow bad = passes.prepare();
   if (bad.row >= 0) return bad;
   const int64_t rows = problem.rows, samples = rows / problem.views;

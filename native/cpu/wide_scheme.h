@@ -7,27 +7,32 @@
 
 namespace infonce::cpu {
 
-class WideScheme {
+class WideScheme final : public Scheme {
  public:
-  WideScheme(const infonce_problem &problem, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool,
-             Workspace &workspace);
+  WideScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
-  BadRow prepare() { return passes_.prepare(); }
-  void run(infonce_result *result);
+  void take_kept(Workspace::Cursor &cursor) override { passes_.take_kept(cursor, false); }
+  void take_scratch(Workspace::Cursor &cursor) override;
+  Outcome forward(infonce_result *result) override;
+  void resume() override { passes_.resume(); }
+  void backward(infonce_result *result) override;
 
  private:
-  void take(Workspace::Cursor &cursor);
   // A tower, the softmax over whose rows `direction` is, if there is one.
   struct Side {
     Tower tower;
     const Direction<double> *direction;
     const int32_t *groups;
   };
+  Side rows() const { return {kAnchors, &passes_.rows, pairs_.anchor_groups()}; }
+  Side columns() const;
   void log_sum_exp(const Side &owner, const Side &other);
   double gradient(const Side &owner, const Side &other, float *output);
-  template <class Rows> void walk(Rows rows, void (*kernel)(const Rows &)) const;
+  template <class Rows>
+  void walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const;
   WideRows wide_rows(const Side &owner, const Side &other, int64_t first, int thread);
 
+  const Request &request_;
   const infonce_problem &problem_;
   const Kernels &kernels_;
   const Pairs &pairs_;

@@ -26,6 +26,8 @@ class Workspace {
     plan(place);
   }
 
+  int64_t capacity() const { return int64_t(capacity_); }
+
  private:
   void grow(size_t bytes);
 

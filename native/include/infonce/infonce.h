@@ -184,6 +184,7 @@ typedef struct infonce_upstream {
 /* What a call takes beside the arrays that are there already, in bytes. */
 typedef struct infonce_memory_needs {
   uint32_t struct_size;
+  int32_t grad_negatives; /* in: whether the result is to have them */
   int64_t device;    /* of the context's device; CPU: of the host */
   int64_t available; /* what the device has left, the context's own working memory included */
 } infonce_memory_needs;
