@@ -185,7 +185,8 @@ infonce_status memory_required(infonce_context *context, const infonce_problem *
   float anything = 0;
   infonce_result result{};
   result.struct_size = sizeof result;
-  result.row_loss = result.grad_anchors = result.grad_keys = result.grad_negatives = &anything;
+  result.row_loss = result.grad_anchors = result.grad_keys = &anything;
+  if (needs->grad_negatives) result.grad_negatives = &anything;
   if (const char *wrong = what_is_wrong(*problem, result)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     needs->device = context->on_device.size_of(*problem, &result);

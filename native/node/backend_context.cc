@@ -82,10 +82,11 @@ void BackendContext::logits(const infonce_problem &problem, float *logits) {
   check(present(backend_.logits, "logits")(context_, &problem, logits, &report), report);
 }
 
-infonce_memory_needs BackendContext::memory_required(const infonce_problem &problem) {
+infonce_memory_needs BackendContext::memory_required(const infonce_problem &problem, bool grad_negatives) {
   infonce_failure report = empty_report();
   infonce_memory_needs needs{};
   needs.struct_size = sizeof(needs);
+  needs.grad_negatives = grad_negatives;
   check(present(backend_.memory_required, "memory_required")(context_, &problem, &needs, &report), report);
   return needs;
 }

@@ -34,7 +34,7 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
 
   // Fills logits [rows, rows - 1].
   void logits(const infonce_problem &problem, float *logits);
-  infonce_memory_needs memory_required(const infonce_problem &problem);
+  infonce_memory_needs memory_required(const infonce_problem &problem, bool grad_negatives);
 
   // Memory of the context's device.
   std::shared_ptr<void> allocate(int64_t bytes);

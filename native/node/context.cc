@@ -199,9 +199,10 @@ Napi::Value Context::pinned(const Napi::CallbackInfo &info) {
 Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Problem problem = read_problem(to_object(info[0], "problem"));
+    const bool grad_negatives = to_flag(info[1], "gradNegatives");
     Arrays arrays(When::kNow, backend(), *pool_);
     take_presence(problem, arrays);
-    const infonce_memory_needs needs = backend_->memory_required(problem.fields);
+    const infonce_memory_needs needs = backend_->memory_required(problem.fields, grad_negatives);
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("device", static_cast<double>(needs.device));
     object.Set("available", static_cast<double>(needs.available));
