@@ -1,6 +1,6 @@
 // For tests of faults, in a library of their own (infonce_cuda_faulty). INFONCE_FAULT="<n>:<error>" makes the n-th launch
-// or copy of the process fail with that error, one of the names below or any number. INFONCE_CANCEL="<n>" sets the word
-// on the device that cancelling sets, before the n-th launch or copy, so that blocks of what follows return.
+// or copy of the process fail with that error, one of the names below or any number. While INFONCE_CANCEL is set, every
+// launch finds the word set that cancelling sets on the device.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -17,14 +17,12 @@ class InjectedFaults {
   // Counts a launch or a copy; what it is to fail with. `told`: the word, or null.
   static cudaError_t next(const int32_t *told, cudaStream_t stream) {
     static InjectedFaults faults;
-    const long turn = ++faults.turn_;
-    if (turn == faults.cancel_at_ && told) cudaMemsetAsync(const_cast<int32_t *>(told), 1, sizeof *told, stream);
-    return turn == faults.fail_at_ ? faults.code_ : cudaSuccess;
+    if (told && std::getenv("INFONCE_CANCEL")) cudaMemsetAsync(const_cast<int32_t *>(told), 1, sizeof *told, stream);
+    return ++faults.turn_ == faults.fail_at_ ? faults.code_ : cudaSuccess;
   }
 
  private:
   InjectedFaults() {
-    if (const char *text = std::getenv("INFONCE_CANCEL")) cancel_at_ = std::strtol(text, nullptr, 10);
     const char *text = std::getenv("INFONCE_FAULT");
     if (!text) return;
     char *end = nullptr;
@@ -51,7 +49,7 @@ class InjectedFaults {
   }
 
   std::atomic<long> turn_{0};
-  long fail_at_ = 0, cancel_at_ = 0;  // 0: never
+  long fail_at_ = 0;  // 0: never
   cudaError_t code_ = cudaSuccess;
 };
 
