@@ -2,15 +2,20 @@ import { defineConfig } from 'vitest/config';
 
 /** The suites that hold for any device, on CUDA; the library is found as it is by users (INFONCE_CUDA_LIBRARY). */
 const SUITES = [
+  'accumulate',
   'async',
   'classes',
   'determinism',
   'finite-differences',
+  'forward-backward',
   'golden',
+  'inputs',
   'logits',
   'memory',
   'modules',
+  'negative-queue',
   'numerics',
+  'outputs',
   'property',
   'relations',
   'worker-threads',
