@@ -115,11 +115,8 @@ describe('a forward pass', () => {
 
   it('can be taken apart', async () => {
     const { loss, backward, dispose } = await ntXent.forward({ features }, { context });
-    const { gradFeatures } = await backward(2);
-    const expected = await ntXent({ features, gradOutput: 2 }, { context });
-    expect(loss).toBe(expected.loss);
-    expect(gradFeatures).toHaveLength(24);
-    expectResult({ loss, gradFeatures }, FUNCTIONS.ntXent.reference({ features, gradOutput: 2 }), HIGHEST);
+    const gradients = await backward(2);
+    expectResult({ loss, ...gradients }, FUNCTIONS.ntXent.reference({ features, gradOutput: 2 }), HIGHEST);
     dispose();
   });
 
