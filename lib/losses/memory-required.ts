@@ -1,0 +1,185 @@
+import type { Context, OwnedContext } from '../runtime/context.js';
+import { type ContextOptions, contextOf, createContext } from '../runtime/create-context.js';
+import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkChoice, checkKeys } from '../runtime/options.js';
+import { checkShape, formatShape, productOf } from '../runtime/shape.js';
+import { checkTensor, type DType, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+import { type ClipProblem, describeClip } from './clip.js';
+import { describeInfoNCE, type InfoNCEProblem } from './info-nce.js';
+import { describeNTXent, type NTXentProblem } from './nt-xent.js';
+import { callOf, gradientRoles, nativeProblem, type Plan, type TensorCheck } from './plan.js';
+import { contextOfCall } from './run.js';
+import { describeSupCon, type SupConProblem } from './sup-con.js';
+import { ROLES } from './words.js';
+
+/** A tensor of which only the size is known. */
+export interface TensorSize {
+  readonly shape: readonly number[];
+  /** Default `'float32'`. */
+  readonly dtype?: DType | undefined;
+}
+
+/** A problem whose tensors may be sizes. */
+export type Sized<Problem> = {
+  readonly [key in keyof Problem]: TensorLike extends Problem[key] ? Problem[key] | TensorSize : Problem[key];
+};
+
+/** What {@link memoryRequired} is asked about. */
+export type MemoryProblem =
+  | ({ readonly loss: 'ntXent' } & Sized<NTXentProblem>)
+  | ({ readonly loss: 'infoNCE' } & Sized<InfoNCEProblem>)
+  | ({ readonly loss: 'clip' } & Sized<ClipProblem>)
+  | ({ readonly loss: 'supCon' } & Sized<Omit<SupConProblem, 'labels'>> & Partial<Pick<SupConProblem, 'labels'>>);
+
+/** Where the call would run: in a context, or on a device, in a context made for the question. */
+export interface MemoryOptions {
+  readonly context?: Context | undefined;
+  readonly device?: ContextOptions['device'];
+}
+
+/** Bytes of the device's memory, of the host's on the CPU. */
+export interface MemoryRequired {
+  /** What the computation takes. A context keeps it for its next calls. */
+  readonly working: number;
+  /** Copies of inputs that are not on the device; on the CPU those that an asynchronous call makes. */
+  readonly inputs: number;
+  /** The results, before they are copied to the host; on the CPU their arrays. */
+  readonly results: number;
+  /** `working`, `inputs` and `results` together. */
+  readonly total: number;
+  /** What the device has left, what the context holds for its calls included. */
+  readonly available: number;
+  /** Whether `total` is no more than that. */
+  readonly fits: boolean;
+}
+
+const DESCRIBE: { readonly [loss in MemoryProblem['loss']]: (problem: never, check: TensorCheck) => Plan } = {
+  ntXent: describeNTXent,
+  infoNCE: describeInfoNCE,
+  clip: describeClip,
+  supCon: describeSupCon,
+};
+const LOSSES = ['ntXent', 'infoNCE', 'clip', 'supCon'] as const;
+const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
+const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
+const BYTES = { float32: 4, float16: 2, bfloat16: 2 };
+
+/**
+ * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything
+ * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
+ *
+ * What supCon takes depends on its labels. Without them it is that of classes of the most expensive size.
+ *
+ * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
+ */
+export function memoryRequired(problem: MemoryProblem, options: MemoryOptions = {}): MemoryRequired {
+  checkKeys(options, 'options', OPTION_KEYS);
+  const { context, device } = options;
+  const plans = describe(problem);
+  if (device === undefined) return largest(plans, contextOfCall(plans[0]!, context));
+  if (context !== undefined) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'device',
+      expected: 'none beside a context',
+      got: describeValue(device),
+      remedy: 'A context has its device.',
+    });
+  }
+  const own = contextOf(createContext({ device }));
+  try {
+    return largest(plans, own);
+  } finally {
+    own.dispose();
+  }
+}
+
+/** The problem as one call, or as several of which the most expensive counts. */
+function describe(problem: MemoryProblem): Plan[] {
+  if (typeof problem !== 'object' || problem === null) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'problem',
+      expected: "an object { loss: 'ntXent', features: { shape }, … }",
+      got: describeValue(problem),
+    });
+  }
+  const { loss: name, ...rest } = problem;
+  const loss = checkLoss(name);
+  const variants = loss === 'supCon' && !('labels' in rest && rest.labels !== undefined) ? worstLabels(rest) : [rest];
+  return variants.map(variant => DESCRIBE[loss](variant as never, checkSize));
+}
+
+function checkLoss(name: unknown): MemoryProblem['loss'] {
+  if (name !== undefined) return checkChoice(name, 'loss', LOSSES);
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'loss',
+    expected: "'ntXent', 'infoNCE', 'clip' or 'supCon'",
+    got: 'undefined',
+  });
+}
+
+/** Classes of up to 17 rows are treated pair by pair, larger ones by a sum for each: both have their most at the border. */
+const BORDER_CLASSES = [17, 18];
+
+function worstLabels(problem: object): object[] {
+  const { features } = problem as { readonly features?: unknown };
+  const { shape } = checkSize(features, 'features', '[N, D] or [B, V, D]', 2, 3);
+  const views = shape.length === 3 ? shape[1]! : 1;
+  return BORDER_CLASSES.map(rows => {
+    const samples = Math.max(1, Math.floor(rows / views));
+    return { ...problem, labels: Int32Array.from({ length: shape[0]! }, (_, sample) => Math.floor(sample / samples)) };
+  });
+}
+
+/** Tensors as ever, and sizes alone. */
+function checkSize(tensor: unknown, name: string, text: string, fewest: number, most: number): InputTensor {
+  if (typeof tensor !== 'object' || tensor === null || 'data' in tensor || OwnedDeviceTensor.isOne(tensor)) {
+    return checkTensor(tensor, name, text, fewest, most);
+  }
+  checkKeys(tensor, name, SIZE_KEYS);
+  const { shape, dtype } = tensor as { readonly shape?: unknown; readonly dtype?: unknown };
+  const checked = checkShape(shape, `${name}.shape`, { text, fewestDimensions: fewest, mostDimensions: most });
+  const size = productOf(checked);
+  if (!Number.isSafeInteger(4 * size)) {
+    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+      argument: `${name}.shape`,
+      expected: 'fewer numbers than 2 ** 51',
+      got: formatShape(checked),
+    });
+  }
+  return {
+    data: new Float32Array(0),
+    shape: checked,
+    dtype: checkChoice(dtype, `${name}.dtype`, DTYPES),
+    size,
+    owner: undefined,
+  };
+}
+
+function largest(plans: readonly Plan[], context: OwnedContext): MemoryRequired {
+  return plans.map(plan => measure(plan, context)).reduce((most, next) => (next.total > most.total ? next : most));
+}
+
+function measure(plan: Plan, context: OwnedContext): MemoryRequired {
+  const { task, common } = plan;
+  const roles = gradientRoles(plan, 'both');
+  const needs = context.memoryRequired(nativeProblem(plan), callOf(plan));
+  let inputs = 0;
+  for (const role of ROLES) {
+    const input = task[role];
+    if (input?.owner === undefined && input !== undefined) inputs += input.size * BYTES[input.dtype];
+  }
+  let results = common.reduction === 'none' ? 4 * task.rows : 0;
+  for (const role of roles) results += 4 * task[role]!.size;
+  // Copies on the host are the addon's; a device's backend counts its own.
+  const total = context.device.id === 'cpu' ? needs.device + inputs + results : needs.device;
+  return {
+    working: total - inputs - results,
+    inputs,
+    results,
+    total,
+    available: needs.available,
+    fits: total <= needs.available,
+  };
+}
