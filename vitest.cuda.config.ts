@@ -12,6 +12,7 @@ const SUITES = [
   'inputs',
   'logits',
   'memory',
+  'memory-required',
   'modules',
   'negative-queue',
   'numerics',

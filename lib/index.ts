@@ -28,6 +28,14 @@ export {
   infoNCE,
   infoNCESync,
 } from './losses/info-nce.js';
+export {
+  type MemoryOptions,
+  type MemoryProblem,
+  type MemoryRequired,
+  memoryRequired,
+  type Sized,
+  type TensorSize,
+} from './losses/memory-required.js';
 export { NegativeQueue, type NegativeQueueOptions } from './losses/negative-queue.js';
 export {
   type NTXentForward,

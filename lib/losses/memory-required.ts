@@ -64,6 +64,8 @@ const LOSSES = ['ntXent', 'infoNCE', 'clip', 'supCon'] as const;
 const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
 const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
+/** As many as the backends count. */
+const MOST_NUMBERS = 2 ** 48;
 const BYTES = { float32: 4, float16: 2, bfloat16: 2 };
 
 /**
@@ -141,10 +143,10 @@ function checkSize(tensor: unknown, name: string, text: string, fewest: number, 
   const { shape, dtype } = tensor as { readonly shape?: unknown; readonly dtype?: unknown };
   const checked = checkShape(shape, `${name}.shape`, { text, fewestDimensions: fewest, mostDimensions: most });
   const size = productOf(checked);
-  if (!Number.isSafeInteger(4 * size)) {
+  if (size >= MOST_NUMBERS) {
     throw new InfoNCEError('ERR_INFONCE_SHAPE', {
       argument: `${name}.shape`,
-      expected: 'fewer numbers than 2 ** 51',
+      expected: 'fewer than 2 ** 48 numbers',
       got: formatShape(checked),
     });
   }
@@ -164,16 +166,19 @@ function largest(plans: readonly Plan[], context: OwnedContext): MemoryRequired 
 function measure(plan: Plan, context: OwnedContext): MemoryRequired {
   const { task, common } = plan;
   const roles = gradientRoles(plan, 'both');
-  const needs = context.memoryRequired(nativeProblem(plan), callOf(plan));
+  const needs = context.memoryRequired(nativeProblem(plan), roles.includes('negatives'), callOf(plan));
   let inputs = 0;
+  let inPlace = 0;
   for (const role of ROLES) {
     const input = task[role];
-    if (input?.owner === undefined && input !== undefined) inputs += input.size * BYTES[input.dtype];
+    if (input === undefined) continue;
+    if (input.owner === undefined) inputs += input.size * BYTES[input.dtype];
+    else if (input.dtype === 'float32') inPlace += 4 * input.size;
   }
   let results = common.reduction === 'none' ? 4 * task.rows : 0;
   for (const role of roles) results += 4 * task[role]!.size;
-  // Copies on the host are the addon's; a device's backend counts its own.
-  const total = context.device.id === 'cpu' ? needs.device + inputs + results : needs.device;
+  // Copies on the host are the addon's. The backend of a device counts its own, of all inputs.
+  const total = context.device.id === 'cpu' ? needs.device + inputs + results : needs.device - inPlace;
   return {
     working: total - inputs - results,
     inputs,

@@ -1,5 +1,6 @@
 import type { NativeProblem } from '../runtime/binding.js';
 import type { Naming } from '../runtime/context.js';
+import { InfoNCEError } from '../runtime/errors.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
 import { ROLES, type Role, type Words } from './words.js';
@@ -35,7 +36,21 @@ export interface Task {
 /** Joins a loss's task, the common options and the loss's words. */
 export function plan(task: Task, common: Common, words: Words): Plan {
   checkGradOutputLength(common, task.rows);
+  checkRows(task.rows, words.inputs.anchors!);
+  checkRows(task.negativeRows, words.inputs.negatives!);
   return { task, common, words };
+}
+
+/** As many as the backends count. */
+const MOST_ROWS = 2 ** 30;
+
+function checkRows(rows: number, name: string): void {
+  if (rows <= MOST_ROWS) return;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: `${name}.shape`,
+    expected: `at most ${MOST_ROWS} rows`,
+    got: String(rows),
+  });
 }
 
 /** What the addon is asked. */

@@ -113,8 +113,11 @@ export interface NativeContext {
    * status CANCELLED unless it was done already. `unknown`: there is no such work any more.
    */
   cancel(ticket: number): 'dropped' | 'asked' | 'unknown';
-  /** What `run` would take at most. Of the arrays only the labels are looked at: the inputs may be empty ones. */
-  memoryRequired(problem: NativeProblem): NativeMemoryNeeds;
+  /**
+   * What `run` would take at most, `gradNegatives` being whether the result is to have them. Of the arrays only the labels
+   * are looked at: the inputs may be empty ones.
+   */
+  memoryRequired(problem: NativeProblem, gradNegatives: boolean): NativeMemoryNeeds;
   allocate(byteLength: number): NativeBuffer;
   /**
    * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` on, to `buffer` from

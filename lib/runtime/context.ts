@@ -173,9 +173,9 @@ export class OwnedContext implements Context {
     this.#submissions.inOrder(action);
   }
 
-  memoryRequired(problem: NativeProblem, naming: Naming): NativeMemoryNeeds {
+  memoryRequired(problem: NativeProblem, gradNegatives: boolean, naming: Naming): NativeMemoryNeeds {
     this.#checkInUse();
-    return this.#explained(native => native.memoryRequired(problem), naming);
+    return this.#explained(native => native.memoryRequired(problem, gradNegatives), naming);
   }
 
   /** A device tensor whose numbers are yet to be written. */
