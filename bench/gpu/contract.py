@@ -9,7 +9,7 @@ import ctypes
 from ctypes import CFUNCTYPE, POINTER, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 ENTRY = "infonce_shared_backend"
 
 STATUS = {
@@ -19,11 +19,13 @@ STATUS = {
     3: "INFONCE_OUT_OF_MEMORY",
     4: "INFONCE_DEVICE_UNAVAILABLE",
     5: "INFONCE_INTERNAL",
+    6: "INFONCE_CANCELLED",
+    7: "INFONCE_DEVICE_LOST",
 }
 DENOMINATOR_OTHER_ANCHORS, DENOMINATOR_ALL_KEYS = 0, 1
 POSITIVE_FIRST_VIEW, POSITIVE_SAME_INDEX = 0, 3
 REDUCTION_MEAN = 0
-MEMORY_HOST, MEMORY_DEVICE = 0, 1
+ARRAY_ALL = 511  # of a problem's on_device; 0: all in host memory
 PRECISION = {"highest": 0, "high": 1, "medium": 2}
 
 
@@ -44,7 +46,10 @@ class Problem(Sized):
         ("normalize", c_int32),
         ("gradient", c_int32),
         ("propagate_non_finite", c_int32),
-        ("memory", c_int32),
+        ("on_device", c_uint32),
+        ("anchors_type", c_int32),
+        ("keys_type", c_int32),
+        ("negatives_type", c_int32),
         ("rows", c_int64),
         ("dim", c_int64),
         ("negative_rows", c_int64),
@@ -56,6 +61,7 @@ class Problem(Sized):
         ("negatives", c_void_p),
         ("labels", c_void_p),
         ("grad_output", c_void_p),
+        ("cancelled", c_void_p),
     ]
 
 
@@ -120,7 +126,13 @@ class Table(ctypes.Structure):
         ("context_create", CFUNCTYPE(c_int32, POINTER(ContextOptions), POINTER(c_void_p), POINTER(Failure))),
         ("context_destroy", CFUNCTYPE(None, c_void_p)),
         ("run", CFUNCTYPE(c_int32, c_void_p, POINTER(Problem), POINTER(Result), POINTER(Failure))),
-        ("logits", CFUNCTYPE(c_int32, c_void_p, POINTER(Problem), c_void_p, POINTER(Failure))),
+        ("begin", CFUNCTYPE(c_int32, c_void_p, POINTER(Problem), POINTER(Result), POINTER(c_void_p), POINTER(Failure))),
+        ("end", CFUNCTYPE(c_int32, c_void_p, c_void_p, POINTER(Failure))),
+        # What is not called from here.
+        *[(name, c_void_p) for name in ("forward", "backward", "saved_destroy", "logits", "memory_required",
+                                        "allocate", "release", "copy")],
+        ("host_allocate", CFUNCTYPE(c_int32, c_int32, c_int64, POINTER(c_void_p), POINTER(Failure))),
+        ("host_release", CFUNCTYPE(None, c_void_p)),
     ]
 
 
@@ -178,12 +190,21 @@ class Backend:
             runtime_version=info.runtime_version,
         )
 
+    def host_allocate(self, count):
+        """Page-locked memory of `count` bytes; host_release() it."""
+        pointer, failure = c_void_p(), Failure()
+        check(self.table.host_allocate(0, count, ctypes.byref(pointer), ctypes.byref(failure)), failure)
+        return pointer.value
+
+    def host_release(self, pointer):
+        self.table.host_release(pointer)
+
     def context(self, precision="highest", stream=None, device=0, measure=False):
         return Context(self.table, precision, stream, device, measure)
 
 
 class Context:
-    """One call at a time runs in a context; it keeps its workspace until it is closed."""
+    """Keeps its workspace until it is closed."""
 
     def __init__(self, table, precision, stream, device, measure):
         self.table = table
@@ -194,9 +215,20 @@ class Context:
         check(status, self.failure)
 
     def run(self, problem, result):
-        """With MEMORY_DEVICE and result.scalars it returns as soon as the work is in the stream."""
+        """With ARRAY_ALL on the device and result.scalars it returns as soon as the work is in the stream."""
         status = self.table.run(self.handle, ctypes.byref(problem), ctypes.byref(result), ctypes.byref(self.failure))
         check(status, self.failure)
+
+    def begin(self, problem, result):
+        """A call for end(). Arrays and result must stay until then."""
+        call = c_void_p()
+        status = self.table.begin(self.handle, ctypes.byref(problem), ctypes.byref(result), ctypes.byref(call),
+                                  ctypes.byref(self.failure))
+        check(status, self.failure)
+        return call
+
+    def end(self, call):
+        check(self.table.end(self.handle, call, ctypes.byref(self.failure)), self.failure)
 
     def close(self):
         if self.handle:
@@ -218,8 +250,10 @@ def check(status, failure):
 LOSSES = ("ntXent", "infoNCE", "clip")
 
 
-def describe(loss, rows, dim, scale, anchors, keys=None):
-    """The problem of a loss over matrices in device memory, with gradients. Pointers are integers."""
+def describe(loss, rows, dim, scale, anchors, keys=None, on_device=ARRAY_ALL):
+    """The problem of a loss over matrices in device memory or, with on_device=0, in the host's, with gradients.
+
+    Pointers are integers."""
     one_tower = loss == "ntXent"
     return Problem(
         denominator=DENOMINATOR_OTHER_ANCHORS if one_tower else DENOMINATOR_ALL_KEYS,
@@ -228,7 +262,7 @@ def describe(loss, rows, dim, scale, anchors, keys=None):
         both_directions=int(loss == "clip"),
         normalize=1,
         gradient=1,
-        memory=MEMORY_DEVICE,
+        on_device=on_device,
         rows=rows,
         dim=dim,
         views=2 if one_tower else 0,

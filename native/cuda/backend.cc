@@ -133,9 +133,7 @@ infonce_status forward(infonce_context *context, const infonce_problem *problem,
                        infonce_saved **saved, infonce_failure *failure) {
   *saved = nullptr;
   infonce_problem p = *problem;
-  p.gradient = 0;
-  p.grad_output_count = 0;
-  if (const char *wrong = what_is_wrong(p, *result)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_forward(&p, *result)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.forward(p, result, &state), failure);
@@ -146,16 +144,8 @@ infonce_status forward(infonce_context *context, const infonce_problem *problem,
 
 infonce_status backward(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
                         infonce_result *result, infonce_failure *failure) {
-  if (upstream->struct_size != sizeof *upstream) return invalid(failure, kSizesDiffer);
   infonce_problem p = saved->problem;
-  p.gradient = 1;
-  p.on_device = upstream->on_device;
-  p.grad_output_count = upstream->grad_output_count;
-  p.grad_output = upstream->grad_output;
-  infonce_result r = *result;
-  float row_loss = 0;
-  r.row_loss = &row_loss;  // is not filled
-  if (const char *wrong = what_is_wrong(p, r)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_backward(&p, *upstream, *result)) return invalid(failure, wrong);
   return work_on(context->on_device, failure,
                  [&] { return status_of(context->on_device.backward(*saved, *upstream, result), failure); });
 }
