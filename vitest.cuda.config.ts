@@ -6,6 +6,7 @@ const SUITES = [
   'async',
   'classes',
   'determinism',
+  'device-tensors',
   'finite-differences',
   'forward-backward',
   'golden',
@@ -17,8 +18,11 @@ const SUITES = [
   'negative-queue',
   'numerics',
   'outputs',
+  'pinned',
   'property',
+  'queue',
   'relations',
+  'teardown',
   'worker-threads',
 ];
 
