@@ -55,7 +55,14 @@ export class World {
 
   rawOptions() {
     const precision = this.random.pick(['highest', 'high', 'medium']);
-    return { library: '', device: 0, threads: this.random.integer(1, 2), precision, measure: false, nextTurn: setImmediate };
+    return {
+      library: '',
+      device: 0,
+      threads: this.random.integer(1, 2),
+      precision,
+      measure: false,
+      nextTurn: setImmediate,
+    };
   }
 
   /** Disposes a context, and forgets it unless a later call shall meet it. */
