@@ -1,27 +1,38 @@
 import {
+  accumulate,
   type Context,
   clip,
   clipSync,
   createContext,
   type Device,
+  type DeviceTensor,
   devices,
+  type HalfTensor,
   InfoNCE,
   type InfoNCEError,
   type InfoNCEErrorCode,
   infoNCE,
   infoNCESync,
+  memoryRequired,
+  NegativeQueue,
   ntXent,
   ntXentLogits,
   ntXentSync,
   type Reduction,
+  type RunOptions,
   supCon,
   type Tensor,
+  type TensorLike,
 } from 'infonce';
 import { describe, expectTypeOf, it } from 'vitest';
 
 declare const tensor: Tensor;
+declare const half: HalfTensor;
+declare const deviceTensor: DeviceTensor;
 declare const labels: Int32Array;
-declare const maybe: Tensor | undefined;
+declare const queue: NegativeQueue;
+declare const output: 'host' | 'device';
+declare const maybe: TensorLike | undefined;
 declare const flag: boolean;
 declare const reduction: Reduction;
 
@@ -66,6 +77,101 @@ describe('results follow what was asked', () => {
     expectTypeOf(new InfoNCE({ reduction: 'none' }).forwardSync(tensor, tensor).loss).toEqualTypeOf<Float32Array>();
     expectTypeOf(new InfoNCE().forwardSync(tensor, tensor, tensor).gradNegativeKeys).toEqualTypeOf<Float32Array>();
     expectTypeOf(new InfoNCE({ gradient: false }).forwardSync(tensor, tensor)).not.toHaveProperty('gradQuery');
+  });
+});
+
+describe('gradients lie where they were asked for', () => {
+  it('with output, in the host or on the device', async () => {
+    const run = { output: 'device' } as const;
+    expectTypeOf(ntXentSync({ features: tensor }, run).gradFeatures).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf((await ntXent({ features: half }, run)).gradFeatures).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf(ntXentSync({ features: tensor, reduction: 'none' }, run).loss).toEqualTypeOf<Float32Array>();
+    expectTypeOf(ntXentSync({ features: tensor }, { output }).gradFeatures).toEqualTypeOf<
+      Float32Array | DeviceTensor
+    >();
+    expectTypeOf(ntXentSync({ features: tensor }, {} as RunOptions).gradFeatures).toEqualTypeOf<Float32Array>();
+    const pair = { query: deviceTensor, positiveKey: half };
+    expectTypeOf(infoNCESync(pair, run).gradQuery).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf(infoNCESync(pair, run).gradNegativeKeys).toEqualTypeOf<DeviceTensor | undefined>();
+    expectTypeOf(new InfoNCE().forwardSync(tensor, tensor, tensor, run).gradQuery).toEqualTypeOf<DeviceTensor>();
+  });
+
+  it('with out, in arrays of that kind', () => {
+    const array = new Float32Array(4);
+    ntXentSync({ features: tensor }, { out: { gradFeatures: array, loss: array } });
+    ntXentSync({ features: tensor }, { output: 'device', out: { gradFeatures: deviceTensor, loss: array } });
+    // @ts-expect-error: an array of the host
+    ntXentSync({ features: tensor }, { output: 'device', out: { gradFeatures: array } });
+    // @ts-expect-error: a tensor of the device
+    ntXentSync({ features: tensor }, { out: { gradFeatures: deviceTensor } });
+    // @ts-expect-error: no result of that name
+    ntXentSync({ features: tensor }, { out: { gradQuery: array } });
+    // @ts-expect-error: a number
+    ntXentSync({ features: tensor }, { out: { gradTemperature: array } });
+  });
+});
+
+describe('two halves', () => {
+  it('give the loss, then the gradients', async () => {
+    const { loss, backward, backwardSync } = await ntXent.forward({ features: tensor });
+    expectTypeOf(loss).toEqualTypeOf<number>();
+    expectTypeOf((await backward(2)).gradFeatures).toEqualTypeOf<Float32Array>();
+    expectTypeOf(backwardSync(2, { output: 'device' }).gradFeatures).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf(ntXent.forwardSync({ features: tensor, reduction: 'none' }).loss).toEqualTypeOf<Float32Array>();
+    const pass = clip.forwardSync({ imageFeatures: tensor, textFeatures: half });
+    expectTypeOf(pass.backwardSync().gradLogitScale).toEqualTypeOf<number>();
+    expectTypeOf(supCon.forwardSync({ features: tensor, labels }).backwardSync()).toHaveProperty('gradFeatures');
+  });
+
+  it('know whether there are negative keys in a tensor', () => {
+    const pair = { query: tensor, positiveKey: tensor };
+    const own = infoNCE.forwardSync({ ...pair, negativeKeys: tensor });
+    expectTypeOf(own.backwardSync().gradNegativeKeys).toEqualTypeOf<Float32Array>();
+    const queued = infoNCE.forwardSync({ ...pair, negativeKeys: queue });
+    expectTypeOf(queued.backwardSync().gradNegativeKeys).toEqualTypeOf<Float32Array | undefined>();
+  });
+
+  it('keep apart what belongs to each', () => {
+    // @ts-expect-error: the upstream gradient is backward's
+    ntXent.forward({ features: tensor, gradOutput: 2 });
+    // @ts-expect-error: there are no gradients yet
+    ntXent.forward({ features: tensor }, { output: 'device' });
+    // @ts-expect-error: the context is that of the first half
+    ntXent.forwardSync({ features: tensor }).backward(1, { context: undefined });
+  });
+});
+
+describe('what is made of losses', () => {
+  it('accumulate hands the gradients of a loss out', async () => {
+    const result = await accumulate(ntXent, [{ features: tensor }, { features: half }]);
+    expectTypeOf(result.loss).toEqualTypeOf<number>();
+    expectTypeOf(result.gradTemperature).toEqualTypeOf<number>();
+    expectTypeOf(result.chunks[0]!.gradFeatures).toEqualTypeOf<Float32Array>();
+    const pairs = [{ query: tensor, positiveKey: tensor }];
+    const { chunks, loss } = await accumulate(infoNCE, pairs, { reduction: 'none', negativeKeys: queue });
+    expectTypeOf(loss).toEqualTypeOf<Float32Array>();
+    expectTypeOf(chunks[0]!.gradPositiveKey).toEqualTypeOf<Float32Array>();
+    const towers = [{ imageFeatures: tensor, textFeatures: tensor }];
+    expectTypeOf((await accumulate(clip, towers)).gradLogitScale).toEqualTypeOf<number>();
+    expectTypeOf(accumulate(supCon, [{ features: tensor, labels }])).resolves.toHaveProperty('chunks');
+    // @ts-expect-error: device tensors are not put together
+    accumulate(ntXent, [{ features: deviceTensor }]);
+  });
+
+  it('a queue holds one type of numbers', () => {
+    const halves = new NegativeQueue({ capacity: 4, dim: 2, dtype: 'float16' });
+    expectTypeOf(halves.toArraySync()).toEqualTypeOf<Uint16Array>();
+    supCon({ features: tensor, labels, memory: queue });
+    // @ts-expect-error: a queue is no tensor
+    ntXent({ features: queue });
+  });
+
+  it('memory is asked for sizes or tensors', () => {
+    const required = memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] }, textFeatures: half });
+    expectTypeOf(required.fits).toEqualTypeOf<boolean>();
+    memoryRequired({ loss: 'supCon', features: { shape: [8, 4], dtype: 'float16' } }, { device: 'cuda' });
+    // @ts-expect-error: an input is missing
+    memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] } });
   });
 });
 
