@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 
@@ -18,4 +19,27 @@ it('gradient caching gives the gradients of the whole batch', () => {
   expect(chunked).toBe(whole);
   const [, difference] = /differ by (\S+) of their length/.exec(printed)!;
   expect(Number(difference)).toBeLessThan(1e-6);
+});
+
+/** Runs a document's JavaScript, but for what needs a GPU, as one module. */
+function run(document: string): string {
+  const text = readFileSync(new URL(`../${document}`, import.meta.url), 'utf8');
+  const blocks = [...text.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code!);
+  const onAnyMachine = blocks.filter(code => !code.includes("device: 'cuda'"));
+  expect(onAnyMachine.length).toBeGreaterThan(0);
+  return execFileSync(process.execPath, ['--input-type=module', '--eval', onAnyMachine.join('\n')], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    encoding: 'utf8',
+    env: { ...process.env, INFONCE_DEVICE: 'cpu' },
+  });
+}
+
+it('the code of the README runs when pasted', () => {
+  const printed = run('README.md');
+  expect(printed).toMatch(/^loss 4\.5095, positive ranked first in 25 % of rows\n/);
+  expect(printed).toMatch(/32 negatives, loss \d+\.\d{3}\n64 negatives, loss \d+\.\d{3}\n/);
+});
+
+it('the code of docs/calls.md runs when pasted', () => {
+  expect(run('docs/calls.md')).toMatch(/^\[( \d\.\d+,?){3} \]\n(\d\.\d+ -?\d\.\d+\n){3}/);
 });

@@ -72,7 +72,7 @@ const BYTES = { float32: 4, float16: 2, bfloat16: 2 };
  * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything
  * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
  *
- * What supCon takes depends on its labels. Without them it is that of classes of the most expensive size.
+ * What supCon takes depends on its labels. Without them the most expensive ones are assumed.
  *
  * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
  */
@@ -121,16 +121,18 @@ function checkLoss(name: unknown): MemoryProblem['loss'] {
   });
 }
 
-/** Classes of up to 17 rows are treated pair by pair, larger ones by a sum for each: both have their most at the border. */
-const BORDER_CLASSES = [17, 18];
+/** Backends treat classes of up to this many rows pair by pair, and keep sums of each larger one. */
+const LARGEST_SMALL_CLASS = 17;
 
+/** As many classes as have sums of their own, with and without one of as many pairs as a row may have. */
 function worstLabels(problem: object): object[] {
   const { features } = problem as { readonly features?: unknown };
   const { shape } = checkSize(features, 'features', '[N, D] or [B, V, D]', 2, 3);
-  const views = shape.length === 3 ? shape[1]! : 1;
-  return BORDER_CLASSES.map(rows => {
-    const samples = Math.max(1, Math.floor(rows / views));
-    return { ...problem, labels: Int32Array.from({ length: shape[0]! }, (_, sample) => Math.floor(sample / samples)) };
+  const small = Math.floor(LARGEST_SMALL_CLASS / (shape.length === 3 ? shape[1]! : 1));
+  const large = small + 1;
+  return [0, small].map(first => {
+    const label = (_: unknown, sample: number) => (sample < first ? -1 : Math.floor((sample - first) / large));
+    return { ...problem, labels: Int32Array.from({ length: shape[0]! }, label) };
   });
 }
 
