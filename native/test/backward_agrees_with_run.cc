@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "test/case.h"
@@ -13,196 +16,245 @@ namespace infonce::test {
 
 namespace {
 
-bool has_forward() {
-  if (backend().forward != nullptr) {
-    return true;
-  }
-  MESSAGE("this backend does not offer it");
-  return false;
-}
-
-std::unique_ptr<Context> make_context() {
-  return std::make_unique<Context>(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
-}
-
+// What a forward call has kept.
 class Saved {
  public:
-  Saved(const Context &context, const infonce_problem &problem, infonce_result &result) : context_(context.handle()) {
-    status = backend().forward(context_, &problem, &result, &saved_, &failure);
+  Saved(const Context &context, const Case &from, Output &output) : context_(context.handle()) {
+    infonce_failure failure = empty_failure();
+    const infonce_status status = backend().forward(context_, &from.problem, &output.result, &saved_, &failure);
+    REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+    REQUIRE(saved_ != nullptr);
   }
-  ~Saved() {
-    if (saved_) {
-      backend().saved_destroy(context_, saved_);
-    }
-  }
+  ~Saved() { backend().saved_destroy(context_, saved_); }
   Saved(const Saved &) = delete;
   Saved &operator=(const Saved &) = delete;
 
-  infonce_status backward(const infonce_upstream &upstream, infonce_result &result) {
-    return backend().backward(context_, saved_, &upstream, &result, &failure);
+  infonce_status backward(const Case &from, Output &output, infonce_failure &failure,
+                          const int32_t *cancelled = nullptr) const {
+    infonce_upstream upstream{};
+    upstream.struct_size = sizeof(upstream);
+    upstream.grad_output_count = from.problem.grad_output_count;
+    upstream.grad_output = from.problem.grad_output;
+    upstream.cancelled = cancelled;
+    return backend().backward(context_, saved_, &upstream, &output.result, &failure);
   }
-  bool is_there() const { return saved_ != nullptr; }
 
-  infonce_status status;
-  infonce_failure failure = empty_failure();
+  void backward(const Case &from, Output &output) const {
+    infonce_failure failure = empty_failure();
+    REQUIRE_MESSAGE(backward(from, output, failure) == INFONCE_OK, failure.message);
+  }
 
  private:
   infonce_context *context_;
   infonce_saved *saved_ = nullptr;
 };
 
-Settings settings_of(Loss loss) {
+Output run(const Context &context, const Case &problem) {
+  Output output(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
+  return output;
+}
+
+Context make_context(const std::string &set = instruction_sets().front(),
+                     infonce_precision precision = INFONCE_PRECISION_HIGHEST) {
+  return {set, precision, 2};
+}
+
+Settings settings_of(Loss loss, int64_t rows) {
   Settings settings;
   settings.loss = loss;
-  settings.rows = 140;
-  settings.dim = simulated() ? 20 : 90;
-  settings.negative_rows = loss == Loss::kInfoNcePaired ? 5 : 150;
+  settings.rows = rows;
+  settings.dim = simulated() ? 20 : 40;
+  settings.negative_rows = 50;
+  settings.reduction = INFONCE_REDUCTION_NONE;
+  settings.grad_output_count = rows;
   return settings;
 }
 
-std::vector<Settings> all_settings() {
-  std::vector<Settings> all;
-  for (const Loss loss : kLosses) {
-    all.push_back(settings_of(loss));
-    all.back().reduction = INFONCE_REDUCTION_NONE;
-    all.back().grad_output_count = all.back().rows;
+// The problem without its inputs' contents: what the caller does with them after the forward call.
+void spoil_inputs(const Case &problem) {
+  for (const Buffer<float> *input : {&problem.anchors, &problem.keys, &problem.negatives}) {
+    std::fill(input->begin(), input->end(), std::numeric_limits<float>::quiet_NaN());
   }
-  for (const Loss loss : {Loss::kNtXentAll, Loss::kClip, Loss::kInfoNceUnpaired}) {
-    all.push_back(settings_of(loss));
-    all.back().normalize = false;
-    all.push_back(settings_of(loss));
-    all.back().temperature = 0.001;
-    all.back().grad_output_count = 1;
-  }
-  all.push_back(settings_of(Loss::kSupCon));
-  all.back().classes = Classes::kMixed;
-  return all;
+  std::fill(problem.labels.begin(), problem.labels.end(), -7);
 }
 
-infonce_upstream upstream_of(const Case &from) {
-  infonce_upstream upstream{};
-  upstream.struct_size = sizeof(upstream);
-  upstream.grad_output_count = from.problem.grad_output_count;
-  upstream.grad_output = from.grad_output.data();
-  return upstream;
-}
-
-void check_case(const Settings &settings) {
-  INFO(describe(settings));
-  const auto context = make_context();
+void check_halves(const Context &context, const Settings &settings) {
   const Case problem(settings);
-  Output expected(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context->run(problem.problem, expected.result, failure) == INFONCE_OK, failure.message);
-
-  const Case given(settings);
-  Output output(given);
-  Saved saved(*context, given.problem, output.result);
-  REQUIRE_MESSAGE(saved.status == INFONCE_OK, saved.failure.message);
-  CHECK(std::all_of(output.grad_anchors.begin(), output.grad_anchors.end(), [](float x) { return x == 0; }));
-  // None of the caller's arrays is needed any longer, and other work goes on meanwhile.
-  for (const Buffer<float> *input : {&given.anchors, &given.keys, &given.negatives}) {
-    std::fill(input->begin(), input->end(), NAN);
+  INFO(describe(settings));
+  const Output expected = run(context, problem);
+  const Case copy(settings);
+  Output first(problem);
+  const Saved saved(context, copy, first);
+  spoil_inputs(copy);
+  CHECK(first.result.loss == expected.result.loss);
+  CHECK(first.result.top1 == expected.result.top1);
+  CHECK(first.result.top5 == expected.result.top5);
+  Output second(problem);
+  for (Output *output : {&first, &second}) {
+    // The context's memory is used for something else meanwhile.
+    run(context, Case(settings_of(Loss::kClip, std::min<int64_t>(settings.rows, 1000) + 20)));
+    saved.backward(problem, *output);
   }
-  std::fill(given.labels.begin(), given.labels.end(), -7);
-  Output other(problem);
-  REQUIRE(context->run(problem.problem, other.result, failure) == INFONCE_OK);
-
-  for (int turn = 0; turn < 2; ++turn) {
-    Output gradients(given);
-    REQUIRE_MESSAGE(saved.backward(upstream_of(given), gradients.result) == INFONCE_OK, saved.failure.message);
-    for (size_t i = 0; i < output.row_loss.size(); ++i) {
-      gradients.row_loss[i] = output.row_loss[i];
-    }
-    gradients.result.loss = output.result.loss;
-    gradients.result.top1 = output.result.top1;
-    gradients.result.top5 = output.result.top5;
-    CHECK(identical(gradients, expected));
-  }
+  second.result.loss = first.result.loss;
+  second.result.top1 = first.result.top1;
+  second.result.top5 = first.result.top5;
+  second.row_loss = std::move(first.row_loss);
+  first.row_loss = Buffer<float>();
+  CHECK(identical(second, expected));
+  // The same each time.
+  second.row_loss = Buffer<float>();
+  CHECK(identical(first, second));
 }
 
 }  // namespace
 
-TEST_CASE("forward, then backward twice") {
-  if (!has_forward()) {
-    return;
-  }
-  for (const Settings &settings : all_settings()) {
-    check_case(settings);
-  }
-}
-
-TEST_CASE("states live side by side, and each backward call has its own upstream gradient") {
-  if (!has_forward()) {
-    return;
-  }
-  const auto context = make_context();
-  std::vector<std::unique_ptr<Case>> cases;
-  std::vector<std::unique_ptr<Saved>> states;
-  for (const Loss loss : {Loss::kClip, Loss::kNtXentFirst, Loss::kInfoNcePaired}) {
-    cases.push_back(std::make_unique<Case>(settings_of(loss)));
-    Output output(*cases.back());
-    states.push_back(std::make_unique<Saved>(*context, cases.back()->problem, output.result));
-    REQUIRE(states.back()->status == INFONCE_OK);
-  }
-  for (const float factor : {0.5f, -2.0f}) {
-    for (size_t i = 0; i < cases.size(); ++i) {
-      INFO(describe(cases[i]->settings));
-      infonce_problem problem = cases[i]->problem;
-      problem.grad_output_count = 1;
-      problem.grad_output = &factor;
-      Output expected(*cases[i]);
-      Output gradients(*cases[i]);
-      infonce_failure failure = empty_failure();
-      REQUIRE(context->run(problem, expected.result, failure) == INFONCE_OK);
-      infonce_upstream upstream = upstream_of(*cases[i]);
-      upstream.grad_output_count = 1;
-      upstream.grad_output = &factor;
-      CHECK(states[i]->backward(upstream, gradients.result) == INFONCE_OK);
-      gradients.result.loss = expected.result.loss;
-      gradients.result.top1 = expected.result.top1;
-      gradients.result.top5 = expected.result.top5;
-      CHECK(identical(gradients, expected));
+TEST_CASE("forward, then backward twice, on every scheme") {
+  const std::vector<int64_t> sizes = simulated() ? std::vector<int64_t>{140} : std::vector<int64_t>{6, 30, 210};
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      if (simulated() && precision != INFONCE_PRECISION_HIGHEST) {
+        continue;
+      }
+      const Context context = make_context(set, precision);
+      CAPTURE(set);
+      CAPTURE(precision);
+      for (const Loss loss : kLosses) {
+        // Tiny and large, with a constant shift, with a running maximum; every row its own upstream gradient.
+        for (const int64_t rows : sizes) {
+          for (const double temperature : {0.1, 0.001}) {
+            Settings settings = settings_of(loss, rows);
+            settings.temperature = temperature;
+            check_halves(context, settings);
+            settings.reduction = INFONCE_REDUCTION_MEAN;
+            settings.grad_output_count = 1;
+            settings.normalize = false;
+            check_halves(context, settings);
+          }
+        }
+      }
+      Settings classes = settings_of(Loss::kSupCon, 200);
+      for (const Classes kind : {Classes::kOne, Classes::kMixed}) {
+        classes.classes = kind;
+        for (const double temperature : {0.1, 0.001}) {
+          classes.temperature = temperature;
+          check_halves(context, classes);
+        }
+      }
     }
   }
 }
 
-TEST_CASE("bad input and bad upstream gradients") {
-  if (!has_forward()) {
-    return;
+TEST_CASE("forward, then backward twice, of many tiles" * doctest::skip(simulated())) {
+  const Context context = make_context();
+  for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceUnpaired, Loss::kClip}) {
+    Settings settings = settings_of(loss, 9000);
+    settings.dim = 4;
+    settings.negative_rows = 8000;
+    check_halves(context, settings);
   }
-  const auto context = make_context();
-  const Case problem(settings_of(Loss::kInfoNceInBatch));
-  Output output(problem);
-  Saved saved(*context, problem.problem, output.result);
-  REQUIRE(saved.status == INFONCE_OK);
-  infonce_upstream upstream = upstream_of(problem);
-  const float infinite = INFINITY;
-  upstream.grad_output_count = 1;
-  upstream.grad_output = &infinite;
-  CHECK(saved.backward(upstream, output.result) == INFONCE_NON_FINITE);
-  CHECK(saved.failure.input == INFONCE_INPUT_GRAD_OUTPUT);
-  upstream.grad_output_count = 2;
-  CHECK(saved.backward(upstream, output.result) == INFONCE_INVALID_ARGUMENT);
-  int32_t cancelled = 1;
-  upstream = upstream_of(problem);
-  upstream.cancelled = &cancelled;
-  CHECK(saved.backward(upstream, output.result) == INFONCE_CANCELLED);
-  upstream.cancelled = nullptr;
-  CHECK(saved.backward(upstream, output.result) == INFONCE_OK);
+}
 
-  problem.keys[static_cast<size_t>(9 * problem.settings.dim)] = NAN;
-  const Saved refused(*context, problem.problem, output.result);
-  CHECK(refused.status == INFONCE_NON_FINITE);
-  CHECK(!refused.is_there());
-  infonce_problem propagating = problem.problem;
-  propagating.propagate_non_finite = 1;
-  Saved spread(*context, propagating, output.result);
-  REQUIRE(spread.status == INFONCE_OK);
-  CHECK(std::isnan(output.result.loss));
-  CHECK(spread.backward(upstream, output.result) == INFONCE_OK);
-  CHECK(std::isnan(output.result.grad_scale));
-  CHECK(std::all_of(output.grad_anchors.begin(), output.grad_anchors.end(), [](float x) { return std::isnan(x); }));
+TEST_CASE("one saved state serves any upstream gradient, with or without that of the negatives") {
+  const Context context = make_context();
+  for (const Loss loss : kLosses) {
+    Settings settings = settings_of(loss, 90);
+    settings.grad_output_count = 0;
+    const Case problem(settings);
+    INFO(describe(settings));
+    Output losses(problem);
+    const Saved saved(context, problem, losses);
+    for (const int64_t count : {settings.rows, int64_t(0), int64_t(1)}) {
+      settings.grad_output_count = count;
+      const Case upstream(settings);
+      Output expected = run(context, upstream);
+      expected.row_loss = Buffer<float>();
+      for (const bool with_negatives : {true, false, true}) {
+        Output got(upstream);
+        if (!with_negatives) {
+          got.result.grad_negatives = nullptr;
+        }
+        saved.backward(upstream, got);
+        got.result.loss = expected.result.loss;
+        got.result.top1 = expected.result.top1;
+        got.result.top5 = expected.result.top5;
+        got.row_loss = Buffer<float>();
+        Output wanted = run(context, upstream);
+        wanted.row_loss = Buffer<float>();
+        if (!with_negatives) {
+          got.grad_negatives = Buffer<float>();
+          wanted.grad_negatives = Buffer<float>();
+        }
+        CHECK(identical(got, wanted));
+      }
+    }
+  }
+}
+
+TEST_CASE("states of several forward calls do not disturb each other") {
+  const Context context = make_context();
+  std::vector<std::unique_ptr<Case>> problems;
+  std::vector<std::unique_ptr<Saved>> states;
+  for (const Loss loss : kLosses) {
+    Settings settings = settings_of(loss, 120 + 20 * static_cast<int64_t>(loss));
+    settings.reduction = INFONCE_REDUCTION_SUM;
+    settings.grad_output_count = 1;
+    problems.push_back(std::make_unique<Case>(settings));
+    Output output(*problems.back());
+    states.push_back(std::make_unique<Saved>(context, *problems.back(), output));
+  }
+  for (size_t i = problems.size(); i-- > 0;) {
+    Output got(*problems[i]);
+    states[i]->backward(*problems[i], got);
+    const Output expected = run(context, *problems[i]);
+    got.result.loss = expected.result.loss;
+    got.result.top1 = expected.result.top1;
+    got.result.top5 = expected.result.top5;
+    INFO(describe(problems[i]->settings));
+    CHECK(identical(got, expected));
+    states[i].reset();
+  }
+}
+
+TEST_CASE("bad input and bad upstream gradients are told from a backward call too") {
+  const Context context = make_context();
+  for (const Loss loss : kLosses) {
+    Settings settings = settings_of(loss, 40);
+    INFO(describe(settings));
+    Case problem(settings);
+    Output output(problem);
+    infonce_failure failure = empty_failure();
+    {
+      const Saved saved(context, problem, output);
+      problem.grad_output[7] = std::numeric_limits<float>::infinity();
+      CHECK(saved.backward(problem, output, failure) == INFONCE_NON_FINITE);
+      CHECK(failure.input == INFONCE_INPUT_GRAD_OUTPUT);
+      CHECK(failure.row == 7);
+      problem.grad_output[7] = 1;
+      problem.problem.grad_output_count = 3;
+      CHECK(saved.backward(problem, output, failure) == INFONCE_INVALID_ARGUMENT);
+      problem.problem.grad_output_count = settings.rows;
+      output.result.grad_anchors = nullptr;
+      CHECK(saved.backward(problem, output, failure) == INFONCE_INVALID_ARGUMENT);
+      output.result.grad_anchors = output.grad_anchors.data();
+      const int32_t cancelled = 1;
+      CHECK(saved.backward(problem, output, failure, &cancelled) == INFONCE_CANCELLED);
+      saved.backward(problem, output);
+    }
+    problem.anchors[3] = std::numeric_limits<float>::quiet_NaN();
+    infonce_saved *nothing = nullptr;
+    CHECK(backend().forward(context.handle(), &problem.problem, &output.result, &nothing, &failure) == INFONCE_NON_FINITE);
+    CHECK(nothing == nullptr);
+    problem.problem.propagate_non_finite = 1;
+    const Saved spoiled(context, problem, output);
+    CHECK(std::isnan(output.result.loss));
+    spoiled.backward(problem, output);
+    CHECK(std::isnan(output.result.grad_scale));
+    for (const Buffer<float> *gradient : {&output.grad_anchors, &output.grad_keys, &output.grad_negatives}) {
+      CHECK(std::all_of(gradient->begin(), gradient->end(), [](float value) { return std::isnan(value); }));
+    }
+  }
 }
 
 }  // namespace infonce::test
