@@ -138,17 +138,20 @@ TEST_CASE("every loss is that of the reference on both sides of every boundary")
 TEST_CASE("classes of any size are those of the reference") {
   const Contexts contexts;
   Settings settings;
-  settings.loss = Loss::kSupCon;
   settings.dim = 70;
   settings.reduction = INFONCE_REDUCTION_NONE;
-  for (const Classes classes : {Classes::kOne, Classes::kMixed}) {
-    for (const infonce_precision precision : kPrecisions) {
-      for (const double temperature : {0.1, 0.02, 0.001}) {
-        settings.classes = classes;
-        settings.temperature = temperature;
-        settings.rows = 200;
-        settings.grad_output_count = classes == Classes::kMixed ? settings.rows : 0;
-        contexts.check(settings, precision);
+  for (const Loss loss : {Loss::kSupCon, Loss::kSupConMemory}) {
+    for (const Classes classes : {Classes::kOne, Classes::kMixed}) {
+      for (const infonce_precision precision : kPrecisions) {
+        for (const double temperature : {0.1, 0.02, 0.001}) {
+          settings.loss = loss;
+          settings.classes = classes;
+          settings.temperature = temperature;
+          settings.rows = loss == Loss::kSupCon ? 200 : 90;
+          settings.negative_rows = 110;
+          settings.grad_output_count = classes == Classes::kMixed ? settings.rows : 0;
+          contexts.check(settings, precision);
+        }
       }
     }
   }

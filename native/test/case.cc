@@ -25,6 +25,8 @@ Rules rules_of(Loss loss) {
       return {"ntXent all", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_ALL_VIEWS};
     case Loss::kSupCon:
       return {"supCon", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_SAME_LABEL};
+    case Loss::kSupConMemory:
+      return {"supCon with memory", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_SAME_LABEL};
     case Loss::kInfoNceInBatch:
       return {"infoNCE in-batch", INFONCE_DENOMINATOR_ALL_KEYS, INFONCE_POSITIVE_SAME_INDEX};
     case Loss::kInfoNceUnpaired:
@@ -75,7 +77,7 @@ Buffer<int32_t> random_labels(std::mt19937 &random, Classes classes, int64_t row
   } else if (classes == Classes::kPairs) {
     std::uniform_int_distribution<int32_t> label(-3, static_cast<int32_t>(rows / 2));
     std::generate(buffer.begin(), buffer.end(), [&] { return label(random); });
-    buffer[static_cast<size_t>(rows) - 1] = 1 << 30;  // one without company
+    buffer[0] = 1 << 30;  // one without company
   }
   return buffer;
 }
@@ -128,14 +130,14 @@ Case::Case(const Settings &from) : settings(from) {
     plant_special_rows(keys, settings.rows, settings.dim);
   }
   if (rules.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
-      rules.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES) {
+      rules.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES || settings.loss == Loss::kSupConMemory) {
     const int64_t owners = rules.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? settings.rows : 1;
     problem.negative_rows = settings.negative_rows;
     negatives = random_rows(random, owners * settings.negative_rows, settings.dim, settings.offset);
     plant_special_rows(negatives, owners * settings.negative_rows, settings.dim);
   }
   if (rules.positive == INFONCE_POSITIVE_SAME_LABEL) {
-    labels = random_labels(random, settings.classes, settings.rows, settings.offset);
+    labels = random_labels(random, settings.classes, settings.rows + problem.negative_rows, settings.offset);
   }
   if (settings.grad_output_count > 0) {
     grad_output = random_weights(random, settings.grad_output_count, settings.offset);
@@ -159,7 +161,7 @@ Output::Output(const Case &from) {
     if (from.has_keys()) {
       grad_keys = Buffer<float>(from.keys.size(), offset);
     }
-    if (from.has_negatives()) {
+    if (from.has_negatives() && !from.has_memory()) {
       grad_negatives = Buffer<float>(from.negatives.size(), offset);
     }
   }

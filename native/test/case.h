@@ -12,6 +12,7 @@ enum class Loss {
   kNtXentFirst,
   kNtXentAll,
   kSupCon,
+  kSupConMemory,
   kInfoNceInBatch,
   kInfoNceUnpaired,
   kInfoNcePaired,
@@ -19,11 +20,11 @@ enum class Loss {
 };
 
 constexpr Loss kLosses[] = {
-    Loss::kNtXentFirst,     Loss::kNtXentAll,     Loss::kSupCon, Loss::kInfoNceInBatch,
-    Loss::kInfoNceUnpaired, Loss::kInfoNcePaired, Loss::kClip,
+    Loss::kNtXentFirst,    Loss::kNtXentAll,       Loss::kSupCon,        Loss::kSupConMemory,
+    Loss::kInfoNceInBatch, Loss::kInfoNceUnpaired, Loss::kInfoNcePaired, Loss::kClip,
 };
 
-// How many rows of supCon have the same label, the rows of a class spread over the batch.
+// How many rows of supCon have the same label, the rows of a class spread over the batch and its memory.
 enum class Classes {
   kPairs,  // two on average
   kOne,    // all
@@ -56,6 +57,7 @@ struct Case {
 
   bool has_keys() const { return problem.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS; }
   bool has_negatives() const { return negatives.size() > 0; }
+  bool has_memory() const { return has_negatives() && !has_keys(); }
 
   Settings settings;
   Buffer<float> anchors;

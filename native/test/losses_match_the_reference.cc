@@ -1,6 +1,8 @@
 // Every loss on ragged sizes, by every instruction set, precision and thread count, against float64.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -58,13 +60,12 @@ constexpr Shape kShapes[] = {
     {2, 1, 1, 2}, {6, 3, 5, 3}, {12, 16, 1, 4}, {66, 17, 7, 2}, {113, 203, 37, 113}, {130, 64, 65, 2}, {258, 33, 20, 3},
 };
 
-}  // namespace
-
-TEST_CASE("every loss is that of the reference") {
+// All that a call may ask for, in turn.
+void check_shapes(const std::vector<Loss> &losses) {
   const std::vector<Engine> all = engines();
   size_t variant = 0;
   for (const Shape &shape : kShapes) {
-    for (const Loss loss : kLosses) {
+    for (const Loss loss : losses) {
       for (const auto reduction : {INFONCE_REDUCTION_MEAN, INFONCE_REDUCTION_SUM, INFONCE_REDUCTION_NONE}) {
         Settings settings;
         settings.loss = loss;
@@ -88,15 +89,26 @@ TEST_CASE("every loss is that of the reference") {
   }
 }
 
+}  // namespace
+
+TEST_CASE("every loss is that of the reference") {
+  std::vector<Loss> losses(std::begin(kLosses), std::end(kLosses));
+  losses.erase(std::find(losses.begin(), losses.end(), Loss::kSupConMemory));
+  check_shapes(losses);
+}
+
+TEST_CASE("a memory of labelled rows is that of the reference") { check_shapes({Loss::kSupConMemory}); }
+
 TEST_CASE("a problem of many panels is that of the reference" * doctest::skip(simulated())) {
   std::vector<Engine> fastest;
   fastest.push_back({"best", INFONCE_PRECISION_HIGHEST,
                      std::make_unique<Context>(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2)});
-  for (const Loss loss : {Loss::kNtXentFirst, Loss::kInfoNceInBatch}) {
+  for (const Loss loss : {Loss::kNtXentFirst, Loss::kInfoNceInBatch, Loss::kSupConMemory}) {
     Settings settings;
     settings.loss = loss;
     settings.rows = 4500;
     settings.dim = 6;
+    settings.negative_rows = 6000;
     INFO(describe(settings));
     check_case(fastest, settings);
   }

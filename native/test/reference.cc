@@ -163,7 +163,9 @@ class Evaluation {
     }
     result_.grad_anchors = anchors_.gradient();
     result_.grad_keys = keys_.gradient();
-    result_.grad_negatives = negatives_.gradient();
+    if (!case_.has_memory()) {
+      result_.grad_negatives = negatives_.gradient();
+    }
     return result_;
   }
 
@@ -185,6 +187,10 @@ class Evaluation {
           if (j != i) {
             candidates.push_back({&anchors_, j, is_positive(i, j), is_treated_apart(i, j)});
           }
+        }
+        for (int64_t j = 0; j < m; ++j) {
+          const int64_t label = case_.settings.rows + j;
+          candidates.push_back({&negatives_, j, is_positive(i, label), is_treated_apart(i, label)});
         }
         break;
       case INFONCE_DENOMINATOR_ALL_KEYS:
@@ -243,9 +249,11 @@ class Evaluation {
     }
     rank(candidates, cosines);
     double sum = 0;
+    double negative_sum = 0;
     double positive_logits = 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
       sum += std::exp(logits[c] - largest);
+      negative_sum += candidates[c].positive ? 0 : std::exp(logits[c] - largest);
       positive_logits += candidates[c].positive ? scale_ * cosines[c] : 0;
     }
     result_.row_loss[static_cast<size_t>(i)] +=
@@ -253,7 +261,9 @@ class Evaluation {
     for (size_t c = 0; c < candidates.size(); ++c) {
       const double probability = std::exp(logits[c] - largest) / sum;
       const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
-      const double weight = share * upstream(i) * (probability - target);
+      // Of a row's only positive p - 1 would cancel.
+      const double excess = candidates[c].positive && positives == 1 ? -negative_sum / sum : probability - target;
+      const double weight = share * upstream(i) * excess;
       owner.add(i, weight * scale_, *candidates[c].rows, candidates[c].row);
       candidates[c].rows->add(candidates[c].row, weight * scale_, owner, i);
       result_.grad_scale += weight * cosines[c];
