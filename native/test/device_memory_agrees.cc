@@ -204,6 +204,40 @@ TEST_CASE("rows that are not normalised") {
   }
 }
 
+TEST_CASE("a call takes the memory that was foretold") {
+  constexpr int64_t kGranularity = int64_t(2) << 20;
+  const auto free_memory = [] {
+    size_t available = 0;
+    size_t all = 0;
+    check_cuda(cudaMemGetInfo(&available, &all));
+    return static_cast<int64_t>(available);
+  };
+  for (const Loss loss : kLosses) {
+    const Case problem(settings_of(loss, 0.1));
+    INFO(describe(problem.settings));
+    Output output(problem);
+    infonce_failure failure = empty_failure();
+    const auto run = [&](const Context &context) {
+      REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
+    };
+    const std::string set = instruction_sets().front();
+    run(Context(set, INFONCE_PRECISION_HIGHEST, 0));  // loads the kernels
+    const Context context(set, INFONCE_PRECISION_HIGHEST, 0);
+    infonce_memory_needs needs{};
+    needs.struct_size = sizeof(needs);
+    needs.grad_negatives = 1;
+    REQUIRE(backend().memory_required(context.handle(), &problem.problem, &needs, &failure) == INFONCE_OK);
+    const int64_t before = free_memory();
+    CHECK(needs.available == before);
+    run(context);
+    const int64_t taken = before - free_memory();
+    CHECK(taken >= needs.device);
+    CHECK(taken <= needs.device + kGranularity);
+    REQUIRE(backend().memory_required(context.handle(), &problem.problem, &needs, &failure) == INFONCE_OK);
+    CHECK(needs.available >= before - taken + needs.device);
+  }
+}
+
 TEST_CASE("non-finite input in device memory is an error, or NaN where the call does not wait") {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0);
   for (const Loss loss : {Loss::kNtXentFirst, Loss::kInfoNcePaired, Loss::kClip}) {

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <cstdio>
+#include <vector>
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -36,6 +39,43 @@ class Zeros {
   void *memory_;
 };
 
+// What is needed and what is left, in MiB.
+void check_figures(const infonce_failure &failure) {
+  double needed = 0;
+  double available = 0;
+  const int found = std::sscanf(
+      failure.message, "the call needs %lf MiB of working memory, and %lf MiB are left", &needed, &available);
+  CHECK_MESSAGE(found == 2, failure.message);
+  CHECK(needed > available);
+  CHECK(available > 0);
+}
+
+// Takes memory of the context's device until less than `left` bytes can be had.
+class Ballast {
+ public:
+  Ballast(const Context &context, int64_t left) : context_(context.handle()) {
+    constexpr int64_t kLargest = int64_t(1) << 40;
+    for (int64_t bytes = kLargest; bytes >= left; bytes /= 2) {
+      void *memory = nullptr;
+      infonce_failure failure = empty_failure();
+      while (backend().allocate(context_, bytes, &memory, &failure) == INFONCE_OK) {
+        memory_.push_back(memory);
+      }
+    }
+  }
+  ~Ballast() {
+    for (void *memory : memory_) {
+      backend().release(context_, memory);
+    }
+  }
+  Ballast(const Ballast &) = delete;
+  Ballast &operator=(const Ballast &) = delete;
+
+ private:
+  infonce_context *context_;
+  std::vector<void *> memory_;
+};
+
 }  // namespace
 
 TEST_CASE("a problem beyond the device's memory fails, and the context goes on" * doctest::skip(on_cpu())) {
@@ -60,8 +100,72 @@ TEST_CASE("a problem beyond the device's memory fails, and the context goes on" 
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
   infonce_failure failure = empty_failure();
   CHECK(context.run(large, output.result, failure) == INFONCE_OUT_OF_MEMORY);
-  CHECK(std::string(failure.message) != "");
+  check_figures(failure);
   CHECK_MESSAGE(context.run(good.problem, output.result, failure) == INFONCE_OK, failure.message);
+}
+
+TEST_CASE("a call that finds no memory beside others in flight has it when they have ended" *
+          doctest::skip(on_cpu())) {
+  constexpr int64_t kLeft = int64_t(1) << 20;
+  Settings settings;
+  settings.loss = Loss::kNtXentFirst;
+  settings.rows = 400;
+  settings.dim = simulated() ? 300 : 3000;  // takes more than what is left
+  const Case large(settings);
+  Output expected(large);
+  infonce_failure failure = empty_failure();
+  {
+    const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+    REQUIRE_MESSAGE(context.run(large.problem, expected.result, failure) == INFONCE_OK, failure.message);
+  }
+
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  Output first(large);
+  Output second(large);
+  REQUIRE(context.run(large.problem, first.result, failure) == INFONCE_OK);  // leaves memory with the context
+  const Context other(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  const Ballast ballast(other, kLeft);
+  infonce_call *call = nullptr;
+  infonce_call *refused = nullptr;
+  REQUIRE(backend().begin(context.handle(), &large.problem, &first.result, &call, &failure) == INFONCE_OK);
+  CHECK(backend().begin(context.handle(), &large.problem, &second.result, &refused, &failure) ==
+        INFONCE_OUT_OF_MEMORY);
+  check_figures(failure);
+  CHECK(refused == nullptr);
+  CHECK(backend().end(context.handle(), call, &failure) == INFONCE_OK);
+  CHECK(identical(first, expected));
+  CHECK(backend().begin(context.handle(), &large.problem, &second.result, &call, &failure) == INFONCE_OK);
+  CHECK(backend().end(context.handle(), call, &failure) == INFONCE_OK);
+  CHECK(identical(second, expected));
+}
+
+TEST_CASE("memory of idle lanes serves other calls, and arrays" * doctest::skip(on_cpu())) {
+  Settings settings;
+  settings.loss = Loss::kClip;
+  settings.rows = 300;
+  settings.dim = simulated() ? 300 : 3000;
+  const Case problem(settings);
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  Output outputs[] = {Output(problem), Output(problem)};
+  infonce_call *calls[2];
+  infonce_failure failure = empty_failure();
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(backend().begin(context.handle(), &problem.problem, &outputs[i].result, &calls[i], &failure) ==
+            INFONCE_OK);
+  }
+  for (infonce_call *call : calls) {
+    REQUIRE(backend().end(context.handle(), call, &failure) == INFONCE_OK);
+  }
+  infonce_memory_needs needs{};
+  needs.struct_size = sizeof(needs);
+  REQUIRE(backend().memory_required(context.handle(), &problem.problem, &needs, &failure) == INFONCE_OK);
+  // More than is free without what the two lanes hold.
+  void *memory = nullptr;
+  const int64_t bytes = needs.available - needs.device;
+  CHECK_MESSAGE(backend().allocate(context.handle(), bytes, &memory, &failure) == INFONCE_OK, failure.message);
+  backend().release(context.handle(), memory);
+  CHECK(context.run(problem.problem, outputs[0].result, failure) == INFONCE_OK);
+  CHECK(identical(outputs[0], outputs[1]));
 }
 
 #endif
