@@ -220,13 +220,13 @@ describe('refuses', () => {
     [
       'a capacity of 0',
       'ERR_INFONCE_RANGE',
-      /capacity: expected an integer of at least 1, got 0/,
+      /capacity: expected an integer from 1 to 1073741824, got 0/,
       { capacity: 0, dim: 4 },
     ],
     ['a fraction of a number', 'ERR_INFONCE_RANGE', /dim: .*got 1\.5/, { capacity: 4, dim: 1.5 }],
     ['an unknown type', 'ERR_INFONCE_RANGE', /dtype/, { capacity: 4, dim: 4, dtype: 'half' }],
     ['an unknown option', 'ERR_INFONCE_TYPE', /'size'/, { capacity: 4, dim: 4, size: 4 }],
-    ['more than there is', 'ERR_INFONCE_OUT_OF_MEMORY', /NegativeQueue/, { capacity: 2 ** 40, dim: 2 ** 10 }],
+    ['more than there is', 'ERR_INFONCE_OUT_OF_MEMORY', /NegativeQueue/, { capacity: 2 ** 30, dim: 2 ** 17 }],
   ])('%s', (_what, code, message, options) => {
     expect(
       thrownBy(() => new NegativeQueue({ context, ...wrong<{ capacity: number; dim: number }>(options) })),

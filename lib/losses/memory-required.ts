@@ -1,3 +1,4 @@
+import { allocateLabels } from '../runtime/arrays.js';
 import type { Context, OwnedContext } from '../runtime/context.js';
 import { type ContextOptions, contextOf, createContext } from '../runtime/create-context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
@@ -8,7 +9,7 @@ import { checkTensor, type DType, type InputTensor, type TensorLike } from '../r
 import { type ClipProblem, describeClip } from './clip.js';
 import { describeInfoNCE, type InfoNCEProblem } from './info-nce.js';
 import { describeNTXent, type NTXentProblem } from './nt-xent.js';
-import { callOf, gradientRoles, nativeProblem, type Plan, type TensorCheck } from './plan.js';
+import { callOf, gradientRoles, MOST_NUMBERS, nativeProblem, type Plan, type TensorCheck } from './plan.js';
 import { contextOfCall } from './run.js';
 import { describeSupCon, type SupConProblem } from './sup-con.js';
 import { ROLES } from './words.js';
@@ -64,15 +65,13 @@ const LOSSES = ['ntXent', 'infoNCE', 'clip', 'supCon'] as const;
 const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
 const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
-/** As many as the backends count. */
-const MOST_NUMBERS = 2 ** 48;
 const BYTES = { float32: 4, float16: 2, bfloat16: 2 };
 
 /**
  * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything
  * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
  *
- * What supCon takes depends on its labels. Without them the most expensive ones are assumed.
+ * It waits for a call that is under way in the context. What supCon takes depends on its labels. Without them the most expensive ones are assumed.
  *
  * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
  */
@@ -131,8 +130,9 @@ function worstLabels(problem: object): object[] {
   const small = Math.floor(LARGEST_SMALL_CLASS / (shape.length === 3 ? shape[1]! : 1));
   const large = small + 1;
   return [0, small].map(first => {
-    const label = (_: unknown, sample: number) => (sample < first ? -1 : Math.floor((sample - first) / large));
-    return { ...problem, labels: Int32Array.from({ length: shape[0]! }, label) };
+    const labels = allocateLabels(shape[0]!, 'labels');
+    for (let i = 0; i < labels.length; i++) labels[i] = i < first ? -1 : Math.floor((i - first) / large);
+    return { ...problem, labels };
   });
 }
 

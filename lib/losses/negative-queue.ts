@@ -1,5 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { allocate, allocateHalf, checkInt32Array } from '../runtime/arrays.js';
+import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import type { NativeBuffer, NativeContext, NativeFailure } from '../runtime/binding.js';
 import type { Context, OwnedContext } from '../runtime/context.js';
 import { contextOf } from '../runtime/create-context.js';
@@ -9,6 +9,7 @@ import { checkBoolean, checkChoice, checkKeys, checkNumber } from '../runtime/op
 import { formatShape } from '../runtime/shape.js';
 import type { Submit } from '../runtime/submissions.js';
 import { checkTensor, type DType, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+import { MOST_NUMBERS, MOST_ROWS } from './plan.js';
 
 /** What a {@link NegativeQueue} is made with. */
 export interface NegativeQueueOptions<Type extends DType = DType> {
@@ -81,14 +82,14 @@ export class NegativeQueue<Type extends DType = DType> {
   /** @throws {@link InfoNCEError} for a bad option; `ERR_INFONCE_OUT_OF_MEMORY` when there is no room for it. */
   constructor(options: NegativeQueueOptions<Type>) {
     checkKeys(options, 'NegativeQueue', QUEUE_KEYS);
-    this.capacity = checkCount(options.capacity, 'capacity');
-    this.dim = checkCount(options.dim, 'dim');
+    this.capacity = checkCount(options.capacity, 'capacity', MOST_ROWS);
+    this.dim = checkCount(options.dim, 'dim', Math.floor((MOST_NUMBERS - 1) / this.capacity));
     this.dtype = checkChoice<DType>(options.dtype, 'dtype', DTYPES) as Type;
     const labels = checkBoolean(options.labels, 'labels', false);
     this.#context = contextOf(options.context);
     this.#rowBytes = this.dim * (this.dtype === 'float32' ? 4 : 2);
     this.#ring = this.#context.allocate([this.capacity, this.dim], this.dtype, NEW);
-    this.#labels = labels ? new Int32Array(this.capacity) : undefined;
+    this.#labels = labels ? allocateLabels(this.capacity, 'labels') : undefined;
   }
 
   /** @internal What `instanceof` cannot tell: whether it is one itself, not a proxy or an object made from the prototype. */
@@ -307,10 +308,10 @@ function together(
   };
 }
 
-function checkCount(value: unknown, name: string): number {
-  const expected = 'an integer of at least 1';
+function checkCount(value: unknown, name: string, most: number): number {
+  const expected = `an integer from 1 to ${most}`;
   const count = checkNumber(value, name, expected);
-  if (Number.isSafeInteger(count) && count >= 1) return count;
+  if (Number.isInteger(count) && count >= 1 && count <= most) return count;
   throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: name, expected, got: describeValue(value) });
 }
 

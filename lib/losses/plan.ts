@@ -42,7 +42,8 @@ export function plan(task: Task, common: Common, words: Words): Plan {
 }
 
 /** As many as the backends count. */
-const MOST_ROWS = 2 ** 30;
+export const MOST_ROWS = 2 ** 30;
+export const MOST_NUMBERS = 2 ** 48;
 
 function checkRows(rows: number, name: string): void {
   if (rows <= MOST_ROWS) return;

@@ -57,9 +57,10 @@ export function checkOutput(output: unknown): Output {
 
 /** The context of a call that fills `out`. */
 export function contextOfCall({ task, words }: Plan, named: unknown, out: UncheckedOut = {}): OwnedContext {
-  const tensors = Object.entries(out).filter((entry): entry is [string, OwnedDeviceTensor] => {
-    return OwnedDeviceTensor.isOne(entry[1]);
-  });
+  // What is no object has no entries here, and is refused where its arrays are.
+  const tensors = Object.entries(out ?? {}).filter((entry): entry is [string, OwnedDeviceTensor] =>
+    OwnedDeviceTensor.isOne(entry[1]),
+  );
   return contextOf(named, [
     [words.inputs.anchors!, task.anchors.owner],
     [words.inputs.keys!, task.keys?.owner],

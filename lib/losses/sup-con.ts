@@ -1,4 +1,4 @@
-import { checkInt32Array } from '../runtime/arrays.js';
+import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
 import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
@@ -181,7 +181,7 @@ function rowLabels(labels: unknown, samples: number, views: number): Int32Array 
     });
   }
   if (views === 1) return labels;
-  const repeated = new Int32Array(samples * views);
+  const repeated = allocateLabels(samples * views, 'labels');
   for (let sample = 0; sample < samples; sample++) {
     repeated.fill(labels[sample]!, sample * views, (sample + 1) * views);
   }
@@ -189,7 +189,7 @@ function rowLabels(labels: unknown, samples: number, views: number): Int32Array 
 }
 
 function joined(first: Int32Array, second: Int32Array): Int32Array {
-  const both = new Int32Array(first.length + second.length);
+  const both = allocateLabels(first.length + second.length, 'labels');
   both.set(first);
   both.set(second, first.length);
   return both;

@@ -97,6 +97,11 @@ export function allocateHalf(length: number, name: string): Uint16Array {
   return allocating(() => new Uint16Array(length), length, name);
 }
 
+/** The same of labels. */
+export function allocateLabels(length: number, name: string): Int32Array {
+  return allocating(() => new Int32Array(length), length, name);
+}
+
 function allocating<Data>(make: () => Data, length: number, name: string): Data {
   try {
     return make();

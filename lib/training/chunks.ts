@@ -1,5 +1,5 @@
 import { checkDivisible } from '../losses/views.js';
-import { allocate, allocateHalf, checkInt32Array } from '../runtime/arrays.js';
+import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import type { NativeFailure } from '../runtime/binding.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
@@ -121,7 +121,10 @@ function joined(tensors: readonly ChunkTensor[], views: number): ChunkTensor {
 }
 
 function joinedLabels(chunks: readonly Chunk[], rows: readonly number[]): Int32Array {
-  const all = new Int32Array(rows.reduce((sum, count) => sum + count, 0));
+  const all = allocateLabels(
+    rows.reduce((sum, count) => sum + count, 0),
+    'labels',
+  );
   let to = 0;
   for (const [index, { labels }] of chunks.entries()) {
     const argument = `chunks[${index}].labels`;
