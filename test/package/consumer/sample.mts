@@ -1,17 +1,22 @@
 import {
   type AbortSignalLike,
   type AvailableDevice,
+  accumulate,
   Clip,
   type Context,
   clip,
   createContext,
   type Device,
+  type DeviceTensor,
   devices,
+  type HalfTensor,
   InfoNCE,
   InfoNCEError,
   type InfoNCEErrorCode,
   infoNCE,
   infoNCESync,
+  memoryRequired,
+  NegativeQueue,
   NTXent,
   ntXent,
   ntXentLogits,
@@ -54,6 +59,21 @@ const unknown = await ntXent({ features, ...asked });
 const loss: number | Float32Array = unknown.loss;
 const gradient: Float32Array | undefined = unknown.gradFeatures;
 
+const half: HalfTensor = { data: new Uint16Array(8), dtype: 'bfloat16', shape: [4, 2] };
+const there: DeviceTensor<'float32'> = context.tensor(features.data, features.shape);
+const out = { gradFeatures: context.pinned(8) };
+const onDevice: DeviceTensor = (await ntXent({ features: there }, { output: 'device' })).gradFeatures;
+const filled: Float32Array = ntXentSync({ features: half }, { context, out }).gradFeatures;
+const pass = await ntXent.forward({ features: there });
+const later: Float32Array = (await pass.backward(0.5)).gradFeatures;
+const queue = new NegativeQueue({ capacity: 8, dim: 2, labels: true, context });
+await queue.enqueue(there, labels);
+const remembered: number = supCon.forwardSync({ features, labels, memory: queue }).loss;
+const cached = (await accumulate(ntXent, [{ features }, { features }])).chunks.map(chunk => chunk.gradFeatures);
+const fits: boolean = memoryRequired({ loss: 'clip', imageFeatures: half, textFeatures: { shape: [4, 2] } }).fits;
+queue.dispose();
+there.dispose();
+
 context.dispose();
 {
   using scoped = createContext({ device: 'cpu' });
@@ -72,3 +92,4 @@ export function codeOf(error: unknown): InfoNCEErrorCode | undefined {
 }
 
 export const results = { rows, negatives, paired, scale, classes, logits, usable, reasons, modules, loss, gradient };
+export const loop = { onDevice, filled, later, remembered, cached, fits };
