@@ -1,0 +1,179 @@
+// memory_required of the CPU backend against every allocation of a call.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+#include <string>
+
+#include "test/case.h"
+#include "test/context.h"
+
+namespace {
+
+std::atomic<int64_t> live{0};
+std::atomic<int64_t> peak{0};
+
+void count(int64_t bytes) {
+  const int64_t now = live += bytes;
+  for (int64_t most = peak; now > most && !peak.compare_exchange_weak(most, now);) {
+  }
+}
+
+// The size stands right in front of the memory.
+void *take(size_t bytes, size_t alignment) noexcept {
+  const size_t room = (bytes + alignment - 1) / alignment * alignment + alignment;
+  auto *memory = static_cast<std::byte *>(std::aligned_alloc(alignment, room));
+  if (!memory) {
+    return nullptr;
+  }
+  memory += alignment;
+  reinterpret_cast<size_t *>(memory)[-1] = bytes;
+  count(static_cast<int64_t>(bytes));
+  return memory;
+}
+
+void give_back(void *memory, size_t alignment) noexcept {
+  if (memory) {
+    count(-static_cast<int64_t>(static_cast<size_t *>(memory)[-1]));
+    std::free(static_cast<std::byte *>(memory) - alignment);
+  }
+}
+
+void *take_or_throw(size_t bytes, size_t alignment) {
+  if (void *memory = take(bytes, alignment)) {
+    return memory;
+  }
+  throw std::bad_alloc();
+}
+
+constexpr size_t kAlignment = 16;
+
+}  // namespace
+
+void *operator new(size_t bytes) { return take_or_throw(bytes, kAlignment); }
+void *operator new(size_t bytes, std::align_val_t alignment) { return take_or_throw(bytes, size_t(alignment)); }
+void *operator new(size_t bytes, std::align_val_t alignment, const std::nothrow_t &) noexcept {
+  return take(bytes, size_t(alignment));
+}
+void operator delete(void *memory) noexcept { give_back(memory, kAlignment); }
+void operator delete(void *memory, size_t) noexcept { give_back(memory, kAlignment); }
+void operator delete(void *memory, std::align_val_t alignment) noexcept { give_back(memory, size_t(alignment)); }
+
+namespace infonce::test {
+
+namespace {
+
+infonce_memory_needs needs_of(const Context &context, const infonce_problem &problem, bool grad_negatives) {
+  infonce_memory_needs needs{};
+  needs.struct_size = sizeof(needs);
+  needs.grad_negatives = grad_negatives;
+  infonce_failure failure = empty_failure();
+  const infonce_status status = backend().memory_required(context.handle(), &problem, &needs, &failure);
+  REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+  return needs;
+}
+
+// Whether the values of the input can make the call turn to another scheme.
+enum class Scheme { kCertain, kOpen };
+
+void check_case(const Settings &settings, bool grad_negatives, Scheme scheme) {
+  INFO(describe(settings));
+  CAPTURE(grad_negatives);
+  const Case problem(settings);
+  Output output(problem);
+  if (!grad_negatives) {
+    output.result.grad_negatives = nullptr;
+  }
+  const int64_t needed = [&] {
+    const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+    return needs_of(context, problem.problem, grad_negatives).device;
+  }();
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+  const int64_t before = live;
+  peak = before;
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
+  const int64_t taken = peak - before;
+  // Lists of tasks and the like.
+  const int64_t aside = 16'384 + 32 * (settings.rows + settings.negative_rows);
+  CHECK(taken <= needed + aside);
+  if (scheme == Scheme::kCertain) {
+    CHECK(taken >= needed);
+  }
+  CHECK(needs_of(context, problem.problem, grad_negatives).device == needed);
+}
+
+}  // namespace
+
+TEST_CASE("a call takes the memory that was foretold") {
+  for (const Loss loss : kLosses) {
+    for (const int64_t rows : {4, 300, 3000}) {
+      for (const bool gradient : {true, false}) {
+        Settings settings;
+        settings.loss = loss;
+        settings.rows = rows;
+        settings.dim = 130;
+        settings.negative_rows = loss == Loss::kInfoNcePaired ? 5 : 700;
+        settings.gradient = gradient;
+        check_case(settings, true, Scheme::kCertain);
+        check_case(settings, false, Scheme::kCertain);
+        settings.temperature = 0.001;
+        check_case(settings, true, Scheme::kCertain);
+        settings.temperature = 0.011;
+        check_case(settings, true, Scheme::kOpen);
+        settings.normalize = false;
+        check_case(settings, true, Scheme::kOpen);
+      }
+    }
+  }
+}
+
+TEST_CASE("more tiles than are kept") {
+  for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceUnpaired, Loss::kSupConMemory}) {
+    Settings settings;
+    settings.loss = loss;
+    settings.rows = 9000;
+    settings.dim = 3;
+    settings.negative_rows = 9000;
+    check_case(settings, true, Scheme::kCertain);
+    check_case(settings, false, Scheme::kCertain);
+  }
+}
+
+TEST_CASE("without the gradient of the negatives less is needed") {
+  Settings settings;
+  settings.loss = Loss::kInfoNceUnpaired;
+  settings.rows = 6000;
+  settings.dim = 50;
+  settings.negative_rows = 6000;
+  const Case problem(settings);
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+  const int64_t with = needs_of(context, problem.problem, true).device;
+  const int64_t without = needs_of(context, problem.problem, false).device;
+  CHECK(with - without >= settings.negative_rows * settings.dim * static_cast<int64_t>(sizeof(float)));
+}
+
+TEST_CASE("a forward call keeps its rows and not its matrix, and gives all back") {
+  Settings settings;
+  settings.loss = Loss::kNtXentAll;
+  settings.rows = 4000;
+  settings.dim = 64;
+  const Case problem(settings);
+  Output output(problem);
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+  infonce_failure failure = empty_failure();
+  REQUIRE(context.run(problem.problem, output.result, failure) == INFONCE_OK);
+  const int64_t before = live;
+  infonce_saved *saved = nullptr;
+  REQUIRE(backend().forward(context.handle(), &problem.problem, &output.result, &saved, &failure) == INFONCE_OK);
+  // Two layouts of the unit rows, and some numbers for each row.
+  const int64_t row_bytes = 2 * 64 * static_cast<int64_t>(sizeof(float)) + 256;
+  CHECK(live - before <= settings.rows * row_bytes + 65'536);
+  backend().saved_destroy(context.handle(), saved);
+  CHECK(live == before);
+}
+
+}  // namespace infonce::test
