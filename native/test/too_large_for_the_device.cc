@@ -16,8 +16,8 @@ namespace infonce::test {
 
 namespace {
 
-constexpr int64_t kRows = int64_t(1) << 26;
-constexpr int64_t kDim = 512;
+constexpr int64_t kRows = int64_t(1) << 20;
+constexpr int64_t kDim = int64_t(1) << 15;
 
 // 128 GiB of zeros that take no memory as long as they are only read.
 class Zeros {
@@ -78,7 +78,7 @@ class Ballast {
 
 }  // namespace
 
-TEST_CASE("a problem beyond the device's memory fails, and the context goes on" * doctest::skip(on_cpu())) {
+TEST_CASE("a problem beyond the device's memory fails, and the context goes on") {
   const Zeros zeros;
   if (!zeros.exist()) {
     MESSAGE("this system does not give out so many addresses");
