@@ -8,7 +8,7 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const BUILD = path.join(ROOT, 'build-native/addon-asan');
 const SANITIZERS = 'address,undefined';
 // Node.js itself is not instrumented: what it never frees is not ours, and it asks for impossible sizes on purpose.
-const ASAN_OPTIONS = 'detect_leaks=0,allocator_may_return_null=1,quarantine_size_mb=64,max_redzone=256';
+const ASAN_OPTIONS = 'detect_leaks=0,allocator_may_return_null=1,quarantine_size_mb=64,max_allocation_size_mb=512';
 
 /** `{ folder, environment }`: where the package is, and what a Node.js process that loads it must have. */
 export function sanitizedPackage() {

@@ -1,13 +1,15 @@
 /** Calls that share contexts, signals and a queue; all of it follows from the seed, but for what threads do when. */
 import { inspect, types } from 'node:util';
 import { arraysIn, Poison, spoil } from './hostile.mjs';
-import { disturb } from './memory.mjs';
+import { disturb, isPinned } from './memory.mjs';
 import { publicCall } from './public-calls.mjs';
 import { rawCall } from './raw-calls.mjs';
 import { World } from './world.mjs';
 
 export const EPISODE_CALLS = 100;
 const RAW_SHARE = 0.4;
+
+const ALLOWED_OF_GOOD = new Set(['disposed', 'aborted', 'ERR_INFONCE_QUEUE_FULL', 'raw CANCELLED']);
 
 const STATUSES = new Set([
   ...['INVALID_ARGUMENT', 'NON_FINITE', 'OUT_OF_MEMORY', 'DEVICE_UNAVAILABLE', 'INTERNAL', 'CANCELLED', 'DEVICE_LOST'],
@@ -67,12 +69,21 @@ function make(world, call, judge) {
     judge.accepted(returned);
     return undefined;
   }
-  // What was asked is already copied: nothing that happens to it now may matter. Where the addon writes must stay.
-  world.victims = arraysIn(judge.raw ? call.args.slice(0, 1) : call.args);
+  world.victims = inputsOf(judge);
   if (world.random.chance(0.4)) for (const array of world.victims) disturb(world.random, array);
   const verdict = returned.then(judge.accepted, judge.refused);
   world.track(verdict, judge.text);
   return verdict;
+}
+
+/**
+ * The arrays that are copied before an asynchronous call returns, so that nothing that happens to them afterwards may matter.
+ * Where results go must stay as it is.
+ */
+function inputsOf({ raw, call }) {
+  if (call.reads) return [];
+  const results = new Set(raw ? arraysIn(call.args.slice(1, 3)) : arraysIn(call.args.at(-1)?.out));
+  return arraysIn(call.args).filter(array => !results.has(array) && !isPinned(array));
 }
 
 /** Says whether what a call did was allowed. */
@@ -94,7 +105,7 @@ class Judge {
   refused = error => {
     const outcome = this.raw ? this.rawOutcome(error) : this.publicOutcome(error);
     if (outcome === undefined) throw new Finding(`${this.text}\nfailed with ${inspect(error)}`);
-    if (this.good && !['disposed', 'aborted'].includes(outcome)) {
+    if (this.good && !ALLOWED_OF_GOOD.has(outcome)) {
       throw new Finding(`${this.text}\nis a good call but failed with ${inspect(error)}`);
     }
     this.count(outcome);
@@ -111,7 +122,7 @@ class Judge {
 
   rawOutcome(error) {
     if (error instanceof Error && STATUSES.has(error.status)) {
-      return /context was disposed/.test(error.message) ? 'disposed' : `raw ${error.status}`;
+      return /was disposed/.test(error.message) ? 'disposed' : `raw ${error.status}`;
     }
     if (error instanceof TypeError && /^(Illegal invocation|Class constructors cannot)/.test(error.message)) {
       return 'refused by the engine';

@@ -53,6 +53,18 @@ function intrinsic(name) {
   return array => Reflect.apply(get, array, []);
 }
 
+const pinnedBuffers = new WeakSet();
+
+/** Remembers an array of pinned memory, which asynchronous calls read in place. */
+export function rememberPinned(array) {
+  pinnedBuffers.add(array.buffer);
+  return array;
+}
+
+export function isPinned(array) {
+  return pinnedBuffers.has(bufferOf(array));
+}
+
 /** Detaches, resizes or overwrites what `array` lies in. */
 export function disturb(random, array) {
   const buffer = bufferOf(array);

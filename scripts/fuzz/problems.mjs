@@ -1,5 +1,5 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
-import { typedArray } from './memory.mjs';
+import { rememberPinned, typedArray } from './memory.mjs';
 
 /** Mostly small; now and then enough rows for several threads and tiles. */
 export function sizes(random) {
@@ -23,9 +23,38 @@ export function matrix(random, elements) {
   return typedArray(random, Float32Array, elements, () => (constant ? 1 : scale * random.normal()));
 }
 
-function tensor(random, ...shape) {
+/** A tensor of any kind that a call in `context` takes. */
+export function tensor(random, context, ...shape) {
   const elements = shape.reduce((product, dimension) => product * dimension, 1);
-  return { data: matrix(random, elements), shape };
+  const make = random.weighted([
+    [14, () => ({ data: matrix(random, elements), shape })],
+    [2, () => halfTensor(random, elements, shape)],
+    [1, () => ({ data: filled(rememberPinned(context.pinned(elements)), () => random.normal()), shape })],
+    [1, () => context.tensor(matrix(random, elements), shape)],
+    [1, () => context.tensor(halfTensor(random, elements, shape).data, shape, random.pick(HALVES))],
+  ]);
+  return make();
+}
+
+const HALVES = ['float16', 'bfloat16'];
+
+/** Bits that are finite numbers of either type. */
+export function bits(random, elements) {
+  return typedArray(
+    random,
+    Uint16Array,
+    elements,
+    () => random.integer(0x3000, 0x4400) | (random.chance(0.5) ? 0x8000 : 0),
+  );
+}
+
+function halfTensor(random, elements, shape) {
+  return { data: bits(random, elements), shape, dtype: random.pick(HALVES) };
+}
+
+function filled(array, next) {
+  for (let i = 0; i < array.length; i++) array[i] = next();
+  return array;
 }
 
 function labelsOf(random, rows) {
@@ -56,38 +85,64 @@ const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 
 /** What each loss takes, by the name under which the package exports it. */
 export const PROBLEMS = {
-  ntXent(random) {
+  ntXent(random, context) {
     const { rows, dim } = sizes(random);
     const nViews = random.pick([2, 2, 3, 5]);
-    const features = tensor(random, rows * nViews, dim);
+    const features = tensor(random, context, rows * nViews, dim);
     const rest = { temperature: temperature(random), positives: random.pick(['first', 'all']) };
     return { features, ...(nViews === 2 ? {} : { nViews }), ...options(random, rows * nViews, rest) };
   },
-  infoNCE(random) {
+  infoNCE(random, context) {
     const { rows, dim, negatives } = sizes(random);
-    const problem = { query: tensor(random, rows, dim), positiveKey: tensor(random, rows, dim) };
+    const problem = { query: tensor(random, context, rows, dim), positiveKey: tensor(random, context, rows, dim) };
     const negativeMode = random.pick([undefined, 'unpaired', 'paired']);
-    if (negativeMode === 'paired') problem.negativeKeys = tensor(random, rows, negatives, dim);
-    else if (negativeMode) problem.negativeKeys = tensor(random, negatives, dim);
+    if (negativeMode === 'paired') problem.negativeKeys = tensor(random, context, rows, negatives, dim);
+    else if (negativeMode) problem.negativeKeys = tensor(random, context, negatives, dim);
     if (negativeMode) problem.negativeMode = negativeMode;
     return { ...problem, ...options(random, rows, { temperature: temperature(random) }) };
   },
-  clip(random) {
+  clip(random, context) {
     const { rows, dim } = sizes(random);
-    const towers = { imageFeatures: tensor(random, rows, dim), textFeatures: tensor(random, rows, dim) };
+    const towers = {
+      imageFeatures: tensor(random, context, rows, dim),
+      textFeatures: tensor(random, context, rows, dim),
+    };
     return { ...towers, ...options(random, rows, { logitScale: 1 / temperature(random) }) };
   },
-  supCon(random) {
+  supCon(random, context) {
     const { rows, dim } = sizes(random);
-    const problem = { features: tensor(random, rows, dim), labels: labelsOf(random, rows) };
+    const problem = { features: tensor(random, context, rows, dim), labels: labelsOf(random, rows) };
     return { ...problem, ...options(random, rows, { temperature: temperature(random) }) };
   },
 };
 
-export function logitsProblem(random) {
+export function logitsProblem(random, context) {
   const { rows, dim } = sizes(random);
   const nViews = random.pick([2, 2, 3]);
-  return { features: tensor(random, rows * nViews, dim), nViews, temperature: temperature(random) };
+  return { features: tensor(random, context, rows * nViews, dim), nViews, temperature: temperature(random) };
+}
+
+/** A matrix of the problem and its type: an array, a pinned one, or a buffer at least as large. */
+function input(random, context, name, elements) {
+  const type = `${name}Type`;
+  if (elements === 0) return { [name]: undefined, [type]: 'float32' };
+  const half = random.chance(0.15);
+  const data = half ? bits(random, elements) : matrix(random, elements);
+  const given = { [name]: data, [type]: half ? random.pick(HALVES) : 'float32' };
+  const place = random.weighted([
+    [8, 'array'],
+    [1, 'buffer'],
+    [1, 'pinned'],
+  ]);
+  if (place === 'buffer') {
+    given[name] = context.allocate(data.byteLength + random.integer(0, 8));
+    context.write(given[name], 0, data, data.byteLength);
+  } else if (place === 'pinned') {
+    const Type = half ? Uint16Array : Float32Array;
+    given[name] = rememberPinned(new Type(context.pinned(data.byteLength)));
+    given[name].set(data);
+  }
+  return given;
 }
 
 const DENOMINATORS = ['otherAnchors', 'allKeys', 'sharedNegatives', 'ownNegatives'];
@@ -99,6 +154,7 @@ function positiveFor(random, denominator) {
 /** `{ problem, result }` as the addon takes them. */
 export function nativeCall(
   random,
+  context,
   denominator = random.pick(DENOMINATORS),
   positive = positiveFor(random, denominator),
 ) {
@@ -106,11 +162,13 @@ export function nativeCall(
   const { rows: samples, dim, negatives } = sizes(random);
   const views = oneTower && positive !== 'sameLabel' ? random.integer(2, 4) : 0;
   const rows = samples * Math.max(views, 1);
-  const negativeRows = denominator.endsWith('Negatives') ? negatives : 0;
+  const remembers = positive === 'sameLabel' && random.chance(0.3);
+  const negativeRows = remembers || denominator.endsWith('Negatives') ? negatives : 0;
   const negativeSize = (denominator === 'ownNegatives' ? rows : 1) * negativeRows * dim;
   const reduction = random.pick(['mean', 'sum', 'none']);
   const gradient = random.chance(0.7);
-  const output = length => typedArray(random, Float32Array, length, () => 0);
+  const output = length =>
+    random.chance(0.1) ? context.allocate(4 * length) : typedArray(random, Float32Array, length, () => 0);
   const problem = {
     denominator,
     positive,
@@ -124,21 +182,18 @@ export function nativeCall(
     negativeRows,
     views,
     scale: 1 / temperature(random),
-    anchors: matrix(random, rows * dim),
-    anchorsType: 'float32',
-    keys: oneTower ? undefined : matrix(random, rows * dim),
-    keysType: 'float32',
-    negatives: negativeRows ? matrix(random, negativeSize) : undefined,
-    negativesType: 'float32',
-    labels: positive === 'sameLabel' ? labelsOf(random, rows) : undefined,
+    ...input(random, context, 'anchors', rows * dim),
+    ...input(random, context, 'keys', oneTower ? 0 : rows * dim),
+    ...input(random, context, 'negatives', negativeSize),
+    labels: positive === 'sameLabel' ? labelsOf(random, rows + negativeRows) : undefined,
     gradOutput: random.chance(0.3) ? matrix(random, reduction === 'none' ? rows : 1) : undefined,
   };
   const result = {
     scalars: typedArray(random, Float64Array, 7, () => 0),
-    rowLoss: reduction === 'none' ? output(rows) : undefined,
+    rowLoss: reduction === 'none' ? typedArray(random, Float32Array, rows, () => 0) : undefined,
     gradAnchors: gradient ? output(rows * dim) : undefined,
     gradKeys: gradient && !oneTower ? output(rows * dim) : undefined,
-    gradNegatives: gradient && negativeRows ? output(negativeSize) : undefined,
+    gradNegatives: gradient && negativeRows && !remembers ? output(negativeSize) : undefined,
   };
   return { problem, result };
 }

@@ -1,5 +1,6 @@
 /** Calls of the public API. Each maker returns `{ name, args, call, asynchronous }`, as good as it comes. */
-import { logitsProblem, PROBLEMS } from './problems.mjs';
+import { typedArray } from './memory.mjs';
+import { bits, logitsProblem, matrix, PROBLEMS, sizes } from './problems.mjs';
 
 const CLASSES = { ntXent: 'NTXent', infoNCE: 'InfoNCE', clip: 'Clip', supCon: 'SupCon' };
 const INPUTS = {
@@ -10,16 +11,53 @@ const INPUTS = {
 };
 const LOSSES = Object.keys(CLASSES);
 
-function syncRun(random, world) {
-  return random.chance(0.9) ? { context: world.context() } : undefined;
+/** A problem of the loss and the options of a call that it goes with. */
+function problemAndRun(random, world, loss, asynchronous) {
+  const context = world.context();
+  const problem = PROBLEMS[loss](random, context);
+  useQueue(random, world, loss, problem);
+  // Without a context the call runs where its tensors are, or in the default one.
+  if (random.chance(0.1)) return [problem, undefined];
+  const run = { context: problem.negativeKeys?.context ?? problem.memory?.context ?? context };
+  if (asynchronous && random.chance(0.3)) run.signal = world.controller().signal;
+  if (run.context === context) addOutput(random, context, loss, problem, run);
+  return [problem, run];
 }
 
-function asyncRun(random, world) {
-  if (random.chance(0.1)) return undefined;
-  const run = { context: world.context() };
-  if (random.chance(0.3)) run.signal = world.controller().signal;
-  return run;
+/** Now and then the negatives come from a queue that is there. */
+function useQueue(random, world, loss, problem) {
+  const queue = world.any('queue');
+  if (queue === undefined || random.chance(0.7)) return;
+  const fits = tensor => tensor.shape[1] === queue.dim && tensor.context === undefined;
+  if (loss === 'infoNCE' && queue.size > 0 && fits(problem.query) && fits(problem.positiveKey)) {
+    Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
+  }
+  if (loss === 'supCon' && world.labelled.has(queue) && fits(problem.features)) problem.memory = queue;
 }
+
+const GRADIENTS = {
+  ntXent: { features: 'gradFeatures' },
+  infoNCE: { query: 'gradQuery', positiveKey: 'gradPositiveKey', negativeKeys: 'gradNegativeKeys' },
+  clip: { imageFeatures: 'gradImageFeatures', textFeatures: 'gradTextFeatures' },
+  supCon: { features: 'gradFeatures' },
+};
+
+/** Results on the device, or in arrays of the caller's. */
+function addOutput(random, context, loss, problem, run) {
+  if (random.chance(0.3)) run.output = random.pick(['host', 'device']);
+  if (problem.gradient === false || random.chance(0.6)) return;
+  run.out = {};
+  if (problem.reduction === 'none' && random.chance(0.5)) run.out.loss = new Float32Array(rowsOf(problem));
+  for (const [input, gradient] of Object.entries(GRADIENTS[loss])) {
+    const { shape } = problem[input] ?? {};
+    if (shape === undefined || random.chance(0.3)) continue;
+    const length = shape.reduce((product, dimension) => product * dimension, 1);
+    const array = typedArray(random, Float32Array, length, () => 0);
+    run.out[gradient] = run.output === 'device' ? context.tensor(array, [length]) : array;
+  }
+}
+
+const rowsOf = ({ features, query, imageFeatures }) => (features ?? query ?? imageFeatures).shape[0];
 
 /** `name(...args)` of the package. */
 function exported(world, name, args, asynchronous = false) {
@@ -31,24 +69,39 @@ const MAKERS = [
     30,
     (random, world) => {
       const loss = random.pick(LOSSES);
-      return exported(world, `${loss}Sync`, [PROBLEMS[loss](random), syncRun(random, world)]);
+      return exported(world, `${loss}Sync`, problemAndRun(random, world, loss, false));
     },
   ],
   [
     30,
     (random, world) => {
       const loss = random.pick(LOSSES);
-      return exported(world, loss, [PROBLEMS[loss](random), asyncRun(random, world)], true);
+      return exported(world, loss, problemAndRun(random, world, loss, true), true);
     },
   ],
   [8, (random, world) => module(random, world)],
-  [5, (random, world) => exported(world, 'ntXentLogits', [logitsProblem(random), syncRun(random, world)])],
-  [2, (_random, world) => exported(world, 'devices', [])],
+  [10, (random, world) => forward(random, world)],
+  [10, (random, world) => backward(random, world)],
   [
-    4,
+    5,
+    (random, world) => {
+      const context = world.context();
+      return exported(world, 'ntXentLogits', [logitsProblem(random, context), { context }]);
+    },
+  ],
+  [8, (random, world) => newTensor(random, world)],
+  [10, (random, world) => useTensor(random, world)],
+  [3, (random, world) => newQueue(random, world)],
+  [10, (random, world) => useNegatives(random, world)],
+  [3, (random, world) => pinned(random, world)],
+  [1, (_random, world) => exported(world, 'devices', [])],
+  [
+    3,
     (random, world) => {
       const options = { device: world.device, precision: random.pick(['highest', 'high', 'medium']) };
       if (world.device === 'cpu') options.threads = random.integer(1, 2);
+      if (random.chance(0.3)) options.queueLimit = random.integer(1, 4);
+      if (random.chance(0.3)) options.whenFull = random.pick(['error', 'wait']);
       const call = words => world.keep(world.contexts, world.infonce.createContext(...words));
       return { name: 'createContext', args: [options], call };
     },
@@ -61,14 +114,13 @@ const MAKERS = [
 /** The classes split a problem: options at construction, inputs at the call. */
 function module(random, world) {
   const loss = random.pick(LOSSES);
+  const asynchronous = random.chance(0.5);
+  const [options, run] = problemAndRun(random, world, loss, asynchronous);
   const inputs = [];
-  const options = PROBLEMS[loss](random);
   for (const key of INPUTS[loss]) {
     inputs.push(options[key]);
     delete options[key];
   }
-  const asynchronous = random.chance(0.5);
-  const run = asynchronous ? asyncRun(random, world) : syncRun(random, world);
   const method = asynchronous ? 'forward' : 'forwardSync';
   const name = CLASSES[loss];
   const made = ([options, ...rest]) => new world.infonce[name](options)[method](...rest);
@@ -77,9 +129,107 @@ function module(random, world) {
   return { name: `new ${name}().${method}`, args: [options, ...inputs, run], call, asynchronous };
 }
 
+/** The first half of a loss; what it returns is kept for the second. */
+function forward(random, world) {
+  const loss = random.pick(LOSSES);
+  const asynchronous = random.chance(0.5);
+  const [problem, run] = problemAndRun(random, world, loss, asynchronous);
+  delete problem.gradient;
+  delete problem.gradOutput;
+  delete run?.output;
+  delete run?.out;
+  const keep = pass => {
+    world.keepThing('pass', pass);
+    return { loss: pass.loss, top1: pass.top1, top5: pass.top5 };
+  };
+  const call = asynchronous
+    ? async words => keep(await world.infonce[loss].forward(...words))
+    : words => keep(world.infonce[loss].forwardSync(...words));
+  return { name: `${loss}.forward${asynchronous ? '' : 'Sync'}`, args: [problem, run], call, asynchronous };
+}
+
+function backward(random, world) {
+  const pass = world.any('pass');
+  if (pass === undefined) return forward(random, world);
+  const asynchronous = random.chance(0.5);
+  const upstream = [undefined, random.normal(), Float32Array.of(random.normal())];
+  if (pass.loss instanceof Float32Array) upstream.push(pass.loss.slice());
+  const run = random.chance(0.5) ? { output: random.pick(['host', 'device']) } : undefined;
+  if (run && asynchronous && random.chance(0.3)) run.signal = world.controller().signal;
+  const method = asynchronous ? 'backward' : 'backwardSync';
+  const call = words => pass[method](...words);
+  return { name: `pass.${method}`, args: [random.pick(upstream), run], call, asynchronous };
+}
+
+function newTensor(random, world) {
+  const context = world.context();
+  const { rows, dim } = sizes(random);
+  const half = random.chance(0.3);
+  const data = half ? bits(random, rows * dim) : matrix(random, rows * dim);
+  const args = [data, [rows, dim], ...(half ? [random.pick(['float16', 'bfloat16'])] : [])];
+  const call = words => world.keepThing('tensor', context.tensor(...words));
+  return { name: 'context.tensor', args, call };
+}
+
+function useTensor(random, world) {
+  const tensor = world.any('tensor');
+  if (tensor === undefined) return newTensor(random, world);
+  const length = tensor.shape.reduce((product, dimension) => product * dimension, 1);
+  const data = tensor.dtype === 'float32' ? matrix(random, length) : bits(random, length);
+  const method = random.pick(['toArray', 'toArraySync', 'write', 'writeSync', 'dispose']);
+  const args = method.startsWith('write') ? [data] : [];
+  const asynchronous = method === 'toArray' || method === 'write';
+  return { name: `tensor.${method}`, args, call: words => tensor[method](...words), asynchronous };
+}
+
+function newQueue(random, world) {
+  const options = { capacity: random.integer(1, 30), dim: random.integer(1, 8), context: world.context() };
+  if (random.chance(0.5)) options.labels = true;
+  if (random.chance(0.3)) options.dtype = random.pick(['float32', 'float16', 'bfloat16']);
+  const call = ([options]) => {
+    const queue = world.keepThing('queue', new world.infonce.NegativeQueue(options));
+    if (options.labels === true) world.labelled.add(queue);
+  };
+  return { name: 'new NegativeQueue', args: [options], call };
+}
+
+function useNegatives(random, world) {
+  const queue = world.any('queue');
+  if (queue === undefined) return newQueue(random, world);
+  const method = random.pick([
+    'enqueue',
+    'enqueueSync',
+    'enqueue',
+    'enqueueSync',
+    'toArray',
+    'toArraySync',
+    'clear',
+    'dispose',
+  ]);
+  if (!method.startsWith('enqueue')) {
+    return { name: `queue.${method}`, args: [], call: () => queue[method](), asynchronous: method === 'toArray' };
+  }
+  const rows = random.integer(1, 2 * queue.capacity);
+  const half = queue.dtype !== 'float32';
+  const data = half ? bits(random, rows * queue.dim) : matrix(random, rows * queue.dim);
+  const keys = { data, shape: [rows, queue.dim], ...(half && { dtype: queue.dtype }) };
+  const labels = world.labelled.has(queue) ? [Int32Array.from({ length: rows }, () => random.integer(0, 3))] : [];
+  const asynchronous = method === 'enqueue';
+  return { name: `queue.${method}`, args: [keys, ...labels], call: words => queue[method](...words), asynchronous };
+}
+
+function pinned(random, world) {
+  const context = world.context();
+  return { name: 'context.pinned', args: [random.integer(1, 500)], call: words => context.pinned(...words) };
+}
+
 /** Methods and accessors taken off their object: the engine's own TypeError is what they must give. */
 function wrongReceiver(random, world) {
-  const owner = random.pick([world.context(), new world.infonce.NTXent()]);
+  const owner = random.pick([
+    world.context(),
+    new world.infonce.NTXent(),
+    ...['tensor', 'pass', 'queue'].map(kind => world.any(kind)).filter(Boolean),
+  ]);
   const prototype = Object.getPrototypeOf(owner);
   const key = random.pick(Reflect.ownKeys(prototype));
   const { value, get } = Object.getOwnPropertyDescriptor(prototype, key);

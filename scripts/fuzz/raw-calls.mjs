@@ -12,9 +12,9 @@ const settlers = new WeakMap();
 /** A call that is queued, as a promise; a `done` that throws is the process's affair. */
 function submitted(random, context, submit) {
   return new Promise((resolve, reject) => {
-    const ticket = submit(failure => {
+    const ticket = submit((failure, value) => {
       if (failure) reject(failure);
-      else resolve();
+      else resolve(value);
       if (random.chance(0.01)) throw new Poison('from done');
     });
     if (!settlers.has(context)) settlers.set(context, new Map());
@@ -23,65 +23,148 @@ function submitted(random, context, submit) {
 }
 
 function cancel(context, ticket) {
-  const answer = context.cancel(ticket);
-  if (answer === true || answer === 'dropped') settlers.get(context).get(ticket)();
+  if (context.cancel(ticket) === 'dropped') settlers.get(context).get(ticket)();
 }
 
+/** A method in its synchronous form or as its twin that is queued, on arguments that fit it. */
+function work(random, world, context, method, args, keep = value => value) {
+  const target = world.orDisposed(context);
+  const good = target === context;
+  if (random.chance(0.5)) {
+    return { name: `raw ${method}`, args, call: words => void keep(target[method](...words)), good };
+  }
+  const submit = `submit${method === 'run' ? '' : method[0].toUpperCase() + method.slice(1)}`;
+  const call = async words => {
+    keep(await submitted(random, target, done => target[submit](...words, done)));
+  };
+  return { name: `raw ${submit}`, args, call, asynchronous: true, good };
+}
+
+const LOSS_CALLS = {
+  run: (random, world, context) => {
+    const { problem, result } = nativeCall(random, context);
+    return work(random, world, context, 'run', [problem, result]);
+  },
+  forward: (random, world, context) => {
+    const { problem, result } = nativeCall(random, context);
+    return work(random, world, context, 'forward', [problem, result], saved => {
+      if (saved) world.keepThing('saved', { saved, context, result, dispose: () => saved.dispose() });
+    });
+  },
+  backward: (random, world, context) => {
+    const kept = world.any('saved');
+    if (kept === undefined) return LOSS_CALLS.forward(random, world, context);
+    const { result } = nativeCall(random, context);
+    const upstream = random.pick([undefined, Float32Array.of(2)]);
+    // The sizes are right only by chance.
+    return {
+      ...work(random, world, kept.context, 'backward', [kept.saved, upstream, random.pick([result, kept.result])]),
+      good: false,
+    };
+  },
+};
+
+function buffer(random, context) {
+  const bytes = 4 * random.integer(1, 300);
+  return { bytes, memory: context.allocate(bytes) };
+}
+
+const COPIES = {
+  write: (random, world, context) => {
+    const { bytes, memory } = buffer(random, context);
+    const length = random.integer(1, bytes / 4);
+    const source = random.chance(0.3)
+      ? context.allocate(4 * length)
+      : typedArray(random, Float32Array, length, () => 1);
+    world.keepThing('buffer', memory);
+    return work(random, world, context, 'write', [memory, bytes - 4 * length, source, 4 * length]);
+  },
+  read: (random, world, context) => {
+    const { bytes, memory } = buffer(random, context);
+    const length = random.integer(1, bytes / 4);
+    world.keepThing('buffer', memory);
+    // The array is a result: nothing may happen to it before the end.
+    return {
+      ...work(random, world, context, 'read', [
+        memory,
+        bytes - 4 * length,
+        typedArray(random, Float32Array, length, () => 0),
+      ]),
+      reads: true,
+    };
+  },
+};
+
 const MAKERS = [
-  [
-    30,
-    (random, world) => {
-      const { problem, result } = nativeCall(random);
-      const context = world.rawContext();
-      return { name: 'raw run', args: [problem, result], call: words => context.run(...words) };
-    },
-  ],
-  [
-    30,
-    (random, world) => {
-      const { problem, result } = nativeCall(random);
-      const context = world.rawContext();
-      const call = words => submitted(random, context, done => context.submit(...words, done));
-      return { name: 'raw submit', args: [problem, result], call, asynchronous: true };
-    },
-  ],
+  [30, LOSS_CALLS.run],
+  [10, LOSS_CALLS.forward],
+  [12, LOSS_CALLS.backward],
+  [8, COPIES.write],
+  [8, COPIES.read],
   [
     4,
-    (random, world) => {
-      const { problem, result } = nativeCall(random);
-      const context = world.rawContext();
+    (random, _world, context) => {
+      const { problem, result } = nativeCall(random, context);
+      const call = words => context.submit(...words);
+      return { name: 'raw submit without done', good: false, args: [problem, result, null], call };
+    },
+  ],
+  [
+    6,
+    (random, world, context) => {
+      const { problem } = nativeCall(random, context, 'otherAnchors', random.pick(['firstView', 'allViews']));
+      problem.gradOutput = undefined;
+      const logits = typedArray(random, Float32Array, problem.rows * (problem.rows - 1), () => 0);
+      const target = world.orDisposed(context);
       return {
-        name: 'raw submit without done',
-        good: false,
-        args: [problem, result, null],
-        call: words => context.submit(...words),
+        name: 'raw logits',
+        args: [problem, logits],
+        call: words => target.logits(...words),
+        good: target === context,
       };
     },
   ],
   [
-    6,
-    (random, world) => {
-      const { problem } = nativeCall(random, 'otherAnchors', random.pick(['firstView', 'allViews']));
-      problem.gradOutput = undefined;
-      const logits = typedArray(random, Float32Array, problem.rows * (problem.rows - 1), () => 0);
-      const context = world.rawContext();
-      return { name: 'raw logits', args: [problem, logits], call: words => context.logits(...words) };
+    4,
+    (random, _world, context) => {
+      const { problem } = nativeCall(random, context);
+      return { name: 'raw memoryRequired', args: [problem], call: words => void context.memoryRequired(...words) };
     },
   ],
   [
     6,
-    (random, world) => {
-      const context = world.rawContext();
+    (random, _world, context) => {
       const tickets = [...(settlers.get(context)?.keys() ?? [])];
       const ticket = random.pick([tickets.at(-1), random.pick(tickets), random.integer(0, 100)]);
       return { name: 'raw cancel', args: [ticket], good: false, call: ([ticket]) => cancel(context, ticket) };
     },
   ],
+  [
+    3,
+    (random, world, context) => {
+      const call = words => void world.keepThing('buffer', context.allocate(...words));
+      return { name: 'raw allocate', args: [random.integer(1, 5000)], call };
+    },
+  ],
+  [
+    2,
+    (random, _world, context) => ({
+      name: 'raw pinned',
+      args: [random.integer(1, 5000)],
+      call: words => void context.pinned(...words),
+    }),
+  ],
+  [2, (_random, world) => ({ name: 'raw buffer.dispose', args: [], call: () => world.any('buffer')?.dispose() })],
   [1, (_random, world) => ({ name: 'raw dispose', args: [], call: () => world.disposeRaw() })],
   [
     3,
     (_random, world) => {
-      const call = words => world.keep(world.rawContexts, new world.binding.Context(...words));
+      const call = ([options]) => {
+        const context = new world.binding.Context(options);
+        // Another `nextTurn` would leave calls without an end.
+        if (options.nextTurn === setImmediate) world.keep(world.rawContexts, context);
+        else context.dispose();
+      };
       return { name: 'raw new Context', args: [world.rawOptions()], call };
     },
   ],
@@ -95,38 +178,41 @@ const MAKERS = [
     }),
   ],
   [
-    3,
+    2,
     (random, world) => {
       const name = random.pick(['device', 'deviceCount', 'loadLibrary']);
-      return {
-        name: `raw ${name}`,
-        good: false,
-        args: [random.pick(LIBRARIES), 0],
-        call: words => world.binding[name](...words),
-      };
+      const call = words => void world.binding[name](...words);
+      return { name: `raw ${name}`, good: false, args: [random.pick(LIBRARIES), 0], call };
     },
   ],
-  [2, (random, world) => wrongReceiver(random, world)],
+  [4, (random, world, context) => wrongReceiver(random, world, context)],
 ];
 
-function wrongReceiver(random, world) {
-  const { prototype } = world.binding.Context;
+/** Methods of one class on objects of another, and classes of the addon made by hand. */
+function wrongReceiver(random, world, context) {
+  const objects = [context, world.any('buffer'), world.any('saved')?.saved].filter(Boolean);
+  const prototype = Object.getPrototypeOf(random.pick(objects));
   const key = random.pick(Reflect.ownKeys(prototype));
   const { value, get } = Object.getOwnPropertyDescriptor(prototype, key);
-  const context = world.rawContext();
-  const receiver = random.pick([
+  const { problem, result } = nativeCall(random, context);
+  const name = `raw ${String(key)} of a wrong receiver`;
+  if (key === 'constructor') {
+    return { name: 'raw constructor', args: [problem, result], call: words => void new value(...words), wild: true };
+  }
+  const receivers = [
     undefined,
     null,
     {},
     Object.create(context),
     new Proxy(context, {}),
     world.anyContext(),
-  ]);
-  const { problem, result } = nativeCall(random);
-  const call = words => Reflect.apply(value ?? get, receiver, words);
-  return { name: `raw ${String(key)} of a wrong receiver`, args: [problem, result], call, wild: true };
+    ...objects,
+  ];
+  const receiver = random.pick(receivers);
+  const call = words => void Reflect.apply(value ?? get, receiver, words);
+  return { name, args: [problem, result], call, wild: true };
 }
 
 export function rawCall(random, world) {
-  return random.weighted(MAKERS)(random, world);
+  return random.weighted(MAKERS)(random, world, world.rawContext());
 }

@@ -4,6 +4,7 @@ import { Poison } from './hostile.mjs';
 import { disturb } from './memory.mjs';
 
 const MOST_CONTEXTS = 4;
+const MOST_THINGS = 6;
 const DEEPEST = 3;
 const ABORTS = 4;
 
@@ -15,6 +16,10 @@ export class World {
     this.device = device;
     this.contexts = [];
     this.rawContexts = [];
+    this.rawDisposed = undefined;
+    /** The queues of negatives that have labels. */
+    this.labelled = new WeakSet();
+    this.things = { tensor: [], pass: [], queue: [], buffer: [], saved: [] };
     this.controllers = Array.from({ length: ABORTS }, () => new AbortController());
     /** The arrays of the call that is being made. */
     this.victims = [];
@@ -40,38 +45,54 @@ export class World {
       device: this.device,
       ...(this.device === 'cpu' && { threads: this.random.integer(1, 2) }),
       precision: this.random.pick(['highest', 'highest', 'high', 'medium']),
+      ...(this.random.chance(0.3) && {
+        queueLimit: this.random.integer(1, 4),
+        whenFull: this.random.pick(['error', 'wait']),
+      }),
     });
     this.keep(this.contexts, context);
     return context;
   }
 
+  /** An addon's context in use. */
   rawContext() {
-    const { random, binding } = this;
-    if (this.rawContexts.length > 0 && !random.chance(0.03)) return random.pick(this.rawContexts);
+    const { random, binding, rawContexts } = this;
+    if (rawContexts.length > 0 && !random.chance(0.03)) return random.pick(rawContexts);
     const context = new binding.Context(this.rawOptions());
-    this.keep(this.rawContexts, context);
+    this.keep(rawContexts, context);
     return context;
   }
 
   rawOptions() {
     const precision = this.random.pick(['highest', 'high', 'medium']);
-    return {
-      library: '',
-      device: 0,
-      threads: this.random.integer(1, 2),
-      precision,
-      measure: false,
-      nextTurn: setImmediate,
-    };
+    const threads = this.random.integer(1, 2);
+    return { library: '', device: 0, threads, precision, measure: false, nextTurn: setImmediate };
   }
 
-  /** Disposes a context, and forgets it unless a later call shall meet it. */
+  /** The same context, or now and then one that was disposed. */
+  orDisposed(context) {
+    return this.rawDisposed && this.random.chance(0.03) ? this.rawDisposed : context;
+  }
+
   disposeRaw() {
     const { random, rawContexts } = this;
     if (rawContexts.length === 0) return;
-    const [context] = rawContexts.splice(random.integer(0, rawContexts.length - 1), 1);
-    context.dispose();
-    if (random.chance(0.3)) rawContexts.push(context);
+    [this.rawDisposed] = rawContexts.splice(random.integer(0, rawContexts.length - 1), 1);
+    this.rawDisposed.dispose();
+  }
+
+  /** Something of a kind that was kept, or undefined. */
+  any(kind) {
+    const kept = this.things[kind];
+    return kept.length > 0 ? this.random.pick(kept) : undefined;
+  }
+
+  /** Keeps a few of a kind, and leaves the oldest to the garbage collector. */
+  keepThing(kind, thing) {
+    const kept = this.things[kind];
+    kept.push(thing);
+    if (kept.length > MOST_THINGS) kept.shift();
+    return thing;
   }
 
   /** Adds a context, and disposes the oldest of too many. */
@@ -134,6 +155,12 @@ const EFFECTS = [
     throw new Poison('from hostile code');
   },
   world => world.anyContext()?.dispose(),
+  world => world.any('tensor')?.dispose(),
+  world => world.any('pass')?.dispose(),
+  world => world.any('queue')?.clear(),
+  world => world.any('queue')?.dispose(),
+  world => world.any('buffer')?.dispose(),
+  world => world.any('saved')?.dispose(),
   world => world.controller().abort(),
   world => world.infonce.ntXentSync(SMALL, { context: world.context() }),
   world => world.track(world.infonce.ntXent(SMALL, { context: world.context() }), 'a call from hostile code'),
