@@ -10,7 +10,7 @@ export type Inputs = { readonly [input in NativeFailure['input']]?: { readonly s
 /** A failure of the addon, in the words of the call that met it. */
 export function nativeError(failure: NativeFailure, names: InputNames, inputs: Inputs = {}): InfoNCEError {
   const argument = names[failure.input] ?? names.none;
-  switch (failure.status) {
+  switch (failure.status as NativeFailure['status'] | undefined) {
     case 'NON_FINITE':
       return new InfoNCEError('ERR_INFONCE_NON_FINITE', {
         argument,
@@ -44,8 +44,10 @@ export function nativeError(failure: NativeFailure, names: InputNames, inputs: I
         remedy: 'Nothing more can be done in this context: make another with createContext().',
         cause: failure,
       });
-    // Everything was checked before, but the addon looks again and trusts no check.
+    // Everything was checked before, but the addon looks again and trusts no check. An error without a status was thrown by an
+    // array on the way there.
     case 'INVALID_ARGUMENT':
+    case undefined:
       return new InfoNCEError('ERR_INFONCE_TYPE', {
         argument,
         expected: 'arrays that stay as they are while the call is made',

@@ -45,14 +45,13 @@ export class Submissions {
     signal: AbortSignalLike | undefined,
   ): Promise<Value> {
     return new Promise((resolve, reject) => {
-      checkSignal(signal);
-      const mustWait = this.#waiting.size > 0 || this.#withAddon >= this.#limit;
-      if (mustWait && this.#whenFull === 'error') throw this.#fullError();
-
       let ticket = 0;
       const settled = (): void => {
-        signal?.removeEventListener('abort', onAbort);
-        this.#advance();
+        try {
+          signal?.removeEventListener('abort', onAbort);
+        } finally {
+          this.#advance();
+        }
       };
       const done = (failure: NativeFailure | null, value?: Value | null): void => {
         this.#withAddon--;
@@ -81,13 +80,26 @@ export class Submissions {
         settled();
       };
 
-      // Before anything is submitted: a signal that throws rejects the promise and leaves nothing behind.
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (mustWait) {
-        this.#waitingCalls++;
-        this.#waiting.add(enter);
-      } else hand();
+      // Counted before the signal is looked at, whose getters may dispose the context. Nothing is submitted before: a signal
+      // that throws rejects the promise and leaves nothing behind.
+      this.#waitingCalls++;
+      try {
+        checkSignal(signal);
+        if (this.#isFull && this.#whenFull === 'error') throw this.#fullError();
+        signal?.addEventListener('abort', onAbort, { once: true });
+      } catch (error) {
+        this.#waitingCalls--;
+        this.#advance();
+        throw error;
+      }
+      if (this.#isFull && this.#whenFull === 'wait') this.#waiting.add(enter);
+      else enter();
     });
+  }
+
+  /** Whether a call that is made now finds no room. */
+  get #isFull(): boolean {
+    return this.#waiting.size > 0 || this.#withAddon >= this.#limit;
   }
 
   /** Does `action` once every call made before is with the addon. */

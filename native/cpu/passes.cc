@@ -310,9 +310,9 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
 // d (loss of row i) / d (logit of one of its pairs) outside the matrix, times row i's upstream gradient.
 template <class Scalar>
 double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) const {
-  const double g = upstream_.relative(i);
   const int64_t positive_count = pairs_.positive_count(i);
-  if (positive_count == 0) return 0;
+  if (positive_count == 0) return 0;  // a row of the memory, too, which has no upstream gradient to look at
+  const double g = upstream_.relative(i);
   if (is_positive && positive_count == 1) return -g * rows.rest_share[i];
   const double p = std::exp(logit - rows.log_sum_exp[i]);
   return g * (p - (is_positive ? 1.0 / double(positive_count) : 0.0));
