@@ -25,6 +25,7 @@ export async function runEpisode({ random, infonce, binding, device, journal, co
   for (let i = 0; i < EPISODE_CALLS; i++) {
     const raw = random.chance(RAW_SHARE);
     const call = (raw ? rawCall : publicCall)(random, world);
+    call.outputs = arraysIn(call.args.at(-1)?.out);
     const spoils = random.pick([0, 0, 1, 1, 1, 2, 3]);
     for (let n = 0; n < spoils; n++) spoil(random, world, call.args);
     const text = `call ${i}: ${call.name} with ${describe(call.args)}`;
@@ -57,6 +58,7 @@ export async function runEpisode({ random, infonce, binding, device, journal, co
 /** Makes one call; the verdict on an asynchronous one is a promise. */
 function make(world, call, judge) {
   world.victims = arraysIn(call.args);
+  const readsLater = !judge.raw && world.mayWait();
   let returned;
   try {
     returned = call.call(call.args);
@@ -69,7 +71,7 @@ function make(world, call, judge) {
     judge.accepted(returned);
     return undefined;
   }
-  world.victims = inputsOf(judge);
+  world.victims = readsLater ? [] : inputsOf(judge);
   if (world.random.chance(0.4)) for (const array of world.victims) disturb(world.random, array);
   const verdict = returned.then(judge.accepted, judge.refused);
   world.track(verdict, judge.text);
@@ -82,7 +84,7 @@ function make(world, call, judge) {
  */
 function inputsOf({ raw, call }) {
   if (call.reads) return [];
-  const results = new Set(raw ? arraysIn(call.args.slice(1, 3)) : arraysIn(call.args.at(-1)?.out));
+  const results = new Set(raw ? arraysIn(call.args.slice(1, 3)) : call.outputs);
   return arraysIn(call.args).filter(array => !results.has(array) && !isPinned(array));
 }
 
@@ -99,7 +101,7 @@ class Judge {
 
   accepted = result => {
     this.count(this.good ? 'good calls' : 'taken although spoiled');
-    if (this.good && !this.raw) this.checkFinite(result);
+    if (this.good && !this.raw && this.call.finite !== false) this.checkFinite(result);
   };
 
   refused = error => {
@@ -142,7 +144,7 @@ class Judge {
   /** Good input gives numbers. Rows as they are may overflow. */
   checkFinite(result) {
     const problem = this.call.args[0];
-    if (typeof result !== 'object' || problem?.normalize === false) return;
+    if (typeof result !== 'object' || ArrayBuffer.isView(result) || problem?.normalize === false) return;
     for (const [name, value] of Object.entries(result)) {
       const values = typeof value === 'number' ? [value] : value instanceof Float32Array ? value : [];
       if (!values.every(Number.isFinite)) throw new Finding(`${this.text}\ngave a ${name} that is not finite`);

@@ -136,7 +136,7 @@ function input(random, context, name, elements) {
   ]);
   if (place === 'buffer') {
     given[name] = context.allocate(data.byteLength + random.integer(0, 8));
-    context.write(given[name], 0, data, data.byteLength);
+    context.write(given[name], 0, data, 0, data.byteLength);
   } else if (place === 'pinned') {
     const Type = half ? Uint16Array : Float32Array;
     given[name] = rememberPinned(new Type(context.pinned(data.byteLength)));

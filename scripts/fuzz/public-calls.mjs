@@ -18,7 +18,7 @@ function problemAndRun(random, world, loss, asynchronous) {
   useQueue(random, world, loss, problem);
   // Without a context the call runs where its tensors are, or in the default one.
   if (random.chance(0.1)) return [problem, undefined];
-  const run = { context: problem.negativeKeys?.context ?? problem.memory?.context ?? context };
+  const run = { context: world.use(problem.negativeKeys?.context ?? problem.memory?.context ?? context) };
   if (asynchronous && random.chance(0.3)) run.signal = world.controller().signal;
   if (run.context === context) addOutput(random, context, loss, problem, run);
   return [problem, run];
@@ -102,7 +102,7 @@ const MAKERS = [
       if (world.device === 'cpu') options.threads = random.integer(1, 2);
       if (random.chance(0.3)) options.queueLimit = random.integer(1, 4);
       if (random.chance(0.3)) options.whenFull = random.pick(['error', 'wait']);
-      const call = words => world.keep(world.contexts, world.infonce.createContext(...words));
+      const call = ([given]) => world.keepContext(world.infonce.createContext(given), options.whenFull);
       return { name: 'createContext', args: [options], call };
     },
   ],
@@ -138,8 +138,10 @@ function forward(random, world) {
   delete problem.gradOutput;
   delete run?.output;
   delete run?.out;
+  const context = world.used;
   const keep = pass => {
     world.keepThing('pass', pass);
+    world.contextOfPass.set(pass, context);
     return { loss: pass.loss, top1: pass.top1, top5: pass.top5 };
   };
   const call = asynchronous
@@ -151,6 +153,7 @@ function forward(random, world) {
 function backward(random, world) {
   const pass = world.any('pass');
   if (pass === undefined) return forward(random, world);
+  world.use(world.contextOfPass.get(pass));
   const asynchronous = random.chance(0.5);
   const upstream = [undefined, random.normal(), Float32Array.of(random.normal())];
   if (pass.loss instanceof Float32Array) upstream.push(pass.loss.slice());
@@ -158,7 +161,8 @@ function backward(random, world) {
   if (run && asynchronous && random.chance(0.3)) run.signal = world.controller().signal;
   const method = asynchronous ? 'backward' : 'backwardSync';
   const call = words => pass[method](...words);
-  return { name: `pass.${method}`, args: [random.pick(upstream), run], call, asynchronous };
+  // Rows as they are may overflow, and what the first half was given is not known here.
+  return { name: `pass.${method}`, args: [random.pick(upstream), run], call, asynchronous, finite: false };
 }
 
 function newTensor(random, world) {
@@ -174,6 +178,7 @@ function newTensor(random, world) {
 function useTensor(random, world) {
   const tensor = world.any('tensor');
   if (tensor === undefined) return newTensor(random, world);
+  world.use(tensor.context);
   const length = tensor.shape.reduce((product, dimension) => product * dimension, 1);
   const data = tensor.dtype === 'float32' ? matrix(random, length) : bits(random, length);
   const method = random.pick(['toArray', 'toArraySync', 'write', 'writeSync', 'dispose']);
@@ -186,9 +191,13 @@ function newQueue(random, world) {
   const options = { capacity: random.integer(1, 30), dim: random.integer(1, 8), context: world.context() };
   if (random.chance(0.5)) options.labels = true;
   if (random.chance(0.3)) options.dtype = random.pick(['float32', 'float16', 'bfloat16']);
-  const call = ([options]) => {
-    const queue = world.keepThing('queue', new world.infonce.NegativeQueue(options));
-    if (options.labels === true) world.labelled.add(queue);
+  const call = ([given]) => {
+    const queue = new world.infonce.NegativeQueue(given);
+    const labels = Object.getOwnPropertyDescriptor(options, 'labels');
+    // What cannot be told apart by its options any more is left alone.
+    if (given !== options || labels?.get) return;
+    world.keepThing('queue', queue);
+    if (labels?.value) world.labelled.add(queue);
   };
   return { name: 'new NegativeQueue', args: [options], call };
 }
@@ -196,6 +205,7 @@ function newQueue(random, world) {
 function useNegatives(random, world) {
   const queue = world.any('queue');
   if (queue === undefined) return newQueue(random, world);
+  world.use(queue.context);
   const method = random.pick([
     'enqueue',
     'enqueueSync',

@@ -77,7 +77,7 @@ const COPIES = {
       ? context.allocate(4 * length)
       : typedArray(random, Float32Array, length, () => 1);
     world.keepThing('buffer', memory);
-    return work(random, world, context, 'write', [memory, bytes - 4 * length, source, 4 * length]);
+    return work(random, world, context, 'write', [memory, bytes - 4 * length, source, 0, 4 * length]);
   },
   read: (random, world, context) => {
     const { bytes, memory } = buffer(random, context);
@@ -128,7 +128,11 @@ const MAKERS = [
     4,
     (random, _world, context) => {
       const { problem } = nativeCall(random, context);
-      return { name: 'raw memoryRequired', args: [problem], call: words => void context.memoryRequired(...words) };
+      return {
+        name: 'raw memoryRequired',
+        args: [problem, true],
+        call: words => void context.memoryRequired(...words),
+      };
     },
   ],
   [
@@ -208,9 +212,14 @@ function wrongReceiver(random, world, context) {
     world.anyContext(),
     ...objects,
   ];
-  const receiver = random.pick(receivers);
+  const receiver = random.pick(receivers.filter(object => !isOf(object, prototype)));
   const call = words => void Reflect.apply(value ?? get, receiver, words);
   return { name, args: [problem, result], call, wild: true };
+}
+
+/** Made by the class, not only from its prototype. */
+function isOf(object, prototype) {
+  return typeof object === 'object' && object !== null && Object.getPrototypeOf(object) === prototype;
 }
 
 export function rawCall(random, world) {

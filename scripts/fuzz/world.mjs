@@ -15,6 +15,10 @@ export class World {
     this.binding = binding;
     this.device = device;
     this.contexts = [];
+    /** The contexts whose calls wait where the queue is full. */
+    this.waiting = new WeakSet();
+    this.used = undefined;
+    this.contextOfPass = new WeakMap();
     this.rawContexts = [];
     this.rawDisposed = undefined;
     /** The queues of negatives that have labels. */
@@ -34,24 +38,38 @@ export class World {
     return this.contexts.length > 0 ? this.random.pick(this.contexts) : undefined;
   }
 
-  /** A context in use, made if there is none. */
+  /** A context in use, made if there is none; what the call that is being made runs in. */
   context() {
     const usable = this.contexts.filter(({ disposed }) => !disposed);
-    return usable.length > 0 && !this.random.chance(0.02) ? this.random.pick(usable) : this.addContext();
+    return this.use(usable.length > 0 && !this.random.chance(0.02) ? this.random.pick(usable) : this.addContext());
+  }
+
+  use(context) {
+    this.used = context;
+    return context;
   }
 
   addContext() {
-    const context = this.infonce.createContext({
-      device: this.device,
-      ...(this.device === 'cpu' && { threads: this.random.integer(1, 2) }),
-      precision: this.random.pick(['highest', 'highest', 'high', 'medium']),
-      ...(this.random.chance(0.3) && {
-        queueLimit: this.random.integer(1, 4),
-        whenFull: this.random.pick(['error', 'wait']),
-      }),
-    });
+    const { random, device } = this;
+    const queue = { queueLimit: random.integer(1, 4), whenFull: random.pick(['error', 'wait']) };
+    const options = {
+      device,
+      ...(device === 'cpu' && { threads: random.integer(1, 2) }),
+      precision: random.pick(['highest', 'highest', 'high', 'medium']),
+      ...(random.chance(0.3) && queue),
+    };
+    return this.keepContext(this.infonce.createContext(options), options.whenFull);
+  }
+
+  keepContext(context, whenFull) {
+    if (whenFull === 'wait') this.waiting.add(context);
     this.keep(this.contexts, context);
     return context;
+  }
+
+  /** Whether a call may read its arrays later than when it is made. */
+  mayWait() {
+    return this.waiting.has(this.used);
   }
 
   /** An addon's context in use. */
