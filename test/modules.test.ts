@@ -1,4 +1,4 @@
-import { Clip, clipSync, InfoNCE, infoNCESync, NTXent, ntXentSync, SupCon, supConSync } from 'infonce';
+import { Clip, clipSync, InfoNCE, infoNCESync, NegativeQueue, NTXent, ntXentSync, SupCon, supConSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { normal, randomLabels, viewsOf } from './support/random.js';
@@ -58,6 +58,35 @@ describe('SupCon', () => {
     const loss = new SupCon({ temperature: 0.3, reduction: 'none' });
     expect(loss.forwardSync(query, labels)).toEqual(expected);
     expect(await loss.forward(query, labels)).toEqual(expected);
+  });
+});
+
+describe('all of them', () => {
+  it('take device tensors, queues and places for their results', async () => {
+    const context = newContext({ threads: 1 });
+    const tensor = context.tensor(query.data, query.shape);
+    const labels = randomLabels(6, 2, 6);
+    const queue = new NegativeQueue({ capacity: 8, dim: 5, labels: true, context });
+    queue.enqueueSync(unpaired, randomLabels(9, 2, 7));
+
+    const expected = ntXentSync({ features: query }, { context }).gradFeatures;
+    const { gradFeatures } = await new NTXent().forward(tensor, { output: 'device' });
+    expect(gradFeatures.toArraySync()).toEqual(expected);
+    const out = { gradFeatures: new Float32Array(30) };
+    expect(new NTXent().forwardSync(tensor, { out }).gradFeatures).toBe(out.gradFeatures);
+    expect(out.gradFeatures).toEqual(expected);
+
+    expect(await new InfoNCE().forward(tensor, positiveKey, queue)).toEqual(
+      infoNCESync({ query, positiveKey, negativeKeys: queue }),
+    );
+    expect(await new SupCon({ memory: queue }).forward(tensor, labels)).toEqual(
+      supConSync({ features: query, labels, memory: queue }),
+    );
+    const gradTextFeatures = new Float32Array(30);
+    const result = new Clip().forwardSync(tensor, positiveKey, 7, { out: { gradTextFeatures } });
+    expect(result.gradTextFeatures).toBe(gradTextFeatures);
+    expect(result).toEqual(clipSync({ imageFeatures: query, textFeatures: positiveKey, logitScale: 7 }, { context }));
+    context.dispose();
   });
 });
 

@@ -62,9 +62,12 @@ export function lossOf({ scalars, rowLoss }: NativeResult): LossValue {
   return { loss: rowLoss ?? scalars[0]!, top1: scalars[2]!, top5: scalars[3]! };
 }
 
-/** The gradients under the names of the loss. */
-export function gradientsOf({ task, words }: Plan, { native, gradients }: Room): object {
-  const named: { [name: string]: GradientArray | number } = {};
+/** The gradients under the names of the loss, added to `named`. */
+export function gradientsOf(
+  { task, words }: Plan,
+  { native, gradients }: Room,
+  named: { [name: string]: unknown } = {},
+): object {
   for (const role of ROLES) {
     const gradient = gradients[role];
     if (gradient !== undefined) named[words.gradients[role]!] = gradient;
@@ -78,5 +81,5 @@ export function gradientsOf({ task, words }: Plan, { native, gradients }: Room):
 /** All results of a call. */
 export function resultOf(plan: Plan, room: Room): object {
   const value = lossOf(room.native);
-  return plan.common.gradient ? { ...value, ...gradientsOf(plan, room) } : value;
+  return plan.common.gradient ? gradientsOf(plan, room, { ...value }) : value;
 }

@@ -82,7 +82,7 @@ export function checkArray(data: unknown, shape: unknown, dtype: unknown, prefix
   const array = checkData(data, dtype, prefix);
   const checked = checkShape(shape, `${prefix}shape`, layout);
   const size = checkLength(array.data.length, checked, prefix);
-  return { ...array, shape: checked, size, owner: undefined };
+  return { data: array.data, dtype: array.dtype, shape: checked, size, owner: undefined };
 }
 
 function checkData(data: unknown, dtype: unknown, prefix: string): Pick<InputTensor, 'dtype'> & { data: HostData } {
