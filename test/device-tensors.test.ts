@@ -80,6 +80,38 @@ describe('a device tensor', () => {
   });
 });
 
+describe('a device tensor made while calls run', () => {
+  it('is there at once, and for calls that come after', async () => {
+    const context = open();
+    const long = normal(effort([4096, 64], [140, 16]), 1);
+    const order: string[] = [];
+    const before = ntXent({ features: long }, { context }).then(() => order.push('before'));
+    const data = context.pinned(6);
+    data.set(six(4));
+    const tensor = context.tensor(data, SHAPE);
+    order.push('made');
+    data.fill(0);
+    expect(await tensor.toArray()).toEqual(six(4));
+    order.push('read');
+    await before;
+    expect(order).toEqual(['made', 'before', 'read']);
+  });
+
+  it('can be many, made and given up', async () => {
+    const context = open();
+    const { data, shape } = normal([64, 8], 1);
+    const calls = Array.from({ length: effort(100, 10) }, () => {
+      const features = context.tensor(data, shape);
+      const call = ntXent({ features });
+      features.dispose();
+      context.tensor(data, shape).dispose();
+      return call;
+    });
+    const { loss } = ntXentSync({ features: { data, shape } });
+    for (const result of await Promise.all(calls)) expect(result.loss).toBe(loss);
+  });
+});
+
 describe('a device tensor refuses', () => {
   const type = 'ERR_INFONCE_TYPE';
   const shape = 'ERR_INFONCE_SHAPE';

@@ -59,3 +59,65 @@ it('stays bounded over many contexts', async () => {
   });
   expect(grown).toBeLessThan(60 * MEGABYTE);
 }, 60_000);
+
+it('stays bounded over many device tensors, disposed or left to the garbage collector', async () => {
+  const context = newContext({ threads: 1 });
+  const { data, shape } = normal([4096, 64], 1);
+  const grown = await growth(async () => {
+    for (let i = 0; i < 300; i++) {
+      const tensor = context.tensor(data, shape);
+      if (i % 2 === 0) await tensor.toArray();
+      if (i % 3 === 0) tensor.dispose();
+      await new Promise(setImmediate);
+    }
+  });
+  // A gigabyte was allocated twice.
+  expect(grown).toBeLessThan(150 * MEGABYTE);
+  context.dispose();
+}, 60_000);
+
+it('stays bounded over many pinned arrays', async () => {
+  const context = newContext({ threads: 1 });
+  const { data, shape } = normal([2048, 64], 1);
+  const grown = await growth(async () => {
+    for (let i = 0; i < 200; i++) {
+      const pinned = context.pinned(data.length);
+      pinned.set(data);
+      if (i % 20 === 0) await ntXent({ features: { data: pinned, shape } }, { context });
+      await new Promise(setImmediate);
+    }
+  });
+  expect(grown).toBeLessThan(60 * MEGABYTE);
+  context.dispose();
+}, 60_000);
+
+it('stays bounded over many forward halves, with and without their gradients', async () => {
+  const context = newContext({ threads: 1 });
+  const features = normal([1024, 64], 1);
+  const grown = await growth(async () => {
+    for (let i = 0; i < 300; i++) {
+      const pass =
+        i % 2 === 0 ? await ntXent.forward({ features }, { context }) : ntXent.forwardSync({ features }, { context });
+      if (i % 5 === 0) await pass.backward(2);
+      if (i % 3 === 0) pass.dispose();
+      await new Promise(setImmediate);
+    }
+  });
+  expect(grown).toBeLessThan(60 * MEGABYTE);
+  context.dispose();
+}, 60_000);
+
+it('stays bounded over many calls that are cancelled', async () => {
+  const context = newContext({ threads: 1 });
+  const features = normal([8192, 32], 1);
+  const grown = await growth(async () => {
+    for (let i = 0; i < 60; i++) {
+      const controller = new AbortController();
+      const calls = [0, 1, 2].map(() => ntXent({ features }, { context, signal: controller.signal }));
+      setTimeout(() => controller.abort(), i % 10);
+      await Promise.allSettled(calls);
+    }
+  });
+  expect(grown).toBeLessThan(100 * MEGABYTE);
+  context.dispose();
+}, 60_000);

@@ -1,6 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { AbortSignalLike } from './abort.js';
 import type {
+  NativeBuffer,
   NativeContext,
   NativeContextOptions,
   NativeFailure,
@@ -55,7 +56,7 @@ export interface Context {
   readonly disposed: boolean;
   /**
    * Copies float32 numbers, or 16-bit ones given as their bits, to the device, where calls in this context use them in
-   * place. The product of `shape` is the length of `data`. The copy is complete when this returns.
+   * place. The product of `shape` is the length of `data`, which may be overwritten as soon as this returns.
    *
    * @throws {@link InfoNCEError} `ERR_INFONCE_TYPE` or `ERR_INFONCE_SHAPE`; `ERR_INFONCE_OUT_OF_MEMORY` when it does not
    * fit.
@@ -195,10 +196,23 @@ export class OwnedContext implements Context {
   tensor(values: unknown, shape: unknown, dtype?: unknown): DeviceTensor {
     const checked = checkArray(values, shape, dtype, '', TENSOR_LAYOUT);
     const tensor = this.allocate(checked.shape, checked.dtype, TENSOR);
-    const data = checked.data as Float32Array | Uint16Array;
-    // No work that was submitted knows of it: there is nothing to come after.
-    this.#explained(native => native.write(tensor.bufferFor('tensor'), 0, data, 0, data.byteLength), TENSOR);
+    this.#fill(tensor.bufferFor('tensor'), checked.data as Float32Array | Uint16Array);
     return tensor;
+  }
+
+  /** Writes a buffer that no work knows yet. Behind work that is not done it is queued, rather than waited for. */
+  #fill(buffer: NativeBuffer, data: Float32Array | Uint16Array): void {
+    const { byteLength } = data;
+    if (this.pending === 0) {
+      this.#explained(native => native.write(buffer, 0, data, 0, byteLength), TENSOR);
+      return;
+    }
+    // A copy, because a pinned array would be read later. A failure is that of every call that comes after.
+    const copy = data instanceof Uint16Array ? new Uint16Array(data) : new Float32Array(data);
+    const done = (failure: NativeFailure | null): void => {
+      if (failure !== null) this.#explain(failure, TENSOR);
+    };
+    this.#explained(native => native.submitWrite(buffer, 0, copy, 0, byteLength, done), TENSOR);
   }
 
   pinned(length: number): Float32Array {

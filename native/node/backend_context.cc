@@ -27,6 +27,28 @@ void destroy_saved(const infonce_backend &backend, infonce_context *context, voi
 
 }  // namespace
 
+class BackendContext::Calling {
+ public:
+  explicit Calling(BackendContext &context) : context_(context) {
+    const std::lock_guard<std::mutex> lock(context_.mutex_);
+    ++context_.calls_;
+  }
+  ~Calling() {
+    if (!goes_on_) {
+      context_.call_has_ended();
+    }
+  }
+  Calling(const Calling &) = delete;
+  Calling &operator=(const Calling &) = delete;
+
+  // The call ends later: `call_has_ended` is left to the caller.
+  void go_on() { goes_on_ = true; }
+
+ private:
+  BackendContext &context_;
+  bool goes_on_ = false;
+};
+
 BackendContext::BackendContext(const infonce_backend &backend, const infonce_context_options &options)
     : backend_(backend) {
   infonce_failure report = empty_report();
@@ -38,32 +60,40 @@ void BackendContext::close() noexcept {
   if (context_ == nullptr) {
     return;
   }
-  for (const auto &[lent, give_back] : lent_) {
-    give_back(backend_, context_, lent);
+  for (auto *loans : {&lent_, &returned_}) {
+    for (const auto &[lent, give_back] : *loans) {
+      give_back(backend_, context_, lent);
+    }
+    loans->clear();
   }
-  lent_.clear();
   backend_.context_destroy(context_);
   context_ = nullptr;
 }
 
 void BackendContext::run(const infonce_problem &problem, infonce_result &result) {
+  const Calling calling(*this);
   infonce_failure report = empty_report();
   check(backend_.run(context_, &problem, &result, &report), report);
 }
 
 infonce_call *BackendContext::begin(const infonce_problem &problem, infonce_result &result) {
+  Calling calling(*this);
   infonce_failure report = empty_report();
   infonce_call *call = nullptr;
   check(backend_.begin(context_, &problem, &result, &call, &report), report);
+  calling.go_on();
   return call;
 }
 
 void BackendContext::end(infonce_call *call) {
   infonce_failure report = empty_report();
-  check(backend_.end(context_, call, &report), report);
+  const infonce_status status = backend_.end(context_, call, &report);
+  call_has_ended();
+  check(status, report);
 }
 
 std::shared_ptr<void> BackendContext::forward(const infonce_problem &problem, infonce_result &result) {
+  const Calling calling(*this);
   infonce_failure report = empty_report();
   infonce_saved *saved = nullptr;
   check(present(backend_.forward, "forward")(context_, &problem, &result, &saved, &report), report);
@@ -71,6 +101,7 @@ std::shared_ptr<void> BackendContext::forward(const infonce_problem &problem, in
 }
 
 void BackendContext::backward(void *saved, const infonce_upstream &upstream, infonce_result &result) {
+  const Calling calling(*this);
   infonce_failure report = empty_report();
   check(present(backend_.backward, "backward")(context_, static_cast<infonce_saved *>(saved), &upstream, &result,
                                                &report),
@@ -78,6 +109,7 @@ void BackendContext::backward(void *saved, const infonce_upstream &upstream, inf
 }
 
 void BackendContext::logits(const infonce_problem &problem, float *logits) {
+  const Calling calling(*this);
   infonce_failure report = empty_report();
   check(present(backend_.logits, "logits")(context_, &problem, logits, &report), report);
 }
@@ -92,13 +124,25 @@ infonce_memory_needs BackendContext::memory_required(const infonce_problem &prob
 }
 
 std::shared_ptr<void> BackendContext::allocate(int64_t bytes) {
+  try {
+    return share(allocate_or_throw(bytes), release_memory);
+  } catch (const Failure &failure) {
+    if (failure.status != INFONCE_OUT_OF_MEMORY || !give_back_returned()) {
+      throw;
+    }
+  }
+  return share(allocate_or_throw(bytes), release_memory);
+}
+
+void *BackendContext::allocate_or_throw(int64_t bytes) {
   infonce_failure report = empty_report();
   void *memory = nullptr;
   check(present(backend_.allocate, "allocate")(context_, bytes, &memory, &report), report);
-  return share(memory, release_memory);
+  return memory;
 }
 
 void BackendContext::copy(void *to, const void *from, size_t bytes, infonce_copy direction) {
+  const Calling calling(*this);
   infonce_failure report = empty_report();
   check(present(backend_.copy, "copy")(context_, to, from, static_cast<int64_t>(bytes), direction, &report), report);
 }
@@ -111,17 +155,39 @@ std::shared_ptr<void> BackendContext::share(void *lent, GiveBack give_back) {
     give_back(backend_, context_, lent);
     throw;
   }
-  return {lent, [self = shared_from_this()](void *pointer) { self->give_back(pointer); }};
+  return {lent, [self = shared_from_this()](void *pointer) { self->return_to_backend(pointer); }};
 }
 
-void BackendContext::give_back(void *lent) noexcept {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto entry = lent_.find(lent);
-  // After `close` there is nothing left to give back.
-  if (entry != lent_.end()) {
-    entry->second(backend_, context_, lent);
-    lent_.erase(entry);
+void BackendContext::return_to_backend(void *lent) noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    // Moving a node needs no memory. After `close` there is none.
+    returned_.insert(lent_.extract(lent));
+    if (calls_ > 0) {
+      return;
+    }
   }
+  give_back_returned();
+}
+
+void BackendContext::call_has_ended() noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    --calls_;
+  }
+  give_back_returned();
+}
+
+bool BackendContext::give_back_returned() noexcept {
+  std::map<void *, GiveBack> loans;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    loans.swap(returned_);
+  }
+  for (const auto &[lent, give_back] : loans) {
+    give_back(backend_, context_, lent);
+  }
+  return !loans.empty();
 }
 
 }  // namespace infonce::node

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "infonce/infonce.h"
 
@@ -42,15 +42,25 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
 
  private:
   using GiveBack = void (*)(const infonce_backend &, infonce_context *, void *);
+  // Counts a call for as long as it runs.
+  class Calling;
 
-  // A share in what the backend has lent, given back with the last of them, or by `close`.
+  // A share in what the backend has lent. With the last of them it is given back: at once if no call runs, else by the
+  // thread of a call that has ended, because a backend may wait for all its work first.
   std::shared_ptr<void> share(void *lent, GiveBack give_back);
-  void give_back(void *lent) noexcept;
+  void return_to_backend(void *lent) noexcept;
+  void call_has_ended() noexcept;
+  // Whether there was anything to give back.
+  bool give_back_returned() noexcept;
+  void *allocate_or_throw(int64_t bytes);
 
   const infonce_backend &backend_;
   infonce_context *context_ = nullptr;
   std::mutex mutex_;
-  std::unordered_map<void *, GiveBack> lent_;
+  int calls_ = 0;
+  std::map<void *, GiveBack> lent_;
+  // No longer shared, but not given back yet.
+  std::map<void *, GiveBack> returned_;
 };
 
 }  // namespace infonce::node

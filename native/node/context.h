@@ -57,8 +57,6 @@ class Context : public Napi::ObjectWrap<Context> {
   Napi::Value do_now(const Napi::CallbackInfo &info, MakeWork make);
   // Queues work, to be told of by the argument at index `done`, and returns its ticket.
   Napi::Value queue_up(const Napi::CallbackInfo &info, MakeWork make, size_t done);
-  // Waits for what is queued, unless none of it can use this buffer.
-  void drain_for(Napi::Value buffer);
 
   std::shared_ptr<BackendContext> backend_;
   std::shared_ptr<HostPool> pool_;

@@ -4,6 +4,7 @@
 
 #include "node/classes.h"
 #include "node/failure.h"
+#include "node/problem.h"
 
 namespace infonce::node {
 
@@ -15,6 +16,11 @@ constexpr napi_type_tag kTag = {0x2b8e64d1904f4c7a, 0xb1c05e97d36842fa};
 thread_local SavedState *fresh = nullptr;
 
 }  // namespace
+
+int64_t SavedState::bytes() const {
+  const int64_t towers = has_keys(problem) ? 2 : 1;
+  return static_cast<int64_t>(sizeof(float)) * (towers * tower_size(problem) + negatives_size(problem));
+}
 
 Napi::Function Saved::define(Napi::Env env) {
   return DefineClass(env, "Saved", {InstanceMethod<&Saved::dispose>("dispose")});
@@ -54,9 +60,19 @@ Saved::Saved(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Saved>(info) {
     }
     info.This().As<Napi::Object>().TypeTag(&kTag);
     saved_ = std::move(*content);
+    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), saved_.bytes());
   });
 }
 
-void Saved::dispose(const Napi::CallbackInfo &) { saved_.state.reset(); }
+void Saved::Finalize(Napi::BasicEnv env) { free(env); }
+
+void Saved::dispose(const Napi::CallbackInfo &info) { free(info.Env()); }
+
+void Saved::free(Napi::BasicEnv env) {
+  if (saved_.state != nullptr) {
+    saved_.state.reset();
+    Napi::MemoryManagement::AdjustExternalMemory(env, -saved_.bytes());
+  }
+}
 
 }  // namespace infonce::node

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <memory>
 
 #include "infonce/infonce.h"
@@ -15,6 +16,9 @@ struct SavedState {
   infonce_problem problem{};
   std::shared_ptr<void> state;
   const BackendContext *owner = nullptr;
+
+  // About what it takes: float32 rows of all inputs. For the garbage collector, which sees none of it.
+  int64_t bytes() const;
 };
 
 // `NativeSaved` of lib/runtime/binding.ts. Jobs hold the state itself.
@@ -28,9 +32,11 @@ class Saved : public Napi::ObjectWrap<Saved> {
 
   // Called by `make` alone; JavaScript gets an error.
   explicit Saved(const Napi::CallbackInfo &info);
+  void Finalize(Napi::BasicEnv env) override;
 
  private:
   void dispose(const Napi::CallbackInfo &info);
+  void free(Napi::BasicEnv env);
 
   SavedState saved_;
 };
