@@ -19,7 +19,7 @@ import contract
 import report
 
 DEFAULT_LIBRARY = report.ROOT / "build-cuda" / "Release" / "libinfonce_cuda.so"
-SECTIONS = ("errors", "aims", "losses", "ladder")
+SECTIONS = ("errors", "aims", "losses", "ladder", "flights")
 EXIT_CANNOT_RUN = 3
 
 

@@ -3,10 +3,12 @@
 import contextlib
 import functools
 import math
+import statistics
 import time
 from dataclasses import dataclass, field
 
 import contract
+import host_calls
 import losses
 import measure
 import report
@@ -19,6 +21,7 @@ TITLES = {
     "aims": "The speeds aimed at",
     "losses": "InfoNCE and CLIP",
     "ladder": "NT-Xent by size",
+    "flights": "Calls on page-locked arrays of the host, one at a time and two in flight",
 }
 LEVELS = tuple(contract.PRECISION)
 BOUNDS = {"highest": 2e-5, "high": 2e-4, "medium": 2e-2}
@@ -160,6 +163,50 @@ def two_towers(session):
     return rows
 
 
+def flights(session):
+    """Throughput of successive calls whose copies may overlap with the kernels of their neighbours."""
+    rows = []
+    shapes = ((512, 128), (4096, 128)) if session.quick else ((512, 128), (2048, 128), (8192, 128), (16384, 256))
+    for n, dim in shapes:
+        for level in LEVELS:
+            shape = Shape("ntXent", n, dim)
+            if session.out_of_time(f"{shape} '{level}', two in flight"):
+                continue
+            rows.append({"loss": shape.loss, "rows": n, "dim": dim, "level": level, **flights_of(session, shape, level)})
+    columns = {
+        "loss": lambda row: row["loss"],
+        "N × D": lambda row: f"{row['rows']} × {row['dim']}",
+        "level": lambda row: row["level"],
+        "calls a second": lambda row: figure(row["oneAtATime"], 4),
+        "two in flight": lambda row: figure(row["twoInFlight"], 4),
+        "gain": lambda row: f"{figure(row['gain'])}×",
+    }
+    print(report.table(columns, rows), flush=True)
+    return rows
+
+
+def flights_of(session, shape, level):
+    """Calls a second: the median of turns that alternate."""
+    calls = [
+        host_calls.HostCall(session.backend, shape.loss, shape.rows, shape.dim, session.scale,
+                            [torch.randn(shape.rows * shape.dim).tolist()])
+        for _ in range(3)
+    ]
+    found = {1: [], 2: []}
+    try:
+        with session.backend.context(precision=level) as context:
+            once = host_calls.run_in_flight(context, calls, 6, 2) / 6
+            count = max(6, int((0.1 if session.quick else 0.5) / once))
+            for _ in range(5):
+                for flying, rates in found.items():
+                    rates.append(count / host_calls.run_in_flight(context, calls, count, flying))
+    finally:
+        for call in calls:
+            call.free()
+    one, two = (statistics.median(rates) for rates in found.values())
+    return {"oneAtATime": one, "twoInFlight": two, "gain": two / one}
+
+
 def compare(session, shape, levels, names, aims_by_level=None):
     """Rows of infonce at every level and of PyTorch's variants, timed in turn."""
     seconds = 0.3 if session.quick else 1.0
@@ -257,4 +304,4 @@ def print_speeds(rows):
     print(report.table(columns, rows), flush=True)
 
 
-RUN = {"errors": errors, "aims": aims, "losses": two_towers, "ladder": ladder}
+RUN = {"errors": errors, "aims": aims, "losses": two_towers, "ladder": ladder, "flights": flights}

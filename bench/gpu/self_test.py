@@ -6,6 +6,7 @@ from array import array
 
 import contract
 import cudart
+import host_calls
 import reference
 
 # Rows, columns: less than a tile, ragged, and past the dimensions that the register-resident kernels hold.
@@ -33,7 +34,31 @@ def run(backend):
                         f"{'' if verdict['repeats'] else '; a second call gave other bits'}",
                         flush=True,
                     )
+    failures += in_flight(backend)
     print(f"self-test: {failures} failures")
+    return failures
+
+
+def in_flight(backend):
+    """Two calls in flight on page-locked arrays against one at a time. Returns the number of failures."""
+    failures = 0
+    generator = random.Random(1)
+    with backend.context() as context:
+        for loss in contract.LOSSES:
+            calls = [
+                host_calls.HostCall(backend, loss, rows, dim, SCALE,
+                                    [normal(generator, rows * dim) for _ in range(1 if loss == "ntXent" else 2)])
+                for rows, dim in SHAPES
+            ]
+            found = []
+            for flying in (1, 2):
+                host_calls.run_in_flight(context, calls, len(calls), flying)
+                found.append([[call.result.loss, *map(bytes, call.gradients)] for call in calls])
+            for call in calls:
+                call.free()
+            right = found[0] == found[1]
+            failures += not right
+            print(f"{'ok  ' if right else 'FAIL'} {loss}, two calls in flight give the bits of one at a time", flush=True)
     return failures
 
 

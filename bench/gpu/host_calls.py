@@ -1,0 +1,45 @@
+"""Calls on page-locked arrays of the host, which the device copies directly: one at a time, or several in flight."""
+
+import collections
+import ctypes
+import time
+
+import contract
+
+
+class HostCall:
+    """A problem and its gradients in page-locked memory. `towers` are sequences of rows * dim floats each."""
+
+    def __init__(self, backend, loss, rows, dim, scale, towers):
+        self.backend = backend
+        self.inputs = [self.allocate(rows * dim, tower) for tower in towers]
+        self.gradients = [self.allocate(rows * dim) for _ in towers]
+        self.problem = contract.describe(loss, rows, dim, scale, *map(ctypes.addressof, self.inputs), on_device=0)
+        self.result = contract.Result(
+            grad_anchors=ctypes.addressof(self.gradients[0]),
+            grad_keys=ctypes.addressof(self.gradients[1]) if len(towers) == 2 else None,
+        )
+
+    def allocate(self, count, values=None):
+        array = (ctypes.c_float * count).from_address(self.backend.host_allocate(4 * count))
+        if values is not None:
+            array[:] = values
+        return array
+
+    def free(self):
+        for array in (*self.inputs, *self.gradients):
+            self.backend.host_release(ctypes.addressof(array))
+
+
+def run_in_flight(context, calls, count, in_flight):
+    """`count` calls in turn, never more than `in_flight` of them begun and not ended. Returns the seconds."""
+    flying = collections.deque()
+    start = time.perf_counter()
+    for k in range(count):
+        if len(flying) == in_flight:
+            context.end(flying.popleft())
+        call = calls[k % len(calls)]
+        flying.append(context.begin(call.problem, call.result))
+    while flying:
+        context.end(flying.popleft())
+    return time.perf_counter() - start
