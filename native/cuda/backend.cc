@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "common/call.h"
 #include "cuda/context.h"
@@ -30,13 +31,16 @@ infonce_status fail_without_row(infonce_failure *failure, infonce_status status,
   return fail(failure, status, INFONCE_INPUT_NONE, -1, "%s", message.c_str());
 }
 
-// Runs `body` with `device` as this thread's, and returns its status.
-template <class Body> infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body) {
+// Runs `body` with `device` as this thread's, and returns its status; after a fault of the device that of
+// on_fault(message).
+template <class Body, class OnFault>
+infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body, OnFault &&on_fault) {
   return guarded(failure, [&] {
     try {
       check(cudaSetDevice(device), "selecting the device");
       return body();
     } catch (const Error &error) {
+      if (error.is_fault()) return on_fault(error.what());
       if (!error.out_of_memory()) throw;
       return fail_without_row(failure, INFONCE_OUT_OF_MEMORY, error.what());
     }
@@ -45,21 +49,25 @@ template <class Body> infonce_status guarded_on_device(int32_t device, infonce_f
 
 infonce_status lost(infonce_failure *failure, const std::string &fault) {
   return fail_without_row(failure, INFONCE_DEVICE_LOST, "the context has lost its device: " + fault +
-                                                               "; if a new context fails as well, restart the process");
+                                                            "; if a new context fails as well, restart the process");
 }
 
-// Runs `body` as work of this context, unless a fault has taken its device.
-template <class Body> infonce_status work_on(Context &context, infonce_failure *failure, Body &&body) {
-  if (const std::string fault = context.fault(); !fault.empty()) return lost(failure, fault);
-  return guarded_on_device(context.device(), failure, [&] {
-    try {
-      return body();
-    } catch (const Error &error) {
-      if (!error.is_fault()) throw;
-      context.lose(error.what());
-      return lost(failure, error.what());
-    }
+infonce_status unavailable(infonce_failure *failure, const std::string &fault) {
+  return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE,
+                          "a fault has taken the device from this process, which has to be restarted: " + fault);
+}
+
+// As work of a context, whether or not it has lost its device.
+template <class Body> infonce_status finish_on(Context &context, infonce_failure *failure, Body &&body) {
+  return guarded_on_device(context.device(), failure, body, [&](const char *fault) {
+    context.lose(fault);
+    return lost(failure, fault);
   });
+}
+
+template <class Body> infonce_status work_on(Context &context, infonce_failure *failure, Body &&body) {
+  const std::string fault = context.fault();
+  return fault.empty() ? finish_on(context, failure, body) : lost(failure, fault);
 }
 
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
@@ -72,17 +80,13 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
     return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "this backend has no kernels '%s'",
                 options->instruction_set);
   if (const infonce_status status = check_device(options->device, failure)) return status;
-  return guarded_on_device(options->device, failure, [&] {
-    try {
-      *context = new infonce_context{{options->device, infonce_precision(options->precision),
-                                      static_cast<cudaStream_t>(options->stream), options->measure != 0}};
-      return INFONCE_OK;
-    } catch (const Error &error) {
-      if (!error.is_fault()) throw;
-      return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE,
-                              std::string("the device has failed, restart the process: ") + error.what());
-    }
-  });
+  const auto create = [&] {
+    *context = new infonce_context{{options->device, infonce_precision(options->precision),
+                                    static_cast<cudaStream_t>(options->stream), options->measure != 0}};
+    return INFONCE_OK;
+  };
+  return guarded_on_device(options->device, failure, create,
+                           [&](const char *fault) { return unavailable(failure, fault); });
 }
 
 void context_destroy(infonce_context *context) {
@@ -110,15 +114,8 @@ infonce_status begin(infonce_context *context, const infonce_problem *problem, i
 infonce_status end(infonce_context *context, infonce_call *call, infonce_failure *failure) {
   const std::unique_ptr<infonce_call> owned(call);
   const std::string fault = context->on_device.fault();
-  const infonce_status status = guarded_on_device(context->on_device.device(), failure, [&] {
-    try {
-      return status_of(context->on_device.end(*owned), failure);
-    } catch (const Error &error) {
-      if (!error.is_fault()) throw;
-      context->on_device.lose(error.what());
-      return lost(failure, error.what());
-    }
-  });
+  const infonce_status status = finish_on(context->on_device, failure,
+                                          [&] { return status_of(context->on_device.end(*owned), failure); });
   return fault.empty() ? status : lost(failure, fault);
 }
 
@@ -152,8 +149,9 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
 
 void saved_destroy(infonce_context *context, infonce_saved *saved) {
   if (!saved) return;
-  guarded_on_device(context->on_device.device(), nullptr, [&] {
-    context->on_device.destroy(std::unique_ptr<infonce_saved>(saved));
+  std::unique_ptr<infonce_saved> owned(saved);
+  finish_on(context->on_device, nullptr, [&] {
+    context->on_device.destroy(std::move(owned));
     return INFONCE_OK;
   });
 }
@@ -195,7 +193,7 @@ infonce_status allocate(infonce_context *context, int64_t bytes, void **memory, 
 }
 
 void release(infonce_context *context, void *memory) {
-  guarded_on_device(context->on_device.device(), nullptr, [&] {
+  finish_on(context->on_device, nullptr, [&] {
     context->on_device.release(memory);
     return INFONCE_OK;
   });
@@ -216,10 +214,11 @@ infonce_status copy(infonce_context *context, void *to, const void *from, int64_
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
-  return guarded_on_device(device, failure, [&] {
+  const auto allocate = [&] {
     check(cudaHostAlloc(memory, size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable), "page-locked memory");
     return INFONCE_OK;
-  });
+  };
+  return guarded_on_device(device, failure, allocate, [&](const char *fault) { return unavailable(failure, fault); });
 }
 
 void host_release(void *memory) {

@@ -37,7 +37,7 @@ class Call {
   BadRow end();
 
   // Whether work may go on after end().
-  bool returns_early() const { return result_->scalars && problem_.on_device == INFONCE_ARRAY_ALL; }
+  bool returns_early() const { return output_.scalars && problem_.on_device == INFONCE_ARRAY_ALL; }
 
  private:
   // The tower whose gradient a step computes, and the one its weights are columns of.

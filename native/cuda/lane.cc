@@ -62,7 +62,9 @@ void Lane::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
 }
 
 void Lane::follow(Lane &other) {
-  if (stream.handle() == other.stream.handle()) return;
+  other.downloaded.record(other.downloads);
+  downloads.follow(other.downloaded.get());
+  if (stream.handle() == other.stream.handle()) return;  // the caller's
   other.queued.record(other.stream);
   stream.follow(other.queued.get());
 }

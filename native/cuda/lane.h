@@ -31,7 +31,8 @@ struct Lane {
 
   // Ends what is queued here as early as possible, and waits for it.
   void abandon() noexcept;
-  // The kernels queued here from now on come after all that is queued in `other`.
+  // Kernels queued here from now on come after all that is queued in `other`, and downloads after its downloads: both
+  // calls may fill the same array.
   void follow(Lane &other);
 
   // Between host and device, in order, and done when it returns. `upload` queues: `from` may be reused, unless it is
@@ -45,7 +46,7 @@ struct Lane {
   Workspace workspace;
   Staging staging;
   PageLocked<Report> report;
-  Event gradient_ready[kTowers], all_ready, decided, queued;
+  Event gradient_ready[kTowers], all_ready, decided, queued, downloaded;
   Clock clock;
   bool busy = false;
 

@@ -26,6 +26,15 @@ TEST_CASE("an address that is no device memory becomes an error that names the k
     INFO(failure.message);
     CHECK(std::strstr(failure.message, "kernel prepare") != nullptr);
   }
+
+  infonce_context_options options{};
+  options.struct_size = sizeof(options);
+  infonce_context *next = nullptr;
+  infonce_failure failure = empty_failure();
+  CHECK(backend().context_create(&options, &next, &failure) == INFONCE_DEVICE_UNAVAILABLE);
+  CHECK(next == nullptr);
+  INFO(failure.message);
+  CHECK(std::strlen(failure.message) > 0);
 }
 
 }  // namespace infonce::test
