@@ -1,0 +1,246 @@
+import path from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type {
+  NativeBinding,
+  NativeBuffer,
+  NativeContext,
+  NativeProblem,
+  NativeResult,
+} from '../lib/runtime/binding.js';
+
+// The addon alone, as the package loads it: what JavaScript may not do to it, whoever calls.
+const built: string = path.resolve(import.meta.dirname, '../dist/esm/runtime/native.js');
+const { nativeBinding } = (await import(built)) as { readonly nativeBinding: () => NativeBinding };
+const binding = nativeBinding();
+
+const OPTIONS = {
+  library: '',
+  device: 0,
+  threads: 1,
+  precision: 'highest',
+  measure: false,
+  nextTurn: setImmediate,
+} as const;
+
+const ROWS = 8;
+const DIM = 4;
+const BYTES = 4 * ROWS * DIM;
+
+let context: NativeContext;
+let buffer: NativeBuffer;
+
+beforeEach(() => {
+  context = new binding.Context(OPTIONS);
+  buffer = context.allocate(BYTES);
+  context.write(buffer, 0, numbers(), 0, BYTES);
+  return () => context.dispose();
+});
+
+function numbers(): Float32Array {
+  return Float32Array.from({ length: ROWS * DIM }, (_, i) => Math.sin(i * i));
+}
+
+function problem(changes: object = {}): NativeProblem {
+  return {
+    denominator: 'otherAnchors',
+    positive: 'firstView',
+    reduction: 'mean',
+    bothDirections: false,
+    normalize: true,
+    gradient: true,
+    propagateNonFinite: false,
+    rows: ROWS,
+    dim: DIM,
+    negativeRows: 0,
+    views: 2,
+    scale: 10,
+    anchors: numbers(),
+    anchorsType: 'float32',
+    keysType: 'float32',
+    negativesType: 'float32',
+    ...changes,
+  };
+}
+
+function result(changes: object = {}): NativeResult {
+  return { scalars: new Float64Array(7), gradAnchors: new Float32Array(ROWS * DIM), ...changes };
+}
+
+/** `call` throws an INVALID_ARGUMENT NativeFailure. */
+function refuses(call: () => unknown, message: RegExp): void {
+  expect(call).toThrow(
+    expect.objectContaining({ status: 'INVALID_ARGUMENT', message: expect.stringMatching(message) }),
+  );
+}
+
+function lossOf(changes: object): number {
+  const filled = result();
+  context.run(problem(changes), filled);
+  return filled.scalars[0]!;
+}
+
+describe('a buffer', () => {
+  it('stands for an array of as many bytes or fewer', () => {
+    const larger = context.allocate(2 * BYTES);
+    context.write(larger, 0, buffer, 0, BYTES);
+    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+    expect(lossOf({ anchors: larger })).toBe(lossOf({}));
+    refuses(() => lossOf({ anchors: context.allocate(BYTES - 1) }), /anchors is a buffer of 127 bytes, 128 are needed/);
+  });
+
+  it('takes results', () => {
+    const gradient = context.allocate(BYTES);
+    const filled = result();
+    context.run(problem(), filled);
+    context.run(problem({ anchors: buffer }), result({ gradAnchors: gradient }));
+    const copy = new Float32Array(ROWS * DIM);
+    context.read(gradient, 0, copy);
+    expect(copy).toEqual(filled.gradAnchors);
+  });
+
+  it('is written and read in parts, never past its end', () => {
+    context.write(buffer, 8, Int32Array.of(5, 6), 0, 8);
+    context.write(buffer, 16, buffer, 8, 4);
+    const words = new Uint32Array(3);
+    context.read(buffer, 8, words);
+    expect(words).toEqual(Uint32Array.of(5, 6, 5));
+    refuses(
+      () => context.write(buffer, BYTES - 4, new Float32Array(2), 0, 8),
+      /buffer has 128 bytes, not 8 from byte 124/,
+    );
+    refuses(() => context.read(buffer, 2 ** 53 - 1, new Float32Array(1)), /from byte 9007199254740991/);
+    refuses(() => context.write(buffer, 0, buffer, 124, 8), /source has 128 bytes/);
+    refuses(() => context.write(buffer, 0, buffer, 4, 8), /overlap/);
+    refuses(() => context.write(buffer, 0, new DataView(new ArrayBuffer(8)), 0, 8), /source must be/);
+    context.write(buffer, BYTES, new Float32Array(0), 0, 0);
+  });
+
+  it.each([0, -1, 1.5, Number.NaN, '8', 2 ** 53])('cannot have %s bytes', bytes => {
+    refuses(() => context.allocate(bytes as number), /byteLength must be/);
+  });
+
+  it('that is larger than all memory is refused, and the context goes on', () => {
+    expect(() => context.allocate(2 ** 52)).toThrow(expect.objectContaining({ status: 'OUT_OF_MEMORY' }));
+    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+  });
+
+  it('has no use once disposed, or elsewhere', () => {
+    const other = new binding.Context(OPTIONS);
+    const foreign = other.allocate(BYTES);
+    refuses(() => lossOf({ anchors: foreign }), /anchors is a buffer of another context/);
+    refuses(() => context.write(buffer, 0, foreign, 0, BYTES), /source is a buffer of another context/);
+    other.dispose();
+    refuses(() => lossOf({ anchors: foreign }), /another context/);
+    foreign.dispose();
+    refuses(() => lossOf({ anchors: foreign }), /disposed/);
+    buffer.dispose();
+    buffer.dispose();
+    refuses(() => lossOf({ anchors: buffer }), /anchors is a buffer that was disposed/);
+    refuses(() => context.read(buffer, 0, new Float32Array(1)), /disposed/);
+  });
+
+  it('outlives its context as an object of no use', () => {
+    context.dispose();
+    expect(buffer.byteLength).toBe(BYTES);
+    expect(() => lossOf({ anchors: buffer })).toThrow(/disposed/);
+    buffer.dispose();
+  });
+});
+
+describe('objects that are not what they look like', () => {
+  const prototype = (object: object): object => Object.getPrototypeOf(object) as object;
+
+  it('are no buffers', () => {
+    const forged = [
+      Object.create(prototype(buffer)),
+      Object.setPrototypeOf({ byteLength: BYTES }, prototype(buffer)),
+      Object.setPrototypeOf(new Map(), prototype(buffer)),
+      new Proxy(buffer, {}),
+      context,
+      { ...buffer },
+      null,
+      1,
+    ] as unknown[];
+    for (const anchors of forged) refuses(() => lossOf({ anchors }), /anchors must be a Float32Array/);
+    for (const target of forged) {
+      refuses(() => context.read(target as NativeBuffer, 0, new Float32Array(1)), /buffer must be a buffer/);
+    }
+  });
+
+  it('are one whatever their prototype says', () => {
+    Object.setPrototypeOf(buffer, null);
+    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+  });
+
+  it('are no receivers of methods', () => {
+    const saved = context.forward(problem(), result());
+    const dispose: (this: unknown) => void = buffer.dispose;
+    const run: (this: unknown, problem: NativeProblem, result: NativeResult) => void = context.run;
+    for (const receiver of [context, saved, {}, null, Object.create(prototype(buffer))]) {
+      expect(() => dispose.call(receiver)).toThrow();
+    }
+    for (const receiver of [buffer, saved, {}, undefined])
+      expect(() => run.call(receiver, problem(), result())).toThrow();
+  });
+
+  it('are not made by calling constructors', () => {
+    for (const object of [buffer, context.forward(problem(), result())]) {
+      const Class = object.constructor as new () => object;
+      refuses(() => new Class(), /made by/);
+      refuses(() => Reflect.construct(Class, [], Map), /made by/);
+    }
+    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+  });
+});
+
+describe('saved state', () => {
+  it('gives the gradients of the call, again and again', () => {
+    const whole = result();
+    context.run(problem({ gradOutput: Float32Array.of(3) }), whole);
+    const saved = context.forward(problem(), result());
+    for (let i = 0; i < 2; i++) {
+      const gradients = result();
+      context.backward(saved, Float32Array.of(3), gradients);
+      expect(gradients.gradAnchors).toEqual(whole.gradAnchors);
+      expect(gradients.scalars[1]).toBe(whole.scalars[1]);
+    }
+  });
+
+  it('has no use once disposed, or elsewhere, or for arrays of other sizes', () => {
+    const saved = context.forward(problem(), result());
+    const other = new binding.Context(OPTIONS);
+    refuses(() => other.backward(saved, undefined, result()), /another context/);
+    other.dispose();
+    refuses(() => context.backward(saved, new Float32Array(3), result()), /gradOutput must have/);
+    refuses(() => context.backward(saved, undefined, result({ gradAnchors: new Float32Array(3) })), /3 elements/);
+    refuses(() => context.backward(buffer as never, undefined, result()), /what a forward call has given/);
+    saved.dispose();
+    saved.dispose();
+    refuses(() => context.backward(saved, undefined, result()), /disposed/);
+  });
+});
+
+describe('a submitted call', () => {
+  it.each([
+    ['submit', () => context.submit(problem(), result(), 1 as never)],
+    ['submitWrite', () => context.submitWrite(buffer, 0, numbers(), 0, BYTES, undefined as never)],
+  ])('%s needs to know whom to tell', (_, call) => {
+    refuses(call, /done must be a function/);
+  });
+
+  it('that reading its arguments disposes of fails', () => {
+    const hostile = problem({
+      get anchorsType() {
+        context.dispose();
+        return 'float32';
+      },
+    });
+    expect(() => context.submit(hostile, result(), () => {})).toThrow(/disposed/);
+    expect(() => context.run(hostile, result())).toThrow(/disposed/);
+  });
+
+  it('can be cancelled by its own ticket alone', () => {
+    for (const ticket of [1, 0, 2 ** 40]) expect(context.cancel(ticket)).toBe('unknown');
+    refuses(() => context.cancel(-1), /ticket must be/);
+  });
+});
