@@ -1,67 +1,27 @@
-import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { promisify } from 'node:util';
 import type { Device } from 'infonce';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { CopiedPackage, cleanEnvironment, execute, root, using } from './support/copied-package.js';
 
-const execute = promisify(execFile);
-const root = path.resolve(import.meta.dirname, '..');
-/** A copy of the package without a CUDA backend, whatever the one under test has. */
+let copy: CopiedPackage;
 let folder = '';
 
 beforeAll(async () => {
-  folder = await mkdtemp(path.join(tmpdir(), 'infonce-cuda-'));
-  await cp(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true });
-  await cp(path.join(root, 'package.json'), path.join(folder, 'package.json'));
-  await symlink(path.join(root, 'build'), path.join(folder, 'build'));
-  await mkdir(path.join(folder, 'node_modules'));
-  for (const name of ['bindings', 'file-uri-to-path'])
-    await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
+  copy = await CopiedPackage.make();
+  folder = copy.folder;
 });
-afterAll(() => rm(folder, { recursive: true }));
+afterAll(() => copy.remove());
 
-/** This process's environment without what steers the package. */
-function cleanEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INFONCE_')));
-}
+const evaluate = <Value>(expression: string, environment?: NodeJS.ProcessEnv) =>
+  copy.evaluate<Value>(expression, environment);
+const fake = (name: string, ...definitions: string[]) => copy.fake(name, ...definitions);
 
 interface Failure {
   readonly code: string;
   readonly argument: string;
   readonly message: string;
 }
-
-/** What an expression over the package gives in a process of its own, since a library is loaded once for all. */
-async function evaluate<Value>(expression: string, environment: NodeJS.ProcessEnv = {}): Promise<Value> {
-  const program = `
-    import { Worker } from 'node:worker_threads';
-    import { createContext, devices, ntXent, ntXentSync } from 'infonce';
-    const features = { data: Float32Array.of(1, 2, 3, 4), shape: [4, 1] };
-    const attempt = call => {
-      try { return call(); } catch ({ code, argument, message }) { return { code, argument, message }; }
-    };
-    console.log(JSON.stringify(await (${expression})));
-  `;
-  const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', program], {
-    cwd: folder,
-    env: { ...cleanEnvironment(), ...environment },
-  });
-  return JSON.parse(stdout) as Value;
-}
-
-/** Compiles a backend that does as the definitions say. */
-async function fake(name: string, ...definitions: string[]): Promise<string> {
-  const library = path.join(folder, `${name}.so`);
-  const source = path.join(root, 'test', 'support', 'fake-backend.cc');
-  const include = path.join(root, 'native', 'include');
-  const flags = ['-std=c++17', '-shared', '-fPIC', '-fvisibility=hidden', `-I${include}`];
-  await execute('c++', [...flags, ...definitions.map(definition => `-D${definition}`), source, '-o', library]);
-  return library;
-}
-
-const using = (library: string) => ({ INFONCE_CUDA_LIBRARY: library });
 
 /** The context that a request leads to, or the failure. */
 const context = (options: object) =>

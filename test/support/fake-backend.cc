@@ -1,7 +1,9 @@
 // A backend that computes nothing: what a test wants to see of the way between JavaScript and a backend's library.
 // Compiled by the tests, with -D for what is to be wrong with it.
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "infonce/infonce.h"
 
@@ -24,8 +26,26 @@
 #define FAKE_BUSY 0
 #endif
 
+// Where calls can be begun and ended apart: how many have room at once. 0: they cannot.
+#ifndef FAKE_ROOM
+#define FAKE_ROOM 0
+#endif
+// The call of a context, counted from 1, that loses the device. 0: none.
+#ifndef FAKE_FAULT
+#define FAKE_FAULT 0
+#endif
+
 struct infonce_context {
   infonce_context_options options;
+  int calls = 0;
+  int in_flight = 0;
+  int refused = 0;
+  int64_t begun = 0, ended = 0;
+};
+
+struct infonce_call {
+  infonce_result *result;
+  int64_t number, rows;
 };
 
 namespace {
@@ -56,7 +76,8 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
                               infonce_failure *failure) {
   if (FAKE_BUSY) return fail(failure, INFONCE_OUT_OF_MEMORY, "the device's memory is used up");
-  *context = new infonce_context{*options};
+  *context = new infonce_context{};
+  (*context)->options = *options;
   return INFONCE_OK;
 }
 
@@ -64,7 +85,8 @@ void context_destroy(infonce_context *context) { delete context; }
 
 // Says what it was called with: the loss is the number of rows, the gradient that of the device.
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
-                   infonce_failure *) {
+                   infonce_failure *failure) {
+  if (FAKE_FAULT && ++context->calls >= FAKE_FAULT) return fail(failure, INFONCE_DEVICE_LOST, "it fell off the bus");
   result->loss = double(problem->rows);
   result->top1 = context->options.precision;
   result->top5 = context->options.threads;
@@ -74,6 +96,28 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
   result->kernel_seconds = 2;
   result->download_seconds = 3;
   return INFONCE_OK;
+}
+
+// Says at the end of a call how many were in flight, and how many have found no room so far.
+infonce_status begin(infonce_context *context, const infonce_problem *problem, infonce_result *result,
+                     infonce_call **call, infonce_failure *failure) {
+  if (context->in_flight == FAKE_ROOM) {
+    ++context->refused;
+    return fail(failure, INFONCE_OUT_OF_MEMORY, "no room for another call");
+  }
+  ++context->in_flight;
+  *call = new infonce_call{result, ++context->begun, problem->rows};
+  return INFONCE_OK;
+}
+
+infonce_status end(infonce_context *context, infonce_call *call, infonce_failure *failure) {
+  const infonce_call ending = *call;
+  delete call;
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // so that others are submitted meanwhile
+  ending.result->loss = double(ending.rows);
+  ending.result->top1 = context->in_flight--;
+  ending.result->top5 = context->refused;
+  return ending.number == ++context->ended ? INFONCE_OK : fail(failure, INFONCE_INTERNAL, "calls ended out of order");
 }
 
 infonce_backend table() {
@@ -86,6 +130,10 @@ infonce_backend table() {
   backend.context_create = context_create;
   backend.context_destroy = context_destroy;
   backend.run = run;
+  if (FAKE_ROOM) {
+    backend.begin = begin;
+    backend.end = end;
+  }
   return backend;
 }
 

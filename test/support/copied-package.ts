@@ -1,0 +1,68 @@
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+
+export const execute = promisify(execFile);
+export const root = path.resolve(import.meta.dirname, '../..');
+
+/** This process's environment without what steers the package. */
+export function cleanEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INFONCE_')));
+}
+
+/** A copy of the package without a CUDA backend, whatever the one under test has, and with others made for it. */
+export class CopiedPackage {
+  readonly folder: string;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  static async make(): Promise<CopiedPackage> {
+    const folder = await mkdtemp(path.join(tmpdir(), 'infonce-cuda-'));
+    await cp(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true });
+    await cp(path.join(root, 'package.json'), path.join(folder, 'package.json'));
+    await symlink(path.join(root, 'build'), path.join(folder, 'build'));
+    await mkdir(path.join(folder, 'node_modules'));
+    for (const name of ['bindings', 'file-uri-to-path'])
+      await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
+    return new CopiedPackage(folder);
+  }
+
+  remove(): Promise<void> {
+    return rm(this.folder, { recursive: true });
+  }
+
+  /** What an expression over the package gives in a process of its own, since a library is loaded once for all. */
+  async evaluate<Value>(expression: string, environment: NodeJS.ProcessEnv = {}): Promise<Value> {
+    const program = `
+      import { Worker } from 'node:worker_threads';
+      import { createContext, devices, ntXent, ntXentSync } from 'infonce';
+      const features = { data: Float32Array.of(1, 2, 3, 4), shape: [4, 1] };
+      const attempt = call => {
+        try { return call(); } catch ({ code, argument, message }) { return { code, argument, message }; }
+      };
+      console.log(JSON.stringify(await (${expression})));
+    `;
+    const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', program], {
+      cwd: this.folder,
+      env: { ...cleanEnvironment(), ...environment },
+    });
+    return JSON.parse(stdout) as Value;
+  }
+
+  /** Compiles a backend that does as the definitions say. */
+  async fake(name: string, ...definitions: string[]): Promise<string> {
+    const library = path.join(this.folder, `${name}.so`);
+    const source = path.join(root, 'test', 'support', 'fake-backend.cc');
+    const include = path.join(root, 'native', 'include');
+    const flags = ['-std=c++17', '-shared', '-fPIC', '-fvisibility=hidden', `-I${include}`];
+    await execute('c++', [...flags, ...definitions.map(definition => `-D${definition}`), source, '-o', library]);
+    return library;
+  }
+}
+
+/** The environment in which the package takes this library. */
+export const using = (library: string) => ({ INFONCE_CUDA_LIBRARY: library });
