@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -90,6 +91,58 @@ TEST_CASE("contexts come and go while others run") {
   }
   CHECK(differences[0] == 0);
   CHECK(differences[1] == 0);
+}
+
+TEST_CASE("forward and backward calls, memory and cancelled calls share a context with others") {
+  const std::shared_ptr<Context> context = make_context();
+  const Case problem(settings_of(Loss::kSupConMemory, 300));
+  Output expected(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE(context->run(problem.problem, expected.result, failure) == INFONCE_OK);
+  int differences[3] = {-1, -1, -1};
+  std::vector<std::thread> threads;
+  threads.emplace_back([&] { differences[0] = count_differences(*context, problem, expected); });
+  threads.emplace_back([&] {
+    differences[1] = 0;
+    for (int call = 0; call < calls(); ++call) {
+      Output output(problem);
+      infonce_failure why = empty_failure();
+      infonce_saved *saved = nullptr;
+      infonce_upstream upstream{};
+      upstream.struct_size = sizeof(upstream);
+      const bool fine =
+          backend().forward(context->handle(), &problem.problem, &output.result, &saved, &why) == INFONCE_OK &&
+          backend().backward(context->handle(), saved, &upstream, &output.result, &why) == INFONCE_OK &&
+          identical(output, expected);
+      differences[1] += !fine;
+      backend().saved_destroy(context->handle(), saved);
+    }
+  });
+  threads.emplace_back([&] {
+    differences[2] = 0;
+    const auto bytes = static_cast<int64_t>(problem.anchors.size() * sizeof(float));
+    for (int call = 0; call < calls(); ++call) {
+      infonce_failure why = empty_failure();
+      void *memory = nullptr;
+      infonce_problem there = problem.problem;
+      const int32_t cancelled = 1;
+      Output output(problem);
+      bool fine = backend().allocate(context->handle(), bytes, &memory, &why) == INFONCE_OK &&
+                  backend().copy(context->handle(), memory, problem.anchors.data(), bytes, INFONCE_COPY_TO_DEVICE,
+                                 &why) == INFONCE_OK;
+      there.anchors = memory;
+      there.on_device = INFONCE_ARRAY_ANCHORS;
+      fine &= context->run(there, output.result, why) == INFONCE_OK && identical(output, expected);
+      there.cancelled = &cancelled;
+      fine &= context->run(there, output.result, why) == INFONCE_CANCELLED;
+      differences[2] += !fine;
+      backend().release(context->handle(), memory);
+    }
+  });
+  for (std::thread &thread : threads) {
+    thread.join();
+  }
+  CHECK(std::vector<int>(std::begin(differences), std::end(differences)) == std::vector<int>(3, 0));
 }
 
 }  // namespace infonce::test
