@@ -1,4 +1,5 @@
-import { clipSync, infoNCESync, ntXentLogits, ntXentSync, type Tensor } from 'infonce';
+import { runInNewContext } from 'node:vm';
+import { clipSync, infoNCESync, ntXent, ntXentLogits, ntXentSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { newContext, sharedContext, TARGETS } from './support/contexts.js';
@@ -53,6 +54,28 @@ it('towers may differ in type and place', () => {
   };
   expectResult(mixed, FUNCTIONS.infoNCE.reference(rounded), HIGHEST);
   expect(mixed.gradNegativeKeys).toHaveLength(45);
+});
+
+it('arrays of another realm are arrays', async () => {
+  const features = normal([6, 5], 1);
+  const half = toHalf(features, 'float16');
+  const [floats, halves] = runInNewContext('[Float32Array.from(floats), Uint16Array.from(halves)]', {
+    floats: features.data,
+    halves: half.data,
+  }) as [Float32Array, Uint16Array];
+  // With a call in flight they are written behind it.
+  const pending = ntXent({ features }, { context });
+  const tensors = [context.tensor(floats, [6, 5]), context.tensor(halves, [6, 5], 'float16')] as const;
+  expect(await tensors[0].toArray()).toEqual(features.data);
+  expect(await tensors[1].toArray()).toEqual(half.data);
+  const { loss } = await pending;
+  expect(ntXentSync({ features: { data: floats, shape: [6, 5] } }, { context }).loss).toBe(loss);
+  const out = { gradFeatures: new Float32Array(30) };
+  expectResult(
+    await ntXent({ features: { ...half, data: halves } }, { context, out }),
+    FUNCTIONS.ntXent.reference({ features: fromHalf(half) }),
+    HIGHEST,
+  );
 });
 
 it('logits take them too', () => {

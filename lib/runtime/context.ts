@@ -1,4 +1,5 @@
 /// <reference lib="esnext.disposable" preserve="true" />
+import { types } from 'node:util';
 import type { AbortSignalLike } from './abort.js';
 import type {
   NativeBuffer,
@@ -207,8 +208,9 @@ export class OwnedContext implements Context {
       this.#explained(native => native.write(buffer, 0, data, 0, byteLength), TENSOR);
       return;
     }
-    // A copy, because a pinned array would be read later. A failure is that of every call that comes after.
-    const copy = data instanceof Uint16Array ? new Uint16Array(data) : new Float32Array(data);
+    // A copy, because a pinned array would be read later. A failure is that of every call that comes after. An array of another
+    // realm is no instance of a class of this one.
+    const copy = types.isUint16Array(data) ? new Uint16Array(data) : new Float32Array(data);
     const done = (failure: NativeFailure | null): void => {
       if (failure !== null) this.#explain(failure, TENSOR);
     };
