@@ -172,7 +172,8 @@ def flights(session):
             shape = Shape("ntXent", n, dim)
             if session.out_of_time(f"{shape} '{level}', two in flight"):
                 continue
-            rows.append({"loss": shape.loss, "rows": n, "dim": dim, "level": level, **flights_of(session, shape, level)})
+            facts = {"loss": shape.loss, "rows": n, "dim": dim, "level": level}
+            rows.append({**facts, **flights_of(session, shape, level)})
     columns = {
         "loss": lambda row: row["loss"],
         "N × D": lambda row: f"{row['rows']} × {row['dim']}",

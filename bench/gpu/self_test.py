@@ -58,7 +58,8 @@ def in_flight(backend):
                 call.free()
             right = found[0] == found[1]
             failures += not right
-            print(f"{'ok  ' if right else 'FAIL'} {loss}, two calls in flight give the bits of one at a time", flush=True)
+            verdict = "ok  " if right else "FAIL"
+            print(f"{verdict} {loss}, two calls in flight give the bits of one at a time", flush=True)
     return failures
 
 

@@ -25,8 +25,8 @@ struct infonce_saved {
 
 namespace infonce::cuda {
 
-// Members may be used from any thread and throw Error, OutOfMemory or Cancelled. The thread's device must be that of the
-// context.
+// Members may be used from any thread, whose device must be that of the context, and throw Error, OutOfMemory or
+// Cancelled.
 class Context {
  public:
   Context(int32_t device, infonce_precision precision, cudaStream_t stream_of_caller, bool measure);

@@ -1,6 +1,6 @@
-// For tests of faults, in a library of their own (infonce_cuda_faulty). INFONCE_FAULT="<n>:<error>" makes the n-th launch
-// or copy of the process fail with that error, one of the names below or any number. While INFONCE_CANCEL is set, every
-// launch finds the word set that cancelling sets on the device.
+// For tests of faults, in a library of their own (infonce_cuda_faulty). INFONCE_FAULT="<n>:<error>" makes the n-th
+// launch or copy of the process fail with that error, one of the names below or any number. While INFONCE_CANCEL is
+// set, every launch finds the word set that cancelling sets on the device.
 #pragma once
 
 #include <cuda_runtime.h>

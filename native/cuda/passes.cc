@@ -66,7 +66,8 @@ void Call::prepare_towers() {
       Range *ranges = name == kAnchors && classes_.apart.empty() ? apart_ : nullptr;
       prepare(stream(), planes_, {towers_[name], name, kInputOf[name], ranges, report_});
     }
-  if (narrow_ && wide_ && !problem_.normalize) judge_logits(stream(), one_tower(), problem_.scale, largest_logit_, report_);
+  if (narrow_ && wide_ && !problem_.normalize)
+    judge_logits(stream(), one_tower(), problem_.scale, largest_logit_, report_);
 }
 
 void Call::find_pairs() {
@@ -205,7 +206,8 @@ void Call::accumulate(const Side &side) {
   const auto finish_over = [&](auto *accumulators, auto &&add) {
     const int32_t splits = add(side, accumulators);
     int32_t all = splits;
-    if (has_memory()) all += add({kAnchors, kNegatives, &rows_, nullptr, true, side.gradient}, accumulators + all * plane);
+    const Side memory = {kAnchors, kNegatives, &rows_, nullptr, true, side.gradient};
+    if (has_memory()) all += add(memory, accumulators + all * plane);
     finish(side, accumulators, splits, all);
   };
   if (narrow_)
@@ -289,7 +291,7 @@ void Call::compute_own_negatives() {
   problem.anchors = towers_[kAnchors].source;
   problem.keys = towers_[kKeys].source;
   problem.negatives = towers_[kNegatives].source;
-  const auto gradient_of = [&](TowerName name, float *gradient) { return wants_gradient_of(name) ? gradient : nullptr; };
+  const auto gradient_of = [&](TowerName name, float *to) { return wants_gradient_of(name) ? to : nullptr; };
   paired_negatives(stream(), problem, upstream_, dots_, gradient_of(kAnchors, output_.grad_anchors),
                    gradient_of(kKeys, output_.grad_keys), gradient_of(kNegatives, output_.grad_negatives), rows_.loss,
                    rows_.all_above, radial_, report_);

@@ -129,10 +129,10 @@ void Stream::fill(void *to, int byte, size_t bytes) {
 
 void Stream::follow(cudaEvent_t event) { check(cudaStreamWaitEvent(handle_, event, 0), "ordering streams"); }
 
-// A short call is soon done and must not oversleep; a long one must not keep a processor busy.
+// Who waits for a short call must not oversleep; who waits for a long one must not keep a processor busy.
 template <class Query> void Stream::poll(Query &&query) {
   using std::chrono::steady_clock;
-  constexpr auto kSpin = std::chrono::microseconds(200), kStep = std::chrono::microseconds(50);
+  constexpr std::chrono::microseconds kSpin(2000), kStep(50);
   const auto start = steady_clock::now();
   cudaError_t code;
   while ((code = query()) == cudaErrorNotReady) {

@@ -1,5 +1,5 @@
-// What a call brings to the device and back. Copies of page-locked arrays are queued with the kernels; those of pageable
-// ones go through staging buffers, which the processor fills at the beginning and empties at the end of the call.
+// What a call brings to the device and back. Copies of page-locked arrays are queued with the kernels; pageable ones go
+// through staging buffers, which the processor fills at the beginning and empties at the end of the call.
 #include <algorithm>
 #include <cstring>
 #include <limits>

@@ -88,7 +88,7 @@ class Staging {
 
   // `from` may be reused when this returns.
   void upload(Stream &stream, void *to, const void *from, size_t bytes);
-  // After `ready` has happened in `stream`, and in `downloads`, beside what `stream` does then; `to` is filled when this
+  // In `downloads`, after `ready` has happened in `stream` and beside what is done there then; `to` is filled when this
   // returns.
   void download(Stream &stream, Stream &downloads, cudaEvent_t ready, void *to, const void *from, size_t bytes);
 

@@ -1,5 +1,5 @@
-// Every kernel begins by saying which it is, in memory that the host can read when the device has failed; blocks of long
-// kernels then ask whether their call was cancelled.
+// Every kernel begins by saying which it is, in memory that the host can read when the device has failed; blocks of
+// long kernels then ask whether their call was cancelled.
 #pragma once
 
 #include <cstdint>

@@ -18,8 +18,9 @@ void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, co
                       const double *positive_logit, const Direction &direction, bool add);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
-// of pairs.classes taken off, whose members `elsewhere`, which may be null, are positives as well. Reads upstream and log_sum_exp of the directions; a null one adds nothing. `panel` is
-// aligned to 16 bytes; its size changes no bit of the result.
+// of pairs.classes taken off, whose members `elsewhere`, which may be null, are positives as well. Reads upstream and
+// log_sum_exp of the directions; a null one adds nothing. `panel` is aligned to 16 bytes; its size changes no bit of the
+// result.
 void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, const Range *elsewhere,
                    double scale, const Direction *owner_direction, const Direction *other_direction, double *panel,
                    int64_t panel_elements, double *accumulators);
