@@ -78,7 +78,8 @@ template <class Visit> void for_each_result(const infonce_problem &p, const info
   const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
   visit(r.grad_anchors, p.rows * p.dim);
   if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS) visit(r.grad_keys, p.rows * p.dim);
-  if (p.negative_rows > 0 && r.grad_negatives && !has_memory(p)) visit(r.grad_negatives, sets * p.negative_rows * p.dim);
+  if (p.negative_rows > 0 && r.grad_negatives && !has_memory(p))
+    visit(r.grad_negatives, sets * p.negative_rows * p.dim);
 }
 
 }  // namespace infonce

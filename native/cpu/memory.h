@@ -17,8 +17,9 @@ int64_t available_memory();
 // Throws OutOfMemory if `bytes` are many and more than is available. Most systems would hand out addresses all the same.
 void require_memory(int64_t bytes);
 
-constexpr std::align_val_t kCacheLines{256};            // of arrays; as Cursor's
-constexpr std::align_val_t kHugePage{size_t(2) << 20};  // of a workspace: packed panels are walked with large strides
+// Of arrays, as Cursor's; and of a workspace, whose packed panels are walked with large strides.
+constexpr std::align_val_t kCacheLines{256};
+constexpr std::align_val_t kHugePage{size_t(2) << 20};
 
 // What lies in it is unspecified. Throws OutOfMemory.
 void *allocate_memory(int64_t bytes, std::align_val_t alignment);

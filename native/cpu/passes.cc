@@ -71,7 +71,8 @@ template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor
   }
   rows.take(cursor, padded_rows_of(kAnchors));
   if (has_columns()) columns.take(cursor, padded_rows_of(kKeys));
-  if (pairs_.has_large_classes()) class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
+  if (pairs_.has_large_classes())
+    class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
 }
 
 template <class Scalar> void Passes<Scalar>::take_scratch(Workspace::Cursor &cursor) {
@@ -348,7 +349,8 @@ void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accum
 }
 
 template <class Scalar>
-void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread) {
+void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
+                               int thread) {
   if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     if ((j >= memory_first()) != (partners == Partners::kInMemory)) return;

@@ -89,8 +89,8 @@ template <class Scalar> class Passes : public Towers {
   // For anchors whose accumulators hold the share of the memory's rows in the matrix: adds that of the pairs with them.
   // Returns the sum of <u, d loss / d u> so far.
   double finish_memory(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
-  // Adds the other pairs' share to the accumulated gradient of rows first ... first + count and writes them to `gradient`.
-  // Returns the sum of <u, d loss / d u>.
+  // Adds the other pairs' share to the accumulated gradient of rows first ... first + count and writes them to
+  // `gradient`. Returns the sum of <u, d loss / d u>.
   double finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
                 float *gradient, int thread);
   // d loss / d scale from the anchors' sum, in which a logit of one tower stands on both its sides; those with the

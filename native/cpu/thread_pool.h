@@ -27,8 +27,8 @@ class ThreadPool {
   // How many of them can take tasks of the next job.
   int active_threads() const { return serial_ ? 1 : threads(); }
 
-  // With `serial` every task of the coming call runs on the caller: small calls are faster alone. Once `cancelled`, as in
-  // infonce_problem, says so, tasks that have not begun are left out. Throws Cancelled if it says so already.
+  // With `serial` every task of the coming call runs on the caller: small calls are faster alone. Once `cancelled`, as
+  // in infonce_problem, says so, tasks that have not begun are left out. Throws Cancelled if it says so already.
   void begin_call(bool serial, const int32_t *cancelled) {
     serial_ = serial;
     cancelled_ = cancelled;
@@ -37,8 +37,9 @@ class ThreadPool {
   // For tasks that take long.
   bool cancelled() const { return is_cancelled(cancelled_); }
 
-  // Calls body(index, thread) once for each index below count and returns when all are done; throws Cancelled if some may
-  // have been left out. `thread` is below threads() and at no time shared. One caller at a time. The body must not throw.
+  // Calls body(index, thread) once for each index below count and returns when all are done; throws Cancelled if some
+  // may have been left out. `thread` is below threads() and at no time shared. One caller at a time. The body must not
+  // throw.
   template <class Body> void parallel(int64_t count, Body &&body) {
     if (serial_ || workers_.empty() || count == 1) {
       for (int64_t i = 0; i < count && !cancelled(); ++i) body(i, 0);

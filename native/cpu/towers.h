@@ -28,7 +28,9 @@ class Towers {
   bool keys_are_candidates() const { return keys_are_candidates_; }
   bool has_memory() const { return has_memory_; }
   Tower candidates() const { return one_tower_ ? kAnchors : keys_are_candidates_ ? kKeys : kNegatives; }
-  bool has(Tower tower) const { return tower == kAnchors || (tower == kKeys ? !one_tower_ : candidates() == kNegatives); }
+  bool has(Tower tower) const {
+    return tower == kAnchors || (tower == kKeys ? !one_tower_ : candidates() == kNegatives);
+  }
 
   // Rows of the input; a tower's own, without a memory.
   int64_t rows_of(Tower input) const { return rows_[input]; }

@@ -15,7 +15,8 @@ struct Float16 {
     // As an integer: a processor told to flush subnormal floats has none to flush here.
     const Ints subnormal = (Ints)(__builtin_convertvector(magnitude, Floats) * broadcast(0x1p-24f));
     const Ints is_special = magnitude >= 0x7c00, is_subnormal = magnitude < 0x0400;
-    return (Floats)(sign | (is_special & special) | (is_subnormal & subnormal) | (~(is_special | is_subnormal) & normal));
+    const Ints is_normal = ~(is_special | is_subnormal);
+    return (Floats)(sign | (is_special & special) | (is_subnormal & subnormal) | (is_normal & normal));
   }
 };
 
