@@ -163,6 +163,38 @@ TEST_CASE("arrays on the device, one by one and all together, give the bits of a
   }
 }
 
+TEST_CASE("scalars on the device are those of the host, whose fields are left alone") {
+  const Context context = make_context();
+  Settings settings;
+  settings.loss = Loss::kClip;
+  settings.rows = 40;
+  settings.dim = 12;
+  settings.gradient = false;
+  const Case problem(settings);
+  const Output expected = run_on_device(context, problem, 0);
+  const DeviceArray anchors(context, problem.anchors);
+  const DeviceArray keys(context, problem.keys);
+  const DeviceArray room(context, Buffer<float>(8));  // of four doubles
+  infonce_problem there = problem.problem;
+  there.on_device = INFONCE_ARRAY_ALL;
+  there.anchors = anchors.data();
+  there.keys = keys.data();
+  infonce_result result{};
+  result.struct_size = sizeof(result);
+  result.loss = -7;
+  result.scalars = reinterpret_cast<double *>(room.data());
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(there, result, failure) == INFONCE_OK, failure.message);
+  const Buffer<float> raw(8);
+  room.read(raw);
+  double scalars[4];
+  std::memcpy(scalars, raw.data(), sizeof(scalars));
+  CHECK(scalars[0] == expected.result.loss);
+  CHECK(scalars[2] == expected.result.top1);
+  CHECK(scalars[3] == expected.result.top5);
+  CHECK(result.loss == -7);
+}
+
 TEST_CASE("memory that cannot be handed out is refused") {
   const Context context = make_context();
   for (const int64_t bytes : {int64_t(-1), int64_t(1) << 50}) {
