@@ -35,7 +35,7 @@ class Arrays {
   Span<const void> bytes(Napi::Value value, const char *name);
   // Always a copy: another thread may write to shared memory, and backends index by labels.
   const int32_t *labels(Napi::Value value, int64_t size);
-  // Not a copy when the work is done now.
+  // Numbers whose count is theirs to say.
   const float *numbers(Span<float> span);
 
   // A result: a Float32Array of exactly `size` elements, or a buffer of at least that.
@@ -72,7 +72,7 @@ class Arrays {
 
   const void *input(const void *data, size_t bytes);
   void *output(Napi::Value array, void *data, size_t bytes, const char *name);
-  // A share in a buffer of at least `bytes`; null if the value is no buffer.
+  // The memory of a buffer of at least `bytes`; null if the value is no buffer.
   void *in_buffer(Napi::Value value, uint64_t bytes, infonce_array array, const char *name);
 
   When when_;
