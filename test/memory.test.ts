@@ -85,8 +85,8 @@ it('stays bounded over many device tensors, disposed or left to the garbage coll
       await new Promise(setImmediate);
     }
   });
-  // A gigabyte was allocated twice.
-  expect(grown).toBeLessThan(60 * MEGABYTE);
+  // The tensors that were not disposed are 200 MB, what was read of them 150 MB.
+  expect(grown).toBeLessThan(100 * MEGABYTE);
   context.dispose();
 }, 60_000);
 
