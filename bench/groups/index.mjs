@@ -3,20 +3,21 @@ const OWN = ['markdown-table', 'tinybench'];
 const PEERS = [...OWN, '@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm', 'onnx-proto', 'onnxruntime-node'];
 
 const GROUPS = {
-  latency: { device: 'cpu', packages: OWN, load: () => import('./latency.mjs') },
-  'nt-xent': { device: 'cpu', packages: OWN, load: () => import('./nt-xent.mjs') },
-  avx2: { device: 'cpu', packages: OWN, load: () => import('./avx2.mjs') },
-  precision: { device: 'cpu', packages: OWN, load: () => import('./precision.mjs') },
-  'two-towers': { device: 'cpu', packages: OWN, load: () => import('./two-towers.mjs') },
-  scaling: { device: 'cpu', packages: OWN, load: () => import('./scaling.mjs') },
-  peers: { device: 'cpu', packages: PEERS, load: () => import('./peers.mjs') },
-  large: { device: 'cpu', packages: OWN, load: () => import('./large.mjs') },
-  cuda: { device: 'cuda', packages: OWN, load: () => import('./cuda.mjs') },
+  latency: { devices: ['cpu'], packages: OWN, load: () => import('./latency.mjs') },
+  queue: { devices: ['cpu', 'cuda'], packages: OWN, load: () => import('./queue.mjs') },
+  'nt-xent': { devices: ['cpu'], packages: OWN, load: () => import('./nt-xent.mjs') },
+  avx2: { devices: ['cpu'], packages: OWN, load: () => import('./avx2.mjs') },
+  precision: { devices: ['cpu'], packages: OWN, load: () => import('./precision.mjs') },
+  'two-towers': { devices: ['cpu'], packages: OWN, load: () => import('./two-towers.mjs') },
+  scaling: { devices: ['cpu'], packages: OWN, load: () => import('./scaling.mjs') },
+  peers: { devices: ['cpu'], packages: PEERS, load: () => import('./peers.mjs') },
+  large: { devices: ['cpu'], packages: OWN, load: () => import('./large.mjs') },
+  cuda: { devices: ['cuda'], packages: OWN, load: () => import('./cuda.mjs') },
 };
 
 /** The names of the groups that measure a device: `'cpu'`, `'cuda'` or `'cuda:N'`. */
 export function groupsOf(device) {
-  return Object.keys(GROUPS).filter(name => GROUPS[name].device === device.split(':')[0]);
+  return Object.keys(GROUPS).filter(name => GROUPS[name].devices.includes(device.split(':')[0]));
 }
 
 export function packagesOf(names) {

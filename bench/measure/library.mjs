@@ -1,7 +1,7 @@
 /** The built library of this working tree. */
 import * as infonce from '../../dist/esm/index.js';
 
-export const { clipSync, devices, infoNCESync, ntXentSync } = infonce;
+export const { clipSync, devices, infoNCESync, ntXent, ntXentSync } = infonce;
 
 /** Runs `work` in a context of its own. `instructionSet` is forced through INFONCE_ISA, read when a context is made. */
 export async function withContext({ instructionSet, ...options }, work) {
