@@ -9,7 +9,7 @@ import { commit } from '../bench/measure/machine.mjs';
 import { commandLine, refuse } from './command-line.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const PARTS = ['tests', 'sanitizer', 'bench'];
+const PARTS = ['tests', 'sanitizer', 'trust', 'bench'];
 const USAGE = `npm run verify:gpu -- [options]
   --only PART     ${PARTS.join(', ')}; may be repeated; default: all
   --quick         the short benchmark
@@ -39,6 +39,7 @@ const gpu = await usableGpu();
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-verify-'));
 if (options.only.includes('tests')) await tests();
 if (options.only.includes('sanitizer')) await sanitizer();
+if (options.only.includes('trust')) await trust();
 if (options.only.includes('bench')) await bench();
 rmSync(scratch, { recursive: true });
 const count = outcome => steps.filter(step => step.outcome === outcome).length;
@@ -89,6 +90,23 @@ async function sanitizer() {
     const words = ['--tool', tool, '--error-exitcode', String(SANITIZER_FOUND), '--target-processes', 'all'];
     await step(name, program, [...words, process.execPath, 'scripts/cuda-problems.mjs']);
   }
+}
+
+/** What nobody should ever see, looked for: random calls, minutes of mixed use, extreme numbers. */
+async function trust() {
+  const [calls, minutes] = options.quick ? ['5000', '0.5'] : ['50000', '5'];
+  await step('fuzzing', process.execPath, [
+    'scripts/fuzz.mjs',
+    '--plain',
+    '--jobs',
+    '2',
+    '--device',
+    'cuda',
+    '--calls',
+    calls,
+  ]);
+  await step('soak', process.execPath, ['scripts/soak.mjs', '--device', 'cuda', '--minutes', minutes]);
+  await step('extreme numbers', process.execPath, ['scripts/numeric-stress.mjs', '--device', 'cuda']);
 }
 
 async function bench() {

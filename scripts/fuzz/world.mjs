@@ -83,8 +83,10 @@ export class World {
 
   rawOptions() {
     const precision = this.random.pick(['highest', 'high', 'medium']);
-    const threads = this.random.integer(1, 2);
-    return { library: '', device: 0, threads, precision, measure: false, nextTurn: setImmediate };
+    const onCpu = this.device === 'cpu';
+    const library = onCpu ? '' : process.env.INFONCE_CUDA_LIBRARY;
+    const threads = onCpu ? this.random.integer(1, 2) : 0;
+    return { library, device: 0, threads, precision, measure: false, nextTurn: setImmediate };
   }
 
   /** The same context, or now and then one that was disposed. */
