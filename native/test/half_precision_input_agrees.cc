@@ -80,23 +80,21 @@ void check_case(const Context &context, const Settings &settings, const Format &
   const Output expected = run(context, problem);
   for (const int chosen : {1, 2, 4, 7}) {
     CAPTURE(chosen);
-    Case half(settings);
-    round_to(format, half.anchors, 0);
-    round_to(format, half.keys, 0);
-    round_to(format, half.negatives, 0);
+    const infonce_problem wide = problem.problem;
     if (chosen & 1) {
-      half.problem.anchors = anchors.data();
-      half.problem.anchors_type = format.type;
+      problem.problem.anchors = anchors.data();
+      problem.problem.anchors_type = format.type;
     }
-    if (chosen & 2 && half.problem.keys) {
-      half.problem.keys = keys.data();
-      half.problem.keys_type = format.type;
+    if (chosen & 2 && wide.keys) {
+      problem.problem.keys = keys.data();
+      problem.problem.keys_type = format.type;
     }
-    if (chosen & 4 && half.problem.negatives) {
-      half.problem.negatives = negatives.data();
-      half.problem.negatives_type = format.type;
+    if (chosen & 4 && wide.negatives) {
+      problem.problem.negatives = negatives.data();
+      problem.problem.negatives_type = format.type;
     }
-    CHECK(identical(run(context, half), expected));
+    CHECK(identical(run(context, problem), expected));
+    problem.problem = wide;
   }
 }
 
@@ -126,7 +124,7 @@ TEST_CASE("inputs of 16 bits give the bits of the float32 call") {
           settings.loss = loss;
           settings.rows = rows;
           settings.dim = rows > 1000 ? 130 : 37;
-          settings.negative_rows = rows > 1000 ? 50 : rows;
+          settings.negative_rows = rows > 1000 ? 3 : 60;
           settings.offset = static_cast<size_t>(rows % 4);
           settings.normalize = rows != 130 || format.type == INFONCE_FLOAT16;
           settings.temperature = rows == 6 ? 0.005 : 0.1;
