@@ -43,7 +43,7 @@ function count(name, least) {
   return number;
 }
 
-const { folder, environment } = values.plain ? { folder: ROOT, environment: {} } : sanitizedPackage();
+const { folder, environment } = values.plain ? { folder: ROOT, environment: {} } : sanitizedPackage('address');
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-fuzz-'));
 const begun = performance.now();
 const shares = Array.from({ length: Math.min(jobs, episodes.length) }, (_, job) =>

@@ -5,26 +5,39 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const BUILD = path.join(ROOT, 'build-native/addon-asan');
-const SANITIZERS = 'address,undefined';
-// Node.js itself is not instrumented: what it never frees is not ours, and it asks for impossible sizes on purpose.
-const ASAN_OPTIONS = 'detect_leaks=0,allocator_may_return_null=1,quarantine_size_mb=64,max_allocation_size_mb=512';
+// Node.js itself is not instrumented: what it never frees is not ours, and it asks for impossible sizes on purpose. Races
+// between its own threads are reported too: reports that matter name the addon.
+const SANITIZERS = {
+  address: {
+    flags: 'address,undefined',
+    runtimes: ['libasan.so', 'libubsan.so'],
+    environment: {
+      ASAN_OPTIONS: 'detect_leaks=0,allocator_may_return_null=1,quarantine_size_mb=64,max_allocation_size_mb=512',
+      UBSAN_OPTIONS: 'print_stacktrace=1',
+    },
+  },
+  thread: {
+    flags: 'thread',
+    runtimes: ['libtsan.so'],
+    environment: { TSAN_OPTIONS: 'exitcode=0,report_thread_leaks=0' },
+  },
+};
 
 /** `{ folder, environment }`: where the package is, and what a Node.js process that loads it must have. */
-export function sanitizedPackage() {
-  build();
-  const folder = path.join(BUILD, 'package');
+export function sanitizedPackage(kind) {
+  const { flags, runtimes, environment } = SANITIZERS[kind];
+  const built = path.join(ROOT, `build-native/addon-${kind}`);
+  build(built, flags);
+  const folder = path.join(built, 'package');
   cpSync(path.join(ROOT, 'dist'), path.join(folder, 'dist'), { recursive: true });
   cpSync(path.join(ROOT, 'package.json'), path.join(folder, 'package.json'));
   mkdirSync(path.join(folder, 'build/Release'), { recursive: true });
-  cpSync(path.join(BUILD, 'Release/infonce.node'), path.join(folder, 'build/Release/infonce.node'));
-  const runtimes = ['libasan.so', 'libubsan.so'].map(runtimeLibrary).join(':');
-  const environment = { LD_PRELOAD: runtimes, ASAN_OPTIONS, UBSAN_OPTIONS: 'print_stacktrace=1' };
-  return { folder, environment };
+  cpSync(path.join(built, 'Release/infonce.node'), path.join(folder, 'build/Release/infonce.node'));
+  return { folder, environment: { LD_PRELOAD: runtimes.map(runtimeLibrary).join(':'), ...environment } };
 }
 
-function build() {
-  const words = ['compile', '--out', BUILD, '--CDINFONCE_CUDA=OFF', `--CDINFONCE_SANITIZE=${SANITIZERS}`];
+function build(folder, flags) {
+  const words = ['compile', '--out', folder, '--CDINFONCE_CUDA=OFF', `--CDINFONCE_SANITIZE=${flags}`];
   const program = path.join(ROOT, 'node_modules/.bin/cmake-js');
   const { status, error, stdout, stderr } = spawnSync(program, words, { cwd: ROOT, encoding: 'utf8' });
   if (status === 0) return;

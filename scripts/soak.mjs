@@ -14,7 +14,7 @@ const USAGE = `npm run soak -- [options]
   --device ID    'cpu' (default), 'cuda' or 'cuda:N'
   --only NAME    one of ${names.join(', ')}
   --seed N       default 1
-  --sanitized    the addon under AddressSanitizer and UndefinedBehaviorSanitizer: memory is not judged then`;
+  --sanitize S   the addon under 'address' (with undefined behaviour) or 'thread' sanitizer; memory is not judged then`;
 // glibc keeps ever larger blocks to itself, and resident memory says little about what is held.
 const ALLOCATOR = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_ARENA_MAX: '2' };
 
@@ -24,20 +24,28 @@ const { values } = commandLine(USAGE, {
     device: { type: 'string', default: 'cpu' },
     only: { type: 'string' },
     seed: { type: 'string', default: '1' },
-    sanitized: { type: 'boolean', default: false },
+    sanitize: { type: 'string' },
   },
 });
-const { device, only, sanitized } = values;
+const { device, only, sanitize } = values;
 const milliseconds = 60_000 * Number(values.minutes);
 if (!(milliseconds > 0)) refuse(USAGE, `--minutes ${values.minutes}: not a number above 0.`);
 if (only !== undefined && !names.includes(only)) refuse(USAGE, `There is no scenario called ${only}.`);
 
-const { folder, environment } = sanitized ? sanitizedPackage() : { folder: ROOT, environment: ALLOCATOR };
-const task = { milliseconds, device, only, seed: Number(values.seed), folder, sanitized };
+if (![undefined, 'address', 'thread'].includes(sanitize)) refuse(USAGE, `There is no sanitizer called ${sanitize}.`);
+
+const { folder, environment } = sanitize ? sanitizedPackage(sanitize) : { folder: ROOT, environment: ALLOCATOR };
+const task = { milliseconds, device, only, seed: Number(values.seed), folder, sanitized: sanitize !== undefined };
 const program = path.join(ROOT, 'scripts/soak/run.mjs');
-const { status, signal } = spawnSync(process.execPath, ['--expose-gc', program, JSON.stringify(task)], {
-  stdio: 'inherit',
+const { status, signal, stderr } = spawnSync(process.execPath, ['--expose-gc', program, JSON.stringify(task)], {
+  stdio: ['inherit', 'inherit', 'pipe'],
+  encoding: 'utf8',
+  maxBuffer: Number.POSITIVE_INFINITY,
   env: { ...process.env, ...environment },
 });
+const races = sanitize === 'thread' ? stderr.split(/^={18}$/m).filter(text => text.includes('infonce.node')) : [];
+if (sanitize === 'thread') console.log(`${races.length} races in the addon`);
+const failed = status !== 0 || races.length > 0;
+if (failed) console.error(races.length > 0 ? races.join('\n') : stderr.slice(-20_000));
 if (signal) console.error(`soak: ended by ${signal}`);
-process.exitCode = status ?? 1;
+process.exitCode = failed ? 1 : 0;
