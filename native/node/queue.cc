@@ -22,16 +22,25 @@ constexpr size_t kBytesATurn = size_t{4} << 20;
 // process.exit() closes no environment: without this, a call would go on while the process tears down what it uses.
 class Queue::Running {
  public:
-  static void add(Queue *queue) {
+  // Starts the thread.
+  static void start(Queue *queue) {
     Running &running = instance();
     const std::lock_guard<std::mutex> lock(running.mutex_);
-    running.queues_.insert(queue);
+    const auto added = running.queues_.insert(queue).first;
+    try {
+      queue->thread_ = std::thread([queue] { queue->work(); });
+    } catch (...) {
+      running.queues_.erase(added);
+      throw;
+    }
   }
 
-  static void remove(Queue *queue) {
+  // Whether the thread is the caller's to join: false if it was never started, or has been joined already, which another
+  // environment may be doing because the process exits.
+  static bool take(Queue *queue) {
     Running &running = instance();
     const std::lock_guard<std::mutex> lock(running.mutex_);
-    running.queues_.erase(queue);
+    return running.queues_.erase(queue) > 0;
   }
 
  private:
@@ -105,11 +114,11 @@ void Queue::drain() {
 }
 
 void Queue::stop(Napi::Env env) {
-  if (!thread_.joinable()) {
+  if (!Running::take(this)) {
     return;
   }
-  Running::remove(this);
   join(false);
+  stopped_ = true;
   while (!waiting_.empty()) {
     waiting_.front().job->fail({INFONCE_INTERNAL, "the context was disposed before this call began"});
     finish(waiting_);
@@ -120,10 +129,8 @@ void Queue::stop(Napi::Env env) {
 void Queue::start(Napi::Env env) {
   Wakeup wakeup = Wakeup::New(env, "infonce", 0, 1, this);
   try {
-    Running::add(this);
-    thread_ = std::thread([this] { work(); });
+    Running::start(this);
   } catch (...) {
-    Running::remove(this);
     wakeup.Release();
     throw;
   }
@@ -267,8 +274,7 @@ bool Queue::has_finished() {
 
 void Queue::environment_closing(void *data) {
   auto *queue = static_cast<Queue *>(data);
-  if (queue->thread_.joinable()) {
-    Running::remove(queue);
+  if (Running::take(queue)) {
     queue->join(true);
   }
   queue->waiting_.clear();
@@ -290,7 +296,7 @@ void Queue::remove_pending(Napi::Env env) {
 }
 
 void Queue::close_if_idle(Napi::Env env) {
-  if (pending_ == 0 && !thread_.joinable()) {
+  if (pending_ == 0 && stopped_) {
     wakeup_->Release();
     wakeup_.reset();
     napi_remove_env_cleanup_hook(env, environment_closing, this);

@@ -82,9 +82,13 @@ class Queue {
   BackendContext &backend_;
   Napi::FunctionReference next_turn_;
 
+  // Joined by whoever takes it out of `Running`.
+  std::thread thread_;
+
   // Changed by the environment's thread alone.
   napi_env env_ = nullptr;
-  std::thread thread_;
+  // Whether `stop` has ended the thread.
+  bool stopped_ = false;
   // One call for each finished job. Open from the first submit until the last delivery after `stop`.
   std::optional<Wakeup> wakeup_;
   int64_t last_ticket_ = 0;
