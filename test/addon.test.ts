@@ -206,6 +206,21 @@ describe('saved state', () => {
     }
   });
 
+  it('stays until the call that uses it ends, whoever disposes of it meanwhile', () => {
+    const large = { rows: 512, dim: 64, anchors: Float32Array.from({ length: 512 * 64 }, (_, i) => Math.sin(i * i)) };
+    const kept = context.forward(problem(large), result());
+    const [expected, got] = [new Float32Array(512 * 64), new Float32Array(512 * 64)];
+    context.backward(kept, undefined, result({ gradAnchors: expected }));
+    context.backward(kept, undefined, {
+      get scalars() {
+        kept.dispose();
+        return new Float64Array(7);
+      },
+      gradAnchors: got,
+    });
+    expect(got).toEqual(expected);
+  });
+
   it('has no use once disposed, or elsewhere, or for arrays of other sizes', () => {
     const saved = context.forward(problem(), result());
     const other = new binding.Context(OPTIONS);

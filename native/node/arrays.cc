@@ -71,11 +71,7 @@ void Arrays::scalars(Napi::Value value) {
   }
 }
 
-void Arrays::keep(const std::shared_ptr<void> &memory) {
-  if (when_ == When::kLater) {
-    kept_.push_back(memory);
-  }
-}
+void Arrays::keep(const std::shared_ptr<void> &memory) { kept_.push_back(memory); }
 
 void Arrays::release_inputs() {
   copies_.clear();
