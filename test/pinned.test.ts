@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import { type Context, ntXent, ntXentSync } from 'infonce';
 import { afterEach, describe, expect, it } from 'vitest';
 import { effort, newContext } from './support/contexts.js';
@@ -39,9 +40,11 @@ describe('a pinned array', () => {
     );
   });
 
-  it('that no memory holds is an error', () => {
+  it('that no memory or no ArrayBuffer holds is an error', () => {
     const context = open();
-    expect(() => context.pinned(2 ** 50)).toThrow(expect.objectContaining({ code: 'ERR_INFONCE_OUT_OF_MEMORY' }));
+    for (const length of [2 ** 50, Math.floor(constants.MAX_LENGTH / 4) + 1]) {
+      expect(() => context.pinned(length)).toThrow(expect.objectContaining({ code: 'ERR_INFONCE_OUT_OF_MEMORY' }));
+    }
     expect(context.pinned(1)).toEqual(new Float32Array(1));
   });
 

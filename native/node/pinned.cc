@@ -4,7 +4,10 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
+
+#include "node/failure.h"
 
 namespace infonce::node {
 
@@ -61,20 +64,22 @@ Registry &registry() {
 
 Napi::Value new_pinned(Napi::Env env, const HostAllocator &allocator, size_t bytes) {
   std::shared_ptr<void> memory(allocator.allocate(bytes), [allocator](void *data) { allocator.release(data); });
-  std::memset(memory.get(), 0, bytes);
   registry().add(memory, bytes);
   napi_value buffer = nullptr;
   const napi_status status = napi_create_external_arraybuffer(
       env, memory.get(), bytes, [](napi_env, void *data, void *) { registry().remove(data); }, nullptr, &buffer);
   if (status == napi_ok) {
-    // V8 counts the memory itself.
+    // Only now, because it takes a while. V8 counts the memory itself.
+    std::memset(memory.get(), 0, bytes);
     return {env, buffer};
   }
   registry().remove(memory.get());
   if (status == napi_no_external_buffers_allowed) {
     return Napi::ArrayBuffer::New(env, bytes);
   }
-  throw Napi::Error::New(env);
+  const Napi::Error error = Napi::Error::New(env);
+  throw Failure{INFONCE_OUT_OF_MEMORY,
+                "no ArrayBuffer can have " + std::to_string(bytes) + " bytes here: " + error.Message()};
 }
 
 std::shared_ptr<void> pinned_memory_at(const void *data, size_t bytes) { return registry().find(data, bytes); }
