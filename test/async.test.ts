@@ -1,5 +1,5 @@
 import { type NTXentProblem, ntXent, ntXentSync } from 'infonce';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { effort, newContext } from './support/contexts.js';
 import { normal } from './support/random.js';
 
@@ -107,6 +107,21 @@ describe('an aborted call', () => {
     });
     await ntXent(short, { signal: counted });
     expect(listeners).toBe(0);
+  });
+
+  it('listens once for all calls of a signal, however many end before it fires', async () => {
+    const context = newContext({ threads: 1 });
+    const controller = new AbortController();
+    const { signal } = controller;
+    const listens = vi.spyOn(signal, 'addEventListener');
+    const first = Array.from({ length: 20 }, () => ntXent(short, { context, signal }));
+    const last = [huge, ...first.map(() => short)].map(problem => ntXent(problem, { context, signal }));
+    await Promise.all(first);
+    expect(listens).toHaveBeenCalledTimes(1);
+    controller.abort();
+    for (const call of last) await expect(call).rejects.toMatchObject({ name: 'AbortError' });
+    expect(context.pending).toBe(0);
+    context.dispose();
   });
 });
 

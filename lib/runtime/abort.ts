@@ -43,3 +43,37 @@ function isSignal(value: unknown): boolean {
     typeof aborted === 'boolean' && typeof addEventListener === 'function' && typeof removeEventListener === 'function'
   );
 }
+
+/** The calls that end when a signal fires, and what listens for all of them: Node.js takes many listeners for a leak. */
+interface Listening {
+  readonly calls: Set<() => void>;
+  readonly listener: () => void;
+}
+
+const listening = new WeakMap<AbortSignalLike, Listening>();
+
+/** Calls `abort` when the signal fires. Throws what the signal throws. */
+export function listenTo(signal: AbortSignalLike, abort: () => void): void {
+  const known = listening.get(signal);
+  if (known !== undefined) {
+    known.calls.add(abort);
+    return;
+  }
+  const calls = new Set([abort]);
+  const listener = (): void => {
+    listening.delete(signal);
+    const fired = [...calls];
+    calls.clear();
+    for (const call of fired) call();
+  };
+  signal.addEventListener('abort', listener, { once: true });
+  listening.set(signal, { calls, listener });
+}
+
+/** Takes back {@link listenTo}, unless the signal has fired. */
+export function stopListening(signal: AbortSignalLike, abort: () => void): void {
+  const known = listening.get(signal);
+  if (known === undefined || !known.calls.delete(abort) || known.calls.size > 0) return;
+  listening.delete(signal);
+  signal.removeEventListener('abort', known.listener);
+}

@@ -1,4 +1,4 @@
-import { AbortError, type AbortSignalLike, checkSignal } from './abort.js';
+import { AbortError, type AbortSignalLike, checkSignal, listenTo, stopListening } from './abort.js';
 import type { NativeContext, NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
@@ -48,7 +48,7 @@ export class Submissions {
       let ticket = 0;
       const settled = (): void => {
         try {
-          signal?.removeEventListener('abort', onAbort);
+          if (signal !== undefined) stopListening(signal, onAbort);
         } finally {
           this.#advance();
         }
@@ -86,7 +86,7 @@ export class Submissions {
       try {
         checkSignal(signal);
         if (this.#isFull && this.#whenFull === 'error') throw this.#fullError();
-        signal?.addEventListener('abort', onAbort, { once: true });
+        if (signal !== undefined) listenTo(signal, onAbort);
       } catch (error) {
         this.#waitingCalls--;
         this.#advance();
@@ -123,12 +123,16 @@ export class Submissions {
     // A call that the addon refuses at once comes back here through #advance.
     if (this.#handingOver) return;
     this.#handingOver = true;
-    for (const enter of this.#waiting) {
-      if (this.#withAddon >= limit) break;
-      this.#waiting.delete(enter);
-      enter();
+    try {
+      for (const enter of this.#waiting) {
+        if (this.#withAddon >= limit) break;
+        this.#waiting.delete(enter);
+        enter();
+      }
+    } finally {
+      // A call that is refused lets go of its signal, which may throw.
+      this.#handingOver = false;
     }
-    this.#handingOver = false;
   }
 
   #fullError(): InfoNCEError {
