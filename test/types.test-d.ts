@@ -29,6 +29,7 @@ import { describe, expectTypeOf, it } from 'vitest';
 declare const tensor: Tensor;
 declare const half: HalfTensor;
 declare const deviceTensor: DeviceTensor;
+declare const deviceFloats: DeviceTensor<'float32'>;
 declare const labels: Int32Array;
 declare const queue: NegativeQueue;
 declare const output: 'host' | 'device';
@@ -83,27 +84,31 @@ describe('results follow what was asked', () => {
 describe('gradients lie where they were asked for', () => {
   it('with output, in the host or on the device', async () => {
     const run = { output: 'device' } as const;
-    expectTypeOf(ntXentSync({ features: tensor }, run).gradFeatures).toEqualTypeOf<DeviceTensor>();
-    expectTypeOf((await ntXent({ features: half }, run)).gradFeatures).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf(ntXentSync({ features: tensor }, run).gradFeatures).toEqualTypeOf<DeviceTensor<'float32'>>();
+    expectTypeOf((await ntXent({ features: half }, run)).gradFeatures).toEqualTypeOf<DeviceTensor<'float32'>>();
     expectTypeOf(ntXentSync({ features: tensor, reduction: 'none' }, run).loss).toEqualTypeOf<Float32Array>();
     expectTypeOf(ntXentSync({ features: tensor }, { output }).gradFeatures).toEqualTypeOf<
-      Float32Array | DeviceTensor
+      Float32Array | DeviceTensor<'float32'>
     >();
     expectTypeOf(ntXentSync({ features: tensor }, {} as RunOptions).gradFeatures).toEqualTypeOf<Float32Array>();
     const pair = { query: deviceTensor, positiveKey: half };
-    expectTypeOf(infoNCESync(pair, run).gradQuery).toEqualTypeOf<DeviceTensor>();
-    expectTypeOf(infoNCESync(pair, run).gradNegativeKeys).toEqualTypeOf<DeviceTensor | undefined>();
-    expectTypeOf(new InfoNCE().forwardSync(tensor, tensor, tensor, run).gradQuery).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf(infoNCESync(pair, run).gradQuery).toEqualTypeOf<DeviceTensor<'float32'>>();
+    expectTypeOf(infoNCESync(pair, run).gradNegativeKeys).toEqualTypeOf<DeviceTensor<'float32'> | undefined>();
+    expectTypeOf(new InfoNCE().forwardSync(tensor, tensor, tensor, run).gradQuery).toEqualTypeOf<
+      DeviceTensor<'float32'>
+    >();
   });
 
   it('with out, in arrays of that kind', () => {
     const array = new Float32Array(4);
     ntXentSync({ features: tensor }, { out: { gradFeatures: array, loss: array } });
-    ntXentSync({ features: tensor }, { output: 'device', out: { gradFeatures: deviceTensor, loss: array } });
+    ntXentSync({ features: tensor }, { output: 'device', out: { gradFeatures: deviceFloats, loss: array } });
+    // @ts-expect-error: perhaps not float32
+    ntXentSync({ features: tensor }, { output: 'device', out: { gradFeatures: deviceTensor } });
     // @ts-expect-error: an array of the host
     ntXentSync({ features: tensor }, { output: 'device', out: { gradFeatures: array } });
     // @ts-expect-error: a tensor of the device
-    ntXentSync({ features: tensor }, { out: { gradFeatures: deviceTensor } });
+    ntXentSync({ features: tensor }, { out: { gradFeatures: deviceFloats } });
     // @ts-expect-error: no result of that name
     ntXentSync({ features: tensor }, { out: { gradQuery: array } });
     // @ts-expect-error: a number
@@ -116,7 +121,7 @@ describe('two halves', () => {
     const { loss, backward, backwardSync } = await ntXent.forward({ features: tensor });
     expectTypeOf(loss).toEqualTypeOf<number>();
     expectTypeOf((await backward(2)).gradFeatures).toEqualTypeOf<Float32Array>();
-    expectTypeOf(backwardSync(2, { output: 'device' }).gradFeatures).toEqualTypeOf<DeviceTensor>();
+    expectTypeOf(backwardSync(2, { output: 'device' }).gradFeatures).toEqualTypeOf<DeviceTensor<'float32'>>();
     expectTypeOf(ntXent.forwardSync({ features: tensor, reduction: 'none' }).loss).toEqualTypeOf<Float32Array>();
     const pass = clip.forwardSync({ imageFeatures: tensor, textFeatures: half });
     expectTypeOf(pass.backwardSync().gradLogitScale).toEqualTypeOf<number>();

@@ -5,7 +5,7 @@ import type { Reduction } from './options.js';
 export type Output = 'host' | 'device';
 
 /** A gradient in the layout of its input. */
-export type Gradient<O extends Output = 'host'> = O extends 'device' ? DeviceTensor : Float32Array;
+export type Gradient<O extends Output = 'host'> = O extends 'device' ? DeviceTensor<'float32'> : Float32Array;
 
 /** What every loss returns. */
 export interface LossValue<R extends Reduction = Reduction> {
