@@ -1,5 +1,6 @@
 export {
   type ClipForward,
+  type ClipGradientName,
   type ClipGradients,
   type ClipOptions,
   type ClipProblem,
@@ -17,6 +18,7 @@ export type {
 } from './losses/forward.js';
 export {
   type InfoNCEForward,
+  type InfoNCEGradientName,
   type InfoNCEGradients,
   type InfoNCENegativesForward,
   type InfoNCENegativesGradients,

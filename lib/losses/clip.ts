@@ -1,5 +1,5 @@
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
   type BackwardOptions,
   type ForwardOptions,
@@ -72,7 +72,7 @@ export const CLIP_OPTION_KEYS = ['logitScale', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['imageFeatures', 'textFeatures', ...CLIP_OPTION_KEYS]);
 const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
 export const CLIP_ADVICE: KeyAdvice = new Map([
-  ...bareTensorAdvice('imageFeatures', 'textFeatures'),
+  ...problemAdvice('imageFeatures', 'textFeatures'),
   ['temperature', SCALE_ADVICE],
   ['tau', SCALE_ADVICE],
 ]);

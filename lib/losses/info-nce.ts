@@ -1,7 +1,7 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import { bareTensorAdvice, checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, type InputTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
   type BackwardOptions,
   type ForwardOptions,
@@ -116,7 +116,7 @@ export interface InfoNCENegativesForward<R extends Reduction = Reduction> extend
 
 export const INFO_NCE_OPTION_KEYS = ['temperature', 'negativeMode', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['query', 'positiveKey', 'negativeKeys', ...INFO_NCE_OPTION_KEYS]);
-const ADVICE = bareTensorAdvice('query', 'positiveKey');
+const ADVICE = problemAdvice('query', 'positiveKey');
 const WORDS = wordsOf('infoNCE', { anchors: 'query', keys: 'positiveKey', negatives: 'negativeKeys' });
 const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
 const DEFAULT_TEMPERATURE = 0.1;

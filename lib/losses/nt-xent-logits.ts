@@ -1,7 +1,7 @@
 import { allocate } from '../runtime/arrays.js';
 import type { Context } from '../runtime/context.js';
 import { checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type Tensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, problemAdvice, type Tensor, type TensorLike } from '../runtime/tensor.js';
 import { type Common, checkTemperature } from './options.js';
 import { callOf, nativeProblem, plan } from './plan.js';
 import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
@@ -27,7 +27,7 @@ export interface NTXentLogits {
 }
 
 const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
-const ADVICE = bareTensorAdvice('features');
+const ADVICE = problemAdvice('features');
 const RUN_KEYS: ReadonlySet<string> = new Set(['context']);
 const WORDS = wordsOf('ntXentLogits', { anchors: 'features' });
 const DEFAULT_TEMPERATURE = 0.1;

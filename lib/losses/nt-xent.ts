@@ -1,5 +1,5 @@
 import { checkChoice, checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
   type BackwardOptions,
   type ForwardOptions,
@@ -73,7 +73,7 @@ export interface NTXentForward<R extends Reduction = Reduction> extends ForwardP
 
 export const NT_XENT_OPTION_KEYS = ['nViews', 'temperature', 'positives', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', ...NT_XENT_OPTION_KEYS]);
-const ADVICE = bareTensorAdvice('features');
+const ADVICE = problemAdvice('features');
 const WORDS = wordsOf('ntXent', { anchors: 'features' });
 const POSITIVES = ['first', 'all'] as const;
 const DEFAULT_TEMPERATURE = 0.1;

@@ -1,7 +1,7 @@
 import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
-import { bareTensorAdvice, checkTensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
   type BackwardOptions,
   type ForwardOptions,
@@ -75,7 +75,7 @@ export interface SupConForward<R extends Reduction = Reduction> extends ForwardP
 
 export const SUP_CON_OPTION_KEYS = ['temperature', 'memory', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', 'labels', ...SUP_CON_OPTION_KEYS]);
-const ADVICE = bareTensorAdvice('features');
+const ADVICE = problemAdvice('features');
 const WORDS = wordsOf('supCon', { anchors: 'features', negatives: 'memory' });
 const DEFAULT_TEMPERATURE = 0.07;
 

@@ -1,7 +1,7 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkNumber } from '../runtime/options.js';
 
-export const DEFAULT_VIEWS = 2;
+const DEFAULT_VIEWS = 2;
 
 /** The number of views of each sample. */
 export function checkViews(value: unknown): number {

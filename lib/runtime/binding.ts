@@ -1,7 +1,5 @@
 /** What the native addon exports: the C contract of `native/include/infonce/infonce.h` as JavaScript sees it. */
-
-/** `infonce_type`. */
-export type NativeType = 'float32' | 'float16' | 'bfloat16';
+import type { DType } from './tensor.js';
 
 /**
  * Memory of a context's device. Garbage collection frees it, `dispose` sooner; calls that use it keep it until they end.
@@ -34,12 +32,12 @@ export interface NativeProblem {
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
   readonly anchors: NativeInput;
-  readonly anchorsType: NativeType;
+  readonly anchorsType: DType;
   readonly keys?: NativeInput | undefined;
-  readonly keysType: NativeType;
+  readonly keysType: DType;
   /** With `otherAnchors` and `sameLabel`: a memory [negativeRows, dim] of further candidates. */
   readonly negatives?: NativeInput | undefined;
-  readonly negativesType: NativeType;
+  readonly negativesType: DType;
   /** [rows], with a memory [rows + negativeRows] */
   readonly labels?: Int32Array | undefined;
   /** Absent: 1. Length 1: for all rows. Length `rows`: one each. */

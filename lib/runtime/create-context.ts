@@ -221,7 +221,7 @@ export function contextOf(named: unknown, owners: readonly Owner[] = []): OwnedC
 }
 
 /** Refuses what is not a context of this copy of the package. */
-export function checkContext(context: unknown): OwnedContext {
+function checkContext(context: unknown): OwnedContext {
   if (OwnedContext.isOne(context)) return context;
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: 'context',

@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { checkFloat32Array, checkUint16Array } from './arrays.js';
-import type { NativeInput, NativeType } from './binding.js';
+import type { NativeInput } from './binding.js';
 import type { OwnedContext } from './context.js';
 import { type DeviceTensor, OwnedDeviceTensor } from './device-tensor.js';
 import { describeValue, InfoNCEError } from './errors.js';
@@ -8,7 +8,7 @@ import { checkChoice, checkKeys, type KeyAdvice } from './options.js';
 import { checkLength, checkShape, type Layout, productOf } from './shape.js';
 
 /** What numbers are stored as: `'float16'` is IEEE 754 binary16, `'bfloat16'` the upper half of a float32. */
-export type DType = NativeType;
+export type DType = 'float32' | 'float16' | 'bfloat16';
 
 /** A row-major array of float32 numbers. The product of `shape` equals `data.length`. */
 export interface Tensor {
@@ -44,10 +44,14 @@ const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 
 type HostData = Float32Array | Uint16Array;
 
-/** Advice for a tensor passed where an object with the named tensors belongs. */
-export function bareTensorAdvice(...names: readonly string[]): KeyAdvice {
-  const remedy = `Pass { ${names.map(name => `${name}: { data, shape }`).join(', ')} }.`;
-  return new Map([...TENSOR_KEYS].map(key => [key, remedy]));
+/** Advice for a tensor or run options passed where an object with the named tensors belongs. */
+export function problemAdvice(...names: readonly string[]): KeyAdvice {
+  const tensors = `Pass { ${names.map(name => `${name}: { data, shape }`).join(', ')} }.`;
+  const run = 'It belongs in the run options, the next argument.';
+  return new Map([
+    ...[...TENSOR_KEYS].map(key => [key, tensors] as const),
+    ...['context', 'signal', 'output', 'out'].map(key => [key, run] as const),
+  ]);
 }
 
 /**
@@ -64,7 +68,7 @@ export function checkTensor(
 ): InputTensor {
   const layout = { text, fewestDimensions, mostDimensions };
   if (OwnedDeviceTensor.isOne(tensor)) return checkDeviceTensor(tensor, name, layout);
-  if (typeof tensor !== 'object' || tensor === null || ArrayBuffer.isView(tensor) || Array.isArray(tensor)) {
+  if (typeof tensor !== 'object' || tensor === null || !('data' in tensor || 'shape' in tensor)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
       expected: 'a tensor { data: Float32Array, shape: number[] }',
@@ -91,7 +95,7 @@ function checkData(data: unknown, dtype: unknown, prefix: string): Pick<InputTen
       argument: `${prefix}dtype`,
       expected: "'float16' or 'bfloat16' with a Uint16Array",
       got: 'undefined',
-      remedy: `Say which numbers its bits are, or convert them: Float32Array.from(${prefix}data).`,
+      remedy: `Say which numbers its bits are. If it holds integers instead, convert them: Float32Array.from(${prefix}data).`,
     });
   }
   const checked = checkChoice(dtype, `${prefix}dtype`, DTYPES);

@@ -27,8 +27,6 @@ export interface AccumulateRun {
   readonly signal?: AbortSignalLike | undefined;
 }
 
-type Always<Options> = Options & { readonly gradient?: undefined };
-
 const RECIPES: ReadonlyMap<unknown, Recipe> = new Map<unknown, Recipe>([
   [ntXent, { inputs: ['features'], layout: ['[nViews * B, D]', 2, 2], labels: false }],
   [infoNCE, { inputs: ['query', 'positiveKey'], layout: ['[N, D]', 2, 2], labels: false }],
@@ -56,25 +54,25 @@ const ADVICE: KeyAdvice = new Map([...RUN_ADVICE, ['output', PLACE_ADVICE], ['ou
 export function accumulate<R extends Reduction = 'mean'>(
   loss: typeof ntXent,
   chunks: readonly { readonly features: HostTensor }[],
-  options?: Always<NTXentOptions<R>>,
+  options?: Omit<NTXentOptions<R>, 'gradient'>,
   run?: AccumulateRun,
 ): Promise<Accumulated<R, NTXentGradients, 'gradFeatures'>>;
 export function accumulate<R extends Reduction = 'mean'>(
   loss: typeof infoNCE,
   chunks: readonly { readonly query: HostTensor; readonly positiveKey: HostTensor }[],
-  options?: Always<InfoNCEOptions<R>> & { readonly negativeKeys?: TensorLike | NegativeQueue | undefined },
+  options?: Omit<InfoNCEOptions<R>, 'gradient'> & { readonly negativeKeys?: TensorLike | NegativeQueue | undefined },
   run?: AccumulateRun,
 ): Promise<Accumulated<R, InfoNCEGradients, 'gradQuery' | 'gradPositiveKey'>>;
 export function accumulate<R extends Reduction = 'mean'>(
   loss: typeof clip,
   chunks: readonly { readonly imageFeatures: HostTensor; readonly textFeatures: HostTensor }[],
-  options?: Always<ClipOptions<R>>,
+  options?: Omit<ClipOptions<R>, 'gradient'>,
   run?: AccumulateRun,
 ): Promise<Accumulated<R, ClipGradients, 'gradImageFeatures' | 'gradTextFeatures'>>;
 export function accumulate<R extends Reduction = 'mean'>(
   loss: typeof supCon,
   chunks: readonly { readonly features: HostTensor; readonly labels: Int32Array }[],
-  options?: Always<SupConOptions<R>>,
+  options?: Omit<SupConOptions<R>, 'gradient'>,
   run?: AccumulateRun,
 ): Promise<Accumulated<R, SupConGradients, 'gradFeatures'>>;
 export async function accumulate(
