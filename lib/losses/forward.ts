@@ -145,11 +145,11 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     given: unknown,
     { output, out }: UncheckedRun,
   ): { gradOutput: Float32Array | undefined; room: Room } {
-    if (disposed) {
+    if (disposed || context.disposed) {
       throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
         argument: `${plan.words.inputs.none}.forward`,
         expected: 'a forward pass in use',
-        got: 'one that was disposed',
+        got: disposed ? 'one that was disposed' : 'one whose context was disposed',
         remedy: 'Call backward() before dispose().',
       });
     }

@@ -138,7 +138,8 @@ function worstLabels(problem: object): object[] {
 
 /** Tensors as ever, and sizes alone. */
 function checkSize(tensor: unknown, name: string, text: string, fewest: number, most: number): InputTensor {
-  if (typeof tensor !== 'object' || tensor === null || 'data' in tensor || OwnedDeviceTensor.isOne(tensor)) {
+  const isSize = typeof tensor === 'object' && tensor !== null && !Array.isArray(tensor) && !('data' in tensor);
+  if (!isSize || OwnedDeviceTensor.isOne(tensor)) {
     return checkTensor(tensor, name, text, fewest, most);
   }
   checkKeys(tensor, name, SIZE_KEYS);

@@ -189,7 +189,13 @@ export class NegativeQueue<Type extends DType = DType> {
   }
 
   #buffer(argument = 'queue'): NativeBuffer {
-    return this.#ring.bufferFor(argument);
+    if (!this.disposed) return this.#ring.bufferFor(argument);
+    throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
+      argument,
+      expected: 'a NegativeQueue in use',
+      got: this.#context.disposed ? 'one whose context was disposed' : 'one that was disposed',
+      remedy: 'Make another: new NegativeQueue({ capacity, dim }).',
+    });
   }
 
   #check(keys: unknown, labels: unknown): Batch {
@@ -310,7 +316,7 @@ function together(
 
 function checkCount(value: unknown, name: string, most: number): number {
   const expected = `an integer from 1 to ${most}`;
-  const count = checkNumber(value, name, expected);
+  const count = checkNumber(value, name, expected, 'Make one: new NegativeQueue({ capacity, dim }).');
   if (Number.isInteger(count) && count >= 1 && count <= most) return count;
   throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: name, expected, got: describeValue(value) });
 }

@@ -54,7 +54,7 @@ export function checkCommon(options: CommonOptions): Common {
 export function checkGradOutput(value: unknown): Float32Array | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'number') return Float32Array.of(value);
-  checkFloat32Array(value, 'gradOutput');
+  checkFloat32Array(value, 'gradOutput', 'a number or a Float32Array');
   return value;
 }
 

@@ -2,8 +2,12 @@ import { types } from 'node:util';
 import { describeValue, InfoNCEError } from './errors.js';
 
 /** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
-export function checkFloat32Array(value: unknown, name: string): asserts value is Float32Array {
-  checkTypedArray(value, types.isFloat32Array(value), name, 'a Float32Array', 'Float32Array');
+export function checkFloat32Array(
+  value: unknown,
+  name: string,
+  expected = 'a Float32Array',
+): asserts value is Float32Array {
+  checkTypedArray(value, types.isFloat32Array(value), name, expected, 'Float32Array');
 }
 
 /** The same of an Int32Array. */
@@ -52,6 +56,10 @@ function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'In
       `If each byte is a number: ${target}.from(${name}).`
     );
   }
+  if (types.isUint16Array(value) && target === 'Float32Array') {
+    return `If each is a number: Float32Array.from(${name}). If they are the bits of 16-bit numbers, give their dtype.`;
+  }
+  if (typeof value === 'object' && value !== null && 'data' in value) return `Pass its data: ${name}.data.`;
   const first: unknown = Array.isArray(value) || types.isTypedArray(value) ? value[0] : undefined;
   if (Array.isArray(first)) {
     const depth = Array.isArray(first[0]) ? 'Infinity' : '';

@@ -97,7 +97,7 @@ export interface QueueOptions {
 
 const TENSOR = { names: { none: 'tensor' } };
 const PINNED = { names: { none: 'pinned' } };
-const TENSOR_LAYOUT = { text: '[…]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
+const TENSOR_LAYOUT = { text: '[…, D]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
 
 /** The implementation behind {@link Context}: the addon's context, and the calls it still owes. */
 export class OwnedContext implements Context {
@@ -219,13 +219,10 @@ export class OwnedContext implements Context {
 
   pinned(length: number): Float32Array {
     this.#checkInUse();
-    checkNumber(length, 'length', 'how many numbers');
+    const expected = 'an integer of at least 1';
+    checkNumber(length, 'length', expected, 'It is how many numbers the array holds.');
     if (!Number.isSafeInteger(length) || length < 1) {
-      throw new InfoNCEError('ERR_INFONCE_RANGE', {
-        argument: 'length',
-        expected: 'an integer of at least 1',
-        got: describeValue(length),
-      });
+      throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: 'length', expected, got: describeValue(length) });
     }
     return new Float32Array(this.#explained(native => native.pinned(4 * length), PINNED));
   }

@@ -14,8 +14,14 @@ function editDistance(a: string, b: string): number {
 
 /** What people used to other libraries write, by the name it has here. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ['bf16', 'bfloat16'],
   ['dims', 'shape'],
+  ['f16', 'float16'],
+  ['f32', 'float32'],
+  ['fp16', 'float16'],
+  ['fp32', 'float32'],
   ['gpu', 'cuda'],
+  ['half', 'float16'],
   ['nvidia', 'cuda'],
   ['tau', 'temperature'],
 ]);

@@ -13,7 +13,7 @@ export function checkKeys(
   known: ReadonlySet<string>,
   advice: KeyAdvice = NO_ADVICE,
 ): void {
-  if (typeof options !== 'object' || options === null) {
+  if (typeof options !== 'object' || options === null || Array.isArray(options) || ArrayBuffer.isView(options)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: owner,
       expected: 'an object of options',
@@ -69,14 +69,19 @@ export function checkChoice<Choice extends string>(
   });
 }
 
-/** Refuses what is not of type number; its range is the caller's affair. */
-export function checkNumber(value: unknown, name: string, expected: string): number {
+/** Refuses what is not of type number; its range is the caller's affair. `remedy` is that of a missing or foreign value. */
+export function checkNumber(
+  value: unknown,
+  name: string,
+  expected: string,
+  remedy: string | undefined = 'Leave it out for the default.',
+): number {
   if (typeof value === 'number') return value;
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: name,
     expected,
     got: describeValue(value),
-    remedy: typeof value === 'string' ? `Convert it: Number(${name}).` : 'Leave it out for the default.',
+    remedy: typeof value === 'string' ? `Convert it: Number(${name}).` : remedy,
   });
 }
 
