@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { ntXent, ntXentSync } from 'infonce';
+import { type Context, ntXent, ntXentSync } from 'infonce';
 import { expect, it } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { normal, scaled } from './support/random.js';
@@ -145,4 +145,22 @@ it('stays bounded over many calls that are cancelled', async () => {
   });
   expect(grown).toBeLessThan(LITTLE);
   context.dispose();
+}, 60_000);
+
+/** Disposed contexts, which the garbage collector does not get. */
+const disposed: Context[] = [];
+
+it('gives back what calls in flight took when the context is disposed', async () => {
+  const features = normal([16_384, 128], 1);
+  const grown = await growth(async () => {
+    const context = newContext({ threads: 1 });
+    disposed.push(context);
+    const controller = new AbortController();
+    const calls = Array.from({ length: 6 }, () => ntXent({ features }, { context, signal: controller.signal }));
+    setTimeout(() => controller.abort(), 10);
+    await Promise.allSettled(calls);
+    context.dispose();
+  });
+  // Copies of the inputs are 50 MB, room for gradients as much.
+  expect(grown).toBeLessThan(LITTLE);
 }, 60_000);

@@ -232,6 +232,7 @@ void Context::dispose(const Napi::CallbackInfo &info) {
     if (backend_) {
       backend_->close();
       backend_.reset();
+      pool_->close();
     }
   });
 }

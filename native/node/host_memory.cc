@@ -30,12 +30,41 @@ void HostAllocator::release(void *memory) const noexcept {
 
 void ReturnToPool::operator()(void *memory) const noexcept { pool->put(memory, size_class); }
 
-HostPool::~HostPool() {
-  for (const std::vector<void *> &blocks : idle_) {
+void HostPool::close() noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    most_idle_bytes_ = 0;
+  }
+  release_idle();
+}
+
+bool HostPool::release_idle() noexcept {
+  decltype(idle_) idle;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle.swap(idle_);
+    idle_bytes_ = 0;
+  }
+  bool released = false;
+  for (const std::vector<void *> &blocks : idle) {
     for (void *memory : blocks) {
       allocator_.release(memory);
+      released = true;
     }
   }
+  return released;
+}
+
+void *HostPool::allocate(size_t bytes) {
+  try {
+    return allocator_.allocate(bytes);
+  } catch (const Failure &failure) {
+    // Blocks of other sizes may be what is missing.
+    if (failure.status != INFONCE_OUT_OF_MEMORY || !release_idle()) {
+      throw;
+    }
+  }
+  return allocator_.allocate(bytes);
 }
 
 size_t HostPool::class_of(size_t bytes) {
@@ -59,14 +88,14 @@ HostBlock HostPool::take(size_t bytes) {
       return {memory, std::move(give_back)};
     }
   }
-  return {allocator_.allocate(size_of_class(size_class)), std::move(give_back)};
+  return {allocate(size_of_class(size_class)), std::move(give_back)};
 }
 
 void HostPool::put(void *memory, size_t size_class) noexcept {
   const size_t size = size_of_class(size_class);
   try {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (idle_bytes_ + size <= kMostIdleBytes) {
+    if (idle_bytes_ + size <= most_idle_bytes_) {
       idle_[size_class].push_back(memory);
       idle_bytes_ += size;
       return;

@@ -41,12 +41,15 @@ using HostBlock = std::unique_ptr<void, ReturnToPool>;
 class HostPool : public std::enable_shared_from_this<HostPool> {
  public:
   explicit HostPool(HostAllocator allocator) : allocator_(allocator) {}
-  ~HostPool();
+  ~HostPool() { close(); }
   HostPool(const HostPool &) = delete;
   HostPool &operator=(const HostPool &) = delete;
 
   // At least `bytes`, of any content.
   HostBlock take(size_t bytes);
+
+  // Releases the idle blocks, and from now on every block as soon as it is given back.
+  void close() noexcept;
 
   const HostAllocator &allocator() const { return allocator_; }
 
@@ -62,11 +65,15 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
   static size_t class_of(size_t bytes);
 
   void put(void *memory, size_t size_class) noexcept;
+  // Whether there were any.
+  bool release_idle() noexcept;
+  void *allocate(size_t bytes);
 
   HostAllocator allocator_;
   std::mutex mutex_;
   std::array<std::vector<void *>, kClasses> idle_;
   size_t idle_bytes_ = 0;
+  size_t most_idle_bytes_ = kMostIdleBytes;
 };
 
 }  // namespace infonce::node
