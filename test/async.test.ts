@@ -53,6 +53,16 @@ describe('a call that returns a promise', () => {
     for (const context of contexts) context?.dispose();
   });
 
+  it('fails with a stack that leads to the caller', async () => {
+    const features = normal([4, 2], 1);
+    features.data[3] = Number.NaN;
+    async function trainingStep(): Promise<void> {
+      await ntXent({ features });
+    }
+    const error = await trainingStep().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ code: 'ERR_INFONCE_NON_FINITE', stack: expect.stringMatching(/ trainingStep /) });
+  });
+
   it('lets synchronous calls in the same context through', async () => {
     const context = newContext({ threads: 2 });
     const call = ntXent(long, { context });
@@ -119,7 +129,7 @@ describe('an aborted call', () => {
     await Promise.all(first);
     expect(listens).toHaveBeenCalledTimes(1);
     controller.abort();
-    for (const call of last) await expect(call).rejects.toMatchObject({ name: 'AbortError' });
+    await Promise.all(last.map(call => expect(call).rejects.toMatchObject({ name: 'AbortError' })));
     expect(context.pending).toBe(0);
     context.dispose();
   });

@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { types } from 'node:util';
-import type { AbortSignalLike } from './abort.js';
+import { AbortError, type AbortSignalLike } from './abort.js';
 import type {
   NativeBuffer,
   NativeContext,
@@ -160,7 +160,14 @@ export class OwnedContext implements Context {
    */
   async submit<Value = void>(submit: Submit<Value>, naming: Naming, signal?: AbortSignalLike): Promise<Value> {
     this.#checkInUse();
-    return this.#submissions.submit(submit, failure => this.#explain(failure, naming), signal);
+    try {
+      return await this.#submissions.submit(submit, failure => this.#explain(failure, naming), signal);
+    } catch (error) {
+      // Errors with a cause come from the addon or a signal, where the caller is not on the stack. Here its awaits are.
+      const isOurs = error instanceof InfoNCEError || error instanceof AbortError;
+      if (isOurs && error.cause !== undefined) Error.captureStackTrace(error);
+      throw error;
+    }
   }
 
   /** Does work after all that was submitted, before it returns. */
