@@ -82,6 +82,10 @@ class Call {
   }
   int64_t size_of(TowerName name) const;
   Stream &stream() const { return lane_->stream; }
+  // Non-finite input turns the arrays into NaN after their kernels.
+  const Event *ready(TowerName name) const {
+    return problem_.propagate_non_finite ? &lane_->all_ready : &lane_->gradient_ready[name];
+  }
   template <class Visit> void for_each_array(Visit &&visit);
 
   void choose_scheme();
@@ -125,7 +129,6 @@ class Call {
   void ask_for_report();
   void queue_downloads();
   BadRow read_report();
-  void fill_with_nan();
   Softmax softmax() const;
   WeightsOf weights_of(const Side &side) const;
 
@@ -186,7 +189,7 @@ template <class Visit> void Call::for_each_array(Visit &&visit) {
   for (int name = kAnchors; name < kTowers; ++name)
     if (wants_gradient_of(TowerName(name)))
       visit(Array{callers[name], devices[name], size_of(TowerName(name)), on_device(kArrays[name]),
-                  &lane_->gradient_ready[name]});
+                  ready(TowerName(name))});
 }
 
 }  // namespace infonce::cuda

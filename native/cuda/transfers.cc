@@ -109,7 +109,7 @@ BadRow Call::end() {
   lane_->clock.read(result_);
   const BadRow bad = read_report();
   if (bad.row < 0 || !problem_.propagate_non_finite) return bad;
-  fill_with_nan();
+  result_->loss = result_->grad_scale = result_->top1 = result_->top5 = std::numeric_limits<double>::quiet_NaN();
   return {};
 }
 
@@ -125,20 +125,12 @@ BadRow Call::read_report() {
   return {};
 }
 
-// Arrays on the device were spoiled there, before the kernels of the next call.
-void Call::fill_with_nan() {
-  result_->loss = result_->grad_scale = result_->top1 = result_->top5 = std::numeric_limits<double>::quiet_NaN();
-  for_each_array([](const Array &array) {
-    if (!array.on_device) std::fill_n(array.caller, array.count, std::numeric_limits<float>::quiet_NaN());
-  });
-}
-
+// On the device, also what goes to the host: there the next call may have filled the same arrays already.
 void Call::spoil_arrays() {
   Results results = {{}, {}, output_.scalars};
   int turn = 0;
   for_each_array([&](const Array &array) {
-    if (!array.on_device) return;
-    results.values[turn] = array.caller;
+    results.values[turn] = *array.device;
     results.count[turn++] = array.count;
   });
   if (turn > 0 || output_.scalars) spoil(stream(), report_, results);

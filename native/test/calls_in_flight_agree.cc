@@ -220,6 +220,31 @@ TEST_CASE("a call reads what the one before it leaves on the device") {
   CHECK(identical(second, expected));
 }
 
+TEST_CASE("calls in flight that fill the same arrays: the last one's results stay") {
+  if (!has_halves()) {
+    return;
+  }
+  const Case problem(settings_of(Loss::kClip, 42, 24));
+  const auto context = make_context();
+  infonce_failure failure = empty_failure();
+  Output expected(problem);
+  REQUIRE(context->run(problem.problem, expected.result, failure) == INFONCE_OK);
+
+  const Case bad(settings_of(Loss::kClip, 42, 24));
+  bad.keys[33] = NAN;
+  PinnedCase second(problem);
+  PinnedCase first(bad);
+  first.problem.propagate_non_finite = 1;
+  first.result.grad_anchors = second.result.grad_anchors;
+  first.result.grad_keys = second.result.grad_keys;
+  Flight a(*context, first.problem, first.result);
+  Flight b(*context, second.problem, second.result);
+  CHECK(a.end() == INFONCE_OK);
+  CHECK(b.end() == INFONCE_OK);
+  CHECK(std::isnan(first.result.loss));
+  CHECK(identical(second.bring_output(), expected));
+}
+
 TEST_CASE("a call that fails or is cancelled does not disturb its neighbours") {
   if (!has_halves()) {
     return;
