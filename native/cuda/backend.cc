@@ -215,7 +215,8 @@ infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infon
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
   const auto allocate = [&] {
-    check(cudaHostAlloc(memory, size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable), "page-locked memory");
+    const std::string what = std::to_string(bytes) + " bytes of page-locked memory";
+    check(cudaHostAlloc(memory, size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable), what.c_str());
     return INFONCE_OK;
   };
   return guarded_on_device(device, failure, allocate, [&](const char *fault) { return unavailable(failure, fault); });

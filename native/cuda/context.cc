@@ -18,12 +18,12 @@ Context::Context(int32_t device, infonce_precision precision, cudaStream_t strea
 Context::~Context() { settle(); }
 
 std::string Context::fault() {
-  const Lock lock(mutex_);
+  const Lock lock(fault_mutex_);
   return fault_;
 }
 
 void Context::lose(const std::string &fault) {
-  const Lock lock(mutex_);
+  const Lock lock(fault_mutex_);
   if (fault_.empty()) fault_ = fault;
 }
 
@@ -177,9 +177,15 @@ void Context::settle() noexcept {
   for (const std::unique_ptr<Lane> &lane : lanes_) lane->stream.settle();
 }
 
+// Only where memory is short it waits for a call that another thread is beginning.
 void *Context::allocate(int64_t bytes) {
+  const auto take = [&] { return cuda::allocate(size_t(bytes > 0 ? bytes : 1)); };
+  try {
+    return take();
+  } catch (const OutOfMemory &) {
+  }
   const Lock lock(mutex_);
-  return with_idle_memory([&] { return cuda::allocate(size_t(bytes > 0 ? bytes : 1)); });
+  return with_idle_memory(take);
 }
 
 void Context::release(void *memory) {

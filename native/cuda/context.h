@@ -76,6 +76,7 @@ class Context {
   std::vector<std::unique_ptr<Lane>> lanes_;
   Lane *last_ = nullptr;          // whose work may not be done; what begins next follows it
   std::vector<Workspace> spare_;  // of states that were destroyed
+  std::mutex fault_mutex_;
   std::string fault_;
 };
 
