@@ -113,7 +113,7 @@ class Call {
     return one_tower() && columns == kNegatives ? memory_pairs_ : pairs_;
   }
   void sweep(TowerName rows, TowerName columns, const Direction &row_direction, const Direction *column_direction);
-  void sum_exponentials();
+  void sum_exponentials(Lane *previous);
   void put_losses_together();
   void compute_gradients();
   void accumulate(const Side &side);
@@ -123,9 +123,9 @@ class Call {
   template <class Scalar> void finish(const Side &side, Scalar *accumulators, int32_t splits, int32_t all_splits);
   void compute_own_negatives();
   void add_up();
-  void compute();
+  void compute(Lane *previous);
   void spoil_arrays();
-  void decide();
+  void decide(Lane *previous);
   void ask_for_report();
   void queue_downloads();
   BadRow read_report();

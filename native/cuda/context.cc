@@ -85,6 +85,7 @@ BadRow Context::finish(Call &call, Lane &lane) {
   try {
     const BadRow bad = call.end();  // others may begin meanwhile
     const Lock lock(mutex_);
+    if (lane.was_ended_early()) throw Cancelled();
     lane.watch(nullptr, nullptr);
     if (last_ == &lane && !call.returns_early()) last_ = nullptr;
     lane.busy = false;

@@ -22,20 +22,28 @@ Lane::Lane(Kernels &kernels, cudaStream_t stream_of_caller, bool measure)
 void Lane::watch(const int32_t *asked, int32_t *told) {
   told_ = asked ? told : nullptr;
   stream.watch(asked, told_);
+  ended_early_ = false;
+}
+
+void Lane::end_early() noexcept {
+  if (!told_) return;
+  ended_early_ = true;
+  // In a stream of its own, since downloads may be waiting for kernels; by the copy engine, since kernels may have
+  // taken the whole device.
+  cudaStream_t at_once = nullptr;
+  cudaStreamCreateWithFlags(&at_once, cudaStreamNonBlocking);
+  if (!at_once) return;
+  cudaMemcpyAsync(told_, one_.get(), sizeof *told_, cudaMemcpyHostToDevice, at_once);
+  cudaStreamSynchronize(at_once);
+  cudaStreamDestroy(at_once);
+}
+
+void Lane::end_early_if_cancelled() noexcept {
+  if (!ended_early_ && stream.is_cancelled()) end_early();
 }
 
 void Lane::abandon() noexcept {
-  if (told_) {
-    // In a stream of its own, since downloads may be waiting for kernels; by the copy engine, since kernels may have
-    // taken the whole device.
-    cudaStream_t at_once = nullptr;
-    cudaStreamCreateWithFlags(&at_once, cudaStreamNonBlocking);
-    if (at_once) {
-      cudaMemcpyAsync(told_, one_.get(), sizeof *told_, cudaMemcpyHostToDevice, at_once);
-      cudaStreamSynchronize(at_once);
-      cudaStreamDestroy(at_once);
-    }
-  }
+  end_early();
   stream.settle();
   downloads.settle();
   watch(nullptr, nullptr);

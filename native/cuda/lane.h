@@ -2,6 +2,8 @@
 // overlap, so that copies of one run beside the kernels of the other; kernels keep the order of the calls.
 #pragma once
 
+#include <atomic>
+
 #include "cuda/kernels/rows.h"
 #include "cuda/workspace.h"
 #include "infonce/infonce.h"
@@ -41,6 +43,9 @@ struct Lane {
   void upload(void *to, const void *from, size_t bytes);
   // The word on the device that makes the call's kernels return; null: it cannot be cancelled.
   void watch(const int32_t *asked, int32_t *told);
+  // For the call behind, whose caller waits for this one before he comes to its end.
+  void end_early_if_cancelled() noexcept;
+  bool was_ended_early() const { return ended_early_; }
 
   Stream stream, downloads;
   Workspace workspace;
@@ -51,8 +56,11 @@ struct Lane {
   bool busy = false;
 
  private:
+  void end_early() noexcept;
+
   PageLocked<int32_t> one_;
   int32_t *told_ = nullptr;
+  std::atomic<bool> ended_early_{false};
 };
 
 }  // namespace infonce::cuda

@@ -30,13 +30,13 @@ void Call::begin(Lane *previous) {
   lane_->clock.mark(stream(), Clock::kUploaded);
   if (part_ != Part::kBackward && previous) lane_->follow(*previous);
   lane_->clock.mark(stream(), Clock::kOrdered);
-  compute();
+  compute(previous);
   lane_->clock.mark(stream(), Clock::kComputed);
   if (returns_early() || problem_.propagate_non_finite) spoil_arrays();
   if (!returns_early()) queue_downloads();
 }
 
-void Call::compute() {
+void Call::compute(Lane *previous) {
   double factor = problem_.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(problem_.rows) : 1.0;
   if (problem_.both_directions) factor /= 2;
   upstream_ = {grad_output_, problem_.grad_output_count, factor, &report_->largest_upstream};
@@ -51,7 +51,7 @@ void Call::compute() {
     prepare_towers();
     if (part_ == Part::kLogits) return simclr_logits(stream(), towers_[kAnchors], problem_.scale, logits_);
     find_pairs();
-    sum_exponentials();
+    sum_exponentials(previous);
   }
   put_losses_together();
   if (computes_gradient()) compute_gradients();
@@ -138,7 +138,7 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   }
 }
 
-void Call::sum_exponentials() {
+void Call::sum_exponentials(Lane *previous) {
   const bool both = problem_.both_directions;
   if (narrow_ && online_) {
     sweep(kAnchors, candidates(), rows_, nullptr);
@@ -147,7 +147,7 @@ void Call::sum_exponentials() {
     sweep(kAnchors, candidates(), rows_, one_tower() ? &rows_ : both ? &columns_ : nullptr);
   }
   if (narrow_ && has_memory()) sweep(kAnchors, kNegatives, rows_, nullptr);
-  if (narrow_ && wide_) decide();
+  if (narrow_ && wide_) decide(previous);
   if (!wide_) return;
   const auto sum = [&](TowerName rows, TowerName columns, const Direction &direction, bool add) {
     wide_log_sum_exp(stream(), towers_[rows], towers_[columns], pairs_of(columns), problem_.scale, pair_logits_.first,

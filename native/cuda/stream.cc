@@ -107,8 +107,10 @@ Stream::~Stream() {
   if (owned_) cudaStreamDestroy(handle_);
 }
 
+bool Stream::is_cancelled() const { return infonce::is_cancelled(asked_); }
+
 void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
-  if (is_cancelled(asked_)) throw Cancelled();
+  if (is_cancelled()) throw Cancelled();
   kernels_.allow_shared(kernel, shared);
   cudaError_t code = injected_fault(told_, handle_);
   if (code == cudaSuccess) code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
@@ -142,7 +144,7 @@ template <class Query> void Stream::poll(Query &&query) {
   cudaError_t code;
   while ((code = query()) == cudaErrorNotReady) {
     cudaGetLastError();
-    if (is_cancelled(asked_)) throw Cancelled();
+    if (is_cancelled()) throw Cancelled();
     if (steady_clock::now() - start > kSpin) std::this_thread::sleep_for(kStep);
   }
   if (code == cudaSuccess) return;
@@ -154,8 +156,11 @@ void Stream::synchronize() {
   poll([&] { return asked_ ? cudaStreamQuery(handle_) : cudaStreamSynchronize(handle_); });
 }
 
-void Stream::synchronize(cudaEvent_t event) {
-  poll([&] { return asked_ ? cudaEventQuery(event) : cudaEventSynchronize(event); });
+void Stream::synchronize(cudaEvent_t event, const std::function<void()> &meanwhile) {
+  poll([&] {
+    if (meanwhile) meanwhile();
+    return asked_ || meanwhile ? cudaEventQuery(event) : cudaEventSynchronize(event);
+  });
 }
 
 void Stream::settle() noexcept {

@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <functional>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -69,6 +70,7 @@ class Stream {
   // From now on launches and waits throw Cancelled once the caller has set `asked`, and blocks of long kernels return
   // at once where `told`, on the device, is not 0. Both may be null.
   void watch(const int32_t *asked, const int32_t *told) { asked_ = asked, told_ = told; }
+  bool is_cancelled() const;
 
   // Launches `kernel(Trace, parameters...)`.
   template <class... Parameters, class... Arguments>
@@ -90,7 +92,7 @@ class Stream {
 
   // Wait for all that was queued, or for an event; an error names the kernel that was running.
   void synchronize();
-  void synchronize(cudaEvent_t event);
+  void synchronize(cudaEvent_t event, const std::function<void()> &meanwhile = {});
   // Waits whatever has happened.
   void settle() noexcept;
 

@@ -2,6 +2,7 @@
 // through staging buffers, which the processor fills at the beginning and empties at the end of the call.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include "cuda/call.h"
@@ -63,9 +64,12 @@ void Call::bring_rows_into_place() {
   }
 }
 
-// What the first kernels say of the data. They are done long before the statistics that were queued behind them.
-void Call::decide() {
-  stream().synchronize(lane_->decided.get());
+// What the first kernels say of the data. They are done long before the statistics that were queued behind them, but
+// not before the kernels of the previous call, which may be cancelled meanwhile.
+void Call::decide(Lane *previous) {
+  std::function<void()> meanwhile;
+  if (previous) meanwhile = [previous] { previous->end_early_if_cancelled(); };
+  stream().synchronize(lane_->decided.get(), meanwhile);
   wide_ = lane_->report.get()->use_wide != 0;
   narrow_ = !wide_;
 }

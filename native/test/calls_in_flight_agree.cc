@@ -245,6 +245,36 @@ TEST_CASE("calls in flight that fill the same arrays: the last one's results sta
   CHECK(identical(second.bring_output(), expected));
 }
 
+TEST_CASE("a call is cancelled while the next one, which begins, waits for it") {
+  if (!has_halves()) {
+    return;
+  }
+  Settings settings = settings_of(Loss::kSupCon, 90, 20);
+  settings.classes = Classes::kMixed;  // the call waits for what its first kernels find
+  const Case problem(settings);
+  const auto context = make_context();
+  infonce_failure failure = empty_failure();
+  Output expected(problem);
+  REQUIRE(context->run(problem.problem, expected.result, failure) == INFONCE_OK);
+
+  int32_t cancelled = 0;
+  infonce_problem cancelled_problem = problem.problem;
+  cancelled_problem.cancelled = &cancelled;
+  Output first(problem);
+  Output second(problem);
+  Output third(problem);
+  Flight ending(*context, cancelled_problem, first.result);
+  cancelled = 1;
+  Flight next(*context, problem.problem, second.result);
+  CHECK(ending.end() == INFONCE_CANCELLED);
+  CHECK(next.end() == INFONCE_OK);
+  CHECK(identical(second, expected));
+  cancelled = 0;
+  Flight again(*context, cancelled_problem, third.result);
+  CHECK(again.end() == INFONCE_OK);
+  CHECK(identical(third, expected));
+}
+
 TEST_CASE("a call that fails or is cancelled does not disturb its neighbours") {
   if (!has_halves()) {
     return;
