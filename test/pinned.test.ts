@@ -33,7 +33,7 @@ describe('a pinned array', () => {
     expect(pinned).toEqual(new Float32Array(5));
   });
 
-  it.each([0, -1, 1.5, Number.NaN, '8'])('cannot have length %s', length => {
+  it.each([0, -1, 1.5, Number.NaN, Number.MAX_SAFE_INTEGER, '8'])('cannot have length %s', length => {
     const context = open();
     expect(() => context.pinned(length as number)).toThrow(
       expect.objectContaining({ code: typeof length === 'string' ? 'ERR_INFONCE_TYPE' : 'ERR_INFONCE_RANGE' }),

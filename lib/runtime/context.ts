@@ -97,6 +97,8 @@ export interface QueueOptions {
 
 const TENSOR = { names: { none: 'tensor' } };
 const PINNED = { names: { none: 'pinned' } };
+/** As many as have bytes that can be counted. */
+const MOST_PINNED = Math.floor(Number.MAX_SAFE_INTEGER / 4);
 const TENSOR_LAYOUT = { text: '[…, D]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
 
 /** The implementation behind {@link Context}: the addon's context, and the calls it still owes. */
@@ -226,9 +228,9 @@ export class OwnedContext implements Context {
 
   pinned(length: number): Float32Array {
     this.#checkInUse();
-    const expected = 'an integer of at least 1';
+    const expected = `an integer from 1 to ${MOST_PINNED}`;
     checkNumber(length, 'length', expected, 'It is how many numbers the array holds.');
-    if (!Number.isSafeInteger(length) || length < 1) {
+    if (!Number.isInteger(length) || length < 1 || length > MOST_PINNED) {
       throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: 'length', expected, got: describeValue(length) });
     }
     return new Float32Array(this.#explained(native => native.pinned(4 * length), PINNED));
