@@ -114,6 +114,7 @@ async function clipForward<R extends Reduction = 'mean'>(
   return forwardAsync(describeClip, problem, run) as Promise<ClipForward<R>>;
 }
 
+/** {@link clip}'s `forward`, computed before it returns. */
 function clipForwardSync<R extends Reduction = 'mean'>(
   problem: WithoutUpstream<ClipProblem<R>>,
   run?: SyncForwardOptions,

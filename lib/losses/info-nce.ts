@@ -173,6 +173,7 @@ async function infoNCEForward(problem: WithoutUpstream<InfoNCEProblem>, run?: Fo
   return forwardAsync(describeInfoNCE, problem, run);
 }
 
+/** {@link infoNCE}'s `forward`, computed before it returns. */
 function infoNCEForwardSync<R extends Reduction = 'mean'>(
   problem: WithoutUpstream<InfoNCENegativesProblem<R>>,
   run?: SyncForwardOptions,

@@ -71,7 +71,8 @@ const BYTES = { float32: 4, float16: 2, bfloat16: 2 };
  * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything
  * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
  *
- * It waits for a call that is under way in the context. What supCon takes depends on its labels. Without them the most expensive ones are assumed.
+ * It waits for a call that is under way in the context. What supCon takes depends on its labels; without them the most
+ * expensive ones are assumed.
  *
  * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
  */

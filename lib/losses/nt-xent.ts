@@ -114,6 +114,7 @@ async function ntXentForward<R extends Reduction = 'mean'>(
   return forwardAsync(describeNTXent, problem, run) as Promise<NTXentForward<R>>;
 }
 
+/** {@link ntXent}'s `forward`, computed before it returns. */
 function ntXentForwardSync<R extends Reduction = 'mean'>(
   problem: WithoutUpstream<NTXentProblem<R>>,
   run?: SyncForwardOptions,

@@ -84,9 +84,10 @@ const DEFAULT_TEMPERATURE = 0.07;
  *
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
- * where s is the cosine divided by the temperature; with a `memory` j and p run over its rows too. A row alone in its class has loss 0, stays in the mean and counts as
- * not found in `top1` and `top5`; so the loss is finite where the reference code divides by zero. The reference's
- * factor temperature / base_temperature is left out: multiply by it (`gradOutput`) if you port code that has it.
+ * where s is the cosine divided by the temperature; with a `memory` j and p run over its rows too. A row alone in its
+ * class has loss 0, stays in the mean and counts as not found in `top1` and `top5`; so the loss is finite where the
+ * reference code divides by zero. The reference's factor temperature / base_temperature is left out: multiply by it
+ * (`gradOutput`) if you port code that has it.
  *
  * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample), `top1`, `top5` and, unless
  * `gradient: false`, `gradFeatures` and `gradTemperature`.
@@ -117,6 +118,7 @@ async function supConForward<R extends Reduction = 'mean'>(
   return forwardAsync(describeSupCon, problem, run) as Promise<SupConForward<R>>;
 }
 
+/** {@link supCon}'s `forward`, computed before it returns. */
 function supConForwardSync<R extends Reduction = 'mean'>(
   problem: WithoutUpstream<SupConProblem<R>>,
   run?: SyncForwardOptions,

@@ -50,9 +50,9 @@ export function nativeError(failure: NativeFailure, names: InputNames, inputs: I
     case undefined:
       return new InfoNCEError('ERR_INFONCE_TYPE', {
         argument,
-        expected: 'arrays that stay as they are while the call is made',
+        expected: 'arrays that stay as they are until the call has ended',
         got: failure.message,
-        remedy: 'A getter, a proxy or a resizable buffer changed one of them meanwhile: pass plain ones.',
+        remedy: 'A getter, a proxy, a transfer or a resizable buffer changed one of them meanwhile: pass plain ones.',
         cause: failure,
       });
     default:

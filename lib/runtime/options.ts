@@ -69,7 +69,7 @@ export function checkChoice<Choice extends string>(
   });
 }
 
-/** Refuses what is not of type number; its range is the caller's affair. `remedy` is that of a missing or foreign value. */
+/** Refuses what is not of type number; its range is the caller's affair. `remedy` is for what is no string either. */
 export function checkNumber(
   value: unknown,
   name: string,
