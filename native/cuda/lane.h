@@ -43,7 +43,7 @@ struct Lane {
   void upload(void *to, const void *from, size_t bytes);
   // The word on the device that makes the call's kernels return; null: it cannot be cancelled.
   void watch(const int32_t *asked, int32_t *told);
-  // For the call behind, whose caller waits for this one before he comes to its end.
+  // For the next call, whose begin() may wait for this one while nobody is in this one's end().
   void end_early_if_cancelled() noexcept;
   bool was_ended_early() const { return ended_early_; }
 
