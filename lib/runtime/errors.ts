@@ -12,7 +12,7 @@
  * | `ERR_INFONCE_OUT_OF_MEMORY` | not enough memory for the results or the working buffers |
  * | `ERR_INFONCE_QUEUE_FULL` | as many calls are in flight in the context as its `queueLimit` allows |
  * | `ERR_INFONCE_DEVICE_LOST` | a fault has taken the device from the context; `context.lost` says what happened |
- * | `ERR_INFONCE_DISPOSED` | the context, or the device tensor, was disposed before the call |
+ * | `ERR_INFONCE_DISPOSED` | the context, device tensor, queue or forward pass was disposed before the call |
  * | `ERR_INFONCE_INTERNAL` | a fault of this package; please report it |
  */
 export type InfoNCEErrorCode =
