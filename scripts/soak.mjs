@@ -15,8 +15,6 @@ const USAGE = `npm run soak -- [options]
   --only NAME    one of ${names.join(', ')}
   --seed N       default 1
   --sanitize S   the addon under 'address' (with undefined behaviour) or 'thread' sanitizer; memory is not judged then`;
-// glibc keeps ever larger blocks to itself, and resident memory says little about what is held.
-const ALLOCATOR = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_ARENA_MAX: '2' };
 
 const { values } = commandLine(USAGE, {
   options: {
@@ -34,7 +32,7 @@ if (only !== undefined && !names.includes(only)) refuse(USAGE, `There is no scen
 
 if (![undefined, 'address', 'thread'].includes(sanitize)) refuse(USAGE, `There is no sanitizer called ${sanitize}.`);
 
-const { folder, environment } = sanitize ? sanitizedPackage(sanitize) : { folder: ROOT, environment: ALLOCATOR };
+const { folder, environment } = sanitize ? sanitizedPackage(sanitize) : { folder: ROOT, environment: {} };
 const task = { milliseconds, device, only, seed: Number(values.seed), folder, sanitized: sanitize !== undefined };
 const program = path.join(ROOT, 'scripts/soak/run.mjs');
 const { status, signal, stderr } = spawnSync(process.execPath, ['--expose-gc', program, JSON.stringify(task)], {

@@ -122,12 +122,12 @@ infonce_status allocate(infonce_context *, int64_t bytes, void **memory, infonce
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, "memory of a negative size");
   return guarded(failure, [&] {
-    *memory = allocate_memory(bytes, kCacheLines);
+    *memory = allocate_memory(bytes);
     return INFONCE_OK;
   });
 }
 
-void release(infonce_context *, void *memory) { release_memory(memory, kCacheLines); }
+void release(infonce_context *, void *memory) { release_memory(memory); }
 
 infonce_status copy(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
                     infonce_failure *failure) {
@@ -144,7 +144,7 @@ infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infon
   return allocate(nullptr, bytes, memory, failure);
 }
 
-void host_release(void *memory) { release_memory(memory, kCacheLines); }
+void host_release(void *memory) { release_memory(memory); }
 
 // Those this process may run on.
 int processor_count() {

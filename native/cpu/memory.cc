@@ -1,8 +1,10 @@
 #include "cpu/memory.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <string>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -79,6 +81,56 @@ int64_t left_of_addresses() {
 
 #endif
 
+constexpr size_t kAlignment = 256;
+
+// Right in front of what is handed out.
+struct Header {
+  void *base;
+  size_t mapped;  // bytes from `base` on; 0: it is of the heap
+};
+
+std::byte *with_header(std::byte *memory, const Header &header) {
+  reinterpret_cast<Header *>(memory)[-1] = header;
+  return memory;
+}
+
+std::byte *take_from_heap(size_t bytes) {
+  void *base = ::operator new(kAlignment + bytes, std::align_val_t(kAlignment), std::nothrow);
+  return base ? with_header(static_cast<std::byte *>(base) + kAlignment, {base, 0}) : nullptr;
+}
+
+#if defined(__linux__)
+
+constexpr int64_t kMappedBytes = int64_t(1) << 20;
+constexpr size_t kHugePage = size_t(2) << 20;
+
+void unmap(void *base, size_t bytes) {
+  if (bytes > 0) munmap(base, bytes);
+}
+
+// A page with the header, and from the start of a huge page on what was asked for.
+std::byte *map(size_t bytes) {
+  const size_t page = size_t(sysconf(_SC_PAGESIZE)), used = page + (bytes + page - 1) / page * page;
+  const size_t room = used + kHugePage;
+  void *mapping = mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return nullptr;
+  std::byte *first = static_cast<std::byte *>(mapping);
+  const size_t unaligned = (reinterpret_cast<uintptr_t>(first) + page) % kHugePage;
+  std::byte *base = first + (unaligned > 0 ? kHugePage - unaligned : 0);
+  unmap(first, size_t(base - first));
+  unmap(base + used, size_t(first + room - (base + used)));
+  madvise(base + page, used - page, MADV_HUGEPAGE);
+  return with_header(base + page, {base, used});
+}
+
+#else
+
+constexpr int64_t kMappedBytes = kUnlimited;
+std::byte *map(size_t) { return nullptr; }
+void unmap(void *, size_t) {}
+
+#endif
+
 }  // namespace
 
 int64_t physical_memory() {
@@ -105,16 +157,18 @@ void require_memory(int64_t bytes) {
   if (bytes > available) throw OutOfMemory(bytes, available);
 }
 
-void *allocate_memory(int64_t bytes, std::align_val_t alignment) {
+void *allocate_memory(int64_t bytes) {
   require_memory(bytes);
-  void *memory = ::operator new(size_t(bytes), alignment, std::nothrow);
+  std::byte *memory = bytes >= kMappedBytes ? map(size_t(bytes)) : take_from_heap(size_t(bytes));
   if (!memory) throw OutOfMemory(bytes, available_memory());
-#if defined(__linux__)
-  if (alignment == kHugePage) madvise(memory, size_t(bytes), MADV_HUGEPAGE);
-#endif
   return memory;
 }
 
-void release_memory(void *memory, std::align_val_t alignment) { ::operator delete(memory, alignment); }
+void release_memory(void *memory) {
+  if (!memory) return;
+  const Header header = static_cast<const Header *>(memory)[-1];
+  if (header.mapped > 0) unmap(header.base, header.mapped);
+  else ::operator delete(header.base, std::align_val_t(kAlignment));
+}
 
 }  // namespace infonce::cpu

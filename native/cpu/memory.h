@@ -1,9 +1,7 @@
 // The system's memory: how much there is, how much a call may still take, and taking it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <new>
 
 namespace infonce::cpu {
 
@@ -17,12 +15,11 @@ int64_t available_memory();
 // Throws OutOfMemory if `bytes` are many and more than is available. Most systems would hand out addresses all the same.
 void require_memory(int64_t bytes);
 
-// Of arrays, as Cursor's; and of a workspace, whose packed panels are walked with large strides.
-constexpr std::align_val_t kCacheLines{256};
-constexpr std::align_val_t kHugePage{size_t(2) << 20};
-
-// What lies in it is unspecified. Throws OutOfMemory.
-void *allocate_memory(int64_t bytes, std::align_val_t alignment);
-void release_memory(void *memory, std::align_val_t alignment);
+// Aligned as Cursor's arrays are. What lies in it is unspecified. Throws OutOfMemory.
+//
+// On Linux much memory comes straight from the system, in huge pages, because packed panels are walked with large
+// strides, and goes straight back: blocks of ever other sizes would leave the heap in fragments.
+void *allocate_memory(int64_t bytes);
+void release_memory(void *memory);
 
 }  // namespace infonce::cpu

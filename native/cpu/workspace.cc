@@ -4,14 +4,14 @@
 
 namespace infonce::cpu {
 
-Workspace::~Workspace() { release_memory(base_, kHugePage); }
+Workspace::~Workspace() { release_memory(base_); }
 
 void Workspace::grow(size_t bytes) {
   if (bytes <= capacity_) return;
-  release_memory(base_, kHugePage);
+  release_memory(base_);
   base_ = nullptr;
   capacity_ = 0;
-  base_ = static_cast<std::byte *>(allocate_memory(int64_t(bytes), kHugePage));
+  base_ = static_cast<std::byte *>(allocate_memory(int64_t(bytes)));
   capacity_ = bytes;
 }
 
