@@ -1,7 +1,10 @@
 #include "node/host_memory.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <string>
+#include <utility>
 
 #include "node/failure.h"
 
@@ -33,26 +36,26 @@ void ReturnToPool::operator()(void *memory) const noexcept { pool->put(memory, s
 void HostPool::close() noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    most_idle_bytes_ = 0;
+    closed_ = true;
   }
   release_idle();
 }
 
 bool HostPool::release_idle() noexcept {
-  decltype(idle_) idle;
+  Blocks idle;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     idle.swap(idle_);
     idle_bytes_ = 0;
   }
-  bool released = false;
-  for (const std::vector<void *> &blocks : idle) {
-    for (void *memory : blocks) {
-      allocator_.release(memory);
-      released = true;
-    }
+  release(idle);
+  return !idle.empty();
+}
+
+void HostPool::release(const Blocks &blocks) const noexcept {
+  for (const Idle &block : blocks) {
+    allocator_.release(block.memory);
   }
-  return released;
 }
 
 void *HostPool::allocate(size_t bytes) {
@@ -75,35 +78,70 @@ size_t HostPool::class_of(size_t bytes) {
   return size_class;
 }
 
+void HostPool::count_used(size_t bytes) {
+  used_bytes_ += bytes;
+  most_used_bytes_ = std::max(most_used_bytes_, used_bytes_);
+}
+
+bool HostPool::holds_too_much() const {
+  return closed_ || idle_bytes_ > kMostIdleBytes || idle_bytes_ + used_bytes_ > std::max(most_used_bytes_, kFewBytes);
+}
+
+HostPool::Blocks HostPool::take_surplus() {
+  Blocks surplus;
+  while (!idle_.empty() && holds_too_much()) {
+    idle_bytes_ -= size_of_class(idle_.front().size_class);
+    surplus.splice(surplus.end(), idle_, idle_.begin());
+  }
+  return surplus;
+}
+
 HostBlock HostPool::take(size_t bytes) {
-  const size_t size_class = class_of(bytes);
+  const size_t size_class = class_of(bytes), size = size_of_class(size_class);
   ReturnToPool give_back{shared_from_this(), size_class};
+  Blocks surplus;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    std::vector<void *> &blocks = idle_[size_class];
-    if (!blocks.empty()) {
-      void *memory = blocks.back();
-      blocks.pop_back();
-      idle_bytes_ -= size_of_class(size_class);
+    count_used(size);
+    const auto fits = [size_class](const Idle &idle) { return idle.size_class == size_class; };
+    const auto found = std::find_if(idle_.begin(), idle_.end(), fits);
+    if (found != idle_.end()) {
+      void *memory = found->memory;
+      idle_.erase(found);
+      idle_bytes_ -= size;
       return {memory, std::move(give_back)};
     }
+    surplus = take_surplus();
   }
-  return {allocate(size_of_class(size_class)), std::move(give_back)};
+  release(surplus);
+  try {
+    return {allocate(size), std::move(give_back)};
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    used_bytes_ -= size;
+    throw;
+  }
 }
 
 void HostPool::put(void *memory, size_t size_class) noexcept {
   const size_t size = size_of_class(size_class);
+  Blocks surplus;
   try {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (idle_bytes_ + size <= most_idle_bytes_) {
-      idle_[size_class].push_back(memory);
-      idle_bytes_ += size;
-      return;
-    }
+    surplus.push_back({memory, size_class});
   } catch (const std::bad_alloc &) {
     // There is not even room to remember it.
+    allocator_.release(memory);
   }
-  allocator_.release(memory);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    used_bytes_ -= size;
+    if (!surplus.empty()) {
+      idle_.splice(idle_.end(), surplus);
+      idle_bytes_ += size;
+    }
+    surplus = take_surplus();
+  }
+  release(surplus);
 }
 
 }  // namespace infonce::node

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 #include "infonce/infonce.h"
 
@@ -37,7 +36,8 @@ struct ReturnToPool {
 using HostBlock = std::unique_ptr<void, ReturnToPool>;
 
 // Blocks of such memory, kept for the next call that needs one: page-locking costs more than a copy does, and fresh pages
-// cost a fault each. Usable from any thread.
+// cost a fault each. Blocks in use and idle ones together take no more than were in use at once, whatever sizes come.
+// Usable from any thread.
 class HostPool : public std::enable_shared_from_this<HostPool> {
  public:
   explicit HostPool(HostAllocator allocator) : allocator_(allocator) {}
@@ -58,22 +58,39 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
 
   // Four sizes an octave, from 256 bytes to more than any array has.
   static constexpr size_t kClasses = 4 * 42;
-  // What is kept of idle blocks. Beyond it a call is so long that a fresh block does not matter.
+  // Idle blocks beyond this are not kept: a call is so long then that a fresh block does not matter.
   static constexpr size_t kMostIdleBytes = size_t{256} << 20;
+  // So much may be held in any case.
+  static constexpr size_t kFewBytes = size_t{8} << 20;
 
   static size_t size_of_class(size_t size_class) { return (4 + size_class % 4) << (6 + size_class / 4); }
   static size_t class_of(size_t bytes);
 
+  struct Idle {
+    void *memory;
+    size_t size_class;
+  };
+  // A list, because blocks change hands without an allocation that could fail.
+  using Blocks = std::list<Idle>;
+
+  // Under the mutex.
+  void count_used(size_t bytes);
+  bool holds_too_much() const;
+  Blocks take_surplus();
+
   void put(void *memory, size_t size_class) noexcept;
+  void *allocate(size_t bytes);
   // Whether there were any.
   bool release_idle() noexcept;
-  void *allocate(size_t bytes);
+  void release(const Blocks &blocks) const noexcept;
 
   HostAllocator allocator_;
   std::mutex mutex_;
-  std::array<std::vector<void *>, kClasses> idle_;
+  Blocks idle_;  // the longest idle first
   size_t idle_bytes_ = 0;
-  size_t most_idle_bytes_ = kMostIdleBytes;
+  size_t used_bytes_ = 0;
+  size_t most_used_bytes_ = 0;
+  bool closed_ = false;
 };
 
 }  // namespace infonce::node
