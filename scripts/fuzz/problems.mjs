@@ -1,12 +1,15 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { rememberPinned, typedArray } from './memory.mjs';
 
+/** The most rows of a view, numbers of a row and views that these problems have. */
+export const MOST = { rows: 400, dim: 300, views: 5 };
+
 /** Mostly small; now and then enough rows for several threads and tiles. */
 export function sizes(random) {
   const large = random.chance(0.02);
   return {
-    rows: large ? random.integer(200, 400) : random.integer(1, 24),
-    dim: random.chance(0.1) ? random.integer(65, 300) : random.integer(1, 40),
+    rows: large ? random.integer(200, MOST.rows) : random.integer(1, 24),
+    dim: random.chance(0.1) ? random.integer(65, MOST.dim) : random.integer(1, 40),
     negatives: random.integer(1, large ? 90 : 12),
   };
 }
@@ -87,7 +90,7 @@ const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 export const PROBLEMS = {
   ntXent(random, context) {
     const { rows, dim } = sizes(random);
-    const nViews = random.pick([2, 2, 3, 5]);
+    const nViews = random.pick([2, 2, 3, MOST.views]);
     const features = tensor(random, context, rows * nViews, dim);
     const rest = { temperature: temperature(random), positives: random.pick(['first', 'all']) };
     return { features, ...(nViews === 2 ? {} : { nViews }), ...options(random, rows * nViews, rest) };
