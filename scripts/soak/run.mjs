@@ -8,8 +8,8 @@ import { SCENARIOS } from './scenarios.mjs';
 const SAMPLES = 60;
 /** Windows of time that are compared, after as long a time to warm up. */
 const WINDOWS = 5;
-/** What memory may grow by from a window to the next in every one of them, in MB. */
-const BOUNDS = { rss: 12, external: 1, heap: 1 };
+/** What memory may grow by from a window to the next, as the median, in MB. */
+const BOUNDS = { rss: 15, external: 1, heap: 1 };
 
 const { milliseconds, device, only, seed, folder, sanitized } = JSON.parse(process.argv[2]);
 const scenarios = SCENARIOS.filter(([, { name }]) => only === undefined || only === name);
@@ -62,7 +62,7 @@ async function sample(elapsed) {
   console.log(columns.map((column, i) => String(column).padStart(i === 0 ? 8 : i === 1 ? 9 : 11)).join(''));
 }
 
-/** A leak grows from each window to the next. What an allocator keeps in fragments grows now and then, and then does not. */
+/** A leak grows from window to window. What an allocator keeps in fragments grows now and then, and then does not. */
 function judge(name, bound) {
   const size = Math.floor(samples.length / (WINDOWS + 1));
   const least = Array.from({ length: WINDOWS }, (_, window) => {
@@ -71,8 +71,9 @@ function judge(name, bound) {
   });
   const growths = least.slice(1).map((value, i) => value - least[i]);
   const text = growths.map(growth => `${growth >= 0 ? '+' : ''}${growth.toFixed(1)}`).join(', ');
-  console.log(`${name}: ${text} MB from window to window; above ${bound} in each is a leak`);
-  if (!(Math.min(...growths) <= bound)) fail(`${name} grows`);
+  console.log(`${name}: ${text} MB from window to window; a median above ${bound} is a leak`);
+  const [, second, third] = growths.sort((a, b) => a - b);
+  if (!((second + third) / 2 <= bound)) fail(`${name} grows`);
 }
 
 function fail(reason) {
