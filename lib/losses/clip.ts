@@ -1,12 +1,10 @@
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
-  type BackwardOptions,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
   forwardSync,
-  type SyncBackwardOptions,
   type SyncForwardOptions,
   type WithoutUpstream,
 } from './forward.js';
@@ -57,16 +55,11 @@ export type ClipResult<
 export type ClipGradientName = 'gradImageFeatures' | 'gradTextFeatures';
 
 /** What {@link clip}'s `forward` resolves to. */
-export interface ClipForward<R extends Reduction = Reduction> extends ForwardPass<R> {
-  backward<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, ClipGradientName>,
-  ): Promise<ClipGradients<O>>;
-  backwardSync<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, ClipGradientName>,
-  ): ClipGradients<O>;
-}
+export type ClipForward<R extends Reduction = Reduction> = ForwardPass<
+  R,
+  { host: ClipGradients; device: ClipGradients<'device'> },
+  ClipGradientName
+>;
 
 export const CLIP_OPTION_KEYS = ['logitScale', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['imageFeatures', 'textFeatures', ...CLIP_OPTION_KEYS]);

@@ -51,7 +51,18 @@ export interface BackwardOptions<O extends Output = 'host', Name extends string 
  * `backward(gradOutput = 1)` computes the gradients that the loss would have given in one call with that `gradOutput`,
  * as often as it is asked to.
  */
-export interface ForwardPass<R extends Reduction = Reduction> extends LossValue<R> {
+export interface ForwardPass<R extends Reduction, Gradients extends Record<Output, object>, Name extends string>
+  extends LossValue<R> {
+  /** Resolves to the gradients, times `gradOutput`: a number (default 1), or with `reduction: 'none'` one for each row. */
+  backward<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: BackwardOptions<O, Name>,
+  ): Promise<Gradients[O]>;
+  /** {@link backward}, computed before it returns. */
+  backwardSync<O extends Output = 'host'>(
+    gradOutput?: number | Float32Array,
+    run?: SyncBackwardOptions<O, Name>,
+  ): Gradients[O];
   /** Whether it, or its context, was disposed. */
   readonly disposed: boolean;
   /** Frees its memory as soon as calls in flight have no more use for it. Calling it again does nothing. */

@@ -3,12 +3,10 @@ import { checkChoice, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
-  type BackwardOptions,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
   forwardSync,
-  type SyncBackwardOptions,
   type SyncForwardOptions,
   type WithoutUpstream,
 } from './forward.js';
@@ -91,28 +89,18 @@ export type InfoNCENegativesResult<
 export type InfoNCEGradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
 
 /** What {@link infoNCE}'s `forward` resolves to. */
-export interface InfoNCEForward<R extends Reduction = Reduction> extends ForwardPass<R> {
-  backward<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCEGradients<O>>;
-  backwardSync<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, InfoNCEGradientName>,
-  ): InfoNCEGradients<O>;
-}
+export type InfoNCEForward<R extends Reduction = Reduction> = ForwardPass<
+  R,
+  { host: InfoNCEGradients; device: InfoNCEGradients<'device'> },
+  InfoNCEGradientName
+>;
 
 /** The same when negative keys are given in a tensor. */
-export interface InfoNCENegativesForward<R extends Reduction = Reduction> extends ForwardPass<R> {
-  backward<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCENegativesGradients<O>>;
-  backwardSync<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, InfoNCEGradientName>,
-  ): InfoNCENegativesGradients<O>;
-}
+export type InfoNCENegativesForward<R extends Reduction = Reduction> = ForwardPass<
+  R,
+  { host: InfoNCENegativesGradients; device: InfoNCENegativesGradients<'device'> },
+  InfoNCEGradientName
+>;
 
 export const INFO_NCE_OPTION_KEYS = ['temperature', 'negativeMode', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['query', 'positiveKey', 'negativeKeys', ...INFO_NCE_OPTION_KEYS]);

@@ -1,12 +1,10 @@
 import { checkChoice, checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
-  type BackwardOptions,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
   forwardSync,
-  type SyncBackwardOptions,
   type SyncForwardOptions,
   type WithoutUpstream,
 } from './forward.js';
@@ -60,16 +58,11 @@ export type NTXentResult<
 > = LossResult<R, G, NTXentGradients<O>>;
 
 /** What {@link ntXent}'s `forward` resolves to. */
-export interface NTXentForward<R extends Reduction = Reduction> extends ForwardPass<R> {
-  backward<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, 'gradFeatures'>,
-  ): Promise<NTXentGradients<O>>;
-  backwardSync<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, 'gradFeatures'>,
-  ): NTXentGradients<O>;
-}
+export type NTXentForward<R extends Reduction = Reduction> = ForwardPass<
+  R,
+  { host: NTXentGradients; device: NTXentGradients<'device'> },
+  'gradFeatures'
+>;
 
 export const NT_XENT_OPTION_KEYS = ['nViews', 'temperature', 'positives', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', ...NT_XENT_OPTION_KEYS]);

@@ -3,12 +3,10 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
-  type BackwardOptions,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
   forwardSync,
-  type SyncBackwardOptions,
   type SyncForwardOptions,
   type WithoutUpstream,
 } from './forward.js';
@@ -62,16 +60,11 @@ export type SupConResult<
 > = LossResult<R, G, SupConGradients<O>>;
 
 /** What {@link supCon}'s `forward` resolves to. */
-export interface SupConForward<R extends Reduction = Reduction> extends ForwardPass<R> {
-  backward<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: BackwardOptions<O, 'gradFeatures'>,
-  ): Promise<SupConGradients<O>>;
-  backwardSync<O extends Output = 'host'>(
-    gradOutput?: number | Float32Array,
-    run?: SyncBackwardOptions<O, 'gradFeatures'>,
-  ): SupConGradients<O>;
-}
+export type SupConForward<R extends Reduction = Reduction> = ForwardPass<
+  R,
+  { host: SupConGradients; device: SupConGradients<'device'> },
+  'gradFeatures'
+>;
 
 export const SUP_CON_OPTION_KEYS = ['temperature', 'memory', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', 'labels', ...SUP_CON_OPTION_KEYS]);
