@@ -187,6 +187,8 @@ function useTensor(random, world) {
   return { name: `tensor.${method}`, args, call: words => tensor[method](...words), asynchronous };
 }
 
+const MOST_KEPT_NEGATIVES = 10_000; // Elements.
+
 function newQueue(random, world) {
   const options = { capacity: random.integer(1, 30), dim: random.integer(1, 8), context: world.context() };
   if (random.chance(0.5)) options.labels = true;
@@ -194,8 +196,8 @@ function newQueue(random, world) {
   const call = ([given]) => {
     const queue = new world.infonce.NegativeQueue(given);
     const labels = Object.getOwnPropertyDescriptor(options, 'labels');
-    // What cannot be told apart by its options any more is left alone.
-    if (given !== options || labels?.get) return;
+    // What cannot be told apart by its options any more is left alone, and so is what a spoiled capacity made too large to fill.
+    if (given !== options || labels?.get || queue.capacity * queue.dim > MOST_KEPT_NEGATIVES) return;
     world.keepThing('queue', queue);
     if (labels?.value) world.labelled.add(queue);
   };
