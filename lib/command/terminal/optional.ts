@@ -1,0 +1,41 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { CommandError, EXIT } from './exit.js';
+
+/** Where an optional package lies: beside this one, else in the project that the command runs in. */
+function locate(name: string): string | undefined {
+  for (const from of [import.meta.url, path.join(process.cwd(), 'package.json')]) {
+    try {
+      return createRequire(from).resolve(name);
+    } catch {}
+  }
+  return undefined;
+}
+
+/** Those that are not installed. */
+export function notInstalled(names: readonly string[]): string[] {
+  return names.filter(name => locate(name) === undefined);
+}
+
+/** Ends the command unless all are installed; the message has the line that installs the missing ones. */
+export function needPackages(names: readonly string[], purpose: string): void {
+  const missing = notInstalled(names);
+  if (missing.length === 0) return;
+  const list = missing.join(missing.length === 2 ? ' and ' : ', ');
+  throw new CommandError(
+    EXIT.missing,
+    `${purpose} needs ${list}, which infonce does not bring along.\nInstall: npm install ${missing.join(' ')}`,
+  );
+}
+
+/** Imports a package that {@link needPackages} has found. */
+export async function importOptional<Module>(name: string): Promise<Module> {
+  try {
+    return (await import(name)) as Module;
+  } catch (error) {
+    const file = locate(name);
+    if (file === undefined) throw error;
+    return (await import(pathToFileURL(file).href)) as Module;
+  }
+}

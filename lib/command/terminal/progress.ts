@@ -1,0 +1,21 @@
+import { Presets, SingleBar } from 'cli-progress';
+
+export interface Progress {
+  /** How far it is, and what to show behind the bar. */
+  update(done: number, shown?: string): void;
+  stop(): void;
+}
+
+/** A bar on stderr; where that is no terminal, nothing. */
+export function startProgress(title: string, total: number): Progress {
+  const format = `${title} {bar} {percentage} %  {shown}`;
+  const bar = new SingleBar(
+    { format, stream: process.stderr, hideCursor: true, barsize: 24, etaBuffer: 50 },
+    Presets.shades_grey,
+  );
+  bar.start(total, 0, { shown: '' });
+  return {
+    update: (done, shown) => bar.update(done, shown === undefined ? {} : { shown }),
+    stop: () => bar.stop(),
+  };
+}
