@@ -10,6 +10,7 @@ export {
 } from './losses/clip.js';
 export type {
   BackwardOptions,
+  ByOutput,
   ForwardOptions,
   ForwardPass,
   SyncBackwardOptions,
@@ -31,6 +32,7 @@ export {
   infoNCESync,
 } from './losses/info-nce.js';
 export {
+  type LossNamed,
   type MemoryOptions,
   type MemoryProblem,
   type MemoryRequired,

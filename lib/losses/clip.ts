@@ -1,6 +1,7 @@
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
+  type ByOutput,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
@@ -46,18 +47,20 @@ export interface ClipGradients<O extends Output = 'host'> {
   readonly gradLogitScale: number;
 }
 
+/** What {@link clip} resolves to. */
 export type ClipResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
 > = LossResult<R, G, ClipGradients<O>>;
 
+/** The gradients of {@link clip} that `out` may name. */
 export type ClipGradientName = 'gradImageFeatures' | 'gradTextFeatures';
 
 /** What {@link clip}'s `forward` resolves to. */
 export type ClipForward<R extends Reduction = Reduction> = ForwardPass<
   R,
-  { host: ClipGradients; device: ClipGradients<'device'> },
+  ByOutput<ClipGradients, ClipGradients<'device'>>,
   ClipGradientName
 >;
 
@@ -115,7 +118,9 @@ function clipForwardSync<R extends Reduction = 'mean'>(
   return forwardSync(describeClip, problem, run) as ClipForward<R>;
 }
 
+/** {@link clip} in two halves, for trainers that know the upstream gradient only later. */
 clip.forward = clipForward;
+/** {@link clip}'s `forward`, computed before it returns. */
 clip.forwardSync = clipForwardSync;
 
 interface CheckedOptions {

@@ -12,7 +12,20 @@ import { giveBack, gradientsOf, lossOf, type Room, roomFor } from './room.js';
 import { checkOutput, contextOfCall, RUN_ADVICE, SYNC_RUN_ADVICE, type UncheckedRun } from './run.js';
 
 /** A problem without what `backward` is given. */
-export type WithoutUpstream<Problem> = Problem & { readonly gradient?: undefined; readonly gradOutput?: undefined };
+export type WithoutUpstream<Problem> = Problem & {
+  /** Gradients come from `backward`. */
+  readonly gradient?: undefined;
+  /** It is the argument of `backward`. */
+  readonly gradOutput?: undefined;
+};
+
+/** The gradients of a loss for either `output`. */
+export interface ByOutput<OnHost, OnDevice> {
+  /** `output: 'host'`, the default. */
+  readonly host: OnHost;
+  /** `output: 'device'`. */
+  readonly device: OnDevice;
+}
 
 /** Where the forward half of a call runs. */
 export interface SyncForwardOptions {

@@ -3,6 +3,7 @@ import { checkChoice, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
+  type ByOutput,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
@@ -74,31 +75,34 @@ export interface InfoNCENegativesGradients<O extends Output = 'host'> extends In
   readonly gradNegativeKeys: Gradient<O>;
 }
 
+/** What {@link infoNCE} resolves to. */
 export type InfoNCEResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
 > = LossResult<R, G, InfoNCEGradients<O>>;
 
+/** What {@link infoNCE} resolves to when negative keys are given in a tensor. */
 export type InfoNCENegativesResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
 > = LossResult<R, G, InfoNCENegativesGradients<O>>;
 
+/** The gradients of {@link infoNCE} that `out` may name. */
 export type InfoNCEGradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
 
 /** What {@link infoNCE}'s `forward` resolves to. */
 export type InfoNCEForward<R extends Reduction = Reduction> = ForwardPass<
   R,
-  { host: InfoNCEGradients; device: InfoNCEGradients<'device'> },
+  ByOutput<InfoNCEGradients, InfoNCEGradients<'device'>>,
   InfoNCEGradientName
 >;
 
 /** The same when negative keys are given in a tensor. */
 export type InfoNCENegativesForward<R extends Reduction = Reduction> = ForwardPass<
   R,
-  { host: InfoNCENegativesGradients; device: InfoNCENegativesGradients<'device'> },
+  ByOutput<InfoNCENegativesGradients, InfoNCENegativesGradients<'device'>>,
   InfoNCEGradientName
 >;
 
@@ -174,7 +178,9 @@ function infoNCEForwardSync(problem: WithoutUpstream<InfoNCEProblem>, run?: Sync
   return forwardSync(describeInfoNCE, problem, run);
 }
 
+/** {@link infoNCE} in two halves, for trainers that know the upstream gradient only later. */
 infoNCE.forward = infoNCEForward;
+/** {@link infoNCE}'s `forward`, computed before it returns. */
 infoNCE.forwardSync = infoNCEForwardSync;
 
 interface CheckedOptions {

@@ -16,6 +16,7 @@ import { ROLES } from './words.js';
 
 /** A tensor of which only the size is known. */
 export interface TensorSize {
+  /** Rows first: [N, D], or as the input's own shape is. */
   readonly shape: readonly number[];
   /** Default `'float32'`. */
   readonly dtype?: DType | undefined;
@@ -26,16 +27,24 @@ export type Sized<Problem> = {
   readonly [key in keyof Problem]: TensorLike extends Problem[key] ? Problem[key] | TensorSize : Problem[key];
 };
 
+/** Which loss would be called. */
+export interface LossNamed<Name extends string> {
+  /** The name of its function. */
+  readonly loss: Name;
+}
+
 /** What {@link memoryRequired} is asked about. */
 export type MemoryProblem =
-  | ({ readonly loss: 'ntXent' } & Sized<NTXentProblem>)
-  | ({ readonly loss: 'infoNCE' } & Sized<InfoNCEProblem>)
-  | ({ readonly loss: 'clip' } & Sized<ClipProblem>)
-  | ({ readonly loss: 'supCon' } & Sized<Omit<SupConProblem, 'labels'>> & Partial<Pick<SupConProblem, 'labels'>>);
+  | (LossNamed<'ntXent'> & Sized<NTXentProblem>)
+  | (LossNamed<'infoNCE'> & Sized<InfoNCEProblem>)
+  | (LossNamed<'clip'> & Sized<ClipProblem>)
+  | (LossNamed<'supCon'> & Sized<Omit<SupConProblem, 'labels'>> & Partial<Pick<SupConProblem, 'labels'>>);
 
 /** Where the call would run: in a context, or on a device, in a context made for the question. */
 export interface MemoryOptions {
+  /** Where the call would run. Default: as for the call itself. */
   readonly context?: Context | undefined;
+  /** Instead of a context: what {@link createContext} takes. */
   readonly device?: ContextOptions['device'];
 }
 

@@ -67,9 +67,13 @@ let contentsOf: (queue: NegativeQueue, argument: string) => Contents;
  * Memory for Embedding Learning", 2020.
  */
 export class NegativeQueue<Type extends DType = DType> {
+  /** The most rows it holds. */
   readonly capacity: number;
+  /** Numbers in a row. */
   readonly dim: number;
+  /** What it takes and stores numbers as. */
   readonly dtype: Type;
+  /** The same as `dispose()`, for `using`. */
   declare readonly [Symbol.dispose]: () => void;
   readonly #context: OwnedContext;
   readonly #ring: OwnedDeviceTensor<Type>;
@@ -101,6 +105,7 @@ export class NegativeQueue<Type extends DType = DType> {
     contentsOf = (queue, argument) => queue.#contents(argument);
   }
 
+  /** Whose device holds the rows. */
   get context(): Context {
     return this.#context;
   }

@@ -1,6 +1,7 @@
 import { checkChoice, checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
+  type ByOutput,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
@@ -51,6 +52,7 @@ export interface NTXentGradients<O extends Output = 'host'> {
   readonly gradTemperature: number;
 }
 
+/** What {@link ntXent} resolves to. */
 export type NTXentResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -60,7 +62,7 @@ export type NTXentResult<
 /** What {@link ntXent}'s `forward` resolves to. */
 export type NTXentForward<R extends Reduction = Reduction> = ForwardPass<
   R,
-  { host: NTXentGradients; device: NTXentGradients<'device'> },
+  ByOutput<NTXentGradients, NTXentGradients<'device'>>,
   'gradFeatures'
 >;
 
@@ -115,7 +117,9 @@ function ntXentForwardSync<R extends Reduction = 'mean'>(
   return forwardSync(describeNTXent, problem, run) as NTXentForward<R>;
 }
 
+/** {@link ntXent} in two halves, for trainers that know the upstream gradient only later. */
 ntXent.forward = ntXentForward;
+/** {@link ntXent}'s `forward`, computed before it returns. */
 ntXent.forwardSync = ntXentForwardSync;
 
 interface CheckedOptions {

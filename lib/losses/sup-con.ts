@@ -3,6 +3,7 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import {
+  type ByOutput,
   type ForwardOptions,
   type ForwardPass,
   forwardAsync,
@@ -53,6 +54,7 @@ export interface SupConGradients<O extends Output = 'host'> {
   readonly gradTemperature: number;
 }
 
+/** What {@link supCon} resolves to. */
 export type SupConResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -62,7 +64,7 @@ export type SupConResult<
 /** What {@link supCon}'s `forward` resolves to. */
 export type SupConForward<R extends Reduction = Reduction> = ForwardPass<
   R,
-  { host: SupConGradients; device: SupConGradients<'device'> },
+  ByOutput<SupConGradients, SupConGradients<'device'>>,
   'gradFeatures'
 >;
 
@@ -119,7 +121,9 @@ function supConForwardSync<R extends Reduction = 'mean'>(
   return forwardSync(describeSupCon, problem, run) as SupConForward<R>;
 }
 
+/** {@link supCon} in two halves, for trainers that know the upstream gradient only later. */
 supCon.forward = supConForward;
+/** {@link supCon}'s `forward`, computed before it returns. */
 supCon.forwardSync = supConForwardSync;
 
 interface CheckedOptions {

@@ -18,6 +18,7 @@ const KEYS: ReadonlySet<string> = new Set(CLIP_OPTION_KEYS);
 
 /** {@link clip} with its options fixed. */
 export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
+  /** As they were given. */
   readonly options: ClipOptions<R, G>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */

@@ -19,6 +19,7 @@ const KEYS: ReadonlySet<string> = new Set(INFO_NCE_OPTION_KEYS);
 
 /** {@link infoNCE} with its options fixed, in the shape of info-nce-pytorch's `InfoNCE`. */
 export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
+  /** As they were given. */
   readonly options: InfoNCEOptions<R, G>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */

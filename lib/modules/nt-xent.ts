@@ -16,6 +16,7 @@ const KEYS: ReadonlySet<string> = new Set(NT_XENT_OPTION_KEYS);
 
 /** {@link ntXent} with its options fixed. */
 export class NTXent<R extends Reduction = 'mean', G extends boolean = true> {
+  /** As they were given. */
   readonly options: NTXentOptions<R, G>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */

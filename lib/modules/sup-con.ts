@@ -16,6 +16,7 @@ const KEYS: ReadonlySet<string> = new Set(SUP_CON_OPTION_KEYS);
 
 /** {@link supCon} with its options fixed. */
 export class SupCon<R extends Reduction = 'mean', G extends boolean = true> {
+  /** As they were given. */
   readonly options: SupConOptions<R, G>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */

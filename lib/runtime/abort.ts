@@ -2,9 +2,13 @@ import { describeValue, InfoNCEError } from './errors.js';
 
 /** What a call needs of an `AbortSignal`, in a form that needs neither DOM nor Node.js types. */
 export interface AbortSignalLike {
+  /** Whether it has fired. */
   readonly aborted: boolean;
+  /** Why: the cause of the call's `AbortError`. */
   readonly reason?: unknown;
+  /** As that of an `EventTarget`. */
   addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void;
+  /** As that of an `EventTarget`. */
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 

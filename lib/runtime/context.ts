@@ -42,6 +42,7 @@ export interface Timings {
 export interface Context {
   /** What calls in this context run on. */
   readonly device: AvailableDevice;
+  /** What it was made with. */
   readonly precision: Precision;
   /** Why `'auto'` came to the CPU; undefined when the device was named. */
   readonly fallbackReason: string | undefined;
@@ -54,15 +55,17 @@ export interface Context {
    * `ERR_INFONCE_DEVICE_LOST`: make another context.
    */
   readonly lost: string | undefined;
+  /** Whether `dispose` was called. */
   readonly disposed: boolean;
   /**
-   * Copies float32 numbers, or 16-bit ones given as their bits, to the device, where calls in this context use them in
+   * Copies float32 numbers to the device, where calls in this context use them in
    * place. The product of `shape` is the length of `data`, which may be overwritten as soon as this returns.
    *
    * @throws {@link InfoNCEError} `ERR_INFONCE_TYPE` or `ERR_INFONCE_SHAPE`; `ERR_INFONCE_OUT_OF_MEMORY` when it does not
    * fit.
    */
   tensor(data: Float32Array, shape: readonly number[], dtype?: 'float32'): DeviceTensor<'float32'>;
+  /** The same for 16-bit numbers, given as their bits. */
   tensor<Type extends 'float16' | 'bfloat16'>(
     data: Uint16Array,
     shape: readonly number[],

@@ -16,8 +16,11 @@ export type DataOf<Type extends DType> = Type extends 'float32' ? Float32Array :
  * Writing, reading and calls are done in the order in which they are asked for.
  */
 export interface DeviceTensor<Type extends DType = DType> {
+  /** Whose device holds it. */
   readonly context: Context;
+  /** Its dimensions, the last one fastest. */
   readonly shape: readonly number[];
+  /** What its numbers are stored as. */
   readonly dtype: Type;
   /** Whether it, or its context, was disposed. */
   readonly disposed: boolean;

@@ -9,9 +9,11 @@ export type DeviceId = 'cpu' | `cuda:${number}`;
 
 /** A device this process can compute on. */
 export interface AvailableDevice {
+  /** True: tells it from an {@link UnavailableDevice}. */
   readonly available: true;
   /** What `createContext({ device })` takes. */
   readonly id: DeviceId;
+  /** The backend it belongs to. */
   readonly type: 'cpu' | 'cuda';
   /** As the vendor writes it. */
   readonly name: string;
@@ -37,13 +39,17 @@ export interface AvailableDevice {
 
 /** A device, or the whole of `'cuda'`, that cannot be used, and why. */
 export interface UnavailableDevice {
+  /** False: tells it from an {@link AvailableDevice}. */
   readonly available: false;
+  /** One device, or `'cuda'` when the backend itself cannot be used. */
   readonly id: 'cuda' | `cuda:${number}`;
+  /** The backend it belongs to. */
   readonly type: 'cuda';
   /** Why it cannot be used, in words. */
   readonly reason: string;
 }
 
+/** What {@link devices} lists; `available` tells which it is. */
 export type Device = AvailableDevice | UnavailableDevice;
 
 /**

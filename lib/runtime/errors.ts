@@ -57,6 +57,7 @@ export class InfoNCEError extends Error {
     this.argument = fault.argument;
   }
 
+  /** `'InfoNCEError'` */
   override get name(): string {
     return 'InfoNCEError';
   }

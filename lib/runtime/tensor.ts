@@ -14,14 +14,19 @@ export type DType = 'float32' | 'float16' | 'bfloat16';
 export interface Tensor {
   /** The numbers, last dimension fastest. Views with an offset and views of a SharedArrayBuffer are welcome. */
   readonly data: Float32Array;
+  /** Rows before columns: [rows, numbers in a row]; losses say what else they take. */
   readonly shape: readonly number[];
+  /** May be left out. */
   readonly dtype?: 'float32' | undefined;
 }
 
 /** A row-major array of 16-bit numbers, given as their bits. The product of `shape` equals `data.length`. */
 export interface HalfTensor {
+  /** The bits of the numbers, last dimension fastest. */
   readonly data: Uint16Array;
+  /** What the bits mean. */
   readonly dtype: 'float16' | 'bfloat16';
+  /** As that of a {@link Tensor}. */
   readonly shape: readonly number[];
 }
 

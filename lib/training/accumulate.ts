@@ -19,11 +19,16 @@ export type HostTensor = Tensor | HalfTensor;
 
 /** A loss over all chunks, and each chunk's part of the gradients called `Name`. */
 export type Accumulated<R extends Reduction, Gradients, Name extends keyof Gradients> = LossValue<R> &
-  Omit<Gradients, Name> & { readonly chunks: readonly Pick<Gradients, Name>[] };
+  Omit<Gradients, Name> & {
+    /** In the order of the chunks that were given. */
+    readonly chunks: readonly Pick<Gradients, Name>[];
+  };
 
 /** Where and until when it runs. */
 export interface AccumulateRun {
+  /** Default: as for the loss itself. */
   readonly context?: Context | undefined;
+  /** Rejects the call with an `AbortError` if it fires before the call has ended. */
   readonly signal?: AbortSignalLike | undefined;
 }
 

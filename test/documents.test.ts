@@ -1,0 +1,64 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** Not written by hand, or not ours. */
+const LEFT_OUT = /(^|[\\/])(node_modules|api|build[^\\/]*|dist)[\\/]/;
+
+/** The Markdown files of a folder, relative to it; of the root itself without its subfolders. */
+function documentsIn(folder: string): string[] {
+  return readdirSync(path.join(ROOT, folder), { recursive: folder !== '.', encoding: 'utf8' })
+    .map(file => path.join(folder, file))
+    .filter(file => file.endsWith('.md') && !LEFT_OUT.test(file));
+}
+
+const DOCUMENTS = ['.', 'docs', 'bench', 'examples', 'test', 'native'].flatMap(documentsIn);
+
+function withoutCode(text: string): string {
+  return text.replace(/^(```|~~~).*?^\1/gms, '').replace(/`[^`\n]*`/g, 'code');
+}
+
+/** The targets of a document's links and pictures, in running text and in HTML. */
+function linksOf(document: string): string[] {
+  const text = withoutCode(readFileSync(path.join(ROOT, document), 'utf8'));
+  const inMarkdown = [...text.matchAll(/\]\(\s*<?([^)\s>]+)>?[^)]*\)/g), ...text.matchAll(/^\[[^\]]+\]: *(\S+)/gm)];
+  const inHtml = text.matchAll(/\s(?:href|src|srcset)="([^"]+)"/g);
+  return [...inMarkdown, ...inHtml].map(([, target]) => target!).filter(target => !/^[a-z]+:/.test(target));
+}
+
+/** The fragments that lead to a document's headings, as code hosts make them. */
+function fragmentsOf(document: string): Set<string> {
+  const text = readFileSync(document, 'utf8').replace(/^(```|~~~).*?^\1/gms, '');
+  const headings = [...text.matchAll(/^#+ +(.*)$/gm)].map(([, heading]) => heading!);
+  return new Set(
+    headings.map(heading =>
+      heading
+        .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+        .trim()
+        .replace(/\s/g, '-'),
+    ),
+  );
+}
+
+describe.each(DOCUMENTS)('%s', document => {
+  it('has no link that leads nowhere', () => {
+    const broken = linksOf(document).filter(link => {
+      const [file = '', fragment] = decodeURI(link).split('#');
+      const target = file === '' ? path.join(ROOT, document) : path.resolve(ROOT, path.dirname(document), file);
+      if (!existsSync(target)) return true;
+      return fragment !== undefined && target.endsWith('.md') && !fragmentsOf(target).has(fragment);
+    });
+    expect(broken).toEqual([]);
+  });
+});
+
+it('the index of the documentation leads to every page of it', () => {
+  const pages = DOCUMENTS.filter(file => file.startsWith(`docs${path.sep}`) && path.basename(file) !== 'README.md');
+  const linked = linksOf('docs/README.md').map(link => path.join('docs', link.replace(/#.*/, '')));
+  expect(pages.filter(page => !linked.includes(page))).toEqual([]);
+});
