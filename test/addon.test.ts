@@ -235,6 +235,34 @@ describe('saved state', () => {
   });
 });
 
+describe('the limits of the processor', () => {
+  const { instructionSets, threads } = binding.device('', 0);
+  const figures = expect.toSatisfy((list: number[]) => list.length === 5 && list.every(x => x > 0 && x < Infinity));
+
+  it.each(instructionSets)('are measured for %s', name => {
+    expect(binding.multiplyAddRates(name, false, 1)).toEqual(figures);
+    expect(binding.multiplyAddRates(name, true, 2)).toEqual(figures);
+  });
+
+  it('are measured for copies', () => {
+    expect(binding.copyRates(2)).toEqual(figures);
+  });
+
+  it.runIf(threads > 1)('are measured for cache lines', () => {
+    expect(binding.handoverTimes()).toEqual(figures);
+  });
+
+  it('are those of something', () => {
+    refuses(() => binding.multiplyAddRates('sm80', false, 1), /instructionSet is none/);
+    refuses(() => binding.multiplyAddRates('', false, 1), /instructionSet/);
+    refuses(() => binding.multiplyAddRates(instructionSets[0]!, 1 as never, 1), /medium must be/);
+    for (const count of [0, -1, 1.5, 1025, '2', undefined]) {
+      refuses(() => binding.multiplyAddRates(instructionSets[0]!, false, count as never), /threads must be/);
+      refuses(() => binding.copyRates(count as never), /threads must be/);
+    }
+  });
+});
+
 describe('a submitted call', () => {
   it.each([
     ['submit', () => context.submit(problem(), result(), 1 as never)],

@@ -55,13 +55,13 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
       ],
       [
         'a library that refuses this interface',
-        /this package has interface version 3, which the library refuses: built for interface version 1/,
+        /this package has interface version 4, which the library refuses: built for interface version 1/,
         () => fake('refuses', 'FAKE_ABI=1', 'FAKE_REFUSES'),
       ],
       [
         'a library with another interface',
-        /this package has interface version 3, the library has version 4/,
-        () => fake('newer', 'FAKE_ABI=4'),
+        /this package has interface version 4, the library has version 5/,
+        () => fake('newer', 'FAKE_ABI=5'),
       ],
     ])('%s', async (_what, reason, make) => {
       const library = await make();

@@ -9,7 +9,7 @@ import ctypes
 from ctypes import CFUNCTYPE, POINTER, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 ENTRY = "infonce_shared_backend"
 
 STATUS = {
@@ -111,6 +111,9 @@ class DeviceInfo(Sized):
         ("capability", c_char * 16),
         ("driver_version", c_int32),
         ("runtime_version", c_int32),
+        ("multiprocessors", c_int32),
+        ("clock_khz", c_int32),
+        ("memory_bandwidth", c_int64),
     ]
 
 

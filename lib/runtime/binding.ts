@@ -161,6 +161,12 @@ export interface NativeDevice {
   /** CUDA: 1000 * major + 10 * minor; else 0. */
   readonly driverVersion: number;
   readonly runtimeVersion: number;
+  /** CUDA; else 0. */
+  readonly multiprocessors: number;
+  /** CUDA: the highest clock; 0 where the driver does not say, and on the CPU. */
+  readonly clockKHz: number;
+  /** CUDA: bytes per second by the memory's clock and bus width; 0 likewise. */
+  readonly memoryBandwidth: number;
 }
 
 export interface NativeContextOptions {
@@ -179,8 +185,24 @@ export interface NativeContextOptions {
   readonly nextTurn: (callback: () => void) => void;
 }
 
+/**
+ * What this machine's processors can do at most, measured while the thread waits: five figures each. `threads` is 1 to 1024.
+ * All throw NativeFailure.
+ */
+interface NativeLimits {
+  /**
+   * FLOP/s of the multiply-adds that the matrix products of an instruction set are made of, 2 for each; `medium`: of
+   * those of precision `'medium'`. About 0.2 s.
+   */
+  multiplyAddRates(instructionSet: string, medium: boolean, threads: number): number[];
+  /** Bytes read and written per second in copying. Takes 0.5 GB, or 64 MB for each thread. */
+  copyRates(threads: number): number[];
+  /** Seconds that a cache line takes from one processor to another and back. Refused where there is only one. */
+  handoverTimes(): number[];
+}
+
 /** In `library`, the path of a backend's library, '' is the CPU backend. All throw NativeFailure. */
-export interface NativeBinding {
+export interface NativeBinding extends NativeLimits {
   readonly abiVersion: number;
   /** Loads a backend's library, an absolute path, or says why it cannot be. Later calls do nothing. */
   loadLibrary(library: string): void;

@@ -3,7 +3,7 @@ import type { NativeBinding } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
 /** The `INFONCE_ABI_VERSION` this JavaScript was written for. */
-const ABI_VERSION = 3;
+const ABI_VERSION = 4;
 
 let binding: NativeBinding | undefined;
 

@@ -70,6 +70,13 @@ infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce
   return INFONCE_OK;
 }
 
+// 0 where the driver does not say.
+int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  if (cudaDeviceGetAttribute(&value, which, device) != cudaSuccess) cudaGetLastError();
+  return value;
+}
+
 infonce_status refuse_unsupported(const cudaDeviceProp &properties, infonce_failure *failure) {
   const int major = properties.major, minor = properties.minor;
   if (major < kOldestMajor)
@@ -108,6 +115,11 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   info->memory = int64_t(properties.totalGlobalMem);
   cudaDriverGetVersion(&info->driver_version);
   cudaRuntimeGetVersion(&info->runtime_version);
+  info->multiprocessors = attribute(cudaDevAttrMultiProcessorCount, device);
+  info->clock_khz = attribute(cudaDevAttrClockRate, device);
+  // Two transfers a cycle and bit.
+  info->memory_bandwidth = 2 * int64_t(1000) * attribute(cudaDevAttrMemoryClockRate, device) *
+                           attribute(cudaDevAttrGlobalMemoryBusWidth, device) / 8;
   return refuse_unsupported(properties, failure);
 }
 

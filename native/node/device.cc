@@ -49,6 +49,9 @@ Napi::Object to_native_device(Napi::Env env, const infonce_device_info &info) {
   device.Set("capability", info.capability);
   device.Set("driverVersion", info.driver_version);
   device.Set("runtimeVersion", info.runtime_version);
+  device.Set("multiprocessors", info.multiprocessors);
+  device.Set("clockKHz", info.clock_khz);
+  device.Set("memoryBandwidth", static_cast<double>(info.memory_bandwidth));
   return device;
 }
 

@@ -189,6 +189,19 @@ const MAKERS = [
       return { name: `raw ${name}`, good: false, args: [random.pick(LIBRARIES), 0], call };
     },
   ],
+  [
+    2,
+    (random, world) => {
+      // Wrong, because a right one takes a fraction of a second.
+      const threads = random.pick([0, -1, 1.5, 1025, 2 ** 31]);
+      const [name, args] = random.pick([
+        ['multiplyAddRates', ['avx2', false, threads]],
+        ['multiplyAddRates', [random.pick(['', 'sm80', 'x'.repeat(5000)]), false, 1]],
+        ['copyRates', [threads]],
+      ]);
+      return { name: `raw ${name}`, good: false, args, call: words => void world.binding[name](...words) };
+    },
+  ],
   [4, (random, world, context) => wrongReceiver(random, world, context)],
 ];
 

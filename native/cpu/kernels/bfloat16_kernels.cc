@@ -3,6 +3,7 @@
 #include "cpu/kernels/gradient.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/logits.h"
+#include "cpu/kernels/peak.h"
 #include "cpu/kernels/prepare.h"
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
@@ -163,6 +164,14 @@ void pair_gradient_panel(const GradientPanel &panel) {
   }
 }
 
+struct PairStep {
+  static constexpr int kFlops = 4 * kLanes;
+  Ints a, b;
+  PairStep(float factor, float addend)
+      : a(neighbours(broadcast(factor), broadcast(addend))), b(neighbours(broadcast(addend), broadcast(factor))) {}
+  INFONCE_INLINE Floats operator()(Floats x) const { return multiply_pairs(x, a, b); }
+};
+
 Kernels over_float_kernels() {
   Kernels table = avx512::kernels();
   table.bfloat16 = true;
@@ -170,6 +179,7 @@ Kernels over_float_kernels() {
   table.single.ranking_dots = ranking_dots;
   table.logits_block = logits_block<BfloatProduct>;
   table.gradient_panel = pair_gradient_panel;
+  table.peak = peak_of<PairStep>();
   return table;
 }
 

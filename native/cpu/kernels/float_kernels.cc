@@ -3,6 +3,7 @@
 #include "cpu/kernels/half.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/logits.h"
+#include "cpu/kernels/peak.h"
 #include "cpu/kernels/prepare.h"
 #include "cpu/kernels/rows.h"
 #include "cpu/kernels/wide.h"
@@ -28,7 +29,8 @@ const Kernels &kernels() {
                                     wide_gradient,
                                     row_dot,
                                     widen_row<Float16>,
-                                    widen_row<Bfloat16>};
+                                    widen_row<Bfloat16>,
+                                    peak_of<FloatStep>()};
   return table;
 }
 

@@ -127,6 +127,12 @@ template <class Scalar> struct ScalarKernels {
   double (*finish)(const FinishRows<Scalar> &);
 };
 
+// Nothing but the multiply-adds that the matrix products are made of, from registers. Factors below 1 keep them finite.
+struct Peak {
+  float (*run)(int64_t iterations, float factor, float addend);
+  int flops;  // of an iteration, 2 for each multiply-add
+};
+
 struct Kernels {
   const char *name;
   bool bfloat16;  // wants row_pairs and depth_pairs instead of float depth_panels
@@ -140,6 +146,7 @@ struct Kernels {
   double (*row_dot)(const float *a, const float *b, int64_t dim);
   void (*widen_float16)(const uint16_t *from, float *to, int64_t count);
   void (*widen_bfloat16)(const uint16_t *from, float *to, int64_t count);
+  Peak peak;
 };
 
 #if defined(__x86_64__) || defined(_M_X64)

@@ -19,7 +19,7 @@
 extern "C" {
 #endif
 
-#define INFONCE_ABI_VERSION 3
+#define INFONCE_ABI_VERSION 4
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -170,6 +170,9 @@ typedef struct infonce_device_info {
   char capability[16];        /* CUDA: compute capability, "9.0"; else empty */
   int32_t driver_version;     /* CUDA: the version of CUDA the driver brings, 1000 * major + 10 * minor; else 0 */
   int32_t runtime_version;    /* CUDA: that of the runtime this backend was built with */
+  int32_t multiprocessors;    /* CUDA: streaming multiprocessors; else 0 */
+  int32_t clock_khz;          /* CUDA: their highest clock; 0: the driver does not say */
+  int64_t memory_bandwidth;   /* CUDA: bytes per second, by the memory's clock and bus width; 0: the driver does not say */
 } infonce_device_info;
 
 /* The upstream gradient of a backward call. */
