@@ -10,18 +10,18 @@ import {
   type Tensor,
 } from 'infonce';
 import { describe, expect, it } from 'vitest';
-import { distance } from './support/compare.js';
-import { sharedContext, TARGETS } from './support/contexts.js';
-import { near, normal, randomLabels, viewsOf } from './support/random.js';
 import {
-  norm2,
   type OnHost,
-  type ReferenceResult,
   referenceClip,
   referenceInfoNCE,
   referenceNTXent,
   referenceSupCon,
-} from './support/reference.js';
+} from '../lib/reference/losses.js';
+import type { ReferenceResult } from '../lib/reference/terms.js';
+import { norm2 } from '../lib/reference/tower.js';
+import { distance } from './support/compare.js';
+import { sharedContext, TARGETS } from './support/contexts.js';
+import { near, normal, randomLabels, viewsOf } from './support/random.js';
 
 /** A loss as a function of its inputs, which the differences move, and of its temperature or scale. */
 interface Subject {

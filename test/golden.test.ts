@@ -1,10 +1,10 @@
 import { ntXentLogits, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
+import { norm2 } from '../lib/reference/tower.js';
 import { cancellationFloor, expectClose, expectResult, goldenFloor, HIGHEST } from './support/compare.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
 import { type GoldenCase, goldenCases, problemOf } from './support/golden.js';
 import { FUNCTIONS } from './support/problems.js';
-import { norm2 } from './support/reference.js';
 
 /** ‖1 / ‖row‖‖ over the rows of the input a gradient belongs to: what a change of every unit row by 1 comes to. */
 function sensitivity(input: Tensor): number {

@@ -1,8 +1,8 @@
 import { ntXentLogits, ntXentSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
+import { norm2 } from '../lib/reference/tower.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
 import { viewsOf } from './support/random.js';
-import { norm2 } from './support/reference.js';
 
 describe.each(TARGETS)('ntXentLogits on %s', target => {
   const context = sharedContext(target, { threads: 2 });

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { infoNCE, infoNCESync, NegativeQueue, ntXent, supCon, supConSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
+import { type Memory, referenceInfoNCE, referenceSupCon } from '../lib/reference/losses.js';
 import { expectResult, HIGH, HIGHEST } from './support/compare.js';
 import { effort, newContext, sharedContext, TARGETS } from './support/contexts.js';
 import { fromHalf, toHalf } from './support/half.js';
 import { normal, randomLabels } from './support/random.js';
-import { type Memory, referenceInfoNCE, referenceSupCon } from './support/reference.js';
 import { thrownBy, wrong } from './support/thrown.js';
 
 const context = sharedContext(TARGETS[0]!);

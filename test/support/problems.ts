@@ -16,16 +16,16 @@ import {
   type Tensor,
   type TensorLike,
 } from 'infonce';
-import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
 import {
   type OnHost,
-  type Operands,
-  type ReferenceResult,
   referenceClip,
   referenceInfoNCE,
   referenceNTXent,
   referenceSupCon,
-} from './reference.js';
+} from '../../lib/reference/losses.js';
+import type { ReferenceResult } from '../../lib/reference/terms.js';
+import type { Operands } from '../../lib/reference/tower.js';
+import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
 
 /** A problem or result whose loss is known only at run time. */
 export type Named = Readonly<Record<string, unknown>>;

@@ -1,0 +1,132 @@
+import type { CommonOptions } from '../losses/options.js';
+import type { Tensor } from '../runtime/tensor.js';
+
+/**
+ * What a level of precision makes of unit rows: nothing, the nearest bfloat16 number (one product), or that and what it
+ * leaves (three products: all but that of the two smallest parts). Below temperature 0.05 that alone moves a result by
+ * more than the level's bound; beyond it there is no excuse.
+ */
+export type Operands = 'exact' | 'two bfloat16' | 'bfloat16';
+
+/** The rows of one input, and the gradient that gathers on them. */
+export interface Tower {
+  readonly rows: number;
+  readonly dim: number;
+  /** What the logits are made of: rows of unit length, or as they came. */
+  readonly unit: Float64Array;
+  /** The same as the parts that a level of precision reads, for the logits that it takes from the matrix. */
+  readonly parts: readonly Float64Array[];
+  readonly normalized: boolean;
+  /** Lengths of the rows as they came. */
+  readonly norm: Float64Array;
+  /** d loss / d unit. */
+  readonly grad: Float64Array;
+  /** For each row the lengths of the vectors added up in `grad`, added up. */
+  readonly terms: Float64Array;
+}
+
+export interface Place {
+  readonly tower: Tower;
+  readonly index: number;
+}
+
+export interface ReferenceGradient {
+  readonly values: Float64Array;
+  /** How long the gradient would be if nothing in it cancelled. */
+  readonly terms: number;
+}
+
+const SMALLEST_NORM = 1e-12;
+
+/** Prepares an input. */
+export function tower(tensor: Tensor, { normalize = true }: CommonOptions, operands: Operands): Tower {
+  const dim = tensor.shape[tensor.shape.length - 1]!;
+  const rows = tensor.data.length / dim;
+  const given = Float64Array.from(tensor.data);
+  const norm = Float64Array.from({ length: rows }, (_, row) => norm2(given.subarray(row * dim, (row + 1) * dim)));
+  const divisors = norm.map(length => (normalize ? Math.max(length, SMALLEST_NORM) : 1));
+  const unit = given.map((value, i) => value / divisors[Math.floor(i / dim)]!);
+  return {
+    rows,
+    dim,
+    unit,
+    parts: operands === 'exact' ? [] : split(unit, operands === 'bfloat16' ? 1 : 2),
+    normalized: normalize,
+    norm,
+    grad: new Float64Array(unit.length),
+    terms: new Float64Array(rows),
+  };
+}
+
+const bits = new Uint32Array(1);
+const float = new Float32Array(bits.buffer);
+
+/** To the nearest, ties to even. */
+function bfloat16(value: number): number {
+  float[0] = value;
+  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000;
+  return float[0]!;
+}
+
+/** Into bfloat16 parts, each the nearest to what the earlier ones leave. */
+function split(values: Float64Array, count: number): Float64Array[] {
+  const part = values.map(bfloat16);
+  const rest = values.map((value, i) => value - part[i]!);
+  return count === 1 ? [part] : [part, ...split(rest, count - 1)];
+}
+
+/**
+ * From d loss / d unit to d loss / d row: (g − u⟨u, g⟩) / ‖a‖. A row shorter than the smallest norm was divided by a
+ * constant; a row of zeros gets 0.
+ */
+export function throughNormalisation({ rows, dim, unit, normalized, norm, grad, terms }: Tower): ReferenceGradient {
+  if (!normalized) return { values: grad, terms: norm2(terms) };
+  const values = new Float64Array(grad.length);
+  const lengths = new Float64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    if (norm[row] === 0) continue;
+    const u = unit.subarray(row * dim, (row + 1) * dim);
+    const g = grad.subarray(row * dim, (row + 1) * dim);
+    const divisor = Math.max(norm[row]!, SMALLEST_NORM);
+    const radial = norm[row]! > SMALLEST_NORM ? u.reduce((sum, value, k) => sum + value * g[k]!, 0) : 0;
+    for (let k = 0; k < dim; k++) values[row * dim + k] = (g[k]! - u[k]! * radial) / divisor;
+    lengths[row] = terms[row]! / divisor;
+  }
+  return { values, terms: norm2(lengths) };
+}
+
+/** Adds weight · source to the gradient on target, and terms · ‖source‖ to its terms. */
+export function accumulate(target: Place, weight: number, terms: number, source: Place): void {
+  const { dim } = target.tower;
+  const offset = target.index * dim;
+  const from = rowOf(source);
+  for (let k = 0; k < dim; k++) target.tower.grad[offset + k]! += weight * from[k]!;
+  target.tower.terms[target.index]! += Math.abs(terms) * norm2(from);
+}
+
+function rowOf({ tower, index }: Place, values = tower.unit): Float64Array {
+  return values.subarray(index * tower.dim, (index + 1) * tower.dim);
+}
+
+/** The products of parts that a level computes: those of the first with all, of the second with all but the last … */
+export function dotOfParts(a: Place, b: Place): number {
+  let sum = 0;
+  a.tower.parts.forEach((left, i) => {
+    for (const right of b.tower.parts.slice(0, a.tower.parts.length - i)) sum += dot(a, b, left, right);
+  });
+  return sum;
+}
+
+export function dot(a: Place, b: Place, leftValues?: Float64Array, rightValues?: Float64Array): number {
+  const left = rowOf(a, leftValues);
+  const right = rowOf(b, rightValues);
+  let sum = 0;
+  for (let k = 0; k < left.length; k++) sum += left[k]! * right[k]!;
+  return sum;
+}
+
+export function norm2(values: ArrayLike<number>): number {
+  let squares = 0;
+  for (let k = 0; k < values.length; k++) squares += values[k]! ** 2;
+  return Math.sqrt(squares);
+}
