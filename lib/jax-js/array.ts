@@ -1,0 +1,40 @@
+import { type Device, Array as JaxArray, numpy as np } from '@jax-js/jax';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { Tensor } from '../runtime/tensor.js';
+
+export function isJaxArray(value: unknown): value is JaxArray {
+  return value instanceof JaxArray;
+}
+
+/** The numbers of an array, and where it was. */
+export interface Read {
+  readonly tensor: Tensor;
+  readonly device: Device;
+}
+
+/** The numbers of a float32 array, which is consumed, as jax-js has it. */
+export function readArray(value: unknown, name: string): Read {
+  if (!isJaxArray(value)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: 'a numpy.Array of jax-js that holds numbers',
+      got: describeValue(value),
+      remedy: 'Within grad, vjp, jit or vmap there are none yet. Differentiate with valueAndGrad of infonce/jax-js.',
+    });
+  }
+  if (value.dtype !== 'float32') {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: 'an array of dtype float32',
+      got: value.dtype,
+      remedy: `Convert it: ${name}.astype(numpy.float32).`,
+    });
+  }
+  const { shape, device } = value;
+  return { tensor: { data: value.dataSync() as Float32Array, shape }, device };
+}
+
+/** An array of the shape and on the device of another. */
+export function toArray(data: Float32Array, { tensor, device }: Read): JaxArray {
+  return np.array(data as Float32Array<ArrayBuffer>, { shape: [...tensor.shape], device });
+}

@@ -1,0 +1,143 @@
+import type { Array as JaxArray } from '@jax-js/jax';
+import { CLIP_OPTION_KEYS, type ClipOptions as ClipCore, type ClipGradients, describeClip } from '../losses/clip.js';
+import {
+  describeInfoNCE,
+  INFO_NCE_OPTION_KEYS,
+  type InfoNCEOptions as InfoNCECore,
+  type InfoNCEGradients,
+} from '../losses/info-nce.js';
+import type { NegativeQueue } from '../losses/negative-queue.js';
+import {
+  describeNTXent,
+  NT_XENT_OPTION_KEYS,
+  type NTXentOptions as NTXentCore,
+  type NTXentGradients,
+} from '../losses/nt-xent.js';
+import type { LossValue } from '../losses/results.js';
+import { runSync } from '../losses/run.js';
+import {
+  describeSupCon,
+  SUP_CON_OPTION_KEYS,
+  type SupConOptions as SupConCore,
+  type SupConGradients,
+} from '../losses/sup-con.js';
+import type { Context } from '../runtime/context.js';
+import { checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { isJaxArray, readArray, toArray } from './array.js';
+
+type Options<Core> = Omit<Core, 'gradient' | 'reduction'> & {
+  /** `'mean'` (default) or `'sum'` of the row losses. */
+  readonly reduction?: 'mean' | 'sum' | undefined;
+  /** Where the loss is computed. Default: the context that calls share. */
+  readonly context?: Context | undefined;
+};
+
+export type NTXentOptions = Options<NTXentCore>;
+export type SupConOptions = Options<SupConCore>;
+export type ClipOptions = Options<ClipCore>;
+export type InfoNCEOptions = Options<InfoNCECore>;
+
+/** What a loss gives: what it found, and its gradient by its arrays, in their layout. */
+export type LossAndGradients<Scalar, Gradients> = readonly [value: LossValue<'mean'> & Scalar, gradients: Gradients];
+
+type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
+
+const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the loss alone there is infonce.']]);
+
+function checkOptions(options: object, loss: string, keys: readonly string[]): void {
+  checkKeys(options, loss, new Set([...keys.filter(key => key !== 'gradient'), 'context']), ADVICE);
+}
+
+/**
+ * The library's `ntXent` of an array of jax-js, which it consumes.
+ *
+ * @param features [nViews * B, D], view-major: row v * B + b is view v of sample b.
+ * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
+ * @throws {@link InfoNCEError} for what cannot be computed.
+ */
+export function ntXent(features: JaxArray, options: NTXentOptions = {}): LossAndGradients<Temperature, JaxArray> {
+  checkOptions(options, 'ntXent', NT_XENT_OPTION_KEYS);
+  const { context, ...rest } = options;
+  const rows = readArray(features, 'features');
+  const plan = describeNTXent({ ...rest, features: rows.tensor });
+  const { gradFeatures, ...value } = runSync(plan, { context }) as LossValue<'mean'> & NTXentGradients;
+  return [value, toArray(gradFeatures, rows)];
+}
+
+/**
+ * The library's `supCon` of an array of jax-js, which it consumes.
+ *
+ * @param features [N, D], or [B, V, D]: V views of each of B samples.
+ * @param labels The class of each of N rows, or of each of B samples.
+ * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
+ * @throws {@link InfoNCEError} for what cannot be computed.
+ */
+export function supCon(
+  features: JaxArray,
+  labels: Int32Array,
+  options: SupConOptions = {},
+): LossAndGradients<Temperature, JaxArray> {
+  checkOptions(options, 'supCon', SUP_CON_OPTION_KEYS);
+  const { context, ...rest } = options;
+  const rows = readArray(features, 'features');
+  const plan = describeSupCon({ ...rest, features: rows.tensor, labels });
+  const { gradFeatures, ...value } = runSync(plan, { context }) as LossValue<'mean'> & SupConGradients;
+  return [value, toArray(gradFeatures, rows)];
+}
+
+/**
+ * The library's `clip` of two arrays of jax-js, which it consumes.
+ *
+ * @param imageFeatures [N, D]
+ * @param textFeatures [N, D]. Row i belongs to image i.
+ * @returns `[{ loss, top1, top5, gradLogitScale }, [gradImageFeatures, gradTextFeatures]]`
+ * @throws {@link InfoNCEError} for what cannot be computed.
+ */
+export function clip(
+  imageFeatures: JaxArray,
+  textFeatures: JaxArray,
+  options: ClipOptions = {},
+): LossAndGradients<Pick<ClipGradients, 'gradLogitScale'>, [JaxArray, JaxArray]> {
+  checkOptions(options, 'clip', CLIP_OPTION_KEYS);
+  const { context, ...rest } = options;
+  const images = readArray(imageFeatures, 'imageFeatures');
+  const texts = readArray(textFeatures, 'textFeatures');
+  const plan = describeClip({ ...rest, imageFeatures: images.tensor, textFeatures: texts.tensor });
+  const result = runSync(plan, { context }) as LossValue<'mean'> & ClipGradients;
+  const { gradImageFeatures, gradTextFeatures, ...value } = result;
+  return [value, [toArray(gradImageFeatures, images), toArray(gradTextFeatures, texts)]];
+}
+
+/**
+ * The library's `infoNCE` of arrays of jax-js, which it consumes.
+ *
+ * @param query [N, D]
+ * @param positiveKey [N, D]. Row i is the positive of query i.
+ * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient.
+ * Undefined: the other rows of `positiveKey`.
+ * @returns `[{ loss, top1, top5, gradTemperature }, [gradQuery, gradPositiveKey]]`, and `gradNegativeKeys` as a third with
+ * an array of them.
+ * @throws {@link InfoNCEError} for what cannot be computed.
+ */
+export function infoNCE(
+  query: JaxArray,
+  positiveKey: JaxArray,
+  negativeKeys?: JaxArray | NegativeQueue,
+  options: InfoNCEOptions = {},
+): LossAndGradients<Temperature, JaxArray[]> {
+  checkOptions(options, 'infoNCE', INFO_NCE_OPTION_KEYS);
+  const { context, ...rest } = options;
+  const queries = readArray(query, 'query');
+  const keys = readArray(positiveKey, 'positiveKey');
+  const negatives = isJaxArray(negativeKeys) ? readArray(negativeKeys, 'negativeKeys') : undefined;
+  const plan = describeInfoNCE({
+    ...rest,
+    query: queries.tensor,
+    positiveKey: keys.tensor,
+    negativeKeys: negatives?.tensor ?? (negativeKeys as NegativeQueue | undefined),
+  });
+  const result = runSync(plan, { context }) as LossValue<'mean'> & InfoNCEGradients;
+  const { gradQuery, gradPositiveKey, gradNegativeKeys, ...value } = result;
+  const gradients = [toArray(gradQuery, queries), toArray(gradPositiveKey, keys)];
+  return [value, negatives ? [...gradients, toArray(gradNegativeKeys!, negatives)] : gradients];
+}

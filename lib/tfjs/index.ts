@@ -1,0 +1,19 @@
+/** The losses for TensorFlow.js: differentiable ops, and losses and metrics for a LayersModel. */
+export { type ClipOptions, clip } from './clip.js';
+export type { LossTensor, OpOptions } from './differentiable.js';
+export { type InfoNCEOptions, infoNCE } from './info-nce.js';
+export {
+  type ClipLossOptions,
+  clipLoss,
+  clipTop1,
+  type LayersFunction,
+  type NTXentLossOptions,
+  ntXentLoss,
+  ntXentTop1,
+  type SupConLossOptions,
+  supConLoss,
+  supConTop1,
+} from './layers-model.js';
+export { type NTXentOptions, ntXent } from './nt-xent.js';
+export { type SupConOptions, supCon } from './sup-con.js';
+export { type ViewBatch, type ViewBatchesOptions, viewBatches } from './view-batches.js';

@@ -1,0 +1,145 @@
+/**
+ * Losses and metrics for `model.compile`. TensorFlow.js calls them with what `fit` was given for `y` and with the model's
+ * output, a batch at a time.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { CLIP_OPTION_KEYS, checkClipOptions } from '../losses/clip.js';
+import { checkNTXentOptions, NT_XENT_OPTION_KEYS } from '../losses/nt-xent.js';
+import { checkSupConOptions, SUP_CON_OPTION_KEYS } from '../losses/sup-con.js';
+import { checkViews } from '../losses/views.js';
+import { InfoNCEError } from '../runtime/errors.js';
+import { checkChoice } from '../runtime/options.js';
+import { formatShape } from '../runtime/shape.js';
+import { type ClipOptions, clip, clipCall } from './clip.js';
+import { checkOpKeys, lossAndTop1 } from './differentiable.js';
+import { type NTXentOptions, ntXent, ntXentCall } from './nt-xent.js';
+import { type SupConOptions, supCon, supConCall } from './sup-con.js';
+import { readScale } from './tensor.js';
+
+/** A loss or metric for `model.compile`. */
+export type LayersFunction = (yTrue: tf.Tensor, yPred: tf.Tensor) => tf.Scalar;
+
+/** Options of {@link ntXentLoss} and {@link ntXentTop1}. */
+export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reduction'> {
+  /**
+   * Where the model's output has the views of a sample: in `'rows'` (default), [nViews * B, D], view-major, a batch of a
+   * model with one input, as {@link viewBatches} lays it out; or in `'columns'`, [B, nViews * D], side by side in one row,
+   * the output of a model with an input for each view.
+   */
+  readonly views?: 'rows' | 'columns' | undefined;
+}
+
+/** Options of {@link supConLoss} and {@link supConTop1}. */
+export type SupConLossOptions = Omit<SupConOptions<'mean'>, 'reduction' | 'memory'>;
+
+/** Options of {@link clipLoss} and {@link clipTop1}. */
+export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction'>;
+
+const NT_XENT_KEYS = withoutReduction(NT_XENT_OPTION_KEYS);
+const SUP_CON_KEYS = withoutReduction(SUP_CON_OPTION_KEYS).filter(key => key !== 'memory');
+const CLIP_KEYS = withoutReduction(CLIP_OPTION_KEYS);
+const VIEWS = ['rows', 'columns'] as const;
+
+/** NT-Xent of a model's output. What stands in `y` does not matter. */
+export function ntXentLoss(options: NTXentLossOptions = {}): LayersFunction {
+  const { features, op } = checkNTXent(options, 'ntXentLoss');
+  return function ntXentLoss(_, yPred) {
+    return tf.tidy(() => ntXent(features(yPred), op));
+  };
+}
+
+/** The share of rows whose positive comes first, as a metric beside {@link ntXentLoss}. */
+export function ntXentTop1(options: NTXentLossOptions = {}): LayersFunction {
+  const { features, op } = checkNTXent(options, 'ntXentTop1');
+  return function ntXentTop1(_, yPred) {
+    return tf.tidy(() => tf.scalar(lossAndTop1(ntXentCall(features(yPred), op)).top1));
+  };
+}
+
+/**
+ * SupCon of a model's output [N, D]. `y` holds the classes of the rows: integers, [N] or [N, 1], or one-hot, [N, classes].
+ */
+export function supConLoss(options: SupConLossOptions = {}): LayersFunction {
+  checkSupCon(options, 'supConLoss');
+  return function supConLoss(yTrue, yPred) {
+    return tf.tidy(() => supCon(yPred as tf.Tensor2D, classesOf(yTrue), options));
+  };
+}
+
+/** The share of rows for which a row of their class comes first, as a metric beside {@link supConLoss}. */
+export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
+  checkSupCon(options, 'supConTop1');
+  return function supConTop1(yTrue, yPred) {
+    return tf.tidy(() => tf.scalar(lossAndTop1(supConCall(yPred as tf.Tensor2D, classesOf(yTrue), options)).top1));
+  };
+}
+
+/**
+ * The CLIP loss of a model with two towers, whose output [N, 2 * D] has the image's embedding and the text's side by side.
+ * What stands in `y` does not matter.
+ */
+export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
+  checkClip(options, 'clipLoss');
+  return function clipLoss(_, yPred) {
+    return tf.tidy(() => clip(...towersOf(yPred), options));
+  };
+}
+
+/** The share of rows, over both directions, whose partner comes first, as a metric beside {@link clipLoss}. */
+export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
+  checkClip(options, 'clipTop1');
+  return function clipTop1(_, yPred) {
+    return tf.tidy(() => tf.scalar(lossAndTop1(clipCall(...towersOf(yPred), options)).top1));
+  };
+}
+
+// Options are checked where the model is compiled, not in the middle of fit.
+
+function checkNTXent(options: NTXentLossOptions, name: string) {
+  checkOpKeys(options, name, NT_XENT_KEYS, 'views');
+  const { views, context: _, ...op } = options;
+  checkNTXentOptions({ ...op, temperature: readScale(op.temperature, 'temperature') });
+  const nViews = checkViews(op.nViews);
+  const inColumns = checkChoice(views, 'views', VIEWS) === 'columns';
+  const features = (yPred: tf.Tensor): tf.Tensor2D =>
+    inColumns ? tf.concat2d(columnsOf(yPred, nViews, 'nViews * D'), 0) : (yPred as tf.Tensor2D);
+  return { features, op: { ...op, context: options.context } };
+}
+
+function checkSupCon(options: SupConLossOptions, name: string): void {
+  checkOpKeys(options, name, SUP_CON_KEYS);
+  const { context: _, ...op } = options;
+  checkSupConOptions({ ...op, temperature: readScale(op.temperature, 'temperature') });
+}
+
+function checkClip(options: ClipLossOptions, name: string): void {
+  checkOpKeys(options, name, CLIP_KEYS);
+  const { context: _, ...op } = options;
+  checkClipOptions({ ...op, logitScale: readScale(op.logitScale, 'logitScale') });
+}
+
+function withoutReduction(keys: readonly string[]): string[] {
+  return keys.filter(key => key !== 'reduction');
+}
+
+function towersOf(yPred: tf.Tensor): readonly [tf.Tensor2D, tf.Tensor2D] {
+  const [image, text] = columnsOf(yPred, 2, '2 * D');
+  return [image!, text!];
+}
+
+function columnsOf(yPred: tf.Tensor, parts: number, width: string): tf.Tensor2D[] {
+  if (yPred.rank !== 2 || yPred.shape[1]! % parts !== 0) {
+    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+      argument: "the model's output",
+      expected: `[N, ${width}]`,
+      got: formatShape(yPred.shape),
+      remedy: 'Join the towers: tf.layers.concatenate().apply([first, second]).',
+    });
+  }
+  return tf.split(yPred as tf.Tensor2D, parts, 1);
+}
+
+function classesOf(yTrue: tf.Tensor): tf.Tensor1D {
+  if (yTrue.rank === 2) return yTrue.shape[1] === 1 ? yTrue.as1D() : yTrue.argMax(1);
+  return yTrue as tf.Tensor1D;
+}

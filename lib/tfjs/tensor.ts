@@ -1,0 +1,92 @@
+import { types } from 'node:util';
+import * as tf from '@tensorflow/tfjs';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { formatShape } from '../runtime/shape.js';
+import type { Tensor } from '../runtime/tensor.js';
+
+/** The numbers of a float32 tensor. Nothing is copied beyond what `dataSync` copies: on the cpu backend, nothing. */
+export function readTensor(value: unknown, name: string): Tensor {
+  const tensor = checkTensor(value, name);
+  if (tensor.dtype !== 'float32') {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected: 'a tensor of dtype float32',
+      got: tensor.dtype,
+      remedy: tensor.dtype === 'complex64' ? undefined : `Convert it: ${name}.toFloat().`,
+    });
+  }
+  return { data: readSync(tensor, name) as Float32Array, shape: tensor.shape };
+}
+
+/** The temperature or logit scale, which may be a tensor that is learned. */
+export function readScale(value: number | tf.Tensor | undefined, name: string): number | undefined {
+  if (!(value instanceof tf.Tensor)) return value;
+  const { data, shape } = readTensor(value, name);
+  if (data.length !== 1) {
+    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+      argument: name,
+      expected: 'a number or a tensor that holds one',
+      got: `one of shape ${formatShape(shape)}`,
+    });
+  }
+  return data[0];
+}
+
+/** One class for each row. */
+export function readLabels(value: unknown): Int32Array {
+  if (types.isInt32Array(value)) return value;
+  const tensor = checkTensor(value, 'labels', 'an Int32Array or a tf.Tensor1D');
+  if (tensor.rank !== 1 || (tensor.dtype !== 'int32' && tensor.dtype !== 'float32')) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'labels',
+      expected: 'an Int32Array or a tf.Tensor1D of int32 or float32',
+      got: `a tensor of shape ${formatShape(tensor.shape)} and dtype ${tensor.dtype}`,
+      remedy: 'It holds the class of each row. For one-hot labels: labels.argMax(1).',
+    });
+  }
+  const numbers = readSync(tensor, 'labels');
+  const labels = Int32Array.from(numbers);
+  const wrong = labels.findIndex((label, row) => label !== numbers[row]);
+  if (wrong >= 0) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'labels',
+      expected: 'integers of 32 bits',
+      got: `${numbers[wrong]} for row ${wrong}`,
+    });
+  }
+  return labels;
+}
+
+function checkTensor(value: unknown, name: string, expected = 'a tf.Tensor'): tf.Tensor {
+  if (!(value instanceof tf.Tensor)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: name,
+      expected,
+      got: describeValue(value),
+      remedy: `Make one: tf.tensor(${name}). For plain arrays there is the same loss in 'infonce'.`,
+    });
+  }
+  if (value.isDisposed) {
+    throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
+      argument: name,
+      expected: 'a tensor in use',
+      got: 'one that was disposed',
+      remedy: 'Was it made in a tf.tidy() that has ended? Return it from there, or tf.keep() it.',
+    });
+  }
+  return value;
+}
+
+function readSync(tensor: tf.Tensor, name: string): ArrayLike<number> {
+  try {
+    return tensor.dataSync();
+  } catch (cause) {
+    throw new InfoNCEError('ERR_INFONCE_DEVICE', {
+      argument: name,
+      expected: 'a tensor whose numbers can be read at once',
+      got: `one that the backend '${tf.getBackend()}' cannot read with dataSync()`,
+      remedy: "Use the backend 'cpu', 'wasm' or 'tensorflow': await tf.setBackend('wasm').",
+      cause,
+    });
+  }
+}

@@ -1,0 +1,119 @@
+import * as tf from '@tensorflow/tfjs';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkBoolean, checkKeys, checkNumber } from '../runtime/options.js';
+import { formatShape } from '../runtime/shape.js';
+import { readLabels } from './tensor.js';
+
+export interface ViewBatchesOptions {
+  /** Samples in a batch, which has as many rows for each view. The last one of an epoch has what is left. Default 256. */
+  readonly batchSize?: number | undefined;
+  /** Whether samples come in another order in each epoch. Default true. */
+  readonly shuffle?: boolean | undefined;
+  /** Makes the orders the same in each run: an integer. Default: none, they differ. */
+  readonly seed?: number | undefined;
+  /** The class of each sample. Makes `ys` the classes of the rows, for `supConLoss`. Default: `ys` is zeros. */
+  readonly labels?: Int32Array | tf.Tensor1D | undefined;
+  /** Changes the rows of view number `view` of a batch, [batchSize, …], at random for example. Default: leaves them. */
+  readonly augment?: ((rows: tf.Tensor, view: number) => tf.Tensor) | undefined;
+}
+
+/** A batch: `xs` [nViews * B, …], view-major; `ys` [nViews * B]. */
+export interface ViewBatch extends tf.TensorContainerObject {
+  xs: tf.Tensor;
+  ys: tf.Tensor1D;
+}
+
+const KEYS: ReadonlySet<string> = new Set(['batchSize', 'shuffle', 'seed', 'labels', 'augment']);
+
+/**
+ * Batches for `model.fitDataset` and `model.evaluateDataset` in which the views of a sample stay together, for
+ * `ntXentLoss({ nViews })`: rows of the first view, then the same samples of the second, and so on.
+ *
+ * @param views One tensor [samples, …] for each view, row i of each belonging to sample i. They must stay in use as long as
+ * the dataset, and may be the same where `augment` makes them differ.
+ * @throws {@link InfoNCEError} for views of different shapes and bad options.
+ */
+export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOptions = {}): tf.data.Dataset<ViewBatch> {
+  checkKeys(options, 'viewBatches', KEYS);
+  const samples = checkShapes(views);
+  const batchSize = checkBatchSize(options.batchSize);
+  const shuffle = checkBoolean(options.shuffle, 'shuffle', true);
+  const labels = options.labels === undefined ? undefined : checkLabels(readLabels(options.labels), samples);
+  const { seed, augment = (rows: tf.Tensor) => rows } = options;
+  let epochs = 0;
+
+  function batchOf(order: Int32Array, start: number): ViewBatch {
+    const chosen = order.subarray(start, start + batchSize);
+    return tf.tidy(() => {
+      const rows = tf.tensor1d(chosen, 'int32');
+      const xs = tf.concat(views.map((view, index) => augment(view.gather(rows), index)));
+      if (labels === undefined) return { xs, ys: tf.zeros([xs.shape[0]!]) };
+      const classes = tf.tensor1d(
+        chosen.map(sample => labels[sample]!),
+        'int32',
+      );
+      return { xs, ys: classes.tile([views.length]) };
+    });
+  }
+
+  function* epoch(): Generator<ViewBatch> {
+    const order = shuffle ? shuffled(samples, seed === undefined ? undefined : seed + epochs) : inOrder(samples);
+    epochs++;
+    for (let start = 0; start < samples; start += batchSize) yield batchOf(order, start);
+  }
+
+  return tf.data.generator(() => Promise.resolve(epoch()));
+}
+
+function inOrder(samples: number): Int32Array {
+  return Int32Array.from({ length: samples }, (_, sample) => sample);
+}
+
+/** Sorted by random keys, which TensorFlow.js draws from a seed. */
+function shuffled(samples: number, seed: number | undefined): Int32Array {
+  const keys = tf.tidy(() => tf.randomUniform([samples], 0, 1, 'float32', seed).dataSync());
+  return inOrder(samples).sort((a, b) => keys[a]! - keys[b]!);
+}
+
+function checkShapes(views: readonly tf.Tensor[]): number {
+  const shapes = Array.isArray(views) ? views.map(view => (view instanceof tf.Tensor ? view.shape : undefined)) : [];
+  const [first] = shapes;
+  if (first === undefined || shapes.length < 2 || shapes.some(shape => shape === undefined || shape.length === 0)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'views',
+      expected: 'an array of at least two tensors [samples, …]',
+      got: describeValue(views),
+      remedy: 'For views that augment makes of the same samples: [samples, samples].',
+    });
+  }
+  const other = shapes.find(shape => formatShape(shape!) !== formatShape(first));
+  if (other !== undefined) {
+    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+      argument: 'views',
+      expected: `tensors of one shape, ${formatShape(first)}`,
+      got: `one of ${formatShape(other)}`,
+      remedy: 'Row i of each view is a view of sample i.',
+    });
+  }
+  return first[0]!;
+}
+
+function checkBatchSize(value: number | undefined): number {
+  const batchSize = value === undefined ? 256 : checkNumber(value, 'batchSize', 'an integer of at least 1');
+  if (Number.isInteger(batchSize) && batchSize >= 1) return batchSize;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'batchSize',
+    expected: 'an integer of at least 1',
+    got: String(batchSize),
+    remedy: 'It counts samples, each of which has a row for every view.',
+  });
+}
+
+function checkLabels(labels: Int32Array, samples: number): Int32Array {
+  if (labels.length === samples) return labels;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: 'labels',
+    expected: `${samples}, one for each sample`,
+    got: String(labels.length),
+  });
+}
