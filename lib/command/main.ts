@@ -3,6 +3,8 @@ import { type Command, CommanderError } from 'commander';
 import { createProgram } from './program.js';
 import { CommandError, EXIT } from './terminal/exit.js';
 import { printError } from './terminal/output.js';
+import { stopAllProgress } from './terminal/progress.js';
+import { endWell } from './terminal/signals.js';
 
 const json = process.argv.includes('--json');
 
@@ -13,13 +15,24 @@ function throwing(command: Command): Command {
   return command;
 }
 
+/** Where the options of what was called are listed. */
+function helpOf(program: Command): string {
+  const called = program.commands.find(command => command.name() === process.argv[2]);
+  return `infonce ${called === undefined ? '' : `${called.name()} `}--help`;
+}
+
+endWell();
+const program = throwing(createProgram());
 try {
-  await throwing(createProgram()).parseAsync();
+  await program.parseAsync();
 } catch (error) {
+  stopAllProgress();
   if (!(error instanceof CommanderError)) printError(error, { json });
+  // Without a subcommand.
+  else if (error.code === 'commander.help') program.outputHelp();
   // --help and --version are errors to commander, with exit code 0.
   else if (error.exitCode !== 0) {
     const message = error.message.replace(/^error: /, '');
-    printError(new CommandError(EXIT.usage, `${message}\nSee infonce --help.`), { json });
+    printError(new CommandError(EXIT.usage, `${message}\nSee ${helpOf(program)}.`), { json });
   }
 }
