@@ -1,13 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-
-const { version, description } = JSON.parse(
-  readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-) as { version: string; description: string };
-
-export const VERSION = version;
+import { doctorCommand } from './doctor/command.js';
+import { MANIFEST } from './manifest.js';
 
 /** The `infonce` command. Each subcommand is in a folder of its name. */
 export function createProgram(): Command {
-  return new Command('infonce').description(description).version(version);
+  return new Command('infonce').description(MANIFEST.description).version(MANIFEST.version).addCommand(doctorCommand());
 }

@@ -44,6 +44,26 @@ export function loadCudaLibrary(option: string | undefined): CudaLibrary {
   return { loaded: false, error: undefined, reason: `${found}: ${fault.message}`, remedy: UNLOADABLE_REMEDY };
 }
 
+/** One place where the CUDA backend is looked for. */
+export interface LibraryPlace {
+  readonly place: string;
+  /** The file there, or where it would be. */
+  readonly file: string;
+  readonly found: boolean;
+}
+
+/** Where {@link loadCudaLibrary} looks, in its order: the first that is found counts, a named one even if it is not. */
+export function libraryPlaces(): LibraryPlace[] {
+  const named = process.env[VARIABLE];
+  const inPackage = resolveOptionalPackage(PLATFORM_PACKAGE);
+  const isFile = (file: string): boolean => pathFault(file) === undefined;
+  return [
+    ...(named ? [{ place: VARIABLE, file: path.resolve(named), found: isFile(path.resolve(named)) }] : []),
+    { place: 'local build', file: LOCAL_BUILD, found: isFile(LOCAL_BUILD) },
+    { place: 'platform package', file: inPackage ?? PLATFORM_PACKAGE, found: inPackage !== undefined },
+  ];
+}
+
 function loadNamed(name: string, argument: string): CudaLibrary {
   const file = path.resolve(name);
   const misnamed = pathFault(file);

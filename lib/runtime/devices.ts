@@ -58,13 +58,25 @@ export type Device = AvailableDevice | UnavailableDevice;
  * @throws {@link InfoNCEError} `ERR_INFONCE_DEVICE` when the native addon cannot be loaded.
  */
 export function devices(): Device[] {
+  return [describeDevice(cpuTarget()), ...cudaDevices().devices];
+}
+
+/** The CUDA devices, or why there is none and what to do about it. */
+export interface CudaDevices {
+  readonly devices: readonly Device[];
+  readonly remedy: string | undefined;
+  /** Whether `'auto'` fails too: a library that was named cannot be used. */
+  readonly fatal: boolean;
+}
+
+export function cudaDevices(): CudaDevices {
   const cuda = findCuda(undefined);
-  return [
-    describeDevice(cpuTarget()),
-    ...(cuda.usable
-      ? cuda.targets.map(target => ('reason' in target ? target : describeDevice(target)))
-      : [{ available: false, id: 'cuda', type: 'cuda', reason: cuda.reason } as const]),
-  ];
+  if (cuda.usable) {
+    const found = cuda.targets.map(target => ('reason' in target ? target : describeDevice(target)));
+    return { devices: found, remedy: undefined, fatal: false };
+  }
+  const { reason, remedy, error } = cuda;
+  return { devices: [{ available: false, id: 'cuda', type: 'cuda', reason }], remedy, fatal: error !== undefined };
 }
 
 /** A device as the addon's Context takes it. */

@@ -1,13 +1,27 @@
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CommandError, EXIT } from './exit.js';
 
-/** Where an optional package lies: beside this one, else in the project that the command runs in. */
+/** Where optional packages are looked for: beside this one, then in the project that the command runs in. */
+const resolvers = () =>
+  [import.meta.url, path.join(process.cwd(), 'package.json')].map(from => createRequire(from).resolve);
+
 function locate(name: string): string | undefined {
-  for (const from of [import.meta.url, path.join(process.cwd(), 'package.json')]) {
+  for (const resolve of resolvers()) {
     try {
-      return createRequire(from).resolve(name);
+      return resolve(name);
+    } catch {}
+  }
+  return undefined;
+}
+
+/** The version of an optional package that is installed. */
+export function installedVersion(name: string): string | undefined {
+  for (const folder of resolvers().flatMap(resolve => resolve.paths(name) ?? [])) {
+    try {
+      return (JSON.parse(readFileSync(path.join(folder, name, 'package.json'), 'utf8')) as { version: string }).version;
     } catch {}
   }
   return undefined;

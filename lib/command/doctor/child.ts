@@ -1,0 +1,64 @@
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Answers, Message, Task } from './probe.js';
+
+/** How a task ended. One that crashed or hung may have answered before. */
+export type Outcome<Answer> =
+  | { readonly ended: 'well'; readonly answer: Answer }
+  | { readonly ended: 'failed' | 'crashed' | 'hung'; readonly reason: string; readonly answer: Answer | undefined };
+
+const PROBE = fileURLToPath(new URL('./probe.js', import.meta.url));
+/** Of what a crash leaves on stderr. */
+const MOST_OUTPUT = 4000;
+
+/** Does a task in a process of its own, which is given up after `seconds` without news of it. */
+export function probe<Name extends Task>(task: Name, seconds: number, device = ''): Promise<Outcome<Answers[Name]>> {
+  return new Promise(resolve => {
+    const child = fork(PROBE, [task, device], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    let doing = 'starting Node.js';
+    let output = '';
+    let answer: Answers[Name] | undefined;
+    let failure: string | undefined;
+    const kill = (): void => void child.kill('SIGKILL');
+    process.once('exit', kill);
+
+    const settle = (settled: Outcome<Answers[Name]>): void => {
+      clearTimeout(timer);
+      process.removeListener('exit', kill);
+      resolve(settled);
+    };
+    /** A process that waits inside a driver may not even die: nobody waits for it. */
+    const giveUp = (): void => {
+      kill();
+      child.removeAllListeners();
+      child.stderr?.destroy();
+      if (child.connected) child.disconnect();
+      child.unref();
+      settle({ ended: 'hung', reason: `no answer within ${seconds} s while ${doing}`, answer });
+    };
+    let timer = setTimeout(giveUp, 1000 * seconds);
+
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      output = (output + text).slice(-MOST_OUTPUT);
+    });
+    child.on('message', (message: Message) => {
+      clearTimeout(timer);
+      timer = setTimeout(giveUp, 1000 * seconds);
+      if (message.kind === 'starting') doing = message.what;
+      else doing = 'ending';
+      if (message.kind === 'failed') failure = message.message;
+      if (message.kind === 'answer') answer = message.answer as Answers[Name];
+    });
+    child.on('error', error => settle({ ended: 'failed', reason: error.message, answer }));
+    child.on('close', (code, signal) => {
+      if (code === 0 && failure !== undefined) return settle({ ended: 'failed', reason: failure, answer });
+      if (code === 0 && answer !== undefined) return settle({ ended: 'well', answer });
+      const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+      const said = output.trim() === '' ? '' : `: ${output.trim().split('\n').at(-1)}`;
+      settle({ ended: 'crashed', reason: `the process ended with ${how} while ${doing}${said}`, answer });
+    });
+  });
+}

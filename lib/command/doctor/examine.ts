@@ -1,0 +1,98 @@
+import { libraryPlaces } from '../../runtime/cuda-library.js';
+import type { Device } from '../../runtime/devices.js';
+import { MANIFEST } from '../manifest.js';
+import type { OutputOptions } from '../terminal/output.js';
+import { type Progress, startProgress } from '../terminal/progress.js';
+import { type Outcome, probe } from './child.js';
+import { Findings } from './findings.js';
+import { DRIVER_LIBRARY, describeGpuSystem } from './gpu.js';
+import { describeMachine, describeNode } from './machine.js';
+import { optionalPackages } from './packages.js';
+import type { Answers } from './probe.js';
+import type { Addon, DefaultContext, DoctorReport, GpuSystem, SelfTest } from './report.js';
+
+export interface DoctorOptions extends OutputOptions {
+  readonly device?: string;
+  /** Seconds. */
+  readonly timeout: number;
+}
+
+/** Looks at everything. Nothing native is loaded in this process. */
+export async function examine({ device, timeout }: DoctorOptions): Promise<DoctorReport> {
+  const progress = startProgress('doctor', 5);
+  const machine = describeMachine();
+  const packages = optionalPackages();
+  const findings = new Findings(machine, packages);
+
+  const addon = await probe('addon', timeout);
+  step(progress, 1, 'GPU');
+  const gpu = await gpuSystem(timeout);
+  const found: Device[] = addon.ended === 'well' ? [addon.answer.cpu] : [];
+  findings.addon(addon);
+  step(progress, 2, 'CUDA');
+  let defaultContext: DefaultContext | null = null;
+  if (addon.ended === 'well' && device !== 'cpu') {
+    const cuda = await probe('cuda', timeout);
+    findings.cuda(cuda, gpu);
+    found.push(...devicesOf(cuda));
+    step(progress, 3, 'default context');
+    if (cuda.ended === 'well' && device === undefined) {
+      const outcome = await probe('default', timeout);
+      findings.defaultContext(outcome);
+      defaultContext = outcome.answer ?? null;
+    }
+  }
+
+  const chosen = found.filter(({ id, type }) => device === undefined || device === id || device === type);
+  const usable = chosen.filter(({ available }) => available);
+  if (device !== undefined && usable.length === 0) findings.absent(device, found);
+  const selfTests: SelfTest[] = [];
+  for (const { id } of usable) {
+    step(progress, 4, `self-test of ${id}`);
+    const outcome = await probe('self-test', timeout, id);
+    findings.selfTest(id, outcome);
+    selfTests.push(...(outcome.answer ?? []));
+  }
+  progress.stop();
+  return {
+    infonce: MANIFEST.version,
+    machine,
+    node: describeNode(),
+    addon: describeAddon(addon),
+    environment: Object.fromEntries(
+      Object.entries(process.env).filter((entry): entry is [string, string] => /^INFONCE_/.test(entry[0])),
+    ),
+    gpu,
+    cudaLibrary: libraryPlaces(),
+    devices: found,
+    defaultContext,
+    selfTests,
+    packages,
+    problems: findings.problems,
+    advice: findings.advice,
+    exit: findings.exit,
+  };
+}
+
+function step(progress: Progress, done: number, next: string): void {
+  progress.update(done, next);
+}
+
+function describeAddon(outcome: Outcome<Answers['addon']>): Addon {
+  if (outcome.ended !== 'well') return { loaded: false, reason: outcome.reason };
+  const { file, source } = outcome.answer;
+  return { loaded: true, file, source };
+}
+
+async function gpuSystem(timeout: number): Promise<GpuSystem> {
+  const [system, driver] = await Promise.all([describeGpuSystem(1000 * timeout), probe('driver', timeout)]);
+  if (driver.answer !== undefined) return { ...system, driver: driver.answer };
+  const detail = driver.ended === 'well' ? null : driver.reason;
+  return { ...system, driver: { library: DRIVER_LIBRARY, loaded: false, detail } };
+}
+
+/** What a backend that crashed or hung leaves of its devices. */
+function devicesOf(cuda: Outcome<Answers['cuda']>): readonly Device[] {
+  if (cuda.answer !== undefined) return cuda.answer.devices;
+  return [{ available: false, id: 'cuda', type: 'cuda', reason: cuda.ended === 'well' ? '' : cuda.reason }];
+}

@@ -1,0 +1,96 @@
+import type { Device } from '../../runtime/devices.js';
+import { EXIT, type Exit } from '../terminal/exit.js';
+import type { Outcome } from './child.js';
+import type { Answers } from './probe.js';
+import type { GpuSystem, Machine, OptionalPackage, SelfTest } from './report.js';
+
+const REBUILD = 'npm rebuild infonce (in a clone of the repository: npm run build:native)';
+const NO_GPU = 'INFONCE_DEVICE=cpu keeps programs off the GPU meanwhile.';
+
+/** What is wrong, and for each thing wrong or missing what to do. */
+export class Findings {
+  readonly problems: string[] = [];
+  readonly advice: string[] = [];
+  exit: Exit = EXIT.ok;
+
+  constructor({ processorQuota, usableProcessors }: Machine, packages: readonly OptionalPackage[]) {
+    if (processorQuota !== null && processorQuota < usableProcessors) {
+      const threads = Math.max(1, Math.floor(processorQuota));
+      this.advice.push(
+        `The control group allows ${processorQuota} processors' time, and ${usableProcessors} threads share it: ` +
+          `INFONCE_THREADS=${threads} keeps them from waiting for each other.`,
+      );
+    }
+    const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
+    if (missing.length > 0) this.advice.push(`For what needs the optional packages: npm install ${missing.join(' ')}`);
+  }
+
+  addon(outcome: Outcome<Answers['addon']>): void {
+    if (outcome.ended === 'well') return;
+    this.#problem(outcome.ended === 'failed' ? EXIT.missing : EXIT.problem, `addon: ${outcome.reason}`);
+    this.advice.push(`Install the addon again: ${REBUILD}`);
+  }
+
+  cuda(outcome: Outcome<Answers['cuda']>, gpu: GpuSystem): void {
+    if (outcome.ended !== 'well') {
+      this.#problem(EXIT.problem, `CUDA: ${outcome.reason}`);
+      this.advice.push(`See whether nvidia-smi works; install the driver again, or another version of it. ${NO_GPU}`);
+      return;
+    }
+    const { devices, remedy, fatal } = outcome.answer;
+    if (fatal) this.#problem(EXIT.problem, devices.map(reasonOf).join('; '));
+    if (remedy !== undefined) this.advice.push(...gpuAdvice(remedy, gpu, fatal));
+  }
+
+  defaultContext(outcome: Outcome<Answers['default']>): void {
+    if (outcome.ended === 'well') return;
+    this.#problem(EXIT.problem, `calls that name no context fail: ${outcome.reason}`);
+    this.advice.push('Change or unset the variables INFONCE_DEVICE, INFONCE_THREADS, INFONCE_PRECISION, INFONCE_ISA.');
+  }
+
+  /** A device that was asked for. */
+  absent(device: string, found: readonly Device[]): void {
+    const candidates = found.filter(({ id, type }) => device.startsWith(type) && (id === device || id === type));
+    const reason = candidates.map(reasonOf).find(text => text !== '');
+    this.#problem(EXIT.missing, `${device} cannot be used${reason === undefined ? '' : `: ${reason}`}`);
+  }
+
+  selfTest(device: string, outcome: Outcome<readonly SelfTest[]>): void {
+    if (outcome.ended !== 'well') {
+      this.#problem(EXIT.problem, `${device}: ${outcome.reason}`);
+      const remedy =
+        device === 'cpu' ? `Install the addon again: ${REBUILD}` : `Restart the GPU or its driver. ${NO_GPU}`;
+      this.advice.push(remedy);
+    }
+    const failed = (outcome.answer ?? []).filter(({ passed }) => !passed);
+    if (failed.length === 0) return;
+    this.#problem(EXIT.problem, `${device}: ${failed.length} of ${outcome.answer!.length} self-tests failed`);
+    this.advice.push(`Do not use ${device}, and report this with the output of infonce doctor --json.`);
+  }
+
+  /** A fault counts for more than something that is not there. */
+  #problem(exit: Exit, text: string): void {
+    this.problems.push(text);
+    if (this.exit !== EXIT.problem) this.exit = exit;
+  }
+}
+
+function reasonOf(device: Device): string {
+  return device.available ? '' : device.reason;
+}
+
+function gpuAdvice(remedy: string, { pciDevices, driver, nvidiaSmi, nvcc }: GpuSystem, named: boolean): string[] {
+  const hasDriver = driver.loaded || !('failed' in nvidiaSmi);
+  if (named || hasDriver) {
+    const toolkit = nvcc === null && remedy.includes('CMake');
+    return toolkit ? ["Install NVIDIA's CUDA toolkit 12 or newer: nvcc was not found.", remedy] : [remedy];
+  }
+  if (pciDevices !== null && pciDevices > 0) {
+    return [
+      "There is an NVIDIA GPU and no driver for it: install NVIDIA's driver; in a container, start it with --gpus all.",
+    ];
+  }
+  return [
+    'No NVIDIA GPU is visible, and the CPU needs nothing more. In a container, start it with --gpus all to use one.',
+  ];
+}

@@ -1,0 +1,84 @@
+import { execFile } from 'node:child_process';
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { GpuSystem, NvidiaSmiGpu } from './report.js';
+
+const windows = process.platform === 'win32';
+
+/** The library that the driver brings, by the name under which the backend asks for it. */
+export const DRIVER_LIBRARY = windows ? 'nvcuda.dll' : 'libcuda.so.1';
+
+/** All but the driver's library, which is looked at in a process of its own. */
+export async function describeGpuSystem(milliseconds: number): Promise<Omit<GpuSystem, 'driver'>> {
+  return { pciDevices: countPciDevices(), nvidiaSmi: await nvidiaSmi(milliseconds), nvcc: findNvcc() };
+}
+
+const PCI = '/sys/bus/pci/devices';
+const NVIDIA = '0x10de';
+const DISPLAY_CLASS = /^0x03/;
+
+/** NVIDIA's GPUs among the devices on the PCI bus, which are there without a driver too. */
+function countPciDevices(): number | null {
+  if (process.platform !== 'linux') return null;
+  const read = (device: string, name: string): string => {
+    try {
+      return readFileSync(path.join(PCI, device, name), 'utf8').trim();
+    } catch {
+      return '';
+    }
+  };
+  try {
+    const devices = readdirSync(PCI);
+    return devices.filter(device => read(device, 'vendor') === NVIDIA && DISPLAY_CLASS.test(read(device, 'class')))
+      .length;
+  } catch {
+    return null;
+  }
+}
+
+const QUERY = ['--query-gpu=name,driver_version,memory.total,compute_cap', '--format=csv,noheader'];
+
+/** Asked in a process of its own, which may hang for good: then nobody waits for it. */
+function nvidiaSmi(milliseconds: number): Promise<GpuSystem['nvidiaSmi']> {
+  return new Promise(resolve => {
+    const child = execFile('nvidia-smi', QUERY, { windowsHide: true }, (error, stdout, stderr) => {
+      clearTimeout(timer);
+      if (error === null) resolve(parseGpus(stdout));
+      else if (error.code === 'ENOENT') resolve({ failed: 'not found' });
+      else resolve({ failed: (stdout + stderr).trim().split('\n')[0] || error.message.split('\n')[0]! });
+    });
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      child.unref();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+      resolve({ failed: `no answer within ${milliseconds / 1000} s` });
+    }, milliseconds);
+  });
+}
+
+function parseGpus(lines: string): NvidiaSmiGpu[] {
+  return lines
+    .trim()
+    .split('\n')
+    .filter(line => line !== '')
+    .map(line => {
+      const [name = '', driver = '', memory = '', computeCapability = ''] = line.split(',').map(cell => cell.trim());
+      return { name, driver, memory, computeCapability };
+    });
+}
+
+/** As the build looks for it. */
+function findNvcc(): string | null {
+  const { CUDA_HOME, CUDA_PATH, PATH = '' } = process.env;
+  const homes = [CUDA_HOME, CUDA_PATH].filter(home => home !== undefined && home !== '');
+  const folders = [...homes.map(home => path.join(home!, 'bin')), ...PATH.split(path.delimiter), '/usr/local/cuda/bin'];
+  for (const folder of folders) {
+    const file = path.join(folder, windows ? 'nvcc.exe' : 'nvcc');
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {}
+  }
+  return null;
+}

@@ -1,0 +1,88 @@
+/**
+ * What touches native code and drivers, in a process of its own: it may crash or hang, and the command goes on. Its argument
+ * is the task, its messages are {@link Message}s.
+ */
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { packageRoot } from '../../runtime/addon.cjs';
+import { contextOf, createContext } from '../../runtime/create-context.js';
+import { type CudaDevices, cpuTarget, cudaDevices, type Device, describeDevice } from '../../runtime/devices.js';
+import { nativeBinding } from '../../runtime/native.js';
+import { DRIVER_LIBRARY } from './gpu.js';
+import type { Addon, DefaultContext, GpuSystem, SelfTest } from './report.js';
+import { runSelfTests } from './self-test.js';
+
+/** What each task answers. */
+export interface Answers {
+  addon: Extract<Addon, { loaded: true }> & { readonly cpu: Device };
+  driver: GpuSystem['driver'];
+  cuda: CudaDevices;
+  default: DefaultContext;
+  'self-test': readonly SelfTest[];
+}
+
+export type Task = keyof Answers;
+
+export type Message =
+  | { readonly kind: 'starting'; readonly what: string }
+  | { readonly kind: 'answer'; readonly answer: Answers[Task] }
+  | { readonly kind: 'failed'; readonly message: string };
+
+/** Waits until the message is on its way, so that it is not lost if what follows crashes. */
+function send(message: Message): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.send!(message, undefined, undefined, error => (error === null ? resolve() : reject(error)));
+  });
+}
+
+const starting = (what: string): Promise<void> => send({ kind: 'starting', what });
+
+const TASKS: { readonly [Name in Task]: (device: string) => Promise<Answers[Name]> } = {
+  async addon() {
+    await starting('loading the addon');
+    nativeBinding();
+    const file = Object.keys(createRequire(import.meta.url).cache).find(name => name.endsWith('.node')) ?? 'unknown';
+    const [folder = ''] = path.relative(packageRoot, file).split(path.sep);
+    const source = folder.startsWith('build') ? 'local build' : folder === 'prebuilds' ? 'prebuild' : 'other';
+    return { loaded: true, file, source, cpu: describeDevice(cpuTarget()) };
+  },
+
+  async driver() {
+    await starting(`loading ${DRIVER_LIBRARY}`);
+    try {
+      process.dlopen({ exports: {} }, DRIVER_LIBRARY);
+    } catch (error) {
+      const { message } = error as Error;
+      // It is no addon: what the loader of addons says when it has loaded anything else.
+      const loaded = message.startsWith('Module did not self-register');
+      return { library: DRIVER_LIBRARY, loaded, detail: loaded ? null : message };
+    }
+    return { library: DRIVER_LIBRARY, loaded: true, detail: null };
+  },
+
+  async cuda() {
+    await starting('looking for CUDA devices');
+    return cudaDevices();
+  },
+
+  async default() {
+    await starting('making the context of calls that name none');
+    const { device, precision, fallbackReason = null } = contextOf(undefined);
+    return { device: device.id, precision, threads: device.threads, fallbackReason };
+  },
+
+  async 'self-test'(device) {
+    const open = (precision: 'highest' | 'high' | 'medium') =>
+      createContext({ device: device as 'cpu' | `cuda:${number}`, precision });
+    return runSelfTests(device, open, starting);
+  },
+};
+
+const [task, device = ''] = process.argv.slice(2);
+process.on('disconnect', () => process.exit());
+try {
+  await send({ kind: 'answer', answer: await TASKS[task as Task](device) });
+} catch (error) {
+  await send({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+}
+process.disconnect();

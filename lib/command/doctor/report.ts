@@ -1,0 +1,106 @@
+import type { Precision } from '../../runtime/context.js';
+import type { LibraryPlace } from '../../runtime/cuda-library.js';
+import type { Device } from '../../runtime/devices.js';
+import type { Exit } from '../terminal/exit.js';
+
+/** What `infonce doctor --json` prints. docs/command/doctor.md describes it. */
+export interface DoctorReport {
+  readonly infonce: string;
+  readonly machine: Machine;
+  readonly node: NodeInfo;
+  readonly addon: Addon;
+  /** The variables `INFONCE_…` that are set. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly gpu: GpuSystem;
+  /** Where the CUDA backend is looked for, in that order. */
+  readonly cudaLibrary: readonly LibraryPlace[];
+  readonly devices: readonly Device[];
+  /** What calls that name no context run in; null where it was not tried. */
+  readonly defaultContext: DefaultContext | null;
+  readonly selfTests: readonly SelfTest[];
+  readonly packages: readonly OptionalPackage[];
+  /** What is wrong. Empty: the exit code is 0. */
+  readonly problems: readonly string[];
+  /** For each thing wrong or missing, what to do. */
+  readonly advice: readonly string[];
+  readonly exit: Exit;
+}
+
+export interface Machine {
+  readonly platform: string;
+  readonly arch: string;
+  readonly release: string;
+  readonly cpu: string;
+  /** Logical processors of the machine. */
+  readonly processors: number;
+  /** How many of them this process may use. */
+  readonly usableProcessors: number;
+  /** Processors' worth of time that the control group allows; null without such a limit, and where none can be read. */
+  readonly processorQuota: number | null;
+  /** Bytes. */
+  readonly memory: number;
+  readonly freeMemory: number;
+  /** Bytes that the control group allows; null as above. */
+  readonly memoryLimit: number | null;
+}
+
+export interface NodeInfo {
+  readonly version: string;
+  readonly modules: string;
+  readonly napi: string;
+  /** `glibc 2.36`, `musl`; null where there is no choice. */
+  readonly libc: string | null;
+  readonly executable: string;
+}
+
+export type Addon =
+  | { readonly loaded: true; readonly file: string; readonly source: 'local build' | 'prebuild' | 'other' }
+  | { readonly loaded: false; readonly reason: string };
+
+/** What the system says about NVIDIA GPUs, whatever the backend makes of them. */
+export interface GpuSystem {
+  /** What is plugged in; null where the system does not tell. */
+  readonly pciDevices: number | null;
+  /** The driver's library. */
+  readonly driver: { readonly library: string; readonly loaded: boolean; readonly detail: string | null };
+  readonly nvidiaSmi: readonly NvidiaSmiGpu[] | { readonly failed: string };
+  /** CUDA's compiler, with which the backend is built; null: not found. */
+  readonly nvcc: string | null;
+}
+
+export interface NvidiaSmiGpu {
+  readonly name: string;
+  readonly driver: string;
+  readonly memory: string;
+  readonly computeCapability: string;
+}
+
+export interface DefaultContext {
+  readonly device: string;
+  readonly precision: Precision;
+  /** CUDA: 0. */
+  readonly threads: number;
+  /** Why it is not a GPU, unless the device was named. */
+  readonly fallbackReason: string | null;
+}
+
+export interface SelfTest {
+  readonly device: string;
+  readonly precision: Precision;
+  readonly loss: string;
+  readonly passed: boolean;
+  /** ‖out − ref‖ / ‖ref‖ of the loss and each gradient; null: not a number. Empty where the call failed. */
+  readonly errors: Readonly<Record<string, number | null>>;
+  /** The largest that is allowed. */
+  readonly bound: number;
+  /** Why there are no errors to judge. */
+  readonly failure?: string;
+}
+
+export interface OptionalPackage {
+  readonly name: string;
+  /** null: not installed. */
+  readonly version: string | null;
+  /** The versions it works with. */
+  readonly wanted: string;
+}

@@ -1,0 +1,142 @@
+import type { Device } from '../../runtime/devices.js';
+import { table } from '../terminal/table.js';
+import type { DoctorReport, GpuSystem, Machine, SelfTest } from './report.js';
+
+type Line = readonly [name: string, text: string];
+
+/** The report for people. */
+export function formatReport(report: DoctorReport): string {
+  const { infonce, machine, node, addon, environment, cudaLibrary, devices, packages } = report;
+  const libc = node.libc === null ? '' : `, ${node.libc}`;
+  const sections = [
+    section(`infonce ${infonce}`, [
+      ['system', `${machine.platform} ${machine.arch}, ${machine.release}`],
+      ['Node.js', `${node.version} (modules ${node.modules}, Node-API ${node.napi}${libc}), ${node.executable}`],
+      ['addon', addon.loaded ? `${addon.file} (${addon.source})` : 'cannot be loaded, see below'],
+    ]),
+    section('CPU', [
+      ['name', machine.cpu],
+      ...devices.filter(({ type }) => type === 'cpu').flatMap(cpuLines),
+      ['processors', processors(machine)],
+      ['memory', memory(machine)],
+    ]),
+    section('GPU', gpuLines(report.gpu)),
+    section('CUDA backend, looked for in this order', [
+      ...cudaLibrary.map(({ place, file, found }): Line => [place, `${file}${found ? '' : ': not there'}`]),
+    ]),
+    section('Devices', devices.map(deviceLine)),
+    section('In force', [
+      ['default', defaultContext(report)],
+      ...Object.entries(environment).map(([name, value]): Line => [name, JSON.stringify(value)]),
+    ]),
+    selfTests(report.selfTests),
+    section(
+      'Optional packages',
+      packages.map(({ name, version, wanted }) => [name, `${version ?? 'not installed'} (works with ${wanted})`]),
+    ),
+    list('Problems', report.problems),
+    list('What to do', report.advice),
+    verdict(report),
+  ];
+  return sections.filter(text => text !== '').join('\n\n');
+}
+
+function section(title: string, lines: readonly Line[]): string {
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return lines.length === 0
+    ? ''
+    : [title, ...lines.map(([name, text]) => `  ${name.padEnd(width)}  ${text.replaceAll('\n', '\n    ')}`)].join('\n');
+}
+
+function list(title: string, items: readonly string[]): string {
+  return items.length === 0 ? '' : [title, ...items.map(item => `  - ${item.replaceAll('\n', '\n    ')}`)].join('\n');
+}
+
+function cpuLines(device: Device): Line[] {
+  if (!device.available) return [];
+  return [
+    ['instruction set', `${device.instructionSet}, of ${device.instructionSets.join(', ')}`],
+    ['threads', String(device.threads)],
+    ['medium', device.medium === 'bfloat16' ? 'bfloat16 products' : (device.note ?? 'float32')],
+  ];
+}
+
+function processors({ processors, usableProcessors, processorQuota }: Machine): string {
+  const quota = processorQuota === null ? '' : `; the control group allows ${processorQuota} processors' time`;
+  const affinity = usableProcessors < processors ? ` of ${processors}, the others being forbidden to this process` : '';
+  return `${usableProcessors}${affinity}${quota}`;
+}
+
+function memory({ memory, freeMemory, memoryLimit }: Machine): string {
+  const limit = memoryLimit === null ? '' : `; the control group allows ${gigabytes(memoryLimit)}`;
+  return `${gigabytes(freeMemory)} of ${gigabytes(memory)} free${limit}`;
+}
+
+function gigabytes(bytes: number): string {
+  return `${(bytes / 1e9).toFixed(1)} GB`;
+}
+
+function gpuLines({ pciDevices, driver, nvidiaSmi, nvcc }: GpuSystem): Line[] {
+  const smi: Line[] =
+    'failed' in nvidiaSmi
+      ? [['nvidia-smi', nvidiaSmi.failed]]
+      : nvidiaSmi.map(gpu => [
+          'nvidia-smi',
+          `${gpu.name}, ${gpu.memory}, compute capability ${gpu.computeCapability}, driver ${gpu.driver}`,
+        ]);
+  return [
+    ...(pciDevices === null ? [] : [['PCI bus', pciDevices === 0 ? 'no NVIDIA GPU' : `${pciDevices} NVIDIA`] as const]),
+    ['driver', driver.loaded ? `${driver.library} loads` : `${driver.library} does not load: ${driver.detail}`],
+    ...smi,
+    ['nvcc', nvcc ?? 'not found in CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda'],
+  ];
+}
+
+function deviceLine(device: Device): Line {
+  if (!device.available) return [device.id, `cannot be used: ${device.reason}`];
+  const { id, name, instructionSet, memory, computeCapability, driverVersion, runtimeVersion } = device;
+  const cuda = [
+    `compute capability ${computeCapability}`,
+    `the driver knows CUDA ${driverVersion}, the backend is of CUDA ${runtimeVersion}`,
+  ];
+  const facts = [name, instructionSet, gigabytes(memory), ...(computeCapability === undefined ? [] : cuda)];
+  return [id, facts.join(', ')];
+}
+
+function defaultContext({ defaultContext: context }: DoctorReport): string {
+  if (context === null) return 'not tried';
+  const threads = context.threads === 0 ? '' : `, ${context.threads} threads`;
+  const reason = context.fallbackReason === null ? '' : ` (no GPU: ${context.fallbackReason})`;
+  return `${context.device}, precision ${context.precision}${threads}${reason}`;
+}
+
+function selfTests(tests: readonly SelfTest[]): string {
+  if (tests.length === 0) return '';
+  const rows = tests.map(({ device, precision, loss, passed, errors, bound, failure }) => {
+    const { loss: ofLoss, ...gradients } = errors;
+    const all = Object.entries(gradients).map(([name, error]) => `${shorter(name)} ${scientific(error)}`);
+    const shown = failure === undefined ? [scientific(ofLoss), all.join(', ')] : ['', failure];
+    return [device, precision, loss, ...shown, scientific(bound), passed ? 'PASS' : 'FAIL'];
+  });
+  const columns = ['device', 'precision', 'loss', 'error', 'errors of gradients', 'bound', ''];
+  const drawn = table(
+    columns.map(title => ({ title })),
+    rows,
+  );
+  return `Self-tests: ‖out − ref‖ / ‖ref‖ against float64\n${drawn}`;
+}
+
+/** `gradFeatures`: `features`. */
+function shorter(name: string): string {
+  return name.replace(/^grad./, first => first.slice(-1).toLowerCase());
+}
+
+function scientific(value: number | null | undefined): string {
+  return value === null || value === undefined ? 'NaN' : value.toExponential(1);
+}
+
+function verdict({ problems, selfTests }: DoctorReport): string {
+  const passed = selfTests.filter(test => test.passed).length;
+  const wrong = problems.length === 0 ? 'nothing is wrong' : `${problems.length} wrong`;
+  return `${passed} of ${selfTests.length} self-tests passed, ${wrong}.`;
+}
