@@ -1,5 +1,9 @@
-import { readFileSync } from 'node:fs';
-import { expect, it } from 'vitest';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { afterAll, describe, expect, it } from 'vitest';
 import { infonce } from '../support/command.js';
 
 it('prints its version', () => {
@@ -17,4 +21,62 @@ it('ends with 2 where the command line is wrong, and says so in JSON as well whe
   expect(infonce(['--nope'])).toMatchObject({ exit: 2, stderr: expect.stringContaining("unknown option '--nope'") });
   const { stdout } = infonce(['--nope', '--json']);
   expect(JSON.parse(stdout).error).toMatchObject({ exit: 2 });
+});
+
+it('prints help where there is no subcommand', () => {
+  const { exit, stdout, stderr } = infonce([]);
+  expect([exit, stderr]).toEqual([0, '']);
+  expect(stdout).toMatch(/^Usage: infonce .*^Commands:.*^ {2}doctor /ms);
+});
+
+it('suggests what an unknown subcommand may have meant', () => {
+  expect(infonce(['docter'])).toMatchObject({ exit: 2, stdout: '', stderr: expect.stringMatching(/mean doctor\?/) });
+});
+
+it('names the help of the subcommand whose options are wrong', () => {
+  const { exit, stderr } = infonce(['doctor', '--nope']);
+  expect([exit, stderr]).toEqual([2, "infonce: unknown option '--nope'\nSee infonce doctor --help.\n"]);
+});
+
+/** A folder with a stand-in for nvidia-smi, which `infonce doctor` runs. */
+function withNvidiaSmi(script: string): { readonly folder: string; readonly env: NodeJS.ProcessEnv } {
+  const folder = mkdtempSync(path.join(tmpdir(), 'infonce-command-'));
+  writeFileSync(path.join(folder, 'nvidia-smi'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  return { folder, env: { ...process.env, PATH: `${folder}${path.delimiter}${process.env.PATH}` } };
+}
+
+describe.runIf(process.platform === 'linux')('a run', () => {
+  const waiting = withNvidiaSmi('echo > "$(dirname "$0")/begun"; exec sleep 60');
+  afterAll(() => rmSync(waiting.folder, { recursive: true }));
+
+  /** How it ends, once `act` has been done to it. */
+  function outcomeOf(env: NodeJS.ProcessEnv, act: (child: ChildProcess) => unknown): Promise<unknown[]> {
+    const words = ['dist/esm/command/main.js', 'doctor', '--device', 'cpu'];
+    return new Promise(resolve => {
+      const child = spawn(process.execPath, words, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+      let stderr = '';
+      child.stderr.on('data', text => {
+        stderr += text;
+      });
+      child.on('close', (code, signal) => resolve([code, signal, stderr]));
+      act(child);
+    });
+  }
+
+  it('ends without a word when nobody reads its output any more', async () => {
+    expect(await outcomeOf(process.env, child => child.stdout?.destroy())).toEqual([0, null, '']);
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('ends on %s with %i', async (signal, code) => {
+    const begun = path.join(waiting.folder, 'begun');
+    rmSync(begun, { force: true });
+    const interrupt = async (child: ChildProcess) => {
+      while (!existsSync(begun)) await setTimeout(10);
+      child.kill(signal);
+    };
+    expect(await outcomeOf(waiting.env, interrupt)).toEqual([code, null, '']);
+  });
 });

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
+import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const MAIN = fileURLToPath(new URL('../../dist/esm/command/main.js', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface Outcome {
   readonly exit: number | null;
@@ -9,9 +10,10 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs `infonce` as a user would, in `cwd`, on the CPU unless `env` says otherwise. */
-export function infonce(words: readonly string[], { cwd = '.', env = {} } = {}): Outcome {
-  const { status, stdout, stderr, error } = spawnSync(process.execPath, [MAIN, ...words], {
+/** Runs `infonce` (of a copy of the package, if `root` is one) as a user would, in `cwd`, on the CPU unless `env` says otherwise. */
+export function infonce(words: readonly string[], { cwd = '.', env = {}, root = ROOT } = {}): Outcome {
+  const main = path.join(root, 'dist', 'esm', 'command', 'main.js');
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, [main, ...words], {
     cwd,
     encoding: 'utf8',
     env: { ...process.env, INFONCE_DEVICE: 'cpu', ...env },

@@ -1,7 +1,11 @@
 // A backend that computes nothing: what a test wants to see of the way between JavaScript and a backend's library.
 // Compiled by the tests, with -D for what is to be wrong with it.
+#include <unistd.h>
+
 #include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -34,6 +38,16 @@
 #ifndef FAKE_FAULT
 #define FAKE_FAULT 0
 #endif
+// What happens in place of the work: std::abort(), raise(SIGSEGV), pause() …
+#ifndef FAKE_IN_COUNT
+#define FAKE_IN_COUNT
+#endif
+#ifndef FAKE_IN_CREATE
+#define FAKE_IN_CREATE
+#endif
+#ifndef FAKE_IN_RUN
+#define FAKE_IN_RUN
+#endif
 
 struct infonce_context {
   infonce_context_options options;
@@ -56,6 +70,7 @@ infonce_status fail(infonce_failure *failure, infonce_status status, const char 
 }
 
 int32_t device_count(infonce_failure *failure) {
+  FAKE_IN_COUNT;
   fail(failure, INFONCE_OK, FAKE_COUNT_FAILURE);
   return FAKE_COUNT;
 }
@@ -75,6 +90,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
 
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
                               infonce_failure *failure) {
+  FAKE_IN_CREATE;
   if (FAKE_BUSY) return fail(failure, INFONCE_OUT_OF_MEMORY, "the device's memory is used up");
   *context = new infonce_context{};
   (*context)->options = *options;
@@ -86,6 +102,7 @@ void context_destroy(infonce_context *context) { delete context; }
 // Says what it was called with: the loss is the number of rows, the gradient that of the device.
 infonce_status run(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                    infonce_failure *failure) {
+  FAKE_IN_RUN;
   if (FAKE_FAULT && ++context->calls >= FAKE_FAULT) return fail(failure, INFONCE_DEVICE_LOST, "it fell off the bus");
   result->loss = double(problem->rows);
   result->top1 = context->options.precision;

@@ -50,9 +50,10 @@ export class Findings {
 
   /** A device that was asked for. */
   absent(device: string, found: readonly Device[]): void {
-    const candidates = found.filter(({ id, type }) => device.startsWith(type) && (id === device || id === type));
-    const reason = candidates.map(reasonOf).find(text => text !== '');
-    this.#problem(EXIT.missing, `${device} cannot be used${reason === undefined ? '' : `: ${reason}`}`);
+    const reasons = found.filter(({ id }) => id === device || id === 'cuda' || device === 'cuda').map(reasonOf);
+    const others = found.map(({ id }) => id).join(', ');
+    const reason = reasons.filter(text => text !== '').join('; ') || `there is no such device, but ${others}`;
+    this.#problem(EXIT.missing, `${device} cannot be used: ${reason}`);
   }
 
   selfTest(device: string, outcome: Outcome<readonly SelfTest[]>): void {

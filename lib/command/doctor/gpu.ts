@@ -43,12 +43,15 @@ function nvidiaSmi(milliseconds: number): Promise<GpuSystem['nvidiaSmi']> {
   return new Promise(resolve => {
     const child = execFile('nvidia-smi', QUERY, { windowsHide: true }, (error, stdout, stderr) => {
       clearTimeout(timer);
+      process.removeListener('exit', kill);
       if (error === null) resolve(parseGpus(stdout));
       else if (error.code === 'ENOENT') resolve({ failed: 'not found' });
       else resolve({ failed: (stdout + stderr).trim().split('\n')[0] || error.message.split('\n')[0]! });
     });
+    const kill = (): void => void child.kill('SIGKILL');
+    process.once('exit', kill);
     const timer = setTimeout(() => {
-      child.kill('SIGKILL');
+      kill();
       child.unref();
       child.stdout?.destroy();
       child.stderr?.destroy();

@@ -1,0 +1,229 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { DoctorReport } from '../../lib/command/doctor/report.js';
+import { infonce, type Outcome } from '../support/command.js';
+import { CopiedPackage, root } from '../support/copied-package.js';
+
+const LOSSES = [
+  "ntXent 'first'",
+  "ntXent 'all'",
+  'supCon',
+  'infoNCE in-batch',
+  "infoNCE 'unpaired'",
+  "infoNCE 'paired'",
+  'clip',
+];
+
+/** Without what the test runner's own environment has, and without a CUDA backend that this clone may have. */
+const NO_CUDA = { INFONCE_CUDA_LIBRARY: path.join(root, 'no-such.so') };
+
+function doctor(words: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Outcome & DoctorReport {
+  const outcome = infonce(['doctor', '--json', ...words], { env });
+  return { ...(JSON.parse(outcome.stdout) as DoctorReport), ...outcome, exit: outcome.exit as DoctorReport['exit'] };
+}
+
+describe('on the CPU', () => {
+  let report: ReturnType<typeof doctor>;
+  beforeAll(() => {
+    report = doctor(['--device', 'cpu']);
+  });
+
+  it('ends with 0 when every self-test passes', () => {
+    expect(report).toMatchObject({ exit: 0, problems: [], stderr: '' });
+  });
+
+  it('describes machine, Node.js and addon', () => {
+    expect(report).toMatchObject({
+      infonce: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      machine: {
+        platform: process.platform,
+        arch: process.arch,
+        cpu: expect.any(String),
+        usableProcessors: expect.any(Number),
+        memory: expect.any(Number),
+      },
+      node: { version: process.version, modules: process.versions.modules, executable: process.execPath },
+      addon: { loaded: true, file: expect.stringMatching(/\.node$/), source: expect.stringMatching(/build/) },
+      environment: { INFONCE_DEVICE: 'cpu' },
+      gpu: { driver: { library: expect.any(String), loaded: expect.any(Boolean) } },
+      devices: [{ id: 'cpu', available: true, instructionSet: expect.any(String) }],
+    });
+    if (process.platform === 'linux') expect(report.node.libc).toMatch(/^(glibc 2\.\d+|musl)$/);
+  });
+
+  it('says where the CUDA backend is looked for', () => {
+    expect(report.cudaLibrary.map(({ place }) => place)).toEqual(['local build', 'platform package']);
+    const named = doctor(['--device', 'cpu'], NO_CUDA).cudaLibrary;
+    expect(named[0]).toEqual({ place: 'INFONCE_CUDA_LIBRARY', file: NO_CUDA.INFONCE_CUDA_LIBRARY, found: false });
+  });
+
+  it('tests every loss at every precision, in loss and every gradient', () => {
+    const names = report.selfTests.map(({ precision, loss }) => `${precision} ${loss}`);
+    expect(names).toEqual(['highest', 'high', 'medium'].flatMap(level => LOSSES.map(loss => `${level} ${loss}`)));
+    for (const { loss, errors, bound, passed } of report.selfTests) {
+      const gradients = { ntXent: 2, supCon: 2, infoNCE: loss === 'infoNCE in-batch' ? 3 : 4, clip: 3 };
+      expect(Object.keys(errors)).toHaveLength(1 + gradients[loss.split(' ')[0] as keyof typeof gradients]);
+      // Rounded somewhere, and nowhere by more than is allowed.
+      for (const error of Object.values(errors)) expect(error).toBeLessThanOrEqual(bound);
+      expect(Math.max(...Object.values(errors).map(Number))).toBeGreaterThan(0);
+      expect(passed).toBe(true);
+    }
+  });
+
+  it('knows the versions of optional packages', () => {
+    expect(report.packages).toContainEqual({
+      name: '@tensorflow/tfjs',
+      version: expect.stringMatching(/^4\./),
+      wanted: expect.stringContaining('4'),
+    });
+  });
+
+  it('is readable', () => {
+    const { exit, stdout } = infonce(['doctor', '--device', 'cpu']);
+    expect(exit).toBe(0);
+    for (const heading of ['CPU', 'GPU', 'CUDA backend', 'Devices', 'Self-tests', 'Optional packages']) {
+      expect(stdout).toMatch(new RegExp(`^${heading}`, 'm'));
+    }
+    expect(stdout.match(/ PASS$/gm)).toHaveLength(21);
+    expect(stdout).toMatch(/21 of 21 self-tests passed, nothing is wrong\.\n$/);
+  });
+});
+
+it('says what programs get by default, and what keeps them from it', () => {
+  const { defaultContext } = doctor([], { INFONCE_THREADS: '1', INFONCE_PRECISION: 'medium' });
+  expect(defaultContext).toEqual({ device: 'cpu', precision: 'medium', threads: 1, fallbackReason: null });
+  const { exit, problems } = doctor([], { INFONCE_THREADS: 'many' });
+  expect([exit, ...problems]).toEqual([1, expect.stringMatching(/^calls that name no context fail: INFONCE_THREADS/)]);
+});
+
+it('fails where an instruction set is forced that there is none of', () => {
+  const { exit, problems } = doctor(['--device', 'cpu'], { INFONCE_ISA: 'sse9' });
+  expect([exit, ...problems]).toEqual([1, expect.stringMatching(/^cpu: INFONCE_ISA: expected .* got "sse9"/)]);
+});
+
+describe('without the CUDA backend', () => {
+  it('ends with 1 when one was named, because programs fail then too', () => {
+    const { exit, problems, advice, selfTests } = doctor([], NO_CUDA);
+    expect(exit).toBe(1);
+    expect(problems[0]).toMatch(/INFONCE_CUDA_LIBRARY: .*there is no such file/);
+    expect(advice.join()).toMatch(/Name the file libinfonce_cuda\.so/);
+    expect(selfTests.filter(({ device, passed }) => device === 'cpu' && passed)).toHaveLength(21);
+  });
+});
+
+it.each([
+  [['--device', 'tpu'], "Expected 'cpu', 'cuda' or 'cuda:N'."],
+  [['--timeout', '0'], 'Expected a number above 0'],
+  [['extra'], 'too many arguments'],
+])('refuses %j', (words, message) => {
+  expect(infonce(['doctor', ...words])).toMatchObject({ exit: 2, stderr: expect.stringContaining(message) });
+});
+
+describe('a package', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'infonce-doctor-'));
+    cpSync(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true });
+    cpSync(path.join(root, 'package.json'), path.join(folder, 'package.json'));
+    symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const examine = (...words: string[]) => {
+    const { exit, stdout } = infonce(['doctor', '--json', ...words], { root: folder });
+    return { ...(JSON.parse(stdout) as DoctorReport), exit };
+  };
+
+  it('without a CUDA backend ends with 3 when a GPU is asked for, with 0 when not', () => {
+    symlinkSync(path.join(root, 'build'), path.join(folder, 'build'));
+    const asked = examine('--device', 'cuda:0');
+    expect(asked).toMatchObject({ exit: 3, selfTests: [] });
+    expect(asked.problems).toEqual([expect.stringMatching(/^cuda:0 cannot be used: there is no CUDA backend/)]);
+    expect(examine()).toMatchObject({ exit: 0, defaultContext: { device: 'cpu' } });
+    rmSync(path.join(folder, 'build'));
+  });
+
+  it('without an addon is told of, with what was tried', () => {
+    const { exit, addon, advice, selfTests } = examine();
+    expect(exit).toBe(3);
+    expect(addon).toEqual({ loaded: false, reason: expect.stringMatching(/native addon: .*Tried:/s) });
+    expect(advice.join()).toMatch(/npm rebuild infonce/);
+    expect(selfTests).toEqual([]);
+  });
+
+  it('with a corrupt addon is told of', () => {
+    mkdirSync(path.join(folder, 'build', 'Release'), { recursive: true });
+    writeFileSync(path.join(folder, 'build', 'Release', 'infonce.node'), 'not an addon');
+    const { exit, addon } = examine();
+    expect(exit).toBe(3);
+    expect(addon).toMatchObject({ loaded: false, reason: expect.stringMatching(/cannot be loaded/) });
+  });
+});
+
+describe.runIf(process.platform === 'linux')('a CUDA backend', () => {
+  let copy: CopiedPackage;
+  beforeAll(async () => {
+    copy = await CopiedPackage.make();
+  });
+  afterAll(() => copy.remove());
+
+  const examine = async (name: string, definitions: readonly string[], words: readonly string[] = []) =>
+    doctor(words, { INFONCE_CUDA_LIBRARY: await copy.fake(name, ...definitions) });
+
+  it.each([
+    [
+      'aborts while devices are counted',
+      'FAKE_IN_COUNT=std::abort()',
+      /^CUDA: .*SIGABRT while looking for CUDA devices/,
+    ],
+    ['crashes while devices are counted', 'FAKE_IN_COUNT=raise(SIGSEGV)', /^CUDA: .*SIGSEGV while looking for/],
+    ['exits while devices are counted', 'FAKE_IN_COUNT=std::_Exit(7)', /^CUDA: .*exit code 7 while looking for/],
+    ['crashes in a context', 'FAKE_IN_CREATE=raise(SIGSEGV)', /SIGSEGV while making/],
+    [
+      'crashes in a loss',
+      'FAKE_IN_RUN=raise(SIGSEGV)',
+      /^cuda:0: .*SIGSEGV while ntXent 'first' with precision 'highest'/,
+    ],
+  ])('that %s does not take the command down', async (_what, definition, problem) => {
+    const { exit, problems, advice, selfTests } = await examine('crash', [definition]);
+    expect(exit).toBe(1);
+    expect(problems.join('\n')).toMatch(new RegExp(problem.source, 'm'));
+    expect(advice.join()).toMatch(/INFONCE_DEVICE=cpu keeps programs off the GPU/);
+    expect(selfTests.filter(({ device, passed }) => device === 'cpu' && passed)).toHaveLength(21);
+  });
+
+  it.each([
+    ['while devices are counted', 'FAKE_IN_COUNT=for(;;)pause()', /^CUDA: no answer within 1 s while looking for CUDA/],
+    ['in a loss', 'FAKE_IN_RUN=for(;;)pause()', /^cuda:0: no answer within 1 s while ntXent 'first'/],
+  ])('that hangs %s is given up', async (_what, definition, problem) => {
+    const { exit, problems } = await examine('hang', [definition], ['--device', 'cuda', '--timeout', '1']);
+    expect(exit).toBe(1);
+    expect(problems.join('\n')).toMatch(new RegExp(problem.source, 'm'));
+  });
+
+  it('whose numbers are wrong fails every self-test', async () => {
+    const { exit, problems, selfTests } = await examine('wrong', [], ['--device', 'cuda']);
+    expect(exit).toBe(1);
+    expect(problems).toEqual(['cuda:0: 21 of 21 self-tests failed']);
+    expect(selfTests.map(({ passed }) => passed)).toEqual(new Array(21).fill(false));
+  });
+
+  it('whose devices cannot be used is reported with their reasons', async () => {
+    const { exit, devices, problems } = await examine('old', ['FAKE_OLD_DEVICE=0'], ['--device', 'cuda']);
+    expect(exit).toBe(3);
+    expect(devices.at(-1)).toMatchObject({
+      id: 'cuda:0',
+      available: false,
+      reason: expect.stringMatching(/7\.5 is below/),
+    });
+    expect(problems.join()).toMatch(/cuda cannot be used: compute capability 7\.5 is below 8\.0/);
+  });
+
+  it('whose device is taken is a problem', async () => {
+    const { exit, problems } = await examine('busy', ['FAKE_BUSY=1'], ['--device', 'cuda']);
+    expect(exit).toBe(1);
+    expect(problems.join()).toMatch(/^cuda:0: .*memory is used up/);
+  });
+});
