@@ -1,0 +1,81 @@
+import * as tf from '@tensorflow/tfjs';
+import { NegativeQueue, ntXentSync } from 'infonce';
+import { clip, infoNCE, ntXent, supCon } from 'infonce/tfjs';
+import { beforeAll, expect, it } from 'vitest';
+import { newContext } from '../support/contexts.js';
+import { normal, randomLabels } from '../support/random.js';
+import { toTf } from '../support/tfjs.js';
+import { thrownBy } from '../support/thrown.js';
+
+const features = normal([8, 5], 1);
+const matrix = () => toTf(features) as tf.Tensor2D;
+
+beforeAll(() => tf.setBackend('cpu'));
+
+it('computes the gradient only where a tape is on', () => {
+  const context = newContext({ threads: 1 });
+  const calls: boolean[] = [];
+  const withTape = tf.valueAndGrad(x => {
+    calls.push(tf.engine().isTapeOn());
+    return ntXent(x as tf.Tensor2D, { context });
+  })(matrix());
+  const { loss, gradFeatures } = ntXentSync({ features }, { context });
+  expect(calls).toEqual([true]);
+  expect(withTape.value.dataSync()[0]).toBe(Math.fround(loss));
+  expect(withTape.grad.dataSync()).toEqual(gradFeatures);
+  expect(ntXent(matrix(), { context }).dataSync()[0]).toBe(Math.fround(loss));
+  context.dispose();
+});
+
+it('multiplies by what comes after the loss', () => {
+  const { gradFeatures } = ntXentSync({ features });
+  const gradient = tf.grad(x => ntXent(x as tf.Tensor2D).mul(-2.5))(matrix());
+  expect(gradient.dataSync()).toEqual(gradFeatures.map(value => -2.5 * value));
+});
+
+it('adds up where one tensor is given twice', () => {
+  const once = tf.grads((a, b) => clip(a as tf.Tensor2D, b as tf.Tensor2D))([matrix(), matrix()]);
+  const twice = tf.grad(x => clip(x as tf.Tensor2D, x as tf.Tensor2D))(matrix());
+  expect(twice.dataSync()).toEqual(once[0]!.add(once[1]!).dataSync());
+});
+
+it('passes gradients on to a temperature that is computed', () => {
+  const logScale = tf.scalar(1.5).variable();
+  const { grads } = tf.variableGrads(() => clip(matrix(), matrix(), { logitScale: logScale.exp() }));
+  const direct = tf.grad(s => clip(matrix(), matrix(), { logitScale: s }))(tf.scalar(Math.exp(1.5)));
+  expect(grads[logScale.name]!.dataSync()[0]).toBeCloseTo(direct.dataSync()[0]! * Math.exp(1.5), 5);
+  logScale.dispose();
+});
+
+it('gives a temperature of shape [1] a gradient of that shape', () => {
+  const gradient = tf.grad(t => ntXent(matrix(), { temperature: t }))(tf.tensor1d([0.3]));
+  expect(gradient.shape).toEqual([1]);
+});
+
+it('takes labels as a tensor, and negatives of a queue', () => {
+  const labels = randomLabels(8, 3, 2);
+  const expected = supCon(matrix(), labels).dataSync();
+  expect(supCon(matrix(), tf.tensor1d(labels, 'int32')).dataSync()).toEqual(expected);
+  expect(supCon(matrix(), tf.tensor1d([...labels])).dataSync()).toEqual(expected);
+
+  const queue = new NegativeQueue({ capacity: 4, dim: 5 });
+  queue.enqueueSync(normal([4, 5], 3));
+  const loss = (negativeKeys: tf.Tensor2D | NegativeQueue) => (x: tf.Tensor) =>
+    infoNCE(x as tf.Tensor2D, matrix(), { negativeKeys });
+  const byQueue = tf.grad(loss(queue))(matrix());
+  const byTensor = tf.grad(loss(toTf(normal([4, 5], 3)) as tf.Tensor2D))(matrix());
+  expect(byQueue.dataSync()).toEqual(byTensor.dataSync());
+});
+
+it.each(['mean', 'none'] as const)("refuses a second derivative instead of giving zeros, reduction '%s'", reduction => {
+  const first = (x: tf.Tensor) => tf.grad(y => ntXent(y as tf.Tensor2D, { reduction }).sum())(x);
+  const error = thrownBy(() => tf.grad(x => first(x).square().sum())(matrix()));
+  expect(error.message).toContain('expected a first derivative of the loss, got a second one');
+  // A tape around it is no second derivative: this one's way from x to the loss does not lead through the gradient.
+  const around = tf.grad(x => {
+    const { value, grad } = tf.valueAndGrad(y => ntXent(y as tf.Tensor2D, { reduction }).sum())(x);
+    expect(grad.shape).toEqual([8, 5]);
+    return value;
+  })(matrix());
+  expect(around.dataSync()).toEqual(first(matrix()).dataSync());
+});
