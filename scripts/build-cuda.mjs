@@ -4,38 +4,27 @@
 //   node scripts/build-cuda.mjs [-DNAME=VALUE...]   all architectures unless INFONCE_CUDA_ARCHITECTURES says otherwise
 //   node scripts/build-cuda.mjs --if-possible       for the GPUs of this machine, without any for all architectures; never
 //                                                   fails, says why it did nothing
+//   node scripts/build-cuda.mjs --if-needed         the same, unless the library that was built before publishing serves
 //
 // INFONCE_SKIP_CUDA=1 keeps `npm install` from building.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findNvcc, findProgram } from './find-program.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = path.join(root, 'build-cuda');
+const LIBRARY = process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so';
 const HOW = 'npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 
 class CannotBuild extends Error {}
 
-function findProgram(name, folders) {
-  const file = process.platform === 'win32' ? `${name}.exe` : name;
-  for (const candidate of folders.filter(Boolean).map(folder => path.join(folder, file))) {
-    try {
-      accessSync(candidate, constants.X_OK);
-      return candidate;
-    } catch {}
-  }
-  throw new CannotBuild(`${name} was not found`);
-}
-
-const searchPath = () => (process.env.PATH ?? '').split(path.delimiter);
-
-// As CMakeLists.txt looks for it.
-function findNvcc() {
-  const { CUDA_HOME, CUDA_PATH } = process.env;
-  const homes = [CUDA_HOME, CUDA_PATH].filter(Boolean).map(home => path.join(home, 'bin'));
-  return findProgram('nvcc', [...homes, ...searchPath(), '/usr/local/cuda/bin']);
+function need(name, file) {
+  if (file === undefined) throw new CannotBuild(`${name} was not found`);
+  return file;
 }
 
 const OLDEST = 80;
@@ -73,8 +62,8 @@ function run(command, parameters, quiet) {
 }
 
 function build(definitions, quiet) {
-  const nvcc = findNvcc();
-  const cmake = findProgram('cmake', searchPath());
+  const nvcc = need('nvcc', findNvcc());
+  const cmake = need('cmake', findProgram('cmake'));
   // Not the folder of cmake-js, whose settings would be mixed with these.
   const tree = path.join(folder, 'plain');
   const settings = {
@@ -90,11 +79,28 @@ function build(definitions, quiet) {
   run(cmake, ['--build', tree, '--config', 'Release', '--target', 'infonce_cuda', '--parallel', jobs], quiet);
 }
 
-function buildIfPossible() {
+// Whether the library that was built before publishing is there and can be used: its driver is asked for where there are
+// GPUs. In a process of its own, which a broken driver may end.
+function prebuiltServes(present) {
+  const locator = path.join(root, 'dist/cjs/runtime/addon.cjs');
+  if (!existsSync(locator)) return false;
+  const library = path.join(root, createRequire(locator)(locator).prebuildFolder, LIBRARY);
+  if (!existsSync(library)) return false;
+  const probe = `
+    const [locator, library, gpus] = process.argv.slice(1);
+    const addon = require(locator).requireAddon();
+    addon.loadLibrary(library);
+    if (gpus !== '0') addon.deviceCount(library);
+  `;
+  return spawnSync(process.execPath, ['--eval', probe, locator, library, String(present.length)]).status === 0;
+}
+
+function buildIfPossible(takePrebuilt) {
   const { INFONCE_SKIP_CUDA, npm_config_loglevel } = process.env;
   if (INFONCE_SKIP_CUDA) throw new CannotBuild('INFONCE_SKIP_CUDA is set');
-  const nvcc = findNvcc();
   const present = presentCapabilities();
+  if (takePrebuilt && prebuiltServes(present)) return;
+  const nvcc = need('nvcc', findNvcc());
   const usable = present.filter(capability => capability >= OLDEST);
   if (present.length > 0 && usable.length === 0) {
     throw new CannotBuild('the GPUs here are below compute capability 8.0');
@@ -107,11 +113,12 @@ function buildIfPossible() {
 }
 
 const [option, ...rest] = process.argv.slice(2);
+const mayFail = option === '--if-possible' || option === '--if-needed';
 try {
-  if (option === '--if-possible') buildIfPossible();
+  if (mayFail) buildIfPossible(option === '--if-needed');
   else build(option === undefined ? [] : [option, ...rest], false);
 } catch (error) {
   if (!(error instanceof CannotBuild)) throw error;
   console.log(`infonce: the CUDA backend is not built (${error.message}); the CPU backend is. To build it: ${HOW}`);
-  if (option !== '--if-possible') process.exitCode = 1;
+  if (!mayFail) process.exitCode = 1;
 }

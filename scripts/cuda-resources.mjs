@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { commandLine, refuse } from './command-line.mjs';
 import { occupancy } from './cuda/occupancy.mjs';
 import { readableNames, replacePart, table } from './cuda/report.mjs';
+import { findNvcc } from './find-program.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LAUNCHERS = path.join(ROOT, 'native/cuda/launch');
@@ -34,7 +35,7 @@ const unknown = options.architecture.filter(architecture => !ARCHITECTURES.inclu
 if (unknown.length) refuse(USAGE, `There is no code for ${unknown.join(', ')}.`);
 if (!/^[1-9]\d*$/.test(options.jobs)) refuse(USAGE, `--jobs ${options.jobs}: not a number of compilers.`);
 
-const nvcc = findNvcc();
+const nvcc = findNvcc() ?? 'nvcc';
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-resources-'));
 const kernels = new Map(); // mangled name -> { [architecture]: resources }
 try {
@@ -45,12 +46,6 @@ try {
   process.exitCode = 1;
 } finally {
   rmSync(scratch, { recursive: true });
-}
-
-function findNvcc() {
-  const { CUDA_HOME, CUDA_PATH } = process.env;
-  const places = [CUDA_HOME, CUDA_PATH, '/usr/local/cuda'].filter(Boolean).map(home => path.join(home, 'bin/nvcc'));
-  return places.find(existsSync) ?? 'nvcc';
 }
 
 async function compileAll() {

@@ -104,7 +104,7 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
     expect(auto).toEqual({ device: expect.objectContaining({ id: 'cpu' }), fallbackReason: reason });
   });
 
-  it('is the first of option, variable, local build and platform package', async () => {
+  it('is the first of option, variable, local build, prebuilt library and platform package', async () => {
     const names = `devices().map(({ name }) => name).slice(1)`;
     const library = (name: string) => fake(name, `FAKE_NAME="${name}"`);
 
@@ -113,6 +113,11 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
     await writeFile(path.join(platform, 'package.json'), '{ "main": "libinfonce_cuda.so" }');
     await cp(await library('package'), path.join(platform, 'libinfonce_cuda.so'));
     expect(await evaluate(names)).toEqual(['package']);
+
+    const prebuilt = path.join(folder, 'prebuilds', `${process.platform}-${process.arch}`);
+    await mkdir(prebuilt, { recursive: true });
+    await cp(await library('prebuilt'), path.join(prebuilt, 'libinfonce_cuda.so'));
+    expect(await evaluate(names)).toEqual(['prebuilt']);
 
     const local = path.join(folder, 'build-cuda', 'Release');
     await mkdir(local, { recursive: true });
@@ -129,8 +134,7 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
     const [cuda, auto] = await evaluate<[Failure, object]>(`[${context({ device: 'cuda' })}, ${context({})}]`);
     expect(cuda.message).toMatch(/build-cuda.*cannot be loaded.*npm run build:cuda/);
     expect(auto).toMatchObject({ device: { id: 'cpu' }, fallbackReason: expect.stringMatching(/cannot be loaded/) });
-    await rm(path.join(folder, 'build-cuda'), { recursive: true });
-    await rm(platform, { recursive: true });
+    for (const made of ['build-cuda', 'prebuilds', platform]) await rm(path.resolve(folder, made), { recursive: true });
   });
 });
 

@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '..');
 
@@ -71,21 +71,52 @@ describe('the process', () => {
   });
 });
 
-it('says what was tried and what to do when the addon is not there', async () => {
-  const folder = await mkdtemp(path.join(tmpdir(), 'infonce-'));
-  try {
+describe('the addon', () => {
+  const platform = `${process.platform}-${process.arch}`;
+  const name = process.platform === 'linux' ? 'infonce.glibc.node' : 'infonce.node';
+  let folder: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), 'infonce-'));
     for (const part of ['dist', 'package.json'])
       await cp(path.join(root, part), path.join(folder, part), { recursive: true });
     await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  async function put(place: string, content: Buffer | string): Promise<void> {
+    const file = path.join(folder, place);
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(file, content);
+  }
+
+  it('is the prebuilt one where there is no local build', async () => {
+    const built = await readFile(path.join(root, 'build', 'Release', 'infonce.node'));
+    await put(`prebuilds/${platform}/${name}`, built);
+    for (const program of [FIRST_CALL, REQUIRED]) expect(await output(program, {}, folder)).toBe('fine');
+    await put(`prebuilds/${platform}/${name}`, 'not loaded: the local build comes first');
+    await put('build/Release/infonce.node', built);
+    expect(await output(FIRST_CALL, {}, folder)).toBe('fine');
+  });
+
+  it('is said to be missing, with what was tried and what to do', async () => {
     for (const program of [FIRST_CALL, REQUIRED]) {
       const printed = await output(program, {}, folder);
       expect(printed).toMatch(/^ERR_INFONCE_DEVICE native addon .*no such file/);
       expect(printed).toContain(path.join(folder, 'build', 'Release', 'infonce.node'));
+      expect(printed).toContain(path.join(folder, 'prebuilds', platform, name));
       expect(printed).toMatch(/--ignore-scripts/);
       expect(printed).toMatch(/compiler/);
       expect(printed).toMatch(/npm rebuild infonce/);
+      expect(printed).toContain(path.join('docs', 'troubleshooting.md'));
     }
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  });
+
+  it('is said to be unusable where it cannot be loaded, in the words of the loader', async () => {
+    await put(`prebuilds/${platform}/${name}`, 'an addon for another kind of machine');
+    const printed = await output(FIRST_CALL, {}, folder);
+    expect(printed).toMatch(/^ERR_INFONCE_DEVICE native addon .*a file that cannot be loaded: .*infonce\S*\.node/);
+    expect(printed).toMatch(/another operating system/);
+    expect(printed).toMatch(/npm rebuild infonce/);
+  });
 });

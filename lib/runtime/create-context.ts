@@ -24,7 +24,7 @@ export interface ContextOptions {
   readonly precision?: Precision | undefined;
   /**
    * The path of the CUDA backend, `libinfonce_cuda.so`. Default: that of `INFONCE_CUDA_LIBRARY`, else the local build,
-   * else the platform package.
+   * else the one that the package brings, else the platform package.
    */
   readonly cudaLibrary?: string | undefined;
   /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import path from 'node:path';
-import { packageRoot, resolveOptionalPackage } from './addon.cjs';
+import { packageRoot, prebuildFolder, resolveOptionalPackage } from './addon.cjs';
 import type { NativeFailure } from './binding.js';
 import { describeValue, InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
@@ -17,26 +17,30 @@ export type CudaLibrary =
 
 const LIBRARY = process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so';
 const LOCAL_BUILD = path.join(packageRoot, 'build-cuda', 'Release', LIBRARY);
+const PREBUILT = path.join(packageRoot, prebuildFolder, LIBRARY);
 const PLATFORM_PACKAGE = `@infonce/cuda-${process.platform}-${process.arch}`;
 const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 
 const BUILD = 'npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
 const UNLOADABLE_REMEDY = `Use the ${LIBRARY} built for this machine from this version: ${BUILD}.`;
-const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the local build.`;
+const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the package's own.`;
 
 /**
  * Loads the first there is of: the library named by the option `cudaLibrary`, that named by `INFONCE_CUDA_LIBRARY`, the
- * local build, the platform package. One that is there and cannot be loaded is not passed over. When it was named, what is
- * wrong with it is an error for `'auto'` too.
+ * local build, the one that the package brings, the platform package. One that is there and cannot be loaded is not passed
+ * over. When it was named, what is wrong with it is an error for `'auto'` too.
  */
 export function loadCudaLibrary(option: string | undefined): CudaLibrary {
   if (option !== undefined) return loadNamed(option, 'cudaLibrary');
   const named = process.env[VARIABLE];
   if (named) return loadNamed(named, VARIABLE);
-  const found = pathFault(LOCAL_BUILD) === undefined ? LOCAL_BUILD : resolveOptionalPackage(PLATFORM_PACKAGE);
+  const present = [LOCAL_BUILD, PREBUILT].find(file => pathFault(file) === undefined);
+  const found = present ?? resolveOptionalPackage(PLATFORM_PACKAGE);
   if (found === undefined) {
-    const reason = `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor the package ${PLATFORM_PACKAGE}`;
+    const reason =
+      `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor a prebuilt one, ${PREBUILT}, ` +
+      `nor the package ${PLATFORM_PACKAGE}`;
     return { loaded: false, error: undefined, reason, remedy: MISSING_REMEDY };
   }
   const fault = loadFault(found);
@@ -109,6 +113,6 @@ export function checkLibraryPath(value: unknown): string | undefined {
     argument: 'cudaLibrary',
     expected: 'the path of libinfonce_cuda.so',
     got: describeValue(value),
-    remedy: 'Leave it out to use the local build.',
+    remedy: "Leave it out to use the package's own.",
   });
 }

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import { packageRoot, requireAddon } from './addon.cjs';
 import type { NativeBinding } from './binding.js';
 import { InfoNCEError } from './errors.js';
@@ -43,12 +44,15 @@ function loadError(cause: unknown): InfoNCEError {
   });
 }
 
-const MISSING = `The addon is compiled when the package is installed. It is missing when
+const MISSING = `The package brings it for Linux x64 with glibc; elsewhere it is compiled at installation. It is missing when
   - installation ran with --ignore-scripts (or a package manager that asks before running scripts): allow them;
-  - no compiler was found: install a C++17 compiler, make and Python 3 (Debian, Ubuntu: build-essential python3).`;
+  - no compiler was found: install a C++17 compiler, make and Python 3 (Debian, Ubuntu: build-essential python3);
+  - a bundler left it behind: mark infonce as external.`;
 
 const UNLOADABLE = `The usual reasons are
   - node_modules was copied from another operating system, processor or C library: install again on this machine;
-  - it was built for another version of Node.js or by an interrupted build.`;
+  - the C library here is older than the one it was built for (GLIBC… not found), or it is musl: compile it here;
+  - its build was interrupted.`;
 
-const REBUILD = 'Then run: npm rebuild infonce (in a clone of the repository: npm run build:native).';
+const REBUILD = `Then run: npm rebuild infonce (in a clone of the repository: npm run build:native).
+More: ${path.join(packageRoot, 'docs', 'troubleshooting.md')}`;

@@ -28,6 +28,13 @@ endif()
 
 infonce_list(cuda_sources infonce_cuda_sources)
 infonce_list(cuda_flags infonce_cuda_flags)
+if(INFONCE_PORTABLE)
+  # What is published is small, rather than soon unpacked or fit for profilers.
+  list(REMOVE_ITEM cuda_flags -lineinfo)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+    list(APPEND cuda_flags --compress-mode=size)
+  endif()
+endif()
 
 # All but stream.cc: what a library for tests of faults compiles anew.
 list(REMOVE_ITEM cuda_sources native/cuda/stream.cc)

@@ -1,56 +1,163 @@
-// The package as its users get it: packed, installed into an empty project, imported, required, type-checked, linted.
-import { execFileSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+// The package as its users get it: packed, installed into an empty project with and without a compiler, imported, required,
+// run, type-checked, linted. The CUDA backend is left out: what is tested here is the same without it, and minutes sooner.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const consumer = fileURLToPath(new URL('consumer', import.meta.url));
-const project = mkdtempSync(path.join(tmpdir(), 'infonce-package-'));
-process.env.INFONCE_SKIP_CUDA = '1'; // what is tested here is the same without it, and minutes sooner
+const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-package-'));
+const project = path.join(scratch, 'project');
+const installed = path.join(project, 'node_modules/infonce');
+const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
 
-function run(folder, command, ...parameters) {
-  return execFileSync(command, parameters, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+// Variables of this npm run would reach the ones below.
+const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(INFONCE|npm)_/.test(name)));
+environment.INFONCE_SKIP_CUDA = '1';
+const withoutCompiler = { ...environment, PATH: folderOfPrograms('node', 'npm', 'npx', 'sh') };
+
+/** A PATH that has these programs and nothing else: neither compiler nor make nor Python. */
+function folderOfPrograms(...names) {
+  const folder = path.join(scratch, 'bin');
+  mkdirSync(folder);
+  for (const name of names) {
+    const found = environment.PATH.split(path.delimiter).find(place => existsSync(path.join(place, name)));
+    symlinkSync(path.join(found, name), path.join(folder, name));
+  }
+  return folder;
+}
+
+function attempt(folder, command, words, env) {
+  return spawnSync(command, words, { cwd: folder, encoding: 'utf8', env, maxBuffer: 2 ** 26 });
+}
+
+/** What a command that has to succeed prints. */
+function run(folder, command, words, env = environment) {
+  const { status, error, stdout, stderr } = attempt(folder, command, words, env);
+  if (status !== 0) throw new Error(`${command} ${words.join(' ')}\n${error?.message ?? `${stdout}${stderr}`}`);
+  return stdout;
+}
+
+/** What a command that has to fail prints. */
+function fails(folder, command, words, env = environment) {
+  const { status, stdout, stderr } = attempt(folder, command, words, env);
+  assert.notEqual(status, 0, `${command} ${words.join(' ')} did not fail`);
+  return `${stdout}${stderr}`;
 }
 
 const tool = name => path.join(root, 'node_modules', '.bin', name);
+const typeCheck = configuration => run(project, tool('tsc'), ['-p', configuration]);
+const addons = () => ({
+  prebuilt: existsSync(prebuilt),
+  local: existsSync(path.join(installed, 'build/Release/infonce.node')),
+});
+
+function emptyProject() {
+  rmSync(project, { recursive: true, force: true });
+  cpSync(consumer, project, { recursive: true });
+  writeFileSync(path.join(project, 'package.json'), '{ "private": true }\n');
+}
+
+function checkThatItWorks() {
+  run(project, process.execPath, ['import.mjs'], withoutCompiler);
+  run(project, process.execPath, ['require.cjs'], withoutCompiler);
+}
+
+/** The first JavaScript of the README. */
+function firstExample() {
+  return /^```js\n(.*?)^```/ms.exec(readFileSync(path.join(installed, 'README.md'), 'utf8'))[1];
+}
 
 const steps = {
   'pack into a tarball': () => {
-    const [{ filename, files }] = JSON.parse(
-      run(root, 'npm', 'pack', '--json', '--silent', '--pack-destination', project),
+    const words = ['pack', '--json', '--silent', '--pack-destination', scratch];
+    const [{ filename, files, size, unpackedSize }] = JSON.parse(run(root, 'npm', words));
+    tarball = path.join(scratch, filename);
+    const names = files.map(file => file.path);
+    const odd = names.filter(name =>
+      /(^|\/)(test|bench|examples|node_modules|build[^/]*)\/|\.(o|a|tgz|log)$/.test(name),
     );
-    tarball = path.join(project, filename);
-    console.log(`  ${files.length} files`);
+    assert.deepEqual(odd, [], 'nothing but the package');
+    for (const map of names.filter(name => /[jt]s\.map$/.test(name))) {
+      const { sources } = JSON.parse(readFileSync(path.join(root, map), 'utf8'));
+      for (const source of sources) assert(names.includes(path.posix.join(path.posix.dirname(map), source)), map);
+    }
+    const addon = names.filter(name => name.endsWith('.node'));
+    assert.equal(addon.length, 1);
+    prebuilt = path.join(installed, addon[0]);
+    assert(!existsSync(path.join(root, 'prebuilds')), 'a clone keeps no prebuilt addon');
+    console.log(`  ${files.length} files, ${kilobytes(size)} packed, ${kilobytes(unpackedSize)} unpacked, ${addon}`);
   },
-  'install into an empty project, compiling the addon': () => {
-    cpSync(consumer, project, { recursive: true });
-    writeFileSync(path.join(project, 'package.json'), '{ "private": true }\n');
-    run(project, 'npm', 'install', tarball);
+  'install without scripts and without a compiler': () => {
+    emptyProject();
+    run(project, 'npm', ['install', '--ignore-scripts', tarball], withoutCompiler);
+    assert.deepEqual(addons(), { prebuilt: true, local: false });
+    checkThatItWorks();
+    const example = run(project, process.execPath, ['--input-type=module', '--eval', firstExample()], withoutCompiler);
+    assert.match(example, /^loss 4\.5095/);
+    assert.equal(run(project, 'npx', ['infonce', '--version'], withoutCompiler), `${version}\n`);
   },
-  'import from an ES module': () => run(project, process.execPath, 'import.mjs'),
-  'require from a CommonJS module': () => run(project, process.execPath, 'require.cjs'),
-  'type-check under moduleResolution node16': () => run(project, tool('tsc'), '-p', 'tsconfig.node16.json'),
-  'type-check under moduleResolution bundler': () => run(project, tool('tsc'), '-p', 'tsconfig.bundler.json'),
-  'type-check without the DOM and Node.js types': () => run(project, tool('tsc'), '-p', 'tsconfig.bare.json'),
-  publint: () => run(root, tool('publint'), tarball, '--strict'),
-  'are the types wrong?': () => run(root, tool('attw'), tarball),
+  'the prebuilt addon asks for no newer C library than Node.js does': () => {
+    if (process.platform !== 'linux') return;
+    const symbols = run(root, 'objdump', ['-T', prebuilt]);
+    const needed = [...symbols.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor));
+    console.log(`  glibc 2.${Math.max(...needed)}`);
+    assert(Math.max(...needed) <= 28);
+    assert.doesNotMatch(symbols, /GLIBCXX/);
+  },
+  'install without a compiler: the prebuilt addon is taken': () => {
+    emptyProject();
+    run(project, 'npm', ['install', tarball], withoutCompiler);
+    assert.deepEqual(addons(), { prebuilt: true, local: false });
+    checkThatItWorks();
+  },
+  'compiling that is asked for and fails says what to do': () => {
+    const said = fails(project, 'npm', ['rebuild', 'infonce'], { ...withoutCompiler, INFONCE_BUILD_FROM_SOURCE: '1' });
+    assert.match(said, /could not be compiled/);
+    assert.match(said, /build-essential python3/);
+    assert.match(said, /troubleshooting\.md/);
+  },
+  'a prebuilt addon that cannot be loaded': () => {
+    writeFileSync(prebuilt, 'an addon for another machine');
+    assert.match(
+      fails(project, 'npm', ['rebuild', 'infonce'], withoutCompiler),
+      /does not run here.*could not be comp/s,
+    );
+    const said = fails(project, process.execPath, ['import.mjs'], withoutCompiler);
+    assert.match(said, /ERR_INFONCE_DEVICE/);
+    assert.match(said, /a file that cannot be loaded.*npm rebuild infonce/s);
+  },
+  'is replaced by compiling': () => {
+    run(project, 'npm', ['rebuild', 'infonce']);
+    assert.deepEqual(addons(), { prebuilt: true, local: true });
+    checkThatItWorks();
+  },
+  'type-check under moduleResolution node16': () => typeCheck('tsconfig.node16.json'),
+  'type-check under moduleResolution bundler': () => typeCheck('tsconfig.bundler.json'),
+  'type-check without the DOM and Node.js types': () => typeCheck('tsconfig.bare.json'),
+  publint: () => run(root, tool('publint'), [tarball, '--strict']),
+  'are the types wrong?': () => run(root, tool('attw'), [tarball]),
 };
 
+const kilobytes = bytes => `${Math.round(bytes / 1024)} KiB`;
+
 let tarball = '';
+let prebuilt = '';
 try {
   for (const [name, step] of Object.entries(steps)) {
     console.log(`package: ${name}`);
     try {
       step();
     } catch (error) {
-      console.error(`package: FAILED: ${name}\n${error.stdout ?? ''}${error.message}`);
+      console.error(`package: FAILED: ${name}\n${error.message}`);
       process.exitCode = 1;
       break;
     }
   }
 } finally {
-  rmSync(project, { recursive: true, force: true });
+  rmSync(scratch, { recursive: true, force: true });
 }
 if (process.exitCode === undefined) console.log('package: passed');
