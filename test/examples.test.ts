@@ -46,3 +46,24 @@ it('the code of the README runs when pasted', () => {
 it('the code of docs/calls.md runs when pasted', () => {
   expect(run('docs/calls.md')).toMatch(/^\[( \d\.\d+,?){3} \]\n1000\n(\d\.\d+ -?\d\.\d+\n){3}32\n$/);
 });
+
+it('the code of docs/trainers/tfjs.md runs when pasted', () => {
+  const printed = run('docs/trainers/tfjs.md');
+  const [, first, last] = /step 10, loss ([\d.]+)\n.*\nstep 30, loss ([\d.]+)\n\[\]\n/.exec(printed)!;
+  expect(Number(last)).toBeLessThan(Number(first));
+  expect(printed).toMatch(/\nlogit scale \d+\.\d\n(\d\.\d\d ){3}3\n3\n3\n$/);
+});
+
+it('the code of docs/trainers/jax-js.md runs when pasted', () => {
+  const printed = run('docs/trainers/jax-js.md');
+  const losses = [...printed.matchAll(/^step \d0, loss ([\d.]+), top1 \d\.\d\d$/gm)].map(([, loss]) => Number(loss));
+  expect(losses).toEqual([...losses].sort((a, b) => b - a));
+  expect(losses.length).toBe(3);
+  expect(printed).toMatch(/\ntrue \[ 16, 8 \]\n$/);
+});
+
+it('the code of docs/trainers/your-own.md runs when pasted', () => {
+  const printed = run('docs/trainers/your-own.md');
+  const [, first, last] = /^step 0, loss ([\d.]+)\nstep 49, loss ([\d.]+)\ntrue \[ 16, 8 \]\n$/.exec(printed)!;
+  expect(Number(last)).toBeLessThan(0.9 * Number(first));
+});

@@ -71,7 +71,9 @@ function inOrder(samples: number): Int32Array {
 
 /** Sorted by random keys, which TensorFlow.js draws from a seed. */
 function shuffled(samples: number, seed: number | undefined): Int32Array {
-  const keys = tf.tidy(() => tf.randomUniform([samples], 0, 1, 'float32', seed).dataSync());
+  const random = tf.randomUniform([samples], 0, 1, 'float32', seed);
+  const keys = random.dataSync();
+  random.dispose();
   return inOrder(samples).sort((a, b) => keys[a]! - keys[b]!);
 }
 
