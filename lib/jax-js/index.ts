@@ -1,5 +1,6 @@
 /** The losses for jax-js: of its arrays, with gradients to hand to its `vjp`. */
 export {
+  type CallOptions,
   type ClipOptions,
   clip,
   type InfoNCEOptions,
@@ -9,5 +10,6 @@ export {
   ntXent,
   type SupConOptions,
   supCon,
+  type Temperature,
 } from './losses.js';
 export { type Encoder, valueAndGrad } from './value-and-grad.js';

@@ -25,22 +25,24 @@ import type { Context } from '../runtime/context.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { isJaxArray, readArray, toArray } from './array.js';
 
-type Options<Core> = Omit<Core, 'gradient' | 'reduction'> & {
+/** The options of the library's function, and where it runs. */
+export type CallOptions<Core> = Omit<Core, 'gradient' | 'reduction'> & {
   /** `'mean'` (default) or `'sum'` of the row losses. */
   readonly reduction?: 'mean' | 'sum' | undefined;
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
 };
 
-export type NTXentOptions = Options<NTXentCore>;
-export type SupConOptions = Options<SupConCore>;
-export type ClipOptions = Options<ClipCore>;
-export type InfoNCEOptions = Options<InfoNCECore>;
+export type NTXentOptions = CallOptions<NTXentCore>;
+export type SupConOptions = CallOptions<SupConCore>;
+export type ClipOptions = CallOptions<ClipCore>;
+export type InfoNCEOptions = CallOptions<InfoNCECore>;
 
 /** What a loss gives: what it found, and its gradient by its arrays, in their layout. */
 export type LossAndGradients<Scalar, Gradients> = readonly [value: LossValue<'mean'> & Scalar, gradients: Gradients];
 
-type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
+/** The derivative by the temperature, to learn it with. */
+export type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
 
 const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the loss alone there is infonce.']]);
 
@@ -53,7 +55,7 @@ function checkOptions(options: object, loss: string, keys: readonly string[]): v
  *
  * @param features [nViews * B, D], view-major: row v * B + b is view v of sample b.
  * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function ntXent(features: JaxArray, options: NTXentOptions = {}): LossAndGradients<Temperature, JaxArray> {
   checkOptions(options, 'ntXent', NT_XENT_OPTION_KEYS);
@@ -70,7 +72,7 @@ export function ntXent(features: JaxArray, options: NTXentOptions = {}): LossAnd
  * @param features [N, D], or [B, V, D]: V views of each of B samples.
  * @param labels The class of each of N rows, or of each of B samples.
  * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function supCon(
   features: JaxArray,
@@ -91,7 +93,7 @@ export function supCon(
  * @param imageFeatures [N, D]
  * @param textFeatures [N, D]. Row i belongs to image i.
  * @returns `[{ loss, top1, top5, gradLogitScale }, [gradImageFeatures, gradTextFeatures]]`
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function clip(
   imageFeatures: JaxArray,
@@ -117,7 +119,7 @@ export function clip(
  * Undefined: the other rows of `positiveKey`.
  * @returns `[{ loss, top1, top5, gradTemperature }, [gradQuery, gradPositiveKey]]`, and `gradNegativeKeys` as a third with
  * an array of them.
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE(
   query: JaxArray,

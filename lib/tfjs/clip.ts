@@ -18,7 +18,7 @@ export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<
  * @param imageFeatures [N, D]
  * @param textFeatures [N, D]. Row i belongs to image i.
  * @returns the loss, which can be differentiated once by both and by `logitScale`.
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function clip<R extends Reduction = 'mean'>(
   imageFeatures: tf.Tensor2D,

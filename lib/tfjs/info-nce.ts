@@ -26,7 +26,7 @@ export interface InfoNCEOptions<R extends Reduction = Reduction> extends OpOptio
  * @param query [N, D]
  * @param positiveKey [N, D]. Row i is the positive of query i.
  * @returns the loss, which can be differentiated once by both, by the tensor `negativeKeys` and by `temperature`.
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE<R extends Reduction = 'mean'>(
   query: tf.Tensor2D,

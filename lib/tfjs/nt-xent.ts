@@ -19,7 +19,7 @@ export interface NTXentOptions<R extends Reduction = Reduction> extends OpOption
  *
  * @param features [nViews * B, D], view-major: row v * B + b is view v of sample b.
  * @returns the loss, which can be differentiated once by `features` and by `temperature`.
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function ntXent<R extends Reduction = 'mean'>(
   features: tf.Tensor2D,

@@ -20,7 +20,7 @@ export interface SupConOptions<R extends Reduction = Reduction> extends OpOption
  * @param features [N, D], or [B, V, D]: V views of each of B samples.
  * @param labels The class of each of N rows, or of each of B samples. Integers.
  * @returns the loss, which can be differentiated once by `features` and by `temperature`.
- * @throws {@link InfoNCEError} for what cannot be computed.
+ * @throws `InfoNCEError` for what cannot be computed.
  */
 export function supCon<R extends Reduction = 'mean'>(
   features: tf.Tensor2D | tf.Tensor3D,

@@ -4,6 +4,7 @@ import { checkBoolean, checkKeys, checkNumber } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { readLabels } from './tensor.js';
 
+/** Options of {@link viewBatches}. */
 export interface ViewBatchesOptions {
   /** Samples in a batch, which has as many rows for each view. The last one of an epoch has what is left. Default 256. */
   readonly batchSize?: number | undefined;
@@ -17,9 +18,11 @@ export interface ViewBatchesOptions {
   readonly augment?: ((rows: tf.Tensor, view: number) => tf.Tensor) | undefined;
 }
 
-/** A batch: `xs` [nViews * B, …], view-major; `ys` [nViews * B]. */
+/** A batch of B samples. */
 export interface ViewBatch extends tf.TensorContainerObject {
+  /** [nViews * B, …], view-major. */
   xs: tf.Tensor;
+  /** [nViews * B]: classes or zeros. */
   ys: tf.Tensor1D;
 }
 
@@ -31,7 +34,7 @@ const KEYS: ReadonlySet<string> = new Set(['batchSize', 'shuffle', 'seed', 'labe
  *
  * @param views One tensor [samples, …] for each view, row i of each belonging to sample i. They must stay in use as long as
  * the dataset, and may be the same where `augment` makes them differ.
- * @throws {@link InfoNCEError} for views of different shapes and bad options.
+ * @throws `InfoNCEError` for views of different shapes and bad options.
  */
 export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOptions = {}): tf.data.Dataset<ViewBatch> {
   checkKeys(options, 'viewBatches', KEYS);
