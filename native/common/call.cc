@@ -26,7 +26,7 @@ bool upstream_is_right(const infonce_problem &p) {
 }
 
 bool has_gradient_arrays(const infonce_problem &p, const infonce_result &r) {
-  return r.grad_anchors && (p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS || r.grad_keys);
+  return r.grad_anchors && (has_one_tower(p) || r.grad_keys);
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
   if (p.struct_size != sizeof p || r.struct_size != sizeof r) return kWrongSize;
   if (p.rows < 1 || p.rows > kMostRows || p.dim < 1 || p.negative_rows < 0 || p.negative_rows > kMostRows)
     return "rows, dim or negative_rows is out of range";
-  const bool one_tower = p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS;
+  const bool one_tower = has_one_tower(p);
   const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
   const bool may_have_memory = one_tower && p.positive == INFONCE_POSITIVE_SAME_LABEL;
   const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
@@ -110,8 +110,7 @@ const char *what_is_wrong_with_logits(infonce_problem *problem, const float *log
   problem->gradient = 0;
   problem->reduction = INFONCE_REDUCTION_MEAN;
   if (const char *wrong = what_is_wrong(*problem, unused)) return wrong;
-  const bool has_views =
-      problem->denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && problem->positive != INFONCE_POSITIVE_SAME_LABEL;
+  const bool has_views = has_one_tower(*problem) && problem->positive != INFONCE_POSITIVE_SAME_LABEL;
   return has_views && logits ? nullptr : "logits are those of one tower with views";
 }
 

@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 
+#include "common/problem.h"
 #include "infonce/infonce.h"
 
 namespace infonce {
@@ -51,11 +52,6 @@ inline bool is_cancelled(const int32_t *cancelled) {
   return cancelled && __atomic_load_n(cancelled, __ATOMIC_RELAXED) != 0;
 }
 
-// One tower with further rows that are candidates only.
-inline bool has_memory(const infonce_problem &p) {
-  return p.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS && p.negative_rows > 0;
-}
-
 // Runs `body`, which may throw Cancelled, std::bad_alloc or anything else, and returns its status.
 template <class Body> infonce_status guarded(infonce_failure *failure, Body &&body) {
   try {
@@ -75,11 +71,10 @@ template <class Body> infonce_status guarded(infonce_failure *failure, Body &&bo
 template <class Visit> void for_each_result(const infonce_problem &p, const infonce_result &r, Visit &&visit) {
   if (p.reduction == INFONCE_REDUCTION_NONE) visit(r.row_loss, p.rows);
   if (!p.gradient) return;
-  const int64_t sets = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? p.rows : 1;
   visit(r.grad_anchors, p.rows * p.dim);
-  if (p.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS) visit(r.grad_keys, p.rows * p.dim);
+  if (!has_one_tower(p)) visit(r.grad_keys, p.rows * p.dim);
   if (p.negative_rows > 0 && r.grad_negatives && !has_memory(p))
-    visit(r.grad_negatives, sets * p.negative_rows * p.dim);
+    visit(r.grad_negatives, sets_of_negatives(p) * p.negative_rows * p.dim);
 }
 
 }  // namespace infonce

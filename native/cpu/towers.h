@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "common/call.h"
+#include "common/problem.h"
 #include "cpu/kernels/kernels.h"
 
 namespace infonce::cpu {
@@ -20,7 +20,7 @@ class Towers {
  public:
   explicit Towers(const infonce_problem &problem)
       : rows_{problem.rows, problem.rows, problem.negative_rows},
-        one_tower_(problem.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS),
+        one_tower_(has_one_tower(problem)),
         keys_are_candidates_(problem.denominator == INFONCE_DENOMINATOR_ALL_KEYS),
         has_memory_(infonce::has_memory(problem)) {}
 

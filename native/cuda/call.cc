@@ -106,7 +106,7 @@ int64_t Call::longest_rows() const {
 int64_t Call::wide_panel_elements() const { return std::min(kWidePanel, longest_rows() * longest_rows()); }
 
 int64_t Call::size_of(TowerName name) const {
-  const int64_t sets = name == kNegatives && own_negatives() ? problem_.rows : 1;
+  const int64_t sets = name == kNegatives ? sets_of_negatives(problem_) : 1;
   return sets * towers_[name].rows * problem_.dim;
 }
 

@@ -62,7 +62,7 @@ class Call {
     const Event *ready;
   };
 
-  bool one_tower() const { return problem_.denominator == INFONCE_DENOMINATOR_OTHER_ANCHORS; }
+  bool one_tower() const { return has_one_tower(problem_); }
   bool own_negatives() const { return problem_.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES; }
   bool has_memory() const { return infonce::has_memory(problem_); }
   bool has(TowerName name) const { return towers_[name].rows > 0; }

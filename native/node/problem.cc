@@ -1,5 +1,6 @@
 #include "node/problem.h"
 
+#include "common/problem.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -60,19 +61,14 @@ void take_labels(Problem &problem, Arrays &arrays) {
 
 }  // namespace
 
-bool has_keys(const infonce_problem &fields) { return fields.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS; }
+bool has_keys(const infonce_problem &fields) { return !has_one_tower(fields); }
 
 bool has_negatives(const infonce_problem &fields) { return fields.negative_rows > 0; }
-
-bool has_memory(const infonce_problem &fields) { return !has_keys(fields) && has_negatives(fields); }
 
 int64_t tower_size(const infonce_problem &fields) { return product(fields.rows, fields.dim); }
 
 int64_t negatives_size(const infonce_problem &fields) {
-  const int64_t rows = fields.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES
-                           ? product(fields.rows, fields.negative_rows)
-                           : fields.negative_rows;
-  return product(rows, fields.dim);
+  return product(product(sets_of_negatives(fields), fields.negative_rows), fields.dim);
 }
 
 Problem read_problem(Napi::Object object) {

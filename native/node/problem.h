@@ -33,8 +33,6 @@ int64_t take_grad_output(Napi::Value value, int64_t rows, Arrays &arrays, const 
 
 bool has_keys(const infonce_problem &fields);
 bool has_negatives(const infonce_problem &fields);
-// One tower whose negatives are a memory of further candidates.
-bool has_memory(const infonce_problem &fields);
 // Elements of anchors, and of keys.
 int64_t tower_size(const infonce_problem &fields);
 int64_t negatives_size(const infonce_problem &fields);

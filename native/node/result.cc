@@ -1,5 +1,7 @@
 #include "node/result.h"
 
+#include "common/problem.h"
+
 namespace infonce::node {
 
 Result read_result(Napi::Object object, const infonce_problem &problem, Fills fills) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/problem.h"
 #include "infonce/infonce.h"
 #include "test/buffer.h"
 
@@ -55,7 +56,7 @@ std::string describe(const Settings &settings);
 struct Case {
   explicit Case(const Settings &settings);
 
-  bool has_keys() const { return problem.denominator != INFONCE_DENOMINATOR_OTHER_ANCHORS; }
+  bool has_keys() const { return !has_one_tower(problem); }
   bool has_negatives() const { return negatives.size() > 0; }
   bool has_memory() const { return has_negatives() && !has_keys(); }
 
