@@ -58,7 +58,9 @@ std::string why_unusable() {
   return *failure.message ? failure.message : "no device";
 }
 
-bool on_cpu() { return &backend() == infonce_cpu_backend(); }
+bool on_cpu() { return chosen().backend == infonce_cpu_backend(); }
+
+bool has_halves() { return chosen().backend && chosen().backend->begin; }
 
 bool simulated() {
   const char *effort = std::getenv("INFONCE_TEST_EFFORT");

@@ -14,6 +14,9 @@ std::string why_unusable();
 
 bool on_cpu();
 
+// Whether it offers `begin` and `end`.
+bool has_halves();
+
 // A simulator of a GPU takes thousands of times as long: INFONCE_TEST_EFFORT=simulator asks for few and small problems.
 bool simulated();
 

@@ -14,14 +14,6 @@ namespace infonce::test {
 
 namespace {
 
-bool has_halves() {
-  if (backend().begin != nullptr) {
-    return true;
-  }
-  MESSAGE("this backend does not offer it");
-  return false;
-}
-
 std::unique_ptr<Context> make_context() {
   return std::make_unique<Context>(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
 }
@@ -138,10 +130,7 @@ std::vector<Output> outputs_of_runs(const std::vector<Case> &cases) {
 
 }  // namespace
 
-TEST_CASE("two calls in flight, and all at once") {
-  if (!has_halves()) {
-    return;
-  }
+TEST_CASE("two calls in flight, and all at once" * doctest::skip(!has_halves())) {
   const std::vector<Case> cases = mixed_cases();
   const std::vector<Output> expected = outputs_of_runs(cases);
   const auto context = make_context();
@@ -165,10 +154,7 @@ TEST_CASE("two calls in flight, and all at once") {
   }
 }
 
-TEST_CASE("arrays that the device copies directly") {
-  if (!has_halves()) {
-    return;
-  }
+TEST_CASE("arrays that the device copies directly" * doctest::skip(!has_halves())) {
   const std::vector<Case> cases = mixed_cases();
   const std::vector<Output> expected = outputs_of_runs(cases);
   const auto context = make_context();
@@ -185,10 +171,7 @@ TEST_CASE("arrays that the device copies directly") {
   }
 }
 
-TEST_CASE("a call reads what the one before it leaves on the device") {
-  if (!has_halves()) {
-    return;
-  }
+TEST_CASE("a call reads what the one before it leaves on the device" * doctest::skip(!has_halves())) {
   const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
   const auto context = make_context();
   infonce_failure failure = empty_failure();
@@ -220,10 +203,7 @@ TEST_CASE("a call reads what the one before it leaves on the device") {
   CHECK(identical(second, expected));
 }
 
-TEST_CASE("calls in flight that fill the same arrays: the last one's results stay") {
-  if (!has_halves()) {
-    return;
-  }
+TEST_CASE("calls in flight that fill the same arrays: the last one's results stay" * doctest::skip(!has_halves())) {
   const Case problem(settings_of(Loss::kClip, 42, 24));
   const auto context = make_context();
   infonce_failure failure = empty_failure();
@@ -245,10 +225,7 @@ TEST_CASE("calls in flight that fill the same arrays: the last one's results sta
   CHECK(identical(second.bring_output(), expected));
 }
 
-TEST_CASE("a call is cancelled while the next one, which begins, waits for it") {
-  if (!has_halves()) {
-    return;
-  }
+TEST_CASE("a call is cancelled while the next one, which begins, waits for it" * doctest::skip(!has_halves())) {
   Settings settings = settings_of(Loss::kSupCon, 90, 20);
   settings.classes = Classes::kMixed;  // the call waits for what its first kernels find
   const Case problem(settings);
@@ -275,10 +252,7 @@ TEST_CASE("a call is cancelled while the next one, which begins, waits for it") 
   CHECK(identical(third, expected));
 }
 
-TEST_CASE("a call that fails or is cancelled does not disturb its neighbours") {
-  if (!has_halves()) {
-    return;
-  }
+TEST_CASE("a call that fails or is cancelled does not disturb its neighbours" * doctest::skip(!has_halves())) {
   const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
   const Case bad(settings_of(Loss::kClip, 40, 30));
   bad.keys[33] = NAN;

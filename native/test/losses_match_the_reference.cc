@@ -63,9 +63,12 @@ constexpr Shape kShapes[] = {
 // All that a call may ask for, in turn.
 void check_shapes(const std::vector<Loss> &losses) {
   const std::vector<Engine> all = engines();
-  size_t variant = 0;
-  for (const Shape &shape : kShapes) {
-    for (const Loss loss : losses) {
+  for (size_t s = 0; s < std::size(kShapes); ++s) {
+    const Shape &shape = kShapes[s];
+    for (size_t l = 0; l < losses.size(); ++l) {
+      const Loss loss = losses[l];
+      // A sequence of its own, so that a further loss changes no other's.
+      size_t variant = 3 * (7 * s + l);
       for (const auto reduction : {INFONCE_REDUCTION_MEAN, INFONCE_REDUCTION_SUM, INFONCE_REDUCTION_NONE}) {
         Settings settings;
         settings.loss = loss;

@@ -105,7 +105,7 @@ TEST_CASE("a problem beyond the device's memory fails, and the context goes on")
 }
 
 TEST_CASE("a call that finds no memory beside others in flight has it when they have ended" *
-          doctest::skip(on_cpu())) {
+          doctest::skip(!has_halves())) {
   constexpr int64_t kLeft = int64_t(1) << 20;
   Settings settings;
   settings.loss = Loss::kNtXentFirst;
@@ -139,7 +139,7 @@ TEST_CASE("a call that finds no memory beside others in flight has it when they 
   CHECK(identical(second, expected));
 }
 
-TEST_CASE("memory of idle lanes serves other calls, and arrays" * doctest::skip(on_cpu())) {
+TEST_CASE("memory of idle lanes serves other calls, and arrays" * doctest::skip(!has_halves())) {
   Settings settings;
   settings.loss = Loss::kClip;
   settings.rows = 300;
