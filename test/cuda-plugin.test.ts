@@ -1,8 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Device } from 'infonce';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CopiedPackage, cleanEnvironment, execute, root, using } from './support/copied-package.js';
+
+/** The version of the C contract. */
+const INTERFACE = Number(
+  /INFONCE_ABI_VERSION (\d+)/.exec(readFileSync(path.join(root, 'native/include/infonce/infonce.h'), 'utf8'))![1],
+);
 
 let copy: CopiedPackage;
 let folder = '';
@@ -55,13 +61,15 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
       ],
       [
         'a library that refuses this interface',
-        /this package has interface version 4, which the library refuses: built for interface version 1/,
+        new RegExp(
+          `this package has interface version ${INTERFACE}, which the library refuses: built for interface version 1`,
+        ),
         () => fake('refuses', 'FAKE_ABI=1', 'FAKE_REFUSES'),
       ],
       [
         'a library with another interface',
-        /this package has interface version 4, the library has version 5/,
-        () => fake('newer', 'FAKE_ABI=5'),
+        new RegExp(`this package has interface version ${INTERFACE}, the library has version ${INTERFACE + 1}`),
+        () => fake('newer', `FAKE_ABI=${INTERFACE + 1}`),
       ],
     ])('%s', async (_what, reason, make) => {
       const library = await make();

@@ -19,13 +19,14 @@
 extern "C" {
 #endif
 
+/* Rises with every change of this header, in lib/runtime/native.ts and bench/gpu/contract.py too. */
 #define INFONCE_ABI_VERSION 4
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
   INFONCE_INVALID_ARGUMENT = 1, /* a size or pointer that would be read out of bounds, an unknown enumerator */
   INFONCE_NON_FINITE = 2,       /* NaN or infinity in an input; failure.input and failure.row say where */
-  INFONCE_OUT_OF_MEMORY = 3,
+  INFONCE_OUT_OF_MEMORY = 3,    /* failure.message says what was needed and what is left */
   INFONCE_DEVICE_UNAVAILABLE = 4,
   INFONCE_INTERNAL = 5,
   INFONCE_CANCELLED = 6,   /* the caller set problem.cancelled */
@@ -236,7 +237,7 @@ typedef struct infonce_backend {
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, float *logits,
                            infonce_failure *failure);
 
-  /* What `run` would take. Only the sizes and the labels of the problem and which pointers are NULL matter. */
+  /* What `run` would take, with or without its gradients. Only the sizes and the labels of the problem and which pointers are NULL matter. */
   infonce_status (*memory_required)(infonce_context *context, const infonce_problem *problem,
                                     infonce_memory_needs *needs, infonce_failure *failure);
 
