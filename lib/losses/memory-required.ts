@@ -3,7 +3,7 @@ import type { Context, OwnedContext } from '../runtime/context.js';
 import { type ContextOptions, contextOf, createContext } from '../runtime/create-context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import { checkChoice, checkKeys } from '../runtime/options.js';
+import { checkChoice, checkKeys, quoteAll } from '../runtime/options.js';
 import { checkShape, formatShape, productOf } from '../runtime/shape.js';
 import { checkTensor, type DType, type InputTensor, type TensorLike } from '../runtime/tensor.js';
 import { type ClipProblem, describeClip } from './clip.js';
@@ -70,7 +70,7 @@ const DESCRIBE: { readonly [loss in MemoryProblem['loss']]: (problem: never, che
   clip: describeClip,
   supCon: describeSupCon,
 };
-const LOSSES = ['ntXent', 'infoNCE', 'clip', 'supCon'] as const;
+const LOSSES = Object.keys(DESCRIBE) as [MemoryProblem['loss'], ...MemoryProblem['loss'][]];
 const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
 const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
@@ -125,7 +125,7 @@ function checkLoss(name: unknown): MemoryProblem['loss'] {
   if (name !== undefined) return checkChoice(name, 'loss', LOSSES);
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: 'loss',
-    expected: "'ntXent', 'infoNCE', 'clip' or 'supCon'",
+    expected: `one of ${quoteAll(LOSSES)}`,
     got: 'undefined',
   });
 }

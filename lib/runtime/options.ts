@@ -85,6 +85,7 @@ export function checkNumber(
   });
 }
 
-function quoteAll(words: readonly string[]): string {
+/** `'a', 'b'` */
+export function quoteAll(words: readonly string[]): string {
   return words.map(word => `'${word}'`).join(', ');
 }

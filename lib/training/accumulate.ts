@@ -33,10 +33,10 @@ export interface AccumulateRun {
 }
 
 const RECIPES: ReadonlyMap<unknown, Recipe> = new Map<unknown, Recipe>([
-  [ntXent, { inputs: ['features'], layout: ['[nViews * B, D]', 2, 2], labels: false }],
-  [infoNCE, { inputs: ['query', 'positiveKey'], layout: ['[N, D]', 2, 2], labels: false }],
-  [clip, { inputs: ['imageFeatures', 'textFeatures'], layout: ['[N, D]', 2, 2], labels: false }],
-  [supCon, { inputs: ['features'], layout: ['[N, D] or [B, V, D]', 2, 3], labels: true }],
+  [ntXent, { inputs: ['features'], layout: ['[nViews * B, D]', 2, 2], labels: false, views: true }],
+  [infoNCE, { inputs: ['query', 'positiveKey'], layout: ['[N, D]', 2, 2], labels: false, views: false }],
+  [clip, { inputs: ['imageFeatures', 'textFeatures'], layout: ['[N, D]', 2, 2], labels: false, views: false }],
+  [supCon, { inputs: ['features'], layout: ['[N, D] or [B, V, D]', 2, 3], labels: true, views: false }],
 ]);
 const RUN_KEYS: ReadonlySet<string> = new Set(['context', 'signal']);
 const PLACE_ADVICE = 'Gradients come in new arrays of the host, chunk by chunk.';
@@ -96,7 +96,7 @@ export async function accumulate(
   }
   checkOptions(options, recipe);
   checkKeys(run, 'run', RUN_KEYS, ADVICE);
-  const views = loss === ntXent ? checkViews((options as NTXentOptions).nViews) : 1;
+  const views = recipe.views ? checkViews((options as { readonly nViews?: unknown }).nViews) : 1;
   const batch = gather(chunks, recipe, views);
   const call = loss as (problem: object, run: AccumulateRun) => Promise<object>;
   let result: object;

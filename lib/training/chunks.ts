@@ -13,6 +13,8 @@ export interface Recipe {
   /** How a message writes their shape, and the fewest and most dimensions. */
   readonly layout: readonly [text: string, fewest: number, most: number];
   readonly labels: boolean;
+  /** Whether rows are views of samples, view-major within each chunk and within the batch. */
+  readonly views: boolean;
 }
 
 /** Chunks as one batch. */
