@@ -22,7 +22,7 @@ export interface ViewBatchesOptions {
 export interface ViewBatch extends tf.TensorContainerObject {
   /** [nViews * B, …], view-major. */
   xs: tf.Tensor;
-  /** [nViews * B]: classes or zeros. */
+  /** Classes, or zeros: [nViews * B]. */
   ys: tf.Tensor1D;
 }
 
