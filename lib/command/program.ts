@@ -1,8 +1,13 @@
 import { Command } from 'commander';
+import { benchCommand } from './bench/command.js';
 import { doctorCommand } from './doctor/command.js';
 import { MANIFEST } from './manifest.js';
 
 /** The `infonce` command. Each subcommand is in a folder of its name. */
 export function createProgram(): Command {
-  return new Command('infonce').description(MANIFEST.description).version(MANIFEST.version).addCommand(doctorCommand());
+  return new Command('infonce')
+    .description(MANIFEST.description)
+    .version(MANIFEST.version)
+    .addCommand(doctorCommand())
+    .addCommand(benchCommand());
 }

@@ -25,12 +25,13 @@ export function withComputeOptions(command: Command): Command {
 }
 
 /** A context as the options and the environment want it. An empty variable counts as unset. */
-export function contextFor({ device, precision, threads }: ComputeOptions): Context {
+export function contextFor({ device, precision, threads }: ComputeOptions, further: ContextOptions = {}): Context {
   const { INFONCE_DEVICE, INFONCE_PRECISION, INFONCE_THREADS } = process.env;
   const chosen = device ?? (INFONCE_DEVICE || undefined);
   // A GPU that is asked for by name has no use for the variable, and refuses the option.
   const fromEnvironment = INFONCE_THREADS && !chosen?.startsWith('cuda') ? Number(INFONCE_THREADS) : undefined;
   return createContext({
+    ...further,
     device: chosen as ContextOptions['device'],
     precision: precision ?? ((INFONCE_PRECISION || undefined) as Precision | undefined),
     threads: threads ?? fromEnvironment,

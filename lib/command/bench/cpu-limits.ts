@@ -1,0 +1,64 @@
+import { nativeBinding } from '../../runtime/native.js';
+import { median } from './timing.js';
+
+const STEADY = 0.1; // Clocks drift by less than this, as a logarithm.
+
+/** The instructions of which the peak is measured. */
+export interface Instructions {
+  readonly instructionSet: string;
+  readonly threads: number;
+  /** Those of precision `'medium'`. Default false. */
+  readonly medium?: boolean;
+}
+
+/** What the machine did at most before and after a piece of work. */
+export interface Peak {
+  /** Float32 multiply-adds (bfloat16 for `medium`), 2 FLOP each, on as many threads. */
+  readonly peakGflops: number;
+  /** Several threads: what a cache line takes to another processor and back, the larger of two measurements. */
+  readonly handoverNs: number | undefined;
+  /** The two measurements of the peak disagree: another program was running. */
+  readonly unsteady: boolean;
+}
+
+/**
+ * Does some work between two measurements of the peak, since clocks vary, and a virtual machine's processors may be moved
+ * further apart at any time.
+ */
+export async function withPeak<Result>(
+  instructions: Instructions,
+  work: () => Promise<Result>,
+): Promise<Result & Peak> {
+  const before = rates(instructions);
+  const near = handoverNs(instructions.threads);
+  const result = await work();
+  const far = handoverNs(instructions.threads);
+  const after = rates(instructions);
+  return {
+    ...result,
+    peakGflops: median([...before, ...after]),
+    handoverNs: near === undefined || far === undefined ? undefined : Math.max(near, far),
+    unsteady: Math.abs(Math.log(median(after) / median(before))) > STEADY,
+  };
+}
+
+export function peakGflops(instructions: Instructions): number {
+  return median(rates(instructions));
+}
+
+function rates({ instructionSet, threads, medium = false }: Instructions): number[] {
+  return nativeBinding()
+    .multiplyAddRates(instructionSet, medium, threads)
+    .map(rate => rate / 1e9);
+}
+
+/** GB read and written per second where threads copy memory too large for any cache. */
+export function copyGBs(threads: number): number {
+  return median(nativeBinding().copyRates(threads)) / 1e9;
+}
+
+/** What a cache line takes from one processor to another and back; undefined with one thread or processor. */
+export function handoverNs(threads: number): number | undefined {
+  if (threads < 2 || nativeBinding().device('', 0).threads < 2) return undefined;
+  return 1e9 * median(nativeBinding().handoverTimes());
+}
