@@ -18,7 +18,7 @@ constexpr double kSecondsEach = 0.03;
 constexpr int64_t kTrialIterations = 200'000;
 constexpr size_t kCopiedBytes = size_t{256} << 20;           // by all threads together,
 constexpr size_t kLeastCopiedByThread = size_t{32} << 20;  // but by each more than its share of the last-level cache
-constexpr int kTrips = 50'000;
+constexpr int kTrips = 5'000;  // few: they take a hundred times as long where another program holds a processor
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

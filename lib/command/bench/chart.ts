@@ -28,7 +28,7 @@ function bars(drawing: Drawing, { dim }: Report, sizes: readonly SizeResult[]): 
   const domain = [10 ** Math.floor(Math.log10(Math.min(...medians) / 2)), 2 * Math.max(...medians)] as const;
   return barChart(drawing, {
     label: `Median milliseconds of a call at ${sizes.map(({ rows }) => `${rows} × ${dim}`).join(', ')}`,
-    x: { title: 'milliseconds', scale: 'log', domain },
+    x: { title: 'milliseconds', scale: 'log', domain, format: '~f' },
     bars: timed.map(({ id, rows, medianMs }) => ({
       name: sizes.length > 1 ? `${rows} ${id}` : id,
       value: medianMs,
@@ -40,5 +40,6 @@ function bars(drawing: Drawing, { dim }: Report, sizes: readonly SizeResult[]): 
 
 /** A drawing takes its colours and letters from the page: a file of its own brings them along. */
 function standalone({ svg }: Chart): string {
-  return svg.replace('>', `><style>${STYLE}</style>`);
+  const style = `${STYLE} svg { color: var(--text); background: var(--card); font-family: system-ui, sans-serif; }`;
+  return svg.replace(/^<svg ([^>]*)>/, `<svg xmlns="http://www.w3.org/2000/svg" $1><style>${style}</style>`);
 }

@@ -15,29 +15,21 @@ export interface Instructions {
 export interface Peak {
   /** Float32 multiply-adds (bfloat16 for `medium`), 2 FLOP each, on as many threads. */
   readonly peakGflops: number;
-  /** Several threads: what a cache line takes to another processor and back, the larger of two measurements. */
-  readonly handoverNs: number | undefined;
-  /** The two measurements of the peak disagree: another program was running. */
+  /** The two measurements disagree: another program was running. */
   readonly unsteady: boolean;
 }
 
-/**
- * Does some work between two measurements of the peak, since clocks vary, and a virtual machine's processors may be moved
- * further apart at any time.
- */
+/** Does some work between two measurements of the peak, since clocks vary. */
 export async function withPeak<Result>(
   instructions: Instructions,
   work: () => Promise<Result>,
 ): Promise<Result & Peak> {
   const before = rates(instructions);
-  const near = handoverNs(instructions.threads);
   const result = await work();
-  const far = handoverNs(instructions.threads);
   const after = rates(instructions);
   return {
     ...result,
     peakGflops: median([...before, ...after]),
-    handoverNs: near === undefined || far === undefined ? undefined : Math.max(near, far),
     unsteady: Math.abs(Math.log(median(after) / median(before))) > STEADY,
   };
 }
