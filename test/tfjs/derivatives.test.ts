@@ -71,6 +71,8 @@ it.each(['mean', 'none'] as const)("refuses a second derivative instead of givin
   const first = (x: tf.Tensor) => tf.grad(y => ntXent(y as tf.Tensor2D, { reduction }).sum())(x);
   const error = thrownBy(() => tf.grad(x => first(x).square().sum())(matrix()));
   expect(error.message).toContain('expected a first derivative of the loss, got a second one');
+  const product = (x: tf.Tensor) => x.mul(first(x)).sum(); // whose derivative needs it in part
+  expect(thrownBy(() => tf.grad(product)(matrix())).code).toBe('ERR_INFONCE_TYPE');
   // A tape around it is no second derivative: this one's way from x to the loss does not lead through the gradient.
   const around = tf.grad(x => {
     const { value, grad } = tf.valueAndGrad(y => ntXent(y as tf.Tensor2D, { reduction }).sum())(x);
