@@ -11,6 +11,7 @@ const GROUPS = {
   'two-towers': { devices: ['cpu'], packages: OWN, load: () => import('./two-towers.mjs') },
   scaling: { devices: ['cpu'], packages: OWN, load: () => import('./scaling.mjs') },
   peers: { devices: ['cpu'], packages: PEERS, load: () => import('./peers.mjs') },
+  tfjs: { devices: ['cpu'], packages: OWN, load: () => import('./tfjs.mjs') },
   large: { devices: ['cpu'], packages: OWN, load: () => import('./large.mjs') },
   cuda: { devices: ['cuda'], packages: OWN, load: () => import('./cuda.mjs') },
 };
