@@ -68,7 +68,8 @@ function build(definitions, quiet) {
   const tree = path.join(folder, 'plain');
   const settings = {
     CMAKE_BUILD_TYPE: 'Release',
-    CMAKE_LIBRARY_OUTPUT_DIRECTORY: path.join(folder, 'Release'),
+    CMAKE_LIBRARY_OUTPUT_DIRECTORY_RELEASE: path.join(folder, 'Release'),
+    CMAKE_RUNTIME_OUTPUT_DIRECTORY_RELEASE: path.join(folder, 'Release'), // where Windows has its libraries
     INFONCE_CUDA: 'ON',
     INFONCE_NVCC: nvcc,
     INFONCE_CUDA_ARCHITECTURES: '',

@@ -13,6 +13,11 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #include <sys/resource.h>
+#elif defined(_WIN32)
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
 #endif
 
 #include "common/call.h"
@@ -81,6 +86,18 @@ int64_t left_of_addresses() {
 
 #endif
 
+#if defined(_WIN32)
+
+// All zeros where the system does not say.
+MEMORYSTATUSEX memory_status() {
+  MEMORYSTATUSEX status = {};
+  status.dwLength = sizeof status;
+  GlobalMemoryStatusEx(&status);
+  return status;
+}
+
+#endif
+
 constexpr size_t kAlignment = 256;
 
 // Right in front of what is handed out.
@@ -136,6 +153,8 @@ void unmap(void *, size_t) {}
 int64_t physical_memory() {
 #if defined(_SC_PHYS_PAGES) && defined(_SC_PAGESIZE)
   return int64_t(sysconf(_SC_PHYS_PAGES)) * int64_t(sysconf(_SC_PAGESIZE));
+#elif defined(_WIN32)
+  return memory_status().ullTotalPhys;
 #else
   return 0;
 #endif
@@ -146,6 +165,8 @@ int64_t available_memory() {
   constexpr int64_t kKibibyte = 1024;
   const int64_t of_system = number_in("/proc/meminfo", physical_memory() / kKibibyte, "MemAvailable:") * kKibibyte;
   return std::min({of_system, left_in_control_groups(), left_of_addresses()});
+#elif defined(_WIN32)
+  return memory_status().ullAvailPhys;
 #else
   return physical_memory() > 0 ? physical_memory() : kUnlimited;
 #endif
