@@ -35,8 +35,7 @@ export function loadCudaLibrary(option: string | undefined): CudaLibrary {
   if (option !== undefined) return loadNamed(option, 'cudaLibrary');
   const named = process.env[VARIABLE];
   if (named) return loadNamed(named, VARIABLE);
-  const present = [LOCAL_BUILD, PREBUILT].find(file => pathFault(file) === undefined);
-  const found = present ?? resolveOptionalPackage(PLATFORM_PACKAGE);
+  const found = unnamedPlaces().find(place => place.found)?.file;
   if (found === undefined) {
     const reason =
       `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor a prebuilt one, ${PREBUILT}, ` +
@@ -59,11 +58,16 @@ export interface LibraryPlace {
 /** Where {@link loadCudaLibrary} looks, in its order: the first that is found counts, a named one even if it is not. */
 export function libraryPlaces(): LibraryPlace[] {
   const named = process.env[VARIABLE];
+  if (!named) return unnamedPlaces();
+  const file = path.resolve(named);
+  return [{ place: VARIABLE, file, found: isFile(file) }, ...unnamedPlaces()];
+}
+
+function unnamedPlaces(): LibraryPlace[] {
   const inPackage = resolveOptionalPackage(PLATFORM_PACKAGE);
-  const isFile = (file: string): boolean => pathFault(file) === undefined;
   return [
-    ...(named ? [{ place: VARIABLE, file: path.resolve(named), found: isFile(path.resolve(named)) }] : []),
     { place: 'local build', file: LOCAL_BUILD, found: isFile(LOCAL_BUILD) },
+    { place: 'prebuilt library', file: PREBUILT, found: isFile(PREBUILT) },
     { place: 'platform package', file: inPackage ?? PLATFORM_PACKAGE, found: inPackage !== undefined },
   ];
 }
@@ -93,6 +97,10 @@ function loadFault(file: string): NativeFailure | undefined {
   } catch (failure) {
     return failure as NativeFailure;
   }
+}
+
+function isFile(file: string): boolean {
+  return pathFault(file) === undefined;
 }
 
 /** Why there is no file to load at a path. */

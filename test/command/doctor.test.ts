@@ -54,7 +54,11 @@ describe('on the CPU', () => {
   });
 
   it('says where the CUDA backend is looked for', () => {
-    expect(report.cudaLibrary.map(({ place }) => place)).toEqual(['local build', 'platform package']);
+    expect(report.cudaLibrary.map(({ place }) => place)).toEqual([
+      'local build',
+      'prebuilt library',
+      'platform package',
+    ]);
     const named = doctor(['--device', 'cpu'], NO_CUDA).cudaLibrary;
     expect(named[0]).toEqual({ place: 'INFONCE_CUDA_LIBRARY', file: NO_CUDA.INFONCE_CUDA_LIBRARY, found: false });
   });
