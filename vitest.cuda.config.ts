@@ -11,6 +11,7 @@ const SUITES = [
   'forward-backward',
   'golden',
   'inputs',
+  'jax-js/gradients',
   'logits',
   'memory',
   'memory-required',
@@ -23,6 +24,7 @@ const SUITES = [
   'queue',
   'relations',
   'teardown',
+  'tfjs/derivatives',
   'worker-threads',
 ];
 

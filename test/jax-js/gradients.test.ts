@@ -2,6 +2,7 @@ import { defaultDevice, grad, init, type Array as JaxArray, jit, nn, numpy as np
 import { clip, infoNCE, ntXent, supCon, valueAndGrad } from 'infonce/jax-js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectClose } from '../support/compare.js';
+import '../support/contexts.js'; // the device under test
 import { type LossName, randomCase, tensorsOf } from '../support/problems.js';
 import { normal } from '../support/random.js';
 import { thrownBy, wrong } from '../support/thrown.js';

@@ -2,6 +2,7 @@ import '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs';
 import type { Tensor } from 'infonce';
 import { clip, infoNCE, type LossTensor, ntXent, supCon } from 'infonce/tfjs';
+import './contexts.js'; // the device under test
 import { type FUNCTIONS, type Named, tensorsOf } from './problems.js';
 
 tf.enableProdMode(); // says nothing about tfjs-node
