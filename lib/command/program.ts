@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { benchCommand } from './bench/command.js';
 import { doctorCommand } from './doctor/command.js';
+import { evalCommand } from './eval/command.js';
 import { MANIFEST } from './manifest.js';
 
 /** The `infonce` command. Each subcommand is in a folder of its name. */
@@ -9,5 +10,6 @@ export function createProgram(): Command {
     .description(MANIFEST.description)
     .version(MANIFEST.version)
     .addCommand(doctorCommand())
+    .addCommand(evalCommand())
     .addCommand(benchCommand());
 }

@@ -1,0 +1,112 @@
+import { Command } from 'commander';
+import type { Context } from '../../runtime/context.js';
+import { contextFor } from '../terminal/context.js';
+import { CommandError, EXIT } from '../terminal/exit.js';
+import { note, printResult } from '../terminal/output.js';
+import { startProgress } from '../terminal/progress.js';
+import { defaultBatch, type Evaluation, evaluate } from './evaluation.js';
+import { readLabels } from './labels.js';
+import type { Question } from './losses.js';
+import { badFile } from './npy.js';
+import { type EvalOptions, temperaturesOf, usage, viewsOf, withEvalOptions } from './options.js';
+import type { EvalReport } from './report.js';
+import { Batches, Sources } from './sources.js';
+import { formatReport } from './text.js';
+
+export function evalCommand(): Command {
+  const command = new Command('eval')
+    .description('computes loss, ranks, alignment and uniformity of embeddings in .npy files')
+    .argument('<file...>', 'a matrix of float32, float16 or float64, or one for each view');
+  return withEvalOptions(command).action(async (files: readonly string[], options: EvalOptions) => {
+    const views = viewsOf(files, options);
+    const sources = await open(files, views, options);
+    try {
+      const labels = options.labels === undefined ? undefined : await labelsFor(options.labels, sources);
+      const context = contextFor(options, { whenFull: 'wait' });
+      const report = await examine(sources, labels, context, options);
+      printResult(report, options, () => formatReport(report));
+    } finally {
+      await sources.close();
+    }
+  });
+}
+
+async function open(files: readonly string[], views: number, { layout }: EvalOptions): Promise<Sources> {
+  const sources = await Sources.open(files, views, layout === 'samples');
+  const [{ file, rows }] = sources.files as [Sources['files'][number]];
+  let wrong: CommandError | undefined;
+  if (!Number.isInteger(sources.samples))
+    wrong = usage(`${file} has ${rows} rows, which ${views} views do not divide.`);
+  else if (sources.samples < 2) {
+    wrong = badFile(file, 'at least two samples', '1', 'A sample is compared with the others.');
+  }
+  if (wrong === undefined) return sources;
+  await sources.close();
+  throw wrong;
+}
+
+async function labelsFor(file: string, sources: Sources): Promise<Int32Array> {
+  const labels = await readLabels(file);
+  const { samples, views } = sources;
+  if (labels.length === samples || labels.length === samples * views) return labels;
+  const expected = views === 1 ? `${samples} labels` : `${samples * views} labels, or ${samples}, one a sample`;
+  throw badFile(file, expected, String(labels.length), 'Each row has a label, in the same order.');
+}
+
+async function examine(
+  sources: Sources,
+  labels: Int32Array | undefined,
+  context: Context,
+  options: EvalOptions,
+): Promise<EvalReport> {
+  const { loss, positives, normalize, temperature } = options;
+  const { samples, views, dim } = sources;
+  const question: Question = { loss, positives, normalize, views, dim };
+  const batches = new Batches(samples, options.batch ?? defaultBatch(question, sources, context));
+  if (options.batch === undefined && batches.count > 1) {
+    note(`In batches of ${batches.size} samples; --batch sets another number.`);
+  }
+  const temperatures = temperaturesOf(options);
+  const progress = startProgress('eval', samples);
+  const begun = performance.now();
+  let evaluation: Evaluation;
+  try {
+    evaluation = await evaluate(question, sources, labels, temperatures, batches, context, done => {
+      const rate = (1000 * done) / (performance.now() - begun);
+      const megabytes = ((rate * sources.bytesPerSample) / 1e6).toFixed(1);
+      progress.update(done, `${Math.round(rate * views).toLocaleString('en-US')} rows/s, ${megabytes} MB/s`);
+    });
+  } finally {
+    progress.stop();
+  }
+  const { losses, seconds, uniformity, flops, alone, ...means } = evaluation;
+  if (alone === means.rows) {
+    throw new CommandError(
+      EXIT.problem,
+      `${options.labels}: expected rows of the same class in a batch, got none. ` +
+        'Mix the rows so that classes come together in batches, or make batches larger with --batch.',
+    );
+  }
+  const values = temperatures.map((each, i) => ({ temperature: each, loss: losses[i]! }));
+  return {
+    objective: loss,
+    ...(loss === 'ntxent' && { positives }),
+    normalize,
+    files: sources.files.map(({ file, rows, dim, stored }) => ({ file, rows, dim, dtype: stored })),
+    samples,
+    views,
+    batches: { samples: batches.size, count: batches.count, last: batches.last },
+    device: { id: context.device.id, name: context.device.name, precision: context.precision },
+    temperature,
+    loss: losses[temperatures.indexOf(temperature)]!,
+    ...means,
+    uniformity: uniformity.reduce((sum, view) => sum + view, 0) / views,
+    uniformityOfViews: uniformity,
+    rowsWithoutPositives: alone,
+    temperatures: values,
+    seconds,
+    rowsPerSecond: (views * samples) / seconds,
+    bytesPerSecond: (samples * sources.bytesPerSample) / seconds,
+    flopsPerSecond: flops / seconds,
+  };
+}

@@ -1,0 +1,86 @@
+import { type Command, Option } from 'commander';
+import { type ComputeOptions, withComputeOptions } from '../terminal/context.js';
+import { CommandError, EXIT } from '../terminal/exit.js';
+import type { OutputOptions } from '../terminal/output.js';
+import { listOf, numberWithin } from '../terminal/values.js';
+import { LOSSES, type LossName } from './losses.js';
+
+/** As commander gives them. */
+export interface EvalOptions extends OutputOptions, ComputeOptions {
+  readonly loss: LossName;
+  readonly views?: number;
+  readonly layout: 'views' | 'samples';
+  readonly positives: 'first' | 'all';
+  readonly labels?: string;
+  readonly temperature: number;
+  readonly temperatures?: readonly number[];
+  readonly batch?: number;
+  readonly normalize: boolean;
+}
+
+const temperature = numberWithin({ least: 1e-6, most: 1e6 });
+
+export function withEvalOptions(command: Command): Command {
+  command
+    .addOption(new Option('--loss <name>', 'the loss').choices(LOSSES).default('ntxent'))
+    .addOption(
+      new Option(
+        '--views <count>',
+        'views of a sample (default: 2, for supcon 1; with several files, as many)',
+      ).argParser(numberWithin({ integer: true, least: 1, most: 1_000_000 })),
+    )
+    .addOption(
+      new Option(
+        '--layout <order>',
+        'of the rows of one file: all first views first, or the views of each sample together',
+      )
+        .choices(['views', 'samples'])
+        .default('views'),
+    )
+    .addOption(
+      new Option('--positives <which>', 'ntxent: the first other view of a sample, or all')
+        .choices(['first', 'all'])
+        .default('first'),
+    )
+    .option('--labels <file>', 'supcon: a class for each row or sample, integers in a .npy file or in lines of text')
+    .addOption(new Option('--temperature <number>', 'the temperature').argParser(temperature).default(0.07))
+    .addOption(new Option('--temperatures <list>', 'more of them, 0.02,0.05,…').argParser(listOf(temperature)))
+    .addOption(
+      new Option(
+        '--batch <samples>',
+        'samples in a batch (default: all that have 65536 rows and fit in memory)',
+      ).argParser(numberWithin({ integer: true, least: 2, most: Number.MAX_SAFE_INTEGER })),
+    )
+    .option('--no-normalize', 'take the rows as they are in the loss');
+  return withComputeOptions(command).option('--json', 'print the result as JSON');
+}
+
+/** How many views there are, of options that go together. */
+export function viewsOf(files: readonly string[], options: EvalOptions): number {
+  const { loss, views, layout, positives, labels } = options;
+  const several = files.length > 1;
+  const count = several ? files.length : (views ?? (loss === 'supcon' ? 1 : 2));
+  if (several && views !== undefined && views !== files.length) {
+    throw usage(`--views is ${views}, but there are ${files.length} files, each of which is a view.`);
+  }
+  if ((loss === 'infonce' || loss === 'clip') && count !== 2) {
+    throw usage(`--loss ${loss} compares two views; there are ${count}. Give two files, or one of two views.`);
+  }
+  if (loss === 'ntxent' && count < 2) throw usage('--loss ntxent needs at least two views.');
+  if (layout === 'samples' && (several || count === 1)) {
+    throw usage('--layout samples is about the rows of one file with several views.');
+  }
+  if (positives === 'all' && loss !== 'ntxent') throw usage('--positives goes with --loss ntxent.');
+  if (loss === 'supcon' && labels === undefined) throw usage('--loss supcon needs --labels FILE.');
+  if (loss !== 'supcon' && labels !== undefined) throw usage('--labels goes with --loss supcon.');
+  return count;
+}
+
+/** All temperatures, each once, in order. */
+export function temperaturesOf({ temperature, temperatures = [] }: EvalOptions): readonly number[] {
+  return [...new Set([temperature, ...temperatures])].sort((a, b) => a - b);
+}
+
+export function usage(message: string): CommandError {
+  return new CommandError(EXIT.usage, `${message}\nSee infonce eval --help.`);
+}
