@@ -5,7 +5,7 @@ import { InfoNCEError } from '../../runtime/errors.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import {
   alignmentOfClasses,
-  alignmentOfViews,
+  geometryOfViews,
   type PairSum,
   partners,
   UNIFORMITY_TEMPERATURE,
@@ -134,10 +134,8 @@ class Sums {
     const blocks = Array.from({ length: views }, (_, view) => blockOf(numbers, view, count * dim));
     const towards = blocks.map(block => rowLosses(block, count, dim, context));
     // In this thread, while the context works on the losses.
-    const isLabelled = loss === 'supcon';
-    const alignment = isLabelled
-      ? alignmentOfClasses(numbers, dim, labels)
-      : { ...alignmentOfViews(numbers, dim, views, count), alone: 0 };
+    const { alignment: ofViews, partnerCosines } = geometryOfViews(numbers, dim, views, count);
+    const alignment = loss === 'supcon' ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
     const [results, sums] = await Promise.all([Promise.all(losses), Promise.all(towards)]);
 
     results.forEach((result, i) => {
@@ -150,7 +148,8 @@ class Sums {
     this.#chance += (rows - alignment.alone) * Math.log(denominator(this.#question, count));
     this.#alignment = plus(this.#alignment, alignment);
     sums.forEach((rowLoss, view) => {
-      this.#uniformity[view] = plus(this.#uniformity[view]!, uniformitySum(blocks[view]!, dim, rowLoss));
+      const cosines = partnerCosines.subarray(view * count, (view + 1) * count);
+      this.#uniformity[view] = plus(this.#uniformity[view]!, uniformitySum(rowLoss, cosines));
     });
     this.#flops += 2 * dim * (temperatures.length * rows ** 2 + views * count ** 2);
   }

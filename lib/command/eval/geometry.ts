@@ -13,59 +13,95 @@ export interface PairSum {
   readonly pairs: number;
 }
 
-/** Rows of a batch, read one by one as unit vectors in float64. */
-class UnitRows {
-  readonly dim: number;
-  readonly #numbers: Numbers;
-  readonly #values: Float32Array | undefined;
+/** A row of a batch in float64, and what makes it a unit vector. */
+class Row {
+  readonly values: Float64Array;
+  /** 1 / length. */
+  factor = 0;
+  /** ‖u‖²: 1, or less of a row that is shorter than the smallest length, as one of zeros is. */
+  squared = 0;
 
-  constructor(numbers: Numbers, dim: number) {
-    this.dim = dim;
-    this.#numbers = numbers;
-    this.#values = numbers instanceof Uint16Array ? float16Values() : undefined;
+  constructor(dim: number) {
+    this.values = new Float64Array(dim);
   }
 
-  /** Fills `into` with a row. */
-  load(row: number, into: Float64Array): void {
-    const { dim } = this;
-    const numbers = this.#numbers;
-    const values = this.#values;
+  load(numbers: Numbers, row: number): void {
+    const { values } = this;
+    const dim = values.length;
     const offset = row * dim;
     let squares = 0;
-    for (let k = 0; k < dim; k++) {
-      const stored = numbers[offset + k]!;
-      const value = values === undefined ? stored : values[stored]!;
-      into[k] = value;
-      squares += value * value;
+    if (numbers instanceof Uint16Array) {
+      const halves = float16Values();
+      for (let k = 0; k < dim; k++) {
+        const value = halves[numbers[offset + k]!]!;
+        values[k] = value;
+        squares += value * value;
+      }
+    } else {
+      for (let k = 0; k < dim; k++) {
+        const value = numbers[offset + k]!;
+        values[k] = value;
+        squares += value * value;
+      }
     }
-    const factor = 1 / Math.max(Math.sqrt(squares), SMALLEST_NORM);
-    for (let k = 0; k < dim; k++) into[k]! *= factor;
+    this.factor = 1 / Math.max(Math.sqrt(squares), SMALLEST_NORM);
+    this.squared = squares * this.factor * this.factor;
+  }
+
+  cosine(other: Row): number {
+    return dot(this.values, other.values) * this.factor * other.factor;
+  }
+
+  /** ‖u − v‖² */
+  distance(other: Row): number {
+    return Math.max(0, this.squared + other.squared - 2 * this.cosine(other));
   }
 }
 
-/** ‖u − v‖² over all pairs of views of each sample; `numbers` holds `views` blocks of `count` rows. */
-export function alignmentOfViews(numbers: Numbers, dim: number, views: number, count: number): PairSum {
-  const rows = new UnitRows(numbers, dim);
-  const units = Array.from({ length: views }, () => new Float64Array(dim));
+/** What is taken from the rows one by one. */
+export interface ViewGeometry {
+  /** ‖u − v‖² over all pairs of views of each sample. */
+  readonly alignment: PairSum;
+  /** Of each row, the mean of its cosines with its {@link partners} among the rows of its view. */
+  readonly partnerCosines: Float64Array;
+}
+
+/** `numbers` holds `views` blocks of `count` rows. */
+export function geometryOfViews(numbers: Numbers, dim: number, views: number, count: number): ViewGeometry {
+  const rows = Array.from({ length: 3 }, () => Array.from({ length: views }, () => new Row(dim)));
+  const partnerCosines = new Float64Array(views * count);
   let sum = 0;
-  for (let sample = 0; sample < count; sample++) {
-    for (let view = 0; view < views; view++) rows.load(view * count + sample, units[view]!);
-    for (let a = 0; a < views; a++) {
-      for (let b = a + 1; b < views; b++) sum += squaredDistance(units[a]!, units[b]!);
+  for (let begin = 0, end = 0; begin < count; begin = end) {
+    end = count - begin === 3 ? count : begin + 2;
+    const group = rows.slice(0, end - begin);
+    group.forEach((sample, i) => {
+      for (let view = 0; view < views; view++) sample[view]!.load(numbers, view * count + begin + i);
+      for (let a = 0; a < views; a++) {
+        for (let b = a + 1; b < views; b++) sum += sample[a]!.distance(sample[b]!);
+      }
+    });
+    const share = 1 / (group.length - 1);
+    for (let view = 0; view < views; view++) {
+      for (let i = 0; i < group.length; i++) {
+        for (let j = i + 1; j < group.length; j++) {
+          const cosine = share * group[i]![view]!.cosine(group[j]![view]!);
+          partnerCosines[view * count + begin + i]! += cosine;
+          partnerCosines[view * count + begin + j]! += cosine;
+        }
+      }
     }
   }
-  return { sum, pairs: (count * views * (views - 1)) / 2 };
+  return { alignment: { sum, pairs: (count * views * (views - 1)) / 2 }, partnerCosines };
 }
 
-/** The same over all pairs of rows of a class, and how many rows are alone in theirs. */
+/** ‖u − v‖² over all pairs of rows of a class, and how many rows are alone in theirs. */
 export function alignmentOfClasses(
   numbers: Numbers,
   dim: number,
   labels: Int32Array,
 ): PairSum & { readonly alone: number } {
-  const rows = new UnitRows(numbers, dim);
   const order = Int32Array.from(labels, (_, row) => row).sort((a, b) => labels[a]! - labels[b]!);
-  const unit = new Float64Array(dim);
+  const row = new Row(dim);
   const total = new Float64Array(dim);
   let sum = 0;
   let pairs = 0;
@@ -82,9 +118,9 @@ export function alignmentOfClasses(
     total.fill(0);
     let squares = 0;
     for (let position = begin; position < end; position++) {
-      rows.load(order[position]!, unit);
-      for (let k = 0; k < dim; k++) total[k]! += unit[k]!;
-      squares += dot(unit, unit);
+      row.load(numbers, order[position]!);
+      for (let k = 0; k < dim; k++) total[k]! += row.factor * row.values[k]!;
+      squares += row.squared;
     }
     sum += members * squares - dot(total, total);
     pairs += (members * (members - 1)) / 2;
@@ -106,20 +142,11 @@ export function partners(count: number): Int32Array {
 }
 
 /** Completes the row losses of SupCon with {@link partners} for labels; each pair is counted twice. */
-export function uniformitySum(numbers: Numbers, dim: number, rowLoss: Float32Array): PairSum {
-  const rows = new UnitRows(numbers, dim);
+export function uniformitySum(rowLoss: Float32Array, partnerCosines: Float64Array): PairSum {
   const count = rowLoss.length;
-  const units = Array.from({ length: 3 }, () => new Float64Array(dim));
   let sum = 0;
-  for (let begin = 0, end = 0; begin < count; begin = end) {
-    end = count - begin === 3 ? count : begin + 2;
-    const members = end - begin;
-    for (let i = 0; i < members; i++) rows.load(begin + i, units[i]!);
-    for (let i = 0; i < members; i++) {
-      let own = 0;
-      for (let j = 0; j < members; j++) if (j !== i) own += dot(units[i]!, units[j]!);
-      sum += Math.exp(rowLoss[begin + i]! + (own / (members - 1) - 1) / UNIFORMITY_TEMPERATURE);
-    }
+  for (let row = 0; row < count; row++) {
+    sum += Math.exp(rowLoss[row]! + (partnerCosines[row]! - 1) / UNIFORMITY_TEMPERATURE);
   }
   return { sum, pairs: count * (count - 1) };
 }
@@ -127,11 +154,5 @@ export function uniformitySum(numbers: Numbers, dim: number, rowLoss: Float32Arr
 function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let k = 0; k < a.length; k++) sum += a[k]! * b[k]!;
-  return sum;
-}
-
-function squaredDistance(a: Float64Array, b: Float64Array): number {
-  let sum = 0;
-  for (let k = 0; k < a.length; k++) sum += (a[k]! - b[k]!) ** 2;
   return sum;
 }
