@@ -96,6 +96,7 @@ export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
 // Options are checked where the model is compiled, not in the middle of fit.
 
 function checkNTXent(options: NTXentLossOptions, name: string) {
+  checkCalled(options, name);
   checkOpKeys(options, name, NT_XENT_KEYS, 'views');
   const { views, context: _, ...op } = options;
   checkNTXentOptions({ ...op, temperature: readScale(op.temperature, 'temperature') });
@@ -107,15 +108,28 @@ function checkNTXent(options: NTXentLossOptions, name: string) {
 }
 
 function checkSupCon(options: SupConLossOptions, name: string): void {
+  checkCalled(options, name);
   checkOpKeys(options, name, SUP_CON_KEYS);
   const { context: _, ...op } = options;
   checkSupConOptions({ ...op, temperature: readScale(op.temperature, 'temperature') });
 }
 
 function checkClip(options: ClipLossOptions, name: string): void {
+  checkCalled(options, name);
   checkOpKeys(options, name, CLIP_KEYS);
   const { context: _, ...op } = options;
   checkClipOptions({ ...op, logitScale: readScale(op.logitScale, 'logitScale') });
+}
+
+/** `loss: ntXentLoss` in the place of `loss: ntXentLoss()` has TensorFlow.js call it with y. */
+function checkCalled(options: unknown, name: string): void {
+  if (!(options instanceof tf.Tensor)) return;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: name,
+    expected: 'an object of options',
+    got: 'a tensor',
+    remedy: `It makes a function for model.compile: write ${name}().`,
+  });
 }
 
 function withoutReduction(keys: readonly string[]): string[] {

@@ -54,6 +54,7 @@ const CASES: [what: string, call: () => unknown, code: string, says: string][] =
     'SHAPE',
     "the model's output: expected [N, 2 * D], got [4, 3]",
   ],
+  ['a loss that was not made', () => ntXentLoss(wrong(z())), 'TYPE', 'write ntXentLoss().'],
   ['a single view', () => viewBatches([z()]), 'TYPE', 'at least two tensors'],
   ['no tensors', () => viewBatches(wrong([[1], [2]])), 'TYPE', 'at least two tensors'],
   [

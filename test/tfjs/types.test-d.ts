@@ -1,0 +1,33 @@
+import type * as tf from '@tensorflow/tfjs';
+import type { NegativeQueue } from 'infonce';
+import { clip, infoNCE, ntXent, ntXentLoss, supCon, viewBatches } from 'infonce/tfjs';
+import { expectTypeOf, it } from 'vitest';
+
+declare const matrix: tf.Tensor2D;
+declare const temperature: tf.Variable<tf.Rank.R0>;
+declare const labels: tf.Tensor1D;
+declare const queue: NegativeQueue;
+declare const reduction: 'mean' | 'none';
+declare const model: tf.LayersModel;
+
+it('ops give a scalar, or row losses with reduction none', () => {
+  expectTypeOf(ntXent(matrix)).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(ntXent(matrix, { temperature, reduction: 'sum' })).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(clip(matrix, matrix, { logitScale: temperature, reduction: 'none' })).toEqualTypeOf<tf.Tensor1D>();
+  expectTypeOf(supCon(matrix, labels, { reduction })).toEqualTypeOf<tf.Scalar | tf.Tensor1D>();
+  expectTypeOf(infoNCE(matrix, matrix, { negativeKeys: queue })).toEqualTypeOf<tf.Scalar>();
+});
+
+it('gradients are not asked for', () => {
+  // @ts-expect-error the tape decides
+  ntXent(matrix, { gradient: true });
+  // @ts-expect-error a tensor of one dimension
+  ntXent(labels);
+});
+
+it('fits model.compile and model.fitDataset', () => {
+  model.compile({ optimizer: 'adam', loss: ntXentLoss(), metrics: [ntXentLoss()] });
+  model.fitDataset(viewBatches([matrix, matrix]), { epochs: 1 });
+  // @ts-expect-error a loss of a model is a scalar
+  ntXentLoss({ reduction: 'none' });
+});
