@@ -1,32 +1,43 @@
-import { contextDevice, devices } from './measure/library.mjs';
-import { preparePeak } from './measure/peak.mjs';
+import { contextDevice, copyGBs, devices, handoverNs, peakGflops, withPeak } from './measure/library.mjs';
 
 /** What every group is given: the device, how long to measure, the machine's peak, and a way to say what is going on. */
 export function openSession({ quick, device }) {
   const cpu = devices().find(({ id }) => id === 'cpu');
-  const meter = device === 'cpu' ? preparePeak() : null;
+  const onCpu = device === 'cpu';
   return {
     quick,
     device,
-    gpu: device === 'cpu' ? undefined : contextDevice(device),
+    gpu: onCpu ? undefined : contextDevice(device),
     threads: cpu.threads,
     threadCounts: [...new Set([1, cpu.threads])],
     instructionSet: cpu.instructionSet,
     instructionSets: cpu.instructionSets,
     timing: { budgetMs: quick ? 200 : 1500 },
-    limits: meter && measureLimits(meter, cpu),
-    withPeak: meter ? meter.around : (_target, work) => work(),
+    limits: onCpu ? measureLimits(cpu) : undefined,
+    withPeak: onCpu ? withLimits : (_target, work) => work(),
     announce: text => console.error(`  ${text}`),
   };
 }
 
-function measureLimits(meter, { threads, instructionSets }) {
+function measureLimits({ threads, instructionSets }) {
   const counts = [...new Set([1, threads])];
   return {
     fma: instructionSets.flatMap(instructionSet =>
-      counts.map(threads => ({ instructionSet, threads, gflops: meter.fmaGflops(instructionSet, threads) })),
+      counts.map(threads => ({ instructionSet, threads, gflops: peakGflops({ instructionSet, threads }) })),
     ),
-    copy: counts.map(threads => ({ threads, gigabytesPerSecond: meter.copyGBs(threads) })),
-    handoverNs: meter.handoverNs(threads),
+    copy: counts.map(threads => ({ threads, gigabytesPerSecond: copyGBs(threads) })),
+    handoverNs: handoverNs(threads),
   };
+}
+
+/**
+ * Adds `{ peakGflops, unsteady, handoverNs }` to what `work` returns. The hand-over is the larger of the two around it: a
+ * virtual machine's processors may be moved further apart at any time.
+ */
+function withLimits({ instructionSet, threads }, work) {
+  return withPeak({ instructionSet, threads }, async () => {
+    const near = handoverNs(threads);
+    const result = await work();
+    return { ...result, handoverNs: near && Math.max(near, handoverNs(threads)) };
+  });
 }

@@ -6,8 +6,7 @@
  *   node scripts/cuda-problems.mjs --no-check PROBLEM ...                        without the CPU's result
  */
 import { parseArgs } from 'node:util';
-import { relativeError } from '../bench/measure/agreement.mjs';
-import { randomMatrix } from '../bench/measure/random.mjs';
+import { randomMatrix, relativeError } from '../bench/measure/library.mjs';
 import * as infonce from '../dist/esm/index.js';
 
 // Every kernel once or more: tiles whole and ragged, dimensions on both sides of what registers hold, every level, and

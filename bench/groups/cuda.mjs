@@ -1,8 +1,14 @@
-import { relativeError } from '../measure/agreement.mjs';
-import { plainFlops } from '../measure/flops.mjs';
-import { clipSync, infoNCESync, ntXentSync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { median, time } from '../measure/timing.mjs';
+import {
+  clipSync,
+  infoNCESync,
+  median,
+  ntXentSync,
+  plainFlops,
+  randomMatrix,
+  relativeError,
+  time,
+  withContext,
+} from '../measure/library.mjs';
 import { figure, medianMs, size, spread, times } from '../report/table.mjs';
 
 export const title = 'A call from Node.js on the GPU, loss and gradient';

@@ -1,6 +1,6 @@
 /** The groups by device, loaded when they run: what a group needs is installed only if it was chosen. */
-const OWN = ['markdown-table', 'tinybench'];
-const PEERS = [...OWN, '@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm', 'onnx-proto', 'onnxruntime-node'];
+const OWN = ['markdown-table'];
+const PEERS = [...OWN, 'onnx-proto', 'onnxruntime-node'];
 
 const GROUPS = {
   latency: { devices: ['cpu'], packages: OWN, load: () => import('./latency.mjs') },

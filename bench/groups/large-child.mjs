@@ -3,9 +3,7 @@
  * what the first call needed beyond the process, its input and its output.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { ntXentSync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { time } from '../measure/timing.mjs';
+import { ntXentSync, randomMatrix, time, withContext } from '../measure/library.mjs';
 
 const [rows, dim] = process.argv.slice(2, 4).map(Number);
 const device = process.argv[4];

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { ntXentFlops, plainFlops } from '../measure/flops.mjs';
+import { ntXentFlops } from '../measure/flops.mjs';
+import { plainFlops } from '../measure/library.mjs';
 import { figure, medianMs, peak, percent, size } from '../report/table.mjs';
 
 export const title = 'Large: memory beyond inputs and outputs, NT-Xent';

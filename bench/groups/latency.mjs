@@ -1,6 +1,4 @@
-import { ntXentSync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { time } from '../measure/timing.mjs';
+import { ntXentSync, randomMatrix, time, withContext } from '../measure/library.mjs';
 import { figure, handover, size } from '../report/table.mjs';
 
 export const title = 'Small synchronous calls, JavaScript and checks included (ntXentSync, default threads)';

@@ -1,7 +1,5 @@
-import { ntXentFlops, plainFlops } from '../measure/flops.mjs';
-import { ntXentSync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { time } from '../measure/timing.mjs';
+import { ntXentFlops } from '../measure/flops.mjs';
+import { ntXentSync, plainFlops, randomMatrix, time, withContext } from '../measure/library.mjs';
 import { figure, handover, medianMs, peak, percent, size, spread, threads } from '../report/table.mjs';
 
 export const title = 'NT-Xent, loss and gradient';

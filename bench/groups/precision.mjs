@@ -1,7 +1,4 @@
-import { relativeError } from '../measure/agreement.mjs';
-import { ntXentSync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { time } from '../measure/timing.mjs';
+import { ntXentSync, randomMatrix, relativeError, time, withContext } from '../measure/library.mjs';
 import { medianMs, size, spread, times } from '../report/table.mjs';
 import { SIZES } from './nt-xent.mjs';
 

@@ -1,7 +1,5 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { ntXent, ntXentSync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { time } from '../measure/timing.mjs';
+import { ntXent, ntXentSync, randomMatrix, time, withContext } from '../measure/library.mjs';
 import { figure, size } from '../report/table.mjs';
 
 export const title = 'Calls in flight (ntXent, loss and gradient)';

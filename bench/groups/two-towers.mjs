@@ -1,7 +1,4 @@
-import { plainFlops } from '../measure/flops.mjs';
-import { clipSync, infoNCESync, withContext } from '../measure/library.mjs';
-import { randomMatrix } from '../measure/random.mjs';
-import { time } from '../measure/timing.mjs';
+import { clipSync, infoNCESync, plainFlops, randomMatrix, time, withContext } from '../measure/library.mjs';
 import { figure, medianMs, peak, percent, size, spread, threads } from '../report/table.mjs';
 
 export const title = 'Two towers: infoNCE and clip, loss and both gradients';

@@ -1,4 +1,5 @@
 import { markdownTable } from 'markdown-table';
+import * as shown from '../measure/library.mjs';
 
 /** A Markdown table. `columns` are `[heading, row => text]`; a missing figure is shown as –. */
 export function table(columns, rows) {
@@ -8,18 +9,13 @@ export function table(columns, rows) {
   });
 }
 
-/** Three significant digits, or four from 1000 up; undefined stays undefined. */
-export function figure(value, digits = 3) {
-  if (value === undefined) return undefined;
-  return Math.abs(value) >= 1000 ? Math.round(value).toString() : Number(value.toPrecision(digits)).toString();
-}
-
-export function percent(share) {
-  return share === undefined ? undefined : `${(100 * share).toFixed(0)} %`;
-}
-
-export function times(factor) {
-  return factor === undefined ? undefined : `${figure(factor)}×`;
+/** A figure that is missing stays undefined. */
+const ifThere = text => value => (value === undefined ? undefined : text(value));
+export const percent = ifThere(shown.percent);
+export const times = ifThere(shown.times);
+/** Three significant digits, or `digits` of them; whole from 1000 up. */
+export function figure(value, digits) {
+  return value === undefined ? undefined : shown.figure(value, digits);
 }
 
 export const size = ['N × D', row => `${row.rows} × ${row.dim}`];

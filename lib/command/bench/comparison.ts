@@ -190,7 +190,7 @@ async function measureEngine(
     outcome: 'timed',
     ...timing,
     difference: apart,
-    gflops: plainFlops(problem) / timing.medianMs / 1e6,
+    gflops: plainFlops(rows, dim) / timing.medianMs / 1e6,
     shareOfPeak: undefined,
     infonceFasterBy: undefined,
     parts: undefined,

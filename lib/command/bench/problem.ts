@@ -66,6 +66,6 @@ export function targetsOf({ rows, labels }: Problem): Float32Array {
  * Floating-point operations of the plain algorithm, N×N matrices and all: the similarities and both factors of the
  * gradient, 2 for each multiply-add.
  */
-export function plainFlops({ rows, dim }: { readonly rows: number; readonly dim: number }): number {
+export function plainFlops(rows: number, dim: number): number {
   return 6 * rows * rows * dim;
 }
