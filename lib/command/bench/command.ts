@@ -62,14 +62,24 @@ async function bench(options: BenchOptions): Promise<void> {
 
   const context = contextFor(options, { timings: true });
   if (context.fallbackReason !== undefined) note(`On the CPU: ${context.fallbackReason}.`);
+  const limits = context.device.type === 'cuda' ? gpuLimits(context.device.id) : undefined;
   const progress = startProgress('bench', rows.length * (1 + installed.length));
   let done = 0;
   const sizes = await compare(
-    { loss, sizes: rows, dim, context, threads: threadsOfPeers(context), peers: installed, budgetMs: 1000 * time },
+    {
+      loss,
+      sizes: rows,
+      dim,
+      context,
+      gpuLimits: limits,
+      threads: threadsOfPeers(context),
+      peers: installed,
+      budgetMs: 1000 * time,
+    },
     what => progress.update(done++, what),
   ).finally(() => progress.stop());
 
-  const { id, name, type, instructionSet, threads } = context.device;
+  const { id, name, instructionSet, threads } = context.device;
   const report: Report = {
     version: MANIFEST.version,
     machine: {
@@ -82,7 +92,7 @@ async function bench(options: BenchOptions): Promise<void> {
     temperature: TEMPERATURE,
     precision: context.precision,
     dim,
-    gpuLimits: type === 'cuda' ? gpuLimits(id) : undefined,
+    gpuLimits: limits,
     sizes,
     notInstalled: missing,
   };

@@ -3,6 +3,7 @@ import { createContext } from '../../runtime/create-context.js';
 import { difference, TOLERANCE } from './agreement.js';
 import { type Peak, withPeak } from './cpu-limits.js';
 import { duration } from './figures.js';
+import type { GpuLimits } from './gpu-limits.js';
 import { openInfonce } from './infonce.js';
 import { CannotRun, type Peer } from './peers/index.js';
 import { type Answer, type Engine, type LossName, makeProblem, type Problem, plainFlops } from './problem.js';
@@ -14,6 +15,8 @@ export interface Comparison {
   readonly sizes: readonly number[];
   readonly dim: number;
   readonly context: Context;
+  /** Of the context's device, if that is a GPU. */
+  readonly gpuLimits?: GpuLimits | undefined;
   /** Threads of peers that can have several. */
   readonly threads: number;
   readonly peers: readonly Peer[];
@@ -45,7 +48,10 @@ export interface TimedRow extends RowOf<'timed'>, Timing {
   readonly difference: number | undefined;
   /** 6·N²·D floating-point operations in the time taken. */
   readonly gflops: number;
-  /** That as a share of the measured peak of the CPU. */
+  /**
+   * On the CPU that as a share of the measured peak. Of infonce on a GPU: 6·N²·D in the time of the kernels, as a share of
+   * what the tensor cores can do.
+   */
   readonly shareOfPeak: number | undefined;
   /** Its median over infonce's. */
   readonly infonceFasterBy: number | undefined;
@@ -98,7 +104,7 @@ export async function compare(comparison: Comparison, announce: (what: string) =
 
 async function measureInfonce(
   problem: Problem,
-  { context, budgetMs }: Comparison,
+  { context, gpuLimits, budgetMs }: Comparison,
 ): Promise<{ readonly expected: Answer; readonly ours: Row; readonly peak: Peak | undefined }> {
   const { device, precision } = context;
   const engine = openInfonce(problem, context);
@@ -117,7 +123,7 @@ async function measureInfonce(
 
   if (device.type !== 'cpu') {
     const row = await measured();
-    return { expected, ours: { ...row, ...(row.outcome === 'timed' && { parts: medians(parts) }) }, peak: undefined };
+    return { expected, ours: row.outcome === 'timed' ? onGpu(row, parts, gpuLimits) : row, peak: undefined };
   }
   const { instructionSet, threads } = device;
   const medium = precision === 'medium';
@@ -134,6 +140,12 @@ function inFloat32(problem: Problem): Answer | Promise<Answer> {
   } finally {
     context.dispose();
   }
+}
+
+function onGpu(row: TimedRow, parts: readonly DeviceParts[], limits: GpuLimits | undefined): TimedRow {
+  const measured = medians(parts.slice(-row.samples)); // without warm-up
+  const teraflops = plainFlops(row.rows, row.dim) / measured.kernelsMs / 1e9;
+  return { ...row, parts: measured, shareOfPeak: limits?.tensorTflops && teraflops / limits.tensorTflops };
 }
 
 function medians(parts: readonly DeviceParts[]): DeviceParts {

@@ -5,8 +5,9 @@ export function figure(value: number, digits = 3): string {
   return Math.abs(value) >= 1000 ? Math.round(value).toString() : Number(value.toPrecision(digits)).toString();
 }
 
+/** Whole, below ten of them one significant digit. */
 export function percent(share: number): string {
-  return `${(100 * share).toFixed(0)} %`;
+  return `${share < 0.095 ? Number((100 * share).toPrecision(1)) : Math.round(100 * share)} %`;
 }
 
 export function times(factor: number): string {

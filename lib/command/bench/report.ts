@@ -66,6 +66,7 @@ const ON_GPU: readonly Cell[] = [
   { column: right('kernels'), text: row => shown(row.parts?.kernelsMs, duration) },
   { column: right('download'), text: row => shown(row.parts?.downloadMs, duration) },
   { column: right('TFLOP/s'), text: row => figure(row.gflops / 1e3) },
+  { column: right('of peak'), text: row => shown(row.shareOfPeak, percent) },
 ];
 const COMPARED: readonly Cell[] = [
   { column: right('infonce faster by'), text: row => shown(row.infonceFasterBy, times) },
@@ -116,7 +117,7 @@ export function machineOf({ version, device, machine }: Report): string {
   return `infonce ${version} on ${device.name}, ${on}, ${machine.platform}, Node.js ${machine.node}`;
 }
 
-/** The machine's limits and what the columns need said, a line each. */
+/** The machine's limits, what the columns need said, and why an engine was not timed: a line each. */
 export function remarks(report: Report): string[] {
   const { sizes, gpuLimits, precision } = report;
   const lines = gpuLimits ? gpuRemarks(gpuLimits) : cpuRemarks(sizes, precision);
@@ -126,9 +127,6 @@ export function remarks(report: Report): string[] {
     if (row.outcome === 'disagrees')
       lines.push(`${what}: not timed, because its result differs by ${scientific(row.difference)}.`);
     else if (row.outcome !== 'timed') lines.push(`${what}: ${row.reason}.`);
-  }
-  for (const { id, missing, install } of report.notInstalled) {
-    lines.push(`${id}: not installed: ${missing.join(', ')}. Install: ${install}`);
   }
   return lines;
 }
@@ -156,11 +154,19 @@ function gpuRemarks({ multiprocessors, clockMHz, memoryGBs, tensorTflops }: GpuL
   ];
   return [
     `The GPU by its attributes and generation, not measured: ${limits.filter(Boolean).join(', ')}.`,
-    "TFLOP/s counts 6·N²·D in the whole call; upload, kernels and download are by the device's clock.",
+    "TFLOP/s counts 6·N²·D in the whole call, of peak in the kernels alone; upload, kernels, download: by the device's clock.",
   ];
 }
 
 export function printed(report: Report): string {
   const { columns, rows } = resultTable(report);
-  return [`${titleOf(report)}\n${machineOf(report)}`, table(columns, rows), remarks(report).join('\n')].join('\n\n');
+  const missing = report.notInstalled.map(
+    ({ id, missing, install }) => `${id}: not installed: ${missing.join(', ')}. Install: ${install}`,
+  );
+  const paragraphs = [
+    `${titleOf(report)}\n${machineOf(report)}`,
+    table(columns, rows),
+    [...remarks(report), ...missing].join('\n'),
+  ];
+  return paragraphs.join('\n\n');
 }
