@@ -1,12 +1,12 @@
 /** The built library of this working tree, and what its command `infonce bench` measures with. */
 import * as infonce from '../../dist/esm/index.js';
 
-export { relativeError } from '../../dist/esm/command/bench/agreement.js';
+export { difference, relativeError, TOLERANCE } from '../../dist/esm/command/bench/agreement.js';
 export { compare } from '../../dist/esm/command/bench/comparison.js';
 export { copyGBs, handoverNs, peakGflops, withPeak } from '../../dist/esm/command/bench/cpu-limits.js';
 export { figure, percent, times } from '../../dist/esm/command/bench/figures.js';
 export { PEERS } from '../../dist/esm/command/bench/peers/index.js';
-export { plainFlops } from '../../dist/esm/command/bench/problem.js';
+export { makeProblem, plainFlops } from '../../dist/esm/command/bench/problem.js';
 export { randomMatrix } from '../../dist/esm/command/bench/random.js';
 export { median, time } from '../../dist/esm/command/bench/timing.js';
 
