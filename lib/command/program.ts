@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { benchCommand } from './bench/command.js';
+import { demoCommand } from './demo/command.js';
 import { doctorCommand } from './doctor/command.js';
 import { evalCommand } from './eval/command.js';
 import { MANIFEST } from './manifest.js';
@@ -11,5 +12,6 @@ export function createProgram(): Command {
     .version(MANIFEST.version)
     .addCommand(doctorCommand())
     .addCommand(evalCommand())
-    .addCommand(benchCommand());
+    .addCommand(benchCommand())
+    .addCommand(demoCommand());
 }

@@ -32,6 +32,7 @@ export interface PlotModule {
   readonly ruleX: MarkOf;
   readonly ruleY: MarkOf;
   readonly contour: MarkOf;
+  readonly image: MarkOf;
   readonly frame: (options?: MarkOptions) => Mark;
   readonly axisX: (options: MarkOptions) => Mark;
   readonly axisY: (options: MarkOptions) => Mark;

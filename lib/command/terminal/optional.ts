@@ -8,7 +8,8 @@ import { CommandError, EXIT } from './exit.js';
 const resolvers = () =>
   [import.meta.url, path.join(process.cwd(), 'package.json')].map(from => createRequire(from).resolve);
 
-function locate(name: string): string | undefined {
+/** Where an optional package lies. */
+export function locate(name: string): string | undefined {
   for (const resolve of resolvers()) {
     try {
       return resolve(name);

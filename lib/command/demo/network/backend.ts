@@ -1,0 +1,20 @@
+import path from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { importOptional, locate } from '../../terminal/optional.js';
+import { note } from '../../terminal/output.js';
+
+const WASM = '@tensorflow/tfjs-backend-wasm';
+
+/** Has TensorFlow.js run on its wasm backend where that is installed, else on its far slower cpu backend. */
+export async function startTensorFlow(): Promise<string> {
+  const entry = locate(WASM);
+  if (entry === undefined) {
+    note(`${WASM} is not installed: training is about twenty times slower.\nInstall: npm install ${WASM}`);
+    await tf.setBackend('cpu');
+  } else {
+    const { setWasmPaths } = await importOptional<{ setWasmPaths(folder: string): void }>(WASM);
+    setWasmPaths(path.join(path.dirname(entry), '..', 'wasm-out', path.sep));
+    await tf.setBackend('wasm');
+  }
+  return tf.getBackend();
+}

@@ -1,0 +1,71 @@
+import { type Progress, startProgress } from '../../terminal/progress.js';
+
+/** What a step of training reports. */
+export interface Step {
+  readonly loss: number;
+  /** Share of rows whose positive is ranked first. */
+  readonly top1: number;
+  /** Milliseconds in the loss and its gradient. */
+  readonly lossMs: number;
+}
+
+/** What is known of a training when it has ended. */
+export interface History {
+  readonly losses: readonly number[];
+  readonly top1: readonly number[];
+  /** Of the training, waiting included. */
+  readonly seconds: number;
+  /** Images that a second of training saw, each counted once. */
+  readonly samplesPerSecond: number;
+  /** Means of a step. */
+  readonly stepMs: number;
+  readonly lossMs: number;
+}
+
+/** Runs the steps with a progress bar. Between two of them the process hears its signals. */
+export async function trainSteps(title: string, steps: number, batch: number, step: () => Step): Promise<History> {
+  const progress: Progress = startProgress(title, steps);
+  const losses: number[] = [];
+  const top1: number[] = [];
+  let spentInLoss = 0;
+  const start = performance.now();
+  const seconds = () => (performance.now() - start) / 1000;
+  try {
+    while (losses.length < steps) {
+      const done = step();
+      losses.push(done.loss);
+      top1.push(done.top1);
+      spentInLoss += done.lossMs;
+      const speed = Math.round((losses.length * batch) / seconds());
+      const ranked = `top-1 ${(100 * done.top1).toFixed(0).padStart(3)} %`;
+      progress.update(losses.length, `loss ${done.loss.toFixed(3)}  ${ranked}  ${speed} samples/s`);
+      await new Promise(setImmediate);
+    }
+  } finally {
+    progress.stop();
+  }
+  return {
+    losses,
+    top1,
+    seconds: seconds(),
+    samplesPerSecond: (steps * batch) / seconds(),
+    stepMs: (1000 * seconds()) / steps,
+    lossMs: spentInLoss / steps,
+  };
+}
+
+const WINDOW = 20;
+
+/** The mean of each value and those up to ten steps away. */
+export function smoothed(values: readonly number[]): number[] {
+  return values.map((_, i) => mean(values.slice(Math.max(0, i - WINDOW / 2), i + WINDOW / 2 + 1)));
+}
+
+/** The mean of the last twenty. */
+export function last(values: readonly number[]): number {
+  return mean(values.slice(-WINDOW));
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

@@ -1,0 +1,91 @@
+import type { Context } from '../../runtime/context.js';
+import type { AvailableDevice } from '../../runtime/devices.js';
+import type { Digits } from './data/digits.js';
+import { type History, last } from './network/training.js';
+import type { DemoOptions } from './options.js';
+
+/** What a demonstration works with. */
+export interface Setting {
+  readonly options: DemoOptions;
+  readonly context: Context;
+  /** The backend of TensorFlow.js. */
+  readonly backend: string;
+  readonly train: Digits;
+  readonly test: Digits;
+}
+
+/** What both demonstrations print of how they ran. */
+export interface RunFigures {
+  readonly device: {
+    readonly id: string;
+    readonly name: string;
+    readonly instructionSet: string;
+    readonly threads: number;
+  };
+  readonly precision: string;
+  readonly backend: string;
+  readonly options: {
+    readonly steps: number;
+    readonly batch: number;
+    readonly temperature: number;
+    readonly dim: number;
+    readonly seed: number;
+  };
+  readonly training: {
+    readonly firstLoss: number;
+    /** Means of the last 20 steps. */
+    readonly lastLoss: number;
+    readonly lastTop1: number;
+    readonly seconds: number;
+    readonly samplesPerSecond: number;
+    readonly stepMs: number;
+    readonly lossMs: number;
+  };
+}
+
+export function runFigures({ options, context, backend }: Setting, temperature: number, history: History): RunFigures {
+  const { steps, batch, dim, seed } = options;
+  const { id, name, instructionSet, threads }: AvailableDevice = context.device;
+  const { seconds, samplesPerSecond, stepMs, lossMs } = history;
+  return {
+    device: { id, name, instructionSet, threads },
+    precision: context.precision,
+    backend,
+    options: { steps, batch, temperature, dim, seed },
+    training: {
+      firstLoss: history.losses[0]!,
+      lastLoss: last(history.losses),
+      lastTop1: last(history.top1),
+      seconds,
+      samplesPerSecond,
+      stepMs,
+      lossMs,
+    },
+  };
+}
+
+export const percent = (share: number): string => (100 * share).toFixed(1);
+
+/** The lines that both demonstrations begin with. */
+export function runLines({ device, backend, options, training }: RunFigures, encoder: string): string[] {
+  const { name, instructionSet, threads } = device;
+  const { steps, batch } = options;
+  const { firstLoss, lastLoss, lastTop1, seconds, samplesPerSecond, stepMs, lossMs } = training;
+  return [
+    `loss on    ${name}, ${instructionSet}${threads > 0 ? `, ${threads} threads` : ''}`,
+    `encoder    ${encoder}, in TensorFlow.js (${backend})`,
+    `training   ${steps} steps of ${batch} digits in ${seconds.toFixed(1)} s: ${Math.round(samplesPerSecond)} samples/s`,
+    `a step     ${stepMs.toFixed(1)} ms, of which ${lossMs.toFixed(2)} ms in the loss and its gradient`,
+    `loss       ${firstLoss.toFixed(3)} at first, ${lastLoss.toFixed(3)} over the last 20 steps; top-1 ${percent(lastTop1)} %`,
+  ];
+}
+
+/** The last line of a page. */
+export function footer({ device, backend, options, training }: RunFigures): string {
+  return (
+    `${options.steps} steps of ${options.batch} digits in ${training.seconds.toFixed(1)} s; ` +
+    `${training.lossMs.toFixed(2)} of ${training.stepMs.toFixed(1)} ms a step in the loss and its gradient, ` +
+    `computed by infonce on ${device.name} (${device.instructionSet}); the encoder by TensorFlow.js (${backend}). ` +
+    `Embeddings of ${options.dim} numbers, seed ${options.seed}.`
+  );
+}
