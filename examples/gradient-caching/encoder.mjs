@@ -1,5 +1,5 @@
-import { multiplyTransposed, transpose } from '../simclr-mnist/matmul.mjs';
-import { normal } from '../simclr-mnist/random.mjs';
+import { multiplyTransposed, transpose } from './matmul.mjs';
+import { normal } from './random.mjs';
 
 /** z = tanh(x Aᵀ) Bᵀ: the least encoder whose backward pass needs what its forward pass computed on the way. */
 export class Encoder {

@@ -4,8 +4,8 @@
  * samples, without activations, are enough for it.
  */
 import { accumulate, ntXent } from 'infonce';
-import { createRandom, normal } from '../simclr-mnist/random.mjs';
 import { Encoder } from './encoder.mjs';
+import { createRandom, normal } from './random.mjs';
 
 const SAMPLES = 1024;
 const CHUNK = 128; // samples whose activations fit

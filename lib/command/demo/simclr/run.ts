@@ -13,7 +13,7 @@ import { trainSimclr } from './training.js';
 
 const TEMPERATURE = 0.1;
 const SWEPT = [0.05, 0.1, 0.2, 0.5];
-/** A trained encoder of the sweep has seen this many steps at most. */
+/** Steps of each training of the sweep, at most. */
 const SWEEP_STEPS = 100;
 /** Held-out digits on the map. */
 const MAPPED = 500;
@@ -36,7 +36,7 @@ export async function runSimclr(setting: Setting): Promise<void> {
   const trained = examine();
   encoder.dispose();
 
-  const sweepSteps = Math.min(steps, SWEEP_STEPS);
+  const sweepSteps = options.sweep ? Math.min(steps, SWEEP_STEPS) : 0;
   const sweepOptions = { steps: sweepSteps, batch, seed };
   const entries = options.sweep ? await sweepTemperatures(SWEPT, judge, train, dim, sweepOptions, context) : [];
 
