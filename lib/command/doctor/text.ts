@@ -26,7 +26,7 @@ export function formatReport(report: DoctorReport): string {
     ]),
     section('Devices', devices.map(deviceLine)),
     section('In force', [
-      ['default', defaultContext(report)],
+      ['default context', defaultContext(report)],
       ...Object.entries(environment).map(([name, value]): Line => [name, JSON.stringify(value)]),
     ]),
     selfTests(report.selfTests),
@@ -57,7 +57,7 @@ function cpuLines(device: Device): Line[] {
   return [
     ['instruction set', `${device.instructionSet}, of ${device.instructionSets.join(', ')}`],
     ['threads', String(device.threads)],
-    ['medium', device.medium === 'bfloat16' ? 'bfloat16 products' : (device.note ?? 'float32')],
+    ["'medium' is", device.medium === 'bfloat16' ? 'one bfloat16 product' : (device.note ?? 'float32')],
   ];
 }
 
@@ -86,7 +86,7 @@ function gpuLines({ pciDevices, driver, nvidiaSmi, nvcc }: GpuSystem): Line[] {
         ]);
   return [
     ...(pciDevices === null ? [] : [['PCI bus', pciDevices === 0 ? 'no NVIDIA GPU' : `${pciDevices} NVIDIA`] as const]),
-    ['driver', driver.loaded ? `${driver.library} loads` : `${driver.library} does not load: ${driver.detail}`],
+    ['driver', driver.loaded ? `${driver.library} loads` : (driver.detail ?? `${driver.library} does not load`)],
     ...smi,
     ['nvcc', nvcc ?? 'not found in CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda'],
   ];
@@ -103,10 +103,12 @@ function deviceLine(device: Device): Line {
   return [id, facts.join(', ')];
 }
 
-function defaultContext({ defaultContext: context }: DoctorReport): string {
+function defaultContext({ defaultContext: context, devices }: DoctorReport): string {
   if (context === null) return 'not tried';
   const threads = context.threads === 0 ? '' : `, ${context.threads} threads`;
-  const reason = context.fallbackReason === null ? '' : ` (no GPU: ${context.fallbackReason})`;
+  // Most often it stands with the device already.
+  const isKnown = devices.some(device => !device.available && device.reason === context.fallbackReason);
+  const reason = context.fallbackReason === null || isKnown ? '' : ` (no GPU: ${context.fallbackReason})`;
   return `${context.device}, precision ${context.precision}${threads}${reason}`;
 }
 

@@ -13,10 +13,17 @@ import type { EvalReport } from './report.js';
 import { Batches, Sources } from './sources.js';
 import { formatReport } from './text.js';
 
+const EXAMPLES = `
+Examples:
+  infonce eval views.npy --views 2 --temperatures 0.02,0.05,0.1   all first views, then all second views
+  infonce eval images.npy texts.npy --loss clip                   row i of each belongs together
+  infonce eval embeddings.npy --loss supcon --labels labels.npy   a class for each row`;
+
 export function evalCommand(): Command {
   const command = new Command('eval')
     .description('computes loss, ranks, alignment and uniformity of embeddings in .npy files')
     .argument('<file...>', 'a matrix of float32, float16 or float64, or one for each view');
+  command.addHelpText('after', EXAMPLES);
   return withEvalOptions(command).action(async (files: readonly string[], options: EvalOptions) => {
     const views = viewsOf(files, options);
     const sources = await open(files, views, options);

@@ -48,7 +48,7 @@ export function withEvalOptions(command: Command): Command {
     .addOption(
       new Option(
         '--batch <samples>',
-        'samples in a batch (default: all that have 65536 rows and fit in memory)',
+        'samples in a batch (default: all, up to 65536 rows, if they fit in memory)',
       ).argParser(numberWithin({ integer: true, least: 2, most: Number.MAX_SAFE_INTEGER })),
     )
     .option('--no-normalize', 'take the rows as they are in the loss');
