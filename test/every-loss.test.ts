@@ -1,0 +1,54 @@
+import * as infonce from 'infonce';
+import * as jaxJs from 'infonce/jax-js';
+import * as tfjs from 'infonce/tfjs';
+import { describe, expect, it } from 'vitest';
+import { FUNCTIONS } from './support/problems.js';
+import { thrownBy } from './support/thrown.js';
+
+type Loss = typeof infonce.ntXent;
+
+/** The losses of the package: what has a forward half. */
+const LOSSES = Object.entries(infonce).filter(
+  (entry): entry is [string, Loss] => typeof entry[1] === 'function' && 'forward' in entry[1],
+);
+
+/** What a file of this repository exports that has no types here. */
+async function exportsOf(file: string): Promise<Readonly<Record<string, unknown>>> {
+  return import(new URL(`../${file}`, import.meta.url).href);
+}
+
+it('there are losses', () => expect(LOSSES.map(([name]) => name)).toContain('ntXent'));
+
+describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => {
+  it('beside itself: its twins, and its class', () => {
+    expect(infonce).toHaveProperty(`${name}Sync`);
+    expect(loss).toHaveProperty('forwardSync');
+    const classes = Object.keys(infonce).filter(other => other !== name && other.toLowerCase() === name.toLowerCase());
+    expect(classes).toHaveLength(1);
+  });
+
+  it('to memoryRequired', () => {
+    const problem = { loss: name } as infonce.MemoryProblem;
+    expect(thrownBy(() => infonce.memoryRequired(problem))).not.toHaveProperty('argument', 'loss');
+  });
+
+  it('to accumulate', async () => {
+    await expect(infonce.accumulate(loss, [])).rejects.toHaveProperty('argument', 'chunks');
+  });
+
+  it('to the plug-ins', () => {
+    expect(tfjs).toHaveProperty(name);
+    expect(jaxJs).toHaveProperty(name);
+  });
+
+  it('to infonce eval', async () => {
+    const { LOSSES: evaluated } = await exportsOf('dist/esm/command/eval/losses.js');
+    expect(evaluated).toContain(name.toLowerCase());
+  });
+
+  it('to the tests of all losses, and to the fuzzer', async () => {
+    expect(FUNCTIONS).toHaveProperty(name);
+    const { PROBLEMS } = await exportsOf('scripts/fuzz/problems.mjs');
+    expect(PROBLEMS).toHaveProperty(name);
+  });
+});
