@@ -71,16 +71,20 @@ function firstExample() {
   return /^```js\n(.*?)^```/ms.exec(readFileSync(path.join(installed, 'README.md'), 'utf8'))[1];
 }
 
+const BELONGS = /^((dist|lib|docs|native|prebuilds|scripts)\/.*|[\w.]+\.(md|json|gyp)|CMakeLists\.txt|LICENSE)$/;
+const STRAY = /(^|\/)(test|api|node_modules)\/|\.(o|a|tgz|log|test\.\w+)$/;
+
 const steps = {
   'pack into a tarball': () => {
     const words = ['pack', '--json', '--silent', '--pack-destination', scratch];
     const [{ filename, files, size, unpackedSize }] = JSON.parse(run(root, 'npm', words));
     tarball = path.join(scratch, filename);
     const names = files.map(file => file.path);
-    const odd = names.filter(name =>
-      /(^|\/)(test|bench|examples|node_modules|build[^/]*)\/|\.(o|a|tgz|log)$/.test(name),
+    assert.deepEqual(
+      names.filter(name => !BELONGS.test(name) || STRAY.test(name)),
+      [],
+      'nothing but the package',
     );
-    assert.deepEqual(odd, [], 'nothing but the package');
     for (const map of names.filter(name => /[jt]s\.map$/.test(name))) {
       const { sources } = JSON.parse(readFileSync(path.join(root, map), 'utf8'));
       for (const source of sources) assert(names.includes(path.posix.join(path.posix.dirname(map), source)), map);
@@ -99,6 +103,8 @@ const steps = {
     const example = run(project, process.execPath, ['--input-type=module', '--eval', firstExample()], withoutCompiler);
     assert.match(example, /^loss 4\.5095/);
     assert.equal(run(project, 'npx', ['infonce', '--version'], withoutCompiler), `${version}\n`);
+    const doctor = JSON.parse(run(project, 'npx', ['infonce', 'doctor', '--json'], withoutCompiler));
+    assert.equal(doctor.addon.file, prebuilt);
   },
   'the prebuilt addon asks for no newer C library than Node.js does': () => {
     if (process.platform !== 'linux') return;
@@ -149,8 +155,10 @@ let prebuilt = '';
 try {
   for (const [name, step] of Object.entries(steps)) {
     console.log(`package: ${name}`);
+    const begun = Date.now();
     try {
       step();
+      console.log(`  ${Math.round((Date.now() - begun) / 1000)} s`);
     } catch (error) {
       console.error(`package: FAILED: ${name}\n${error.message}`);
       process.exitCode = 1;
