@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -125,6 +126,30 @@ it.each([
   expect(infonce(['doctor', ...words])).toMatchObject({ exit: 2, stderr: expect.stringContaining(message) });
 });
 
+describe.runIf(process.platform !== 'win32')('nvidia-smi', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'infonce-doctor-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it.each<readonly [string, string, unknown]>([
+    [
+      'lists GPUs',
+      'echo "NVIDIA H100 80GB HBM3, 550.54.15, 81559 MiB, 9.0"',
+      [{ name: 'NVIDIA H100 80GB HBM3', driver: '550.54.15', memory: '81559 MiB', computeCapability: '9.0' }],
+    ],
+    ['fails', 'echo "has failed because of the driver"; exit 9', { failed: 'has failed because of the driver' }],
+    ['crashes', 'kill -SEGV $$', { failed: expect.stringMatching(/nvidia-smi/) }],
+    ['hangs', 'exec sleep 60', { failed: 'no answer within 2 s' }],
+  ])('that %s is told of', (_what, script, told) => {
+    writeFileSync(path.join(folder, 'nvidia-smi'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    const PATH = `${folder}${path.delimiter}${process.env.PATH}`;
+    const { exit, gpu } = doctor(['--device', 'cpu', '--timeout', '2'], { PATH });
+    expect([exit, gpu.nvidiaSmi]).toEqual([0, told]);
+  });
+});
+
 describe('a package', () => {
   let folder: string;
   beforeAll(() => {
@@ -163,6 +188,18 @@ describe('a package', () => {
     const { exit, addon } = examine();
     expect(exit).toBe(3);
     expect(addon).toMatchObject({ loaded: false, reason: expect.stringMatching(/cannot be loaded/) });
+  });
+
+  it.runIf(process.platform === 'linux')('with an addon that crashes is told of', () => {
+    const source = path.join(folder, 'crash.c');
+    writeFileSync(source, '__attribute__((constructor)) static void begin(void) { __builtin_trap(); }');
+    execFileSync('cc', ['-shared', '-fPIC', source, '-o', path.join(folder, 'build', 'Release', 'infonce.node')]);
+    const { exit, addon } = examine();
+    expect(exit).toBe(1);
+    expect(addon).toMatchObject({
+      loaded: false,
+      reason: expect.stringMatching(/SIG(ILL|TRAP) while loading the addon/),
+    });
   });
 });
 

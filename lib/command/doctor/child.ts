@@ -53,12 +53,18 @@ export function probe<Name extends Task>(task: Name, seconds: number, device = '
       if (message.kind === 'answer') answer = message.answer as Answers[Name];
     });
     child.on('error', error => settle({ ended: 'failed', reason: error.message, answer }));
-    child.on('close', (code, signal) => {
-      if (code === 0 && failure !== undefined) return settle({ ended: 'failed', reason: failure, answer });
-      if (code === 0 && answer !== undefined) return settle({ ended: 'well', answer });
+    const outcomeOf = (code: number | null, signal: NodeJS.Signals | null): Outcome<Answers[Name]> => {
+      if (code === 0 && failure !== undefined) return { ended: 'failed', reason: failure, answer };
+      if (code === 0 && answer !== undefined) return { ended: 'well', answer };
       const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
       const said = output.trim() === '' ? '' : `: ${output.trim().split('\n').at(-1)}`;
-      settle({ ended: 'crashed', reason: `the process ended with ${how} while ${doing}${said}`, answer });
+      return { ended: 'crashed', reason: `the process ended with ${how} while ${doing}${said}`, answer };
+    };
+    child.on('close', (code, signal) => {
+      const end = (): void => settle(outcomeOf(code, signal));
+      // Its last messages may still be on their way.
+      if (child.connected) child.once('disconnect', end);
+      else end();
     });
   });
 }

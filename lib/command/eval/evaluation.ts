@@ -24,8 +24,8 @@ export interface Evaluation {
   readonly chance: number;
   readonly top1: number;
   readonly top5: number;
-  /** null: there is no pair in any batch. */
-  readonly alignment: number | null;
+  /** NaN where no batch has a pair: all rows are `alone`. */
+  readonly alignment: number;
   /** Of each view. */
   readonly uniformity: readonly number[];
   /** supCon: rows whose class has no other row in their batch. */
@@ -163,7 +163,7 @@ class Sums {
       chance: this.#chance / rows,
       top1: this.#top1 / rows,
       top5: this.#top5 / rows,
-      alignment: pairs === 0 ? null : Math.max(0, sum) / pairs,
+      alignment: Math.max(0, sum) / pairs,
       uniformity: this.#uniformity.map(view => Math.log(view.sum / view.pairs)),
       alone: this.#alone,
       flops: this.#flops,

@@ -27,7 +27,7 @@ export interface EvalReport {
   readonly chance: number;
   readonly top1: number;
   readonly top5: number;
-  readonly alignment: number | null;
+  readonly alignment: number;
   readonly uniformity: number;
   readonly uniformityOfViews: readonly number[];
   /** supcon: rows without another of their class in their batch. */

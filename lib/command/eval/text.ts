@@ -17,7 +17,7 @@ export function formatReport(report: EvalReport): string {
     ['loss', `${loss.toFixed(6)} at temperature ${report.temperature}; ${chance.toFixed(6)} by chance`],
     ['top-1', percent(top1)],
     ['top-5', percent(top5)],
-    ['alignment', alignment === null ? 'no pair in any batch' : `${alignment.toFixed(6)} (0 to 4, lower is closer)`],
+    ['alignment', `${alignment.toFixed(6)} (0 to 4, lower is closer)`],
     [
       'uniformity',
       `${uniformity.toFixed(6)} (0 to -4, lower is more uniform)${views > 1 ? `; of the views ${views_}` : ''}`,
