@@ -94,6 +94,18 @@ describe('infonce bench', () => {
     expect(bench(words)).toMatchObject({ exit: 2, stdout: '', stderr: expect.stringMatching(message) });
   });
 
+  it('runs as its page shows it', () => {
+    const page = readFileSync(new URL('../../docs/command/bench.md', import.meta.url), 'utf8');
+    const lines = [...page.matchAll(/^npx infonce (bench.*)$/gm)].map(([, line]) =>
+      line!.replace(/ > .*/, '').split(' '),
+    );
+    expect(lines.length).toBeGreaterThan(1);
+    for (const words of lines) {
+      const { exit, stderr } = infonce([...words, ...SHORT, '--rows', '8'], { cwd: folder });
+      expect({ words, exit, stderr }).toMatchObject({ exit: 0 });
+    }
+  }, 120_000);
+
   it('ends before it measures where something is missing', () => {
     expect(bench(['--device', 'cuda:99'], { INFONCE_CUDA_LIBRARY: '' })).toMatchObject({ exit: 3, stdout: '' });
     const nowhere = path.join(folder, 'no', 'bars.svg');

@@ -17,7 +17,7 @@ export function times(factor: number): string {
 /** With a unit that suits it. */
 export function duration(milliseconds: number): string {
   if (milliseconds < 1) return `${figure(1000 * milliseconds)} µs`;
-  return milliseconds < 10_000 ? `${figure(milliseconds)} ms` : `${figure(milliseconds / 1000)} s`;
+  return milliseconds < 1000 ? `${figure(milliseconds)} ms` : `${figure(milliseconds / 1000)} s`;
 }
 
 export function threadsInWords(threads: number): string {
