@@ -1,4 +1,8 @@
-/** The losses for jax-js: of its arrays, with gradients to hand to its `vjp`. */
+/**
+ * The losses for jax-js: of its arrays, with gradients to hand to its `vjp`.
+ *
+ * @module infonce/jax-js
+ */
 export {
   type CallOptions,
   type ClipOptions,

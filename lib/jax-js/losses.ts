@@ -33,9 +33,13 @@ export type CallOptions<Core> = Omit<Core, 'gradient' | 'reduction'> & {
   readonly context?: Context | undefined;
 };
 
+/** Options of {@link ntXent}. */
 export type NTXentOptions = CallOptions<NTXentCore>;
+/** Options of {@link supCon}. */
 export type SupConOptions = CallOptions<SupConCore>;
+/** Options of {@link clip}. */
 export type ClipOptions = CallOptions<ClipCore>;
+/** Options of {@link infoNCE}. */
 export type InfoNCEOptions = CallOptions<InfoNCECore>;
 
 /** What a loss gives: what it found, and its gradient by its arrays, in their layout. */

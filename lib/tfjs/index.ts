@@ -1,4 +1,8 @@
-/** The losses for TensorFlow.js: differentiable ops, and losses and metrics for a LayersModel. */
+/**
+ * The losses for TensorFlow.js: differentiable ops, and losses and metrics for a LayersModel.
+ *
+ * @module infonce/tfjs
+ */
 export { type ClipOptions, clip } from './clip.js';
 export type { LossTensor, OpOptions } from './differentiable.js';
 export { type InfoNCEOptions, infoNCE } from './info-nce.js';
