@@ -10,6 +10,8 @@ export interface Setting {
   readonly context: Context;
   /** The backend of TensorFlow.js. */
   readonly backend: string;
+  /** The path of the page. */
+  readonly report: string;
   readonly train: Digits;
   readonly test: Digits;
 }

@@ -7,6 +7,7 @@ const WASM = '@tensorflow/tfjs-backend-wasm';
 
 /** Has TensorFlow.js run on its wasm backend where that is installed, else on its far slower cpu backend. */
 export async function startTensorFlow(): Promise<string> {
+  tf.enableProdMode(); // says nothing about other backends
   const entry = locate(WASM);
   if (entry === undefined) {
     note(`${WASM} is not installed: training is about twenty times slower.\nInstall: npm install ${WASM}`);

@@ -12,7 +12,7 @@ const TEMPERATURE = 0.07;
 
 /** The CLIP-style variant: trains, judges before and after, prints the figures and writes the report. */
 export async function runPairs(setting: Setting): Promise<void> {
-  const { options, context, train, test } = setting;
+  const { options, context, train, test, report } = setting;
   const { steps, batch, dim, seed, temperature = TEMPERATURE } = options;
   const images = oneView(test, seed + 2);
   const model = new PairModel(dim, temperature, seed);
@@ -27,8 +27,8 @@ export async function runPairs(setting: Setting): Promise<void> {
     logitScale: { first: 1 / temperature, last: history.scales.at(-1)! },
     retrieval: { untrained: directions(untrained), trained: directions(trained) },
   };
-  const report = await writeReport(
-    options.out,
+  await writeReport(
+    report,
     await pairsPage({
       figures: measured,
       history,

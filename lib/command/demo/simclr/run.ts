@@ -20,7 +20,7 @@ const MAPPED = 500;
 
 /** SimCLR: trains, judges before and after, sweeps temperatures, prints the figures and writes the report. */
 export async function runSimclr(setting: Setting): Promise<void> {
-  const { options, context, train, test } = setting;
+  const { options, context, train, test, report } = setting;
   const { steps, batch, dim, seed, temperature = TEMPERATURE } = options;
   const judge = new Judge(train, test, seed);
   const encoder = new Encoder({ inputs: PIXELS, outputs: dim, seed });
@@ -52,8 +52,8 @@ export async function runSimclr(setting: Setting): Promise<void> {
     untrained: await project(untrained.representations, REPRESENTATION, seed),
     trained: await project(trained.representations, REPRESENTATION, seed),
   };
-  const report = await writeReport(
-    options.out,
+  await writeReport(
+    report,
     await simclrPage({
       figures: measured,
       history,
