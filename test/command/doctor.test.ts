@@ -111,6 +111,11 @@ it('fails where an instruction set is forced that there is none of', () => {
 });
 
 describe('without the CUDA backend', () => {
+  it('ends with 3 when one was named and is asked for', () => {
+    const { exit, problems } = doctor(['--device', 'cuda'], NO_CUDA);
+    expect([exit, ...problems]).toEqual([3, expect.stringMatching(/^cuda cannot be used: .*no-such\.so/)]);
+  });
+
   it('ends with 1 when one was named, because programs fail then too', () => {
     const { exit, problems, advice, selfTests } = doctor([], NO_CUDA);
     expect(exit).toBe(1);

@@ -280,6 +280,18 @@ describe('supcon', () => {
     );
   });
 
+  it('with a label for each row of two views, in the order of the rows', () => {
+    const ofRows = randomLabels(106, 20, 7);
+    const right = expected(TWO, [25, 25, 3], supCon, 0.07, ofRows);
+    const labelled = ['--loss', 'supcon', '--batch', '25', '--labels'];
+    const label = writeNpy(at('rows.npy'), [106], ofRows);
+    expectReport(evaluate([file(), '--views', '2', ...labelled, label]), right);
+    expectReport(evaluate([...files(TWO), ...labelled, label]), right);
+    const mixed = Int32Array.from({ length: 106 }, (_, row) => ofRows[(row % 2) * 53 + (row >> 1)]!);
+    const mixedLabel = writeNpy(at('mixed-rows.npy'), [106], mixed);
+    expectReport(evaluate([...bySample(TWO), '--views', '2', ...labelled, mixedLabel]), right);
+  });
+
   it('fails where no batch has two rows of a class', () => {
     const file = writeNpy(
       at('apart.npy'),

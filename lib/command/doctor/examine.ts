@@ -2,7 +2,7 @@ import { libraryPlaces } from '../../runtime/cuda-library.js';
 import type { Device } from '../../runtime/devices.js';
 import { MANIFEST } from '../manifest.js';
 import type { OutputOptions } from '../terminal/output.js';
-import { type Progress, startProgress } from '../terminal/progress.js';
+import { startProgress } from '../terminal/progress.js';
 import { type Outcome, probe } from './child.js';
 import { Findings } from './findings.js';
 import { DRIVER_LIBRARY, describeGpuSystem } from './gpu.js';
@@ -25,17 +25,17 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
   const findings = new Findings(machine, packages);
 
   const addon = await probe('addon', timeout);
-  step(progress, 1, 'GPU');
+  progress.update(1, 'GPU');
   const gpu = await gpuSystem(timeout);
   const found: Device[] = addon.ended === 'well' ? [addon.answer.cpu] : [];
   findings.addon(addon);
-  step(progress, 2, 'CUDA');
+  progress.update(2, 'CUDA');
   let defaultContext: DefaultContext | null = null;
   if (addon.ended === 'well' && device !== 'cpu') {
     const cuda = await probe('cuda', timeout);
-    findings.cuda(cuda, gpu);
+    findings.cuda(cuda, gpu, device !== undefined);
     found.push(...devicesOf(cuda));
-    step(progress, 3, 'default context');
+    progress.update(3, 'default context');
     if (cuda.ended === 'well' && device === undefined) {
       const outcome = await probe('default', timeout);
       findings.defaultContext(outcome);
@@ -48,7 +48,7 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
   if (device !== undefined && usable.length === 0) findings.absent(device, found);
   const selfTests: SelfTest[] = [];
   for (const { id } of usable) {
-    step(progress, 4, `self-test of ${id}`);
+    progress.update(4, `self-test of ${id}`);
     const outcome = await probe('self-test', timeout, id);
     findings.selfTest(id, outcome);
     selfTests.push(...(outcome.answer ?? []));
@@ -72,10 +72,6 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
     advice: findings.advice,
     exit: findings.exit,
   };
-}
-
-function step(progress: Progress, done: number, next: string): void {
-  progress.update(done, next);
 }
 
 function describeAddon(outcome: Outcome<Answers['addon']>): Addon {

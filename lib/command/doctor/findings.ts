@@ -31,14 +31,15 @@ export class Findings {
     this.advice.push(`Install the addon again: ${REBUILD}`);
   }
 
-  cuda(outcome: Outcome<Answers['cuda']>, gpu: GpuSystem): void {
+  /** Where CUDA was `asked` for, that it cannot be used is told by {@link absent}. */
+  cuda(outcome: Outcome<Answers['cuda']>, gpu: GpuSystem, asked: boolean): void {
     if (outcome.ended !== 'well') {
       this.#problem(EXIT.problem, `CUDA: ${outcome.reason}`);
       this.advice.push(`See whether nvidia-smi works; install the driver again, or another version of it. ${NO_GPU}`);
       return;
     }
     const { devices, remedy, fatal } = outcome.answer;
-    if (fatal) this.#problem(EXIT.problem, devices.map(reasonOf).join('; '));
+    if (fatal && !asked) this.#problem(EXIT.problem, devices.map(reasonOf).join('; '));
     if (remedy !== undefined) this.advice.push(...gpuAdvice(remedy, gpu, fatal));
   }
 
@@ -59,9 +60,12 @@ export class Findings {
   selfTest(device: string, outcome: Outcome<readonly SelfTest[]>): void {
     if (outcome.ended !== 'well') {
       this.#problem(EXIT.problem, `${device}: ${outcome.reason}`);
-      const remedy =
-        device === 'cpu' ? `Install the addon again: ${REBUILD}` : `Restart the GPU or its driver. ${NO_GPU}`;
-      this.advice.push(remedy);
+      // An error says itself what to do.
+      if (outcome.ended === 'hung') this.advice.push('Where a device is only slow, --timeout gives it more time.');
+      if (outcome.ended !== 'failed') {
+        const restart = `Restart the GPU or its driver. ${NO_GPU}`;
+        this.advice.push(device === 'cpu' ? `Install the addon again: ${REBUILD}` : restart);
+      }
     }
     const failed = (outcome.answer ?? []).filter(({ passed }) => !passed);
     if (failed.length === 0) return;
