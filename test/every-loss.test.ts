@@ -41,9 +41,9 @@ describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => 
     expect(jaxJs).toHaveProperty(name);
   });
 
-  it('to infonce eval', async () => {
-    const { LOSSES: evaluated } = await exportsOf('dist/esm/command/eval/losses.js');
-    expect(evaluated).toContain(name.toLowerCase());
+  it('to infonce eval and infonce bench', async () => {
+    const { LOSSES: known } = await exportsOf('dist/esm/command/losses.js');
+    expect(known).toContain(name.toLowerCase());
   });
 
   it('to the tests of all losses, and to the fuzzer', async () => {

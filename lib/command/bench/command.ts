@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import type { Context } from '../../runtime/context.js';
 import { cpuTarget } from '../../runtime/devices.js';
 import { CHART_PACKAGES, loadPlot } from '../charts/index.js';
+import { LOSSES, type LossName } from '../losses.js';
 import { MANIFEST } from '../manifest.js';
 import { type ComputeOptions, contextFor, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
@@ -16,7 +17,7 @@ import { compare } from './comparison.js';
 import { gpuLimits } from './gpu-limits.js';
 import { parseChart, parseDim, parsePeers, parseRows, parseSeconds, refuseThreadsOnGpu } from './options.js';
 import { PEERS, type Peer } from './peers/index.js';
-import { LOSSES, type LossName, TEMPERATURE } from './problem.js';
+import { TEMPERATURE } from './problem.js';
 import { type MissingPeer, printed, type Report } from './report.js';
 
 interface BenchOptions extends OutputOptions, ComputeOptions {

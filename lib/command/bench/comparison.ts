@@ -1,12 +1,13 @@
 import type { Context, Precision } from '../../runtime/context.js';
 import { createContext } from '../../runtime/create-context.js';
+import type { LossName } from '../losses.js';
 import { difference, TOLERANCE } from './agreement.js';
 import { type Peak, withPeak } from './cpu-limits.js';
 import { duration } from './figures.js';
 import type { GpuLimits } from './gpu-limits.js';
 import { openInfonce } from './infonce.js';
 import { CannotRun, type Peer } from './peers/index.js';
-import { type Answer, type Engine, type LossName, makeProblem, type Problem, plainFlops } from './problem.js';
+import { type Answer, type Engine, makeProblem, type Problem, plainFlops } from './problem.js';
 import { median, type Timing, time } from './timing.js';
 
 /** What is to be compared. */

@@ -3,8 +3,9 @@ import { infoNCESync } from '../../losses/info-nce.js';
 import { ntXentSync } from '../../losses/nt-xent.js';
 import { supConSync } from '../../losses/sup-con.js';
 import type { Context } from '../../runtime/context.js';
+import type { LossName } from '../losses.js';
 import { threadsInWords } from './figures.js';
-import type { Answer, Engine, LossName, Problem } from './problem.js';
+import type { Answer, Engine, Problem } from './problem.js';
 
 /** This package's functions, as its users call them. */
 const CALLS: Readonly<Record<LossName, (problem: Problem, context: Context) => Answer>> = {

@@ -1,7 +1,5 @@
+import type { LossName } from '../losses.js';
 import { type Matrix, randomMatrix } from './random.js';
-
-export const LOSSES = ['ntxent', 'infonce', 'clip', 'supcon'] as const;
-export type LossName = (typeof LOSSES)[number];
 
 export const TEMPERATURE = 0.1;
 const ROWS_OF_A_CLASS = 4;

@@ -1,8 +1,8 @@
+import type { LossName } from '../losses.js';
 import { type Column, table } from '../terminal/table.js';
 import type { Row, SizeResult, TimedRow } from './comparison.js';
 import { duration, figure, percent, threadsInWords, times } from './figures.js';
 import type { GpuLimits } from './gpu-limits.js';
-import type { LossName } from './problem.js';
 
 /** A peer that cannot take part at all. */
 export interface MissingPeer {

@@ -5,10 +5,8 @@ import { ntXent } from '../../losses/nt-xent.js';
 import type { LossResult } from '../../losses/results.js';
 import { supCon } from '../../losses/sup-con.js';
 import type { Context } from '../../runtime/context.js';
+import type { LossName } from '../losses.js';
 import { type Numbers, tensorOf } from './matrix.js';
-
-export const LOSSES = ['ntxent', 'infonce', 'clip', 'supcon'] as const;
-export type LossName = (typeof LOSSES)[number];
 
 /** What every batch is asked. */
 export interface Question {

@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
+import { LOSSES, type LossName } from '../losses.js';
 import { type ComputeOptions, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import type { OutputOptions } from '../terminal/output.js';
 import { listOf, numberWithin } from '../terminal/values.js';
-import { LOSSES, type LossName } from './losses.js';
 
 /** As commander gives them. */
 export interface EvalOptions extends OutputOptions, ComputeOptions {

@@ -1,6 +1,6 @@
 import type { Precision } from '../../runtime/context.js';
 import type { DeviceId } from '../../runtime/devices.js';
-import type { LossName } from './losses.js';
+import type { LossName } from '../losses.js';
 
 /** What `infonce eval --json` prints. docs/command/eval.md describes it. */
 export interface EvalReport {

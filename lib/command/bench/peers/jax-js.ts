@@ -1,7 +1,8 @@
 import type * as jaxJs from '@jax-js/jax';
+import type { LossName } from '../../losses.js';
 import { importOptional, installedVersion } from '../../terminal/optional.js';
 import { threadsInWords } from '../figures.js';
-import { type Answer, type Engine, type LossName, type Problem, partnerOf, targetsOf } from '../problem.js';
+import { type Answer, type Engine, type Problem, partnerOf, targetsOf } from '../problem.js';
 import { CannotRun, type Peer } from './peer.js';
 import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 

@@ -1,7 +1,8 @@
 import type * as tfjs from '@tensorflow/tfjs';
+import type { LossName } from '../../losses.js';
 import { importOptional } from '../../terminal/optional.js';
 import { threadsInWords } from '../figures.js';
-import { type Answer, type Engine, type LossName, type Problem, targetsOf } from '../problem.js';
+import { type Answer, type Engine, type Problem, targetsOf } from '../problem.js';
 import { CannotRun, type Peer } from './peer.js';
 import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 
