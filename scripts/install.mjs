@@ -16,7 +16,7 @@ const { INFONCE_BUILD_FROM_SOURCE, npm_config_build_from_source, npm_config_node
 
 const HELP = `
 infonce: the addon could not be compiled, and none that was built before publishing runs here.
-  Compiling needs a C++17 compiler (GCC 10, Clang 12 or newer), make and Python 3:
+  Compiling needs a C++17 compiler (GCC 11, Clang 13 or newer), make and Python 3:
     Debian, Ubuntu    apt install build-essential python3
     Fedora, RHEL      dnf install gcc-c++ make python3
     Alpine            apk add build-base python3
@@ -29,9 +29,9 @@ function fromSource() {
   return Boolean(INFONCE_BUILD_FROM_SOURCE) || ['', 'true', 'infonce'].includes(wanted);
 }
 
-// The prebuilt addon for this platform, or undefined: a clone of the repository has neither it nor dist/.
+// The prebuilt addon for this platform, if there is one. A clone of the repository compiles its own sources, even beside one.
 function prebuilt() {
-  if (!existsSync(locator)) return undefined;
+  if (existsSync(path.join(root, '.git')) || !existsSync(locator)) return undefined;
   const { packageRoot, prebuildFolder, prebuiltAddon } = createRequire(locator)(locator);
   const file = path.join(packageRoot, prebuildFolder, prebuiltAddon());
   return existsSync(file) ? file : undefined;
