@@ -57,6 +57,17 @@ describe.each(DOCUMENTS)('%s', document => {
   });
 });
 
+/** Paths of this repository that a document names in code, but for what is built or written by a command. */
+function pathsOf(document: string): string[] {
+  const text = readFileSync(path.join(ROOT, document), 'utf8');
+  const named = text.matchAll(/`((?:lib|native|test|scripts|bench|docs|examples)\/[\w./-]*(?:\/|\.\w+))`/g);
+  return [...named].map(([, file]) => file!).filter(file => !file.startsWith('docs/api/'));
+}
+
+it.each(DOCUMENTS.filter(document => pathsOf(document).length > 0))('the files that %s names are there', document => {
+  expect(pathsOf(document).filter(file => !existsSync(path.join(ROOT, file)))).toEqual([]);
+});
+
 it('the index of the documentation leads to every page of it', () => {
   const pages = DOCUMENTS.filter(file => file.startsWith(`docs${path.sep}`) && path.basename(file) !== 'README.md');
   const linked = linksOf('docs/README.md').map(link => path.join('docs', link.replace(/#.*/, '')));
