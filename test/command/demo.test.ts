@@ -64,6 +64,10 @@ describe('infonce demo', () => {
     expect(trained.uniformity).toBeLessThan(untrained.uniformity);
   });
 
+  it('prints nothing that its page does not describe', () => {
+    expect(undescribed(run)).toEqual([]);
+  });
+
   it('writes a page of one file', () => {
     expect(run.report).toBe(path.join(folder, 'simclr', 'report.html'));
     expect(statSync(run.report).size).toBeLessThan(2e6);
@@ -73,6 +77,28 @@ describe('infonce demo', () => {
       expect(html).toContain(`>${(100 * word).toFixed(1)}</td>`);
     }
   });
+});
+
+/** The names of all fields. */
+function fieldsOf(value: object): string[] {
+  return Object.entries(value).flatMap(([name, inner]) => [
+    name,
+    ...(typeof inner === 'object' ? fieldsOf(inner) : []),
+  ]);
+}
+
+const PAGE = readFileSync(path.join(root, 'docs', 'command', 'demo.md'), 'utf8');
+
+/** Fields that the page does not describe. */
+function undescribed(figures: object): string[] {
+  const section = PAGE.split('## JSON')[1]!;
+  return fieldsOf(figures).filter(field => !section.includes(`\`${field}\``));
+}
+
+it('has no option that its page does not describe', () => {
+  const options = infonce(['demo', '--help']).stdout.match(/^ {2}--[\w-]+/gm)!;
+  expect(options.length).toBeGreaterThan(9);
+  expect(options.filter(option => !PAGE.includes(`| \`${option.trim()}`))).toEqual([]);
 });
 
 it(
@@ -109,7 +135,9 @@ it(
 it(
   'finds other halves of held-out digits with --pairs, and learns the scale',
   () => {
-    const { retrieval, logitScale, training, report } = figures<PairFigures>('pairs', ['--pairs', '--steps', '60']);
+    const run = figures<PairFigures>('pairs', ['--pairs', '--steps', '60']);
+    const { retrieval, logitScale, training, report } = run;
+    expect(undescribed(run)).toEqual([]);
     for (const direction of ['leftToRight', 'rightToLeft'] as const) {
       expect(retrieval.untrained[direction].top10).toBeLessThan(0.03); // chance is 0.01
       expect(retrieval.trained[direction].top10).toBeGreaterThan(0.2);

@@ -13,8 +13,6 @@ export interface BarChartOptions extends ChartOptions {
     /** Which colour of the theme. Default 0. */
     readonly color?: number | undefined;
   }[];
-  /** Room for the names, in CSS pixels at the design width. Default: by the longest name. */
-  readonly nameWidth?: number | undefined;
 }
 
 const BAR_HEIGHT = 30;
@@ -23,7 +21,7 @@ const LETTER = 7.2; // width of a letter at the charts' font size, about
 /** Horizontal bars with a name before and a figure behind each, in the given order. */
 export function barChart(drawing: Drawing, options: BarChartOptions): Chart {
   const { plot } = drawing;
-  const { bars, nameWidth, x } = options;
+  const { bars, x } = options;
   const longest = (texts: readonly string[]) => LETTER * Math.max(...texts.map(({ length }) => length));
   const margins = { marginTop: 8, marginBottom: 40 };
   const height = options.height ?? margins.marginTop + margins.marginBottom + BAR_HEIGHT * bars.length;
@@ -33,7 +31,7 @@ export function barChart(drawing: Drawing, options: BarChartOptions): Chart {
     { ...options, height },
     {
       ...margins,
-      marginLeft: nameWidth ?? longest(bars.map(({ name }) => name)) + 14,
+      marginLeft: longest(bars.map(({ name }) => name)) + 14,
       marginRight: longest(bars.map(({ text }) => text)) + 10,
       x: { ...scaleOf(x), nice: x.domain === undefined },
       y: { label: null, domain: bars.map(({ name }) => name), tickSize: 0, padding: 0.28 },

@@ -27,17 +27,11 @@ export interface PlotModule {
   readonly dot: MarkOf;
   readonly text: MarkOf;
   readonly rectY: MarkOf;
-  readonly areaY: MarkOf;
   readonly barX: MarkOf;
-  readonly ruleX: MarkOf;
   readonly ruleY: MarkOf;
   readonly contour: MarkOf;
   readonly image: MarkOf;
-  readonly frame: (options?: MarkOptions) => Mark;
-  readonly axisX: (options: MarkOptions) => Mark;
-  readonly axisY: (options: MarkOptions) => Mark;
   readonly gridX: (options?: MarkOptions) => Mark;
-  readonly gridY: (options?: MarkOptions) => Mark;
 }
 
 /** Plot and a document for it to draw in: what the functions of this folder draw with. */

@@ -32,7 +32,7 @@ export async function simclrPage(material: SimclrMaterial): Promise<string> {
   const { untrained, trained } = figures.geometry;
   const { sweep } = figures;
   return page({
-    title: 'What NT-Xent teaches an encoder in a minute',
+    title: 'What NT-Xent teaches an encoder',
     intro:
       'SimCLR on handwritten digits: no label is used in training. Two random views of each digit, shifted, turned and ' +
       'noisy, have to find each other among those of all others in the batch.',
