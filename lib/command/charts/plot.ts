@@ -3,7 +3,7 @@ import { importOptional } from '../terminal/optional.js';
 /** What {@link loadPlot} imports; a command that draws asks `needPackages` for them first. */
 export const CHART_PACKAGES = ['@observablehq/plot', 'linkedom'] as const;
 
-type Data = Iterable<unknown>;
+type Data = Iterable<unknown> | ArrayLike<number>;
 type MarkOptions = Readonly<Record<string, unknown>>;
 declare const mark: unique symbol;
 export type Mark = { readonly [mark]: true };

@@ -27,7 +27,7 @@ export function surfaceChart(drawing: Drawing, options: SurfaceOptions): Chart {
       y: scaleOf(y),
       color,
       marks: [
-        plot.contour(grid.values as unknown as Iterable<number>, {
+        plot.contour(grid.values, {
           width: grid.columns,
           height: grid.rows,
           x1: x.domain[0],

@@ -22,13 +22,14 @@ export class Encoder {
 
   constructor({ inputs, outputs, seed }: EncoderOptions) {
     const sizes = [inputs, HIDDEN, REPRESENTATION, outputs];
-    this.#layers = tf.tidy(() =>
-      sizes.slice(1).map((to, i) => ({
+    this.#layers = sizes.slice(1).map((to, i) => {
+      const from = sizes[i]!;
+      return {
         // He initialisation.
-        weights: tf.variable(tf.randomNormal([sizes[i]!, to], 0, Math.sqrt(2 / sizes[i]!), 'float32', seed + i)),
-        bias: tf.variable(tf.zeros<tf.Rank.R1>([to])),
-      })),
-    ) as never;
+        weights: learned(() => tf.randomNormal<tf.Rank.R2>([from, to], 0, Math.sqrt(2 / from), 'float32', seed + i)),
+        bias: learned(() => tf.zeros<tf.Rank.R1>([to])),
+      };
+    });
   }
 
   get variables(): tf.Variable[] {
@@ -53,6 +54,11 @@ export class Encoder {
   dispose(): void {
     tf.dispose(this.variables);
   }
+}
+
+/** A variable with a value of which nothing else is left. */
+function learned<R extends tf.Rank>(initial: () => tf.Tensor<R>): tf.Variable<R> {
+  return tf.tidy(() => tf.variable(initial()));
 }
 
 /** The layers in words. */
