@@ -30,8 +30,13 @@ export async function withPeak<Result>(
   return {
     ...result,
     peakGflops: median([...before, ...after]),
-    unsteady: Math.abs(Math.log(median(after) / median(before))) > STEADY,
+    unsteady: !agree(median(before), median(after)),
   };
+}
+
+/** Whether two peaks may be of the same undisturbed machine. */
+export function agree(one: number, other: number): boolean {
+  return Math.abs(Math.log(one / other)) <= STEADY;
 }
 
 export function peakGflops(instructions: Instructions): number {

@@ -1,6 +1,7 @@
 import type { LossName } from '../losses.js';
 import { type Column, table } from '../terminal/table.js';
 import type { Row, SizeResult, TimedRow } from './comparison.js';
+import { agree } from './cpu-limits.js';
 import { duration, figure, percent, threadsInWords, times } from './figures.js';
 import type { GpuLimits } from './gpu-limits.js';
 
@@ -133,14 +134,15 @@ export function remarks(report: Report): string[] {
 
 function cpuRemarks(sizes: readonly SizeResult[], precision: string): string[] {
   const peaks = sizes.flatMap(({ peak }) => (peak ? [peak] : []));
-  const [least, most] = [Math.min, Math.max].map(of => figure(of(...peaks.map(({ peakGflops }) => peakGflops))));
+  const [lowest, highest] = [Math.min, Math.max].map(of => of(...peaks.map(({ peakGflops }) => peakGflops)));
+  const [least, most] = [figure(lowest!), figure(highest!)];
   const products = precision === 'medium' ? 'multiply-adds as precision medium does them' : 'float32 multiply-adds';
   const lines = [
     `Peak, measured before and after infonce: ${least === most ? least : `${least} – ${most}`} GFLOP/s of ${products}.`,
     'GFLOP/s counts the 6·N²·D of the plain algorithm; one that does fewer can pass 100 % of the peak.',
   ];
-  if (peaks.some(({ unsteady }) => unsteady)) {
-    lines.push('* The peak before and after disagree: another program was running. Measure again on an idle machine.');
+  if (peaks.some(({ unsteady }) => unsteady) || !agree(lowest!, highest!)) {
+    lines.push('* The peak changed meanwhile: another program was running. Measure again on an idle machine.');
   }
   return lines;
 }
