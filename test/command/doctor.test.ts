@@ -148,11 +148,11 @@ describe.runIf(process.platform !== 'win32')('nvidia-smi', () => {
     ],
     ['fails', 'echo "has failed because of the driver"; exit 9', { failed: 'has failed because of the driver' }],
     ['crashes', 'kill -SEGV $$', { failed: expect.stringMatching(/nvidia-smi/) }],
-    ['hangs', 'exec sleep 60', { failed: 'no answer within 2 s' }],
+    ['hangs', 'exec sleep 60', { failed: 'no answer within 5 s' }],
   ])('that %s is told of', (_what, script, told) => {
     writeFileSync(path.join(folder, 'nvidia-smi'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     const PATH = `${folder}${path.delimiter}${process.env.PATH}`;
-    const { exit, gpu } = doctor(['--device', 'cpu', '--timeout', '2'], { PATH });
+    const { exit, gpu } = doctor(['--device', 'cpu', '--timeout', '5'], { PATH });
     expect([exit, gpu.nvidiaSmi]).toEqual([0, told]);
   });
 });
@@ -243,10 +243,10 @@ describe.runIf(process.platform === 'linux')('a CUDA backend', () => {
   });
 
   it.each([
-    ['while devices are counted', 'FAKE_IN_COUNT=for(;;)pause()', /^CUDA: no answer within 1 s while looking for CUDA/],
-    ['in a loss', 'FAKE_IN_RUN=for(;;)pause()', /^cuda:0: no answer within 1 s while ntXent 'first'/],
+    ['while devices are counted', 'FAKE_IN_COUNT=for(;;)pause()', /^CUDA: no answer within 5 s while looking for CUDA/],
+    ['in a loss', 'FAKE_IN_RUN=for(;;)pause()', /^cuda:0: no answer within 5 s while ntXent 'first'/],
   ])('that hangs %s is given up', async (_what, definition, problem) => {
-    const { exit, problems } = await examine('hang', [definition], ['--device', 'cuda', '--timeout', '1']);
+    const { exit, problems } = await examine('hang', [definition], ['--device', 'cuda', '--timeout', '5']);
     expect(exit).toBe(1);
     expect(problems.join('\n')).toMatch(new RegExp(problem.source, 'm'));
   });
