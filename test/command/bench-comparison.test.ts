@@ -5,6 +5,7 @@ import type * as gpuLimits from '../../lib/command/bench/gpu-limits.js';
 import type * as infonceEngine from '../../lib/command/bench/infonce.js';
 import type { CannotRun, Peer } from '../../lib/command/bench/peers/peer.js';
 import type { Answer, Problem } from '../../lib/command/bench/problem.js';
+import type * as timing from '../../lib/command/bench/timing.js';
 import type * as runtime from '../../lib/runtime/create-context.js';
 
 /** A module as it was built: the addon is found from there. */
@@ -16,6 +17,7 @@ const { compare } = await built<typeof comparison>('command/bench/comparison.js'
 const { tensorTflops } = await built<typeof gpuLimits>('command/bench/gpu-limits.js');
 const { openInfonce } = await built<typeof infonceEngine>('command/bench/infonce.js');
 const { CannotRun: CannotRunHere } = await built<{ CannotRun: typeof CannotRun }>('command/bench/peers/peer.js');
+const { time } = await built<typeof timing>('command/bench/timing.js');
 const { createContext } = await built<typeof runtime>('runtime/create-context.js');
 
 let context: ReturnType<typeof createContext>;
@@ -82,6 +84,18 @@ it('an engine is left out of a size that would take it long, by its time at the 
     'reason',
     expect.stringMatching(/^a call would take about .* s, by its time at 8 rows$/),
   );
+});
+
+it('a process that measures what never waits still hears its signals and timers', async () => {
+  let heard = false;
+  setTimeout(() => {
+    heard = true;
+  });
+  const busy = () => {
+    for (const end = performance.now() + 1; performance.now() < end; );
+  };
+  await time(busy, { budgetMs: 500 });
+  expect(heard).toBe(true);
 });
 
 // Name, compute capability, multiprocessors, boost clock, and dense bfloat16 TFLOP/s as NVIDIA publishes them.
