@@ -14,7 +14,7 @@ export function writeRecord(record, path) {
   return relative(process.cwd(), target);
 }
 
-export function inFileName(name) {
+function inFileName(name) {
   return name
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')

@@ -37,11 +37,7 @@ export function infoNCE<R extends Reduction = 'mean'>(
 }
 
 /** Reads the tensors. */
-export function infoNCECall(
-  query: tf.Tensor2D,
-  positiveKey: tf.Tensor2D,
-  options: InfoNCEOptions,
-): Call<InfoNCEProblem> {
+function infoNCECall(query: tf.Tensor2D, positiveKey: tf.Tensor2D, options: InfoNCEOptions): Call<InfoNCEProblem> {
   checkOpKeys(options, 'infoNCE', INFO_NCE_OPTION_KEYS, 'negativeKeys');
   const { context, temperature, negativeKeys, ...rest } = options;
   const problem = {

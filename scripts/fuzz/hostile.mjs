@@ -60,7 +60,7 @@ function revoked() {
   return proxy;
 }
 
-export function strange(random, world) {
+function strange(random, world) {
   return random.pick(strangeValues(random, world));
 }
 

@@ -18,7 +18,7 @@ interface Written {
 }
 
 /** What NumPy puts before the numbers. */
-export function npyHeader(shape: readonly number[], { type = '<f4', version = 1, fortran = false, header }: Written) {
+function npyHeader(shape: readonly number[], { type = '<f4', version = 1, fortran = false, header }: Written) {
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const text = header ?? `{'descr': '${type}', 'fortran_order': ${fortran ? 'True' : 'False'}, 'shape': (${tuple}), }`;
   const start = version === 1 ? 10 : 12;

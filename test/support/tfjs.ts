@@ -23,7 +23,7 @@ function optionsOf(problem: Named): Named {
 
 export type LossKind = keyof typeof FUNCTIONS;
 
-export function kindOf(problem: Named): LossKind {
+function kindOf(problem: Named): LossKind {
   if ('query' in problem) return 'infoNCE';
   if ('imageFeatures' in problem) return 'clip';
   return 'labels' in problem ? 'supCon' : 'ntXent';

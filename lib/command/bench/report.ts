@@ -36,7 +36,7 @@ export interface Report {
   readonly notInstalled: readonly MissingPeer[];
 }
 
-export const LOSS_NAMES: Readonly<Record<LossName, string>> = {
+const LOSS_NAMES: Readonly<Record<LossName, string>> = {
   ntxent: 'NT-Xent',
   infonce: 'InfoNCE with in-batch negatives',
   clip: 'CLIP',

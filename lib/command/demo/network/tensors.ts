@@ -29,7 +29,7 @@ export function productOfData(x: tf.Tensor2D, w: tf.Tensor2D, xT?: tf.Tensor2D):
 }
 
 /** Rows of length 1. */
-export function unitRows(x: tf.Tensor2D): tf.Tensor2D {
+function unitRows(x: tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() => tf.div(x, tf.maximum(tf.sqrt(tf.sum(tf.square(x), 1, true)), 1e-12)));
 }
 

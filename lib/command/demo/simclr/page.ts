@@ -77,7 +77,7 @@ export async function simclrPage(material: SimclrMaterial): Promise<string> {
   });
 }
 
-/** Ten held-out digits with a view of each, in two halves that stand beside or under each other. */
+/** Held-out digits with two views of each, in two halves that stand beside or under each other. */
 function views(drawing: Drawing, { images }: SimclrMaterial) {
   return [0, 1].map(half => {
     const chosen = Array.from({ length: SHOWN }, (_, i) => half * SHOWN + i);

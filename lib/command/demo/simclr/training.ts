@@ -11,6 +11,7 @@ import { type History, trainSteps } from '../network/training.js';
 
 /** Of Adam. */
 const LEARNING_RATE = 0.005;
+
 export interface TrainingOptions {
   readonly steps: number;
   /** Digits a step, each of which gives two rows. */
