@@ -65,6 +65,7 @@ function cannotRun(reason) {
 }
 
 async function tests() {
+  await step('infonce doctor', process.execPath, ['dist/esm/command/main.js', 'doctor', '--device', gpu.id]);
   await step('device pointers and scalars, by ctypes', 'python3', ['bench/gpu/compare.py', '--self-test']);
   await step('npm run test:cuda', 'npm', ['run', '--silent', 'test:cuda']);
   for (const name of [
