@@ -76,7 +76,7 @@ function units({ data, shape }: { readonly data: Float32Array; readonly shape: r
   return Array.from({ length: shape[0]! }, (_, row) => {
     const values = [...data.subarray(row * DIM, (row + 1) * DIM)];
     const length = Math.hypot(...values);
-    return values.map(value => value / length);
+    return values.map(value => value / (length || 1));
   });
 }
 
@@ -215,9 +215,20 @@ it.each(['first', 'all'] as const)('three views, %s', positives => {
   }
 });
 
+it('takes rows of zeros for what they are, in the middle of the sphere', () => {
+  const data = TWO.data.slice();
+  for (const row of [3, 4, 20, 60]) data.fill(0, row * DIM, (row + 1) * DIM);
+  const some = { ...TWO, data };
+  expectReport(evaluate(oneFile(some)), expected(some, [53], ntXent(), 0.07));
+  const labels = randomLabels(106, 5, 1);
+  const words = ['--loss', 'supcon', '--labels', writeNpy(at('labels.npy'), [106], labels), '--temperature', '0.2'];
+  expectReport(evaluate([...oneFile(some), ...words, '--views', '2']), expected(some, [53], supCon, 0.2, labels));
+});
+
 describe('types', () => {
-  it('float16 is taken as it is', () => {
-    const half = toHalf({ data: TWO.data, shape: [106, DIM] }, 'float16');
+  it('float16 is taken as it is, subnormal numbers too', () => {
+    const small = TWO.data.map((value, i) => (i % (2 * DIM) < DIM ? value : value * 2 ** -15));
+    const half = toHalf({ data: small, shape: [106, DIM] }, 'float16');
     const file = writeNpy(at('half.npy'), [106, DIM], half.data);
     const rounded = { ...TWO, data: fromHalf(half).data };
     const report = evaluate([file, '--batch', '20', '--temperature', '0.1']);

@@ -134,7 +134,7 @@ class Sums {
     const blocks = Array.from({ length: views }, (_, view) => blockOf(numbers, view, count * dim));
     const towards = blocks.map(block => rowLosses(block, count, dim, context));
     // In this thread, while the context works on the losses.
-    const { alignment: ofViews, partnerCosines } = geometryOfViews(numbers, dim, views, count);
+    const { alignment: ofViews, partnerCosines, zeroRows } = geometryOfViews(numbers, dim, views, count);
     const alignment = loss === 'supcon' ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
     const [results, sums] = await Promise.all([Promise.all(losses), Promise.all(towards)]);
 
@@ -149,7 +149,7 @@ class Sums {
     this.#alignment = plus(this.#alignment, alignment);
     sums.forEach((rowLoss, view) => {
       const cosines = partnerCosines.subarray(view * count, (view + 1) * count);
-      this.#uniformity[view] = plus(this.#uniformity[view]!, uniformitySum(rowLoss, cosines));
+      this.#uniformity[view] = plus(this.#uniformity[view]!, uniformitySum(rowLoss, cosines, zeroRows[view]!));
     });
     this.#flops += 2 * dim * (temperatures.length * rows ** 2 + views * count ** 2);
   }

@@ -64,18 +64,24 @@ export interface ViewGeometry {
   readonly alignment: PairSum;
   /** Of each row, the mean of its cosines with its {@link partners} among the rows of its view. */
   readonly partnerCosines: Float64Array;
+  /** Of each view, how many rows are zeros. */
+  readonly zeroRows: Int32Array;
 }
 
 /** `numbers` holds `views` blocks of `count` rows. */
 export function geometryOfViews(numbers: Numbers, dim: number, views: number, count: number): ViewGeometry {
   const rows = Array.from({ length: 3 }, () => Array.from({ length: views }, () => new Row(dim)));
   const partnerCosines = new Float64Array(views * count);
+  const zeroRows = new Int32Array(views);
   let sum = 0;
   for (let begin = 0, end = 0; begin < count; begin = end) {
     end = count - begin === 3 ? count : begin + 2;
     const group = rows.slice(0, end - begin);
     group.forEach((sample, i) => {
-      for (let view = 0; view < views; view++) sample[view]!.load(numbers, view * count + begin + i);
+      for (let view = 0; view < views; view++) {
+        sample[view]!.load(numbers, view * count + begin + i);
+        if (sample[view]!.squared === 0) zeroRows[view]!++;
+      }
       for (let a = 0; a < views; a++) {
         for (let b = a + 1; b < views; b++) sum += sample[a]!.distance(sample[b]!);
       }
@@ -91,7 +97,7 @@ export function geometryOfViews(numbers: Numbers, dim: number, views: number, co
       }
     }
   }
-  return { alignment: { sum, pairs: (count * views * (views - 1)) / 2 }, partnerCosines };
+  return { alignment: { sum, pairs: (count * views * (views - 1)) / 2 }, partnerCosines, zeroRows };
 }
 
 /** ‖u − v‖² over all pairs of rows of a class, and how many rows are alone in theirs. */
@@ -141,13 +147,18 @@ export function partners(count: number): Int32Array {
   return Int32Array.from({ length: count }, (_, row) => Math.min(row >> 1, last));
 }
 
+const potential = (squaredDistance: number): number => Math.exp(-2 * squaredDistance);
+
 /** Completes the row losses of SupCon with {@link partners} for labels; each pair is counted twice. */
-export function uniformitySum(rowLoss: Float32Array, partnerCosines: Float64Array): PairSum {
+export function uniformitySum(rowLoss: Float32Array, partnerCosines: Float64Array, zeroRows: number): PairSum {
   const count = rowLoss.length;
   let sum = 0;
   for (let row = 0; row < count; row++) {
     sum += Math.exp(rowLoss[row]! + (partnerCosines[row]! - 1) / UNIFORMITY_TEMPERATURE);
   }
+  // A row of zeros has similarity 0 with all others, as unit rows whose ‖u − v‖² is 2. Its own is 1, and 0 from another such.
+  sum += 2 * zeroRows * (count - zeroRows) * (potential(1) - potential(2));
+  sum += zeroRows * (zeroRows - 1) * (potential(0) - potential(2));
   return { sum, pairs: count * (count - 1) };
 }
 
