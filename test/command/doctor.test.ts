@@ -98,6 +98,24 @@ describe('on the CPU', () => {
   });
 });
 
+it.each([
+  ['right', { loss: 2, gradA: [3, 4], gradB: 1 }, true],
+  ['of a wrong loss', { loss: 2.001, gradA: [3, 4], gradB: 1 }, false],
+  ['of a wrong gradient', { loss: 2, gradA: [3, 4.01], gradB: 1 }, false],
+  ['of another wrong gradient', { loss: 2, gradA: [3, 4], gradB: 1.001 }, false],
+  ['not a number', { loss: 2, gradA: [3, Number.NaN], gradB: 1 }, false],
+])('a result that is %s is judged so', async (_what, { loss, gradA, gradB }, passed) => {
+  const { judge } = (await import(
+    path.join(root, 'dist/esm/command/doctor/self-test.js')
+  )) as typeof import('../../lib/command/doctor/self-test.js');
+  const gradients = {
+    gradA: { values: Float64Array.of(3, 4), terms: 5 },
+    gradB: { values: Float64Array.of(1), terms: 1 },
+  };
+  const reference = { loss: Float64Array.of(2), top1: 1, top5: 1, gradients };
+  expect(judge({ loss, gradA: Float32Array.from(gradA), gradB }, reference, 1e-4).passed).toBe(passed);
+});
+
 it('says what programs get by default, and what keeps them from it', () => {
   const { defaultContext } = doctor([], { INFONCE_THREADS: '1', INFONCE_PRECISION: 'medium' });
   expect(defaultContext).toEqual({ device: 'cpu', precision: 'medium', threads: 1, fallbackReason: null });

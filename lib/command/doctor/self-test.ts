@@ -97,7 +97,8 @@ export async function runSelfTests(
   return tests;
 }
 
-function judge(result: object, expected: ReferenceResult, bound: number): Pick<SelfTest, 'passed' | 'errors'> {
+/** How far a loss and its gradients are from the reference, and whether all are within the bound. */
+export function judge(result: object, expected: ReferenceResult, bound: number): Pick<SelfTest, 'passed' | 'errors'> {
   const given = result as Readonly<Record<string, number | Float32Array>>;
   const gradients = Object.entries(expected.gradients).map(([name, { values }]) => [name, values] as const);
   const errors = [['loss', expected.loss] as const, ...gradients].map(([name, values]) => {
