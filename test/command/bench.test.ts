@@ -84,7 +84,7 @@ describe('infonce bench', () => {
     [['--rows', '7'], /--rows .* Expected even numbers/],
     [['--rows', '2'], /--rows .* Expected an integer from 4 to 65536/],
     [['--rows', '8,x'], /--rows .* Expected an integer/],
-    [['--dim', '0'], /--dim .* Expected an integer from 1/],
+    [['--dim', '1'], /--dim .* Expected an integer from 2/],
     [['--time', '0'], /--time .* Expected a number above 0/],
     [['--loss', 'triplet'], /--loss .* ntxent, infonce, clip, supcon/],
     [['--peers', 'tfjs'], /no peer called 'tfjs'\. Expected all, none, or of .*tfjs-wasm/],
