@@ -77,7 +77,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
   const measure = checkBoolean(options.timings, 'timings', false);
   const queueLimit = checkQueueLimit(options.queueLimit);
   const whenFull = checkChoice(options.whenFull, 'whenFull', WHEN_FULL);
-  if (device.startsWith('cuda') && names === OPTION_NAMES) refuseThreads(options.threads, device);
+  if (device.startsWith('cuda') && names.threads === OPTION_NAMES.threads) refuseThreads(options.threads, device);
   const instructionSet = process.env.INFONCE_ISA || undefined;
 
   function open(target: Target): OwnedContext {
@@ -182,21 +182,21 @@ let sharedContext: OwnedContext | undefined;
  */
 function defaultContext(): OwnedContext {
   if (sharedContext === undefined || sharedContext.lost !== undefined) {
-    sharedContext = makeContext(
-      {
-        device: environment(ENVIRONMENT_NAMES.device),
-        threads: environment(ENVIRONMENT_NAMES.threads),
-        precision: environment(ENVIRONMENT_NAMES.precision),
-      },
-      ENVIRONMENT_NAMES,
-    );
+    sharedContext = contextOfEnvironment({});
   }
   return sharedContext;
 }
 
-/** An empty variable counts as unset. */
-function environment(name: string): string | undefined {
-  return process.env[name] || undefined;
+/** Like {@link createContext}, with what the options leave out from the environment. An empty variable counts as unset. */
+export function contextOfEnvironment(options: ContextOptions): OwnedContext {
+  const values: Record<string, unknown> = { ...options };
+  const names = { ...OPTION_NAMES };
+  for (const key of ['device', 'threads', 'precision'] as const) {
+    if (options[key] !== undefined) continue;
+    names[key] = ENVIRONMENT_NAMES[key];
+    values[key] = process.env[names[key]] || undefined;
+  }
+  return makeContext(values, names);
 }
 
 /** What lies on a device, as the caller calls it, and whose it is; undefined of what lies in the host's memory. */

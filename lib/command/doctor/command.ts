@@ -1,13 +1,17 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { printResult } from '../terminal/output.js';
-import { numberWithin } from '../terminal/values.js';
+import { deviceOf, numberWithin } from '../terminal/values.js';
 import { type DoctorOptions, examine } from './examine.js';
 import { formatReport } from './text.js';
 
 export function doctorCommand(): Command {
   return new Command('doctor')
     .description('examines this machine and tests every loss on every device it can use')
-    .option('--device <name>', "test 'cpu', 'cuda' or 'cuda:N' alone; exit code 3 if it cannot be used", readDevice)
+    .option(
+      '--device <name>',
+      "test 'cpu', 'cuda' or 'cuda:N' alone; exit code 3 if it cannot be used",
+      deviceOf('cpu', 'cuda', 'cuda:N'),
+    )
     .addOption(
       new Option('--timeout <seconds>', 'how long a driver or a device may take for one step')
         .argParser(numberWithin({ above: 0, most: 86_400 }))
@@ -19,9 +23,4 @@ export function doctorCommand(): Command {
       printResult(report, options, () => formatReport(report));
       process.exitCode = report.exit;
     });
-}
-
-function readDevice(text: string): string {
-  if (/^(cpu|cuda(:\d+)?)$/.test(text)) return text;
-  throw new InvalidArgumentError("Expected 'cpu', 'cuda' or 'cuda:N'.");
 }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import type { ContextOptions } from '../../runtime/create-context.js';
 
 export interface Bounds {
   /** Default false. */
@@ -18,6 +19,21 @@ export function numberWithin(bounds: Bounds = {}): (text: string) => number {
     if (!fits || (integer && !Number.isSafeInteger(value)))
       throw new InvalidArgumentError(`Expected ${words(bounds)}.`);
     return value;
+  };
+}
+
+type DeviceName = NonNullable<ContextOptions['device']>;
+
+/** Reads a device's name, of those that the option takes; `cuda:N` is any number. */
+export function deviceOf(...names: readonly string[]): (text: string) => DeviceName {
+  return text => {
+    if (names.includes(text.replace(/^cuda:\d+$/, 'cuda:N'))) return text as DeviceName;
+    throw new InvalidArgumentError(
+      `Expected ${names
+        .map(name => `'${name}'`)
+        .join(', ')
+        .replace(/, (?=[^,]*$)/, ' or ')}.`,
+    );
   };
 }
 
