@@ -4,6 +4,7 @@ interface Manifest {
   readonly version: string;
   readonly description: string;
   readonly peerDependencies: Readonly<Record<string, string>>;
+  readonly devDependencies: Readonly<Record<string, string>>;
 }
 
 /** This package's package.json. */

@@ -9,7 +9,7 @@ import { LOSSES, type LossName } from '../losses.js';
 import { MANIFEST } from '../manifest.js';
 import { type ComputeOptions, contextFor, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
-import { needPackages, notInstalled } from '../terminal/optional.js';
+import { installLine, needPackages, notInstalled } from '../terminal/optional.js';
 import { note, type OutputOptions, printResult } from '../terminal/output.js';
 import { startProgress } from '../terminal/progress.js';
 import { chartFile } from './chart.js';
@@ -115,7 +115,7 @@ function sortPeers(peers: readonly Peer[]): { readonly installed: readonly Peer[
   if (peers !== PEERS) for (const { id, packages } of peers) needPackages(packages, id);
   const missing = peers.flatMap(({ id, packages }) => {
     const lacking = notInstalled(packages);
-    return lacking.length ? [{ id, missing: lacking, install: `npm install ${lacking.join(' ')}` }] : [];
+    return lacking.length ? [{ id, missing: lacking, install: installLine(lacking) }] : [];
   });
   return { installed: peers.filter(({ id }) => !missing.some(peer => peer.id === id)), missing };
 }

@@ -1,5 +1,6 @@
 import type { Device } from '../../runtime/devices.js';
 import { EXIT, type Exit } from '../terminal/exit.js';
+import { installLine } from '../terminal/optional.js';
 import type { Outcome } from './child.js';
 import type { Answers } from './probe.js';
 import type { GpuSystem, Machine, OptionalPackage, SelfTest } from './report.js';
@@ -22,7 +23,12 @@ export class Findings {
       );
     }
     const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
-    if (missing.length > 0) this.advice.push(`For what needs the optional packages: npm install ${missing.join(' ')}`);
+    if (missing.length > 0) {
+      this.advice.push(
+        'The optional packages are for plug-ins, infonce demo and infonce bench, which say what they need. ' +
+          `All that are missing: ${installLine(missing)}`,
+      );
+    }
   }
 
   addon(outcome: Outcome<Answers['addon']>): void {

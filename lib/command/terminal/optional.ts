@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { MANIFEST } from '../manifest.js';
 import { CommandError, EXIT } from './exit.js';
 
 /** Where optional packages are looked for: beside this one, then in the project that the command runs in. */
@@ -33,14 +34,26 @@ export function notInstalled(names: readonly string[]): string[] {
   return names.filter(name => locate(name) === undefined);
 }
 
-/** Ends the command unless all are installed; the message has the line that installs the missing ones. */
-export function needPackages(names: readonly string[], purpose: string): void {
+/** The line that installs packages: where there is one, the version that the tests run with. */
+export function installLine(names: readonly string[]): string {
+  const versioned = names.map(name => {
+    const tested = MANIFEST.devDependencies[name];
+    return tested === undefined ? name : `${name}@${tested.replace(/^\D/, '')}`;
+  });
+  return `npm install ${versioned.join(' ')}`;
+}
+
+/**
+ * Ends the command unless all are installed; the message has the line that installs the missing ones, and with them those
+ * that are only better to have.
+ */
+export function needPackages(names: readonly string[], purpose: string, better: readonly string[] = []): void {
   const missing = notInstalled(names);
   if (missing.length === 0) return;
   const list = missing.join(missing.length === 2 ? ' and ' : ', ');
   throw new CommandError(
     EXIT.missing,
-    `${purpose} needs ${list}, which infonce does not bring along.\nInstall: npm install ${missing.join(' ')}`,
+    `${purpose} needs ${list}, which infonce does not bring along.\nInstall: ${installLine([...missing, ...notInstalled(better)])}`,
   );
 }
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { importOptional, locate } from '../../terminal/optional.js';
+import { importOptional, installLine, locate } from '../../terminal/optional.js';
 import { note } from '../../terminal/output.js';
 
 const WASM = '@tensorflow/tfjs-backend-wasm';
@@ -10,7 +10,7 @@ export async function startTensorFlow(): Promise<string> {
   tf.enableProdMode(); // says nothing about other backends
   const entry = locate(WASM);
   if (entry === undefined) {
-    note(`${WASM} is not installed: training is about twenty times slower.\nInstall: npm install ${WASM}`);
+    note(`${WASM} is not installed: training is about twenty times slower.\nInstall: ${installLine([WASM])}`);
     await tf.setBackend('cpu');
   } else {
     const { setWasmPaths } = await importOptional<{ setWasmPaths(folder: string): void }>(WASM);
