@@ -39,8 +39,22 @@ const ADVICE: KeyAdvice = new Map([
   ['signal', 'TensorFlow.js computes synchronously; what is synchronous cannot be aborted.'],
 ]);
 
+/** What to do where a tensor stands in the place of options. */
+const TENSOR_ADVICE: ReadonlyMap<string, string> = new Map([
+  ['ntXent', 'It takes no labels. For model.compile there is ntXentLoss().'],
+  ['infoNCE', 'Negative keys are an option: { negativeKeys }.'],
+]);
+
 /** Refuses options that the loss does not have here. `keys` are those of the library's function. */
 export function checkOpKeys(options: object, loss: string, keys: readonly string[], ...more: readonly string[]): void {
+  if (options instanceof tf.Tensor) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: loss,
+      expected: 'an object of options',
+      got: 'a tensor',
+      remedy: TENSOR_ADVICE.get(loss),
+    });
+  }
   const known = keys.filter(key => key !== 'gradient' && key !== 'gradOutput');
   checkKeys(options, loss, new Set([...known, ...more, 'context']), ADVICE);
 }

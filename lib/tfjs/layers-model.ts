@@ -154,6 +154,16 @@ function columnsOf(yPred: tf.Tensor, parts: number, width: string): tf.Tensor2D[
 }
 
 function classesOf(yTrue: tf.Tensor): tf.Tensor1D {
-  if (yTrue.rank === 2) return yTrue.shape[1] === 1 ? yTrue.as1D() : yTrue.argMax(1);
-  return yTrue as tf.Tensor1D;
+  if (yTrue.rank !== 2) return yTrue as tf.Tensor1D;
+  if (yTrue.shape[1] === 1) return yTrue.as1D();
+  const numbers = yTrue.toFloat();
+  const without = numbers.min(1).equal(numbers.max(1));
+  const row = without.dataSync().indexOf(1);
+  if (row < 0) return numbers.argMax(1);
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'y',
+    expected: 'one-hot classes of the rows',
+    got: `equal numbers in row ${row}`,
+    remedy: 'They have to say which rows belong together: tf.oneHot(classes, width).',
+  });
 }

@@ -49,7 +49,9 @@ export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOpt
     const chosen = order.subarray(start, start + batchSize);
     return tf.tidy(() => {
       const rows = tf.tensor1d(chosen, 'int32');
-      const xs = tf.concat(views.map((view, index) => augment(view.gather(rows), index)));
+      const xs = tf.concat(
+        views.map((view, index) => checkAugmented(augment(view.gather(rows), index), chosen.length)),
+      );
       if (labels === undefined) return { xs, ys: tf.zeros([xs.shape[0]!]) };
       const classes = tf.tensor1d(
         chosen.map(sample => labels[sample]!),
@@ -101,6 +103,15 @@ function checkShapes(views: readonly tf.Tensor[]): number {
     });
   }
   return first[0]!;
+}
+
+function checkAugmented(rows: unknown, samples: number): tf.Tensor {
+  if (rows instanceof tf.Tensor && rows.shape[0] === samples) return rows;
+  throw new InfoNCEError(rows instanceof tf.Tensor ? 'ERR_INFONCE_SHAPE' : 'ERR_INFONCE_TYPE', {
+    argument: 'augment',
+    expected: `a tensor of the ${samples} rows that it was given, changed`,
+    got: rows instanceof tf.Tensor ? `one of shape ${formatShape(rows.shape)}` : describeValue(rows),
+  });
 }
 
 function checkBatchSize(value: number | undefined): number {

@@ -55,6 +55,10 @@ const CASES: [what: string, call: () => unknown, code: string, says: string][] =
     "the model's output: expected [N, 2 * D], got [4, 3]",
   ],
   ['a loss that was not made', () => ntXentLoss(wrong(z())), 'TYPE', 'write ntXentLoss().'],
+  ['an op as the loss of a model', () => ntXent(z(), wrong<object>(z())), 'TYPE', 'there is ntXentLoss().'],
+  ['negative keys that are no option', () => infoNCE(z(), z(), wrong<object>(z())), 'TYPE', '{ negativeKeys }'],
+  ['classes that say nothing', () => supConLoss()(tf.zeros([4, 3]), z()), 'RANGE', 'got equal numbers in row 0'],
+  ['a class for some rows', () => supConLoss()(tf.eye(4, 3), z()), 'RANGE', 'got equal numbers in row 3'],
   ['a single view', () => viewBatches([z()]), 'TYPE', 'at least two tensors'],
   ['no tensors', () => viewBatches(wrong([[1], [2]])), 'TYPE', 'at least two tensors'],
   [

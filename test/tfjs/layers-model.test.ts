@@ -13,6 +13,7 @@ import {
 import { beforeAll, describe, expect, it } from 'vitest';
 import { near, normal, randomLabels, viewsOf } from '../support/random.js';
 import { BACKENDS, toTf } from '../support/tfjs.js';
+import { wrong } from '../support/thrown.js';
 
 const SAMPLES = 20;
 const IN = 12;
@@ -211,5 +212,16 @@ describe('viewBatches', () => {
       [101, 110],
       [201, 210],
     ]);
+  });
+
+  it.each([
+    [
+      'fewer rows',
+      (rows: tf.Tensor) => rows.slice(0, 1),
+      /augment: expected a tensor of the 7 rows.*got one of shape \[1, 2\]/,
+    ],
+    ['nothing', () => undefined, /augment: .*got undefined/],
+  ])('refuses augment that gives %s', async (_, augment, message) => {
+    await expect(epochOf(viewBatches([samples, samples], { augment: wrong(augment) }))).rejects.toThrow(message);
   });
 });
