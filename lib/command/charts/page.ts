@@ -50,7 +50,9 @@ ${sections.map(card).join('\n')}
 
 function card({ title, text, charts = [], table }: Section): string {
   const wide = charts.length > 1 || table !== undefined;
-  return `<section class="card${wide ? ' wide' : ''}">
+  // A table alone has the whole row, and many columns.
+  const width = !wide ? '' : charts.length === 0 ? ' full' : ' wide';
+  return `<section class="card${width}">
 <h2>${escaped(title)}</h2>
 <p>${escaped(text)}</p>
 ${charts.length > 0 ? `<div class="charts">\n${charts.map(figure).join('\n')}\n</div>` : ''}${table ? tableOf(table) : ''}

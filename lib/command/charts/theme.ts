@@ -77,7 +77,7 @@ code { font: 0.92em ui-monospace, 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans
 .cards { display: grid; gap: 20px; grid-template-columns: minmax(0, 1fr); }
 .card { display: flex; flex-direction: column; min-width: 0; padding: 20px; border: 1px solid var(--line);
   border-radius: 12px; background: var(--card); }
-.card > p { font-size: 14px; }
+.card > p { max-width: 100ch; font-size: 14px; }
 .charts { display: grid; gap: 20px; margin-top: 16px; align-items: end; }
 figure { margin: 0; min-width: 0; }
 figcaption { margin-bottom: 6px; font-size: 14px; font-weight: 600; }
@@ -91,12 +91,14 @@ table { width: 100%; border-collapse: collapse; font-size: 14px; font-variant-nu
 th, td { padding: 7px 0 7px 14px; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { padding-left: 0; }
 tr:last-child td { border-bottom: 0; }
+.full th, .full td { white-space: nowrap; }
 th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
 .right { text-align: right; }
 footer { margin: 28px 4px 0; font-size: 13px; color: var(--quiet); }
 @media (min-width: 800px) {
   .cards { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .wide { grid-column: span 2; }
+  .full { grid-column: 1 / -1; }
   .wide .charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 }
 @media (min-width: 1180px) { .cards { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
