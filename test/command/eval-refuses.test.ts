@@ -36,7 +36,7 @@ describe('a file', () => {
     [
       'that is a folder',
       1,
-      /folder: expected a file/,
+      /folder: expected a file, got a folder\. Name the files in it/,
       () => (mkdirSync(at('folder')) === undefined ? at('folder') : ''),
     ],
     ['of another format', 1, /expected a \.npy file, got another format\. .*np\.save/, () => text('1,2,3\n')],
@@ -168,6 +168,7 @@ it.each<readonly [readonly string[], RegExp]>([
   [['FILE', '--temperatures', '0.1,,0.2'], /'0\.1,,0\.2' is invalid/],
   [['FILE', '--batch', '1'], /'--batch <samples>' argument '1' is invalid\. Expected an integer/],
   [['FILE', '--threads', '1.5'], /'--threads <count>' argument '1\.5' is invalid/],
+  [['FILE', '--device', 'gpu'], /argument 'gpu' is invalid\. Expected 'auto', 'cpu', 'cuda' or 'cuda:N'/],
   [['FILE', '--nope'], /unknown option '--nope'\nSee infonce eval --help/],
 ])('refuses %j', (words, message) => {
   expectRefusal(
@@ -181,4 +182,13 @@ it('ends with 3 where the device cannot be used', () => {
   const env = { INFONCE_CUDA_LIBRARY: at('no-such.so') };
   const { exit, stderr } = infonce(['eval', good, '--device', 'cuda'], { env });
   expect([exit, stderr]).toEqual([3, expect.stringMatching(/no-such\.so: there is no such file/)]);
+});
+
+it.each([
+  ['INFONCE_DEVICE', 'gpu', "expected 'auto', 'cpu', 'cuda' or 'cuda:N', got \"gpu\""],
+  ['INFONCE_THREADS', 'abc', 'expected an integer from 1 to 1024, got "abc"'],
+  ['INFONCE_PRECISION', 'ultra', "expected one of 'highest', 'high', 'medium', got \"ultra\""],
+])('names the variable %s where it is wrong', (name, value, says) => {
+  const { exit, stderr } = infonce(['eval', good], { env: { INFONCE_DEVICE: 'cpu', [name]: value } });
+  expect([exit, stderr]).toEqual([1, expect.stringContaining(`${name}: ${says}`)]);
 });

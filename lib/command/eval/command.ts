@@ -43,7 +43,7 @@ async function open(files: readonly string[], views: number, { layout }: EvalOpt
   const [{ file, rows }] = sources.files as [Sources['files'][number]];
   let wrong: CommandError | undefined;
   if (!Number.isInteger(sources.samples))
-    wrong = usage(`${file} has ${rows} rows, which ${views} views do not divide.`);
+    wrong = usage(`${file} has ${rows} ${rows === 1 ? 'row' : 'rows'}, which ${views} views do not divide.`);
   else if (sources.samples < 2) {
     wrong = badFile(file, 'at least two samples', '1', 'A sample is compared with the others.');
   }

@@ -1,4 +1,5 @@
 /** NumPy's file format, versions 1 to 3: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
+import type { Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CommandError, EXIT } from '../terminal/exit.js';
 
@@ -24,9 +25,11 @@ export function badFile(file: string, expected: string, got: string, remedy: str
 
 /** Opens a file; one that is not there, or that nobody may read, ends the command. */
 export async function openFile(file: string): Promise<FileHandle> {
+  let found: Stats;
   try {
     const handle = await open(file, 'r');
-    if ((await handle.stat()).isFile()) return handle;
+    found = await handle.stat();
+    if (found.isFile()) return handle;
     await handle.close();
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -34,6 +37,7 @@ export async function openFile(file: string): Promise<FileHandle> {
       cause,
     });
   }
+  if (found.isDirectory()) throw badFile(file, 'a file', 'a folder', 'Name the files in it.');
   throw badFile(file, 'a file', 'something else', 'Files are read more than once and in parts: save it to one.');
 }
 
