@@ -237,7 +237,8 @@ typedef struct infonce_backend {
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, float *logits,
                            infonce_failure *failure);
 
-  /* What `run` would take, with or without its gradients. Only the sizes and the labels of the problem and which pointers are NULL matter. */
+  /* What `run` would take, with or without its gradients. Only the sizes and the labels of the problem and which pointers
+     are NULL matter. */
   infonce_status (*memory_required)(infonce_context *context, const infonce_problem *problem,
                                     infonce_memory_needs *needs, infonce_failure *failure);
 
