@@ -152,6 +152,23 @@ it('a call whose signal throws rejects, and keeps nothing', async () => {
   context.dispose();
 });
 
+it('calls of a signal that keeps its reason to itself reject all the same', async () => {
+  const context = newContext({ threads: 1 });
+  const target = new EventTarget();
+  const signal = Object.defineProperty(Object.assign(target, { aborted: false }), 'reason', {
+    get() {
+      throw new Error('no reason given');
+    },
+  });
+  const underWay = ntXent(long, { context, signal });
+  const waiting = ntXent(short, { context, signal });
+  target.dispatchEvent(new Event('abort'));
+  await expect(waiting).rejects.toThrow('no reason given');
+  await underWay.catch(error => expect(error.message).toBe('no reason given'));
+  expect(context.pending).toBe(0);
+  context.dispose();
+});
+
 describe('a context disposed with calls in flight', () => {
   it('finishes them', async () => {
     const context = newContext({ threads: 2 });

@@ -186,8 +186,8 @@ export interface NativeContextOptions {
 }
 
 /**
- * What this machine's processors can do at most, measured while the thread waits: five figures each. `threads` is 1 to 1024.
- * All throw NativeFailure.
+ * What this machine's processors can do at most, measured while the thread waits: five figures each. `threads` is at most the
+ * number of processors that this process may use. All throw NativeFailure.
  */
 interface NativeLimits {
   /**

@@ -8,6 +8,15 @@ export type Submit<Value> = (
   done: (failure: NativeFailure | null, value?: Value | null) => void,
 ) => number;
 
+/** An AbortError, or what the signal throws when it is asked for its reason: the call must settle. */
+function abortErrorOf(signal: AbortSignalLike): unknown {
+  try {
+    return new AbortError(signal);
+  } catch (error) {
+    return error;
+  }
+}
+
 /** What a call finds when there is no room in the queue: an error, or a place to wait at. */
 export type WhenFull = 'error' | 'wait';
 
@@ -46,6 +55,7 @@ export class Submissions {
   ): Promise<Value> {
     return new Promise((resolve, reject) => {
       let ticket = 0;
+      let aborted = false;
       const settled = (): void => {
         try {
           if (signal !== undefined) stopListening(signal, onAbort);
@@ -56,7 +66,7 @@ export class Submissions {
       const done = (failure: NativeFailure | null, value?: Value | null): void => {
         this.#withAddon--;
         if (failure === null) resolve(value as Value);
-        else reject(failure.status === 'CANCELLED' && signal?.aborted ? new AbortError(signal) : explain(failure));
+        else reject(failure.status === 'CANCELLED' && aborted ? abortErrorOf(signal!) : explain(failure));
         settled();
       };
       const hand = (): void => {
@@ -72,11 +82,12 @@ export class Submissions {
         hand();
       };
       const onAbort = (): void => {
+        aborted = true;
         if (this.#waiting.delete(enter)) this.#waitingCalls--;
         else if (this.#native.cancel(ticket) === 'dropped') this.#withAddon--;
         // Under way: the addon still writes to the call's arrays. It calls `done` soon.
         else return;
-        reject(new AbortError(signal!));
+        reject(abortErrorOf(signal!));
         settled();
       };
 

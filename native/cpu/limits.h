@@ -8,8 +8,6 @@
 
 namespace infonce::cpu {
 
-constexpr int kMostThreadsMeasured = 1024;
-
 // FLOP/s, 2 for each multiply-add, of these kernels' instructions on all threads together.
 std::vector<double> multiply_add_rates(const Kernels &kernels, int threads);
 

@@ -24,8 +24,10 @@ Napi::Array to_numbers(Napi::Env env, const std::vector<double> &figures) {
 
 int to_threads(Napi::Value value) {
   const int32_t threads = to_int32(value, "threads");
-  if (threads < 1 || threads > cpu::kMostThreadsMeasured) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "threads must be 1 to " + std::to_string(cpu::kMostThreadsMeasured)};
+  const int processors = device_info(*infonce_cpu_backend(), 0).threads;
+  if (threads < 1 || threads > processors) {
+    throw Failure{INFONCE_INVALID_ARGUMENT,
+                  "threads must be 1 to " + std::to_string(processors) + ", the processors of this process"};
   }
   return threads;
 }

@@ -43,15 +43,20 @@ export function peakGflops(instructions: Instructions): number {
   return median(rates(instructions));
 }
 
+/** More threads than processors can do no more. */
+function atMostProcessors(threads: number): number {
+  return Math.min(threads, nativeBinding().device('', 0).threads);
+}
+
 function rates({ instructionSet, threads, medium = false }: Instructions): number[] {
   return nativeBinding()
-    .multiplyAddRates(instructionSet, medium, threads)
+    .multiplyAddRates(instructionSet, medium, atMostProcessors(threads))
     .map(rate => rate / 1e9);
 }
 
 /** GB read and written per second where threads copy memory too large for any cache. */
 export function copyGBs(threads: number): number {
-  return median(nativeBinding().copyRates(threads)) / 1e9;
+  return median(nativeBinding().copyRates(atMostProcessors(threads))) / 1e9;
 }
 
 /** What a cache line takes from one processor to another and back; undefined with one thread or processor. */
