@@ -128,7 +128,8 @@ function onlyOnce(inputs: readonly Input[], upstream: tf.Tensor, gradient: () =>
         argument: 'tf.grad',
         expected: 'a first derivative of the loss',
         got: 'a second one',
-        remedy: 'It is not implemented. Where the gradient is meant as a constant, take it outside of the other tape.',
+        remedy:
+          'The losses have first derivatives. Where the gradient is a constant, take it outside of the other tape.',
       });
     },
   }));

@@ -104,8 +104,14 @@ function sweepSections(drawing: Drawing, { steps, entries }: SimclrFigures['swee
   if (entries.length === 0) return [];
   const temperatures = entries.map(({ temperature }) => temperature);
   const x = { title: 'temperature', scale: 'log', ticks: temperatures, format: '~g' } as const;
-  const over = (value: (entry: SweepEntry) => number) =>
-    entries.map(entry => [entry.temperature, value(entry)] as const);
+  const line = (name: string, value: (entry: SweepEntry) => number, color: number) => ({
+    name,
+    points: entries.map(entry => [entry.temperature, value(entry)] as const),
+    dots: true,
+    color,
+  });
+  const chart = (what: string, y: string, ...series: ReturnType<typeof line>[]) =>
+    lineChart(drawing, { label: `${what} at temperatures ${temperatures.join(', ')}`, x, y: { title: y }, series });
   const best = entries.reduce((a, b) => (b.accuracy.knn > a.accuracy.knn ? b : a));
   return [
     {
@@ -114,39 +120,34 @@ function sweepSections(drawing: Drawing, { steps, entries }: SimclrFigures['swee
         `Views of held-out digits named right after ${steps} steps from the same start. Here ${best.temperature} is best ` +
         `for neighbours (${percent(best.accuracy.knn)} %).`,
       charts: [
-        lineChart(drawing, {
-          label: `Accuracy at temperatures ${temperatures.join(', ')}`,
-          x,
-          y: { title: 'named right (%)' },
-          series: [
-            { name: 'k-NN', points: over(({ accuracy }) => 100 * accuracy.knn), dots: true },
-            { name: 'linear', points: over(({ accuracy }) => 100 * accuracy.linear), dots: true },
-          ],
-        }),
+        chart(
+          'Accuracy',
+          'named right (%)',
+          line('k-NN', ({ accuracy }) => 100 * accuracy.knn, 0),
+          line('linear', ({ accuracy }) => 100 * accuracy.linear, 1),
+        ),
       ],
     },
     {
       title: 'Temperature and alignment',
       text: 'Mean squared distance of two views of a digit on the unit sphere: 0 where they coincide.',
       charts: [
-        lineChart(drawing, {
-          label: `Alignment at temperatures ${temperatures.join(', ')}`,
-          x,
-          y: { title: 'alignment' },
-          series: [{ name: 'alignment', points: over(({ alignment }) => alignment), dots: true, color: 2 }],
-        }),
+        chart(
+          'Alignment',
+          'alignment',
+          line('alignment', ({ alignment }) => alignment, 2),
+        ),
       ],
     },
     {
       title: 'Temperature and uniformity',
       text: 'Logarithm of a mean potential between different digits: the lower, the more evenly they cover the sphere.',
       charts: [
-        lineChart(drawing, {
-          label: `Uniformity at temperatures ${temperatures.join(', ')}`,
-          x,
-          y: { title: 'uniformity' },
-          series: [{ name: 'uniformity', points: over(({ uniformity }) => uniformity), dots: true, color: 3 }],
-        }),
+        chart(
+          'Uniformity',
+          'uniformity',
+          line('uniformity', ({ uniformity }) => uniformity, 3),
+        ),
       ],
     },
   ];
