@@ -3,7 +3,7 @@
 // chunks of the dimension, so any dimension will do.
 #pragma once
 
-#include "cuda/kernels/sm80_shapes.h"
+#include "cuda/kernels/tile_shapes.h"
 #include "cuda/kernels/sm80_tile.cuh"
 #include "cuda/kernels/tasks.h"
 

@@ -1,7 +1,7 @@
 // The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else.
 #pragma once
 
-#include "cuda/kernels/sm80_shapes.h"
+#include "cuda/kernels/tile_shapes.h"
 #include "cuda/kernels/tasks.h"
 #include "cuda/stream.h"
 

@@ -18,12 +18,35 @@ enum class TileShape {
   // 128 x 128 by eight warps of 64 x 32, for what needs more registers an element: six products, whose sums are taken
   // over from the tensor cores after every chunk of the dimension, and weights of two exponentials.
   kSmallWarps,
+  // Compute capability 9.0, 256 x 128 by two warpgroups of 128 x 128 each. Rows are kept up to dimension 256, and the
+  // warpgroups take turns: one's exponentials run under the other's products. Above both operands stream, and what is
+  // asked of the second-level cache is the least that 232 KB of shared memory and registers for 128 sums a thread allow.
+  kKeptWarpgroups,
+  kWarpgroups,
+  // The same, 128 x 128 by two of 64 x 128, for six products, which need a second set of accumulators (kSmallWarps).
+  kSmallWarpgroups,
 };
 
 constexpr int kMostKeptDim = 128, kLeastTallDim = 257;
 constexpr size_t kTallSharedBytes = 150 << 10;  // its pipeline and what kernels keep beside it
 
-constexpr int rows_of(TileShape shape) { return shape == TileShape::kTall ? 256 : 128; }
+constexpr int kMostDimOfKeptWarpgroups = 256;
+
+constexpr bool is_of_warpgroups(TileShape shape) {
+  return shape == TileShape::kKeptWarpgroups || shape == TileShape::kWarpgroups || shape == TileShape::kSmallWarpgroups;
+}
+constexpr int rows_of(TileShape shape) {
+  switch (shape) {
+    case TileShape::kTall:
+    case TileShape::kKeptWarpgroups:
+    case TileShape::kWarpgroups:
+      return 256;
+    default:
+      return 128;
+  }
+}
+// Rows whose column statistics are added up in the block.
+constexpr int rows_of_column_sums(TileShape shape) { return is_of_warpgroups(shape) ? rows_of(shape) / 2 : rows_of(shape); }
 constexpr int kTileColumns = 128;
 
 }  // namespace infonce::cuda

@@ -1,0 +1,109 @@
+// The instructions of compute capability 9.0 with which warpgroups of different roles work together: copies by the
+// tensor memory accelerator, the barriers in shared memory that they arrive at, registers that change hands.
+#pragma once
+
+#include <cuda.h>
+
+#include "cuda/kernels/sm80_mma.cuh"
+
+// Kernels for this architecture are empty in code for any other.
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define INFONCE_HAS_SM90
+#endif
+
+namespace infonce::cuda {
+
+constexpr int kWarpgroup = 128;
+
+// --- Barriers in shared memory. A phase ends when all have arrived and all expected bytes are there. ---
+
+INFONCE_DEVICE void init_barrier(uint32_t barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+}
+
+// Shows barriers that were made to the threads of the block, after it has synchronised, and to asynchronous copies.
+INFONCE_DEVICE void publish_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+
+INFONCE_DEVICE void arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+INFONCE_DEVICE void arrive_expecting(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+}
+
+// Until the phase of this parity has ended. A barrier that is new counts as if a phase of parity 1 had.
+INFONCE_DEVICE void wait(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred ended;\n"
+      "AGAIN:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n"
+      "@ended bra DONE;\n"
+      "bra AGAIN;\n"
+      "DONE:\n"
+      "}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// A place in a ring of stages, and the parity of its full barrier's phase.
+template <int kStages> struct Ring {
+  int stage = 0;
+  uint32_t parity = 0;
+
+  INFONCE_DEVICE void advance() {
+    if (++stage == kStages) stage = 0, parity ^= 1;
+  }
+};
+
+// --- Copies of boxes of a tensor into shared memory; they count bytes at a barrier. What is outside the tensor becomes
+// zeros. ---
+
+INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x) {
+  asm volatile("cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3}], [%2];" ::"r"(to),
+               "l"(&map), "r"(barrier), "r"(x)
+               : "memory");
+}
+
+INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(x), "r"(y)
+      : "memory");
+}
+
+INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y, int z, int v, int w) {
+  asm volatile(
+      "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6, %7}], "
+      "[%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(v), "r"(w)
+      : "memory");
+}
+
+INFONCE_DEVICE void prefetch_map(const CUtensorMap &map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// --- Roles ---
+
+// The index of the warpgroup, in a register that the compiler knows to be the same for a warp.
+INFONCE_DEVICE int warpgroup_index() { return __shfl_sync(0xffffffffu, int(threadIdx.x) / kWarpgroup, 0); }
+
+// Gives registers back, or takes what others gave; by all warps of a warpgroup.
+template <int kRegisters> INFONCE_DEVICE void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters> INFONCE_DEVICE void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// Barriers of the block by number; 0 is that of __syncthreads.
+INFONCE_DEVICE void synchronize(int barrier, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+INFONCE_DEVICE void arrive_for(int barrier, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
+}  // namespace infonce::cuda

@@ -1,0 +1,60 @@
+// The order in which blocks that stay take the tiles of a matrix: strip of rows by strip, from left to right. The order is
+// cut into runs of equal length, and block b takes runs b, b + blocks, ..., so that all have as much to do, also of a
+// triangle. What a run has of one strip is a segment.
+#pragma once
+
+#include <cstdint>
+
+namespace infonce::cuda {
+
+struct TileOrder {
+  int32_t strips, tiles;  // tiles of the first strip
+  int32_t step;           // by which a strip begins further right than the one above it: 0 unless triangular
+  int32_t tiles_of_run;
+
+  __host__ __device__ int64_t tiles_before(int64_t strip) const {
+    return strip * tiles - step * (strip * (strip - 1) / 2);
+  }
+  __host__ __device__ int64_t all() const { return tiles_before(strips); }
+  __host__ __device__ int32_t runs() const { return int32_t((all() + tiles_of_run - 1) / tiles_of_run); }
+  // Runs that have tiles of a strip are neighbours.
+  __host__ __device__ int32_t first_run(int32_t strip) const { return int32_t(tiles_before(strip) / tiles_of_run); }
+  __host__ __device__ int32_t runs_of(int32_t strip) const {
+    return int32_t((tiles_before(strip + 1) - 1) / tiles_of_run) - first_run(strip) + 1;
+  }
+  __host__ __device__ int32_t most_runs_of_strip() const { return (tiles + tiles_of_run - 2) / tiles_of_run + 1; }
+  __host__ __device__ int32_t strip_of(int64_t tile) const {
+    int32_t first = 0, end = strips;
+    while (end - first > 1) {
+      const int32_t middle = first + (end - first) / 2;
+      (tiles_before(middle) <= tile ? first : end) = middle;
+    }
+    return first;
+  }
+};
+
+struct Segment {
+  int32_t strip;
+  int32_t run;               // among those of the strip
+  int32_t first_tile, end_tile;  // columns of tiles, from that where the first strip begins
+};
+
+#ifdef __CUDACC__
+// Calls visit(segment) for those of this block.
+template <class Visit> __device__ __forceinline__ void for_each_segment(const TileOrder &order, Visit &&visit) {
+  const int64_t all = order.all();
+  for (int32_t run = blockIdx.x; run < order.runs(); run += gridDim.x) {
+    const int64_t end = min((run + int64_t(1)) * order.tiles_of_run, all);
+    int64_t tile = int64_t(run) * order.tiles_of_run;
+    for (int32_t strip = order.strip_of(tile); tile < end; ++strip) {
+      const int64_t before = order.tiles_before(strip), end_of_strip = min(end, order.tiles_before(strip + 1));
+      const int32_t shift = strip * order.step;
+      visit(Segment{strip, run - order.first_run(strip), int32_t(tile - before) + shift,
+                    int32_t(end_of_strip - before) + shift});
+      tile = end_of_strip;
+    }
+  }
+}
+#endif
+
+}  // namespace infonce::cuda

@@ -1,0 +1,22 @@
+// The launchers of the kernels for compute capability 9.0: as those of launch.h, which call them for the shapes and
+// dimensions that are theirs.
+#pragma once
+
+#include "cuda/launch/launch.h"
+
+namespace infonce::cuda::sm90 {
+
+// sm90_statistics.cu
+void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task);
+
+// sm90_panel.cu
+void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int tile_rows);
+void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
+                      int splits);
+
+// sm90_gradient.cu
+bool gradient_in_registers(Planes planes, int64_t padded_dim);
+RegisterBlocks gradient_blocks(Planes planes, int64_t padded_dim);
+void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits);
+
+}  // namespace infonce::cuda::sm90

@@ -1,0 +1,86 @@
+#include "cuda/tensor_maps.h"
+
+#include <cuda_runtime.h>
+
+#include <initializer_list>
+#include <stdexcept>
+
+namespace infonce::cuda {
+namespace {
+
+constexpr int kBoxColumns = 64;
+
+// The driver's function, through the runtime: nothing links to the driver's library, which only GPUs bring.
+struct Driver {
+  decltype(&cuTensorMapEncodeTiled) encode = nullptr;
+  std::string problem;
+
+  Driver() {
+    void *function = nullptr;
+    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+#if CUDART_VERSION >= 12050
+    constexpr unsigned kSince = 12000;
+    const cudaError_t code =
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kSince, cudaEnableDefault, &found);
+#else
+    const cudaError_t code = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
+#endif
+    cudaGetLastError();
+    if (code == cudaSuccess && found == cudaDriverEntryPointSuccess && function)
+      encode = reinterpret_cast<decltype(encode)>(function);
+    else
+      problem = std::string("the driver has no cuTensorMapEncodeTiled (") +
+                (code == cudaSuccess ? "not found" : cudaGetErrorString(code)) + ")";
+  }
+};
+
+const Driver &driver() {
+  static const Driver found;
+  return found;
+}
+
+// strides: in bytes, of all dimensions but the first, which is dense.
+CUtensorMap encode(CUtensorMapDataType type, const void *memory, CUtensorMapSwizzle swizzle,
+                   std::initializer_list<cuuint64_t> sizes, std::initializer_list<cuuint64_t> strides,
+                   std::initializer_list<cuuint32_t> box) {
+  constexpr cuuint32_t kEveryElement[5] = {1, 1, 1, 1, 1};
+  constexpr cuuint64_t kNone[1] = {0};
+  CUtensorMap map;
+  const CUresult code = driver().encode(&map, type, cuuint32_t(sizes.size()), const_cast<void *>(memory), sizes.begin(),
+                                        strides.size() ? strides.begin() : kNone, box.begin(), kEveryElement, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                        swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (code != CUDA_SUCCESS) throw std::runtime_error("the driver refuses a tensor map: error " + std::to_string(code));
+  return map;
+}
+
+}  // namespace
+
+const std::string &why_no_tensor_maps() { return driver().problem; }
+
+CUtensorMap map_of_matrix(const __nv_bfloat16 *matrix, int64_t rows, int64_t columns, int box_rows) {
+  const cuuint64_t row_bytes = cuuint64_t(columns) * sizeof *matrix;
+  return encode(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, matrix, CU_TENSOR_MAP_SWIZZLE_128B,
+                {cuuint64_t(columns), cuuint64_t(rows)}, {row_bytes}, {kBoxColumns, cuuint32_t(box_rows)});
+}
+
+CUtensorMap map_of_rows(const Tower &tower, Planes planes, int box_rows) {
+  return map_of_matrix(tower.planes, int64_t(planes) * tower.padded_rows, tower.padded_dim, box_rows);
+}
+
+// A row of a group of 32 is 8 * lane + 2 * fragment + side; its place in the box 8 * fragment + 2 * lane + side.
+CUtensorMap map_of_columns(const Tower &tower, Planes planes, int box_rows) {
+  constexpr int kGroup = 32;
+  const cuuint64_t row_bytes = cuuint64_t(tower.padded_dim) * sizeof *tower.planes;
+  const cuuint64_t groups = cuuint64_t(planes) * cuuint64_t(tower.padded_rows) / kGroup;
+  return encode(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, tower.planes, CU_TENSOR_MAP_SWIZZLE_128B,
+                {cuuint64_t(tower.padded_dim), 2, 4, 4, groups},
+                {row_bytes, 8 * row_bytes, 2 * row_bytes, kGroup * row_bytes},
+                {kBoxColumns, 2, 4, 4, cuuint32_t(box_rows / kGroup)});
+}
+
+CUtensorMap map_of_vector(const float *values, int64_t count, int box) {
+  return encode(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, values, CU_TENSOR_MAP_SWIZZLE_NONE, {cuuint64_t(count)}, {},
+                {cuuint32_t(box)});
+}
+
+}  // namespace infonce::cuda
