@@ -5,7 +5,7 @@
 
 #include "cuda/kernels/tile_shapes.h"
 #include "cuda/kernels/sm80_tile.cuh"
-#include "cuda/kernels/tasks.h"
+#include "cuda/kernels/tile_pairs.cuh"
 
 namespace infonce::cuda {
 
@@ -102,32 +102,6 @@ INFONCE_DEVICE void for_each_logits_tile(const LogitsOperand &rows, const Logits
     }
     use(sums, tile);
   }
-}
-
-// Calls visit(row, row < rows, for_each_column) for the lane's rows of a tile, one after the other; for_each_column
-// calls visit(element, column within the warp's part). For what few tiles need: nothing of a row is held in registers
-// beyond it, where the sums are in the way.
-template <class Sums, class Visit>
-INFONCE_DEVICE void for_each_row(Sums &sums, int64_t first_row, int64_t rows, Visit &&visit) {
-#pragma unroll
-  for (int m = 0; m < Sums::kRows / 16; ++m)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int lane = thread_index() & 31;
-      const int64_t i = first_row + Sums::row(lane, m, 2 * h);
-      visit(i, i < rows, [&](auto &&visit_element) {
-#pragma unroll
-        for (int n = 0; n < Sums::kColumns / 8; ++n)
-#pragma unroll
-          for (int side = 0; side < 2; ++side) visit_element(sums.at[m][n][2 * h + side], Sums::column(lane, n, side));
-      });
-      asm volatile("" ::: "memory");
-    }
-}
-
-// Whether rows [first, end) have candidates [column, column_end) in their ranges, which only grow.
-INFONCE_DEVICE bool touches(const Range *ranges, int64_t first, int64_t end, int64_t column, int64_t column_end) {
-  return ranges && ranges[first].first < column_end && ranges[end - 1].end > column;
 }
 
 }  // namespace infonce::cuda

@@ -11,39 +11,6 @@ struct WeightsShared {
   float weight[kRowMultiple], log2_sum[kRowMultiple];  // of the tallest tile
 };
 
-// What to take off the exponentials of a tile that holds pairs.
-template <class Sums>
-INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t first_row, int64_t first_column) {
-  for_each_row(weights, first_row, task.owner.rows, [&](int64_t i, bool real, auto &&for_each_column) {
-    if (!real) return;
-    if (task.pairs.classes) {
-      const Range members = task.pairs.classes[i];
-      const float target = task.owner_target[i];
-      for_each_column([&](float &weight, int column) {
-        const int64_t j = first_column + column;
-        if (members.holds(j)) weight -= target + task.other_target[j];
-      });
-    }
-    if (task.pairs.apart) {
-      const Range apart = task.pairs.apart[i];
-      for_each_column([&](float &weight, int column) {
-        if (apart.holds(first_column + column)) weight = 0;
-      });
-    }
-  });
-}
-
-// Padding's unit rows are zeros, but zero times an infinite weight is not: with a running maximum the exponential of
-// logit 0 may be anything.
-template <class Sums> INFONCE_DEVICE void take_padding_off(Sums &weights, int64_t first_column, int64_t columns) {
-  const int real = static_cast<int>(min(columns - first_column, int64_t(Sums::kColumns)));
-  for_each_row(weights, 0, 0, [&](int64_t, bool, auto &&for_each_column) {
-    for_each_column([&](float &weight, int column) {
-      if (column >= real) weight = 0;
-    });
-  });
-}
-
 // Where the panel holds candidate j: in each 32, lane after lane what that lane has of a row, 8 numbers that it writes
 // at once. The product reads the candidates' unit rows in the same order.
 INFONCE_DEVICE constexpr int place_in_panel(int j) {

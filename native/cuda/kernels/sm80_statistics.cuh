@@ -4,111 +4,16 @@
 
 #include <cmath>
 
+#include "cuda/kernels/lane_statistics.cuh"
 #include "cuda/kernels/sm80_logits.cuh"
 #include "cuda/kernels/trace.cuh"
-#include "cuda/kernels/warp.cuh"
 
 namespace infonce::cuda {
-
-// Adds value[c] over the eight lanes that share lane % 4 by halving: each step sends one half of the values and keeps
-// the other. Leaves value[0 ... kCount / 8), those from the returned index on.
-template <int kCount, class T> INFONCE_DEVICE int sum_over_rows(T (&value)[kCount], int lane) {
-  static_assert(kCount % 8 == 0, "three halvings");
-  int first = 0;
-#pragma unroll
-  for (int step = 0; step < 3; ++step) {
-    const int bit = 4 << step, half = kCount >> (step + 1);
-    const bool upper = lane & bit;
-#pragma unroll
-    for (int c = 0; c < kCount / 2; ++c) {
-      if (c >= half) break;
-      const T sent = upper ? value[c] : value[c + half], kept = upper ? value[c + half] : value[c];
-      value[c] = kept + __shfl_xor_sync(kAllLanes, sent, bit);
-    }
-    first += upper ? half : 0;
-  }
-  return first;
-}
 
 template <class Tile> struct StatisticsShared {
   float row_rank[Tile::kRows];
   float column_sum[Tile::kWarpRows][Tile::kColumns];
   int32_t column_above[Tile::kWarpRows][Tile::kColumns];
-};
-
-// Sets what must not count to minus infinity: padding, the anchor itself, pairs that are treated apart.
-template <class Sums>
-INFONCE_DEVICE void mask(Sums &sums, const StatisticsTask &task, int64_t first_row, int64_t first_column) {
-  const int columns = static_cast<int>(min(task.columns.rows - first_column, int64_t(Sums::kColumns)));
-  for_each_row(sums, first_row, task.rows.rows, [&](int64_t i, bool real, auto &&for_each_column) {
-    const Range apart = real && task.pairs.apart ? task.pairs.apart[i] : Range{0, 0};
-    const int first = static_cast<int>(apart.first - first_column), end = static_cast<int>(apart.end - first_column);
-    for_each_column([&](float &dot, int column) {
-      if (!real || column >= columns || (column >= first && column < end)) dot = -INFINITY;
-    });
-  });
-}
-
-// The row statistics of one lane: it sees two of eight columns, four lanes see a row.
-template <class Sums, bool kOnline> struct RowStatistics {
-  static constexpr int kFragments = Sums::kRows / 16;
-  float sum[kFragments][2];
-  float maximum[kFragments][2];  // kOnline
-  int32_t above[kFragments][2];
-
-  INFONCE_DEVICE void clear() {
-#pragma unroll
-    for (int m = 0; m < kFragments; ++m)
-#pragma unroll
-      for (int h = 0; h < 2; ++h) sum[m][h] = 0, above[m][h] = 0, maximum[m][h] = -INFINITY;
-  }
-
-  // Moves the maximum up to that of `sums`, and the sums with it.
-  INFONCE_DEVICE void raise(Sums &sums, float exponent) {
-    float old[kFragments][2];
-#pragma unroll
-    for (int m = 0; m < kFragments; ++m)
-#pragma unroll
-      for (int h = 0; h < 2; ++h) old[m][h] = maximum[m][h];
-    sums.for_each([&](float &dot, int m, int, int q) { maximum[m][q >> 1] = fmaxf(maximum[m][q >> 1], dot); });
-#pragma unroll
-    for (int m = 0; m < kFragments; ++m)
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-        if (maximum[m][h] > old[m][h]) sum[m][h] *= power_of_two((old[m][h] - maximum[m][h]) * exponent);
-  }
-
-  // Exponents are relative to this.
-  INFONCE_DEVICE float base(int m, int h) const { return kOnline && maximum[m][h] > -INFINITY ? maximum[m][h] : 0; }
-
-  // Adds up the four lanes of a row; the first of them has the result.
-  INFONCE_DEVICE void join_lanes(float exponent) {
-#pragma unroll
-    for (int m = 0; m < kFragments; ++m)
-#pragma unroll
-      for (int h = 0; h < 2; ++h)
-#pragma unroll
-        for (int bit = 1; bit <= 2; bit *= 2) {
-          float other = __shfl_xor_sync(kAllLanes, sum[m][h], bit);
-          above[m][h] += __shfl_xor_sync(kAllLanes, above[m][h], bit);
-          if constexpr (kOnline) {
-            const float theirs = __shfl_xor_sync(kAllLanes, maximum[m][h], bit);
-            join(maximum[m][h], sum[m][h], theirs, other, exponent);
-          } else {
-            sum[m][h] += other;
-          }
-        }
-  }
-
-  static INFONCE_DEVICE void join(float &maximum, float &sum, float other_maximum, float other_sum, float exponent) {
-    const float largest = fmaxf(maximum, other_maximum);
-    if (largest == -INFINITY) return;
-    // The same on both lanes: the terms are added in the order of the maxima, not of the lanes.
-    const float mine = sum * power_of_two((maximum - largest) * exponent);
-    const float theirs = other_sum * power_of_two((other_maximum - largest) * exponent);
-    sum = mine + theirs;
-    maximum = largest;
-  }
 };
 
 // Grid: x runs, y tile rows. kOnline keeps a running maximum for each row and has no column statistics.

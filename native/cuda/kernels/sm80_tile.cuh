@@ -46,8 +46,10 @@ INFONCE_DEVICE void copy_tile(uint32_t to, const __nv_bfloat16 *from, int64_t st
 }
 
 // What one warp accumulates: 16 kRowFragments rows by 8 kColumnFragments columns.
-template <int kRowFragments, int kColumnFragments> struct Accumulators {
+template <int kRowFragmentsOfWarp, int kColumnFragmentsOfWarp> struct Accumulators {
+  static constexpr int kRowFragments = kRowFragmentsOfWarp, kColumnFragments = kColumnFragmentsOfWarp;
   static constexpr int kRows = 16 * kRowFragments, kColumns = 8 * kColumnFragments;
+  static constexpr int kThreads = 32;
   float at[kRowFragments][kColumnFragments][4];
 
   INFONCE_DEVICE void clear() {

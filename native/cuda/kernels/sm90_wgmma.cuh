@@ -20,6 +20,7 @@ constexpr int kProductDepth = 16;    // of one product
 template <int kBlocks, int kFragments, class Columns> struct WarpgroupSums {
   static constexpr int kRowFragments = kBlocks, kColumnFragments = kFragments;
   static constexpr int kRows = 64 * kBlocks, kColumns = 8 * kFragments;
+  static constexpr int kThreads = kWarpgroup;
   float at[kBlocks][kFragments][4];
 
   // visit(value, m, n, q)
