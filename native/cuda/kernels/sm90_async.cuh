@@ -9,6 +9,9 @@
 // Kernels for this architecture are empty in code for any other.
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define INFONCE_HAS_SM90
+#define INFONCE_CLUSTER_OF(blocks) __cluster_dims__(blocks, 1, 1)
+#else
+#define INFONCE_CLUSTER_OF(blocks)
 #endif
 
 namespace infonce::cuda {
@@ -81,8 +84,47 @@ INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barri
       : "memory");
 }
 
+// Into the shared memory of every block of the cluster whose bit is set, counting at the barrier of each.
+INFONCE_DEVICE void copy_box_to(uint16_t blocks, uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+      "[%1, {%4, %5}], [%2], %3;" ::"r"(to),
+      "l"(&map), "r"(barrier), "h"(blocks), "r"(x), "r"(y)
+      : "memory");
+}
+
 INFONCE_DEVICE void prefetch_map(const CUtensorMap &map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// --- Clusters: blocks that run at the same time and reach each other's shared memory, while none has exited. ---
+
+INFONCE_DEVICE int rank_in_cluster() {
+  int rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+
+INFONCE_DEVICE void synchronize_cluster() {
+  asm volatile("barrier.cluster.arrive;\nbarrier.cluster.wait;" ::: "memory");
+}
+
+// Where the block of that rank has what this one has at an address of its shared memory.
+INFONCE_DEVICE uint32_t address_in(int rank, uint32_t shared) {
+  uint32_t address;
+  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(address) : "r"(shared), "r"(rank));
+  return address;
+}
+
+INFONCE_DEVICE int32_t load_in(int rank, uint32_t shared) {
+  int32_t value;
+  asm volatile("ld.shared::cluster.b32 %0, [%1];" : "=r"(value) : "r"(address_in(rank, shared)) : "memory");
+  return value;
+}
+
+INFONCE_DEVICE void arrive_in(int rank, uint32_t barrier) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(address_in(rank, barrier))
+               : "memory");
 }
 
 // --- Roles ---

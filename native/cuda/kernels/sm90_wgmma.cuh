@@ -14,6 +14,7 @@ constexpr int kBoxDepth = 64;        // elements of a row of a box
 constexpr int kBoxRowBytes = 128;    // and their bytes
 constexpr int kBoxAlignment = 1024;  // eight rows, after which the swizzle repeats
 constexpr int kProductDepth = 16;    // of one product
+constexpr int kStepBytes = 32;       // and its bytes in a row
 
 // What a warpgroup accumulates: kBlocks times 64 rows by 8 kFragments positions. A lane holds two neighbouring positions
 // of each eight. Which column of the tile stands at which position is up to the copy: those that `Columns` describes.
@@ -23,6 +24,9 @@ template <int kBlocks, int kFragments, class Columns> struct WarpgroupSums {
   static constexpr int kThreads = kWarpgroup;
   float at[kBlocks][kFragments][4];
 
+  INFONCE_DEVICE void clear() {
+    for_each([](float &value, int, int, int) { value = 0; });
+  }
   // visit(value, m, n, q)
   template <class Visit> INFONCE_DEVICE void for_each(Visit &&visit) {
 #pragma unroll
@@ -102,8 +106,8 @@ template <class Sums> INFONCE_DEVICE void receive(Sums &sums) {
 #define INFONCE_SUMS_32 INFONCE_16_SUMS(0), INFONCE_16_SUMS(4)
 #define INFONCE_SUMS_48 INFONCE_SUMS_32, INFONCE_16_SUMS(8)
 #define INFONCE_SUMS_64 INFONCE_SUMS_48, INFONCE_16_SUMS(12)
-#define INFONCE_SUMS_128 \
-  INFONCE_SUMS_64, INFONCE_16_SUMS(16), INFONCE_16_SUMS(20), INFONCE_16_SUMS(24), INFONCE_16_SUMS(28)
+#define INFONCE_SUMS_96 INFONCE_SUMS_64, INFONCE_16_SUMS(16), INFONCE_16_SUMS(20)
+#define INFONCE_SUMS_128 INFONCE_SUMS_96, INFONCE_16_SUMS(24), INFONCE_16_SUMS(28)
 #define INFONCE_REGISTERS_32 \
   "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
@@ -111,9 +115,10 @@ template <class Sums> INFONCE_DEVICE void receive(Sums &sums) {
   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47"
 #define INFONCE_REGISTERS_64 INFONCE_REGISTERS_48 "," \
   "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define INFONCE_REGISTERS_128 INFONCE_REGISTERS_64 "," \
+#define INFONCE_REGISTERS_96 INFONCE_REGISTERS_64 "," \
   "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79," \
-  "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95," \
+  "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define INFONCE_REGISTERS_128 INFONCE_REGISTERS_96 "," \
   "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111," \
   "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 
@@ -138,6 +143,7 @@ template <class Sums> INFONCE_DEVICE void receive(Sums &sums) {
 INFONCE_PRODUCTS(64, 32, 32, 33, 34, 35, 36, 37, 38)
 INFONCE_PRODUCTS(96, 48, 48, 49, 50, 51, 52, 53, 54)
 INFONCE_PRODUCTS(128, 64, 64, 65, 66, 67, 68, 69, 70)
+INFONCE_PRODUCTS(192, 96, 96, 97, 98, 99, 100, 101, 102)
 INFONCE_PRODUCTS(256, 128, 128, 129, 130, 131, 132, 133, 134)
 
 #undef INFONCE_PRODUCTS

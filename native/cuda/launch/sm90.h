@@ -11,6 +11,8 @@ void statistics(Stream &stream, Planes planes, TileShape shape, bool online, con
 
 // sm90_panel.cu
 void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int tile_rows);
+
+// sm90_product.cu
 void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
                       int splits);
 

@@ -1,0 +1,286 @@
+// The product of a panel of weights with unit rows on compute capability 9.0: what accumulate_panel of sm80_panel.cuh
+// computes, and the same of the panel transposed, whose rows are then the depth. Blocks stay and take tile after tile:
+// while consumers write one, the producer fills the stages of the next.
+//
+// A block's tile has 128 rows, 64 to a consumer. Blocks run in pairs, as clusters, on 256 rows and the same dimensions:
+// each copies half of the unit rows for both. With one product a tile of 128 x 256 would ask 48 bytes a clock of the
+// second-level cache to keep the tensor cores busy, more than a multiprocessor's share of it; a pair asks 32.
+#pragma once
+
+#include "cuda/kernels/sm90_wgmma.cuh"
+#include "cuda/kernels/tasks.h"
+#include "cuda/kernels/trace.cuh"
+
+namespace infonce::cuda::sm90 {
+
+// accumulators = panel, or the panel transposed, x unit rows; or += .
+struct Product {
+  CUtensorMap unit_rows;  // [planes][all_unit_rows][padded_dim], in boxes of kSharedRows
+  int32_t all_unit_rows, first_unit_row;
+  int32_t rows, depth;   // of the panel in use, multiples of 128 and 64
+  float *accumulators;   // [splits][plane], from the first row on
+  int64_t plane;
+  int32_t splits;
+  bool add;
+};
+
+struct ProductTask {
+  CUtensorMap panel;  // [planes][panel_rows][columns], in boxes of 64 rows
+  int32_t panel_rows;
+  int32_t padded_dim;
+  Product straight, transposed;  // rows 0: not wanted
+};
+
+constexpr int kPair = 2;  // blocks of a cluster
+constexpr int kDepthOfStage = kBoxDepth;
+constexpr int kMostPipelineBytes = 224 << 10;  // of the 227 KB that a block may have
+constexpr int kSharedRows = kDepthOfStage / kPair;  // of a stage's unit rows, that one block of a pair copies for both
+constexpr int kSharedBoxBytes = kSharedRows * kBoxRowBytes;
+
+template <int kPlanesOfPanel, int kDimsOfTile> struct ProductTile {
+  static constexpr int kPlanes = kPlanesOfPanel, kDims = kDimsOfTile;
+  static constexpr bool kTakesOver = kPlanes == 3;  // as in sm80_logits.cuh
+  static constexpr int kConsumers = 2, kRows = kConsumers * 64, kThreads = (1 + kConsumers) * kWarpgroup;
+  using Sums = WarpgroupSums<1, kDims / 8, ColumnsInOrder>;
+  static_assert(!kTakesOver || kDims <= 128, "three sets of accumulators");
+
+  static constexpr int kBoxBytes = kDepthOfStage * kBoxRowBytes, kBoxes = kDims / kBoxDepth;
+  static constexpr int kPanelPlaneBytes = kConsumers * kBoxBytes, kUnitPlaneBytes = kBoxes * kBoxBytes;
+  static constexpr int kPanelBytes = kPlanes * kPanelPlaneBytes;
+  static constexpr int kStageBytes = kPanelBytes + kPlanes * kUnitPlaneBytes;
+  static constexpr int kStages = kMostPipelineBytes / kStageBytes;
+  static constexpr int kSharedBytes = kStages * kStageBytes + kBoxAlignment;
+};
+
+// A tile of a product, and the steps of the depth that one split of it takes.
+struct ProductPart {
+  const Product &product;
+  bool is_transposed;
+  int32_t row, dim, split;
+  int32_t first_step, end_step;
+};
+
+template <class Tile> __host__ __device__ int32_t pairs_of_tiles(const Product &product, int32_t padded_dim) {
+  return product.splits * tiles_of(product.rows, kPair * Tile::kRows) * tiles_of(padded_dim, Tile::kDims);
+}
+
+// Calls visit(part) for the tiles of this block. Dimensions first: pairs that run at a time share rows of the panel.
+template <class Tile, class Visit> INFONCE_DEVICE void for_each_part(const ProductTask &task, int rank, Visit &&visit) {
+  const int32_t dim_tiles = tiles_of(task.padded_dim, Tile::kDims);
+  const int32_t straight = pairs_of_tiles<Tile>(task.straight, task.padded_dim);
+  const int32_t all = straight + pairs_of_tiles<Tile>(task.transposed, task.padded_dim);
+#pragma unroll 1
+  for (int32_t tile = blockIdx.x / kPair; tile < all; tile += gridDim.x / kPair) {
+    const bool is_transposed = tile >= straight;
+    const Product &product = is_transposed ? task.transposed : task.straight;
+    const int32_t of_product = is_transposed ? tile - straight : tile;
+    const int32_t pairs_of_rows = tiles_of(product.rows, kPair * Tile::kRows);
+    const int32_t pair = of_product / dim_tiles % pairs_of_rows, split = of_product / dim_tiles / pairs_of_rows;
+    const int64_t steps = product.depth / kDepthOfStage;
+    visit(ProductPart{product, is_transposed, (pair * kPair + rank) * Tile::kRows, of_product % dim_tiles * Tile::kDims,
+                      split, int32_t(steps * split / product.splits), int32_t(steps * (split + 1) / product.splits)});
+  }
+}
+
+template <class Tile> struct ProductShared {
+  uint64_t full[Tile::kStages], empty[Tile::kStages];
+  int32_t cancelled;
+
+  INFONCE_DEVICE void init() {
+    constexpr int kReleases = kPair * Tile::kConsumers * kWarpgroup / 32;
+    for (int s = 0; s < Tile::kStages; ++s) {
+      init_barrier(shared_address(&full[s]), 1);
+      init_barrier(shared_address(&empty[s]), kReleases);
+    }
+    publish_barriers();
+  }
+};
+
+// The producer's work, by one thread. A stage is filled when both blocks have released theirs: both copy into it.
+template <class Tile>
+INFONCE_DEVICE void produce(const ProductTask &task, ProductShared<Tile> &shared, uint32_t pipeline, int rank) {
+  constexpr uint16_t kBoth = (1 << kPair) - 1;
+  Ring<Tile::kStages> ring;
+  for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
+    const Product &product = part.product;
+    for (int32_t step = part.first_step; step < part.end_step; ++step) {
+      const int32_t depth = step * kDepthOfStage, unit_row = product.first_unit_row + depth + rank * kSharedRows;
+      const uint32_t full = shared_address(&shared.full[ring.stage]), stage = pipeline + ring.stage * Tile::kStageBytes;
+      wait(shared_address(&shared.empty[ring.stage]), ring.parity ^ 1);
+      arrive_expecting(full, Tile::kStageBytes);
+#pragma unroll
+      for (int p = 0; p < Tile::kPlanes; ++p) {
+        const uint32_t panel = stage + p * Tile::kPanelPlaneBytes;
+#pragma unroll
+        for (int c = 0; c < Tile::kConsumers; ++c) {
+          const int32_t row = part.row + c * 64;
+          copy_box(panel + c * Tile::kBoxBytes, task.panel, full, part.is_transposed ? row : depth,
+                   p * task.panel_rows + (part.is_transposed ? depth : row));
+        }
+        const uint32_t units = stage + Tile::kPanelBytes + p * Tile::kUnitPlaneBytes + rank * kSharedBoxBytes;
+#pragma unroll
+        for (int box = 0; box < Tile::kBoxes; ++box)
+          copy_box_to(kBoth, units + box * Tile::kBoxBytes, product.unit_rows, full, part.dim + box * kBoxDepth,
+                      p * product.all_unit_rows + unit_row);
+      }
+      ring.advance();
+    }
+  });
+}
+
+// A consumer: the warpgroup with the upper or the lower rows of every tile.
+template <class Tile> class ProductConsumer {
+ public:
+  using Sums = typename Tile::Sums;
+
+  INFONCE_DEVICE ProductConsumer(ProductShared<Tile> &shared, uint32_t pipeline, int index)
+      : shared_(shared), pipeline_(pipeline), index_(index) {}
+
+  // sums = the product over so many steps.
+  template <bool kTransposed> INFONCE_DEVICE void multiply(Sums &sums, int32_t steps) {
+    sums.clear();
+    if (steps == 0) return;
+    if constexpr (Tile::kTakesOver) {
+      // What one stage sums is added up while the products of the next run.
+      Sums even, odd;
+      issue<kTransposed>(even, 0);
+#pragma unroll 1
+      for (; steps > 2; steps -= 2) {
+        issue<kTransposed>(odd, 0);
+        receive_previous<1>(even);
+        sums.add(even);
+        issue<kTransposed>(even, 0);
+        receive_previous<1>(odd);
+        sums.add(odd);
+      }
+      if (steps == 2) {
+        issue<kTransposed>(odd, 0);
+        receive_previous<1>(even);
+        sums.add(even);
+        receive_previous<0>(odd);
+        sums.add(odd);
+      } else {
+        receive_previous<0>(even);
+        sums.add(even);
+      }
+    } else {
+      issue<kTransposed>(sums, 1);
+#pragma unroll 1
+      for (int32_t step = 1; step < steps; ++step) {
+        issue<kTransposed>(sums, 1);
+        wait_for_products<1>();
+        release();
+      }
+      receive_previous<0>(sums);
+    }
+  }
+
+ private:
+  // Products of planes pa and pb with pa + pb < kPlanes, the smallest first, so that they are added to small sums.
+  template <bool kTransposed> INFONCE_DEVICE void issue(Sums &sums, int add) {
+    constexpr int kDeeper = kProductDepth * kBoxRowBytes;  // where rows are steps of the depth
+    const uint32_t stage = pipeline_ + filled_.stage * Tile::kStageBytes, panel = stage + index_ * Tile::kBoxBytes;
+    const uint64_t a = kTransposed ? describe_transposed(panel, Tile::kBoxBytes) : describe_rows(panel);
+    const uint64_t b = describe_transposed(stage + Tile::kPanelBytes, Tile::kBoxBytes);
+    wait(shared_address(&shared_.full[filled_.stage]), filled_.parity);
+    filled_.advance();
+    begin_products();
+#pragma unroll
+    for (int both = Tile::kPlanes - 1; both >= 0; --both)
+#pragma unroll
+      for (int pa = 0; pa <= both; ++pa)
+#pragma unroll
+        for (int k = 0; k < kDepthOfStage / kProductDepth; ++k) {
+          const bool is_first = both == Tile::kPlanes - 1 && pa == 0 && k == 0;
+          infonce::cuda::multiply<kTransposed, true>(
+              sums.at[0], further(a, pa * Tile::kPanelPlaneBytes + k * (kTransposed ? kDeeper : kStepBytes)),
+              further(b, (both - pa) * Tile::kUnitPlaneBytes + k * kDeeper), is_first ? add : 1);
+        }
+    commit_products();
+  }
+
+  template <int kPending> INFONCE_DEVICE void receive_previous(Sums &sums) {
+    wait_for_products<kPending>();
+    receive(sums);
+    release();
+  }
+
+  // Tells both blocks.
+  INFONCE_DEVICE void release() {
+    __syncwarp();
+    const int lane = threadIdx.x % 32;
+    if (lane < kPair) arrive_in(lane, shared_address(&shared_.empty[released_.stage]));
+    released_.advance();
+  }
+
+  ProductShared<Tile> &shared_;
+  const uint32_t pipeline_;
+  const int index_;
+  Ring<Tile::kStages> filled_, released_;
+};
+
+template <class Sums>
+INFONCE_DEVICE void write_sums(const Sums &sums, float *accumulators, int64_t padded_dim, int dims, bool add) {
+  const int thread = threadIdx.x % kWarpgroup;
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    float *row = accumulators + Sums::row(thread, 0, 2 * h) * padded_dim + Sums::column(thread, 0, 0);
+#pragma unroll
+    for (int n = 0; n < Sums::kColumnFragments; n += 8) {
+      if (n * 8 >= dims) break;
+      float2 before[8];
+#pragma unroll
+      for (int k = 0; k < 8; ++k)
+        before[k] = add ? *reinterpret_cast<const float2 *>(row + (n + k) * 8) : make_float2(0, 0);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) {
+        const float(&sum)[4] = sums.at[0][n + k];
+        *reinterpret_cast<float2 *>(row + (n + k) * 8) =
+            make_float2(before[k].x + sum[2 * h], before[k].y + sum[2 * h + 1]);
+      }
+    }
+  }
+}
+
+// Grid: pairs of blocks, no more than the device holds at a time.
+template <class Tile>
+__global__ void INFONCE_CLUSTER_OF(kPair) __launch_bounds__(Tile::kThreads, 1)
+    accumulate_panel(Trace trace, const __grid_constant__ ProductTask task) {
+#ifdef INFONCE_HAS_SM90
+  trace.mark();
+  extern __shared__ __align__(128) unsigned char dynamic[];
+  __shared__ ProductShared<Tile> shared;
+  const uint32_t pipeline = (shared_address(dynamic) + kBoxAlignment - 1) & ~(kBoxAlignment - 1);
+  const int warpgroup = warpgroup_index(), rank = rank_in_cluster();
+  const bool cancelled = trace.is_cancelled();
+  if (threadIdx.x == 0) {
+    shared.cancelled = cancelled;
+    shared.init();
+  }
+  synchronize_cluster();
+  // One block of a pair cannot go on without the other, which may have looked later.
+  const bool goes_on = !cancelled && !load_in(rank ^ 1, shared_address(&shared.cancelled));
+  if (warpgroup == 0) {
+    give_registers<56>();  // with fewer it spills
+    if (goes_on && threadIdx.x == 0) produce(task, shared, pipeline, rank);
+  } else if (goes_on) {
+    take_registers<224>();
+    ProductConsumer<Tile> consumer(shared, pipeline, warpgroup - 1);
+    for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
+      typename Tile::Sums sums;
+      const int32_t steps = part.end_step - part.first_step;
+      if (part.is_transposed)
+        consumer.template multiply<true>(sums, steps);
+      else
+        consumer.template multiply<false>(sums, steps);
+      if (part.row >= part.product.rows) return;
+      const int64_t row = part.row + (warpgroup - 1) * 64;
+      write_sums(sums, part.product.accumulators + part.split * part.product.plane + row * task.padded_dim + part.dim,
+                 task.padded_dim, task.padded_dim - part.dim, part.product.add);
+    });
+  }
+  synchronize_cluster();  // the other's last releases come here
+#endif
+}
+
+}  // namespace infonce::cuda::sm90
