@@ -67,6 +67,13 @@ CUtensorMap map_of_rows(const Tower &tower, Planes planes, int box_rows) {
   return map_of_matrix(tower.planes, int64_t(planes) * tower.padded_rows, tower.padded_dim, box_rows);
 }
 
+CUtensorMap map_of_planes(const Tower &tower, Planes planes, int box_rows) {
+  const cuuint64_t row_bytes = cuuint64_t(tower.padded_dim) * sizeof *tower.planes;
+  return encode(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, tower.planes, CU_TENSOR_MAP_SWIZZLE_128B,
+                {cuuint64_t(tower.padded_dim), cuuint64_t(tower.padded_rows), cuuint64_t(planes)},
+                {row_bytes, cuuint64_t(tower.padded_rows) * row_bytes}, {kBoxColumns, cuuint32_t(box_rows), 1});
+}
+
 // A row of a group of 32 is 8 * lane + 2 * fragment + side; its place in the box 8 * fragment + 2 * lane + side.
 CUtensorMap map_of_columns(const Tower &tower, Planes planes, int box_rows) {
   constexpr int kGroup = 32;

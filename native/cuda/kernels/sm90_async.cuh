@@ -76,6 +76,14 @@ INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barri
       : "memory");
 }
 
+INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y, int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
+          to),
+      "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
+      : "memory");
+}
+
 INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y, int z, int v, int w) {
   asm volatile(
       "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6, %7}], "

@@ -37,13 +37,19 @@ INFONCE_DEVICE bool touches(const Range *ranges, int64_t first, int64_t end, int
 
 // The same for several rows at once.
 struct Band {
-  int64_t first = 0, end = 0;
+  int32_t first = 0, end = 0;
 
   static INFONCE_DEVICE Band of(const Range *ranges, int64_t row, int64_t row_end) {
     if (!ranges || row >= row_end) return {};
     return {ranges[row].first, ranges[row_end - 1].end};
   }
   INFONCE_DEVICE bool touches(int64_t column, int64_t column_end) const { return first < column_end && end > column; }
+  // One that holds both.
+  INFONCE_DEVICE Band with(const Band &other) const {
+    if (first >= end) return other;
+    if (other.first >= other.end) return *this;
+    return {min(first, other.first), max(end, other.end)};
+  }
 };
 
 // Sets what must not count to minus infinity: padding, the anchor itself, pairs that are treated apart.
@@ -59,16 +65,18 @@ INFONCE_DEVICE void mask(Sums &sums, const StatisticsTask &task, int64_t first_r
   });
 }
 
-// What to take off the exponentials of a tile that holds pairs.
+// What to take off the exponentials of a tile that holds pairs. Candidates are counted as ranges do, which takes fewer
+// registers.
 template <class Sums>
-INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t first_row, int64_t first_column) {
+INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t first_row, int64_t first_candidate) {
+  const int32_t first_column = static_cast<int32_t>(first_candidate);
   for_each_row(weights, first_row, task.owner.rows, [&](int64_t i, bool real, auto &&for_each_column) {
     if (!real) return;
     if (task.pairs.classes) {
       const Range members = task.pairs.classes[i];
       const float target = task.owner_target[i];
       for_each_column([&](float &weight, int column) {
-        const int64_t j = first_column + column;
+        const int32_t j = first_column + column;
         if (members.holds(j)) weight -= target + task.other_target[j];
       });
     }

@@ -1,0 +1,260 @@
+// The gradient with everything in registers, on compute capability 9.0. What is computed is that of sm80_gradient.cuh:
+// a block owns rows, makes weights of a tile of logits in place, and multiplies them by the very tile of unit rows that
+// the logits came from.
+//
+// The block is a producer, which has the tiles copied into a ring of stages, and two warpgroups of 64 rows each that
+// consume them. Tensor cores and special functions are busy at once, in two ways. A warpgroup issues the logits of the
+// next tile before the product of this one, and makes weights of them while the product runs. And the two take turns
+// with what they issue: while one waits for logits or makes weights, products of the other are queued.
+#pragma once
+
+#include "cuda/kernels/sm90_wgmma.cuh"
+#include "cuda/kernels/tile_pairs.cuh"
+#include "cuda/kernels/trace.cuh"
+
+namespace infonce::cuda::sm90 {
+
+template <int kPlanesOfRows, int kDimension> struct GradientTile {
+  static_assert(kDimension == 64 || kDimension == 128 || kDimension == 256, "the padded dimensions it is made for");
+  static constexpr int kPlanes = kPlanesOfRows, kDim = kDimension, kBoxes = kDim / kBoxDepth;
+  static constexpr int kConsumers = 2, kWarpgroups = 1 + kConsumers, kThreads = kWarpgroups * kWarpgroup;
+  static constexpr int kRowsOfConsumer = 64, kRows = kConsumers * kRowsOfConsumer;
+  static constexpr int kBytesOfRow = kPlanes * kDim * 2;
+  static_assert(kBytesOfRow <= 512, "the owner's rows and four stages have to fit into shared memory");
+  // The rows of the widest operands leave room for two tiles of 128 columns, both of which are in use: nothing could be
+  // loaded meanwhile. Four of 80 are two in use and two on their way. Fewer columns would not do: a product of 64 rows
+  // by 64 columns reads as much from shared memory as that delivers while the product is computed.
+  static constexpr int kColumns = kBytesOfRow == 512 ? 80 : 128;
+  static constexpr int kStages = kBytesOfRow == 256 ? 5 : 4;
+
+  using Weights = WarpgroupSums<1, kColumns / 8, ColumnsInOrder>;
+  using Sums = WarpgroupSums<1, kDim / 8, ColumnsInOrder>;
+  // Weights as the left operand of a product, for each step of its depth.
+  struct Operand {
+    uint32_t at[kPlanes][kColumns / kProductDepth][4];
+  };
+
+  // Boxes follow each other, those of a plane side by side.
+  static constexpr int kOwnerBox = kRows * kBoxRowBytes, kOwnerBytes = kPlanes * kBoxes * kOwnerBox;
+  static constexpr int kOtherBox = kColumns * kBoxRowBytes, kOtherBytes = kPlanes * kBoxes * kOtherBox;
+  struct Shared {
+    unsigned char owner[kOwnerBytes];
+    unsigned char other[kStages][kOtherBytes];
+    struct alignas(128) {
+      float of_column[kColumns];
+    } other_weight[kStages];
+    uint64_t owner_full, full[kStages], empty[kStages];
+  };
+};
+
+struct GradientMaps {
+  CUtensorMap owner, other, other_weight;  // in boxes of kRows and kColumns
+};
+
+// Has the owner's rows copied, then tile after tile into the stages that are empty.
+template <class Tile>
+INFONCE_DEVICE void produce(typename Tile::Shared &shared, const GradientMaps &maps, int row, int first_tile,
+                            int end_tile) {
+  const auto copy_planes = [](uint32_t to, const CUtensorMap &map, uint32_t barrier, int first_row, int box_bytes) {
+#pragma unroll
+    for (int p = 0; p < Tile::kPlanes; ++p)
+#pragma unroll
+      for (int box = 0; box < Tile::kBoxes; ++box)
+        copy_box(to + (p * Tile::kBoxes + box) * box_bytes, map, barrier, box * kBoxDepth, first_row, p);
+  };
+  const uint32_t owner_full = shared_address(&shared.owner_full);
+  arrive_expecting(owner_full, Tile::kOwnerBytes);
+  copy_planes(shared_address(shared.owner), maps.owner, owner_full, row, Tile::kOwnerBox);
+  Ring<Tile::kStages> ring;
+#pragma unroll 1
+  for (int tile = first_tile; tile < end_tile; ++tile, ring.advance()) {
+    const uint32_t full = shared_address(&shared.full[ring.stage]);
+    wait(shared_address(&shared.empty[ring.stage]), ring.parity ^ 1);
+    arrive_expecting(full, Tile::kOtherBytes + Tile::kColumns * sizeof(float));
+    copy_planes(shared_address(shared.other[ring.stage]), maps.other, full, tile * Tile::kColumns, Tile::kOtherBox);
+    copy_box(shared_address(&shared.other_weight[ring.stage]), maps.other_weight, full, tile * Tile::kColumns);
+  }
+}
+
+// Calls visit(plane of a, plane of b) for the products of two operands, the smallest first.
+template <int kPlanes, class Visit> INFONCE_DEVICE void for_each_product(Visit &&visit) {
+#pragma unroll
+  for (int pb = kPlanes - 1; pb >= 0; --pb)
+#pragma unroll
+    for (int pa = kPlanes - 1 - pb; pa >= 0; --pa) visit(pa, pb);
+}
+
+// weights = the dot products of the warpgroup's rows with those of a stage.
+template <class Tile>
+INFONCE_DEVICE void multiply_rows(typename Tile::Weights &weights, uint64_t owner, uint32_t other) {
+  const uint64_t columns = describe_rows(other);
+  int add = 0;
+  for_each_product<Tile::kPlanes>([&](int pa, int pb) {
+#pragma unroll
+    for (int k = 0; k < Tile::kDim / kProductDepth; ++k, add = 1) {
+      const int box = k / 4, step = k % 4 * kStepBytes;
+      multiply<false, false>(weights.at[0], further(owner, (pa * Tile::kBoxes + box) * Tile::kOwnerBox + step),
+                             further(columns, (pb * Tile::kBoxes + box) * Tile::kOtherBox + step), add);
+    }
+  });
+}
+
+// sums += the weights of a tile times the unit rows of its stage.
+template <class Tile>
+INFONCE_DEVICE void multiply_columns(typename Tile::Sums &sums, const typename Tile::Operand &weights, uint32_t other) {
+  constexpr int kDeeper = kProductDepth * kBoxRowBytes;
+  const uint64_t rows = describe_transposed(other, Tile::kOtherBox);
+  for_each_product<Tile::kPlanes>([&](int pa, int pb) {
+#pragma unroll
+    for (int k = 0; k < Tile::kColumns / kProductDepth; ++k)
+      multiply<true>(sums.at[0], weights.at[pa][k], further(rows, pb * Tile::kBoxes * Tile::kOtherBox + k * kDeeper),
+                     1);
+  });
+}
+
+// The sums of a product lie in registers just as the left operand of another must.
+template <class Tile>
+INFONCE_DEVICE void split_weights(typename Tile::Operand &operand, const typename Tile::Weights &weights) {
+#pragma unroll
+  for (int k = 0; k < Tile::kColumns / kProductDepth; ++k)
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const float(&of_row)[4] = weights.at[0][2 * k + (r >> 1)];
+      uint32_t planes[Tile::kPlanes];
+      split<Tile::kPlanes>(of_row[(r & 1) * 2], of_row[(r & 1) * 2 + 1], planes);
+#pragma unroll
+      for (int p = 0; p < Tile::kPlanes; ++p) operand.at[p][k][r] = planes[p];
+    }
+}
+
+// The gradient of the warpgroup's rows, `row` ..., over the tiles of the ring.
+template <class Tile>
+INFONCE_DEVICE void consume(typename Tile::Shared &shared, const GradientTask &task, int consumer, int64_t row,
+                            int first_tile, int end_tile) {
+  const WeightsOf &of = task.weights;
+  const int64_t row_end = min(row + Tile::kRowsOfConsumer, of.owner.rows);
+  const Band pairs = Band::of(of.pairs.apart, row, row_end).with(Band::of(of.pairs.classes, row, row_end));
+  const int thread = threadIdx.x % kWarpgroup;
+  const float row_weight[2] = {of.owner_weight[row + Tile::Weights::row(thread, 0, 0)],
+                               of.owner_weight[row + Tile::Weights::row(thread, 0, 2)]};
+  const uint64_t owner =
+      describe_rows(shared_address(shared.owner) + consumer * Tile::kRowsOfConsumer * kBoxRowBytes);
+  const auto other = [&](int stage) { return shared_address(shared.other[0]) + stage * Tile::kOtherBytes; };
+  const auto wait_until_full = [&](const Ring<Tile::kStages> &ring) {
+    wait(shared_address(&shared.full[ring.stage]), ring.parity);
+  };
+  const auto release = [&](int stage) {
+    __syncwarp();
+    if (thread % 32 == 0) arrive(shared_address(&shared.empty[stage]));
+  };
+  const int own_turn = 1 + consumer, other_turn = 1 + (consumer ^ 1);
+  const auto take_turn = [&] { synchronize(own_turn, Tile::kConsumers * kWarpgroup); };
+  const auto pass_turn = [&] { arrive_for(other_turn, Tile::kConsumers * kWarpgroup); };
+
+  typename Tile::Weights weights;
+  const auto make_weights = [&](int tile, int stage) {
+#pragma unroll
+    for (int n = 0; n < Tile::Weights::kColumnFragments; ++n) {
+      const float2 column_weight = *reinterpret_cast<const float2 *>(
+          &shared.other_weight[stage].of_column[Tile::Weights::column(thread, n, 0)]);
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        float &dot = weights.at[0][n][q];
+        dot = power_of_two(dot * of.exponent) * (row_weight[q >> 1] + (q & 1 ? column_weight.y : column_weight.x));
+      }
+    }
+    // Padding needs no mask: its unit rows are zeros.
+    const int column = tile * Tile::kColumns;
+    if (pairs.touches(column, column + Tile::kColumns)) take_pairs_off(weights, of, row, column);
+  };
+
+  typename Tile::Sums sums;
+  sums.clear();
+  typename Tile::Operand operand;
+  Ring<Tile::kStages> ring;
+  wait(shared_address(&shared.owner_full), 0);
+  wait_until_full(ring);
+  begin_products();
+  multiply_rows<Tile>(weights, owner, other(ring.stage));
+  commit_products();
+  wait_for_products<0>();
+  receive(weights);
+  make_weights(first_tile, ring.stage);
+  split_weights<Tile>(operand, weights);
+
+  if (consumer == 1) pass_turn();
+#pragma unroll 1
+  for (int tile = first_tile + 1; tile < end_tile; ++tile) {
+    const int last_stage = ring.stage;
+    ring.advance();
+    wait_until_full(ring);
+    take_turn();
+    begin_products();
+    multiply_rows<Tile>(weights, owner, other(ring.stage));
+    commit_products();
+    multiply_columns<Tile>(sums, operand, other(last_stage));
+    commit_products();
+    pass_turn();
+    wait_for_products<1>();
+    receive(weights);
+    make_weights(tile, ring.stage);
+    wait_for_products<0>();
+    receive(sums);
+    release(last_stage);
+    split_weights<Tile>(operand, weights);
+  }
+  if (consumer == 0) take_turn();
+  begin_products();
+  multiply_columns<Tile>(sums, operand, other(ring.stage));
+  commit_products();
+  wait_for_products<0>();
+  receive(sums);
+
+  float *to = task.accumulators + int64_t(blockIdx.y) * of.owner.plane_size();
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    float *to_row = to + (row + Tile::Sums::row(thread, 0, 2 * h)) * Tile::kDim;
+#pragma unroll
+    for (int n = 0; n < Tile::Sums::kColumnFragments; ++n)
+      *reinterpret_cast<float2 *>(to_row + Tile::Sums::column(thread, n, 0)) =
+          make_float2(sums.at[0][n][2 * h], sums.at[0][n][2 * h + 1]);
+  }
+}
+
+// Grid: x blocks of the owner's rows, y splits of the columns, each of which has a tile.
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    gradient(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
+#ifdef INFONCE_HAS_SM90
+  trace.mark();
+  if (trace.is_cancelled()) return;
+  extern __shared__ __align__(kBoxAlignment) unsigned char memory[];
+  auto &shared = *reinterpret_cast<typename Tile::Shared *>(memory);
+  const int tiles = tiles_of(task.weights.other.rows, Tile::kColumns);
+  const int first_tile = static_cast<int>(int64_t(tiles) * blockIdx.y / gridDim.y);
+  const int end_tile = static_cast<int>(int64_t(tiles) * (blockIdx.y + 1) / gridDim.y);
+  const int row = blockIdx.x * Tile::kRows;
+  if (threadIdx.x == 0) {
+    init_barrier(shared_address(&shared.owner_full), 1);
+#pragma unroll
+    for (int stage = 0; stage < Tile::kStages; ++stage) {
+      init_barrier(shared_address(&shared.full[stage]), 1);
+      init_barrier(shared_address(&shared.empty[stage]), Tile::kConsumers * kWarpgroup / 32);  // a lane of each warp
+    }
+    publish_barriers();
+  }
+  __syncthreads();
+
+  const int warpgroup = warpgroup_index();
+  if (warpgroup == 0) {
+    give_registers<24>();
+    if (threadIdx.x == 0) produce<Tile>(shared, maps, row, first_tile, end_tile);
+  } else {
+    take_registers<240>();
+    const int consumer = warpgroup - 1;
+    consume<Tile>(shared, task, consumer, row + consumer * Tile::kRowsOfConsumer, first_tile, end_tile);
+  }
+#endif
+}
+
+}  // namespace infonce::cuda::sm90
