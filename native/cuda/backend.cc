@@ -23,7 +23,6 @@ struct infonce_context {
 namespace infonce::cuda {
 namespace {
 
-constexpr const char *kPath = "sm80";
 constexpr const char *kNegativeSize = "memory of a negative size";
 constexpr const char *kSizesDiffer = "struct_size does not match this library's";
 
@@ -70,18 +69,31 @@ template <class Body> infonce_status work_on(Context &context, infonce_failure *
   return fault.empty() ? finish_on(context, failure, body) : lost(failure, fault);
 }
 
+// Without a name the newest kernels that the device can run, where they are faster; by name those and no others.
+infonce_status choose_kernels(const infonce_context_options &options, UseOfSm90 *sm90, infonce_failure *failure) {
+  const std::string name = options.instruction_set ? options.instruction_set : "";
+  const std::string problem = why_no_sm90(options.device);
+  *sm90 = name == "sm80" || !problem.empty() ? UseOfSm90::kNever
+          : name.empty()                     ? UseOfSm90::kWhereFaster
+                                             : UseOfSm90::kAlways;
+  if (name.empty() || name == "sm80") return INFONCE_OK;
+  if (name != "sm90")
+    return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE, "this backend has no kernels '" + name + "'");
+  if (problem.empty()) return INFONCE_OK;
+  return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE, "the kernels 'sm90' cannot be used: " + problem);
+}
+
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
                               infonce_failure *failure) {
   *context = nullptr;
   if (options->struct_size != sizeof *options) return invalid(failure, kSizesDiffer);
   if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
     return invalid(failure, "unknown precision");
-  if (options->instruction_set && std::string(options->instruction_set) != kPath)
-    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "this backend has no kernels '%s'",
-                options->instruction_set);
   if (const infonce_status status = check_device(options->device, failure)) return status;
+  UseOfSm90 sm90;
+  if (const infonce_status status = choose_kernels(*options, &sm90, failure)) return status;
   const auto create = [&] {
-    *context = new infonce_context{{options->device, infonce_precision(options->precision),
+    *context = new infonce_context{{options->device, infonce_precision(options->precision), sm90,
                                     static_cast<cudaStream_t>(options->stream), options->measure != 0}};
     return INFONCE_OK;
   };

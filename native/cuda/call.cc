@@ -45,9 +45,10 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   if (problem.keys) towers_[kKeys].rows = problem.rows;
   if (problem.negatives) towers_[kNegatives].rows = problem.negative_rows;
   towers_[kKeys].views = towers_[kNegatives].views = 1;
+  sm90_ = takes_sm90();
   choose_scheme();
   pad_towers();
-  shape_ = shape_of_tiles(stream(), planes_, online_, towers_[kAnchors].padded_dim);
+  shape_ = shape_of_tiles(stream(), planes_, online_, towers_[kAnchors].padded_dim, sm90_);
 }
 
 void Call::turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane) {
@@ -74,13 +75,20 @@ void Call::choose_scheme() {
   }
 }
 
+// Their tiles are large: below, few multiprocessors would have one.
+bool Call::takes_sm90() const {
+  constexpr int64_t kLeastLogits = int64_t(2048) * 2048;
+  if (stream().sm90() != UseOfSm90::kWhereFaster) return stream().sm90() == UseOfSm90::kAlways;
+  return problem_.rows * std::max(problem_.rows, problem_.negative_rows) >= kLeastLogits;
+}
+
 void Call::pad_towers() {
   int64_t padded_dim = round_up(problem_.dim, kDimMultiple);
   if (narrow_ && !online_ && problem_.gradient) {
     constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, too many splits
     const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256,
                   rows = std::max(problem_.rows, problem_.negative_rows);
-    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream(), planes_, register_dim) &&
+    in_registers_ = padded_dim <= 256 && gradient_in_registers(stream(), planes_, register_dim, sm90_) &&
                     (planes_ == Planes::kMedium || rows <= kMostRowsOfHigh);
     if (in_registers_) padded_dim = register_dim;
   }
@@ -121,7 +129,7 @@ PanelPlan Call::panel_plan(TowerName owner, TowerName other) const {
 
 int32_t Call::register_splits(TowerName owner, TowerName other) const {
   const Tower &rows = towers_[owner];
-  return plan_splits(stream(), planes_, rows.rows, towers_[other].rows, rows.padded_dim);
+  return plan_splits(stream(), planes_, rows.rows, towers_[other].rows, rows.padded_dim, sm90_);
 }
 
 int64_t Call::size() {
@@ -230,7 +238,8 @@ void Call::take_statistics(Workspace::Cursor &cursor) {
   const auto include = [&](TowerName rows, TowerName columns, bool with_columns) {
     const SweepPlan plan = sweep_plan(rows, columns);
     of_rows = std::max(of_rows, int64_t(plan.runs) * plan.strip * rows_of(shape_));
-    if (with_columns) of_columns = std::max(of_columns, plan.strip * towers_[columns].padded_rows);
+    const int64_t sums = int64_t(plan.strip) * (rows_of(shape_) / rows_of_column_sums(shape_));
+    if (with_columns) of_columns = std::max(of_columns, sums * towers_[columns].padded_rows);
   };
   include(kAnchors, candidates(), !online_ && (one_tower() || problem_.both_directions));
   if (online_ && problem_.both_directions) include(kKeys, kAnchors, false);

@@ -89,6 +89,7 @@ class Call {
   template <class Visit> void for_each_array(Visit &&visit);
 
   void choose_scheme();
+  bool takes_sm90() const;
   void pad_towers();
   bool is_triangular(TowerName rows, TowerName columns) const { return rows == columns && !online_; }
   SweepPlan sweep_plan(TowerName rows, TowerName columns) const;
@@ -144,6 +145,7 @@ class Call {
   // true until the first kernels have seen the data.
   bool narrow_ = true, wide_ = false;
   double largest_logit_ = 0;  // that narrow kernels can hold
+  bool sm90_ = false;  // by the kernels for compute capability 9.0
   bool in_registers_ = false;
   float exponent_ = 0;
 

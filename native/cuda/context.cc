@@ -10,8 +10,9 @@ constexpr size_t kMostSpare = 2;
 
 }  // namespace
 
-Context::Context(int32_t device, infonce_precision precision, cudaStream_t stream_of_caller, bool measure)
-    : device_(device), precision_(precision), stream_of_caller_(stream_of_caller), measure_(measure) {
+Context::Context(int32_t device, infonce_precision precision, UseOfSm90 sm90, cudaStream_t stream_of_caller,
+                 bool measure)
+    : device_(device), precision_(precision), stream_of_caller_(stream_of_caller), measure_(measure), kernels_(sm90) {
   lanes_.push_back(std::make_unique<Lane>(kernels_, stream_of_caller_, measure_));
 }
 

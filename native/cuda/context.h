@@ -29,7 +29,7 @@ namespace infonce::cuda {
 // Cancelled.
 class Context {
  public:
-  Context(int32_t device, infonce_precision precision, cudaStream_t stream_of_caller, bool measure);
+  Context(int32_t device, infonce_precision precision, UseOfSm90 sm90, cudaStream_t stream_of_caller, bool measure);
   ~Context();
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;

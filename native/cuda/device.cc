@@ -8,6 +8,7 @@
 #include <string>
 
 #include "common/call.h"
+#include "cuda/tensor_maps.h"
 
 namespace infonce::cuda {
 namespace {
@@ -70,6 +71,15 @@ infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce
   return INFONCE_OK;
 }
 
+// Whether the library holds the code for compute capability 9.0 that runs on nothing else.
+bool holds_sm90() { return std::strstr(INFONCE_CUDA_ARCHITECTURES, "90a") != nullptr; }
+
+std::string why_no_sm90(const cudaDeviceProp &properties) {
+  if (properties.major != 9 || properties.minor != 0) return "the device has another compute capability than 9.0";
+  if (!holds_sm90()) return "this library holds no code for architecture 90a";
+  return why_no_tensor_maps();
+}
+
 // 0 where the driver does not say.
 int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
@@ -107,8 +117,9 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   cudaDeviceProp properties;
   if (const infonce_status status = properties_of(device, &properties, failure)) return status;
   std::snprintf(info->name, sizeof info->name, "%.*s", int(sizeof info->name) - 1, properties.name);
-  std::snprintf(info->instruction_set, sizeof info->instruction_set, "sm80");
-  std::snprintf(info->instruction_sets, sizeof info->instruction_sets, "sm80");
+  const bool has_sm90 = why_no_sm90(properties).empty();
+  std::snprintf(info->instruction_set, sizeof info->instruction_set, has_sm90 ? "sm90" : "sm80");
+  std::snprintf(info->instruction_sets, sizeof info->instruction_sets, has_sm90 ? "sm90 sm80" : "sm80");
   std::snprintf(info->medium, sizeof info->medium, "bfloat16");
   std::snprintf(info->capability, sizeof info->capability, "%d.%d", properties.major, properties.minor);
   info->threads = 0;
@@ -121,6 +132,12 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   info->memory_bandwidth = 2 * int64_t(1000) * attribute(cudaDevAttrMemoryClockRate, device) *
                            attribute(cudaDevAttrGlobalMemoryBusWidth, device) / 8;
   return refuse_unsupported(properties, failure);
+}
+
+std::string why_no_sm90(int32_t device) {
+  cudaDeviceProp properties;
+  const cudaError_t code = cudaGetDeviceProperties(&properties, device);
+  return code == cudaSuccess ? why_no_sm90(properties) : cudaGetErrorString(code);
 }
 
 infonce_status check_device(int32_t device, infonce_failure *failure) {

@@ -125,6 +125,7 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
     add.stride = towers_[columns].padded_rows;
   }
   add.rows_of_tile = rows_of_tile;
+  add.rows_of_column_sum = rows_of_column_sums(shape_);
   add.tiles = plan.tiles;
   add.tiles_per_run = plan.tiles_per_run;
   add.triangular = is_triangular(rows, columns);
@@ -132,6 +133,7 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
     const int32_t longest = plan.tiles - (is_triangular(rows, columns) ? first * (rows_of_tile / kTileColumns) : 0);
     task.first_tile_row = add.first_tile_row = first;
+    if (is_of_warpgroups(shape_)) task.order = add.order = plan.order(first);
     add.tile_rows = std::min(plan.tile_rows - first, plan.strip);
     statistics(stream(), planes_, shape_, online_, task, tiles_of(longest, plan.tiles_per_run), add.tile_rows);
     add_statistics(stream(), add);
@@ -230,7 +232,7 @@ int32_t Call::accumulate_narrowly(const Side &side, float *accumulators) {
   if (!side.in_matrix) return 0;
   if (!in_registers_) return accumulate_through_panel(side, accumulators);
   const int32_t splits = register_splits(side.owner, side.other);
-  gradient(stream(), planes_, {weights_of(side), accumulators}, splits);
+  gradient(stream(), planes_, {weights_of(side), accumulators}, splits, sm90_);
   return splits;
 }
 

@@ -27,6 +27,12 @@ int32_t splits_for(int64_t blocks, int64_t slots, int64_t parts, int64_t bytes_o
   return int32_t(best);
 }
 
+// Blocks that stay have as many runs each, of no more tiles than a run may have.
+int32_t tiles_of_run(int64_t tiles, int64_t blocks) {
+  const int64_t rounds = (tiles + kMostTilesOfRun * blocks - 1) / (kMostTilesOfRun * blocks);
+  return int32_t((tiles + rounds * blocks - 1) / (rounds * blocks));
+}
+
 int64_t bytes_of_accumulators(int64_t rows, int64_t padded_dim) { return rows * padded_dim * int64_t(sizeof(float)); }
 
 }  // namespace
@@ -35,13 +41,22 @@ SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_
   SweepPlan plan{};
   plan.tile_rows = tiles_of(rows, rows_of(shape));
   plan.tiles = tiles_of(columns, kTileColumns);
-  const int64_t all = int64_t(plan.tile_rows) * plan.tiles / (triangular ? 2 : 1);
-  plan.tiles_per_run =
-      int32_t(std::clamp<int64_t>(all / (kBlocksOfSweep * stream.multiprocessors()), 1, kMostTilesOfRun));
-  plan.runs = tiles_of(plan.tiles, plan.tiles_per_run);
-  const int64_t bytes_of_tile_row = int64_t(plan.tiles) * kTileColumns * int64_t(sizeof(float) + sizeof(int32_t));
+  plan.step = triangular ? rows_of(shape) / kTileColumns : 0;
+  const int64_t sums_of_tile_row = rows_of(shape) / rows_of_column_sums(shape);
+  const int64_t bytes_of_tile_row =
+      sums_of_tile_row * plan.tiles * kTileColumns * int64_t(sizeof(float) + sizeof(int32_t));
   plan.strip = int32_t(
       std::clamp<int64_t>(kPartialBytes / bytes_of_tile_row, 1, std::min<int64_t>(plan.tile_rows, kMostTileRows)));
+  if (is_of_warpgroups(shape)) {
+    plan.tiles_per_run = 1;
+    plan.tiles_per_run = tiles_of_run(plan.order(0).all(), stream.multiprocessors());
+    plan.runs = plan.order(0).most_runs_of_strip();
+  } else {
+    const int64_t all = int64_t(plan.tile_rows) * plan.tiles / (triangular ? 2 : 1);
+    plan.tiles_per_run =
+        int32_t(std::clamp<int64_t>(all / (kBlocksOfSweep * stream.multiprocessors()), 1, kMostTilesOfRun));
+    plan.runs = tiles_of(plan.tiles, plan.tiles_per_run);
+  }
   return plan;
 }
 
@@ -64,9 +79,10 @@ PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t own
   return plan;
 }
 
-int32_t plan_splits(Stream &stream, Planes planes, int64_t owner_rows, int64_t other_rows, int64_t padded_dim) {
+int32_t plan_splits(Stream &stream, Planes planes, int64_t owner_rows, int64_t other_rows, int64_t padded_dim,
+                    bool sm90) {
   constexpr int64_t kLeastColumns = 512;  // of a split: each part is written and read once more
-  const RegisterBlocks of = gradient_blocks(stream, planes, padded_dim);
+  const RegisterBlocks of = gradient_blocks(stream, planes, padded_dim, sm90);
   const int64_t slots = int64_t(stream.multiprocessors()) * of.resident;
   const int32_t busy = splits_for(tiles_of(owner_rows, of.rows), slots, other_rows / kLeastColumns,
                                   bytes_of_accumulators(owner_rows, padded_dim));

@@ -1,6 +1,8 @@
 // How the work of a call is cut into launches and blocks.
 #pragma once
 
+#include <algorithm>
+
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -11,6 +13,12 @@ struct SweepPlan {
   int32_t strip;             // tile rows of a launch
   int32_t tiles_per_run;     // tiles of a block
   int32_t runs;              // the most in a tile row
+  int32_t step;              // tiles by which a tile row is shorter than the one above it
+
+  // Of the launch that begins with this tile row, for blocks that stay.
+  TileOrder order(int32_t first_tile_row) const {
+    return {std::min(tile_rows - first_tile_row, strip), tiles - first_tile_row * step, step, tiles_per_run};
+  }
 };
 SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_t columns, bool triangular);
 
@@ -27,7 +35,8 @@ PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t own
                      int64_t padded_dim);
 
 // Splits of the columns for the gradient in registers.
-int32_t plan_splits(Stream &stream, Planes planes, int64_t owner_rows, int64_t other_rows, int64_t padded_dim);
+int32_t plan_splits(Stream &stream, Planes planes, int64_t owner_rows, int64_t other_rows, int64_t padded_dim,
+                    bool sm90);
 
 // Candidates over which the tensor cores may sum a gradient of level 'high'. They truncate: three products of 16 each
 // lose up to 2^-24 of the sum, 9e-5 in all.

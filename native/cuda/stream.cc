@@ -55,7 +55,7 @@ void check(cudaError_t code, const char *what) {
   throw Error(code, what);
 }
 
-Kernels::Kernels() {
+Kernels::Kernels(UseOfSm90 sm90) : sm90_(sm90) {
   int device = 0, shared = 0;
   check(cudaGetDevice(&device), "finding the device");
   check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "asking the device");

@@ -26,6 +26,9 @@ class Error : public std::runtime_error {
   cudaError_t code_;
 };
 
+// When kernels for compute capability 9.0 serve: where the device has none, where they are faster, for every shape.
+enum class UseOfSm90 { kNever, kWhereFaster, kAlways };
+
 // Throws an Error that begins with `what`.
 void check(cudaError_t code, const char *what);
 
@@ -33,11 +36,12 @@ void check(cudaError_t code, const char *what);
 // running() may be called beside other members.
 class Kernels {
  public:
-  Kernels();  // on the current device
+  explicit Kernels(UseOfSm90 sm90);  // on the current device
   ~Kernels() { cudaFreeHost(started_); }
   Kernels(const Kernels &) = delete;
   Kernels &operator=(const Kernels &) = delete;
 
+  UseOfSm90 sm90() const { return sm90_; }
   int multiprocessors() const { return multiprocessors_; }
   size_t shared_memory() const { return shared_memory_; }
   Trace trace(const char *name, const int32_t *cancelled);
@@ -46,6 +50,7 @@ class Kernels {
   std::string running() const;
 
  private:
+  const UseOfSm90 sm90_;
   int multiprocessors_ = 0;
   size_t shared_memory_ = 0;
   int32_t *started_ = nullptr;  // page-locked
@@ -64,6 +69,7 @@ class Stream {
   Stream &operator=(const Stream &) = delete;
 
   cudaStream_t handle() const { return handle_; }
+  UseOfSm90 sm90() const { return kernels_.sm90(); }
   int multiprocessors() const { return kernels_.multiprocessors(); }
   size_t shared_memory() const { return kernels_.shared_memory(); }  // bytes that one block may have
 

@@ -71,7 +71,7 @@ void Context::open(Napi::Object self, Napi::Object object) {
   const Napi::Value forced = object.Get("instructionSet");
   const std::string instruction_set =
       forced.IsUndefined() ? device.instruction_set : to_string(forced, "instructionSet");
-  options.instruction_set = instruction_set.c_str();
+  options.instruction_set = forced.IsUndefined() ? nullptr : instruction_set.c_str();
   define_value(self, "threads",
                Napi::Number::New(Env(), options.threads == 0 ? device.threads : options.threads));
   define_value(self, "instructionSet", Napi::String::New(Env(), instruction_set));

@@ -140,6 +140,9 @@ INFONCE_DEVICE void arrive_in(int rank, uint32_t barrier) {
 // The index of the warpgroup, in a register that the compiler knows to be the same for a warp.
 INFONCE_DEVICE int warpgroup_index() { return __shfl_sync(0xffffffffu, int(threadIdx.x) / kWarpgroup, 0); }
 
+// Of a thread, for a producer and two consumers: 128 * 24 + 256 * 240 of 65,536.
+constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
+
 // Gives registers back, or takes what others gave; by all warps of a warpgroup.
 template <int kRegisters> INFONCE_DEVICE void give_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));

@@ -60,20 +60,25 @@ struct ColumnsByLane {
 
 // --- Descriptors of shared operands ---
 
-// Rows are what the product sums over the depth of: `offset` bytes further are deeper, 32 to a step.
-INFONCE_DEVICE uint64_t describe(uint32_t box, uint32_t leading_bytes) {
-  constexpr uint64_t kSwizzle128 = uint64_t(1) << 62, kEightRows = uint64_t(kBoxAlignment >> 4) << 32;
-  return uint64_t((box & 0x3ffff) >> 4) | uint64_t(leading_bytes >> 4) << 16 | kEightRows | kSwizzle128;
+// In two words, of which steps through an operand change only the lower one.
+struct Descriptor {
+  uint32_t low, high;
+
+  INFONCE_DEVICE Descriptor further(uint32_t bytes) const { return {low + (bytes >> 4), high}; }
+  INFONCE_DEVICE uint64_t word() const { return uint64_t(high) << 32 | low; }
+};
+
+INFONCE_DEVICE Descriptor describe(uint32_t box, uint32_t leading_bytes) {
+  constexpr uint32_t kSwizzle128 = uint32_t(1) << 30, kEightRows = kBoxAlignment >> 4;
+  return {(box & 0x3ffff) >> 4 | leading_bytes >> 4 << 16, kEightRows | kSwizzle128};
 }
 
 // An operand whose rows run along the depth (K-major): step k of 16 is 32 bytes further, the next box after four.
-INFONCE_DEVICE uint64_t describe_rows(uint32_t box) { return describe(box, 16); }
+INFONCE_DEVICE Descriptor describe_rows(uint32_t box) { return describe(box, 16); }
 
 // One whose rows are steps of the depth (MN-major): step k of 16 is 16 rows further. `box_bytes` lie between boxes side
 // by side.
-INFONCE_DEVICE uint64_t describe_transposed(uint32_t box, uint32_t box_bytes) { return describe(box, box_bytes); }
-
-INFONCE_DEVICE uint64_t further(uint64_t descriptor, uint32_t bytes) { return descriptor + (bytes >> 4); }
+INFONCE_DEVICE Descriptor describe_transposed(uint32_t box, uint32_t box_bytes) { return describe(box, box_bytes); }
 
 // --- Order ---
 
@@ -125,21 +130,22 @@ template <class Sums> INFONCE_DEVICE void receive(Sums &sums) {
   "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 
 // size: columns of the product; count: registers of its sums; p0 ...: the operands' numbers after those.
-#define INFONCE_PRODUCTS(size, count, p0, p1, p2, p3, p4, p5, p6)                                            \
+#define INFONCE_PRODUCTS(size, count, p0, p1, p2, p3, p4, p5, p6)                                                     \
   template <bool kTransposedA, bool kTransposedB>                                                                     \
-  INFONCE_DEVICE void multiply(float (&sums)[count / 4][4], uint64_t a, uint64_t b, int add) {                        \
+  INFONCE_DEVICE void multiply(float (&sums)[count / 4][4], Descriptor a, Descriptor b, int add) {                    \
     asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, %" #p2 ", 0;\n"                                              \
                  "wgmma.mma_async.sync.aligned.m64n" #size "k16.f32.bf16.bf16 {" INFONCE_REGISTERS_##count "}, "      \
                  "%" #p0 ", %" #p1 ", adds, 1, 1, %" #p3 ", %" #p4 ";\n}"                                             \
-                 : INFONCE_SUMS_##count : "l"(a), "l"(b), "r"(add), "n"(int(kTransposedA)), "n"(int(kTransposedB)));               \
+                 : INFONCE_SUMS_##count                                                                               \
+                 : "l"(a.word()), "l"(b.word()), "r"(add), "n"(int(kTransposedA)), "n"(int(kTransposedB)));           \
   }                                                                                                                   \
   template <bool kTransposedB>                                                                                        \
-  INFONCE_DEVICE void multiply(float (&sums)[count / 4][4], const uint32_t (&a)[4], uint64_t b, int add) {            \
+  INFONCE_DEVICE void multiply(float (&sums)[count / 4][4], const uint32_t (&a)[4], Descriptor b, int add) {          \
     asm volatile("{\n.reg .pred adds;\nsetp.ne.b32 adds, %" #p5 ", 0;\n"                                              \
                  "wgmma.mma_async.sync.aligned.m64n" #size "k16.f32.bf16.bf16 {" INFONCE_REGISTERS_##count "}, "      \
                  "{%" #p0 ", %" #p1 ", %" #p2 ", %" #p3 "}, %" #p4 ", adds, 1, 1, %" #p6 ";\n}"                       \
-                 : INFONCE_SUMS_##count                                                                                            \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add), "n"(int(kTransposedB)));             \
+                 : INFONCE_SUMS_##count                                                                               \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.word()), "r"(add), "n"(int(kTransposedB)));      \
   }
 
 INFONCE_PRODUCTS(64, 32, 32, 33, 34, 35, 36, 37, 38)

@@ -4,7 +4,9 @@
 
 #include <cmath>
 
-#include "cuda/kernels/sm80_statistics.cuh"
+#include "cuda/kernels/tasks.h"
+#include "cuda/kernels/tile_shapes.h"
+#include "cuda/kernels/trace.cuh"
 
 namespace infonce::cuda {
 
@@ -15,7 +17,8 @@ __device__ inline void add_row(const AddStatisticsTask &task, int64_t i) {
   if (r < 0 || r >= rows) return;
   const int tile_row = static_cast<int>(i / task.rows_of_tile);
   const int tiles = task.tiles - (task.triangular ? tile_row * (task.rows_of_tile / kTileColumns) : 0);
-  const int runs = tiles_of(tiles, task.tiles_per_run);
+  const int runs = task.order.strips > 0 ? task.order.runs_of(tile_row - task.first_tile_row)
+                                         : tiles_of(tiles, task.tiles_per_run);
   double sum = 0;
   int32_t above = 0;
   for (int run = 0; run < runs; ++run) above += task.by_row.above[run * rows + r];
@@ -44,11 +47,15 @@ __device__ inline void add_row(const AddStatisticsTask &task, int64_t i) {
   task.of_rows.above[i] += above;
 }
 
-// Column j over the tile rows of the launch; for one tower over those above its own.
+// Column j over the rows of the launch; for one tower over those above its tile.
 __device__ inline void add_column(const AddStatisticsTask &task, int64_t j) {
   if (j >= task.columns) return;
-  int64_t slots = task.tile_rows;
-  if (task.triangular) slots = min(slots, j / task.rows_of_tile - task.first_tile_row);
+  const int64_t slots_of_tile = task.rows_of_tile / task.rows_of_column_sum;
+  int64_t slots = task.tile_rows * slots_of_tile;
+  if (task.triangular) {
+    const int64_t above = j / kTileColumns * kTileColumns / task.rows_of_column_sum;
+    slots = min(slots, above - task.first_tile_row * slots_of_tile);
+  }
   double sum = 0;
   int32_t above = 0;
   for (int64_t slot = 0; slot < slots; ++slot) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/kernels/rows.h"
+#include "cuda/kernels/tile_order.h"
 
 namespace infonce::cuda {
 
@@ -76,17 +77,19 @@ struct StatisticsTask {
   bool triangular;           // one tower: only tiles on and above the diagonal, columns are rows of the same tower
   int32_t first_tile_row;    // of this launch
   int32_t tiles_per_run;
+  TileOrder order;     // instead, for blocks that stay
   Partials by_row;     // [run][rows of the launch, whole tiles]
-  Partials by_column;  // [tile row of the launch][columns.padded_rows]
+  Partials by_column;  // [rows of the launch / those of a column sum][columns.padded_rows]
 };
 
 struct AddStatisticsTask {
   Partials by_row, by_column;
   Direction of_rows, of_columns;  // for one tower the same
   int64_t columns, stride;        // columns 0: without; a row of their partials has padding
-  int32_t rows_of_tile;
+  int32_t rows_of_tile, rows_of_column_sum;
   int32_t first_tile_row, tile_rows;  // of the launch
   int32_t tiles, tiles_per_run;       // of the columns
+  TileOrder order;                    // of the launch instead, if it has strips
   bool triangular;
   float exponent;
 };

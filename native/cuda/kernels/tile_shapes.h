@@ -31,6 +31,7 @@ constexpr int kMostKeptDim = 128, kLeastTallDim = 257;
 constexpr size_t kTallSharedBytes = 150 << 10;  // its pipeline and what kernels keep beside it
 
 constexpr int kMostDimOfKeptWarpgroups = 256;
+constexpr size_t kSharedBytesOfBlock = 227 << 10;  // that one may have on compute capability 9.0
 
 constexpr bool is_of_warpgroups(TileShape shape) {
   return shape == TileShape::kKeptWarpgroups || shape == TileShape::kWarpgroups || shape == TileShape::kSmallWarpgroups;

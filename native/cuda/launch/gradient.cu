@@ -1,6 +1,6 @@
 #include "cuda/kernels/sm80_gradient.cuh"
 
-#include "cuda/launch/launch.h"
+#include "cuda/launch/sm90.h"
 
 namespace infonce::cuda {
 namespace {
@@ -18,19 +18,22 @@ template <class Visit> auto with_tile(Planes planes, int64_t padded_dim, Visit &
 
 }  // namespace
 
-bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim) {
+bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim, bool sm90) {
+  if (sm90) return sm90::gradient_in_registers(planes, padded_dim);
   if (planes == Planes::kHighest || (padded_dim != 64 && padded_dim != 128 && padded_dim != 256)) return false;
   return with_tile(planes, padded_dim, [&](auto tile) { return tile.kSharedBytes <= stream.shared_memory(); });
 }
 
-RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim) {
+RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim, bool sm90) {
+  if (sm90) return sm90::gradient_blocks(planes, padded_dim);
   return with_tile(planes, padded_dim, [&](auto tile) -> RegisterBlocks {
     using Tile = decltype(tile);
     return {Tile::kRows, stream.resident_blocks(gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
   });
 }
 
-void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits) {
+void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits, bool sm90) {
+  if (sm90) return sm90::gradient(stream, planes, task, splits);
   const Tower &owner = task.weights.owner;
   with_tile(planes, owner.padded_dim, [&](auto tile) {
     using Tile = decltype(tile);

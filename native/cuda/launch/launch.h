@@ -1,4 +1,5 @@
-// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else.
+// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else. `sm90`: by the
+// kernels for compute capability 9.0, whose tiles' shapes are those of warpgroups.
 #pragma once
 
 #include "cuda/kernels/tile_shapes.h"
@@ -23,7 +24,7 @@ void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double
 void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 
 // statistics.cu
-TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim);
+TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim, bool sm90);
 void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
                 int tile_rows);
 void add_statistics(Stream &stream, const AddStatisticsTask &task);
@@ -46,9 +47,9 @@ struct RegisterBlocks {
   int rows;      // of a block
   int resident;  // blocks that a multiprocessor holds
 };
-bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim);
-RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim);
-void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits);
+bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim, bool sm90);
+RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim, bool sm90);
+void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits, bool sm90);
 
 // finish.cu
 void finish(Stream &stream, const FinishTask<float> &task);

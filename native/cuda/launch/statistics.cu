@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "cuda/launch/launch.h"
+#include "cuda/kernels/sm80_statistics.cuh"
+#include "cuda/launch/sm90.h"
 
 namespace infonce::cuda {
 namespace {
@@ -35,7 +36,12 @@ constexpr int kThreads = 128;
 
 }  // namespace
 
-TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim) {
+TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim, bool sm90) {
+  if (sm90) {
+    if (planes == Planes::kHighest) return TileShape::kSmallWarpgroups;
+    const bool keeps = planes == Planes::kMedium && padded_dim <= kMostDimOfKeptWarpgroups;
+    return keeps ? TileShape::kKeptWarpgroups : TileShape::kWarpgroups;
+  }
   if (online || planes == Planes::kHighest) return TileShape::kSmallWarps;
   if (planes == Planes::kMedium && padded_dim <= kMostKeptDim) return TileShape::kKeptRows;
   const bool tall = padded_dim >= kLeastTallDim && kTallSharedBytes <= stream.shared_memory();
@@ -44,6 +50,7 @@ TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64
 
 void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
                 int tile_rows) {
+  if (is_of_warpgroups(shape)) return sm90::statistics(stream, planes, shape, online, task);
   switch (planes) {
     case Planes::kMedium:
       return launch<1>(stream, shape, online, task, runs, tile_rows);

@@ -1,0 +1,240 @@
+// The dot products of all rows of one tower with all rows of another, tile by tile, on compute capability 9.0: what the
+// log-sum-exp and the weights panel are computed from. Blocks stay and take segments of the order of tiles. One
+// warpgroup, the producer, copies boxes of 64 elements of the dimension; two, the consumers, multiply them. All walk
+// through the same segments, tiles and chunks of the dimension.
+#pragma once
+
+#include "cuda/kernels/sm90_wgmma.cuh"
+#include "cuda/kernels/tasks.h"
+#include "cuda/kernels/tile_order.h"
+#include "cuda/kernels/tile_shapes.h"
+
+namespace infonce::cuda::sm90 {
+
+template <int kPlanesOfRows, TileShape kShape> struct LogitsTile {
+  static constexpr int kPlanes = kPlanesOfRows;
+  static constexpr bool kKeepsRows = kShape == TileShape::kKeptWarpgroups;
+  static constexpr bool kTakesOver = kPlanes == 3;  // as in sm80_logits.cuh
+  static_assert(kTakesOver == (kShape == TileShape::kSmallWarpgroups), "two sets of accumulators need a small tile");
+  static_assert(!kKeepsRows || kPlanes == 1, "shared memory keeps one plane of rows");
+  static constexpr int kRows = rows_of(kShape), kColumns = kTileColumns;
+  static constexpr int kConsumers = 2, kThreads = (1 + kConsumers) * kWarpgroup;
+  static constexpr int kConsumerRows = kRows / kConsumers;
+  using Sums = WarpgroupSums<kConsumerRows / 64, kColumns / 8, ColumnsByLane>;
+
+  // Four chunks of kept rows are all of dimension 256; of smaller ones they hold the next strip's as well.
+  static constexpr int kKeptChunks = kKeepsRows ? kMostDimOfKeptWarpgroups / kBoxDepth : 0;
+  static constexpr int kRowPlaneBytes = kRows * kBoxRowBytes, kColumnPlaneBytes = kColumns * kBoxRowBytes;
+  static constexpr int kRowBytes = kPlanes * kRowPlaneBytes, kColumnBytes = kPlanes * kColumnPlaneBytes;
+  static constexpr int kStageBytes = (kKeepsRows ? 0 : kRowBytes) + kColumnBytes;
+  // Five stages of kept rows: the consumers are a tile apart, and a tile of dimension 256 has four.
+  static constexpr int kStages = kKeepsRows ? 5 : kPlanes == 1 ? 4 : 2;
+  static constexpr int kPipelineBytes = kKeptChunks * kRowBytes + kStages * kStageBytes;
+};
+
+template <class Tile> struct LogitsBarriers {
+  static constexpr int kReleases = Tile::kConsumers * kWarpgroup / 32;  // every warp has products of its own
+  uint64_t full[Tile::kStages], empty[Tile::kStages];
+  uint64_t rows_full[Tile::kKeptChunks + 1], rows_empty[Tile::kKeptChunks + 1];
+
+  INFONCE_DEVICE void init() {
+    for (int s = 0; s < Tile::kStages; ++s) {
+      init_barrier(shared_address(&full[s]), 1);
+      init_barrier(shared_address(&empty[s]), kReleases);
+    }
+    for (int c = 0; c < Tile::kKeptChunks; ++c) {
+      init_barrier(shared_address(&rows_full[c]), 1);
+      init_barrier(shared_address(&rows_empty[c]), kReleases);
+    }
+    publish_barriers();
+  }
+};
+
+// Where operands are: rows and columns of planes below each other, from the first of the matrix on. The accelerator
+// counts in 32 bits.
+struct LogitsSource {
+  const CUtensorMap &rows, &columns;
+  int32_t padded_rows, padded_columns;
+  int32_t first_row, first_column;
+  int32_t chunks;  // of the dimension
+};
+
+template <class Tile> INFONCE_DEVICE uint32_t place_of_kept(uint32_t pipeline, int chunk) {
+  return pipeline + chunk * Tile::kRowBytes;
+}
+template <class Tile> INFONCE_DEVICE uint32_t place_of_stage(uint32_t pipeline, int stage) {
+  return pipeline + Tile::kKeptChunks * Tile::kRowBytes + stage * Tile::kStageBytes;
+}
+
+// The producer's work, by one thread.
+template <class Tile>
+INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, LogitsBarriers<Tile> &barriers,
+                            uint32_t pipeline) {
+  constexpr int kGroup = 32;  // rows to a step of the columns' map
+  Ring<Tile::kStages> ring;
+  Ring<Tile::kKeptChunks + !Tile::kKeepsRows> kept;
+  for_each_segment(order, [&](const Segment &segment) {
+    const int row = source.first_row + segment.strip * Tile::kRows;
+    const auto copy_rows = [&](uint32_t to, uint32_t barrier, int chunk) {
+#pragma unroll
+      for (int p = 0; p < Tile::kPlanes; ++p)
+        copy_box(to + p * Tile::kRowPlaneBytes, source.rows, barrier, chunk * kBoxDepth,
+                 p * source.padded_rows + row);
+    };
+    for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
+      const int column = source.first_column + tile * Tile::kColumns;
+      for (int chunk = 0; chunk < source.chunks; ++chunk) {
+        if constexpr (Tile::kKeepsRows)
+          if (tile == segment.first_tile) {
+            const uint32_t full = shared_address(&barriers.rows_full[kept.stage]);
+            wait(shared_address(&barriers.rows_empty[kept.stage]), kept.parity ^ 1);
+            arrive_expecting(full, Tile::kRowBytes);
+            copy_rows(place_of_kept<Tile>(pipeline, kept.stage), full, chunk);
+            kept.advance();
+          }
+        const uint32_t full = shared_address(&barriers.full[ring.stage]);
+        const uint32_t stage = place_of_stage<Tile>(pipeline, ring.stage);
+        wait(shared_address(&barriers.empty[ring.stage]), ring.parity ^ 1);
+        arrive_expecting(full, Tile::kStageBytes);
+        if constexpr (!Tile::kKeepsRows) copy_rows(stage, full, chunk);
+#pragma unroll
+        for (int p = 0; p < Tile::kPlanes; ++p)
+          copy_box(stage + Tile::kStageBytes - Tile::kColumnBytes + p * Tile::kColumnPlaneBytes, source.columns, full,
+                   chunk * kBoxDepth, 0, 0, 0, (p * source.padded_columns + column) / kGroup);
+        ring.advance();
+      }
+    }
+  });
+}
+
+// A consumer: the warpgroup with the upper or the lower rows of every tile. Where rows are kept the two take turns: while
+// one issues the products of a tile, the other has those of its last tile, and computes with them.
+template <class Tile> class Consumer {
+ public:
+  using Sums = typename Tile::Sums;
+
+  INFONCE_DEVICE Consumer(LogitsBarriers<Tile> &barriers, uint32_t pipeline, int index, int chunks)
+      : barriers_(barriers), pipeline_(pipeline), index_(index), chunks_(chunks) {
+    if (Tile::kKeepsRows && index_ == 1) arrive_for(turn_of(0), kTakers);
+  }
+
+  // After the last tile.
+  INFONCE_DEVICE void end() {
+    if (Tile::kKeepsRows && index_ == 0) synchronize(turn_of(0), kTakers);
+  }
+
+  INFONCE_DEVICE int first_row() const { return index_ * Tile::kConsumerRows; }  // of a tile
+
+  // For the consumer's own warps.
+  INFONCE_DEVICE void synchronize_own() const { synchronize(3 + index_, kWarpgroup); }
+
+  // sums = the dot products of the next tile.
+  INFONCE_DEVICE void multiply(Sums &sums, bool is_last_of_segment) {
+    if constexpr (Tile::kTakesOver) sums.clear();
+    KeptRing kept = kept_;
+    int previous = 0;
+    take_turn();
+#pragma unroll 1
+    for (int chunk = 0; chunk < chunks_; ++chunk) {
+      const uint32_t stage = place_of_stage<Tile>(pipeline_, ring_.stage);
+      uint32_t rows = stage;
+      if constexpr (Tile::kKeepsRows) {
+        rows = place_of_kept<Tile>(pipeline_, kept.stage);
+        wait(shared_address(&barriers_.rows_full[kept.stage]), kept.parity);
+        kept.advance();
+      }
+      rows += index_ * Tile::kConsumerRows * kBoxRowBytes;
+      const uint32_t columns = stage + Tile::kStageBytes - Tile::kColumnBytes;
+      wait(shared_address(&barriers_.full[ring_.stage]), ring_.parity);
+      if constexpr (Tile::kTakesOver) {
+        Sums of_chunk;
+        issue(of_chunk, rows, columns, 0);
+        wait_for_products<0>();
+        receive(of_chunk);
+        release(barriers_.empty[ring_.stage]);
+        sums.add(of_chunk);
+      } else {
+        issue(sums, rows, columns, chunk);
+        wait_for_products<1>();
+        if (chunk > 0) release(barriers_.empty[previous]);
+        previous = ring_.stage;
+      }
+      ring_.advance();
+    }
+    pass_turn();
+    if constexpr (!Tile::kTakesOver) {
+      wait_for_products<0>();
+      receive(sums);
+      release(barriers_.empty[previous]);
+    }
+    if (is_last_of_segment) leave_rows();
+  }
+
+  // Lets a tile pass.
+  INFONCE_DEVICE void skip(bool is_last_of_segment) {
+    KeptRing kept = kept_;
+    take_turn();
+    for (int chunk = 0; chunk < chunks_; ++chunk) {
+      if constexpr (Tile::kKeepsRows) {
+        wait(shared_address(&barriers_.rows_full[kept.stage]), kept.parity);
+        kept.advance();
+      }
+      wait(shared_address(&barriers_.full[ring_.stage]), ring_.parity);
+      release(barriers_.empty[ring_.stage]);
+      ring_.advance();
+    }
+    pass_turn();
+    if (is_last_of_segment) leave_rows();
+  }
+
+ private:
+  using KeptRing = Ring<Tile::kKeptChunks + !Tile::kKeepsRows>;
+  static constexpr int kTakers = Tile::kConsumers * kWarpgroup;
+
+  static INFONCE_DEVICE int turn_of(int index) { return 1 + index; }
+  INFONCE_DEVICE void take_turn() const {
+    if constexpr (Tile::kKeepsRows) synchronize(turn_of(index_), kTakers);
+  }
+  INFONCE_DEVICE void pass_turn() const {
+    if constexpr (Tile::kKeepsRows) arrive_for(turn_of(1 - index_), kTakers);
+  }
+  static INFONCE_DEVICE void release(uint64_t &empty) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) arrive(shared_address(&empty));
+  }
+  INFONCE_DEVICE void leave_rows() {
+    if constexpr (Tile::kKeepsRows)
+      for (int chunk = 0; chunk < chunks_; ++chunk) {
+        release(barriers_.rows_empty[kept_.stage]);
+        kept_.advance();
+      }
+  }
+
+  // Products of planes pa and pb with pa + pb < kPlanes, the smallest first, so that they are added to small sums.
+  static INFONCE_DEVICE void issue(Sums &sums, uint32_t rows, uint32_t columns, int add) {
+    const Descriptor a = describe_rows(rows), b = describe_rows(columns);
+    begin_products();
+#pragma unroll
+    for (int both = Tile::kPlanes - 1; both >= 0; --both)
+#pragma unroll
+      for (int pa = 0; pa <= both; ++pa)
+#pragma unroll
+        for (int k = 0; k < kBoxDepth / kProductDepth; ++k) {
+          const bool is_first = both == Tile::kPlanes - 1 && pa == 0 && k == 0;
+#pragma unroll
+          for (int m = 0; m < Sums::kRowFragments; ++m)
+            infonce::cuda::multiply<false, false>(
+                sums.at[m], a.further(pa * Tile::kRowPlaneBytes + m * 64 * kBoxRowBytes + k * kStepBytes),
+                b.further((both - pa) * Tile::kColumnPlaneBytes + k * kStepBytes), is_first ? add : 1);
+        }
+    commit_products();
+  }
+
+  LogitsBarriers<Tile> &barriers_;
+  const uint32_t pipeline_;
+  const int index_, chunks_;
+  Ring<Tile::kStages> ring_;
+  KeptRing kept_;
+};
+
+}  // namespace infonce::cuda::sm90

@@ -1,0 +1,221 @@
+// Statistics of the logits as in sm80_statistics.cuh, on compute capability 9.0. A consumer has whole rows of a tile, so
+// only its four warps have to meet for the columns; column sums are by consumer.
+#pragma once
+
+#include <cmath>
+
+#include "cuda/kernels/lane_statistics.cuh"
+#include "cuda/kernels/sm90_logits.cuh"
+#include "cuda/kernels/tile_pairs.cuh"
+#include "cuda/kernels/trace.cuh"
+
+namespace infonce::cuda::sm90 {
+
+// Of a consumer. Twice, by turns, so that it synchronises once a tile: what is written for a tile is read after the
+// next.
+struct ColumnStatistics {
+  float rank[2][kTileColumns];
+  float sum[2][4][kTileColumns];
+  int32_t above[2][4][kTileColumns];
+};
+
+template <class Tile> struct StatisticsShared {
+  LogitsBarriers<Tile> barriers;
+  ColumnStatistics columns[Tile::kConsumers];
+};
+
+// Adds up, over the warp's rows, eight neighbouring columns of each lane: sum[i], and above[i], at most 31 rows a
+// lane's. Leaves one column in each lane: that with the returned index.
+INFONCE_DEVICE int add_columns(float (&sum)[8], const int32_t (&above)[8], int lane, int32_t *above_all) {
+  const int column = sum_over_rows(sum, lane);
+  int32_t packed[2];  // four columns to 32 bits
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    packed[half] = above[4 * half] | above[4 * half + 1] << 8 | above[4 * half + 2] << 16 | above[4 * half + 3] << 24;
+  const bool upper = lane & 4;  // which half the sum went to
+  int32_t mine = upper ? packed[1] : packed[0];
+  mine += __shfl_xor_sync(kAllLanes, upper ? packed[0] : packed[1], 4);
+  mine += __shfl_xor_sync(kAllLanes, mine, 8);
+  mine += __shfl_xor_sync(kAllLanes, mine, 16);
+  *above_all = mine >> (column & 3) * 8 & 255;
+  return column;
+}
+
+// What a consumer makes of the tiles of one segment.
+template <class Tile, bool kOnline> class TileStatistics {
+ public:
+  using Sums = typename Tile::Sums;
+
+  // row: the consumer's first.
+  INFONCE_DEVICE TileStatistics(const StatisticsTask &task, ColumnStatistics &shared, int64_t row)
+      : task_(task), shared_(shared), row_(row) {
+    by_row_.clear();
+    apart_ = Band::of(task.pairs.apart, row, min(row + Sums::kRows, task.rows.rows));
+    const int thread = threadIdx.x % kWarpgroup;
+#pragma unroll
+    for (int m = 0; m < Sums::kRowFragments; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) row_rank_[m][h] = task.row_rank[row + Sums::row(thread, m, 2 * h)];
+  }
+
+  // Of a triangle, the tile on the consumer's diagonal has its pairs both ways; tiles left of it are those above it.
+  INFONCE_DEVICE int64_t diagonal() const { return task_.triangular ? row_ / kTileColumns * kTileColumns : 0; }
+  INFONCE_DEVICE bool has_columns(int64_t column) const {
+    return task_.column_rank && !(task_.triangular && column == diagonal());
+  }
+
+  // Before the products: what they hide the way of.
+  INFONCE_DEVICE float read_rank(int64_t column) const {
+    return has_columns(column) ? task_.column_rank[column + threadIdx.x % kWarpgroup] : INFINITY;
+  }
+
+  template <class Consumer> INFONCE_DEVICE void add(Sums &sums, int64_t column, float rank, const Consumer &consumer) {
+    const bool ragged = row_ + Sums::kRows > task_.rows.rows || column + Tile::kColumns > task_.columns.rows;
+    if (ragged || apart_.touches(column, column + Tile::kColumns)) mask(sums, task_, row_, column);
+    if constexpr (kOnline) {
+      by_row_.raise(sums, task_.exponent);
+      sums.for_each([&](float &dot, int m, int, int q) {
+        by_row_.above[m][q >> 1] += dot > row_rank_[m][q >> 1];
+        by_row_.sum[m][q >> 1] += power_of_two((dot - by_row_.base(m, q >> 1)) * task_.exponent);
+      });
+    } else {
+      shared_.rank[turn_][threadIdx.x % kWarpgroup] = rank;
+      consumer.synchronize_own();
+      write_columns(turn_ ^ 1);
+      const bool of_columns = has_columns(column);
+#pragma unroll
+      for (int n = 0; n < Sums::kColumnFragments; n += 4) add_group(sums, n, of_columns);
+      column_ = of_columns ? column : -1;
+      turn_ ^= 1;
+    }
+  }
+
+  // After the segment's last tile. slot: of the partial sums, by row and by column.
+  template <class Consumer> INFONCE_DEVICE void write(int64_t row_slot, const Consumer &consumer) {
+    if constexpr (!kOnline) {
+      consumer.synchronize_own();
+      write_columns(turn_ ^ 1);
+      column_ = -1;
+    }
+    by_row_.join_lanes(task_.exponent);
+    const int thread = threadIdx.x % kWarpgroup;
+    if (thread % 4 > 0) return;
+#pragma unroll
+    for (int m = 0; m < Sums::kRowFragments; ++m)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const int64_t at = row_slot + Sums::row(thread, m, 2 * h);
+        task_.by_row.sum[at] = by_row_.sum[m][h];
+        task_.by_row.above[at] = by_row_.above[m][h];
+        if constexpr (kOnline) task_.by_row.maximum[at] = by_row_.maximum[m][h];
+      }
+  }
+
+ private:
+  // Four fragments, of which a lane has eight neighbouring columns.
+  INFONCE_DEVICE void add_group(Sums &sums, int n, bool of_columns) {
+    const int thread = thread_index() % kWarpgroup, lane = thread % 32, first = Sums::column(thread, n, 0);
+    float rank[8], sum[8];
+    int32_t above[8];
+    *reinterpret_cast<float4 *>(rank) = *reinterpret_cast<const float4 *>(&shared_.rank[turn_][first]);
+    *reinterpret_cast<float4 *>(rank + 4) = *reinterpret_cast<const float4 *>(&shared_.rank[turn_][first + 4]);
+#pragma unroll
+    for (int c = 0; c < 8; ++c) {
+      sum[c] = 0, above[c] = 0;
+#pragma unroll
+      for (int m = 0; m < Sums::kRowFragments; ++m)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const float dot = sums.at[m][n + c / 2][2 * h + c % 2], exponential = power_of_two(dot * task_.exponent);
+          by_row_.sum[m][h] += exponential;
+          by_row_.above[m][h] += dot > row_rank_[m][h];
+          sum[c] += exponential;
+          above[c] += dot > rank[c];
+        }
+    }
+    if (!of_columns) return;
+    int32_t above_all;
+    const int at = first + add_columns(sum, above, lane, &above_all);
+    shared_.sum[turn_][thread / 32][at] = sum[0];
+    shared_.above[turn_][thread / 32][at] = above_all;
+  }
+
+  // Of the tile before.
+  INFONCE_DEVICE void write_columns(int turn) {
+    if (column_ < 0) return;
+    const int at = threadIdx.x % kWarpgroup;
+    float sum = shared_.sum[turn][0][at];
+    int32_t above = shared_.above[turn][0][at];
+#pragma unroll
+    for (int w = 1; w < 4; ++w) sum += shared_.sum[turn][w][at], above += shared_.above[turn][w][at];
+    const int64_t first_row = int64_t(task_.first_tile_row) * Tile::kRows;
+    const int64_t slot = (row_ - first_row) / Sums::kRows * task_.columns.padded_rows + column_ + at;
+    task_.by_column.sum[slot] = sum;
+    task_.by_column.above[slot] = above;
+  }
+
+  const StatisticsTask &task_;
+  ColumnStatistics &shared_;
+  const int64_t row_;
+  Band apart_;
+  RowStatistics<Sums, kOnline> by_row_;
+  float row_rank_[Sums::kRowFragments][2];
+  int turn_ = 0;
+  int64_t column_ = -1;  // of the tile whose columns are to be written
+};
+
+// Grid: blocks that stay. kOnline keeps a running maximum for each row and has no column statistics.
+template <class Tile, bool kOnline>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    statistics(Trace trace, const __grid_constant__ StatisticsTask task, const __grid_constant__ CUtensorMap rows,
+               const __grid_constant__ CUtensorMap columns) {
+#ifdef INFONCE_HAS_SM90
+  trace.mark();
+  if (trace.is_cancelled()) return;
+  extern __shared__ __align__(kBoxAlignment) unsigned char shared[];
+  auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
+  const uint32_t pipeline = shared_address(shared);
+  if (threadIdx.x == 0) own.barriers.init();
+  __syncthreads();
+
+  const int warpgroup = warpgroup_index(), chunks = static_cast<int>(task.rows.padded_dim / kBoxDepth);
+  const int64_t first_row = int64_t(task.first_tile_row) * Tile::kRows;
+  const int64_t first_column = task.triangular ? first_row : 0;
+  if (warpgroup == 0) {
+    give_registers<kProducerRegisters>();
+    if (threadIdx.x > 0) return;
+    const LogitsSource source = {rows,
+                                 columns,
+                                 int32_t(task.rows.padded_rows),
+                                 int32_t(task.columns.padded_rows),
+                                 int32_t(first_row),
+                                 int32_t(first_column),
+                                 chunks};
+    return produce<Tile>(source, task.order, own.barriers, pipeline);
+  }
+  take_registers<kConsumerRegisters>();
+  Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
+  for_each_segment(task.order, [&](const Segment &segment) {
+    const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
+    TileStatistics<Tile, kOnline> statistics(task, own.columns[warpgroup - 1], row);
+#pragma unroll 1
+    for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
+      const int64_t column = first_column + int64_t(tile) * Tile::kColumns;
+      const bool is_last = tile + 1 == segment.end_tile;
+      if (column < statistics.diagonal()) {
+        consumer.skip(is_last);
+        continue;
+      }
+      const float rank = kOnline ? 0 : statistics.read_rank(column);
+      typename Tile::Sums sums;
+      consumer.multiply(sums, is_last);
+      statistics.add(sums, column, rank, consumer);
+    }
+    const int64_t rows_of_launch = int64_t(task.order.strips) * Tile::kRows;
+    statistics.write(segment.run * rows_of_launch + row - first_row, consumer);
+  });
+  consumer.end();
+#endif
+}
+
+}  // namespace infonce::cuda::sm90

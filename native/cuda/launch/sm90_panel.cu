@@ -1,0 +1,37 @@
+#include "cuda/kernels/sm90_panel.cuh"
+
+#include "cuda/launch/sm90.h"
+#include "cuda/tensor_maps.h"
+
+namespace infonce::cuda::sm90 {
+namespace {
+
+template <int kPlanes, TileShape kShape>
+void launch(Stream &stream, bool online, const PanelTask &task, int tile_rows) {
+  using Tile = LogitsTile<kPlanes, kShape>;
+  constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(PanelShared<Tile>);
+  static_assert(kSharedBytes <= kSharedBytesOfBlock, "it fits compute capability 9.0");
+  TileOrder order = {tile_rows, task.end_tile - task.first_tile, 0, 1};
+  order.tiles_of_run = tiles_of(order.all(), stream.multiprocessors());
+  stream.launch(online ? "write_panel (sm90, online)" : "write_panel (sm90)",
+                online ? write_panel<Tile, true> : write_panel<Tile, false>, dim3(unsigned(order.runs())), Tile::kThreads,
+                kSharedBytes, task, order, map_of_rows(task.weights.owner, Planes(kPlanes), Tile::kRows),
+                map_of_columns(task.weights.other, Planes(kPlanes), Tile::kColumns));
+}
+
+}  // namespace
+
+void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int tile_rows) {
+  switch (planes) {
+    case Planes::kMedium:
+      if (shape == TileShape::kKeptWarpgroups)
+        return launch<1, TileShape::kKeptWarpgroups>(stream, online, task, tile_rows);
+      return launch<1, TileShape::kWarpgroups>(stream, online, task, tile_rows);
+    case Planes::kHigh:
+      return launch<2, TileShape::kWarpgroups>(stream, online, task, tile_rows);
+    case Planes::kHighest:
+      return launch<3, TileShape::kSmallWarpgroups>(stream, online, task, tile_rows);
+  }
+}
+
+}  // namespace infonce::cuda::sm90
