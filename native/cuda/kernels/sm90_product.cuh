@@ -180,8 +180,8 @@ template <class Tile> class ProductConsumer {
   template <bool kTransposed> INFONCE_DEVICE void issue(Sums &sums, int add) {
     constexpr int kDeeper = kProductDepth * kBoxRowBytes;  // where rows are steps of the depth
     const uint32_t stage = pipeline_ + filled_.stage * Tile::kStageBytes, panel = stage + index_ * Tile::kBoxBytes;
-    const uint64_t a = kTransposed ? describe_transposed(panel, Tile::kBoxBytes) : describe_rows(panel);
-    const uint64_t b = describe_transposed(stage + Tile::kPanelBytes, Tile::kBoxBytes);
+    const Descriptor a = kTransposed ? describe_transposed(panel, Tile::kBoxBytes) : describe_rows(panel);
+    const Descriptor b = describe_transposed(stage + Tile::kPanelBytes, Tile::kBoxBytes);
     wait(shared_address(&shared_.full[filled_.stage]), filled_.parity);
     filled_.advance();
     begin_products();
@@ -193,8 +193,8 @@ template <class Tile> class ProductConsumer {
         for (int k = 0; k < kDepthOfStage / kProductDepth; ++k) {
           const bool is_first = both == Tile::kPlanes - 1 && pa == 0 && k == 0;
           infonce::cuda::multiply<kTransposed, true>(
-              sums.at[0], further(a, pa * Tile::kPanelPlaneBytes + k * (kTransposed ? kDeeper : kStepBytes)),
-              further(b, (both - pa) * Tile::kUnitPlaneBytes + k * kDeeper), is_first ? add : 1);
+              sums.at[0], a.further(pa * Tile::kPanelPlaneBytes + k * (kTransposed ? kDeeper : kStepBytes)),
+              b.further((both - pa) * Tile::kUnitPlaneBytes + k * kDeeper), is_first ? add : 1);
         }
     commit_products();
   }
