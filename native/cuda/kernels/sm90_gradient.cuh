@@ -29,10 +29,6 @@ template <int kPlanesOfRows, int kDimension> struct GradientTile {
 
   using Weights = WarpgroupSums<1, kColumns / 8, ColumnsInOrder>;
   using Sums = WarpgroupSums<1, kDim / 8, ColumnsInOrder>;
-  // Weights as the left operand of a product, for each step of its depth.
-  struct Operand {
-    uint32_t at[kPlanes][kColumns / kProductDepth][4];
-  };
 
   // Boxes follow each other, those of a plane side by side.
   static constexpr int kOwnerBox = kRows * kBoxRowBytes, kOwnerBytes = kPlanes * kBoxes * kOwnerBox;
@@ -84,142 +80,160 @@ template <int kPlanes, class Visit> INFONCE_DEVICE void for_each_product(Visit &
     for (int pa = kPlanes - 1 - pb; pa >= 0; --pa) visit(pa, pb);
 }
 
-// weights = the dot products of the warpgroup's rows with those of a stage.
-template <class Tile>
-INFONCE_DEVICE void multiply_rows(typename Tile::Weights &weights, uint64_t owner, uint32_t other) {
-  const uint64_t columns = describe_rows(other);
-  int add = 0;
-  for_each_product<Tile::kPlanes>([&](int pa, int pb) {
+// A consumer: the warpgroup with the upper or the lower rows of the block.
+template <class Tile> class GradientConsumer {
+ public:
+  // row: its first.
+  INFONCE_DEVICE GradientConsumer(typename Tile::Shared &shared, const WeightsOf &of, int index, int32_t row)
+      : shared_(shared), of_(of), index_(index), row_(row) {
+    const int64_t row_end = min(int64_t(row + Tile::kRowsOfConsumer), of.owner.rows);
+    pairs_ = Band::of(of.pairs.apart, row, row_end).with(Band::of(of.pairs.classes, row, row_end));
 #pragma unroll
-    for (int k = 0; k < Tile::kDim / kProductDepth; ++k, add = 1) {
-      const int box = k / 4, step = k % 4 * kStepBytes;
-      multiply<false, false>(weights.at[0], further(owner, (pa * Tile::kBoxes + box) * Tile::kOwnerBox + step),
-                             further(columns, (pb * Tile::kBoxes + box) * Tile::kOtherBox + step), add);
+    for (int h = 0; h < 2; ++h) row_weight_[h] = of.owner_weight[row + Weights::row(thread(), 0, 2 * h)];
+    sums_.clear();
+  }
+
+  // Issues the logits of a tile together with the product of the one before it. None of it is conditional: the
+  // compiler has to follow what is in flight.
+  INFONCE_DEVICE void add(int first_tile, int end_tile) {
+    wait(shared_address(&shared_.owner_full), 0);
+    wait_until_full();
+    begin_products();
+    multiply_rows();
+    wait_for_products<0>();
+    receive(weights_);
+    make_weights(first_tile);
+    split_weights();
+
+    if (index_ == 1) pass_turn();
+#pragma unroll 1
+    for (int tile = first_tile + 1; tile < end_tile; ++tile) {
+      const int previous = ring_.stage;
+      ring_.advance();
+      wait_until_full();
+      take_turn();
+      begin_products();
+      multiply_rows();
+      multiply_weights(previous);
+      pass_turn();
+      wait_for_products<1>();
+      receive(weights_);
+      make_weights(tile);
+      wait_for_products<0>();
+      receive(sums_);
+      release(previous);
+      split_weights();
     }
-  });
-}
+    if (index_ == 0) take_turn();
+    begin_products();
+    multiply_weights(ring_.stage);
+    wait_for_products<0>();
+    receive(sums_);
+  }
 
-// sums += the weights of a tile times the unit rows of its stage.
-template <class Tile>
-INFONCE_DEVICE void multiply_columns(typename Tile::Sums &sums, const typename Tile::Operand &weights, uint32_t other) {
-  constexpr int kDeeper = kProductDepth * kBoxRowBytes;
-  const uint64_t rows = describe_transposed(other, Tile::kOtherBox);
-  for_each_product<Tile::kPlanes>([&](int pa, int pb) {
+  INFONCE_DEVICE void write(float *accumulators) const {
 #pragma unroll
-    for (int k = 0; k < Tile::kColumns / kProductDepth; ++k)
-      multiply<true>(sums.at[0], weights.at[pa][k], further(rows, pb * Tile::kBoxes * Tile::kOtherBox + k * kDeeper),
-                     1);
-  });
-}
-
-// The sums of a product lie in registers just as the left operand of another must.
-template <class Tile>
-INFONCE_DEVICE void split_weights(typename Tile::Operand &operand, const typename Tile::Weights &weights) {
+    for (int h = 0; h < 2; ++h) {
+      float *to = accumulators + int64_t(row_ + Sums::row(thread(), 0, 2 * h)) * Tile::kDim;
 #pragma unroll
-  for (int k = 0; k < Tile::kColumns / kProductDepth; ++k)
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      const float(&of_row)[4] = weights.at[0][2 * k + (r >> 1)];
-      uint32_t planes[Tile::kPlanes];
-      split<Tile::kPlanes>(of_row[(r & 1) * 2], of_row[(r & 1) * 2 + 1], planes);
-#pragma unroll
-      for (int p = 0; p < Tile::kPlanes; ++p) operand.at[p][k][r] = planes[p];
+      for (int n = 0; n < Sums::kColumnFragments; ++n)
+        *reinterpret_cast<float2 *>(to + Sums::column(thread(), n, 0)) =
+            make_float2(sums_.at[0][n][2 * h], sums_.at[0][n][2 * h + 1]);
     }
-}
+  }
 
-// The gradient of the warpgroup's rows, `row` ..., over the tiles of the ring.
-template <class Tile>
-INFONCE_DEVICE void consume(typename Tile::Shared &shared, const GradientTask &task, int consumer, int64_t row,
-                            int first_tile, int end_tile) {
-  const WeightsOf &of = task.weights;
-  const int64_t row_end = min(row + Tile::kRowsOfConsumer, of.owner.rows);
-  const Band pairs = Band::of(of.pairs.apart, row, row_end).with(Band::of(of.pairs.classes, row, row_end));
-  const int thread = threadIdx.x % kWarpgroup;
-  const float row_weight[2] = {of.owner_weight[row + Tile::Weights::row(thread, 0, 0)],
-                               of.owner_weight[row + Tile::Weights::row(thread, 0, 2)]};
-  const uint64_t owner =
-      describe_rows(shared_address(shared.owner) + consumer * Tile::kRowsOfConsumer * kBoxRowBytes);
-  const auto other = [&](int stage) { return shared_address(shared.other[0]) + stage * Tile::kOtherBytes; };
-  const auto wait_until_full = [&](const Ring<Tile::kStages> &ring) {
-    wait(shared_address(&shared.full[ring.stage]), ring.parity);
-  };
-  const auto release = [&](int stage) {
+ private:
+  using Weights = typename Tile::Weights;
+  using Sums = typename Tile::Sums;
+
+  static INFONCE_DEVICE int thread() { return threadIdx.x % kWarpgroup; }
+  INFONCE_DEVICE uint32_t other(int stage) const { return shared_address(shared_.other) + stage * Tile::kOtherBytes; }
+
+  INFONCE_DEVICE void wait_until_full() const { wait(shared_address(&shared_.full[ring_.stage]), ring_.parity); }
+  INFONCE_DEVICE void release(int stage) const {
     __syncwarp();
-    if (thread % 32 == 0) arrive(shared_address(&shared.empty[stage]));
-  };
-  const int own_turn = 1 + consumer, other_turn = 1 + (consumer ^ 1);
-  const auto take_turn = [&] { synchronize(own_turn, Tile::kConsumers * kWarpgroup); };
-  const auto pass_turn = [&] { arrive_for(other_turn, Tile::kConsumers * kWarpgroup); };
+    if (thread() % 32 == 0) arrive(shared_address(&shared_.empty[stage]));
+  }
 
-  typename Tile::Weights weights;
-  const auto make_weights = [&](int tile, int stage) {
+  // Whose turn it is issues products; barrier 0 is that of the block. The first turn is given by the second consumer,
+  // and the last is given back to the first.
+  INFONCE_DEVICE void take_turn() const { synchronize(1 + index_, Tile::kConsumers * kWarpgroup); }
+  INFONCE_DEVICE void pass_turn() const { arrive_for(1 + (index_ ^ 1), Tile::kConsumers * kWarpgroup); }
+
+  // Issues weights = the dot products of the consumer's rows with those of this stage.
+  INFONCE_DEVICE void multiply_rows() {
+    const uint64_t rows = describe_rows(shared_address(shared_.owner) + index_ * Tile::kRowsOfConsumer * kBoxRowBytes);
+    const uint64_t columns = describe_rows(other(ring_.stage));
+    int add = 0;
+    for_each_product<Tile::kPlanes>([&](int pa, int pb) {
 #pragma unroll
-    for (int n = 0; n < Tile::Weights::kColumnFragments; ++n) {
-      const float2 column_weight = *reinterpret_cast<const float2 *>(
-          &shared.other_weight[stage].of_column[Tile::Weights::column(thread, n, 0)]);
+      for (int k = 0; k < Tile::kDim / kProductDepth; ++k, add = 1) {
+        const int box = k / 4, step = k % 4 * kStepBytes;
+        multiply<false, false>(weights_.at[0], further(rows, (pa * Tile::kBoxes + box) * Tile::kOwnerBox + step),
+                               further(columns, (pb * Tile::kBoxes + box) * Tile::kOtherBox + step), add);
+      }
+    });
+    commit_products();
+  }
+
+  // Issues sums += weights x the unit rows of a stage.
+  INFONCE_DEVICE void multiply_weights(int stage) {
+    constexpr int kDeeper = kProductDepth * kBoxRowBytes;  // where rows are steps of the depth
+    const uint64_t unit_rows = describe_transposed(other(stage), Tile::kOtherBox);
+    for_each_product<Tile::kPlanes>([&](int pa, int pb) {
+#pragma unroll
+      for (int k = 0; k < kSteps; ++k)
+        multiply<true>(sums_.at[0], operand_[pa][k],
+                       further(unit_rows, pb * Tile::kBoxes * Tile::kOtherBox + k * kDeeper), 1);
+    });
+    commit_products();
+  }
+
+  // Of the dot products with a tile.
+  INFONCE_DEVICE void make_weights(int tile) {
+    const float *other_weight = shared_.other_weight[ring_.stage].of_column;
+#pragma unroll
+    for (int n = 0; n < Weights::kColumnFragments; ++n) {
+      const float2 column_weight =
+          *reinterpret_cast<const float2 *>(&other_weight[Weights::column(thread(), n, 0)]);
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
-        float &dot = weights.at[0][n][q];
-        dot = power_of_two(dot * of.exponent) * (row_weight[q >> 1] + (q & 1 ? column_weight.y : column_weight.x));
+        float &dot = weights_.at[0][n][q];
+        dot = power_of_two(dot * of_.exponent) * (row_weight_[q >> 1] + (q & 1 ? column_weight.y : column_weight.x));
       }
     }
     // Padding needs no mask: its unit rows are zeros.
     const int column = tile * Tile::kColumns;
-    if (pairs.touches(column, column + Tile::kColumns)) take_pairs_off(weights, of, row, column);
-  };
-
-  typename Tile::Sums sums;
-  sums.clear();
-  typename Tile::Operand operand;
-  Ring<Tile::kStages> ring;
-  wait(shared_address(&shared.owner_full), 0);
-  wait_until_full(ring);
-  begin_products();
-  multiply_rows<Tile>(weights, owner, other(ring.stage));
-  commit_products();
-  wait_for_products<0>();
-  receive(weights);
-  make_weights(first_tile, ring.stage);
-  split_weights<Tile>(operand, weights);
-
-  if (consumer == 1) pass_turn();
-#pragma unroll 1
-  for (int tile = first_tile + 1; tile < end_tile; ++tile) {
-    const int last_stage = ring.stage;
-    ring.advance();
-    wait_until_full(ring);
-    take_turn();
-    begin_products();
-    multiply_rows<Tile>(weights, owner, other(ring.stage));
-    commit_products();
-    multiply_columns<Tile>(sums, operand, other(last_stage));
-    commit_products();
-    pass_turn();
-    wait_for_products<1>();
-    receive(weights);
-    make_weights(tile, ring.stage);
-    wait_for_products<0>();
-    receive(sums);
-    release(last_stage);
-    split_weights<Tile>(operand, weights);
+    if (pairs_.touches(column, column + Tile::kColumns)) take_pairs_off(weights_, of_, row_, column);
   }
-  if (consumer == 0) take_turn();
-  begin_products();
-  multiply_columns<Tile>(sums, operand, other(ring.stage));
-  commit_products();
-  wait_for_products<0>();
-  receive(sums);
 
-  float *to = task.accumulators + int64_t(blockIdx.y) * of.owner.plane_size();
+  // The sums of a product lie in registers just as the left operand of another must.
+  INFONCE_DEVICE void split_weights() {
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    float *to_row = to + (row + Tile::Sums::row(thread, 0, 2 * h)) * Tile::kDim;
+    for (int k = 0; k < kSteps; ++k)
 #pragma unroll
-    for (int n = 0; n < Tile::Sums::kColumnFragments; ++n)
-      *reinterpret_cast<float2 *>(to_row + Tile::Sums::column(thread, n, 0)) =
-          make_float2(sums.at[0][n][2 * h], sums.at[0][n][2 * h + 1]);
+      for (int r = 0; r < 4; ++r) {
+        const float(&of_row)[4] = weights_.at[0][2 * k + (r >> 1)];
+        uint32_t planes[Tile::kPlanes];
+        split<Tile::kPlanes>(of_row[(r & 1) * 2], of_row[(r & 1) * 2 + 1], planes);
+#pragma unroll
+        for (int p = 0; p < Tile::kPlanes; ++p) operand_[p][k][r] = planes[p];
+      }
   }
-}
+
+  static constexpr int kSteps = Tile::kColumns / kProductDepth;
+
+  typename Tile::Shared &shared_;
+  const WeightsOf &of_;
+  const int index_;
+  const int32_t row_;
+  Band pairs_;
+  float row_weight_[2];
+  Ring<Tile::kStages> ring_;
+  Weights weights_;
+  uint32_t operand_[Tile::kPlanes][kSteps][4];  // weights as the left operand of the second product
+  Sums sums_;
+};
 
 // Grid: x blocks of the owner's rows, y splits of the columns, each of which has a tile.
 template <class Tile>
@@ -235,6 +249,9 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   const int end_tile = static_cast<int>(int64_t(tiles) * (blockIdx.y + 1) / gridDim.y);
   const int row = blockIdx.x * Tile::kRows;
   if (threadIdx.x == 0) {
+    prefetch_map(maps.owner);
+    prefetch_map(maps.other);
+    prefetch_map(maps.other_weight);
     init_barrier(shared_address(&shared.owner_full), 1);
 #pragma unroll
     for (int stage = 0; stage < Tile::kStages; ++stage) {
@@ -251,8 +268,10 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     if (threadIdx.x == 0) produce<Tile>(shared, maps, row, first_tile, end_tile);
   } else {
     take_registers<240>();
-    const int consumer = warpgroup - 1;
-    consume<Tile>(shared, task, consumer, row + consumer * Tile::kRowsOfConsumer, first_tile, end_tile);
+    const int index = warpgroup - 1;
+    GradientConsumer<Tile> consumer(shared, task.weights, index, row + index * Tile::kRowsOfConsumer);
+    consumer.add(first_tile, end_tile);
+    consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
   }
 #endif
 }
