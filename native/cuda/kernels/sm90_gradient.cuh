@@ -162,15 +162,16 @@ template <class Tile> class GradientConsumer {
 
   // Issues weights = the dot products of the consumer's rows with those of this stage.
   INFONCE_DEVICE void multiply_rows() {
-    const uint64_t rows = describe_rows(shared_address(shared_.owner) + index_ * Tile::kRowsOfConsumer * kBoxRowBytes);
-    const uint64_t columns = describe_rows(other(ring_.stage));
+    const Descriptor rows =
+        describe_rows(shared_address(shared_.owner) + index_ * Tile::kRowsOfConsumer * kBoxRowBytes);
+    const Descriptor columns = describe_rows(other(ring_.stage));
     int add = 0;
     for_each_product<Tile::kPlanes>([&](int pa, int pb) {
 #pragma unroll
       for (int k = 0; k < Tile::kDim / kProductDepth; ++k, add = 1) {
         const int box = k / 4, step = k % 4 * kStepBytes;
-        multiply<false, false>(weights_.at[0], further(rows, (pa * Tile::kBoxes + box) * Tile::kOwnerBox + step),
-                               further(columns, (pb * Tile::kBoxes + box) * Tile::kOtherBox + step), add);
+        multiply<false, false>(weights_.at[0], rows.further((pa * Tile::kBoxes + box) * Tile::kOwnerBox + step),
+                               columns.further((pb * Tile::kBoxes + box) * Tile::kOtherBox + step), add);
       }
     });
     commit_products();
@@ -179,12 +180,12 @@ template <class Tile> class GradientConsumer {
   // Issues sums += weights x the unit rows of a stage.
   INFONCE_DEVICE void multiply_weights(int stage) {
     constexpr int kDeeper = kProductDepth * kBoxRowBytes;  // where rows are steps of the depth
-    const uint64_t unit_rows = describe_transposed(other(stage), Tile::kOtherBox);
+    const Descriptor unit_rows = describe_transposed(other(stage), Tile::kOtherBox);
     for_each_product<Tile::kPlanes>([&](int pa, int pb) {
 #pragma unroll
       for (int k = 0; k < kSteps; ++k)
         multiply<true>(sums_.at[0], operand_[pa][k],
-                       further(unit_rows, pb * Tile::kBoxes * Tile::kOtherBox + k * kDeeper), 1);
+                       unit_rows.further(pb * Tile::kBoxes * Tile::kOtherBox + k * kDeeper), 1);
     });
     commit_products();
   }
@@ -264,10 +265,10 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 
   const int warpgroup = warpgroup_index();
   if (warpgroup == 0) {
-    give_registers<24>();
+    give_registers<kProducerRegisters>();
     if (threadIdx.x == 0) produce<Tile>(shared, maps, row, first_tile, end_tile);
   } else {
-    take_registers<240>();
+    take_registers<kConsumerRegisters>();
     const int index = warpgroup - 1;
     GradientConsumer<Tile> consumer(shared, task.weights, index, row + index * Tile::kRowsOfConsumer);
     consumer.add(first_tile, end_tile);
