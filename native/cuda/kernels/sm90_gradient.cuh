@@ -40,6 +40,16 @@ template <int kPlanesOfRows, int kDimension> struct GradientTile {
       float of_column[kColumns];
     } other_weight[kStages];
     uint64_t owner_full, full[kStages], empty[kStages];
+
+    INFONCE_DEVICE void init_barriers() {
+      init_barrier(shared_address(&owner_full), 1);
+#pragma unroll
+      for (int stage = 0; stage < kStages; ++stage) {
+        init_barrier(shared_address(&full[stage]), 1);
+        init_barrier(shared_address(&empty[stage]), kConsumers * kWarpgroup / 32);  // a lane of each warp
+      }
+      publish_barriers();
+    }
   };
 };
 
@@ -47,28 +57,40 @@ struct GradientMaps {
   CUtensorMap owner, other, other_weight;  // in boxes of kRows and kColumns
 };
 
+template <class Tile>
+INFONCE_DEVICE void copy_planes(uint32_t to, const CUtensorMap &map, uint32_t barrier, int first_row, int box_bytes) {
+#pragma unroll
+  for (int p = 0; p < Tile::kPlanes; ++p)
+#pragma unroll
+    for (int box = 0; box < Tile::kBoxes; ++box)
+      copy_box(to + (p * Tile::kBoxes + box) * box_bytes, map, barrier, box * kBoxDepth, first_row, p);
+}
+
+template <class Tile>
+INFONCE_DEVICE void copy_owner(typename Tile::Shared &shared, const GradientMaps &maps, int row) {
+  const uint32_t full = shared_address(&shared.owner_full);
+  arrive_expecting(full, Tile::kOwnerBytes);
+  copy_planes<Tile>(shared_address(shared.owner), maps.owner, full, row, Tile::kOwnerBox);
+}
+
+template <class Tile>
+INFONCE_DEVICE void copy_tile(typename Tile::Shared &shared, const GradientMaps &maps, int tile, int stage) {
+  const uint32_t full = shared_address(&shared.full[stage]);
+  arrive_expecting(full, Tile::kOtherBytes + Tile::kColumns * sizeof(float));
+  copy_planes<Tile>(shared_address(shared.other[stage]), maps.other, full, tile * Tile::kColumns, Tile::kOtherBox);
+  copy_box(shared_address(&shared.other_weight[stage]), maps.other_weight, full, tile * Tile::kColumns);
+}
+
 // Has the owner's rows copied, then tile after tile into the stages that are empty.
 template <class Tile>
 INFONCE_DEVICE void produce(typename Tile::Shared &shared, const GradientMaps &maps, int row, int first_tile,
                             int end_tile) {
-  const auto copy_planes = [](uint32_t to, const CUtensorMap &map, uint32_t barrier, int first_row, int box_bytes) {
-#pragma unroll
-    for (int p = 0; p < Tile::kPlanes; ++p)
-#pragma unroll
-      for (int box = 0; box < Tile::kBoxes; ++box)
-        copy_box(to + (p * Tile::kBoxes + box) * box_bytes, map, barrier, box * kBoxDepth, first_row, p);
-  };
-  const uint32_t owner_full = shared_address(&shared.owner_full);
-  arrive_expecting(owner_full, Tile::kOwnerBytes);
-  copy_planes(shared_address(shared.owner), maps.owner, owner_full, row, Tile::kOwnerBox);
+  copy_owner<Tile>(shared, maps, row);
   Ring<Tile::kStages> ring;
 #pragma unroll 1
   for (int tile = first_tile; tile < end_tile; ++tile, ring.advance()) {
-    const uint32_t full = shared_address(&shared.full[ring.stage]);
     wait(shared_address(&shared.empty[ring.stage]), ring.parity ^ 1);
-    arrive_expecting(full, Tile::kOtherBytes + Tile::kColumns * sizeof(float));
-    copy_planes(shared_address(shared.other[ring.stage]), maps.other, full, tile * Tile::kColumns, Tile::kOtherBox);
-    copy_box(shared_address(&shared.other_weight[ring.stage]), maps.other_weight, full, tile * Tile::kColumns);
+    copy_tile<Tile>(shared, maps, tile, ring.stage);
   }
 }
 
@@ -142,7 +164,7 @@ template <class Tile> class GradientConsumer {
     }
   }
 
- private:
+ protected:  // bench/ladder has these parts in other orders
   using Weights = typename Tile::Weights;
   using Sums = typename Tile::Sums;
 
@@ -253,13 +275,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     prefetch_map(maps.owner);
     prefetch_map(maps.other);
     prefetch_map(maps.other_weight);
-    init_barrier(shared_address(&shared.owner_full), 1);
-#pragma unroll
-    for (int stage = 0; stage < Tile::kStages; ++stage) {
-      init_barrier(shared_address(&shared.full[stage]), 1);
-      init_barrier(shared_address(&shared.empty[stage]), Tile::kConsumers * kWarpgroup / 32);  // a lane of each warp
-    }
-    publish_barriers();
+    shared.init_barriers();
   }
   __syncthreads();
 
