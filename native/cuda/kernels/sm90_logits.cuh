@@ -130,39 +130,34 @@ template <class Tile> class Consumer {
 
   // sums = the dot products of the next tile.
   INFONCE_DEVICE void multiply(Sums &sums, bool is_last_of_segment) {
-    if constexpr (Tile::kTakesOver) sums.clear();
     KeptRing kept = kept_;
-    int previous = 0;
     take_turn();
+    if constexpr (Tile::kTakesOver) {
+      sums.clear();
 #pragma unroll 1
-    for (int chunk = 0; chunk < chunks_; ++chunk) {
-      const uint32_t stage = place_of_stage<Tile>(pipeline_, ring_.stage);
-      uint32_t rows = stage;
-      if constexpr (Tile::kKeepsRows) {
-        rows = place_of_kept<Tile>(pipeline_, kept.stage);
-        wait(shared_address(&barriers_.rows_full[kept.stage]), kept.parity);
-        kept.advance();
-      }
-      rows += index_ * Tile::kConsumerRows * kBoxRowBytes;
-      const uint32_t columns = stage + Tile::kStageBytes - Tile::kColumnBytes;
-      wait(shared_address(&barriers_.full[ring_.stage]), ring_.parity);
-      if constexpr (Tile::kTakesOver) {
+      for (int chunk = 0; chunk < chunks_; ++chunk) {
         Sums of_chunk;
-        issue(of_chunk, rows, columns, 0);
+        issue<true>(of_chunk, kept);
         wait_for_products<0>();
         receive(of_chunk);
         release(barriers_.empty[ring_.stage]);
+        ring_.advance();
         sums.add(of_chunk);
-      } else {
-        issue(sums, rows, columns, chunk);
-        wait_for_products<1>();
-        if (chunk > 0) release(barriers_.empty[previous]);
-        previous = ring_.stage;
       }
+    } else {
+      // The first apart: what begins anew must not depend on a condition, or old sums would be kept for it.
+      issue<true>(sums, kept);
+      int previous = ring_.stage;
       ring_.advance();
-    }
-    pass_turn();
-    if constexpr (!Tile::kTakesOver) {
+#pragma unroll 1
+      for (int chunk = 1; chunk < chunks_; ++chunk) {
+        issue<false>(sums, kept);
+        wait_for_products<kPairs>();  // those of the chunk before are done
+        release(barriers_.empty[previous]);
+        previous = ring_.stage;
+        ring_.advance();
+      }
+      pass_turn();
       wait_for_products<0>();
       receive(sums);
       release(barriers_.empty[previous]);
@@ -189,6 +184,7 @@ template <class Tile> class Consumer {
 
  private:
   using KeptRing = Ring<Tile::kKeptChunks + !Tile::kKeepsRows>;
+  static constexpr int kPairs = Tile::kPlanes * (Tile::kPlanes + 1) / 2;  // of planes, whose products are a group each
   static constexpr int kTakers = Tile::kConsumers * kWarpgroup;
 
   static INFONCE_DEVICE int turn_of(int index) { return 1 + index; }
@@ -210,23 +206,41 @@ template <class Tile> class Consumer {
       }
   }
 
-  // Products of planes pa and pb with pa + pb < kPlanes, the smallest first, so that they are added to small sums.
-  static INFONCE_DEVICE void issue(Sums &sums, uint32_t rows, uint32_t columns, int add) {
-    const Descriptor a = describe_rows(rows), b = describe_rows(columns);
+  // The products of the next chunk, when it is there. Those of planes pa and pb with pa + pb < kPlanes, the smallest
+  // first, so that they are added to small sums.
+  template <bool kBeginsAnew> INFONCE_DEVICE void issue(Sums &sums, KeptRing &kept) {
+    const uint32_t stage = place_of_stage<Tile>(pipeline_, ring_.stage);
+    uint32_t rows = stage;
+    if constexpr (Tile::kKeepsRows) {
+      rows = place_of_kept<Tile>(pipeline_, kept.stage);
+      wait(shared_address(&barriers_.rows_full[kept.stage]), kept.parity);
+      kept.advance();
+    }
+    wait(shared_address(&barriers_.full[ring_.stage]), ring_.parity);
+    const Descriptor a = describe_rows(rows + index_ * Tile::kConsumerRows * kBoxRowBytes);
+    const Descriptor b = describe_rows(stage + Tile::kStageBytes - Tile::kColumnBytes);
+    if constexpr (Tile::kPlanes == 1) {
+      issue_pair<kBeginsAnew>(sums, a, b);
+    } else {
+      if constexpr (kBeginsAnew) sums.clear();
+      int pa = 0, both = Tile::kPlanes - 1;
+#pragma unroll 1  // or the compiler describes all their operands at once, in registers that there are not
+      for (int pair = 0; pair < kPairs; ++pair) {
+        issue_pair<false>(sums, a.further(pa * Tile::kRowPlaneBytes), b.further((both - pa) * Tile::kColumnPlaneBytes));
+        if (++pa > both) pa = 0, --both;
+      }
+    }
+  }
+
+  // The products of a plane of each operand.
+  template <bool kBeginsAnew> static INFONCE_DEVICE void issue_pair(Sums &sums, Descriptor a, Descriptor b) {
     begin_products();
 #pragma unroll
-    for (int both = Tile::kPlanes - 1; both >= 0; --both)
+    for (int k = 0; k < kBoxDepth / kProductDepth; ++k)
 #pragma unroll
-      for (int pa = 0; pa <= both; ++pa)
-#pragma unroll
-        for (int k = 0; k < kBoxDepth / kProductDepth; ++k) {
-          const bool is_first = both == Tile::kPlanes - 1 && pa == 0 && k == 0;
-#pragma unroll
-          for (int m = 0; m < Sums::kRowFragments; ++m)
-            infonce::cuda::multiply<false, false>(
-                sums.at[m], a.further(pa * Tile::kRowPlaneBytes + m * 64 * kBoxRowBytes + k * kStepBytes),
-                b.further((both - pa) * Tile::kColumnPlaneBytes + k * kStepBytes), is_first ? add : 1);
-        }
+      for (int m = 0; m < Sums::kRowFragments; ++m)
+        infonce::cuda::multiply<false, false>(sums.at[m], a.further(m * 64 * kBoxRowBytes + k * kStepBytes),
+                                              b.further(k * kStepBytes), !kBeginsAnew || k > 0);
     commit_products();
   }
 

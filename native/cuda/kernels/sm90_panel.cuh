@@ -166,6 +166,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
       const int64_t column = first_column + int64_t(tile) * Tile::kColumns;
       const float2 candidate = weights.read_candidate(column);
       typename Tile::Sums sums;
+      sums.clear();  // or the compiler keeps old sums beside the weights made of them
       consumer.multiply(sums, tile + 1 == segment.end_tile);
       weights.write(sums, column, candidate, consumer);
     }
