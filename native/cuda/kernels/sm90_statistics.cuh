@@ -15,6 +15,7 @@ namespace infonce::cuda::sm90 {
 // next.
 struct ColumnStatistics {
   float rank[2][kTileColumns];
+  float least_rank[2][kTileColumns / 8];  // of eight neighbours
   float sum[2][4][kTileColumns];
   int32_t above[2][4][kTileColumns];
 };
@@ -24,21 +25,19 @@ template <class Tile> struct StatisticsShared {
   ColumnStatistics columns[Tile::kConsumers];
 };
 
-// Adds up, over the warp's rows, eight neighbouring columns of each lane: sum[i], and above[i], at most 31 rows a
-// lane's. Leaves one column in each lane: that with the returned index.
-INFONCE_DEVICE int add_columns(float (&sum)[8], const int32_t (&above)[8], int lane, int32_t *above_all) {
-  const int column = sum_over_rows(sum, lane);
+// Adds up above[c] of eight neighbouring columns, at most seven rows a lane's, over the warp's rows. A lane gets the
+// column that sum_over_rows leaves it.
+INFONCE_DEVICE int32_t count_over_rows(const int32_t (&above)[8], int lane, int column) {
   int32_t packed[2];  // four columns to 32 bits
 #pragma unroll
   for (int half = 0; half < 2; ++half)
     packed[half] = above[4 * half] | above[4 * half + 1] << 8 | above[4 * half + 2] << 16 | above[4 * half + 3] << 24;
-  const bool upper = lane & 4;  // which half the sum went to
+  const bool upper = lane & 4;  // which half the column is in
   int32_t mine = upper ? packed[1] : packed[0];
   mine += __shfl_xor_sync(kAllLanes, upper ? packed[0] : packed[1], 4);
   mine += __shfl_xor_sync(kAllLanes, mine, 8);
   mine += __shfl_xor_sync(kAllLanes, mine, 16);
-  *above_all = mine >> (column & 3) * 8 & 255;
-  return column;
+  return mine >> (column & 3) * 8 & 255;
 }
 
 // What a consumer makes of the tiles of one segment.
@@ -55,7 +54,10 @@ template <class Tile, bool kOnline> class TileStatistics {
 #pragma unroll
     for (int m = 0; m < Sums::kRowFragments; ++m)
 #pragma unroll
-      for (int h = 0; h < 2; ++h) row_rank_[m][h] = task.row_rank[row + Sums::row(thread, m, 2 * h)];
+      for (int h = 0; h < 2; ++h) {
+        row_rank_[m][h] = task.row_rank[row + Sums::row(thread, m, 2 * h)];
+        least_rank_ = fminf(least_rank_, row_rank_[m][h]);
+      }
   }
 
   // Of a triangle, the tile on the consumer's diagonal has its pairs both ways; tiles left of it are those above it.
@@ -79,7 +81,7 @@ template <class Tile, bool kOnline> class TileStatistics {
         by_row_.sum[m][q >> 1] += power_of_two((dot - by_row_.base(m, q >> 1)) * task_.exponent);
       });
     } else {
-      shared_.rank[turn_][threadIdx.x % kWarpgroup] = rank;
+      share_ranks(rank);
       consumer.synchronize_own();
       write_columns(turn_ ^ 1);
       const bool of_columns = has_columns(column);
@@ -112,32 +114,56 @@ template <class Tile, bool kOnline> class TileStatistics {
   }
 
  private:
+  INFONCE_DEVICE void share_ranks(float rank) {
+    const int at = threadIdx.x % kWarpgroup;
+    shared_.rank[turn_][at] = rank;
+#pragma unroll
+    for (int bit = 1; bit < 8; bit *= 2) rank = fminf(rank, __shfl_xor_sync(kAllLanes, rank, bit));
+    if (at % 8 == 0) shared_.least_rank[turn_][at / 8] = rank;
+  }
+
   // Four fragments, of which a lane has eight neighbouring columns.
   INFONCE_DEVICE void add_group(Sums &sums, int n, bool of_columns) {
     const int thread = thread_index() % kWarpgroup, lane = thread % 32, first = Sums::column(thread, n, 0);
-    float rank[8], sum[8];
-    int32_t above[8];
-    *reinterpret_cast<float4 *>(rank) = *reinterpret_cast<const float4 *>(&shared_.rank[turn_][first]);
-    *reinterpret_cast<float4 *>(rank + 4) = *reinterpret_cast<const float4 *>(&shared_.rank[turn_][first + 4]);
+    float sum[8], largest = -INFINITY;
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
-      sum[c] = 0, above[c] = 0;
+      sum[c] = 0;
 #pragma unroll
       for (int m = 0; m < Sums::kRowFragments; ++m)
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           const float dot = sums.at[m][n + c / 2][2 * h + c % 2], exponential = power_of_two(dot * task_.exponent);
           by_row_.sum[m][h] += exponential;
-          by_row_.above[m][h] += dot > row_rank_[m][h];
           sum[c] += exponential;
-          above[c] += dot > rank[c];
+          largest = fmaxf(largest, dot);
         }
     }
+    // Counting costs as much as all else. Once a model has learnt, few groups have anything to count.
+    int32_t above[8] = {};
+    const bool counts =
+        __any_sync(kAllLanes, largest > fminf(least_rank_, shared_.least_rank[turn_][first / 8]));
+    if (counts) count_group(sums, n, first, above);
     if (!of_columns) return;
-    int32_t above_all;
-    const int at = first + add_columns(sum, above, lane, &above_all);
-    shared_.sum[turn_][thread / 32][at] = sum[0];
-    shared_.above[turn_][thread / 32][at] = above_all;
+    const int column = sum_over_rows(sum, lane);
+    shared_.sum[turn_][thread / 32][first + column] = sum[0];
+    shared_.above[turn_][thread / 32][first + column] = counts ? count_over_rows(above, lane, column) : 0;
+  }
+
+  INFONCE_DEVICE void count_group(const Sums &sums, int n, int first, int32_t (&above)[8]) {
+    float rank[8];
+    *reinterpret_cast<float4 *>(rank) = *reinterpret_cast<const float4 *>(&shared_.rank[turn_][first]);
+    *reinterpret_cast<float4 *>(rank + 4) = *reinterpret_cast<const float4 *>(&shared_.rank[turn_][first + 4]);
+#pragma unroll
+    for (int c = 0; c < 8; ++c)
+#pragma unroll
+      for (int m = 0; m < Sums::kRowFragments; ++m)
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const float dot = sums.at[m][n + c / 2][2 * h + c % 2];
+          by_row_.above[m][h] += dot > row_rank_[m][h];
+          above[c] += dot > rank[c];
+        }
   }
 
   // Of the tile before.
@@ -159,7 +185,7 @@ template <class Tile, bool kOnline> class TileStatistics {
   const int64_t row_;
   Band apart_;
   RowStatistics<Sums, kOnline> by_row_;
-  float row_rank_[Sums::kRowFragments][2];
+  float row_rank_[Sums::kRowFragments][2], least_rank_ = INFINITY;
   int turn_ = 0;
   int64_t column_ = -1;  // of the tile whose columns are to be written
 };
