@@ -91,6 +91,7 @@ void Call::pad_towers() {
     in_registers_ = padded_dim <= 256 && gradient_in_registers(stream(), planes_, register_dim, sm90_) &&
                     (planes_ == Planes::kMedium || rows <= kMostRowsOfHigh);
     if (in_registers_) padded_dim = register_dim;
+    flash_ = sm90_ && in_registers_ && !one_tower() && !problem_.both_directions;
   }
   for (Tower &tower : towers_) {
     tower.dim = problem_.dim;
@@ -192,6 +193,9 @@ void Call::take_kept(Workspace::Cursor &cursor) {
     tower.planes = cursor.take<__nv_bfloat16>(int64_t(planes_) * tower.plane_size());
     tower.inverse_norm = cursor.take<double>(tower.padded_rows);
   }
+  if (flash_)
+    flash_accumulators_ =
+        cursor.take<float>(register_splits(kAnchors, candidates()) * towers_[kAnchors].plane_size());
   take_classes(cursor);
   pair_logits_.first = cursor.take<double>(rows);
   pair_logits_.slots = cursor.take<double>(classes_.most_partners * rows);
@@ -241,7 +245,10 @@ void Call::take_statistics(Workspace::Cursor &cursor) {
     const int64_t sums = int64_t(plan.strip) * (rows_of(shape_) / rows_of_column_sums(shape_));
     if (with_columns) of_columns = std::max(of_columns, sums * towers_[columns].padded_rows);
   };
-  include(kAnchors, candidates(), !online_ && (one_tower() || problem_.both_directions));
+  if (flash_)
+    of_rows = register_splits(kAnchors, candidates()) * towers_[kAnchors].padded_rows;
+  else
+    include(kAnchors, candidates(), !online_ && (one_tower() || problem_.both_directions));
   if (online_ && problem_.both_directions) include(kKeys, kAnchors, false);
   if (has_memory()) include(kAnchors, kNegatives, false);
   by_row_.sum = cursor.take<float>(of_rows);
@@ -257,7 +264,7 @@ void Call::take_accumulators(Workspace::Cursor &cursor) {
     int64_t splits = 0;
     for (const TowerName other : others) {
       const PanelPlan plan = in_registers_ ? PanelPlan{} : panel_plan(owner, other);
-      splits += in_registers_ ? register_splits(owner, other) : plan.splits;
+      splits += flash_ && owner == kAnchors ? 1 : in_registers_ ? register_splits(owner, other) : plan.splits;
       panel = std::max(panel, plan.elements(shape_));
     }
     const int64_t least = int64_t(others.size());  // a tower whose gradient is that of its pairs alone has one as well

@@ -113,6 +113,7 @@ class Call {
   const Pairs &pairs_of(TowerName columns) const {
     return one_tower() && columns == kNegatives ? memory_pairs_ : pairs_;
   }
+  void flash();
   void sweep(TowerName rows, TowerName columns, const Direction &row_direction, const Direction *column_direction);
   void sum_exponentials(Lane *previous);
   void put_losses_together();
@@ -121,7 +122,9 @@ class Call {
   int32_t accumulate_narrowly(const Side &side, float *accumulators);
   int32_t accumulate_through_panel(const Side &side, float *accumulators);
   int32_t accumulate_widely(const Side &side, double *accumulators);
-  template <class Scalar> void finish(const Side &side, Scalar *accumulators, int32_t splits, int32_t all_splits);
+  template <class Scalar>
+  void finish(const Side &side, const Scalar *accumulators, int32_t splits, int32_t all_splits, Scalar *sums,
+              const float *factor = nullptr);
   void compute_own_negatives();
   void add_up();
   void compute(Lane *previous);
@@ -147,6 +150,7 @@ class Call {
   double largest_logit_ = 0;  // that narrow kernels can hold
   bool sm90_ = false;  // by the kernels for compute capability 9.0
   bool in_registers_ = false;
+  bool flash_ = false;  // one pass for the anchors' log-sum-exp and what their gradient sums
   float exponent_ = 0;
 
   Input inputs_[kTowers];
@@ -167,7 +171,7 @@ class Call {
   Partials by_row_ = {}, by_column_ = {};
   TileShape shape_ = TileShape::kSquare;
   __nv_bfloat16 *panel_ = nullptr;
-  float *accumulators_ = nullptr;
+  float *accumulators_ = nullptr, *flash_accumulators_ = nullptr;
   double *wide_panel_ = nullptr, *wide_accumulators_ = nullptr;
   float *caller_logits_, *logits_ = nullptr;
   double *radial_ = nullptr;

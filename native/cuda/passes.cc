@@ -4,6 +4,7 @@
 #include "cuda/call.h"
 #include "cuda/launch/paired_negatives.h"
 #include "cuda/launch/simclr_logits.h"
+#include "cuda/launch/sm90.h"
 #include "cuda/launch/wide.h"
 
 namespace infonce::cuda {
@@ -140,9 +141,32 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   }
 }
 
+// The anchors' statistics and what their gradient sums, in parts by columns.
+void Call::flash() {
+  const Tower &rows = towers_[kAnchors];
+  const int32_t splits = register_splits(kAnchors, candidates());
+  FlashTask task{};
+  task.weights = weights_of({kAnchors, candidates(), nullptr, nullptr, true, nullptr});
+  task.row_rank = rows_.rank;
+  task.by_row = by_row_;
+  task.accumulators = flash_accumulators_;
+  sm90::flash(stream(), planes_, task, splits);
+  AddStatisticsTask add{};
+  add.by_row = by_row_;
+  add.of_rows = rows_;
+  add.rows_of_tile = add.rows_of_column_sum = sm90::gradient_blocks(planes_, rows.padded_dim).rows;
+  add.tile_rows = tiles_of(rows.rows, add.rows_of_tile);
+  add.tiles = splits;
+  add.tiles_per_run = 1;
+  add.exponent = exponent_;
+  add_statistics(stream(), add);
+}
+
 void Call::sum_exponentials(Lane *previous) {
   const bool both = problem_.both_directions;
-  if (narrow_ && online_) {
+  if (flash_) {
+    flash();
+  } else if (narrow_ && online_) {
     sweep(kAnchors, candidates(), rows_, nullptr);
     if (both) sweep(kKeys, kAnchors, columns_, nullptr);
   } else if (narrow_) {
@@ -204,13 +228,17 @@ WeightsOf Call::weights_of(const Side &side) const {
 
 // Over the other tower and, if there is one, the memory, each in parts of its own.
 void Call::accumulate(const Side &side) {
+  if (flash_ && side.owner == kAnchors) {
+    const int32_t splits = register_splits(kAnchors, candidates());
+    return finish(side, flash_accumulators_, splits, splits, accumulators_, rows_.weight);
+  }
   const int64_t plane = towers_[side.owner].plane_size();
   const auto finish_over = [&](auto *accumulators, auto &&add) {
     const int32_t splits = add(side, accumulators);
     int32_t all = splits;
     const Side memory = {kAnchors, kNegatives, &rows_, nullptr, true, side.gradient};
     if (has_memory()) all += add(memory, accumulators + all * plane);
-    finish(side, accumulators, splits, all);
+    finish(side, accumulators, splits, all, accumulators);
   };
   if (narrow_)
     finish_over(accumulators_, [&](const Side &part, float *to) { return accumulate_narrowly(part, to); });
@@ -271,7 +299,8 @@ int32_t Call::accumulate_through_panel(const Side &side, float *accumulators) {
 }
 
 template <class Scalar>
-void Call::finish(const Side &side, Scalar *accumulators, int32_t splits, int32_t all_splits) {
+void Call::finish(const Side &side, const Scalar *accumulators, int32_t splits, int32_t all_splits, Scalar *sums,
+                  const float *factor) {
   FinishTask<Scalar> task{};
   task.tower = towers_[side.owner];
   task.partners = towers_[one_tower() ? kAnchors : side.owner == kAnchors ? kKeys : kAnchors];
@@ -282,6 +311,8 @@ void Call::finish(const Side &side, Scalar *accumulators, int32_t splits, int32_
   task.accumulators = accumulators;
   task.splits = splits;
   task.all_splits = all_splits;
+  task.factor = factor;
+  task.sums = sums;
   task.gradient = side.gradient;
   task.radial = side.owner == kAnchors ? radial_ : nullptr;
   cuda::finish(stream(), task);

@@ -31,7 +31,9 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
   const int64_t of_tower = !task.has_pairs || in_large_class ? 0 : task.rule.partners(range);
   const int64_t partners = of_tower + (task.has_pairs ? memory.size() : 0);
 
-  Scalar *row = task.accumulators + i * tower.padded_dim;
+  const Scalar *row = task.accumulators + i * tower.padded_dim;
+  Scalar *sums = task.sums + i * tower.padded_dim;
+  const double row_factor = task.factor ? task.factor[i] : 1.0;
   const double factor = task.scale * task.upstream.scale();
   const ExactRow unit(tower, i);
   double along = 0, along_memory = 0;
@@ -70,6 +72,9 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
       add_pair(pair_weight(task, partners, i, slot), ExactRow(task.memory_rows, memory.first + slot - of_tower));
     if (task.memory.apart) along_memory += along_unit_row(sum, part);
     add_splits(0, task.splits);
+    if (task.factor)
+#pragma unroll
+      for (int e = 0; e < kElements; ++e) sum[e] *= row_factor;
     for (int64_t slot = 0; slot < of_tower; ++slot) {
       const int64_t j = task.rule.partner(range, i, slot);
       double weight;
@@ -86,7 +91,7 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
 #pragma unroll
     for (int e = 0; e < kElements; ++e) {
       const int64_t d = part + e * kWarp + lane;
-      if (d < dim) row[d] = Scalar(sum[e]);
+      if (d < dim) sums[d] = Scalar(sum[e]);
     }
   }
   along = warp_sum(along);
@@ -98,7 +103,7 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
   const double along_unit = tower.normalize && !clamped ? along : 0;
   float *gradient = task.gradient + tower.source_row(i) * dim;
   for (int64_t d = lane; d < dim; d += kWarp)
-    gradient[d] = float(factor * unit.inverse * (double(row[d]) - along_unit * unit[d]));
+    gradient[d] = float(factor * unit.inverse * (double(sums[d]) - along_unit * unit[d]));
 }
 
 }  // namespace infonce::cuda

@@ -102,16 +102,50 @@ template <int kPlanes, class Visit> INFONCE_DEVICE void for_each_product(Visit &
     for (int pa = kPlanes - 1 - pb; pa >= 0; --pa) visit(pa, pb);
 }
 
-// A consumer: the warpgroup with the upper or the lower rows of the block.
-template <class Tile> class GradientConsumer {
+// What a consumer makes of a tile's dot products: weights of them.
+template <class Tile> class TileWeighing {
  public:
-  // row: its first.
-  INFONCE_DEVICE GradientConsumer(typename Tile::Shared &shared, const WeightsOf &of, int index, int32_t row)
-      : shared_(shared), of_(of), index_(index), row_(row) {
+  using Task = WeightsOf;
+  using Weights = typename Tile::Weights;
+
+  // row: the consumer's first.
+  INFONCE_DEVICE TileWeighing(const WeightsOf &of, int32_t row) : of_(of), row_(row) {
     const int64_t row_end = min(int64_t(row + Tile::kRowsOfConsumer), of.owner.rows);
     pairs_ = Band::of(of.pairs.apart, row, row_end).with(Band::of(of.pairs.classes, row, row_end));
 #pragma unroll
-    for (int h = 0; h < 2; ++h) row_weight_[h] = of.owner_weight[row + Weights::row(thread(), 0, 2 * h)];
+    for (int h = 0; h < 2; ++h)
+      row_weight_[h] = of.owner_weight[row + Weights::row(threadIdx.x % kWarpgroup, 0, 2 * h)];
+  }
+
+  INFONCE_DEVICE void weigh(Weights &weights, int column, const float *other_weight) const {
+#pragma unroll
+    for (int n = 0; n < Weights::kColumnFragments; ++n) {
+      const float2 column_weight =
+          *reinterpret_cast<const float2 *>(&other_weight[Weights::column(threadIdx.x % kWarpgroup, n, 0)]);
+#pragma unroll
+      for (int q = 0; q < 4; ++q) {
+        float &dot = weights.at[0][n][q];
+        dot = power_of_two(dot * of_.exponent) * (row_weight_[q >> 1] + (q & 1 ? column_weight.y : column_weight.x));
+      }
+    }
+    // Padding needs no mask: its unit rows are zeros.
+    if (pairs_.touches(column, column + Tile::kColumns)) take_pairs_off(weights, of_, row_, column);
+  }
+
+ private:
+  const WeightsOf &of_;
+  const int32_t row_;
+  Band pairs_;
+  float row_weight_[2];
+};
+
+// A consumer: the warpgroup with the upper or the lower rows of the block.
+template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsumer {
+ public:
+  // row: its first.
+  INFONCE_DEVICE GradientConsumer(typename Tile::Shared &shared, const typename Weighing::Task &task, int index,
+                                  int32_t row)
+      : shared_(shared), index_(index), row_(row), weighing_(task, row) {
     sums_.clear();
   }
 
@@ -152,6 +186,8 @@ template <class Tile> class GradientConsumer {
     wait_for_products<0>();
     receive(sums_);
   }
+
+  INFONCE_DEVICE const Weighing &weighing() const { return weighing_; }
 
   INFONCE_DEVICE void write(float *accumulators) const {
 #pragma unroll
@@ -214,20 +250,7 @@ template <class Tile> class GradientConsumer {
 
   // Of the dot products with a tile.
   INFONCE_DEVICE void make_weights(int tile) {
-    const float *other_weight = shared_.other_weight[ring_.stage].of_column;
-#pragma unroll
-    for (int n = 0; n < Weights::kColumnFragments; ++n) {
-      const float2 column_weight =
-          *reinterpret_cast<const float2 *>(&other_weight[Weights::column(thread(), n, 0)]);
-#pragma unroll
-      for (int q = 0; q < 4; ++q) {
-        float &dot = weights_.at[0][n][q];
-        dot = power_of_two(dot * of_.exponent) * (row_weight_[q >> 1] + (q & 1 ? column_weight.y : column_weight.x));
-      }
-    }
-    // Padding needs no mask: its unit rows are zeros.
-    const int column = tile * Tile::kColumns;
-    if (pairs_.touches(column, column + Tile::kColumns)) take_pairs_off(weights_, of_, row_, column);
+    weighing_.weigh(weights_, tile * Tile::kColumns, shared_.other_weight[ring_.stage].of_column);
   }
 
   // The sums of a product lie in registers just as the left operand of another must.
@@ -247,27 +270,22 @@ template <class Tile> class GradientConsumer {
   static constexpr int kSteps = Tile::kColumns / kProductDepth;
 
   typename Tile::Shared &shared_;
-  const WeightsOf &of_;
   const int index_;
   const int32_t row_;
-  Band pairs_;
-  float row_weight_[2];
+  Weighing weighing_;
   Ring<Tile::kStages> ring_;
   Weights weights_;
   uint32_t operand_[Tile::kPlanes][kSteps][4];  // weights as the left operand of the second product
   Sums sums_;
 };
 
-// Grid: x blocks of the owner's rows, y splits of the columns, each of which has a tile.
-template <class Tile>
-__global__ void __launch_bounds__(Tile::kThreads, 1)
-    gradient(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
-#ifdef INFONCE_HAS_SM90
-  trace.mark();
-  if (trace.is_cancelled()) return;
+// A block's work: `write(consumer, row)` when a consumer has its sums.
+template <class Tile, class Weighing, class Write>
+INFONCE_DEVICE void run_gradient(const typename Weighing::Task &task, const WeightsOf &of, const GradientMaps &maps,
+                                 Write &&write) {
   extern __shared__ __align__(kBoxAlignment) unsigned char memory[];
   auto &shared = *reinterpret_cast<typename Tile::Shared *>(memory);
-  const int tiles = tiles_of(task.weights.other.rows, Tile::kColumns);
+  const int tiles = tiles_of(of.other.rows, Tile::kColumns);
   const int first_tile = static_cast<int>(int64_t(tiles) * blockIdx.y / gridDim.y);
   const int end_tile = static_cast<int>(int64_t(tiles) * (blockIdx.y + 1) / gridDim.y);
   const int row = blockIdx.x * Tile::kRows;
@@ -285,11 +303,23 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     if (threadIdx.x == 0) produce<Tile>(shared, maps, row, first_tile, end_tile);
   } else {
     take_registers<kConsumerRegisters>();
-    const int index = warpgroup - 1;
-    GradientConsumer<Tile> consumer(shared, task.weights, index, row + index * Tile::kRowsOfConsumer);
+    const int index = warpgroup - 1, first_row = row + index * Tile::kRowsOfConsumer;
+    GradientConsumer<Tile, Weighing> consumer(shared, task, index, first_row);
     consumer.add(first_tile, end_tile);
-    consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+    write(consumer, first_row);
   }
+}
+
+// Grid: x blocks of the owner's rows, y splits of the columns, each of which has a tile.
+template <class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    gradient(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
+#ifdef INFONCE_HAS_SM90
+  trace.mark();
+  if (trace.is_cancelled()) return;
+  run_gradient<Tile, TileWeighing<Tile>>(task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
+    consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+  });
 #endif
 }
 

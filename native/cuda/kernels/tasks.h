@@ -166,13 +166,24 @@ struct GradientTask {
   float *accumulators;  // [splits][owner.padded_rows][owner.padded_dim]
 };
 
+// The statistics of rows and what their gradient sums, in one pass, where a row's weights are its exponentials times a
+// factor that only the statistics tell.
+struct FlashTask {
+  WeightsOf weights;  // of which those of the rows do not count, and the columns have none
+  const float *row_rank;
+  Partials by_row;      // [splits][rows, whole tiles]
+  float *accumulators;  // [splits][owner.padded_rows][owner.padded_dim]: sums of exponentials times columns
+};
+
 template <class Scalar> struct FinishTask : Softmax {
   Tower tower, partners;  // the tower whose gradient it is, and where its pairs' other halves are
   Tower memory_rows;      // and the rest of them
   bool has_pairs;         // negatives have none
   double scale;
-  Scalar *accumulators;        // [all_splits][padded_rows][padded_dim]; the sum is left in the first
+  const Scalar *accumulators;  // [all_splits][padded_rows][padded_dim]
   int32_t splits, all_splits;  // those beyond the first belong to the memory
+  const float *factor;         // of a row's accumulators, or null: 1
+  Scalar *sums;                // [padded_rows][padded_dim], may be the first of the accumulators
   float *gradient;  // [rows, dim] in the input's order
   double *radial;   // [rows]: <u, d loss / d u>, or null
 };

@@ -52,15 +52,17 @@ struct Band {
   }
 };
 
-// Sets what must not count to minus infinity: padding, the anchor itself, pairs that are treated apart.
+// Sets what must not count to minus infinity: padding, and the ranges of the anchor itself and of pairs that are treated
+// apart.
 template <class Sums>
-INFONCE_DEVICE void mask(Sums &sums, const StatisticsTask &task, int64_t first_row, int64_t first_column) {
-  const int columns = static_cast<int>(min(task.columns.rows - first_column, int64_t(Sums::kColumns)));
-  for_each_row(sums, first_row, task.rows.rows, [&](int64_t i, bool real, auto &&for_each_column) {
-    const Range apart = real && task.pairs.apart ? task.pairs.apart[i] : Range{0, 0};
+INFONCE_DEVICE void mask(Sums &sums, const Range *ranges, int64_t first_row, int64_t rows, int64_t first_column,
+                         int64_t columns) {
+  const int real_columns = static_cast<int>(min(columns - first_column, int64_t(Sums::kColumns)));
+  for_each_row(sums, first_row, rows, [&](int64_t i, bool real, auto &&for_each_column) {
+    const Range apart = real && ranges ? ranges[i] : Range{0, 0};
     const int first = static_cast<int>(apart.first - first_column), end = static_cast<int>(apart.end - first_column);
     for_each_column([&](float &dot, int column) {
-      if (!real || column >= columns || (column >= first && column < end)) dot = -INFINITY;
+      if (!real || column >= real_columns || (column >= first && column < end)) dot = -INFINITY;
     });
   });
 }

@@ -20,5 +20,7 @@ void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const Accu
 bool gradient_in_registers(Planes planes, int64_t padded_dim);
 RegisterBlocks gradient_blocks(Planes planes, int64_t padded_dim);
 void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits);
+// Where the gradient is computed in registers.
+void flash(Stream &stream, Planes planes, const FlashTask &task, int splits);
 
 }  // namespace infonce::cuda::sm90

@@ -1,4 +1,4 @@
-#include "cuda/kernels/sm90_gradient.cuh"
+#include "cuda/kernels/sm90_flash.cuh"
 
 #include "cuda/launch/sm90.h"
 #include "cuda/tensor_maps.h"
@@ -15,6 +15,16 @@ template <class Visit> void with_tile(Planes planes, int64_t padded_dim, Visit &
   return visit(GradientTile<2, 128>());
 }
 
+template <class Tile, class Task>
+void launch(Stream &stream, const char *name, void (*kernel)(Trace, Task, GradientMaps), Planes planes,
+            const Task &task, int splits) {
+  const Tower &owner = task.weights.owner, &other = task.weights.other;
+  const GradientMaps maps = {map_of_planes(owner, planes, Tile::kRows), map_of_planes(other, planes, Tile::kColumns),
+                             map_of_vector(task.weights.other_weight, other.padded_rows, Tile::kColumns)};
+  const dim3 grid(blocks_of(owner.rows, Tile::kRows), unsigned(splits));
+  stream.launch(name, kernel, grid, Tile::kThreads, sizeof(typename Tile::Shared), task, maps);
+}
+
 }  // namespace
 
 // Two planes of dimension 256 are for the panel: what they leave of shared memory is too small for tiles that keep the
@@ -27,13 +37,14 @@ bool gradient_in_registers(Planes planes, int64_t padded_dim) {
 RegisterBlocks gradient_blocks(Planes, int64_t) { return {GradientTile<1, 64>::kRows, 1}; }
 
 void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits) {
-  const Tower &owner = task.weights.owner, &other = task.weights.other;
-  with_tile(planes, owner.padded_dim, [&](auto tile) {
-    using Tile = decltype(tile);
-    const GradientMaps maps = {map_of_planes(owner, planes, Tile::kRows), map_of_planes(other, planes, Tile::kColumns),
-                               map_of_vector(task.weights.other_weight, other.padded_rows, Tile::kColumns)};
-    const dim3 grid(blocks_of(owner.rows, Tile::kRows), unsigned(splits));
-    stream.launch("gradient", gradient<Tile>, grid, Tile::kThreads, sizeof(typename Tile::Shared), task, maps);
+  with_tile(planes, task.weights.owner.padded_dim, [&](auto tile) {
+    launch<decltype(tile)>(stream, "gradient (sm90)", gradient<decltype(tile)>, planes, task, splits);
+  });
+}
+
+void flash(Stream &stream, Planes planes, const FlashTask &task, int splits) {
+  with_tile(planes, task.weights.owner.padded_dim, [&](auto tile) {
+    launch<decltype(tile)>(stream, "flash (sm90)", flash<decltype(tile)>, planes, task, splits);
   });
 }
 
