@@ -1,5 +1,5 @@
-// `npm run bench:ladder` runs this: one problem by the portable kernels, by each step towards those of compute capability
-// 9.0, and by those. Prints a line of JSON for the device and for each step. What cannot run ends with status 3.
+// `npm run bench:ladder` runs this: one problem by the portable kernels, by each step towards those for compute
+// capability 9.0, and by those. Prints a line of JSON for the device and for each step. What cannot run ends with 3.
 //
 //   infonce_ladder ROWS DIM [--once]     --once: without times, for a simulator that counts
 #include <algorithm>
@@ -43,8 +43,10 @@ Step own_step(const char *name, Stream &stream, Gradient &work, Kernel kernel, i
   return step(name, work, [=, &stream, &work] {
     const Tower &tower = work.task().weights.owner;
     const float *weight = work.task().weights.other_weight;
-    const GradientMaps maps = {map_of_planes(tower, kPlanes, Tile::kRows), map_of_planes(tower, kPlanes, Tile::kColumns),
-                               map_of_vector(weight, tower.padded_rows, Tile::kColumns)};
+    GradientMaps maps;
+    maps.owner = map_of_planes(tower, kPlanes, Tile::kRows);
+    maps.other = map_of_planes(tower, kPlanes, Tile::kColumns);
+    maps.other_weight = map_of_vector(weight, tower.padded_rows, Tile::kColumns);
     const dim3 grid(blocks_of(tower.rows, Tile::kRows), unsigned(work.splits()));
     stream.launch(name, kernel, grid, threads, sizeof(typename Tile::Shared), work.task(), maps);
   });

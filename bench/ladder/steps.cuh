@@ -63,8 +63,8 @@ template <class Tile> class OneRole : public InTurn<Tile> {
   }
 };
 
-// A producer, and a warpgroup issues the logits of the next tile before the product of this one, to make weights of them
-// while the product runs. The library's kernel but for the turns that its two warpgroups take.
+// A producer, and a warpgroup issues the logits of the next tile before the product of this one, to make weights of
+// them while the product runs. The library's kernel but for the turns that its two warpgroups take.
 template <class Tile> class Overlapped : public GradientConsumer<Tile> {
  public:
   using GradientConsumer<Tile>::GradientConsumer;
@@ -101,17 +101,6 @@ template <class Tile> class Overlapped : public GradientConsumer<Tile> {
   }
 };
 
-// What a block has of the rows and the tiles, as in sm90::gradient.
-template <class Tile> struct Share {
-  int row, first_tile, end_tile;
-
-  static INFONCE_DEVICE Share of_block(const GradientTask &task) {
-    const int64_t tiles = tiles_of(task.weights.other.rows, Tile::kColumns);
-    return {int(blockIdx.x) * Tile::kRows, int(tiles * blockIdx.y / gridDim.y),
-            int(tiles * (blockIdx.y + 1) / gridDim.y)};
-  }
-};
-
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kConsumers *kWarpgroup, 1)
     in_one_role(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
@@ -119,13 +108,14 @@ __global__ void __launch_bounds__(Tile::kConsumers *kWarpgroup, 1)
   trace.mark();
   extern __shared__ __align__(kBoxAlignment) unsigned char memory[];
   auto &shared = *reinterpret_cast<typename Tile::Shared *>(memory);
+  const int64_t tiles = tiles_of(task.weights.other.rows, Tile::kColumns);
+  const int first_tile = static_cast<int>(tiles * blockIdx.y / gridDim.y);
+  const int end_tile = static_cast<int>(tiles * (blockIdx.y + 1) / gridDim.y);
+  const int row = blockIdx.x * Tile::kRows, index = warpgroup_index();
   if (threadIdx.x == 0) shared.init_barriers();
   __syncthreads();
-
-  const auto share = Share<Tile>::of_block(task);
-  const int index = warpgroup_index();
-  OneRole<Tile> consumer(shared, task.weights, index, share.row + index * Tile::kRowsOfConsumer);
-  consumer.add(maps, share.row, share.first_tile, share.end_tile);
+  OneRole<Tile> consumer(shared, task.weights, index, row + index * Tile::kRowsOfConsumer);
+  consumer.add(maps, row, first_tile, end_tile);
   consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
 #endif
 }
@@ -135,23 +125,9 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     with_producer(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
 #ifdef INFONCE_HAS_SM90
   trace.mark();
-  extern __shared__ __align__(kBoxAlignment) unsigned char memory[];
-  auto &shared = *reinterpret_cast<typename Tile::Shared *>(memory);
-  if (threadIdx.x == 0) shared.init_barriers();
-  __syncthreads();
-
-  const auto share = Share<Tile>::of_block(task);
-  const int warpgroup = warpgroup_index();
-  if (warpgroup == 0) {
-    give_registers<kProducerRegisters>();
-    if (threadIdx.x == 0) sm90::produce<Tile>(shared, maps, share.row, share.first_tile, share.end_tile);
-  } else {
-    take_registers<kConsumerRegisters>();
-    const int index = warpgroup - 1;
-    Consumer<Tile> consumer(shared, task.weights, index, share.row + index * Tile::kRowsOfConsumer);
-    consumer.add(share.first_tile, share.end_tile);
+  sm90::run_gradient<Tile, Consumer<Tile>>(task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
     consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
-  }
+  });
 #endif
 }
 

@@ -50,7 +50,8 @@ function(infonce_cuda_settings target)
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
     "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
-  target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}/native/include" PRIVATE "${PROJECT_SOURCE_DIR}/native")
+  target_include_directories(${target}
+    PUBLIC "${PROJECT_SOURCE_DIR}/native/include" PRIVATE "${PROJECT_SOURCE_DIR}/native")
   if(INFONCE_CUDA_SHARED_RUNTIME)
     set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Shared)
     target_link_libraries(${target} PRIVATE CUDA::cudart)

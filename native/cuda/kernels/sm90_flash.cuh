@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 #ifdef INFONCE_HAS_SM90
   trace.mark();
   if (trace.is_cancelled()) return;
-  run_gradient<Tile, TileExponentials<Tile>>(
+  run_gradient<Tile, GradientConsumer<Tile, TileExponentials<Tile>>>(
       task, task.weights, maps, [&](const auto &consumer, int32_t row) {
         consumer.weighing().write(task.by_row, int64_t(blockIdx.y) * gridDim.x * Tile::kRows + row);
         consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());

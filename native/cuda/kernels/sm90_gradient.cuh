@@ -142,9 +142,10 @@ template <class Tile> class TileWeighing {
 // A consumer: the warpgroup with the upper or the lower rows of the block.
 template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsumer {
  public:
+  using Task = typename Weighing::Task;
+
   // row: its first.
-  INFONCE_DEVICE GradientConsumer(typename Tile::Shared &shared, const typename Weighing::Task &task, int index,
-                                  int32_t row)
+  INFONCE_DEVICE GradientConsumer(typename Tile::Shared &shared, const Task &task, int index, int32_t row)
       : shared_(shared), index_(index), row_(row), weighing_(task, row) {
     sums_.clear();
   }
@@ -280,8 +281,8 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
 };
 
 // A block's work: `write(consumer, row)` when a consumer has its sums.
-template <class Tile, class Weighing, class Write>
-INFONCE_DEVICE void run_gradient(const typename Weighing::Task &task, const WeightsOf &of, const GradientMaps &maps,
+template <class Tile, class Consumer, class Write>
+INFONCE_DEVICE void run_gradient(const typename Consumer::Task &task, const WeightsOf &of, const GradientMaps &maps,
                                  Write &&write) {
   extern __shared__ __align__(kBoxAlignment) unsigned char memory[];
   auto &shared = *reinterpret_cast<typename Tile::Shared *>(memory);
@@ -304,7 +305,7 @@ INFONCE_DEVICE void run_gradient(const typename Weighing::Task &task, const Weig
   } else {
     take_registers<kConsumerRegisters>();
     const int index = warpgroup - 1, first_row = row + index * Tile::kRowsOfConsumer;
-    GradientConsumer<Tile, Weighing> consumer(shared, task, index, first_row);
+    Consumer consumer(shared, task, index, first_row);
     consumer.add(first_tile, end_tile);
     write(consumer, first_row);
   }
@@ -317,7 +318,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
 #ifdef INFONCE_HAS_SM90
   trace.mark();
   if (trace.is_cancelled()) return;
-  run_gradient<Tile, TileWeighing<Tile>>(task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
+  run_gradient<Tile, GradientConsumer<Tile>>(task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
     consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
   });
 #endif
