@@ -123,9 +123,23 @@ SweepPlan Call::sweep_plan(TowerName rows, TowerName columns) const {
   return plan_sweep(stream(), shape_, towers_[rows].rows, towers_[columns].rows, is_triangular(rows, columns));
 }
 
+// Whether weights are written once for the gradients of two towers.
+bool Call::one_panel_for_both() const {
+  return narrow_ && !in_registers_ && is_of_warpgroups(shape_) && !one_tower() && wants_gradient_of(candidates());
+}
+
+PanelUse Call::panel_use(TowerName owner, TowerName other) const {
+  if (owner == other) return PanelUse::kTriangle;
+  return one_panel_for_both() ? PanelUse::kRowsAndColumns : PanelUse::kRows;
+}
+
 PanelPlan Call::panel_plan(TowerName owner, TowerName other) const {
-  const Tower &rows = towers_[owner], &columns = towers_[other];
-  return plan_panel(stream(), planes_, shape_, rows.rows, columns.rows, rows.padded_dim);
+  const int64_t padded_dim = towers_[owner].padded_dim;
+  if (!is_of_warpgroups(shape_))
+    return plan_panel(stream(), planes_, shape_, towers_[owner].rows, towers_[other].rows, padded_dim);
+  const PanelUse use = panel_use(owner, other);
+  if (use == PanelUse::kRowsAndColumns) owner = kAnchors, other = candidates();
+  return plan_panel(stream(), planes_, shape_, use, towers_[owner].rows, towers_[other].rows, padded_dim);
 }
 
 int32_t Call::register_splits(TowerName owner, TowerName other) const {
@@ -259,8 +273,8 @@ void Call::take_statistics(Workspace::Cursor &cursor) {
 }
 
 void Call::take_accumulators(Workspace::Cursor &cursor) {
-  int64_t floats = 0, doubles = 0, panel = 0;
-  const auto include = [&](TowerName owner, std::initializer_list<TowerName> others) {
+  int64_t floats = 0, other_floats = 0, doubles = 0, panel = 0;
+  const auto include = [&](TowerName owner, std::initializer_list<TowerName> others, int64_t &floats) {
     int64_t splits = 0;
     for (const TowerName other : others) {
       const PanelPlan plan = in_registers_ ? PanelPlan{} : panel_plan(owner, other);
@@ -272,13 +286,15 @@ void Call::take_accumulators(Workspace::Cursor &cursor) {
     doubles = std::max(doubles, least * towers_[owner].plane_size());
   };
   if (has_memory()) {
-    include(kAnchors, {kAnchors, kNegatives});
+    include(kAnchors, {kAnchors, kNegatives}, floats);
   } else {
-    include(kAnchors, {candidates()});
-    if (wants_gradient_of(candidates())) include(candidates(), {kAnchors});
+    include(kAnchors, {candidates()}, floats);
+    if (wants_gradient_of(candidates()))
+      include(candidates(), {kAnchors}, one_panel_for_both() ? other_floats : floats);
   }
   if (narrow_) {
     accumulators_ = cursor.take<float>(floats);
+    other_accumulators_ = cursor.take<float>(other_floats);
     panel_ = cursor.take<__nv_bfloat16>(int64_t(planes_) * panel);
   }
   if (wide_) {

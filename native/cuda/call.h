@@ -93,6 +93,8 @@ class Call {
   void pad_towers();
   bool is_triangular(TowerName rows, TowerName columns) const { return rows == columns && !online_; }
   SweepPlan sweep_plan(TowerName rows, TowerName columns) const;
+  bool one_panel_for_both() const;
+  PanelUse panel_use(TowerName owner, TowerName other) const;
   PanelPlan panel_plan(TowerName owner, TowerName other) const;
   int32_t register_splits(TowerName owner, TowerName other) const;
   int64_t longest_rows() const;
@@ -119,8 +121,10 @@ class Call {
   void put_losses_together();
   void compute_gradients();
   void accumulate(const Side &side);
+  void accumulate_both(const Side &side, const Side &other);
   int32_t accumulate_narrowly(const Side &side, float *accumulators);
   int32_t accumulate_through_panel(const Side &side, float *accumulators);
+  int32_t accumulate_through_panel_of_warpgroups(const Side &side, float *accumulators);
   int32_t accumulate_widely(const Side &side, double *accumulators);
   template <class Scalar>
   void finish(const Side &side, const Scalar *accumulators, int32_t splits, int32_t all_splits, Scalar *sums,
@@ -172,6 +176,7 @@ class Call {
   TileShape shape_ = TileShape::kSquare;
   __nv_bfloat16 *panel_ = nullptr;
   float *accumulators_ = nullptr, *flash_accumulators_ = nullptr;
+  float *other_accumulators_ = nullptr;  // of one panel for both
   double *wide_panel_ = nullptr, *wide_accumulators_ = nullptr;
   float *caller_logits_, *logits_ = nullptr;
   double *radial_ = nullptr;

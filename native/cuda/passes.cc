@@ -200,15 +200,16 @@ void Call::put_losses_together() {
 void Call::compute_gradients() {
   const Direction *columns = problem_.both_directions ? &columns_ : nullptr;
   if (one_tower()) return accumulate({kAnchors, kAnchors, &rows_, &rows_, true, output_.grad_anchors});
-  if (candidates() == kKeys) {
-    accumulate({kAnchors, kKeys, &rows_, columns, true, output_.grad_anchors});
-    accumulate({kKeys, kAnchors, columns, &rows_, true, output_.grad_keys});
-    return;
+  float *const gradient = candidates() == kKeys ? output_.grad_keys : output_.grad_negatives;
+  const Side anchors = {kAnchors, candidates(), &rows_, columns, true, output_.grad_anchors};
+  const Side others = {candidates(), kAnchors, columns, &rows_, true, gradient};
+  if (one_panel_for_both()) {
+    accumulate_both(anchors, others);
+  } else {
+    accumulate(anchors);
+    if (wants_gradient_of(candidates())) accumulate(others);
   }
-  accumulate({kAnchors, kNegatives, &rows_, nullptr, true, output_.grad_anchors});
-  accumulate({kKeys, kAnchors, nullptr, nullptr, false, output_.grad_keys});
-  if (wants_gradient_of(kNegatives))
-    accumulate({kNegatives, kAnchors, nullptr, &rows_, true, output_.grad_negatives});
+  if (candidates() != kKeys) accumulate({kKeys, kAnchors, nullptr, nullptr, false, output_.grad_keys});
 }
 
 WeightsOf Call::weights_of(const Side &side) const {
@@ -246,6 +247,13 @@ void Call::accumulate(const Side &side) {
     finish_over(wide_accumulators_, [&](const Side &part, double *to) { return accumulate_widely(part, to); });
 }
 
+// With weights that are written once.
+void Call::accumulate_both(const Side &side, const Side &other) {
+  const int32_t splits = accumulate_through_panel_of_warpgroups(side, accumulators_);
+  finish(side, accumulators_, splits, splits, accumulators_);
+  finish(other, other_accumulators_, splits, splits, other_accumulators_);
+}
+
 // These return into how many parts.
 int32_t Call::accumulate_widely(const Side &side, double *accumulators) {
   if (!side.in_matrix) return 0;
@@ -258,6 +266,7 @@ int32_t Call::accumulate_widely(const Side &side, double *accumulators) {
 
 int32_t Call::accumulate_narrowly(const Side &side, float *accumulators) {
   if (!side.in_matrix) return 0;
+  if (!in_registers_ && is_of_warpgroups(shape_)) return accumulate_through_panel_of_warpgroups(side, accumulators);
   if (!in_registers_) return accumulate_through_panel(side, accumulators);
   const int32_t splits = register_splits(side.owner, side.other);
   gradient(stream(), planes_, {weights_of(side), accumulators}, splits, sm90_);
@@ -293,6 +302,50 @@ int32_t Call::accumulate_through_panel(const Side &side, float *accumulators) {
       multiply.first_column = int64_t(tile) * kTileColumns;
       multiply.add = tile > 0;
       accumulate_panel(stream(), planes_, shape_, multiply, rows, plan.splits);
+    }
+  }
+  return plan.splits;
+}
+
+// A panel serves its rows and, transposed, its columns; of one tower none is below the diagonal.
+int32_t Call::accumulate_through_panel_of_warpgroups(const Side &side, float *accumulators) {
+  const PanelPlan plan = panel_plan(side.owner, side.other);
+  const PanelUse use = panel_use(side.owner, side.other);
+  const bool triangular = use == PanelUse::kTriangle;
+  float *const of_columns = triangular                          ? accumulators
+                            : use == PanelUse::kRowsAndColumns ? other_accumulators_
+                                                               : nullptr;
+  const int32_t rows_of_tile = rows_of(shape_);
+  PanelTask write{};
+  write.weights = weights_of(side);
+  write.panel = panel_;
+  write.panel_rows = plan.panel_rows * rows_of_tile;
+  write.panel_columns = plan.panel_tiles * kTileColumns;
+  PanelProductTask multiply{};
+  multiply.panel = panel_;
+  multiply.panel_rows = write.panel_rows;
+  multiply.panel_columns = write.panel_columns;
+  multiply.splits = plan.splits;
+  multiply.dims = plan.dims;
+  for (int32_t tile_row = 0; tile_row < plan.tile_rows; tile_row += plan.panel_rows) {
+    const int32_t tile_rows = std::min(plan.panel_rows, plan.tile_rows - tile_row);
+    const int64_t row = int64_t(tile_row) * rows_of_tile;
+    for (int32_t tile = triangular ? int32_t(row / kTileColumns) : 0; tile < plan.tiles; tile += plan.panel_tiles) {
+      const int32_t tiles = std::min(plan.panel_tiles, plan.tiles - tile);
+      const int64_t column = int64_t(tile) * kTileColumns;
+      const bool on_diagonal = triangular && row == column;
+      write.first_tile_row = tile_row;
+      write.first_tile = tile;
+      write.end_tile = tile + tiles;
+      write.triangular = on_diagonal;
+      sm90::write_panel(stream(), planes_, shape_, online_, write, tile_rows);
+      multiply.rows = tile_rows * rows_of_tile;
+      multiply.columns = tiles * kTileColumns;
+      multiply.triangular = on_diagonal;
+      // Rows of one tower were columns first, but for those of the first panels.
+      multiply.of_rows = {towers_[side.owner], row, accumulators, tile > 0};
+      multiply.of_columns = {towers_[side.other], column, on_diagonal ? nullptr : of_columns, tile_row > 0};
+      sm90::accumulate_panel(stream(), planes_, multiply);
     }
   }
   return plan.splits;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/launch/sm90.h"
+
 namespace infonce::cuda {
 namespace {
 
@@ -76,6 +78,86 @@ PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t own
   plan.panel_tiles = int32_t(std::min<int64_t>(fitting / plan.panel_rows, plan.tiles));
   plan.splits = splits_for(plan.panel_rows * dim_tiles, slots, plan.panel_tiles / kLeastPanelTiles,
                            bytes_of_accumulators(owner_rows, padded_dim));
+  return plan;
+}
+
+namespace {
+
+// Clocks of a multiprocessor of compute capability 9.0, by what the tensor cores take and what the second-level cache
+// gives. Estimates: they weigh panels that are large, so that sums go to memory seldom, against such that leave no
+// multiprocessor idle.
+struct PanelClocks {
+  static constexpr int64_t kProductsOfClock = 2048, kBytesOfClock = 23, kKernels = 5000;  // their starts and ends
+  static constexpr int64_t kBlock = kRowMultiple;
+
+  int64_t planes, chunks, padded_dim, multiprocessors;
+
+  int64_t multiply(int64_t products) const {  // of this many numbers
+    return planes * (planes + 1) / 2 * products / kProductsOfClock;
+  }
+  // `blocks` of 256 x 256 weights.
+  int64_t write(int64_t blocks, int64_t tiles_of_block) const {
+    const int64_t products_of_tile = kBlock * kBlock / tiles_of_block * kDimMultiple * chunks;
+    return tiles_of(blocks * tiles_of_block, multiprocessors) * multiply(products_of_tile);
+  }
+  // Sums of `blocks` of 256 rows, each over `depth` blocks.
+  int64_t sum(int64_t blocks, int64_t depth, int64_t splits, int dims) const {
+    constexpr int64_t kDepth = 64, kRows = 128;
+    const int64_t pairs = std::max<int64_t>(multiprocessors / 2, 1);
+    const int64_t tiles = tiles_of(blocks * splits * tiles_of(padded_dim, dims), pairs);
+    const int64_t loads = planes * (kRows + dims / 2) * kDepth * int64_t(sizeof(__nv_bfloat16));
+    const int64_t stage = std::max(multiply(kRows * dims * kDepth), loads / kBytesOfClock);
+    const int64_t add_to_memory = kRows * dims * 2 * int64_t(sizeof(float)) / kBytesOfClock;
+    return tiles * (depth * (kBlock / kDepth) * stage / splits + add_to_memory);
+  }
+};
+
+}  // namespace
+
+PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, PanelUse use, int64_t rows, int64_t columns,
+                     int64_t padded_dim) {
+  constexpr int64_t kBlock = PanelClocks::kBlock;
+  const bool both = use == PanelUse::kRowsAndColumns, triangular = use == PanelUse::kTriangle;
+  const PanelClocks clocks = {int64_t(planes), padded_dim / kDimMultiple, padded_dim, stream.multiprocessors()};
+  const int64_t all_rows = tiles_of(rows, kBlock), all_columns = tiles_of(columns, kBlock);
+  const int64_t bytes_of_block = int64_t(planes) * kBlock * kBlock * int64_t(sizeof(__nv_bfloat16));
+  const int64_t fitting = std::max<int64_t>(1, kPanelBytes / bytes_of_block);
+  const int64_t deepest = planes == Planes::kHigh ? kMostColumnsOfHigh / kBlock : fitting;
+  const int64_t fitting_splits =
+      kSplitBytes / bytes_of_accumulators((all_rows + (both ? all_columns : 0)) * kBlock, padded_dim);
+  const int64_t tiles_of_block = kBlock * kBlock / (rows_of(shape) * kTileColumns);
+  const std::vector<int> all_dims = sm90::dims_of_products(planes);
+  PanelPlan plan{};
+  plan.tile_rows = int32_t(all_rows * kBlock / rows_of(shape));
+  plan.tiles = int32_t(all_columns * kBlock / kTileColumns);
+  int64_t least = INT64_MAX;
+  const auto consider = [&](int64_t r, int64_t c, int64_t depth, int64_t splits, int dims) {
+    const auto panel = [&](int64_t blocks, int64_t outputs) {
+      return PanelClocks::kKernels + clocks.write(blocks, tiles_of_block) + clocks.sum(outputs, depth, splits, dims);
+    };
+    const int64_t row_panels = tiles_of(all_rows, r), column_panels = tiles_of(all_columns, c);
+    const int64_t all = triangular ? row_panels * panel(r * (r + 1) / 2, r) +
+                                         row_panels * (row_panels - 1) / 2 * panel(r * c, r + c)
+                                   : row_panels * column_panels * panel(r * c, both ? r + c : r);
+    if (all >= least) return;
+    least = all;
+    plan.panel_rows = int32_t(r * kBlock / rows_of(shape));
+    plan.panel_tiles = int32_t(c * kBlock / kTileColumns);
+    plan.splits = int32_t(splits);
+    plan.dims = dims;
+  };
+  // Panels of equal sizes, as nearly as can be.
+  const auto is_even = [](int64_t size, int64_t all) { return size == tiles_of(all, tiles_of(all, size)); };
+  for (int64_t r = 1; r <= std::min(all_rows, fitting); ++r) {
+    if (!is_even(r, all_rows)) continue;
+    for (int64_t c = 1; c <= std::min(all_columns, fitting / r); ++c) {
+      const int64_t depth = both ? std::max(r, c) : c;
+      if (!is_even(c, all_columns) || depth > deepest || (triangular && c != r)) continue;
+      const int64_t most_splits = std::max<int64_t>(1, std::min(fitting_splits, both ? std::min(r, c) : c));
+      for (int64_t splits = 1; splits <= most_splits; ++splits)
+        for (const int dims : all_dims) consider(r, c, depth, splits, dims);
+    }
+  }
   return plan;
 }
 

@@ -27,11 +27,18 @@ struct PanelPlan {
   int32_t tile_rows, tiles;  // of the owner, of the other
   int32_t panel_rows;        // tile rows of the panel
   int32_t panel_tiles;
-  int32_t splits;  // of the panel's columns, in the product
+  int32_t splits;  // of the panel's columns, in the product; of either's sums
+  int dims;        // of a tile of the product, for compute capability 9.0
 
   int64_t elements(TileShape shape) const { return int64_t(panel_rows) * rows_of(shape) * panel_tiles * kTileColumns; }
 };
 PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t owner_rows, int64_t other_rows,
+                     int64_t padded_dim);
+
+// The same for compute capability 9.0, where a panel may serve both towers, or the rows and the columns of one: then
+// panels are square, and those below the diagonal are not needed.
+enum class PanelUse { kRows, kRowsAndColumns, kTriangle };
+PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, PanelUse use, int64_t rows, int64_t columns,
                      int64_t padded_dim);
 
 // Splits of the columns for the gradient in registers.

@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
         if (touches(of.pairs.apart, row, row_end, column, column_end) ||
             touches(of.pairs.classes, row, row_end, column, column_end))
           take_pairs_off(sums, of, first_row, first_column);
-        if (kOnline && column_end > of.other.rows) take_padding_off(sums, first_column, of.other.rows);
+        if (kOnline && column_end > of.other.rows) take_padding_off(sums, of, first_row, first_column);
 
         const int64_t plane = int64_t(task.panel_rows) * task.panel_columns;
         __nv_bfloat16 *corner = task.panel + int64_t(blockIdx.y) * Tile::kRows * task.panel_columns +

@@ -59,7 +59,9 @@ template <class Tile, bool kOnline> class TileWeights {
     const int64_t column_end = column + Tile::kColumns;
     if (apart_.touches(column, column_end) || classes_.touches(column, column_end))
       take_pairs_off(sums, of_, row_, column);
-    if (kOnline && column_end > of_.other.rows) take_padding_off(sums, column, of_.other.rows);
+    // Rows too: the panel is multiplied transposed as well.
+    if (kOnline && (row_ + Sums::kRows > of_.owner.rows || column_end > of_.other.rows))
+      take_padding_off(sums, of_, row_, column);
     store(sums, column);
     turn_ ^= 1;
   }

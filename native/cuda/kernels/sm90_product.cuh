@@ -4,7 +4,7 @@
 //
 // A block's tile has 128 rows, 64 to a consumer. Blocks run in pairs, as clusters, on 256 rows and the same dimensions:
 // each copies half of the unit rows for both. With one product a tile of 128 x 256 would ask 48 bytes a clock of the
-// second-level cache to keep the tensor cores busy, more than a multiprocessor's share of it; a pair asks 32.
+// second-level cache to keep the tensor cores busy, twice a multiprocessor's share of it; in a pair it asks 32.
 #pragma once
 
 #include "cuda/kernels/sm90_wgmma.cuh"
@@ -13,22 +13,23 @@
 
 namespace infonce::cuda::sm90 {
 
-// accumulators = panel, or the panel transposed, x unit rows; or += .
-struct Product {
+// PanelSide as the kernel reads it, with the unit rows of the other side.
+struct ProductSide {
   CUtensorMap unit_rows;  // [planes][all_unit_rows][padded_dim], in boxes of kSharedRows
   int32_t all_unit_rows, first_unit_row;
-  int32_t rows, depth;   // of the panel in use, multiples of 128 and 64
-  float *accumulators;   // [splits][plane], from the first row on
+  float *accumulators;  // [splits][plane], from the panel's first on; null: not wanted
   int64_t plane;
-  int32_t splits;
   bool add;
 };
 
+// PanelProductTask as the kernel reads it.
 struct ProductTask {
-  CUtensorMap panel;  // [planes][panel_rows][columns], in boxes of 64 rows
+  CUtensorMap panel;  // [planes][panel_rows][columns], in boxes of kDepthOfStage rows
   int32_t panel_rows;
-  int32_t padded_dim;
-  Product straight, transposed;  // rows 0: not wanted
+  int32_t rows, columns;  // in use
+  int32_t padded_dim, splits;
+  bool triangular;
+  ProductSide of_rows, of_columns;
 };
 
 constexpr int kPair = 2;  // blocks of a cluster
@@ -52,34 +53,61 @@ template <int kPlanesOfPanel, int kDimsOfTile> struct ProductTile {
   static constexpr int kSharedBytes = kStages * kStageBytes + kBoxAlignment;
 };
 
-// A tile of a product, and the steps of the depth that one split of it takes.
+// A tile of a side's sums over a part of the depth. In steps before first_straight the panel is read transposed: all of
+// its columns' side; of a triangle, what is left of the diagonal and stands above it.
 struct ProductPart {
-  const Product &product;
-  bool is_transposed;
+  const ProductSide &side;
+  int32_t rows;  // of the side; of a pair's second block the tile may be beyond
   int32_t row, dim, split;
-  int32_t first_step, end_step;
+  int32_t first_step, first_straight, end_step;
 };
 
-template <class Tile> __host__ __device__ int32_t pairs_of_tiles(const Product &product, int32_t padded_dim) {
-  return product.splits * tiles_of(product.rows, kPair * Tile::kRows) * tiles_of(padded_dim, Tile::kDims);
+// Pairs of tiles, which a pair of blocks takes at a time.
+template <class Tile>
+__host__ __device__ int32_t pairs_of_tiles(const ProductTask &task, const ProductSide &side, int32_t rows) {
+  if (!side.accumulators) return 0;
+  return task.splits * tiles_of(rows, kPair * Tile::kRows) * tiles_of(task.padded_dim, Tile::kDims);
+}
+template <class Tile> __host__ __device__ int32_t pairs_of_rows(const ProductTask &task) {
+  return pairs_of_tiles<Tile>(task, task.of_rows, task.rows);
+}
+template <class Tile> __host__ __device__ int32_t pairs_of_columns(const ProductTask &task) {
+  return pairs_of_tiles<Tile>(task, task.of_columns, task.columns);
 }
 
-// Calls visit(part) for the tiles of this block. Dimensions first: pairs that run at a time share rows of the panel.
+// Calls visit(part) for the tiles of this block. Dimensions first: pairs that run at a time share parts of the panel.
 template <class Tile, class Visit> INFONCE_DEVICE void for_each_part(const ProductTask &task, int rank, Visit &&visit) {
+  const int32_t of_rows = pairs_of_rows<Tile>(task), all = of_rows + pairs_of_columns<Tile>(task);
   const int32_t dim_tiles = tiles_of(task.padded_dim, Tile::kDims);
-  const int32_t straight = pairs_of_tiles<Tile>(task.straight, task.padded_dim);
-  const int32_t all = straight + pairs_of_tiles<Tile>(task.transposed, task.padded_dim);
 #pragma unroll 1
-  for (int32_t tile = blockIdx.x / kPair; tile < all; tile += gridDim.x / kPair) {
-    const bool is_transposed = tile >= straight;
-    const Product &product = is_transposed ? task.transposed : task.straight;
-    const int32_t of_product = is_transposed ? tile - straight : tile;
-    const int32_t pairs_of_rows = tiles_of(product.rows, kPair * Tile::kRows);
-    const int32_t pair = of_product / dim_tiles % pairs_of_rows, split = of_product / dim_tiles / pairs_of_rows;
-    const int64_t steps = product.depth / kDepthOfStage;
-    visit(ProductPart{product, is_transposed, (pair * kPair + rank) * Tile::kRows, of_product % dim_tiles * Tile::kDims,
-                      split, int32_t(steps * split / product.splits), int32_t(steps * (split + 1) / product.splits)});
+  for (int32_t index = blockIdx.x / kPair; index < all; index += gridDim.x / kPair) {
+    const bool is_row = index < of_rows;
+    const int32_t rows = is_row ? task.rows : task.columns, depth = is_row ? task.columns : task.rows;
+    const int32_t tile = is_row ? index : index - of_rows, pairs = tiles_of(rows, kPair * Tile::kRows);
+    const int32_t split = tile / dim_tiles / pairs, pair_row = tile / dim_tiles % pairs * kPair * Tile::kRows;
+    const int32_t steps = depth / kDepthOfStage;
+    const int32_t first_step = int32_t(int64_t(steps) * split / task.splits);
+    const int32_t end_step = int32_t(int64_t(steps) * (split + 1) / task.splits);
+    const int32_t first_straight = !is_row ? steps : task.triangular ? pair_row / kDepthOfStage : 0;
+    visit(ProductPart{is_row ? task.of_rows : task.of_columns, rows, pair_row + rank * Tile::kRows,
+                      tile % dim_tiles * Tile::kDims, split, first_step,
+                      min(max(first_straight, first_step), end_step), end_step});
   }
+}
+
+// What a part adds to, or sets, from that row of the tile on.
+INFONCE_DEVICE float *sums_of(const ProductTask &task, const ProductPart &part, int row) {
+  return part.side.accumulators + part.split * part.side.plane + int64_t(part.row + row) * task.padded_dim + part.dim;
+}
+
+// A warp's work beside the producer: sums of other panels, which may have left the second-level cache, are brought back
+// while the products run.
+template <class Tile> INFONCE_DEVICE void prefetch_sums(const ProductTask &task, int rank) {
+  for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
+    if (!part.side.add || part.row >= part.rows) return;
+    const uint32_t bytes = min(Tile::kDims, task.padded_dim - part.dim) * sizeof(float);
+    for (int row = threadIdx.x % 32; row < Tile::kRows; row += 32) prefetch(sums_of(task, part, row), bytes);
+  });
 }
 
 template <class Tile> struct ProductShared {
@@ -100,11 +128,15 @@ template <class Tile> struct ProductShared {
 template <class Tile>
 INFONCE_DEVICE void produce(const ProductTask &task, ProductShared<Tile> &shared, uint32_t pipeline, int rank) {
   constexpr uint16_t kBoth = (1 << kPair) - 1;
+  prefetch_map(task.panel);
+  prefetch_map(task.of_rows.unit_rows);
+  prefetch_map(task.of_columns.unit_rows);
   Ring<Tile::kStages> ring;
   for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
-    const Product &product = part.product;
+    const ProductSide &side = part.side;
     for (int32_t step = part.first_step; step < part.end_step; ++step) {
-      const int32_t depth = step * kDepthOfStage, unit_row = product.first_unit_row + depth + rank * kSharedRows;
+      const int32_t depth = step * kDepthOfStage, unit_row = side.first_unit_row + depth + rank * kSharedRows;
+      const bool is_transposed = step < part.first_straight;
       const uint32_t full = shared_address(&shared.full[ring.stage]), stage = pipeline + ring.stage * Tile::kStageBytes;
       wait(shared_address(&shared.empty[ring.stage]), ring.parity ^ 1);
       arrive_expecting(full, Tile::kStageBytes);
@@ -114,14 +146,14 @@ INFONCE_DEVICE void produce(const ProductTask &task, ProductShared<Tile> &shared
 #pragma unroll
         for (int c = 0; c < Tile::kConsumers; ++c) {
           const int32_t row = part.row + c * 64;
-          copy_box(panel + c * Tile::kBoxBytes, task.panel, full, part.is_transposed ? row : depth,
-                   p * task.panel_rows + (part.is_transposed ? depth : row));
+          copy_box(panel + c * Tile::kBoxBytes, task.panel, full, is_transposed ? row : depth,
+                   p * task.panel_rows + (is_transposed ? depth : row));
         }
         const uint32_t units = stage + Tile::kPanelBytes + p * Tile::kUnitPlaneBytes + rank * kSharedBoxBytes;
 #pragma unroll
         for (int box = 0; box < Tile::kBoxes; ++box)
-          copy_box_to(kBoth, units + box * Tile::kBoxBytes, product.unit_rows, full, part.dim + box * kBoxDepth,
-                      p * product.all_unit_rows + unit_row);
+          copy_box_to(kBoth, units + box * Tile::kBoxBytes, side.unit_rows, full, part.dim + box * kBoxDepth,
+                      p * side.all_unit_rows + unit_row);
       }
       ring.advance();
     }
@@ -136,9 +168,8 @@ template <class Tile> class ProductConsumer {
   INFONCE_DEVICE ProductConsumer(ProductShared<Tile> &shared, uint32_t pipeline, int index)
       : shared_(shared), pipeline_(pipeline), index_(index) {}
 
-  // sums = the product over so many steps.
+  // sums += the products of so many steps.
   template <bool kTransposed> INFONCE_DEVICE void multiply(Sums &sums, int32_t steps) {
-    sums.clear();
     if (steps == 0) return;
     if constexpr (Tile::kTakesOver) {
       // What one stage sums is added up while the products of the next run.
@@ -219,6 +250,7 @@ template <class Tile> class ProductConsumer {
   Ring<Tile::kStages> filled_, released_;
 };
 
+// Memory is read for several fragments at once: one after the other they would wait.
 template <class Sums>
 INFONCE_DEVICE void write_sums(const Sums &sums, float *accumulators, int64_t padded_dim, int dims, bool add) {
   const int thread = threadIdx.x % kWarpgroup;
@@ -263,20 +295,18 @@ __global__ void INFONCE_CLUSTER_OF(kPair) __launch_bounds__(Tile::kThreads, 1)
   if (warpgroup == 0) {
     give_registers<56>();  // with fewer it spills
     if (goes_on && threadIdx.x == 0) produce(task, shared, pipeline, rank);
+    if (goes_on && threadIdx.x / 32 == 1) prefetch_sums<Tile>(task, rank);
   } else if (goes_on) {
     take_registers<224>();
     ProductConsumer<Tile> consumer(shared, pipeline, warpgroup - 1);
     for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
       typename Tile::Sums sums;
-      const int32_t steps = part.end_step - part.first_step;
-      if (part.is_transposed)
-        consumer.template multiply<true>(sums, steps);
-      else
-        consumer.template multiply<false>(sums, steps);
-      if (part.row >= part.product.rows) return;
-      const int64_t row = part.row + (warpgroup - 1) * 64;
-      write_sums(sums, part.product.accumulators + part.split * part.product.plane + row * task.padded_dim + part.dim,
-                 task.padded_dim, task.padded_dim - part.dim, part.product.add);
+      sums.clear();
+      consumer.template multiply<true>(sums, part.first_straight - part.first_step);
+      consumer.template multiply<false>(sums, part.end_step - part.first_straight);
+      if (part.row >= part.rows) return;
+      write_sums(sums, sums_of(task, part, (warpgroup - 1) * 64), task.padded_dim, task.padded_dim - part.dim,
+                 part.side.add);
     });
   }
   synchronize_cluster();  // the other's last releases come here

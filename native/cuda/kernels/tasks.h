@@ -148,6 +148,7 @@ struct PanelTask {
   int32_t panel_rows, panel_columns;
   int32_t first_tile_row, first_tile, end_tile;  // of the panel
   int32_t tiles_per_run;
+  bool triangular;  // compute capability 9.0: only what is not left of the blocks of 256 on the diagonal
 };
 
 struct AccumulateTask {
@@ -159,6 +160,26 @@ struct AccumulateTask {
   float *accumulators;              // [splits][owner plane]
   int64_t owner_plane;              // owner.padded_rows * owner.padded_dim
   bool add;                         // to what the accumulators hold
+};
+
+// Whose weights a panel holds, as its rows or as its columns, and what it gets of it.
+struct PanelSide {
+  Tower tower;
+  int64_t first_row;    // of the panel
+  float *accumulators;  // [splits][padded_rows][padded_dim]; null: not wanted
+  bool add;             // to what they hold
+};
+
+// A panel multiplied by the unit rows of its columns, and transposed by those of its rows.
+struct PanelProductTask {
+  const __nv_bfloat16 *panel;  // [planes][panel_rows][panel_columns]
+  int32_t panel_rows, panel_columns;
+  int32_t rows, columns;  // in use, multiples of 128
+  // Of one tower, on the diagonal: only what is not left of the blocks of 256 on it was written. Has but the rows' side.
+  bool triangular;
+  int32_t splits;  // of what is summed over
+  int32_t dims;    // of a tile
+  PanelSide of_rows, of_columns;
 };
 
 struct GradientTask {

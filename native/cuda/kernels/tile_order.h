@@ -11,9 +11,12 @@ struct TileOrder {
   int32_t strips, tiles;  // tiles of the first strip
   int32_t step;           // by which a strip begins further right than the one above it: 0 unless triangular
   int32_t tiles_of_run;
+  int32_t strips_of_step = 1;  // that begin at the same tile
 
+  __host__ __device__ int32_t shift_of(int32_t strip) const { return strip / strips_of_step * step; }
   __host__ __device__ int64_t tiles_before(int64_t strip) const {
-    return strip * tiles - step * (strip * (strip - 1) / 2);
+    const int64_t steps = strip / strips_of_step, left = strip % strips_of_step;
+    return strip * tiles - step * (strips_of_step * (steps * (steps - 1) / 2) + steps * left);
   }
   __host__ __device__ int64_t all() const { return tiles_before(strips); }
   __host__ __device__ int32_t runs() const { return int32_t((all() + tiles_of_run - 1) / tiles_of_run); }
@@ -48,7 +51,7 @@ template <class Visit> __device__ __forceinline__ void for_each_segment(const Ti
     int64_t tile = int64_t(run) * order.tiles_of_run;
     for (int32_t strip = order.strip_of(tile); tile < end; ++strip) {
       const int64_t before = order.tiles_before(strip), end_of_strip = min(end, order.tiles_before(strip + 1));
-      const int32_t shift = strip * order.step;
+      const int32_t shift = order.shift_of(strip);
       visit(Segment{strip, run - order.first_run(strip), int32_t(tile - before) + shift,
                     int32_t(end_of_strip - before) + shift});
       tile = end_of_strip;

@@ -93,11 +93,12 @@ INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t
 
 // Padding's unit rows are zeros, but zero times an infinite weight is not: with a running maximum the exponential of
 // logit 0 may be anything.
-template <class Sums> INFONCE_DEVICE void take_padding_off(Sums &weights, int64_t first_column, int64_t columns) {
-  const int real = static_cast<int>(min(columns - first_column, int64_t(Sums::kColumns)));
-  for_each_row(weights, 0, 0, [&](int64_t, bool, auto &&for_each_column) {
+template <class Sums>
+INFONCE_DEVICE void take_padding_off(Sums &weights, const WeightsOf &task, int64_t first_row, int64_t first_column) {
+  const int columns = static_cast<int>(min(task.other.rows - first_column, int64_t(Sums::kColumns)));
+  for_each_row(weights, first_row, task.owner.rows, [&](int64_t, bool real, auto &&for_each_column) {
     for_each_column([&](float &weight, int column) {
-      if (column >= real) weight = 0;
+      if (!real || column >= columns) weight = 0;
     });
   });
 }

@@ -1,6 +1,6 @@
 #include "cuda/kernels/sm80_panel.cuh"
 
-#include "cuda/launch/sm90.h"
+#include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
 namespace {
@@ -59,7 +59,6 @@ template <int kPlanes> int blocks(Stream &stream, TileShape shape) {
 }  // namespace
 
 int accumulate_blocks(Stream &stream, Planes planes, TileShape shape) {
-  if (is_of_warpgroups(shape)) return 1;
   switch (planes) {
     case Planes::kMedium:
       return blocks<1>(stream, shape);
@@ -73,7 +72,6 @@ int accumulate_blocks(Stream &stream, Planes planes, TileShape shape) {
 
 void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
                  int tile_rows) {
-  if (is_of_warpgroups(shape)) return sm90::write_panel(stream, planes, shape, online, task, tile_rows);
   switch (planes) {
     case Planes::kMedium:
       return launch_write<1>(stream, shape, online, task, runs, tile_rows);
@@ -86,7 +84,6 @@ void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, co
 
 void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
                       int splits) {
-  if (is_of_warpgroups(shape)) return sm90::accumulate_panel(stream, planes, shape, task, tile_rows, splits);
   switch (planes) {
     case Planes::kMedium:
       return launch_accumulate<1>(stream, shape, task, tile_rows, splits);

@@ -2,6 +2,8 @@
 // dimensions that are theirs.
 #pragma once
 
+#include <vector>
+
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda::sm90 {
@@ -13,8 +15,8 @@ void statistics(Stream &stream, Planes planes, TileShape shape, bool online, con
 void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int tile_rows);
 
 // sm90_product.cu
-void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
-                      int splits);
+void accumulate_panel(Stream &stream, Planes planes, const PanelProductTask &task);
+std::vector<int> dims_of_products(Planes planes);  // that tiles may have
 
 // sm90_gradient.cu
 bool gradient_in_registers(Planes planes, int64_t padded_dim);

@@ -12,6 +12,7 @@ void launch(Stream &stream, bool online, const PanelTask &task, int tile_rows) {
   constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(PanelShared<Tile>);
   static_assert(kSharedBytes <= kSharedBytesOfBlock, "it fits compute capability 9.0");
   TileOrder order = {tile_rows, task.end_tile - task.first_tile, 0, 1};
+  if (task.triangular) order.step = kRowMultiple / Tile::kColumns, order.strips_of_step = kRowMultiple / Tile::kRows;
   order.tiles_of_run = tiles_of(order.all(), stream.multiprocessors());
   stream.launch(online ? "write_panel (sm90, online)" : "write_panel (sm90)",
                 online ? write_panel<Tile, true> : write_panel<Tile, false>, dim3(unsigned(order.runs())), Tile::kThreads,

@@ -8,60 +8,55 @@
 namespace infonce::cuda::sm90 {
 namespace {
 
-Product product_of(Planes planes, const Tower &other, int64_t first_unit_row, float *accumulators) {
-  Product product{};
-  product.unit_rows = map_of_rows(other, planes, kSharedRows);
-  product.all_unit_rows = int32_t(other.padded_rows);
-  product.first_unit_row = int32_t(first_unit_row);
-  product.accumulators = accumulators;
+ProductSide side_of(Planes planes, const PanelSide &side, const PanelSide &other) {
+  ProductSide product{};
+  product.unit_rows = map_of_rows(other.tower, planes, kSharedRows);
+  product.all_unit_rows = int32_t(other.tower.padded_rows);
+  product.first_unit_row = int32_t(other.first_row);
+  if (side.accumulators) product.accumulators = side.accumulators + side.first_row * side.tower.padded_dim;
+  product.plane = side.tower.plane_size();
+  product.add = side.add;
   return product;
 }
 
 template <class Tile> void launch(Stream &stream, const ProductTask &task) {
-  const int32_t pairs = pairs_of_tiles<Tile>(task.straight, task.padded_dim) +
-                        pairs_of_tiles<Tile>(task.transposed, task.padded_dim);
+  const int32_t pairs = pairs_of_rows<Tile>(task) + pairs_of_columns<Tile>(task);
   const unsigned blocks = unsigned(kPair * std::min(pairs, stream.multiprocessors() / kPair));
-  stream.launch("accumulate_panel", accumulate_panel<Tile>, blocks, Tile::kThreads, Tile::kSharedBytes, task);
+  stream.launch("accumulate_panel (sm90)", accumulate_panel<Tile>, blocks, Tile::kThreads, Tile::kSharedBytes, task);
 }
 
-// The tile that wastes least of the dimension; of equals, the widest.
-template <int kPlanes> void launch(Stream &stream, const ProductTask &task) {
-  if constexpr (kPlanes == 3) {
-    launch<ProductTile<3, 128>>(stream, task);
-  } else {
-    const auto computed = [&](int dims) { return tiles_of(task.padded_dim, dims) * dims; };
-    if (computed(256) <= std::min(computed(192), computed(128)))
-      launch<ProductTile<kPlanes, 256>>(stream, task);
-    else if (computed(192) <= computed(128))
-      launch<ProductTile<kPlanes, 192>>(stream, task);
-    else
-      launch<ProductTile<kPlanes, 128>>(stream, task);
-  }
+template <int kPlanes, int kDims, int... kMoreDims> void launch(Stream &stream, int dims, const ProductTask &task) {
+  if constexpr (sizeof...(kMoreDims) > 0)
+    if (dims != kDims) return launch<kPlanes, kMoreDims...>(stream, dims, task);
+  launch<ProductTile<kPlanes, kDims>>(stream, task);
 }
 
 }  // namespace
 
-void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
-                      int splits) {
+// Wide tiles ask least of the second-level cache; narrow ones are more.
+std::vector<int> dims_of_products(Planes planes) {
+  if (planes == Planes::kHighest) return {128, 64};
+  return {256, 192, 128};
+}
+
+void accumulate_panel(Stream &stream, Planes planes, const PanelProductTask &task) {
   ProductTask product{};
-  product.panel =
-      map_of_matrix(task.panel, int64_t(planes) * task.panel_rows, task.panel_columns, kDepthOfStage);
+  product.panel = map_of_matrix(task.panel, int64_t(planes) * task.panel_rows, task.panel_columns, kDepthOfStage);
   product.panel_rows = task.panel_rows;
-  product.padded_dim = int32_t(task.other.padded_dim);
-  product.straight = product_of(planes, task.other, task.first_column,
-                                task.accumulators + task.first_row * task.other.padded_dim);
-  product.straight.rows = tile_rows * rows_of(shape);
-  product.straight.depth = task.columns;
-  product.straight.plane = task.owner_plane;
-  product.straight.splits = splits;
-  product.straight.add = task.add;
+  product.rows = task.rows;
+  product.columns = task.columns;
+  product.padded_dim = int32_t(task.of_rows.tower.padded_dim);
+  product.splits = task.splits;
+  product.triangular = task.triangular;
+  product.of_rows = side_of(planes, task.of_rows, task.of_columns);
+  product.of_columns = side_of(planes, task.of_columns, task.of_rows);
   switch (planes) {
     case Planes::kMedium:
-      return launch<1>(stream, product);
+      return launch<1, 256, 192, 128>(stream, task.dims, product);
     case Planes::kHigh:
-      return launch<2>(stream, product);
+      return launch<2, 256, 192, 128>(stream, task.dims, product);
     case Planes::kHighest:
-      return launch<3>(stream, product);
+      return launch<3, 128, 64>(stream, task.dims, product);
   }
 }
 
