@@ -195,6 +195,17 @@ describe.runIf(process.platform === 'linux')('CUDA devices', () => {
     expect(auto).toEqual({ device: listed[2] });
   });
 
+  it('say what keeps their best kernels from them', async () => {
+    const note = "the kernels 'sm90' cannot be used: the driver is old";
+    const library = await fake('no-best-kernels', `FAKE_NOTE="${note}"`);
+    const [listed, cuda] = await evaluate<[Device[], object]>(
+      `[devices(), ${context({ device: 'cuda' })}]`,
+      using(library),
+    );
+    expect(listed[1]).toMatchObject({ id: 'cuda:0', available: true, note });
+    expect(cuda).toMatchObject({ device: { note } });
+  });
+
   it('that are all too old leave the CPU', async () => {
     const library = await fake('all-too-old', 'FAKE_OLD_DEVICE=0');
     const [cuda, eighth, auto] = await evaluate<[Failure, Failure, object]>(

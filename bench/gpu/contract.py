@@ -6,10 +6,11 @@
 """
 
 import ctypes
+import os
 from ctypes import CFUNCTYPE, POINTER, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 ENTRY = "infonce_shared_backend"
 
 STATUS = {
@@ -114,6 +115,7 @@ class DeviceInfo(Sized):
         ("multiprocessors", c_int32),
         ("clock_khz", c_int32),
         ("memory_bandwidth", c_int64),
+        ("note", c_char * 256),
     ]
 
 
@@ -203,17 +205,19 @@ class Backend:
         self.table.host_release(pointer)
 
     def context(self, precision="highest", stream=None, device=0, measure=False):
-        return Context(self.table, precision, stream, device, measure)
+        """INFONCE_ISA forces a generation of kernels, as it does in Node.js."""
+        return Context(self.table, precision, stream, device, measure, os.environ.get("INFONCE_ISA"))
 
 
 class Context:
     """Keeps its workspace until it is closed."""
 
-    def __init__(self, table, precision, stream, device, measure):
+    def __init__(self, table, precision, stream, device, measure, kernels):
         self.table = table
         self.handle = c_void_p()
         self.failure = Failure()
-        options = ContextOptions(precision=PRECISION[precision], device=device, stream=stream, measure=int(measure))
+        options = ContextOptions(precision=PRECISION[precision], device=device, stream=stream, measure=int(measure),
+                                 instruction_set=kernels.encode() if kernels else None)
         status = table.context_create(ctypes.byref(options), ctypes.byref(self.handle), ctypes.byref(self.failure))
         check(status, self.failure)
 

@@ -167,6 +167,8 @@ export interface NativeDevice {
   readonly clockKHz: number;
   /** CUDA: bytes per second by the memory's clock and bus width; 0 likewise. */
   readonly memoryBandwidth: number;
+  /** CUDA: why the best kernels for such a device cannot be used here; else empty. */
+  readonly note: string;
 }
 
 export interface NativeContextOptions {

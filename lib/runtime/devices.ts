@@ -17,7 +17,10 @@ export interface AvailableDevice {
   readonly type: 'cpu' | 'cuda';
   /** As the vendor writes it. */
   readonly name: string;
-  /** CPU: the instruction set in use (`avx512`, `avx2`, `x86-64`, `neon`). CUDA: the generation of kernels (`sm80`). */
+  /**
+   * CPU: the instruction set in use (`avx512`, `avx2`, `x86-64`, `neon`). CUDA: the generation of kernels (`sm90`, `sm80`);
+   * `sm90` leaves small problems to `sm80` unless `INFONCE_ISA` forces it.
+   */
   readonly instructionSet: string;
   /** Everything that `INFONCE_ISA` can force here, best first. */
   readonly instructionSets: readonly string[];
@@ -233,6 +236,7 @@ export function describeDevice(
     computeCapability: native.capability,
     driverVersion: cudaVersion(native.driverVersion),
     runtimeVersion: cudaVersion(native.runtimeVersion),
+    ...(native.note !== '' && { note: native.note }),
   };
 }
 

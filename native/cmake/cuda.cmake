@@ -36,8 +36,9 @@ if(INFONCE_PORTABLE)
   endif()
 endif()
 
-# All but stream.cc: what a library for tests of faults compiles anew.
-list(REMOVE_ITEM cuda_sources native/cuda/stream.cc)
+# What a library for tests of faults compiles anew.
+set(sources_with_faults native/cuda/stream.cc native/cuda/tensor_maps.cc)
+list(REMOVE_ITEM cuda_sources ${sources_with_faults})
 add_library(infonce_cuda_objects OBJECT ${cuda_sources})
 
 function(infonce_cuda_settings target)
@@ -62,7 +63,7 @@ function(infonce_cuda_settings target)
 endfunction()
 
 function(infonce_cuda_library target)
-  add_library(${target} SHARED native/cuda/stream.cc $<TARGET_OBJECTS:infonce_cuda_objects>)
+  add_library(${target} SHARED ${sources_with_faults} $<TARGET_OBJECTS:infonce_cuda_objects>)
   infonce_cuda_settings(${target})
   if(UNIX AND NOT APPLE)
     set(exports "${CMAKE_CURRENT_SOURCE_DIR}/native/cmake/cuda.map")

@@ -74,8 +74,12 @@ infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce
 // Whether the library holds the code for compute capability 9.0 that runs on nothing else.
 bool holds_sm90() { return std::strstr(INFONCE_CUDA_ARCHITECTURES, "90a") != nullptr; }
 
+bool has_capability_of_sm90(const cudaDeviceProp &properties) {
+  return properties.major == 9 && properties.minor == 0;
+}
+
 std::string why_no_sm90(const cudaDeviceProp &properties) {
-  if (properties.major != 9 || properties.minor != 0) return "the device has another compute capability than 9.0";
+  if (!has_capability_of_sm90(properties)) return "the device has another compute capability than 9.0";
   if (!holds_sm90()) return "this library holds no code for architecture 90a";
   return why_no_tensor_maps();
 }
@@ -117,11 +121,15 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   cudaDeviceProp properties;
   if (const infonce_status status = properties_of(device, &properties, failure)) return status;
   std::snprintf(info->name, sizeof info->name, "%.*s", int(sizeof info->name) - 1, properties.name);
-  const bool has_sm90 = why_no_sm90(properties).empty();
+  const std::string problem = why_no_sm90(properties);
+  const bool has_sm90 = problem.empty();
   std::snprintf(info->instruction_set, sizeof info->instruction_set, has_sm90 ? "sm90" : "sm80");
   std::snprintf(info->instruction_sets, sizeof info->instruction_sets, has_sm90 ? "sm90 sm80" : "sm80");
   std::snprintf(info->medium, sizeof info->medium, "bfloat16");
   std::snprintf(info->capability, sizeof info->capability, "%d.%d", properties.major, properties.minor);
+  info->note[0] = '\0';
+  if (!has_sm90 && has_capability_of_sm90(properties))
+    std::snprintf(info->note, sizeof info->note, "the kernels 'sm90' cannot be used: %s", problem.c_str());
   info->threads = 0;
   info->memory = int64_t(properties.totalGlobalMem);
   cudaDriverGetVersion(&info->driver_version);

@@ -13,9 +13,11 @@ namespace infonce::cuda {
 namespace {
 
 #ifdef INFONCE_FAULT_INJECTION
-cudaError_t injected_fault(const int32_t *told, cudaStream_t stream) { return InjectedFaults::next(told, stream); }
+cudaError_t injected_fault(const char *name, const int32_t *told, cudaStream_t stream) {
+  return InjectedFaults::next(name, told, stream);
+}
 #else
-constexpr cudaError_t injected_fault(const int32_t *, cudaStream_t) { return cudaSuccess; }
+constexpr cudaError_t injected_fault(const char *, const int32_t *, cudaStream_t) { return cudaSuccess; }
 #endif
 
 }  // namespace
@@ -112,7 +114,7 @@ bool Stream::is_cancelled() const { return infonce::is_cancelled(asked_); }
 void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
   if (is_cancelled()) throw Cancelled();
   kernels_.allow_shared(kernel, shared);
-  cudaError_t code = injected_fault(told_, handle_);
+  cudaError_t code = injected_fault(name, told_, handle_);
   if (code == cudaSuccess) code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
   if (code == cudaSuccess) return;
   // What is wrong with this launch, or the fault of a kernel before it, which only shows now.
@@ -123,7 +125,7 @@ void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int 
 }
 
 void Stream::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
-  cudaError_t code = injected_fault(told_, handle_);
+  cudaError_t code = injected_fault("", told_, handle_);
   if (code == cudaSuccess) code = cudaMemcpyAsync(to, from, bytes, kind, handle_);
   check(code, kind == cudaMemcpyHostToDevice   ? "copying to the device"
               : kind == cudaMemcpyDeviceToHost ? "copying from the device"

@@ -5,6 +5,10 @@
 #include <initializer_list>
 #include <stdexcept>
 
+#ifdef INFONCE_FAULT_INJECTION
+#include "cuda/fault_injection.h"
+#endif
+
 namespace infonce::cuda {
 namespace {
 
@@ -16,6 +20,12 @@ struct Driver {
   std::string problem;
 
   Driver() {
+#ifdef INFONCE_FAULT_INJECTION
+    if (InjectedFaults::driver_is_old()) {
+      problem = "the driver has no cuTensorMapEncodeTiled (not found)";
+      return;
+    }
+#endif
     void *function = nullptr;
     cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
 #if CUDART_VERSION >= 12050

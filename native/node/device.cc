@@ -52,6 +52,7 @@ Napi::Object to_native_device(Napi::Env env, const infonce_device_info &info) {
   device.Set("multiprocessors", info.multiprocessors);
   device.Set("clockKHz", info.clock_khz);
   device.Set("memoryBandwidth", static_cast<double>(info.memory_bandwidth));
+  device.Set("note", info.note);
   return device;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "test/case.h"
@@ -29,6 +30,48 @@ void check_lost(infonce_status status, const infonce_failure &failure) {
   CHECK(status == INFONCE_DEVICE_LOST);
   CHECK(std::strstr(failure.message, "lost its device") != nullptr);
 }
+
+#if !defined(_WIN32)
+constexpr const char *kOfSm80 = "statistics", *kOfSm90 = "statistics (sm90)";
+
+infonce_device_info device_info() {
+  infonce_device_info info{};
+  info.struct_size = sizeof(info);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(backend().device_info(0, &info, &failure) == INFONCE_OK, failure.message);
+  return info;
+}
+
+std::string capability_of_device() { return device_info().capability; }
+
+struct Size {
+  Loss loss;
+  int64_t rows;
+  int64_t dim = 1;
+  int64_t negative_rows = 0;
+};
+
+// The name of the kernel that a context would compute the statistics with: its launch fails, and the failure names it.
+std::string kernel_of_statistics(const std::string &instruction_set, infonce_precision precision, const Size &size) {
+  Settings settings;
+  settings.loss = size.loss;
+  settings.rows = size.rows;
+  settings.dim = size.dim;
+  settings.negative_rows = size.negative_rows;
+  settings.gradient = false;
+  const Case problem(settings);
+  const Context context(instruction_set, precision, 1);
+  Output output(problem);
+  infonce_failure failure = empty_failure();
+  setenv("INFONCE_FAIL_KERNEL", "statistics", 1);
+  const infonce_status status = context.run(problem.problem, output.result, failure);
+  unsetenv("INFONCE_FAIL_KERNEL");
+  check_lost(status, failure);
+  const std::string message = failure.message;
+  const size_t begin = message.find("statistics");
+  return begin == std::string::npos ? message : message.substr(begin, message.find(':', begin) - begin);
+}
+#endif
 
 }  // namespace
 
@@ -80,7 +123,7 @@ TEST_CASE("after a fault every call in flight and every later one fails, and a n
 
 #if !defined(_WIN32)
 TEST_CASE("blocks that find their call cancelled return at once, and the next call is right" *
-          doctest::skip(std::getenv("INFONCE_FAULT") != nullptr)) {
+          doctest::skip(std::getenv("INFONCE_FAULT") || std::getenv("INFONCE_OLD_DRIVER"))) {
   for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
     for (const auto &[loss, temperature] : {std::pair(Loss::kNtXentFirst, 0.1), std::pair(Loss::kClip, 0.0125),
                                             std::pair(Loss::kInfoNcePaired, 0.1), std::pair(Loss::kSupCon, 0.001)}) {
@@ -106,6 +149,54 @@ TEST_CASE("blocks that find their call cancelled return at once, and the next ca
       CHECK(identical(run(1), expected));
     }
   }
+}
+
+TEST_CASE("the kernels for compute capability 9.0 take large problems by themselves" *
+          doctest::skip(std::getenv("INFONCE_FAULT") || std::getenv("INFONCE_OLD_DRIVER"))) {
+  if (capability_of_device() != "9.0") {
+    MESSAGE("this device has another");
+    return;
+  }
+  CHECK(instruction_sets() == std::vector<std::string>{"sm90", "sm80"});
+  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}) {
+    CAPTURE(precision);
+    // On both sides of N * M = 2048 * 2048.
+    CHECK(kernel_of_statistics("", precision, {Loss::kNtXentFirst, 300}) == kOfSm80);
+    CHECK(kernel_of_statistics("", precision, {Loss::kNtXentFirst, 2046}) == kOfSm80);
+    CHECK(kernel_of_statistics("", precision, {Loss::kNtXentFirst, 2048}) == kOfSm90);
+    CHECK(kernel_of_statistics("", precision, {Loss::kClip, 2047}) == kOfSm80);
+    CHECK(kernel_of_statistics("", precision, {Loss::kClip, 2048}) == kOfSm90);
+    CHECK(kernel_of_statistics("", precision, {Loss::kInfoNceUnpaired, 512, 1, 8191}) == kOfSm80);
+    CHECK(kernel_of_statistics("", precision, {Loss::kInfoNceUnpaired, 512, 1, 8192}) == kOfSm90);
+    // By name they take every shape.
+    CHECK(kernel_of_statistics("sm90", precision, {Loss::kNtXentFirst, 2}) == kOfSm90);
+    CHECK(kernel_of_statistics("sm80", precision, {Loss::kNtXentFirst, 2048}) == kOfSm80);
+  }
+}
+
+TEST_CASE("a driver that makes no tensor maps leaves the portable kernels, and is told of" *
+          doctest::skip(!std::getenv("INFONCE_OLD_DRIVER"))) {
+  const std::string reason = capability_of_device() == "9.0" ? "cuTensorMapEncodeTiled" : "";
+  const infonce_device_info info = device_info();
+  CHECK(std::string(info.instruction_set) == "sm80");
+  CHECK(instruction_sets() == std::vector<std::string>{"sm80"});
+  CHECK((*info.note != '\0') == !reason.empty());
+  CHECK(std::strstr(info.note, reason.c_str()) != nullptr);
+
+  infonce_context_options options{};
+  options.struct_size = sizeof(options);
+  options.instruction_set = "sm90";
+  infonce_context *forced = nullptr;
+  infonce_failure failure = empty_failure();
+  CHECK(backend().context_create(&options, &forced, &failure) == INFONCE_DEVICE_UNAVAILABLE);
+  CHECK(forced == nullptr);
+  CHECK(std::strstr(failure.message, "the kernels 'sm90' cannot be used") != nullptr);
+  CHECK(std::strstr(failure.message, reason.c_str()) != nullptr);
+
+  CHECK(kernel_of_statistics("", INFONCE_PRECISION_MEDIUM, {Loss::kNtXentFirst, 2048}) == kOfSm80);
+  const Case problem(settings_of(Loss::kNtXentFirst, 0.1));
+  Output output(problem);
+  CHECK(Context("", INFONCE_PRECISION_HIGHEST, 1).run(problem.problem, output.result, failure) == INFONCE_OK);
 }
 #endif
 

@@ -287,6 +287,12 @@ describe.runIf(process.platform === 'linux')('a CUDA backend', () => {
     expect(problems.join()).toMatch(/cuda cannot be used: compute capability 7\.5 is below 8\.0/);
   });
 
+  it('that cannot use the best kernels of its device says why', async () => {
+    const library = await copy.fake('note', 'FAKE_NOTE="the driver is old"');
+    const { stdout } = infonce(['doctor', '--device', 'cuda'], { env: { INFONCE_CUDA_LIBRARY: library } });
+    expect(stdout).toMatch(/^ {2}cuda:0 .*compute capability 9\.0.*\n +the driver is old$/m);
+  });
+
   it('whose device is taken is a problem', async () => {
     const { exit, problems } = await examine('busy', ['FAKE_BUSY=1'], ['--device', 'cuda']);
     expect(exit).toBe(1);

@@ -30,13 +30,15 @@ export class Target {
 /** The instruction sets of the CPU that can be forced on this machine, best first. */
 export const INSTRUCTION_SETS = (devices().find(({ id }) => id === 'cpu') as AvailableDevice).instructionSets;
 
-/** Every instruction set of the device under test, best first. */
+/** Every instruction set of the device under test, best first, or the one that INFONCE_ISA forces. */
 export const TARGETS: readonly Target[] = instructionSets().map(name => new Target(name));
 
 /** How many threads to try; only a CPU has any to choose. */
 export const THREADS: readonly (number | undefined)[] = DEVICE === 'cpu' ? [1, 2, 3, 4] : [undefined];
 
 function instructionSets(): readonly string[] {
+  const forced = process.env.INFONCE_ISA;
+  if (forced) return [forced];
   if (DEVICE === 'cpu') return INSTRUCTION_SETS;
   const context = createContext({ device: DEVICE });
   context.dispose();

@@ -23,6 +23,9 @@
 #ifndef FAKE_COUNT_FAILURE
 #define FAKE_COUNT_FAILURE ""
 #endif
+#ifndef FAKE_NOTE
+#define FAKE_NOTE ""
+#endif
 #ifndef FAKE_OLD_DEVICE
 #define FAKE_OLD_DEVICE (-1)
 #endif
@@ -83,6 +86,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   std::strcpy(info->instruction_sets, "sm90 sm80");
   std::strcpy(info->medium, "bfloat16");
   std::strcpy(info->capability, "9.0");
+  std::strcpy(info->note, FAKE_NOTE);
   info->driver_version = 13010;
   info->runtime_version = 13000;
   return INFONCE_OK;

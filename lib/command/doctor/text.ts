@@ -94,13 +94,14 @@ function gpuLines({ pciDevices, driver, nvidiaSmi, nvcc }: GpuSystem): Line[] {
 
 function deviceLine(device: Device): Line {
   if (!device.available) return [device.id, `cannot be used: ${device.reason}`];
-  const { id, name, instructionSet, memory, computeCapability, driverVersion, runtimeVersion } = device;
+  const { id, type, name, instructionSet, memory, computeCapability, driverVersion, runtimeVersion, note } = device;
   const cuda = [
     `compute capability ${computeCapability}`,
     `the driver knows CUDA ${driverVersion}, the backend is of CUDA ${runtimeVersion}`,
   ];
   const facts = [name, instructionSet, gigabytes(memory), ...(computeCapability === undefined ? [] : cuda)];
-  return [id, facts.join(', ')];
+  const shortcoming = type === 'cuda' && note !== undefined ? `\n${note}` : '';
+  return [id, facts.join(', ') + shortcoming];
 }
 
 function defaultContext({ defaultContext: context, devices }: DoctorReport): string {

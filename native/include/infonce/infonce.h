@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* Rises with every change of this header, in lib/runtime/native.ts and bench/gpu/contract.py too. */
-#define INFONCE_ABI_VERSION 4
+#define INFONCE_ABI_VERSION 5
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -174,6 +174,7 @@ typedef struct infonce_device_info {
   int32_t multiprocessors;    /* CUDA: streaming multiprocessors; else 0 */
   int32_t clock_khz;          /* CUDA: their highest clock; 0: the driver does not say */
   int64_t memory_bandwidth;   /* CUDA: bytes per second, by the memory's clock and bus width; 0: the driver does not say */
+  char note[256];             /* why the best kernels for such a device cannot be used here; else empty */
 } infonce_device_info;
 
 /* The upstream gradient of a backward call. */
