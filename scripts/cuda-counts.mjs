@@ -1,6 +1,7 @@
 /**
  * `npm run cuda:counts`: what the kernels do, counted by a functional simulator of the GPU on small problems, beside the
- * plan of 5·N²·D (one tower) and 10·N·M·D (two towers) and the simulator's lower bound of the time on an H100.
+ * plan of 5·N²·D (one tower) and 10·N·M·D (two towers) and the simulator's lower bound of the time on an H100. Each
+ * generation of kernels is made to compute each problem.
  *
  * INFONCE_SIMULATOR names the simulator: a program called as `SIMULATOR --report FILE COMMAND…`. INFONCE_CUDA_LIBRARY is
  * the CUDA backend built for it, with -DINFONCE_CUDA_SHARED_RUNTIME=ON.
@@ -14,8 +15,9 @@ import { commandLine, refuse } from './command-line.mjs';
 import { figure, readableNames, replacePart, table } from './cuda/report.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const GENERATIONS = ['sm90', 'sm80'];
 const PROBLEMS = [
-  ...[64, 128, 256, 512, 1024].map(dim => `ntXent:4096x${dim}:medium:0.1`),
+  ...[64, 128, 256, 768, 1024].map(dim => `ntXent:4096x${dim}:medium:0.1`),
   'ntXent:4096x128:high:0.1',
   'ntXent:4096x128:highest:0.1',
   'infoNCE:4096x128:medium:0.1',
@@ -34,11 +36,13 @@ const ADDED = [
   'sharedWavefronts',
   'conflictFreeWavefronts',
   'requestedBytes',
+  'operandBytes',
   'footprintBytes',
   'boundUs',
 ];
 const USAGE = `npm run cuda:counts -- [options] [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]
   --simulator PROGRAM  default: INFONCE_SIMULATOR
+  --kernels GENERATION may be repeated; default ${GENERATIONS.join(' and ')}
   --json FILE          default build-cuda/counts.json
   --write              puts the tables into docs/performance.md
 Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
@@ -46,6 +50,7 @@ Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
 const { values: options, positionals } = commandLine(USAGE, {
   options: {
     simulator: { type: 'string', default: process.env.INFONCE_SIMULATOR },
+    kernels: { type: 'string', multiple: true, default: GENERATIONS },
     json: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
     write: { type: 'boolean', default: false },
   },
@@ -54,8 +59,9 @@ const { values: options, positionals } = commandLine(USAGE, {
 if (!options.simulator) refuse(USAGE, 'The simulator is not named: set INFONCE_SIMULATOR.');
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-counts-'));
-const counts = (positionals.length ? positionals : PROBLEMS).map(count);
-const suite = simulate();
+const wanted = positionals.length ? positionals : PROBLEMS;
+const counts = wanted.flatMap(problem => options.kernels.map(kernels => count(problem, kernels)));
+const suite = options.kernels.flatMap(kernels => simulate(kernels));
 rmSync(scratch, { recursive: true });
 const names = readableNames([...new Set(counts.flatMap(({ kernels }) => kernels.map(({ mangled }) => mangled)))]);
 
@@ -65,17 +71,17 @@ const text = `${summary()}\n\n${counts.map(details).join('\n\n')}`;
 console.log(text);
 if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:counts', text);
 
-function count(problem) {
-  console.error(`  ${problem}`);
+function count(problem, generation) {
+  console.error(`  ${problem} by ${generation}`);
   const [loss, size, precision] = problem.split(':');
   const [rows, dim] = size.split('x').map(Number);
-  return { problem, loss, rows, dim, precision, kernels: simulate(problem) };
+  return { problem, generation, loss, rows, dim, precision, kernels: simulate(generation, problem) };
 }
 
 /** What the kernels did that some problems need; without problems, those of the reduced suite: every kernel there is. */
-function simulate(...problems) {
+function simulate(generation, ...problems) {
   const report = path.join(scratch, 'report.json');
-  const script = ['scripts/cuda-problems.mjs', '--no-check', ...problems];
+  const script = ['scripts/cuda-problems.mjs', '--no-check', '--kernels', generation, ...problems];
   const words = ['--report', report, process.execPath, ...script];
   const { status, error, stderr } = spawnSync(options.simulator, words, { cwd: ROOT, encoding: 'utf8' });
   if (status !== 0) throw new Error(`${options.simulator} ${words.join(' ')}: ${error?.message ?? stderr}`);
@@ -98,6 +104,7 @@ function facts(kernel) {
     sharedWavefronts: all.shared.wavefronts,
     conflictFreeWavefronts: all.shared.conflict_free_wavefronts,
     requestedBytes: all.global_load.bytes + all.global_store.bytes + all.cp_async_bytes + all.tma_bytes,
+    operandBytes: all.cp_async_bytes + all.tma_bytes,
     footprintBytes: all.footprint_read_bytes + all.footprint_written_bytes,
     boundUs: bound.per_launch_us * kernel.launches,
     limitedBy: bound.limited_by,
@@ -118,6 +125,7 @@ function summary() {
   return table(
     [
       ['problem', row => `${row.loss}, ${row.rows} × ${row.dim}, '${row.precision}'`],
+      ['kernels', row => row.generation],
       ['launches', row => total(row, 'launches')],
       ['tensor GFLOP', row => figure(total(row, 'tensorFlops') / 1e9)],
       ['in N²·D a product', row => (total(row, 'tensorFlops') / unit(row)).toFixed(2)],
@@ -131,7 +139,7 @@ function summary() {
   );
 }
 
-function details({ problem, kernels }) {
+function details({ problem, generation, kernels }) {
   const columns = [
     ['kernel', row => `\`${names.get(row.mangled)}\``],
     ['launches', row => row.launches],
@@ -141,6 +149,7 @@ function details({ problem, kernels }) {
     ['tensor MFLOP', row => figure(row.tensorFlops / 1e6)],
     ['special functions, thousands', row => figure(row.specialFunctions / 1e3)],
     ['bank conflicts', row => conflicts(row.sharedWavefronts, row.conflictFreeWavefronts)],
+    ['FLOP a byte of operands', row => row.operandBytes && figure(row.tensorFlops / row.operandBytes)],
     ['MB requested', row => figure(row.requestedBytes / 1e6)],
     ['MB touched', row => figure(row.footprintBytes / 1e6)],
     ['at least µs', row => figure(row.boundUs)],
@@ -148,7 +157,7 @@ function details({ problem, kernels }) {
   ];
   const total = kernels.reduce((sum, { boundUs }) => sum + boundUs, 0);
   const rows = ofAllGrids(kernels).filter(({ boundUs }) => boundUs >= SMALLEST_SHARE * total);
-  return `<details><summary>${problem}</summary>\n\n${table(columns, rows)}\n\n</details>`;
+  return `<details><summary>${problem} by ${generation}</summary>\n\n${table(columns, rows)}\n\n</details>`;
 }
 
 /** One row a kernel, the slowest first. */

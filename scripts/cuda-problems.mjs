@@ -4,9 +4,10 @@
  *
  *   node scripts/cuda-problems.mjs [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]     default: the reduced suite below
  *   node scripts/cuda-problems.mjs --no-check PROBLEM ...                        without the CPU's result
+ *   node scripts/cuda-problems.mjs --kernels sm90                                by one generation of kernels for all shapes
  */
 import { parseArgs } from 'node:util';
-import { randomMatrix, relativeError } from '../bench/measure/library.mjs';
+import { randomMatrix, relativeError, withContext } from '../bench/measure/library.mjs';
 import * as infonce from '../dist/esm/index.js';
 
 // Every kernel once or more: tiles whole and ragged, dimensions on both sides of what registers hold, every level, and
@@ -79,26 +80,23 @@ function parse(problem) {
 
 /** The loss and every gradient, by name, as arrays. */
 function compute({ loss, rows, dim, temperature }, options) {
-  const context = infonce.createContext(options);
-  try {
+  return withContext(options, context => {
     const result = LOSSES[loss](randomMatrix(rows, dim, 1), randomMatrix(rows, dim, 2), temperature, { context });
     const values = Object.entries(result)
       .filter(([name]) => /^(loss|logits|grad)/.test(name))
       .map(([name, value]) => [name, typeof value === 'number' ? [value] : (value.data ?? value)]);
     return Object.fromEntries(values);
-  } finally {
-    context.dispose();
-  }
+  });
 }
 
 /** Runs the problems in turn and returns how many differ from the CPU backend by more than their level may. */
-function run(problems, check) {
+async function run(problems, { check, kernels }) {
   let failures = 0;
   for (const name of problems) {
     const problem = parse(name);
-    const found = compute(problem, { device: 'cuda', precision: problem.precision });
+    const found = await compute(problem, { device: 'cuda', precision: problem.precision, instructionSet: kernels });
     if (!check) continue;
-    const expected = compute(problem, { device: 'cpu' });
+    const expected = await compute(problem, { device: 'cpu' });
     const errors = Object.keys(expected).map(key => [key, relativeError(found[key], expected[key])]);
     const right = errors.every(([, error]) => error <= BOUNDS[problem.precision]);
     if (!right) failures++;
@@ -110,10 +108,10 @@ function run(problems, check) {
 }
 
 const { values, positionals } = parseArgs({
-  options: { 'no-check': { type: 'boolean', default: false } },
+  options: { 'no-check': { type: 'boolean', default: false }, kernels: { type: 'string' } },
   allowPositionals: true,
 });
 const problems = positionals.length ? positionals : SUITE;
-const failures = run(problems, !values['no-check']);
+const failures = await run(problems, { check: !values['no-check'], kernels: values.kernels });
 console.log(`${problems.length} problems, ${failures} failures`);
 process.exitCode = failures ? 1 : 0;

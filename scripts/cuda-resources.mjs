@@ -1,26 +1,38 @@
 /**
  * `npm run cuda:resources`: what the compiler gives every kernel. Registers, spills and static shared memory come from
  * ptxas; threads and dynamic shared memory from the launches that cuda-counts.mjs saw, where its record is there.
- * Fails if a main kernel spills.
+ *
+ * Fails if a main kernel spills, if ptxas notes that it serializes products or ignores setmaxnreg, or if a main kernel for
+ * compute capability 9.0 is without the instructions it is written for: in the PTX and, where there is nvdisasm, in the
+ * machine code.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { commandLine, refuse } from './command-line.mjs';
+import { instructionsOfKernels, ptxOfKernels } from './cuda/code.mjs';
 import { occupancy } from './cuda/occupancy.mjs';
 import { readableNames, replacePart, table } from './cuda/report.mjs';
-import { findNvcc } from './find-program.mjs';
+import { findNvcc, findProgram } from './find-program.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LAUNCHERS = path.join(ROOT, 'native/cuda/launch');
-const MAIN_KERNELS = /^(statistics|gradient|write_panel|accumulate_panel)\b/;
+const MAIN_KERNELS = /^(sm90::)?(statistics|gradient|flash|write_panel|accumulate_panel)\b/;
+const MAIN_SOURCES = /^(sm90_\w+|statistics|gradient|panel)\.cu$/;
+const ASYNCHRONOUS = /^sm90::/; // by warpgroups' products, boxes and registers that change hands: on 90a alone
+const IN_PTX = ['wgmma.mma_async', 'cp.async.bulk.tensor', 'setmaxnreg'];
+const IN_MACHINE_CODE = ['HGMMA', 'UTMALDG', 'USETMAXREG'];
+const SPILLS = ['STL', 'LDL']; // stores to and loads from local memory
+const CUBIN = 'kernels.cubin';
+const NOTE_OF_PTXAS = /\(C75\d\d\)|setmaxnreg.*ignored/i;
 const ARCHITECTURES = ['80', '86', '89', '90a', '100', '120'];
 const USAGE = `npm run cuda:resources -- [options]
   --architecture A  one of ${ARCHITECTURES.join(', ')}; may be repeated; default 80 and 90a
   --counts FILE     the record of cuda:counts; default build-cuda/counts.json
   --jobs N          compilers at once; default 1
+  --main            only the launchers of the main kernels
   --write           puts the table into docs/performance.md`;
 
 const { values: options } = commandLine(USAGE, {
@@ -28,6 +40,7 @@ const { values: options } = commandLine(USAGE, {
     architecture: { type: 'string', multiple: true, default: ['80', '90a'] },
     counts: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
     jobs: { type: 'string', default: '1' },
+    main: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
 });
@@ -36,8 +49,10 @@ if (unknown.length) refuse(USAGE, `There is no code for ${unknown.join(', ')}.`)
 if (!/^[1-9]\d*$/.test(options.jobs)) refuse(USAGE, `--jobs ${options.jobs}: not a number of compilers.`);
 
 const nvcc = findNvcc() ?? 'nvcc';
+const nvdisasm = findProgram('nvdisasm') ?? findProgram('nvdisasm', [path.dirname(nvcc)]);
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-resources-'));
 const kernels = new Map(); // mangled name -> { [architecture]: resources }
+const problems = [];
 try {
   await compileAll();
   report();
@@ -49,24 +64,28 @@ try {
 }
 
 async function compileAll() {
-  const sources = readdirSync(LAUNCHERS).filter(name => name.endsWith('.cu'));
+  const sources = readdirSync(LAUNCHERS).filter(name =>
+    options.main ? MAIN_SOURCES.test(name) : name.endsWith('.cu'),
+  );
   const work = options.architecture.flatMap(architecture => sources.map(source => ({ architecture, source })));
   const workers = Array.from({ length: Number(options.jobs) }, async () => {
     for (let next = work.shift(); next; next = work.shift()) {
       console.error(`  ${next.source} for ${next.architecture}`);
-      collect(next.architecture, await compile(next));
+      const folder = path.join(scratch, `${next.source}.${next.architecture}`);
+      mkdirSync(folder);
+      collect(next.architecture, await compile(next, folder));
+      if (next.architecture === '90a') lookAtCode(folder);
     }
   });
   await Promise.all(workers);
 }
 
-function compile({ architecture, source }) {
-  const object = path.join(scratch, `${source}.${architecture}.o`);
+/** Leaves PTX and machine code in `folder`, and returns what ptxas says. */
+function compile({ architecture, source }, folder) {
   const words = ['-std=c++17', '-O3', '-lineinfo', `-I${ROOT}native`, `-I${ROOT}native/include`];
   words.push('-gencode', `arch=compute_${architecture},code=sm_${architecture}`, '-Xptxas', '-v');
-  const child = spawn(nvcc, [...words, '-c', path.join(LAUNCHERS, source), '-o', object], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  words.push('--keep', '--keep-dir', folder, '-cubin', '-o', path.join(folder, CUBIN));
+  const child = spawn(nvcc, [...words, path.join(LAUNCHERS, source)], { stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.setEncoding('utf8').on('data', text => {
     output += text;
@@ -82,6 +101,7 @@ function collect(architecture, output) {
   let name;
   let spilled;
   for (const line of output.split('\n')) {
+    if (NOTE_OF_PTXAS.test(line)) problems.push(`ptxas for ${architecture}: ${line.trim()}`);
     name = /Compiling entry function '(\w+)'/.exec(line)?.[1] ?? name;
     const spills = /(\d+) bytes spill stores, (\d+) bytes spill loads/.exec(line);
     if (spills) spilled = Number(spills[1]) + Number(spills[2]);
@@ -91,6 +111,37 @@ function collect(architecture, output) {
     const known = kernels.get(name) ?? {};
     kernels.set(name, { ...known, [architecture]: { registers: Number(used[1]), spilled, sharedBytes } });
     name = undefined;
+  }
+}
+
+/** Whether the main kernels for compute capability 9.0 have the instructions that they are written for. */
+function lookAtCode(folder) {
+  const ptx = ptxOfKernels(
+    readFileSync(
+      path.join(
+        folder,
+        readdirSync(folder).find(name => name.endsWith('.ptx')),
+      ),
+      'utf8',
+    ),
+  );
+  const machineCode =
+    nvdisasm && instructionsOfKernels(path.join(folder, CUBIN), '90a', nvdisasm, path.join(folder, 'text'));
+  const names = readableNames([...ptx.keys()]);
+  for (const [mangled, body] of ptx) {
+    const name = names.get(mangled);
+    if (!MAIN_KERNELS.test(name)) continue;
+    const registers = [...body.matchAll(/setmaxnreg\.\w+\.sync\.aligned\.u32\s+(\d+)/g)].map(match => Number(match[1]));
+    kernels.get(mangled)['90a'].handedOver = [...new Set(registers)].sort((a, b) => a - b);
+    const found = machineCode?.get(mangled);
+    for (const instruction of found ? SPILLS : [])
+      if (found.has(instruction))
+        problems.push(`${name}: ${found.get(instruction)} ${instruction} in the machine code`);
+    if (!ASYNCHRONOUS.test(name)) continue;
+    for (const instruction of IN_PTX)
+      if (!body.includes(instruction)) problems.push(`${name}: no ${instruction} in the PTX`);
+    for (const instruction of found ? IN_MACHINE_CODE : [])
+      if (!found.has(instruction)) problems.push(`${name}: no ${instruction} in the machine code`);
   }
 }
 
@@ -105,17 +156,31 @@ function report() {
     ['threads', row => row.launch?.threads],
     ['shared bytes', row => sharedBytes(row, options.architecture[0])],
     ...options.architecture.flatMap(architecture => [
-      [`sm_${architecture}: registers`, row => row.byArchitecture[architecture]?.registers],
-      ['spilled bytes', row => row.byArchitecture[architecture]?.spilled],
+      [`sm_${architecture}: registers`, row => registers(compiled(row, architecture))],
+      ['spilled bytes', row => compiled(row, architecture)?.spilled],
       ['blocks (occupancy)', row => held(row, architecture)],
     ]),
   ];
   const text = table(columns, rows);
   console.log(text);
   if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:resources', text);
-  const spilling = rows.filter(row => MAIN_KERNELS.test(row.name) && spills(row));
-  for (const { name } of spilling) console.error(`${name} spills registers`);
-  process.exitCode = spilling.length ? 1 : 0;
+  for (const { name } of rows.filter(row => MAIN_KERNELS.test(row.name) && spills(row)))
+    problems.push(`${name} spills`);
+  if (options.architecture.includes('90a') && !nvdisasm)
+    console.error('No nvdisasm: nobody looked at the machine code.');
+  for (const problem of problems) console.error(problem);
+  process.exitCode = problems.length ? 1 : 0;
+}
+
+/** Undefined where a kernel is empty: those for compute capability 9.0 anywhere else. */
+function compiled({ name, byArchitecture }, architecture) {
+  return ASYNCHRONOUS.test(name) && architecture !== '90a' ? undefined : byArchitecture[architecture];
+}
+
+/** At the launch and, where warpgroups hand them over, afterwards. */
+function registers(resources) {
+  if (!resources?.handedOver?.length) return resources?.registers;
+  return `${resources.registers}: ${resources.handedOver.join(', ')}`;
 }
 
 function spills({ byArchitecture }) {
@@ -128,7 +193,7 @@ function sharedBytes({ byArchitecture, launch }, architecture) {
 
 /** Blocks a multiprocessor, and the share of its threads; unknown for a kernel that no launch was seen of. */
 function held(row, architecture) {
-  const resources = row.byArchitecture[architecture];
+  const resources = compiled(row, architecture);
   if (!resources || !row.launch) return undefined;
   const { threads } = row.launch;
   const found = occupancy(architecture, { ...resources, threads, sharedBytes: sharedBytes(row, architecture) });

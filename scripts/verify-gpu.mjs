@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
 import { commit } from '../bench/measure/machine.mjs';
 import { commandLine, refuse } from './command-line.mjs';
+import { findNvcc } from './find-program.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PARTS = ['tests', 'sanitizer', 'trust', 'bench'];
@@ -65,9 +66,16 @@ function cannotRun(reason) {
 }
 
 async function tests() {
+  const nvcc = findNvcc();
+  if (nvcc) await step('the code of the kernels', 'npm', ['run', '--silent', 'cuda:resources', '--', '--main']);
+  else skip('the code of the kernels', 'there is no nvcc');
   await step('infonce doctor', process.execPath, ['dist/esm/command/main.js', 'doctor', '--device', gpu.id]);
-  await step('device pointers and scalars, by ctypes', 'python3', ['bench/gpu/compare.py', '--self-test']);
-  await step('npm run test:cuda', 'npm', ['run', '--silent', 'test:cuda']);
+  for (const kernels of gpu.instructionSets) {
+    const forced = { INFONCE_ISA: kernels };
+    const selfTest = ['bench/gpu/compare.py', '--self-test'];
+    await step(`device pointers and scalars, by ctypes, ${kernels}`, 'python3', selfTest, forced);
+    await step(`npm run test:cuda, ${kernels}`, 'npm', ['run', '--silent', 'test:cuda'], forced);
+  }
   for (const name of [
     'infonce_results_test',
     'infonce_concurrency_test',
@@ -82,15 +90,16 @@ async function tests() {
 
 async function sanitizer() {
   const program = ['compute-sanitizer', '/usr/local/cuda/bin/compute-sanitizer'].find(isProgram);
-  for (const tool of ['memcheck', 'racecheck', 'synccheck']) {
-    const name = `compute-sanitizer ${tool}`;
-    if (!program) {
-      skip(name, 'compute-sanitizer is not installed');
-      continue;
+  for (const kernels of gpu.instructionSets)
+    for (const tool of ['memcheck', 'racecheck', 'synccheck']) {
+      const name = `compute-sanitizer ${tool}, ${kernels}`;
+      if (!program) {
+        skip(name, 'compute-sanitizer is not installed');
+        continue;
+      }
+      const words = ['--tool', tool, '--error-exitcode', String(SANITIZER_FOUND), '--target-processes', 'all'];
+      await step(name, program, [...words, process.execPath, 'scripts/cuda-problems.mjs', '--kernels', kernels]);
     }
-    const words = ['--tool', tool, '--error-exitcode', String(SANITIZER_FOUND), '--target-processes', 'all'];
-    await step(name, program, [...words, process.execPath, 'scripts/cuda-problems.mjs']);
-  }
 }
 
 /** What nobody should ever see, looked for: random calls, minutes of mixed use, extreme numbers. */
@@ -114,12 +123,18 @@ async function bench() {
   await measured('node', 'calls from Node.js', process.execPath, ['bench/main.mjs', '--device', gpu.id]);
   const compare = ['bench/gpu/compare.py', '--minutes', options.minutes];
   await measured('pytorch', 'comparison with PyTorch', 'python3', compare);
+  for (const kernels of gpu.instructionSets.slice(1)) {
+    const words = [...compare, '--only', 'aims'];
+    await measured(`pytorch-${kernels}`, `comparison with PyTorch, ${kernels}`, 'python3', words, {
+      INFONCE_ISA: kernels,
+    });
+  }
 }
 
 /** A step that writes a record of its own, which becomes part of this one. */
-async function measured(key, name, command, words) {
+async function measured(key, name, command, words, environment) {
   const json = path.join(scratch, `${key}.json`);
-  await step(name, command, [...words, '--json', json, ...(options.quick ? ['--quick'] : [])]);
+  await step(name, command, [...words, '--json', json, ...(options.quick ? ['--quick'] : [])], environment);
   if (!existsSync(json)) return;
   records[key] = JSON.parse(readFileSync(json, 'utf8'));
   writeRecord();

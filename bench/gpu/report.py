@@ -47,7 +47,7 @@ def environment(device, torch):
             "name": device.name,
             "capability": device.capability,
             "memory": device.memory,
-            "kernels": device.instruction_set,
+            "kernels": os.environ.get("INFONCE_ISA", device.instruction_set),
             **nvidia_smi(),
         },
         "cuda": {"driver": version(device.driver_version), "runtime": version(device.runtime_version)},

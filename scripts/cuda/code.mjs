@@ -1,0 +1,54 @@
+/** What the compiler made of kernels: the PTX of each, and the machine code where there is a disassembler. */
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+
+/** mangled name -> the PTX of that kernel, and of what follows it up to the next. */
+export function ptxOfKernels(text) {
+  const kernels = text.split(/^\.(?:visible|weak) \.entry /m).slice(1);
+  return new Map(kernels.map(kernel => [/^\w+/.exec(kernel)[0], kernel]));
+}
+
+/**
+ * mangled name -> how often each machine instruction stands in that kernel. Sections are disassembled one by one, as bare
+ * instructions, so that nvdisasm may be older than the compiler. `scratch`: the name of a file to use.
+ */
+export function instructionsOfKernels(cubin, architecture, nvdisasm, scratch) {
+  const kernels = new Map();
+  for (const { name, bytes } of sectionsOf(readFileSync(cubin))) {
+    if (!name.startsWith('.text.')) continue;
+    writeFileSync(scratch, bytes);
+    const words = ['--binary', `SM${Number.parseInt(architecture, 10)}`, scratch];
+    const text = execFileSync(nvdisasm, words, {
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    kernels.set(name.slice('.text.'.length), countInstructions(text));
+  }
+  return kernels;
+}
+
+/** `@!P0 LDC.64 R4, c[0x0][0x210]` counts as LDC. */
+function countInstructions(text) {
+  const counts = new Map();
+  for (const [, name] of text.matchAll(/^\s*(?:\/\*[0-9a-f]+\*\/)?\s*(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*)\b/gm))
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
+}
+
+/** Of a file in the ELF format with 64 bits. */
+function sectionsOf(file) {
+  const HEADER_BYTES = 64;
+  const begin = Number(file.readBigUInt64LE(0x28));
+  const count = file.readUInt16LE(0x3c);
+  const names = file.readUInt16LE(0x3e);
+  const headers = Array.from({ length: count }, (_, k) => {
+    const at = begin + k * HEADER_BYTES;
+    const [offset, size] = [0x18, 0x20].map(field => Number(file.readBigUInt64LE(at + field)));
+    return { name: file.readUInt32LE(at), offset, size };
+  });
+  return headers.map(({ name, offset, size }) => {
+    const from = headers[names].offset + name;
+    return { name: file.toString('latin1', from, file.indexOf(0, from)), bytes: file.subarray(offset, offset + size) };
+  });
+}
