@@ -133,7 +133,13 @@ PanelUse Call::panel_use(TowerName owner, TowerName other) const {
   return one_panel_for_both() ? PanelUse::kRowsAndColumns : PanelUse::kRows;
 }
 
-PanelPlan Call::panel_plan(TowerName owner, TowerName other) const {
+const PanelPlan &Call::panel_plan(TowerName owner, TowerName other) const {
+  std::optional<PanelPlan> &plan = panel_plans_[owner][other];
+  if (!plan) plan = plan_panel_of(owner, other);
+  return *plan;
+}
+
+PanelPlan Call::plan_panel_of(TowerName owner, TowerName other) const {
   const int64_t padded_dim = towers_[owner].padded_dim;
   if (!is_of_warpgroups(shape_))
     return plan_panel(stream(), planes_, shape_, towers_[owner].rows, towers_[other].rows, padded_dim);

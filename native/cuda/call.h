@@ -1,6 +1,8 @@
 // One call on the device: what it needs, in which order its kernels run, what is brought back.
 #pragma once
 
+#include <optional>
+
 #include "common/call.h"
 #include "cuda/classes.h"
 #include "cuda/lane.h"
@@ -95,7 +97,8 @@ class Call {
   SweepPlan sweep_plan(TowerName rows, TowerName columns) const;
   bool one_panel_for_both() const;
   PanelUse panel_use(TowerName owner, TowerName other) const;
-  PanelPlan panel_plan(TowerName owner, TowerName other) const;
+  const PanelPlan &panel_plan(TowerName owner, TowerName other) const;
+  PanelPlan plan_panel_of(TowerName owner, TowerName other) const;
   int32_t register_splits(TowerName owner, TowerName other) const;
   int64_t longest_rows() const;
   int64_t wide_panel_elements() const;
@@ -154,6 +157,7 @@ class Call {
   double largest_logit_ = 0;  // that narrow kernels can hold
   bool sm90_ = false;  // by the kernels for compute capability 9.0
   bool in_registers_ = false;
+  mutable std::optional<PanelPlan> panel_plans_[kTowers][kTowers];  // it takes some microseconds to find one
   bool flash_ = false;  // one pass for the anchors' log-sum-exp and what their gradient sums
   float exponent_ = 0;
 
