@@ -52,8 +52,7 @@ Step own_step(const char *name, Stream &stream, Gradient &work, Kernel kernel, i
   });
 }
 
-template <class Tile>
-std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &sm90) {
+template <class Tile> std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &sm90) {
   const auto by_library = [&stream](Gradient &work, bool is_sm90) {
     return [=, &stream, &work] { gradient(stream, kPlanes, work.task(), work.splits(), is_sm90); };
   };
@@ -164,7 +163,8 @@ int run(int64_t rows, int64_t dim, bool once) {
   const double products = double(rows) * double(rows) * double(dim);
 
   LogSumExp portable_sums(stream, problem, false), sm90_sums(stream, problem, true);
-  const Ladder sums = {"log-sum-exp", products,  // half of them, two FLOP each
+  const Ladder sums = {"log-sum-exp",
+                       products,  // half of them, two FLOP each
                        {step("portable", portable_sums, [&] { portable_sums.launch(); }),
                         step("turns", sm90_sums, [&] { sm90_sums.launch(); })}};
   bool right = climb(stream, sums, once);

@@ -47,8 +47,9 @@ infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body 
 }
 
 infonce_status lost(infonce_failure *failure, const std::string &fault) {
-  return fail_without_row(failure, INFONCE_DEVICE_LOST, "the context has lost its device: " + fault +
-                                                            "; if a new context fails as well, restart the process");
+  return fail_without_row(
+      failure, INFONCE_DEVICE_LOST,
+      "the context has lost its device: " + fault + "; if a new context fails as well, restart the process");
 }
 
 infonce_status unavailable(infonce_failure *failure, const std::string &fault) {
@@ -126,8 +127,8 @@ infonce_status begin(infonce_context *context, const infonce_problem *problem, i
 infonce_status end(infonce_context *context, infonce_call *call, infonce_failure *failure) {
   const std::unique_ptr<infonce_call> owned(call);
   const std::string fault = context->on_device.fault();
-  const infonce_status status = finish_on(context->on_device, failure,
-                                          [&] { return status_of(context->on_device.end(*owned), failure); });
+  const infonce_status status =
+      finish_on(context->on_device, failure, [&] { return status_of(context->on_device.end(*owned), failure); });
   return fault.empty() ? status : lost(failure, fault);
 }
 

@@ -161,8 +161,7 @@ int64_t Call::size() {
 }
 
 void Call::place(Workspace *kept) {
-  if (kept && part_ == Part::kForward)
-    kept->lay_out(stream(), [&](Workspace::Cursor &cursor) { take_kept(cursor); });
+  if (kept && part_ == Part::kForward) kept->lay_out(stream(), [&](Workspace::Cursor &cursor) { take_kept(cursor); });
   lane_->workspace.lay_out(stream(), [&](Workspace::Cursor &cursor) {
     if (!kept) take_kept(cursor);
     take_scratch(cursor);
@@ -214,8 +213,7 @@ void Call::take_kept(Workspace::Cursor &cursor) {
     tower.inverse_norm = cursor.take<double>(tower.padded_rows);
   }
   if (flash_)
-    flash_accumulators_ =
-        cursor.take<float>(register_splits(kAnchors, candidates()) * towers_[kAnchors].plane_size());
+    flash_accumulators_ = cursor.take<float>(register_splits(kAnchors, candidates()) * towers_[kAnchors].plane_size());
   take_classes(cursor);
   pair_logits_.first = cursor.take<double>(rows);
   pair_logits_.slots = cursor.take<double>(classes_.most_partners * rows);
@@ -239,9 +237,8 @@ void Call::take_classes(Workspace::Cursor &cursor) {
 
 // What is done with when the call is.
 void Call::take_scratch(Workspace::Cursor &cursor) {
-  for_each_array([&](const Array &array) {
-    *array.device = array.on_device ? array.caller : cursor.take<float>(array.count);
-  });
+  for_each_array(
+      [&](const Array &array) { *array.device = array.on_device ? array.caller : cursor.take<float>(array.count); });
   grad_output_ = on_device(INFONCE_ARRAY_GRAD_OUTPUT) ? const_cast<float *>(problem_.grad_output)
                                                       : cursor.take<float>(problem_.grad_output_count);
   for (int name = kAnchors; name < kTowers && part_ != Part::kBackward; ++name) {

@@ -69,9 +69,7 @@ class Call {
   bool has_memory() const { return infonce::has_memory(problem_); }
   bool has(TowerName name) const { return towers_[name].rows > 0; }
   bool on_device(infonce_array array) const { return (problem_.on_device & uint32_t(array)) != 0; }
-  bool computes_gradient() const {
-    return problem_.gradient && part_ != Part::kForward && part_ != Part::kLogits;
-  }
+  bool computes_gradient() const { return problem_.gradient && part_ != Part::kForward && part_ != Part::kLogits; }
   bool wants_row_loss() const {
     return problem_.reduction == INFONCE_REDUCTION_NONE && (part_ == Part::kWhole || part_ == Part::kForward);
   }
@@ -155,7 +153,7 @@ class Call {
   // true until the first kernels have seen the data.
   bool narrow_ = true, wide_ = false;
   double largest_logit_ = 0;  // that narrow kernels can hold
-  bool sm90_ = false;  // by the kernels for compute capability 9.0
+  bool sm90_ = false;         // by the kernels for compute capability 9.0
   bool in_registers_ = false;
   mutable std::optional<PanelPlan> panel_plans_[kTowers][kTowers];  // it takes some microseconds to find one
   bool flash_ = false;  // one pass for the anchors' log-sum-exp and what their gradient sums

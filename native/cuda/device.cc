@@ -74,9 +74,7 @@ infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce
 // Whether the library holds the code for compute capability 9.0 that runs on nothing else.
 bool holds_sm90() { return std::strstr(INFONCE_CUDA_ARCHITECTURES, "90a") != nullptr; }
 
-bool has_capability_of_sm90(const cudaDeviceProp &properties) {
-  return properties.major == 9 && properties.minor == 0;
-}
+bool has_capability_of_sm90(const cudaDeviceProp &properties) { return properties.major == 9 && properties.minor == 0; }
 
 std::string why_no_sm90(const cudaDeviceProp &properties) {
   if (!has_capability_of_sm90(properties)) return "the device has another compute capability than 9.0";

@@ -1,8 +1,8 @@
 // For tests of faults, in a library of their own (infonce_cuda_faulty). INFONCE_FAULT="<n>:<error>" makes the n-th
 // launch or copy of the process fail with that error, one of the names below or any number. While
 // INFONCE_FAIL_KERNEL="<begin of a name>" is set, launches of the kernels so called fail. While INFONCE_CANCEL is set,
-// every launch finds the word set that cancelling sets on the device. With INFONCE_OLD_DRIVER the driver makes no tensor
-// maps.
+// every launch finds the word set that cancelling sets on the device. With INFONCE_OLD_DRIVER the driver makes no
+// tensor maps.
 #pragma once
 
 #include <cuda_runtime.h>

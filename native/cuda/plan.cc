@@ -136,9 +136,9 @@ PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, Panel
       return PanelClocks::kKernels + clocks.write(blocks, tiles_of_block) + clocks.sum(outputs, depth, splits, dims);
     };
     const int64_t row_panels = tiles_of(all_rows, r), column_panels = tiles_of(all_columns, c);
-    const int64_t all = triangular ? row_panels * panel(r * (r + 1) / 2, r) +
-                                         row_panels * (row_panels - 1) / 2 * panel(r * c, r + c)
-                                   : row_panels * column_panels * panel(r * c, both ? r + c : r);
+    const int64_t all =
+        triangular ? row_panels * panel(r * (r + 1) / 2, r) + row_panels * (row_panels - 1) / 2 * panel(r * c, r + c)
+                   : row_panels * column_panels * panel(r * c, both ? r + c : r);
     if (all >= least) return;
     least = all;
     plan.panel_rows = int32_t(r * kBlock / rows_of(shape));

@@ -125,8 +125,8 @@ CUtensorMap map_of_columns(const Tower &tower, Planes planes, int box_rows) {
 }
 
 CUtensorMap map_of_vector(const float *values, int64_t count, int box) {
-  return checked(try_to_encode(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, values, CU_TENSOR_MAP_SWIZZLE_NONE, {cuuint64_t(count)}, {},
-                               {cuuint32_t(box)}));
+  return checked(try_to_encode(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, values, CU_TENSOR_MAP_SWIZZLE_NONE, {cuuint64_t(count)},
+                               {}, {cuuint32_t(box)}));
 }
 
 }  // namespace infonce::cuda

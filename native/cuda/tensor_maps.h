@@ -23,7 +23,8 @@ CUtensorMap map_of_rows(const Tower &tower, Planes planes, int box_rows);
 // The same with each plane by itself: what is beyond its rows is zeros. Coordinates: element, row, plane.
 CUtensorMap map_of_planes(const Tower &tower, Planes planes, int box_rows);
 
-// As map_of_rows, in boxes whose rows stand as ColumnsByLane says, of 32 and 32. Coordinates: element, 0, 0, 0, row / 32.
+// As map_of_rows, in boxes whose rows stand as ColumnsByLane says, of 32 and 32. Coordinates: element, 0, 0, 0, row
+// / 32.
 CUtensorMap map_of_columns(const Tower &tower, Planes planes, int box_rows);
 
 // Numbers in boxes of `box`. Coordinate: index.

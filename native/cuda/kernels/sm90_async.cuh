@@ -64,22 +64,24 @@ template <int kStages> struct Ring {
 // zeros. ---
 
 INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x) {
-  asm volatile("cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3}], [%2];" ::"r"(to),
-               "l"(&map), "r"(barrier), "r"(x)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3}], [%2];" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(x)
+      : "memory");
 }
 
 INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+          to),
       "l"(&map), "r"(barrier), "r"(x), "r"(y)
       : "memory");
 }
 
 INFONCE_DEVICE void copy_box(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y, int z) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
-          to),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
+          "r"(to),
       "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z)
       : "memory");
 }

@@ -1,7 +1,7 @@
-// The log-sum-exp of rows and their gradient's sums in one pass over the logits, on compute capability 9.0: for two towers
-// whose keys have no softmax of their own. A row's weights are then its exponentials times a factor, which `finish` brings
-// in when the statistics are known. One product less than to compute the logits for each (T. Dao et al., FlashAttention,
-// 2022).
+// The log-sum-exp of rows and their gradient's sums in one pass over the logits, on compute capability 9.0: for two
+// towers whose keys have no softmax of their own. A row's weights are then its exponentials times a factor, which
+// `finish` brings in when the statistics are known. One product less than to compute the logits for each (T. Dao et
+// al., FlashAttention, 2022).
 #pragma once
 
 #include "cuda/kernels/sm90_gradient.cuh"

@@ -66,8 +66,7 @@ INFONCE_DEVICE void copy_planes(uint32_t to, const CUtensorMap &map, uint32_t ba
       copy_box(to + (p * Tile::kBoxes + box) * box_bytes, map, barrier, box * kBoxDepth, first_row, p);
 }
 
-template <class Tile>
-INFONCE_DEVICE void copy_owner(typename Tile::Shared &shared, const GradientMaps &maps, int row) {
+template <class Tile> INFONCE_DEVICE void copy_owner(typename Tile::Shared &shared, const GradientMaps &maps, int row) {
   const uint32_t full = shared_address(&shared.owner_full);
   arrive_expecting(full, Tile::kOwnerBytes);
   copy_planes<Tile>(shared_address(shared.owner), maps.owner, full, row, Tile::kOwnerBox);

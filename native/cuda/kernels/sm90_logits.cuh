@@ -78,8 +78,7 @@ INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, 
     const auto copy_rows = [&](uint32_t to, uint32_t barrier, int chunk) {
 #pragma unroll
       for (int p = 0; p < Tile::kPlanes; ++p)
-        copy_box(to + p * Tile::kRowPlaneBytes, source.rows, barrier, chunk * kBoxDepth,
-                 p * source.padded_rows + row);
+        copy_box(to + p * Tile::kRowPlaneBytes, source.rows, barrier, chunk * kBoxDepth, p * source.padded_rows + row);
     };
     for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
       const int column = source.first_column + tile * Tile::kColumns;
@@ -107,8 +106,8 @@ INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, 
   });
 }
 
-// A consumer: the warpgroup with the upper or the lower rows of every tile. Where rows are kept the two take turns: while
-// one issues the products of a tile, the other has those of its last tile, and computes with them.
+// A consumer: the warpgroup with the upper or the lower rows of every tile. Where rows are kept the two take turns:
+// while one issues the products of a tile, the other has those of its last tile, and computes with them.
 template <class Tile> class Consumer {
  public:
   using Sums = typename Tile::Sums;

@@ -7,9 +7,9 @@
 
 namespace infonce::cuda::sm90 {
 
-// Weights and sums of a consumer's rows, and of a tile's candidates, those twice by turns. log2_sum: online only. Also what
-// a thread reads of its own rows is read anew for each group of columns: from registers the compiler would compute all
-// exponentials of the rows before those of the columns, and has no registers to keep them in.
+// Weights and sums of a consumer's rows, and of a tile's candidates, those twice by turns. log2_sum: online only. Also
+// what a thread reads of its own rows is read anew for each group of columns: from registers the compiler would compute
+// all exponentials of the rows before those of the columns, and has no registers to keep them in.
 struct WeightsShared {
   float row_weight[kTileColumns], row_log2_sum[kTileColumns];
   float weight[2][kTileColumns], log2_sum[2][kTileColumns];
@@ -99,13 +99,14 @@ template <class Tile, bool kOnline> class TileWeights {
   INFONCE_DEVICE void store(const Sums &sums, int64_t column) const {
     const int64_t plane = int64_t(task_.panel_rows) * task_.panel_columns;
     const int64_t first_row = row_ - int64_t(task_.first_tile_row) * Tile::kRows;
-    __nv_bfloat16 *corner = task_.panel + first_row * task_.panel_columns + column -
-                            int64_t(task_.first_tile) * Tile::kColumns;
+    __nv_bfloat16 *corner =
+        task_.panel + first_row * task_.panel_columns + column - int64_t(task_.first_tile) * Tile::kColumns;
 #pragma unroll
     for (int m = 0; m < Sums::kRowFragments; ++m)
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const int thread = thread_index() % kWarpgroup;  // anew for each row: its address is not worth a register before
+        const int thread =
+            thread_index() % kWarpgroup;  // anew for each row: its address is not worth a register before
         __nv_bfloat16 *to = corner + int64_t(Sums::row(thread, m, 2 * h)) * task_.panel_columns;
 #pragma unroll
         for (int n = 0; n < Sums::kColumnFragments; n += 4) {
@@ -115,7 +116,8 @@ template <class Tile, bool kOnline> class TileWeights {
             split<Tile::kPlanes>(sums.at[m][n + k][2 * h], sums.at[m][n + k][2 * h + 1], planes[k]);
 #pragma unroll
           for (int p = 0; p < Tile::kPlanes; ++p)
-            store16(to + p * plane + Sums::column(thread, n, 0), planes[0][p], planes[1][p], planes[2][p], planes[3][p]);
+            store16(to + p * plane + Sums::column(thread, n, 0), planes[0][p], planes[1][p], planes[2][p],
+                    planes[3][p]);
         }
       }
   }

@@ -34,7 +34,7 @@ struct ProductTask {
 
 constexpr int kPair = 2;  // blocks of a cluster
 constexpr int kDepthOfStage = kBoxDepth;
-constexpr int kMostPipelineBytes = 224 << 10;  // of the 227 KB that a block may have
+constexpr int kMostPipelineBytes = 224 << 10;       // of the 227 KB that a block may have
 constexpr int kSharedRows = kDepthOfStage / kPair;  // of a stage's unit rows, that one block of a pair copies for both
 constexpr int kSharedBoxBytes = kSharedRows * kBoxRowBytes;
 
@@ -90,8 +90,8 @@ template <class Tile, class Visit> INFONCE_DEVICE void for_each_part(const Produ
     const int32_t end_step = int32_t(int64_t(steps) * (split + 1) / task.splits);
     const int32_t first_straight = !is_row ? steps : task.triangular ? pair_row / kDepthOfStage : 0;
     visit(ProductPart{is_row ? task.of_rows : task.of_columns, rows, pair_row + rank * Tile::kRows,
-                      tile % dim_tiles * Tile::kDims, split, first_step,
-                      min(max(first_straight, first_step), end_step), end_step});
+                      tile % dim_tiles * Tile::kDims, split, first_step, min(max(first_straight, first_step), end_step),
+                      end_step});
   }
 }
 

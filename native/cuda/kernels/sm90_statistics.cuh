@@ -1,5 +1,5 @@
-// Statistics of the logits as in sm80_statistics.cuh, on compute capability 9.0. A consumer has whole rows of a tile, so
-// only its four warps have to meet for the columns; column sums are by consumer.
+// Statistics of the logits as in sm80_statistics.cuh, on compute capability 9.0. A consumer has whole rows of a tile,
+// so only its four warps have to meet for the columns; column sums are by consumer.
 #pragma once
 
 #include <cmath>
@@ -142,8 +142,7 @@ template <class Tile, bool kOnline> class TileStatistics {
     }
     // Counting costs as much as all else. Once a model has learnt, few groups have anything to count.
     int32_t above[8] = {};
-    const bool counts =
-        __any_sync(kAllLanes, largest > fminf(least_rank_, shared_.least_rank[turn_][first / 8]));
+    const bool counts = __any_sync(kAllLanes, largest > fminf(least_rank_, shared_.least_rank[turn_][first / 8]));
     if (counts) count_group(sums, n, first, above);
     if (!of_columns) return;
     const int column = sum_over_rows(sum, lane);

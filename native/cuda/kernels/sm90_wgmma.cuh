@@ -16,8 +16,9 @@ constexpr int kBoxAlignment = 1024;  // eight rows, after which the swizzle repe
 constexpr int kProductDepth = 16;    // of one product
 constexpr int kStepBytes = 32;       // and its bytes in a row
 
-// What a warpgroup accumulates: kBlocks times 64 rows by 8 kFragments positions. A lane holds two neighbouring positions
-// of each eight. Which column of the tile stands at which position is up to the copy: those that `Columns` describes.
+// What a warpgroup accumulates: kBlocks times 64 rows by 8 kFragments positions. A lane holds two neighbouring
+// positions of each eight. Which column of the tile stands at which position is up to the copy: those that `Columns`
+// describes.
 template <int kBlocks, int kFragments, class Columns> struct WarpgroupSums {
   static constexpr int kRowFragments = kBlocks, kColumnFragments = kFragments;
   static constexpr int kRows = 64 * kBlocks, kColumns = 8 * kFragments;

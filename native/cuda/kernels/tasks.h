@@ -175,7 +175,8 @@ struct PanelProductTask {
   const __nv_bfloat16 *panel;  // [planes][panel_rows][panel_columns]
   int32_t panel_rows, panel_columns;
   int32_t rows, columns;  // in use, multiples of 128
-  // Of one tower, on the diagonal: only what is not left of the blocks of 256 on it was written. Has but the rows' side.
+  // Of one tower, on the diagonal: only what is not left of the blocks of 256 on it was written. Has but the rows'
+  // side.
   bool triangular;
   int32_t splits;  // of what is summed over
   int32_t dims;    // of a tile
@@ -205,8 +206,8 @@ template <class Scalar> struct FinishTask : Softmax {
   int32_t splits, all_splits;  // those beyond the first belong to the memory
   const float *factor;         // of a row's accumulators, or null: 1
   Scalar *sums;                // [padded_rows][padded_dim], may be the first of the accumulators
-  float *gradient;  // [rows, dim] in the input's order
-  double *radial;   // [rows]: <u, d loss / d u>, or null
+  float *gradient;             // [rows, dim] in the input's order
+  double *radial;              // [rows]: <u, d loss / d u>, or null
 };
 
 }  // namespace infonce::cuda

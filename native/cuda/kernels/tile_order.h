@@ -1,6 +1,6 @@
-// The order in which blocks that stay take the tiles of a matrix: strip of rows by strip, from left to right. The order is
-// cut into runs of equal length, and block b takes runs b, b + blocks, ..., so that all have as much to do, also of a
-// triangle. What a run has of one strip is a segment.
+// The order in which blocks that stay take the tiles of a matrix: strip of rows by strip, from left to right. The order
+// is cut into runs of equal length, and block b takes runs b, b + blocks, ..., so that all have as much to do, also of
+// a triangle. What a run has of one strip is a segment.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ struct TileOrder {
 
 struct Segment {
   int32_t strip;
-  int32_t run;               // among those of the strip
+  int32_t run;                   // among those of the strip
   int32_t first_tile, end_tile;  // columns of tiles, from that where the first strip begins
 };
 

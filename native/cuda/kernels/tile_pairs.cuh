@@ -10,8 +10,8 @@
 namespace infonce::cuda {
 
 // Calls visit(row, row < rows, for_each_column) for the lane's rows of a tile, one after the other; for_each_column
-// calls visit(element, column within the part of the warp or warpgroup). For what few tiles need: nothing of a row is held in registers
-// beyond it, where the sums are in the way.
+// calls visit(element, column within the part of the warp or warpgroup). For what few tiles need: nothing of a row is
+// held in registers beyond it, where the sums are in the way.
 template <class Sums, class Visit>
 INFONCE_DEVICE void for_each_row(Sums &sums, int64_t first_row, int64_t rows, Visit &&visit) {
 #pragma unroll
@@ -24,7 +24,8 @@ INFONCE_DEVICE void for_each_row(Sums &sums, int64_t first_row, int64_t rows, Vi
 #pragma unroll
         for (int n = 0; n < Sums::kColumnFragments; ++n)
 #pragma unroll
-          for (int side = 0; side < 2; ++side) visit_element(sums.at[m][n][2 * h + side], Sums::column(thread, n, side));
+          for (int side = 0; side < 2; ++side)
+            visit_element(sums.at[m][n][2 * h + side], Sums::column(thread, n, side));
       });
       asm volatile("" ::: "memory");
     }
@@ -52,8 +53,8 @@ struct Band {
   }
 };
 
-// Sets what must not count to minus infinity: padding, and the ranges of the anchor itself and of pairs that are treated
-// apart.
+// Sets what must not count to minus infinity: padding, and the ranges of the anchor itself and of pairs that are
+// treated apart.
 template <class Sums>
 INFONCE_DEVICE void mask(Sums &sums, const Range *ranges, int64_t first_row, int64_t rows, int64_t first_column,
                          int64_t columns) {

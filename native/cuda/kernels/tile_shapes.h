@@ -20,7 +20,8 @@ enum class TileShape {
   kSmallWarps,
   // Compute capability 9.0, 256 x 128 by two warpgroups of 128 x 128 each. Rows are kept up to dimension 256, and the
   // warpgroups take turns: one's exponentials run under the other's products. Above both operands stream, and what is
-  // asked of the second-level cache is the least that 232 KB of shared memory and registers for 128 sums a thread allow.
+  // asked of the second-level cache is the least that 232 KB of shared memory and registers for 128 sums a thread
+  // allow.
   kKeptWarpgroups,
   kWarpgroups,
   // The same, 128 x 128 by two of 64 x 128, for six products, which need a second set of accumulators (kSmallWarps).
@@ -47,7 +48,9 @@ constexpr int rows_of(TileShape shape) {
   }
 }
 // Rows whose column statistics are added up in the block.
-constexpr int rows_of_column_sums(TileShape shape) { return is_of_warpgroups(shape) ? rows_of(shape) / 2 : rows_of(shape); }
+constexpr int rows_of_column_sums(TileShape shape) {
+  return is_of_warpgroups(shape) ? rows_of(shape) / 2 : rows_of(shape);
+}
 constexpr int kTileColumns = 128;
 
 }  // namespace infonce::cuda

@@ -1,5 +1,5 @@
-// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else. `sm90`: by the
-// kernels for compute capability 9.0, whose tiles' shapes are those of warpgroups.
+// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else. `sm90`: by
+// the kernels for compute capability 9.0, whose tiles' shapes are those of warpgroups.
 #pragma once
 
 #include "cuda/kernels/tile_shapes.h"

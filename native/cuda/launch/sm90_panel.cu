@@ -15,8 +15,9 @@ void launch(Stream &stream, bool online, const PanelTask &task, int tile_rows) {
   if (task.triangular) order.step = kRowMultiple / Tile::kColumns, order.strips_of_step = kRowMultiple / Tile::kRows;
   order.tiles_of_run = tiles_of(order.all(), stream.multiprocessors());
   stream.launch(online ? "write_panel (sm90, online)" : "write_panel (sm90)",
-                online ? write_panel<Tile, true> : write_panel<Tile, false>, dim3(unsigned(order.runs())), Tile::kThreads,
-                kSharedBytes, task, order, map_of_rows(task.weights.owner, Planes(kPlanes), Tile::kRows),
+                online ? write_panel<Tile, true> : write_panel<Tile, false>, dim3(unsigned(order.runs())),
+                Tile::kThreads, kSharedBytes, task, order,
+                map_of_rows(task.weights.owner, Planes(kPlanes), Tile::kRows),
                 map_of_columns(task.weights.other, Planes(kPlanes), Tile::kColumns));
 }
 
