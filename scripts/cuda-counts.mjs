@@ -149,7 +149,7 @@ function details({ problem, generation, kernels }) {
     ['tensor MFLOP', row => figure(row.tensorFlops / 1e6)],
     ['special functions, thousands', row => figure(row.specialFunctions / 1e3)],
     ['bank conflicts', row => conflicts(row.sharedWavefronts, row.conflictFreeWavefronts)],
-    ['FLOP a byte of operands', row => row.operandBytes && figure(row.tensorFlops / row.operandBytes)],
+    ['FLOP a byte of operands', row => (row.operandBytes ? figure(row.tensorFlops / row.operandBytes) : undefined)],
     ['MB requested', row => figure(row.requestedBytes / 1e6)],
     ['MB touched', row => figure(row.footprintBytes / 1e6)],
     ['at least µs', row => figure(row.boundUs)],
