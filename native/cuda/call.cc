@@ -130,7 +130,8 @@ bool Call::one_panel_for_both() const {
 
 PanelUse Call::panel_use(TowerName owner, TowerName other) const {
   if (owner == other) return PanelUse::kTriangle;
-  return one_panel_for_both() ? PanelUse::kRowsAndColumns : PanelUse::kRows;
+  if (one_tower()) return PanelUse::kRows;
+  return one_panel_for_both() ? PanelUse::kRowsAndColumns : PanelUse::kRowsOfBoth;
 }
 
 const PanelPlan &Call::panel_plan(TowerName owner, TowerName other) const {
@@ -144,7 +145,7 @@ PanelPlan Call::plan_panel_of(TowerName owner, TowerName other) const {
   if (!is_of_warpgroups(shape_))
     return plan_panel(stream(), planes_, shape_, towers_[owner].rows, towers_[other].rows, padded_dim);
   const PanelUse use = panel_use(owner, other);
-  if (use == PanelUse::kRowsAndColumns) owner = kAnchors, other = candidates();
+  if (!one_tower()) owner = kAnchors, other = candidates();  // one plan for both
   return plan_panel(stream(), planes_, shape_, use, towers_[owner].rows, towers_[other].rows, padded_dim);
 }
 

@@ -117,7 +117,7 @@ struct PanelClocks {
 PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, PanelUse use, int64_t rows, int64_t columns,
                      int64_t padded_dim) {
   constexpr int64_t kBlock = PanelClocks::kBlock;
-  const bool both = use == PanelUse::kRowsAndColumns, triangular = use == PanelUse::kTriangle;
+  const bool triangular = use == PanelUse::kTriangle, both = !triangular && use != PanelUse::kRows;
   const PanelClocks clocks = {int64_t(planes), padded_dim / kDimMultiple, padded_dim, stream.multiprocessors()};
   const int64_t all_rows = tiles_of(rows, kBlock), all_columns = tiles_of(columns, kBlock);
   const int64_t bytes_of_block = int64_t(planes) * kBlock * kBlock * int64_t(sizeof(__nv_bfloat16));
@@ -157,6 +157,13 @@ PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, Panel
       for (int64_t splits = 1; splits <= most_splits; ++splits)
         for (const int dims : all_dims) consider(r, c, depth, splits, dims);
     }
+  }
+  // The width of tiles does not change what is added to what.
+  if (use == PanelUse::kRowsOfBoth) {
+    const int64_t r = plan.panel_rows * rows_of(shape) / kBlock, c = plan.panel_tiles * kTileColumns / kBlock;
+    const auto clocks_of = [&](int dims) { return clocks.sum(r, c, plan.splits, dims); };
+    plan.dims = *std::min_element(all_dims.begin(), all_dims.end(),
+                                  [&](int a, int b) { return clocks_of(a) < clocks_of(b); });
   }
   return plan;
 }

@@ -35,9 +35,13 @@ struct PanelPlan {
 PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t owner_rows, int64_t other_rows,
                      int64_t padded_dim);
 
-// The same for compute capability 9.0, where a panel may serve both towers, or the rows and the columns of one: then
-// panels are square, and those below the diagonal are not needed.
-enum class PanelUse { kRows, kRowsAndColumns, kTriangle };
+// The same for compute capability 9.0.
+enum class PanelUse {
+  kRows,
+  kRowsAndColumns,
+  kRowsOfBoth,  // only the rows, with the bits that they have where the columns are wanted too
+  kTriangle,    // the rows and the columns of one tower: panels are square, those below the diagonal are not needed
+};
 PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, PanelUse use, int64_t rows, int64_t columns,
                      int64_t padded_dim);
 
