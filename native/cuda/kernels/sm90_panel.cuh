@@ -107,7 +107,8 @@ template <class Tile, bool kOnline> class TileWeights {
       for (int h = 0; h < 2; ++h) {
         const int thread =
             thread_index() % kWarpgroup;  // anew for each row: its address is not worth a register before
-        __nv_bfloat16 *to = corner + int64_t(Sums::row(thread, m, 2 * h)) * task_.panel_columns;
+        __nv_bfloat16 *to =
+            corner + int64_t(Sums::row(thread, m, 2 * h)) * task_.panel_columns + Sums::column(thread, 0, 0);
 #pragma unroll
         for (int n = 0; n < Sums::kColumnFragments; n += 4) {
           uint32_t planes[4][Tile::kPlanes];
@@ -116,7 +117,7 @@ template <class Tile, bool kOnline> class TileWeights {
             split<Tile::kPlanes>(sums.at[m][n + k][2 * h], sums.at[m][n + k][2 * h + 1], planes[k]);
 #pragma unroll
           for (int p = 0; p < Tile::kPlanes; ++p)
-            store16(to + p * plane + Sums::column(thread, n, 0), planes[0][p], planes[1][p], planes[2][p],
+            store16(to + p * plane + Sums::column(0, n, 0), planes[0][p], planes[1][p], planes[2][p],
                     planes[3][p]);
         }
       }
