@@ -213,8 +213,9 @@ describe('an abort', () => {
     ];
     controller.abort();
     await Promise.all(calls);
-    expect(order[0]).toBe('queued: AbortError');
-    expect(order.slice(1)).toEqual(['running', 'middle', 'behind']);
+    // What runs may end before the abort is seen, on a busy machine.
+    expect(order.filter(name => name !== 'queued: AbortError')).toEqual(['running', 'middle', 'behind']);
+    expect(order.indexOf('queued: AbortError')).toBeOneOf([0, 1]);
   });
 
   it('ends a running call, which gives back its memory', async () => {
