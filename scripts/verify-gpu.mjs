@@ -129,6 +129,8 @@ async function bench() {
       INFONCE_ISA: kernels,
     });
   }
+  if (gpu.instructionSets.includes('sm90'))
+    await measured('ladder', 'the steps to the kernels of sm90', process.execPath, ['bench/ladder/ladder.mjs']);
 }
 
 /** A step that writes a record of its own, which becomes part of this one. */
