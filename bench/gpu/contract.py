@@ -10,7 +10,7 @@ import os
 from ctypes import CFUNCTYPE, POINTER, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 ENTRY = "infonce_shared_backend"
 
 STATUS = {
@@ -47,6 +47,7 @@ class Problem(Sized):
         ("normalize", c_int32),
         ("gradient", c_int32),
         ("propagate_non_finite", c_int32),
+        ("ranks", c_int32),
         ("on_device", c_uint32),
         ("anchors_type", c_int32),
         ("keys_type", c_int32),
@@ -97,6 +98,7 @@ class ContextOptions(Sized):
         ("instruction_set", c_char_p),
         ("stream", c_void_p),
         ("measure", c_int32),
+        ("trace", c_int32),
     ]
 
 
@@ -110,6 +112,7 @@ class DeviceInfo(Sized):
         ("instruction_sets", c_char * 128),
         ("medium", c_char * 32),
         ("capability", c_char * 16),
+        ("code", c_char * 32),
         ("driver_version", c_int32),
         ("runtime_version", c_int32),
         ("multiprocessors", c_int32),
@@ -135,7 +138,7 @@ class Table(ctypes.Structure):
         ("end", CFUNCTYPE(c_int32, c_void_p, c_void_p, POINTER(Failure))),
         # What is not called from here.
         *[(name, c_void_p) for name in ("forward", "backward", "saved_destroy", "logits", "memory_required",
-                                        "allocate", "release", "copy")],
+                                        "allocate", "release", "copy", "trim")],
         ("host_allocate", CFUNCTYPE(c_int32, c_int32, c_int64, POINTER(c_void_p), POINTER(Failure))),
         ("host_release", CFUNCTYPE(None, c_void_p)),
     ]
@@ -269,6 +272,7 @@ def describe(loss, rows, dim, scale, anchors, keys=None, on_device=ARRAY_ALL):
         both_directions=int(loss == "clip"),
         normalize=1,
         gradient=1,
+        ranks=1,
         on_device=on_device,
         rows=rows,
         dim=dim,

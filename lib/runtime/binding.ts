@@ -158,6 +158,8 @@ export interface NativeDevice {
   readonly medium: 'bfloat16' | 'float32';
   /** CUDA: compute capability, `'9.0'`; else empty. */
   readonly capability: string;
+  /** CUDA: machine code, `sm_90a`, or PTX that the driver compiles, `compute_90`; else empty. */
+  readonly code: string;
   /** CUDA: 1000 * major + 10 * minor; else 0. */
   readonly driverVersion: number;
   readonly runtimeVersion: number;

@@ -138,6 +138,13 @@ infonce_status copy(infonce_context *context, void *to, const void *from, int64_
   return INFONCE_OK;
 }
 
+infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *) {
+  const std::lock_guard<std::mutex> lock(context->mutex);
+  *freed = context->workspace.capacity();
+  context->workspace.free();
+  return INFONCE_OK;
+}
+
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (device != 0) return invalid(failure, "no such CPU device");
@@ -223,6 +230,7 @@ const infonce_backend *infonce_cpu_backend(void) {
     table.allocate = allocate;
     table.release = release;
     table.copy = copy;
+    table.trim = trim;
     table.host_allocate = host_allocate;
     table.host_release = host_release;
     return table;

@@ -27,6 +27,7 @@ class Workspace {
   }
 
   int64_t capacity() const { return int64_t(capacity_); }
+  void free();
 
  private:
   void grow(size_t bytes);

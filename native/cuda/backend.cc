@@ -224,6 +224,14 @@ infonce_status copy(infonce_context *context, void *to, const void *from, int64_
   });
 }
 
+infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *failure) {
+  *freed = 0;
+  return work_on(context->on_device, failure, [&] {
+    *freed = context->on_device.trim();
+    return INFONCE_OK;
+  });
+}
+
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
@@ -258,6 +266,7 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   allocate,
                                   release,
                                   copy,
+                                  trim,
                                   host_allocate,
                                   host_release};
 

@@ -175,6 +175,13 @@ int64_t Context::available() {
   return available_memory() + idle_memory();
 }
 
+int64_t Context::trim() {
+  const Lock lock(mutex_);
+  const int64_t idle = idle_memory();
+  free_idle_memory();
+  return idle;
+}
+
 void Context::settle() noexcept {
   for (const std::unique_ptr<Lane> &lane : lanes_) lane->stream.settle();
 }

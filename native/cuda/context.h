@@ -52,6 +52,8 @@ class Context {
   // Bytes that a call takes, and that are to be had.
   int64_t size_of(const infonce_problem &problem, infonce_result *result);
   int64_t available();
+  // Gives idle memory back; how many bytes.
+  int64_t trim();
 
   void *allocate(int64_t bytes);
   void release(void *memory);

@@ -24,24 +24,32 @@ infonce_status unavailable(infonce_failure *failure, const char *reason) {
 #define INFONCE_CUDA_ARCHITECTURES "80-virtual"
 #endif
 
-// Machine code runs on its own major version, from its minor on, and with a letter on its own version alone; PTX runs
-// on everything from its version on.
-bool holds_code_for(int major, int minor) {
+// What the driver takes of the library for a device, as nvcc names it, or an empty text. Machine code runs on its own
+// major version, from its minor on, and with a letter on its own version alone; PTX runs on everything from its version
+// on. Machine code goes before PTX, and then the newest.
+std::string code_for(int major, int minor) {
   const int capability = 10 * major + minor;
+  struct {
+    int version = 0;
+    bool lettered = false;
+    std::string name(const char *prefix) const { return prefix + std::to_string(version) + (lettered ? "a" : ""); }
+  } code, ptx;
   for (const char *at = INFONCE_CUDA_ARCHITECTURES; *at;) {
     char *end = nullptr;
     const int version = int(std::strtol(at, &end, 10));
-    if (end == at) return true;  // a word
+    if (end == at) return "sm_" + std::to_string(capability);  // a word: built for the devices of this machine
     const bool lettered = *end != '-' && *end != ',' && *end != '\0';
     const char *next = std::strchr(end, ',');
     const std::string kind(end, next ? size_t(next - end) : std::strlen(end));
     const bool as_ptx = kind.find("virtual") != std::string::npos || kind.find("real") == std::string::npos;
     const bool as_code = kind.find("real") != std::string::npos || kind.find("virtual") == std::string::npos;
-    if (lettered ? capability == version : (as_ptx && capability >= version)) return true;
-    if (as_code && !lettered && version / 10 == major && version <= capability) return true;
+    const bool serves = lettered ? capability == version : capability >= version;
+    if (as_code && serves && version / 10 == major && version >= code.version) code = {version, lettered};
+    if (as_ptx && serves && version >= ptx.version) ptx = {version, lettered};
     at = next ? next + 1 : end + kind.size();
   }
-  return false;
+  if (code.version > 0) return code.name("sm_");
+  return ptx.version > 0 ? ptx.name("compute_") : "";
 }
 
 // Why the runtime cannot count devices.
@@ -95,7 +103,7 @@ infonce_status refuse_unsupported(const cudaDeviceProp &properties, infonce_fail
     return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
                 "%s has compute capability %d.%d; this backend needs %d.0 or later (Ampere)", properties.name, major,
                 minor, kOldestMajor);
-  if (!holds_code_for(major, minor))
+  if (code_for(major, minor).empty())
     return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
                 "%s: this library holds no code for compute capability %d.%d: build it for this GPU", properties.name,
                 major, minor);
@@ -125,6 +133,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   std::snprintf(info->instruction_sets, sizeof info->instruction_sets, has_sm90 ? "sm90 sm80" : "sm80");
   std::snprintf(info->medium, sizeof info->medium, "bfloat16");
   std::snprintf(info->capability, sizeof info->capability, "%d.%d", properties.major, properties.minor);
+  std::snprintf(info->code, sizeof info->code, "%s", code_for(properties.major, properties.minor).c_str());
   info->note[0] = '\0';
   if (!has_sm90 && has_capability_of_sm90(properties))
     std::snprintf(info->note, sizeof info->note, "the kernels 'sm90' cannot be used: %s", problem.c_str());

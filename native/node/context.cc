@@ -66,6 +66,7 @@ void Context::open(Napi::Object self, Napi::Object object) {
   options.threads = to_int32(object.Get("threads"), "threads");
   options.precision = read_precision(object);
   options.measure = to_flag(object.Get("measure"), "measure");
+  options.trace = 1;
   const Napi::Function next_turn = to_function(object.Get("nextTurn"), "nextTurn");
   const infonce_device_info device = device_info(backend, options.device);
   const Napi::Value forced = object.Get("instructionSet");

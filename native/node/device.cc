@@ -47,6 +47,7 @@ Napi::Object to_native_device(Napi::Env env, const infonce_device_info &info) {
   device.Set("memory", static_cast<double>(info.memory));
   device.Set("medium", info.medium);
   device.Set("capability", info.capability);
+  device.Set("code", info.code);
   device.Set("driverVersion", info.driver_version);
   device.Set("runtimeVersion", info.runtime_version);
   device.Set("multiprocessors", info.multiprocessors);

@@ -116,6 +116,7 @@ Case::Case(const Settings &from) : settings(from) {
   problem.positive = rules.positive;
   problem.reduction = settings.reduction;
   problem.both_directions = settings.loss == Loss::kClip;
+  problem.ranks = 1;
   problem.normalize = settings.normalize;
   problem.gradient = settings.gradient;
   problem.rows = settings.rows;

@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* Rises with every change of this header, in lib/runtime/native.ts and bench/gpu/contract.py too. */
-#define INFONCE_ABI_VERSION 5
+#define INFONCE_ABI_VERSION 6
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -96,6 +96,7 @@ typedef struct infonce_problem {
   int32_t normalize;            /* 1: rows are scaled to unit length first; 0: used as they are */
   int32_t gradient;             /* 1: gradients and grad_scale are wanted */
   int32_t propagate_non_finite; /* 1: NaN or infinity in the input makes every result NaN instead of failing */
+  int32_t ranks;                /* 1: top1 and top5 are wanted; 0: nothing is counted */
   uint32_t on_device;           /* infonce_array bits of arrays in memory of the context's device, else of the host */
   int32_t anchors_type;         /* infonce_type */
   int32_t keys_type;
@@ -120,7 +121,8 @@ typedef struct infonce_result {
   uint32_t struct_size; /* sizeof(infonce_result) of the caller */
   double loss;          /* out: the mean or the sum; with reduction NONE the sum */
   double grad_scale;    /* out: d loss / d scale */
-  double top1;          /* out: share of anchors whose (first) positive is beaten by no logit of the denominator */
+  double top1;          /* out: share of anchors whose (first) positive is beaten by no logit of the denominator; NaN
+                           without `ranks` */
   double top5;          /* out: the same with fewer than five above */
   float *row_loss;      /* [N], filled with reduction NONE; else may be NULL */
   float *grad_anchors;  /* [N, D], filled when gradient is 1 */
@@ -158,6 +160,7 @@ typedef struct infonce_context_options {
      the latter with calls from one thread only. NULL: a stream of the context's own, which waits for no other. */
   void *stream;
   int32_t measure;             /* CUDA: 1 fills the seconds of infonce_result */
+  int32_t trace;               /* CUDA: 1: kernels say in host memory that they run, and a fault is told by their name */
 } infonce_context_options;
 
 typedef struct infonce_device_info {
@@ -169,6 +172,8 @@ typedef struct infonce_device_info {
   char instruction_sets[128]; /* all that can be forced, best first, separated by spaces */
   char medium[32];            /* what INFONCE_PRECISION_MEDIUM runs with the best set: "bfloat16" or "float32" */
   char capability[16];        /* CUDA: compute capability, "9.0"; else empty */
+  char code[32];              /* CUDA: what of this library the device runs: machine code, "sm_90a", or PTX that the driver
+                                 compiles, "compute_90"; else empty */
   int32_t driver_version;     /* CUDA: the version of CUDA the driver brings, 1000 * major + 10 * minor; else 0 */
   int32_t runtime_version;    /* CUDA: that of the runtime this backend was built with */
   int32_t multiprocessors;    /* CUDA: streaming multiprocessors; else 0 */
@@ -249,7 +254,10 @@ typedef struct infonce_backend {
   /* Copies to, from or within such memory and returns when that is done. `direction` is an infonce_copy. */
   infonce_status (*copy)(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
                          infonce_failure *failure);
-  /* Host memory that the device copies to and from directly. It belongs to no context. */
+  /* Gives back what memory the context keeps for later calls. `freed`: bytes. */
+  infonce_status (*trim)(infonce_context *context, int64_t *freed, infonce_failure *failure);
+  /* Host memory that the device copies to and from directly; ordinary memory where there is none. It belongs to no
+     context. */
   infonce_status (*host_allocate)(int32_t device, int64_t bytes, void **memory, infonce_failure *failure);
   void (*host_release)(void *memory);
 } infonce_backend;
