@@ -4,7 +4,8 @@
  *
  * Fails if a main kernel spills, if ptxas notes that it serializes products or ignores setmaxnreg, or if a main kernel for
  * compute capability 9.0 is without the instructions it is written for: in the PTX and, where there is nvdisasm, in the
- * machine code.
+ * machine code. There it fails as well if exponentials are not beside the product that they are to run beside, or if a
+ * hand-over between blocks has become a barrier for the whole GPU's memory.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -12,7 +13,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { commandLine, refuse } from './command-line.mjs';
-import { instructionsOfKernels, ptxOfKernels } from './cuda/code.mjs';
+import { count, instructionsOfKernels, ptxOfKernels, shareOfExponentialsBesideProduct } from './cuda/code.mjs';
 import { occupancy } from './cuda/occupancy.mjs';
 import { readableNames, replacePart, table } from './cuda/report.mjs';
 import { findNvcc, findProgram } from './find-program.mjs';
@@ -25,11 +26,15 @@ const ASYNCHRONOUS = /^sm90::/; // by warpgroups' products, boxes and registers 
 const IN_PTX = ['wgmma.mma_async', 'cp.async.bulk.tensor', 'setmaxnreg'];
 const IN_MACHINE_CODE = ['HGMMA', 'UTMALDG', 'USETMAXREG'];
 const SPILLS = ['STL', 'LDL']; // stores to and loads from local memory
+const OVERLAPPING = /^sm90::(gradient|flash)\b/;
+// Those of a cluster's two meetings, at the beginning and the end of a block: none in a loop.
+const MOST_MEMORY_BARRIERS = 2;
 const CUBIN = 'kernels.cubin';
 const NOTE_OF_PTXAS = /\(C75\d\d\)|setmaxnreg.*ignored/i;
 const ARCHITECTURES = ['80', '86', '89', '90a', '100', '120'];
 const USAGE = `npm run cuda:resources -- [options]
   --architecture A  one of ${ARCHITECTURES.join(', ')}; may be repeated; default 80 and 90a
+  --nvdisasm FILE   reads the machine code; default: on the PATH or beside nvcc, which is that of CUDA_HOME
   --counts FILE     the record of cuda:counts; default build-cuda/counts.json
   --jobs N          compilers at once; default 1
   --main            only the launchers of the main kernels
@@ -38,6 +43,7 @@ const USAGE = `npm run cuda:resources -- [options]
 const { values: options } = commandLine(USAGE, {
   options: {
     architecture: { type: 'string', multiple: true, default: ['80', '90a'] },
+    nvdisasm: { type: 'string' },
     counts: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
     jobs: { type: 'string', default: '1' },
     main: { type: 'boolean', default: false },
@@ -49,10 +55,11 @@ if (unknown.length) refuse(USAGE, `There is no code for ${unknown.join(', ')}.`)
 if (!/^[1-9]\d*$/.test(options.jobs)) refuse(USAGE, `--jobs ${options.jobs}: not a number of compilers.`);
 
 const nvcc = findNvcc() ?? 'nvcc';
-const nvdisasm = findProgram('nvdisasm') ?? findProgram('nvdisasm', [path.dirname(nvcc)]);
+const nvdisasm = options.nvdisasm ?? findProgram('nvdisasm', [path.dirname(nvcc)]) ?? findProgram('nvdisasm');
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-resources-'));
 const kernels = new Map(); // mangled name -> { [architecture]: resources }
 const problems = [];
+let lookedAt = 0; // kernels whose machine code was read
 try {
   await compileAll();
   report();
@@ -135,13 +142,19 @@ function lookAtCode(folder) {
     kernels.get(mangled)['90a'].handedOver = [...new Set(registers)].sort((a, b) => a - b);
     const found = machineCode?.get(mangled);
     for (const instruction of found ? SPILLS : [])
-      if (found.has(instruction))
-        problems.push(`${name}: ${found.get(instruction)} ${instruction} in the machine code`);
+      if (count(found, instruction))
+        problems.push(`${name}: ${count(found, instruction)} ${instruction} in the machine code`);
     if (!ASYNCHRONOUS.test(name)) continue;
     for (const instruction of IN_PTX)
       if (!body.includes(instruction)) problems.push(`${name}: no ${instruction} in the PTX`);
-    for (const instruction of found ? IN_MACHINE_CODE : [])
-      if (!found.has(instruction)) problems.push(`${name}: no ${instruction} in the machine code`);
+    if (!found) continue;
+    lookedAt += 1;
+    for (const instruction of IN_MACHINE_CODE)
+      if (!count(found, instruction)) problems.push(`${name}: no ${instruction} in the machine code`);
+    const share = OVERLAPPING.test(name) ? shareOfExponentialsBesideProduct(found) : 1;
+    if (share < 1) problems.push(`${name}: ${Math.round(100 * share)} % of the exponentials are beside the product`);
+    const barriers = count(found, 'MEMBAR.ALL.GPU');
+    if (barriers > MOST_MEMORY_BARRIERS) problems.push(`${name}: ${barriers} MEMBAR.ALL.GPU in the machine code`);
   }
 }
 
@@ -166,8 +179,8 @@ function report() {
   if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:resources', text);
   for (const { name } of rows.filter(row => MAIN_KERNELS.test(row.name) && spills(row)))
     problems.push(`${name} spills`);
-  if (options.architecture.includes('90a') && !nvdisasm)
-    console.error('No nvdisasm: nobody looked at the machine code.');
+  if (options.architecture.includes('90a') && !nvdisasm) console.error('No nvdisasm: the machine code was not read.');
+  else console.log(`The machine code of ${lookedAt} kernels for compute capability 9.0 was read.`);
   for (const problem of problems) console.error(problem);
   process.exitCode = problems.length ? 1 : 0;
 }

@@ -146,7 +146,8 @@ bool is_there() {
   check(cudaGetDeviceProperties(&device, 0), "asking the device");
   if (device.major != 9 || device.minor != 0)
     return std::fprintf(stderr, "%s is not of compute capability 9.0\n", device.name), false;
-  if (!why_no_tensor_maps().empty()) return std::fprintf(stderr, "%s\n", why_no_tensor_maps().c_str()), false;
+  if (const std::string problem = why_no_tensor_maps(0); !problem.empty())
+    return std::fprintf(stderr, "%s\n", problem.c_str()), false;
   int kilohertz = 0;
   check(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0), "asking the device");
   std::printf(R"({"device": "%s", "multiprocessors": %d, "kilohertz": %d})"

@@ -37,6 +37,7 @@ template <class Tile> class InTurn : public GradientConsumer<Tile> {
     this->multiply_weights(this->ring_.stage);
     wait_for_products<0>();
     receive(this->sums_);
+    this->keep_operands();
   }
 };
 
@@ -91,6 +92,7 @@ template <class Tile> class Overlapped : public GradientConsumer<Tile> {
       this->make_weights(tile);
       wait_for_products<0>();
       receive(this->sums_);
+      this->keep_operands();
       this->release(previous);
       this->split_weights();
     }
@@ -124,8 +126,7 @@ template <class Tile, template <class> class Consumer>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     with_producer(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
 #ifdef INFONCE_HAS_SM90
-  trace.mark();
-  sm90::run_gradient<Tile, Consumer<Tile>>(task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
+  sm90::run_gradient<Tile, Consumer<Tile>>(trace, task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
     consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
   });
 #endif

@@ -16,7 +16,7 @@ class LogSumExp {
       : stream_(stream),
         tower_(problem.tower()),
         shape_(shape_of_tiles(stream, kPlanes, false, tower_.padded_dim, sm90)),
-        plan_(plan_sweep(stream, shape_, tower_.rows, tower_.rows, true)),
+        plan_(plan_sweep(stream, kPlanes, shape_, tower_.rows, tower_.rows, tower_.padded_dim, true)),
         rank_(std::vector<float>(size_t(tower_.padded_rows), INFINITY)),
         row_sum_(slots_of_rows()),
         column_sum_(slots_of_columns()),
@@ -26,6 +26,7 @@ class LogSumExp {
         sum_(tower_.padded_rows) {
     task_.rows = task_.columns = tower_;
     task_.pairs = problem.pairs();
+    task_.ranks = true;
     task_.row_rank = task_.column_rank = rank_.get();
     task_.exponent = add_.exponent = kExponent;
     task_.triangular = add_.triangular = true;

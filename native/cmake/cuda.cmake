@@ -51,6 +51,9 @@ function(infonce_cuda_settings target)
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
     "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
+  if(INFONCE_MOST_POLLS)
+    target_compile_definitions(${target} PRIVATE INFONCE_MOST_POLLS=${INFONCE_MOST_POLLS})
+  endif()
   target_include_directories(${target}
     PUBLIC "${PROJECT_SOURCE_DIR}/native/include" PRIVATE "${PROJECT_SOURCE_DIR}/native")
   if(INFONCE_CUDA_SHARED_RUNTIME)

@@ -2,12 +2,18 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "common/call.h"
 #include "cuda/context.h"
+#include "cuda/current_device.h"
 #include "cuda/device.h"
+#include "cuda/host_memory.h"
+#include "cuda/tensor_maps.h"
 #include "infonce/infonce.h"
 
 #ifdef _WIN32
@@ -30,18 +36,17 @@ infonce_status fail_without_row(infonce_failure *failure, infonce_status status,
   return fail(failure, status, INFONCE_INPUT_NONE, -1, "%s", message.c_str());
 }
 
-// Runs `body` with `device` as this thread's, and returns its status; after a fault of the device that of
-// on_fault(message).
-template <class Body, class OnFault>
-infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body, OnFault &&on_fault) {
+// Runs `body` with `device` as this thread's, and returns its status; after an error that is no lack of memory that of
+// on_error(error), which may throw it again.
+template <class Body, class OnError>
+infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body &&body, OnError &&on_error) {
   return guarded(failure, [&] {
     try {
-      check(cudaSetDevice(device), "selecting the device");
+      const CurrentDevice current(device);
       return body();
     } catch (const Error &error) {
-      if (error.is_fault()) return on_fault(error.what());
-      if (!error.out_of_memory()) throw;
-      return fail_without_row(failure, INFONCE_OUT_OF_MEMORY, error.what());
+      if (error.out_of_memory()) return fail_without_row(failure, INFONCE_OUT_OF_MEMORY, error.what());
+      return on_error(error);
     }
   });
 }
@@ -52,16 +57,18 @@ infonce_status lost(infonce_failure *failure, const std::string &fault) {
       "the context has lost its device: " + fault + "; if a new context fails as well, restart the process");
 }
 
-infonce_status unavailable(infonce_failure *failure, const std::string &fault) {
-  return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE,
-                          "a fault has taken the device from this process, which has to be restarted: " + fault);
+// Whatever a new context meets: another device may serve, or the CPU.
+infonce_status unavailable(infonce_failure *failure, const Error &error) {
+  const char *lost = "a fault has taken the device from this process, which has to be restarted: ";
+  return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE, (error.is_fault() ? lost : "") + std::string(error.what()));
 }
 
 // As work of a context, whether or not it has lost its device.
 template <class Body> infonce_status finish_on(Context &context, infonce_failure *failure, Body &&body) {
-  return guarded_on_device(context.device(), failure, body, [&](const char *fault) {
-    context.lose(fault);
-    return lost(failure, fault);
+  return guarded_on_device(context.device(), failure, body, [&](const Error &error) {
+    if (!error.is_fault()) throw error;
+    context.lose(error.what());
+    return lost(failure, error.what());
   });
 }
 
@@ -71,9 +78,9 @@ template <class Body> infonce_status work_on(Context &context, infonce_failure *
 }
 
 // Without a name the newest kernels that the device can run, where they are faster; by name those and no others.
-infonce_status choose_kernels(const infonce_context_options &options, UseOfSm90 *sm90, infonce_failure *failure) {
-  const std::string name = options.instruction_set ? options.instruction_set : "";
-  const std::string problem = why_no_sm90(options.device);
+// `problem`: why not those for compute capability 9.0.
+infonce_status choose_kernels(const std::string &name, const std::string &problem, UseOfSm90 *sm90,
+                              infonce_failure *failure) {
   *sm90 = name == "sm80" || !problem.empty() ? UseOfSm90::kNever
           : name.empty()                     ? UseOfSm90::kWhereFaster
                                              : UseOfSm90::kAlways;
@@ -91,22 +98,28 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
     return invalid(failure, "unknown precision");
   if (const infonce_status status = check_device(options->device, failure)) return status;
-  UseOfSm90 sm90;
-  if (const infonce_status status = choose_kernels(*options, &sm90, failure)) return status;
+  const std::string name = options->instruction_set ? options->instruction_set : "";
   const auto create = [&] {
-    *context = new infonce_context{{options->device, infonce_precision(options->precision), sm90,
-                                    static_cast<cudaStream_t>(options->stream), options->measure != 0}};
+    std::string problem = name == "sm80" ? "" : why_no_sm90(options->device);
+    if (problem.empty() && name != "sm80") problem = try_tensor_maps(options->device);
+    UseOfSm90 sm90;
+    if (const infonce_status status = choose_kernels(name, problem, &sm90, failure)) return status;
+    *context = new infonce_context{{*options, sm90}};
     return INFONCE_OK;
   };
   return guarded_on_device(options->device, failure, create,
-                           [&](const char *fault) { return unavailable(failure, fault); });
+                           [&](const Error &error) { return unavailable(failure, error); });
 }
 
 void context_destroy(infonce_context *context) {
-  if (!context) return;
-  cudaSetDevice(context->on_device.device());
-  delete context;
-  cudaGetLastError();
+  std::unique_ptr<infonce_context> owned(context);
+  if (!owned) return;
+  const auto destroy = [&] {
+    owned.reset();
+    cudaGetLastError();
+    return INFONCE_OK;
+  };
+  guarded_on_device(owned->on_device.device(), nullptr, destroy, [](const Error &) { return INFONCE_OK; });
 }
 
 infonce_status status_of(const BadRow &bad, infonce_failure *failure) {
@@ -232,20 +245,55 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *f
   });
 }
 
+// What callers were given, by its address. Never destroyed: other threads may use it while the process exits.
+class HostMemories {
+ public:
+  struct OfDevice {
+    int32_t device = 0;
+    HostMemory memory;
+  };
+
+  void *keep(OfDevice owned) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    void *const address = owned.memory.get();
+    memories_.emplace(address, std::move(owned));
+    return address;
+  }
+  OfDevice take(void *address) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    auto found = memories_.extract(address);
+    return found.empty() ? OfDevice() : std::move(found.mapped());
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<void *, OfDevice> memories_;
+};
+
+HostMemories &host_memories() {
+  static auto &all = *new HostMemories;
+  return all;
+}
+
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
   const auto allocate = [&] {
-    const std::string what = std::to_string(bytes) + " bytes of page-locked memory";
-    check(cudaHostAlloc(memory, size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable), what.c_str());
+    *memory = host_memories().keep({device, HostMemory(size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable)});
     return INFONCE_OK;
   };
-  return guarded_on_device(device, failure, allocate, [&](const char *fault) { return unavailable(failure, fault); });
+  return guarded_on_device(device, failure, allocate,
+                           [&](const Error &error) { return unavailable(failure, error); });
 }
 
 void host_release(void *memory) {
-  cudaFreeHost(memory);
-  cudaGetLastError();
+  HostMemories::OfDevice owned = host_memories().take(memory);
+  if (!owned.memory.get()) return;
+  const auto free = [&] {
+    owned.memory = HostMemory();
+    return INFONCE_OK;
+  };
+  guarded_on_device(owned.device, nullptr, free, [](const Error &) { return INFONCE_OK; });
 }
 
 const infonce_backend kBackend = {sizeof(infonce_backend),

@@ -120,7 +120,8 @@ int64_t Call::size_of(TowerName name) const {
 }
 
 SweepPlan Call::sweep_plan(TowerName rows, TowerName columns) const {
-  return plan_sweep(stream(), shape_, towers_[rows].rows, towers_[columns].rows, is_triangular(rows, columns));
+  return plan_sweep(stream(), planes_, shape_, towers_[rows].rows, towers_[columns].rows, towers_[rows].padded_dim,
+                    is_triangular(rows, columns));
 }
 
 // Whether weights are written once for the gradients of two towers.
@@ -219,6 +220,7 @@ void Call::take_kept(Workspace::Cursor &cursor) {
   pair_logits_.first = cursor.take<double>(rows);
   pair_logits_.slots = cursor.take<double>(classes_.most_partners * rows);
   pair_logits_.stride = rows;
+  pair_logits_.most_pairs = classes_.most_partners;
 }
 
 void Call::take_classes(Workspace::Cursor &cursor) {

@@ -1,6 +1,9 @@
 #include "cuda/context.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
 namespace {
@@ -10,10 +13,39 @@ constexpr size_t kMostSpare = 2;
 
 }  // namespace
 
-Context::Context(int32_t device, infonce_precision precision, UseOfSm90 sm90, cudaStream_t stream_of_caller,
-                 bool measure)
-    : device_(device), precision_(precision), stream_of_caller_(stream_of_caller), measure_(measure), kernels_(sm90) {
+Context::Context(const infonce_context_options &options, UseOfSm90 sm90)
+    : device_(options.device),
+      precision_(infonce_precision(options.precision)),
+      stream_of_caller_(static_cast<cudaStream_t>(options.stream)),
+      measure_(options.measure != 0),
+      kernels_(sm90, options.trace != 0),
+      releases_(kernels_) {
   lanes_.push_back(std::make_unique<Lane>(kernels_, stream_of_caller_, measure_));
+  try_device();
+}
+
+// In a stream of the context's own: that of the caller is left alone.
+void Context::try_device() {
+  constexpr int64_t kCount = 64;
+  constexpr int kByte = 0x3f;
+  constexpr float kExpected = 0.74609375f;  // bfloat16 of two such bytes
+  Lane &lane = *lanes_.front();
+  Stream &stream = lane.downloads;
+  uint16_t *from = nullptr;
+  float *to = nullptr;
+  lane.workspace.lay_out(stream, [&](Workspace::Cursor &cursor) {
+    from = cursor.take<uint16_t>(kCount);
+    to = cursor.take<float>(kCount);
+  });
+  const HostMemory result(kCount * sizeof(float));
+  const float *numbers = static_cast<const float *>(result.get());
+  stream.fill(from, kByte, kCount * sizeof *from);
+  widen(stream, false, from, to, kCount);
+  stream.copy(result.get(), to, kCount * sizeof *to, cudaMemcpyDeviceToHost);
+  stream.synchronize();
+  if (!std::all_of(numbers, numbers + kCount, [](float number) { return number == kExpected; }))
+    throw Error(cudaErrorUnknown, "the device computed a wrong number");
+  lane.workspace.free();
 }
 
 Context::~Context() { settle(); }
@@ -40,12 +72,13 @@ Lane &Context::take_lane() {
   return *lanes_.back();
 }
 
-int64_t Context::idle_memory() const {
+int64_t Context::idle_memory() {
   size_t bytes = 0;
   for (const std::unique_ptr<Lane> &lane : lanes_)
     if (!lane->busy) bytes += lane->workspace.capacity();
   for (const Workspace &workspace : spare_) bytes += workspace.capacity();
-  return int64_t(bytes);
+  const Lock lock(memory_mutex_);
+  return int64_t(bytes + memory_.idle());
 }
 
 bool Context::free_idle_memory() {
@@ -56,6 +89,8 @@ bool Context::free_idle_memory() {
     lane->workspace.free();
   }
   spare_.clear();
+  const Lock lock(memory_mutex_);
+  memory_.free_idle();
   return true;
 }
 
@@ -176,7 +211,9 @@ int64_t Context::available() {
 }
 
 int64_t Context::trim() {
-  const Lock lock(mutex_);
+  // Who holds it may be waiting for the device, and keeps most of the memory.
+  const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
+  if (!lock) return 0;
   const int64_t idle = idle_memory();
   free_idle_memory();
   return idle;
@@ -188,7 +225,10 @@ void Context::settle() noexcept {
 
 // Only where memory is short it waits for a call that another thread is beginning.
 void *Context::allocate(int64_t bytes) {
-  const auto take = [&] { return cuda::allocate(size_t(bytes > 0 ? bytes : 1)); };
+  const auto take = [&] {
+    const Lock lock(memory_mutex_);
+    return memory_.take(size_t(bytes > 0 ? bytes : 1));
+  };
   try {
     return take();
   } catch (const OutOfMemory &) {
@@ -199,8 +239,19 @@ void *Context::allocate(int64_t bytes) {
 
 void Context::release(void *memory) {
   const Lock lock(mutex_);
-  settle();
-  cudaFree(memory);
+  const Lock memory_lock(memory_mutex_);
+  try {
+    for (const std::unique_ptr<Lane> &lane : lanes_) {
+      lane->queued.record(lane->stream);
+      releases_.follow(lane->queued.get());
+    }
+    Event done;
+    done.record(releases_);
+    memory_.give_back(memory, std::move(done));
+  } catch (...) {
+    memory_.forget(memory);
+    throw;
+  }
 }
 
 void Context::copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {

@@ -29,7 +29,8 @@ namespace infonce::cuda {
 // Cancelled.
 class Context {
  public:
-  Context(int32_t device, infonce_precision precision, UseOfSm90 sm90, cudaStream_t stream_of_caller, bool measure);
+  // Runs a kernel and waits for it: what keeps kernels from running shows here. On the current device.
+  Context(const infonce_context_options &options, UseOfSm90 sm90);
   ~Context();
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;
@@ -52,21 +53,22 @@ class Context {
   // Bytes that a call takes, and that are to be had.
   int64_t size_of(const infonce_problem &problem, infonce_result *result);
   int64_t available();
-  // Gives idle memory back; how many bytes.
+  // Gives idle memory back; how many bytes. Waits for no call that another thread is beginning.
   int64_t trim();
 
   void *allocate(int64_t bytes);
-  void release(void *memory);
+  void release(void *memory);  // waits for nothing
   void copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind);
 
  private:
+  void try_device();
   Lane &take_lane();
   void start(Call &call, Lane &lane, Workspace *kept);
   BadRow finish(Call &call, Lane &lane);
   void drop(Lane &lane) noexcept;
   template <class Take> auto with_idle_memory(Take &&take);
   bool free_idle_memory();
-  int64_t idle_memory() const;
+  int64_t idle_memory();
   void settle() noexcept;
 
   std::mutex mutex_;
@@ -78,6 +80,9 @@ class Context {
   std::vector<std::unique_ptr<Lane>> lanes_;
   Lane *last_ = nullptr;          // whose work may not be done; what begins next follows it
   std::vector<Workspace> spare_;  // of states that were destroyed
+  Stream releases_;               // in which nothing is done but to wait for others
+  std::mutex memory_mutex_;
+  DeviceMemory memory_;
   std::mutex fault_mutex_;
   std::string fault_;
 };

@@ -84,10 +84,10 @@ bool holds_sm90() { return std::strstr(INFONCE_CUDA_ARCHITECTURES, "90a") != nul
 
 bool has_capability_of_sm90(const cudaDeviceProp &properties) { return properties.major == 9 && properties.minor == 0; }
 
-std::string why_no_sm90(const cudaDeviceProp &properties) {
+std::string why_no_sm90(int32_t device, const cudaDeviceProp &properties) {
   if (!has_capability_of_sm90(properties)) return "the device has another compute capability than 9.0";
   if (!holds_sm90()) return "this library holds no code for architecture 90a";
-  return why_no_tensor_maps();
+  return why_no_tensor_maps(device);
 }
 
 // 0 where the driver does not say.
@@ -127,7 +127,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   cudaDeviceProp properties;
   if (const infonce_status status = properties_of(device, &properties, failure)) return status;
   std::snprintf(info->name, sizeof info->name, "%.*s", int(sizeof info->name) - 1, properties.name);
-  const std::string problem = why_no_sm90(properties);
+  const std::string problem = why_no_sm90(device, properties);
   const bool has_sm90 = problem.empty();
   std::snprintf(info->instruction_set, sizeof info->instruction_set, has_sm90 ? "sm90" : "sm80");
   std::snprintf(info->instruction_sets, sizeof info->instruction_sets, has_sm90 ? "sm90 sm80" : "sm80");
@@ -152,7 +152,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
 std::string why_no_sm90(int32_t device) {
   cudaDeviceProp properties;
   const cudaError_t code = cudaGetDeviceProperties(&properties, device);
-  return code == cudaSuccess ? why_no_sm90(properties) : cudaGetErrorString(code);
+  return code == cudaSuccess ? why_no_sm90(device, properties) : cudaGetErrorString(code);
 }
 
 infonce_status check_device(int32_t device, infonce_failure *failure) {

@@ -10,7 +10,8 @@ namespace infonce::cuda {
 int32_t device_count(infonce_failure *failure);
 infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure);
 
-// Why the kernels for compute capability 9.0 cannot serve `device`, which can be used, or an empty text.
+// Why the kernels for compute capability 9.0 cannot serve `device`, which can be used, or an empty text. Makes no
+// context: what only a context shows is known once there was one.
 std::string why_no_sm90(int32_t device);
 
 // Whether `device` can be used.

@@ -108,6 +108,7 @@ void Call::sweep(TowerName rows, TowerName columns, const Direction &row_directi
   task.rows = towers_[rows];
   task.columns = towers_[columns];
   task.pairs = pairs_of(columns);
+  task.ranks = problem_.ranks != 0;
   task.row_rank = rows_.rank;
   task.column_rank = column_direction ? rows_.rank : nullptr;  // the dot product of a pair is that of both directions
   task.exponent = exponent_;
@@ -146,14 +147,17 @@ void Call::flash() {
   const int32_t splits = register_splits(kAnchors, candidates());
   FlashTask task{};
   task.weights = weights_of({kAnchors, candidates(), nullptr, nullptr, true, nullptr});
+  task.ranks = problem_.ranks != 0;
   task.row_rank = rows_.rank;
+  const int32_t rows_of_block = sm90::gradient_blocks(planes_, rows.padded_dim).rows;
   task.by_row = by_row_;
+  task.rows_of_split = int64_t(tiles_of(rows.rows, rows_of_block)) * rows_of_block;
   task.accumulators = flash_accumulators_;
   sm90::flash(stream(), planes_, task, splits);
   AddStatisticsTask add{};
   add.by_row = by_row_;
   add.of_rows = rows_;
-  add.rows_of_tile = add.rows_of_column_sum = sm90::gradient_blocks(planes_, rows.padded_dim).rows;
+  add.rows_of_tile = add.rows_of_column_sum = rows_of_block;
   add.tile_rows = tiles_of(rows.rows, add.rows_of_tile);
   add.tiles = splits;
   add.tiles_per_run = 1;
@@ -212,6 +216,7 @@ void Call::compute_own_negatives() {
 void Call::add_up() {
   TotalsTask task{};
   task.rows = problem_.rows;
+  task.ranks = problem_.ranks != 0;
   task.loss[0] = rows_.loss;
   task.above[0] = rows_.all_above;
   if (problem_.both_directions) task.loss[1] = columns_.loss, task.above[1] = columns_.all_above;

@@ -11,9 +11,23 @@ constexpr int64_t kPartialBytes = int64_t(128) << 20;  // of the column statisti
 constexpr int64_t kMostTilesOfRun = 32;                // a float32 sum over no more than 4096 columns
 constexpr int64_t kMostTileRows = 32768;               // a grid has at most 65,535 blocks that way
 constexpr int64_t kBlocksOfSweep = 4;                  // for each multiprocessor, so that the last are soon done
-constexpr int64_t kPanelBytes = int64_t(24) << 20;     // beside what else the second-level cache has to hold
 constexpr int64_t kLeastPanelTiles = 2;  // below, the accumulators' way to memory and back outweighs the product
 constexpr int64_t kSplitBytes = int64_t(64) << 20;  // of accumulators, so many splits are free
+
+// Beside what else the second-level cache has to hold. Of a cache that is too small for any panel the size matters
+// little.
+int64_t panel_bytes(const Stream &stream) {
+  constexpr int64_t kLeast = int64_t(4) << 20;
+  return std::max(kLeast, int64_t(stream.cache()) * 12 / 25);
+}
+
+// So many tiles of a panel, no more than one launch may compute.
+int64_t tiles_of_panel(const Stream &stream, Planes planes, int64_t bytes_of_tile, int64_t rows_of_tile,
+                       int64_t columns_of_tile, int64_t padded_dim) {
+  const double tiles = double(panel_bytes(stream) / bytes_of_tile);
+  const Operations operations = operations_of(planes, int64_t(tiles) * rows_of_tile, columns_of_tile, padded_dim);
+  return int64_t(tiles * stream.share_of_launch(operations));
+}
 
 // The fewest splits that keep `slots` blocks busy, of work that can be split into `parts`.
 int32_t splits_for(int64_t blocks, int64_t slots, int64_t parts, int64_t bytes_of_split) {
@@ -39,7 +53,8 @@ int64_t bytes_of_accumulators(int64_t rows, int64_t padded_dim) { return rows * 
 
 }  // namespace
 
-SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_t columns, bool triangular) {
+SweepPlan plan_sweep(const Stream &stream, Planes planes, TileShape shape, int64_t rows, int64_t columns,
+                     int64_t padded_dim, bool triangular) {
   SweepPlan plan{};
   plan.tile_rows = tiles_of(rows, rows_of(shape));
   plan.tiles = tiles_of(columns, kTileColumns);
@@ -47,8 +62,9 @@ SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_
   const int64_t sums_of_tile_row = rows_of(shape) / rows_of_column_sums(shape);
   const int64_t bytes_of_tile_row =
       sums_of_tile_row * plan.tiles * kTileColumns * int64_t(sizeof(float) + sizeof(int32_t));
-  plan.strip = int32_t(
-      std::clamp<int64_t>(kPartialBytes / bytes_of_tile_row, 1, std::min<int64_t>(plan.tile_rows, kMostTileRows)));
+  const double in_time = double(plan.tile_rows) * stream.share_of_launch(operations_of(planes, rows, columns, padded_dim));
+  const int64_t most = std::min({int64_t(plan.tile_rows), kMostTileRows, std::max<int64_t>(1, int64_t(in_time))});
+  plan.strip = int32_t(std::clamp<int64_t>(kPartialBytes / bytes_of_tile_row, 1, most));
   if (is_of_warpgroups(shape)) {
     plan.tiles_per_run = 1;
     plan.tiles_per_run = tiles_of_run(plan.order(0).all(), stream.multiprocessors());
@@ -70,7 +86,8 @@ PanelPlan plan_panel(Stream &stream, Planes planes, TileShape shape, int64_t own
   const int64_t dim_tiles = tiles_of(padded_dim, kTileColumns);
   const int64_t slots = int64_t(stream.multiprocessors()) * accumulate_blocks(stream, planes, shape);
   const int64_t bytes_of_tile = int64_t(planes) * rows_of(shape) * kTileColumns * int64_t(sizeof(__nv_bfloat16));
-  const int64_t fitting = std::max(kPanelBytes / bytes_of_tile, kLeastPanelTiles);
+  const int64_t fitting = std::max(
+      tiles_of_panel(stream, planes, bytes_of_tile, rows_of(shape), kTileColumns, padded_dim), kLeastPanelTiles);
   // Rows that give every slot a block of the product, or a whole number of them.
   const int64_t rounds = std::max<int64_t>(1, dim_tiles * 8 / slots);
   const int64_t wanted = std::min(slots * rounds / dim_tiles, fitting / kLeastPanelTiles);
@@ -121,7 +138,8 @@ PanelPlan plan_panel(const Stream &stream, Planes planes, TileShape shape, Panel
   const PanelClocks clocks = {int64_t(planes), padded_dim / kDimMultiple, padded_dim, stream.multiprocessors()};
   const int64_t all_rows = tiles_of(rows, kBlock), all_columns = tiles_of(columns, kBlock);
   const int64_t bytes_of_block = int64_t(planes) * kBlock * kBlock * int64_t(sizeof(__nv_bfloat16));
-  const int64_t fitting = std::max<int64_t>(1, kPanelBytes / bytes_of_block);
+  const int64_t fitting =
+      std::max<int64_t>(1, tiles_of_panel(stream, planes, bytes_of_block, kBlock, kBlock, padded_dim));
   const int64_t deepest = planes == Planes::kHigh ? kMostColumnsOfHigh / kBlock : fitting;
   const int64_t fitting_splits =
       kSplitBytes / bytes_of_accumulators((all_rows + (both ? all_columns : 0)) * kBlock, padded_dim);

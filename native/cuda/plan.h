@@ -20,7 +20,8 @@ struct SweepPlan {
     return {std::min(tile_rows - first_tile_row, strip), tiles - first_tile_row * step, step, tiles_per_run};
   }
 };
-SweepPlan plan_sweep(const Stream &stream, TileShape shape, int64_t rows, int64_t columns, bool triangular);
+SweepPlan plan_sweep(const Stream &stream, Planes planes, TileShape shape, int64_t rows, int64_t columns,
+                     int64_t padded_dim, bool triangular);
 
 // The gradient of one tower's rows through a panel of weights.
 struct PanelPlan {

@@ -22,59 +22,42 @@ constexpr cudaError_t injected_fault(const char *, const int32_t *, cudaStream_t
 
 }  // namespace
 
-Error::Error(cudaError_t code, const std::string &where)
-    : std::runtime_error(where + ": " + cudaGetErrorString(code) + " (" + cudaGetErrorName(code) + ")"), code_(code) {}
-
-bool Error::is_fault() const {
-  switch (code_) {
-    case cudaErrorIllegalAddress:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorHardwareStackError:
-    case cudaErrorAssert:
-    case cudaErrorLaunchFailure:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorECCUncorrectable:
-    case cudaErrorNvlinkUncorrectable:
-    case cudaErrorMpsClientTerminated:
-    case cudaErrorExternalDevice:
-#if CUDART_VERSION >= 13000
-    case cudaErrorContained:
-    case cudaErrorTensorMemoryLeak:
-#endif
-    case cudaErrorUnknown:
-      return true;
-    default:
-      return false;
-  }
-}
-
-void check(cudaError_t code, const char *what) {
-  if (code == cudaSuccess) return;
-  cudaGetLastError();  // a failure that does not stick must not show up in a later call
-  throw Error(code, what);
-}
-
-Kernels::Kernels(UseOfSm90 sm90) : sm90_(sm90) {
-  int device = 0, shared = 0;
+Kernels::Kernels(UseOfSm90 sm90, bool trace) : sm90_(sm90) {
+  int device = 0;
   check(cudaGetDevice(&device), "finding the device");
-  check(cudaDeviceGetAttribute(&multiprocessors_, cudaDevAttrMultiProcessorCount, device), "asking the device");
-  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "asking the device");
-  shared_memory_ = size_t(shared);
-  check(cudaHostAlloc(reinterpret_cast<void **>(&started_), sizeof *started_,
-                      cudaHostAllocPortable | cudaHostAllocMapped),
-        "page-locked memory");
-  *started_ = -1;
+  const auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, device), "asking the device");
+    return value;
+  };
+  multiprocessors_ = attribute(cudaDevAttrMultiProcessorCount);
+  shared_memory_ = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  cache_ = size_t(attribute(cudaDevAttrL2CacheSize));
+  has_time_limit_ = attribute(cudaDevAttrKernelExecTimeout) != 0;
+  constexpr double kSeconds = 0.2, kUsualClock = 1e9;
+  const int kilohertz = attribute(cudaDevAttrClockRate);  // 0: the driver does not say
+  clocks_of_launch_ = kSeconds * (kilohertz > 0 ? 1e3 * kilohertz : kUsualClock) * multiprocessors_;
+  if (!trace) return;
+  started_ = HostMemory(sizeof(int32_t), cudaHostAllocPortable | cudaHostAllocMapped);
+  *static_cast<int32_t *>(started_.get()) = -1;
 }
 
-Trace Kernels::trace(const char *name, const int32_t *cancelled) {
+// Half of what the tensor cores of the smallest devices do at most, and of the float64 units of all that have a display.
+double Kernels::share_of_launch(const Operations &operations) const {
+  constexpr double kOfClock = 256, kFloat64OfClock = 2;
+  if (!has_time_limit_) return 1;
+  const double most = clocks_of_launch_ * (operations.is_float64 ? kFloat64OfClock : kOfClock);
+  return operations.count > most ? most / operations.count : 1;
+}
+
+Trace Kernels::trace(const char *name, const int32_t *cancelled, uint32_t first_block) {
+  // Kernels reach no memory that is not page-locked.
+  int32_t *const started = started_.is_page_locked() ? static_cast<int32_t *>(started_.get()) : nullptr;
   for (size_t k = 0; k < names_.size(); ++k)
-    if (names_[k] == name) return {started_, cancelled, int32_t(k)};
+    if (names_[k] == name) return {started, cancelled, int32_t(k), first_block};
   const std::lock_guard<std::mutex> lock(mutex_);
   names_.push_back(name);
-  return {started_, cancelled, int32_t(names_.size()) - 1};
+  return {started, cancelled, int32_t(names_.size()) - 1, first_block};
 }
 
 void Kernels::allow_shared(const void *kernel, size_t shared) {
@@ -85,17 +68,19 @@ void Kernels::allow_shared(const void *kernel, size_t shared) {
   shared_of_[kernel] = shared;
 }
 
-int Kernels::resident_blocks(const void *kernel, int threads, size_t shared) {
+int Kernels::resident_blocks(const char *name, const void *kernel, int threads, size_t shared) {
   int &blocks = resident_blocks_[kernel];
   if (blocks == 0) {
     allow_shared(kernel, shared);
     check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared), "asking for the occupancy");
+    if (blocks == 0) throw Error(cudaErrorLaunchOutOfResources, std::string("kernel ") + name);
   }
   return blocks;
 }
 
 std::string Kernels::running() const {
-  const int32_t started = *static_cast<volatile int32_t *>(started_);
+  const auto *told = static_cast<const volatile int32_t *>(started_.get());
+  const int32_t started = told ? *told : -1;
   const std::lock_guard<std::mutex> lock(mutex_);
   const bool known = started >= 0 && size_t(started) < names_.size();
   return known ? std::string("kernel ") + names_[started] : std::string("waiting for the device");
@@ -138,10 +123,16 @@ void Stream::fill(void *to, int byte, size_t bytes) {
 
 void Stream::follow(cudaEvent_t event) { check(cudaStreamWaitEvent(handle_, event, 0), "ordering streams"); }
 
+void Stream::check_running(cudaError_t code) {
+  if (code == cudaSuccess) return;
+  cudaGetLastError();
+  throw Error(code, kernels_.running());
+}
+
 // Who waits for a short call must not oversleep; who waits for a long one must not keep a processor busy.
 template <class Query> void Stream::poll(Query &&query) {
   using std::chrono::steady_clock;
-  constexpr std::chrono::microseconds kSpin(2000), kStep(50);
+  constexpr std::chrono::microseconds kSpin(200), kStep(50);
   const auto start = steady_clock::now();
   cudaError_t code;
   while ((code = query()) == cudaErrorNotReady) {
@@ -149,19 +140,19 @@ template <class Query> void Stream::poll(Query &&query) {
     if (is_cancelled()) throw Cancelled();
     if (steady_clock::now() - start > kSpin) std::this_thread::sleep_for(kStep);
   }
-  if (code == cudaSuccess) return;
-  cudaGetLastError();
-  throw Error(code, kernels_.running());
+  check_running(code);
 }
 
 void Stream::synchronize() {
-  poll([&] { return asked_ ? cudaStreamQuery(handle_) : cudaStreamSynchronize(handle_); });
+  if (!asked_) return check_running(cudaStreamSynchronize(handle_));
+  poll([&] { return cudaStreamQuery(handle_); });
 }
 
 void Stream::synchronize(cudaEvent_t event, const std::function<void()> &meanwhile) {
+  if (!asked_ && !meanwhile) return check_running(cudaEventSynchronize(event));
   poll([&] {
     if (meanwhile) meanwhile();
-    return asked_ || meanwhile ? cudaEventQuery(event) : cudaEventSynchronize(event);
+    return cudaEventQuery(event);
   });
 }
 

@@ -4,56 +4,54 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <functional>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "cuda/error.h"
+#include "cuda/host_memory.h"
 #include "cuda/kernels/trace.cuh"
 
 namespace infonce::cuda {
 
-class Error : public std::runtime_error {
- public:
-  Error(cudaError_t code, const std::string &where);
-  bool out_of_memory() const { return code_ == cudaErrorMemoryAllocation; }
-  // After which every call of this process fails on the device.
-  bool is_fault() const;
-
- private:
-  cudaError_t code_;
-};
-
 // When kernels for compute capability 9.0 serve: where the device has none, where they are faster, for every shape.
 enum class UseOfSm90 { kNever, kWhereFaster, kAlways };
 
-// Throws an Error that begins with `what`.
-void check(cudaError_t code, const char *what);
+// What a launch computes, to know how long it takes where that is limited.
+struct Operations {
+  double count = 0;  // floating-point operations
+  bool is_float64 = false;
+};
 
 // The kernels of a context: their names, what the runtime said of them, and which of them was the last to start. Only
 // running() may be called beside other members.
 class Kernels {
  public:
-  explicit Kernels(UseOfSm90 sm90);  // on the current device
-  ~Kernels() { cudaFreeHost(started_); }
+  explicit Kernels(UseOfSm90 sm90, bool trace = true);  // on the current device
   Kernels(const Kernels &) = delete;
   Kernels &operator=(const Kernels &) = delete;
 
   UseOfSm90 sm90() const { return sm90_; }
   int multiprocessors() const { return multiprocessors_; }
   size_t shared_memory() const { return shared_memory_; }
-  Trace trace(const char *name, const int32_t *cancelled);
+  size_t cache() const { return cache_; }
+  // The share of such work that one launch may have: all of it, unless the device ends kernels that take long.
+  double share_of_launch(const Operations &operations) const;
+  Trace trace(const char *name, const int32_t *cancelled, uint32_t first_block);
   void allow_shared(const void *kernel, size_t shared);
-  int resident_blocks(const void *kernel, int threads, size_t shared);
+  int resident_blocks(const char *name, const void *kernel, int threads, size_t shared);
   std::string running() const;
 
  private:
   const UseOfSm90 sm90_;
   int multiprocessors_ = 0;
-  size_t shared_memory_ = 0;
-  int32_t *started_ = nullptr;  // page-locked
+  size_t shared_memory_ = 0, cache_ = 0;
+  bool has_time_limit_ = false;
+  double clocks_of_launch_ = 0;  // of all multiprocessors, where there is a limit
+  HostMemory started_;           // a number, which kernels write; none without trace
   mutable std::mutex mutex_;    // of names_
   std::vector<const char *> names_;
   std::unordered_map<const void *, size_t> shared_of_;
@@ -72,6 +70,8 @@ class Stream {
   UseOfSm90 sm90() const { return kernels_.sm90(); }
   int multiprocessors() const { return kernels_.multiprocessors(); }
   size_t shared_memory() const { return kernels_.shared_memory(); }  // bytes that one block may have
+  size_t cache() const { return kernels_.cache(); }                  // bytes of the second level
+  double share_of_launch(const Operations &operations) const { return kernels_.share_of_launch(operations); }
 
   // From now on launches and waits throw Cancelled once the caller has set `asked`, and blocks of long kernels return
   // at once where `told`, on the device, is not 0. Both may be null.
@@ -82,12 +82,24 @@ class Stream {
   template <class... Parameters, class... Arguments>
   void launch(const char *name, void (*kernel)(Trace, Parameters...), dim3 grid, int threads, size_t shared,
               const Arguments &...arguments) {
-    pack(name, kernel, grid, threads, shared, Parameters(arguments)...);
+    pack(name, kernel, grid, threads, shared, 0, Parameters(arguments)...);
+  }
+
+  // The same in as many launches as it takes for each to end in time, for kernels that count blocks by Trace::block().
+  template <class... Parameters, class... Arguments>
+  void launch_in_parts(const Operations &operations, const char *name, void (*kernel)(Trace, Parameters...), dim3 grid,
+                       int threads, size_t shared, const Arguments &...arguments) {
+    const unsigned all = grid.x, most = std::max(1u, unsigned(double(all) * share_of_launch(operations)));
+    for (unsigned first = 0; first < all; first += most) {
+      grid.x = std::min(most, all - first);
+      pack(name, kernel, grid, threads, shared, first, Parameters(arguments)...);
+    }
   }
 
   // How many blocks of such a launch a multiprocessor holds.
-  template <class... Parameters> int resident_blocks(void (*kernel)(Trace, Parameters...), int threads, size_t shared) {
-    return kernels_.resident_blocks(reinterpret_cast<const void *>(kernel), threads, shared);
+  template <class... Parameters>
+  int resident_blocks(const char *name, void (*kernel)(Trace, Parameters...), int threads, size_t shared) {
+    return kernels_.resident_blocks(name, reinterpret_cast<const void *>(kernel), threads, shared);
   }
 
   void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
@@ -105,13 +117,14 @@ class Stream {
  private:
   template <class... Parameters>
   void pack(const char *name, void (*kernel)(Trace, Parameters...), dim3 grid, int threads, size_t shared,
-            Parameters... parameters) {
-    Trace trace = kernels_.trace(name, told_);
+            unsigned first_block, Parameters... parameters) {
+    Trace trace = kernels_.trace(name, told_, first_block);
     void *packed[] = {&trace, &parameters...};
     launch_packed(name, reinterpret_cast<const void *>(kernel), grid, threads, shared, packed);
   }
   void launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed);
   template <class Query> void poll(Query &&query);
+  void check_running(cudaError_t code);
 
   Kernels &kernels_;
   cudaStream_t handle_ = nullptr;

@@ -2,8 +2,15 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
 #include <initializer_list>
+#include <map>
+#include <mutex>
+#include <optional>
 #include <stdexcept>
+
+#include "cuda/driver.h"
+#include "cuda/error.h"
 
 #ifdef INFONCE_FAULT_INJECTION
 #include "cuda/fault_injection.h"
@@ -14,39 +21,29 @@ namespace {
 
 constexpr int kBoxColumns = 64;
 
-// The driver's function, through the runtime: nothing links to the driver's library, which only GPUs bring.
-struct Driver {
-  decltype(&cuTensorMapEncodeTiled) encode = nullptr;
-  std::string problem;
+using Encode = decltype(&cuTensorMapEncodeTiled);
 
-  Driver() {
+Encode find_encode(std::string *problem = nullptr) {
 #ifdef INFONCE_FAULT_INJECTION
-    if (InjectedFaults::driver_is_old()) {
-      problem = "the driver has no cuTensorMapEncodeTiled (not found)";
-      return;
-    }
-#endif
-    void *function = nullptr;
-    cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
-#if CUDART_VERSION >= 12050
-    constexpr unsigned kSince = 12000;
-    const cudaError_t code =
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, kSince, cudaEnableDefault, &found);
-#else
-    const cudaError_t code = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &function, cudaEnableDefault, &found);
-#endif
-    cudaGetLastError();
-    if (code == cudaSuccess && found == cudaDriverEntryPointSuccess && function)
-      encode = reinterpret_cast<decltype(encode)>(function);
-    else
-      problem = std::string("the driver has no cuTensorMapEncodeTiled (") +
-                (code == cudaSuccess ? "not found" : cudaGetErrorString(code)) + ")";
+  if (InjectedFaults::driver_is_old()) {
+    if (problem) *problem = "the driver has no cuTensorMapEncodeTiled (not found)";
+    return nullptr;
   }
-};
+#endif
+  return reinterpret_cast<Encode>(driver_function("cuTensorMapEncodeTiled", problem));
+}
 
-const Driver &driver() {
-  static const Driver found;
-  return found;
+// Where it was found once, it stays.
+Encode encode() {
+  static std::atomic<Encode> found{nullptr};
+  Encode function = found.load(std::memory_order_relaxed);
+  if (!function) {
+    std::string problem;
+    function = find_encode(&problem);
+    if (!function) throw std::runtime_error(problem);
+    found.store(function, std::memory_order_relaxed);
+  }
+  return function;
 }
 
 struct Encoded {
@@ -61,16 +58,17 @@ Encoded try_to_encode(CUtensorMapDataType type, const void *memory, CUtensorMapS
   constexpr cuuint32_t kEveryElement[5] = {1, 1, 1, 1, 1};
   constexpr cuuint64_t kNone[1] = {0};
   Encoded encoded;
-  encoded.code = driver().encode(&encoded.map, type, cuuint32_t(sizes.size()), const_cast<void *>(memory),
+  encoded.code = encode()(&encoded.map, type, cuuint32_t(sizes.size()), const_cast<void *>(memory),
                                  sizes.begin(), strides.size() ? strides.begin() : kNone, box.begin(), kEveryElement,
                                  CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                                  CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return encoded;
 }
 
+std::string refusal(CUresult code) { return "the driver refuses a tensor map: error " + std::to_string(code); }
+
 CUtensorMap checked(const Encoded &encoded) {
-  if (encoded.code != CUDA_SUCCESS)
-    throw std::runtime_error("the driver refuses a tensor map: error " + std::to_string(encoded.code));
+  if (encoded.code != CUDA_SUCCESS) throw std::runtime_error(refusal(encoded.code));
   return encoded.map;
 }
 
@@ -86,19 +84,55 @@ Encoded encode_columns(const void *planes, int64_t rows, int64_t columns, int bo
                        {kBoxColumns, 2, 4, 4, cuuint32_t(box_rows / kGroup)});
 }
 
-// Tries the most demanding map; nothing is read through it.
-std::string find_problem() {
-  if (!driver().problem.empty()) return driver().problem;
-  alignas(128) static const char memory[128] = {};
-  const CUresult code = encode_columns(memory, kRowMultiple, kDimMultiple, 128).code;
-  return code == CUDA_SUCCESS ? "" : "the driver refuses a tensor map: error " + std::to_string(code);
+// By device: the reason of a refusal, empty after a success.
+class Trials {
+ public:
+  std::optional<std::string> outcome(int device) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const auto known = outcomes_.find(device);
+    return known == outcomes_.end() ? std::nullopt : std::optional(known->second);
+  }
+  void keep(int device, const std::string &outcome) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    outcomes_.emplace(device, outcome);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<int, std::string> outcomes_;
+};
+
+Trials &trials() {
+  static Trials all;
+  return all;
+}
+
+// What says nothing of the device: no driver yet or no longer, no context.
+bool is_of_the_moment(CUresult code) {
+  return code == CUDA_ERROR_NOT_INITIALIZED || code == CUDA_ERROR_DEINITIALIZED || code == CUDA_ERROR_INVALID_CONTEXT;
 }
 
 }  // namespace
 
-const std::string &why_no_tensor_maps() {
-  static const std::string problem = find_problem();
-  return problem;
+std::string why_no_tensor_maps(int device) {
+  std::string problem;
+  if (!find_encode(&problem)) return problem;
+  return trials().outcome(device).value_or("");
+}
+
+// Tries the most demanding map; nothing is read through it.
+std::string try_tensor_maps(int device) {
+  if (const std::optional<std::string> outcome = trials().outcome(device)) return *outcome;
+  const std::string problem = why_no_tensor_maps(device);
+  if (!problem.empty()) return problem;
+  alignas(128) static const char memory[128] = {};
+  const CUresult code = encode_columns(memory, kRowMultiple, kDimMultiple, 128).code;
+  // The numbers of the driver are those of the runtime.
+  const Error error(cudaError_t(code), "making a tensor map");
+  if (code != CUDA_SUCCESS && (is_of_the_moment(code) || error.is_fault())) throw error;
+  const std::string outcome = code == CUDA_SUCCESS ? "" : refusal(code);
+  trials().keep(device, outcome);
+  return outcome;
 }
 
 CUtensorMap map_of_matrix(const __nv_bfloat16 *matrix, int64_t rows, int64_t columns, int box_rows) {

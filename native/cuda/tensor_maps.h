@@ -10,8 +10,13 @@
 
 namespace infonce::cuda {
 
-// Why none can be made with this driver, or an empty text.
-const std::string &why_no_tensor_maps();
+// Why none can be made for `device` as far as is known, or an empty text. Needs no context: one is tried when a context
+// is made.
+std::string why_no_tensor_maps(int device);
+
+// Tries one, once for each device, on the current one. Why none can be made, or an empty text; throws Error where that
+// says nothing of the device.
+std::string try_tensor_maps(int device);
 
 // A matrix of bfloat16 with rows of `columns` elements, in boxes of `box_rows` rows by 64 elements, as the 128-byte
 // swizzle leaves them. Coordinates: element, row.

@@ -8,23 +8,6 @@
 
 namespace infonce::cuda {
 
-int64_t available_memory() {
-  size_t available = 0, all = 0;
-  check(cudaMemGetInfo(&available, &all), "asking for the device's memory");
-  return int64_t(available);
-}
-
-void *allocate(size_t bytes) {
-  void *memory = nullptr;
-  const cudaError_t code = cudaMalloc(&memory, bytes);
-  if (code == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    throw OutOfMemory(int64_t(bytes), available_memory());
-  }
-  check(code, "allocating memory on the device");
-  return memory;
-}
-
 Workspace::Workspace(Workspace &&other) noexcept
     : base_(std::exchange(other.base_, nullptr)), capacity_(std::exchange(other.capacity_, 0)) {}
 
@@ -48,26 +31,14 @@ void Workspace::grow(Stream &stream, size_t bytes) {
   capacity_ = bytes;
 }
 
-bool is_page_locked(const void *memory) {
-  cudaPointerAttributes attributes{};
-  if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess) return attributes.type == cudaMemoryTypeHost;
-  cudaGetLastError();
-  return false;
-}
-
-Staging::~Staging() {
-  for (Buffer &buffer : buffers_) cudaFreeHost(buffer.memory);
-}
-
 void Staging::reserve(size_t bytes) {
   if (std::min(bytes, kMostBytes) <= capacity_) return;
   const size_t wanted = bytes <= kLeastBytes ? kLeastBytes : kMostBytes;
   capacity_ = 0;
   for (Buffer &buffer : buffers_) {
     check(cudaEventSynchronize(buffer.done.get()), "waiting for a copy");
-    cudaFreeHost(buffer.memory);
-    buffer.memory = nullptr;
-    check(cudaHostAlloc(&buffer.memory, wanted, cudaHostAllocDefault), "page-locked memory");
+    buffer.memory = HostMemory();
+    buffer.memory = HostMemory(wanted);
   }
   capacity_ = wanted;
 }
@@ -79,8 +50,8 @@ void Staging::upload(Stream &stream, void *to, const void *from, size_t bytes) {
     next_ = (next_ + 1) % kBuffers;
     const size_t size = std::min(capacity_, bytes - at);
     stream.synchronize(buffer.done.get());
-    std::memcpy(buffer.memory, static_cast<const char *>(from) + at, size);
-    stream.copy(static_cast<char *>(to) + at, buffer.memory, size, cudaMemcpyHostToDevice);
+    std::memcpy(buffer.memory.get(), static_cast<const char *>(from) + at, size);
+    stream.copy(static_cast<char *>(to) + at, buffer.memory.get(), size, cudaMemcpyHostToDevice);
     buffer.done.record(stream);
   }
 }
@@ -92,7 +63,7 @@ void Staging::download(Stream &stream, Stream &downloads, cudaEvent_t ready, voi
   const auto ask = [&](Buffer &buffer) {
     const size_t size = std::min(capacity_, bytes - asked);
     if (size == 0) return;
-    downloads.copy(buffer.memory, static_cast<const char *>(from) + asked, size, cudaMemcpyDeviceToHost);
+    downloads.copy(buffer.memory.get(), static_cast<const char *>(from) + asked, size, cudaMemcpyDeviceToHost);
     buffer.done.record(downloads);
     asked += size;
   };
@@ -104,7 +75,7 @@ void Staging::download(Stream &stream, Stream &downloads, cudaEvent_t ready, voi
     Buffer &buffer = buffers_[turn];
     turn = (turn + 1) % kBuffers;
     stream.synchronize(buffer.done.get());
-    std::memcpy(static_cast<char *>(to) + at, buffer.memory, std::min(capacity_, bytes - at));
+    std::memcpy(static_cast<char *>(to) + at, buffer.memory.get(), std::min(capacity_, bytes - at));
     ask(buffer);
   }
 }

@@ -6,14 +6,11 @@
 #include <cstdint>
 
 #include "common/cursor.h"
-#include "cuda/stream.h"
+#include "cuda/device_memory.h"
+#include "cuda/event.h"
+#include "cuda/host_memory.h"
 
 namespace infonce::cuda {
-
-// Memory that the device has left.
-int64_t available_memory();
-// Throws OutOfMemory.
-void *allocate(size_t bytes);
 
 class Workspace {
  public:
@@ -24,7 +21,7 @@ class Workspace {
   Workspace(Workspace &&other) noexcept;
   Workspace &operator=(Workspace &&other) noexcept;
 
-  // Runs plan(cursor) twice: to count, then to place. Waits for `stream` before memory that is in use there goes.
+  // Runs plan(cursor) twice: to count, then to place; throws OutOfMemory. Waits for `stream` before memory that is in use there goes.
   template <class Plan> void lay_out(Stream &stream, Plan &&plan) {
     Cursor count(nullptr);
     plan(count);
@@ -43,46 +40,11 @@ class Workspace {
   size_t capacity_ = 0;
 };
 
-// A point in a stream.
-class Event {
- public:
-  explicit Event(unsigned flags = cudaEventDisableTiming) {
-    check(cudaEventCreateWithFlags(&event_, flags), "making an event");
-  }
-  ~Event() { cudaEventDestroy(event_); }
-  Event(const Event &) = delete;
-  Event &operator=(const Event &) = delete;
-  cudaEvent_t get() const { return event_; }
-  void record(const Stream &stream) const { check(cudaEventRecord(event_, stream.handle()), "recording an event"); }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
-
-// One object in page-locked memory.
-template <class T> class PageLocked {
- public:
-  PageLocked() {
-    check(cudaHostAlloc(reinterpret_cast<void **>(&object_), sizeof(T), cudaHostAllocDefault), "page-locked memory");
-  }
-  ~PageLocked() { cudaFreeHost(object_); }
-  PageLocked(const PageLocked &) = delete;
-  PageLocked &operator=(const PageLocked &) = delete;
-  T *get() const { return object_; }
-
- private:
-  T *object_ = nullptr;
-};
-
-// Whether the device copies to and from it directly.
-bool is_page_locked(const void *memory);
-
 // Copies between pageable memory and the device through page-locked buffers: the processor fills or empties one while
 // the device copies others.
 class Staging {
  public:
   Staging() = default;
-  ~Staging();
   Staging(const Staging &) = delete;
   Staging &operator=(const Staging &) = delete;
 
@@ -96,7 +58,7 @@ class Staging {
   static constexpr size_t kLeastBytes = size_t(64) << 10, kMostBytes = size_t(1) << 20;  // of a buffer
   static constexpr int kBuffers = 6;
   struct Buffer {
-    void *memory = nullptr;
+    HostMemory memory;
     Event done;  // with the last copy
   };
   void reserve(size_t bytes);

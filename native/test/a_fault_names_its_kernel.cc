@@ -29,6 +29,7 @@ TEST_CASE("an address that is no device memory becomes an error that names the k
 
   infonce_context_options options{};
   options.struct_size = sizeof(options);
+  options.trace = 1;
   infonce_context *next = nullptr;
   infonce_failure failure = empty_failure();
   CHECK(backend().context_create(&options, &next, &failure) == INFONCE_DEVICE_UNAVAILABLE);

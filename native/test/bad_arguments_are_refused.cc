@@ -119,6 +119,7 @@ TEST_CASE("rules that are unknown or do not go together are refused") {
 TEST_CASE("a context that cannot be made is refused") {
   infonce_context_options options{};
   options.struct_size = sizeof(options);
+  options.trace = 1;
   const auto check = [&options](infonce_status expected) {
     infonce_context *context = nullptr;
     infonce_failure failure = empty_failure();

@@ -11,6 +11,7 @@ Context::Context(const std::string &instruction_set, infonce_precision precision
     : backend_(backend) {
   infonce_context_options options{};
   options.struct_size = sizeof(options);
+  options.trace = 1;
   options.precision = precision;
   options.threads = threads;
   options.instruction_set = instruction_set.c_str();

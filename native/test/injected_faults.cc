@@ -185,6 +185,7 @@ TEST_CASE("a driver that makes no tensor maps leaves the portable kernels, and i
 
   infonce_context_options options{};
   options.struct_size = sizeof(options);
+  options.trace = 1;
   options.instruction_set = "sm90";
   infonce_context *forced = nullptr;
   infonce_failure failure = empty_failure();

@@ -9,7 +9,7 @@ export function ptxOfKernels(text) {
 }
 
 /**
- * mangled name -> how often each machine instruction stands in that kernel. Sections are disassembled one by one, as bare
+ * mangled name -> the machine instructions of that kernel, in their order. Sections are disassembled one by one, as bare
  * instructions, so that nvdisasm may be older than the compiler. `scratch`: the name of a file to use.
  */
 export function instructionsOfKernels(cubin, architecture, nvdisasm, scratch) {
@@ -23,18 +23,38 @@ export function instructionsOfKernels(cubin, architecture, nvdisasm, scratch) {
       maxBuffer: 1 << 28,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    kernels.set(name.slice('.text.'.length), countInstructions(text));
+    kernels.set(name.slice('.text.'.length), instructionsOf(text));
   }
   return kernels;
 }
 
-/** `@!P0 LDC.64 R4, c[0x0][0x210]` counts as LDC. */
-function countInstructions(text) {
-  const counts = new Map();
-  for (const [, name] of text.matchAll(/^\s*(?:\/\*[0-9a-f]+\*\/)?\s*(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*)\b/gm))
-    counts.set(name, (counts.get(name) ?? 0) + 1);
-  return counts;
+/** `@!P0 LDC.64 R4, c[0x0][0x210]` becomes `LDC.64 R4, c[0x0][0x210]`. */
+function instructionsOf(text) {
+  const lines = text.matchAll(/^\s*(?:\/\*[0-9a-f]+\*\/)?\s*(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*\b[^;]*);/gm);
+  return [...lines].map(([, instruction]) => instruction.trim());
 }
+
+/** How many of these instructions begin so. */
+export function count(instructions, beginning) {
+  return instructions.filter(instruction => instruction.startsWith(beginning)).length;
+}
+
+/**
+ * Of the exponentials in a loop that issues two products and waits for the first, then for both: the share that stands
+ * between the waits, where they run beside the second product.
+ */
+export function shareOfExponentialsBesideProduct(instructions) {
+  const waitsFor = pending => instruction =>
+    instruction.startsWith('WARPGROUP.DEPBAR') && instruction.includes(pending);
+  const first = instructions.findIndex(waitsFor('0x1'));
+  const begin = instructions.findLastIndex((instruction, at) => at < first && waitsFor('0x0')(instruction));
+  const end = instructions.findIndex((instruction, at) => at > first && waitsFor('0x0')(instruction));
+  const next = instructions.findIndex((instruction, at) => at > end && waitsFor('0x0')(instruction));
+  if (first < 0 || begin < 0 || end < 0 || next < 0) return 0;
+  return count(instructions.slice(first, end), EXPONENTIAL) / count(instructions.slice(first, next), EXPONENTIAL);
+}
+
+const EXPONENTIAL = 'MUFU.EX2';
 
 /** Of a file in the ELF format with 64 bits. */
 function sectionsOf(file) {

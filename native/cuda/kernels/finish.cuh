@@ -22,7 +22,7 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
   trace.mark();
   const Tower &tower = task.tower;
   const int lane = threadIdx.x % kWarp;
-  const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp, dim = tower.dim;
+  const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp, dim = tower.dim;
   if (i >= tower.rows) return;
   const bool one_tower = task.rule.one_tower;
   const Range range = one_tower ? task.pairs.apart[i] : Range{0, 1};

@@ -102,8 +102,8 @@ __global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __gr
   for (int k = 0; k < 4; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
   if (threadIdx.x > 0) return;
   const double directions = task.loss[1] ? 2 : 1, rows = double(task.rows) * directions;
-  const double totals[4] = {sums[0] / (task.loss_divisor * directions), sums[1] / task.radial_divisor, sums[2] / rows,
-                            sums[3] / rows};
+  const double totals[4] = {sums[0] / (task.loss_divisor * directions), sums[1] / task.radial_divisor,
+                            task.ranks ? sums[2] / rows : NAN, task.ranks ? sums[3] / rows : NAN};
   task.report->loss = totals[0], task.report->grad_scale = totals[1];
   task.report->top1 = totals[2], task.report->top5 = totals[3];
   for (int k = 0; k < 4 && task.scalars; ++k) task.scalars[k] = totals[k];

@@ -127,7 +127,7 @@ template <int kWidth> struct PairedShared {
   double gradient[kPairedWarps][Lanes<kWidth>::kDims];
 };
 
-// Grid: x queries, as many as there are or fewer. Threads: up to kPairedWarps warps.
+// Grid: x queries. Threads: up to kPairedWarps warps.
 template <int kWidth>
 __global__ void __launch_bounds__(kPairedWarps *kWarp)
     paired_queries(Trace trace, const __grid_constant__ PairedTask task) {
@@ -139,121 +139,119 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const bool normalize = problem.normalize;
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
 
-  for (int64_t i = blockIdx.x; i < problem.rows; i += gridDim.x) {
-    const float *query = static_cast<const float *>(problem.anchors) + i * dim,
-                *key = static_cast<const float *>(problem.keys) + i * dim;
-    const float *own = static_cast<const float *>(problem.negatives) + i * count * dim;
-    double2 *negatives = task.negatives + i * count;
+  const int64_t i = trace.block();
+  const float *query = static_cast<const float *>(problem.anchors) + i * dim,
+              *key = static_cast<const float *>(problem.keys) + i * dim;
+  const float *own = static_cast<const float *>(problem.negatives) + i * count * dim;
+  double2 *negatives = task.negatives + i * count;
 
-    PairedRow pair[2];
-    measure<kWidth>(pair, query, {query, key}, dim);
-    if (threadIdx.x == 0) {
-      if (!pair[0].is_finite()) task.report->add_bad_row(INFONCE_INPUT_ANCHORS, i);
-      if (!pair[1].is_finite()) task.report->add_bad_row(INFONCE_INPUT_KEYS, i);
-    }
-    const double query_inverse = pair[0].inverse_norm(normalize), key_inverse = pair[1].inverse_norm(normalize);
-    const double positive = pair[1].dot * query_inverse * key_inverse;
+  PairedRow pair[2];
+  measure<kWidth>(pair, query, {query, key}, dim);
+  if (threadIdx.x == 0) {
+    if (!pair[0].is_finite()) task.report->add_bad_row(INFONCE_INPUT_ANCHORS, i);
+    if (!pair[1].is_finite()) task.report->add_bad_row(INFONCE_INPUT_KEYS, i);
+  }
+  const double query_inverse = pair[0].inverse_norm(normalize), key_inverse = pair[1].inverse_norm(normalize);
+  const double positive = pair[1].dot * query_inverse * key_inverse;
 
-    double maximum = -INFINITY;
-    int32_t above = 0;
-    for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
-      const float *rows[kPairedBatch];
+  double maximum = -INFINITY;
+  int32_t above = 0;
+  for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
+    const float *rows[kPairedBatch];
 #pragma unroll
-      for (int b = 0; b < kPairedBatch; ++b) rows[b] = own + min(first + b, count - 1) * dim;
-      PairedRow batch[kPairedBatch];
-      measure<kWidth>(batch, query, rows, dim);
+    for (int b = 0; b < kPairedBatch; ++b) rows[b] = own + min(first + b, count - 1) * dim;
+    PairedRow batch[kPairedBatch];
+    measure<kWidth>(batch, query, rows, dim);
 #pragma unroll
-      for (int b = 0; b < kPairedBatch; ++b) {
-        if (first + b >= count) break;
-        const double inverse = batch[b].inverse_norm(normalize), dot = batch[b].dot * query_inverse * inverse;
-        maximum = max(maximum, problem.scale * dot);
-        above += dot > positive;
-        if (lane > 0) continue;
-        negatives[first + b] = make_double2(dot, inverse);
-        if (!batch[b].is_finite()) task.report->add_bad_row(INFONCE_INPUT_NEGATIVES, i * count + first + b);
-      }
+    for (int b = 0; b < kPairedBatch; ++b) {
+      if (first + b >= count) break;
+      const double inverse = batch[b].inverse_norm(normalize), dot = batch[b].dot * query_inverse * inverse;
+      maximum = max(maximum, problem.scale * dot);
+      above += dot > positive;
+      if (lane > 0) continue;
+      negatives[first + b] = make_double2(dot, inverse);
+      if (!batch[b].is_finite()) task.report->add_bad_row(INFONCE_INPUT_NEGATIVES, i * count + first + b);
     }
-    if (lane == 0) shared.maximum[warp] = maximum, shared.above[warp] = above;
-    __syncthreads();
+  }
+  if (lane == 0) shared.maximum[warp] = maximum, shared.above[warp] = above;
+  __syncthreads();
 
-    // The softmax of the row. `moment`: sum of exponential * dot product.
-    for (int w = 0; w < warps; ++w) maximum = max(maximum, shared.maximum[w]);
-    double sum = 0, moment = 0;
+  // The softmax of the row. `moment`: sum of exponential * dot product.
+  for (int w = 0; w < warps; ++w) maximum = max(maximum, shared.maximum[w]);
+  double sum = 0, moment = 0;
+  for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
+    const double dot = negatives[m].x, exponential = exp(problem.scale * dot - maximum);
+    sum += exponential;
+    moment += exponential * dot;
+  }
+  sum = warp_sum(sum), moment = warp_sum(moment);
+  if (lane == 0) shared.sum[warp] = sum, shared.moment[warp] = moment;
+  __syncthreads();
+  RowLoss row(sum_of_warps(shared.sum, warps), maximum);
+  row.add_only_positive(problem.scale * positive);
+  const double g = task.upstream.relative(i), factor = problem.scale * task.upstream.scale();
+  const double positive_weight = -g * row.rest_share();
+  // <u, d loss / d u> is the sum of the weights times the dot products.
+  const double radial =
+      factor * (g * row.matrix_weight() * sum_of_warps(shared.moment, warps) + positive_weight * positive);
+  if (threadIdx.x == 0) {
+    task.loss[i] = row.loss_of_only_positive();
+    task.above[i] = sum_of_warps(shared.above, warps);
+    task.radial[i] = task.grad_anchors ? radial : 0;
+  }
+
+  if (task.grad_anchors) {
+    const double log_sum_exp = row.log_sum_exp(), query_factor = factor * query_inverse;
     for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
-      const double dot = negatives[m].x, exponential = exp(problem.scale * dot - maximum);
-      sum += exponential;
-      moment += exponential * dot;
+      const double2 negative = negatives[m];
+      const double weight = g * exp(problem.scale * negative.x - log_sum_exp);
+      const PairedShare share = PairedShare::of(weight, factor, negative.x, negative.y, normalize);
+      negatives[m] = make_double2(share.add, share.along);
     }
-    sum = warp_sum(sum), moment = warp_sum(moment);
-    if (lane == 0) shared.sum[warp] = sum, shared.moment[warp] = moment;
     __syncthreads();
-    RowLoss row(sum_of_warps(shared.sum, warps), maximum);
-    row.add_only_positive(problem.scale * positive);
-    const double g = task.upstream.relative(i), factor = problem.scale * task.upstream.scale();
-    const double positive_weight = -g * row.rest_share();
-    // <u, d loss / d u> is the sum of the weights times the dot products.
-    const double radial =
-        factor * (g * row.matrix_weight() * sum_of_warps(shared.moment, warps) + positive_weight * positive);
-    if (threadIdx.x == 0) {
-      task.loss[i] = row.loss_of_only_positive();
-      task.above[i] = sum_of_warps(shared.above, warps);
-      task.radial[i] = task.grad_anchors ? radial : 0;
-    }
+    const PairedShare of_key = PairedShare::of(positive_weight, factor, positive, key_inverse, normalize);
+    const double query_along = PairedRow::is_scaled(query_inverse, normalize) ? radial * query_inverse : 0;
 
-    if (task.grad_anchors) {
-      const double log_sum_exp = row.log_sum_exp(), query_factor = factor * query_inverse;
-      for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
-        const double2 negative = negatives[m];
-        const double weight = g * exp(problem.scale * negative.x - log_sum_exp);
-        const PairedShare share = PairedShare::of(weight, factor, negative.x, negative.y, normalize);
-        negatives[m] = make_double2(share.add, share.along);
+    for (int64_t dims = 0; dims < dim; dims += Lanes<kWidth>::kDims) {
+      const auto u = Lanes<kWidth>::load(query, dims, dim);
+      double gradient[kWidth] = {};
+      for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
+        Lanes<kWidth> v[kPairedBatch];
+        double2 share[kPairedBatch];
+#pragma unroll
+        for (int b = 0; b < kPairedBatch; ++b) {
+          const int64_t m = min(first + b, count - 1);
+          v[b] = Lanes<kWidth>::load(own + m * dim, dims, dim);
+          share[b] = negatives[m];
+        }
+#pragma unroll
+        for (int b = 0; b < kPairedBatch; ++b) {
+          if (first + b >= count) break;
+          const PairedShare of_row = {share[b].x, share[b].y};
+#pragma unroll
+          for (int q = 0; q < kWidth; ++q) gradient[q] = fma(of_row.add, double(v[b].at[q]), gradient[q]);
+          if (!task.grad_negatives) continue;
+          float *out = task.grad_negatives + (i * count + first + b) * dim;
+          of_row.gradient(v[b], u, query_factor).store(out, dims, dim);
+        }
+      }
+#pragma unroll
+      for (int q = 0; q < kWidth; ++q) shared.gradient[warp][lane * kWidth + q] = gradient[q];
+      __syncthreads();
+      if (warp == 0) {
+        const auto k = Lanes<kWidth>::load(key, dims, dim);
+        of_key.gradient(k, u, query_factor).store(task.grad_keys + i * dim, dims, dim);
+        Lanes<kWidth> out;
+#pragma unroll
+        for (int q = 0; q < kWidth; ++q) {
+          double total = of_key.add * k.at[q];
+          for (int w = 0; w < warps; ++w) total += shared.gradient[w][lane * kWidth + q];
+          out.at[q] = float(query_inverse * (factor * total - query_along * u.at[q]));
+        }
+        out.store(task.grad_anchors + i * dim, dims, dim);
       }
       __syncthreads();
-      const PairedShare of_key = PairedShare::of(positive_weight, factor, positive, key_inverse, normalize);
-      const double query_along = PairedRow::is_scaled(query_inverse, normalize) ? radial * query_inverse : 0;
-
-      for (int64_t dims = 0; dims < dim; dims += Lanes<kWidth>::kDims) {
-        const auto u = Lanes<kWidth>::load(query, dims, dim);
-        double gradient[kWidth] = {};
-        for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
-          Lanes<kWidth> v[kPairedBatch];
-          double2 share[kPairedBatch];
-#pragma unroll
-          for (int b = 0; b < kPairedBatch; ++b) {
-            const int64_t m = min(first + b, count - 1);
-            v[b] = Lanes<kWidth>::load(own + m * dim, dims, dim);
-            share[b] = negatives[m];
-          }
-#pragma unroll
-          for (int b = 0; b < kPairedBatch; ++b) {
-            if (first + b >= count) break;
-            const PairedShare of_row = {share[b].x, share[b].y};
-#pragma unroll
-            for (int q = 0; q < kWidth; ++q) gradient[q] = fma(of_row.add, double(v[b].at[q]), gradient[q]);
-            if (!task.grad_negatives) continue;
-            float *out = task.grad_negatives + (i * count + first + b) * dim;
-            of_row.gradient(v[b], u, query_factor).store(out, dims, dim);
-          }
-        }
-#pragma unroll
-        for (int q = 0; q < kWidth; ++q) shared.gradient[warp][lane * kWidth + q] = gradient[q];
-        __syncthreads();
-        if (warp == 0) {
-          const auto k = Lanes<kWidth>::load(key, dims, dim);
-          of_key.gradient(k, u, query_factor).store(task.grad_keys + i * dim, dims, dim);
-          Lanes<kWidth> out;
-#pragma unroll
-          for (int q = 0; q < kWidth; ++q) {
-            double total = of_key.add * k.at[q];
-            for (int w = 0; w < warps; ++w) total += shared.gradient[w][lane * kWidth + q];
-            out.at[q] = float(query_inverse * (factor * total - query_along * u.at[q]));
-          }
-          out.store(task.grad_anchors + i * dim, dims, dim);
-        }
-        __syncthreads();
-      }
     }
-    __syncthreads();  // before the next query takes the shared memory
   }
 }
 

@@ -22,7 +22,7 @@ template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_con
   trace.mark();
   const Tower &anchors = task.anchors, &positives = task.positives;
   const int lane = threadIdx.x % kWarp;
-  const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp, dim = anchors.dim;
+  const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp, dim = anchors.dim;
   if (i >= anchors.padded_rows) return;
   const int64_t large_class = task.class_of && i < anchors.rows ? task.class_of[i] : -1;
   const Range none = {0, 1};

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
   const int64_t rows = anchors.rows, views = anchors.views, samples = rows / views;
-  const int64_t row = int64_t(blockIdx.x) * DoubleTile::kRows, column = int64_t(blockIdx.y) * DoubleTile::kColumns;
+  const int64_t row = int64_t(trace.block()) * DoubleTile::kRows, column = int64_t(blockIdx.y) * DoubleTile::kColumns;
   const auto unit_row = [&](int64_t r) {  // prepared rows stand sample by sample
     const InputRow input = InputRow::of(min(r, rows - 1), samples);
     return ExactRow(anchors, input.sample * views + input.view);

@@ -56,9 +56,12 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
           for (int h = 0; h < 2; ++h) row_rank[m][h] = own.row_rank[warp_row * Sums::kRows + Sums::row(lane, m, 2 * h)];
 
         if constexpr (kOnline) {
+          if (task.ranks)
+            sums.for_each([&](float &dot, int m, int, int q) {
+              count_if_above(by_row.above[m][q >> 1], dot, row_rank[m][q >> 1]);
+            });
           by_row.raise(sums, task.exponent);
           sums.for_each([&](float &dot, int m, int, int q) {
-            by_row.above[m][q >> 1] += dot > row_rank[m][q >> 1];
             by_row.sum[m][q >> 1] += power_of_two((dot - by_row.base(m, q >> 1)) * task.exponent);
           });
           return;
@@ -76,15 +79,22 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
           for (int side = 0; side < 2; ++side) {
             float sum = 0;
             int32_t above = 0;
+            if (task.ranks)
+#pragma unroll
+              for (int m = 0; m < kFragments; ++m)
+#pragma unroll
+                for (int h = 0; h < 2; ++h) {
+                  const float dot = sums.at[m][n][2 * h + side];
+                  count_if_above(by_row.above[m][h], dot, row_rank[m][h]);
+                  count_if_above(above, dot, side ? rank.y : rank.x);
+                }
 #pragma unroll
             for (int m = 0; m < kFragments; ++m)
 #pragma unroll
               for (int h = 0; h < 2; ++h) {
-                const float dot = sums.at[m][n][2 * h + side], exponential = power_of_two(dot * task.exponent);
+                const float exponential = power_of_two(sums.at[m][n][2 * h + side] * task.exponent);
                 by_row.sum[m][h] += exponential;
-                by_row.above[m][h] += dot > row_rank[m][h];
                 sum += exponential;
-                above += dot > (side ? rank.y : rank.x);
               }
             column_sum[2 * n + side] = sum, column_above[2 * n + side] = above;
           }

@@ -36,6 +36,25 @@ INFONCE_DEVICE void arrive_expecting(uint32_t barrier, uint32_t bytes) {
 }
 
 // Until the phase of this parity has ended. A barrier that is new counts as if a phase of parity 1 had.
+#ifdef INFONCE_MOST_POLLS
+// For verification: a barrier that nobody completes ends the kernel with a fault rather than never.
+INFONCE_DEVICE void wait(uint32_t barrier, uint32_t parity) {
+  for (uint32_t polls = 0;; ++polls) {
+    uint32_t ended;
+    asm volatile(
+        "{\n"
+        ".reg .pred ended;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 ended, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, ended;\n"
+        "}"
+        : "=r"(ended)
+        : "r"(barrier), "r"(parity)
+        : "memory");
+    if (ended) return;
+    if (polls == INFONCE_MOST_POLLS) __trap();
+  }
+}
+#else
 INFONCE_DEVICE void wait(uint32_t barrier, uint32_t parity) {
   asm volatile(
       "{\n"
@@ -49,6 +68,10 @@ INFONCE_DEVICE void wait(uint32_t barrier, uint32_t parity) {
       "r"(parity)
       : "memory");
 }
+#endif
+
+// Between ordinary reads of shared memory and an arrival after which a copy may overwrite it.
+INFONCE_DEVICE void fence_before_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // A place in a ring of stages, and the parity of its full barrier's phase.
 template <int kStages> struct Ring {
@@ -137,9 +160,10 @@ INFONCE_DEVICE int32_t load_in(int rank, uint32_t shared) {
   return value;
 }
 
+// Tells the block of that rank that what was read here may be overwritten. Nothing is published, so the arrival needs no
+// order for the cluster, which would be a barrier for the memory of the whole GPU.
 INFONCE_DEVICE void arrive_in(int rank, uint32_t barrier) {
-  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(address_in(rank, barrier))
-               : "memory");
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(address_in(rank, barrier)) : "memory");
 }
 
 // --- Roles ---
@@ -149,6 +173,9 @@ INFONCE_DEVICE int warpgroup_index() { return __shfl_sync(0xffffffffu, int(threa
 
 // Of a thread, for a producer and two consumers: 128 * 24 + 256 * 240 of 65,536.
 constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
+
+// Of the producer's warpgroup, one that does nothing else.
+constexpr unsigned kIdleThread = kWarpgroup - 32;
 
 // Gives registers back, or takes what others gave; by all warps of a warpgroup.
 template <int kRegisters> INFONCE_DEVICE void give_registers() {

@@ -14,9 +14,11 @@ template <class Tile> class TileExponentials {
  public:
   using Task = FlashTask;
   using Weights = typename Tile::Weights;
+  static constexpr bool kReadsOtherWeight = false;
 
   // row: the consumer's first.
-  INFONCE_DEVICE TileExponentials(const FlashTask &task, int32_t row) : of_(task.weights), row_(row) {
+  INFONCE_DEVICE TileExponentials(const FlashTask &task, int32_t row)
+      : of_(task.weights), ranks_(task.ranks), row_(row) {
     apart_ = Band::of(of_.pairs.apart, row, min(int64_t(row + Tile::kRowsOfConsumer), of_.owner.rows));
 #pragma unroll
     for (int h = 0; h < 2; ++h)
@@ -27,12 +29,16 @@ template <class Tile> class TileExponentials {
     const int column_end = column + Tile::kColumns;
     if (column_end > of_.other.rows || apart_.touches(column, column_end))
       mask(weights, of_.pairs.apart, row_, of_.owner.rows, column, of_.other.rows);
+    if (ranks_)
+      weights.for_each([&](float &dot, int, int, int q) { count_if_above(above_[q >> 1], dot, rank_[q >> 1]); });
     float sum[2] = {0, 0};
     weights.for_each([&](float &dot, int, int, int q) {
-      above_[q >> 1] += dot > rank_[q >> 1];
       dot = power_of_two(dot * of_.exponent);
       sum[q >> 1] += dot;
     });
+    // Never so. But the compiler moves no exponential behind a branch that may change it, and so none behind the wait
+    // for the product that they run beside.
+    if (of_.exponent < 0) weights.clear();
     // Of a tile in float32, of all of them in float64: there may be many.
     sum_[0] += sum[0], sum_[1] += sum[1];
   }
@@ -58,6 +64,7 @@ template <class Tile> class TileExponentials {
 
  private:
   const WeightsOf &of_;
+  const bool ranks_;
   const int32_t row_;
   Band apart_;
   float rank_[2];
@@ -70,11 +77,10 @@ template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     flash(Trace trace, const __grid_constant__ FlashTask task, const __grid_constant__ GradientMaps maps) {
 #ifdef INFONCE_HAS_SM90
-  trace.mark();
   if (trace.is_cancelled()) return;
   run_gradient<Tile, GradientConsumer<Tile, TileExponentials<Tile>>>(
-      task, task.weights, maps, [&](const auto &consumer, int32_t row) {
-        consumer.weighing().write(task.by_row, int64_t(blockIdx.y) * gridDim.x * Tile::kRows + row);
+      trace, task, task.weights, maps, [&](const auto &consumer, int32_t row) {
+        consumer.weighing().write(task.by_row, blockIdx.y * task.rows_of_split + row);
         consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
       });
 #endif

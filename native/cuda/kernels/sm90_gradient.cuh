@@ -106,6 +106,7 @@ template <class Tile> class TileWeighing {
  public:
   using Task = WeightsOf;
   using Weights = typename Tile::Weights;
+  static constexpr bool kReadsOtherWeight = true;
 
   // row: the consumer's first.
   INFONCE_DEVICE TileWeighing(const WeightsOf &of, int32_t row) : of_(of), row_(row) {
@@ -177,6 +178,7 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
       make_weights(tile);
       wait_for_products<0>();
       receive(sums_);
+      keep_operands();
       release(previous);
       split_weights();
     }
@@ -185,6 +187,7 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
     multiply_weights(ring_.stage);
     wait_for_products<0>();
     receive(sums_);
+    keep_operands();
   }
 
   INFONCE_DEVICE const Weighing &weighing() const { return weighing_; }
@@ -209,6 +212,7 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
 
   INFONCE_DEVICE void wait_until_full() const { wait(shared_address(&shared_.full[ring_.stage]), ring_.parity); }
   INFONCE_DEVICE void release(int stage) const {
+    if constexpr (Weighing::kReadsOtherWeight) fence_before_copies();
     __syncwarp();
     if (thread() % 32 == 0) arrive(shared_address(&shared_.empty[stage]));
   }
@@ -267,6 +271,11 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
       }
   }
 
+  INFONCE_DEVICE void keep_operands() {
+#pragma unroll
+    for (int p = 0; p < Tile::kPlanes; ++p) keep_until_here(operand_[p]);
+  }
+
   static constexpr int kSteps = Tile::kColumns / kProductDepth;
 
   typename Tile::Shared &shared_;
@@ -281,8 +290,8 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
 
 // A block's work: `write(consumer, row)` when a consumer has its sums.
 template <class Tile, class Consumer, class Write>
-INFONCE_DEVICE void run_gradient(const typename Consumer::Task &task, const WeightsOf &of, const GradientMaps &maps,
-                                 Write &&write) {
+INFONCE_DEVICE void run_gradient(const Trace &trace, const typename Consumer::Task &task, const WeightsOf &of,
+                                 const GradientMaps &maps, Write &&write) {
   extern __shared__ __align__(kBoxAlignment) unsigned char memory[];
   auto &shared = *reinterpret_cast<typename Tile::Shared *>(memory);
   const int tiles = tiles_of(of.other.rows, Tile::kColumns);
@@ -300,6 +309,7 @@ INFONCE_DEVICE void run_gradient(const typename Consumer::Task &task, const Weig
   const int warpgroup = warpgroup_index();
   if (warpgroup == 0) {
     give_registers<kProducerRegisters>();
+    trace.mark(kIdleThread);
     if (threadIdx.x == 0) produce<Tile>(shared, maps, row, first_tile, end_tile);
   } else {
     take_registers<kConsumerRegisters>();
@@ -315,11 +325,11 @@ template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
     gradient(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
 #ifdef INFONCE_HAS_SM90
-  trace.mark();
   if (trace.is_cancelled()) return;
-  run_gradient<Tile, GradientConsumer<Tile>>(task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
-    consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
-  });
+  run_gradient<Tile, GradientConsumer<Tile>>(
+      trace, task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
+        consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+      });
 #endif
 }
 

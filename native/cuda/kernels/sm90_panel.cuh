@@ -137,7 +137,6 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     write_panel(Trace trace, const __grid_constant__ PanelTask task, const __grid_constant__ TileOrder order,
                 const __grid_constant__ CUtensorMap rows, const __grid_constant__ CUtensorMap columns) {
 #ifdef INFONCE_HAS_SM90
-  trace.mark();
   if (trace.is_cancelled()) return;
   extern __shared__ __align__(kBoxAlignment) unsigned char shared[];
   auto &own = *reinterpret_cast<PanelShared<Tile> *>(shared + Tile::kPipelineBytes);
@@ -151,6 +150,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   const int64_t first_column = int64_t(task.first_tile) * Tile::kColumns;
   if (warpgroup == 0) {
     give_registers<kProducerRegisters>();
+    trace.mark(kIdleThread);
     if (threadIdx.x > 0) return;
     const LogitsSource source = {rows,
                                  columns,

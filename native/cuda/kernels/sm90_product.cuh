@@ -279,7 +279,6 @@ template <class Tile>
 __global__ void INFONCE_CLUSTER_OF(kPair) __launch_bounds__(Tile::kThreads, 1)
     accumulate_panel(Trace trace, const __grid_constant__ ProductTask task) {
 #ifdef INFONCE_HAS_SM90
-  trace.mark();
   extern __shared__ __align__(128) unsigned char dynamic[];
   __shared__ ProductShared<Tile> shared;
   const uint32_t pipeline = (shared_address(dynamic) + kBoxAlignment - 1) & ~(kBoxAlignment - 1);
@@ -294,6 +293,7 @@ __global__ void INFONCE_CLUSTER_OF(kPair) __launch_bounds__(Tile::kThreads, 1)
   const bool goes_on = !cancelled && !load_in(rank ^ 1, shared_address(&shared.cancelled));
   if (warpgroup == 0) {
     give_registers<56>();  // with fewer it spills
+    trace.mark(kIdleThread);
     if (goes_on && threadIdx.x == 0) produce(task, shared, pipeline, rank);
     if (goes_on && threadIdx.x / 32 == 1) prefetch_sums<Tile>(task, rank);
   } else if (goes_on) {

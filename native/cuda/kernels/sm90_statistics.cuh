@@ -77,8 +77,11 @@ template <class Tile, bool kOnline> class TileStatistics {
       mask(sums, task_.pairs.apart, row_, task_.rows.rows, column, task_.columns.rows);
     if constexpr (kOnline) {
       by_row_.raise(sums, task_.exponent);
+      if (task_.ranks)
+        sums.for_each([&](float &dot, int m, int, int q) {
+          count_if_above(by_row_.above[m][q >> 1], dot, row_rank_[m][q >> 1]);
+        });
       sums.for_each([&](float &dot, int m, int, int q) {
-        by_row_.above[m][q >> 1] += dot > row_rank_[m][q >> 1];
         by_row_.sum[m][q >> 1] += power_of_two((dot - by_row_.base(m, q >> 1)) * task_.exponent);
       });
     } else {
@@ -126,7 +129,7 @@ template <class Tile, bool kOnline> class TileStatistics {
   // Four fragments, of which a lane has eight neighbouring columns.
   INFONCE_DEVICE void add_group(Sums &sums, int n, bool of_columns) {
     const int thread = thread_index() % kWarpgroup, lane = thread % 32, first = Sums::column(thread, n, 0);
-    float sum[8], largest = -INFINITY;
+    float sum[8];
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
       sum[c] = 0;
@@ -137,17 +140,27 @@ template <class Tile, bool kOnline> class TileStatistics {
           const float dot = sums.at[m][n + c / 2][2 * h + c % 2], exponential = power_of_two(dot * task_.exponent);
           by_row_.sum[m][h] += exponential;
           sum[c] += exponential;
-          largest = fmaxf(largest, dot);
         }
     }
-    // Counting costs as much as all else. Once a model has learnt, few groups have anything to count.
     int32_t above[8] = {};
-    const bool counts = __any_sync(kAllLanes, largest > fminf(least_rank_, shared_.least_rank[turn_][first / 8]));
+    const bool counts = task_.ranks && has_any_above(sums, n, first);
     if (counts) count_group(sums, n, first, above);
     if (!of_columns) return;
     const int column = sum_over_rows(sum, lane);
     shared_.sum[turn_][thread / 32][first + column] = sum[0];
     shared_.above[turn_][thread / 32][first + column] = counts ? count_over_rows(above, lane, column) : 0;
+  }
+
+  // Counting costs as much as all else. Once a model has learnt, few groups have anything to count.
+  INFONCE_DEVICE bool has_any_above(const Sums &sums, int n, int first) const {
+    float largest = -INFINITY;
+#pragma unroll
+    for (int m = 0; m < Sums::kRowFragments; ++m)
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+#pragma unroll
+        for (int q = 0; q < 4; ++q) largest = fmaxf(largest, sums.at[m][n + k][q]);
+    return __any_sync(kAllLanes, largest > fminf(least_rank_, shared_.least_rank[turn_][first / 8]));
   }
 
   INFONCE_DEVICE void count_group(const Sums &sums, int n, int first, int32_t (&above)[8]) {
@@ -161,8 +174,8 @@ template <class Tile, bool kOnline> class TileStatistics {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           const float dot = sums.at[m][n + c / 2][2 * h + c % 2];
-          by_row_.above[m][h] += dot > row_rank_[m][h];
-          above[c] += dot > rank[c];
+          count_if_above(by_row_.above[m][h], dot, row_rank_[m][h]);
+          count_if_above(above[c], dot, rank[c]);
         }
   }
 
@@ -196,7 +209,6 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     statistics(Trace trace, const __grid_constant__ StatisticsTask task, const __grid_constant__ CUtensorMap rows,
                const __grid_constant__ CUtensorMap columns) {
 #ifdef INFONCE_HAS_SM90
-  trace.mark();
   if (trace.is_cancelled()) return;
   extern __shared__ __align__(kBoxAlignment) unsigned char shared[];
   auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
@@ -209,6 +221,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   const int64_t first_column = task.triangular ? first_row : 0;
   if (warpgroup == 0) {
     give_registers<kProducerRegisters>();
+    trace.mark(kIdleThread);
     if (threadIdx.x > 0) return;
     const LogitsSource source = {rows,
                                  columns,

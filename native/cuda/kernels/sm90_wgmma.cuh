@@ -103,6 +103,14 @@ template <class Sums> INFONCE_DEVICE void receive(Sums &sums) {
   for (int m = 0; m < Sums::kRowFragments; ++m) receive(sums.at[m]);
 }
 
+// Left operands in registers stay there until here, after the wait for their products.
+template <int kSteps> INFONCE_DEVICE void keep_until_here(uint32_t (&operand)[kSteps][4]) {
+#pragma unroll
+  for (int k = 0; k < kSteps; ++k)
+#pragma unroll
+    for (int r = 0; r < 4; ++r) asm volatile("" ::"r"(operand[k][r]));
+}
+
 // --- Products: sums = a b, or += if `add` is not 0. kTransposedA, kTransposedB: that operand is described transposed.
 // The same for every size but in the number of registers, which inline assembly wants written out. ---
 

@@ -43,7 +43,7 @@ struct PositiveRule {
 struct PairLogits {
   double *first;  // [padded_rows]: of the first positive; +inf without one
   double *slots;  // [slots][padded_rows], by partner; slot 0 of a row of a large class: the mean over its positives
-  int64_t stride;
+  int64_t stride, most_pairs;  // of a row
 
   __device__ double &at(int64_t slot, int64_t i) const { return slots[slot * stride + i]; }
 };
@@ -71,6 +71,7 @@ struct Partials {
 struct StatisticsTask {
   Tower rows, columns;
   Pairs pairs;  // of the rows
+  bool ranks;  // whether it is counted what is above the positives
   const float *row_rank;
   const float *column_rank;  // null: no column statistics
   float exponent;            // logit in powers of two = exponent * dot product
@@ -112,6 +113,7 @@ struct LossesTask : Softmax {
 
 struct TotalsTask {
   int64_t rows;
+  bool ranks;
   const double *loss[2];  // by direction; null: none
   const int32_t *above[2];
   const double
@@ -192,9 +194,11 @@ struct GradientTask {
 // factor that only the statistics tell.
 struct FlashTask {
   WeightsOf weights;  // of which those of the rows do not count, and the columns have none
+  bool ranks;
   const float *row_rank;
-  Partials by_row;      // [splits][rows, whole tiles]
-  float *accumulators;  // [splits][owner.padded_rows][owner.padded_dim]: sums of exponentials times columns
+  Partials by_row;        // [splits][rows_of_split]
+  int64_t rows_of_split;  // whole tiles
+  float *accumulators;    // [splits][owner.padded_rows][owner.padded_dim]: sums of exponentials times columns
 };
 
 template <class Scalar> struct FinishTask : Softmax {

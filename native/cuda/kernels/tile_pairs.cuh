@@ -56,14 +56,14 @@ struct Band {
 // Sets what must not count to minus infinity: padding, and the ranges of the anchor itself and of pairs that are
 // treated apart.
 template <class Sums>
-INFONCE_DEVICE void mask(Sums &sums, const Range *ranges, int64_t first_row, int64_t rows, int64_t first_column,
-                         int64_t columns) {
-  const int real_columns = static_cast<int>(min(columns - first_column, int64_t(Sums::kColumns)));
+INFONCE_DEVICE void mask(Sums &sums, const Range *ranges, int64_t first_row, int64_t rows, int64_t first_candidate,
+                         int64_t candidates) {
+  const int32_t first_column = static_cast<int32_t>(first_candidate), columns = static_cast<int32_t>(candidates);
   for_each_row(sums, first_row, rows, [&](int64_t i, bool real, auto &&for_each_column) {
     const Range apart = real && ranges ? ranges[i] : Range{0, 0};
-    const int first = static_cast<int>(apart.first - first_column), end = static_cast<int>(apart.end - first_column);
     for_each_column([&](float &dot, int column) {
-      if (!real || column >= real_columns || (column >= first && column < end)) dot = -INFINITY;
+      const int32_t j = first_column + column;
+      if (!real || j >= columns || apart.holds(j)) dot = -INFINITY;
     });
   });
 }

@@ -20,4 +20,11 @@ template <class T> __device__ __forceinline__ T warp_max(T value) {
   return value;
 }
 
+// count += kStep if a > b, in two instructions: the compiler takes three.
+template <int kStep = 1> __device__ __forceinline__ void count_if_above(int32_t &count, float a, float b) {
+  asm("{\n.reg .pred above;\nsetp.gt.f32 above, %1, %2;\n@above add.s32 %0, %0, %3;\n}"
+      : "+r"(count)
+      : "f"(a), "f"(b), "n"(kStep));
+}
+
 }  // namespace infonce::cuda

@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   __shared__ double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
 
   const int lane = threadIdx.x % kWarp, warp_row = DoubleSums::first_row();
-  const int64_t tile_row = int64_t(blockIdx.x) * DoubleTile::kRows, first_row = tile_row + warp_row;
+  const int64_t tile_row = int64_t(trace.block()) * DoubleTile::kRows, first_row = tile_row + warp_row;
   double maximum[kRows], sum[kRows];  // of the lane's columns
   int32_t above[kRows];
 #pragma unroll
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   trace.mark();
   if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
-  const int64_t row = panel.first_row + int64_t(blockIdx.x) * DoubleTile::kRows;
+  const int64_t row = panel.first_row + int64_t(trace.block()) * DoubleTile::kRows;
   const int64_t column = panel.first_column + int64_t(blockIdx.y) * DoubleTile::kColumns;
 
   UnitRowLoader loader(row_or_last(task.owner, row + threadIdx.x % kWarp),
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
   const int64_t tile_row = int64_t(blockIdx.y) * DoubleTile::kRows;
-  const int64_t first_dim = int64_t(blockIdx.x) * DoubleTile::kColumns;
+  const int64_t first_dim = int64_t(trace.block()) * DoubleTile::kColumns;
   const int64_t dims = task.owner.padded_dim;
   double *const rows = accumulators + (panel.first_row + tile_row + DoubleSums::first_row()) * dims + first_dim;
   const auto is_real = [&](int c) { return first_dim + DoubleSums::column(c) < dims; };

@@ -6,7 +6,9 @@ namespace infonce::cuda {
 namespace {
 
 template <class Scalar> void launch(Stream &stream, const FinishTask<Scalar> &task) {
-  stream.launch("finish", finish<Scalar>, blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
+  const double of_element = 4.0 * double(task.all_splits + (task.has_pairs ? task.logits.most_pairs : 0));
+  stream.launch_in_parts({of_element * double(task.tower.rows) * double(task.tower.dim), true}, "finish",
+                         finish<Scalar>, blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "cuda/kernels/sm80_gradient.cuh"
 
+#include "cuda/launch/gradient_parts.h"
 #include "cuda/launch/sm90.h"
 
 namespace infonce::cuda {
@@ -28,7 +29,7 @@ RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim
   if (sm90) return sm90::gradient_blocks(planes, padded_dim);
   return with_tile(planes, padded_dim, [&](auto tile) -> RegisterBlocks {
     using Tile = decltype(tile);
-    return {Tile::kRows, stream.resident_blocks(gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
+    return {Tile::kRows, stream.resident_blocks("gradient", gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
   });
 }
 
@@ -37,8 +38,10 @@ void gradient(Stream &stream, Planes planes, const GradientTask &task, int split
   const Tower &owner = task.weights.owner;
   with_tile(planes, owner.padded_dim, [&](auto tile) {
     using Tile = decltype(tile);
-    const dim3 grid(blocks_of(owner.rows, Tile::kRows), unsigned(splits));
-    stream.launch("gradient", gradient<Tile>, grid, Tile::kThreads, Tile::kSharedBytes, task);
+    for_each_part(stream, planes, task, Tile::kRows, [&](const GradientTask &part, unsigned blocks) {
+      stream.launch("gradient", gradient<Tile>, dim3(blocks, unsigned(splits)), Tile::kThreads, Tile::kSharedBytes,
+                    part);
+    });
   });
 }
 

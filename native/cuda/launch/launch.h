@@ -12,6 +12,12 @@ inline unsigned blocks_of(int64_t count, int64_t of_block) {
   return static_cast<unsigned>((count + of_block - 1) / of_block);
 }
 
+// Multiplications and additions of tensor cores for so many dot products.
+inline Operations operations_of(Planes planes, int64_t rows, int64_t columns, int64_t depth) {
+  const int products = int(planes) * (int(planes) + 1) / 2;
+  return {2.0 * products * double(rows) * double(columns) * double(depth), false};
+}
+
 // prepare.cu
 void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t count);  // else bfloat16
 void prepare(Stream &stream, Planes planes, const PrepareTask &task);

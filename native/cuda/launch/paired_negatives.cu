@@ -8,8 +8,6 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr int64_t kMostBlocks = (int64_t(1) << 31) - 1;
-
 bool aligned(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer) % sizeof(float4) == 0; }
 
 // Whether every row begins at a multiple of 16 bytes.
@@ -26,10 +24,11 @@ void paired_negatives(Stream &stream, const infonce_problem &problem, const Upst
                       double *radial, Report *report) {
   const PairedTask task = {problem,        upstream, workspace, grad_anchors, grad_keys,
                            grad_negatives, loss,     above,     radial,       report};
-  const dim3 grid(unsigned(std::min(problem.rows, kMostBlocks)));
+  // Dot products and two sums, of pairs of numbers.
+  const Operations operations = {12.0 * double(problem.rows) * double(problem.negative_rows) * double(problem.dim), true};
   const unsigned warps = std::min(blocks_of(problem.negative_rows, kPairedBatch), unsigned(kPairedWarps));
-  stream.launch("paired_queries", takes_vectors(task) ? paired_queries<4> : paired_queries<1>, grid, kWarp * int(warps),
-                0, task);
+  stream.launch_in_parts(operations, "paired_queries", takes_vectors(task) ? paired_queries<4> : paired_queries<1>,
+                         unsigned(problem.rows), kWarp * int(warps), 0, task);
 }
 
 }  // namespace infonce::cuda

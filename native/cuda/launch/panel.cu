@@ -45,7 +45,7 @@ void launch_accumulate(Stream &stream, TileShape shape, const AccumulateTask &ta
 
 template <int kPlanes, TileShape kShape> int blocks(Stream &stream) {
   using Tile = LogitsTile<kPlanes, kShape>;
-  return stream.resident_blocks(accumulate_panel<Tile>, Tile::kThreads, Tile::kPipelineBytes);
+  return stream.resident_blocks("accumulate_panel", accumulate_panel<Tile>, Tile::kThreads, Tile::kPipelineBytes);
 }
 
 template <int kPlanes> int blocks(Stream &stream, TileShape shape) {

@@ -1,5 +1,6 @@
 #include "cuda/kernels/sm90_flash.cuh"
 
+#include "cuda/launch/gradient_parts.h"
 #include "cuda/launch/sm90.h"
 #include "cuda/tensor_maps.h"
 
@@ -18,11 +19,13 @@ template <class Visit> void with_tile(Planes planes, int64_t padded_dim, Visit &
 template <class Tile, class Task>
 void launch(Stream &stream, const char *name, void (*kernel)(Trace, Task, GradientMaps), Planes planes,
             const Task &task, int splits) {
-  const Tower &owner = task.weights.owner, &other = task.weights.other;
-  const GradientMaps maps = {map_of_planes(owner, planes, Tile::kRows), map_of_planes(other, planes, Tile::kColumns),
-                             map_of_vector(task.weights.other_weight, other.padded_rows, Tile::kColumns)};
-  const dim3 grid(blocks_of(owner.rows, Tile::kRows), unsigned(splits));
-  stream.launch(name, kernel, grid, Tile::kThreads, sizeof(typename Tile::Shared), task, maps);
+  for_each_part(stream, planes, task, Tile::kRows, [&](const Task &part, unsigned blocks) {
+    const Tower &owner = part.weights.owner, &other = part.weights.other;
+    const GradientMaps maps = {map_of_planes(owner, planes, Tile::kRows), map_of_planes(other, planes, Tile::kColumns),
+                               map_of_vector(part.weights.other_weight, other.padded_rows, Tile::kColumns)};
+    stream.launch(name, kernel, dim3(blocks, unsigned(splits)), Tile::kThreads, sizeof(typename Tile::Shared), part,
+                  maps);
+  });
 }
 
 }  // namespace

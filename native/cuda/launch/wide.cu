@@ -13,6 +13,11 @@ constexpr int64_t kMostTileColumns = 65535;  // grid.y
 
 int64_t round_down(int64_t n, int64_t multiple) { return n / multiple * multiple; }
 
+// Of two numbers multiplied and added for each of so many.
+Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
+  return {2.0 * double(rows) * double(columns) * double(depth), true};
+}
+
 WideProbabilities probabilities_of(const Direction *direction) {
   if (!direction) return {nullptr, nullptr};
   return {direction->upstream, direction->log_sum_exp};
@@ -24,8 +29,9 @@ void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, co
                       const double *positive_logit, const Direction &direction, bool add) {
   const WideTask task = {owner, other, pairs, nullptr, scale};
   const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add};
-  stream.launch("wide_statistics", wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)),
-                DoubleTile::kThreads, 0, task, statistics);
+  stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "wide_statistics",
+                         wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0,
+                         task, statistics);
 }
 
 void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, const Range *elsewhere,
@@ -48,10 +54,12 @@ void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const
     do {  // once without columns as well: the accumulators are written
       block.columns = std::min(columns, tile_columns * DoubleTile::kColumns - block.first_column);
       if (block.columns > 0)
-        stream.launch("wide_weights", wide_weights, dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)),
-                      DoubleTile::kThreads, 0, task, of_owner, of_other, block);
-      stream.launch("wide_accumulate", wide_accumulate, dim3(dim_tiles, tile_rows), DoubleTile::kThreads, 0, task,
-                    block, accumulators);
+        stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_weights", wide_weights,
+                               dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)), DoubleTile::kThreads, 0,
+                               task, of_owner, of_other, block);
+      stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_accumulate",
+                             wide_accumulate, dim3(dim_tiles, tile_rows), DoubleTile::kThreads, 0, task, block,
+                             accumulators);
       block.first_column += columns;
     } while (block.first_column < tile_columns * DoubleTile::kColumns);
   }

@@ -1,0 +1,40 @@
+#include "cuda/host_memory.h"
+
+#include <new>
+#include <string>
+
+#include "cuda/error.h"
+
+namespace infonce::cuda {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+}  // namespace
+
+HostMemory::HostMemory(size_t bytes, unsigned flags) {
+  const cudaError_t code = cudaHostAlloc(&memory_, bytes, flags);
+  is_page_locked_ = code == cudaSuccess;
+  if (is_page_locked_) return;
+  cudaGetLastError();
+  const Error error(code, std::to_string(bytes) + " bytes of page-locked memory");
+  if (error.is_fault()) throw error;
+  memory_ = ::operator new(bytes, kAlignment, std::nothrow);
+  if (!memory_) throw error;
+}
+
+HostMemory::~HostMemory() {
+  if (!is_page_locked_)
+    ::operator delete(memory_, kAlignment);
+  else if (cudaFreeHost(memory_) != cudaSuccess)
+    cudaGetLastError();
+}
+
+bool is_page_locked(const void *memory) {
+  cudaPointerAttributes attributes{};
+  if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess) return attributes.type == cudaMemoryTypeHost;
+  cudaGetLastError();
+  return false;
+}
+
+}  // namespace infonce::cuda

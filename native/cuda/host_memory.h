@@ -1,0 +1,45 @@
+// Memory of the host that the device copies to and from directly, or ordinary memory where the system has none of that
+// kind: copies are slower then, and wait.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <utility>
+
+namespace infonce::cuda {
+
+class HostMemory {
+ public:
+  HostMemory() = default;
+  explicit HostMemory(size_t bytes, unsigned flags = cudaHostAllocDefault);  // throws Error
+  ~HostMemory();
+  HostMemory(HostMemory &&other) noexcept
+      : memory_(std::exchange(other.memory_, nullptr)), is_page_locked_(other.is_page_locked_) {}
+  HostMemory &operator=(HostMemory &&other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(is_page_locked_, other.is_page_locked_);
+    return *this;
+  }
+
+  void *get() const { return memory_; }
+  bool is_page_locked() const { return is_page_locked_; }
+
+ private:
+  void *memory_ = nullptr;
+  bool is_page_locked_ = false;
+};
+
+// One object.
+template <class T> class PageLocked {
+ public:
+  T *get() const { return static_cast<T *>(memory_.get()); }
+
+ private:
+  HostMemory memory_{sizeof(T)};
+};
+
+// Whether the device copies to and from it directly.
+bool is_page_locked(const void *memory);
+
+}  // namespace infonce::cuda

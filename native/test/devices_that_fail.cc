@@ -1,0 +1,256 @@
+// What a context meets on devices that cannot be used, or are other than the simulated one: with a runtime in which
+// functions fail.
+#include <doctest/doctest.h>
+
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "test/agreement.h"
+#include "test/case.h"
+#include "test/context.h"
+#include "test/runtime_stand_in.h"
+
+namespace infonce::test {
+
+namespace {
+
+struct AsItIs {
+  AsItIs() { let_everything_be(); }
+  ~AsItIs() { let_everything_be(); }
+};
+
+struct Attempt {
+  infonce_status status;
+  std::string message;
+};
+
+Attempt try_to_create(const char *instruction_set = nullptr) {
+  infonce_context_options options{};
+  options.struct_size = sizeof(options);
+  options.trace = 1;
+  options.instruction_set = instruction_set;
+  infonce_context *context = nullptr;
+  infonce_failure failure = empty_failure();
+  const infonce_status status = backend().context_create(&options, &context, &failure);
+  CHECK((context != nullptr) == (status == INFONCE_OK));
+  backend().context_destroy(context);
+  return {status, failure.message};
+}
+
+bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+
+infonce_device_info device_info() {
+  infonce_device_info info{};
+  info.struct_size = sizeof(info);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(backend().device_info(0, &info, &failure) == INFONCE_OK, failure.message);
+  return info;
+}
+
+Settings settings_of(Loss loss, int64_t rows, int64_t dim) {
+  Settings settings;
+  settings.loss = loss;
+  settings.rows = rows;
+  settings.dim = dim;
+  settings.negative_rows = 12;
+  return settings;
+}
+
+Output run(const Context &context, const Case &problem) {
+  Output output(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
+  return output;
+}
+
+std::string first_set() { return instruction_sets().front(); }
+
+}  // namespace
+
+// First, since a success is remembered.
+TEST_CASE("tensor maps are tried when a context is made, and what is of the moment is not remembered") {
+  const AsItIs as_it_is;
+  if (std::string(device_info().capability) != "9.0") {
+    return;
+  }
+  // Nothing has made a context yet: the sets are told by what is there.
+  CHECK(instruction_sets() == std::vector<std::string>{"sm90", "sm80"});
+  for (const int of_the_moment : {3, 4, 201}) {
+    CAPTURE(of_the_moment);
+    let_tensor_maps_be(of_the_moment);
+    CHECK(try_to_create().status == INFONCE_DEVICE_UNAVAILABLE);
+    CHECK(instruction_sets().front() == "sm90");
+  }
+  let_tensor_maps_be(719);
+  const Attempt faulty = try_to_create();
+  CHECK(faulty.status == INFONCE_DEVICE_UNAVAILABLE);
+  CHECK(contains(faulty.message, "a fault has taken the device"));
+  CHECK(!contains(faulty.message, "refuses"));
+  CHECK(instruction_sets().front() == "sm90");
+
+  let_tensor_maps_be(1);
+  CHECK(try_to_create("sm80").status == INFONCE_OK);
+  CHECK(instruction_sets().front() == "sm90");
+  CHECK(try_to_create().status == INFONCE_OK);
+  CHECK(instruction_sets() == std::vector<std::string>{"sm80"});
+  CHECK(contains(device_info().note, "refuses a tensor map: error 1"));
+  let_tensor_maps_be(0);
+  const Attempt refused = try_to_create("sm90");
+  CHECK(refused.status == INFONCE_DEVICE_UNAVAILABLE);
+  CHECK(contains(refused.message, "refuses a tensor map: error 1"));
+}
+
+TEST_CASE("whatever a new context meets is a device that is not available, with what to do") {
+  const AsItIs as_it_is;
+  const struct {
+    int error;
+    const char *remedy;
+  } kErrors[] = {{46, "compute mode"},      {802, "fabricmanager"},      {803, "different versions"},
+                 {805, "MPS"},              {806, "MPS"},                {807, "MPS"},
+                 {808, "MPS"},              {209, "no code"},            {218, "no code"},
+                 {221, "ptxjitcompiler"},   {222, "newer driver"},       {223, "CUDA_DISABLE_PTX_JIT"},
+                 {201, "has to be restarted"}, {709, "has to be restarted"}, {700, "has to be restarted"},
+                 {999, "has to be restarted"}, {1, "selecting the device"}};
+  for (const auto &[error, remedy] : kErrors) {
+    CAPTURE(error);
+    let_fail("cudaSetDevice", error);
+    const Attempt attempt = try_to_create("sm80");
+    CHECK(attempt.status == INFONCE_DEVICE_UNAVAILABLE);
+    INFO(attempt.message);
+    CHECK(contains(attempt.message, remedy));
+  }
+  let_fail("cudaSetDevice", 0);
+  // Code that cannot be loaded shows at the first launch, and what the first kernel did when it is waited for.
+  for (const auto &[error, remedy] : {std::pair(209, "no code"), std::pair(222, "newer driver"), std::pair(700, "restart")}) {
+    for (const char *function : {"cudaLaunchKernel", "cudaStreamSynchronize"}) {
+      CAPTURE(error);
+      CAPTURE(function);
+      let_fail(function, error);
+      const Attempt attempt = try_to_create("sm80");
+      let_fail(function, 0);
+      CHECK(attempt.status == INFONCE_DEVICE_UNAVAILABLE);
+      INFO(attempt.message);
+      CHECK(contains(attempt.message, remedy));
+    }
+  }
+  let_fail("cudaMalloc", 2);
+  CHECK(try_to_create("sm80").status == INFONCE_OUT_OF_MEMORY);
+  let_fail("cudaMalloc", 0);
+  CHECK(try_to_create("sm80").status == INFONCE_OK);
+}
+
+TEST_CASE("a wait that comes back before its work is done, or a watchdog, loses the device") {
+  const AsItIs as_it_is;
+  const Case problem(settings_of(Loss::kNtXentFirst, 40, 8));
+  for (const auto &[error, remedy] : {std::pair(600, "not ready"), std::pair(702, "watchdog of a display")}) {
+    CAPTURE(error);
+    const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
+    Output output(problem);
+    infonce_failure failure = empty_failure();
+    let_fail("cudaStreamSynchronize", error);
+    let_fail("cudaEventSynchronize", error);
+    CHECK(context.run(problem.problem, output.result, failure) == INFONCE_DEVICE_LOST);
+    let_everything_be();
+    INFO(failure.message);
+    CHECK(contains(failure.message, remedy));
+  }
+}
+
+TEST_CASE("without page-locked memory ordinary memory serves, with the same bits") {
+  const AsItIs as_it_is;
+  for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceUnpaired}) {
+    const Case problem(settings_of(loss, 60, 20));
+    const Output expected = run(Context(first_set(), INFONCE_PRECISION_HIGHEST, 1), problem);
+    let_fail("cudaHostAlloc", 2);
+    const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
+    CHECK(identical(run(context, problem), expected));
+    CHECK(identical(run(context, problem), expected));
+    void *memory = nullptr;
+    infonce_failure failure = empty_failure();
+    REQUIRE(backend().host_allocate(0, 1000, &memory, &failure) == INFONCE_OK);
+    std::memset(memory, 1, 1000);
+    let_fail("cudaHostAlloc", 0);
+    backend().host_release(memory);
+    CHECK(calls_of("cudaHostAlloc") > 0);
+  }
+}
+
+TEST_CASE("where a device ends kernels that take long, launches are cut, and results are right") {
+  constexpr int kClock = 13, kTimeLimit = 17;  // of cudaDeviceAttr
+  const AsItIs as_it_is;
+  for (const std::string &set : instruction_sets()) {
+    for (const auto &[precision, temperature] :
+         {std::pair(INFONCE_PRECISION_HIGHEST, 0.1), std::pair(INFONCE_PRECISION_MEDIUM, 0.1),
+          std::pair(INFONCE_PRECISION_HIGHEST, 0.001)}) {
+      for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceInBatch, Loss::kClip, Loss::kInfoNcePaired}) {
+        Settings settings = settings_of(loss, 520, 60);
+        settings.temperature = temperature;
+        const Case problem(settings);
+        INFO(describe(settings));
+        CAPTURE(set);
+        const auto launches_of = [&](Output *output) {
+          const Context context(set, precision, 1);
+          calls_of("cudaLaunchKernel");
+          *output = run(context, problem);
+          return calls_of("cudaLaunchKernel");
+        };
+        Output expected(problem), got(problem);
+        const int launches = launches_of(&expected);
+        let_attribute_be(kTimeLimit, 1);
+        CHECK(launches_of(&got) == launches);
+        CHECK(identical(got, expected));
+
+        let_attribute_be(kClock, 1);  // kHz
+        CHECK(launches_of(&got) > launches + 2);
+        Expectation(problem, precision).check(got);
+        let_everything_be();
+      }
+    }
+  }
+}
+
+TEST_CASE("a kernel that does not fit the device is an error that names it") {
+  const AsItIs as_it_is;
+  Case problem(settings_of(Loss::kNtXentFirst, 300, 60));
+  const Context context("sm80", INFONCE_PRECISION_MEDIUM, 1);
+  let_fail("cudaOccupancyMaxActiveBlocksPerMultiprocessor", 1);
+  Output output(problem);
+  infonce_failure failure = empty_failure();
+  CHECK(context.run(problem.problem, output.result, failure) == INFONCE_INTERNAL);
+  INFO(failure.message);
+  CHECK(contains(failure.message, "kernel gradient"));
+  let_everything_be();
+  run(context, problem);
+}
+
+TEST_CASE("to release memory waits for nothing, and it is taken again") {
+  const AsItIs as_it_is;
+  const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
+  infonce_failure failure = empty_failure();
+  void *memory = nullptr, *again = nullptr, *larger = nullptr;
+  REQUIRE(backend().allocate(context.handle(), 1 << 20, &memory, &failure) == INFONCE_OK);
+  for (const char *function : {"cudaFree", "cudaMalloc", "cudaStreamSynchronize", "cudaEventSynchronize"}) {
+    calls_of(function);
+  }
+  backend().release(context.handle(), memory);
+  REQUIRE(backend().allocate(context.handle(), 1 << 20, &again, &failure) == INFONCE_OK);
+  for (const char *function : {"cudaFree", "cudaMalloc", "cudaStreamSynchronize", "cudaEventSynchronize"}) {
+    CHECK(calls_of(function) == 0);
+  }
+  CHECK(again == memory);
+  REQUIRE(backend().allocate(context.handle(), 2 << 20, &larger, &failure) == INFONCE_OK);
+  CHECK(calls_of("cudaMalloc") == 1);
+  backend().release(context.handle(), again);
+  backend().release(context.handle(), larger);
+  int64_t freed = 0;
+  CHECK(backend().trim(context.handle(), &freed, &failure) == INFONCE_OK);
+  CHECK(freed >= 3 << 20);
+  CHECK(calls_of("cudaFree") >= 2);
+  CHECK(backend().trim(context.handle(), &freed, &failure) == INFONCE_OK);
+  CHECK(freed == 0);
+}
+
+}  // namespace infonce::test

@@ -1,0 +1,154 @@
+#include "test/runtime_stand_in.h"
+
+#include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+
+namespace infonce::test {
+
+namespace {
+
+struct State {
+  std::mutex mutex;
+  std::map<std::string, int> errors;
+  std::map<int, int> attributes;
+  std::map<std::string, int> calls;
+  int tensor_maps = 0;
+};
+
+State &state() {
+  static State the;
+  return the;
+}
+
+// Notes the call; the error that it is to have.
+cudaError_t next(const char *function) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  ++state().calls[function];
+  const auto found = state().errors.find(function);
+  return found == state().errors.end() ? cudaSuccess : static_cast<cudaError_t>(found->second);
+}
+
+template <class Function> Function *real(const char *name) {
+  void *symbol = dlsym(RTLD_NEXT, name);
+  if (symbol == nullptr) {
+    std::abort();
+  }
+  return reinterpret_cast<Function *>(symbol);
+}
+
+int refuse_tensor_map() {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  return state().tensor_maps;
+}
+
+}  // namespace
+
+void let_fail(const std::string &function, int error) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().errors[function] = error;
+}
+
+void let_attribute_be(int attribute, int value) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().attributes[attribute] = value;
+}
+
+void let_tensor_maps_be(int result) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().tensor_maps = result;
+}
+
+int calls_of(const std::string &function) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  const int calls = state().calls[function];
+  state().calls[function] = 0;
+  return calls;
+}
+
+void let_everything_be() {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().errors.clear();
+  state().attributes.clear();
+  state().calls.clear();
+  state().tensor_maps = 0;
+}
+
+}  // namespace infonce::test
+
+using infonce::test::next;
+using infonce::test::real;
+
+// Calls the function of that name, unless it is to fail.
+#define INFONCE_STAND_IN(name, parameters, ...)                                     \
+  extern "C" __attribute__((visibility("default"))) cudaError_t name parameters {   \
+    static auto *const function = real<cudaError_t parameters>(#name);              \
+    const cudaError_t error = next(#name);                                          \
+    return error == cudaSuccess ? function(__VA_ARGS__) : error;                    \
+  }
+
+INFONCE_STAND_IN(cudaSetDevice, (int device), device)
+INFONCE_STAND_IN(cudaMalloc, (void **memory, size_t bytes), memory, bytes)
+INFONCE_STAND_IN(cudaFree, (void *memory), memory)
+INFONCE_STAND_IN(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memory, bytes, flags)
+INFONCE_STAND_IN(cudaStreamSynchronize, (cudaStream_t stream), stream)
+INFONCE_STAND_IN(cudaEventSynchronize, (cudaEvent_t event), event)
+INFONCE_STAND_IN(cudaLaunchKernel,
+                 (const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream),
+                 kernel, grid, block, arguments, shared, stream)
+
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+    int *blocks, const void *kernel, int threads, size_t shared) {
+  static auto *const function = real<cudaError_t(int *, const void *, int, size_t)>(
+      "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  // Its error stands for a kernel that does not fit.
+  if (next("cudaOccupancyMaxActiveBlocksPerMultiprocessor") != cudaSuccess) {
+    *blocks = 0;
+    return cudaSuccess;
+  }
+  return function(blocks, kernel, threads, shared);
+}
+
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr which,
+                                                                                     int device) {
+  static auto *const function = real<cudaError_t(int *, cudaDeviceAttr, int)>("cudaDeviceGetAttribute");
+  const cudaError_t error = function(value, which, device);
+  auto &state = infonce::test::state();
+  const std::lock_guard<std::mutex> lock(state.mutex);
+  const auto found = state.attributes.find(static_cast<int>(which));
+  if (found != state.attributes.end()) {
+    *value = found->second;
+  }
+  return error;
+}
+
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDriverEntryPointByVersion(
+    const char *symbol, void **function, unsigned version, unsigned long long flags,
+    cudaDriverEntryPointQueryResult *found) {
+  static auto *const ask = real<cudaError_t(const char *, void **, unsigned, unsigned long long,
+                                            cudaDriverEntryPointQueryResult *)>("cudaGetDriverEntryPointByVersion");
+  const cudaError_t error = ask(symbol, function, version, flags, found);
+  if (std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0) {
+    static void *encode = nullptr;
+    encode = *function;
+    // A function with as many arguments as that of the driver.
+    using Encode = int(void *, int, unsigned, void *, const void *, const void *, const void *, const void *, int, int,
+                       int, int);
+    Encode *const stand_in = [](void *map, int type, unsigned rank, void *address, const void *sizes,
+                                const void *strides, const void *box, const void *steps, int interleave, int swizzle,
+                                int promotion, int fill) {
+      const int refusal = infonce::test::refuse_tensor_map();
+      if (refusal != 0) {
+        return refusal;
+      }
+      return reinterpret_cast<Encode *>(encode)(map, type, rank, address, sizes, strides, box, steps, interleave,
+                                                swizzle, promotion, fill);
+    };
+    *function = reinterpret_cast<void *>(stand_in);
+  }
+  return error;
+}
