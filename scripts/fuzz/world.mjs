@@ -86,7 +86,8 @@ export class World {
     const onCpu = this.device === 'cpu';
     const library = onCpu ? '' : process.env.INFONCE_CUDA_LIBRARY;
     const threads = onCpu ? this.random.integer(1, 2) : 0;
-    return { library, device: 0, threads, precision, measure: false, nextTurn: setImmediate };
+    const trace = this.random.chance(0.5);
+    return { library, device: 0, threads, precision, measure: false, trace, nextTurn: setImmediate };
   }
 
   /** The same context, or now and then one that was disposed. */
