@@ -143,8 +143,9 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *)
   *freed = 0;
   const std::unique_lock<std::mutex> lock(context->mutex, std::try_to_lock);
   if (!lock.owns_lock()) return INFONCE_OK;
-  *freed = context->workspace.capacity();
+  *freed = context->workspace.capacity() + context->pairs.bytes();
   context->workspace.free();
+  context->pairs = Pairs();
   return INFONCE_OK;
 }
 
