@@ -37,7 +37,7 @@ it('leaves calls in flight, tensors, pinned arrays and forward passes alone', as
   const pass = ntXent.forwardSync({ features: tensor }, { context });
   const calls = Array.from({ length: 4 }, (_, i) => {
     const call = ntXent({ features: i % 2 === 0 ? tensor : { data: pinned, shape: features.shape } }, { context });
-    expect(context.trim()).toBeGreaterThanOrEqual(0);
+    context.trim();
     return call;
   });
   for (const result of await Promise.all(calls)) expect(result).toEqual(expected);

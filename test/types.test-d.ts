@@ -1,3 +1,4 @@
+import type { Array as JaxArray } from '@jax-js/jax';
 import {
   accumulate,
   type Context,
@@ -26,6 +27,7 @@ import {
   type Tensor,
   type TensorLike,
 } from 'infonce';
+import { ntXent as jaxNTXent } from 'infonce/jax-js';
 import { describe, expectTypeOf, it } from 'vitest';
 
 declare const tensor: Tensor;
@@ -37,6 +39,7 @@ declare const queue: NegativeQueue;
 declare const output: 'host' | 'device';
 declare const maybe: TensorLike | undefined;
 declare const flag: boolean;
+declare const jaxArray: JaxArray;
 declare const reduction: Reduction;
 
 describe('results follow what was asked', () => {
@@ -209,6 +212,12 @@ describe('what is made of losses', () => {
     // @ts-expect-error: an input is missing
     memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] } });
   });
+});
+
+it('losses of jax-js follow the same options', () => {
+  expectTypeOf(jaxNTXent(jaxArray)[0].top1).toEqualTypeOf<number>();
+  expectTypeOf(jaxNTXent(jaxArray, { ranks: false })[0]).not.toHaveProperty('top1');
+  expectTypeOf(jaxNTXent(jaxArray, { ranks: flag })[0].top5).toEqualTypeOf<number | undefined>();
 });
 
 it('arguments are what the losses take', () => {

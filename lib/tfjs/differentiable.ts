@@ -9,7 +9,7 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 
 /** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
-export type OpOptions<Options> = Omit<Options, Elsewhere | 'temperature' | 'logitScale'> & {
+export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'ranks' | 'temperature' | 'logitScale'> & {
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
 };
@@ -34,8 +34,7 @@ interface Taped {
 }
 
 /** Options of a loss that its op does not have. */
-type Elsewhere = 'gradient' | 'gradOutput' | 'ranks';
-const ELSEWHERE: ReadonlySet<string> = new Set<Elsewhere>(['gradient', 'gradOutput', 'ranks']);
+const ELSEWHERE: ReadonlySet<string> = new Set(['gradient', 'gradOutput', 'ranks']);
 
 const ADVICE: KeyAdvice = new Map([
   ['gradient', 'It is computed when it is asked for: by tf.grad, tf.variableGrads, optimizer.minimize or model.fit.'],

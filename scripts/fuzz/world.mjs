@@ -102,6 +102,11 @@ export class World {
     this.rawDisposed.dispose();
   }
 
+  /** Trims an addon's context, whatever it is doing. */
+  trimRaw() {
+    if (this.rawContexts.length > 0) this.random.pick(this.rawContexts).trim();
+  }
+
   /** Something of a kind that was kept, or undefined. */
   any(kind) {
     const kept = this.things[kind];
@@ -186,5 +191,7 @@ const EFFECTS = [
   world => world.infonce.ntXentSync(SMALL, { context: world.context() }),
   world => world.track(world.infonce.ntXent(SMALL, { context: world.context() }), 'a call from hostile code'),
   world => world.disposeRaw(),
+  world => world.trimRaw(),
+  world => world.context().trim(),
   () => globalThis.gc?.({ type: 'minor' }),
 ];
