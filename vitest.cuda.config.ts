@@ -22,9 +22,11 @@ const SUITES = [
   'pinned',
   'property',
   'queue',
+  'ranks',
   'relations',
   'teardown',
   'tfjs/derivatives',
+  'trim',
   'worker-threads',
 ];
 

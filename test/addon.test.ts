@@ -19,6 +19,7 @@ const OPTIONS = {
   threads: 1,
   precision: 'highest',
   measure: false,
+  trace: true,
   nextTurn: setImmediate,
 } as const;
 
@@ -49,6 +50,7 @@ function problem(changes: object = {}): NativeProblem {
     normalize: true,
     gradient: true,
     propagateNonFinite: false,
+    ranks: true,
     rows: ROWS,
     dim: DIM,
     negativeRows: 0,

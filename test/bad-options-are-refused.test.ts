@@ -70,6 +70,7 @@ describe('modules refuse a bad option when they are made', () => {
     ['negativeMode', 'ERR_INFONCE_RANGE', () => new InfoNCE({ negativeMode: wrong('both') })],
     ['reduction', 'ERR_INFONCE_RANGE', () => new SupCon({ reduction: wrong('median') })],
     ['logitScale', 'ERR_INFONCE_RANGE', () => new Clip({ logitScale: 0 })],
+    ['ranks', 'ERR_INFONCE_TYPE', () => new NTXent({ ranks: wrong('no') })],
   ])('%s', (argument, code, make) => {
     expect(thrownBy(make)).toMatchObject({ code, argument });
   });
@@ -95,6 +96,7 @@ describe('createContext refuses', () => {
     ['threads for a CUDA device', 'ERR_INFONCE_RANGE', /threads: .*leave it out/, { device: 'cuda', threads: 2 }],
     ['a library that is no path', 'ERR_INFONCE_TYPE', /cudaLibrary: .*path.*got true/, { cudaLibrary: true }],
     ['timings that are no boolean', 'ERR_INFONCE_TYPE', /timings: .*got 1/, { timings: 1 }],
+    ['a trace that is no boolean', 'ERR_INFONCE_TYPE', /trace: .*got "no"/, { trace: 'no' }],
     ['0 threads', 'ERR_INFONCE_RANGE', /threads: .*got 0\. Leave it out for one per processor\./, { threads: 0 }],
     ['1.5 threads', 'ERR_INFONCE_RANGE', /threads: .*got 1\.5/, { threads: 1.5 }],
     ['threads in a string', 'ERR_INFONCE_TYPE', /threads: .*got "2"/, { threads: '2' }],

@@ -276,6 +276,13 @@ describe.runIf(process.platform === 'linux')('a CUDA context', () => {
     expect(await evaluate(timings({ device: 'cpu', timings: true }), using(library))).toEqual(none);
   });
 
+  it('is traced unless that is turned off, and trimmed', async () => {
+    const trim = (options: object) => `createContext(${JSON.stringify(options)}).trim()`;
+    expect(await evaluate(trim({}), using(library))).toBe(2 ** 20);
+    expect(await evaluate(trim({ trace: true }), using(library))).toBe(2 ** 20);
+    expect(await evaluate(trim({ trace: false }), using(library))).toBe(0);
+  });
+
   it('refuses threads when it is asked for by name', async () => {
     const [named, auto] = await evaluate<[Failure, object]>(
       `[${context({ device: 'cuda:0', threads: 4 })}, ${context({ threads: 4 })}]`,

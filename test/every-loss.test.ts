@@ -17,6 +17,11 @@ async function exportsOf(file: string): Promise<Readonly<Record<string, unknown>
   return import(new URL(`../${file}`, import.meta.url).href);
 }
 
+/** Whether it is called as a loss is, but for capitals. */
+function hasName(value: unknown, loss: string): boolean {
+  return typeof value === 'function' && value.name.toLowerCase() === loss.toLowerCase();
+}
+
 it('there are losses', () => expect(LOSSES.map(([name]) => name)).toContain('ntXent'));
 
 describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => {
@@ -25,6 +30,16 @@ describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => 
     expect(loss).toHaveProperty('forwardSync');
     const classes = Object.keys(infonce).filter(other => other !== name && other.toLowerCase() === name.toLowerCase());
     expect(classes).toHaveLength(1);
+  });
+
+  it('with every option that all losses have', () => {
+    const wrong = { reduction: 0, normalize: 0, gradient: 0, ranks: 0, nonFinite: 0 };
+    const [Class] = Object.values(infonce).filter(
+      (other): other is typeof infonce.NTXent => other !== loss && hasName(other, name),
+    );
+    for (const [option, value] of Object.entries(wrong)) {
+      expect(thrownBy(() => new Class!({ [option]: value }))).toHaveProperty('argument', option);
+    }
   });
 
   it('to memoryRequired', () => {

@@ -48,6 +48,19 @@ it('needs a bounded panel, not a matrix of all pairs', () => {
   context.dispose();
 }, 60_000);
 
+it('gives the panel back when the context is trimmed', async () => {
+  const features = normal([6000, 16], 3);
+  const context = newContext({ threads: 2 });
+  const expected = ntXentSync({ features }, { context });
+  const before = await resident();
+  const freed = context.trim();
+  // Half of 6000² float32 numbers is 72 MB.
+  expect(freed).toBeGreaterThan(60 * MEGABYTE);
+  if (context.device.type === 'cpu') expect(before - (await resident())).toBeGreaterThan(0.9 * freed - LITTLE);
+  expect(ntXentSync({ features }, { context })).toEqual(expected);
+  context.dispose();
+}, 60_000);
+
 it('stays bounded over many synchronous calls', async () => {
   const features = normal([256, 64], 1);
   const grown = await growth(async () => {

@@ -1,3 +1,4 @@
+import type { Array as JaxArray } from '@jax-js/jax';
 import {
   accumulate,
   type Context,
@@ -13,8 +14,10 @@ import {
   type InfoNCEErrorCode,
   infoNCE,
   infoNCESync,
+  type LossValue,
   memoryRequired,
   NegativeQueue,
+  type NTXentResult,
   ntXent,
   ntXentLogits,
   ntXentSync,
@@ -24,6 +27,7 @@ import {
   type Tensor,
   type TensorLike,
 } from 'infonce';
+import { ntXent as jaxNTXent } from 'infonce/jax-js';
 import { describe, expectTypeOf, it } from 'vitest';
 
 declare const tensor: Tensor;
@@ -35,6 +39,7 @@ declare const queue: NegativeQueue;
 declare const output: 'host' | 'device';
 declare const maybe: TensorLike | undefined;
 declare const flag: boolean;
+declare const jaxArray: JaxArray;
 declare const reduction: Reduction;
 
 describe('results follow what was asked', () => {
@@ -59,6 +64,23 @@ describe('results follow what was asked', () => {
     expectTypeOf(unknown.gradFeatures).toEqualTypeOf<Float32Array | undefined>();
   });
 
+  it('no ranks with ranks: false, optional ones when it is unknown', async () => {
+    const pair = { query: tensor, positiveKey: tensor };
+    const without = ntXentSync({ features: tensor, ranks: false });
+    expectTypeOf(without).not.toHaveProperty('top1');
+    expectTypeOf(without).not.toHaveProperty('top5');
+    expectTypeOf(without.loss).toEqualTypeOf<number>();
+    expectTypeOf(without.gradFeatures).toEqualTypeOf<Float32Array>();
+    expectTypeOf(ntXentSync({ features: tensor, ranks: flag }).top5).toEqualTypeOf<number | undefined>();
+    expectTypeOf(ntXentSync({ features: tensor, ranks: true }).top5).toEqualTypeOf<number>();
+    const neither = await infoNCE({ ...pair, negativeKeys: tensor, ranks: false, gradient: false });
+    expectTypeOf(neither).toEqualTypeOf<LossValue<'mean'>>();
+    expectTypeOf(await supCon({ features: tensor, labels, ranks: false })).not.toHaveProperty('top1');
+    expectTypeOf(clipSync({ imageFeatures: tensor, textFeatures: tensor, ranks: false })).not.toHaveProperty('top1');
+    expectTypeOf<NTXentResult<'mean', true>['top1']>().toEqualTypeOf<number>();
+    expectTypeOf<NTXentResult<'mean', true, 'host', false>>().toEqualTypeOf<typeof without>();
+  });
+
   it('a gradient for negative keys when there are some', async () => {
     const pair = { query: tensor, positiveKey: tensor };
     expectTypeOf(infoNCESync(pair).gradNegativeKeys).toEqualTypeOf<Float32Array | undefined>();
@@ -78,6 +100,8 @@ describe('results follow what was asked', () => {
     expectTypeOf(new InfoNCE({ reduction: 'none' }).forwardSync(tensor, tensor).loss).toEqualTypeOf<Float32Array>();
     expectTypeOf(new InfoNCE().forwardSync(tensor, tensor, tensor).gradNegativeKeys).toEqualTypeOf<Float32Array>();
     expectTypeOf(new InfoNCE({ gradient: false }).forwardSync(tensor, tensor)).not.toHaveProperty('gradQuery');
+    expectTypeOf(new InfoNCE().forwardSync(tensor, tensor).top1).toEqualTypeOf<number>();
+    expectTypeOf(new InfoNCE({ ranks: false }).forwardSync(tensor, tensor)).not.toHaveProperty('top1');
   });
 });
 
@@ -118,7 +142,8 @@ describe('gradients lie where they were asked for', () => {
 
 describe('two halves', () => {
   it('give the loss, then the gradients', async () => {
-    const { loss, backward, backwardSync } = await ntXent.forward({ features: tensor });
+    const { loss, top1, backward, backwardSync } = await ntXent.forward({ features: tensor });
+    expectTypeOf(top1).toEqualTypeOf<number>();
     expectTypeOf(loss).toEqualTypeOf<number>();
     expectTypeOf((await backward(2)).gradFeatures).toEqualTypeOf<Float32Array>();
     expectTypeOf(backwardSync(2, { output: 'device' }).gradFeatures).toEqualTypeOf<DeviceTensor<'float32'>>();
@@ -126,6 +151,13 @@ describe('two halves', () => {
     const pass = clip.forwardSync({ imageFeatures: tensor, textFeatures: half });
     expectTypeOf(pass.backwardSync().gradLogitScale).toEqualTypeOf<number>();
     expectTypeOf(supCon.forwardSync({ features: tensor, labels }).backwardSync()).toHaveProperty('gradFeatures');
+  });
+
+  it('have no ranks without them', async () => {
+    expectTypeOf(await ntXent.forward({ features: tensor, ranks: false })).not.toHaveProperty('top1');
+    const pass = infoNCE.forwardSync({ query: tensor, positiveKey: tensor, negativeKeys: tensor, ranks: flag });
+    expectTypeOf(pass.top5).toEqualTypeOf<number | undefined>();
+    expectTypeOf(pass.backwardSync().gradNegativeKeys).toEqualTypeOf<Float32Array>();
   });
 
   it('know whether there are negative keys in a tensor', () => {
@@ -159,6 +191,8 @@ describe('what is made of losses', () => {
     const towers = [{ imageFeatures: tensor, textFeatures: tensor }];
     expectTypeOf((await accumulate(clip, towers)).gradLogitScale).toEqualTypeOf<number>();
     expectTypeOf(accumulate(supCon, [{ features: tensor, labels }])).resolves.toHaveProperty('chunks');
+    expectTypeOf(result.top1).toEqualTypeOf<number>();
+    expectTypeOf(await accumulate(clip, towers, { ranks: false })).not.toHaveProperty('top1');
     // @ts-expect-error: device tensors are not put together
     accumulate(ntXent, [{ features: deviceTensor }]);
   });
@@ -178,6 +212,12 @@ describe('what is made of losses', () => {
     // @ts-expect-error: an input is missing
     memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] } });
   });
+});
+
+it('losses of jax-js follow the same options', () => {
+  expectTypeOf(jaxNTXent(jaxArray)[0].top1).toEqualTypeOf<number>();
+  expectTypeOf(jaxNTXent(jaxArray, { ranks: false })[0]).not.toHaveProperty('top1');
+  expectTypeOf(jaxNTXent(jaxArray, { ranks: flag })[0].top5).toEqualTypeOf<number | undefined>();
 });
 
 it('arguments are what the losses take', () => {
@@ -201,6 +241,8 @@ it('everything else has its type', () => {
   expectTypeOf(ntXentLogits({ features: tensor }).logits).toEqualTypeOf<Tensor>();
   expectTypeOf(ntXentLogits({ features: tensor }).labels).toEqualTypeOf<Int32Array>();
   expectTypeOf(createContext).returns.toEqualTypeOf<Context>();
+  expectTypeOf<Context['trim']>().returns.toEqualTypeOf<number>();
+  createContext({ device: 'cuda', trace: false });
   expectTypeOf<Context[typeof Symbol.dispose]>().toEqualTypeOf<() => void>();
   expectTypeOf(devices).returns.toEqualTypeOf<Device[]>();
   expectTypeOf<Extract<Device, { available: false }>['reason']>().toEqualTypeOf<string>();

@@ -13,7 +13,8 @@ import {
   type NTXentOptions as NTXentCore,
   type NTXentGradients,
 } from '../losses/nt-xent.js';
-import type { LossValue } from '../losses/results.js';
+import type { Reduction } from '../losses/options.js';
+import type { Asked, LossValue, Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
 import {
   describeSupCon,
@@ -34,19 +35,29 @@ export type CallOptions<Core> = Omit<Core, 'gradient' | 'reduction'> & {
 };
 
 /** Options of {@link ntXent}. */
-export type NTXentOptions = CallOptions<NTXentCore>;
+export type NTXentOptions<K extends boolean = boolean> = CallOptions<NTXentCore<Reduction, boolean, K>>;
 /** Options of {@link supCon}. */
-export type SupConOptions = CallOptions<SupConCore>;
+export type SupConOptions<K extends boolean = boolean> = CallOptions<SupConCore<Reduction, boolean, K>>;
 /** Options of {@link clip}. */
-export type ClipOptions = CallOptions<ClipCore>;
+export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>>;
 /** Options of {@link infoNCE}. */
-export type InfoNCEOptions = CallOptions<InfoNCECore>;
+export type InfoNCEOptions<K extends boolean = boolean> = CallOptions<InfoNCECore<Reduction, boolean, K>>;
+
+/** What a loss finds beside the gradient by its arrays. */
+export type Found<K extends boolean, Scalar> = LossValue<'mean'> & Asked<K, Ranks> & Scalar;
 
 /** What a loss gives: what it found, and its gradient by its arrays, in their layout. */
-export type LossAndGradients<Scalar, Gradients> = readonly [value: LossValue<'mean'> & Scalar, gradients: Gradients];
+export type LossAndGradients<Scalar, Gradients, K extends boolean = true> = readonly [
+  value: Found<K, Scalar>,
+  gradients: Gradients,
+];
 
 /** The derivative by the temperature, to learn it with. */
 export type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
+/** The derivative by the logit scale, to learn it with. */
+export type Scale = Pick<ClipGradients, 'gradLogitScale'>;
+
+type Computed<Gradients> = LossValue<'mean'> & Ranks & Gradients;
 
 const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the loss alone there is infonce.']]);
 
@@ -61,13 +72,16 @@ function checkOptions(options: object, loss: string, keys: readonly string[]): v
  * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
  * @throws `InfoNCEError` for what cannot be computed.
  */
-export function ntXent(features: JaxArray, options: NTXentOptions = {}): LossAndGradients<Temperature, JaxArray> {
+export function ntXent<K extends boolean = true>(
+  features: JaxArray,
+  options: NTXentOptions<K> = {},
+): LossAndGradients<Temperature, JaxArray, K> {
   checkOptions(options, 'ntXent', NT_XENT_OPTION_KEYS);
   const { context, ...rest } = options;
   const rows = readArray(features, 'features');
   const plan = describeNTXent({ ...rest, features: rows.tensor });
-  const { gradFeatures, ...value } = runSync(plan, { context }) as LossValue<'mean'> & NTXentGradients;
-  return [value, toArray(gradFeatures, rows)];
+  const { gradFeatures, ...value } = runSync(plan, { context }) as Computed<NTXentGradients>;
+  return [value as Found<K, Temperature>, toArray(gradFeatures, rows)];
 }
 
 /**
@@ -78,17 +92,17 @@ export function ntXent(features: JaxArray, options: NTXentOptions = {}): LossAnd
  * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
  * @throws `InfoNCEError` for what cannot be computed.
  */
-export function supCon(
+export function supCon<K extends boolean = true>(
   features: JaxArray,
   labels: Int32Array,
-  options: SupConOptions = {},
-): LossAndGradients<Temperature, JaxArray> {
+  options: SupConOptions<K> = {},
+): LossAndGradients<Temperature, JaxArray, K> {
   checkOptions(options, 'supCon', SUP_CON_OPTION_KEYS);
   const { context, ...rest } = options;
   const rows = readArray(features, 'features');
   const plan = describeSupCon({ ...rest, features: rows.tensor, labels });
-  const { gradFeatures, ...value } = runSync(plan, { context }) as LossValue<'mean'> & SupConGradients;
-  return [value, toArray(gradFeatures, rows)];
+  const { gradFeatures, ...value } = runSync(plan, { context }) as Computed<SupConGradients>;
+  return [value as Found<K, Temperature>, toArray(gradFeatures, rows)];
 }
 
 /**
@@ -99,19 +113,19 @@ export function supCon(
  * @returns `[{ loss, top1, top5, gradLogitScale }, [gradImageFeatures, gradTextFeatures]]`
  * @throws `InfoNCEError` for what cannot be computed.
  */
-export function clip(
+export function clip<K extends boolean = true>(
   imageFeatures: JaxArray,
   textFeatures: JaxArray,
-  options: ClipOptions = {},
-): LossAndGradients<Pick<ClipGradients, 'gradLogitScale'>, [JaxArray, JaxArray]> {
+  options: ClipOptions<K> = {},
+): LossAndGradients<Scale, [JaxArray, JaxArray], K> {
   checkOptions(options, 'clip', CLIP_OPTION_KEYS);
   const { context, ...rest } = options;
   const images = readArray(imageFeatures, 'imageFeatures');
   const texts = readArray(textFeatures, 'textFeatures');
   const plan = describeClip({ ...rest, imageFeatures: images.tensor, textFeatures: texts.tensor });
-  const result = runSync(plan, { context }) as LossValue<'mean'> & ClipGradients;
+  const result = runSync(plan, { context }) as Computed<ClipGradients>;
   const { gradImageFeatures, gradTextFeatures, ...value } = result;
-  return [value, [toArray(gradImageFeatures, images), toArray(gradTextFeatures, texts)]];
+  return [value as Found<K, Scale>, [toArray(gradImageFeatures, images), toArray(gradTextFeatures, texts)]];
 }
 
 /**
@@ -125,12 +139,12 @@ export function clip(
  * an array of them.
  * @throws `InfoNCEError` for what cannot be computed.
  */
-export function infoNCE(
+export function infoNCE<K extends boolean = true>(
   query: JaxArray,
   positiveKey: JaxArray,
   negativeKeys?: JaxArray | NegativeQueue,
-  options: InfoNCEOptions = {},
-): LossAndGradients<Temperature, JaxArray[]> {
+  options: InfoNCEOptions<K> = {},
+): LossAndGradients<Temperature, JaxArray[], K> {
   checkOptions(options, 'infoNCE', INFO_NCE_OPTION_KEYS);
   const { context, ...rest } = options;
   const queries = readArray(query, 'query');
@@ -142,8 +156,11 @@ export function infoNCE(
     positiveKey: keys.tensor,
     negativeKeys: negatives?.tensor ?? (negativeKeys as NegativeQueue | undefined),
   });
-  const result = runSync(plan, { context }) as LossValue<'mean'> & InfoNCEGradients;
+  const result = runSync(plan, { context }) as Computed<InfoNCEGradients>;
   const { gradQuery, gradPositiveKey, gradNegativeKeys, ...value } = result;
   const gradients = [toArray(gradQuery, queries), toArray(gradPositiveKey, keys)];
-  return [value, negatives ? [...gradients, toArray(gradNegativeKeys!, negatives)] : gradients];
+  return [
+    value as Found<K, Temperature>,
+    negatives ? [...gradients, toArray(gradNegativeKeys!, negatives)] : gradients,
+  ];
 }

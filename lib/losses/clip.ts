@@ -19,18 +19,20 @@ import {
 } from './options.js';
 import { checkPairs } from './pairs.js';
 import { type Plan, plan, type TensorCheck } from './plan.js';
-import type { Gradient, LossResult, Output } from './results.js';
+import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
 import { wordsOf } from './words.js';
 
 /** What the CLIP loss is asked, but for its inputs. */
-export interface ClipOptions<R extends Reduction = Reduction, G extends boolean = boolean> extends CommonOptions<R, G> {
+export interface ClipOptions<R extends Reduction = Reduction, G extends boolean = boolean, K extends boolean = boolean>
+  extends CommonOptions<R, G, K> {
   /** The factor itself, 1 / temperature, not its logarithm. Above 0. Default 1 / 0.07. */
   readonly logitScale?: number | undefined;
 }
 
 /** What the CLIP loss is asked. */
-export interface ClipProblem<R extends Reduction = Reduction, G extends boolean = boolean> extends ClipOptions<R, G> {
+export interface ClipProblem<R extends Reduction = Reduction, G extends boolean = boolean, K extends boolean = boolean>
+  extends ClipOptions<R, G, K> {
   /** [N, D] */
   readonly imageFeatures: TensorLike;
   /** [N, D]. Row i belongs to image i. */
@@ -52,17 +54,19 @@ export type ClipResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
-> = LossResult<R, G, ClipGradients<O>>;
+  K extends boolean = true,
+> = LossResult<R, G, ClipGradients<O>, K>;
 
 /** The gradients of {@link clip} that `out` may name. */
 export type ClipGradientName = 'gradImageFeatures' | 'gradTextFeatures';
 
 /** What {@link clip}'s `forward` resolves to. */
-export type ClipForward<R extends Reduction = Reduction> = ForwardPass<
+export type ClipForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<ClipGradients, ClipGradients<'device'>>,
   ClipGradientName
->;
+> &
+  Asked<K, Ranks>;
 
 export const CLIP_OPTION_KEYS = ['logitScale', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['imageFeatures', 'textFeatures', ...CLIP_OPTION_KEYS]);
@@ -82,40 +86,44 @@ const DEFAULT_LOGIT_SCALE = 1 / 0.07;
  *
  * where s is `logitScale` times the cosine. With `reduction: 'none'` row i's loss is that of pair i.
  *
- * @returns `loss`, `top1` and `top5` over both directions and, unless `gradient: false`, `gradImageFeatures`,
- * `gradTextFeatures` and `gradLogitScale`.
+ * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,
+ * `gradImageFeatures`, `gradTextFeatures` and `gradLogitScale`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
  */
-export async function clip<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: ClipProblem<R, G>,
-  run?: RunOptions<O, ClipGradientName>,
-): Promise<ClipResult<R, G, O>> {
-  return runAsync(describeClip(problem), run) as Promise<ClipResult<R, G, O>>;
+export async function clip<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: ClipProblem<R, G, K>, run?: RunOptions<O, ClipGradientName>): Promise<ClipResult<R, G, O, K>> {
+  return runAsync(describeClip(problem), run) as Promise<ClipResult<R, G, O, K>>;
 }
 
 /** {@link clip}, computed before it returns. */
-export function clipSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: ClipProblem<R, G>,
-  run?: SyncRunOptions<O, ClipGradientName>,
-): ClipResult<R, G, O> {
-  return runSync(describeClip(problem), run) as ClipResult<R, G, O>;
+export function clipSync<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: ClipProblem<R, G, K>, run?: SyncRunOptions<O, ClipGradientName>): ClipResult<R, G, O, K> {
+  return runSync(describeClip(problem), run) as ClipResult<R, G, O, K>;
 }
 
 /** {@link clip} for trainers that know the upstream gradient only later. */
-async function clipForward<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<ClipProblem<R>>,
+async function clipForward<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<ClipProblem<R, boolean, K>>,
   run?: ForwardOptions,
-): Promise<ClipForward<R>> {
-  return forwardAsync(describeClip, problem, run) as Promise<ClipForward<R>>;
+): Promise<ClipForward<R, K>> {
+  return forwardAsync(describeClip, problem, run) as Promise<ClipForward<R, K>>;
 }
 
 /** {@link clip}'s `forward`, computed before it returns. */
-function clipForwardSync<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<ClipProblem<R>>,
+function clipForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<ClipProblem<R, boolean, K>>,
   run?: SyncForwardOptions,
-): ClipForward<R> {
-  return forwardSync(describeClip, problem, run) as ClipForward<R>;
+): ClipForward<R, K> {
+  return forwardSync(describeClip, problem, run) as ClipForward<R, K>;
 }
 
 /** {@link clip} in two halves, for trainers that know the upstream gradient only later. */

@@ -106,7 +106,7 @@ export function forwardSync<Problem>(
   const { native: result } = roomFor(plan, 'losses', context, { output: 'host', out: options.out });
   const saved = context.runSync(native => native.forward(nativeProblem(plan), result), callOf(plan));
   context.keepTimings(result);
-  return passOf(withoutData(plan), context, saved, lossOf(result));
+  return passOf(withoutData(plan), context, saved, lossOf(plan, result));
 }
 
 /** The forward half, queued for the context's background thread. */
@@ -125,7 +125,7 @@ export async function forwardAsync<Problem>(
     options.signal,
   );
   context.keepTimings(result);
-  return passOf(withoutData(plan), context, saved, lossOf(result));
+  return passOf(withoutData(plan), context, saved, lossOf(plan, result));
 }
 
 function describeForward<Problem>(describe: Describe<Problem>, problem: Problem): Plan {

@@ -22,13 +22,16 @@ import {
 } from './options.js';
 import { checkPairs } from './pairs.js';
 import { type Plan, plan, type TensorCheck } from './plan.js';
-import type { Gradient, LossResult, Output } from './results.js';
+import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions, type UncheckedRun } from './run.js';
 import { wordsOf } from './words.js';
 
 /** What InfoNCE is asked, but for its inputs. */
-export interface InfoNCEOptions<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends CommonOptions<R, G> {
+export interface InfoNCEOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends CommonOptions<R, G, K> {
   /** Above 0. Default 0.1. */
   readonly temperature?: number | undefined;
   /**
@@ -39,8 +42,11 @@ export interface InfoNCEOptions<R extends Reduction = Reduction, G extends boole
 }
 
 /** What InfoNCE is asked. */
-export interface InfoNCEProblem<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends InfoNCEOptions<R, G> {
+export interface InfoNCEProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends InfoNCEOptions<R, G, K> {
   /** [N, D] */
   readonly query: TensorLike;
   /** [N, D]. Row i is the positive of query i. */
@@ -53,8 +59,11 @@ export interface InfoNCEProblem<R extends Reduction = Reduction, G extends boole
 }
 
 /** What InfoNCE is asked when negative keys are given in a tensor. */
-export interface InfoNCENegativesProblem<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends InfoNCEProblem<R, G> {
+export interface InfoNCENegativesProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends InfoNCEProblem<R, G, K> {
   readonly negativeKeys: TensorLike;
 }
 
@@ -80,31 +89,35 @@ export type InfoNCEResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
-> = LossResult<R, G, InfoNCEGradients<O>>;
+  K extends boolean = true,
+> = LossResult<R, G, InfoNCEGradients<O>, K>;
 
 /** What {@link infoNCE} resolves to when negative keys are given in a tensor. */
 export type InfoNCENegativesResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
-> = LossResult<R, G, InfoNCENegativesGradients<O>>;
+  K extends boolean = true,
+> = LossResult<R, G, InfoNCENegativesGradients<O>, K>;
 
 /** The gradients of {@link infoNCE} that `out` may name. */
 export type InfoNCEGradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
 
 /** What {@link infoNCE}'s `forward` resolves to. */
-export type InfoNCEForward<R extends Reduction = Reduction> = ForwardPass<
+export type InfoNCEForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<InfoNCEGradients, InfoNCEGradients<'device'>>,
   InfoNCEGradientName
->;
+> &
+  Asked<K, Ranks>;
 
 /** The same when negative keys are given in a tensor. */
-export type InfoNCENegativesForward<R extends Reduction = Reduction> = ForwardPass<
+export type InfoNCENegativesForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<InfoNCENegativesGradients, InfoNCENegativesGradients<'device'>>,
   InfoNCEGradientName
->;
+> &
+  Asked<K, Ranks>;
 
 export const INFO_NCE_OPTION_KEYS = ['temperature', 'negativeMode', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['query', 'positiveKey', 'negativeKeys', ...INFO_NCE_OPTION_KEYS]);
@@ -121,59 +134,73 @@ const DEFAULT_TEMPERATURE = 0.1;
  * where s is the cosine divided by the temperature and D(i) is every row of `positiveKey`, or with `negativeKeys` the
  * query's own positive and its negatives. Only queries look for keys; see {@link clip} for both directions.
  *
- * @returns `loss`, `top1`, `top5` and, unless `gradient: false`, `gradQuery`, `gradPositiveKey`, `gradTemperature` and,
- * with negative keys, `gradNegativeKeys`.
+ * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradQuery`, `gradPositiveKey`,
+ * `gradTemperature` and, with negative keys, `gradNegativeKeys`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, equation 4; the options
  * are those of the Python package info-nce-pytorch; for a queue of negatives see {@link NegativeQueue}.
  */
-export function infoNCE<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: InfoNCENegativesProblem<R, G>,
+export function infoNCE<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(
+  problem: InfoNCENegativesProblem<R, G, K>,
   run?: RunOptions<O, InfoNCEGradientName>,
-): Promise<InfoNCENegativesResult<R, G, O>>;
-export function infoNCE<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: InfoNCEProblem<R, G>,
-  run?: RunOptions<O, InfoNCEGradientName>,
-): Promise<InfoNCEResult<R, G, O>>;
+): Promise<InfoNCENegativesResult<R, G, O, K>>;
+export function infoNCE<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: InfoNCEProblem<R, G, K>, run?: RunOptions<O, InfoNCEGradientName>): Promise<InfoNCEResult<R, G, O, K>>;
 export async function infoNCE(problem: InfoNCEProblem, run?: UncheckedRun): Promise<object> {
   return runAsync(describeInfoNCE(problem), run);
 }
 
 /** {@link infoNCE}, computed before it returns. */
-export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: InfoNCENegativesProblem<R, G>,
+export function infoNCESync<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(
+  problem: InfoNCENegativesProblem<R, G, K>,
   run?: SyncRunOptions<O, InfoNCEGradientName>,
-): InfoNCENegativesResult<R, G, O>;
-export function infoNCESync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: InfoNCEProblem<R, G>,
-  run?: SyncRunOptions<O, InfoNCEGradientName>,
-): InfoNCEResult<R, G, O>;
+): InfoNCENegativesResult<R, G, O, K>;
+export function infoNCESync<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: InfoNCEProblem<R, G, K>, run?: SyncRunOptions<O, InfoNCEGradientName>): InfoNCEResult<R, G, O, K>;
 export function infoNCESync(problem: InfoNCEProblem, run?: UncheckedRun): object {
   return runSync(describeInfoNCE(problem), run);
 }
 
 /** {@link infoNCE} for trainers that know the upstream gradient only later. */
-function infoNCEForward<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<InfoNCENegativesProblem<R>>,
+function infoNCEForward<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<InfoNCENegativesProblem<R, boolean, K>>,
   run?: ForwardOptions,
-): Promise<InfoNCENegativesForward<R>>;
-function infoNCEForward<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<InfoNCEProblem<R>>,
+): Promise<InfoNCENegativesForward<R, K>>;
+function infoNCEForward<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<InfoNCEProblem<R, boolean, K>>,
   run?: ForwardOptions,
-): Promise<InfoNCEForward<R>>;
+): Promise<InfoNCEForward<R, K>>;
 async function infoNCEForward(problem: WithoutUpstream<InfoNCEProblem>, run?: ForwardOptions): Promise<object> {
   return forwardAsync(describeInfoNCE, problem, run);
 }
 
 /** {@link infoNCE}'s `forward`, computed before it returns. */
-function infoNCEForwardSync<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<InfoNCENegativesProblem<R>>,
+function infoNCEForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<InfoNCENegativesProblem<R, boolean, K>>,
   run?: SyncForwardOptions,
-): InfoNCENegativesForward<R>;
-function infoNCEForwardSync<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<InfoNCEProblem<R>>,
+): InfoNCENegativesForward<R, K>;
+function infoNCEForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<InfoNCEProblem<R, boolean, K>>,
   run?: SyncForwardOptions,
-): InfoNCEForward<R>;
+): InfoNCEForward<R, K>;
 function infoNCEForwardSync(problem: WithoutUpstream<InfoNCEProblem>, run?: SyncForwardOptions): object {
   return forwardSync(describeInfoNCE, problem, run);
 }

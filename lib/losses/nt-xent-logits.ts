@@ -35,6 +35,7 @@ const COMMON: Common = {
   reduction: 'none',
   normalize: true,
   gradient: false,
+  ranks: false,
   gradOutput: undefined,
   propagateNonFinite: false,
 };

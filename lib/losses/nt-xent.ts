@@ -18,14 +18,17 @@ import {
   type Reduction,
 } from './options.js';
 import { type Plan, plan, type TensorCheck } from './plan.js';
-import type { Gradient, LossResult, Output } from './results.js';
+import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
 import { checkDivisible, checkViews } from './views.js';
 import { wordsOf } from './words.js';
 
 /** What NT-Xent is asked, but for its input. */
-export interface NTXentOptions<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends CommonOptions<R, G> {
+export interface NTXentOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends CommonOptions<R, G, K> {
   /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
   readonly nViews?: number | undefined;
   /** Above 0. Default 0.1. */
@@ -38,8 +41,11 @@ export interface NTXentOptions<R extends Reduction = Reduction, G extends boolea
 }
 
 /** What NT-Xent is asked. */
-export interface NTXentProblem<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends NTXentOptions<R, G> {
+export interface NTXentProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends NTXentOptions<R, G, K> {
   /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
   readonly features: TensorLike;
 }
@@ -57,14 +63,16 @@ export type NTXentResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
-> = LossResult<R, G, NTXentGradients<O>>;
+  K extends boolean = true,
+> = LossResult<R, G, NTXentGradients<O>, K>;
 
 /** What {@link ntXent}'s `forward` resolves to. */
-export type NTXentForward<R extends Reduction = Reduction> = ForwardPass<
+export type NTXentForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<NTXentGradients, NTXentGradients<'device'>>,
   'gradFeatures'
->;
+> &
+  Asked<K, Ranks>;
 
 export const NT_XENT_OPTION_KEYS = ['nViews', 'temperature', 'positives', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', ...NT_XENT_OPTION_KEYS]);
@@ -80,41 +88,46 @@ const DEFAULT_TEMPERATURE = 0.1;
  *
  * Nothing of size rows × rows is stored.
  *
- * @returns `loss`, `top1`, `top5` and, unless `gradient: false`, `gradFeatures` and `gradTemperature`.
+ * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradFeatures` and
+ * `gradTemperature`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed; `ERR_INFONCE_VIEWS` when
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2.
  */
-export async function ntXent<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: NTXentProblem<R, G>,
-  run?: RunOptions<O, 'gradFeatures'>,
-): Promise<NTXentResult<R, G, O>> {
-  return runAsync(describeNTXent(problem), run) as Promise<NTXentResult<R, G, O>>;
+export async function ntXent<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: NTXentProblem<R, G, K>, run?: RunOptions<O, 'gradFeatures'>): Promise<NTXentResult<R, G, O, K>> {
+  return runAsync(describeNTXent(problem), run) as Promise<NTXentResult<R, G, O, K>>;
 }
 
 /** {@link ntXent}, computed before it returns. */
-export function ntXentSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: NTXentProblem<R, G>,
-  run?: SyncRunOptions<O, 'gradFeatures'>,
-): NTXentResult<R, G, O> {
-  return runSync(describeNTXent(problem), run) as NTXentResult<R, G, O>;
+export function ntXentSync<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: NTXentProblem<R, G, K>, run?: SyncRunOptions<O, 'gradFeatures'>): NTXentResult<R, G, O, K> {
+  return runSync(describeNTXent(problem), run) as NTXentResult<R, G, O, K>;
 }
 
 /** {@link ntXent} for trainers that know the upstream gradient only later. */
-async function ntXentForward<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<NTXentProblem<R>>,
+async function ntXentForward<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<NTXentProblem<R, boolean, K>>,
   run?: ForwardOptions,
-): Promise<NTXentForward<R>> {
-  return forwardAsync(describeNTXent, problem, run) as Promise<NTXentForward<R>>;
+): Promise<NTXentForward<R, K>> {
+  return forwardAsync(describeNTXent, problem, run) as Promise<NTXentForward<R, K>>;
 }
 
 /** {@link ntXent}'s `forward`, computed before it returns. */
-function ntXentForwardSync<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<NTXentProblem<R>>,
+function ntXentForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<NTXentProblem<R, boolean, K>>,
   run?: SyncForwardOptions,
-): NTXentForward<R> {
-  return forwardSync(describeNTXent, problem, run) as NTXentForward<R>;
+): NTXentForward<R, K> {
+  return forwardSync(describeNTXent, problem, run) as NTXentForward<R, K>;
 }
 
 /** {@link ntXent} in two halves, for trainers that know the upstream gradient only later. */

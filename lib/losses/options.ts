@@ -6,13 +6,19 @@ import { checkBoolean, checkChoice, checkNumber } from '../runtime/options.js';
 export type Reduction = 'mean' | 'sum' | 'none';
 
 /** What every loss takes. */
-export interface CommonOptions<R extends Reduction = Reduction, G extends boolean = boolean> {
+export interface CommonOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> {
   /** `'mean'` (default) or `'sum'` of the row losses, or `'none'`: the row losses themselves. */
   readonly reduction?: R | undefined;
   /** Whether rows are scaled to unit length first. Default true; false uses them as they are. */
   readonly normalize?: boolean | undefined;
   /** Whether gradients are computed. Default true; false is about three times as fast. */
   readonly gradient?: G | undefined;
+  /** Whether `top1` and `top5` are counted. Default true; false leaves them out. */
+  readonly ranks?: K | undefined;
   /**
    * Upstream gradient: what the gradients are multiplied by. A number, or a Float32Array of length 1; with
    * `reduction: 'none'` also one value per row. Default 1.
@@ -25,13 +31,14 @@ export interface CommonOptions<R extends Reduction = Reduction, G extends boolea
   readonly nonFinite?: 'throw' | 'propagate' | undefined;
 }
 
-export const COMMON_KEYS = ['reduction', 'normalize', 'gradient', 'gradOutput', 'nonFinite'] as const;
+export const COMMON_KEYS = ['reduction', 'normalize', 'gradient', 'ranks', 'gradOutput', 'nonFinite'] as const;
 
 /** The common options after checking. */
 export interface Common {
   readonly reduction: Reduction;
   readonly normalize: boolean;
   readonly gradient: boolean;
+  readonly ranks: boolean;
   readonly gradOutput: Float32Array | undefined;
   readonly propagateNonFinite: boolean;
 }
@@ -45,6 +52,7 @@ export function checkCommon(options: CommonOptions): Common {
     reduction: checkChoice(options.reduction, 'reduction', REDUCTIONS),
     normalize: checkBoolean(options.normalize, 'normalize', true),
     gradient: checkBoolean(options.gradient, 'gradient', true),
+    ranks: checkBoolean(options.ranks, 'ranks', true),
     gradOutput: checkGradOutput(options.gradOutput),
     propagateNonFinite: checkChoice(options.nonFinite, 'nonFinite', NON_FINITE) === 'propagate',
   };

@@ -64,6 +64,7 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
     normalize: common.normalize,
     gradient: common.gradient,
     propagateNonFinite: common.propagateNonFinite,
+    ranks: common.ranks,
     rows: task.rows,
     dim: task.dim,
     negativeRows: task.negativeRows,

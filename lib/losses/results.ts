@@ -11,12 +11,20 @@ export type Gradient<O extends Output = 'host'> = O extends 'device' ? DeviceTen
 export interface LossValue<R extends Reduction = Reduction> {
   /** A number, or with `reduction: 'none'` the loss of each row. */
   readonly loss: R extends 'none' ? Float32Array : number;
+}
+
+/** How often positives come first, unless `ranks: false`. */
+export interface Ranks {
   /** The share of rows whose (first) positive is beaten by no logit of the row's denominator. */
   readonly top1: number;
   /** The share of rows whose (first) positive is beaten by fewer than five logits of the row's denominator. */
   readonly top5: number;
 }
 
-/** A loss with its gradients when they were asked for, without when not, with optional ones when that is unknown. */
-export type LossResult<R extends Reduction, G extends boolean, Gradients> = LossValue<R> &
-  ([G] extends [true] ? Gradients : [G] extends [false] ? unknown : Partial<Gradients>);
+/** A part of a result: there when it was asked for, not when not, optional when that is unknown. */
+export type Asked<B extends boolean, Part> = [B] extends [true] ? Part : [B] extends [false] ? unknown : Partial<Part>;
+
+/** A loss with its ranks and gradients, each as it was asked for. */
+export type LossResult<R extends Reduction, G extends boolean, Gradients, K extends boolean = true> = LossValue<R> &
+  Asked<K, Ranks> &
+  Asked<G, Gradients>;

@@ -4,7 +4,7 @@ import type { OwnedContext } from '../runtime/context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { checkOut, type GradientArray, type UncheckedOut } from './out.js';
 import { callOf, gradientRoles, type Part, type Plan } from './plan.js';
-import type { LossValue, Output } from './results.js';
+import type { LossValue, Output, Ranks } from './results.js';
 import { ROLES, type Role } from './words.js';
 
 /** The arrays that a call fills: the caller's, and new ones for the rest. */
@@ -57,9 +57,10 @@ function memoryOf(array: GradientArray | undefined, { words }: Plan, role: Role)
   return OwnedDeviceTensor.isOne(array) ? array.bufferFor(words.gradients[role]!) : array;
 }
 
-/** The results that are always there. */
-export function lossOf({ scalars, rowLoss }: NativeResult): LossValue {
-  return { loss: rowLoss ?? scalars[0]!, top1: scalars[2]!, top5: scalars[3]! };
+/** All results but gradients. */
+export function lossOf({ common }: Plan, { scalars, rowLoss }: NativeResult): LossValue & Partial<Ranks> {
+  const loss = rowLoss ?? scalars[0]!;
+  return common.ranks ? { loss, top1: scalars[2]!, top5: scalars[3]! } : { loss };
 }
 
 /** The gradients under the names of the loss, added to `named`. */
@@ -80,6 +81,6 @@ export function gradientsOf(
 
 /** All results of a call. */
 export function resultOf(plan: Plan, room: Room): object {
-  const value = lossOf(room.native);
+  const value = lossOf(plan, room.native);
   return plan.common.gradient ? gradientsOf(plan, room, { ...value }) : value;
 }

@@ -43,7 +43,7 @@ const KEYS: ReadonlySet<string> = new Set([...SYNC_KEYS, 'signal']);
 const OUTPUTS = ['host', 'device'] as const;
 const CONTEXT_ADVICE = 'Pass { context }, made by createContext().';
 export const RUN_ADVICE: KeyAdvice = new Map(
-  ['device', 'threads', 'precision', 'cudaLibrary', 'timings', 'queueLimit', 'whenFull'].map(key => [
+  ['device', 'threads', 'precision', 'cudaLibrary', 'timings', 'trace', 'queueLimit', 'whenFull'].map(key => [
     key,
     CONTEXT_ADVICE,
   ]),

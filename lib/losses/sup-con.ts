@@ -21,13 +21,16 @@ import {
   type Reduction,
 } from './options.js';
 import { type Plan, plan, type TensorCheck } from './plan.js';
-import type { Gradient, LossResult, Output } from './results.js';
+import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
 import { wordsOf } from './words.js';
 
 /** What SupCon is asked, but for its inputs. */
-export interface SupConOptions<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends CommonOptions<R, G> {
+export interface SupConOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends CommonOptions<R, G, K> {
   /** Above 0. Default 0.07. */
   readonly temperature?: number | undefined;
   /**
@@ -38,8 +41,11 @@ export interface SupConOptions<R extends Reduction = Reduction, G extends boolea
 }
 
 /** What SupCon is asked. */
-export interface SupConProblem<R extends Reduction = Reduction, G extends boolean = boolean>
-  extends SupConOptions<R, G> {
+export interface SupConProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends SupConOptions<R, G, K> {
   /** [N, D], or [B, V, D]: V views of each of B samples, which makes N = B * V rows. */
   readonly features: TensorLike;
   /** The class of each of N rows, or of each of B samples. Any integers. */
@@ -59,14 +65,16 @@ export type SupConResult<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   O extends Output = 'host',
-> = LossResult<R, G, SupConGradients<O>>;
+  K extends boolean = true,
+> = LossResult<R, G, SupConGradients<O>, K>;
 
 /** What {@link supCon}'s `forward` resolves to. */
-export type SupConForward<R extends Reduction = Reduction> = ForwardPass<
+export type SupConForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<SupConGradients, SupConGradients<'device'>>,
   'gradFeatures'
->;
+> &
+  Asked<K, Ranks>;
 
 export const SUP_CON_OPTION_KEYS = ['temperature', 'memory', ...COMMON_KEYS] as const;
 const KEYS: ReadonlySet<string> = new Set(['features', 'labels', ...SUP_CON_OPTION_KEYS]);
@@ -84,41 +92,45 @@ const DEFAULT_TEMPERATURE = 0.07;
  * reference code divides by zero. The reference's factor temperature / base_temperature is left out: multiply by it
  * (`gradOutput`) if you port code that has it.
  *
- * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample), `top1`, `top5` and, unless
- * `gradient: false`, `gradFeatures` and `gradTemperature`.
+ * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample); unless `ranks: false`, `top1`
+ * and `top5`; unless `gradient: false`, `gradFeatures` and `gradTemperature`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see Khosla et al., "Supervised Contrastive Learning", 2020, equation 2 (L_out); for `memory` Wang et al.,
  * "Cross-Batch Memory for Embedding Learning", 2020.
  */
-export async function supCon<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: SupConProblem<R, G>,
-  run?: RunOptions<O, 'gradFeatures'>,
-): Promise<SupConResult<R, G, O>> {
-  return runAsync(describeSupCon(problem), run) as Promise<SupConResult<R, G, O>>;
+export async function supCon<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: SupConProblem<R, G, K>, run?: RunOptions<O, 'gradFeatures'>): Promise<SupConResult<R, G, O, K>> {
+  return runAsync(describeSupCon(problem), run) as Promise<SupConResult<R, G, O, K>>;
 }
 
 /** {@link supCon}, computed before it returns. */
-export function supConSync<R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host'>(
-  problem: SupConProblem<R, G>,
-  run?: SyncRunOptions<O, 'gradFeatures'>,
-): SupConResult<R, G, O> {
-  return runSync(describeSupCon(problem), run) as SupConResult<R, G, O>;
+export function supConSync<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(problem: SupConProblem<R, G, K>, run?: SyncRunOptions<O, 'gradFeatures'>): SupConResult<R, G, O, K> {
+  return runSync(describeSupCon(problem), run) as SupConResult<R, G, O, K>;
 }
 
 /** {@link supCon} for trainers that know the upstream gradient only later. */
-async function supConForward<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<SupConProblem<R>>,
+async function supConForward<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<SupConProblem<R, boolean, K>>,
   run?: ForwardOptions,
-): Promise<SupConForward<R>> {
-  return forwardAsync(describeSupCon, problem, run) as Promise<SupConForward<R>>;
+): Promise<SupConForward<R, K>> {
+  return forwardAsync(describeSupCon, problem, run) as Promise<SupConForward<R, K>>;
 }
 
 /** {@link supCon}'s `forward`, computed before it returns. */
-function supConForwardSync<R extends Reduction = 'mean'>(
-  problem: WithoutUpstream<SupConProblem<R>>,
+function supConForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
+  problem: WithoutUpstream<SupConProblem<R, boolean, K>>,
   run?: SyncForwardOptions,
-): SupConForward<R> {
-  return forwardSync(describeSupCon, problem, run) as SupConForward<R>;
+): SupConForward<R, K> {
+  return forwardSync(describeSupCon, problem, run) as SupConForward<R, K>;
 }
 
 /** {@link supCon} in two halves, for trainers that know the upstream gradient only later. */

@@ -17,12 +17,12 @@ import type { TensorLike } from '../runtime/tensor.js';
 const KEYS: ReadonlySet<string> = new Set(CLIP_OPTION_KEYS);
 
 /** {@link clip} with its options fixed. */
-export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
+export class Clip<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
   /** As they were given. */
-  readonly options: ClipOptions<R, G>;
+  readonly options: ClipOptions<R, G, K>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
-  constructor(options: ClipOptions<R, G> = {}) {
+  constructor(options: ClipOptions<R, G, K> = {}) {
     checkKeys(options, 'Clip', KEYS, CLIP_ADVICE);
     checkClipOptions(options);
     this.options = { ...options };
@@ -37,7 +37,7 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
     textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
     run?: RunOptions<O, ClipGradientName>,
-  ): Promise<ClipResult<R, G, O>> {
+  ): Promise<ClipResult<R, G, O, K>> {
     return clip({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 
@@ -47,7 +47,7 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true> {
     textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
     run?: SyncRunOptions<O, ClipGradientName>,
-  ): ClipResult<R, G, O> {
+  ): ClipResult<R, G, O, K> {
     return clipSync({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 }

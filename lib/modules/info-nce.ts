@@ -18,12 +18,12 @@ import type { TensorLike } from '../runtime/tensor.js';
 const KEYS: ReadonlySet<string> = new Set(INFO_NCE_OPTION_KEYS);
 
 /** {@link infoNCE} with its options fixed, in the shape of info-nce-pytorch's `InfoNCE`. */
-export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
+export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
   /** As they were given. */
-  readonly options: InfoNCEOptions<R, G>;
+  readonly options: InfoNCEOptions<R, G, K>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
-  constructor(options: InfoNCEOptions<R, G> = {}) {
+  constructor(options: InfoNCEOptions<R, G, K> = {}) {
     checkKeys(options, 'InfoNCE', KEYS);
     checkInfoNCEOptions(options);
     this.options = { ...options };
@@ -38,19 +38,19 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
     positiveKey: TensorLike,
     negativeKeys: TensorLike,
     run?: RunOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCENegativesResult<R, G, O>>;
+  ): Promise<InfoNCENegativesResult<R, G, O, K>>;
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: RunOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCEResult<R, G, O>>;
+  ): Promise<InfoNCEResult<R, G, O, K>>;
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: RunOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCEResult<R, G, O>> {
+  ): Promise<InfoNCEResult<R, G, O, K>> {
     return infoNCE({ ...this.options, query, positiveKey, negativeKeys }, run);
   }
 
@@ -60,19 +60,19 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true> {
     positiveKey: TensorLike,
     negativeKeys: TensorLike,
     run?: SyncRunOptions<O, InfoNCEGradientName>,
-  ): InfoNCENegativesResult<R, G, O>;
+  ): InfoNCENegativesResult<R, G, O, K>;
   forwardSync<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: SyncRunOptions<O, InfoNCEGradientName>,
-  ): InfoNCEResult<R, G, O>;
+  ): InfoNCEResult<R, G, O, K>;
   forwardSync<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: SyncRunOptions<O, InfoNCEGradientName>,
-  ): InfoNCEResult<R, G, O> {
+  ): InfoNCEResult<R, G, O, K> {
     return infoNCESync({ ...this.options, query, positiveKey, negativeKeys }, run);
   }
 }

@@ -15,12 +15,12 @@ import type { TensorLike } from '../runtime/tensor.js';
 const KEYS: ReadonlySet<string> = new Set(NT_XENT_OPTION_KEYS);
 
 /** {@link ntXent} with its options fixed. */
-export class NTXent<R extends Reduction = 'mean', G extends boolean = true> {
+export class NTXent<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
   /** As they were given. */
-  readonly options: NTXentOptions<R, G>;
+  readonly options: NTXentOptions<R, G, K>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
-  constructor(options: NTXentOptions<R, G> = {}) {
+  constructor(options: NTXentOptions<R, G, K> = {}) {
     checkKeys(options, 'NTXent', KEYS);
     checkNTXentOptions(options);
     this.options = { ...options };
@@ -30,7 +30,7 @@ export class NTXent<R extends Reduction = 'mean', G extends boolean = true> {
   forward<O extends Output = 'host'>(
     features: TensorLike,
     run?: RunOptions<O, 'gradFeatures'>,
-  ): Promise<NTXentResult<R, G, O>> {
+  ): Promise<NTXentResult<R, G, O, K>> {
     return ntXent({ ...this.options, features }, run);
   }
 
@@ -38,7 +38,7 @@ export class NTXent<R extends Reduction = 'mean', G extends boolean = true> {
   forwardSync<O extends Output = 'host'>(
     features: TensorLike,
     run?: SyncRunOptions<O, 'gradFeatures'>,
-  ): NTXentResult<R, G, O> {
+  ): NTXentResult<R, G, O, K> {
     return ntXentSync({ ...this.options, features }, run);
   }
 }

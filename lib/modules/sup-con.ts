@@ -15,12 +15,12 @@ import type { TensorLike } from '../runtime/tensor.js';
 const KEYS: ReadonlySet<string> = new Set(SUP_CON_OPTION_KEYS);
 
 /** {@link supCon} with its options fixed. */
-export class SupCon<R extends Reduction = 'mean', G extends boolean = true> {
+export class SupCon<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
   /** As they were given. */
-  readonly options: SupConOptions<R, G>;
+  readonly options: SupConOptions<R, G, K>;
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
-  constructor(options: SupConOptions<R, G> = {}) {
+  constructor(options: SupConOptions<R, G, K> = {}) {
     checkKeys(options, 'SupCon', KEYS);
     checkSupConOptions(options);
     this.options = { ...options };
@@ -31,7 +31,7 @@ export class SupCon<R extends Reduction = 'mean', G extends boolean = true> {
     features: TensorLike,
     labels: Int32Array,
     run?: RunOptions<O, 'gradFeatures'>,
-  ): Promise<SupConResult<R, G, O>> {
+  ): Promise<SupConResult<R, G, O, K>> {
     return supCon({ ...this.options, features, labels }, run);
   }
 
@@ -40,7 +40,7 @@ export class SupCon<R extends Reduction = 'mean', G extends boolean = true> {
     features: TensorLike,
     labels: Int32Array,
     run?: SyncRunOptions<O, 'gradFeatures'>,
-  ): SupConResult<R, G, O> {
+  ): SupConResult<R, G, O, K> {
     return supConSync({ ...this.options, features, labels }, run);
   }
 }

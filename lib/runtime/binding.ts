@@ -25,6 +25,8 @@ export interface NativeProblem {
   readonly normalize: boolean;
   readonly gradient: boolean;
   readonly propagateNonFinite: boolean;
+  /** Whether top1 and top5 are wanted; else they are NaN. */
+  readonly ranks: boolean;
   readonly rows: number;
   readonly dim: number;
   readonly negativeRows: number;
@@ -141,6 +143,11 @@ export interface NativeContext {
   submitRead(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView, done: Done): number;
   /** Memory that the device copies to and from directly, and that queued work uses where it is. */
   pinned(byteLength: number): ArrayBuffer;
+  /**
+   * Gives back the memory, of the device and of the host, that is kept for later work, and returns how many bytes. It waits
+   * for nothing: what work has in use stays.
+   */
+  trim(): number;
   /** Waits for running work; queued work fails with status INTERNAL. Frees its buffers and saved state. Idempotent. */
   dispose(): void;
 }
@@ -185,6 +192,8 @@ export interface NativeContextOptions {
   readonly instructionSet?: string | undefined;
   /** Whether the parts of each call are timed. */
   readonly measure: boolean;
+  /** CUDA: whether kernels say that they run, so that a fault is told by their name. */
+  readonly trace: boolean;
   /** Calls back in a later turn of the event loop: large results are copied in several. */
   readonly nextTurn: (callback: () => void) => void;
 }

@@ -78,6 +78,12 @@ export interface Context {
    */
   pinned(length: number): Float32Array;
   /**
+   * Gives back the memory that the context keeps for its next calls, of its device and of the host, and returns how many
+   * bytes that was. It waits for nothing: calls in flight, tensors and forward passes keep theirs. The next call takes
+   * what it needs anew.
+   */
+  trim(): number;
+  /**
    * Gives threads and memory back. Calls already made finish first and deliver their results; calls made afterwards fail
    * with `ERR_INFONCE_DISPOSED`. Its tensors go with it. Calling it again does nothing.
    */
@@ -100,6 +106,7 @@ export interface QueueOptions {
 
 const TENSOR = { names: { none: 'tensor' } };
 const PINNED = { names: { none: 'pinned' } };
+const TRIM = { names: { none: 'trim' } };
 /** As many as have bytes that can be counted. */
 const MOST_PINNED = Math.floor(Number.MAX_SAFE_INTEGER / 4);
 const TENSOR_LAYOUT = { text: '[…, D]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
@@ -237,6 +244,11 @@ export class OwnedContext implements Context {
       throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: 'length', expected, got: describeValue(length) });
     }
     return new Float32Array(this.#explained(native => native.pinned(4 * length), PINNED));
+  }
+
+  trim(): number {
+    this.#checkInUse();
+    return this.#explained(native => native.trim(), TRIM);
   }
 
   dispose(): void {

@@ -29,6 +29,11 @@ export interface ContextOptions {
   readonly cudaLibrary?: string | undefined;
   /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */
   readonly timings?: boolean | undefined;
+  /**
+   * CUDA: whether each kernel says that it runs, so that `lost` and the error after a fault name the kernel in which it
+   * happened. Default true. Ignored on the CPU.
+   */
+  readonly trace?: boolean | undefined;
   /** How many asynchronous calls may be in flight: an integer of at least 1. Default 256. */
   readonly queueLimit?: number | undefined;
   /**
@@ -44,6 +49,7 @@ const CONTEXT_KEYS: ReadonlySet<string> = new Set([
   'precision',
   'cudaLibrary',
   'timings',
+  'trace',
   'queueLimit',
   'whenFull',
 ]);
@@ -75,6 +81,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
   const threads = checkThreads(options.threads, names.threads);
   const cudaLibrary = checkLibraryPath(options.cudaLibrary);
   const measure = checkBoolean(options.timings, 'timings', false);
+  const trace = checkBoolean(options.trace, 'trace', true);
   const queueLimit = checkQueueLimit(options.queueLimit);
   const whenFull = checkChoice(options.whenFull, 'whenFull', WHEN_FULL);
   if (device.startsWith('cuda') && names.threads === OPTION_NAMES.threads) refuseThreads(options.threads, device);
@@ -90,6 +97,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
       precision,
       instructionSet,
       measure: measure && !onCpu,
+      trace,
       nextTurn: setImmediate,
     };
     return new OwnedContext(construct(native, names.device), target, native, { queueLimit, whenFull });

@@ -2,14 +2,14 @@ import * as tf from '@tensorflow/tfjs';
 import { type ForwardPass, forwardSync } from '../losses/forward.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
 import type { Plan } from '../losses/plan.js';
-import type { LossValue, Output } from '../losses/results.js';
+import type { LossValue, Output, Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
 import type { Context } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 
-/** What a loss takes in TensorFlow.js: the tape decides about gradients. */
-export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'temperature' | 'logitScale'> & {
+/** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
+export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'ranks' | 'temperature' | 'logitScale'> & {
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
 };
@@ -33,9 +33,13 @@ interface Taped {
   backward(upstream: tf.Tensor, again: boolean): (input: Input) => tf.Tensor;
 }
 
+/** Options of a loss that its op does not have. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['gradient', 'gradOutput', 'ranks']);
+
 const ADVICE: KeyAdvice = new Map([
   ['gradient', 'It is computed when it is asked for: by tf.grad, tf.variableGrads, optimizer.minimize or model.fit.'],
   ['gradOutput', 'Multiply the loss instead.'],
+  ['ranks', 'The loss is all that comes back, and nothing is counted. ntXentTop1() and its kin are metrics.'],
   ['signal', 'TensorFlow.js computes synchronously; what is synchronous cannot be aborted.'],
 ]);
 
@@ -55,7 +59,7 @@ export function checkOpKeys(options: object, loss: string, keys: readonly string
       remedy: TENSOR_ADVICE.get(loss),
     });
   }
-  const known = keys.filter(key => key !== 'gradient' && key !== 'gradOutput');
+  const known = keys.filter(key => !ELSEWHERE.has(key));
   checkKeys(options, loss, new Set([...known, ...more, 'context']), ADVICE);
 }
 
@@ -72,9 +76,10 @@ export interface Call<Problem extends CommonOptions = CommonOptions> {
  * reduction is 'none', whose upstream gradient is a vector that is known only later.
  */
 export function lossOf<Problem extends CommonOptions>(call: Call<Problem>): tf.Tensor {
-  const { describe, problem, inputs, context } = call;
+  const { describe, inputs, context } = call;
+  const problem = { ...call.problem, ranks: false };
   // Within customGrad the tape is always off.
-  if (!tf.engine().isTapeOn()) return tensorOf(lossAndTop1(call).loss);
+  if (!tf.engine().isTapeOn()) return tensorOf(withoutGradients({ ...call, problem }).loss);
   const { loss, backward } =
     problem.reduction === 'none'
       ? inHalves(forwardSync(describe, problem, { context }) as Pass)
@@ -90,9 +95,13 @@ export function lossOf<Problem extends CommonOptions>(call: Call<Problem>): tf.T
   return taped(...inputs.map(({ tensor }) => tensor));
 }
 
-/** The loss and how often the positive came first, without gradients. */
-export function lossAndTop1<Problem extends CommonOptions>({ describe, problem, context }: Call<Problem>): LossValue {
-  return runSync(describe({ ...problem, gradient: false }), { context }) as LossValue;
+/** How often the positive comes first. */
+export function top1Of<Problem extends CommonOptions>(call: Call<Problem>): tf.Scalar {
+  return tf.scalar(withoutGradients(call).top1);
+}
+
+function withoutGradients<Problem extends CommonOptions>({ describe, problem, context }: Call<Problem>) {
+  return runSync(describe({ ...problem, gradient: false }), { context }) as LossValue & Ranks;
 }
 
 function atOnce(result: LossValue<'mean'> & Gradients): Taped {

@@ -11,7 +11,7 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { type ClipOptions, clip, clipCall } from './clip.js';
-import { checkOpKeys, lossAndTop1 } from './differentiable.js';
+import { checkOpKeys, top1Of } from './differentiable.js';
 import { type NTXentOptions, ntXent, ntXentCall } from './nt-xent.js';
 import { type SupConOptions, supCon, supConCall } from './sup-con.js';
 import { readScale } from './tensor.js';
@@ -52,7 +52,7 @@ export function ntXentLoss(options: NTXentLossOptions = {}): LayersFunction {
 export function ntXentTop1(options: NTXentLossOptions = {}): LayersFunction {
   const { features, op } = checkNTXent(options, 'ntXentTop1');
   return function ntXentTop1(_, yPred) {
-    return tf.tidy(() => tf.scalar(lossAndTop1(ntXentCall(features(yPred), op)).top1));
+    return tf.tidy(() => top1Of(ntXentCall(features(yPred), op)));
   };
 }
 
@@ -70,7 +70,7 @@ export function supConLoss(options: SupConLossOptions = {}): LayersFunction {
 export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
   checkSupCon(options, 'supConTop1');
   return function supConTop1(yTrue, yPred) {
-    return tf.tidy(() => tf.scalar(lossAndTop1(supConCall(yPred as tf.Tensor2D, classesOf(yTrue), options)).top1));
+    return tf.tidy(() => top1Of(supConCall(yPred as tf.Tensor2D, classesOf(yTrue), options)));
   };
 }
 
@@ -89,7 +89,7 @@ export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
 export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
   checkClip(options, 'clipTop1');
   return function clipTop1(_, yPred) {
-    return tf.tidy(() => tf.scalar(lossAndTop1(clipCall(...towersOf(yPred), options)).top1));
+    return tf.tidy(() => top1Of(clipCall(...towersOf(yPred), options)));
   };
 }
 

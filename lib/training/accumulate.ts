@@ -3,7 +3,7 @@ import { type InfoNCEGradients, type InfoNCEOptions, infoNCE } from '../losses/i
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import { type NTXentGradients, type NTXentOptions, ntXent } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
-import type { LossValue } from '../losses/results.js';
+import type { Asked, LossValue, Ranks } from '../losses/results.js';
 import { RUN_ADVICE } from '../losses/run.js';
 import { type SupConGradients, type SupConOptions, supCon } from '../losses/sup-con.js';
 import { checkViews } from '../losses/views.js';
@@ -18,7 +18,13 @@ import { type Batch, gather, type Recipe, spread, toldByChunk } from './chunks.j
 export type HostTensor = Tensor | HalfTensor;
 
 /** A loss over all chunks, and each chunk's part of the gradients called `Name`. */
-export type Accumulated<R extends Reduction, Gradients, Name extends keyof Gradients> = LossValue<R> &
+export type Accumulated<
+  R extends Reduction,
+  Gradients,
+  Name extends keyof Gradients,
+  K extends boolean = true,
+> = LossValue<R> &
+  Asked<K, Ranks> &
   Omit<Gradients, Name> & {
     /** In the order of the chunks that were given. */
     readonly chunks: readonly Pick<Gradients, Name>[];
@@ -56,30 +62,32 @@ const ADVICE: KeyAdvice = new Map([...RUN_ADVICE, ['output', PLACE_ADVICE], ['ou
  * @throws {@link InfoNCEError} (the promise rejects with it) that names the chunk: `chunks[2].features.shape`.
  * @see Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021 (GradCache).
  */
-export function accumulate<R extends Reduction = 'mean'>(
+export function accumulate<R extends Reduction = 'mean', K extends boolean = true>(
   loss: typeof ntXent,
   chunks: readonly { readonly features: HostTensor }[],
-  options?: Omit<NTXentOptions<R>, 'gradient'>,
+  options?: Omit<NTXentOptions<R, boolean, K>, 'gradient'>,
   run?: AccumulateRun,
-): Promise<Accumulated<R, NTXentGradients, 'gradFeatures'>>;
-export function accumulate<R extends Reduction = 'mean'>(
+): Promise<Accumulated<R, NTXentGradients, 'gradFeatures', K>>;
+export function accumulate<R extends Reduction = 'mean', K extends boolean = true>(
   loss: typeof infoNCE,
   chunks: readonly { readonly query: HostTensor; readonly positiveKey: HostTensor }[],
-  options?: Omit<InfoNCEOptions<R>, 'gradient'> & { readonly negativeKeys?: TensorLike | NegativeQueue | undefined },
+  options?: Omit<InfoNCEOptions<R, boolean, K>, 'gradient'> & {
+    readonly negativeKeys?: TensorLike | NegativeQueue | undefined;
+  },
   run?: AccumulateRun,
-): Promise<Accumulated<R, InfoNCEGradients, 'gradQuery' | 'gradPositiveKey'>>;
-export function accumulate<R extends Reduction = 'mean'>(
+): Promise<Accumulated<R, InfoNCEGradients, 'gradQuery' | 'gradPositiveKey', K>>;
+export function accumulate<R extends Reduction = 'mean', K extends boolean = true>(
   loss: typeof clip,
   chunks: readonly { readonly imageFeatures: HostTensor; readonly textFeatures: HostTensor }[],
-  options?: Omit<ClipOptions<R>, 'gradient'>,
+  options?: Omit<ClipOptions<R, boolean, K>, 'gradient'>,
   run?: AccumulateRun,
-): Promise<Accumulated<R, ClipGradients, 'gradImageFeatures' | 'gradTextFeatures'>>;
-export function accumulate<R extends Reduction = 'mean'>(
+): Promise<Accumulated<R, ClipGradients, 'gradImageFeatures' | 'gradTextFeatures', K>>;
+export function accumulate<R extends Reduction = 'mean', K extends boolean = true>(
   loss: typeof supCon,
   chunks: readonly { readonly features: HostTensor; readonly labels: Int32Array }[],
-  options?: Omit<SupConOptions<R>, 'gradient'>,
+  options?: Omit<SupConOptions<R, boolean, K>, 'gradient'>,
   run?: AccumulateRun,
-): Promise<Accumulated<R, SupConGradients, 'gradFeatures'>>;
+): Promise<Accumulated<R, SupConGradients, 'gradFeatures', K>>;
 export async function accumulate(
   loss: unknown,
   chunks: unknown,

@@ -138,10 +138,14 @@ infonce_status copy(infonce_context *context, void *to, const void *from, int64_
   return INFONCE_OK;
 }
 
+// While a call runs the memory is in use, and nobody has to wait for that.
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *) {
-  const std::lock_guard<std::mutex> lock(context->mutex);
-  *freed = context->workspace.capacity();
+  *freed = 0;
+  const std::unique_lock<std::mutex> lock(context->mutex, std::try_to_lock);
+  if (!lock.owns_lock()) return INFONCE_OK;
+  *freed = context->workspace.capacity() + context->pairs.bytes();
   context->workspace.free();
+  context->pairs = Pairs();
   return INFONCE_OK;
 }
 

@@ -67,6 +67,7 @@ struct Served {
 // `kept`: where what the gradients need is to stay, or null with all else.
 Served forward(infonce_context &c, const Request &request, Pairs &pairs, Workspace *kept, infonce_result *result) {
   build_pairs(request.problem, &pairs);
+  result->top1 = result->top5 = std::numeric_limits<double>::quiet_NaN();  // without ranks
   Served served;
   for (const Kind kind : kinds_for(request.problem, pairs)) {
     served.scheme = make_scheme(kind, c, request, pairs);

@@ -115,9 +115,11 @@ Outcome PairedNegatives::forward(infonce_result *result) {
   }
   const double count = double(problem_.rows);
   result->loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? loss / count : loss;
-  result->top1 = top1 / count;
-  result->top5 = top5 / count;
   gradients_are_written_ = problem_.gradient != 0;
+  if (problem_.ranks) {
+    result->top1 = top1 / count;
+    result->top5 = top5 / count;
+  }
   if (request_.in_halves)
     for (int input = 0; input < kTowers; ++input) inputs_[input].move_to(copies_[input].to);
   return {};

@@ -82,9 +82,10 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
   panel_ = cursor.take<float>(panel_floats_);
   tile_scratch_ = cursor.take<float>(scratch_floats_);
   const int64_t slots = std::min(tile_blocks_, row_blocks_) * std::min(tile_blocks_, column_blocks_) * block_;
-  row_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
+  const int64_t count_slots = problem_.ranks ? slots : 0;
+  row_slots_ = {cursor.take<float>(slots), cursor.take<float>(count_slots)};
   const bool column_sums = passes_.has_columns() || (passes_.one_tower() && tiles_.size() > 1);
-  if (column_sums) column_slots_ = {cursor.take<float>(slots), cursor.take<float>(slots)};
+  if (column_sums) column_slots_ = {cursor.take<float>(slots), cursor.take<float>(count_slots)};
   no_weight_ = cursor.take<float>(passes_.padded_rows_of(passes_.candidates()));
   if (problem_.gradient && tiles_.size() > 1) {
     anchor_gradient_ = cursor.take<float>(row_blocks_ * block_ * dim);
@@ -204,12 +205,12 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   if (statistics) {
     const int64_t row_slot = (j * tile.row_blocks + i) * block_, column_slot = (i * tile.column_blocks + j) * block_;
     block.row_sum = row_slots_.sum + row_slot;
-    block.row_above = row_slots_.above + row_slot;
+    if (problem_.ranks) block.row_above = row_slots_.above + row_slot;
     // Within a diagonal tile both kinds are sums of the same rows.
     const Slots &slots = tile.on_diagonal ? row_slots_ : column_slots_;
     if ((one_tower && !diagonal && !tile.of_memory) || problem_.both_directions) {
       block.column_sum = slots.sum + column_slot;
-      block.column_above = slots.above + column_slot;
+      if (problem_.ranks) block.column_above = slots.above + column_slot;
     }
   }
   kernels_.logits_block(block);
@@ -230,16 +231,13 @@ void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t b) {
   const int64_t block = b + (of_rows ? tile.row_block : tile.column_block);
   const int64_t count = rows_of(passes_.padded_rows_of(kAnchors), block);
   const int64_t slot_count = of_rows ? tile.column_blocks : tile.row_blocks;
-  double *total_sum = direction.sum + block * block_, *total_above = direction.above + block * block_;
   const int64_t slot_blocks = of_rows ? tile.row_blocks : tile.column_blocks;
-  for (int64_t s = 0; s < slot_count; ++s) {
-    const float *sum = slots.sum + (s * slot_blocks + b) * block_;
-    const float *above = slots.above + (s * slot_blocks + b) * block_;
-    for (int64_t r = 0; r < count; ++r) {
-      total_sum[r] += sum[r];
-      total_above[r] += above[r];
-    }
-  }
+  const auto add = [&](const float *values, double *totals) {
+    for (int64_t s = 0; s < slot_count; ++s)
+      for (int64_t r = 0; r < count; ++r) totals[r] += values[(s * slot_blocks + b) * block_ + r];
+  };
+  add(slots.sum, direction.sum + block * block_);
+  if (problem_.ranks) add(slots.above, direction.above + block * block_);
 }
 
 bool PanelScheme::sums_are_safe() const {

@@ -69,8 +69,9 @@ template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor
     for (const Tower tower : {kAnchors, kKeys, kNegatives})
       if (has(tower)) take_operand(cursor, copy.towers[tower], tower, bfloat16);
   }
-  rows.take(cursor, padded_rows_of(kAnchors));
-  if (has_columns()) columns.take(cursor, padded_rows_of(kKeys));
+  const bool ranks = problem_.ranks != 0;
+  rows.take(cursor, padded_rows_of(kAnchors), ranks);
+  if (has_columns()) columns.take(cursor, padded_rows_of(kKeys), ranks);
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
 }
@@ -148,6 +149,7 @@ template <class Scalar> double Passes<Scalar>::largest_logit() const {
 }
 
 template <class Scalar> void Passes<Scalar>::rank() {
+  if (!problem_.ranks) return;
   const int64_t padded_rows = padded_rows_of(kAnchors);
   const auto rank_block = [&](int64_t t, int thread) {
     const Operand<Scalar> &anchors = operand(kAnchors, thread);
@@ -295,7 +297,7 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
     if (has_columns()) loss = (loss + columns.loss[i]) / 2;
     total += loss;
     if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss[i] = float(loss);
-    if (pairs_.first_positives()[i] < 0) continue;
+    if (!problem_.ranks || pairs_.first_positives()[i] < 0) continue;
     for (int d = 0; d < directions; ++d) {
       const double above = d == 0 ? rows.above[i] : columns.above[i];
       top1 += above < 1;
@@ -304,6 +306,7 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
   }
   const double count = double(problem_.rows);
   result->loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? total / count : total;
+  if (!problem_.ranks) return;
   result->top1 = top1 / (count * directions);
   result->top5 = top5 / (count * directions);
 }

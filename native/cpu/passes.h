@@ -34,7 +34,7 @@ Upstream upstream_of(const infonce_problem &problem);
 
 // One direction of the softmax: rows that have a denominator and a loss.
 template <class Scalar> struct Direction {
-  Scalar *rank = nullptr;    // dot product with the first positive; +inf without one
+  Scalar *rank = nullptr;    // dot product with the first positive; +inf without one; with `above`, if ranks are wanted
   double *sum = nullptr;     // matrix part of the denominator: sum * e^offset
   double *offset = nullptr;  // wide scheme; the panel scheme has one for all
   double *above = nullptr;   // candidates above the positive
@@ -44,11 +44,11 @@ template <class Scalar> struct Direction {
   double *rest_share = nullptr;
   double *loss = nullptr;
 
-  void take(Workspace::Cursor &cursor, int64_t padded_rows) {
-    rank = cursor.take<Scalar>(padded_rows);
+  void take(Workspace::Cursor &cursor, int64_t padded_rows, bool ranks) {
+    rank = cursor.take<Scalar>(ranks ? padded_rows : 0);
     sum = cursor.take<double>(padded_rows);
     offset = cursor.take<double>(padded_rows);
-    above = cursor.take<double>(padded_rows);
+    above = cursor.take<double>(ranks ? padded_rows : 0);
     weight = cursor.take<Scalar>(padded_rows);
     target = cursor.take<Scalar>(padded_rows);
     log_sum_exp = cursor.take<double>(padded_rows);

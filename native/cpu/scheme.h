@@ -33,7 +33,7 @@ class Scheme {
   // Roughly what else it holds, in bytes.
   virtual int64_t tables() const { return 0; }
 
-  // Reads the inputs; writes losses and ranks.
+  // Reads the inputs; writes losses, and ranks if they are wanted.
   virtual Outcome forward(infonce_result *result) = 0;
   // Takes up the upstream gradient of a later call, with scratch that holds nothing yet.
   virtual void resume() = 0;

@@ -61,7 +61,7 @@ void WideScheme::log_sum_exp(const Side &owner, const Side &other) {
     rows.owner_rank = direction.rank;
     rows.maximum = direction.offset + first;
     rows.sum = direction.sum + first;
-    rows.above = direction.above + first;
+    rows.above = problem_.ranks ? direction.above + first : nullptr;
     std::fill(rows.maximum, rows.maximum + kWideRows, -std::numeric_limits<double>::infinity());
     std::fill(rows.sum, rows.sum + kWideRows, 0.0);
     walk(rows, 0, rows.other->padded_rows, kernels_.wide_log_sum_exp);

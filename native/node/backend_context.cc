@@ -147,6 +147,13 @@ void BackendContext::copy(void *to, const void *from, size_t bytes, infonce_copy
   check(present(backend_.copy, "copy")(context_, to, from, static_cast<int64_t>(bytes), direction, &report), report);
 }
 
+int64_t BackendContext::trim() {
+  infonce_failure report = empty_report();
+  int64_t freed = 0;
+  check(present(backend_.trim, "trim")(context_, &freed, &report), report);
+  return freed;
+}
+
 std::shared_ptr<void> BackendContext::share(void *lent, GiveBack give_back) {
   try {
     const std::lock_guard<std::mutex> lock(mutex_);

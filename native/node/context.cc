@@ -51,7 +51,8 @@ Napi::Function Context::define(Napi::Env env) {
        InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::submit_read>("submitRead"),
        InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
        InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::memory_required>("memoryRequired"),
-       InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::dispose>("dispose")});
+       InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
+       InstanceMethod<&Context::dispose>("dispose")});
 }
 
 Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(info) {
@@ -66,7 +67,7 @@ void Context::open(Napi::Object self, Napi::Object object) {
   options.threads = to_int32(object.Get("threads"), "threads");
   options.precision = read_precision(object);
   options.measure = to_flag(object.Get("measure"), "measure");
-  options.trace = 1;
+  options.trace = to_flag(object.Get("trace"), "trace");
   const Napi::Function next_turn = to_function(object.Get("nextTurn"), "nextTurn");
   const infonce_device_info device = device_info(backend, options.device);
   const Napi::Value forced = object.Get("instructionSet");
@@ -222,6 +223,13 @@ void Context::logits(const Napi::CallbackInfo &info) {
     problem.fields.on_device = arrays.on_device();
     queue_->drain();
     backend_->logits(problem.fields, logits);
+  });
+}
+
+Napi::Value Context::trim(const Napi::CallbackInfo &info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const int64_t freed = backend().trim();
+    return Napi::Number::New(info.Env(), static_cast<double>(freed) + static_cast<double>(pool_->trim()));
   });
 }
 

@@ -37,6 +37,7 @@ class Context : public Napi::ObjectWrap<Context> {
   Napi::Value pinned(const Napi::CallbackInfo &info);
   Napi::Value memory_required(const Napi::CallbackInfo &info);
   void logits(const Napi::CallbackInfo &info);
+  Napi::Value trim(const Napi::CallbackInfo &info);
   void dispose(const Napi::CallbackInfo &info);
 
   void open(Napi::Object self, Napi::Object options);

@@ -38,18 +38,19 @@ void HostPool::close() noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     closed_ = true;
   }
-  release_idle();
+  trim();
 }
 
-bool HostPool::release_idle() noexcept {
+size_t HostPool::trim() noexcept {
   Blocks idle;
+  size_t bytes = 0;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     idle.swap(idle_);
-    idle_bytes_ = 0;
+    std::swap(bytes, idle_bytes_);
   }
   release(idle);
-  return !idle.empty();
+  return bytes;
 }
 
 void HostPool::release(const Blocks &blocks) const noexcept {
@@ -63,7 +64,7 @@ void *HostPool::allocate(size_t bytes) {
     return allocator_.allocate(bytes);
   } catch (const Failure &failure) {
     // Blocks of other sizes may be what is missing.
-    if (failure.status != INFONCE_OUT_OF_MEMORY || !release_idle()) {
+    if (failure.status != INFONCE_OUT_OF_MEMORY || trim() == 0) {
       throw;
     }
   }

@@ -48,6 +48,9 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
   // At least `bytes`, of any content.
   HostBlock take(size_t bytes);
 
+  // Releases the idle blocks; returns how many bytes.
+  size_t trim() noexcept;
+
   // Releases the idle blocks, and from now on every block as soon as it is given back.
   void close() noexcept;
 
@@ -80,8 +83,6 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
 
   void put(void *memory, size_t size_class) noexcept;
   void *allocate(size_t bytes);
-  // Whether there were any.
-  bool release_idle() noexcept;
   void release(const Blocks &blocks) const noexcept;
 
   HostAllocator allocator_;

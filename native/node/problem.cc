@@ -82,7 +82,7 @@ Problem read_problem(Napi::Object object) {
   fields.normalize = to_flag(object.Get("normalize"), "normalize");
   fields.gradient = to_flag(object.Get("gradient"), "gradient");
   fields.propagate_non_finite = to_flag(object.Get("propagateNonFinite"), "propagateNonFinite");
-  fields.ranks = 1;
+  fields.ranks = to_flag(object.Get("ranks"), "ranks");
   fields.rows = to_count(object.Get("rows"), "rows", 1);
   fields.dim = to_count(object.Get("dim"), "dim", 1);
   fields.scale = to_number(object.Get("scale"), "scale");

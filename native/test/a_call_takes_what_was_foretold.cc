@@ -145,6 +145,8 @@ TEST_CASE("a call takes the memory that was foretold") {
         settings.gradient = gradient;
         check_case(settings, true, Scheme::kCertain);
         check_case(settings, false, Scheme::kCertain);
+        settings.ranks = false;
+        check_case(settings, true, Scheme::kCertain);
         settings.temperature = 0.001;
         check_case(settings, true, Scheme::kCertain);
         settings.temperature = 0.011;
@@ -179,6 +181,29 @@ TEST_CASE("without the gradient of the negatives less is needed") {
   const int64_t with = needs_of(context, problem.problem, true).device;
   const int64_t without = needs_of(context, problem.problem, false).device;
   CHECK(with - without >= settings.negative_rows * settings.dim * static_cast<int64_t>(sizeof(float)));
+}
+
+TEST_CASE("a trimmed context has no more memory than before its first call") {
+  for (const Loss loss : kLosses) {
+    Settings settings;
+    settings.loss = loss;
+    settings.rows = 3000;
+    settings.dim = 20;
+    settings.negative_rows = 6;
+    const Case problem(settings);
+    Output output(problem);
+    const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+    infonce_failure failure = empty_failure();
+    const int64_t before = live;
+    REQUIRE(context.run(problem.problem, output.result, failure) == INFONCE_OK);
+    const int64_t kept = live - before;
+    int64_t freed = 0;
+    REQUIRE(backend().trim(context.handle(), &freed, &failure) == INFONCE_OK);
+    CHECK(live == before);
+    CHECK(freed <= kept);
+    // What it holds beside the blocks themselves: headers, room that vectors have not used.
+    CHECK(freed >= kept - kept / 10);
+  }
 }
 
 TEST_CASE("a forward call keeps its rows and not its matrix, and gives all back") {

@@ -1,5 +1,7 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -89,6 +91,36 @@ TEST_CASE("contexts come and go while others run") {
   for (std::thread &thread : threads) {
     thread.join();
   }
+  CHECK(differences[0] == 0);
+  CHECK(differences[1] == 0);
+}
+
+TEST_CASE("a context is trimmed while others run in it") {
+  const std::shared_ptr<Context> context = make_context();
+  const Case problem(settings_of(Loss::kNtXentAll, 300));
+  Output expected(problem);
+  infonce_failure failure = empty_failure();
+  REQUIRE(context->run(problem.problem, expected.result, failure) == INFONCE_OK);
+  std::atomic<int> running{2};
+  int differences[2] = {-1, -1};
+  std::vector<std::thread> threads;
+  for (int &count : differences) {
+    threads.emplace_back([&] {
+      count = count_differences(*context, problem, expected);
+      --running;
+    });
+  }
+  int refused = 0;
+  do {
+    int64_t freed = -1;
+    infonce_failure why = empty_failure();
+    refused += backend().trim(context->handle(), &freed, &why) != INFONCE_OK || freed < 0;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  } while (running > 0);
+  for (std::thread &thread : threads) {
+    thread.join();
+  }
+  CHECK(refused == 0);
   CHECK(differences[0] == 0);
   CHECK(differences[1] == 0);
 }

@@ -40,6 +40,9 @@ std::vector<Case> mixed_cases() {
   Settings raw = settings_of(Loss::kInfoNceUnpaired, 42, 33);
   raw.normalize = false;
   cases.emplace_back(raw);
+  Settings unranked = settings_of(Loss::kNtXentAll, 80, 40);
+  unranked.ranks = false;
+  cases.emplace_back(unranked);
   return cases;
 }
 

@@ -104,7 +104,7 @@ std::string describe(const Settings &settings) {
        << " M=" << settings.negative_rows << " views=" << settings.views
        << " classes=" << static_cast<int>(settings.classes) << " temperature=" << settings.temperature
        << " reduction=" << settings.reduction << " normalize=" << settings.normalize
-       << " gradient=" << settings.gradient << " gradOutput=" << settings.grad_output_count;
+       << " gradient=" << settings.gradient << " ranks=" << settings.ranks << " gradOutput=" << settings.grad_output_count;
   return text.str();
 }
 
@@ -116,9 +116,9 @@ Case::Case(const Settings &from) : settings(from) {
   problem.positive = rules.positive;
   problem.reduction = settings.reduction;
   problem.both_directions = settings.loss == Loss::kClip;
-  problem.ranks = 1;
   problem.normalize = settings.normalize;
   problem.gradient = settings.gradient;
+  problem.ranks = settings.ranks;
   problem.rows = settings.rows;
   problem.dim = settings.dim;
   problem.views = settings.views;

@@ -44,6 +44,7 @@ struct Settings {
   infonce_reduction reduction = INFONCE_REDUCTION_MEAN;
   bool normalize = true;
   bool gradient = true;
+  bool ranks = true;
   // 0, 1 or rows.
   int64_t grad_output_count = 0;
   // Elements before each input and output.

@@ -101,6 +101,7 @@ class Judge {
 
   accepted = result => {
     this.count(this.good ? 'good calls' : 'taken although spoiled');
+    if (this.good && !this.raw) this.checkRanks(result);
     if (this.good && !this.raw && this.call.finite !== false) this.checkFinite(result);
   };
 
@@ -139,6 +140,15 @@ class Judge {
     const engine = error instanceof TypeError && (wild || /proxy that has been revoked/.test(error.message));
     const nodeApi = wild && this.raw && error instanceof Error && error.message === 'Invalid argument';
     return engine || nodeApi ? 'refused by the engine' : undefined;
+  }
+
+  /** A loss has its ranks unless they were not wanted. */
+  checkRanks(result) {
+    const { ranks } = this.call.args[0] ?? {};
+    if (typeof ranks !== 'boolean' || typeof result.loss === 'undefined') return;
+    if ((typeof result.top1 === 'number') !== ranks || (typeof result.top5 === 'number') !== ranks) {
+      throw new Finding(`${this.text}\ngave the ranks ${result.top1} and ${result.top5}`);
+    }
   }
 
   /** Good input gives numbers. Rows as they are may overflow. */

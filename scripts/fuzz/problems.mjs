@@ -71,6 +71,7 @@ function options(random, rows, given) {
     reduction: random.pick(['mean', 'sum', 'none']),
     normalize: random.chance(0.5),
     gradient: random.chance(0.7),
+    ranks: random.chance(0.5),
     nonFinite: random.pick(['throw', 'propagate']),
     ...given,
   }).filter(() => random.chance(0.5));
@@ -180,6 +181,7 @@ export function nativeCall(
     normalize: random.chance(0.8),
     gradient,
     propagateNonFinite: random.chance(0.5),
+    ranks: random.chance(0.7),
     rows,
     dim,
     negativeRows,

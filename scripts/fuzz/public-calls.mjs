@@ -101,11 +101,13 @@ const MAKERS = [
       const options = { device: world.device, precision: random.pick(['highest', 'high', 'medium']) };
       if (world.device === 'cpu') options.threads = random.integer(1, 2);
       if (random.chance(0.3)) options.queueLimit = random.integer(1, 4);
+      if (random.chance(0.3)) options.trace = random.chance(0.5);
       if (random.chance(0.3)) options.whenFull = random.pick(['error', 'wait']);
       const call = ([given]) => world.keepContext(world.infonce.createContext(given), options.whenFull);
       return { name: 'createContext', args: [options], call };
     },
   ],
+  [3, (_random, world) => ({ name: 'context.trim', args: [], call: () => world.anyContext()?.trim() })],
   [2, (_random, world) => ({ name: 'context.dispose', args: [], call: () => world.anyContext()?.dispose() })],
   [2, (_random, world) => ({ name: 'controller.abort', args: [], call: () => world.controller().abort() })],
   [2, (random, world) => wrongReceiver(random, world)],

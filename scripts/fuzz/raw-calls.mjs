@@ -159,6 +159,13 @@ const MAKERS = [
     }),
   ],
   [2, (_random, world) => ({ name: 'raw buffer.dispose', args: [], call: () => world.any('buffer')?.dispose() })],
+  [
+    2,
+    (_random, world, context) => {
+      const target = world.orDisposed(context);
+      return { name: 'raw trim', args: [], call: () => void target.trim(), good: target === context };
+    },
+  ],
   [1, (_random, world) => ({ name: 'raw dispose', args: [], call: () => world.disposeRaw() })],
   [
     3,

@@ -86,7 +86,8 @@ export class World {
     const onCpu = this.device === 'cpu';
     const library = onCpu ? '' : process.env.INFONCE_CUDA_LIBRARY;
     const threads = onCpu ? this.random.integer(1, 2) : 0;
-    return { library, device: 0, threads, precision, measure: false, nextTurn: setImmediate };
+    const trace = this.random.chance(0.5);
+    return { library, device: 0, threads, precision, measure: false, trace, nextTurn: setImmediate };
   }
 
   /** The same context, or now and then one that was disposed. */
@@ -99,6 +100,11 @@ export class World {
     if (rawContexts.length === 0) return;
     [this.rawDisposed] = rawContexts.splice(random.integer(0, rawContexts.length - 1), 1);
     this.rawDisposed.dispose();
+  }
+
+  /** Trims an addon's context, whatever it is doing. */
+  trimRaw() {
+    if (this.rawContexts.length > 0) this.random.pick(this.rawContexts).trim();
   }
 
   /** Something of a kind that was kept, or undefined. */
@@ -185,5 +191,7 @@ const EFFECTS = [
   world => world.infonce.ntXentSync(SMALL, { context: world.context() }),
   world => world.track(world.infonce.ntXent(SMALL, { context: world.context() }), 'a call from hostile code'),
   world => world.disposeRaw(),
+  world => world.trimRaw(),
+  world => world.context().trim(),
   () => globalThis.gc?.({ type: 'minor' }),
 ];

@@ -19,6 +19,7 @@ export const SCENARIOS = [
   [10, deviceTensors],
   [10, queueOfNegatives],
   [15, forwardAndBackward],
+  [5, trimmed],
   [2, workerTerminated],
   [0.5, processEnded],
 ];
@@ -97,6 +98,17 @@ async function forwardAndBackward(soak) {
   await pass.backward(random.normal());
   pass.backwardSync();
   if (random.chance(0.7)) pass.dispose();
+}
+
+/** Memory goes back while calls are in flight, and after them. */
+async function trimmed(soak) {
+  const { context } = soak;
+  const calls = asynchronous(soak);
+  context.trim();
+  synchronous(soak);
+  context.trim();
+  await calls;
+  context.trim();
 }
 
 /** A thread with contexts and calls of its own is ended in the middle of them. */

@@ -133,6 +133,13 @@ describe.each(['cpu', 'wasm'] as const)('device %s', device => {
     expect(together(paired, ['gradQuery', 'gradPositiveKey', 'gradNegativeKeys'])).toEqual(p.expected);
   });
 
+  it('leaves the ranks out on request', () => {
+    const [{ top1, top5, ...expected }] = ntXent(array([6, 4], 1));
+    const [value] = ntXent(array([6, 4], 1), { ranks: false });
+    expect(top1).toBeLessThanOrEqual(top5);
+    expect(value).toStrictEqual(expected);
+  });
+
   it('consumes its arrays as jax-js does, and no others', () => {
     const kept = parameters(1);
     const batch = array([14, 6], 9);

@@ -21,6 +21,8 @@ it('ops give a scalar, or row losses with reduction none', () => {
 it('gradients are not asked for', () => {
   // @ts-expect-error the tape decides
   ntXent(matrix, { gradient: true });
+  // @ts-expect-error a tensor has no ranks beside it
+  ntXent(matrix, { ranks: true });
   // @ts-expect-error a tensor of one dimension
   ntXent(labels);
 });

@@ -184,6 +184,7 @@ async function rowLosses(numbers: Numbers, count: number, dim: number, context: 
       temperature: UNIFORMITY_TEMPERATURE,
       reduction: 'none',
       gradient: false,
+      ranks: false,
     },
     { context },
   );

@@ -34,10 +34,10 @@ struct LogitsBlock {
   float scale, shift;           // e = 2^(scale * dot - shift)
   bool masked;                  // the block holds padding or pairs of one group
   const int32_t *row_group, *column_group;
-  const float *row_rank, *column_rank;  // the dot product that a logit must exceed to outrank the positive
+  const float *row_rank, *column_rank;  // the dot product that a logit must exceed to outrank the positive; read to count
   float *exponentials;                  // out [row_count][stride]
   int stride;
-  // out, or null: sums of the exponentials and counts of logits above the rank
+  // out, or null: sums of the exponentials and, of the same sides or of none, counts of logits above the rank
   float *row_sum, *column_sum;
   float *row_above, *column_above;
   float *scratch;  // row_count * panel floats
@@ -88,7 +88,7 @@ struct WideRows {
 
 struct WideLogSumExp : WideRows {
   const double *owner_rank;
-  // Of each owner row, continued: -infinity, 0 and 0 before the first call.
+  // Of each owner row, continued: -infinity, 0 and 0 before the first call. `above` may be null: nothing is counted.
   double *maximum, *sum, *above;
 };
 

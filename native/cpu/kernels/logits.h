@@ -1,5 +1,5 @@
-// A block of exponentials e_ij = 2^(scale <u_i, v_j> - shift) with its row and column sums, and the counts of logits
-// above each row's and column's positive. Sums leave in fixed places, so any order of blocks gives the same bits.
+// A block of exponentials e_ij = 2^(scale <u_i, v_j> - shift) with its row and column sums and, if they are asked for, the
+// counts of logits above each row's and column's positive. Sums leave in fixed places, so any order of blocks gives the same bits.
 //
 // Two sweeps over the block, which stays in the inner cache: the products by tiles with all registers for accumulators,
 // then the exponentials by strips with all registers for their polynomial and the statistics.
@@ -61,7 +61,7 @@ struct RowLanes {
 };
 
 // Columns first ... first + V vectors of the block, all rows: dot products in, exponentials out.
-template <int V, bool kMasked, Statistics kStatistics>
+template <int V, bool kMasked, Statistics kStatistics, bool kCounts>
 INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, RowLanes lanes) {
   constexpr bool kOfRows = kStatistics != Statistics::kNone, kOfColumns = kStatistics == Statistics::kBoth;
   const Floats scale = broadcast(block.scale), shift = broadcast(block.shift);
@@ -71,7 +71,7 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
   const int64_t j = block.first_column + first;
   INFONCE_UNROLL for (int v = 0; v < V; ++v) {
     if (kMasked) column_group[v] = load_ints(block.column_group + j + v * kLanes);
-    if (kOfColumns) column_rank[v] = load(block.column_rank + j + v * kLanes);
+    if (kOfColumns && kCounts) column_rank[v] = load(block.column_rank + j + v * kLanes);
   }
   for (int r = 0; r < block.row_count; ++r) {
     float *e = block.exponentials + r * block.stride + first;
@@ -80,8 +80,10 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
     Ints row_above{};
     if (kOfRows) {
       row_sum = (Floats)((Ints)load(lanes.sum + r * kLanes) & earlier);
-      row_above = load_ints(lanes.above + r * kLanes) & earlier;
-      row_rank = broadcast(block.row_rank[i]);
+      if (kCounts) {
+        row_above = load_ints(lanes.above + r * kLanes) & earlier;
+        row_rank = broadcast(block.row_rank[i]);
+      }
     }
     INFONCE_UNROLL for (int v = 0; v < V; ++v) {
       Floats dot = load(e + v * kLanes);
@@ -89,53 +91,59 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
       if (kMasked) {
         const Ints out = excluded(block.row_group[i], column_group[v]);
         exponential = (Floats)((Ints)exponential & ~out);
-        dot = (Floats)(((Ints)dot & ~out) | ((Ints)broadcast(-__builtin_inff()) & out));
+        if (kCounts) dot = (Floats)(((Ints)dot & ~out) | ((Ints)broadcast(-__builtin_inff()) & out));
       }
       store(e + v * kLanes, exponential);
       if (kOfRows) {
         row_sum += exponential;
-        row_above = count_above(row_above, dot, row_rank);
+        if (kCounts) row_above = count_above(row_above, dot, row_rank);
       }
       if (kOfColumns) {
         column_sum[v] += exponential;
-        column_above[v] = count_above(column_above[v], dot, column_rank[v]);
+        if (kCounts) column_above[v] = count_above(column_above[v], dot, column_rank[v]);
       }
     }
     if (kOfRows) {
       store(lanes.sum + r * kLanes, row_sum);
-      store(lanes.above + r * kLanes, row_above);
+      if (kCounts) store(lanes.above + r * kLanes, row_above);
     }
   }
   if (!kOfColumns) return;
   INFONCE_UNROLL for (int v = 0; v < V; ++v) {
     store(block.column_sum + first + v * kLanes, column_sum[v]);
-    store(block.column_above + first + v * kLanes, __builtin_convertvector(column_above[v], Floats));
+    if (kCounts) store(block.column_above + first + v * kLanes, __builtin_convertvector(column_above[v], Floats));
   }
 }
 
-template <bool kMasked, Statistics kStatistics> void exponential_strips(const LogitsBlock &block) {
+template <bool kMasked, Statistics kStatistics, bool kCounts> void exponential_strips(const LogitsBlock &block) {
   constexpr int kWide = kLanes == 16 ? 4 : 2;  // vectors a strip that leave room for the statistics in registers
   const RowLanes lanes = {block.scratch, reinterpret_cast<int32_t *>(block.scratch + block.row_count * kLanes)};
   int column = 0;
   for (; column + kWide * kLanes <= block.column_count; column += kWide * kLanes)
-    exponential_strip<kWide, kMasked, kStatistics>(block, column, lanes);
-  for (; column < block.column_count; column += kPanel) exponential_strip<2, kMasked, kStatistics>(block, column, lanes);
+    exponential_strip<kWide, kMasked, kStatistics, kCounts>(block, column, lanes);
+  for (; column < block.column_count; column += kPanel)
+    exponential_strip<2, kMasked, kStatistics, kCounts>(block, column, lanes);
   if (kStatistics == Statistics::kNone) return;
   for (int row = 0; row < block.row_count; row += kLanes) {
     Floats sums[kLanes], counts[kLanes];
     INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) {
       sums[r] = load(lanes.sum + (row + r) * kLanes);
-      counts[r] = __builtin_convertvector(load_ints(lanes.above + (row + r) * kLanes), Floats);
+      if (kCounts) counts[r] = __builtin_convertvector(load_ints(lanes.above + (row + r) * kLanes), Floats);
     }
     store(block.row_sum + row, row_sums(sums));
-    store(block.row_above + row, row_sums(counts));
+    if (kCounts) store(block.row_above + row, row_sums(counts));
   }
 }
 
+template <bool kMasked, bool kCounts> void with_statistics(const LogitsBlock &block) {
+  if (block.column_sum) exponential_strips<kMasked, Statistics::kBoth, kCounts>(block);
+  else exponential_strips<kMasked, Statistics::kRows, kCounts>(block);
+}
+
 template <bool kMasked> void exponentials(const LogitsBlock &block) {
-  if (block.column_sum) exponential_strips<kMasked, Statistics::kBoth>(block);
-  else if (block.row_sum) exponential_strips<kMasked, Statistics::kRows>(block);
-  else exponential_strips<kMasked, Statistics::kNone>(block);
+  if (!block.row_sum) exponential_strips<kMasked, Statistics::kNone, false>(block);
+  else if (block.row_above) with_statistics<kMasked, true>(block);
+  else with_statistics<kMasked, false>(block);
 }
 
 template <class Product> void logits_block(const LogitsBlock &block) {

@@ -48,7 +48,7 @@ INFONCE_INLINE double largest(Doubles v) {
   return m;
 }
 
-inline void wide_log_sum_exp(const WideLogSumExp &rows) {
+template <bool kCounts> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
   const Doubles minus_infinity = broadcast(-__builtin_inf()), scale = broadcast(rows.scale);
   for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
     const int64_t left = rows.other_end - first;
@@ -61,12 +61,12 @@ inline void wide_log_sum_exp(const WideLogSumExp &rows) {
       for (int c = 0; c < count; c += kDoubleLanes) {
         const Longs out = wide_excluded(rows.owner_group[rows.first + r], rows.other_group + first + c);
         const Doubles dot = choose(out, minus_infinity, load(logits + c));
-        above -= dot > broadcast(rows.owner_rank[rows.first + r]);
+        if (kCounts) above -= dot > broadcast(rows.owner_rank[rows.first + r]);
         const Doubles s = choose(out, minus_infinity, load(logits + c) * scale);
         store(logits + c, s);
         best = choose(s > best, s, best);
       }
-      rows.above[r] += sum(__builtin_convertvector(above, Doubles));
+      if (kCounts) rows.above[r] += sum(__builtin_convertvector(above, Doubles));
       const double block_maximum = largest(best);
       if (block_maximum == -__builtin_inf()) continue;
       if (block_maximum > rows.maximum[r]) {
@@ -78,6 +78,11 @@ inline void wide_log_sum_exp(const WideLogSumExp &rows) {
       rows.sum[r] += sum(total);
     }
   }
+}
+
+inline void wide_log_sum_exp(const WideLogSumExp &rows) {
+  if (rows.above) wide_log_sum_exp_of<true>(rows);
+  else wide_log_sum_exp_of<false>(rows);
 }
 
 template <int R>

@@ -29,6 +29,7 @@ export function lossSurface(temperature: number, context: Context): LossSurface 
       temperature,
       reduction: 'none',
       gradient: false,
+      ranks: false,
     },
     { context },
   );
