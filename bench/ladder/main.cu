@@ -183,6 +183,7 @@ int run(int64_t rows, int64_t dim, bool once) {
 
 int main(int count, char **words) {
   using namespace infonce::cuda::ladder;
+  std::setvbuf(stdout, nullptr, _IOLBF, 1 << 12);  // what was measured is told before what comes next can fail
   const bool once = count == 4 && std::strcmp(words[3], "--once") == 0;
   const long long rows = count > 2 ? std::atoll(words[1]) : 0, dim = count > 2 ? std::atoll(words[2]) : 0;
   if ((count != 3 && !once) || rows < 2 || rows % 2 || (dim != 128 && dim != 256)) {

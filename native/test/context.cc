@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <sstream>
 
 namespace infonce::test {
@@ -26,7 +28,7 @@ infonce_status Context::run(const infonce_problem &problem, infonce_result &resu
   return backend_.run(context_, &problem, &result, &failure);
 }
 
-std::vector<std::string> instruction_sets(const infonce_backend &backend) {
+std::vector<std::string> every_instruction_set(const infonce_backend &backend) {
   infonce_device_info info{};
   info.struct_size = sizeof(info);
   infonce_failure failure = empty_failure();
@@ -36,6 +38,18 @@ std::vector<std::string> instruction_sets(const infonce_backend &backend) {
   std::vector<std::string> names;
   for (std::string word; words >> word;) {
     names.push_back(word);
+  }
+  if (std::strcmp(info.capability, "9.0") == 0 && !std::getenv("INFONCE_OLD_DRIVER")) {
+    REQUIRE_MESSAGE(names == std::vector<std::string>({"sm90", "sm80"}), info.note);
+  }
+  return names;
+}
+
+std::vector<std::string> instruction_sets(const infonce_backend &backend) {
+  std::vector<std::string> names = every_instruction_set(backend);
+  const char *forced = std::getenv("INFONCE_ISA");
+  if (forced && *forced && &backend == &test::backend()) {
+    names = {forced};
   }
   return names;
 }
