@@ -22,7 +22,8 @@ each process; OUT/log.txt what they print. `npm run gpu:record -- OUT` turns the
   --library FILE    default: libinfonce_cuda.so in that folder
   --cuda12 FILE     the library as CUDA 12 builds it; default build-cuda12/Release/libinfonce_cuda.so, if it is there
   --cases PATTERN   of the native tests, as doctest takes it (* and ?); default *
-  --jobs N          native tests at a time; default half of the processors, at most 8
+  --jobs N          tests at a time; default half of the processors, at most 8
+  --limit S         the most seconds of any process; default: what suits each
   --small           sizes for a simulator
 INFONCE_COMMIT names the commit where there is no repository, PYTHON the interpreter.
 TEXT
@@ -40,12 +41,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$1 seconds=$2
 shift 2
 [[ $seconds =~ ^[1-9][0-9]{0,5}$ ]] || refuse "SECONDS: '$seconds' is no whole number above 0"
-build=$root/build-cuda library='' cuda12=$root/build-cuda12/Release/libinfonce_cuda.so cases='*' small=0 only=()
-jobs=$(($(nproc) / 2 > 8 ? 8 : $(nproc) / 2))
+build=$root/build-cuda library='' cuda12=$root/build-cuda12/Release/libinfonce_cuda.so cases='*' small=0 only=() most=3600
+jobs=$(($(nproc) / 2))
+((jobs = jobs > 8 ? 8 : jobs < 1 ? 1 : jobs))
 while (($#)); do
   case $1 in
     --small) small=1 && shift && continue ;;
-    --only | --build | --library | --cuda12 | --cases | --jobs) (($# >= 2)) || refuse "$1 needs a value" ;;
+    --only | --build | --library | --cuda12 | --cases | --jobs | --limit) (($# >= 2)) || refuse "$1 needs a value" ;;
     *) refuse "there is no option $1" ;;
   esac
   case $1 in
@@ -54,7 +56,10 @@ while (($#)); do
     --library) library=$2 ;;
     --cuda12) cuda12=$2 ;;
     --cases) cases=$2 ;;
-    --jobs) [[ $2 =~ ^[1-9][0-9]?$ ]] || refuse "--jobs: '$2' is no whole number above 0" && jobs=$2 ;;
+    --jobs | --limit)
+      [[ $2 =~ ^[1-9][0-9]{0,3}$ ]] || refuse "$1: '$2' is no whole number above 0"
+      if [[ $1 == --jobs ]]; then jobs=$2; else most=$2; fi
+      ;;
   esac
   shift 2
 done
@@ -149,7 +154,8 @@ trap 'stop_all SIGHUP' HUP
 # step NAME LIMIT COMMAND...: runs a command for at most LIMIT seconds, or what is left of the phase, and tells how it
 # went. Lines that it prints and that are objects of JSON are figures. SKIP_STATUS (77): it could not be run here.
 step() {
-  local name=$1 limit=$(($2 * 1000)) from left pipe line='' count=0 code reason='' error='' more=0 last='' outcome
+  local name=$1 limit=$((1000 * ($2 < most ? $2 : most))) from left pipe line='' count=0 code
+  local reason error='' more=0 last='' outcome
   shift 2
   clock
   from=$now left=$((phase_end - now))
@@ -240,7 +246,10 @@ native_cases() {
   built "$program" "${program##*/}, $kernels" || return
   mapfile -t names < <(cases_of "$program" "$@" --test-case="$cases")
   # What lists nothing cannot run here: why, its own words say.
-  ((${#names[@]})) || [[ $cases != '*' ]] || step "${program##*/}, $kernels" 20 "$program"
+  if ((${#names[@]} == 0)) && [[ $cases == '*' ]]; then
+    with "$kernels" "$program" --no-colors "$@"
+    step "${program##*/}, $kernels" 20 "${words[@]}"
+  fi
   for case in "${names[@]}"; do
     pattern=${case//[,\\]/?}
     with "$kernels" "$program" --no-colors --test-case="$pattern"
@@ -274,12 +283,11 @@ errors() {
   local kernels
   for kernels in "${generations[@]}"; do
     with "$kernels" "$python" "$root/bench/gpu/compare.py" --self-test
-    step "errors and bits of small problems, $kernels" 60 "${words[@]}"
-  done
-  for kernels in "${generations[@]}"; do
+    beside step "errors and bits of small problems, $kernels" 60 "${words[@]}"
     with "$kernels" "${figure[@]}" errors
-    step "errors and bits beside PyTorch, $kernels" 60 "${words[@]}"
+    beside step "errors and bits beside PyTorch, $kernels" 60 "${words[@]}"
   done
+  wait
 }
 
 # aims_by NAME COMMAND...: each shape whose speed is aimed at, a process.
