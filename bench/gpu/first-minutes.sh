@@ -152,15 +152,16 @@ trap 'stop_all SIGINT' INT
 trap 'stop_all SIGHUP' HUP
 
 # step NAME LIMIT COMMAND...: runs a command for at most LIMIT seconds, or what is left of the phase, and tells how it
-# went. Lines that it prints and that are objects of JSON are figures. SKIP_STATUS (77): it could not be run here.
+# went. Lines that it prints and that are objects of JSON are figures. With status SKIP_STATUS (77) it could not be run
+# here, and with OR_SKIP set whatever went wrong.
 step() {
   local name=$1 limit=$((1000 * ($2 < most ? $2 : most))) from left pipe line='' count=0 code
-  local reason error='' more=0 last='' outcome
+  local reason error='' more=0 last='' outcome late=timeout
   shift 2
   clock
   from=$now left=$((phase_end - now))
   ((left >= shortest)) || { skip "$name" 'no time was left'; return 1; }
-  ((limit < left)) || limit=$left
+  ((limit < left)) || { limit=$left; late='cut off'; }
   if [[ $name == *sm[89]0* ]] && hangs "${name##*, }"; then
     skip "$name" "$most_hangs processes of ${name##*, } in this phase never ended"
     return 1
@@ -198,8 +199,10 @@ step() {
   esac
   if ((now - from >= limit)) && [[ $outcome == failed ]]; then
     in_seconds "$limit"
-    outcome=timeout reason="it had not ended after $REPLY s${reason:+; the last it said: $reason}"
+    outcome=$late reason="it had not ended after $REPLY s${reason:+; the last it said: $reason}"
+    [[ $late == timeout ]] || reason="the phase was over: $reason"
   fi
+  [[ ! ${OR_SKIP-} || $outcome == passed ]] || outcome=skipped
   in_seconds $((now - from))
   local members=("\"status\":\"$outcome\"" "\"seconds\":$REPLY" "\"exit\":$code")
   if [[ $reason ]]; then quoted "${reason:0:600}" && members+=("\"reason\":$REPLY"); fi
@@ -335,24 +338,23 @@ has_torch() {
     { skip "$1" 'PyTorch is not installed'; return 1; }
 }
 
-# runs_here TOOL WORD...: whether a tool is there and does its work on a small program: some virtual machines forbid it.
+# runs_here TOOL COMMAND...: whether a tool is there and works, for some virtual machines forbid it.
 runs_here() {
   command -v "$1" >/dev/null || { skip "$1" 'it is not installed'; return 1; }
-  built "$level2" "$1" || return
-  step "whether $1 works here" 40 "$@" "$level2" --once 1 || { skip "$1" 'it does not work here: see the line before'; return 1; }
+  OR_SKIP=1 step "whether $1 works here" 40 "${@:2}"
 }
 
 while_time_lasts() {
   local tool kernels size form
   torch_by compile 120
-  if runs_here ncu --section LaunchStats --launch-count 1; then
+  if runs_here ncu "${figure[@]}" ncu ntXent medium 130x64; then
     for form in "${ncu_forms[@]}"; do
       with "${generations[0]}" "${figure[@]}" ncu
       # shellcheck disable=SC2086 # three words
       step "ncu $form, ${generations[0]}" 90 "${words[@]}" $form
     done
   fi
-  if runs_here compute-sanitizer --error-exitcode 86; then
+  if built "$level2" 'compute-sanitizer' && runs_here compute-sanitizer compute-sanitizer "$level2" --once 1; then
     for tool in memcheck racecheck synccheck; do
       for kernels in "${generations[@]}"; do
         with "$kernels" compute-sanitizer --tool "$tool" --error-exitcode 86 --target-processes all \
@@ -404,5 +406,6 @@ done
 phase=0
 tell 'end' '"status":"finished"'
 count() { grep -c "\"status\":\"$1\"" "$lines"; }
-note "$(count passed) passed, $(count failed) failed, $(count timeout) never ended, $(count skipped) skipped: $lines"
+note "$(count passed) passed, $(count failed) failed, $(count timeout) never ended, $(count 'cut off') cut off," \
+  "$(count skipped) skipped: $lines"
 (($(count failed) + $(count timeout) == 0))

@@ -76,7 +76,7 @@ function read(place) {
   return { lines: found.filter(Boolean), broken: found.filter(line => !line).length };
 }
 
-/** What has figures and no outcome was running when the run ended. */
+/** What has figures and no outcome was running when the run ended; first-minutes.sh calls it so when a phase ends. */
 function stepsOf(lines) {
   const found = new Map();
   for (const { phase, step, at: _, figure: measured, ...outcome } of lines) {
