@@ -300,7 +300,7 @@ def torch_calls(options):
                 tell(what=f"PyTorch {name}", comparedWith=losses.CONTESTANTS[name][0], fasterAim=faster_aims(shape).get(name),
                      loss=shape.loss, rows=rows, dim=dim, **timing, **report.rates(shape.loss, rows, dim, timing["medianMs"]), extraBytes=extra)
     if refused:
-        stop("; ".join(refused))
+        stop("; ".join(refused), EXIT_SKIPPED)
 
 
 def ncu(options):

@@ -155,7 +155,7 @@ trap 'stop_all SIGHUP' HUP
 # went. Lines that it prints and that are objects of JSON are figures. With status SKIP_STATUS (77) it could not be run
 # here, and with OR_SKIP set whatever went wrong.
 step() {
-  local name=$1 limit=$((1000 * ($2 < most ? $2 : most))) from left pipe line='' count=0 code
+  local name=$1 limit=$((1000 * ($2 < most ? $2 : most))) from left pipe line='' count=0 code=142
   local reason error='' more=0 last='' outcome late=timeout
   shift 2
   clock
@@ -169,7 +169,7 @@ step() {
   in_seconds "$limit"
   exec {pipe}< <(exec timeout -k "$grace" "$REPLY" "$@" 2>&1 </dev/null)
   running=$!
-  # What cannot even be killed is left alone.
+  # What cannot even be killed is left alone: only the end of what it prints (1 of `read`) says that it has ended.
   while clock; left=$((from + limit + 1000 * (grace + 3) - now)); ((left > 0)); do
     in_seconds "$left"
     IFS= read -r -t "$REPLY" -u "$pipe" line || { code=$? && [[ $line ]] || break; }
@@ -185,7 +185,7 @@ step() {
   done
   exec {pipe}<&-
   clock
-  if ((${code:-1} == 1)); then # the end of what it prints
+  if ((code == 1)); then
     wait "$running"
     code=$?
   fi
@@ -256,7 +256,7 @@ native_cases() {
   for case in "${names[@]}"; do
     pattern=${case//[,\\]/?}
     with "$kernels" "$program" --no-colors --test-case="$pattern"
-    $how step "$case, $kernels" $((small ? 60 : 20)) "${words[@]}"
+    $how step "$case, $kernels" $((small ? 60 : 30)) "${words[@]}"
   done
 }
 
@@ -297,6 +297,7 @@ errors() {
 aims_by() {
   local name=$1 aim
   shift
+  ((${#aims[@]})) || skip "aims, $name" "$python does not list them: see the step 'versions'"
   for aim in "${aims[@]}"; do
     # shellcheck disable=SC2086 # three words
     step "aim $aim, $name" "$([[ $aim == *1048576* ]] && echo 60 || echo 20)" "$@" time $aim
@@ -380,7 +381,7 @@ if ((small)); then
   flight_sizes=(66x64)
 else
   ladder_sizes=(8192x128 8192x256) level2_sizes=(8 16 24 32) trace_sizes=(1024x128 8192x128 16384x256)
-  mapfile -t aims < <("${figure[@]}" aims)
+  mapfile -t aims < <(timeout -k "$grace" 20 "${figure[@]}" aims 2>/dev/null)
   torch_shapes=('ntXent 8192x128' 'ntXent 16384x256' 'ntXent 32768x256' 'ntXent 8192x1024' 'clip 65536x768')
   ncu_forms=('ntXent medium 8192x128' 'ntXent medium 16384x256' 'ntXent medium 8192x1024' 'clip medium 8192x768'
     'ntXent highest 8192x128')
