@@ -299,6 +299,27 @@ describe.runIf(SIMULATED)('first-minutes.sh under a simulator', () => {
     expect(lines('never').at(-1)?.status).toBe('finished');
   }, 90_000);
 
+  it('fails where a generation of kernels is missing, and goes on with the other', async () => {
+    const library = path.join(SIMULATED!, 'libinfonce_cuda_faulty.so');
+    const old = { ...real, INFONCE_OLD_DRIVER: '1' };
+    expect(await run('old', ['60', ...words('--library', library, ...phases(1, 2, 3))], old)).toBe(1);
+    const reason =
+      /^error: compute capability 9\.0, and only sm80: the kernels 'sm90' cannot be used: .*cuTensorMapEncode/;
+    for (const step of ['device before a context', 'device after a context'])
+      expect(lines('old').filter(line => line.step === step && line.status)).toEqual([
+        expect.objectContaining({ status: 'failed', reason: expect.stringMatching(reason) }),
+      ]);
+    expect(outcomes('old')).toMatchObject({
+      'scalars on the device are those of the host, whose fields are left alone, sm90': 'failed',
+      'scalars on the device are those of the host, whose fields are left alone, sm80': 'passed',
+    });
+    // So does a native test that nobody tells which to use.
+    const env = { ...process.env, INFONCE_TEST_LIBRARY: library, INFONCE_OLD_DRIVER: '1', INFONCE_ISA: '' };
+    const program = path.join(SIMULATED!, 'native/test/infonce_results_test');
+    const failure = await execute(program, ['--test-case=*scalars*'], { env }).catch(error => error);
+    expect([failure.code, failure.stdout]).toEqual([1, expect.stringContaining("the kernels 'sm90' cannot be used")]);
+  }, 60_000);
+
   it('leaves the lines before it is killed', async () => {
     const child = begin('killed', ['100', ...words(...phases(1, 4))], real);
     const exit = ended(child);

@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int kThreads = 512, kBlocksOfSm = 4, kUnroll = 8;
+constexpr int kThreads = 512, kBlocksOfSm = 2, kUnroll = 4;
 constexpr int kRounds = 11, kWarmUps = 2;
 constexpr double kBytesOfReading = 4e9;  // of one timing: about a millisecond
 constexpr int kFailed = 1, kUsage = 2, kCannotRun = 3;
@@ -24,7 +24,7 @@ void check(cudaError_t code, const char *what) {
 }
 
 // All blocks together read the buffer `passes` times, past the L1 cache. The sum of all words shows that they did.
-__global__ void __launch_bounds__(kThreads) read(const uint4 *buffer, int count, int passes, unsigned *sum,
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm) read(const uint4 *buffer, int count, int passes, unsigned *sum,
                                                  long long *clocks) {
   const long long begin = clock64();
   const int stride = int(gridDim.x) * kThreads;

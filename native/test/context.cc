@@ -28,18 +28,28 @@ infonce_status Context::run(const infonce_problem &problem, infonce_result &resu
   return backend_.run(context_, &problem, &result, &failure);
 }
 
-std::vector<std::string> every_instruction_set(const infonce_backend &backend) {
+infonce_device_info device_info(const infonce_backend &backend) {
   infonce_device_info info{};
   info.struct_size = sizeof(info);
   infonce_failure failure = empty_failure();
   const infonce_status status = backend.device_info(0, &info, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+  return info;
+}
+
+std::vector<std::string> instruction_sets_of(const infonce_device_info &info) {
   std::istringstream words(info.instruction_sets);
   std::vector<std::string> names;
   for (std::string word; words >> word;) {
     names.push_back(word);
   }
-  if (std::strcmp(info.capability, "9.0") == 0 && !std::getenv("INFONCE_OLD_DRIVER")) {
+  return names;
+}
+
+std::vector<std::string> every_instruction_set(const infonce_backend &backend) {
+  const infonce_device_info info = device_info(backend);
+  const std::vector<std::string> names = instruction_sets_of(info);
+  if (std::strcmp(info.capability, "9.0") == 0) {
     REQUIRE_MESSAGE(names == std::vector<std::string>({"sm90", "sm80"}), info.note);
   }
   return names;
