@@ -16,9 +16,31 @@ const USAGE = `npm run verify:gpu -- [options]
   --quick         the short benchmark
   --minutes M     when the comparison with PyTorch begins nothing new; default 20
   --record FILE   default bench/results/cuda-<device>-<date>.json; one of the same commit and device is added to
-INFONCE_COMMIT names the commit where there is no repository.`;
+What does not end in time is killed, and has failed. INFONCE_COMMIT names the commit where there is no repository.`;
+/** How many minutes a step may take: several times what it should. */
+const LIMITS = {
+  code: 40,
+  doctor: 5,
+  selfTest: 5,
+  suite: 45,
+  native: 20,
+  sanitizer: 60,
+  trust: 30,
+  node: 30,
+  ladder: 15,
+};
+const MORE_MINUTES = 15; // than were asked for
+const KILL_AFTER_MS = 5000; // from asking a process to end to killing it, and from that to leaving it alone
+const PROBE_MS = 120_000;
 const EXIT_CANNOT_RUN = 3;
 const SANITIZER_FOUND = 86;
+const PROBE = `
+  import { createContext, devices } from './dist/esm/index.js';
+  const list = () => devices().filter(({ type }) => type === 'cuda');
+  const usable = list().find(({ available }) => available);
+  if (usable) createContext({ device: usable.id }).dispose();
+  console.log(JSON.stringify(list()));
+`;
 const TAIL_LINES = 40;
 
 const { values: options } = commandLine(USAGE, {
@@ -36,8 +58,15 @@ if (!(Number(options.minutes) > 0)) refuse(USAGE, `--minutes ${options.minutes}:
 const started = new Date().toISOString();
 const steps = [];
 const records = {};
-const gpu = await usableGpu();
+const gpu = usableGpu();
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-verify-'));
+let running;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => {
+    if (running) end(running, 'SIGKILL');
+    process.exit(1);
+  });
+bothGenerations();
 if (options.only.includes('tests')) await tests();
 if (options.only.includes('sanitizer')) await sanitizer();
 if (options.only.includes('trust')) await trust();
@@ -49,10 +78,19 @@ console.log(
 );
 process.exitCode = count('failed') ? 1 : 0;
 
-async function usableGpu() {
+/** As the library tells of it once a context was made, which tries what the newest kernels need. */
+function usableGpu() {
   if (!existsSync(path.join(ROOT, 'dist/esm/index.js'))) cannotRun('dist/ is missing: npm run build');
-  const { devices } = await import('../dist/esm/index.js');
-  const found = devices().filter(({ type }) => type === 'cuda');
+  const probe = spawnSync(process.execPath, ['--input-type=module', '--eval', PROBE], {
+    cwd: ROOT,
+    env: { ...process.env, INFONCE_CUDA_LIBRARY: library(), INFONCE_ISA: '' },
+    encoding: 'utf8',
+    timeout: PROBE_MS,
+    killSignal: 'SIGKILL',
+  });
+  if (probe.error?.code === 'ETIMEDOUT') cannotRun(`a context could not be made in ${PROBE_MS / 1000} s`);
+  if (probe.status !== 0) cannotRun(`a context cannot be made: ${probe.stderr.trim()}`);
+  const found = JSON.parse(probe.stdout);
   const usable = found.find(({ available }) => available);
   if (!usable) cannotRun(`no GPU can be used: ${found.map(({ reason }) => reason).join('; ')}`);
   const { name, computeCapability, driverVersion } = usable;
@@ -65,16 +103,32 @@ function cannotRun(reason) {
   process.exit(EXIT_CANNOT_RUN);
 }
 
+/** What was written for this device and is not used would otherwise be missed by nobody. */
+function bothGenerations() {
+  if (gpu.computeCapability !== '9.0') return;
+  const name = 'both generations of kernels';
+  const there = gpu.instructionSets.join(', ');
+  const outcome = there === 'sm90, sm80' ? 'passed' : 'failed';
+  keep({ name, outcome, ...(outcome === 'failed' && { reason: gpu.note ?? `only ${there}` }) });
+  console.log(`--- ${name}: ${outcome}: ${there}${gpu.note ? `; ${gpu.note}` : ''}`);
+}
+
 async function tests() {
   const nvcc = findNvcc();
-  if (nvcc) await step('the code of the kernels', 'npm', ['run', '--silent', 'cuda:resources', '--', '--main']);
+  if (nvcc)
+    await step('the code of the kernels', LIMITS.code, 'npm', ['run', '--silent', 'cuda:resources', '--', '--main']);
   else skip('the code of the kernels', 'there is no nvcc');
-  await step('infonce doctor', process.execPath, ['dist/esm/command/main.js', 'doctor', '--device', gpu.id]);
+  await step('infonce doctor', LIMITS.doctor, process.execPath, [
+    'dist/esm/command/main.js',
+    'doctor',
+    '--device',
+    gpu.id,
+  ]);
   for (const kernels of gpu.instructionSets) {
     const forced = { INFONCE_ISA: kernels };
     const selfTest = ['bench/gpu/compare.py', '--self-test'];
-    await step(`device pointers and scalars, by ctypes, ${kernels}`, 'python3', selfTest, forced);
-    await step(`npm run test:cuda, ${kernels}`, 'npm', ['run', '--silent', 'test:cuda'], forced);
+    await step(`device pointers and scalars, by ctypes, ${kernels}`, LIMITS.selfTest, 'python3', selfTest, forced);
+    await step(`npm run test:cuda, ${kernels}`, LIMITS.suite, 'npm', ['run', '--silent', 'test:cuda'], forced);
   }
   for (const name of [
     'infonce_results_test',
@@ -83,7 +137,7 @@ async function tests() {
     'infonce_fault_test',
   ]) {
     const program = path.join(ROOT, 'build-cuda/native/test', name);
-    if (existsSync(program)) await step(name, program, [], { INFONCE_TEST_LIBRARY: library() });
+    if (existsSync(program)) await step(name, LIMITS.native, program, [], { INFONCE_TEST_LIBRARY: library() });
     else skip(name, 'it is not built: npm run build:verify');
   }
 }
@@ -98,14 +152,20 @@ async function sanitizer() {
         continue;
       }
       const words = ['--tool', tool, '--error-exitcode', String(SANITIZER_FOUND), '--target-processes', 'all'];
-      await step(name, program, [...words, process.execPath, 'scripts/cuda-problems.mjs', '--kernels', kernels]);
+      await step(name, LIMITS.sanitizer, program, [
+        ...words,
+        process.execPath,
+        'scripts/cuda-problems.mjs',
+        '--kernels',
+        kernels,
+      ]);
     }
 }
 
 /** What nobody should ever see, looked for: random calls, minutes of mixed use, extreme numbers. */
 async function trust() {
   const [calls, minutes] = options.quick ? ['5000', '0.5'] : ['50000', '5'];
-  await step('fuzzing', process.execPath, [
+  await step('fuzzing', LIMITS.trust, process.execPath, [
     'scripts/fuzz.mjs',
     '--plain',
     '--jobs',
@@ -115,45 +175,55 @@ async function trust() {
     '--calls',
     calls,
   ]);
-  await step('soak', process.execPath, ['scripts/soak.mjs', '--device', 'cuda', '--minutes', minutes]);
-  await step('extreme numbers', process.execPath, ['scripts/numeric-stress.mjs', '--device', 'cuda']);
+  await step('soak', Number(minutes) + MORE_MINUTES, process.execPath, [
+    'scripts/soak.mjs',
+    '--device',
+    'cuda',
+    '--minutes',
+    minutes,
+  ]);
+  await step('extreme numbers', LIMITS.trust, process.execPath, ['scripts/numeric-stress.mjs', '--device', 'cuda']);
 }
 
 async function bench() {
-  await measured('node', 'calls from Node.js', process.execPath, ['bench/main.mjs', '--device', gpu.id]);
+  await measured('node', 'calls from Node.js', LIMITS.node, process.execPath, ['bench/main.mjs', '--device', gpu.id]);
   const compare = ['bench/gpu/compare.py', '--minutes', options.minutes];
-  await measured('pytorch', 'comparison with PyTorch', 'python3', compare);
+  const limit = Number(options.minutes) + MORE_MINUTES;
+  await measured('pytorch', 'comparison with PyTorch', limit, 'python3', compare);
   for (const kernels of gpu.instructionSets.slice(1)) {
     const words = [...compare, '--only', 'aims'];
-    await measured(`pytorch-${kernels}`, `comparison with PyTorch, ${kernels}`, 'python3', words, {
+    await measured(`pytorch-${kernels}`, `comparison with PyTorch, ${kernels}`, limit, 'python3', words, {
       INFONCE_ISA: kernels,
     });
   }
-  if (gpu.instructionSets.includes('sm90'))
-    await measured('ladder', 'the steps to the kernels of sm90', process.execPath, ['bench/ladder/ladder.mjs']);
+  if (gpu.computeCapability === '9.0')
+    await measured('ladder', 'the steps to the kernels of sm90', LIMITS.ladder, process.execPath, [
+      'bench/ladder/ladder.mjs',
+    ]);
 }
 
 /** A step that writes a record of its own, which becomes part of this one. */
-async function measured(key, name, command, words, environment) {
+async function measured(key, name, minutes, command, words, environment) {
   const json = path.join(scratch, `${key}.json`);
-  await step(name, command, [...words, '--json', json, ...(options.quick ? ['--quick'] : [])], environment);
+  await step(name, minutes, command, [...words, '--json', json, ...(options.quick ? ['--quick'] : [])], environment);
   if (!existsSync(json)) return;
   records[key] = JSON.parse(readFileSync(json, 'utf8'));
   writeRecord();
 }
 
-/** Runs a command, shows what it prints, and keeps the outcome with the end of the output. */
-async function step(name, command, words, environment = {}) {
+/** Runs a command for so many minutes at most, shows what it prints, and keeps the outcome with the end of the output. */
+async function step(name, minutes, command, words, environment = {}) {
   if (!isProgram(command)) return skip(name, `${command} is not installed`);
   console.log(`\n=== ${name}`);
   const begun = performance.now();
-  const { status, tail } = await run(command, words, environment);
+  const { status, tail, late } = await run(command, words, environment, minutes);
   // compare.py and bench/main.mjs end so where they have nothing to run on.
-  const outcome = status === 0 ? 'passed' : status === EXIT_CANNOT_RUN ? 'skipped' : 'failed';
+  const outcome = status === 0 && !late ? 'passed' : status === EXIT_CANNOT_RUN ? 'skipped' : 'failed';
   const seconds = Math.round((performance.now() - begun) / 1000);
   const end = tail.filter(line => !line.startsWith('Written to ')).slice(outcome === 'passed' ? -3 : -TAIL_LINES);
-  keep({ name, outcome, seconds, status, tail: end });
-  console.log(`--- ${name}: ${outcome} in ${seconds} s`);
+  const reason = late ? `it had not ended after ${minutes} minutes, and was killed` : undefined;
+  keep({ name, outcome, seconds, status, ...(reason && { reason }), tail: end });
+  console.log(`--- ${name}: ${outcome} in ${seconds} s${reason ? `: ${reason}` : ''}`);
 }
 
 function skip(name, reason) {
@@ -167,9 +237,11 @@ function keep(result) {
   writeRecord();
 }
 
-function run(command, words, environment) {
+function run(command, words, environment, minutes) {
   const env = { ...process.env, INFONCE_CUDA_LIBRARY: library(), ...environment };
-  const child = spawn(command, words, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A process group of its own, so that what it has begun ends with it.
+  const child = spawn(command, words, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  running = child;
   let output = '';
   for (const [from, to] of [
     [child.stdout, process.stdout],
@@ -181,9 +253,37 @@ function run(command, words, environment) {
     });
   }
   return new Promise((resolve, reject) => {
+    let late = false;
+    const timers = [];
+    const finish = status => {
+      timers.forEach(clearTimeout);
+      running = undefined;
+      resolve({ status, late, tail: stripVTControlCharacters(output).trimEnd().split('\n') });
+    };
+    const after = (milliseconds, act) => timers.push(setTimeout(act, milliseconds));
+    const allowed = minutes * 60_000;
+    after(allowed, () => {
+      late = true;
+      end(child, 'SIGTERM');
+    });
+    after(allowed + KILL_AFTER_MS, () => end(child, 'SIGKILL'));
+    // A process that hangs in the driver cannot be killed.
+    after(allowed + 2 * KILL_AFTER_MS, () => {
+      for (const stream of [child.stdout, child.stderr]) stream.destroy();
+      child.unref();
+      finish(null);
+    });
     child.on('error', reject);
-    child.on('close', status => resolve({ status, tail: stripVTControlCharacters(output).trimEnd().split('\n') }));
+    child.on('close', finish);
   });
+}
+
+function end(child, signal) {
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // It has ended meanwhile.
+  }
 }
 
 function library() {

@@ -156,9 +156,15 @@ class Device:
     name: str
     memory: int
     instruction_set: str
+    instruction_sets: tuple  # best first
+    note: str  # why a set is missing
     capability: str
+    code: str  # which code of the library it runs
     driver_version: int
     runtime_version: int
+    multiprocessors: int
+    clock_khz: int
+    memory_bandwidth: int
 
 
 class Backend:
@@ -193,9 +199,15 @@ class Backend:
             name=info.name.decode(),
             memory=info.memory,
             instruction_set=info.instruction_set.decode(),
+            instruction_sets=tuple(info.instruction_sets.decode().split()),
+            note=info.note.decode(),
             capability=info.capability.decode(),
+            code=info.code.decode(),
             driver_version=info.driver_version,
             runtime_version=info.runtime_version,
+            multiprocessors=info.multiprocessors,
+            clock_khz=info.clock_khz,
+            memory_bandwidth=info.memory_bandwidth,
         )
 
     def host_allocate(self, count):
@@ -207,20 +219,21 @@ class Backend:
     def host_release(self, pointer):
         self.table.host_release(pointer)
 
-    def context(self, precision="highest", stream=None, device=0, measure=False):
+    def context(self, precision="highest", stream=None, device=0, measure=False, trace=True):
         """INFONCE_ISA forces a generation of kernels, as it does in Node.js."""
-        return Context(self.table, precision, stream, device, measure, os.environ.get("INFONCE_ISA"))
+        kernels = os.environ.get("INFONCE_ISA")
+        options = ContextOptions(precision=PRECISION[precision], device=device, stream=stream, measure=int(measure),
+                                 trace=int(trace), instruction_set=kernels.encode() if kernels else None)
+        return Context(self.table, options)
 
 
 class Context:
     """Keeps its workspace until it is closed."""
 
-    def __init__(self, table, precision, stream, device, measure, kernels):
+    def __init__(self, table, options):
         self.table = table
         self.handle = c_void_p()
         self.failure = Failure()
-        options = ContextOptions(precision=PRECISION[precision], device=device, stream=stream, measure=int(measure),
-                                 instruction_set=kernels.encode() if kernels else None)
         status = table.context_create(ctypes.byref(options), ctypes.byref(self.handle), ctypes.byref(self.failure))
         check(status, self.failure)
 

@@ -1,10 +1,14 @@
 """The few functions of the CUDA runtime that a program without PyTorch needs, through ctypes."""
 
+import contextlib
 import ctypes
 import ctypes.util
+import os
+import shutil
 from ctypes import byref, c_float, c_int, c_size_t, c_void_p
 
 TO_DEVICE, TO_HOST = 1, 2
+L2_CACHE_SIZE = 38  # cudaDevAttrL2CacheSize
 NAMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
 NON_BLOCKING = 1
 
@@ -61,10 +65,43 @@ class Runtime:
         self.call("cudaMemGetInfo", byref(free), byref(total))
         return free.value
 
+    def attribute(self, which, device=0):
+        value = c_int()
+        self.call("cudaDeviceGetAttribute", byref(value), c_int(which), c_int(device))
+        return value.value
+
+    @contextlib.contextmanager
+    def events(self, count):
+        handles = [c_void_p() for _ in range(count)]
+        for handle in handles:
+            self.call("cudaEventCreate", byref(handle))
+        try:
+            yield handles
+        finally:
+            for handle in handles:
+                self.call("cudaEventDestroy", handle)
+
+    def record(self, event, stream):
+        self.call("cudaEventRecord", event, c_void_p(stream))
+
+    def milliseconds(self, start, end):
+        found = c_float()
+        self.call("cudaEventElapsedTime", byref(found), start, end)
+        return found.value
+
+
+def folders():
+    """Where a toolkit keeps its runtime: that of nvcc, or the usual one."""
+    nvcc = shutil.which("nvcc")
+    homes = [os.environ.get("CUDA_HOME"), nvcc and os.path.dirname(os.path.dirname(os.path.realpath(nvcc))),
+             "/usr/local/cuda"]
+    return [os.path.join(home, "lib64") for home in homes if home]
+
 
 def load():
     found = ctypes.util.find_library("cudart")
-    for name in (*NAMES, *([found] if found else [])):
+    in_folders = [os.path.join(folder, name) for folder in folders() for name in NAMES]
+    for name in (*NAMES, *([found] if found else []), *in_folders):
         try:
             return ctypes.CDLL(name)
         except OSError:

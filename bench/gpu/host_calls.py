@@ -2,6 +2,7 @@
 
 import collections
 import ctypes
+import statistics
 import time
 
 import contract
@@ -43,3 +44,15 @@ def run_in_flight(context, calls, count, in_flight):
     while flying:
         context.end(flying.popleft())
     return time.perf_counter() - start
+
+
+def rates(context, calls, seconds):
+    """Calls a second, one at a time and two in flight: the medians of turns that alternate, `seconds` each."""
+    found = {1: [], 2: []}
+    once = run_in_flight(context, calls, 6, 2) / 6
+    count = max(6, int(seconds / once))
+    for _ in range(5 if seconds else 1):
+        for flying, turns in found.items():
+            turns.append(count / run_in_flight(context, calls, count, flying))
+    one, two = (statistics.median(turns) for turns in found.values())
+    return {"oneAtATime": one, "twoInFlight": two, "gain": two / one}

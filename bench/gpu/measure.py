@@ -2,30 +2,14 @@
 
 import math
 import statistics
-from dataclasses import dataclass
 
 import contract
+import report
 import torch
 
 ROUNDS = 5
 FEWEST_SAMPLES = 5
 MOST_SAMPLES = 400
-MOST_SETS = 256
-
-
-@dataclass(frozen=True)
-class Shape:
-    loss: str
-    rows: int
-    dim: int
-
-    @property
-    def towers(self):
-        return 1 if self.loss == "ntXent" else 2
-
-    @property
-    def matrix_bytes(self):
-        return 4 * self.rows * self.dim
 
 
 class Sets:
@@ -45,8 +29,7 @@ class Sets:
 
 
 def enough_sets(shape):
-    l2 = getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 64 << 20)
-    return min(math.ceil(2 * l2 / (2 * shape.towers * shape.matrix_bytes)) + 1, MOST_SETS)
+    return shape.enough_sets(getattr(torch.cuda.get_device_properties(0), "L2_cache_size", 64 << 20))
 
 
 class Infonce:
@@ -85,7 +68,7 @@ def time_in_turn(contestants, seconds):
     for _ in range(ROUNDS):
         for name, call in contestants.items():
             samples[name] += batch(call, plans[name])
-    return {name: summary(times) for name, times in samples.items()}
+    return {name: report.summary(times) for name, times in samples.items()}
 
 
 def batch(call, count):
@@ -97,16 +80,6 @@ def batch(call, count):
         events[k + 1].record()
     torch.cuda.synchronize()
     return [start.elapsed_time(end) for start, end in zip(events, events[1:])]
-
-
-def summary(times):
-    median = statistics.median(times)
-    return {
-        "medianMs": median,
-        "madMs": statistics.median(abs(t - median) for t in times),
-        "minMs": min(times),
-        "samples": len(times),
-    }
 
 
 def pytorch_extra_bytes(call, shape):

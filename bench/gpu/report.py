@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -21,6 +22,16 @@ def rates(loss, rows, dim, milliseconds, precision=None):
     if precision:
         found["teraflopsDone"] = DONE_FLOPS[loss] * PRODUCTS[precision] * unit
     return found
+
+
+def summary(times):
+    median = statistics.median(times)
+    return {
+        "medianMs": median,
+        "madMs": statistics.median(abs(t - median) for t in times),
+        "minMs": min(times),
+        "samples": len(times),
+    }
 
 
 def commit():
@@ -41,7 +52,7 @@ def git(*words):
 
 def environment(device, torch):
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": now(),
         "commit": commit(),
         "device": {
             "name": device.name,
@@ -53,6 +64,10 @@ def environment(device, torch):
         "cuda": {"driver": version(device.driver_version), "runtime": version(device.runtime_version)},
         "torch": torch and {"version": torch.__version__, "cuda": torch.version.cuda},
     }
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def nvidia_smi():
@@ -100,6 +115,6 @@ def rounded(value):
         return float(f"{value:.6g}") if value == value else None
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]
     return value

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import statistics
 import time
 from dataclasses import dataclass, field
 
@@ -13,8 +12,8 @@ import losses
 import measure
 import report
 import torch
-from measure import Shape
 from report import figure
+from shapes import AIMS, MATRIX_FITS, Shape, faster_aims, judged
 
 TITLES = {
     "errors": "Errors of loss and gradient against float64",
@@ -49,26 +48,14 @@ class Session:
         return True
 
 
-# The speeds aimed at on an H100, by level. `faster` is over the contestant named, besides those of FASTER.
-AIMS = [
-    (Shape("ntXent", 8192, 128), {"medium": {"medianMs": 0.085}}),
-    (Shape("ntXent", 16384, 256), {"medium": {"medianMs": 0.65}, "highest": {"faster": {"eager float32": 5}}}),
-    (Shape("ntXent", 32768, 256), {"medium": {"medianMs": 2.4, "teraflopsPlain": 690}}),
-    (Shape("ntXent", 8192, 1024), {"medium": {"medianMs": 0.9}}),
-    (Shape("clip", 65536, 768), {"medium": {"medianMs": 45}}),
-    (Shape("ntXent", 1 << 20, 128), {"medium": {"extraBytes": 2e9}}),
-]
-FASTER = {"eager bf16 autocast": 5, "eager bf16 tensors": 5, "compile bf16 autocast": 3, "compile bf16 tensors": 3}
-MATRIX_FITS = 1 << 16  # rows up to which PyTorch can hold the N x N matrix
+def error_sizes(quick):
+    return [(1000, 100), (4096, 64), *([] if quick else [(8192, 128), (4096, 256), (4096, 768)])]
 
 
 def errors(session):
-    shapes = [(1000, 100), (4096, 64)]
-    if not session.quick:
-        shapes += [(8192, 128), (4096, 256), (4096, 768)]
     rows = []
     for loss in contract.LOSSES:
-        for n, dim in shapes:
+        for n, dim in error_sizes(session.quick):
             if session.out_of_time(f"errors of {loss} {n} x {dim}"):
                 return rows
             rows += errors_of(session, Shape(loss, n, dim))
@@ -188,25 +175,17 @@ def flights(session):
 
 
 def flights_of(session, shape, level):
-    """Calls a second: the median of turns that alternate."""
     calls = [
         host_calls.HostCall(session.backend, shape.loss, shape.rows, shape.dim, session.scale,
                             [torch.randn(shape.rows * shape.dim).tolist()])
         for _ in range(3)
     ]
-    found = {1: [], 2: []}
     try:
         with session.backend.context(precision=level) as context:
-            once = host_calls.run_in_flight(context, calls, 6, 2) / 6
-            count = max(6, int((0.1 if session.quick else 0.5) / once))
-            for _ in range(5):
-                for flying, rates in found.items():
-                    rates.append(count / host_calls.run_in_flight(context, calls, count, flying))
+            return host_calls.rates(context, calls, 0.1 if session.quick else 0.5)
     finally:
         for call in calls:
             call.free()
-    one, two = (statistics.median(rates) for rates in found.values())
-    return {"oneAtATime": one, "twoInFlight": two, "gain": two / one}
 
 
 def compare(session, shape, levels, names, aims_by_level=None):
@@ -264,15 +243,8 @@ def judge(rows, shape, aims_by_level):
     """Adds to each row what was aimed at and whether it was reached."""
     for level, aim in aims_by_level.items():
         row = rows[f"infonce '{level}'"]
-        row["aim"] = {
-            key: {"aim": bound, "reached": row[key] >= bound if key == "teraflopsPlain" else row[key] <= bound}
-            for key, bound in aim.items()
-            if key != "faster"
-        }
-    faster = {} if shape.rows < COMPILE_FROM_ROWS else dict(FASTER)
-    for aim in aims_by_level.values():
-        faster.update(aim.get("faster", {}))
-    for contestant, factor in faster.items():
+        row["aim"] = judged(row, aim)
+    for contestant, factor in faster_aims(shape).items():
         row = rows.get(f"PyTorch {contestant}")
         if row:
             row["aim"] = {"infonceFasterBy": {"aim": factor, "reached": row["infonceFasterBy"] >= factor}}

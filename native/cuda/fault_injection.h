@@ -1,16 +1,18 @@
 // For tests of faults, in a library of their own (infonce_cuda_faulty). INFONCE_FAULT="<n>:<error>" makes the n-th
 // launch or copy of the process fail with that error, one of the names below or any number. While
-// INFONCE_FAIL_KERNEL="<begin of a name>" is set, launches of the kernels so called fail. While INFONCE_CANCEL is set,
-// every launch finds the word set that cancelling sets on the device. With INFONCE_OLD_DRIVER the driver makes no
-// tensor maps.
+// INFONCE_FAIL_KERNEL="<begin of a name>" is set, launches of the kernels so called fail. With INFONCE_HANG="<begin of
+// a name>" such a launch never ends. While INFONCE_CANCEL is set, every launch finds the word set that cancelling sets on
+// the device. With INFONCE_OLD_DRIVER the driver makes no tensor maps.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 namespace infonce::cuda {
 
@@ -19,8 +21,8 @@ class InjectedFaults {
   // Counts the launch of a kernel, or a copy with an empty name; what it is to fail with. `told`: the word, or null.
   static cudaError_t next(const std::string &name, const int32_t *told, cudaStream_t stream) {
     static InjectedFaults faults;
-    const char *failing = std::getenv("INFONCE_FAIL_KERNEL");
-    if (failing && !name.empty() && name.rfind(failing, 0) == 0) return cudaErrorLaunchFailure;
+    while (is_asked_for("INFONCE_HANG", name)) std::this_thread::sleep_for(std::chrono::hours(1));
+    if (is_asked_for("INFONCE_FAIL_KERNEL", name)) return cudaErrorLaunchFailure;
     if (told && std::getenv("INFONCE_CANCEL")) cudaMemsetAsync(const_cast<int32_t *>(told), 1, sizeof *told, stream);
     return ++faults.turn_ == faults.fail_at_ ? faults.code_ : cudaSuccess;
   }
@@ -28,6 +30,11 @@ class InjectedFaults {
   static bool driver_is_old() { return std::getenv("INFONCE_OLD_DRIVER") != nullptr; }
 
  private:
+  static bool is_asked_for(const char *variable, const std::string &kernel) {
+    const char *begin = std::getenv(variable);
+    return begin && !kernel.empty() && kernel.rfind(begin, 0) == 0;
+  }
+
   InjectedFaults() {
     const char *text = std::getenv("INFONCE_FAULT");
     if (!text) return;

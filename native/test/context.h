@@ -24,7 +24,14 @@ class Context {
   infonce_context *context_ = nullptr;
 };
 
-// All that the device can be made to use, best first.
+infonce_device_info device_info(const infonce_backend &backend = test::backend());
+std::vector<std::string> instruction_sets_of(const infonce_device_info &info);
+
+// All that the device can be made to use, best first. That a generation of kernels is missing on compute capability 9.0
+// is a failure.
+std::vector<std::string> every_instruction_set(const infonce_backend &backend = test::backend());
+
+// The same or, of the backend under test, the one that INFONCE_ISA forces.
 std::vector<std::string> instruction_sets(const infonce_backend &backend = test::backend());
 
 // Numbers of threads that make a difference.

@@ -97,7 +97,7 @@ void check_agreement(const Output &got, const Output &expected, const Request &r
 TEST_CASE("every generation of a device's kernels computes the same" * doctest::skip(on_cpu())) {
   std::map<infonce_precision, std::vector<std::unique_ptr<Context>>> contexts;
   for (const infonce_precision precision : kPrecisions) {
-    for (const std::string &set : instruction_sets()) {
+    for (const std::string &set : every_instruction_set()) {
       contexts[precision].push_back(std::make_unique<Context>(set, precision, 0));
     }
   }

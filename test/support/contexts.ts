@@ -42,7 +42,10 @@ function instructionSets(): readonly string[] {
   if (DEVICE === 'cpu') return INSTRUCTION_SETS;
   const context = createContext({ device: DEVICE });
   context.dispose();
-  return context.device.instructionSets;
+  const { computeCapability, instructionSets, note } = context.device;
+  if (computeCapability === '9.0' && instructionSets.join() !== 'sm90,sm80')
+    throw new Error(`compute capability 9.0, and only ${instructionSets.join(', ')}: ${note ?? 'no reason given'}`);
+  return instructionSets;
 }
 
 /** A new context of the device under test, at its best. Options that only a CPU has are left out for others. */
