@@ -18,7 +18,6 @@ Context::Context(const std::string &instruction_set, infonce_precision precision
   options.threads = threads;
   options.instruction_set = instruction_set.c_str();
   options.stream = stream;
-  options.trace = 1;
   infonce_failure failure = empty_failure();
   const infonce_status status = backend_.context_create(&options, &context_, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);

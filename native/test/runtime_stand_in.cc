@@ -34,11 +34,26 @@ cudaError_t next(const char *function) {
 }
 
 template <class Function> Function *real(const char *name) {
-  void *symbol = dlsym(RTLD_NEXT, name);
+  static void *const runtime =
+      dlopen(("libcudart.so." + std::to_string(CUDART_VERSION / 1000)).c_str(), RTLD_LAZY | RTLD_LOCAL);
+  void *symbol = runtime == nullptr ? nullptr : dlsym(runtime, name);
   if (symbol == nullptr) {
     std::abort();
   }
   return reinterpret_cast<Function *>(symbol);
+}
+
+thread_local void *context_of_thread = nullptr;
+char context_of_device;  // its address stands for it
+
+int get_context(void **context) {
+  *context = context_of_thread;
+  return 0;
+}
+
+int set_context(void *context) {
+  context_of_thread = context;
+  return 0;
 }
 
 int refuse_tensor_map() {
@@ -62,6 +77,10 @@ void let_tensor_maps_be(int result) {
   const std::lock_guard<std::mutex> lock(state().mutex);
   state().tensor_maps = result;
 }
+
+void let_context_be(const void *context) { context_of_thread = const_cast<void *>(context); }
+
+const void *current_context() { return context_of_thread; }
 
 int calls_of(const std::string &function) {
   const std::lock_guard<std::mutex> lock(state().mutex);
@@ -91,7 +110,14 @@ using infonce::test::real;
     return error == cudaSuccess ? function(__VA_ARGS__) : error;                    \
   }
 
-INFONCE_STAND_IN(cudaSetDevice, (int device), device)
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaSetDevice(int device) {
+  static auto *const function = real<cudaError_t(int)>("cudaSetDevice");
+  const cudaError_t error = next("cudaSetDevice");
+  if (error == cudaSuccess) {
+    infonce::test::let_context_be(&infonce::test::context_of_device);
+  }
+  return error == cudaSuccess ? function(device) : error;
+}
 INFONCE_STAND_IN(cudaMalloc, (void **memory, size_t bytes), memory, bytes)
 INFONCE_STAND_IN(cudaFree, (void *memory), memory)
 INFONCE_STAND_IN(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memory, bytes, flags)
@@ -131,6 +157,13 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDriverEntry
     cudaDriverEntryPointQueryResult *found) {
   static auto *const ask = real<cudaError_t(const char *, void **, unsigned, unsigned long long,
                                             cudaDriverEntryPointQueryResult *)>("cudaGetDriverEntryPointByVersion");
+  if (std::strcmp(symbol, "cuCtxGetCurrent") == 0 || std::strcmp(symbol, "cuCtxSetCurrent") == 0) {
+    *function = std::strcmp(symbol, "cuCtxGetCurrent") == 0
+                    ? reinterpret_cast<void *>(infonce::test::get_context)
+                    : reinterpret_cast<void *>(infonce::test::set_context);
+    *found = cudaDriverEntryPointSuccess;
+    return cudaSuccess;
+  }
   const cudaError_t error = ask(symbol, function, version, flags, found);
   if (std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0) {
     static void *encode = nullptr;

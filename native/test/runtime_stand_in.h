@@ -18,6 +18,10 @@ void let_tensor_maps_be(int result);
 // How often the function was called, and how often since the last time that was asked.
 int calls_of(const std::string &function);
 
+// The calling thread's context, as the driver would tell it: cudaSetDevice makes another one current.
+void let_context_be(const void *context);
+const void *current_context();
+
 // All of it as it is.
 void let_everything_be();
 
