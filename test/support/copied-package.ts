@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/prom
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import manifest from '../../package.json' with { type: 'json' };
 
 export const execute = promisify(execFile);
 export const root = path.resolve(import.meta.dirname, '../..');
@@ -26,7 +27,7 @@ export class CopiedPackage {
     await cp(path.join(root, 'package.json'), path.join(folder, 'package.json'));
     await symlink(path.join(root, 'build'), path.join(folder, 'build'));
     await mkdir(path.join(folder, 'node_modules'));
-    for (const name of ['bindings', 'file-uri-to-path'])
+    for (const name of Object.keys(manifest.dependencies))
       await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
     return new CopiedPackage(folder);
   }
