@@ -68,7 +68,7 @@ function findCompilers() {
     const variable = `INFONCE_CUDA${major}_HOME`;
     const home = process.env[variable];
     if (!home) continue;
-    const nvcc = findProgram('nvcc', [path.join(home, 'bin')]);
+    const nvcc = findProgram('nvcc', [path.resolve(home, 'bin')]);
     if (nvcc === undefined) throw new Error(`${variable}: there is no bin/nvcc in ${home}`);
     const version = versionOf(nvcc);
     if (Number.parseInt(version, 10) !== major) throw new Error(`${variable}: ${nvcc} is of CUDA ${version}`);
