@@ -4,7 +4,8 @@
 //   node scripts/build-cuda.mjs [-DNAME=VALUE...]   all architectures unless INFONCE_CUDA_ARCHITECTURES says otherwise
 //   node scripts/build-cuda.mjs --if-possible       for the GPUs of this machine, without any for all architectures; never
 //                                                   fails, says why it did nothing
-//   node scripts/build-cuda.mjs --if-needed         the same, unless the library that was built before publishing serves
+//   node scripts/build-cuda.mjs --if-needed         the same, but nothing without a GPU, and nothing where a library serves
+//                                                   that was built before publishing
 //
 // INFONCE_SKIP_CUDA=1 keeps `npm install` from building.
 import { spawnSync } from 'node:child_process';
@@ -13,12 +14,12 @@ import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findGpus } from './find-gpus.mjs';
 import { findNvcc, findProgram } from './find-program.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = path.join(root, 'build-cuda');
-const LIBRARY = process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so';
-const HOW = 'npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
+const HOW = 'INFONCE_BUILD_FROM_SOURCE=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 
 class CannotBuild extends Error {}
 
@@ -30,14 +31,6 @@ function need(name, file) {
 const OLDEST = 80;
 // PTX that the GPUs of another machine run as well.
 const PORTABLE = `${OLDEST}-virtual`;
-
-// 90 for '9.0': the compute capabilities of this machine's GPUs; none without a driver.
-function presentCapabilities() {
-  const query = ['--query-gpu=compute_cap', '--format=csv,noheader'];
-  const { status, stdout } = spawnSync('nvidia-smi', query, { encoding: 'utf8', timeout: 20_000 });
-  const found = status === 0 ? (stdout.match(/^\d+\.\d+$/gm) ?? []) : [];
-  return [...new Set(found.map(capability => Number(capability.replace('.', ''))))];
-}
 
 // What nvcc can make machine code for.
 function knownCapabilities(nvcc) {
@@ -80,32 +73,58 @@ function build(definitions, quiet) {
   run(cmake, ['--build', tree, '--config', 'Release', '--target', 'infonce_cuda', '--parallel', jobs], quiet);
 }
 
-// Whether the library that was built before publishing is there and can be used: its driver is asked for where there are
-// GPUs. In a process of its own, which a broken driver may end.
-function prebuiltServes(present) {
-  const locator = path.join(root, 'dist/cjs/runtime/addon.cjs');
+const RUNTIME = path.join(root, 'dist/cjs/runtime');
+
+// Whether libraries that were built before publishing are there.
+function bringsLibraries() {
+  const locator = path.join(RUNTIME, 'addon.cjs');
   if (!existsSync(locator)) return false;
-  const library = path.join(root, createRequire(locator)(locator).prebuildFolder, LIBRARY);
-  if (!existsSync(library)) return false;
-  const probe = `
-    const [locator, library, gpus] = process.argv.slice(1);
-    const addon = require(locator).requireAddon();
-    addon.loadLibrary(library);
-    if (gpus !== '0') addon.deviceCount(library);
-  `;
-  return spawnSync(process.execPath, ['--eval', probe, locator, library, String(present.length)]).status === 0;
+  const { cudaLibraryName, prebuildFolder, prebuiltCudaVersions } = createRequire(locator)(locator);
+  return prebuiltCudaVersions.some(version => existsSync(path.join(root, prebuildFolder, cudaLibraryName(version))));
 }
 
-function buildIfPossible(takePrebuilt) {
+// Prints why these libraries do not serve GPUs of the compute capabilities, or any GPU where none is named.
+const PROBE = `
+  const [runtime, ...capabilities] = process.argv.slice(1);
+  const { prebuiltLibraries } = require(runtime + '/cuda-library.js');
+  const { surveyDevices } = require(runtime + '/cuda-devices.js');
+  const survey = surveyDevices(prebuiltLibraries().filter(({ found }) => found));
+  const devices = survey.usable ? survey.devices : [survey];
+  const served = devices.filter(({ native }) => native).map(({ native }) => native.capability.replace('.', ''));
+  const serve = served.length > 0 && capabilities.every(capability => served.includes(capability));
+  if (!serve) console.log(devices.map(({ reason }) => reason).find(Boolean) ?? 'they do not see all GPUs');
+`;
+
+// The driver is asked in a process of its own, which a broken one may end; of all GPUs, whatever this process is to see.
+function whyTheyDoNotServe(capabilities) {
+  const { CUDA_VISIBLE_DEVICES: _hidden, ...env } = process.env;
+  const words = ['--eval', PROBE, RUNTIME, ...capabilities.map(String)];
+  const { status, stdout } = spawnSync(process.execPath, words, { encoding: 'utf8', env, timeout: 60_000 });
+  return status === 0 ? stdout.trim() : 'the driver ends the process that asks it';
+}
+
+function noGpu() {
+  const why = 'no NVIDIA GPU was found';
+  if (!bringsLibraries()) throw new CannotBuild(why);
+  console.log(`infonce: ${why}; the CUDA backend that the package brings is there for one. To compile another: ${HOW}`);
+}
+
+function buildIfPossible(onlyIfNeeded) {
   const { INFONCE_SKIP_CUDA, npm_config_loglevel } = process.env;
   if (INFONCE_SKIP_CUDA) throw new CannotBuild('INFONCE_SKIP_CUDA is set');
-  const present = presentCapabilities();
-  if (takePrebuilt && prebuiltServes(present)) return;
-  const nvcc = need('nvcc', findNvcc());
-  const usable = present.filter(capability => capability >= OLDEST);
-  if (present.length > 0 && usable.length === 0) {
+  const { capabilities, sign } = findGpus();
+  const usable = capabilities.filter(capability => capability >= OLDEST);
+  if (capabilities.length > 0 && usable.length === 0) {
     throw new CannotBuild('the GPUs here are below compute capability 8.0');
   }
+  if (onlyIfNeeded && usable.length === 0 && sign === undefined) return noGpu();
+  if (sign) console.log(`infonce: there may be a GPU (${sign}), and nvidia-smi does not tell its compute capability`);
+  if (onlyIfNeeded && bringsLibraries()) {
+    const reason = whyTheyDoNotServe(usable);
+    if (reason === '') return;
+    console.log(`infonce: the CUDA backend that the package brings does not serve here: ${reason}`);
+  }
+  const nvcc = need('nvcc', findNvcc());
   const architectures = architecturesOf(usable, nvcc);
   console.log(
     `infonce: building the CUDA backend for ${architectures.join(', ') || 'all architectures'}: a minute or more`,

@@ -1,41 +1,116 @@
 // Builds what is published for this platform, `prebuilds/<platform>-<arch>/`, in the layout of prebuildify: the addon, and the
-// CUDA backend where there is nvcc. `npm pack` runs it. INFONCE_SKIP_CUDA=1 leaves the CUDA backend out.
+// CUDA backend by each CUDA toolkit at hand. `npm pack` runs it.
 //
 //   node scripts/prebuild.mjs            builds
 //   node scripts/prebuild.mjs --remove   removes what it made: a clone compiles its own
+//
+// INFONCE_CUDA12_HOME and INFONCE_CUDA13_HOME name the toolkits; the nvcc that is found anyway serves for the one whose version
+// it has. INFONCE_SKIP_CUDA=1 leaves the CUDA backend out.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findNvcc } from './find-program.mjs';
+import { findNvcc, findProgram } from './find-program.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const require = createRequire(import.meta.url);
-const { prebuildFolder, prebuiltAddon } = require('../dist/cjs/runtime/addon.cjs');
+const {
+  cudaLibraryName,
+  prebuildFolder,
+  prebuiltAddon,
+  prebuiltCudaVersions,
+} = require('../dist/cjs/runtime/addon.cjs');
 const target = path.join(root, prebuildFolder);
 
 const cmake = path.join(path.dirname(require.resolve('cmake-js/package.json')), 'bin/cmake-js');
 
+// What each builds where both do: drivers that CUDA 13 refuses need CUDA 12, which does not know the newest GPUs. One alone
+// builds all that it can.
+const SHARES = {
+  12: '80-real;86-real;89-real;90a-real;90-virtual',
+  13: '100-real;120-real;120-virtual',
+};
+
 // Stdout is left alone: npm's answer to --json is there.
-function cmakeJs(...words) {
-  const { status, error } = spawnSync(process.execPath, [cmake, ...words, '--out', 'build-prebuild'], {
-    cwd: root,
-    stdio: ['ignore', process.stderr, process.stderr],
-  });
+function cmakeJs(folder, ...words) {
+  const { status, error } = spawnSync(
+    process.execPath,
+    [cmake, ...words, '--out', path.join('build-prebuild', folder)],
+    { cwd: root, stdio: ['ignore', process.stderr, process.stderr] },
+  );
   if (status !== 0) throw new Error(`What is published cannot be built: ${error?.message ?? 'see above'}`);
 }
 
-function build(nvcc) {
-  const cuda = nvcc ? ['--CDINFONCE_CUDA=ON', `--CDINFONCE_NVCC=${nvcc}`] : ['--CDINFONCE_CUDA=OFF'];
-  cmakeJs('configure', '--CDINFONCE_PORTABLE=ON', ...cuda);
-  cmakeJs('build');
+function build(folder, name, ...definitions) {
+  cmakeJs(folder, 'configure', '--CDINFONCE_PORTABLE=ON', ...definitions);
+  cmakeJs(folder, 'build', '--target', name);
 }
 
-function keep(built, name) {
+function keep(folder, built, name) {
   mkdirSync(target, { recursive: true });
-  copyFileSync(path.join(root, 'build-prebuild/Release', built), path.join(target, name));
+  copyFileSync(path.join(root, 'build-prebuild', folder, 'Release', built), path.join(target, name));
   console.error(`${path.join(prebuildFolder, name)}: ${Math.round(statSync(path.join(target, name)).size / 1024)} KiB`);
+}
+
+// '12.4' for 12.4.131
+function versionOf(nvcc) {
+  const { stdout } = spawnSync(nvcc, ['--version'], { encoding: 'utf8' });
+  const version = /release (\d+\.\d+)/.exec(stdout ?? '')?.[1];
+  if (version === undefined) throw new Error(`${nvcc} does not tell its version`);
+  return version;
+}
+
+// The compilers at hand, by the major version of their CUDA.
+function findCompilers() {
+  const compilers = new Map();
+  for (const major of prebuiltCudaVersions) {
+    const variable = `INFONCE_CUDA${major}_HOME`;
+    const home = process.env[variable];
+    if (!home) continue;
+    const nvcc = findProgram('nvcc', [path.resolve(home, 'bin')]);
+    if (nvcc === undefined) throw new Error(`${variable}: there is no bin/nvcc in ${home}`);
+    const version = versionOf(nvcc);
+    if (Number.parseInt(version, 10) !== major) throw new Error(`${variable}: ${nvcc} is of CUDA ${version}`);
+    compilers.set(major, { nvcc, version });
+  }
+  const nvcc = findNvcc();
+  if (nvcc === undefined) return compilers;
+  const version = versionOf(nvcc);
+  const major = Number.parseInt(version, 10);
+  if (!prebuiltCudaVersions.includes(major)) {
+    console.error(`${nvcc} is of CUDA ${version}: the package takes ${prebuiltCudaVersions.join(' and ')} alone`);
+  } else if (!compilers.has(major)) compilers.set(major, { nvcc, version });
+  return compilers;
+}
+
+function buildCuda() {
+  if (process.env.INFONCE_SKIP_CUDA) {
+    console.error('The CUDA backend is left out: INFONCE_SKIP_CUDA is set');
+    return;
+  }
+  const compilers = findCompilers();
+  const missing = prebuiltCudaVersions.filter(major => !compilers.has(major));
+  for (const [major, { nvcc, version }] of compilers) {
+    const name = cudaLibraryName(major);
+    const architectures = missing.length === 0 ? SHARES[major] : '';
+    console.error(`${name}, by ${nvcc}: ${architectures || 'all architectures that it knows'}`);
+    const folder = `cuda${version}`; // a tree for each compiler: CMake keeps the first
+    build(
+      folder,
+      'infonce_cuda',
+      '--CDINFONCE_ADDON=OFF',
+      '--CDINFONCE_CUDA=ON',
+      `--CDINFONCE_NVCC=${nvcc}`,
+      `--CDINFONCE_CUDA_ARCHITECTURES=${architectures}`,
+    );
+    keep(folder, cudaLibraryName(), name);
+  }
+  for (const major of missing) {
+    console.error(
+      `${cudaLibraryName(major)} is left out: no nvcc of CUDA ${major}; INFONCE_CUDA${major}_HOME names one`,
+    );
+  }
 }
 
 function remove() {
@@ -46,9 +121,7 @@ function remove() {
 
 remove();
 if (process.argv[2] !== '--remove') {
-  const nvcc = process.env.INFONCE_SKIP_CUDA ? undefined : findNvcc();
-  build(nvcc);
-  keep('infonce.node', prebuiltAddon());
-  const library = process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so';
-  if (nvcc) keep(library, library);
+  build('addon', 'infonce', '--CDINFONCE_CUDA=OFF');
+  keep('addon', 'infonce.node', prebuiltAddon());
+  buildCuda();
 }

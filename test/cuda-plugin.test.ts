@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { chmod, cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Device } from 'infonce';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CopiedPackage, cleanEnvironment, execute, root, using } from './support/copied-package.js';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CopiedPackage, root, using } from './support/copied-package.js';
 
 /** The version of the C contract. */
 const INTERFACE = Number(
@@ -112,37 +112,151 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
     expect(auto).toEqual({ device: expect.objectContaining({ id: 'cpu' }), fallbackReason: reason });
   });
 
-  it('is the first of option, variable, local build, prebuilt library and platform package', async () => {
+  it('is the first of option, variable, local build, those of the package and platform package', async () => {
     const names = `devices().map(({ name }) => name).slice(1)`;
-    const library = (name: string) => fake(name, `FAKE_NAME="${name}"`);
-
-    const platform = path.join(folder, 'node_modules', '@infonce', `cuda-${process.platform}-${process.arch}`);
-    await mkdir(platform, { recursive: true });
-    await writeFile(path.join(platform, 'package.json'), '{ "main": "libinfonce_cuda.so" }');
-    await cp(await library('package'), path.join(platform, 'libinfonce_cuda.so'));
-    expect(await evaluate(names)).toEqual(['package']);
-
-    const prebuilt = path.join(folder, 'prebuilds', `${process.platform}-${process.arch}`);
-    await mkdir(prebuilt, { recursive: true });
-    await cp(await library('prebuilt'), path.join(prebuilt, 'libinfonce_cuda.so'));
-    expect(await evaluate(names)).toEqual(['prebuilt']);
-
-    const local = path.join(folder, 'build-cuda', 'Release');
-    await mkdir(local, { recursive: true });
-    await cp(await library('local'), path.join(local, 'libinfonce_cuda.so'));
-    expect(await evaluate(names)).toEqual(['local']);
-
-    expect(await evaluate(names, using(await library('variable')))).toEqual(['variable']);
-
-    const option = context({ device: 'cuda', cudaLibrary: await library('option') });
+    for (const place of ['platform', 'cuda12', 'cuda13', 'local'] as const) {
+      await copy.put(place, `FAKE_NAME="${place}"`);
+      expect(await evaluate(names)).toEqual([place]);
+    }
+    expect(await evaluate(names, using(await fake('variable', 'FAKE_NAME="variable"')))).toEqual(['variable']);
+    const option = context({ device: 'cuda', cudaLibrary: await fake('option', 'FAKE_NAME="option"') });
     expect(await evaluate(option, using('no-such.so'))).toMatchObject({ device: { name: 'option' } });
+    await copy.clear();
+  });
+});
 
-    // A local build that cannot be loaded is not passed over, but 'auto' takes the CPU: nobody asked for it.
-    await writeFile(path.join(local, 'libinfonce_cuda.so'), '');
-    const [cuda, auto] = await evaluate<[Failure, object]>(`[${context({ device: 'cuda' })}, ${context({})}]`);
-    expect(cuda.message).toMatch(/build-cuda.*cannot be loaded.*npm run build:cuda/);
-    expect(auto).toMatchObject({ device: { id: 'cpu' }, fallbackReason: expect.stringMatching(/cannot be loaded/) });
-    for (const made of ['build-cuda', 'prebuilds', platform]) await rm(path.resolve(folder, made), { recursive: true });
+describe.runIf(process.platform === 'linux')('of several CUDA libraries', () => {
+  afterEach(() => copy.clear());
+  const TOO_OLD = 'the NVIDIA driver is too old: it supports CUDA 12.2';
+  const asked = `[devices().slice(1), ${context({ device: 'cuda' })}, ${context({})}]`;
+
+  it('one that the driver is too old for is passed over, and the reason shown', async () => {
+    const newer = await copy.put('cuda13', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}"`);
+    const library = await copy.put('cuda12', 'FAKE_DRIVER=12020', 'FAKE_RUNTIME=12040');
+    const [listed, cuda, auto, loss] = await evaluate<[Device[], object, object, number]>(
+      `[...${asked}, ntXentSync({ features }).loss]`,
+    );
+    const [device] = listed;
+    expect(listed).toEqual([expect.objectContaining({ id: 'cuda:0', available: true, library, code: 'sm_90a' })]);
+    expect(device).toMatchObject({ note: `${newer} does not serve: ${TOO_OLD}`, driverVersion: '12.2' });
+    expect([cuda, auto]).toEqual([{ device }, { device }]);
+    expect(loss).toBe(4);
+  });
+
+  it.each([
+    ['cannot be loaded', 'text', /the library cannot be loaded: /],
+    ['is of another version', 'version', /the library has version/],
+    ['finds no device', 'count', /there is no CUDA device/],
+    ['has no code for the GPU', 'code', /this library holds no code for it/],
+  ])('a local build that %s is passed over, and the reason shown', async (_what, fault, reason) => {
+    const definitions = {
+      text: [],
+      version: [`FAKE_ABI=${INTERFACE + 1}`],
+      count: ['FAKE_COUNT=0'],
+      code: ['FAKE_OLD_DEVICE=0', 'FAKE_REFUSAL="this library holds no code for it"'],
+    }[fault]!;
+    const local = await copy.put('local', ...definitions);
+    if (fault === 'text') await writeFile(local, 'not a library');
+    const library = await copy.put('cuda13');
+    const [listed, cuda] = await evaluate<[Device[], object]>(asked);
+    const note = expect.stringMatching(reason);
+    expect(listed).toEqual([expect.objectContaining({ id: 'cuda:0', library, note })]);
+    expect(listed[0]).toMatchObject({ note: expect.stringContaining(`${local} does not serve: `) });
+    expect(cuda).toEqual({ device: listed[0] });
+  });
+
+  it('one with machine code for a device goes before one with PTX', async () => {
+    const local = await copy.put('local', 'FAKE_COUNT=2', 'FAKE_CODE=(device == 0 ? "sm_90a" : "compute_80")');
+    const prebuilt = await copy.put('cuda13', 'FAKE_COUNT=2', 'FAKE_CODE="sm_90a"', 'FAKE_NAME="better"');
+    const onSecond = `ntXentSync({ features }, { context: createContext({ device: 'cuda:1' }) }).gradFeatures[0]`;
+    const [listed, index] = await evaluate<[Device[], number]>(`[devices().slice(1), ${onSecond}]`);
+    expect(listed).toEqual([
+      expect.objectContaining({ id: 'cuda:0', library: local, code: 'sm_90a' }),
+      expect.objectContaining({ id: 'cuda:1', library: prebuilt, code: 'sm_90a', name: 'better' }),
+    ]);
+    expect(listed[0]).not.toHaveProperty('note');
+    expect(listed[1]).toMatchObject({ note: `${local} does not serve: it has only PTX for it (compute_80)` });
+    expect(index).toBe(1);
+  });
+
+  it('those of the package divide the GPUs among them, of which nothing is said', async () => {
+    await copy.put('cuda13', 'FAKE_OLD_DEVICE=0', 'FAKE_REFUSAL="this library holds no code for it"');
+    const library = await copy.put('cuda12');
+    const [[device]] = await evaluate<[Device[]]>(asked);
+    expect(device).toMatchObject({ available: true, library });
+    expect(device).not.toHaveProperty('note');
+  });
+
+  it('PTX serves where there is no machine code, and the note says so', async () => {
+    await copy.put('cuda13', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}"`);
+    const library = await copy.put('cuda12', 'FAKE_CODE="compute_90"', 'FAKE_DRIVER=12080', 'FAKE_RUNTIME=12040');
+    await copy.put('platform', 'FAKE_CODE="compute_80"', 'FAKE_DRIVER=12080', 'FAKE_RUNTIME=12040');
+    const [[device]] = await evaluate<[Device[]]>(asked);
+    expect(device).toMatchObject({ available: true, library, code: 'compute_90' });
+    const note = device?.available ? device.note : '';
+    expect(note).toMatch(
+      /^the driver compiles its kernels from PTX \(compute_90\): no library has machine code for 9\.0; /,
+    );
+    expect(note).toContain(`cuda13.so does not serve: ${TOO_OLD}`);
+  });
+
+  it('PTX that the driver is too old to compile does not serve', async () => {
+    const library = await fake('new-ptx', 'FAKE_CODE="compute_90"', 'FAKE_DRIVER=12020', 'FAKE_RUNTIME=12040');
+    const [listed, cuda, auto] = await evaluate<[Device[], Failure, object]>(asked, using(library));
+    const reason =
+      'for compute capability 9.0 it has PTX of CUDA 12.4 (compute_90), which a driver of CUDA 12.2 does not compile';
+    expect(listed).toEqual([{ available: false, id: 'cuda:0', type: 'cuda', reason }]);
+    expect(cuda.message).toContain(reason);
+    expect(auto).toMatchObject({ device: { id: 'cpu' }, fallbackReason: `cuda:0: ${reason}` });
+  });
+
+  it('where none serves, every reason is shown', async () => {
+    const local = await copy.put('local');
+    await writeFile(local, 'not a library');
+    const newer = await copy.put('cuda13', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}, not 13.0"`);
+    const older = await copy.put('cuda12', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}, not 12.4"`);
+    const [listed, cuda, auto] = await evaluate<[Device[], Failure, { fallbackReason: string }]>(asked);
+    expect(listed).toEqual([expect.objectContaining({ available: false, id: 'cuda' })]);
+    const told = [listed[0]?.available === false ? listed[0].reason : '', cuda.message, auto.fallbackReason];
+    for (const text of told) {
+      expect(text).toContain(`${local}: the library cannot be loaded: `);
+      expect(text).toContain(`${newer}: ${TOO_OLD}, not 13.0`);
+      expect(text).toContain(`${older}: ${TOO_OLD}, not 12.4`);
+    }
+    expect(cuda.message).toMatch(/nvidia-smi shows the driver.*Use the libinfonce_cuda\.so built for this machine/s);
+  });
+
+  it('where none serves one of the devices, every reason is shown of it', async () => {
+    const newer = await copy.put('cuda13', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}"`);
+    const older = await copy.put('cuda12', 'FAKE_COUNT=2', 'FAKE_OLD_DEVICE=0', 'FAKE_REFUSAL="no code for it"');
+    const [listed] = await evaluate<[Device[]]>(asked);
+    expect(listed).toEqual([
+      { available: false, id: 'cuda:0', type: 'cuda', reason: `${newer}: ${TOO_OLD}; ${older}: no code for it` },
+      expect.objectContaining({ id: 'cuda:1', available: true, library: older }),
+    ]);
+  });
+
+  it('a reason that all have is told once', async () => {
+    const reason = 'no NVIDIA driver is installed';
+    for (const place of ['local', 'cuda13', 'cuda12'] as const) {
+      await copy.put(place, 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${reason}"`);
+    }
+    const [listed] = await evaluate<[Device[]]>(asked);
+    expect(listed).toEqual([{ available: false, id: 'cuda', type: 'cuda', reason }]);
+  });
+
+  it('none is asked for devices when those before it have machine code for all', async () => {
+    const library = await copy.put('local');
+    await copy.put('cuda13', 'FAKE_IN_COUNT=std::abort()');
+    const [listed] = await evaluate<[Device[]]>(asked);
+    expect(listed).toEqual([expect.objectContaining({ id: 'cuda:0', library })]);
+  });
+
+  it('one that is named leaves out the others', async () => {
+    await copy.put('cuda12');
+    const library = await fake('too-new', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}"`);
+    const [listed] = await evaluate<[Device[]]>(asked, using(library));
+    expect(listed).toEqual([{ available: false, id: 'cuda', type: 'cuda', reason: TOO_OLD }]);
   });
 });
 
@@ -187,6 +301,8 @@ describe.runIf(process.platform === 'linux')('CUDA devices', () => {
         computeCapability: '9.0',
         driverVersion: '13.1',
         runtimeVersion: '13.0',
+        library,
+        code: 'sm_90a',
       },
     ]);
     expect(first.message).toMatch(/'cuda:0': compute capability 7\.5 is below 8\.0\. Use 'cpu'/);
@@ -325,66 +441,5 @@ describe.runIf(process.platform === 'linux')('a CUDA context', () => {
       new Worker(${JSON.stringify(source)}, { eval: true }).on('message', resolve).on('error', reject);
     })))`;
     expect(await evaluate(workers, using(library))).toEqual([4, 4, 4, 4]);
-  });
-});
-
-describe.runIf(process.platform === 'linux')('npm install', () => {
-  const script = path.join(root, 'scripts', 'build-cuda.mjs');
-
-  /** What the script prints where these programs are all there is; each prints its arguments unless it is a script. */
-  async function install(programs: Record<string, string>, environment: NodeJS.ProcessEnv = {}): Promise<string> {
-    const bin = await mkdtemp(path.join(folder, 'bin-'));
-    for (const [name, body] of Object.entries(programs)) {
-      await writeFile(path.join(bin, name), `#!/bin/sh\n${body}\n`);
-      await chmod(path.join(bin, name), 0o755);
-    }
-    const { PATH: _path, CUDA_HOME: _home, CUDA_PATH: _cuda, ...rest } = cleanEnvironment();
-    const { stdout, stderr } = await execute(process.execPath, [script, '--if-possible'], {
-      env: { ...rest, PATH: bin, npm_config_loglevel: 'verbose', ...environment },
-    });
-    return stdout + stderr;
-  }
-
-  const nvcc = 'echo sm_75; echo sm_80; echo sm_86; echo sm_90; echo sm_120';
-  const cmake = 'echo cmake "$@"';
-  const gpus = (...capabilities: string[]) => capabilities.map(capability => `echo ${capability}`).join(';');
-  const h100 = gpus('9.0');
-
-  it.each([
-    ['the GPUs that are there', gpus('9.0', '9.0', '8.6'), '90a-real;86-real;80-virtual'],
-    ['those that are new enough', gpus('7.5', '9.0'), '90a-real;80-virtual'],
-    ['all, when nvcc does not know one of them', gpus('9.0', '12.9'), ''],
-  ])('builds for %s', async (_what, smi, architectures) => {
-    const printed = await install({ nvcc, cmake, 'nvidia-smi': smi });
-    const named = architectures.replaceAll(';', ', ') || 'all architectures';
-    expect(printed).toContain(`building the CUDA backend for ${named}`);
-    expect(printed).toMatch(/^cmake -S .*$/m);
-    expect(printed).toContain(` -DINFONCE_CUDA_ARCHITECTURES=${architectures}\n`);
-    expect(printed).toMatch(/cmake --build .* --target infonce_cuda/);
-  });
-
-  it.each([
-    ['there is no nvidia-smi', {}],
-    ['nvidia-smi shows none', { 'nvidia-smi': 'echo no devices; exit 9' }],
-  ])('builds without a GPU for all architectures: %s', async (_what, smi) => {
-    const printed = await install({ nvcc, cmake, ...smi });
-    expect(printed).toMatch(/for all architectures/);
-    expect(printed).toMatch(/cmake -S .* -DINFONCE_CUDA_ARCHITECTURES=\n/);
-  });
-
-  it.each<readonly [string, Record<string, string>, NodeJS.ProcessEnv]>([
-    ['INFONCE_SKIP_CUDA is set', { nvcc, cmake, 'nvidia-smi': h100 }, { INFONCE_SKIP_CUDA: '1' }],
-    ['the GPUs here are below compute capability 8.0', { nvcc, cmake, 'nvidia-smi': gpus('7.5') }, {}],
-  ])('says in one line that it does not build: %s', async (reason, programs, environment) => {
-    const printed = await install(programs, environment);
-    expect(printed).toContain(`infonce: the CUDA backend is not built (${reason}); the CPU backend is.`);
-    expect(printed).toMatch(/^.*npm run build:cuda\)\n$/);
-  });
-
-  it.each([
-    ['cmake was not found', { nvcc, 'nvidia-smi': h100 }],
-    ['cmake failed', { nvcc, 'nvidia-smi': h100, cmake: 'exit 1' }],
-  ])('goes on when the build fails: %s', async (reason, programs) => {
-    expect(await install(programs)).toContain(`not built (${reason})`);
   });
 });

@@ -32,6 +32,14 @@ export function prebuiltAddon(): string {
   return usesMusl() ? 'infonce.musl.node' : 'infonce.glibc.node';
 }
 
+/** The major versions of CUDA that the package brings a library of, in the order in which they are looked for. */
+export const prebuiltCudaVersions: readonly number[] = [13, 12];
+
+/** The name of the CUDA backend's library, beside the addon with the version of CUDA that it was built by. */
+export function cudaLibraryName(version: number | '' = ''): string {
+  return process.platform === 'win32' ? `infonce_cuda${version}.dll` : `libinfonce_cuda${version}.so`;
+}
+
 /** Whether this Node.js runs on musl, as on Alpine Linux: the dynamic loader that its file asks for is named at its start. */
 function usesMusl(): boolean {
   const start = Buffer.alloc(4096);

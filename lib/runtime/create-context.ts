@@ -23,8 +23,8 @@ export interface ContextOptions {
   /** Default `'highest'`. */
   readonly precision?: Precision | undefined;
   /**
-   * The path of the CUDA backend, `libinfonce_cuda.so`. Default: that of `INFONCE_CUDA_LIBRARY`, else the local build,
-   * else the one that the package brings, else the platform package.
+   * The path of the CUDA backend, `libinfonce_cuda.so`. Default: that of `INFONCE_CUDA_LIBRARY`, else of the local build,
+   * those that the package brings and the platform package the first with machine code for the device, else with PTX.
    */
   readonly cudaLibrary?: string | undefined;
   /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */

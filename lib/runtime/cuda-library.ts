@@ -1,51 +1,28 @@
 import { statSync } from 'node:fs';
 import path from 'node:path';
-import { packageRoot, prebuildFolder, resolveOptionalPackage } from './addon.cjs';
+import {
+  cudaLibraryName,
+  packageRoot,
+  prebuildFolder,
+  prebuiltCudaVersions,
+  resolveOptionalPackage,
+} from './addon.cjs';
 import type { NativeFailure } from './binding.js';
 import { describeValue, InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 
-/** The CUDA backend's library, loaded; or why there is none, and what to do about it. */
-export type CudaLibrary =
-  | { readonly loaded: true; readonly path: string }
-  | {
-      readonly loaded: false;
-      readonly error: InfoNCEError | undefined;
-      readonly reason: string;
-      readonly remedy: string;
-    };
-
-const LIBRARY = process.platform === 'win32' ? 'infonce_cuda.dll' : 'libinfonce_cuda.so';
+const LIBRARY = cudaLibraryName();
 const LOCAL_BUILD = path.join(packageRoot, 'build-cuda', 'Release', LIBRARY);
-const PREBUILT = path.join(packageRoot, prebuildFolder, LIBRARY);
+const PREBUILT = path.join(packageRoot, prebuildFolder);
 const PLATFORM_PACKAGE = `@infonce/cuda-${process.platform}-${process.arch}`;
 const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 
-const BUILD = 'npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
+// The variable: without a GPU, or where a prebuilt library serves, nothing is compiled otherwise.
+const BUILD = 'INFONCE_BUILD_FROM_SOURCE=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
-const UNLOADABLE_REMEDY = `Use the ${LIBRARY} built for this machine from this version: ${BUILD}.`;
 const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the package's own.`;
 
-/**
- * Loads the first there is of: the library named by the option `cudaLibrary`, that named by `INFONCE_CUDA_LIBRARY`, the
- * local build, the one that the package brings, the platform package. One that is there and cannot be loaded is not passed
- * over. When it was named, what is wrong with it is an error for `'auto'` too.
- */
-export function loadCudaLibrary(option: string | undefined): CudaLibrary {
-  if (option !== undefined) return loadNamed(option, 'cudaLibrary');
-  const named = process.env[VARIABLE];
-  if (named) return loadNamed(named, VARIABLE);
-  const found = unnamedPlaces().find(place => place.found)?.file;
-  if (found === undefined) {
-    const reason =
-      `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor a prebuilt one, ${PREBUILT}, ` +
-      `nor the package ${PLATFORM_PACKAGE}`;
-    return { loaded: false, error: undefined, reason, remedy: MISSING_REMEDY };
-  }
-  const fault = loadFault(found);
-  if (fault === undefined) return { loaded: true, path: found };
-  return { loaded: false, error: undefined, reason: `${found}: ${fault.message}`, remedy: UNLOADABLE_REMEDY };
-}
+export const UNLOADABLE_REMEDY = `Use the ${LIBRARY} built for this machine from this version: ${BUILD}.`;
 
 /** One place where the CUDA backend is looked for. */
 export interface LibraryPlace {
@@ -55,11 +32,38 @@ export interface LibraryPlace {
   readonly found: boolean;
 }
 
-/** Where {@link loadCudaLibrary} looks, in its order: the first that is found counts, a named one even if it is not. */
+/** The libraries that may serve, in the order of their places; or why there is none, and what to do about it. */
+export type CudaLibraries =
+  | { readonly found: true; readonly libraries: readonly LibraryPlace[] }
+  | {
+      readonly found: false;
+      /** When a library was named, what is wrong with it is an error for `'auto'` too. */
+      readonly error: InfoNCEError | undefined;
+      readonly reason: string;
+      readonly remedy: string;
+    };
+
+/**
+ * The library named by the option `cudaLibrary`, else that named by `INFONCE_CUDA_LIBRARY`, and no other; without a name all
+ * there are of: the local build, those that the package brings, the platform package.
+ */
+export function findLibraries(option: string | undefined): CudaLibraries {
+  if (option !== undefined) return named(option, 'cudaLibrary');
+  const variable = process.env[VARIABLE];
+  if (variable) return named(variable, VARIABLE);
+  const libraries = unnamedPlaces().filter(place => place.found);
+  if (libraries.length > 0) return { found: true, libraries };
+  const reason =
+    `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor a prebuilt one in ${PREBUILT}, ` +
+    `nor the package ${PLATFORM_PACKAGE}`;
+  return { found: false, error: undefined, reason, remedy: MISSING_REMEDY };
+}
+
+/** Where {@link findLibraries} looks, in its order. One that is named leaves out the others, even if it is not there. */
 export function libraryPlaces(): LibraryPlace[] {
-  const named = process.env[VARIABLE];
-  if (!named) return unnamedPlaces();
-  const file = path.resolve(named);
+  const variable = process.env[VARIABLE];
+  if (!variable) return unnamedPlaces();
+  const file = path.resolve(variable);
   return [{ place: VARIABLE, file, found: isFile(file) }, ...unnamedPlaces()];
 }
 
@@ -67,17 +71,25 @@ function unnamedPlaces(): LibraryPlace[] {
   const inPackage = resolveOptionalPackage(PLATFORM_PACKAGE);
   return [
     { place: 'local build', file: LOCAL_BUILD, found: isFile(LOCAL_BUILD) },
-    { place: 'prebuilt library', file: PREBUILT, found: isFile(PREBUILT) },
+    ...prebuiltLibraries(),
     { place: 'platform package', file: inPackage ?? PLATFORM_PACKAGE, found: inPackage !== undefined },
   ];
 }
 
-function loadNamed(name: string, argument: string): CudaLibrary {
+/** Those that the package brings. */
+export function prebuiltLibraries(): LibraryPlace[] {
+  return prebuiltCudaVersions.map(version => {
+    const file = path.join(PREBUILT, cudaLibraryName(version));
+    return { place: `prebuilt by CUDA ${version}`, file, found: isFile(file) };
+  });
+}
+
+function named(name: string, argument: string): CudaLibraries {
   const file = path.resolve(name);
   const misnamed = pathFault(file);
   const fault = misnamed === undefined ? loadFault(file) : undefined;
   const wrong = misnamed ?? fault?.message;
-  if (wrong === undefined) return { loaded: true, path: file };
+  if (wrong === undefined) return { found: true, libraries: [{ place: argument, file, found: true }] };
   const reason = `${file}: ${wrong}`;
   const remedy = misnamed === undefined ? UNLOADABLE_REMEDY : PATH_REMEDY;
   const error = new InfoNCEError('ERR_INFONCE_DEVICE', {
@@ -87,10 +99,11 @@ function loadNamed(name: string, argument: string): CudaLibrary {
     remedy,
     cause: fault,
   });
-  return { loaded: false, error, reason: `${argument}: ${reason}`, remedy };
+  return { found: false, error, reason: `${argument}: ${reason}`, remedy };
 }
 
-function loadFault(file: string): NativeFailure | undefined {
+/** Loads a library, once for the whole process, or says why it cannot be. */
+export function loadFault(file: string): NativeFailure | undefined {
   try {
     nativeBinding().loadLibrary(file);
     return undefined;

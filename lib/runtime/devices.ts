@@ -1,5 +1,5 @@
-import type { NativeDevice, NativeFailure } from './binding.js';
-import { type CudaLibrary, loadCudaLibrary } from './cuda-library.js';
+import type { NativeDevice } from './binding.js';
+import { cudaVersion, findCudaDevices, type Refusal } from './cuda-devices.js';
 import { InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 import { suggest } from './nearest.js';
@@ -36,7 +36,14 @@ export interface AvailableDevice {
   readonly driverVersion?: string;
   /** CUDA: the version of CUDA that the backend was built with. */
   readonly runtimeVersion?: string;
-  /** What to know about this device, in words. */
+  /** CUDA: the file of the backend that serves it. */
+  readonly library?: string;
+  /** CUDA: what it runs of that file: machine code, `'sm_90a'`, or PTX that the driver compiles first, `'compute_90'`. */
+  readonly code?: string;
+  /**
+   * What to know about this device, in words; on CUDA also why a library that is looked for earlier does not serve it, or why
+   * the driver has to compile.
+   */
   readonly note?: string;
 }
 
@@ -70,16 +77,20 @@ export interface CudaDevices {
   readonly remedy: string | undefined;
   /** Whether `'auto'` fails too: a library that was named cannot be used. */
   readonly fatal: boolean;
+  /** Why libraries that are there do not serve. */
+  readonly refusals: readonly Refusal[];
 }
 
 export function cudaDevices(): CudaDevices {
   const cuda = findCuda(undefined);
+  const { refusals } = cuda;
   if (cuda.usable) {
     const found = cuda.targets.map(target => ('reason' in target ? target : describeDevice(target)));
-    return { devices: found, remedy: undefined, fatal: false };
+    return { devices: found, remedy: undefined, fatal: false, refusals };
   }
   const { reason, remedy, error } = cuda;
-  return { devices: [{ available: false, id: 'cuda', type: 'cuda', reason }], remedy, fatal: error !== undefined };
+  const none: UnavailableDevice = { available: false, id: 'cuda', type: 'cuda', reason };
+  return { devices: [none], remedy, fatal: error !== undefined, refusals };
 }
 
 /** A device as the addon's Context takes it. */
@@ -90,12 +101,14 @@ export interface Target {
   /** Which of the backend's devices. */
   readonly index: number;
   readonly native: NativeDevice;
+  /** What to know about a CUDA device, in words; empty: nothing. */
+  readonly note: string;
   /** Why an `'auto'` request came to the CPU. */
   readonly fallbackReason: string | undefined;
 }
 
 export function cpuTarget(fallbackReason?: string): Target {
-  return { id: 'cpu', library: '', index: 0, native: nativeBinding().device('', 0), fallbackReason };
+  return { id: 'cpu', library: '', index: 0, native: nativeBinding().device('', 0), note: '', fallbackReason };
 }
 
 /** What a device is asked for with; `argument` is what messages call the request: an option or a variable. */
@@ -167,39 +180,15 @@ function unusable(device: string, argument: string, reason: string, remedy?: str
 
 type CudaTarget = Target | UnavailableDevice;
 
-/** Every CUDA device of this machine, or why there can be none. */
-type Cuda =
-  | { readonly usable: true; readonly targets: readonly CudaTarget[] }
-  | (Extract<CudaLibrary, { loaded: false }> & { readonly usable: false });
-
-function findCuda(cudaLibrary: string | undefined): Cuda {
-  const library = loadCudaLibrary(cudaLibrary);
-  if (!library.loaded) return { ...library, usable: false };
-  const binding = nativeBinding();
-  let count: number;
-  try {
-    count = binding.deviceCount(library.path);
-  } catch (failure) {
-    return noDevices((failure as NativeFailure).message);
-  }
-  if (count === 0) return noDevices('there is no CUDA device');
-  return { usable: true, targets: Array.from({ length: count }, (_, index) => inspect(library.path, index)) };
-}
-
-function noDevices(reason: string): Cuda {
-  return { usable: false, loaded: false, error: undefined, reason, remedy: DRIVER_REMEDY };
-}
-
-const DRIVER_REMEDY =
-  'nvidia-smi shows the driver and the devices that it sees; in a container, start it with access to them.';
-
-function inspect(library: string, index: number): CudaTarget {
-  const id = `cuda:${index}` as const;
-  try {
-    return { id, library, index, native: nativeBinding().device(library, index), fallbackReason: undefined };
-  } catch (failure) {
-    return { available: false, id, type: 'cuda', reason: (failure as NativeFailure).message };
-  }
+function findCuda(cudaLibrary: string | undefined) {
+  const cuda = findCudaDevices(cudaLibrary);
+  if (!cuda.usable) return cuda;
+  const targets = cuda.devices.map((device): CudaTarget => {
+    const id = `cuda:${device.index}` as const;
+    if ('reason' in device) return { available: false, id, type: 'cuda', reason: device.reason };
+    return { ...device, id, fallbackReason: undefined };
+  });
+  return { ...cuda, targets };
 }
 
 function firstUsable(targets: readonly CudaTarget[]): Target | undefined {
@@ -212,7 +201,7 @@ function reasonsOf(targets: readonly CudaTarget[]): string {
 
 /** A device as one context sees it: its instruction set may be forced and its threads chosen. */
 export function describeDevice(
-  { id, native }: Target,
+  { id, native, library, note }: Target,
   instructionSet: string = native.instructionSet,
   threads: number = native.threads,
 ): AvailableDevice {
@@ -236,13 +225,10 @@ export function describeDevice(
     computeCapability: native.capability,
     driverVersion: cudaVersion(native.driverVersion),
     runtimeVersion: cudaVersion(native.runtimeVersion),
-    ...(native.note !== '' && { note: native.note }),
+    library,
+    ...(native.code !== '' && { code: native.code }),
+    ...(note !== '' && { note }),
   };
-}
-
-/** 13000 is CUDA 13.0. */
-function cudaVersion(version: number): string {
-  return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
 }
 
 const FLOAT32_MEDIUM_NOTE =

@@ -59,11 +59,18 @@ describe('on the CPU', () => {
   it('says where the CUDA backend is looked for', () => {
     expect(report.cudaLibrary.map(({ place }) => place)).toEqual([
       'local build',
-      'prebuilt library',
+      'prebuilt by CUDA 13',
+      'prebuilt by CUDA 12',
       'platform package',
     ]);
     const named = doctor(['--device', 'cpu'], NO_CUDA).cudaLibrary;
-    expect(named[0]).toEqual({ place: 'INFONCE_CUDA_LIBRARY', file: NO_CUDA.INFONCE_CUDA_LIBRARY, found: false });
+    expect(named[0]).toEqual({
+      place: 'INFONCE_CUDA_LIBRARY',
+      file: NO_CUDA.INFONCE_CUDA_LIBRARY,
+      found: false,
+      serves: [],
+      refusals: [],
+    });
   });
 
   it('tests every loss at every precision, in loss and every gradient', () => {
@@ -291,6 +298,20 @@ describe.runIf(process.platform === 'linux')('a CUDA backend', () => {
     const library = await copy.fake('note', 'FAKE_NOTE="the driver is old"');
     const { stdout } = infonce(['doctor', '--device', 'cuda'], { env: { INFONCE_CUDA_LIBRARY: library } });
     expect(stdout).toMatch(/^ {2}cuda:0 .*compute capability 9\.0.*\n +the driver is old$/m);
+  });
+
+  it('of several libraries is told which serves, and why the others do not', async () => {
+    const TOO_OLD = 'the NVIDIA driver is too old';
+    const tooNew = await copy.put('cuda13', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}"`);
+    const serving = await copy.put('cuda12', 'FAKE_COUNT=2', 'FAKE_OLD_DEVICE=1');
+    const { stdout } = infonce(['doctor', '--device', 'cuda'], { root: copy.folder });
+    await copy.clear();
+    expect(stdout).toContain(`  prebuilt by CUDA 13  ${tooNew}\n    ${TOO_OLD}\n`);
+    expect(stdout).toContain(
+      `  prebuilt by CUDA 12  ${serving}\n    serves cuda:0\n    cuda:1: compute capability 7.5 is below 8.0\n`,
+    );
+    expect(stdout).toMatch(/^ {2}cuda:0 .*the backend is of CUDA 13\.0, code sm_90a$/m);
+    expect(stdout).toContain(`${tooNew} does not serve: ${TOO_OLD}\n`);
   });
 
   it('whose device is taken is a problem', async () => {

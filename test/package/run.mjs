@@ -1,11 +1,13 @@
 // The package as its users get it: packed, installed into an empty project with and without a compiler, imported, required,
-// run, type-checked, linted. The CUDA backend is left out: what is tested here is the same without it, and minutes sooner.
+// run, type-checked, linted. With --cuda the CUDA backend is packed as for a release; without, it is left out: the rest is the
+// same, and minutes sooner.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findGpus } from '../../scripts/find-gpus.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const consumer = fileURLToPath(new URL('consumer', import.meta.url));
@@ -17,6 +19,10 @@ const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'ut
 // Variables of this npm run would reach the ones below.
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(INFONCE|npm)_/.test(name)));
 environment.INFONCE_SKIP_CUDA = '1';
+const withCuda = process.argv.includes('--cuda');
+const { INFONCE_SKIP_CUDA: _left, ...withoutSkipping } = environment;
+const { INFONCE_CUDA12_HOME = '', INFONCE_CUDA13_HOME = '' } = process.env;
+const packing = withCuda ? { ...withoutSkipping, INFONCE_CUDA12_HOME, INFONCE_CUDA13_HOME } : environment;
 const withoutCompiler = { ...environment, PATH: folderOfPrograms('node', 'npm', 'npx', 'sh') };
 
 /** A PATH that has these programs and nothing else: neither compiler nor make nor Python. */
@@ -72,12 +78,13 @@ function firstExample() {
 }
 
 const BELONGS = /^((dist|lib|docs|native|prebuilds|scripts)\/.*|[\w.]+\.(md|json|gyp)|CMakeLists\.txt|LICENSE)$/;
+const LARGEST_TARBALL = 12e6;
 const STRAY = /(^|\/)(test|api|node_modules)\/|\.(o|a|tgz|log|test\.\w+)$/;
 
 const steps = {
   'pack into a tarball': () => {
     const words = ['pack', '--json', '--silent', '--pack-destination', scratch];
-    const [{ filename, files, size, unpackedSize }] = JSON.parse(run(root, 'npm', words));
+    const [{ filename, files, size, unpackedSize }] = JSON.parse(run(root, 'npm', words, packing));
     tarball = path.join(scratch, filename);
     const names = files.map(file => file.path);
     assert.deepEqual(
@@ -93,7 +100,11 @@ const steps = {
     assert.equal(addon.length, 1);
     prebuilt = path.join(installed, addon[0]);
     assert(!existsSync(path.join(root, 'prebuilds')), 'a clone keeps no prebuilt addon');
-    console.log(`  ${files.length} files, ${kilobytes(size)} packed, ${kilobytes(unpackedSize)} unpacked, ${addon}`);
+    const libraries = names.filter(name => /infonce_cuda\d+\.(so|dll)$/.test(name));
+    assert.equal(libraries.length > 0, withCuda, 'the CUDA backend is packed as --cuda says');
+    const built = [...addon, ...libraries].join(', ');
+    console.log(`  ${files.length} files, ${kilobytes(size)} packed, ${kilobytes(unpackedSize)} unpacked, ${built}`);
+    assert(size < LARGEST_TARBALL, `a tarball of ${size} bytes: the limit is ${LARGEST_TARBALL}`);
   },
   'install without scripts and without a compiler': () => {
     emptyProject();
@@ -119,6 +130,15 @@ const steps = {
     run(project, 'npm', ['install', tarball], withoutCompiler);
     assert.deepEqual(addons(), { prebuilt: true, local: false });
     checkThatItWorks();
+  },
+  'install compiles nothing for a GPU that is not there': () => {
+    const { capabilities, sign } = findGpus();
+    if (capabilities.length > 0 || sign !== undefined) return console.log('  left out: there may be a GPU here');
+    emptyProject();
+    const said = run(project, 'npm', ['install', '--foreground-scripts', tarball], withoutSkipping);
+    assert.match(said, /^infonce: .*no NVIDIA GPU was found/m);
+    assert(!existsSync(path.join(installed, 'build-cuda')));
+    assert.deepEqual(addons(), { prebuilt: true, local: false });
   },
   'compiling that is asked for and fails says what to do': () => {
     const said = fails(project, 'npm', ['rebuild', 'infonce'], { ...withoutCompiler, INFONCE_BUILD_FROM_SOURCE: '1' });

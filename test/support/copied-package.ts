@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import manifest from '../../package.json' with { type: 'json' };
 
 export const execute = promisify(execFile);
 export const root = path.resolve(import.meta.dirname, '../..');
@@ -26,13 +27,42 @@ export class CopiedPackage {
     await cp(path.join(root, 'package.json'), path.join(folder, 'package.json'));
     await symlink(path.join(root, 'build'), path.join(folder, 'build'));
     await mkdir(path.join(folder, 'node_modules'));
-    for (const name of ['bindings', 'file-uri-to-path'])
+    for (const name of Object.keys(manifest.dependencies))
       await symlink(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
     return new CopiedPackage(folder);
   }
 
   remove(): Promise<void> {
     return rm(this.folder, { recursive: true });
+  }
+
+  /** Where the package looks for the CUDA backend without being told, in its order. */
+  get places() {
+    const platform = `${process.platform}-${process.arch}`;
+    return {
+      local: path.join(this.folder, 'build-cuda', 'Release', 'libinfonce_cuda.so'),
+      cuda13: path.join(this.folder, 'prebuilds', platform, 'libinfonce_cuda13.so'),
+      cuda12: path.join(this.folder, 'prebuilds', platform, 'libinfonce_cuda12.so'),
+      platform: path.join(this.folder, 'node_modules', '@infonce', `cuda-${platform}`, 'libinfonce_cuda.so'),
+    };
+  }
+
+  /** Compiles a backend into one of these places. */
+  async put(place: keyof CopiedPackage['places'], ...definitions: string[]): Promise<string> {
+    const file = this.places[place];
+    await mkdir(path.dirname(file), { recursive: true });
+    if (place === 'platform') {
+      await writeFile(path.join(path.dirname(file), 'package.json'), '{ "main": "libinfonce_cuda.so" }');
+    }
+    await rename(await this.fake(place, ...definitions), file);
+    return file;
+  }
+
+  /** Leaves the package without a CUDA backend again. */
+  async clear(): Promise<void> {
+    for (const folder of ['build-cuda', 'prebuilds', 'node_modules/@infonce']) {
+      await rm(path.join(this.folder, folder), { recursive: true, force: true });
+    }
   }
 
   /** What an expression over the package gives in a process of its own, since a library is loaded once for all. */

@@ -26,8 +26,22 @@
 #ifndef FAKE_NOTE
 #define FAKE_NOTE ""
 #endif
+// What of the library a `device` runs.
+#ifndef FAKE_CODE
+#define FAKE_CODE "sm_90a"
+#endif
+#ifndef FAKE_DRIVER
+#define FAKE_DRIVER 13010
+#endif
+#ifndef FAKE_RUNTIME
+#define FAKE_RUNTIME 13000
+#endif
+// The device that is refused, and why.
 #ifndef FAKE_OLD_DEVICE
 #define FAKE_OLD_DEVICE (-1)
+#endif
+#ifndef FAKE_REFUSAL
+#define FAKE_REFUSAL "compute capability 7.5 is below 8.0"
 #endif
 #ifndef FAKE_BUSY
 #define FAKE_BUSY 0
@@ -79,16 +93,17 @@ int32_t device_count(infonce_failure *failure) {
 }
 
 infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure) {
-  if (device == FAKE_OLD_DEVICE) return fail(failure, INFONCE_DEVICE_UNAVAILABLE, "compute capability 7.5 is below 8.0");
+  if (device == FAKE_OLD_DEVICE) return fail(failure, INFONCE_DEVICE_UNAVAILABLE, FAKE_REFUSAL);
   info->memory = int64_t(80) << 30;
   std::strcpy(info->name, FAKE_NAME);
   std::strcpy(info->instruction_set, "sm90");
   std::strcpy(info->instruction_sets, "sm90 sm80");
   std::strcpy(info->medium, "bfloat16");
   std::strcpy(info->capability, "9.0");
+  std::strcpy(info->code, FAKE_CODE);
   std::strcpy(info->note, FAKE_NOTE);
-  info->driver_version = 13010;
-  info->runtime_version = 13000;
+  info->driver_version = FAKE_DRIVER;
+  info->runtime_version = FAKE_RUNTIME;
   return INFONCE_OK;
 }
 

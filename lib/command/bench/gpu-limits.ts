@@ -1,6 +1,4 @@
-import { loadCudaLibrary } from '../../runtime/cuda-library.js';
-import type { DeviceId } from '../../runtime/devices.js';
-import { nativeBinding } from '../../runtime/native.js';
+import { type DeviceId, resolveDevice } from '../../runtime/devices.js';
 
 /**
  * Dense products of bfloat16 with float32 sums that the tensor cores of one multiprocessor do in a clock, by compute
@@ -30,11 +28,14 @@ export interface GpuLimits {
   readonly tensorTflops: number | undefined;
 }
 
-export function gpuLimits(id: DeviceId): GpuLimits | undefined {
-  const library = loadCudaLibrary(undefined);
-  if (!library.loaded) return undefined;
-  const device = nativeBinding().device(library.path, Number(id.slice('cuda:'.length)));
-  const { name, capability, multiprocessors, clockKHz, memoryBandwidth } = device;
+export function gpuLimits(id: DeviceId): GpuLimits {
+  const { native } = resolveDevice({
+    device: id,
+    argument: 'device',
+    cudaLibrary: undefined,
+    instructionSet: undefined,
+  });
+  const { name, capability, multiprocessors, clockKHz, memoryBandwidth } = native;
   return {
     multiprocessors,
     clockMHz: clockKHz === 0 ? undefined : clockKHz / 1e3,

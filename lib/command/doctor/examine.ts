@@ -1,4 +1,5 @@
-import { libraryPlaces } from '../../runtime/cuda-library.js';
+import type { Refusal } from '../../runtime/cuda-devices.js';
+import { type LibraryPlace, libraryPlaces } from '../../runtime/cuda-library.js';
 import type { Device } from '../../runtime/devices.js';
 import { MANIFEST } from '../manifest.js';
 import type { OutputOptions } from '../terminal/output.js';
@@ -9,7 +10,7 @@ import { DRIVER_LIBRARY, describeGpuSystem } from './gpu.js';
 import { describeMachine, describeNode } from './machine.js';
 import { optionalPackages } from './packages.js';
 import type { Answers } from './probe.js';
-import type { Addon, DefaultContext, DoctorReport, GpuSystem, SelfTest } from './report.js';
+import type { Addon, DefaultContext, DoctorReport, ExaminedLibrary, GpuSystem, SelfTest } from './report.js';
 
 export interface DoctorOptions extends OutputOptions {
   readonly device?: string;
@@ -31,10 +32,12 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
   findings.addon(addon);
   progress.update(2, 'CUDA');
   let defaultContext: DefaultContext | null = null;
+  let refusals: Answers['cuda']['refusals'] = [];
   if (addon.ended === 'well' && device !== 'cpu') {
     const cuda = await probe('cuda', timeout);
     findings.cuda(cuda, gpu, device !== undefined);
     found.push(...devicesOf(cuda));
+    refusals = cuda.answer?.refusals ?? [];
     progress.update(3, 'default context');
     if (cuda.ended === 'well' && device === undefined) {
       const outcome = await probe('default', timeout);
@@ -63,7 +66,7 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
       Object.entries(process.env).filter((entry): entry is [string, string] => /^INFONCE_/.test(entry[0])),
     ),
     gpu,
-    cudaLibrary: libraryPlaces(),
+    cudaLibrary: libraryPlaces().map(place => examinedLibrary(place, found, refusals)),
     devices: found,
     defaultContext,
     selfTests,
@@ -78,6 +81,19 @@ function describeAddon(outcome: Outcome<Answers['addon']>): Addon {
   if (outcome.ended !== 'well') return { loaded: false, reason: outcome.reason };
   const { file, source } = outcome.answer;
   return { loaded: true, file, source };
+}
+
+function examinedLibrary(
+  place: LibraryPlace,
+  devices: readonly Device[],
+  refusals: readonly Refusal[],
+): ExaminedLibrary {
+  const { file } = place;
+  const serves = devices.filter(device => device.available && device.library === file).map(({ id }) => id);
+  const reasons = refusals
+    .filter(refusal => refusal.file === file)
+    .map(({ index, reason }) => (index === undefined ? reason : `cuda:${index}: ${reason}`));
+  return { ...place, serves, refusals: reasons };
 }
 
 async function gpuSystem(timeout: number): Promise<GpuSystem> {

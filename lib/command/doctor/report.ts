@@ -13,7 +13,7 @@ export interface DoctorReport {
   readonly environment: Readonly<Record<string, string>>;
   readonly gpu: GpuSystem;
   /** Where the CUDA backend is looked for, in that order. */
-  readonly cudaLibrary: readonly LibraryPlace[];
+  readonly cudaLibrary: readonly ExaminedLibrary[];
   readonly devices: readonly Device[];
   /** What calls that name no context run in; null where it was not tried. */
   readonly defaultContext: DefaultContext | null;
@@ -24,6 +24,13 @@ export interface DoctorReport {
   /** For each thing wrong or missing, what to do. */
   readonly advice: readonly string[];
   readonly exit: Exit;
+}
+
+export interface ExaminedLibrary extends LibraryPlace {
+  /** The devices that it serves. */
+  readonly serves: readonly string[];
+  /** Why it does not serve others, or any. */
+  readonly refusals: readonly string[];
 }
 
 export interface Machine {

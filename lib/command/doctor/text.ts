@@ -1,6 +1,6 @@
 import type { Device } from '../../runtime/devices.js';
 import { table } from '../terminal/table.js';
-import type { DoctorReport, GpuSystem, Machine, SelfTest } from './report.js';
+import type { DoctorReport, ExaminedLibrary, GpuSystem, Machine, SelfTest } from './report.js';
 
 type Line = readonly [name: string, text: string];
 
@@ -21,9 +21,7 @@ export function formatReport(report: DoctorReport): string {
       ['memory', memory(machine)],
     ]),
     section('GPU', gpuLines(report.gpu)),
-    section('CUDA backend, looked for in this order', [
-      ...cudaLibrary.map(({ place, file, found }): Line => [place, `${file}${found ? '' : ': not there'}`]),
-    ]),
+    section('CUDA backend, looked for in this order', cudaLibrary.map(libraryLine)),
     section('Devices', devices.map(deviceLine)),
     section('In force', [
       ['default context', defaultContext(report)],
@@ -92,12 +90,19 @@ function gpuLines({ pciDevices, driver, nvidiaSmi, nvcc }: GpuSystem): Line[] {
   ];
 }
 
+function libraryLine({ place, file, found, serves, refusals }: ExaminedLibrary): Line {
+  if (!found) return [place, `${file}: not there`];
+  const served = serves.length === 0 ? [] : [`serves ${serves.join(', ')}`];
+  return [place, [file, ...served, ...refusals].join('\n')];
+}
+
 function deviceLine(device: Device): Line {
   if (!device.available) return [device.id, `cannot be used: ${device.reason}`];
   const { id, type, name, instructionSet, memory, computeCapability, driverVersion, runtimeVersion, note } = device;
+  const code = device.code === undefined ? '' : `, code ${device.code}`;
   const cuda = [
     `compute capability ${computeCapability}`,
-    `the driver knows CUDA ${driverVersion}, the backend is of CUDA ${runtimeVersion}`,
+    `the driver knows CUDA ${driverVersion}, the backend is of CUDA ${runtimeVersion}${code}`,
   ];
   const facts = [name, instructionSet, gigabytes(memory), ...(computeCapability === undefined ? [] : cuda)];
   const shortcoming = type === 'cuda' && note !== undefined ? `\n${note}` : '';
