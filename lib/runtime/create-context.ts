@@ -100,7 +100,10 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
       trace,
       nextTurn: setImmediate,
     };
-    return new OwnedContext(construct(native, names.device), target, native, { queueLimit, whenFull });
+    const context = construct(native, names.device);
+    // Only a context shows whether its driver serves the best kernels: what is known of the device may have changed.
+    const known = { ...target, native: nativeBinding().device(target.library, target.index) };
+    return new OwnedContext(context, known, native, { queueLimit, whenFull });
   }
 
   const target = resolveDevice({ device, argument: names.device, cudaLibrary, instructionSet });

@@ -51,9 +51,6 @@ function(infonce_cuda_settings target)
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:${cxx_flags}>"
     "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_flags}>")
-  if(INFONCE_MOST_POLLS)
-    target_compile_definitions(${target} PRIVATE INFONCE_MOST_POLLS=${INFONCE_MOST_POLLS})
-  endif()
   target_include_directories(${target}
     PUBLIC "${PROJECT_SOURCE_DIR}/native/include" PRIVATE "${PROJECT_SOURCE_DIR}/native")
   if(INFONCE_CUDA_SHARED_RUNTIME)
@@ -65,15 +62,20 @@ function(infonce_cuda_settings target)
   endif()
 endfunction()
 
-function(infonce_cuda_library target)
-  add_library(${target} SHARED ${sources_with_faults} $<TARGET_OBJECTS:infonce_cuda_objects>)
-  infonce_cuda_settings(${target})
+# A library exports the one function of the C contract.
+function(infonce_export_the_contract target)
   if(UNIX AND NOT APPLE)
     set(exports "${CMAKE_CURRENT_SOURCE_DIR}/native/cmake/cuda.map")
     set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${exports}")
     target_link_options(${target} PRIVATE
       "LINKER:--version-script=${exports}" LINKER:--exclude-libs,ALL LINKER:--no-undefined)
   endif()
+endfunction()
+
+function(infonce_cuda_library target)
+  add_library(${target} SHARED ${sources_with_faults} $<TARGET_OBJECTS:infonce_cuda_objects>)
+  infonce_cuda_settings(${target})
+  infonce_export_the_contract(${target})
 endfunction()
 
 infonce_cuda_settings(infonce_cuda_objects)
@@ -83,6 +85,16 @@ set_source_files_properties(native/cuda/device.cc PROPERTIES
   COMPILE_DEFINITIONS "INFONCE_CUDA_ARCHITECTURES=\"${architecture_names}\"")
 
 infonce_cuda_library(infonce_cuda)
+if(INFONCE_MOST_POLLS)
+  # The kernels that wait at barriers, compiled anew to end where one is never completed.
+  set(waiting "sm90_[a-z]+\\.cu")
+  list(FILTER cuda_sources INCLUDE REGEX "${waiting}")
+  add_library(infonce_cuda_bounded SHARED
+    ${sources_with_faults} ${cuda_sources} $<FILTER:$<TARGET_OBJECTS:infonce_cuda_objects>,EXCLUDE,${waiting}>)
+  infonce_cuda_settings(infonce_cuda_bounded)
+  target_compile_definitions(infonce_cuda_bounded PRIVATE INFONCE_MOST_POLLS=${INFONCE_MOST_POLLS})
+  infonce_export_the_contract(infonce_cuda_bounded)
+endif()
 if(INFONCE_TESTS)
   infonce_cuda_library(infonce_cuda_faulty)
   target_compile_definitions(infonce_cuda_faulty PRIVATE INFONCE_FAULT_INJECTION)
