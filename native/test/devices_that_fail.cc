@@ -167,7 +167,7 @@ TEST_CASE("where a device ends kernels that take long, launches are cut, and res
          {std::pair(INFONCE_PRECISION_HIGHEST, 0.1), std::pair(INFONCE_PRECISION_MEDIUM, 0.1),
           std::pair(INFONCE_PRECISION_HIGHEST, 0.001)}) {
       for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceInBatch, Loss::kClip, Loss::kInfoNcePaired}) {
-        Settings settings = settings_of(loss, 520, 60);
+        Settings settings = settings_of(loss, 270, 60);
         settings.temperature = temperature;
         const Case problem(settings);
         INFO(describe(settings));
