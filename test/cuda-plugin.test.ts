@@ -125,6 +125,19 @@ describe.runIf(process.platform === 'linux')('the CUDA library', () => {
   });
 });
 
+it.runIf(process.platform === 'linux')('a context tells what only its driver showed', async () => {
+  const definitions = ['FAKE_SET=(contexts > 0 ? "sm80" : "sm90")', 'FAKE_NOTE=(contexts > 0 ? "no tensor maps" : "")'];
+  const cudaLibrary = await fake('no-tensor-maps', ...definitions);
+  const [before, made, after] = await evaluate<[Device[], { device: Device }, Device[]]>(
+    `[devices(), ${context({ device: 'cuda', cudaLibrary })}, devices()]`,
+    using(cudaLibrary),
+  );
+  expect(before[1]).toMatchObject({ instructionSet: 'sm90' });
+  expect(before[1]).not.toHaveProperty('note');
+  for (const device of [made.device, after[1]])
+    expect(device).toMatchObject({ instructionSet: 'sm80', note: 'no tensor maps' });
+});
+
 describe.runIf(process.platform === 'linux')('of several CUDA libraries', () => {
   afterEach(() => copy.clear());
   const TOO_OLD = 'the NVIDIA driver is too old: it supports CUDA 12.2';

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers';
 import type { NativeContext, NativeContextOptions, NativeFailure } from './binding.js';
 import { type Context, OwnedContext, type Precision } from './context.js';
 import { checkLibraryPath } from './cuda-library.js';
-import { cpuTarget, resolveDevice, type Target } from './devices.js';
+import { asKnownNow, cpuTarget, resolveDevice, type Target } from './devices.js';
 import { describeValue, InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 import { nativeError } from './native-failure.js';
@@ -101,9 +101,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
       nextTurn: setImmediate,
     };
     const context = construct(native, names.device);
-    // Only a context shows whether its driver serves the best kernels: what is known of the device may have changed.
-    const known = { ...target, native: nativeBinding().device(target.library, target.index) };
-    return new OwnedContext(context, known, native, { queueLimit, whenFull });
+    return new OwnedContext(context, asKnownNow(target), native, { queueLimit, whenFull });
   }
 
   const target = resolveDevice({ device, argument: names.device, cudaLibrary, instructionSet });

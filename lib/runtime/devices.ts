@@ -111,6 +111,13 @@ export function cpuTarget(fallbackReason?: string): Target {
   return { id: 'cpu', library: '', index: 0, native: nativeBinding().device('', 0), note: '', fallbackReason };
 }
 
+/** The same device after a context was made: only that shows whether the driver serves its best kernels. */
+export function asKnownNow(target: Target): Target {
+  const native = nativeBinding().device(target.library, target.index);
+  const news = native.note === target.native.note ? [] : [native.note];
+  return { ...target, native, note: [...news, target.note].filter(text => text !== '').join('; ') };
+}
+
 /** What a device is asked for with; `argument` is what messages call the request: an option or a variable. */
 export interface DeviceRequest {
   readonly device: string;

@@ -69,15 +69,16 @@ void Context::open(Napi::Object self, Napi::Object object) {
   options.measure = to_flag(object.Get("measure"), "measure");
   options.trace = to_flag(object.Get("trace"), "trace");
   const Napi::Function next_turn = to_function(object.Get("nextTurn"), "nextTurn");
-  const infonce_device_info device = device_info(backend, options.device);
   const Napi::Value forced = object.Get("instructionSet");
-  const std::string instruction_set =
-      forced.IsUndefined() ? device.instruction_set : to_string(forced, "instructionSet");
-  options.instruction_set = forced.IsUndefined() ? nullptr : instruction_set.c_str();
+  const std::string forced_set = forced.IsUndefined() ? "" : to_string(forced, "instructionSet");
+  options.instruction_set = forced.IsUndefined() ? nullptr : forced_set.c_str();
+  auto context = std::make_shared<BackendContext>(backend, options);
+  // Afterwards: which kernels the driver serves may show only when a context is made.
+  const infonce_device_info device = device_info(backend, options.device);
   define_value(self, "threads",
                Napi::Number::New(Env(), options.threads == 0 ? device.threads : options.threads));
-  define_value(self, "instructionSet", Napi::String::New(Env(), instruction_set));
-  auto context = std::make_shared<BackendContext>(backend, options);
+  define_value(self, "instructionSet",
+               Napi::String::New(Env(), forced.IsUndefined() ? device.instruction_set : forced_set));
   pool_ = std::make_shared<HostPool>(HostAllocator(backend, options.device));
   queue_ = std::make_unique<Queue>(*context, next_turn);
   backend_ = std::move(context);

@@ -26,6 +26,9 @@
 #ifndef FAKE_NOTE
 #define FAKE_NOTE ""
 #endif
+#ifndef FAKE_SET
+#define FAKE_SET "sm90"
+#endif
 // What of the library a `device` runs.
 #ifndef FAKE_CODE
 #define FAKE_CODE "sm_90a"
@@ -81,6 +84,8 @@ struct infonce_call {
 
 namespace {
 
+int contexts = 0;  // that were made
+
 infonce_status fail(infonce_failure *failure, infonce_status status, const char *message) {
   std::snprintf(failure->message, sizeof failure->message, "%s", message);
   return status;
@@ -96,7 +101,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   if (device == FAKE_OLD_DEVICE) return fail(failure, INFONCE_DEVICE_UNAVAILABLE, FAKE_REFUSAL);
   info->memory = int64_t(80) << 30;
   std::strcpy(info->name, FAKE_NAME);
-  std::strcpy(info->instruction_set, "sm90");
+  std::strcpy(info->instruction_set, FAKE_SET);
   std::strcpy(info->instruction_sets, "sm90 sm80");
   std::strcpy(info->medium, "bfloat16");
   std::strcpy(info->capability, "9.0");
@@ -112,6 +117,7 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   FAKE_IN_CREATE;
   if (FAKE_BUSY) return fail(failure, INFONCE_OUT_OF_MEMORY, "the device's memory is used up");
   *context = new infonce_context{};
+  ++contexts;
   (*context)->options = *options;
   return INFONCE_OK;
 }
