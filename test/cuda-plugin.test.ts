@@ -358,6 +358,23 @@ describe.runIf(process.platform === 'linux')('CUDA devices', () => {
     expect(cuda).toMatchObject({ code: 'ERR_INFONCE_OUT_OF_MEMORY', argument: 'device' });
     expect(auto).toMatchObject({ device: { id: 'cpu' }, fallbackReason: "cuda:0: the device's memory is used up" });
   });
+
+  it('that cannot be made ready are passed over for the next', async () => {
+    const usedUp = "cuda:0: the device's memory is used up";
+    const first = await fake('first-busy', 'FAKE_COUNT=2', 'FAKE_BUSY=(device == 0)');
+    const made = await evaluate<object[]>(
+      `[${context({ device: 'cuda' })}, ${context({})}, ${context({ device: 'cuda:0' })}]`,
+      using(first),
+    );
+    const served = { device: { id: 'cuda:1', note: usedUp } };
+    expect(made).toMatchObject([served, served, { code: 'ERR_INFONCE_OUT_OF_MEMORY' }]);
+    expect(made[1]).not.toHaveProperty('fallbackReason');
+    const both = await fake('both-busy', 'FAKE_COUNT=2', 'FAKE_BUSY=1');
+    const [cuda, auto] = await evaluate<object[]>(`[${context({ device: 'cuda' })}, ${context({})}]`, using(both));
+    expect(cuda).toMatchObject({ code: 'ERR_INFONCE_OUT_OF_MEMORY' });
+    const fallbackReason = `${usedUp}; cuda:1: the device's memory is used up`;
+    expect(auto).toMatchObject({ device: { id: 'cpu' }, fallbackReason });
+  });
 });
 
 describe.runIf(process.platform === 'linux')('a CUDA context', () => {

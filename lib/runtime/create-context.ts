@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers';
 import type { NativeContext, NativeContextOptions, NativeFailure } from './binding.js';
 import { type Context, OwnedContext, type Precision } from './context.js';
 import { checkLibraryPath } from './cuda-library.js';
-import { asKnownNow, cpuTarget, resolveDevice, type Target } from './devices.js';
+import { asKnownNow, cpuTarget, resolveDevices, type Target } from './devices.js';
 import { describeValue, InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 import { nativeError } from './native-failure.js';
@@ -12,7 +12,8 @@ import { checkBoolean, checkChoice, checkKeys, checkNumber } from './options.js'
 export interface ContextOptions {
   /**
    * `'auto'` (default): the first CUDA device that can be used, else the CPU; `'cpu'`; `'cuda'`: the first CUDA device
-   * that can be used, `'cuda:N'`: that one, or an error with the reason.
+   * that can be used, `'cuda:N'`: that one, or an error with the reason. A device that another process has to itself, or
+   * whose memory is used up, cannot be used: the next one is tried.
    */
   readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
   /**
@@ -104,13 +105,19 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
     return new OwnedContext(context, asKnownNow(target), native, { queueLimit, whenFull });
   }
 
-  const target = resolveDevice({ device, argument: names.device, cudaLibrary, instructionSet });
-  try {
-    return open(target);
-  } catch (error) {
-    if (device !== 'auto' || target.id === 'cpu' || !isUnusable(error)) throw error;
-    return open(cpuTarget(`${target.id}: ${(error.cause as NativeFailure).message}`));
+  const refusals: InfoNCEError[] = [];
+  const reasons: string[] = [];
+  for (const target of resolveDevices({ device, argument: names.device, cudaLibrary, instructionSet })) {
+    try {
+      return open({ ...target, note: [...reasons, target.note].filter(text => text !== '').join('; ') });
+    } catch (error) {
+      if (target.id === 'cpu' || !isUnusable(error)) throw error;
+      refusals.push(error);
+      reasons.push(`${target.id}: ${(error.cause as NativeFailure).message}`);
+    }
   }
+  if (device !== 'auto') throw refusals[0];
+  return open(cpuTarget(reasons.join('; ')));
 }
 
 /** Whether a device that is there cannot be made ready: taken by another process, or its memory used up. */

@@ -129,10 +129,15 @@ export interface DeviceRequest {
 
 /** Turns `'auto'`, `'cpu'`, `'cuda'` or `'cuda:N'` into a device. */
 export function resolveDevice(request: DeviceRequest): Target {
+  return resolveDevices(request)[0];
+}
+
+/** The same, and the devices to try after it, where which of them was not named. */
+export function resolveDevices(request: DeviceRequest): readonly [Target, ...Target[]] {
   const { device } = request;
-  if (device === 'cpu') return cpuTarget();
-  if (device === 'auto') return bestTarget(request);
-  if (/^cuda(:\d+)?$/.test(device)) return cudaTarget(request);
+  if (device === 'cpu') return [cpuTarget()];
+  if (device === 'auto') return bestTargets(request);
+  if (/^cuda(:\d+)?$/.test(device)) return cudaTargets(request);
   throw new InfoNCEError('ERR_INFONCE_RANGE', {
     argument: request.argument,
     expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
@@ -141,28 +146,31 @@ export function resolveDevice(request: DeviceRequest): Target {
   });
 }
 
-/** The first CUDA device that can be used, else the CPU. */
-function bestTarget({ cudaLibrary, instructionSet }: DeviceRequest): Target {
+/** The CUDA devices that can be used, else the CPU. */
+function bestTargets({ cudaLibrary, instructionSet }: DeviceRequest): readonly [Target, ...Target[]] {
   const cuda = findCuda(cudaLibrary);
   if (!cuda.usable) {
     if (cuda.error !== undefined) throw cuda.error;
-    return cpuTarget(cuda.reason);
+    return [cpuTarget(cuda.reason)];
   }
-  const usable = firstUsable(cuda.targets);
-  if (usable === undefined) return cpuTarget(reasonsOf(cuda.targets));
-  if (instructionSet === undefined || usable.native.instructionSets.includes(instructionSet)) return usable;
-  return cpuTarget(`INFONCE_ISA asks for ${instructionSet}, which ${usable.id} does not have`);
+  const usable = cuda.targets.filter(isUsable);
+  const [first, ...others] = usable.filter(
+    ({ native }) => instructionSet === undefined || native.instructionSets.includes(instructionSet),
+  );
+  if (first !== undefined) return [first, ...others];
+  if (usable.length === 0) return [cpuTarget(reasonsOf(cuda.targets))];
+  return [cpuTarget(`INFONCE_ISA asks for ${instructionSet}, which ${usable[0]!.id} does not have`)];
 }
 
-/** The CUDA device asked for, or an error with the reason. */
-function cudaTarget({ device, argument, cudaLibrary }: DeviceRequest): Target {
+/** The CUDA device asked for, or all that can be used, or an error with the reason. */
+function cudaTargets({ device, argument, cudaLibrary }: DeviceRequest): readonly [Target, ...Target[]] {
   const cuda = findCuda(cudaLibrary);
   if (!cuda.usable) throw cuda.error ?? unusable(device, argument, cuda.reason, cuda.remedy);
   const { targets } = cuda;
   if (device === 'cuda') {
-    const usable = firstUsable(targets);
-    if (usable === undefined) throw unusable(device, argument, reasonsOf(targets));
-    return usable;
+    const [first, ...others] = targets.filter(isUsable);
+    if (first === undefined) throw unusable(device, argument, reasonsOf(targets));
+    return [first, ...others];
   }
   const index = Number(device.slice('cuda:'.length));
   const target = targets[index];
@@ -171,8 +179,8 @@ function cudaTarget({ device, argument, cudaLibrary }: DeviceRequest): Target {
     const present = ids.length === 1 ? `there is only ${ids[0]}` : `there are ${ids.join(', ')}`;
     throw unusable(device, argument, `there is no such device: ${present}`);
   }
-  if ('reason' in target) throw unusable(device, argument, target.reason);
-  return target;
+  if (!isUsable(target)) throw unusable(device, argument, target.reason);
+  return [target];
 }
 
 function unusable(device: string, argument: string, reason: string, remedy?: string): InfoNCEError {
@@ -198,8 +206,8 @@ function findCuda(cudaLibrary: string | undefined) {
   return { ...cuda, targets };
 }
 
-function firstUsable(targets: readonly CudaTarget[]): Target | undefined {
-  return targets.find((target): target is Target => !('reason' in target));
+function isUsable(target: CudaTarget): target is Target {
+  return !('reason' in target);
 }
 
 function reasonsOf(targets: readonly CudaTarget[]): string {

@@ -115,6 +115,7 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
                               infonce_failure *failure) {
   FAKE_IN_CREATE;
+  const int device = options->device;
   if (FAKE_BUSY) return fail(failure, INFONCE_OUT_OF_MEMORY, "the device's memory is used up");
   *context = new infonce_context{};
   ++contexts;
