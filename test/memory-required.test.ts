@@ -1,6 +1,6 @@
 import { type MemoryProblem, memoryRequired, NegativeQueue, ntXentSync, type TensorSize } from 'infonce';
 import { describe, expect, it } from 'vitest';
-import { DEVICE, newContext, sharedContext, TARGETS } from './support/contexts.js';
+import { createContextFor, DEVICE, sharedContext, TARGETS } from './support/contexts.js';
 import { LOSSES, randomCase, tensorsOf, withTensors } from './support/problems.js';
 import { normal, randomLabels } from './support/random.js';
 import { thrownBy, wrong } from './support/thrown.js';
@@ -93,7 +93,7 @@ it('counts the rows of a queue, and no gradient of them', () => {
 });
 
 it('leaves nothing behind', () => {
-  const own = newContext();
+  const own = createContextFor(TARGETS[0]!.instructionSet);
   memoryRequired({ loss: 'ntXent', features: { shape: [64, 8] } }, { context: own });
   expect(own.disposed).toBe(false);
   const features = normal([64, 8], 1);

@@ -208,6 +208,17 @@ describe('supCon with a memory', () => {
     expect(supConSync({ ...problem, memory })).toEqual(supConSync(problem, { context }));
     memory.dispose();
   });
+
+  it('computes in the context of its queue, of an empty one too', () => {
+    const other = newContext();
+    const memory = new NegativeQueue({ capacity: 6, dim: 4, labels: true, context: other });
+    const problem = { features: normal([5, 4], 1), labels: randomLabels(5, 2, 1), memory };
+    const elsewhere = () => supConSync(problem, { context });
+    expect(elsewhere).toThrow(/memory: expected .* of the context in which the call runs, got one of another context/);
+    memory.enqueueSync(normal([2, 4], 1), Int32Array.of(0, 1));
+    expect(elsewhere).toThrow(/memory: expected .* of the context in which the call runs, got one of another context/);
+    other.dispose();
+  });
 });
 
 describe('refuses', () => {

@@ -46,6 +46,7 @@ interface Contents {
   /** [size, dim]; undefined of an empty queue. */
   readonly rows: InputTensor | undefined;
   readonly labels: Int32Array | undefined;
+  readonly owner: OwnedContext;
 }
 
 const QUEUE_KEYS: ReadonlySet<string> = new Set(['capacity', 'dim', 'labels', 'dtype', 'context']);
@@ -286,7 +287,8 @@ export class NegativeQueue<Type extends DType = DType> {
     const data = this.#buffer(argument);
     const shape = [this.#size, this.dim];
     const rows: InputTensor = { data, shape, dtype: this.dtype, size: this.#size * this.dim, owner: this.#context };
-    return { rows: this.#size === 0 ? undefined : rows, labels: this.#labels?.subarray(0, this.#size) };
+    const labels = this.#labels?.subarray(0, this.#size);
+    return { rows: this.#size === 0 ? undefined : rows, labels, owner: this.#context };
   }
 }
 
@@ -347,8 +349,11 @@ export function checkNegativeQueue(queue: NegativeQueue, paired: boolean, dim: n
   });
 }
 
-/** A queue's rows and labels as the memory of features of `dim` numbers; undefined of an empty one. */
-export function checkMemory(queue: unknown, dim: number): { rows: InputTensor; labels: Int32Array } | undefined {
+/** A queue's rows, of an empty one none, and labels as the memory of features of `dim` numbers, and whose it is. */
+export function checkMemory(
+  queue: unknown,
+  dim: number,
+): { rows: InputTensor | undefined; labels: Int32Array; owner: OwnedContext } {
   if (!NegativeQueue.isOne(queue)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'memory',
@@ -358,7 +363,7 @@ export function checkMemory(queue: unknown, dim: number): { rows: InputTensor; l
     });
   }
   checkDim(queue, 'memory', dim);
-  const { rows, labels } = contentsOf(queue, 'memory');
+  const { rows, labels, owner } = contentsOf(queue, 'memory');
   if (labels === undefined) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'memory',
@@ -367,7 +372,7 @@ export function checkMemory(queue: unknown, dim: number): { rows: InputTensor; l
       remedy: 'Make it with labels: true.',
     });
   }
-  return rows && { rows, labels };
+  return { rows, labels, owner };
 }
 
 function checkDim(queue: NegativeQueue, argument: string, dim: number): void {

@@ -1,5 +1,5 @@
 import type { NativeProblem } from '../runtime/binding.js';
-import type { Naming } from '../runtime/context.js';
+import type { Naming, OwnedContext } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
@@ -30,6 +30,8 @@ export interface Task {
   readonly negatives: InputTensor | undefined;
   /** Whether the negatives are rows of a queue, which have no gradient. */
   readonly queued: boolean;
+  /** Whose the queue of the negatives is: an empty one has no rows to tell it. */
+  readonly owner?: OwnedContext | undefined;
   readonly labels: Int32Array | undefined;
 }
 

@@ -67,7 +67,7 @@ export function contextOfCall({ task, words }: Plan, named: unknown, out: Unchec
   return contextOf(named, [
     [words.inputs.anchors!, task.anchors.owner],
     [words.inputs.keys!, task.keys?.owner],
-    [words.inputs.negatives!, task.negatives?.owner],
+    [words.inputs.negatives!, task.negatives?.owner ?? task.owner],
     ...tensors.map(([name, tensor]) => [`out.${name}`, tensor.context] as const),
   ]);
 }
