@@ -53,6 +53,9 @@ TEST_CASE("without ranks the losses and gradients have the same bits") {
   const std::vector<int64_t> sizes = simulated() ? std::vector<int64_t>{140} : std::vector<int64_t>{6, 30, 210, 1100};
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}) {
+      if (simulated() && precision == INFONCE_PRECISION_HIGH) {
+        continue;
+      }
       const Context context(set, precision, 2);
       CAPTURE(set);
       CAPTURE(precision);
