@@ -100,8 +100,8 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   if (const infonce_status status = check_device(options->device, failure)) return status;
   const std::string name = options->instruction_set ? options->instruction_set : "";
   const auto create = [&] {
-    std::string problem = name == "sm80" ? "" : why_no_sm90(options->device);
-    if (problem.empty() && name != "sm80") problem = try_tensor_maps(options->device);
+    std::string problem;
+    if (name != "sm80" && (problem = why_no_sm90(options->device)).empty()) problem = try_tensor_maps(options->device);
     UseOfSm90 sm90;
     if (const infonce_status status = choose_kernels(name, problem, &sm90, failure)) return status;
     *context = new infonce_context{{*options, sm90}};
