@@ -165,7 +165,6 @@ class Calls:
         if not all(map(math.isfinite, scalars)) or not scalars[0] > 0:
             stop(f"{self.shape}: loss and its companions are {list(scalars)}")
 
-
     def free(self):
         for pointers in (*self.inputs, *self.gradients, [self.scalars]):
             for pointer in pointers:

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers';
 import type { NativeContext, NativeContextOptions, NativeFailure } from './binding.js';
 import { type Context, OwnedContext, type Precision } from './context.js';
 import { checkLibraryPath } from './cuda-library.js';
-import { asKnownNow, cpuTarget, resolveDevices, type Target } from './devices.js';
+import { asKnownNow, cpuTarget, joinedNotes, resolveDevices, type Target } from './devices.js';
 import { describeValue, InfoNCEError } from './errors.js';
 import { nativeBinding } from './native.js';
 import { nativeError } from './native-failure.js';
@@ -109,7 +109,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
   const reasons: string[] = [];
   for (const target of resolveDevices({ device, argument: names.device, cudaLibrary, instructionSet })) {
     try {
-      return open({ ...target, note: [...reasons, target.note].filter(text => text !== '').join('; ') });
+      return open({ ...target, note: joinedNotes(...reasons, target.note) });
     } catch (error) {
       if (target.id === 'cpu' || !isUnusable(error)) throw error;
       refusals.push(error);

@@ -114,8 +114,13 @@ export function cpuTarget(fallbackReason?: string): Target {
 /** The same device after a context was made: only that shows whether the driver serves its best kernels. */
 export function asKnownNow(target: Target): Target {
   const native = nativeBinding().device(target.library, target.index);
-  const news = native.note === target.native.note ? [] : [native.note];
-  return { ...target, native, note: [...news, target.note].filter(text => text !== '').join('; ') };
+  const news = native.note === target.native.note ? '' : native.note;
+  return { ...target, native, note: joinedNotes(news, target.note) };
+}
+
+/** Notes, of which some may be empty, as one. */
+export function joinedNotes(...notes: string[]): string {
+  return notes.filter(note => note !== '').join('; ');
 }
 
 /** What a device is asked for with; `argument` is what messages call the request: an option or a variable. */

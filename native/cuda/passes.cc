@@ -180,7 +180,7 @@ void Call::sum_exponentials(Lane *previous) {
   if (!wide_) return;
   const auto sum = [&](TowerName rows, TowerName columns, const Direction &direction, bool add) {
     wide_log_sum_exp(stream(), towers_[rows], towers_[columns], pairs_of(columns), problem_.scale, pair_logits_.first,
-                     direction, add);
+                     direction, add, problem_.ranks != 0);
   };
   sum(kAnchors, candidates(), rows_, false);
   if (both) sum(candidates(), kAnchors, columns_, false);

@@ -42,14 +42,7 @@ Attempt try_to_create(const char *instruction_set = nullptr) {
 
 bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
 
-Settings settings_of(Loss loss, int64_t rows, int64_t dim) {
-  Settings settings;
-  settings.loss = loss;
-  settings.rows = rows;
-  settings.dim = dim;
-  settings.negative_rows = 12;
-  return settings;
-}
+Settings settings_of(Loss loss, int64_t rows, int64_t dim) { return {loss, rows, dim, 12}; }
 
 Output run(const Context &context, const Case &problem) {
   Output output(problem);

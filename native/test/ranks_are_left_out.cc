@@ -38,14 +38,7 @@ void check_ranks(const Context &context, Settings settings) {
   }
 }
 
-Settings settings_of(Loss loss, int64_t rows) {
-  Settings settings;
-  settings.loss = loss;
-  settings.rows = rows;
-  settings.dim = simulated() ? 20 : 40;
-  settings.negative_rows = 50;
-  return settings;
-}
+Settings settings_of(Loss loss, int64_t rows) { return {loss, rows, simulated() ? 20 : 40, 50}; }
 
 }  // namespace
 

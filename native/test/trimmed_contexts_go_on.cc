@@ -10,14 +10,7 @@ namespace infonce::test {
 
 namespace {
 
-Settings settings_of(Loss loss) {
-  Settings settings;
-  settings.loss = loss;
-  settings.rows = 210;
-  settings.dim = 24;
-  settings.negative_rows = 30;
-  return settings;
-}
+Settings settings_of(Loss loss) { return {loss, 210, 24, 30}; }
 
 Context make_context() { return {instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2}; }
 

@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
       if (first + b >= count) break;
       const double inverse = batch[b].inverse_norm(normalize), dot = batch[b].dot * query_inverse * inverse;
       maximum = max(maximum, problem.scale * dot);
-      above += dot > positive;
+      if (problem.ranks) above += dot > positive;
       if (lane > 0) continue;
       negatives[first + b] = make_double2(dot, inverse);
       if (!batch[b].is_finite()) task.report->add_bad_row(INFONCE_INPUT_NEGATIVES, i * count + first + b);

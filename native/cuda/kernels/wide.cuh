@@ -26,6 +26,7 @@ struct WideStatistics {
   double *offset, *sum;
   int32_t *above;
   bool add;  // to what they hold
+  bool ranks;
 };
 
 // What a direction of the softmax brings to the gradient; null: nothing.
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
         double &logit = logits.at[r][c];
         logit = j < task.other.rows && !apart.holds(j) ? task.scale * logit : -INFINITY;
         best = max(best, logit);
-        above[r] += logit > positive[warp_row + r] + tie[warp_row + r] * column_length[DoubleSums::column(c)];
+        if (statistics.ranks) above[r] += logit > positive[warp_row + r] + tie[warp_row + r] * column_length[DoubleSums::column(c)];
       }
       if (best > maximum[r]) {
         sum[r] *= exp(maximum[r] - best);

@@ -26,9 +26,9 @@ WideProbabilities probabilities_of(const Direction *direction) {
 }  // namespace
 
 void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction, bool add) {
+                      const double *positive_logit, const Direction &direction, bool add, bool ranks) {
   const WideTask task = {owner, other, pairs, nullptr, scale};
-  const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add};
+  const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "wide_statistics",
                          wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0,
                          task, statistics);

@@ -13,9 +13,9 @@ constexpr int64_t kLeastWidePanel = kRowMultiple * kRowMultiple;
 
 // Writes direction.offset (the largest logit; -inf without candidates), sum and above of all padded rows of the owner.
 // `pairs` are those of the owner's rows. `positive_logit` [rows]: of the first positive, +inf without one; only logits
-// above it by more than a few roundings count. `add`: to what is there, from other candidates.
+// above it by more than a few roundings count, and none without `ranks`. `add`: to what is there, from other candidates.
 void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction, bool add);
+                      const double *positive_logit, const Direction &direction, bool add, bool ranks);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
 // of pairs.classes taken off, whose members `elsewhere`, which may be null, are positives as well. Reads upstream and
