@@ -179,8 +179,8 @@ function report() {
   if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:resources', text);
   for (const { name } of rows.filter(row => MAIN_KERNELS.test(row.name) && spills(row)))
     problems.push(`${name} spills`);
-  if (options.architecture.includes('90a') && !nvdisasm) console.error('No nvdisasm: the machine code was not read.');
-  else console.log(`The machine code of ${lookedAt} kernels for compute capability 9.0 was read.`);
+  if (!nvdisasm) console.error('No nvdisasm: the machine code was not read.');
+  else if (lookedAt) console.log(`The machine code of ${lookedAt} kernels for compute capability 9.0 was read.`);
   for (const problem of problems) console.error(problem);
   process.exitCode = problems.length ? 1 : 0;
 }

@@ -139,34 +139,28 @@ bool climb(Stream &stream, const Ladder &ladder, bool once) {
   return right;
 }
 
-bool is_there() {
+// 0, or what the program ends with where it cannot run. On compute capability 9.0 that is a failure: these kernels have to
+// be there.
+int why_not_here() {
   int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return std::fprintf(stderr, "there is no GPU\n"), false;
+  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0)
+    return std::fprintf(stderr, "there is no GPU\n"), kCannotRun;
   cudaDeviceProp device;
   check(cudaGetDeviceProperties(&device, 0), "asking the device");
   if (device.major != 9 || device.minor != 0)
-    return std::fprintf(stderr, "%s is not of compute capability 9.0\n", device.name), false;
+    return std::fprintf(stderr, "%s is not of compute capability 9.0\n", device.name), kCannotRun;
   if (const std::string problem = why_no_tensor_maps(0); !problem.empty())
-    return std::fprintf(stderr, "%s\n", problem.c_str()), false;
+    return std::fprintf(stderr, "%s\n", problem.c_str()), kFailed;
   int kilohertz = 0;
   check(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0), "asking the device");
   std::printf(R"({"device": "%s", "multiprocessors": %d, "kilohertz": %d})"
               "\n",
               device.name, device.multiProcessorCount, kilohertz);
-  return true;
-}
-
-// Where the device is of compute capability 9.0, whatever keeps these kernels from it is a failure.
-bool has_to_be_there() {
-  int count = 0, major = 0, minor = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) return false;
-  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
-  cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0);
-  return major == 9 && minor == 0;
+  return 0;
 }
 
 int run(int64_t rows, int64_t dim, bool once) {
-  if (!is_there()) return has_to_be_there() ? kFailed : kCannotRun;
+  if (const int status = why_not_here()) return status;
   Kernels kernels(UseOfSm90::kAlways);
   Stream stream(kernels);
   const Problem problem(stream, rows, dim);
