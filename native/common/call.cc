@@ -1,40 +1,78 @@
 #include "common/call.h"
 
-#include <algorithm>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
+#include <initializer_list>
 
 namespace infonce {
 namespace {
 
 constexpr int64_t kMostRows = int64_t(1) << 30;  // row numbers are 32-bit in places
 
-bool product_fits(int64_t a, int64_t b, int64_t c) {
-  constexpr double kMost = 1LL << 48;
-  return double(a) * double(b) * double(c) < kMost;
-}
-
 constexpr char kWrongSize[] = "struct_size does not match this library's";
-constexpr char kWrongCount[] = "grad_output_count is wrong";
-constexpr char kWrongPlace[] = "unknown array in on_device";
-constexpr char kMissingGradient[] = "a gradient array is missing";
+constexpr char kTooLarge[] = "the problem is too large";
 
-bool upstream_is_right(const infonce_problem &p) {
-  if (p.grad_output_count == 0) return true;
-  if (!p.grad_output) return false;
-  return p.grad_output_count == 1 || (p.grad_output_count == p.rows && p.reduction == INFONCE_REDUCTION_NONE);
+bool is_residence(int32_t residence) { return residence == INFONCE_ON_HOST || residence == INFONCE_ON_DEVICE; }
+
+bool is_type(int32_t type) { return type >= INFONCE_FLOAT32 && type <= INFONCE_BFLOAT16; }
+
+const char *wrong_matrix(const infonce_matrix &matrix, int64_t most_rows, int64_t dim) {
+  constexpr double kMostNumbers = 1LL << 48;
+  if (matrix.rows < 1) return "a matrix has no rows";
+  if (matrix.rows > most_rows || double(matrix.rows) * double(dim) >= kMostNumbers) return kTooLarge;
+  if (!matrix.data) return "a matrix is missing";
+  if (!is_type(matrix.type)) return "unknown element type";
+  if (!is_residence(matrix.residence)) return "unknown residence";
+  return nullptr;
 }
 
-bool has_gradient_arrays(const infonce_problem &p, const infonce_result &r) {
-  return r.grad_anchors && (has_one_tower(p) || r.grad_keys);
+const char *wrong_rows(const infonce_problem &p, const Roles &roles) {
+  const int64_t rows = p.matrices[roles.anchors].rows;
+  if (roles.keys >= 0 && p.matrices[roles.keys].rows != rows) return "there must be as many keys as anchors";
+  if (roles.own_negatives() && p.matrices[roles.negatives].rows % rows != 0)
+    return "anchors must divide their own candidates";
+  if (roles.has_memory() && rows + p.matrices[roles.negatives].rows > kMostRows) return kTooLarge;
+  return nullptr;
+}
+
+const char *wrong_positives(const infonce_problem &p, const Roles &roles) {
+  const infonce_matrix &anchors = p.matrices[roles.anchors];
+  switch (p.softmaxes[0].positive) {
+    case INFONCE_POSITIVE_FIRST_VIEW:
+    case INFONCE_POSITIVE_ALL_VIEWS:
+      if (anchors.views < 2 || anchors.rows % anchors.views != 0) return "views must divide rows and be at least 2";
+      return nullptr;
+    case INFONCE_POSITIVE_SAME_ID:
+      return anchors.ids && (!roles.has_memory() || p.matrices[roles.negatives].ids) ? nullptr : "ids are missing";
+    default:
+      return nullptr;
+  }
+}
+
+const char *wrong_upstream(const infonce_problem &p, const Roles &roles) {
+  const infonce_grad_output &upstream = p.grad_output;
+  if (!is_residence(upstream.residence)) return "unknown residence";
+  if (upstream.count == 0) return nullptr;
+  const bool one_each = upstream.count == p.matrices[roles.anchors].rows && p.reduction == INFONCE_REDUCTION_NONE;
+  return upstream.data && (upstream.count == 1 || one_each) ? nullptr : "grad_output is missing or its count wrong";
+}
+
+const char *wrong_gradients(const infonce_problem &p, const Roles &roles, const infonce_result &r) {
+  for (const int matrix : {roles.anchors, roles.keys})
+    if (matrix >= 0 && !r.gradients[matrix].data) return "a gradient array is missing";
+  if (roles.has_memory() && r.gradients[roles.negatives].data) return "a memory has no gradient";
+  for (int m = 0; m < p.matrix_count; ++m)
+    if (!is_residence(r.gradients[m].residence)) return "unknown residence";
+  return nullptr;
 }
 
 }  // namespace
 
-infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
+infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,
                     ...) {
   if (failure && failure->struct_size == sizeof *failure) {
-    failure->input = input;
+    failure->matrix = matrix;
     failure->row = row;
     va_list arguments;
     va_start(arguments, format);
@@ -51,89 +89,73 @@ OutOfMemory::OutOfMemory(int64_t needed, int64_t available) : needed_(needed) {
 }
 
 infonce_status invalid(infonce_failure *failure, const char *what) {
-  return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_INPUT_NONE, -1, "%s", what);
+  return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_NO_MATRIX, -1, "%s", what);
 }
 
-infonce_status non_finite(infonce_failure *failure, int32_t input, int64_t row) {
-  return fail(failure, INFONCE_NON_FINITE, input, row, "row %lld of the input holds NaN or infinity",
+infonce_status non_finite(infonce_failure *failure, int32_t matrix, int64_t row) {
+  return fail(failure, INFONCE_NON_FINITE, matrix, row, "row %lld of the input holds NaN or infinity",
               static_cast<long long>(row));
+}
+
+bool all_on_device(const infonce_problem &p, const infonce_result &r) {
+  for (int m = 0; m < p.matrix_count; ++m)
+    if (p.matrices[m].residence != INFONCE_ON_DEVICE) return false;
+  if (p.grad_output.count > 0 && p.grad_output.residence != INFONCE_ON_DEVICE) return false;
+  bool on_device = true;
+  const auto look = [&](const infonce_output &output, int64_t) { on_device &= output.residence == INFONCE_ON_DEVICE; };
+  for_each_result(p, r, look);
+  return on_device;
 }
 
 const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
   if (p.struct_size != sizeof p || r.struct_size != sizeof r) return kWrongSize;
-  if (p.rows < 1 || p.rows > kMostRows || p.dim < 1 || p.negative_rows < 0 || p.negative_rows > kMostRows)
-    return "rows, dim or negative_rows is out of range";
-  const bool one_tower = has_one_tower(p);
-  const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-  const bool may_have_memory = one_tower && p.positive == INFONCE_POSITIVE_SAME_LABEL;
-  const bool has_negatives = own_negatives || p.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
-                             (may_have_memory && p.negatives != nullptr);
-  if (!one_tower && !has_negatives && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "unknown denominator";
-  if (may_have_memory && p.rows + p.negative_rows > kMostRows) return "the problem is too large";
-  if (!product_fits(std::max(p.rows, own_negatives ? 1 : p.negative_rows), p.dim, 1) ||
-      (own_negatives && !product_fits(p.rows, p.negative_rows, p.dim)))
-    return "the problem is too large";
-  if (!p.anchors) return "anchors is missing";
-  if (one_tower == (p.keys != nullptr)) return "keys must be given with two towers, and only then";
-  if (has_negatives != (p.negatives != nullptr) || has_negatives != (p.negative_rows > 0))
-    return "negatives must be given when the denominator has them, and only then";
-  switch (p.positive) {
-    case INFONCE_POSITIVE_FIRST_VIEW:
-    case INFONCE_POSITIVE_ALL_VIEWS:
-      if (!one_tower || p.views < 2 || p.rows % p.views != 0) return "views must divide rows and be at least 2";
-      break;
-    case INFONCE_POSITIVE_SAME_LABEL:
-      if (!one_tower || !p.labels) return "labels is missing";
-      break;
-    case INFONCE_POSITIVE_SAME_INDEX:
-      if (one_tower) return "positives of the same index need keys";
-      break;
-    default:
-      return "unknown positive rule";
+  Roles roles;
+  if (const char *wrong = find_roles(p, &roles)) return wrong;
+  if (p.dim < 1) return "dim is out of range";
+  for (int m = 0; m < p.matrix_count; ++m) {
+    const bool own = roles.own_negatives() && m == roles.negatives;
+    const int64_t most_rows = own ? INT64_MAX : kMostRows;
+    if (const char *wrong = wrong_matrix(p.matrices[m], most_rows, p.dim)) return wrong;
   }
+  if (const char *wrong = wrong_rows(p, roles)) return wrong;
+  if (const char *wrong = wrong_positives(p, roles)) return wrong;
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
-  if (p.both_directions && p.denominator != INFONCE_DENOMINATOR_ALL_KEYS) return "both directions need all keys";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
-  if (!upstream_is_right(p)) return kWrongCount;
-  if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss) return "row_loss is missing";
-  if (p.gradient && !has_gradient_arrays(p, r)) return kMissingGradient;
-  for (const int32_t type : {p.anchors_type, p.keys_type, p.negatives_type})
-    if (type < INFONCE_FLOAT32 || type > INFONCE_BFLOAT16) return "unknown element type";
-  if ((p.on_device & ~uint32_t(INFONCE_ARRAY_ALL)) != 0) return kWrongPlace;
-  if (r.scalars && p.on_device != INFONCE_ARRAY_ALL) return "scalars are for calls with all arrays on the device";
+  if (const char *wrong = wrong_upstream(p, roles)) return wrong;
+  if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss.data) return "row_loss is missing";
+  if (!is_residence(r.row_loss.residence)) return "unknown residence";
+  if (const char *wrong = p.gradient ? wrong_gradients(p, roles, r) : nullptr) return wrong;
+  if (r.device_scalars && !all_on_device(p, r)) return "device_scalars are for calls with all arrays on the device";
   return nullptr;
 }
 
-const char *what_is_wrong_with_logits(infonce_problem *problem, const float *logits) {
+const char *what_is_wrong_with_logits(infonce_problem *problem, const infonce_output &logits) {
   infonce_result unused{};
   unused.struct_size = sizeof unused;
   problem->gradient = 0;
   problem->reduction = INFONCE_REDUCTION_MEAN;
   if (const char *wrong = what_is_wrong(*problem, unused)) return wrong;
-  const bool has_views = has_one_tower(*problem) && problem->positive != INFONCE_POSITIVE_SAME_LABEL;
-  return has_views && logits ? nullptr : "logits are those of one tower with views";
+  if (!is_residence(logits.residence)) return "unknown residence";
+  const int32_t positive = problem->softmaxes[0].positive;
+  const bool has_views = positive == INFONCE_POSITIVE_FIRST_VIEW || positive == INFONCE_POSITIVE_ALL_VIEWS;
+  return has_views && logits.data ? nullptr : "logits are those of one matrix with views";
 }
 
 const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result) {
   problem->gradient = 0;
-  problem->grad_output_count = 0;
-  problem->grad_output = nullptr;
+  problem->grad_output = {};
   return what_is_wrong(*problem, result);
 }
 
 const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
                                         const infonce_result &result) {
-  constexpr uint32_t kGiven = INFONCE_ARRAY_GRAD_OUTPUT | INFONCE_ARRAY_GRAD_ANCHORS | INFONCE_ARRAY_GRAD_KEYS |
-                              INFONCE_ARRAY_GRAD_NEGATIVES;
   if (upstream.struct_size != sizeof upstream || result.struct_size != sizeof result) return kWrongSize;
   forward->gradient = 1;
-  forward->grad_output_count = upstream.grad_output_count;
   forward->grad_output = upstream.grad_output;
   forward->cancelled = upstream.cancelled;
-  forward->on_device = upstream.on_device & kGiven;
-  if ((upstream.on_device & ~uint32_t(INFONCE_ARRAY_ALL)) != 0) return kWrongPlace;
-  if (!upstream_is_right(*forward)) return kWrongCount;
-  return has_gradient_arrays(*forward, result) ? nullptr : kMissingGradient;
+  const Roles roles = roles_of(*forward);
+  if (const char *wrong = wrong_upstream(*forward, roles)) return wrong;
+  return wrong_gradients(*forward, roles, result);
 }
 
 }  // namespace infonce

@@ -5,7 +5,7 @@
 #include <exception>
 #include <new>
 
-#include "common/problem.h"
+#include "common/roles.h"
 #include "infonce/infonce.h"
 
 namespace infonce {
@@ -14,7 +14,7 @@ namespace infonce {
 const char *what_is_wrong(const infonce_problem &problem, const infonce_result &result);
 
 // The same of a call for SimCLR's logits: `problem` becomes the one to compute.
-const char *what_is_wrong_with_logits(infonce_problem *problem, const float *logits);
+const char *what_is_wrong_with_logits(infonce_problem *problem, const infonce_output &logits);
 
 // The same of a forward call: `problem` becomes the one to compute.
 const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result);
@@ -24,14 +24,14 @@ const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_
                                         const infonce_result &result);
 
 // Fills `failure`, if it is there, and returns the status.
-infonce_status fail(infonce_failure *failure, infonce_status status, int32_t input, int64_t row, const char *format,
+infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,
                     ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 5, 6)))
 #endif
     ;
 infonce_status invalid(infonce_failure *failure, const char *what);
-infonce_status non_finite(infonce_failure *failure, int32_t input, int64_t row);
+infonce_status non_finite(infonce_failure *failure, int32_t matrix, int64_t row);
 
 // A call's working memory is not to be had. Both in bytes.
 class OutOfMemory : public std::bad_alloc {
@@ -57,24 +57,24 @@ template <class Body> infonce_status guarded(infonce_failure *failure, Body &&bo
   try {
     return body();
   } catch (const Cancelled &) {
-    return fail(failure, INFONCE_CANCELLED, INFONCE_INPUT_NONE, -1, "the call was cancelled");
+    return fail(failure, INFONCE_CANCELLED, INFONCE_NO_MATRIX, -1, "the call was cancelled");
   } catch (const OutOfMemory &error) {
-    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "%s", error.what());
+    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "%s", error.what());
   } catch (const std::bad_alloc &) {
-    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "not enough memory for the call's workspace");
+    return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "not enough memory for the call's workspace");
   } catch (const std::exception &error) {
-    return fail(failure, INFONCE_INTERNAL, INFONCE_INPUT_NONE, -1, "%s", error.what());
+    return fail(failure, INFONCE_INTERNAL, INFONCE_NO_MATRIX, -1, "%s", error.what());
   }
 }
 
-// Calls visit(values, count) for each array of numbers that the call fills.
+// Whether every array of the call that is there, but for ids, is on the device.
+bool all_on_device(const infonce_problem &problem, const infonce_result &result);
+
+// Calls visit(output, count) for each array of numbers that the call fills.
 template <class Visit> void for_each_result(const infonce_problem &p, const infonce_result &r, Visit &&visit) {
-  if (p.reduction == INFONCE_REDUCTION_NONE) visit(r.row_loss, p.rows);
-  if (!p.gradient) return;
-  visit(r.grad_anchors, p.rows * p.dim);
-  if (!has_one_tower(p)) visit(r.grad_keys, p.rows * p.dim);
-  if (p.negative_rows > 0 && r.grad_negatives && !has_memory(p))
-    visit(r.grad_negatives, sets_of_negatives(p) * p.negative_rows * p.dim);
+  if (p.reduction == INFONCE_REDUCTION_NONE) visit(r.row_loss, p.matrices[p.softmaxes[0].anchors].rows);
+  for (int m = 0; m < p.matrix_count && p.gradient; ++m)
+    if (r.gradients[m].data) visit(r.gradients[m], p.matrices[m].rows * p.dim);
 }
 
 }  // namespace infonce

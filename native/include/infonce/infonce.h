@@ -1,13 +1,14 @@
 /*
  * infonce: the C contract between those who ask for a contrastive loss and the backends that compute it.
  *
- * Every loss is one description. Given anchors A [N, D] and candidates, unit rows u = a / max(|a|, 1e-12) and logits
- * s_ij = scale * <u_i, v_j>, scale = 1 / temperature:
+ * A problem is matrices, blocks and softmaxes, as plain data. Rows of a matrix become unit rows u = a / max(|a|, 1e-12).
+ * A block is the rectangle of logits s_ij = scale * <u_i, v_j> of two matrices, scale = 1 / temperature. A softmax gives
+ * each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its positives that is
  *
- *     loss_i = log sum_{j in D(i)} exp(s_ij)  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
+ *     loss_i = log (sum_{j in C(i) or P(i)} exp(s_ij))  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
  *
- * `denominator` says what D(i) is, `positive` says what P(i) is. Plain C, no exceptions across it, all matrices
- * row-major. A backend fills one `infonce_backend` table; nothing else of it is visible.
+ * Plain C, no exceptions across it, all matrices row-major. A backend fills one `infonce_backend` table; nothing else of
+ * it is visible. Which problems a backend computes is decided in one place, `what_is_wrong` (native/common/call.h).
  */
 #ifndef INFONCE_INFONCE_H
 #define INFONCE_INFONCE_H
@@ -19,13 +20,13 @@
 extern "C" {
 #endif
 
-/* Rises with every change of this header, in lib/runtime/native.ts and bench/gpu/contract.py too. */
-#define INFONCE_ABI_VERSION 6
+/* Bump on every change to this header. */
+#define INFONCE_ABI_VERSION 7
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
   INFONCE_INVALID_ARGUMENT = 1, /* a size or pointer that would be read out of bounds, an unknown enumerator */
-  INFONCE_NON_FINITE = 2,       /* NaN or infinity in an input; failure.input and failure.row say where */
+  INFONCE_NON_FINITE = 2,       /* NaN or infinity in an input; failure.matrix and failure.row say where */
   INFONCE_OUT_OF_MEMORY = 3,    /* failure.message says what was needed and what is left */
   INFONCE_DEVICE_UNAVAILABLE = 4,
   INFONCE_INTERNAL = 5,
@@ -33,114 +34,138 @@ typedef enum infonce_status {
   INFONCE_DEVICE_LOST = 7  /* a fault has taken the device from the context, whose calls all fail from now on */
 } infonce_status;
 
-/* Which candidates stand in the denominator of anchor i. */
-typedef enum infonce_denominator {
-  /* One tower: every anchor but i (NT-Xent, SupCon). With SAME_LABEL and negatives [M, D] also all of those: a memory of
-     rows that have neither a loss nor a gradient of their own. */
-  INFONCE_DENOMINATOR_OTHER_ANCHORS = 0,
-  INFONCE_DENOMINATOR_ALL_KEYS = 1,         /* two towers: every key (InfoNCE in-batch, CLIP) */
-  INFONCE_DENOMINATOR_SHARED_NEGATIVES = 2, /* own key and all negatives [M, D] (InfoNCE unpaired) */
-  INFONCE_DENOMINATOR_OWN_NEGATIVES = 3     /* own key and own negatives [N, M, D] (InfoNCE paired) */
-} infonce_denominator;
-
-/* Which candidates are the positives of anchor i. */
-typedef enum infonce_positive {
-  INFONCE_POSITIVE_FIRST_VIEW = 0, /* the first other view: view 0, or view 1 for rows of view 0; rows are view-major */
-  INFONCE_POSITIVE_ALL_VIEWS = 1,  /* every other view of the same sample */
-  INFONCE_POSITIVE_SAME_LABEL = 2, /* every other row with the same label; without any, the row's loss is 0 */
-  INFONCE_POSITIVE_SAME_INDEX = 3  /* key i */
-} infonce_positive;
-
 typedef enum infonce_reduction {
   INFONCE_REDUCTION_MEAN = 0,
   INFONCE_REDUCTION_SUM = 1,
   INFONCE_REDUCTION_NONE = 2
 } infonce_reduction;
 
-/* Which input a failure speaks of. */
-typedef enum infonce_input {
-  INFONCE_INPUT_NONE = 0,
-  INFONCE_INPUT_ANCHORS = 1,
-  INFONCE_INPUT_KEYS = 2,
-  INFONCE_INPUT_NEGATIVES = 3,
-  INFONCE_INPUT_GRAD_OUTPUT = 4
-} infonce_input;
+/* Where an array lives. */
+typedef enum infonce_residence {
+  INFONCE_ON_HOST = 0,
+  INFONCE_ON_DEVICE = 1 /* memory of the context's device */
+} infonce_residence;
 
-/* What the elements of an input matrix are. */
+/* Element type of a matrix. */
 typedef enum infonce_type {
   INFONCE_FLOAT32 = 0,
   INFONCE_FLOAT16 = 1, /* IEEE 754 binary16 */
   INFONCE_BFLOAT16 = 2 /* the upper half of a float32 */
 } infonce_type;
 
-/* The arrays of a call, as bits of `on_device`. */
-typedef enum infonce_array {
-  INFONCE_ARRAY_ANCHORS = 1,
-  INFONCE_ARRAY_KEYS = 2,
-  INFONCE_ARRAY_NEGATIVES = 4,
-  INFONCE_ARRAY_GRAD_OUTPUT = 8,
-  INFONCE_ARRAY_ROW_LOSS = 16,
-  INFONCE_ARRAY_GRAD_ANCHORS = 32,
-  INFONCE_ARRAY_GRAD_KEYS = 64,
-  INFONCE_ARRAY_GRAD_NEGATIVES = 128,
-  INFONCE_ARRAY_LOGITS = 256,
-  INFONCE_ARRAY_ALL = 511
-} infonce_array;
+/* Rows of embeddings, [rows, dim]. */
+typedef struct infonce_matrix {
+  const void *data;
+  int32_t type;      /* infonce_type */
+  int32_t residence; /* infonce_residence of `data` */
+  int64_t rows;
+  int64_t views;      /* rows are view-major: i and j are views of one sample where i % (rows / views) is j's; else 1 */
+  const int32_t *ids; /* [rows], on the host: rows of equal id are of one class; NULL: none are needed */
+} infonce_matrix;
+
+/* Pairs of a block that are no candidates. Bits. */
+typedef enum infonce_left_out {
+  INFONCE_LEAVE_OUT_SAME_ROW = 1 /* of a matrix and itself: the row */
+} infonce_left_out;
+
+/* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. */
+typedef struct infonce_block {
+  int32_t anchors, candidates; /* matrices: the rows of the rectangle, its columns */
+  int32_t row_softmax;         /* to whose sums its rows add their exponentials */
+  int32_t column_softmax;      /* and its columns; -1: to none */
+  uint32_t left_out;           /* infonce_left_out bits */
+  int32_t own;                 /* 1: of [anchors, H] candidates each anchor sees its own H alone */
+} infonce_block;
+
+/* Which rows are the positives of row i. */
+typedef enum infonce_positive {
+  INFONCE_POSITIVE_FIRST_VIEW = 0, /* the first other view of the sample: view 0, or view 1 for rows of view 0 */
+  INFONCE_POSITIVE_ALL_VIEWS = 1,  /* every other view of the sample */
+  INFONCE_POSITIVE_SAME_ID = 2,    /* every other row of equal id; without any, the row's loss is 0 */
+  INFONCE_POSITIVE_SAME_INDEX = 3  /* row i */
+} infonce_positive;
+
+/* How a row's positives and sums become its loss. */
+typedef enum infonce_row_loss {
+  INFONCE_ROW_LOSS_CROSS_ENTROPY = 0
+} infonce_row_loss;
+
+/* The rows of a matrix, each with a loss. */
+typedef struct infonce_softmax {
+  int32_t anchors;             /* the matrix */
+  int32_t positive;            /* infonce_positive */
+  uint32_t positive_matrices;  /* bits by matrix: where the positives are */
+  int32_t row_loss;            /* infonce_row_loss */
+  double weight;               /* of its rows' losses in the call's */
+} infonce_softmax;
+
+/* The upstream gradient. */
+typedef struct infonce_grad_output {
+  const float *data; /* [count] */
+  int64_t count;     /* 0: 1 for all rows; 1: one value for all; rows: one each (reduction NONE) */
+  int32_t residence; /* infonce_residence */
+} infonce_grad_output;
+
+#define INFONCE_MOST_MATRICES 4
+#define INFONCE_MOST_BLOCKS 4
+#define INFONCE_MOST_SOFTMAXES 2
 
 typedef struct infonce_problem {
   uint32_t struct_size; /* sizeof(infonce_problem) of the caller */
-  int32_t denominator;  /* infonce_denominator */
-  int32_t positive;     /* infonce_positive */
-  int32_t reduction;    /* infonce_reduction */
-  int32_t both_directions;      /* 1: mean of row and column loss (CLIP); ALL_KEYS only */
+  int32_t matrix_count, block_count, softmax_count;
+  infonce_matrix matrices[INFONCE_MOST_MATRICES];
+  infonce_block blocks[INFONCE_MOST_BLOCKS];
+  infonce_softmax softmaxes[INFONCE_MOST_SOFTMAXES];
+  int32_t reduction;            /* infonce_reduction */
   int32_t normalize;            /* 1: rows are scaled to unit length first; 0: used as they are */
   int32_t gradient;             /* 1: gradients and grad_scale are wanted */
   int32_t propagate_non_finite; /* 1: NaN or infinity in the input makes every result NaN instead of failing */
   int32_t ranks;                /* 1: top1 and top5 are wanted; 0: nothing is counted */
-  uint32_t on_device;           /* infonce_array bits of arrays in memory of the context's device, else of the host */
-  int32_t anchors_type;         /* infonce_type */
-  int32_t keys_type;
-  int32_t negatives_type;
-  int64_t rows;                 /* N */
-  int64_t dim;                  /* D */
-  int64_t negative_rows;        /* M; 0 without negatives */
-  int64_t views;                /* FIRST_VIEW and ALL_VIEWS: rows % views == 0, rows are view-major */
-  int64_t grad_output_count;    /* 0: upstream gradient 1; 1: one value for all; rows: one each (reduction NONE) */
+  int64_t dim;                  /* D, of all matrices */
   double scale;                 /* 1 / temperature, or the logit scale */
-  const void *anchors;          /* [N, D] */
-  const void *keys;             /* [N, D]; NULL with OTHER_ANCHORS */
-  const void *negatives;        /* [M, D] or [N, M, D]; NULL unless the denominator has negatives or there is a memory */
-  const int32_t *labels;        /* [N], with a memory [N + M], always in host memory; NULL unless SAME_LABEL */
-  const float *grad_output;     /* [grad_output_count] */
+  infonce_grad_output grad_output;
   /* NULL, or what another thread sets to 1, atomically, to end the call between two tiles or kernels. */
   const int32_t *cancelled;
 } infonce_problem;
 
+/* float32 numbers that a call fills. */
+typedef struct infonce_output {
+  float *data;
+  int32_t residence; /* infonce_residence */
+} infonce_output;
+
+typedef struct infonce_scalars {
+  double loss;       /* the mean or the sum; with reduction NONE the sum */
+  double grad_scale; /* d loss / d scale */
+  double top1;       /* share of anchors whose (first) positive no logit of the denominator beats; NaN without `ranks` */
+  double top5;       /* the same with fewer than five above */
+} infonce_scalars;
+
 /* Arrays are the caller's. What they hold after a call that failed is unspecified. */
 typedef struct infonce_result {
   uint32_t struct_size; /* sizeof(infonce_result) of the caller */
-  double loss;          /* out: the mean or the sum; with reduction NONE the sum */
-  double grad_scale;    /* out: d loss / d scale */
-  double top1;          /* out: share of anchors whose (first) positive is beaten by no logit of the denominator; NaN
-                           without `ranks` */
-  double top5;          /* out: the same with fewer than five above */
-  float *row_loss;      /* [N], filled with reduction NONE; else may be NULL */
-  float *grad_anchors;  /* [N, D], filled when gradient is 1 */
-  float *grad_keys;     /* [N, D] */
-  float *grad_negatives; /* [M, D] or [N, M, D]; NULL: not wanted; never filled for a memory */
-  /* With INFONCE_ARRAY_ALL on the device, may be device memory [4] for loss, grad_scale, top1, top5. The call then returns as
-     soon as its work is in the stream (without normalisation or with labels, as soon as its first kernels are done),
-     the four fields above are left alone, and non-finite input makes all results NaN. Else NULL. */
-  double *scalars;
+  infonce_scalars scalars;
+  infonce_output row_loss; /* [rows], weighted over the softmaxes; filled with reduction NONE, else may be NULL */
+  /* By matrix, as the matrix is; filled when gradient is 1. NULL: not wanted, which only matrices that are nobody's
+     anchors or positives may be. */
+  infonce_output gradients[INFONCE_MOST_MATRICES];
+  /* With all arrays on the device, may be device memory for the scalars. The call then returns as soon as its work is in
+     the stream (without normalisation or with ids, as soon as its first kernels are done), `scalars` is left alone, and
+     non-finite input makes all results NaN. Else NULL. */
+  infonce_scalars *device_scalars;
   /* CUDA: how long the parts of the call took on the device; filled by contexts with `measure`, else left alone. */
   double upload_seconds, kernel_seconds, download_seconds;
 } infonce_result;
 
+/* Beside the index of a matrix. */
+#define INFONCE_NO_MATRIX (-1)
+#define INFONCE_IN_GRAD_OUTPUT (-2)
+
 /* Filled by a call that does not return INFONCE_OK, if struct_size is that of this header. */
 typedef struct infonce_failure {
   uint32_t struct_size;
-  int32_t input; /* infonce_input */
-  int64_t row;   /* first bad row of that input, -1 if it has none */
+  int32_t matrix; /* which the failure is about: its index, INFONCE_NO_MATRIX or INFONCE_IN_GRAD_OUTPUT */
+  int64_t row;    /* its first bad row, -1: none */
   char message[256];
 } infonce_failure;
 
@@ -185,18 +210,16 @@ typedef struct infonce_device_info {
 /* The upstream gradient of a backward call. */
 typedef struct infonce_upstream {
   uint32_t struct_size;
-  uint32_t on_device;          /* infonce_array bits of grad_output and of the gradients */
-  int64_t grad_output_count;   /* as in infonce_problem */
-  const float *grad_output;
+  infonce_grad_output grad_output; /* these two as in infonce_problem */
   const int32_t *cancelled;
 } infonce_upstream;
 
 /* What a call takes beside the arrays that are there already, in bytes. */
 typedef struct infonce_memory_needs {
   uint32_t struct_size;
-  int32_t grad_negatives; /* in: whether the result is to have them */
-  int64_t device;    /* of the context's device; CPU: of the host */
-  int64_t available; /* what the device has left, the context's own working memory included */
+  uint32_t gradients; /* in: bits by matrix, whose gradients the result is to have */
+  int64_t device;     /* of the context's device; CPU: of the host */
+  int64_t available;  /* what the device has left, the context's own working memory included */
 } infonce_memory_needs;
 
 typedef enum infonce_copy {
@@ -239,16 +262,16 @@ typedef struct infonce_backend {
                              infonce_result *result, infonce_failure *failure);
   void (*saved_destroy)(infonce_context *context, infonce_saved *saved);
 
-  /* SimCLR's logits of OTHER_ANCHORS with views: [N, N-1], the row's positives in ascending order, then the others. */
-  infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, float *logits,
+  /* SimCLR's logits of one matrix with views: [N, N-1], the row's positives in ascending order, then the others. */
+  infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, const infonce_output *logits,
                            infonce_failure *failure);
 
-  /* What `run` would take, with or without its gradients. Only the sizes and the labels of the problem and which pointers
+  /* What `run` would take, with or without its gradients. Only the sizes and the ids of the problem and which pointers
      are NULL matter. */
   infonce_status (*memory_required)(infonce_context *context, const infonce_problem *problem,
                                     infonce_memory_needs *needs, infonce_failure *failure);
 
-  /* Memory of the context's device for arrays with a bit in on_device; it must be released before the context. */
+  /* Memory of the context's device for arrays on it; it must be released before the context. */
   infonce_status (*allocate)(infonce_context *context, int64_t bytes, void **memory, infonce_failure *failure);
   void (*release)(infonce_context *context, void *memory);
   /* Copies to, from or within such memory and returns when that is done. `direction` is an infonce_copy. */
