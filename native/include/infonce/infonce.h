@@ -228,6 +228,15 @@ typedef enum infonce_copy {
   INFONCE_COPY_WITHIN_DEVICE = 2
 } infonce_copy;
 
+/* What a device can do at most. */
+typedef enum infonce_limit {
+  INFONCE_LIMIT_MULTIPLY_ADDS = 0, /* FLOP/s of the multiply-adds that matrix products are made of, 2 for each */
+  INFONCE_LIMIT_COPY = 1,          /* bytes read and written per second in copying what is too large for any cache */
+  INFONCE_LIMIT_HANDOVER = 2       /* seconds a cache line takes from one processor to another and back */
+} infonce_limit;
+
+#define INFONCE_FIGURES 5 /* of a measurement, because clocks vary */
+
 typedef struct infonce_context infonce_context;
 typedef struct infonce_call infonce_call;
 typedef struct infonce_saved infonce_saved;
@@ -283,6 +292,10 @@ typedef struct infonce_backend {
      context. */
   infonce_status (*host_allocate)(int32_t device, int64_t bytes, void **memory, infonce_failure *failure);
   void (*host_release)(void *memory);
+  /* Measures an infonce_limit of the processors, with the threads, instruction set and precision of `options`. NULL: the
+     backend measures nothing. */
+  infonce_status (*measure)(const infonce_context_options *options, int32_t limit, double figures[INFONCE_FIGURES],
+                            infonce_failure *failure);
 } infonce_backend;
 
 /* The CPU backend, always there. */
