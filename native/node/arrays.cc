@@ -13,26 +13,25 @@ namespace infonce::node {
 
 namespace {
 
-// loss, d loss / d scale, top1, top5; the seconds of upload, kernels and download
-constexpr int64_t kScalars = 7;
+constexpr int64_t kScalars = 7;  // in the order of SCALARS in lib/runtime/binding.ts
 
 // 2^53 - 1 elements of 4 bytes fit.
 uint64_t bytes_of(int64_t size, size_t element) { return static_cast<uint64_t>(size) * element; }
 
 }  // namespace
 
-const void *Arrays::matrix(Napi::Value value, int32_t type, int64_t size, infonce_array array, const char *name,
-                           infonce_input input_name) {
+Place Arrays::matrix(Napi::Value value, int32_t type, int64_t size, int32_t index) {
+  constexpr char kName[] = "data of a matrix";
   const size_t element = type == INFONCE_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
-  if (const void *data = in_buffer(value, bytes_of(size, element), array, name)) {
-    return data;
+  if (const void *data = in_buffer(value, bytes_of(size, element), kName)) {
+    return {data, INFONCE_ON_DEVICE};
   }
   if (type == INFONCE_FLOAT32) {
-    const Span<float> span = to_span_of<float>(value, size, name, input_name);
-    return input(span.data, span.size * sizeof(float));
+    const Span<float> span = to_span_of<float>(value, size, kName, index);
+    return {input(span.data, span.size * sizeof(float)), INFONCE_ON_HOST};
   }
-  const Span<uint16_t> span = to_span_of<uint16_t>(value, size, name, input_name);
-  return input(span.data, span.size * sizeof(uint16_t));
+  const Span<uint16_t> span = to_span_of<uint16_t>(value, size, kName, index);
+  return {input(span.data, span.size * sizeof(uint16_t)), INFONCE_ON_HOST};
 }
 
 Span<const void> Arrays::bytes(Napi::Value value, const char *name) {
@@ -40,8 +39,8 @@ Span<const void> Arrays::bytes(Napi::Value value, const char *name) {
   return {input(span.data, span.size), span.size};
 }
 
-const int32_t *Arrays::labels(Napi::Value value, int64_t size) {
-  const Span<int32_t> span = to_span_of<int32_t>(value, size, "labels");
+const int32_t *Arrays::ids(Napi::Value value, int64_t size) {
+  const Span<int32_t> span = to_span_of<int32_t>(value, size, "ids");
   copies_.push_back(pool_.take(span.size * sizeof(int32_t)));
   std::memcpy(copies_.back().get(), span.data, span.size * sizeof(int32_t));
   return static_cast<const int32_t *>(copies_.back().get());
@@ -51,12 +50,12 @@ const float *Arrays::numbers(Span<float> span) {
   return static_cast<const float *>(input(span.data, span.size * sizeof(float)));
 }
 
-float *Arrays::result(Napi::Value value, int64_t size, infonce_array array, const char *name) {
-  if (void *data = in_buffer(value, bytes_of(size, sizeof(float)), array, name)) {
-    return static_cast<float *>(data);
+infonce_output Arrays::result(Napi::Value value, int64_t size, const char *name) {
+  if (void *data = in_buffer(value, bytes_of(size, sizeof(float)), name)) {
+    return {static_cast<float *>(data), INFONCE_ON_DEVICE};
   }
   const Span<float> span = to_span_of<float>(value, size, name);
-  return static_cast<float *>(output(value, span.data, span.size * sizeof(float), name));
+  return {static_cast<float *>(output(value, span.data, span.size * sizeof(float), name)), INFONCE_ON_HOST};
 }
 
 Span<void> Arrays::target(Napi::Value value, const char *name) {
@@ -103,7 +102,8 @@ void Arrays::write_scalars(const infonce_result &fields) {
   if (when_ == When::kLater) {
     scalars = to_span_of<double>(scalars_later_.Value(), kScalars, "scalars");
   }
-  const double values[kScalars] = {fields.loss,           fields.grad_scale,     fields.top1,            fields.top5,
+  const infonce_scalars &of_loss = fields.scalars;
+  const double values[kScalars] = {of_loss.loss,          of_loss.grad_scale,    of_loss.top1,           of_loss.top5,
                                    fields.upload_seconds, fields.kernel_seconds, fields.download_seconds};
   std::copy_n(values, kScalars, scalars.data);
 }
@@ -132,7 +132,7 @@ void *Arrays::output(Napi::Value array, void *data, size_t bytes, const char *na
   return targets_.back().values.get();
 }
 
-void *Arrays::in_buffer(Napi::Value value, uint64_t bytes, infonce_array array, const char *name) {
+void *Arrays::in_buffer(Napi::Value value, uint64_t bytes, const char *name) {
   const DeviceBuffer *buffer = value.IsTypedArray() ? nullptr : DeviceBuffer::from(value);
   if (buffer == nullptr) {
     return nullptr;
@@ -143,7 +143,6 @@ void *Arrays::in_buffer(Napi::Value value, uint64_t bytes, infonce_array array, 
                                                 " bytes, " + std::to_string(bytes) + " are needed"};
   }
   keep(memory);
-  on_device_ |= array;
   return memory.get();
 }
 

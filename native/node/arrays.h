@@ -20,6 +20,12 @@ enum class When {
   kLater  // inputs are copied and results copied back; pinned arrays and buffers stay where they are, and are kept
 };
 
+// An input, and where it lives.
+struct Place {
+  const void *data;
+  infonce_residence residence;
+};
+
 // The arrays of one piece of work: takes them from JavaScript, says where they lie, and gives the results back. Throws an
 // INVALID_ARGUMENT Failure, which calls an array by its name, for what is not as large as it should be.
 //
@@ -29,17 +35,16 @@ class Arrays {
   Arrays(When when, BackendContext &backend, HostPool &pool) : when_(when), backend_(backend), pool_(pool) {}
 
   // An input matrix: a typed array of exactly `size` elements, or a buffer of at least that.
-  const void *matrix(Napi::Value value, int32_t type, int64_t size, infonce_array array, const char *name,
-                     infonce_input input);
+  Place matrix(Napi::Value value, int32_t type, int64_t size, int32_t index);
   // Any typed array, whole: of the host's memory.
   Span<const void> bytes(Napi::Value value, const char *name);
-  // Always a copy: another thread may write to shared memory, and backends index by labels.
-  const int32_t *labels(Napi::Value value, int64_t size);
+  // Always a copy: another thread may write to shared memory, and backends index by ids.
+  const int32_t *ids(Napi::Value value, int64_t size);
   // Numbers whose count is theirs to say.
   const float *numbers(Span<float> span);
 
   // A result: a Float32Array of exactly `size` elements, or a buffer of at least that.
-  float *result(Napi::Value value, int64_t size, infonce_array array, const char *name);
+  infonce_output result(Napi::Value value, int64_t size, const char *name);
   // The bytes of any typed array, to be filled.
   Span<void> target(Napi::Value value, const char *name);
   // A Float64Array for `write_scalars`.
@@ -47,9 +52,6 @@ class Arrays {
 
   // Buffers that the work uses beside.
   void keep(const std::shared_ptr<void> &memory);
-
-  // The infonce_array bits of those in device memory.
-  uint32_t on_device() const { return on_device_; }
 
   // Lets go of what only the backend needed. On any thread, once it has ended.
   void release_inputs();
@@ -73,12 +75,11 @@ class Arrays {
   const void *input(const void *data, size_t bytes);
   void *output(Napi::Value array, void *data, size_t bytes, const char *name);
   // The memory of a buffer of at least `bytes`; null if the value is no buffer.
-  void *in_buffer(Napi::Value value, uint64_t bytes, infonce_array array, const char *name);
+  void *in_buffer(Napi::Value value, uint64_t bytes, const char *name);
 
   When when_;
   BackendContext &backend_;
   HostPool &pool_;
-  uint32_t on_device_ = 0;
   std::vector<HostBlock> copies_;
   std::vector<std::shared_ptr<void>> kept_;
   std::vector<Target> targets_;

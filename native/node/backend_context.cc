@@ -108,17 +108,17 @@ void BackendContext::backward(void *saved, const infonce_upstream &upstream, inf
         report);
 }
 
-void BackendContext::logits(const infonce_problem &problem, float *logits) {
+void BackendContext::logits(const infonce_problem &problem, const infonce_output &logits) {
   const Calling calling(*this);
   infonce_failure report = empty_report();
-  check(present(backend_.logits, "logits")(context_, &problem, logits, &report), report);
+  check(present(backend_.logits, "logits")(context_, &problem, &logits, &report), report);
 }
 
-infonce_memory_needs BackendContext::memory_required(const infonce_problem &problem, bool grad_negatives) {
+infonce_memory_needs BackendContext::memory_required(const infonce_problem &problem, uint32_t gradients) {
   infonce_failure report = empty_report();
   infonce_memory_needs needs{};
   needs.struct_size = sizeof(needs);
-  needs.grad_negatives = grad_negatives;
+  needs.gradients = gradients;
   check(present(backend_.memory_required, "memory_required")(context_, &problem, &needs, &report), report);
   return needs;
 }

@@ -33,8 +33,8 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
   void backward(void *saved, const infonce_upstream &upstream, infonce_result &result);
 
   // Fills logits [rows, rows - 1].
-  void logits(const infonce_problem &problem, float *logits);
-  infonce_memory_needs memory_required(const infonce_problem &problem, bool grad_negatives);
+  void logits(const infonce_problem &problem, const infonce_output &logits);
+  infonce_memory_needs memory_required(const infonce_problem &problem, uint32_t gradients);
 
   // Memory of the context's device.
   std::shared_ptr<void> allocate(int64_t bytes);

@@ -44,12 +44,9 @@ const char *name_of(Cancelled cancelled) {
 Napi::Function Context::define(Napi::Env env) {
   return DefineClass(
       env, "Context",
-      {InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::submit>("submit"),
-       InstanceMethod<&Context::forward>("forward"), InstanceMethod<&Context::submit_forward>("submitForward"),
-       InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::submit_backward>("submitBackward"),
-       InstanceMethod<&Context::write>("write"), InstanceMethod<&Context::submit_write>("submitWrite"),
-       InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::submit_read>("submitRead"),
-       InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
+      {InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::forward>("forward"),
+       InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::write>("write"),
+       InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
        InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::memory_required>("memoryRequired"),
        InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
        InstanceMethod<&Context::dispose>("dispose")});
@@ -136,46 +133,29 @@ std::unique_ptr<Work> Context::read_work(const Napi::CallbackInfo &info, When wh
   return work;
 }
 
-Napi::Value Context::do_now(const Napi::CallbackInfo &info, MakeWork make) {
-  return guarded(info.Env(), [&] {
-    const std::unique_ptr<Work> work = (this->*make)(info, When::kNow);
-    queue_->drain();
-    work->run(*backend_);
-    return work->finish(info.Env());
-  });
-}
-
-Napi::Value Context::queue_up(const Napi::CallbackInfo &info, MakeWork make, size_t done) {
+Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size_t done) {
   return guarded(info.Env(), [&]() -> Napi::Value {
+    if (info[done].IsUndefined()) {
+      const std::unique_ptr<Work> work = (this->*make)(info, When::kNow);
+      queue_->drain();
+      work->run(*backend_);
+      return work->finish(info.Env());
+    }
     const Napi::Function function = to_function(info[done], "done");
     auto job = std::make_unique<Job>(Value(), function, (this->*make)(info, When::kLater));
     return Napi::Number::New(info.Env(), static_cast<double>(queue_->submit(info.Env(), std::move(job))));
   });
 }
 
-Napi::Value Context::run(const Napi::CallbackInfo &info) { return do_now(info, &Context::loss_work); }
+Napi::Value Context::run(const Napi::CallbackInfo &info) { return perform(info, &Context::loss_work, 2); }
 
-Napi::Value Context::submit(const Napi::CallbackInfo &info) { return queue_up(info, &Context::loss_work, 2); }
+Napi::Value Context::forward(const Napi::CallbackInfo &info) { return perform(info, &Context::forward_work, 2); }
 
-Napi::Value Context::forward(const Napi::CallbackInfo &info) { return do_now(info, &Context::forward_work); }
+Napi::Value Context::backward(const Napi::CallbackInfo &info) { return perform(info, &Context::backward_work, 3); }
 
-Napi::Value Context::submit_forward(const Napi::CallbackInfo &info) {
-  return queue_up(info, &Context::forward_work, 2);
-}
+Napi::Value Context::write(const Napi::CallbackInfo &info) { return perform(info, &Context::write_work, 5); }
 
-Napi::Value Context::backward(const Napi::CallbackInfo &info) { return do_now(info, &Context::backward_work); }
-
-Napi::Value Context::submit_backward(const Napi::CallbackInfo &info) {
-  return queue_up(info, &Context::backward_work, 3);
-}
-
-Napi::Value Context::write(const Napi::CallbackInfo &info) { return do_now(info, &Context::write_work); }
-
-Napi::Value Context::submit_write(const Napi::CallbackInfo &info) { return queue_up(info, &Context::write_work, 5); }
-
-Napi::Value Context::read(const Napi::CallbackInfo &info) { return do_now(info, &Context::read_work); }
-
-Napi::Value Context::submit_read(const Napi::CallbackInfo &info) { return queue_up(info, &Context::read_work, 3); }
+Napi::Value Context::read(const Napi::CallbackInfo &info) { return perform(info, &Context::read_work, 3); }
 
 Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
@@ -202,10 +182,10 @@ Napi::Value Context::pinned(const Napi::CallbackInfo &info) {
 Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     Problem problem = read_problem(to_object(info[0], "problem"));
-    const bool grad_negatives = to_flag(info[1], "gradNegatives");
+    const auto gradients = static_cast<uint32_t>(to_int32(info[1], "gradients"));
     Arrays arrays(When::kNow, backend(), *pool_);
     take_presence(problem, arrays);
-    const infonce_memory_needs needs = backend_->memory_required(problem.fields, grad_negatives);
+    const infonce_memory_needs needs = backend_->memory_required(problem.fields, gradients);
     Napi::Object object = Napi::Object::New(info.Env());
     object.Set("device", static_cast<double>(needs.device));
     object.Set("available", static_cast<double>(needs.available));
@@ -219,9 +199,8 @@ void Context::logits(const Napi::CallbackInfo &info) {
     // From here on no JavaScript runs on this thread.
     Arrays arrays(When::kNow, backend(), *pool_);
     take_inputs(problem, arrays);
-    const int64_t size = product(problem.fields.rows, problem.fields.rows - 1);
-    float *logits = arrays.result(info[1], size, INFONCE_ARRAY_LOGITS, "logits");
-    problem.fields.on_device = arrays.on_device();
+    const int64_t rows = loss_rows(problem.fields);
+    const infonce_output logits = arrays.result(info[1], product(rows, rows - 1), "logits");
     queue_->drain();
     backend_->logits(problem.fields, logits);
   });

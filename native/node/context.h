@@ -23,15 +23,10 @@ class Context : public Napi::ObjectWrap<Context> {
 
  private:
   Napi::Value run(const Napi::CallbackInfo &info);
-  Napi::Value submit(const Napi::CallbackInfo &info);
   Napi::Value forward(const Napi::CallbackInfo &info);
-  Napi::Value submit_forward(const Napi::CallbackInfo &info);
   Napi::Value backward(const Napi::CallbackInfo &info);
-  Napi::Value submit_backward(const Napi::CallbackInfo &info);
   Napi::Value write(const Napi::CallbackInfo &info);
-  Napi::Value submit_write(const Napi::CallbackInfo &info);
   Napi::Value read(const Napi::CallbackInfo &info);
-  Napi::Value submit_read(const Napi::CallbackInfo &info);
   Napi::Value cancel(const Napi::CallbackInfo &info);
   Napi::Value allocate(const Napi::CallbackInfo &info);
   Napi::Value pinned(const Napi::CallbackInfo &info);
@@ -54,10 +49,9 @@ class Context : public Napi::ObjectWrap<Context> {
   std::unique_ptr<Work> read_work(const Napi::CallbackInfo &info, When when);
   using MakeWork = std::unique_ptr<Work> (Context::*)(const Napi::CallbackInfo &info, When when);
 
-  // Does work now, after all that is queued, and returns what it makes.
-  Napi::Value do_now(const Napi::CallbackInfo &info, MakeWork make);
-  // Queues work, to be told of by the argument at index `done`, and returns its ticket.
-  Napi::Value queue_up(const Napi::CallbackInfo &info, MakeWork make, size_t done);
+  // With a function as the argument at index `done`: queues the work, to be told of by it, and returns its ticket. Else does
+  // the work now, after all that is queued, and returns what it makes.
+  Napi::Value perform(const Napi::CallbackInfo &info, MakeWork make, size_t done);
 
   std::shared_ptr<BackendContext> backend_;
   std::shared_ptr<HostPool> pool_;

@@ -26,27 +26,12 @@ const char *status_name(infonce_status status) {
   }
 }
 
-const char *input_name(infonce_input input) {
-  switch (input) {
-    case INFONCE_INPUT_ANCHORS:
-      return "anchors";
-    case INFONCE_INPUT_KEYS:
-      return "keys";
-    case INFONCE_INPUT_NEGATIVES:
-      return "negatives";
-    case INFONCE_INPUT_GRAD_OUTPUT:
-      return "gradOutput";
-    default:
-      return "none";
-  }
-}
-
 }  // namespace
 
 Napi::Error Failure::to_error(Napi::Env env) const {
   Napi::Error error = Napi::Error::New(env, message);
   error.Set("status", status_name(status));
-  error.Set("input", input_name(input));
+  error.Set("matrix", static_cast<double>(matrix));
   error.Set("row", static_cast<double>(row));
   return error;
 }
@@ -54,13 +39,14 @@ Napi::Error Failure::to_error(Napi::Env env) const {
 infonce_failure empty_report() {
   infonce_failure report{};
   report.struct_size = sizeof(report);
+  report.matrix = INFONCE_NO_MATRIX;
   report.row = -1;
   return report;
 }
 
 void check(infonce_status status, const infonce_failure &report) {
   if (status != INFONCE_OK) {
-    throw Failure{status, report.message, static_cast<infonce_input>(report.input), report.row};
+    throw Failure{status, report.message, report.matrix, report.row};
   }
 }
 

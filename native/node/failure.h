@@ -12,11 +12,11 @@ namespace infonce::node {
 struct Failure {
   infonce_status status;
   std::string message;
-  infonce_input input = INFONCE_INPUT_NONE;
-  // First bad row of `input`, -1 if it has none.
+  int32_t matrix = INFONCE_NO_MATRIX;
+  // First bad row of `matrix`, -1 if it has none.
   int64_t row = -1;
 
-  // The Error of `lib/runtime/binding.ts`, with `status`, `input` and `row`.
+  // The Error of `lib/runtime/binding.ts`, with `status`, `matrix` and `row`.
   Napi::Error to_error(Napi::Env env) const;
 };
 

@@ -1,27 +1,16 @@
 #include "node/problem.h"
 
-#include "common/problem.h"
+#include <cstring>
+#include <string>
+
 #include "node/failure.h"
 
 namespace infonce::node {
 
 namespace {
 
-int32_t read_denominator(Napi::Object object) {
-  return to_enumerator(object.Get("denominator"), "denominator",
-                       {{"otherAnchors", INFONCE_DENOMINATOR_OTHER_ANCHORS},
-                        {"allKeys", INFONCE_DENOMINATOR_ALL_KEYS},
-                        {"sharedNegatives", INFONCE_DENOMINATOR_SHARED_NEGATIVES},
-                        {"ownNegatives", INFONCE_DENOMINATOR_OWN_NEGATIVES}});
-}
-
-int32_t read_positive(Napi::Object object) {
-  return to_enumerator(object.Get("positive"), "positive",
-                       {{"firstView", INFONCE_POSITIVE_FIRST_VIEW},
-                        {"allViews", INFONCE_POSITIVE_ALL_VIEWS},
-                        {"sameLabel", INFONCE_POSITIVE_SAME_LABEL},
-                        {"sameIndex", INFONCE_POSITIVE_SAME_INDEX}});
-}
+constexpr int64_t kBlockFields = 6, kSoftmaxFields = 5;
+static_assert(sizeof(infonce_block) == kBlockFields * sizeof(int32_t), "blocks are read as they lie in an Int32Array");
 
 int32_t read_reduction(Napi::Object object) {
   return to_enumerator(object.Get("reduction"), "reduction",
@@ -30,125 +19,134 @@ int32_t read_reduction(Napi::Object object) {
                         {"none", INFONCE_REDUCTION_NONE}});
 }
 
-bool may_have_negatives(const infonce_problem &fields) {
-  return fields.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
-         fields.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ||
-         (!has_keys(fields) && fields.positive == INFONCE_POSITIVE_SAME_LABEL);
-}
-
-int64_t read_views(Napi::Object object, int64_t rows) {
-  const int64_t views = to_count(object.Get("views"), "views", 2);
-  if (rows % views != 0) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "views must divide rows"};
-  }
-  return views;
-}
-
-int32_t read_type(Napi::Object object, const char *name) {
-  return to_enumerator(object.Get(name), name,
+int32_t read_type(Napi::Object object) {
+  return to_enumerator(object.Get("dtype"), "dtype",
                        {{"float32", INFONCE_FLOAT32}, {"float16", INFONCE_FLOAT16}, {"bfloat16", INFONCE_BFLOAT16}});
 }
 
-int64_t label_count(const infonce_problem &fields) {
-  return fields.rows + (has_memory(fields) ? fields.negative_rows : 0);
+int32_t checked_count(int64_t count, int64_t most, const char *name) {
+  if (count < 1 || count > most) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " must be 1 to " + std::to_string(most)};
+  }
+  return static_cast<int32_t>(count);
 }
 
-void take_labels(Problem &problem, Arrays &arrays) {
-  if (!problem.labels.IsEmpty()) {
-    problem.fields.labels = arrays.labels(problem.labels, label_count(problem.fields));
+void read_matrices(Napi::Array array, Problem &problem) {
+  infonce_problem &fields = problem.fields;
+  fields.matrix_count = checked_count(array.Length(), INFONCE_MOST_MATRICES, "matrices");
+  for (int m = 0; m < fields.matrix_count; ++m) {
+    const Napi::Object object = to_object(array.Get(static_cast<uint32_t>(m)), "matrix");
+    infonce_matrix &matrix = fields.matrices[m];
+    matrix.rows = to_count(object.Get("rows"), "rows", 1);
+    matrix.views = to_count(object.Get("views"), "views", 1);
+    matrix.type = read_type(object);
+    problem.matrices[m] = {object.Get("data"), object.Get("ids")};
+  }
+}
+
+// How many records of so many numbers an array holds.
+int64_t records(size_t size, int64_t fields, const char *name) {
+  if (size % static_cast<size_t>(fields) != 0) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " must have " + std::to_string(fields) + " numbers each"};
+  }
+  return static_cast<int64_t>(size) / fields;
+}
+
+void read_blocks(Napi::Value value, infonce_problem &fields) {
+  const Span<int32_t> span = to_span<int32_t>(value, "blocks");
+  fields.block_count = checked_count(records(span.size, kBlockFields, "blocks"), INFONCE_MOST_BLOCKS, "blocks");
+  std::memcpy(fields.blocks, span.data, span.size * sizeof(int32_t));
+}
+
+void read_softmaxes(Napi::Value value, infonce_problem &fields) {
+  const Span<double> span = to_span<double>(value, "softmaxes");
+  fields.softmax_count =
+      checked_count(records(span.size, kSoftmaxFields, "softmaxes"), INFONCE_MOST_SOFTMAXES, "softmaxes");
+  for (int s = 0; s < fields.softmax_count; ++s) {
+    const double *values = span.data + s * kSoftmaxFields;
+    for (int k = 0; k < 4; ++k) {
+      if (!(values[k] >= 0 && values[k] < 1 << 16)) {
+        throw Failure{INFONCE_INVALID_ARGUMENT, "softmaxes must be of small counts and a weight"};
+      }
+    }
+    fields.softmaxes[s] = {static_cast<int32_t>(values[0]), static_cast<int32_t>(values[1]),
+                           static_cast<uint32_t>(values[2]), static_cast<int32_t>(values[3]), values[4]};
+  }
+}
+
+void take_ids(Problem &problem, Arrays &arrays) {
+  for (int m = 0; m < problem.fields.matrix_count; ++m) {
+    const Napi::Value ids = problem.matrices[m].ids;
+    if (!ids.IsUndefined()) {
+      problem.fields.matrices[m].ids = arrays.ids(ids, problem.fields.matrices[m].rows);
+    }
   }
 }
 
 }  // namespace
 
-bool has_keys(const infonce_problem &fields) { return !has_one_tower(fields); }
+int64_t loss_rows(const infonce_problem &fields) {
+  const int32_t matrix = fields.softmaxes[0].anchors;
+  if (matrix >= fields.matrix_count) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "a softmax of an unknown matrix"};
+  }
+  return fields.matrices[matrix].rows;
+}
 
-bool has_negatives(const infonce_problem &fields) { return fields.negative_rows > 0; }
-
-int64_t tower_size(const infonce_problem &fields) { return product(fields.rows, fields.dim); }
-
-int64_t negatives_size(const infonce_problem &fields) {
-  return product(product(sets_of_negatives(fields), fields.negative_rows), fields.dim);
+int64_t matrix_size(const infonce_problem &fields, int matrix) {
+  return product(fields.matrices[matrix].rows, fields.dim);
 }
 
 Problem read_problem(Napi::Object object) {
   Problem problem;
   infonce_problem &fields = problem.fields;
   fields.struct_size = sizeof(fields);
-  fields.denominator = read_denominator(object);
-  fields.positive = read_positive(object);
+  const Napi::Value matrices = object.Get("matrices");
+  if (!matrices.IsArray()) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "matrices must be an array"};
+  }
+  read_matrices(matrices.As<Napi::Array>(), problem);
+  const Napi::Value blocks = object.Get("blocks");
+  const Napi::Value softmaxes = object.Get("softmaxes");
   fields.reduction = read_reduction(object);
-  fields.both_directions = to_flag(object.Get("bothDirections"), "bothDirections");
   fields.normalize = to_flag(object.Get("normalize"), "normalize");
   fields.gradient = to_flag(object.Get("gradient"), "gradient");
   fields.propagate_non_finite = to_flag(object.Get("propagateNonFinite"), "propagateNonFinite");
   fields.ranks = to_flag(object.Get("ranks"), "ranks");
-  fields.rows = to_count(object.Get("rows"), "rows", 1);
   fields.dim = to_count(object.Get("dim"), "dim", 1);
   fields.scale = to_number(object.Get("scale"), "scale");
-  problem.anchors = object.Get("anchors");
-  fields.anchors_type = read_type(object, "anchorsType");
   problem.grad_output = object.Get("gradOutput");
-  if (has_keys(fields)) {
-    problem.keys = object.Get("keys");
-    fields.keys_type = read_type(object, "keysType");
-  }
-  if (may_have_negatives(fields)) {
-    problem.negatives = object.Get("negatives");
-    if (!problem.negatives.IsUndefined() || has_keys(fields)) {
-      fields.negative_rows = to_count(object.Get("negativeRows"), "negativeRows", 1);
-      fields.negatives_type = read_type(object, "negativesType");
-    }
-  }
-  if (fields.positive == INFONCE_POSITIVE_SAME_LABEL) {
-    problem.labels = object.Get("labels");
-  }
-  if (fields.positive == INFONCE_POSITIVE_FIRST_VIEW || fields.positive == INFONCE_POSITIVE_ALL_VIEWS) {
-    fields.views = read_views(object, fields.rows);
-  }
+  read_blocks(blocks, fields);
+  read_softmaxes(softmaxes, fields);
   return problem;
 }
 
 void take_inputs(Problem &problem, Arrays &arrays) {
   infonce_problem &fields = problem.fields;
-  fields.anchors = arrays.matrix(problem.anchors, fields.anchors_type, tower_size(fields), INFONCE_ARRAY_ANCHORS,
-                                 "anchors", INFONCE_INPUT_ANCHORS);
-  if (has_keys(fields)) {
-    fields.keys = arrays.matrix(problem.keys, fields.keys_type, tower_size(fields), INFONCE_ARRAY_KEYS, "keys",
-                                INFONCE_INPUT_KEYS);
+  for (int m = 0; m < fields.matrix_count; ++m) {
+    infonce_matrix &matrix = fields.matrices[m];
+    const Place place = arrays.matrix(problem.matrices[m].data, matrix.type, matrix_size(fields, m), m);
+    matrix.data = place.data;
+    matrix.residence = place.residence;
   }
-  if (has_negatives(fields)) {
-    fields.negatives = arrays.matrix(problem.negatives, fields.negatives_type, negatives_size(fields),
-                                     INFONCE_ARRAY_NEGATIVES, "negatives", INFONCE_INPUT_NEGATIVES);
-  }
-  take_labels(problem, arrays);
-  fields.grad_output_count = take_grad_output(problem.grad_output, fields.rows, arrays, fields.grad_output);
+  take_ids(problem, arrays);
+  fields.grad_output = take_grad_output(problem.grad_output, arrays);
 }
 
 void take_presence(Problem &problem, Arrays &arrays) {
-  infonce_problem &fields = problem.fields;
   static constexpr float kThere = 0;
-  fields.anchors = &kThere;
-  if (has_keys(fields)) {
-    fields.keys = &kThere;
+  for (int m = 0; m < problem.fields.matrix_count; ++m) {
+    problem.fields.matrices[m].data = &kThere;
   }
-  if (has_negatives(fields)) {
-    fields.negatives = &kThere;
-  }
-  take_labels(problem, arrays);
+  take_ids(problem, arrays);
 }
 
-int64_t take_grad_output(Napi::Value value, int64_t rows, Arrays &arrays, const float *&grad_output) {
+infonce_grad_output take_grad_output(Napi::Value value, Arrays &arrays) {
   if (value.IsUndefined()) {
-    return 0;
+    return {};
   }
-  const Span<float> span = to_span<float>(value, "gradOutput", INFONCE_INPUT_GRAD_OUTPUT);
-  const auto size = static_cast<uint64_t>(span.size);
-  if (size != 0 && size != 1 && size != static_cast<uint64_t>(rows)) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "gradOutput must have 0, 1 or `rows` elements", INFONCE_INPUT_GRAD_OUTPUT};
-  }
-  grad_output = arrays.numbers(span);
-  return static_cast<int64_t>(size);
+  const Span<float> span = to_span<float>(value, "gradOutput", INFONCE_IN_GRAD_OUTPUT);
+  return {arrays.numbers(span), static_cast<int64_t>(span.size), INFONCE_ON_HOST};
 }
 
 }  // namespace infonce::node

@@ -1,6 +1,6 @@
 #include "node/result.h"
 
-#include "common/problem.h"
+#include "node/failure.h"
 
 namespace infonce::node {
 
@@ -10,15 +10,16 @@ Result read_result(Napi::Object object, const infonce_problem &problem, Fills fi
   if (fills.row_loss && problem.reduction == INFONCE_REDUCTION_NONE) {
     result.row_loss = object.Get("rowLoss");
   }
-  if (fills.gradients && problem.gradient) {
-    result.grad_anchors = object.Get("gradAnchors");
-    if (has_keys(problem)) {
-      result.grad_keys = object.Get("gradKeys");
-    }
-    if (has_negatives(problem) && !has_memory(problem)) {
-      const Napi::Value wanted = object.Get("gradNegatives");
-      result.grad_negatives = wanted.IsUndefined() ? Napi::Value() : wanted;
-    }
+  if (!fills.gradients || !problem.gradient) {
+    return result;
+  }
+  const Napi::Value gradients = object.Get("gradients");
+  if (!gradients.IsArray()) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "gradients must be an array"};
+  }
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    const Napi::Value wanted = gradients.As<Napi::Array>().Get(static_cast<uint32_t>(m));
+    result.gradients[m] = wanted.IsUndefined() ? Napi::Value() : wanted;
   }
   return result;
 }
@@ -28,18 +29,12 @@ infonce_result take_outputs(const Result &result, const infonce_problem &problem
   fields.struct_size = sizeof(fields);
   arrays.scalars(result.scalars);
   if (!result.row_loss.IsEmpty()) {
-    fields.row_loss = arrays.result(result.row_loss, problem.rows, INFONCE_ARRAY_ROW_LOSS, "rowLoss");
+    fields.row_loss = arrays.result(result.row_loss, loss_rows(problem), "rowLoss");
   }
-  if (!result.grad_anchors.IsEmpty()) {
-    fields.grad_anchors =
-        arrays.result(result.grad_anchors, tower_size(problem), INFONCE_ARRAY_GRAD_ANCHORS, "gradAnchors");
-  }
-  if (!result.grad_keys.IsEmpty()) {
-    fields.grad_keys = arrays.result(result.grad_keys, tower_size(problem), INFONCE_ARRAY_GRAD_KEYS, "gradKeys");
-  }
-  if (!result.grad_negatives.IsEmpty()) {
-    fields.grad_negatives = arrays.result(result.grad_negatives, negatives_size(problem), INFONCE_ARRAY_GRAD_NEGATIVES,
-                                          "gradNegatives");
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    if (!result.gradients[m].IsEmpty()) {
+      fields.gradients[m] = arrays.result(result.gradients[m], matrix_size(problem, m), "gradient");
+    }
   }
   return fields;
 }

@@ -2,9 +2,11 @@
 
 #include <napi.h>
 
+#include <array>
+
 #include "infonce/infonce.h"
-#include "node/problem.h"
 #include "node/arrays.h"
+#include "node/problem.h"
 
 namespace infonce::node {
 
@@ -18,9 +20,7 @@ struct Fills {
 struct Result {
   Napi::Value scalars;
   Napi::Value row_loss;
-  Napi::Value grad_anchors;
-  Napi::Value grad_keys;
-  Napi::Value grad_negatives;
+  std::array<Napi::Value, INFONCE_MOST_MATRICES> gradients;  // by matrix
 };
 
 // Reads a `NativeResult` for a problem. Getters of the object may run any JavaScript, so no pointer is taken here.

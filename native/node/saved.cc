@@ -18,8 +18,11 @@ thread_local SavedState *fresh = nullptr;
 }  // namespace
 
 int64_t SavedState::bytes() const {
-  const int64_t towers = has_keys(problem) ? 2 : 1;
-  return static_cast<int64_t>(sizeof(float)) * (towers * tower_size(problem) + negatives_size(problem));
+  int64_t size = 0;
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    size += matrix_size(problem, m);
+  }
+  return static_cast<int64_t>(sizeof(float)) * size;
 }
 
 Napi::Function Saved::define(Napi::Env env) {

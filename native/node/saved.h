@@ -12,12 +12,12 @@ namespace infonce::node {
 
 // What a forward call leaves for its gradients.
 struct SavedState {
-  // The sizes and rules of the call, without its arrays.
+  // Of the call, without its arrays.
   infonce_problem problem{};
   std::shared_ptr<void> state;
   const BackendContext *owner = nullptr;
 
-  // About what it takes: float32 rows of all inputs. For the garbage collector, which sees none of it.
+  // About what it takes: float32 rows of all matrices. For the garbage collector, which sees none of it.
   int64_t bytes() const;
 };
 

@@ -14,8 +14,8 @@ namespace {
 
 constexpr int64_t kMaxSafeInteger = (int64_t{1} << 53) - 1;
 
-Failure refused(std::string message, infonce_input input = INFONCE_INPUT_NONE) {
-  return {INFONCE_INVALID_ARGUMENT, std::move(message), input};
+Failure refused(std::string message, int32_t matrix = INFONCE_NO_MATRIX) {
+  return {INFONCE_INVALID_ARGUMENT, std::move(message), matrix};
 }
 
 template <typename T>
@@ -143,13 +143,13 @@ int64_t product(int64_t a, int64_t b) {
 }
 
 template <typename T>
-Span<T> to_span(Napi::Value value, const char *name, infonce_input input) {
+Span<T> to_span(Napi::Value value, const char *name, int32_t matrix) {
   napi_typedarray_type type = napi_int8_array;
   size_t size = 0;
   void *data = nullptr;
   if (napi_get_typedarray_info(value.Env(), value, &type, &size, &data, nullptr, nullptr) != napi_ok ||
       type != ElementType<T>::type) {
-    throw refused(std::string(name) + " must be " + ElementType<T>::name, input);
+    throw refused(std::string(name) + " must be " + ElementType<T>::name, matrix);
   }
   if (data == nullptr) {  // detached, or empty
     size = 0;
@@ -158,12 +158,12 @@ Span<T> to_span(Napi::Value value, const char *name, infonce_input input) {
 }
 
 template <typename T>
-Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, infonce_input input) {
-  const Span<T> span = to_span<T>(value, name, input);
+Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, int32_t matrix) {
+  const Span<T> span = to_span<T>(value, name, matrix);
   if (static_cast<uint64_t>(span.size) != static_cast<uint64_t>(expected)) {
     throw refused(std::string(name) + " has " + std::to_string(span.size) + " elements, expected " +
                       std::to_string(expected),
-                  input);
+                  matrix);
   }
   return span;
 }
@@ -186,10 +186,10 @@ Napi::Function to_function(Napi::Value value, const char *name) {
   return value.As<Napi::Function>();
 }
 
-template Span<float> to_span(Napi::Value, const char *, infonce_input);
-template Span<float> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
-template Span<double> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
-template Span<uint16_t> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
-template Span<int32_t> to_span_of(Napi::Value, int64_t, const char *, infonce_input);
+template Span<float> to_span(Napi::Value, const char *, int32_t);
+template Span<float> to_span_of(Napi::Value, int64_t, const char *, int32_t);
+template Span<double> to_span_of(Napi::Value, int64_t, const char *, int32_t);
+template Span<uint16_t> to_span_of(Napi::Value, int64_t, const char *, int32_t);
+template Span<int32_t> to_span_of(Napi::Value, int64_t, const char *, int32_t);
 
 }  // namespace infonce::node

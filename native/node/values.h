@@ -46,11 +46,11 @@ int64_t product(int64_t a, int64_t b);
 
 // The elements of a typed array of exactly this element type: float, double, int32_t or uint16_t.
 template <typename T>
-Span<T> to_span(Napi::Value value, const char *name, infonce_input input = INFONCE_INPUT_NONE);
+Span<T> to_span(Napi::Value value, const char *name, int32_t matrix = INFONCE_NO_MATRIX);
 
 // The same, with exactly `expected` elements.
 template <typename T>
-Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, infonce_input input = INFONCE_INPUT_NONE);
+Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, int32_t matrix = INFONCE_NO_MATRIX);
 
 // The bytes of a typed array of any element type.
 Span<void> to_bytes(Napi::Value value, const char *name);

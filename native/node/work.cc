@@ -33,7 +33,6 @@ LossWork::LossWork(When when, BackendContext &backend, HostPool &pool, Problem p
     : Work(when, backend, pool), result_(take_outputs(result, problem.fields, arrays)) {
   take_inputs(problem, arrays);
   problem_ = problem.fields;
-  problem_.on_device = arrays.on_device();
 }
 
 Napi::Value LossWork::finish(Napi::Env env) {
@@ -48,13 +47,13 @@ void ForwardWork::run(BackendContext &backend) {
 
 Napi::Value ForwardWork::finish(Napi::Env env) {
   arrays.write_scalars(result_);
-  // Only sizes and rules: the arrays may go.
-  saved_.problem.denominator = problem_.denominator;
-  saved_.problem.reduction = problem_.reduction;
-  saved_.problem.rows = problem_.rows;
-  saved_.problem.dim = problem_.dim;
-  saved_.problem.negative_rows = problem_.negative_rows;
+  saved_.problem = problem_;
   saved_.problem.gradient = 1;
+  // The arrays may go.
+  for (infonce_matrix &matrix : saved_.problem.matrices) {
+    matrix.data = nullptr;
+    matrix.ids = nullptr;
+  }
   return Saved::make(env, std::move(saved_));
 }
 
@@ -63,8 +62,7 @@ BackwardWork::BackwardWork(When when, BackendContext &backend, HostPool &pool, c
     : Work(when, backend, pool), state_(saved.state.get()), result_(take_outputs(result, saved.problem, arrays)) {
   arrays.keep(saved.state);
   upstream_.struct_size = sizeof(upstream_);
-  upstream_.grad_output_count = take_grad_output(grad_output, saved.problem.rows, arrays, upstream_.grad_output);
-  upstream_.on_device = arrays.on_device();
+  upstream_.grad_output = take_grad_output(grad_output, arrays);
 }
 
 Napi::Value BackwardWork::finish(Napi::Env env) {
