@@ -43,29 +43,28 @@ function numbers(): Float32Array {
 
 function problem(changes: object = {}): NativeProblem {
   return {
-    denominator: 'otherAnchors',
-    positive: 'firstView',
+    matrices: [{ data: numbers(), dtype: 'float32', rows: ROWS, views: 2 }],
+    // One block of the matrix and itself without the rows themselves, one softmax whose positives are first views.
+    blocks: Int32Array.of(0, 0, 0, 0, 1, 0),
+    softmaxes: Float64Array.of(0, 0, 1, 0, 1),
     reduction: 'mean',
-    bothDirections: false,
     normalize: true,
     gradient: true,
     propagateNonFinite: false,
     ranks: true,
-    rows: ROWS,
     dim: DIM,
-    negativeRows: 0,
-    views: 2,
     scale: 10,
-    anchors: numbers(),
-    anchorsType: 'float32',
-    keysType: 'float32',
-    negativesType: 'float32',
     ...changes,
   };
 }
 
+/** The matrix of a problem with other fields. */
+function features(changes: object): object {
+  return { matrices: [{ ...problem().matrices[0], ...changes }] };
+}
+
 function result(changes: object = {}): NativeResult {
-  return { scalars: new Float64Array(7), gradAnchors: new Float32Array(ROWS * DIM), ...changes };
+  return { scalars: new Float64Array(7), gradients: [new Float32Array(ROWS * DIM)], ...changes };
 }
 
 /** `call` throws an INVALID_ARGUMENT NativeFailure. */
@@ -85,19 +84,19 @@ describe('a buffer', () => {
   it('stands for an array of as many bytes or fewer', () => {
     const larger = context.allocate(2 * BYTES);
     context.write(larger, 0, buffer, 0, BYTES);
-    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
-    expect(lossOf({ anchors: larger })).toBe(lossOf({}));
-    refuses(() => lossOf({ anchors: context.allocate(BYTES - 1) }), /anchors is a buffer of 127 bytes, 128 are needed/);
+    expect(lossOf(features({ data: buffer }))).toBe(lossOf({}));
+    expect(lossOf(features({ data: larger }))).toBe(lossOf({}));
+    refuses(() => lossOf(features({ data: context.allocate(BYTES - 1) })), /data of a matrix is a buffer of 127 bytes, 128 are needed/);
   });
 
   it('takes results', () => {
     const gradient = context.allocate(BYTES);
     const filled = result();
     context.run(problem(), filled);
-    context.run(problem({ anchors: buffer }), result({ gradAnchors: gradient }));
+    context.run(problem(features({ data: buffer })), result({ gradients: [gradient] }));
     const copy = new Float32Array(ROWS * DIM);
     context.read(gradient, 0, copy);
-    expect(copy).toEqual(filled.gradAnchors);
+    expect(copy).toEqual(filled.gradients![0]);
   });
 
   it('is written and read in parts, never past its end', () => {
@@ -123,28 +122,28 @@ describe('a buffer', () => {
 
   it('that is larger than all memory is refused, and the context goes on', () => {
     expect(() => context.allocate(2 ** 52)).toThrow(expect.objectContaining({ status: 'OUT_OF_MEMORY' }));
-    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+    expect(lossOf(features({ data: buffer }))).toBe(lossOf({}));
   });
 
   it('has no use once disposed, or elsewhere', () => {
     const other = new binding.Context(OPTIONS);
     const foreign = other.allocate(BYTES);
-    refuses(() => lossOf({ anchors: foreign }), /anchors is a buffer of another context/);
+    refuses(() => lossOf(features({ data: foreign })), /data of a matrix is a buffer of another context/);
     refuses(() => context.write(buffer, 0, foreign, 0, BYTES), /source is a buffer of another context/);
     other.dispose();
-    refuses(() => lossOf({ anchors: foreign }), /another context/);
+    refuses(() => lossOf(features({ data: foreign })), /another context/);
     foreign.dispose();
-    refuses(() => lossOf({ anchors: foreign }), /disposed/);
+    refuses(() => lossOf(features({ data: foreign })), /disposed/);
     buffer.dispose();
     buffer.dispose();
-    refuses(() => lossOf({ anchors: buffer }), /anchors is a buffer that was disposed/);
+    refuses(() => lossOf(features({ data: buffer })), /data of a matrix is a buffer that was disposed/);
     refuses(() => context.read(buffer, 0, new Float32Array(1)), /disposed/);
   });
 
   it('outlives its context as an object of no use', () => {
     context.dispose();
     expect(buffer.byteLength).toBe(BYTES);
-    expect(() => lossOf({ anchors: buffer })).toThrow(/disposed/);
+    expect(() => lossOf(features({ data: buffer }))).toThrow(/disposed/);
     buffer.dispose();
   });
 });
@@ -163,7 +162,7 @@ describe('objects that are not what they look like', () => {
       null,
       1,
     ] as unknown[];
-    for (const anchors of forged) refuses(() => lossOf({ anchors }), /anchors must be a Float32Array/);
+    for (const data of forged) refuses(() => lossOf(features({ data })), /data of a matrix must be a Float32Array/);
     for (const target of forged) {
       refuses(() => context.read(target as NativeBuffer, 0, new Float32Array(1)), /buffer must be a buffer/);
     }
@@ -171,7 +170,7 @@ describe('objects that are not what they look like', () => {
 
   it('are one whatever their prototype says', () => {
     Object.setPrototypeOf(buffer, null);
-    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+    expect(lossOf(features({ data: buffer }))).toBe(lossOf({}));
   });
 
   it('are no receivers of methods', () => {
@@ -191,7 +190,7 @@ describe('objects that are not what they look like', () => {
       refuses(() => new Class(), /made by/);
       refuses(() => Reflect.construct(Class, [], Map), /made by/);
     }
-    expect(lossOf({ anchors: buffer })).toBe(lossOf({}));
+    expect(lossOf(features({ data: buffer }))).toBe(lossOf({}));
   });
 });
 
@@ -203,22 +202,23 @@ describe('saved state', () => {
     for (let i = 0; i < 2; i++) {
       const gradients = result();
       context.backward(saved, Float32Array.of(3), gradients);
-      expect(gradients.gradAnchors).toEqual(whole.gradAnchors);
+      expect(gradients.gradients).toEqual(whole.gradients);
       expect(gradients.scalars[1]).toBe(whole.scalars[1]);
     }
   });
 
   it('stays until the call that uses it ends, whoever disposes of it meanwhile', () => {
-    const large = { rows: 512, dim: 64, anchors: Float32Array.from({ length: 512 * 64 }, (_, i) => Math.sin(i * i)) };
+    const data = Float32Array.from({ length: 512 * 64 }, (_, i) => Math.sin(i * i));
+    const large = { dim: 64, ...features({ rows: 512, data }) };
     const kept = context.forward(problem(large), result());
     const [expected, got] = [new Float32Array(512 * 64), new Float32Array(512 * 64)];
-    context.backward(kept, undefined, result({ gradAnchors: expected }));
+    context.backward(kept, undefined, result({ gradients: [expected] }));
     context.backward(kept, undefined, {
       get scalars() {
         kept.dispose();
         return new Float64Array(7);
       },
-      gradAnchors: got,
+      gradients: [got],
     });
     expect(got).toEqual(expected);
   });
@@ -228,8 +228,8 @@ describe('saved state', () => {
     const other = new binding.Context(OPTIONS);
     refuses(() => other.backward(saved, undefined, result()), /another context/);
     other.dispose();
-    refuses(() => context.backward(saved, new Float32Array(3), result()), /gradOutput must have/);
-    refuses(() => context.backward(saved, undefined, result({ gradAnchors: new Float32Array(3) })), /3 elements/);
+    refuses(() => context.backward(saved, new Float32Array(3), result()), /grad_output/);
+    refuses(() => context.backward(saved, undefined, result({ gradients: [new Float32Array(3)] })), /3 elements/);
     refuses(() => context.backward(buffer as never, undefined, result()), /what a forward call has given/);
     saved.dispose();
     saved.dispose();
@@ -265,22 +265,46 @@ describe('the limits of the processor', () => {
   });
 });
 
+describe('a problem', () => {
+  const wrong: readonly (readonly [object, RegExp])[] = [
+    [{ matrices: undefined }, /matrices must be an array/],
+    [{ matrices: [] }, /matrices must be 1 to/],
+    [{ matrices: [null] }, /matrix must be an object/],
+    [features({ rows: 2 ** 53 }), /rows must be/],
+    [features({ rows: 2 ** 52, data: buffer }), /too large/],
+    [features({ ids: new Int32Array(3) }), /ids has 3 elements, expected 8/],
+    [{ blocks: new Int32Array(5) }, /blocks must have 6 numbers each/],
+    [{ blocks: new Int32Array(0) }, /blocks must be 1 to/],
+    [{ blocks: new Int32Array(60) }, /blocks must be 1 to/],
+    [{ blocks: Int32Array.of(0, 7, 0, 0, 1, 0) }, /unknown matrix/],
+    [{ softmaxes: Float64Array.of(7, 0, 1, 0, 1), reduction: 'none' }, /unknown matrix/],
+    [{ softmaxes: Float64Array.of(-1, 0, 1, 0, 1) }, /small counts/],
+    [{ softmaxes: Float64Array.of(Number.NaN, 0, 1, 0, 1) }, /small counts/],
+    [{ softmaxes: new Float32Array(5) }, /softmaxes must be a Float64Array/],
+    [{ blocks: Int32Array.of(0, 0, 0, 0, 0, 0) }, /combination of blocks/],
+  ];
+
+  it.each(wrong)('%# is refused', (changes, message) => {
+    refuses(() => context.run(problem(changes), result({ rowLoss: new Float32Array(ROWS) })), message);
+  });
+});
+
 describe('a submitted call', () => {
   it.each([
-    ['submit', () => context.submit(problem(), result(), 1 as never)],
-    ['submitWrite', () => context.submitWrite(buffer, 0, numbers(), 0, BYTES, undefined as never)],
+    ['run', () => context.run(problem(), result(), 1 as never)],
+    ['write', () => context.write(buffer, 0, numbers(), 0, BYTES, null as never)],
   ])('%s needs to know whom to tell', (_, call) => {
     refuses(call, /done must be a function/);
   });
 
   it('that reading its arguments disposes of fails', () => {
     const hostile = problem({
-      get anchorsType() {
+      get dim() {
         context.dispose();
-        return 'float32';
+        return DIM;
       },
     });
-    expect(() => context.submit(hostile, result(), () => {})).toThrow(/disposed/);
+    expect(() => context.run(hostile, result(), () => {})).toThrow(/disposed/);
     expect(() => context.run(hostile, result())).toThrow(/disposed/);
   });
 

@@ -16,45 +16,58 @@ export type NativeInput = Float32Array | Uint16Array | NativeBuffer;
 /** A result array: of exactly its size, or a buffer of at least that. */
 export type NativeOutput = Float32Array | NativeBuffer;
 
-/** `infonce_problem`. Sizes are already checked by the losses; the addon checks whatever would read out of bounds. */
-export interface NativeProblem {
-  readonly denominator: 'otherAnchors' | 'allKeys' | 'sharedNegatives' | 'ownNegatives';
-  readonly positive: 'firstView' | 'allViews' | 'sameLabel' | 'sameIndex';
+/** `infonce_matrix`: its rows are [rows, dim]. */
+export interface NativeMatrix {
+  readonly data: NativeInput;
+  readonly dtype: DType;
+  readonly rows: number;
+  readonly views: number;
+  /** [rows] */
+  readonly ids?: Int32Array | undefined;
+}
+
+/** Which losses of which rows a problem is: made once by `layoutOf`, the same for every call of a loss. */
+export interface NativeLayout {
+  /** `infonce_block`s as they lie in memory: anchors, candidates, row softmax, column softmax, left out, own. */
+  readonly blocks: Int32Array;
+  /** The fields of `infonce_softmax`es: anchors, positive, positive matrices, row loss, weight. */
+  readonly softmaxes: Float64Array;
+}
+
+/** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */
+export interface NativeProblem extends NativeLayout {
+  readonly matrices: readonly NativeMatrix[];
   readonly reduction: 'mean' | 'sum' | 'none';
-  readonly bothDirections: boolean;
   readonly normalize: boolean;
   readonly gradient: boolean;
   readonly propagateNonFinite: boolean;
   /** Whether top1 and top5 are wanted; else they are NaN. */
   readonly ranks: boolean;
-  readonly rows: number;
   readonly dim: number;
-  readonly negativeRows: number;
-  readonly views: number;
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
-  readonly anchors: NativeInput;
-  readonly anchorsType: DType;
-  readonly keys?: NativeInput | undefined;
-  readonly keysType: DType;
-  /** With `otherAnchors` and `sameLabel`: a memory [negativeRows, dim] of further candidates. */
-  readonly negatives?: NativeInput | undefined;
-  readonly negativesType: DType;
-  /** [rows], with a memory [rows + negativeRows] */
-  readonly labels?: Int32Array | undefined;
-  /** Absent: 1. Length 1: for all rows. Length `rows`: one each. */
+  /** Absent: 1. Length 1: for all rows. Length of the rows with a loss: one each. */
   readonly gradOutput?: Float32Array | undefined;
 }
 
+/** Where each scalar stands in the array of a {@link NativeResult}. Seconds are 0 unless measured. */
+export const SCALARS = {
+  loss: 0,
+  gradScale: 1,
+  top1: 2,
+  top5: 3,
+  uploadSeconds: 4,
+  kernelSeconds: 5,
+  downloadSeconds: 6,
+} as const;
+
 /** `infonce_result`: arrays are allocated by the caller and filled in place. */
 export interface NativeResult {
-  /** Filled with loss, d loss / d scale, top1, top5, and the seconds of upload, kernels, download: 0 unless measured. */
+  /** By {@link SCALARS}. */
   readonly scalars: Float64Array;
   readonly rowLoss?: Float32Array | undefined;
-  readonly gradAnchors?: NativeOutput | undefined;
-  readonly gradKeys?: NativeOutput | undefined;
-  /** Absent: not wanted. */
-  readonly gradNegatives?: NativeOutput | undefined;
+  /** By matrix; undefined: not wanted. Needed when gradients are. */
+  readonly gradients?: readonly (NativeOutput | undefined)[] | undefined;
 }
 
 /** An Error thrown (or handed to `done`) by the addon, from `infonce_status` and `infonce_failure`. */
@@ -67,10 +80,14 @@ export interface NativeFailure extends Error {
     | 'INTERNAL'
     | 'CANCELLED'
     | 'DEVICE_LOST';
-  readonly input: 'none' | 'anchors' | 'keys' | 'negatives' | 'gradOutput';
-  /** First bad row of `input`, -1 if it has none. */
+  /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}. */
+  readonly matrix: number;
+  /** Its first bad row, -1 if there is none. */
   readonly row: number;
 }
+
+export const NO_MATRIX = -1;
+export const IN_GRAD_OUTPUT = -2;
 
 /** What a forward call has kept for `backward`. Garbage collection frees it, `dispose` sooner. */
 export interface NativeSaved {
@@ -86,27 +103,27 @@ export interface NativeMemoryNeeds {
 type Done = (failure: NativeFailure | null) => void;
 
 /**
- * Work of a context is done in the order of these calls. Those that return a ticket (> 0) queue it for the context's
- * background thread: inputs are copied before they return, but for pinned arrays, which are read where they are; the
- * arrays of a result belong to the addon until `done` is called, once, on this thread's event loop. The others first wait
- * for what is queued and throw NativeFailure.
+ * Work of a context is done in the order of these calls. With `done` they queue it for the context's background thread and
+ * return a ticket (> 0): inputs are copied before they return, but for pinned arrays, which are read where they are; the
+ * arrays of a result belong to the addon until `done` is called, once, on this thread's event loop. Without it they first
+ * wait for what is queued, and throw NativeFailure.
  */
 export interface NativeContext {
   readonly threads: number;
   readonly instructionSet: string;
   run(problem: NativeProblem, result: NativeResult): void;
-  submit(problem: NativeProblem, result: NativeResult, done: Done): number;
+  run(problem: NativeProblem, result: NativeResult, done: Done): number;
   /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
-  submitForward(
+  forward(
     problem: NativeProblem,
     result: NativeResult,
     done: (failure: NativeFailure | null, saved: NativeSaved | null) => void,
   ): number;
-  /** Fills the gradients and `scalars[1]`. `gradOutput` as in NativeProblem. */
+  /** Fills the gradients and `gradScale`. `gradOutput` as in NativeProblem. */
   backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult): void;
-  submitBackward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done: Done): number;
-  /** SimCLR's logits [rows, rows - 1] of an `otherAnchors` problem. */
+  backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done: Done): number;
+  /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;
   /**
    * `dropped`: the work had not begun, and its `done` is never called. `asked`: it is under way and will end soon, with
@@ -114,10 +131,10 @@ export interface NativeContext {
    */
   cancel(ticket: number): 'dropped' | 'asked' | 'unknown';
   /**
-   * What `run` would take at most, `gradNegatives` being whether the result is to have them. Of the arrays only the labels
-   * are looked at: the inputs may be empty ones.
+   * What `run` would take at most. `gradients`: bits by matrix, whose gradients are wanted. Of the arrays only ids are
+   * looked at: the inputs may be empty ones.
    */
-  memoryRequired(problem: NativeProblem, gradNegatives: boolean): NativeMemoryNeeds;
+  memoryRequired(problem: NativeProblem, gradients: number): NativeMemoryNeeds;
   allocate(byteLength: number): NativeBuffer;
   /**
    * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` on, to `buffer` from
@@ -130,7 +147,7 @@ export interface NativeContext {
     sourceOffset: number,
     byteLength: number,
   ): void;
-  submitWrite(
+  write(
     buffer: NativeBuffer,
     byteOffset: number,
     source: ArrayBufferView | NativeBuffer,
@@ -140,7 +157,7 @@ export interface NativeContext {
   ): number;
   /** Fills `target` from `byteOffset` of `buffer` on. */
   read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView): void;
-  submitRead(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView, done: Done): number;
+  read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView, done: Done): number;
   /** Memory that the device copies to and from directly, and that queued work uses where it is. */
   pinned(byteLength: number): ArrayBuffer;
   /**

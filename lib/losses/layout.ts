@@ -1,0 +1,55 @@
+import type { NativeLayout } from '../runtime/binding.js';
+
+/** A rectangle of logits: `anchors` and `candidates` are indices of matrices, softmaxes those of {@link layoutOf}. */
+export interface Block {
+  readonly anchors: number;
+  readonly candidates: number;
+  /** To whose sums rows add their exponentials. */
+  readonly rowSoftmax: number;
+  /** And columns. Default: to none. */
+  readonly columnSoftmax?: number;
+  /** Pairs that are no candidates. */
+  readonly leftOut?: 'sameRow';
+  /** Candidates are as many rows for each anchor, seen by it alone. */
+  readonly own?: boolean;
+}
+
+/** The rows of a matrix, each with a loss. */
+export interface Softmax {
+  readonly anchors: number;
+  /** Which rows are the positives of row i, and of which matrices. */
+  readonly positive: keyof typeof POSITIVES;
+  readonly positivesIn: readonly number[];
+  /** Of its rows' losses in the call's. Default 1. */
+  readonly weight?: number;
+}
+
+// As the enumerators of infonce.h.
+const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as const;
+const CROSS_ENTROPY = 0;
+const LEFT_OUT = { sameRow: 1 } as const;
+
+/** Blocks and softmaxes in the form of the C contract: made once, for every call of a loss. */
+export function layoutOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): NativeLayout {
+  return {
+    blocks: Int32Array.from(
+      blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false }) => [
+        anchors,
+        candidates,
+        rowSoftmax,
+        columnSoftmax,
+        leftOut === undefined ? 0 : LEFT_OUT[leftOut],
+        Number(own),
+      ]),
+    ),
+    softmaxes: Float64Array.from(
+      softmaxes.flatMap(({ anchors, positive, positivesIn, weight = 1 }) => [
+        anchors,
+        POSITIVES[positive],
+        positivesIn.reduce((bits, matrix) => bits | (1 << matrix), 0),
+        CROSS_ENTROPY,
+        weight,
+      ]),
+    ),
+  };
+}
