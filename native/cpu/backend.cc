@@ -12,6 +12,7 @@
 
 #include "common/call.h"
 #include "cpu/call.h"
+#include "cpu/limits.h"
 #include "cpu/memory.h"
 
 namespace infonce::cpu {
@@ -168,6 +169,12 @@ int processor_count() {
 
 int32_t device_count(infonce_failure *) { return 1; }
 
+infonce_status measure_limit(const infonce_context_options *options, int32_t limit, double figures[INFONCE_FIGURES],
+                             infonce_failure *failure) {
+  if (options->struct_size != sizeof *options) return invalid(failure, "struct_size does not match this library's");
+  return measure(*options, processor_count(), limit, figures, failure);
+}
+
 infonce_status device_info(int32_t device, infonce_device_info *info, infonce_failure *failure) {
   if (device != 0 || info->struct_size != sizeof *info) return invalid(failure, "no such CPU device");
   return guarded(failure, [&] {
@@ -237,6 +244,7 @@ const infonce_backend *infonce_cpu_backend(void) {
     table.trim = trim;
     table.host_allocate = host_allocate;
     table.host_release = host_release;
+    table.measure = measure_limit;
     return table;
   }();
   return &backend;

@@ -9,11 +9,15 @@
 #include <memory>
 #include <thread>
 #include <utility>
+#include <vector>
+
+#include "common/call.h"
+#include "cpu/instruction_sets.h"
+#include "cpu/kernels/kernels.h"
 
 namespace infonce::cpu {
 namespace {
 
-constexpr int kRepetitions = 5;
 constexpr double kSecondsEach = 0.03;
 constexpr int64_t kTrialIterations = 200'000;
 constexpr size_t kCopiedBytes = size_t{256} << 20;           // by all threads together,
@@ -65,27 +69,23 @@ template <class Work> double timed(int threads, const Work &work) {
   return seconds() - start;
 }
 
-template <class Measure> std::vector<double> repeated(const Measure &measure) {
-  std::vector<double> figures(kRepetitions);
-  for (double &figure : figures) figure = measure();
-  return figures;
+template <class Measure> void repeat(double figures[INFONCE_FIGURES], const Measure &measure) {
+  for (int k = 0; k < INFONCE_FIGURES; ++k) figures[k] = measure();
 }
 
-}  // namespace
-
-std::vector<double> multiply_add_rates(const Kernels &kernels, int threads) {
+void multiply_add_rates(const Kernels &kernels, int threads, double *figures) {
   const Peak &peak = kernels.peak;
   const auto run = [&](int64_t iterations) { peak.run(iterations, 0.999f, 1e-3f); };
   run(kTrialIterations);  // for the clock to settle
   const double trial = timed(1, [&](int) { run(kTrialIterations); });
   const int64_t iterations = std::max(kTrialIterations, int64_t(kTrialIterations * kSecondsEach / trial));
-  return repeated([&] {
+  repeat(figures, [&] {
     const double time = timed(threads, [&](int) { run(iterations); });
     return double(peak.flops) * double(iterations) * threads / time;
   });
 }
 
-std::vector<double> copy_rates(int threads) {
+void copy_rates(int threads, double *figures) {
   const size_t bytes = std::max(kCopiedBytes / size_t(threads), kLeastCopiedByThread);
   struct Arrays {
     std::unique_ptr<char[]> from, to;
@@ -97,7 +97,7 @@ std::vector<double> copy_rates(int threads) {
     std::memset(arrays[size_t(thread)].from.get(), 1, bytes);
     std::memset(arrays[size_t(thread)].to.get(), 2, bytes);
   });
-  return repeated([&] {
+  repeat(figures, [&] {
     const double time = timed(threads, [&](int thread) {
       std::memcpy(arrays[size_t(thread)].to.get(), arrays[size_t(thread)].from.get(), bytes);
     });
@@ -105,8 +105,8 @@ std::vector<double> copy_rates(int threads) {
   });
 }
 
-std::vector<double> handover_times() {
-  return repeated([] {
+void handover_times(double *figures) {
+  repeat(figures, [] {
     alignas(128) std::atomic<int> ball{0};
     const double time = timed(2, [&](int thread) {
       for (int trip = 0; trip < kTrips; ++trip) {
@@ -116,6 +116,46 @@ std::vector<double> handover_times() {
       }
     });
     return time / kTrips;
+  });
+}
+
+// Null if this processor cannot run it.
+const Kernels *kernels_of(const infonce_context_options &options) {
+  for (const InstructionSet &set : usable_instruction_sets()) {
+    if (options.instruction_set && std::strcmp(options.instruction_set, set.name) != 0) continue;
+    return options.precision == INFONCE_PRECISION_MEDIUM && set.bfloat16 ? set.bfloat16 : set.kernels;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+infonce_status measure(const infonce_context_options &options, int processors, int32_t limit,
+                       double figures[INFONCE_FIGURES], infonce_failure *failure) {
+  const bool uses_threads = limit != INFONCE_LIMIT_HANDOVER;
+  if (uses_threads && (options.threads < 1 || options.threads > processors))
+    return fail(failure, INFONCE_INVALID_ARGUMENT, INFONCE_NO_MATRIX, -1,
+                "threads must be 1 to %d, the processors of this process", processors);
+  return guarded(failure, [&] {
+    switch (limit) {
+      case INFONCE_LIMIT_MULTIPLY_ADDS: {
+        const Kernels *kernels = kernels_of(options);
+        if (!kernels) return invalid(failure, "instructionSet is none that this processor can run");
+        multiply_add_rates(*kernels, options.threads, figures);
+        return INFONCE_OK;
+      }
+      case INFONCE_LIMIT_COPY:
+        copy_rates(options.threads, figures);
+        return INFONCE_OK;
+      case INFONCE_LIMIT_HANDOVER:
+        if (processors < 2)
+          return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
+                      "this process may use one processor only");
+        handover_times(figures);
+        return INFONCE_OK;
+      default:
+        return invalid(failure, "unknown limit");
+    }
   });
 }
 
