@@ -43,11 +43,11 @@ function numbers(): Float32Array {
 
 function problem(changes: object = {}): NativeProblem {
   return {
-    matrices: [{ data: numbers(), dtype: 'float32', rows: ROWS, views: 2 }],
+    matrices: [{ data: numbers(), type: 0, rows: ROWS, views: 2 }],
     // One block of the matrix and itself without the rows themselves, one softmax whose positives are first views.
     blocks: Int32Array.of(0, 0, 0, 0, 1, 0),
     softmaxes: Float64Array.of(0, 0, 1, 0, 1),
-    reduction: 'mean',
+    reduction: 0,
     normalize: true,
     gradient: true,
     propagateNonFinite: false,
@@ -277,7 +277,7 @@ describe('a problem', () => {
     [{ blocks: new Int32Array(0) }, /blocks must be 1 to/],
     [{ blocks: new Int32Array(60) }, /blocks must be 1 to/],
     [{ blocks: Int32Array.of(0, 7, 0, 0, 1, 0) }, /unknown matrix/],
-    [{ softmaxes: Float64Array.of(7, 0, 1, 0, 1), reduction: 'none' }, /unknown matrix/],
+    [{ softmaxes: Float64Array.of(7, 0, 1, 0, 1), reduction: 2 }, /unknown matrix/],
     [{ softmaxes: Float64Array.of(-1, 0, 1, 0, 1) }, /small counts/],
     [{ softmaxes: Float64Array.of(Number.NaN, 0, 1, 0, 1) }, /small counts/],
     [{ softmaxes: new Float32Array(5) }, /softmaxes must be a Float64Array/],

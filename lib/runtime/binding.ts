@@ -16,10 +16,15 @@ export type NativeInput = Float32Array | Uint16Array | NativeBuffer;
 /** A result array: of exactly its size, or a buffer of at least that. */
 export type NativeOutput = Float32Array | NativeBuffer;
 
+/** The enumerators of `infonce_type` and `infonce_reduction`. */
+export const TYPES: { readonly [dtype in DType]: number } = { float32: 0, float16: 1, bfloat16: 2 };
+export const REDUCTIONS = { mean: 0, sum: 1, none: 2 } as const;
+
 /** `infonce_matrix`: its rows are [rows, dim]. */
 export interface NativeMatrix {
   readonly data: NativeInput;
-  readonly dtype: DType;
+  /** Of {@link TYPES}. */
+  readonly type: number;
   readonly rows: number;
   readonly views: number;
   /** [rows] */
@@ -37,7 +42,8 @@ export interface NativeLayout {
 /** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */
 export interface NativeProblem extends NativeLayout {
   readonly matrices: readonly NativeMatrix[];
-  readonly reduction: 'mean' | 'sum' | 'none';
+  /** Of {@link REDUCTIONS}. */
+  readonly reduction: number;
   readonly normalize: boolean;
   readonly gradient: boolean;
   readonly propagateNonFinite: boolean;

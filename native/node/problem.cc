@@ -12,18 +12,6 @@ namespace {
 constexpr int64_t kBlockFields = 6, kSoftmaxFields = 5;
 static_assert(sizeof(infonce_block) == kBlockFields * sizeof(int32_t), "blocks are read as they lie in an Int32Array");
 
-int32_t read_reduction(Napi::Object object) {
-  return to_enumerator(object.Get("reduction"), "reduction",
-                       {{"mean", INFONCE_REDUCTION_MEAN},
-                        {"sum", INFONCE_REDUCTION_SUM},
-                        {"none", INFONCE_REDUCTION_NONE}});
-}
-
-int32_t read_type(Napi::Object object) {
-  return to_enumerator(object.Get("dtype"), "dtype",
-                       {{"float32", INFONCE_FLOAT32}, {"float16", INFONCE_FLOAT16}, {"bfloat16", INFONCE_BFLOAT16}});
-}
-
 int32_t checked_count(int64_t count, int64_t most, const char *name) {
   if (count < 1 || count > most) {
     throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " must be 1 to " + std::to_string(most)};
@@ -39,7 +27,7 @@ void read_matrices(Napi::Array array, Problem &problem) {
     infonce_matrix &matrix = fields.matrices[m];
     matrix.rows = to_count(object.Get("rows"), "rows", 1);
     matrix.views = to_count(object.Get("views"), "views", 1);
-    matrix.type = read_type(object);
+    matrix.type = to_int32(object.Get("type"), "type");
     problem.matrices[m] = {object.Get("data"), object.Get("ids")};
   }
 }
@@ -101,14 +89,10 @@ Problem read_problem(Napi::Object object) {
   Problem problem;
   infonce_problem &fields = problem.fields;
   fields.struct_size = sizeof(fields);
-  const Napi::Value matrices = object.Get("matrices");
-  if (!matrices.IsArray()) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "matrices must be an array"};
-  }
-  read_matrices(matrices.As<Napi::Array>(), problem);
+  read_matrices(to_array(object.Get("matrices"), "matrices"), problem);
   const Napi::Value blocks = object.Get("blocks");
   const Napi::Value softmaxes = object.Get("softmaxes");
-  fields.reduction = read_reduction(object);
+  fields.reduction = to_int32(object.Get("reduction"), "reduction");
   fields.normalize = to_flag(object.Get("normalize"), "normalize");
   fields.gradient = to_flag(object.Get("gradient"), "gradient");
   fields.propagate_non_finite = to_flag(object.Get("propagateNonFinite"), "propagateNonFinite");

@@ -1,6 +1,6 @@
 #include "node/result.h"
 
-#include "node/failure.h"
+#include "node/values.h"
 
 namespace infonce::node {
 
@@ -13,12 +13,9 @@ Result read_result(Napi::Object object, const infonce_problem &problem, Fills fi
   if (!fills.gradients || !problem.gradient) {
     return result;
   }
-  const Napi::Value gradients = object.Get("gradients");
-  if (!gradients.IsArray()) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, "gradients must be an array"};
-  }
+  const Napi::Array gradients = to_array(object.Get("gradients"), "gradients");
   for (int m = 0; m < problem.matrix_count; ++m) {
-    const Napi::Value wanted = gradients.As<Napi::Array>().Get(static_cast<uint32_t>(m));
+    const Napi::Value wanted = gradients.Get(static_cast<uint32_t>(m));
     result.gradients[m] = wanted.IsUndefined() ? Napi::Value() : wanted;
   }
   return result;

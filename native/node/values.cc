@@ -135,6 +135,13 @@ Napi::Object to_object(Napi::Value value, const char *name) {
   return value.As<Napi::Object>();
 }
 
+Napi::Array to_array(Napi::Value value, const char *name) {
+  if (!value.IsArray()) {
+    throw refused(std::string(name) + " must be an array");
+  }
+  return value.As<Napi::Array>();
+}
+
 int64_t product(int64_t a, int64_t b) {
   if (b != 0 && a > kMaxSafeInteger / b) {
     throw refused("a matrix of " + std::to_string(a) + " x " + std::to_string(b) + " elements is too large");

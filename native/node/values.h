@@ -41,6 +41,8 @@ int32_t to_int32(Napi::Value value, const char *name);
 
 Napi::Object to_object(Napi::Value value, const char *name);
 
+Napi::Array to_array(Napi::Value value, const char *name);
+
 // a * b of two counts. Refused above 2^53 - 1, which no typed array holds.
 int64_t product(int64_t a, int64_t b);
 
