@@ -1,5 +1,5 @@
 import type { CommonOptions } from '../losses/options.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 
 /**
  * What a level of precision makes of unit rows: nothing, the nearest bfloat16 number (one product), or that and what it

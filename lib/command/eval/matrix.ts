@@ -1,4 +1,4 @@
-import type { HalfTensor, Tensor } from '../../runtime/tensor.js';
+import type { HalfTensor, Tensor } from '../../runtime/host-tensor.js';
 import { badFile, fillFrom, type NpyFile, openFile, readNpy } from './npy.js';
 
 /** Numbers as the engine takes them. */
