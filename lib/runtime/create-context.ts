@@ -88,7 +88,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
   const measure = checkBoolean(options.timings, 'timings', false);
   const trace = checkBoolean(options.trace, 'trace', true);
   const { queueLimit: limit = DEFAULT_QUEUE_LIMIT } = options;
-  const queueLimit = checkInteger(limit, 'queueLimit', {});
+  const queueLimit = checkInteger(limit, 'queueLimit');
   const whenFull = checkChoice(options.whenFull, 'whenFull', WHEN_FULL);
   if (backendOf(device)?.onHost === false && names.threads === OPTION_NAMES.threads)
     refuseThreads(options.threads, device);

@@ -89,7 +89,7 @@ export function checkNumber(
 export interface IntegerRule {
   /** Default 1. */
   readonly least?: number;
-  /** Default: the largest safe integer. */
+  /** Default: none. */
   readonly most?: number;
   /** Of a number that is not accepted. Default `ERR_INFONCE_RANGE`. */
   readonly code?: InfoNCEErrorCode;
@@ -101,9 +101,10 @@ export interface IntegerRule {
 }
 
 /** `value`, if it is an integer within the bounds. */
-export function checkInteger(value: unknown, name: string, rule: IntegerRule): number {
-  const { least = 1, most = Number.MAX_SAFE_INTEGER, code = 'ERR_INFONCE_RANGE', given = value } = rule;
-  const expected = rule.most === undefined ? `an integer of at least ${least}` : `an integer from ${least} to ${most}`;
+export function checkInteger(value: unknown, name: string, rule: IntegerRule = {}): number {
+  const { least = 1, most = Number.POSITIVE_INFINITY, code = 'ERR_INFONCE_RANGE', given = value } = rule;
+  const expected =
+    most === Number.POSITIVE_INFINITY ? `an integer of at least ${least}` : `an integer from ${least} to ${most}`;
   const count = checkNumber(value, name, expected, rule.typeRemedy);
   if (Number.isInteger(count) && count >= least && count <= most) return count;
   throw new InfoNCEError(code, { argument: name, expected, got: describeValue(given), remedy: rule.remedy });
