@@ -78,16 +78,11 @@ export { InfoNCE } from './modules/info-nce.js';
 export { NTXent } from './modules/nt-xent.js';
 export { SupCon } from './modules/sup-con.js';
 export type { AbortSignalLike } from './runtime/abort.js';
-export type { Context, Precision, Timings } from './runtime/context.js';
+export type { AvailableDevice, Device, DeviceId, UnavailableDevice } from './runtime/backends/backend.js';
 export { type ContextOptions, createContext } from './runtime/create-context.js';
-export type { DataOf, DeviceTensor } from './runtime/device-tensor.js';
-export {
-  type AvailableDevice,
-  type Device,
-  type DeviceId,
-  devices,
-  type UnavailableDevice,
-} from './runtime/devices.js';
+export { devices } from './runtime/devices.js';
 export { InfoNCEError, type InfoNCEErrorCode } from './runtime/errors.js';
-export type { DType, HalfTensor, Tensor, TensorLike } from './runtime/tensor.js';
+export type { Context, DeviceTensor, Precision, Timings } from './runtime/handles.js';
+export type { DataOf, DType, HalfTensor, Tensor } from './runtime/host-tensor.js';
+export type { TensorLike } from './runtime/tensor.js';
 export { type Accumulated, type AccumulateRun, accumulate, type HostTensor } from './training/accumulate.js';

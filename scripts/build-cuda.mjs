@@ -86,8 +86,8 @@ function bringsLibraries() {
 // Prints why these libraries do not serve GPUs of the compute capabilities, or any GPU where none is named.
 const PROBE = `
   const [runtime, ...capabilities] = process.argv.slice(1);
-  const { prebuiltLibraries } = require(runtime + '/cuda-library.js');
-  const { surveyDevices } = require(runtime + '/cuda-devices.js');
+  const { prebuiltLibraries } = require(runtime + '/backends/cuda-library.js');
+  const { surveyDevices } = require(runtime + '/backends/cuda-devices.js');
   const survey = surveyDevices(prebuiltLibraries().filter(({ found }) => found));
   const devices = survey.usable ? survey.devices : [survey];
   const served = devices.filter(({ native }) => native).map(({ native }) => native.capability.replace('.', ''));

@@ -1,6 +1,6 @@
 import { type Device, Array as JaxArray, numpy as np } from '@jax-js/jax';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 
 export function isJaxArray(value: unknown): value is JaxArray {
   return value instanceof JaxArray;

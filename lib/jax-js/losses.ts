@@ -22,7 +22,7 @@ import {
   type SupConOptions as SupConCore,
   type SupConGradients,
 } from '../losses/sup-con.js';
-import type { Context } from '../runtime/context.js';
+import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { isJaxArray, readArray, toArray } from './array.js';
 

@@ -1,8 +1,9 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 import type { AbortSignalLike } from '../runtime/abort.js';
 import type { NativeSaved } from '../runtime/binding.js';
-import type { Context, OwnedContext } from '../runtime/context.js';
+import type { OwnedContext } from '../runtime/context.js';
+import { disposable } from '../runtime/disposable.js';
 import { InfoNCEError } from '../runtime/errors.js';
+import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { checkGradOutput, checkGradOutputLength, type Reduction } from './options.js';
 import type { Out } from './out.js';
@@ -104,7 +105,7 @@ export function forwardSync<Problem>(
   checkKeys(options, 'run', SYNC_FORWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...OUTPUT_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
   const { native: result } = roomFor(plan, 'losses', context, { output: 'host', out: options.out });
-  const saved = context.runSync(native => native.forward(nativeProblem(plan), result), callOf(plan));
+  const saved = context.performSync<NativeSaved>(native => native.forward(nativeProblem(plan), result), callOf(plan));
   context.keepTimings(result);
   return passOf(withoutData(plan), context, saved, lossOf(plan, result));
 }
@@ -119,8 +120,8 @@ export async function forwardAsync<Problem>(
   checkKeys(options, 'run', FORWARD_KEYS, new Map([...RUN_ADVICE, ...OUTPUT_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
   const { native: result } = roomFor(plan, 'losses', context, { output: 'host', out: options.out });
-  const saved = await context.submit<NativeSaved>(
-    (native, done) => native.submitForward(nativeProblem(plan), result, done),
+  const saved = await context.perform<NativeSaved>(
+    (native, done) => native.forward(nativeProblem(plan), result, done),
     callOf(plan),
     options.signal,
   );
@@ -188,8 +189,8 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     checkKeys(options, 'run', BACKWARD_KEYS, CONTEXT_ADVICE);
     const { gradOutput, room } = prepare(given, options);
     try {
-      await context.submit(
-        (native, done) => native.submitBackward(saved, gradOutput, room.native, done),
+      await context.perform(
+        (native, done) => native.backward(saved, gradOutput, room.native, done),
         callOf(plan),
         options.signal,
       );
@@ -205,7 +206,7 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     checkKeys(options, 'run', SYNC_BACKWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...CONTEXT_ADVICE]));
     const { gradOutput, room } = prepare(given, options);
     try {
-      context.runSync(native => native.backward(saved, gradOutput, room.native), callOf(plan));
+      context.performSync(native => native.backward(saved, gradOutput, room.native), callOf(plan));
     } catch (error) {
       giveBack(room.made);
       throw error;
@@ -229,7 +230,6 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     backwardSync,
     dispose,
   };
-  // Node.js 20 has had Symbol.dispose only since 20.4.
-  if (Symbol.dispose !== undefined) Object.defineProperty(pass, Symbol.dispose, { value: dispose });
+  disposable(pass);
   return pass;
 }

@@ -1,11 +1,13 @@
 import { allocateLabels } from '../runtime/arrays.js';
-import type { Context, OwnedContext } from '../runtime/context.js';
+import type { OwnedContext } from '../runtime/context.js';
 import { type ContextOptions, contextOf, createContext } from '../runtime/create-context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { Context } from '../runtime/handles.js';
+import { BYTES, DTYPES, type DType } from '../runtime/host-tensor.js';
 import { checkChoice, checkKeys, quoteAll } from '../runtime/options.js';
 import { checkShape, formatShape, productOf } from '../runtime/shape.js';
-import { checkTensor, type DType, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
 import { type ClipProblem, describeClip } from './clip.js';
 import { describeInfoNCE, type InfoNCEProblem } from './info-nce.js';
 import { describeNTXent, type NTXentProblem } from './nt-xent.js';
@@ -71,10 +73,8 @@ const DESCRIBE: { readonly [loss in MemoryProblem['loss']]: (problem: never, che
   supCon: describeSupCon,
 };
 const LOSSES = Object.keys(DESCRIBE) as [MemoryProblem['loss'], ...MemoryProblem['loss'][]];
-const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
 const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
 const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
-const BYTES = { float32: 4, float16: 2, bfloat16: 2 };
 
 /**
  * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything

@@ -1,14 +1,16 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
-import type { NativeBuffer, NativeContext, NativeFailure } from '../runtime/binding.js';
-import type { Context, OwnedContext } from '../runtime/context.js';
+import type { NativeBuffer, NativeFailure } from '../runtime/binding.js';
+import type { OwnedContext } from '../runtime/context.js';
 import { contextOf } from '../runtime/create-context.js';
-import type { DataOf, OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import type { OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import { disposable } from '../runtime/disposable.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import { checkBoolean, checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
+import type { Context } from '../runtime/handles.js';
+import { BYTES, type DataOf, DTYPES, type DType } from '../runtime/host-tensor.js';
+import type { Begun, Done, NativeCalls, Work } from '../runtime/native-calls.js';
+import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import type { Submit } from '../runtime/submissions.js';
-import { checkTensor, type DType, type InputTensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
 import { MOST_NUMBERS, MOST_ROWS } from './plan.js';
 
 /** What a {@link NegativeQueue} is made with. */
@@ -50,7 +52,7 @@ interface Contents {
 }
 
 const QUEUE_KEYS: ReadonlySet<string> = new Set(['capacity', 'dim', 'labels', 'dtype', 'context']);
-const DTYPES = ['float32', 'float16', 'bfloat16'] as const;
+const MAKE_ONE = 'Make one: new NegativeQueue({ capacity, dim }).';
 const NEW = { names: { none: 'NegativeQueue' } };
 const ENQUEUE = { names: { none: 'enqueue' } };
 const TO_ARRAY = { names: { none: 'toArray' } };
@@ -87,12 +89,15 @@ export class NegativeQueue<Type extends DType = DType> {
   /** @throws {@link InfoNCEError} for a bad option; `ERR_INFONCE_OUT_OF_MEMORY` when there is no room for it. */
   constructor(options: NegativeQueueOptions<Type>) {
     checkKeys(options, 'NegativeQueue', QUEUE_KEYS);
-    this.capacity = checkCount(options.capacity, 'capacity', MOST_ROWS);
-    this.dim = checkCount(options.dim, 'dim', Math.floor((MOST_NUMBERS - 1) / this.capacity));
+    this.capacity = checkInteger(options.capacity, 'capacity', { most: MOST_ROWS, typeRemedy: MAKE_ONE });
+    this.dim = checkInteger(options.dim, 'dim', {
+      most: Math.floor((MOST_NUMBERS - 1) / this.capacity),
+      typeRemedy: MAKE_ONE,
+    });
     this.dtype = checkChoice<DType>(options.dtype, 'dtype', DTYPES) as Type;
     const labels = checkBoolean(options.labels, 'labels', false);
     this.#context = contextOf(options.context);
-    this.#rowBytes = this.dim * (this.dtype === 'float32' ? 4 : 2);
+    this.#rowBytes = this.dim * BYTES[this.dtype];
     this.#ring = this.#context.allocate([this.capacity, this.dim], this.dtype, NEW);
     this.#labels = labels ? allocateLabels(this.capacity, 'labels') : undefined;
   }
@@ -103,6 +108,7 @@ export class NegativeQueue<Type extends DType = DType> {
   }
 
   static {
+    disposable(NegativeQueue.prototype);
     contentsOf = (queue, argument) => queue.#contents(argument);
   }
 
@@ -132,13 +138,7 @@ export class NegativeQueue<Type extends DType = DType> {
     const batch = this.#check(keys, labels);
     const ring = this.#buffer();
     const { pending } = this.#context;
-    const written = this.#context.submit(
-      together(batch.pieces, (native, piece, done) => {
-        const { at, source, bytes, from } = this.#copy(batch, piece);
-        return native.submitWrite(ring, at, source, from, bytes, done);
-      }),
-      ENQUEUE,
-    );
+    const written = this.#context.perform(this.#writing(batch, ring), ENQUEUE);
     // Counted now, for calls made before it is done. What was refused is not pending.
     if (this.#context.pending > pending) this.#advance(batch);
     await written;
@@ -148,12 +148,7 @@ export class NegativeQueue<Type extends DType = DType> {
   enqueueSync(keys: TensorLike, labels?: Int32Array): void {
     const batch = this.#check(keys, labels);
     const ring = this.#buffer();
-    this.#context.runSync(native => {
-      for (const piece of batch.pieces) {
-        const { at, source, bytes, from } = this.#copy(batch, piece);
-        native.write(ring, at, source, from, bytes);
-      }
-    }, ENQUEUE);
+    this.#context.performSync(this.#writing(batch, ring), ENQUEUE);
     this.#advance(batch);
   }
 
@@ -165,27 +160,15 @@ export class NegativeQueue<Type extends DType = DType> {
 
   /** A copy of its rows [size, dim], the oldest first. */
   async toArray(): Promise<DataOf<Type>> {
-    const ring = this.#buffer();
-    const target = this.#room();
-    const pieces = this.#inOrder();
-    await this.#context.submit(
-      together(pieces, (native, piece, done) =>
-        native.submitRead(ring, piece.inRing * this.#rowBytes, this.#slice(target, piece), done),
-      ),
-      TO_ARRAY,
-    );
+    const { target, read } = this.#reading();
+    await this.#context.perform(read, TO_ARRAY);
     return target;
   }
 
   /** {@link toArray}, done before it returns. */
   toArraySync(): DataOf<Type> {
-    const ring = this.#buffer();
-    const target = this.#room();
-    this.#context.runSync(native => {
-      for (const piece of this.#inOrder()) {
-        native.read(ring, piece.inRing * this.#rowBytes, this.#slice(target, piece));
-      }
-    }, TO_ARRAY);
+    const { target, read } = this.#reading();
+    this.#context.performSync(read, TO_ARRAY);
     return target;
   }
 
@@ -251,13 +234,24 @@ export class NegativeQueue<Type extends DType = DType> {
     });
   }
 
-  /** The arguments of a write: bytes in the ring, what is copied, and where that begins in a source of the device. */
-  #copy({ data }: Batch, piece: Piece) {
-    const at = piece.inRing * this.#rowBytes;
-    const bytes = piece.rows * this.#rowBytes;
-    return ArrayBuffer.isView(data)
-      ? { at, source: this.#slice(data, piece), bytes, from: 0 }
-      : { at, source: data, bytes, from: piece.inArray * this.#rowBytes };
+  #writing({ data, pieces }: Batch, ring: NativeBuffer): Work {
+    return together(pieces, (native, piece, done) => {
+      const at = piece.inRing * this.#rowBytes;
+      const bytes = piece.rows * this.#rowBytes;
+      return ArrayBuffer.isView(data)
+        ? native.write(ring, at, this.#slice(data, piece), 0, bytes, done)
+        : native.write(ring, at, data, piece.inArray * this.#rowBytes, bytes, done);
+    });
+  }
+
+  #reading(): { readonly target: DataOf<Type>; readonly read: Work } {
+    const ring = this.#buffer();
+    const make = this.dtype === 'float32' ? allocate : allocateHalf;
+    const target = make(this.#size * this.dim, 'toArray') as DataOf<Type>;
+    const read = together(this.#inOrder(), (native, piece, done) =>
+      native.read(ring, piece.inRing * this.#rowBytes, this.#slice(target, piece), done),
+    );
+    return { target, read };
   }
 
   #slice(array: Float32Array | Uint16Array, { inArray, rows }: Piece): Float32Array | Uint16Array {
@@ -277,11 +271,6 @@ export class NegativeQueue<Type extends DType = DType> {
     return piecesOf(this.#size < this.capacity ? 0 : this.#next, this.capacity, this.#size);
   }
 
-  #room(): DataOf<Type> {
-    const make = this.dtype === 'float32' ? allocate : allocateHalf;
-    return make(this.#size * this.dim, 'toArray') as DataOf<Type>;
-  }
-
   /** As long as the ring is not full its rows are the first: what is in use always begins at 0. */
   #contents(argument: string): Contents {
     const data = this.#buffer(argument);
@@ -290,11 +279,6 @@ export class NegativeQueue<Type extends DType = DType> {
     const labels = this.#labels?.subarray(0, this.#size);
     return { rows: this.#size === 0 ? undefined : rows, labels, owner: this.#context };
   }
-}
-
-// Node.js 20 has had Symbol.dispose only since 20.4; a method whose key is undefined would be called "undefined".
-if (Symbol.dispose !== undefined) {
-  Object.defineProperty(NegativeQueue.prototype, Symbol.dispose, { value: NegativeQueue.prototype.dispose });
 }
 
 /** `rows` rows of a ring from `first` on: one piece, or two where they wrap around. */
@@ -306,26 +290,16 @@ function piecesOf(first: number, capacity: number, rows: number): Piece[] {
 }
 
 /** Several pieces of work as one call of the context, whose queue takes all of them or none. */
-function together(
-  pieces: readonly Piece[],
-  submit: (native: NativeContext, piece: Piece, done: (failure: NativeFailure | null) => void) => number,
-): Submit<void> {
+function together(pieces: readonly Piece[], work: (native: NativeCalls, piece: Piece, done?: Done) => Begun): Work {
   return (native, done) => {
     let left = pieces.length;
     let failed: NativeFailure | null = null;
-    function ended(failure: NativeFailure | null): void {
+    const ended: Done = failure => {
       failed ??= failure;
-      if (--left === 0) done(failed);
-    }
-    return pieces.reduce((_, piece) => submit(native, piece, ended), 0);
+      if (--left === 0) done?.(failed);
+    };
+    return pieces.reduce<Begun>((_, piece) => work(native, piece, done && ended), 0);
   };
-}
-
-function checkCount(value: unknown, name: string, most: number): number {
-  const expected = `an integer from 1 to ${most}`;
-  const count = checkNumber(value, name, expected, 'Make one: new NegativeQueue({ capacity, dim }).');
-  if (Number.isInteger(count) && count >= 1 && count <= most) return count;
-  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: name, expected, got: describeValue(value) });
 }
 
 /** A queue's rows as the negative keys of queries of `dim` numbers. */

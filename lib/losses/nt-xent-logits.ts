@@ -1,7 +1,8 @@
 import { allocate } from '../runtime/arrays.js';
-import type { Context } from '../runtime/context.js';
+import type { Context } from '../runtime/handles.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
-import { checkTensor, problemAdvice, type Tensor, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
 import { type Common, checkTemperature } from './options.js';
 import { callOf, nativeProblem, plan } from './plan.js';
 import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
@@ -81,6 +82,6 @@ export function ntXentLogits(
   checkKeys(run, 'run', RUN_KEYS, SYNC_RUN_ADVICE);
   const context = contextOfCall(described, run.context);
   const logits = allocate(rows * (rows - 1), 'logits');
-  context.runSync(native => native.logits(nativeProblem(described), logits), callOf(described));
+  context.performSync(native => native.logits(nativeProblem(described), logits), callOf(described));
   return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
 }

@@ -1,6 +1,7 @@
 import type { NativeProblem } from '../runtime/binding.js';
-import type { Naming, OwnedContext } from '../runtime/context.js';
+import type { OwnedContext } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
+import type { Naming } from '../runtime/native-failure.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
 import { ROLES, type Role, type Words } from './words.js';

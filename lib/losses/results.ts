@@ -1,4 +1,4 @@
-import type { DeviceTensor } from '../runtime/device-tensor.js';
+import type { DeviceTensor } from '../runtime/handles.js';
 import type { Reduction } from './options.js';
 
 /** Where a call leaves its gradients: in the host's memory, or in that of the context's device. */

@@ -1,7 +1,8 @@
 import type { AbortSignalLike } from '../runtime/abort.js';
-import type { Context, OwnedContext } from '../runtime/context.js';
+import type { OwnedContext } from '../runtime/context.js';
 import { contextOf } from '../runtime/create-context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import type { Context } from '../runtime/handles.js';
 import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Out, UncheckedOut } from './out.js';
 import { callOf, nativeProblem, type Plan } from './plan.js';
@@ -83,7 +84,7 @@ export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object 
   checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
   const { context, room, problem } = prepare(plan, options);
   try {
-    context.runSync(native => native.run(problem, room.native), callOf(plan));
+    context.performSync(native => native.run(problem, room.native), callOf(plan));
   } catch (error) {
     giveBack(room.made);
     throw error;
@@ -97,7 +98,7 @@ export async function runAsync(plan: Plan, options: UncheckedRun = NO_OPTIONS): 
   checkKeys(options, 'run', KEYS, RUN_ADVICE);
   const { context, room, problem } = prepare(plan, options);
   try {
-    await context.submit((native, done) => native.submit(problem, room.native, done), callOf(plan), options.signal);
+    await context.perform((native, done) => native.run(problem, room.native, done), callOf(plan), options.signal);
   } catch (error) {
     giveBack(room.made);
     throw error;

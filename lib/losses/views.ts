@@ -1,20 +1,15 @@
 import { InfoNCEError } from '../runtime/errors.js';
-import { checkNumber } from '../runtime/options.js';
+import { checkInteger } from '../runtime/options.js';
 
 const DEFAULT_VIEWS = 2;
 
 /** The number of views of each sample. */
-export function checkViews(value: unknown): number {
-  const views = value === undefined ? DEFAULT_VIEWS : checkNumber(value, 'nViews', 'an integer of at least 2');
-  if (!Number.isInteger(views) || views < 2) {
-    throw new InfoNCEError('ERR_INFONCE_VIEWS', {
-      argument: 'nViews',
-      expected: 'an integer of at least 2',
-      got: String(views),
-      remedy: 'A sample without a second view has no positive.',
-    });
-  }
-  return views;
+export function checkViews(value: unknown = DEFAULT_VIEWS): number {
+  return checkInteger(value, 'nViews', {
+    least: 2,
+    code: 'ERR_INFONCE_VIEWS',
+    remedy: 'A sample without a second view has no positive.',
+  });
 }
 
 /** Refuses rows that are not the same number for each view. */

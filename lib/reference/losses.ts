@@ -6,7 +6,8 @@ import type { ClipProblem } from '../losses/clip.js';
 import type { InfoNCEProblem } from '../losses/info-nce.js';
 import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
-import type { Tensor, TensorLike } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/host-tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
 import { type Operands, type Tower, tower } from './tower.js';
 

@@ -1,4 +1,4 @@
-import type { Tensor } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 
 /** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
 export function randomSource(seed: number): () => number {

@@ -1,5 +1,6 @@
 import type { CommonOptions } from '../losses/options.js';
-import type { Tensor } from '../runtime/tensor.js';
+import type { Tensor } from '../runtime/host-tensor.js';
+import { bfloat16Bits, fromBfloat16 } from './half.js';
 
 /**
  * What a level of precision makes of unit rows: nothing, the nearest bfloat16 number (one product), or that and what it
@@ -58,19 +59,9 @@ export function tower(tensor: Tensor, { normalize = true }: CommonOptions, opera
   };
 }
 
-const bits = new Uint32Array(1);
-const float = new Float32Array(bits.buffer);
-
-/** To the nearest, ties to even. */
-function bfloat16(value: number): number {
-  float[0] = value;
-  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000;
-  return float[0]!;
-}
-
 /** Into bfloat16 parts, each the nearest to what the earlier ones leave. */
 function split(values: Float64Array, count: number): Float64Array[] {
-  const part = values.map(bfloat16);
+  const part = values.map(value => fromBfloat16(bfloat16Bits(value)));
   const rest = values.map((value, i) => value - part[i]!);
   return count === 1 ? [part] : [part, ...split(rest, count - 1)];
 }

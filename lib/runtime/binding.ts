@@ -1,5 +1,5 @@
 /** What the native addon exports: the C contract of `native/include/infonce/infonce.h` as JavaScript sees it. */
-import type { DType } from './tensor.js';
+import type { DType } from './host-tensor.js';
 
 /**
  * Memory of a context's device. Garbage collection frees it, `dispose` sooner; calls that use it keep it until they end.

@@ -1,12 +1,16 @@
 import { setImmediate } from 'node:timers';
+import type { DeviceId, Target } from './backends/backend.js';
+import { cpuTarget } from './backends/cpu.js';
+import { checkLibraryPath } from './backends/cuda-library.js';
+import { backendOf } from './backends/index.js';
 import type { NativeContext, NativeContextOptions, NativeFailure } from './binding.js';
-import { type Context, OwnedContext, type Precision } from './context.js';
-import { checkLibraryPath } from './cuda-library.js';
-import { asKnownNow, cpuTarget, joinedNotes, resolveDevices, type Target } from './devices.js';
+import { OwnedContext } from './context.js';
+import { asKnownNow, DEVICES_IN_WORDS, joinedNotes, resolveDevices } from './devices.js';
 import { describeValue, InfoNCEError } from './errors.js';
+import type { Context, Precision } from './handles.js';
 import { nativeBinding } from './native.js';
 import { nativeError } from './native-failure.js';
-import { checkBoolean, checkChoice, checkKeys, checkNumber } from './options.js';
+import { checkBoolean, checkChoice, checkInteger, checkKeys } from './options.js';
 
 /** What to compute on. */
 export interface ContextOptions {
@@ -15,7 +19,7 @@ export interface ContextOptions {
    * that can be used, `'cuda:N'`: that one, or an error with the reason. A device that another process has to itself, or
    * whose memory is used up, cannot be used: the next one is tried.
    */
-  readonly device?: 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | undefined;
+  readonly device?: 'auto' | 'cuda' | DeviceId | undefined;
   /**
    * CPU threads, the calling one included, 1 to 1024. Default: one for each processor this process may use. Without
    * meaning, and refused, when a CUDA device is asked for by name.
@@ -70,7 +74,7 @@ export function createContext(options: ContextOptions = {}): Context {
   return makeContext(options, OPTION_NAMES);
 }
 
-/** Options whose values nobody has looked at. */
+/** Options not yet validated. */
 type UncheckedOptions = { readonly [key in keyof ContextOptions]: unknown };
 
 const OPTION_NAMES = { device: 'device', threads: 'threads', precision: 'precision' };
@@ -83,21 +87,23 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
   const cudaLibrary = checkLibraryPath(options.cudaLibrary);
   const measure = checkBoolean(options.timings, 'timings', false);
   const trace = checkBoolean(options.trace, 'trace', true);
-  const queueLimit = checkQueueLimit(options.queueLimit);
+  const { queueLimit: limit = DEFAULT_QUEUE_LIMIT } = options;
+  const queueLimit = checkInteger(limit, 'queueLimit');
   const whenFull = checkChoice(options.whenFull, 'whenFull', WHEN_FULL);
-  if (device.startsWith('cuda') && names.threads === OPTION_NAMES.threads) refuseThreads(options.threads, device);
+  if (backendOf(device)?.onHost === false && names.threads === OPTION_NAMES.threads)
+    refuseThreads(options.threads, device);
   const instructionSet = process.env.INFONCE_ISA || undefined;
 
   function open(target: Target): OwnedContext {
     checkInstructionSet(instructionSet, target);
-    const onCpu = target.id === 'cpu';
+    const { onHost } = target.backend;
     const native: NativeContextOptions = {
       library: target.library,
       device: target.index,
-      threads: onCpu ? threads : 0,
+      threads: onHost ? threads : 0,
       precision,
       instructionSet,
-      measure: measure && !onCpu,
+      measure: measure && !onHost,
       trace,
       nextTurn: setImmediate,
     };
@@ -111,7 +117,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
     try {
       return open({ ...target, note: joinedNotes(...reasons, target.note) });
     } catch (error) {
-      if (target.id === 'cpu' || !isUnusable(error)) throw error;
+      if (target.backend.onHost || !isUnusable(error)) throw error;
       refusals.push(error);
       reasons.push(`${target.id}: ${(error.cause as NativeFailure).message}`);
     }
@@ -131,7 +137,7 @@ function checkDevice(device: unknown, name: string): string {
   if (typeof device === 'string') return device;
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: name,
-    expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
+    expected: DEVICES_IN_WORDS,
     got: describeValue(device),
   });
 }
@@ -149,30 +155,17 @@ function refuseThreads(threads: unknown, device: string): void {
 /** 0 stands for the default. Digits in a string are how an environment variable says it. */
 function checkThreads(threads: unknown, name: string): number {
   if (threads === undefined) return 0;
-  const expected = `an integer from 1 to ${MOST_THREADS}`;
-  const count = name === ENVIRONMENT_NAMES.threads ? Number(threads) : checkNumber(threads, name, expected);
-  if (!Number.isInteger(count) || count < 1 || count > MOST_THREADS) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: name,
-      expected,
-      got: describeValue(threads),
-      remedy: 'Leave it out for one per processor.',
-    });
-  }
-  return count;
+  const value = name === ENVIRONMENT_NAMES.threads ? Number(threads) : threads;
+  return checkInteger(value, name, {
+    most: MOST_THREADS,
+    given: threads,
+    remedy: 'Leave it out for one per processor.',
+  });
 }
 
-function checkQueueLimit(limit: unknown): number {
-  if (limit === undefined) return DEFAULT_QUEUE_LIMIT;
-  const expected = 'an integer of at least 1';
-  const count = checkNumber(limit, 'queueLimit', expected);
-  if (Number.isSafeInteger(count) && count >= 1) return count;
-  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument: 'queueLimit', expected, got: describeValue(limit) });
-}
-
-function checkInstructionSet(forced: string | undefined, { id, native }: Target): void {
+function checkInstructionSet(forced: string | undefined, { backend, id, native }: Target): void {
   if (forced === undefined || native.instructionSets.includes(forced)) return;
-  const owner = id === 'cpu' ? 'this machine and build have' : `${id} has`;
+  const owner = backend.onHost ? 'this machine and build have' : `${id} has`;
   throw new InfoNCEError('ERR_INFONCE_DEVICE', {
     argument: 'INFONCE_ISA',
     expected: `an instruction set ${owner}: ${native.instructionSets.join(', ')}`,
@@ -186,7 +179,7 @@ function construct(options: NativeContextOptions, argument: string): NativeConte
   try {
     return new NativeContextClass(options);
   } catch (failure) {
-    throw nativeError(failure as NativeFailure, { none: argument });
+    throw nativeError(failure as NativeFailure, { names: { none: argument } });
   }
 }
 
@@ -216,14 +209,12 @@ export function contextOfEnvironment(options: ContextOptions): OwnedContext {
 }
 
 /** What lies on a device, as the caller calls it, and whose it is; undefined of what lies in the host's memory. */
-export type Owner = readonly [name: string, context: OwnedContext | undefined];
+export type Owner = readonly [name: string, context: Context | undefined];
 
 /** The context a call names, else that of its device tensors, else the default one. Refuses tensors of another. */
 export function contextOf(named: unknown, owners: readonly Owner[] = []): OwnedContext {
-  const context =
-    named === undefined
-      ? (owners.find(([, owner]) => owner !== undefined)?.[1] ?? defaultContext())
-      : checkContext(named);
+  const chosen = named === undefined ? owners.find(([, owner]) => owner !== undefined)?.[1] : named;
+  const context = chosen === undefined ? defaultContext() : checkContext(chosen);
   for (const [name, owner] of owners) {
     if (owner === undefined || owner === context) continue;
     throw new InfoNCEError('ERR_INFONCE_RANGE', {

@@ -5,10 +5,16 @@ import { InfoNCEError } from './errors.js';
 export type InputNames = { readonly none: string } & { readonly [input in NativeFailure['input']]?: string };
 
 /** The inputs themselves, whose shapes tell where a row stands. */
-export type Inputs = { readonly [input in NativeFailure['input']]?: { readonly shape: readonly number[] } | undefined };
+type Inputs = { readonly [input in NativeFailure['input']]?: { readonly shape: readonly number[] } | undefined };
+
+/** How to tell of a call's failure: what the caller calls it and its inputs, and the inputs' shapes. */
+export interface Naming {
+  readonly names: InputNames;
+  readonly inputs?: Inputs | undefined;
+}
 
 /** A failure of the addon, in the words of the call that met it. */
-export function nativeError(failure: NativeFailure, names: InputNames, inputs: Inputs = {}): InfoNCEError {
+export function nativeError(failure: NativeFailure, { names, inputs = {} }: Naming): InfoNCEError {
   const argument = names[failure.input] ?? names.none;
   switch (failure.status as NativeFailure['status'] | undefined) {
     case 'NON_FINITE':

@@ -1,4 +1,4 @@
-import { describeValue, InfoNCEError } from './errors.js';
+import { describeValue, InfoNCEError, type InfoNCEErrorCode } from './errors.js';
 import { suggest } from './nearest.js';
 
 /** What to do about an option that is no option here, by its name. */
@@ -83,6 +83,36 @@ export function checkNumber(
     got: describeValue(value),
     remedy: typeof value === 'string' ? `Convert it: Number(${name}).` : remedy,
   });
+}
+
+/** What {@link checkInteger} accepts, and what its errors say. */
+export interface IntegerRule {
+  /** Default 1. */
+  readonly least?: number;
+  /** Default: none. */
+  readonly most?: number;
+  /** Of a number that is not accepted. Default `ERR_INFONCE_RANGE`. */
+  readonly code?: InfoNCEErrorCode;
+  readonly remedy?: string;
+  /** The remedy for what is neither a number nor a string. */
+  readonly typeRemedy?: string;
+  /** What was given, if `value` was made of it. */
+  readonly given?: unknown;
+}
+
+/** `value`, if it is an integer within the bounds. */
+export function checkInteger(value: unknown, name: string, rule: IntegerRule = {}): number {
+  const { least = 1, most = Number.POSITIVE_INFINITY, code = 'ERR_INFONCE_RANGE', given = value } = rule;
+  const expected =
+    most === Number.POSITIVE_INFINITY ? `an integer of at least ${least}` : `an integer from ${least} to ${most}`;
+  const count = checkNumber(value, name, expected, rule.typeRemedy);
+  if (Number.isInteger(count) && count >= least && count <= most) return count;
+  throw new InfoNCEError(code, { argument: name, expected, got: describeValue(given), remedy: rule.remedy });
+}
+
+/** `'a', 'b' or 'c'` */
+export function quoteAny(words: readonly string[]): string {
+  return quoteAll(words).replace(/, (?=[^,]*$)/, ' or ');
 }
 
 /** `'a', 'b'` */

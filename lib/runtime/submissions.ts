@@ -1,12 +1,7 @@
 import { AbortError, type AbortSignalLike, checkSignal, listenTo, stopListening } from './abort.js';
 import type { NativeContext, NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
-
-/** Hands work to the addon and returns its ticket. */
-export type Submit<Value> = (
-  native: NativeContext,
-  done: (failure: NativeFailure | null, value?: Value | null) => void,
-) => number;
+import type { Done } from './native-calls.js';
 
 /** An AbortError, or what the signal throws when it is asked for its reason: the call must settle. */
 function abortErrorOf(signal: AbortSignalLike): unknown {
@@ -25,7 +20,7 @@ export type WhenFull = 'error' | 'wait';
  * number wait here, first come first served, to be handed over as soon as there is room.
  */
 export class Submissions {
-  readonly #native: NativeContext;
+  readonly #native: Pick<NativeContext, 'cancel'>;
   readonly #limit: number;
   readonly #whenFull: WhenFull;
   readonly #onIdle: () => void;
@@ -35,7 +30,7 @@ export class Submissions {
   readonly #waiting = new Set<() => void>();
   #handingOver = false;
 
-  constructor(native: NativeContext, limit: number, whenFull: WhenFull, onIdle: () => void) {
+  constructor(native: Pick<NativeContext, 'cancel'>, limit: number, whenFull: WhenFull, onIdle: () => void) {
     this.#native = native;
     this.#limit = limit;
     this.#whenFull = whenFull;
@@ -47,9 +42,12 @@ export class Submissions {
     return this.#withAddon + this.#waitingCalls;
   }
 
-  /** Rejects with an AbortError, ERR_INFONCE_QUEUE_FULL, or what `explain` makes of the addon's failure. */
+  /**
+   * `submit` hands work to the addon and returns its ticket. Rejects with an AbortError, ERR_INFONCE_QUEUE_FULL, or what
+   * `explain` makes of the addon's failure.
+   */
   submit<Value>(
-    submit: Submit<Value>,
+    submit: (done: Done<Value>) => number,
     explain: (failure: NativeFailure) => Error,
     signal: AbortSignalLike | undefined,
   ): Promise<Value> {
@@ -63,7 +61,7 @@ export class Submissions {
           this.#advance();
         }
       };
-      const done = (failure: NativeFailure | null, value?: Value | null): void => {
+      const done: Done<Value> = (failure, value) => {
         this.#withAddon--;
         if (failure === null) resolve(value as Value);
         else reject(failure.status === 'CANCELLED' && aborted ? abortErrorOf(signal!) : explain(failure));
@@ -72,7 +70,7 @@ export class Submissions {
       const hand = (): void => {
         this.#withAddon++;
         try {
-          ticket = submit(this.#native, done);
+          ticket = submit(done);
         } catch (failure) {
           done(failure as NativeFailure);
         }

@@ -4,8 +4,8 @@ import type { CommonOptions, Reduction } from '../losses/options.js';
 import type { Plan } from '../losses/plan.js';
 import type { LossValue, Output, Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
-import type { Context } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
+import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 
 /** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */

@@ -1,8 +1,8 @@
 import { types } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 import { formatShape } from '../runtime/shape.js';
-import type { Tensor } from '../runtime/tensor.js';
 
 /** The numbers of a float32 tensor. Nothing is copied beyond what `dataSync` copies: on the cpu backend, nothing. */
 export function readTensor(value: unknown, name: string): Tensor {

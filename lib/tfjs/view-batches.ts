@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import { checkBoolean, checkKeys, checkNumber } from '../runtime/options.js';
+import { checkBoolean, checkInteger, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { readLabels } from './tensor.js';
 
@@ -39,7 +39,9 @@ const KEYS: ReadonlySet<string> = new Set(['batchSize', 'shuffle', 'seed', 'labe
 export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOptions = {}): tf.data.Dataset<ViewBatch> {
   checkKeys(options, 'viewBatches', KEYS);
   const samples = checkShapes(views);
-  const batchSize = checkBatchSize(options.batchSize);
+  const batchSize = checkInteger(options.batchSize === undefined ? 256 : options.batchSize, 'batchSize', {
+    remedy: 'It counts samples, each of which has a row for every view.',
+  });
   const shuffle = checkBoolean(options.shuffle, 'shuffle', true);
   const labels = options.labels === undefined ? undefined : checkLabels(readLabels(options.labels), samples);
   const { seed, augment = (rows: tf.Tensor) => rows } = options;
@@ -111,17 +113,6 @@ function checkAugmented(rows: unknown, samples: number): tf.Tensor {
     argument: 'augment',
     expected: `a tensor of the ${samples} rows that it was given, changed`,
     got: rows instanceof tf.Tensor ? `one of shape ${formatShape(rows.shape)}` : describeValue(rows),
-  });
-}
-
-function checkBatchSize(value: number | undefined): number {
-  const batchSize = value === undefined ? 256 : checkNumber(value, 'batchSize', 'an integer of at least 1');
-  if (Number.isInteger(batchSize) && batchSize >= 1) return batchSize;
-  throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'batchSize',
-    expected: 'an integer of at least 1',
-    got: String(batchSize),
-    remedy: 'It counts samples, each of which has a row for every view.',
   });
 }
 

@@ -8,10 +8,11 @@ import { RUN_ADVICE } from '../losses/run.js';
 import { type SupConGradients, type SupConOptions, supCon } from '../losses/sup-con.js';
 import { checkViews } from '../losses/views.js';
 import type { AbortSignalLike } from '../runtime/abort.js';
-import type { Context } from '../runtime/context.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { Context } from '../runtime/handles.js';
+import type { HalfTensor, Tensor } from '../runtime/host-tensor.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import type { HalfTensor, Tensor, TensorLike } from '../runtime/tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 import { type Batch, gather, type Recipe, spread, toldByChunk } from './chunks.js';
 
 /** A tensor in the host's memory. */

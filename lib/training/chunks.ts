@@ -2,9 +2,10 @@ import { checkDivisible } from '../losses/views.js';
 import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import type { NativeFailure } from '../runtime/binding.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { DType } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import { checkTensor, type DType } from '../runtime/tensor.js';
+import { checkTensor } from '../runtime/tensor.js';
 
 /** What a loss's chunks hold. */
 export interface Recipe {

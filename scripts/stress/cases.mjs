@@ -1,4 +1,5 @@
 /** What the library is put through: NT-Xent of two views, from the ordinary to what no trainer should do. */
+import { fromHalf, toHalf } from '../../dist/esm/reference/half.js';
 import { Random } from '../fuzz/random.mjs';
 
 const DIM = 64;
@@ -67,8 +68,8 @@ export function featuresOf({ rows, dim, scale = 1, noise = NOISE, spoil, dtype =
   );
   spoil?.(values, rows, dim);
   if (dtype === 'float32') return { tensor: { data: values, shape: [rows, dim] }, values };
-  const data = (dtype === 'float16' ? toHalf : toBfloat16)(values);
-  return { tensor: { data, shape: [rows, dim], dtype }, values: (dtype === 'float16' ? fromHalf : fromBfloat16)(data) };
+  const tensor = toHalf({ data: values, shape: [rows, dim] }, dtype);
+  return { tensor, values: fromHalf(tensor).data };
 }
 
 function repeatRows(values, rows, dim) {
@@ -90,55 +91,4 @@ function mixedLengths(values, rows, dim) {
 
 function oneNaN(values) {
   values[values.length >> 1] = Number.NaN;
-}
-
-const word = new Uint32Array(1);
-const float = new Float32Array(word.buffer);
-
-/** To the nearest, ties to even. */
-function toBfloat16(values) {
-  return Uint16Array.from(values, value => {
-    float[0] = value;
-    return (word[0] + 0x7fff + ((word[0] >>> 16) & 1)) >>> 16;
-  });
-}
-
-function fromBfloat16(bits) {
-  return Float32Array.from(bits, half => {
-    word[0] = half << 16;
-    return float[0];
-  });
-}
-
-const SMALLEST = 2 ** -24; // of float16, subnormal
-const ONE_PAST = 65_520; // from here on infinite
-
-/** To the nearest, ties to even. */
-function toHalf(values) {
-  return Uint16Array.from(values, value => {
-    const sign = value < 0 ? 0x8000 : 0;
-    const size = Math.abs(value);
-    if (size >= ONE_PAST) return sign | 0x7c00;
-    const step = Math.max(SMALLEST, 2 ** (Math.floor(Math.log2(size || SMALLEST)) - 10));
-    const rounded = roundToEven(size / step) * step;
-    const power = Math.max(-14, Math.floor(Math.log2(rounded || SMALLEST)));
-    const fraction = rounded / 2 ** (power - 10); // 1024 to 2047, below 1024 where subnormal
-    return sign | (fraction < 1024 ? fraction : ((power + 15) << 10) | (fraction - 1024));
-  });
-}
-
-function roundToEven(value) {
-  const low = Math.floor(value);
-  const rest = value - low;
-  return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
-}
-
-function fromHalf(bits) {
-  return Float32Array.from(bits, half => {
-    const sign = half & 0x8000 ? -1 : 1;
-    const power = (half >> 10) & 31;
-    const fraction = half & 1023;
-    if (power === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY;
-    return sign * (power === 0 ? fraction * SMALLEST : (1024 + fraction) * 2 ** (power - 25));
-  });
 }

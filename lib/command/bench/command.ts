@@ -2,8 +2,9 @@ import { accessSync, constants, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
-import type { Context } from '../../runtime/context.js';
-import { cpuTarget } from '../../runtime/devices.js';
+import { cpuTarget } from '../../runtime/backends/cpu.js';
+import { isOnHost } from '../../runtime/backends/index.js';
+import type { Context } from '../../runtime/handles.js';
 import { CHART_PACKAGES, loadPlot } from '../charts/index.js';
 import { LOSSES, type LossName } from '../losses.js';
 import { MANIFEST } from '../manifest.js';
@@ -107,7 +108,7 @@ async function bench(options: BenchOptions): Promise<void> {
 
 /** As many as infonce has on the CPU; beside a GPU one a processor. */
 function threadsOfPeers({ device }: Context): number {
-  return device.type === 'cpu' ? device.threads : cpuTarget().native.threads;
+  return isOnHost(device.id) ? device.threads : cpuTarget().native.threads;
 }
 
 /** Without those of which a package is missing; a peer that was asked for by name must be there. */

@@ -1,5 +1,6 @@
-import type { Context, Precision } from '../../runtime/context.js';
+import { isOnHost } from '../../runtime/backends/index.js';
 import { createContext } from '../../runtime/create-context.js';
+import type { Context, Precision } from '../../runtime/handles.js';
 import type { LossName } from '../losses.js';
 import { difference, TOLERANCE } from './agreement.js';
 import { type Peak, withPeak } from './cpu-limits.js';
@@ -109,7 +110,7 @@ async function measureInfonce(
 ): Promise<{ readonly expected: Answer; readonly ours: Row; readonly peak: Peak | undefined }> {
   const { device, precision } = context;
   const engine = openInfonce(problem, context);
-  const itself = device.type === 'cpu' && precision === 'highest';
+  const itself = isOnHost(device.id) && precision === 'highest';
   const expected = itself ? await engine.run() : await inFloat32(problem);
   const parts: DeviceParts[] = [];
   const run = () => {
@@ -122,7 +123,7 @@ async function measureInfonce(
   };
   const measured = () => measureEngine({ ...engine, run }, 'infonce', problem, expected, BOUNDS[precision], budgetMs);
 
-  if (device.type !== 'cpu') {
+  if (!isOnHost(device.id)) {
     const row = await measured();
     return { expected, ours: row.outcome === 'timed' ? onGpu(row, parts, gpuLimits) : row, peak: undefined };
   }

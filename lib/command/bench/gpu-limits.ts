@@ -1,4 +1,5 @@
-import { type DeviceId, resolveDevice } from '../../runtime/devices.js';
+import type { DeviceId } from '../../runtime/backends/backend.js';
+import { resolveDevices } from '../../runtime/devices.js';
 
 /**
  * Dense products of bfloat16 with float32 sums that the tensor cores of one multiprocessor do in a clock, by compute
@@ -29,12 +30,7 @@ export interface GpuLimits {
 }
 
 export function gpuLimits(id: DeviceId): GpuLimits {
-  const { native } = resolveDevice({
-    device: id,
-    argument: 'device',
-    cudaLibrary: undefined,
-    instructionSet: undefined,
-  });
+  const [{ native }] = resolveDevices({ device: id, argument: 'device' });
   const { name, capability, multiprocessors, clockKHz, memoryBandwidth } = native;
   return {
     multiprocessors,

@@ -2,7 +2,8 @@ import { clipSync } from '../../losses/clip.js';
 import { infoNCESync } from '../../losses/info-nce.js';
 import { ntXentSync } from '../../losses/nt-xent.js';
 import { supConSync } from '../../losses/sup-con.js';
-import type { Context } from '../../runtime/context.js';
+import { isOnHost } from '../../runtime/backends/index.js';
+import type { Context } from '../../runtime/handles.js';
 import type { LossName } from '../losses.js';
 import { threadsInWords } from './figures.js';
 import type { Answer, Engine, Problem } from './problem.js';
@@ -35,7 +36,7 @@ export function openInfonce(problem: Problem, context: Context): Engine {
   const { id, threads } = context.device;
   return {
     name: 'infonce',
-    runsOn: id === 'cpu' ? threadsInWords(threads) : id,
+    runsOn: isOnHost(id) ? threadsInWords(threads) : id,
     run: () => CALLS[problem.loss](problem, context),
     close: () => {},
   };

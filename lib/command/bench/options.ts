@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { backendOf } from '../../runtime/backends/index.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { listOf, numberWithin } from '../terminal/values.js';
 import { PEERS, type Peer } from './peers/index.js';
@@ -37,6 +38,6 @@ export function parsePeers(text: string): readonly Peer[] {
 
 /** `--threads` is of the CPU. */
 export function refuseThreadsOnGpu(device: string | undefined, threads: number | undefined): void {
-  if (threads === undefined || !device?.startsWith('cuda')) return;
+  if (threads === undefined || backendOf(device ?? '')?.onHost !== false) return;
   throw new CommandError(EXIT.usage, `--threads is for the CPU: leave it out with --device ${device}.`);
 }

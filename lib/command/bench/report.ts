@@ -1,3 +1,4 @@
+import { isOnHost } from '../../runtime/backends/index.js';
 import type { LossName } from '../losses.js';
 import { type Column, table } from '../terminal/table.js';
 import type { Row, SizeResult, TimedRow } from './comparison.js';
@@ -111,10 +112,9 @@ export function titleOf({ loss, temperature, precision }: Report): string {
 
 /** Where it was measured. */
 export function machineOf({ version, device, machine }: Report): string {
-  const on =
-    device.id === 'cpu'
-      ? `${threadsInWords(device.threads)}, ${device.instructionSet}`
-      : `${device.id}, beside ${machine.cpu}`;
+  const on = isOnHost(device.id)
+    ? `${threadsInWords(device.threads)}, ${device.instructionSet}`
+    : `${device.id}, beside ${machine.cpu}`;
   return `infonce ${version} on ${device.name}, ${on}, ${machine.platform}, Node.js ${machine.node}`;
 }
 

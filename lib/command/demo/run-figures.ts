@@ -1,5 +1,5 @@
-import type { Context } from '../../runtime/context.js';
-import type { AvailableDevice } from '../../runtime/devices.js';
+import type { AvailableDevice } from '../../runtime/backends/backend.js';
+import type { Context } from '../../runtime/handles.js';
 import type { Digits } from './data/digits.js';
 import { type History, last } from './network/training.js';
 import type { DemoOptions } from './options.js';

@@ -12,9 +12,9 @@ const PROBE = fileURLToPath(new URL('./probe.js', import.meta.url));
 const MOST_OUTPUT = 4000;
 
 /** Does a task in a process of its own, which is given up after `seconds` without news of it. */
-export function probe<Name extends Task>(task: Name, seconds: number, device = ''): Promise<Outcome<Answers[Name]>> {
+export function probe<Name extends Task>(task: Name, seconds: number, subject = ''): Promise<Outcome<Answers[Name]>> {
   return new Promise(resolve => {
-    const child = fork(PROBE, [task, device], {
+    const child = fork(PROBE, [task, subject], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

@@ -1,4 +1,6 @@
 import { Command, Option } from 'commander';
+import { DEVICE_NAMES } from '../../runtime/backends/index.js';
+import { quoteAny } from '../../runtime/options.js';
 import { printResult } from '../terminal/output.js';
 import { deviceOf, numberWithin } from '../terminal/values.js';
 import { type DoctorOptions, examine } from './examine.js';
@@ -9,8 +11,8 @@ export function doctorCommand(): Command {
     .description('examines this machine and tests every loss on every device it can use')
     .option(
       '--device <name>',
-      "test 'cpu', 'cuda' or 'cuda:N' alone; exit code 3 if it cannot be used",
-      deviceOf('cpu', 'cuda', 'cuda:N'),
+      `test ${quoteAny(DEVICE_NAMES)} alone; exit code 3 if it cannot be used`,
+      deviceOf(...DEVICE_NAMES),
     )
     .addOption(
       new Option('--timeout <seconds>', 'how long a driver or a device may take for one step')

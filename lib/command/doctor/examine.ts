@@ -1,6 +1,7 @@
-import type { Refusal } from '../../runtime/cuda-devices.js';
-import { type LibraryPlace, libraryPlaces } from '../../runtime/cuda-library.js';
-import type { Device } from '../../runtime/devices.js';
+import type { Backend, Device, Refusal } from '../../runtime/backends/backend.js';
+import { type LibraryPlace, libraryPlaces } from '../../runtime/backends/cuda-library.js';
+import { backendOf, GPU_BACKENDS } from '../../runtime/backends/index.js';
+import { unavailable } from '../../runtime/devices.js';
 import { MANIFEST } from '../manifest.js';
 import type { OutputOptions } from '../terminal/output.js';
 import { startProgress } from '../terminal/progress.js';
@@ -30,20 +31,24 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
   const gpu = await gpuSystem(timeout);
   const found: Device[] = addon.ended === 'well' ? [addon.answer.cpu] : [];
   findings.addon(addon);
-  progress.update(2, 'CUDA');
+  progress.update(2, 'devices');
   let defaultContext: DefaultContext | null = null;
-  let refusals: Answers['cuda']['refusals'] = [];
-  if (addon.ended === 'well' && device !== 'cpu') {
-    const cuda = await probe('cuda', timeout);
-    findings.cuda(cuda, gpu, device !== undefined);
-    found.push(...devicesOf(cuda));
-    refusals = cuda.answer?.refusals ?? [];
-    progress.update(3, 'default context');
-    if (cuda.ended === 'well' && device === undefined) {
-      const outcome = await probe('default', timeout);
-      findings.defaultContext(outcome);
-      defaultContext = outcome.answer ?? null;
-    }
+  const refusals: Refusal[] = [];
+  let canCompute = addon.ended === 'well';
+  for (const backend of canCompute ? gpuBackends(device) : []) {
+    const outcome = await probe('devices', timeout, backend.prefix);
+    findings.devices(backend, outcome, gpu, device !== undefined);
+    // What a backend that crashed or hung leaves of its devices.
+    const nothing = [unavailable(backend, outcome.ended === 'well' ? '' : outcome.reason)];
+    found.push(...(outcome.answer?.devices ?? nothing));
+    refusals.push(...(outcome.answer?.refusals ?? []));
+    canCompute &&= outcome.ended === 'well';
+  }
+  progress.update(3, 'default context');
+  if (canCompute && device === undefined) {
+    const outcome = await probe('default', timeout);
+    findings.defaultContext(outcome);
+    defaultContext = outcome.answer ?? null;
   }
 
   const chosen = found.filter(({ id, type }) => device === undefined || device === id || device === type);
@@ -77,6 +82,11 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
   };
 }
 
+/** Those that a device may be of, all where none is named. */
+function gpuBackends(device: string | undefined): readonly Backend[] {
+  return device === undefined ? GPU_BACKENDS : GPU_BACKENDS.filter(backend => backend === backendOf(device));
+}
+
 function describeAddon(outcome: Outcome<Answers['addon']>): Addon {
   if (outcome.ended !== 'well') return { loaded: false, reason: outcome.reason };
   const { file, source } = outcome.answer;
@@ -101,10 +111,4 @@ async function gpuSystem(timeout: number): Promise<GpuSystem> {
   if (driver.answer !== undefined) return { ...system, driver: driver.answer };
   const detail = driver.ended === 'well' ? null : driver.reason;
   return { ...system, driver: { library: DRIVER_LIBRARY, loaded: false, detail } };
-}
-
-/** What a backend that crashed or hung leaves of its devices. */
-function devicesOf(cuda: Outcome<Answers['cuda']>): readonly Device[] {
-  if (cuda.answer !== undefined) return cuda.answer.devices;
-  return [{ available: false, id: 'cuda', type: 'cuda', reason: cuda.ended === 'well' ? '' : cuda.reason }];
 }

@@ -1,11 +1,13 @@
-import type { Device } from '../../runtime/devices.js';
+import type { Backend, Device } from '../../runtime/backends/backend.js';
+import { cpu } from '../../runtime/backends/cpu.js';
+import { cuda } from '../../runtime/backends/cuda.js';
+import { backendOf } from '../../runtime/backends/index.js';
 import { EXIT, type Exit } from '../terminal/exit.js';
 import { installLine } from '../terminal/optional.js';
 import type { Outcome } from './child.js';
 import type { Answers } from './probe.js';
 import type { GpuSystem, Machine, OptionalPackage, SelfTest } from './report.js';
 
-const REBUILD = 'npm rebuild infonce (in a clone of the repository: npm run build:native)';
 const NO_GPU = 'INFONCE_DEVICE=cpu keeps programs off the GPU meanwhile.';
 
 /** What is wrong, and for each thing wrong or missing what to do. */
@@ -34,19 +36,19 @@ export class Findings {
   addon(outcome: Outcome<Answers['addon']>): void {
     if (outcome.ended === 'well') return;
     this.#problem(outcome.ended === 'failed' ? EXIT.missing : EXIT.problem, `addon: ${outcome.reason}`);
-    this.advice.push(`Install the addon again: ${REBUILD}`);
+    this.advice.push(cpu.advice.find);
   }
 
-  /** Where CUDA was `asked` for, that it cannot be used is told by {@link absent}. */
-  cuda(outcome: Outcome<Answers['cuda']>, gpu: GpuSystem, asked: boolean): void {
+  /** Where a device was `asked` for, {@link absent} says that it cannot be used. */
+  devices(backend: Backend, outcome: Outcome<Answers['devices']>, gpu: GpuSystem, asked: boolean): void {
     if (outcome.ended !== 'well') {
-      this.#problem(EXIT.problem, `CUDA: ${outcome.reason}`);
-      this.advice.push(`See whether nvidia-smi works; install the driver again, or another version of it. ${NO_GPU}`);
+      this.#problem(EXIT.problem, `${backend.title}: ${outcome.reason}`);
+      this.advice.push(`${backend.advice.find} ${NO_GPU}`);
       return;
     }
     const { devices, remedy, fatal } = outcome.answer;
     if (fatal && !asked) this.#problem(EXIT.problem, devices.map(reasonOf).join('; '));
-    if (remedy !== undefined) this.advice.push(...gpuAdvice(remedy, gpu, fatal));
+    if (remedy !== undefined) this.advice.push(...(backend === cuda ? gpuAdvice(remedy, gpu, fatal) : [remedy]));
   }
 
   defaultContext(outcome: Outcome<Answers['default']>): void {
@@ -57,7 +59,8 @@ export class Findings {
 
   /** A device that was asked for. */
   absent(device: string, found: readonly Device[]): void {
-    const reasons = found.filter(({ id }) => id === device || id === 'cuda' || device === 'cuda').map(reasonOf);
+    const ofBackend = found.filter(({ type }) => type === backendOf(device)?.prefix);
+    const reasons = ofBackend.filter(({ id, type }) => id === device || id === type || device === type).map(reasonOf);
     const others = found.map(({ id }) => id).join(', ');
     const reason = reasons.filter(text => text !== '').join('; ') || `there is no such device, but ${others}`;
     this.#problem(EXIT.missing, `${device} cannot be used: ${reason}`);
@@ -69,8 +72,8 @@ export class Findings {
       // An error says itself what to do.
       if (outcome.ended === 'hung') this.advice.push('Where a device is only slow, --timeout gives it more time.');
       if (outcome.ended !== 'failed') {
-        const restart = `Restart the GPU or its driver. ${NO_GPU}`;
-        this.advice.push(device === 'cpu' ? `Install the addon again: ${REBUILD}` : restart);
+        const { advice, onHost } = backendOf(device)!;
+        this.advice.push(onHost ? advice.compute : `${advice.compute} ${NO_GPU}`);
       }
     }
     const failed = (outcome.answer ?? []).filter(({ passed }) => !passed);

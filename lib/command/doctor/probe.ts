@@ -1,12 +1,16 @@
 /**
- * What touches native code and drivers, in a process of its own: it may crash or hang, and the command goes on. Its argument
- * is the task, its messages are {@link Message}s.
+ * What touches native code and drivers, in a process of its own: it may crash or hang, and the command goes on. Its arguments
+ * are the task and the device or backend that it is about, its messages are {@link Message}s.
  */
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { packageRoot } from '../../runtime/addon.cjs';
+import type { Device, DeviceId } from '../../runtime/backends/backend.js';
+import { cpuTarget } from '../../runtime/backends/cpu.js';
+import { backendOf } from '../../runtime/backends/index.js';
 import { contextOf, createContext } from '../../runtime/create-context.js';
-import { type CudaDevices, cpuTarget, cudaDevices, type Device, describeDevice } from '../../runtime/devices.js';
+import { type BackendDevices, describeDevice, devicesOf } from '../../runtime/devices.js';
+import type { Precision } from '../../runtime/handles.js';
 import { nativeBinding } from '../../runtime/native.js';
 import { DRIVER_LIBRARY } from './gpu.js';
 import type { Addon, DefaultContext, GpuSystem, SelfTest } from './report.js';
@@ -16,7 +20,8 @@ import { runSelfTests } from './self-test.js';
 export interface Answers {
   addon: Extract<Addon, { loaded: true }> & { readonly cpu: Device };
   driver: GpuSystem['driver'];
-  cuda: CudaDevices;
+  /** Of a backend. */
+  devices: BackendDevices;
   default: DefaultContext;
   'self-test': readonly SelfTest[];
 }
@@ -37,7 +42,7 @@ function send(message: Message): Promise<void> {
 
 const starting = (what: string): Promise<void> => send({ kind: 'starting', what });
 
-const TASKS: { readonly [Name in Task]: (device: string) => Promise<Answers[Name]> } = {
+const TASKS: { readonly [Name in Task]: (subject: string) => Promise<Answers[Name]> } = {
   async addon() {
     await starting('loading the addon');
     nativeBinding();
@@ -60,9 +65,10 @@ const TASKS: { readonly [Name in Task]: (device: string) => Promise<Answers[Name
     return { library: DRIVER_LIBRARY, loaded: true, detail: null };
   },
 
-  async cuda() {
-    await starting('looking for CUDA devices');
-    return cudaDevices();
+  async devices(prefix) {
+    const backend = backendOf(prefix)!;
+    await starting(`looking for ${backend.title} devices`);
+    return devicesOf(backend);
   },
 
   async default() {
@@ -72,16 +78,15 @@ const TASKS: { readonly [Name in Task]: (device: string) => Promise<Answers[Name
   },
 
   async 'self-test'(device) {
-    const open = (precision: 'highest' | 'high' | 'medium') =>
-      createContext({ device: device as 'cpu' | `cuda:${number}`, precision });
+    const open = (precision: Precision) => createContext({ device: device as DeviceId, precision });
     return runSelfTests(device, open, starting);
   },
 };
 
-const [task, device = ''] = process.argv.slice(2);
+const [task, subject = ''] = process.argv.slice(2);
 process.on('disconnect', () => process.exit());
 try {
-  await send({ kind: 'answer', answer: await TASKS[task as Task](device) });
+  await send({ kind: 'answer', answer: await TASKS[task as Task](subject) });
 } catch (error) {
   await send({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
 }

@@ -1,6 +1,6 @@
-import type { Precision } from '../../runtime/context.js';
-import type { LibraryPlace } from '../../runtime/cuda-library.js';
-import type { Device } from '../../runtime/devices.js';
+import type { Device } from '../../runtime/backends/backend.js';
+import type { LibraryPlace } from '../../runtime/backends/cuda-library.js';
+import type { Precision } from '../../runtime/handles.js';
 import type { Exit } from '../terminal/exit.js';
 
 /** What `infonce doctor --json` prints. docs/command/doctor.md describes it. */

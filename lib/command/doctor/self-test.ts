@@ -6,7 +6,7 @@ import { distance, HIGH, HIGHEST, MEDIUM } from '../../reference/accuracy.js';
 import { referenceClip, referenceInfoNCE, referenceNTXent, referenceSupCon } from '../../reference/losses.js';
 import { near, normal, randomLabels, viewsOf } from '../../reference/random.js';
 import type { ReferenceResult } from '../../reference/terms.js';
-import type { Context, Precision } from '../../runtime/context.js';
+import type { Context, Precision } from '../../runtime/handles.js';
 import type { SelfTest } from './report.js';
 
 /** One loss on one problem. */

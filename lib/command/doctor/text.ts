@@ -1,4 +1,5 @@
-import type { Device } from '../../runtime/devices.js';
+import type { Device } from '../../runtime/backends/backend.js';
+import { isOnHost } from '../../runtime/backends/index.js';
 import { table } from '../terminal/table.js';
 import type { DoctorReport, ExaminedLibrary, GpuSystem, Machine, SelfTest } from './report.js';
 
@@ -16,7 +17,7 @@ export function formatReport(report: DoctorReport): string {
     ]),
     section('CPU', [
       ['name', machine.cpu],
-      ...devices.filter(({ type }) => type === 'cpu').flatMap(cpuLines),
+      ...devices.filter(({ id }) => isOnHost(id)).flatMap(cpuLines),
       ['processors', processors(machine)],
       ['memory', memory(machine)],
     ]),
@@ -98,14 +99,14 @@ function libraryLine({ place, file, found, serves, refusals }: ExaminedLibrary):
 
 function deviceLine(device: Device): Line {
   if (!device.available) return [device.id, `cannot be used: ${device.reason}`];
-  const { id, type, name, instructionSet, memory, computeCapability, driverVersion, runtimeVersion, note } = device;
+  const { id, name, instructionSet, memory, computeCapability, driverVersion, runtimeVersion, note } = device;
   const code = device.code === undefined ? '' : `, code ${device.code}`;
   const cuda = [
     `compute capability ${computeCapability}`,
     `the driver knows CUDA ${driverVersion}, the backend is of CUDA ${runtimeVersion}${code}`,
   ];
   const facts = [name, instructionSet, gigabytes(memory), ...(computeCapability === undefined ? [] : cuda)];
-  const shortcoming = type === 'cuda' && note !== undefined ? `\n${note}` : '';
+  const shortcoming = !isOnHost(id) && note !== undefined ? `\n${note}` : '';
   return [id, facts.join(', ') + shortcoming];
 }
 

@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import type { Context } from '../../runtime/context.js';
+import type { Context } from '../../runtime/handles.js';
 import { contextFor } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { note, printResult } from '../terminal/output.js';

@@ -1,7 +1,8 @@
 import { memoryRequired } from '../../losses/memory-required.js';
 import { supCon } from '../../losses/sup-con.js';
-import type { Context } from '../../runtime/context.js';
+import { isOnHost } from '../../runtime/backends/index.js';
 import { InfoNCEError } from '../../runtime/errors.js';
+import type { Context } from '../../runtime/handles.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import {
   alignmentOfClasses,
@@ -41,7 +42,7 @@ const MOST_ROWS = 65_536;
 /** The samples of a batch unless another number is asked for: all, if they are not too many and fit in memory. */
 export function defaultBatch(question: Question, sources: Sources, context: Context): number {
   const { samples, views, dtype, bytesPerSample } = sources;
-  const onHost = context.device.type === 'cpu';
+  const onHost = isOnHost(context.device.id);
   const fits = (count: number): boolean => {
     const { total, available } = memoryRequired(sizeOf(question, dtype, count), { context });
     // While one batch is computed the next is read.

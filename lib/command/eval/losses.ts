@@ -4,7 +4,7 @@ import type { MemoryProblem } from '../../losses/memory-required.js';
 import { ntXent } from '../../losses/nt-xent.js';
 import type { LossResult } from '../../losses/results.js';
 import { supCon } from '../../losses/sup-con.js';
-import type { Context } from '../../runtime/context.js';
+import type { Context } from '../../runtime/handles.js';
 import type { LossName } from '../losses.js';
 import { type Numbers, tensorOf } from './matrix.js';
 

@@ -1,4 +1,5 @@
-import type { HalfTensor, Tensor } from '../../runtime/tensor.js';
+import { fromFloat16 } from '../../reference/half.js';
+import type { HalfTensor, Tensor } from '../../runtime/host-tensor.js';
 import { badFile, fillFrom, type NpyFile, openFile, readNpy } from './npy.js';
 
 /** Numbers as the engine takes them. */
@@ -102,17 +103,11 @@ function adviceOn(type: string): string {
   return 'Save array.astype(np.float32).';
 }
 
-/** What the bits of float16 numbers stand for; made when first needed. */
 let halves: Float32Array | undefined;
 
+/** The float16 number of every bit pattern; computed on first use. */
 export function float16Values(): Float32Array {
-  halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => {
-    const exponent = (bits >> 10) & 0x1f;
-    const fraction = bits & 0x3ff;
-    const sign = bits & 0x8000 ? -1 : 1;
-    if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-    return sign * (exponent === 0 ? fraction * 2 ** -24 : (1024 + fraction) * 2 ** (exponent - 25));
-  });
+  halves ??= Float32Array.from({ length: 1 << 16 }, (_, bits) => fromFloat16(bits));
   return halves;
 }
 

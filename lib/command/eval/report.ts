@@ -1,5 +1,5 @@
-import type { Precision } from '../../runtime/context.js';
-import type { DeviceId } from '../../runtime/devices.js';
+import type { DeviceId } from '../../runtime/backends/backend.js';
+import type { Precision } from '../../runtime/handles.js';
 import type { LossName } from '../losses.js';
 
 /** What `infonce eval --json` prints. docs/command/eval.md describes it. */

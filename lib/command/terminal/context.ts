@@ -1,6 +1,8 @@
 import { type Command, Option } from 'commander';
-import type { Context, Precision } from '../../runtime/context.js';
+import { DEVICE_NAMES } from '../../runtime/backends/index.js';
 import { type ContextOptions, contextOfEnvironment } from '../../runtime/create-context.js';
+import { DEVICES_IN_WORDS } from '../../runtime/devices.js';
+import type { Context, Precision } from '../../runtime/handles.js';
 import { deviceOf, numberWithin } from './values.js';
 
 /** What subcommands that compute have for options. */
@@ -15,8 +17,8 @@ export function withComputeOptions(command: Command): Command {
   return command
     .option(
       '--device <name>',
-      "'auto', 'cpu', 'cuda' or 'cuda:N' (default: INFONCE_DEVICE, else auto)",
-      deviceOf('auto', 'cpu', 'cuda', 'cuda:N'),
+      `${DEVICES_IN_WORDS} (default: INFONCE_DEVICE, else auto)`,
+      deviceOf('auto', ...DEVICE_NAMES),
     )
     .addOption(
       new Option('--precision <level>', 'how exactly products are computed (default: INFONCE_PRECISION, else highest)') //

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import type { ContextOptions } from '../../runtime/create-context.js';
+import { quoteAny } from '../../runtime/options.js';
 
 export interface Bounds {
   /** Default false. */
@@ -24,16 +25,11 @@ export function numberWithin(bounds: Bounds = {}): (text: string) => number {
 
 type DeviceName = NonNullable<ContextOptions['device']>;
 
-/** Reads a device's name, of those that the option takes; `cuda:N` is any number. */
+/** Reads a device's name, of those that the option takes; `:N` is any number. */
 export function deviceOf(...names: readonly string[]): (text: string) => DeviceName {
   return text => {
-    if (names.includes(text.replace(/^cuda:\d+$/, 'cuda:N'))) return text as DeviceName;
-    throw new InvalidArgumentError(
-      `Expected ${names
-        .map(name => `'${name}'`)
-        .join(', ')
-        .replace(/, (?=[^,]*$)/, ' or ')}.`,
-    );
+    if (names.includes(text.replace(/:\d+$/, ':N'))) return text as DeviceName;
+    throw new InvalidArgumentError(`Expected ${quoteAny(names)}.`);
   };
 }
 

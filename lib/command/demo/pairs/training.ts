@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { clipSync } from '../../../index.js';
 import { randomSource } from '../../../reference/random.js';
-import type { Context } from '../../../runtime/context.js';
+import type { Context } from '../../../runtime/handles.js';
 import { clip } from '../../../tfjs/index.js';
 import type { Digits } from '../data/digits.js';
 import { cut, HALF_PIXELS } from '../data/halves.js';

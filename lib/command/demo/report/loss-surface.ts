@@ -1,5 +1,5 @@
 import { infoNCESync } from '../../../index.js';
-import type { Context } from '../../../runtime/context.js';
+import type { Context } from '../../../runtime/handles.js';
 import { type Drawing, type Section, surfaceChart } from '../../charts/index.js';
 
 /** Values at equal steps from 0° to 180°, row by row: columns are the angle to the positive, rows that to the negative. */

@@ -1,4 +1,4 @@
-import type { Context } from '../../../runtime/context.js';
+import type { Context } from '../../../runtime/handles.js';
 import { type Digits, PIXELS } from '../data/digits.js';
 import { Encoder } from '../network/encoder.js';
 import type { Accuracy, Judge } from './judge.js';

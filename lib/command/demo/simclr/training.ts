@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { ntXentSync } from '../../../index.js';
 import { randomSource } from '../../../reference/random.js';
-import type { Context } from '../../../runtime/context.js';
+import type { Context } from '../../../runtime/handles.js';
 import { ntXent } from '../../../tfjs/index.js';
 import { type Digits, PIXELS } from '../data/digits.js';
 import { createViews } from '../data/views.js';

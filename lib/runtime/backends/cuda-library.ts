@@ -6,10 +6,11 @@ import {
   prebuildFolder,
   prebuiltCudaVersions,
   resolveOptionalPackage,
-} from './addon.cjs';
-import type { NativeFailure } from './binding.js';
-import { describeValue, InfoNCEError } from './errors.js';
-import { nativeBinding } from './native.js';
+} from '../addon.cjs';
+import type { NativeFailure } from '../binding.js';
+import { describeValue, InfoNCEError } from '../errors.js';
+import { nativeBinding } from '../native.js';
+import type { Missing } from './backend.js';
 
 const LIBRARY = cudaLibraryName();
 const LOCAL_BUILD = path.join(packageRoot, 'build-cuda', 'Release', LIBRARY);
@@ -35,13 +36,7 @@ export interface LibraryPlace {
 /** The libraries that may serve, in the order of their places; or why there is none, and what to do about it. */
 export type CudaLibraries =
   | { readonly found: true; readonly libraries: readonly LibraryPlace[] }
-  | {
-      readonly found: false;
-      /** When a library was named, what is wrong with it is an error for `'auto'` too. */
-      readonly error: InfoNCEError | undefined;
-      readonly reason: string;
-      readonly remedy: string;
-    };
+  | ({ readonly found: false } & Missing);
 
 /**
  * The library named by the option `cudaLibrary`, else that named by `INFONCE_CUDA_LIBRARY`, and no other; without a name all

@@ -1,15 +1,8 @@
 import path from 'node:path';
-import type { NativeDevice, NativeFailure } from './binding.js';
-import { type CudaLibraries, findLibraries, type LibraryPlace, loadFault, UNLOADABLE_REMEDY } from './cuda-library.js';
-import { nativeBinding } from './native.js';
-
-/** Why a library that is there does not serve: any device, or one. */
-export interface Refusal {
-  readonly file: string;
-  /** Undefined: any. */
-  readonly index: number | undefined;
-  readonly reason: string;
-}
+import type { NativeDevice, NativeFailure } from '../binding.js';
+import { nativeBinding } from '../native.js';
+import type { Missing, Refusal } from './backend.js';
+import { type LibraryPlace, loadFault, UNLOADABLE_REMEDY } from './cuda-library.js';
 
 /** A CUDA device, and which library serves it. */
 export interface ServedDevice {
@@ -26,10 +19,10 @@ export interface RefusedDevice {
   readonly reason: string;
 }
 
-/** Every CUDA device of this machine, or why there can be none; and why libraries that are there do not serve. */
-export type CudaDevices = { readonly refusals: readonly Refusal[] } & (
+/** The CUDA devices, or why there are none; and why libraries that are there do not serve. */
+export type Survey = { readonly refusals: readonly Refusal[] } & (
   | { readonly usable: true; readonly devices: readonly (ServedDevice | RefusedDevice)[] }
-  | ({ readonly usable: false } & Omit<Extract<CudaLibraries, { found: false }>, 'found'>)
+  | ({ readonly usable: false } & Missing)
 );
 
 const DRIVER_REMEDY =
@@ -39,22 +32,14 @@ const DRIVER_REMEDY =
  * Looks for CUDA devices. Of the libraries that serve one, the first that has machine code for it is taken, else the first
  * whose PTX the driver compiles for it.
  */
-export function findCudaDevices(cudaLibrary: string | undefined): CudaDevices {
-  const found = findLibraries(cudaLibrary);
-  if (found.found) return surveyDevices(found.libraries);
-  const { error, reason, remedy } = found;
-  return { usable: false, refusals: [], error, reason, remedy };
-}
-
-/** The same of these libraries, and no others. */
-export function surveyDevices(libraries: readonly LibraryPlace[]): CudaDevices {
-  const survey = new Survey();
+export function surveyDevices(libraries: readonly LibraryPlace[]): Survey {
+  const surveyor = new Surveyor();
   for (const library of libraries) {
-    survey.open(library);
+    surveyor.open(library);
     // What comes later cannot do better, and need not be loaded.
-    if (survey.complete) break;
+    if (surveyor.complete) break;
   }
-  return survey.result();
+  return surveyor.result();
 }
 
 interface Candidate {
@@ -63,7 +48,7 @@ interface Candidate {
 }
 
 /** What each library says of each device. Devices are matched by their index: all have the driver's order. */
-class Survey {
+class Surveyor {
   /** Of each device. */
   readonly #candidates: Candidate[][] = [];
   readonly #refusals: Refusal[] = [];
@@ -108,7 +93,7 @@ class Survey {
     this.#refusals.push({ file, index, reason });
   }
 
-  result(): CudaDevices {
+  result(): Survey {
     const refusals = this.#refusals;
     if (this.#candidates.length === 0) {
       const answered = refusals.some(({ file }) => !this.#unloadable.includes(file));

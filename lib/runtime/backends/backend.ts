@@ -1,0 +1,115 @@
+import type { NativeDevice } from '../binding.js';
+import type { InfoNCEError } from '../errors.js';
+
+/** `'cpu'`, or `'cuda:0'` and so on. */
+export type DeviceId = 'cpu' | `cuda:${number}`;
+
+/** A device this process can compute on. */
+export interface AvailableDevice {
+  /** True: tells it from an {@link UnavailableDevice}. */
+  readonly available: true;
+  /** What `createContext({ device })` takes. */
+  readonly id: DeviceId;
+  /** The backend it belongs to. */
+  readonly type: 'cpu' | 'cuda';
+  /** As the vendor writes it. */
+  readonly name: string;
+  /**
+   * CPU: the instruction set in use (`avx512`, `avx2`, `x86-64`, `neon`). CUDA: the generation of kernels (`sm90`, `sm80`);
+   * `sm90` leaves small problems to `sm80` unless `INFONCE_ISA` forces it.
+   */
+  readonly instructionSet: string;
+  /** Everything that `INFONCE_ISA` can force here, best first. */
+  readonly instructionSets: readonly string[];
+  /** CPU: processors this process may use, or the threads of a context. CUDA: 0. */
+  readonly threads: number;
+  /** Bytes. */
+  readonly memory: number;
+  /** What `precision: 'medium'` runs: one bfloat16 product, or the float32 code where the processor has none. */
+  readonly medium: 'bfloat16' | 'float32';
+  /** CUDA: the compute capability, `'9.0'`. */
+  readonly computeCapability?: string;
+  /** CUDA: the newest version of CUDA that the driver knows, `'13.0'`. */
+  readonly driverVersion?: string;
+  /** CUDA: the version of CUDA that the backend was built with. */
+  readonly runtimeVersion?: string;
+  /** CUDA: the file of the backend that serves it. */
+  readonly library?: string;
+  /** CUDA: what it runs of that file: machine code, `'sm_90a'`, or PTX that the driver compiles first, `'compute_90'`. */
+  readonly code?: string;
+  /**
+   * What to know about this device, in words; on CUDA also why a library that is looked for earlier does not serve it, or why
+   * the driver has to compile.
+   */
+  readonly note?: string;
+}
+
+/** A device, or the whole of `'cuda'`, that cannot be used, and why. */
+export interface UnavailableDevice {
+  /** False: tells it from an {@link AvailableDevice}. */
+  readonly available: false;
+  /** One device, or `'cuda'` when the backend itself cannot be used. */
+  readonly id: 'cuda' | `cuda:${number}`;
+  /** The backend it belongs to. */
+  readonly type: 'cuda';
+  /** Why it cannot be used, in words. */
+  readonly reason: string;
+}
+
+/** What {@link devices} lists; `available` tells which it is. */
+export type Device = AvailableDevice | UnavailableDevice;
+
+/** A device as the addon's Context takes it. */
+export interface Target {
+  readonly backend: Backend;
+  readonly id: DeviceId;
+  /** The library of its backend; empty: the CPU backend. */
+  readonly library: string;
+  /** Which of the backend's devices. */
+  readonly index: number;
+  readonly native: NativeDevice;
+  /** What to know about the device, in words; empty: nothing. */
+  readonly note: string;
+  /** Why an `'auto'` request fell back to the CPU. */
+  readonly fallbackReason: string | undefined;
+}
+
+/** Why a library that is there does not serve: any device, or one. */
+export interface Refusal {
+  readonly file: string;
+  /** Undefined: any. */
+  readonly index: number | undefined;
+  readonly reason: string;
+}
+
+/** The devices of a backend in order of their numbers, or why it has none; and why libraries that are there do not serve. */
+export type Found = { readonly refusals: readonly Refusal[] } & (
+  | { readonly usable: true; readonly targets: readonly (Target | UnavailableDevice)[] }
+  | ({ readonly usable: false } & Missing)
+);
+
+/** Why a backend has no devices, and what to do about it. */
+export interface Missing {
+  /** When a library was named, what is wrong with it is an error for `'auto'` too. */
+  readonly error: InfoNCEError | undefined;
+  readonly reason: string;
+  readonly remedy: string;
+}
+
+/** What differs between backends. {@link BACKENDS} lists them. */
+export interface Backend {
+  /** What the ids of its devices begin with. */
+  readonly prefix: AvailableDevice['type'];
+  /** What messages call it. */
+  readonly title: string;
+  /** What the option `device` may be for it: `'cuda'`, `'cuda:N'`. */
+  readonly names: readonly string[];
+  /** Whether it computes in the host's memory, on `threads` of it. One does, which `'auto'` falls back to. */
+  readonly onHost: boolean;
+  /** What to do when it crashes or hangs while it looks for its devices, or while it computes. */
+  readonly advice: { readonly find: string; readonly compute: string };
+  /** Looks for its devices, in this library or, undefined, wherever one may be. */
+  find(library: string | undefined): Found;
+  /** What it says of a device that not all do; its instruction set may be forced. */
+  describe(target: Target, instructionSet: string): Pick<AvailableDevice, 'medium'> & Partial<AvailableDevice>;
+}

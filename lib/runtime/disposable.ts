@@ -1,0 +1,9 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
+/**
+ * Makes `using` work with an object, or with all objects of a prototype, that has `dispose`. Node.js 20 has had
+ * Symbol.dispose only since 20.4; a method whose key is undefined would be called "undefined".
+ */
+export function disposable(target: { dispose(): void }): void {
+  if (Symbol.dispose !== undefined) Object.defineProperty(target, Symbol.dispose, { value: target.dispose });
+}
