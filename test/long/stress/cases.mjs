@@ -1,5 +1,5 @@
 /** What the library is put through: NT-Xent of two views, from the ordinary to what no trainer should do. */
-import { Random } from '../fuzz/random.mjs';
+import { Random } from '../random.mjs';
 
 const DIM = 64;
 const TEMPERATURE = 0.1;
