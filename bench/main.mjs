@@ -1,5 +1,5 @@
 /** `npm run bench`: times infonce against the machine's limits and other engines. See README.md. */
-import { commandLine, refuse } from '../scripts/command-line.mjs';
+import { commandLine, refuse } from './command-line.mjs';
 import { groupsOf, packagesOf } from './groups/index.mjs';
 import { prepare } from './prepare.mjs';
 

@@ -6,17 +6,15 @@ const BENCH = new URL('./', import.meta.url);
 const ROOT = fileURLToPath(new URL('../', BENCH));
 
 /**
- * Builds the library, and installs the packages that are missing or of another version than the lock file's; the other
- * engines, which package.json lists under devDependencies, only when one of them is needed. A machine without a network and
- * compiler needs neither: what it was given, `dist/` and the packages, is used as it is.
+ * Builds the library, and installs the other engines if one of `packages` is missing or of another version than the lock
+ * file's. Without TypeScript, as on a machine that was given `dist/`, the library is used as it is.
  */
 export function prepare(packages) {
   if (existsSync(`${ROOT}node_modules/typescript`)) npm('run', 'build');
   const { packages: locked } = readJson(new URL('package-lock.json', BENCH));
   const missing = packages.filter(name => installedVersion(name) !== locked[`node_modules/${name}`].version);
   if (missing.length === 0) return;
-  const { devDependencies: engines } = readJson(new URL('package.json', BENCH));
-  npm('--prefix', 'bench', 'install', ...(packages.some(name => name in engines) ? [] : ['--omit=dev']));
+  npm('--prefix', 'bench', 'install');
 }
 
 function installedVersion(name) {

@@ -63,7 +63,7 @@ describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => 
 
   it('to the tests of all losses, and to the fuzzer', async () => {
     expect(FUNCTIONS).toHaveProperty(name);
-    const { PROBLEMS } = await exportsOf('scripts/fuzz/problems.mjs');
+    const { PROBLEMS } = await exportsOf('test/long/fuzz/problems.mjs');
     expect(PROBLEMS).toHaveProperty(name);
   });
 });

@@ -1,8 +1,8 @@
 /** `npm run gpu:record -- OUT`: the lines that first-minutes.sh leaves, as a record under bench/results/. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { commandLine, refuse } from '../../scripts/command-line.mjs';
-import { figure, table } from '../../scripts/cuda/report.mjs';
+import { commandLine, refuse } from '../command-line.mjs';
+import { figure, table } from '../report/markdown.mjs';
 import { writeRecord } from '../report/record.mjs';
 
 const RESULTS = path.join(import.meta.dirname, '../results');

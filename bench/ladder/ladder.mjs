@@ -1,6 +1,6 @@
 /**
  * `npm run bench:ladder`: what each idea of the kernels for compute capability 9.0 brings, step by step. On such a GPU
- * each step is timed, and a record written. With a simulator (INFONCE_SIMULATOR, see scripts/cuda-counts.mjs) it is
+ * each step is timed, and a record written. With a simulator (INFONCE_SIMULATOR, see bench/gpu/counts.mjs) it is
  * counted what each of them does.
  */
 import { spawnSync } from 'node:child_process';
@@ -8,9 +8,10 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { commandLine, refuse } from '../../scripts/command-line.mjs';
-import { figure, readableNames, replacePart, table } from '../../scripts/cuda/report.mjs';
+import { commandLine, refuse } from '../command-line.mjs';
+import { readableNames } from '../gpu/kernel-names.mjs';
 import { describeMachine } from '../measure/machine.mjs';
+import { figure, table, writePage } from '../report/markdown.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PROGRAM = path.join(ROOT, 'build-cuda/bench/ladder/infonce_ladder');
@@ -34,7 +35,7 @@ const USAGE = `npm run bench:ladder -- [options] [ROWSxDIM ...]      DIM: 128 or
   --quick              one small problem, no record unless --json is given
   --program FILE       default ${path.relative(ROOT, PROGRAM)}, built if it is not there
   --simulator PROGRAM  counts instead of times; default: INFONCE_SIMULATOR
-  --write              puts the table of counts into docs/performance.md`;
+  --write              writes the counts to bench/results/ladder-counts.md`;
 
 const { values: options, positionals } = commandLine(USAGE, {
   options: {
@@ -138,7 +139,12 @@ function count() {
     .join('\n\n');
   console.log(text);
   writeRecord({ problems: counted });
-  if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'bench:ladder', text);
+  if (options.write)
+    writePage('ladder-counts', {
+      title: 'Steps to the kernels for compute capability 9.0, counted by a simulator',
+      command: 'npm run bench:ladder -- --write',
+      text,
+    });
 }
 
 function countsOf({ grid, all_launches: all, estimate_lower_bound: bound }) {

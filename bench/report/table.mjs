@@ -1,13 +1,6 @@
-import { markdownTable } from 'markdown-table';
 import * as shown from '../measure/library.mjs';
 
-/** A Markdown table. `columns` are `[heading, row => text]`; a missing figure is shown as –. */
-export function table(columns, rows) {
-  const body = rows.map(row => columns.map(([, cell]) => String(cell(row) ?? '–')));
-  return markdownTable([columns.map(([heading]) => heading), ...body], {
-    align: columns.map((_, i) => (i ? 'r' : 'l')),
-  });
-}
+export { table } from './markdown.mjs';
 
 /** A figure that is missing stays undefined. */
 const ifThere = text => value => (value === undefined ? undefined : text(value));

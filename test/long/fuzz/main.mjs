@@ -6,9 +6,9 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-import { commandLine, refuse } from './command-line.mjs';
-import { EPISODE_CALLS } from './fuzz/episode.mjs';
-import { ROOT, sanitizedPackage } from './sanitized-package.mjs';
+import { commandLine, refuse } from '../../../bench/command-line.mjs';
+import { ROOT, sanitizedPackage } from '../sanitized-package.mjs';
+import { EPISODE_CALLS } from './episode.mjs';
 
 const USAGE = `npm run fuzz -- [options]
   --calls N      how many; default 100000
@@ -69,7 +69,7 @@ if (findings.length) {
 function run(share, job) {
   const journal = path.join(scratch, `journal-${job}`);
   const task = JSON.stringify({ folder, seed, device: values.device, episodes: share, journal });
-  const words = ['--expose-gc', path.join(ROOT, 'scripts/fuzz/child.mjs'), task];
+  const words = ['--expose-gc', path.join(ROOT, 'test/long/fuzz/child.mjs'), task];
   const child = spawn(process.execPath, words, {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],

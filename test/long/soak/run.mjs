@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { MOST } from '../fuzz/problems.mjs';
-import { Random } from '../fuzz/random.mjs';
+import { Random } from '../random.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 
 const SAMPLES = 60;

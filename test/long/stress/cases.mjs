@@ -1,6 +1,6 @@
 /** What the library is put through: NT-Xent of two views, from the ordinary to what no trainer should do. */
-import { fromHalf, toHalf } from '../../dist/esm/reference/half.js';
-import { Random } from '../fuzz/random.mjs';
+import { fromHalf, toHalf } from '../../../dist/esm/reference/half.js';
+import { Random } from '../random.mjs';
 
 const DIM = 64;
 const TEMPERATURE = 0.1;

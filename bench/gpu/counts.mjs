@@ -11,10 +11,11 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { commandLine, refuse } from './command-line.mjs';
-import { figure, readableNames, replacePart, table } from './cuda/report.mjs';
+import { commandLine, refuse } from '../command-line.mjs';
+import { figure, replacePart, table, writePage } from '../report/markdown.mjs';
+import { readableNames } from './kernel-names.mjs';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const GENERATIONS = ['sm90', 'sm80'];
 const PROBLEMS = [
   ...[64, 128, 256, 768, 1024].map(dim => `ntXent:4096x${dim}:medium:0.1`),
@@ -24,6 +25,12 @@ const PROBLEMS = [
   'clip:4096x128:medium:0.1',
   // The speeds aimed at that are small enough to simulate.
   'ntXent:8192x128:medium:0.1',
+  'ntXent:8192x1024:medium:0.1',
+];
+// These rows are repeated in docs/performance.md.
+const HEADLINES = [
+  ...['ntXent', 'infoNCE', 'clip'].map(loss => `${loss}:4096x128:medium:0.1`),
+  'ntXent:4096x128:highest:0.1',
   'ntXent:8192x1024:medium:0.1',
 ];
 const SMALLEST_SHARE = 0.01; // kernels below this share of the time are left out of the tables
@@ -44,7 +51,7 @@ const USAGE = `npm run cuda:counts -- [options] [LOSS:ROWSxDIM:PRECISION:TEMPERA
   --simulator PROGRAM  default: INFONCE_SIMULATOR
   --kernels GENERATION may be repeated; default ${GENERATIONS.join(' and ')}
   --json FILE          default build-cuda/counts.json
-  --write              puts the tables into docs/performance.md
+  --write              writes bench/results/cuda-counts.md and the headline rows of docs/performance.md
 Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
 
 const { values: options, positionals } = commandLine(USAGE, {
@@ -67,9 +74,13 @@ const names = readableNames([...new Set(counts.flatMap(({ kernels }) => kernels.
 
 mkdirSync(path.dirname(options.json), { recursive: true });
 writeFileSync(options.json, `${JSON.stringify({ launches: launches(), problems: counts }, null, 2)}\n`);
-const text = `${summary()}\n\n${counts.map(details).join('\n\n')}`;
+const text = `${summary(counts)}\n\n${counts.map(details).join('\n\n')}`;
 console.log(text);
-if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:counts', text);
+if (options.write) {
+  const command = 'npm run cuda:counts -- --write';
+  writePage('cuda-counts', { title: 'Work of the CUDA kernels, counted by a simulator', command, text });
+  replacePart('performance.md', 'cuda:counts', summary(counts.filter(({ problem }) => HEADLINES.includes(problem))));
+}
 
 function count(problem, generation) {
   console.error(`  ${problem} by ${generation}`);
@@ -81,7 +92,7 @@ function count(problem, generation) {
 /** What the kernels did that some problems need; without problems, those of the reduced suite: every kernel there is. */
 function simulate(generation, ...problems) {
   const report = path.join(scratch, 'report.json');
-  const script = ['scripts/cuda-problems.mjs', '--no-check', '--kernels', generation, ...problems];
+  const script = ['bench/gpu/problems.mjs', '--no-check', '--kernels', generation, ...problems];
   const words = ['--report', report, process.execPath, ...script];
   const { status, error, stderr } = spawnSync(options.simulator, words, { cwd: ROOT, encoding: 'utf8' });
   if (status !== 0) throw new Error(`${options.simulator} ${words.join(' ')}: ${error?.message ?? stderr}`);
@@ -111,7 +122,7 @@ function facts(kernel) {
   };
 }
 
-/** mangled name -> the largest launch seen, for cuda-resources.mjs. */
+/** mangled name -> the largest launch seen, for resources.mjs. */
 function launches() {
   const found = {};
   for (const { mangled, threads, dynamicBytes } of [...counts.flatMap(({ kernels }) => kernels), ...suite])
@@ -119,7 +130,7 @@ function launches() {
   return found;
 }
 
-function summary() {
+function summary(rows) {
   const total = (row, key) => row.kernels.reduce((sum, kernel) => sum + kernel[key], 0);
   const unit = ({ rows, dim, precision }) => rows * rows * dim * PRODUCTS[precision];
   return table(
@@ -135,7 +146,7 @@ function summary() {
       ['MB requested', row => figure(total(row, 'requestedBytes') / 1e6)],
       ['H100, at least µs', row => figure(total(row, 'boundUs'))],
     ],
-    counts,
+    rows,
   );
 }
 

@@ -4,7 +4,7 @@ import { cpSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 // Node.js itself is not instrumented: what it never frees is not ours, and it asks for impossible sizes on purpose. Races
 // between its own threads are reported too: reports that matter name the addon.
 const SANITIZERS = {

@@ -1,6 +1,6 @@
 /**
  * `npm run cuda:resources`: what the compiler gives every kernel. Registers, spills and static shared memory come from
- * ptxas; threads and dynamic shared memory from the launches that cuda-counts.mjs saw, where its record is there.
+ * ptxas; threads and dynamic shared memory from the launches that counts.mjs saw, where its record is there.
  *
  * Fails if a main kernel spills, if ptxas notes that it serializes products or ignores setmaxnreg, or if a main kernel for
  * compute capability 9.0 is without the instructions it is written for: in the PTX and, where there is nvdisasm, in the
@@ -12,13 +12,14 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { commandLine, refuse } from './command-line.mjs';
-import { count, instructionsOfKernels, ptxOfKernels, shareOfExponentialsBesideProduct } from './cuda/code.mjs';
-import { occupancy } from './cuda/occupancy.mjs';
-import { readableNames, replacePart, table } from './cuda/report.mjs';
-import { findNvcc, findProgram } from './find-program.mjs';
+import { findNvcc, findProgram } from '../../scripts/find-program.mjs';
+import { commandLine, refuse } from '../command-line.mjs';
+import { table, writePage } from '../report/markdown.mjs';
+import { count, instructionsOfKernels, ptxOfKernels, shareOfExponentialsBesideProduct } from './code.mjs';
+import { readableNames } from './kernel-names.mjs';
+import { occupancy } from './occupancy.mjs';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LAUNCHERS = path.join(ROOT, 'native/cuda/launch');
 const MAIN_KERNELS = /^(sm90::)?(statistics|gradient|flash|write_panel|accumulate_panel)\b/;
 const MAIN_SOURCES = /^(sm90_\w+|statistics|gradient|panel)\.cu$/;
@@ -38,7 +39,7 @@ const USAGE = `npm run cuda:resources -- [options]
   --counts FILE     the record of cuda:counts; default build-cuda/counts.json
   --jobs N          compilers at once; default 1
   --main            only the launchers of the main kernels
-  --write           puts the table into docs/performance.md`;
+  --write           writes bench/results/cuda-resources.md`;
 
 const { values: options } = commandLine(USAGE, {
   options: {
@@ -176,7 +177,12 @@ function report() {
   ];
   const text = table(columns, rows);
   console.log(text);
-  if (options.write) replacePart(path.join(ROOT, 'docs/performance.md'), 'cuda:resources', text);
+  if (options.write)
+    writePage('cuda-resources', {
+      title: 'Registers, shared memory and occupancy of the CUDA kernels',
+      command: 'npm run cuda:resources -- --write',
+      text,
+    });
   for (const { name } of rows.filter(row => MAIN_KERNELS.test(row.name) && spills(row)))
     problems.push(`${name} spills`);
   if (!nvdisasm) console.error('No nvdisasm: the machine code was not read.');

@@ -4,9 +4,9 @@
  */
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
-import { commandLine, refuse } from './command-line.mjs';
-import { ROOT, sanitizedPackage } from './sanitized-package.mjs';
-import { SCENARIOS } from './soak/scenarios.mjs';
+import { commandLine, refuse } from '../../../bench/command-line.mjs';
+import { ROOT, sanitizedPackage } from '../sanitized-package.mjs';
+import { SCENARIOS } from './scenarios.mjs';
 
 const names = SCENARIOS.map(([, { name }]) => name);
 const USAGE = `npm run soak -- [options]
@@ -34,7 +34,7 @@ if (![undefined, 'address', 'thread'].includes(sanitize)) refuse(USAGE, `There i
 
 const { folder, environment } = sanitize ? sanitizedPackage(sanitize) : { folder: ROOT, environment: {} };
 const task = { milliseconds, device, only, seed: Number(values.seed), folder, sanitized: sanitize !== undefined };
-const program = path.join(ROOT, 'scripts/soak/run.mjs');
+const program = path.join(ROOT, 'test/long/soak/run.mjs');
 const { status, signal, stderr } = spawnSync(process.execPath, ['--expose-gc', program, JSON.stringify(task)], {
   stdio: ['inherit', 'inherit', 'pipe'],
   encoding: 'utf8',

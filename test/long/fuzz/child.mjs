@@ -6,9 +6,9 @@ import { openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { Random } from '../random.mjs';
 import { Finding, runEpisode } from './episode.mjs';
 import { Poison } from './hostile.mjs';
-import { Random } from './random.mjs';
 
 const JOURNAL_BYTES = 4096;
 const MOST_FINDINGS = 10;

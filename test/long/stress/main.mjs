@@ -1,17 +1,15 @@
 /** `npm run stress`: NT-Xent against float64 where numbers are extreme, on every backend and level. See docs/numerics.md. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { createContext, devices, ntXentSync } from '../dist/esm/index.js';
-import { commandLine, refuse } from './command-line.mjs';
-import { casesOf, featuresOf } from './stress/cases.mjs';
-import { Reference } from './stress/reference.mjs';
+import { commandLine, refuse } from '../../../bench/command-line.mjs';
+import { replacePart } from '../../../bench/report/markdown.mjs';
+import { createContext, devices, ntXentSync } from '../../../dist/esm/index.js';
+import { casesOf, featuresOf } from './cases.mjs';
+import { Reference } from './reference.mjs';
 
 const USAGE = `npm run stress -- [options]
   --device ID    'cpu' (default) or 'cuda'
   --rows N       of the cases that are not about size; default 1024
   --largest N    leaves out the cases of more rows; default 65536
   --write        puts the table into docs/numerics.md`;
-const DOCUMENT = fileURLToPath(new URL('../docs/numerics.md', import.meta.url));
 const MOST_GRADIENTS = 2048; // Beyond it the gradients of some rows are looked at.
 const SAMPLED = 128;
 const CANCELLED = 1e-6;
@@ -42,7 +40,7 @@ for (const problem of casesOf({ rows, largest: Number(options.largest) })) {
 }
 await reference.close();
 for (const context of contexts) context.dispose();
-if (options.write) write(table());
+if (options.write) replacePart('numerics.md', `stress ${device}`, table());
 
 /** For each level the errors of loss and gradient, or the code of the refusal. */
 async function measure(problem) {
@@ -98,14 +96,4 @@ function table() {
   const head = ['case', ...levels.flatMap(level => [`\`'${level}'\`: loss`, 'gradient'])];
   const body = [head, head.map((_, i) => (i ? '--:' : '---')), ...lines].map(cells => `| ${cells.join(' | ')} |`);
   return `${name}, ${instructionSet}, \`'medium'\` in ${medium}; N = ${rows} and D = 64 where nothing else is said.\n\n${body.join('\n')}`;
-}
-
-/** Each backend's table stands between marks of its own. */
-function write(text) {
-  const document = readFileSync(DOCUMENT, 'utf8');
-  const [begin, end] = [`<!-- ${device}: begin -->`, `<!-- ${device}: end -->`];
-  const from = document.indexOf(begin) + begin.length;
-  const to = document.indexOf(end);
-  if (from < begin.length || to < 0) throw new Error(`docs/numerics.md has no ${begin} … ${end}.`);
-  writeFileSync(DOCUMENT, `${document.slice(0, from)}\n\n${text}\n\n${document.slice(to)}`);
 }

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stripVTControlCharacters } from 'node:util';
-import { commit } from '../bench/measure/machine.mjs';
-import { commandLine, refuse } from './command-line.mjs';
-import { findNvcc } from './find-program.mjs';
+import { findNvcc } from '../../scripts/find-program.mjs';
+import { commandLine, refuse } from '../command-line.mjs';
+import { commit } from '../measure/machine.mjs';
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const PARTS = ['tests', 'sanitizer', 'trust', 'bench'];
 const USAGE = `npm run verify:gpu -- [options]
   --only PART     ${PARTS.join(', ')}; may be repeated; default: all
@@ -99,7 +99,7 @@ function usableGpu() {
 }
 
 function cannotRun(reason) {
-  console.error(`verify-gpu: ${reason}`);
+  console.error(`verify:gpu: ${reason}`);
   process.exit(EXIT_CANNOT_RUN);
 }
 
@@ -155,7 +155,7 @@ async function sanitizer() {
       await step(name, LIMITS.sanitizer, program, [
         ...words,
         process.execPath,
-        'scripts/cuda-problems.mjs',
+        'bench/gpu/problems.mjs',
         '--kernels',
         kernels,
       ]);
@@ -166,7 +166,7 @@ async function sanitizer() {
 async function trust() {
   const [calls, minutes] = options.quick ? ['5000', '0.5'] : ['50000', '5'];
   await step('fuzzing', LIMITS.trust, process.execPath, [
-    'scripts/fuzz.mjs',
+    'test/long/fuzz/main.mjs',
     '--plain',
     '--jobs',
     '2',
@@ -176,13 +176,13 @@ async function trust() {
     calls,
   ]);
   await step('soak', Number(minutes) + MORE_MINUTES, process.execPath, [
-    'scripts/soak.mjs',
+    'test/long/soak/main.mjs',
     '--device',
     'cuda',
     '--minutes',
     minutes,
   ]);
-  await step('extreme numbers', LIMITS.trust, process.execPath, ['scripts/numeric-stress.mjs', '--device', 'cuda']);
+  await step('extreme numbers', LIMITS.trust, process.execPath, ['test/long/stress/main.mjs', '--device', 'cuda']);
 }
 
 async function bench() {

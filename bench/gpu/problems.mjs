@@ -1,14 +1,14 @@
 /**
- * Problems for the CUDA backend, each compared with the CPU backend: what cuda-counts.mjs counts and verify-gpu.mjs runs
+ * Problems for the CUDA backend, each compared with the CPU backend: what counts.mjs counts and verify.mjs runs
  * under compute-sanitizer.
  *
- *   node scripts/cuda-problems.mjs [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]     default: the reduced suite below
- *   node scripts/cuda-problems.mjs --no-check PROBLEM ...                        without the CPU's result
- *   node scripts/cuda-problems.mjs --kernels sm90                                by one generation of kernels for all shapes
+ *   node bench/gpu/problems.mjs [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]     default: the reduced suite below
+ *   node bench/gpu/problems.mjs --no-check PROBLEM ...                        without the CPU's result
+ *   node bench/gpu/problems.mjs --kernels sm90                                by one generation of kernels for all shapes
  */
 import { parseArgs } from 'node:util';
-import { randomMatrix, relativeError, withContext } from '../bench/measure/library.mjs';
-import * as infonce from '../dist/esm/index.js';
+import * as infonce from '../../dist/esm/index.js';
+import { randomMatrix, relativeError, withContext } from '../measure/library.mjs';
 
 // Every kernel once or more: tiles whole and ragged, dimensions on both sides of what registers hold, every level, and
 // temperatures for the constant shift, the online maximum and float64.
