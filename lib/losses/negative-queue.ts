@@ -166,7 +166,7 @@ export class NegativeQueue<Type extends DType = DType> {
   /** A copy of its rows [size, dim], the oldest first. */
   async toArray(): Promise<DataOf<Type>> {
     const ring = this.#buffer();
-    const target = this.#room();
+    const target = this.#newArray();
     const pieces = this.#inOrder();
     await this.#context.submit(
       together(pieces, (native, piece, done) =>
@@ -180,7 +180,7 @@ export class NegativeQueue<Type extends DType = DType> {
   /** {@link toArray}, done before it returns. */
   toArraySync(): DataOf<Type> {
     const ring = this.#buffer();
-    const target = this.#room();
+    const target = this.#newArray();
     this.#context.runSync(native => {
       for (const piece of this.#inOrder()) {
         native.read(ring, piece.inRing * this.#rowBytes, this.#slice(target, piece));
@@ -277,7 +277,7 @@ export class NegativeQueue<Type extends DType = DType> {
     return piecesOf(this.#size < this.capacity ? 0 : this.#next, this.capacity, this.#size);
   }
 
-  #room(): DataOf<Type> {
+  #newArray(): DataOf<Type> {
     const make = this.dtype === 'float32' ? allocate : allocateHalf;
     return make(this.#size * this.dim, 'toArray') as DataOf<Type>;
   }

@@ -2,13 +2,13 @@ import { allocate } from '../runtime/arrays.js';
 import type { Context } from '../runtime/context.js';
 import { checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type Tensor, type TensorLike } from '../runtime/tensor.js';
-import { type Common, checkTemperature } from './options.js';
-import { callOf, nativeProblem, plan } from './plan.js';
+import type { Common } from './options.js';
+import { namesOf, namingOf, nativeProblem, plan } from './plan.js';
 import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
+import { temperatureScale } from './scale.js';
 import { checkDivisible, checkViews } from './views.js';
-import { wordsOf } from './words.js';
 
-/** What {@link ntXentLogits} is asked. */
+/** Input and options of {@link ntXentLogits}. */
 export interface NTXentLogitsProblem {
   /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
   readonly features: TensorLike;
@@ -29,8 +29,8 @@ export interface NTXentLogits {
 const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
 const ADVICE = problemAdvice('features');
 const RUN_KEYS: ReadonlySet<string> = new Set(['context']);
-const WORDS = wordsOf('ntXentLogits', { anchors: 'features' });
-const DEFAULT_TEMPERATURE = 0.1;
+const NAMES = namesOf('ntXentLogits', { anchors: 'features' });
+const SCALE = temperatureScale(0.1);
 const COMMON: Common = {
   reduction: 'none',
   normalize: true,
@@ -63,24 +63,19 @@ export function ntXentLogits(
     {
       denominator: 'otherAnchors',
       positive: 'allViews',
-      bothDirections: false,
       rows,
       dim: features.shape[1]!,
-      negativeRows: 0,
       views,
-      scale: checkTemperature(problem.temperature, DEFAULT_TEMPERATURE),
+      scale: SCALE.check(problem.temperature),
       anchors: features,
-      keys: undefined,
-      negatives: undefined,
-      queued: false,
-      labels: undefined,
     },
     COMMON,
-    WORDS,
+    NAMES,
+    SCALE,
   );
   checkKeys(run, 'run', RUN_KEYS, SYNC_RUN_ADVICE);
   const context = contextOfCall(described, run.context);
   const logits = allocate(rows * (rows - 1), 'logits');
-  context.runSync(native => native.logits(nativeProblem(described), logits), callOf(described));
+  context.runSync(native => native.logits(nativeProblem(described), logits), namingOf(described));
   return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
 }
