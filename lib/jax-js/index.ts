@@ -3,19 +3,5 @@
  *
  * @module infonce/jax-js
  */
-export {
-  type CallOptions,
-  type ClipOptions,
-  clip,
-  type Found,
-  type InfoNCEOptions,
-  infoNCE,
-  type LossAndGradients,
-  type NTXentOptions,
-  ntXent,
-  type Scale,
-  type SupConOptions,
-  supCon,
-  type Temperature,
-} from './losses.js';
+export * from './losses.js';
 export { type Encoder, valueAndGrad } from './value-and-grad.js';

@@ -1,27 +1,13 @@
 import type { Array as JaxArray } from '@jax-js/jax';
-import { CLIP_OPTION_KEYS, type ClipOptions as ClipCore, type ClipGradients, describeClip } from '../losses/clip.js';
-import {
-  describeInfoNCE,
-  INFO_NCE_OPTION_KEYS,
-  type InfoNCEOptions as InfoNCECore,
-  type InfoNCEGradients,
-} from '../losses/info-nce.js';
+import { type ClipOptions as ClipCore, type ClipGradients, clipLoss } from '../losses/clip.js';
+import { type InfoNCEOptions as InfoNCECore, infoNCELoss } from '../losses/info-nce.js';
+import type { AnyLoss } from '../losses/loss.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
-import {
-  describeNTXent,
-  NT_XENT_OPTION_KEYS,
-  type NTXentOptions as NTXentCore,
-  type NTXentGradients,
-} from '../losses/nt-xent.js';
+import { type NTXentOptions as NTXentCore, type NTXentGradients, ntXentLoss } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
-import type { Asked, LossValue, Ranks } from '../losses/results.js';
+import { type Asked, gradientName, type LossValue, type Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
-import {
-  describeSupCon,
-  SUP_CON_OPTION_KEYS,
-  type SupConOptions as SupConCore,
-  type SupConGradients,
-} from '../losses/sup-con.js';
+import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
 import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { isJaxArray, readArray, toArray } from './array.js';
@@ -57,12 +43,31 @@ export type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
 /** The derivative by the logit scale, to learn it with. */
 export type Scale = Pick<ClipGradients, 'gradLogitScale'>;
 
-type Computed<Gradients> = LossValue<'mean'> & Ranks & Gradients;
-
 const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the loss alone there is infonce.']]);
 
-function checkOptions(options: object, loss: string, keys: readonly string[]): void {
-  checkKeys(options, loss, new Set([...keys.filter(key => key !== 'gradient'), 'context']), ADVICE);
+/** What a loss found, and the gradients by its arrays in their order. `given` are its inputs, whose arrays are consumed. */
+function lossAndGradients<Value>(
+  loss: AnyLoss,
+  given: Readonly<Record<string, unknown>>,
+  options: { readonly context?: Context | undefined },
+): [value: Value, gradients: JaxArray[]] {
+  const known = loss.optionKeys.filter(key => key !== 'gradient');
+  checkKeys(options, loss.name, new Set([...known, 'context']), ADVICE);
+  const { context, ...rest } = options;
+  const optional = Object.keys(loss.optionalTensors ?? {}).filter(name => isJaxArray(given[name]));
+  const arrays = [...Object.keys(loss.tensors), ...optional].map(name => ({
+    name,
+    read: readArray(given[name], name),
+  }));
+  const tensors = Object.fromEntries(arrays.map(({ name, read }) => [name, read.tensor]));
+  const result = runSync(loss.describe({ ...rest, ...given, ...tensors }), { context });
+  const value = { ...result } as Record<string, unknown>;
+  const gradients = arrays.map(({ name, read }) => {
+    const gradient = value[gradientName(name)] as Float32Array;
+    delete value[gradientName(name)];
+    return toArray(gradient, read);
+  });
+  return [value as Value, gradients];
 }
 
 /**
@@ -76,12 +81,8 @@ export function ntXent<K extends boolean = true>(
   features: JaxArray,
   options: NTXentOptions<K> = {},
 ): LossAndGradients<Temperature, JaxArray, K> {
-  checkOptions(options, 'ntXent', NT_XENT_OPTION_KEYS);
-  const { context, ...rest } = options;
-  const rows = readArray(features, 'features');
-  const plan = describeNTXent({ ...rest, features: rows.tensor });
-  const { gradFeatures, ...value } = runSync(plan, { context }) as Computed<NTXentGradients>;
-  return [value as Found<K, Temperature>, toArray(gradFeatures, rows)];
+  const [value, [gradFeatures]] = lossAndGradients<Found<K, Temperature>>(ntXentLoss, { features }, options);
+  return [value, gradFeatures!];
 }
 
 /**
@@ -97,12 +98,8 @@ export function supCon<K extends boolean = true>(
   labels: Int32Array,
   options: SupConOptions<K> = {},
 ): LossAndGradients<Temperature, JaxArray, K> {
-  checkOptions(options, 'supCon', SUP_CON_OPTION_KEYS);
-  const { context, ...rest } = options;
-  const rows = readArray(features, 'features');
-  const plan = describeSupCon({ ...rest, features: rows.tensor, labels });
-  const { gradFeatures, ...value } = runSync(plan, { context }) as Computed<SupConGradients>;
-  return [value as Found<K, Temperature>, toArray(gradFeatures, rows)];
+  const [value, [gradFeatures]] = lossAndGradients<Found<K, Temperature>>(supConLoss, { features, labels }, options);
+  return [value, gradFeatures!];
 }
 
 /**
@@ -118,14 +115,9 @@ export function clip<K extends boolean = true>(
   textFeatures: JaxArray,
   options: ClipOptions<K> = {},
 ): LossAndGradients<Scale, [JaxArray, JaxArray], K> {
-  checkOptions(options, 'clip', CLIP_OPTION_KEYS);
-  const { context, ...rest } = options;
-  const images = readArray(imageFeatures, 'imageFeatures');
-  const texts = readArray(textFeatures, 'textFeatures');
-  const plan = describeClip({ ...rest, imageFeatures: images.tensor, textFeatures: texts.tensor });
-  const result = runSync(plan, { context }) as Computed<ClipGradients>;
-  const { gradImageFeatures, gradTextFeatures, ...value } = result;
-  return [value as Found<K, Scale>, [toArray(gradImageFeatures, images), toArray(gradTextFeatures, texts)]];
+  const given = { imageFeatures, textFeatures };
+  const [value, gradients] = lossAndGradients<Found<K, Scale>>(clipLoss, given, options);
+  return [value, gradients as [JaxArray, JaxArray]];
 }
 
 /**
@@ -145,22 +137,5 @@ export function infoNCE<K extends boolean = true>(
   negativeKeys?: JaxArray | NegativeQueue,
   options: InfoNCEOptions<K> = {},
 ): LossAndGradients<Temperature, JaxArray[], K> {
-  checkOptions(options, 'infoNCE', INFO_NCE_OPTION_KEYS);
-  const { context, ...rest } = options;
-  const queries = readArray(query, 'query');
-  const keys = readArray(positiveKey, 'positiveKey');
-  const negatives = isJaxArray(negativeKeys) ? readArray(negativeKeys, 'negativeKeys') : undefined;
-  const plan = describeInfoNCE({
-    ...rest,
-    query: queries.tensor,
-    positiveKey: keys.tensor,
-    negativeKeys: negatives?.tensor ?? (negativeKeys as NegativeQueue | undefined),
-  });
-  const result = runSync(plan, { context }) as Computed<InfoNCEGradients>;
-  const { gradQuery, gradPositiveKey, gradNegativeKeys, ...value } = result;
-  const gradients = [toArray(gradQuery, queries), toArray(gradPositiveKey, keys)];
-  return [
-    value as Found<K, Temperature>,
-    negatives ? [...gradients, toArray(gradNegativeKeys!, negatives)] : gradients,
-  ];
+  return lossAndGradients(infoNCELoss, { query, positiveKey, negativeKeys }, options);
 }

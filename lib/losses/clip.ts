@@ -1,36 +1,20 @@
-import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
-import {
-  type ByOutput,
-  type ForwardOptions,
-  type ForwardPass,
-  forwardAsync,
-  forwardSync,
-  type SyncForwardOptions,
-  type WithoutUpstream,
-} from './forward.js';
-import {
-  COMMON_KEYS,
-  type Common,
-  type CommonOptions,
-  checkCommon,
-  checkLogitScale,
-  type Reduction,
-} from './options.js';
+import type { TensorLike } from '../runtime/tensor.js';
+import type { ByOutput, ForwardPass } from './forward.js';
+import { layoutOf } from './layout.js';
+import { type Asks, defineLoss, type LossTypes } from './loss.js';
+import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
-import { type Plan, plan, type TensorCheck } from './plan.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
-import { wordsOf } from './words.js';
+import { logitScale } from './scale.js';
 
-/** What the CLIP loss is asked, but for its inputs. */
+/** Options of {@link clip}. */
 export interface ClipOptions<R extends Reduction = Reduction, G extends boolean = boolean, K extends boolean = boolean>
   extends CommonOptions<R, G, K> {
   /** The factor itself, 1 / temperature, not its logarithm. Above 0. Default 1 / 0.07. */
   readonly logitScale?: number | undefined;
 }
 
-/** What the CLIP loss is asked. */
+/** Inputs and options of {@link clip}. */
 export interface ClipProblem<R extends Reduction = Reduction, G extends boolean = boolean, K extends boolean = boolean>
   extends ClipOptions<R, G, K> {
   /** [N, D] */
@@ -39,7 +23,7 @@ export interface ClipProblem<R extends Reduction = Reduction, G extends boolean 
   readonly textFeatures: TensorLike;
 }
 
-/** The gradients of the CLIP loss. */
+/** The gradients of {@link clip}. */
 export interface ClipGradients<O extends Output = 'host'> {
   /** [N, D] */
   readonly gradImageFeatures: Gradient<O>;
@@ -68,16 +52,56 @@ export type ClipForward<R extends Reduction = Reduction, K extends boolean = tru
 > &
   Asked<K, Ranks>;
 
-export const CLIP_OPTION_KEYS = ['logitScale', ...COMMON_KEYS] as const;
-const KEYS: ReadonlySet<string> = new Set(['imageFeatures', 'textFeatures', ...CLIP_OPTION_KEYS]);
+/** The types of {@link clip}. */
+export interface ClipTypes extends LossTypes {
+  readonly name: 'clip';
+  readonly out: ClipGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: ClipProblem<R, G, K>;
+        gradients: ClipGradients<O>;
+        result: ClipResult<R, G, O, K>;
+        forward: ClipForward<R, K>;
+      }
+    : never;
+}
+
+const SCALE = logitScale(1 / 0.07);
 const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
-export const CLIP_ADVICE: KeyAdvice = new Map([
-  ...problemAdvice('imageFeatures', 'textFeatures'),
-  ['temperature', SCALE_ADVICE],
-  ['tau', SCALE_ADVICE],
-]);
-const WORDS = wordsOf('clip', { anchors: 'imageFeatures', keys: 'textFeatures' }, 'gradLogitScale');
-const DEFAULT_LOGIT_SCALE = 1 / 0.07;
+
+function checkOptions(options: ClipOptions) {
+  return { common: checkCommon(options), scale: SCALE.check(options.logitScale) };
+}
+
+const LAYOUT = layoutOf(
+  [{ anchors: 0, candidates: 1, rowSoftmax: 0, columnSoftmax: 1 }],
+  [
+    { anchors: 0, positive: 'sameIndex', positivesIn: [1], weight: 0.5 },
+    { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 },
+  ],
+);
+
+export const clipLoss = defineLoss<ClipTypes>({
+  name: 'clip',
+  className: 'Clip',
+  tensors: { imageFeatures: ['[N, D]', 2, 2], textFeatures: ['[N, D]', 2, 2] },
+  options: ['logitScale'],
+  advice: new Map([
+    ['temperature', SCALE_ADVICE],
+    ['tau', SCALE_ADVICE],
+  ]),
+  scale: SCALE,
+  variants: [{ name: '' }],
+  checkOptions,
+  describe(problem, read) {
+    const pairs = checkPairs(read, 'imageFeatures', 'textFeatures');
+    const { common, scale } = checkOptions(problem);
+    return {
+      common,
+      task: { layout: LAYOUT, scale, ...pairs },
+    };
+  },
+});
 
 /**
  * The CLIP loss: the mean of two InfoNCE losses, images looking for their text and texts looking for their image,
@@ -90,79 +114,12 @@ const DEFAULT_LOGIT_SCALE = 1 / 0.07;
  * `gradImageFeatures`, `gradTextFeatures` and `gradLogitScale`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
+ * @function
  */
-export async function clip<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: ClipProblem<R, G, K>, run?: RunOptions<O, ClipGradientName>): Promise<ClipResult<R, G, O, K>> {
-  return runAsync(describeClip(problem), run) as Promise<ClipResult<R, G, O, K>>;
-}
+export const clip = clipLoss.run;
 
-/** {@link clip}, computed before it returns. */
-export function clipSync<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: ClipProblem<R, G, K>, run?: SyncRunOptions<O, ClipGradientName>): ClipResult<R, G, O, K> {
-  return runSync(describeClip(problem), run) as ClipResult<R, G, O, K>;
-}
-
-/** {@link clip} for trainers that know the upstream gradient only later. */
-async function clipForward<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<ClipProblem<R, boolean, K>>,
-  run?: ForwardOptions,
-): Promise<ClipForward<R, K>> {
-  return forwardAsync(describeClip, problem, run) as Promise<ClipForward<R, K>>;
-}
-
-/** {@link clip}'s `forward`, computed before it returns. */
-function clipForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<ClipProblem<R, boolean, K>>,
-  run?: SyncForwardOptions,
-): ClipForward<R, K> {
-  return forwardSync(describeClip, problem, run) as ClipForward<R, K>;
-}
-
-/** {@link clip} in two halves, for trainers that know the upstream gradient only later. */
-clip.forward = clipForward;
-/** {@link clip}'s `forward`, computed before it returns. */
-clip.forwardSync = clipForwardSync;
-
-interface CheckedOptions {
-  readonly common: Common;
-  readonly scale: number;
-}
-
-/** Checks every option, but for what depends on the rows. */
-export function checkClipOptions(options: ClipOptions): CheckedOptions {
-  return { common: checkCommon(options), scale: checkLogitScale(options.logitScale, DEFAULT_LOGIT_SCALE) };
-}
-
-/** Checks the problem. `check` reads its tensors. */
-export function describeClip(options: ClipProblem, check: TensorCheck = checkTensor): Plan {
-  checkKeys(options, 'clip', KEYS, CLIP_ADVICE);
-  const pairs = checkPairs(check, options.imageFeatures, 'imageFeatures', options.textFeatures, 'textFeatures');
-  const checked = checkClipOptions(options);
-  return plan(
-    {
-      denominator: 'allKeys',
-      positive: 'sameIndex',
-      bothDirections: true,
-      rows: pairs.rows,
-      dim: pairs.dim,
-      negativeRows: 0,
-      views: 0,
-      scale: checked.scale,
-      anchors: pairs.anchors,
-      keys: pairs.keys,
-      negatives: undefined,
-      queued: false,
-      labels: undefined,
-    },
-    checked.common,
-    WORDS,
-  );
-}
+/** {@link clip}, computed before it returns.
+ *
+ * @function
+ */
+export const clipSync = clipLoss.runSync;

@@ -7,9 +7,9 @@ import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { checkGradOutput, checkGradOutputLength, type Reduction } from './options.js';
 import type { Out } from './out.js';
-import { callOf, nativeProblem, type Plan } from './plan.js';
+import { namingOf, nativeProblem, type Plan, withoutData } from './plan.js';
+import { giveBack, gradientsOf, lossOf, type ResultBuffers, resultBuffers } from './result-buffers.js';
 import type { LossValue, Output } from './results.js';
-import { giveBack, gradientsOf, lossOf, type Room, roomFor } from './room.js';
 import { checkOutput, contextOfCall, RUN_ADVICE, SYNC_RUN_ADVICE, type UncheckedRun } from './run.js';
 
 /** A problem without what `backward` is given. */
@@ -104,8 +104,8 @@ export function forwardSync<Problem>(
   const plan = describeForward(describe, problem);
   checkKeys(options, 'run', SYNC_FORWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...OUTPUT_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
-  const { native: result } = roomFor(plan, 'losses', context, { output: 'host', out: options.out });
-  const saved = context.performSync<NativeSaved>(native => native.forward(nativeProblem(plan), result), callOf(plan));
+  const { native: result } = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
+  const saved = context.performSync<NativeSaved>(native => native.forward(nativeProblem(plan), result), namingOf(plan));
   context.keepTimings(result);
   return passOf(withoutData(plan), context, saved, lossOf(plan, result));
 }
@@ -119,10 +119,10 @@ export async function forwardAsync<Problem>(
   const plan = describeForward(describe, problem);
   checkKeys(options, 'run', FORWARD_KEYS, new Map([...RUN_ADVICE, ...OUTPUT_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
-  const { native: result } = roomFor(plan, 'losses', context, { output: 'host', out: options.out });
+  const { native: result } = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
   const saved = await context.perform<NativeSaved>(
     (native, done) => native.forward(nativeProblem(plan), result, done),
-    callOf(plan),
+    namingOf(plan),
     options.signal,
   );
   context.keepTimings(result);
@@ -146,22 +146,6 @@ function refused(option: string, remedy: string): InfoNCEError {
   });
 }
 
-/** The plan without the arrays that the forward half has read. */
-function withoutData({ task, common, words }: Plan): Plan {
-  const data = new Float32Array(0);
-  return {
-    task: {
-      ...task,
-      anchors: { ...task.anchors, data },
-      keys: task.keys && { ...task.keys, data },
-      negatives: task.negatives && { ...task.negatives, data },
-      labels: undefined,
-    },
-    common,
-    words,
-  };
-}
-
 /** Everything in closures, so that `const { loss, backward } = …` works. */
 function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: LossValue): object {
   let disposed = false;
@@ -169,10 +153,10 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
   function prepare(
     given: unknown,
     { output, out }: UncheckedRun,
-  ): { gradOutput: Float32Array | undefined; room: Room } {
+  ): { gradOutput: Float32Array | undefined; buffers: ResultBuffers } {
     if (disposed || context.disposed) {
       throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
-        argument: `${plan.words.inputs.none}.forward`,
+        argument: `${plan.loss}.forward`,
         expected: 'a forward pass in use',
         got: disposed ? 'one that was disposed' : 'one whose context was disposed',
         remedy: 'Call backward() before dispose().',
@@ -182,37 +166,37 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     checkGradOutputLength({ gradOutput, reduction: plan.common.reduction }, plan.task.rows);
     contextOfCall(plan, context, out);
     const call: Plan = { ...plan, common: { ...plan.common, gradOutput } };
-    return { gradOutput, room: roomFor(call, 'gradients', context, { output: checkOutput(output), out }) };
+    return { gradOutput, buffers: resultBuffers(call, 'gradients', context, { output: checkOutput(output), out }) };
   }
 
   async function backward(given?: unknown, options: UncheckedRun = NO_OPTIONS): Promise<object> {
     checkKeys(options, 'run', BACKWARD_KEYS, CONTEXT_ADVICE);
-    const { gradOutput, room } = prepare(given, options);
+    const { gradOutput, buffers } = prepare(given, options);
     try {
       await context.perform(
-        (native, done) => native.backward(saved, gradOutput, room.native, done),
-        callOf(plan),
+        (native, done) => native.backward(saved, gradOutput, buffers.native, done),
+        namingOf(plan),
         options.signal,
       );
     } catch (error) {
-      giveBack(room.made);
+      giveBack(buffers.made);
       throw error;
     }
-    context.keepTimings(room.native);
-    return gradientsOf(plan, room);
+    context.keepTimings(buffers.native);
+    return gradientsOf(plan, buffers);
   }
 
   function backwardSync(given?: unknown, options: UncheckedRun = NO_OPTIONS): object {
     checkKeys(options, 'run', SYNC_BACKWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...CONTEXT_ADVICE]));
-    const { gradOutput, room } = prepare(given, options);
+    const { gradOutput, buffers } = prepare(given, options);
     try {
-      context.performSync(native => native.backward(saved, gradOutput, room.native), callOf(plan));
+      context.performSync(native => native.backward(saved, gradOutput, buffers.native), namingOf(plan));
     } catch (error) {
-      giveBack(room.made);
+      giveBack(buffers.made);
       throw error;
     }
-    context.keepTimings(room.native);
-    return gradientsOf(plan, room);
+    context.keepTimings(buffers.native);
+    return gradientsOf(plan, buffers);
   }
 
   function dispose(): void {

@@ -1,32 +1,17 @@
 import { InfoNCEError } from '../runtime/errors.js';
-import { checkChoice, checkKeys } from '../runtime/options.js';
+import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import { checkTensor, type InputTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
-import {
-  type ByOutput,
-  type ForwardOptions,
-  type ForwardPass,
-  forwardAsync,
-  forwardSync,
-  type SyncForwardOptions,
-  type WithoutUpstream,
-} from './forward.js';
+import type { InputTensor, TensorLike } from '../runtime/tensor.js';
+import type { ByOutput, ForwardPass } from './forward.js';
+import { layoutOf } from './layout.js';
+import { type Asks, defineLoss, type LossTypes, type TensorReader } from './loss.js';
 import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
-import {
-  COMMON_KEYS,
-  type Common,
-  type CommonOptions,
-  checkCommon,
-  checkTemperature,
-  type Reduction,
-} from './options.js';
+import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
-import { type Plan, plan, type TensorCheck } from './plan.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-import { type RunOptions, runAsync, runSync, type SyncRunOptions, type UncheckedRun } from './run.js';
-import { wordsOf } from './words.js';
+import { temperatureScale } from './scale.js';
 
-/** What InfoNCE is asked, but for its inputs. */
+/** Options of {@link infoNCE}. */
 export interface InfoNCEOptions<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -41,7 +26,7 @@ export interface InfoNCEOptions<
   readonly negativeMode?: 'unpaired' | 'paired' | undefined;
 }
 
-/** What InfoNCE is asked. */
+/** Inputs and options of {@link infoNCE}. */
 export interface InfoNCEProblem<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -58,7 +43,7 @@ export interface InfoNCEProblem<
   readonly negativeKeys?: TensorLike | NegativeQueue | undefined;
 }
 
-/** What InfoNCE is asked when negative keys are given in a tensor. */
+/** Inputs and options of {@link infoNCE} when negative keys are given in a tensor. */
 export interface InfoNCENegativesProblem<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -67,7 +52,7 @@ export interface InfoNCENegativesProblem<
   readonly negativeKeys: TensorLike;
 }
 
-/** The gradients of InfoNCE. */
+/** The gradients of {@link infoNCE}. */
 export interface InfoNCEGradients<O extends Output = 'host'> {
   /** [N, D] */
   readonly gradQuery: Gradient<O>;
@@ -79,7 +64,7 @@ export interface InfoNCEGradients<O extends Output = 'host'> {
   readonly gradTemperature: number;
 }
 
-/** The gradients of InfoNCE when negative keys are given in a tensor. */
+/** The gradients of {@link infoNCE} when negative keys are given in a tensor. */
 export interface InfoNCENegativesGradients<O extends Output = 'host'> extends InfoNCEGradients<O> {
   readonly gradNegativeKeys: Gradient<O>;
 }
@@ -119,12 +104,91 @@ export type InfoNCENegativesForward<R extends Reduction = Reduction, K extends b
 > &
   Asked<K, Ranks>;
 
-export const INFO_NCE_OPTION_KEYS = ['temperature', 'negativeMode', ...COMMON_KEYS] as const;
-const KEYS: ReadonlySet<string> = new Set(['query', 'positiveKey', 'negativeKeys', ...INFO_NCE_OPTION_KEYS]);
-const ADVICE = problemAdvice('query', 'positiveKey');
-const WORDS = wordsOf('infoNCE', { anchors: 'query', keys: 'positiveKey', negatives: 'negativeKeys' });
+/** The types of {@link infoNCE}. */
+export interface InfoNCETypes extends LossTypes {
+  readonly name: 'infoNCE';
+  readonly out: InfoNCEGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: InfoNCEProblem<R, G, K>;
+        gradients: InfoNCEGradients<O>;
+        result: InfoNCEResult<R, G, O, K>;
+        forward: InfoNCEForward<R, K>;
+      }
+    : never;
+}
+
+/** The types of {@link infoNCE} when negative keys are given in a tensor. */
+export interface InfoNCENegativesTypes extends LossTypes {
+  readonly name: 'infoNCE';
+  readonly out: InfoNCEGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: InfoNCENegativesProblem<R, G, K>;
+        gradients: InfoNCENegativesGradients<O>;
+        result: InfoNCENegativesResult<R, G, O, K>;
+        forward: InfoNCENegativesForward<R, K>;
+      }
+    : never;
+}
+
 const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
-const DEFAULT_TEMPERATURE = 0.1;
+const SCALE = temperatureScale(0.1);
+
+function checkOptions(options: InfoNCEOptions) {
+  return {
+    common: checkCommon(options),
+    paired: checkChoice(options.negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
+    scale: SCALE.check(options.temperature),
+  };
+}
+
+const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
+const IN_BATCH = layoutOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
+const UNPAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
+const PAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
+
+export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
+  name: 'infoNCE',
+  className: 'InfoNCE',
+  tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
+  optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
+  options: ['temperature', 'negativeMode'],
+  scale: SCALE,
+  variants: [
+    { name: 'in-batch' },
+    {
+      name: 'unpaired',
+      options: { negativeMode: 'unpaired' },
+      shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
+    },
+    {
+      name: 'paired',
+      options: { negativeMode: 'paired' },
+      shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
+    },
+  ],
+  checkOptions,
+  describe(problem, read) {
+    const { matrices, ...pairs } = checkPairs(read, 'query', 'positiveKey');
+    const { common, paired, scale } = checkOptions(problem);
+    const { negativeKeys } = problem;
+    const fromQueue = NegativeQueue.isOne(negativeKeys);
+    let negatives: InputTensor | undefined;
+    if (fromQueue) negatives = checkNegativeQueue(negativeKeys, paired, pairs.dim);
+    else if (negativeKeys !== undefined) negatives = checkNegatives(read, paired, pairs.rows, pairs.dim);
+    return {
+      common,
+      task: {
+        scale,
+        ...pairs,
+        layout: negatives === undefined ? IN_BATCH : paired ? PAIRED : UNPAIRED,
+        matrices:
+          negatives === undefined ? matrices : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue }],
+      },
+    };
+  },
+});
 
 /**
  * InfoNCE: the cross-entropy of picking a query's positive key among its candidates,
@@ -139,132 +203,18 @@ const DEFAULT_TEMPERATURE = 0.1;
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, equation 4; the options
  * are those of the Python package info-nce-pytorch; for a queue of negatives see {@link NegativeQueue}.
+ * @function
  */
-export function infoNCE<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(
-  problem: InfoNCENegativesProblem<R, G, K>,
-  run?: RunOptions<O, InfoNCEGradientName>,
-): Promise<InfoNCENegativesResult<R, G, O, K>>;
-export function infoNCE<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: InfoNCEProblem<R, G, K>, run?: RunOptions<O, InfoNCEGradientName>): Promise<InfoNCEResult<R, G, O, K>>;
-export async function infoNCE(problem: InfoNCEProblem, run?: UncheckedRun): Promise<object> {
-  return runAsync(describeInfoNCE(problem), run);
-}
+export const infoNCE = infoNCELoss.run;
 
-/** {@link infoNCE}, computed before it returns. */
-export function infoNCESync<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(
-  problem: InfoNCENegativesProblem<R, G, K>,
-  run?: SyncRunOptions<O, InfoNCEGradientName>,
-): InfoNCENegativesResult<R, G, O, K>;
-export function infoNCESync<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: InfoNCEProblem<R, G, K>, run?: SyncRunOptions<O, InfoNCEGradientName>): InfoNCEResult<R, G, O, K>;
-export function infoNCESync(problem: InfoNCEProblem, run?: UncheckedRun): object {
-  return runSync(describeInfoNCE(problem), run);
-}
+/** {@link infoNCE}, computed before it returns.
+ *
+ * @function
+ */
+export const infoNCESync = infoNCELoss.runSync;
 
-/** {@link infoNCE} for trainers that know the upstream gradient only later. */
-function infoNCEForward<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<InfoNCENegativesProblem<R, boolean, K>>,
-  run?: ForwardOptions,
-): Promise<InfoNCENegativesForward<R, K>>;
-function infoNCEForward<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<InfoNCEProblem<R, boolean, K>>,
-  run?: ForwardOptions,
-): Promise<InfoNCEForward<R, K>>;
-async function infoNCEForward(problem: WithoutUpstream<InfoNCEProblem>, run?: ForwardOptions): Promise<object> {
-  return forwardAsync(describeInfoNCE, problem, run);
-}
-
-/** {@link infoNCE}'s `forward`, computed before it returns. */
-function infoNCEForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<InfoNCENegativesProblem<R, boolean, K>>,
-  run?: SyncForwardOptions,
-): InfoNCENegativesForward<R, K>;
-function infoNCEForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<InfoNCEProblem<R, boolean, K>>,
-  run?: SyncForwardOptions,
-): InfoNCEForward<R, K>;
-function infoNCEForwardSync(problem: WithoutUpstream<InfoNCEProblem>, run?: SyncForwardOptions): object {
-  return forwardSync(describeInfoNCE, problem, run);
-}
-
-/** {@link infoNCE} in two halves, for trainers that know the upstream gradient only later. */
-infoNCE.forward = infoNCEForward;
-/** {@link infoNCE}'s `forward`, computed before it returns. */
-infoNCE.forwardSync = infoNCEForwardSync;
-
-interface CheckedOptions {
-  readonly common: Common;
-  readonly paired: boolean;
-  readonly scale: number;
-}
-
-/** Checks every option, but for what depends on the rows. */
-export function checkInfoNCEOptions(options: InfoNCEOptions): CheckedOptions {
-  return {
-    common: checkCommon(options),
-    paired: checkChoice(options.negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
-    scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
-  };
-}
-
-/** Checks the problem. `check` reads its tensors. */
-export function describeInfoNCE(options: InfoNCEProblem, check: TensorCheck = checkTensor): Plan {
-  checkKeys(options, 'infoNCE', KEYS, ADVICE);
-  const { query, positiveKey, negativeKeys } = options;
-  const { anchors, keys, rows, dim } = checkPairs(check, query, 'query', positiveKey, 'positiveKey');
-  const checked = checkInfoNCEOptions(options);
-  const { paired } = checked;
-  const queued = NegativeQueue.isOne(negativeKeys);
-  let negatives: InputTensor | undefined;
-  if (queued) negatives = checkNegativeQueue(negativeKeys, paired, dim);
-  else if (negativeKeys !== undefined) negatives = checkNegatives(check, negativeKeys, paired, rows, dim);
-  return plan(
-    {
-      denominator: negatives === undefined ? 'allKeys' : paired ? 'ownNegatives' : 'sharedNegatives',
-      positive: 'sameIndex',
-      bothDirections: false,
-      rows,
-      dim,
-      negativeRows: negatives === undefined ? 0 : negatives.shape[negatives.shape.length - 2]!,
-      views: 0,
-      scale: checked.scale,
-      anchors,
-      keys,
-      negatives,
-      queued,
-      labels: undefined,
-    },
-    checked.common,
-    WORDS,
-  );
-}
-
-function checkNegatives(
-  check: TensorCheck,
-  negativeKeys: unknown,
-  paired: boolean,
-  rows: number,
-  dim: number,
-): InputTensor {
-  const negatives = check(negativeKeys, 'negativeKeys', '[M, D] or [N, M, D]', 2, 3);
+function checkNegatives(read: TensorReader, paired: boolean, rows: number, dim: number): InputTensor {
+  const negatives = read('negativeKeys');
   const { shape } = negatives;
   const fits = shape.length === (paired ? 3 : 2) && shape[shape.length - 1] === dim && (!paired || shape[0] === rows);
   if (!fits) {

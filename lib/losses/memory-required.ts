@@ -8,13 +8,10 @@ import { BYTES, DTYPES, type DType } from '../runtime/host-tensor.js';
 import { checkChoice, checkKeys, quoteAll } from '../runtime/options.js';
 import { checkShape, formatShape, productOf } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
-import { type ClipProblem, describeClip } from './clip.js';
-import { describeInfoNCE, type InfoNCEProblem } from './info-nce.js';
-import { describeNTXent, type NTXentProblem } from './nt-xent.js';
-import { callOf, gradientRoles, MOST_NUMBERS, nativeProblem, type Plan, type TensorCheck } from './plan.js';
+import { LOSSES, type LossName } from './all.js';
+import type { AnyLoss, LossTypes, Of } from './loss.js';
+import { inputsWithGradient, MOST_NUMBERS, memoryNeeds, type Plan } from './plan.js';
 import { contextOfCall } from './run.js';
-import { describeSupCon, type SupConProblem } from './sup-con.js';
-import { ROLES } from './words.js';
 
 /** A tensor of which only the size is known. */
 export interface TensorSize {
@@ -35,12 +32,24 @@ export interface LossNamed<Name extends string> {
   readonly loss: Name;
 }
 
-/** What {@link memoryRequired} is asked about. */
-export type MemoryProblem =
-  | (LossNamed<'ntXent'> & Sized<NTXentProblem>)
-  | (LossNamed<'infoNCE'> & Sized<InfoNCEProblem>)
-  | (LossNamed<'clip'> & Sized<ClipProblem>)
-  | (LossNamed<'supCon'> & Sized<Omit<SupConProblem, 'labels'>> & Partial<Pick<SupConProblem, 'labels'>>);
+/** A problem whose tensors may be sizes, and which may have no labels. */
+type SizedProblem<Problem> = Sized<Omit<Problem, 'labels'>> &
+  ('labels' extends keyof Problem ? Partial<Pick<Problem, 'labels'>> : unknown);
+
+/** The problems of losses, by the losses' names. */
+type ProblemsOf<Losses extends readonly unknown[]> = Losses extends readonly [infer First, ...infer Rest]
+  ?
+      | (First extends { readonly name: infer Name extends string; readonly types?: infer T extends LossTypes }
+          ? LossNamed<Name> & SizedProblem<Of<T>['problem']>
+          : never)
+      | ProblemsOf<Rest>
+  : never;
+
+/**
+ * The name of a loss with its inputs and options: those of {@link NTXentProblem} with `loss: 'ntXent'`, and so on. Tensors
+ * may be sizes, and `labels` may be left out.
+ */
+export type MemoryProblem = ProblemsOf<typeof LOSSES>;
 
 /** Where the call would run: in a context, or on a device, in a context made for the question. */
 export interface MemoryOptions {
@@ -66,13 +75,7 @@ export interface MemoryRequired {
   readonly fits: boolean;
 }
 
-const DESCRIBE: { readonly [loss in MemoryProblem['loss']]: (problem: never, check: TensorCheck) => Plan } = {
-  ntXent: describeNTXent,
-  infoNCE: describeInfoNCE,
-  clip: describeClip,
-  supCon: describeSupCon,
-};
-const LOSSES = Object.keys(DESCRIBE) as [MemoryProblem['loss'], ...MemoryProblem['loss'][]];
+const NAMES = LOSSES.map(({ name }) => name) as [LossName, ...LossName[]];
 const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
 const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
 
@@ -80,7 +83,7 @@ const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
  * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything
  * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
  *
- * It waits for a call that is under way in the context. What supCon takes depends on its labels; without them the most
+ * It waits for a call that is under way in the context. What a loss with labels takes depends on them; without them the most
  * expensive ones are assumed.
  *
  * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
@@ -115,17 +118,20 @@ function describe(problem: MemoryProblem): Plan[] {
       got: describeValue(problem),
     });
   }
-  const { loss: name, ...rest } = problem;
-  const loss = checkLoss(name);
-  const variants = loss === 'supCon' && !('labels' in rest && rest.labels !== undefined) ? worstLabels(rest) : [rest];
-  return variants.map(variant => DESCRIBE[loss](variant as never, checkSize));
+  const { loss: name, ...rest } = problem as { readonly loss?: unknown; readonly labels?: unknown };
+  const loss = lossNamed(name);
+  const variants = loss.labels && rest.labels === undefined ? worstLabels(rest) : [rest];
+  return variants.map(variant => loss.describe(variant, checkSize));
 }
 
-function checkLoss(name: unknown): MemoryProblem['loss'] {
-  if (name !== undefined) return checkChoice(name, 'loss', LOSSES);
+function lossNamed(given: unknown): AnyLoss {
+  if (given !== undefined) {
+    const name = checkChoice(given, 'loss', NAMES);
+    return LOSSES.find(loss => loss.name === name)!;
+  }
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: 'loss',
-    expected: `one of ${quoteAll(LOSSES)}`,
+    expected: `one of ${quoteAll(NAMES)}`,
     got: 'undefined',
   });
 }
@@ -178,18 +184,15 @@ function largest(plans: readonly Plan[], context: OwnedContext): MemoryRequired 
 
 function measure(plan: Plan, context: OwnedContext): MemoryRequired {
   const { task, common } = plan;
-  const roles = gradientRoles(plan, 'both');
-  const needs = context.memoryRequired(nativeProblem(plan), roles.includes('negatives'), callOf(plan));
+  const needs = memoryNeeds(plan, context);
   let inputs = 0;
   let inPlace = 0;
-  for (const role of ROLES) {
-    const input = task[role];
-    if (input === undefined) continue;
-    if (input.owner === undefined) inputs += input.size * BYTES[input.dtype];
-    else if (input.dtype === 'float32') inPlace += 4 * input.size;
+  for (const { tensor } of task.matrices) {
+    if (tensor.owner === undefined) inputs += tensor.size * BYTES[tensor.dtype];
+    else if (tensor.dtype === 'float32') inPlace += 4 * tensor.size;
   }
   let results = common.reduction === 'none' ? 4 * task.rows : 0;
-  for (const role of roles) results += 4 * task[role]!.size;
+  for (const { tensor } of inputsWithGradient(plan, 'both')) results += 4 * tensor.size;
   // Copies on the host are the addon's. The backend of a device counts its own, of all inputs.
   const total = context.device.id === 'cpu' ? needs.device + inputs + results : needs.device - inPlace;
   return {

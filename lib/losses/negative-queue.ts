@@ -1,5 +1,5 @@
 import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
-import type { NativeBuffer, NativeFailure } from '../runtime/binding.js';
+import type { Begun, Done, NativeBuffer, NativeContext, NativeFailure, Work } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { contextOf } from '../runtime/create-context.js';
 import type { OwnedDeviceTensor } from '../runtime/device-tensor.js';
@@ -7,7 +7,6 @@ import { disposable } from '../runtime/disposable.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
 import { BYTES, type DataOf, DTYPES, type DType } from '../runtime/host-tensor.js';
-import type { Begun, Done, NativeCalls, Work } from '../runtime/native-calls.js';
 import { checkBoolean, checkChoice, checkInteger, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
@@ -53,9 +52,9 @@ interface Contents {
 
 const QUEUE_KEYS: ReadonlySet<string> = new Set(['capacity', 'dim', 'labels', 'dtype', 'context']);
 const MAKE_ONE = 'Make one: new NegativeQueue({ capacity, dim }).';
-const NEW = { names: { none: 'NegativeQueue' } };
-const ENQUEUE = { names: { none: 'enqueue' } };
-const TO_ARRAY = { names: { none: 'toArray' } };
+const NEW = { call: 'NegativeQueue' };
+const ENQUEUE = { call: 'enqueue' };
+const TO_ARRAY = { call: 'toArray' };
 
 let contentsOf: (queue: NegativeQueue, argument: string) => Contents;
 
@@ -290,7 +289,7 @@ function piecesOf(first: number, capacity: number, rows: number): Piece[] {
 }
 
 /** Several pieces of work as one call of the context, whose queue takes all of them or none. */
-function together(pieces: readonly Piece[], work: (native: NativeCalls, piece: Piece, done?: Done) => Begun): Work {
+function together(pieces: readonly Piece[], work: (native: NativeContext, piece: Piece, done?: Done) => Begun): Work {
   return (native, done) => {
     let left = pieces.length;
     let failed: NativeFailure | null = null;

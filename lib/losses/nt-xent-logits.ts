@@ -3,13 +3,14 @@ import type { Context } from '../runtime/handles.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
-import { type Common, checkTemperature } from './options.js';
-import { callOf, nativeProblem, plan } from './plan.js';
+import { LAYOUTS } from './nt-xent.js';
+import type { Common } from './options.js';
+import { namingOf, nativeProblem, plan } from './plan.js';
 import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
+import { temperatureScale } from './scale.js';
 import { checkDivisible, checkViews } from './views.js';
-import { wordsOf } from './words.js';
 
-/** What {@link ntXentLogits} is asked. */
+/** Input and options of {@link ntXentLogits}. */
 export interface NTXentLogitsProblem {
   /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
   readonly features: TensorLike;
@@ -30,8 +31,7 @@ export interface NTXentLogits {
 const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
 const ADVICE = problemAdvice('features');
 const RUN_KEYS: ReadonlySet<string> = new Set(['context']);
-const WORDS = wordsOf('ntXentLogits', { anchors: 'features' });
-const DEFAULT_TEMPERATURE = 0.1;
+const SCALE = temperatureScale(0.1);
 const COMMON: Common = {
   reduction: 'none',
   normalize: true,
@@ -61,27 +61,23 @@ export function ntXentLogits(
   const views = checkViews(problem.nViews);
   checkDivisible(rows, views);
   const described = plan(
+    'ntXentLogits',
+    ['features'],
     {
-      denominator: 'otherAnchors',
-      positive: 'allViews',
-      bothDirections: false,
-      rows,
-      dim: features.shape[1]!,
-      negativeRows: 0,
-      views,
-      scale: checkTemperature(problem.temperature, DEFAULT_TEMPERATURE),
-      anchors: features,
-      keys: undefined,
-      negatives: undefined,
-      queued: false,
-      labels: undefined,
+      task: {
+        layout: LAYOUTS.all,
+        matrices: [{ name: 'features', tensor: features, views }],
+        rows,
+        dim: features.shape[1]!,
+        scale: SCALE.check(problem.temperature),
+      },
+      common: COMMON,
     },
-    COMMON,
-    WORDS,
+    SCALE,
   );
   checkKeys(run, 'run', RUN_KEYS, SYNC_RUN_ADVICE);
   const context = contextOfCall(described, run.context);
   const logits = allocate(rows * (rows - 1), 'logits');
-  context.performSync(native => native.logits(nativeProblem(described), logits), callOf(described));
+  context.performSync(native => native.logits(nativeProblem(described), logits), namingOf(described));
   return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
 }

@@ -1,29 +1,14 @@
-import { checkChoice, checkKeys } from '../runtime/options.js';
-import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
-import {
-  type ByOutput,
-  type ForwardOptions,
-  type ForwardPass,
-  forwardAsync,
-  forwardSync,
-  type SyncForwardOptions,
-  type WithoutUpstream,
-} from './forward.js';
-import {
-  COMMON_KEYS,
-  type Common,
-  type CommonOptions,
-  checkCommon,
-  checkTemperature,
-  type Reduction,
-} from './options.js';
-import { type Plan, plan, type TensorCheck } from './plan.js';
+import { checkChoice } from '../runtime/options.js';
+import type { TensorLike } from '../runtime/tensor.js';
+import type { ByOutput, ForwardPass } from './forward.js';
+import { layoutOf } from './layout.js';
+import { type Asks, defineLoss, type LossTypes } from './loss.js';
+import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
+import { temperatureScale } from './scale.js';
 import { checkDivisible, checkViews } from './views.js';
-import { wordsOf } from './words.js';
 
-/** What NT-Xent is asked, but for its input. */
+/** Options of {@link ntXent}. */
 export interface NTXentOptions<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -40,7 +25,7 @@ export interface NTXentOptions<
   readonly positives?: 'first' | 'all' | undefined;
 }
 
-/** What NT-Xent is asked. */
+/** Input and options of {@link ntXent}. */
 export interface NTXentProblem<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -50,7 +35,7 @@ export interface NTXentProblem<
   readonly features: TensorLike;
 }
 
-/** The gradients of NT-Xent. */
+/** The gradients of {@link ntXent}. */
 export interface NTXentGradients<O extends Output = 'host'> {
   /** [nViews * B, D] */
   readonly gradFeatures: Gradient<O>;
@@ -74,12 +59,66 @@ export type NTXentForward<R extends Reduction = Reduction, K extends boolean = t
 > &
   Asked<K, Ranks>;
 
-export const NT_XENT_OPTION_KEYS = ['nViews', 'temperature', 'positives', ...COMMON_KEYS] as const;
-const KEYS: ReadonlySet<string> = new Set(['features', ...NT_XENT_OPTION_KEYS]);
-const ADVICE = problemAdvice('features');
-const WORDS = wordsOf('ntXent', { anchors: 'features' });
+/** The types of {@link ntXent}. */
+export interface NTXentTypes extends LossTypes {
+  readonly name: 'ntXent';
+  readonly out: 'gradFeatures';
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: NTXentProblem<R, G, K>;
+        gradients: NTXentGradients<O>;
+        result: NTXentResult<R, G, O, K>;
+        forward: NTXentForward<R, K>;
+      }
+    : never;
+}
+
 const POSITIVES = ['first', 'all'] as const;
-const DEFAULT_TEMPERATURE = 0.1;
+const SCALE = temperatureScale(0.1);
+
+function checkOptions(options: NTXentOptions) {
+  return {
+    common: checkCommon(options),
+    positives: checkChoice(options.positives, 'positives', POSITIVES),
+    views: checkViews(options.nViews),
+    scale: SCALE.check(options.temperature),
+  };
+}
+
+const layoutWith = (positive: 'firstView' | 'allViews') =>
+  layoutOf(
+    [{ anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' }],
+    [{ anchors: 0, positive, positivesIn: [0] }],
+  );
+/** By `positives`. */
+export const LAYOUTS = { first: layoutWith('firstView'), all: layoutWith('allViews') };
+
+export const ntXentLoss = defineLoss<NTXentTypes>({
+  name: 'ntXent',
+  className: 'NTXent',
+  tensors: { features: ['[nViews * B, D]', 2, 2] },
+  viewMajor: true,
+  options: ['nViews', 'temperature', 'positives'],
+  scale: SCALE,
+  variants: POSITIVES.map(positives => ({ name: positives, options: { positives } })),
+  checkOptions,
+  describe(problem, read) {
+    const features = read('features');
+    const [rows, dim] = features.shape as [number, number];
+    const { common, positives, views, scale } = checkOptions(problem);
+    checkDivisible(rows, views);
+    return {
+      common,
+      task: {
+        layout: LAYOUTS[positives],
+        matrices: [{ name: 'features', tensor: features, views }],
+        rows,
+        dim,
+        scale,
+      },
+    };
+  },
+});
 
 /**
  * NT-Xent, the loss of SimCLR: row i's logits are its cosines with every other row divided by the temperature, and
@@ -94,88 +133,12 @@ const DEFAULT_TEMPERATURE = 0.1;
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2.
+ * @function
  */
-export async function ntXent<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: NTXentProblem<R, G, K>, run?: RunOptions<O, 'gradFeatures'>): Promise<NTXentResult<R, G, O, K>> {
-  return runAsync(describeNTXent(problem), run) as Promise<NTXentResult<R, G, O, K>>;
-}
+export const ntXent = ntXentLoss.run;
 
-/** {@link ntXent}, computed before it returns. */
-export function ntXentSync<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: NTXentProblem<R, G, K>, run?: SyncRunOptions<O, 'gradFeatures'>): NTXentResult<R, G, O, K> {
-  return runSync(describeNTXent(problem), run) as NTXentResult<R, G, O, K>;
-}
-
-/** {@link ntXent} for trainers that know the upstream gradient only later. */
-async function ntXentForward<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<NTXentProblem<R, boolean, K>>,
-  run?: ForwardOptions,
-): Promise<NTXentForward<R, K>> {
-  return forwardAsync(describeNTXent, problem, run) as Promise<NTXentForward<R, K>>;
-}
-
-/** {@link ntXent}'s `forward`, computed before it returns. */
-function ntXentForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<NTXentProblem<R, boolean, K>>,
-  run?: SyncForwardOptions,
-): NTXentForward<R, K> {
-  return forwardSync(describeNTXent, problem, run) as NTXentForward<R, K>;
-}
-
-/** {@link ntXent} in two halves, for trainers that know the upstream gradient only later. */
-ntXent.forward = ntXentForward;
-/** {@link ntXent}'s `forward`, computed before it returns. */
-ntXent.forwardSync = ntXentForwardSync;
-
-interface CheckedOptions {
-  readonly common: Common;
-  readonly positive: 'firstView' | 'allViews';
-  readonly views: number;
-  readonly scale: number;
-}
-
-/** Checks every option, but for what depends on the rows. */
-export function checkNTXentOptions(options: NTXentOptions): CheckedOptions {
-  return {
-    common: checkCommon(options),
-    positive: checkChoice(options.positives, 'positives', POSITIVES) === 'first' ? 'firstView' : 'allViews',
-    views: checkViews(options.nViews),
-    scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE),
-  };
-}
-
-/** Checks the problem. `check` reads its tensors. */
-export function describeNTXent(options: NTXentProblem, check: TensorCheck = checkTensor): Plan {
-  checkKeys(options, 'ntXent', KEYS, ADVICE);
-  const features = check(options.features, 'features', '[nViews * B, D]', 2, 2);
-  const rows = features.shape[0]!;
-  const checked = checkNTXentOptions(options);
-  checkDivisible(rows, checked.views);
-  return plan(
-    {
-      denominator: 'otherAnchors',
-      positive: checked.positive,
-      bothDirections: false,
-      rows,
-      dim: features.shape[1]!,
-      negativeRows: 0,
-      views: checked.views,
-      scale: checked.scale,
-      anchors: features,
-      keys: undefined,
-      negatives: undefined,
-      queued: false,
-      labels: undefined,
-    },
-    checked.common,
-    WORDS,
-  );
-}
+/** {@link ntXent}, computed before it returns.
+ *
+ * @function
+ */
+export const ntXentSync = ntXentLoss.runSync;

@@ -1,11 +1,11 @@
 import { checkFloat32Array } from '../runtime/arrays.js';
-import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import { checkBoolean, checkChoice, checkNumber } from '../runtime/options.js';
+import { InfoNCEError } from '../runtime/errors.js';
+import { checkBoolean, checkChoice } from '../runtime/options.js';
 
 /** How row losses become `loss`. */
 export type Reduction = 'mean' | 'sum' | 'none';
 
-/** What every loss takes. */
+/** Options of every loss. */
 export interface CommonOptions<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -82,38 +82,4 @@ export function checkGradOutputLength(
         ? 'loss has one value per row, and its gradient as many.'
         : "One value per row needs reduction: 'none'.",
   });
-}
-
-/** Keep 1 / temperature, and every logit with it, within float32's range. */
-const GREATEST_SCALE = 1e30;
-const LEAST_TEMPERATURE = 1e-30;
-
-/** The scale 1 / temperature of a checked temperature. */
-export function checkTemperature(value: unknown, fallback: number): number {
-  if (value === undefined) return 1 / fallback;
-  const temperature = checkNumber(value, 'temperature', 'a finite number above 0');
-  if (!(temperature >= LEAST_TEMPERATURE && temperature < Number.POSITIVE_INFINITY)) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'temperature',
-      expected: `a finite number of at least ${LEAST_TEMPERATURE}`,
-      got: describeValue(temperature),
-      remedy: 'Usual values are 0.01 to 1.',
-    });
-  }
-  return 1 / temperature;
-}
-
-/** A checked logit scale. */
-export function checkLogitScale(value: unknown, fallback: number): number {
-  if (value === undefined) return fallback;
-  const scale = checkNumber(value, 'logitScale', 'a finite number above 0');
-  if (!(scale > 0 && scale <= GREATEST_SCALE)) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'logitScale',
-      expected: `a number above 0 and at most ${GREATEST_SCALE}`,
-      got: describeValue(scale),
-      remedy: 'Pass the factor itself, 1 / temperature, not its logarithm.',
-    });
-  }
-  return scale;
 }

@@ -4,10 +4,8 @@ import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkKeys } from '../runtime/options.js';
 import { formatShape, productOf } from '../runtime/shape.js';
-import type { InputTensor } from '../runtime/tensor.js';
-import { gradientRoles, type Part, type Plan } from './plan.js';
-import type { Gradient, Output } from './results.js';
-import type { Role } from './words.js';
+import { inputsWithGradient, type Part, type Plan } from './plan.js';
+import { type Gradient, gradientName, type Output } from './results.js';
 
 /**
  * Arrays of the caller's that a call fills instead of new ones, float32 and exactly as long as the result. None may
@@ -18,23 +16,24 @@ export type Out<O extends Output, Name extends string> = {
   readonly loss?: Float32Array | undefined;
 } & { readonly [name in Name]?: Gradient<O> | undefined };
 
-/** What nobody has looked at. */
+/** Not yet validated. */
 export type UncheckedOut = { readonly [name: string]: unknown };
 
 export type GradientArray = Float32Array | OwnedDeviceTensor;
 
 interface CheckedOut {
   readonly loss: Float32Array | undefined;
-  readonly gradients: { readonly [role in Role]?: GradientArray };
+  /** By their names. */
+  readonly gradients: ReadonlyMap<string, GradientArray>;
 }
 
-const NOTHING: CheckedOut = { loss: undefined, gradients: {} };
+const NOTHING: CheckedOut = { loss: undefined, gradients: new Map() };
 
 export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Plan, part: Part): CheckedOut {
   if (out === undefined) return NOTHING;
-  const { task, common, words } = plan;
-  const roles = gradientRoles(plan, part);
-  const names = roles.map(role => words.gradients[role]!);
+  const { task, common } = plan;
+  const inputs = inputsWithGradient(plan, part);
+  const names = inputs.map(({ name }) => gradientName(name));
   checkKeys(out, 'out', new Set(part === 'gradients' ? names : ['loss', ...names]), adviceFor(plan, part, names));
 
   const given = new Map<string, GradientArray>();
@@ -45,14 +44,15 @@ export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Pl
     checkSize(loss.length, [task.rows], 'out.loss');
     given.set('out.loss', loss);
   }
-  const gradients: { [role in Role]?: GradientArray } = {};
-  for (const role of roles) {
-    const name = `out.${words.gradients[role]}`;
-    const value = out[words.gradients[role]!];
+  const gradients = new Map<string, GradientArray>();
+  for (const { name: input, tensor } of inputs) {
+    const gradient = gradientName(input);
+    const name = `out.${gradient}`;
+    const value = out[gradient];
     if (value === undefined) continue;
     const array = output === 'host' ? checkHostArray(value, name) : checkDeviceArray(value, name);
-    checkSize(OwnedDeviceTensor.isOne(array) ? productOf(array.shape) : array.length, task[role]!.shape, name);
-    gradients[role] = array;
+    checkSize(OwnedDeviceTensor.isOne(array) ? productOf(array.shape) : array.length, tensor.shape, name);
+    gradients.set(gradient, array);
     given.set(name, array);
   }
   refuseSharedMemory(given, plan);
@@ -112,31 +112,31 @@ function lossIsANumber(reduction: string): InfoNCEError {
 }
 
 /** Why a name of some result cannot be given here. */
-function adviceFor({ task, words }: Plan, part: Part, names: readonly string[]): Map<string, string> {
-  const advice = new Map([[words.scalar as string, 'It is a number and comes with the results.']]);
-  for (const name of Object.values(words.gradients)) {
+function adviceFor(plan: Plan, part: Part, names: readonly string[]): Map<string, string> {
+  const advice = new Map<string, string>([[plan.scale.gradient, 'It is a number and comes with the results.']]);
+  for (const name of plan.tensors.map(gradientName)) {
     if (names.includes(name)) continue;
     advice.set(
       name,
       part === 'losses' ? 'Pass it to backward(gradOutput, { out }).' : 'This call does not compute that gradient.',
     );
   }
-  if (task.queued) advice.set(words.gradients.negatives!, 'Rows of a NegativeQueue have no gradient.');
+  for (const { name, fromQueue } of plan.task.matrices) {
+    if (fromQueue) advice.set(gradientName(name), 'Rows of a NegativeQueue have no gradient.');
+  }
   if (part === 'gradients') advice.set('loss', 'The loss was computed by forward(problem, { out }).');
   return advice;
 }
 
 /** Refuses memory that would be written twice, or written while it is read. */
-function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, { task, common, words }: Plan): void {
+function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, plan: Plan): void {
+  const { task, common } = plan;
   const others = new Map<string, NativeInput | Int32Array>();
-  const inputs: readonly (readonly [string, InputTensor | undefined])[] = [
-    [words.inputs.anchors!, task.anchors],
-    [words.inputs.keys!, task.keys],
-    [words.inputs.negatives!, task.negatives],
-  ];
-  for (const [name, input] of inputs) if (input !== undefined) others.set(name, input.data);
+  for (const { name, tensor, ids } of task.matrices) {
+    others.set(name, tensor.data);
+    if (ids !== undefined) others.set('labels', ids);
+  }
   if (common.gradOutput !== undefined) others.set('gradOutput', common.gradOutput);
-  if (task.labels !== undefined) others.set('labels', task.labels);
   for (const [name, array] of given) {
     const memory = OwnedDeviceTensor.isOne(array) ? array.bufferFor(name) : array;
     for (const [other, otherMemory] of others) {

@@ -1,25 +1,18 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { formatShape } from '../runtime/shape.js';
-import type { InputTensor } from '../runtime/tensor.js';
-import type { TensorCheck } from './plan.js';
+import type { TensorReader } from './loss.js';
+import type { Matrix } from './plan.js';
 
 /** Two towers of the same shape [N, D], row i of one belonging to row i of the other. */
 export interface Pairs {
-  readonly anchors: InputTensor;
-  readonly keys: InputTensor;
+  readonly matrices: readonly Matrix[];
   readonly rows: number;
   readonly dim: number;
 }
 
-export function checkPairs(
-  check: TensorCheck,
-  anchors: unknown,
-  anchorsName: string,
-  keys: unknown,
-  keysName: string,
-): Pairs {
-  const a = check(anchors, anchorsName, '[N, D]', 2, 2);
-  const k = check(keys, keysName, '[N, D]', 2, 2);
+export function checkPairs(read: TensorReader, anchorsName: string, keysName: string): Pairs {
+  const a = read(anchorsName);
+  const k = read(keysName);
   const rows = a.shape[0]!;
   const dim = a.shape[1]!;
   if (k.shape[0] !== rows || k.shape[1] !== dim) {
@@ -30,5 +23,12 @@ export function checkPairs(
       remedy: `Row i of ${keysName} is the positive of row i of ${anchorsName}.`,
     });
   }
-  return { anchors: a, keys: k, rows, dim };
+  return {
+    matrices: [
+      { name: anchorsName, tensor: a },
+      { name: keysName, tensor: k },
+    ],
+    rows,
+    dim,
+  };
 }

@@ -1,47 +1,76 @@
-import type { NativeProblem } from '../runtime/binding.js';
+/** The one file, beside each loss's `describe`, that knows the parts of a native problem and result. */
+import {
+  type NativeLayout,
+  type NativeMemoryNeeds,
+  type NativeOutput,
+  type NativeProblem,
+  type NativeResult,
+  REDUCTIONS,
+  SCALARS,
+  TYPES,
+} from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
+import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
-import { ROLES, type Role, type Words } from './words.js';
+import { gradientName } from './results.js';
+import type { Scale } from './scale.js';
 
 /** How a problem's tensors are read. */
 export type TensorCheck = typeof checkTensor;
 
 /** One call, checked and described: what is computed, and what its parts are called. */
 export interface Plan {
+  /** The name of the loss. */
+  readonly loss: string;
+  /** The names of all tensors that it may have a gradient of. */
+  readonly tensors: readonly string[];
   readonly task: Task;
   readonly common: Common;
-  readonly words: Words;
+  readonly scale: Scale;
 }
 
-/** The part of a native problem that a loss decides: which rows, which positives, which denominator. */
+/** An input of a call as a matrix. */
+export interface Matrix {
+  readonly name: string;
+  /** Its last dimension are the numbers of a row. */
+  readonly tensor: InputTensor;
+  /** Rows are view-major. Default 1. */
+  readonly views?: number;
+  /** Of each row: equal ones are of one class. */
+  readonly ids?: Int32Array | undefined;
+  /** Whether it holds the rows of a queue, which have no gradient. */
+  readonly fromQueue?: boolean;
+}
+
+/** The part of a native problem that a loss decides. */
 export interface Task {
-  readonly denominator: NativeProblem['denominator'];
-  readonly positive: NativeProblem['positive'];
-  readonly bothDirections: boolean;
+  readonly layout: NativeLayout;
+  /** In the order that the layout knows. */
+  readonly matrices: readonly Matrix[];
+  /** That have a loss. */
   readonly rows: number;
   readonly dim: number;
-  readonly negativeRows: number;
-  readonly views: number;
   readonly scale: number;
-  readonly anchors: InputTensor;
-  readonly keys: InputTensor | undefined;
-  readonly negatives: InputTensor | undefined;
-  /** Whether the negatives are rows of a queue, which have no gradient. */
-  readonly queued: boolean;
-  /** Whose the queue of the negatives is: an empty one has no rows to tell it. */
-  readonly owner?: OwnedContext | undefined;
-  readonly labels: Int32Array | undefined;
+  /** Whose queue is asked that has no rows yet to tell it. */
+  readonly emptyQueue?: { readonly name: string; readonly owner: OwnedContext } | undefined;
 }
 
-/** Joins a loss's task, the common options and the loss's words. */
-export function plan(task: Task, common: Common, words: Words): Plan {
+/** Joins a loss's task, the common options and the loss's names. */
+export function plan(
+  loss: string,
+  tensors: readonly string[],
+  { task, common }: { readonly task: Task; readonly common: Common },
+  scale: Scale,
+): Plan {
   checkGradOutputLength(common, task.rows);
-  checkRows(task.rows, words.inputs.anchors!);
-  checkRows(task.negativeRows, words.inputs.negatives!);
-  return { task, common, words };
+  for (const { name, tensor } of task.matrices) {
+    checkRows(tensor.shape.length === 3 ? Math.max(tensor.shape[0]!, tensor.shape[1]!) : tensor.shape[0]!, name);
+  }
+  checkRows(task.rows, task.matrices[0]!.name);
+  return { loss, tensors, task, common, scale };
 }
 
 /** As many as the backends count. */
@@ -57,43 +86,84 @@ function checkRows(rows: number, name: string): void {
   });
 }
 
-/** What the addon is asked. */
-export function nativeProblem({ task, common }: Plan): NativeProblem {
-  return {
-    denominator: task.denominator,
-    positive: task.positive,
-    reduction: common.reduction,
-    bothDirections: task.bothDirections,
-    normalize: common.normalize,
-    gradient: common.gradient,
-    propagateNonFinite: common.propagateNonFinite,
-    ranks: common.ranks,
-    rows: task.rows,
-    dim: task.dim,
-    negativeRows: task.negativeRows,
-    views: task.views,
-    scale: task.scale,
-    anchors: task.anchors.data,
-    anchorsType: task.anchors.dtype,
-    keys: task.keys?.data,
-    keysType: task.keys?.dtype ?? 'float32',
-    negatives: task.negatives?.data,
-    negativesType: task.negatives?.dtype ?? 'float32',
-    labels: task.labels,
-    gradOutput: common.gradOutput,
-  };
-}
-
-/** How to tell of the call's failure. */
-export function callOf({ task, words }: Plan): Naming {
-  return { names: words.inputs, inputs: task };
-}
-
 /** What a call computes: the losses, the gradients, or both. */
 export type Part = 'losses' | 'gradients' | 'both';
 
 /** The inputs whose gradients a call computes. */
-export function gradientRoles({ task, common }: Plan, part: Part): Role[] {
+export function inputsWithGradient({ task, common }: Plan, part: Part): Matrix[] {
   if (part === 'losses' || (part === 'both' && !common.gradient)) return [];
-  return ROLES.filter(role => task[role] !== undefined && !(role === 'negatives' && task.queued));
+  return task.matrices.filter(({ fromQueue }) => !fromQueue);
+}
+
+/** The contexts of the inputs that lie on a device, by the inputs' names. */
+export function ownersOf({ task }: Plan): (readonly [name: string, owner: Context | undefined])[] {
+  const owners = task.matrices.map(({ name, tensor }) => [name, tensor.owner] as const);
+  return task.emptyQueue === undefined ? owners : [...owners, [task.emptyQueue.name, task.emptyQueue.owner]];
+}
+
+/** The plan without the arrays that a forward half has read. */
+export function withoutData(plan: Plan): Plan {
+  const matrices = plan.task.matrices.map(({ tensor, ids: _, ...matrix }) => ({
+    ...matrix,
+    tensor: { ...tensor, data: new Float32Array(0) },
+  }));
+  return { ...plan, task: { ...plan.task, matrices } };
+}
+
+/** What the addon is asked. */
+export function nativeProblem({ task, common }: Plan): NativeProblem {
+  return {
+    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids }) => ({
+      data,
+      type: TYPES[dtype],
+      rows: size / task.dim,
+      views,
+      ids,
+    })),
+    blocks: task.layout.blocks,
+    softmaxes: task.layout.softmaxes,
+    reduction: REDUCTIONS[common.reduction],
+    normalize: common.normalize,
+    gradient: common.gradient,
+    propagateNonFinite: common.propagateNonFinite,
+    ranks: common.ranks,
+    dim: task.dim,
+    scale: task.scale,
+    gradOutput: common.gradOutput,
+  };
+}
+
+/** What the addon fills: `gradients` by their names. */
+export function nativeResult(
+  { task }: Plan,
+  rowLoss: Float32Array | undefined,
+  gradients: ReadonlyMap<string, NativeOutput>,
+): NativeResult {
+  return {
+    scalars: new Float64Array(Object.keys(SCALARS).length),
+    rowLoss,
+    gradients: task.matrices.map(({ name }) => gradients.get(gradientName(name))),
+  };
+}
+
+/** The numbers that the addon filled in. */
+export function scalarsOf({ scalars }: NativeResult) {
+  return {
+    loss: scalars[SCALARS.loss]!,
+    gradScale: scalars[SCALARS.gradScale]!,
+    top1: scalars[SCALARS.top1]!,
+    top5: scalars[SCALARS.top5]!,
+  };
+}
+
+/** What the call takes. Of its arrays only the ids are looked at. */
+export function memoryNeeds(plan: Plan, context: OwnedContext): NativeMemoryNeeds {
+  const wanted = inputsWithGradient(plan, 'both');
+  const bits = plan.task.matrices.reduce((bits, matrix, m) => bits | (Number(wanted.includes(matrix)) << m), 0);
+  return context.memoryRequired(nativeProblem(plan), bits, namingOf(plan));
+}
+
+/** How to tell of the call's failure. */
+export function namingOf({ loss, task }: Plan): Naming {
+  return { call: loss, inputs: task.matrices };
 }

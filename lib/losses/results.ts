@@ -28,3 +28,8 @@ export type Asked<B extends boolean, Part> = [B] extends [true] ? Part : [B] ext
 export type LossResult<R extends Reduction, G extends boolean, Gradients, K extends boolean = true> = LossValue<R> &
   Asked<K, Ranks> &
   Asked<G, Gradients>;
+
+/** `gradFeatures` of `features`. */
+export function gradientName(input: string): string {
+  return `grad${input[0]!.toUpperCase()}${input.slice(1)}`;
+}

@@ -5,9 +5,9 @@ import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import type { Context } from '../runtime/handles.js';
 import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Out, UncheckedOut } from './out.js';
-import { callOf, nativeProblem, type Plan } from './plan.js';
+import { namingOf, nativeProblem, ownersOf, type Plan } from './plan.js';
+import { giveBack, resultBuffers, resultOf } from './result-buffers.js';
 import type { Output } from './results.js';
-import { giveBack, resultOf, roomFor } from './room.js';
 
 /** Where a synchronous call runs, and where its results go. */
 export interface SyncRunOptions<O extends Output = 'host', Name extends string = never> {
@@ -31,7 +31,7 @@ export interface RunOptions<O extends Output = 'host', Name extends string = nev
   readonly signal?: AbortSignalLike | undefined;
 }
 
-/** Run options of a call, before anybody has looked at them. */
+/** Run options of a call, not yet validated. */
 export interface UncheckedRun {
   readonly context?: unknown;
   readonly output?: unknown;
@@ -60,49 +60,47 @@ export function checkOutput(output: unknown): Output {
 }
 
 /** The context of a call that fills `out`. */
-export function contextOfCall({ task, words }: Plan, named: unknown, out: UncheckedOut = {}): OwnedContext {
+export function contextOfCall(plan: Plan, named: unknown, out: UncheckedOut = {}): OwnedContext {
   // What is no object has no entries here, and is refused where its arrays are.
   const tensors = Object.entries(out ?? {}).filter((entry): entry is [string, OwnedDeviceTensor] =>
     OwnedDeviceTensor.isOne(entry[1]),
   );
   return contextOf(named, [
-    [words.inputs.anchors!, task.anchors.owner],
-    [words.inputs.keys!, task.keys?.owner],
-    [words.inputs.negatives!, task.negatives?.owner ?? task.owner],
+    ...ownersOf(plan),
     ...tensors.map(([name, tensor]) => [`out.${name}`, tensor.context] as const),
   ]);
 }
 
 function prepare(plan: Plan, { context: named, output, out }: UncheckedRun) {
   const context = contextOfCall(plan, named, out);
-  const room = roomFor(plan, 'both', context, { output: checkOutput(output), out });
-  return { context, room, problem: nativeProblem(plan) };
+  const buffers = resultBuffers(plan, 'both', context, { output: checkOutput(output), out });
+  return { context, buffers, problem: nativeProblem(plan) };
 }
 
 /** Runs on this thread and the context's workers. */
 export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object {
   checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
-  const { context, room, problem } = prepare(plan, options);
+  const { context, buffers, problem } = prepare(plan, options);
   try {
-    context.performSync(native => native.run(problem, room.native), callOf(plan));
+    context.performSync(native => native.run(problem, buffers.native), namingOf(plan));
   } catch (error) {
-    giveBack(room.made);
+    giveBack(buffers.made);
     throw error;
   }
-  context.keepTimings(room.native);
-  return resultOf(plan, room);
+  context.keepTimings(buffers.native);
+  return resultOf(plan, buffers);
 }
 
 /** Queues for the context's background thread. Inputs are copied before it returns. */
 export async function runAsync(plan: Plan, options: UncheckedRun = NO_OPTIONS): Promise<object> {
   checkKeys(options, 'run', KEYS, RUN_ADVICE);
-  const { context, room, problem } = prepare(plan, options);
+  const { context, buffers, problem } = prepare(plan, options);
   try {
-    await context.perform((native, done) => native.run(problem, room.native, done), callOf(plan), options.signal);
+    await context.perform((native, done) => native.run(problem, buffers.native, done), namingOf(plan), options.signal);
   } catch (error) {
-    giveBack(room.made);
+    giveBack(buffers.made);
     throw error;
   }
-  context.keepTimings(room.native);
-  return resultOf(plan, room);
+  context.keepTimings(buffers.native);
+  return resultOf(plan, buffers);
 }

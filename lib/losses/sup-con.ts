@@ -1,31 +1,15 @@
 import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
-import { checkKeys } from '../runtime/options.js';
-import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
-import {
-  type ByOutput,
-  type ForwardOptions,
-  type ForwardPass,
-  forwardAsync,
-  forwardSync,
-  type SyncForwardOptions,
-  type WithoutUpstream,
-} from './forward.js';
+import type { TensorLike } from '../runtime/tensor.js';
+import type { ByOutput, ForwardPass } from './forward.js';
+import { layoutOf } from './layout.js';
+import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { checkMemory, type NegativeQueue } from './negative-queue.js';
-import {
-  COMMON_KEYS,
-  type Common,
-  type CommonOptions,
-  checkCommon,
-  checkTemperature,
-  type Reduction,
-} from './options.js';
-import { type Plan, plan, type TensorCheck } from './plan.js';
+import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-import { type RunOptions, runAsync, runSync, type SyncRunOptions } from './run.js';
-import { wordsOf } from './words.js';
+import { temperatureScale } from './scale.js';
 
-/** What SupCon is asked, but for its inputs. */
+/** Options of {@link supCon}. */
 export interface SupConOptions<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -40,7 +24,7 @@ export interface SupConOptions<
   readonly memory?: NegativeQueue | undefined;
 }
 
-/** What SupCon is asked. */
+/** Inputs and options of {@link supCon}. */
 export interface SupConProblem<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
@@ -52,7 +36,7 @@ export interface SupConProblem<
   readonly labels: Int32Array;
 }
 
-/** The gradients of SupCon. */
+/** The gradients of {@link supCon}. */
 export interface SupConGradients<O extends Output = 'host'> {
   /** In the shape of `features`. */
   readonly gradFeatures: Gradient<O>;
@@ -76,11 +60,68 @@ export type SupConForward<R extends Reduction = Reduction, K extends boolean = t
 > &
   Asked<K, Ranks>;
 
-export const SUP_CON_OPTION_KEYS = ['temperature', 'memory', ...COMMON_KEYS] as const;
-const KEYS: ReadonlySet<string> = new Set(['features', 'labels', ...SUP_CON_OPTION_KEYS]);
-const ADVICE = problemAdvice('features');
-const WORDS = wordsOf('supCon', { anchors: 'features', negatives: 'memory' });
-const DEFAULT_TEMPERATURE = 0.07;
+/** The types of {@link supCon}. */
+export interface SupConTypes extends LossTypes {
+  readonly name: 'supCon';
+  readonly out: 'gradFeatures';
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: SupConProblem<R, G, K>;
+        gradients: SupConGradients<O>;
+        result: SupConResult<R, G, O, K>;
+        forward: SupConForward<R, K>;
+      }
+    : never;
+}
+
+const SCALE = temperatureScale(0.07);
+
+function checkOptions(options: SupConOptions) {
+  return { common: checkCommon(options), scale: SCALE.check(options.temperature) };
+}
+
+const OTHER_ROWS = { anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' } as const;
+const ONE_MATRIX = layoutOf([OTHER_ROWS], [{ anchors: 0, positive: 'sameId', positivesIn: [0] }]);
+const WITH_MEMORY = layoutOf(
+  [OTHER_ROWS, { anchors: 0, candidates: 1, rowSoftmax: 0 }],
+  [{ anchors: 0, positive: 'sameId', positivesIn: [0, 1] }],
+);
+
+export const supConLoss = defineLoss<SupConTypes>({
+  name: 'supCon',
+  className: 'SupCon',
+  tensors: { features: ['[N, D] or [B, V, D]', 2, 3] },
+  labels: true,
+  options: ['temperature', 'memory'],
+  scale: SCALE,
+  variants: [{ name: '' }],
+  checkOptions,
+  describe(problem, read) {
+    const features = read('features');
+    const { shape } = features;
+    const samples = shape[0]!;
+    const views = shape.length === 3 ? shape[1]! : 1;
+    const dim = shape[shape.length - 1]!;
+    const { common, scale } = checkOptions(problem);
+    const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
+    const rows = memory?.rows;
+    const matrix = { name: 'features', tensor: features, ids: rowLabels(problem.labels, samples, views) };
+    return {
+      common,
+      task: {
+        layout: rows === undefined ? ONE_MATRIX : WITH_MEMORY,
+        matrices:
+          rows === undefined
+            ? [matrix]
+            : [matrix, { name: 'memory', tensor: rows, ids: memory?.labels, fromQueue: true }],
+        rows: samples * views,
+        dim,
+        scale,
+        emptyQueue: memory && { name: 'memory', owner: memory.owner },
+      },
+    };
+  },
+});
 
 /**
  * SupCon: the positives of row i are all other rows of its class,
@@ -97,89 +138,15 @@ const DEFAULT_TEMPERATURE = 0.07;
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see Khosla et al., "Supervised Contrastive Learning", 2020, equation 2 (L_out); for `memory` Wang et al.,
  * "Cross-Batch Memory for Embedding Learning", 2020.
+ * @function
  */
-export async function supCon<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: SupConProblem<R, G, K>, run?: RunOptions<O, 'gradFeatures'>): Promise<SupConResult<R, G, O, K>> {
-  return runAsync(describeSupCon(problem), run) as Promise<SupConResult<R, G, O, K>>;
-}
+export const supCon = supConLoss.run;
 
-/** {@link supCon}, computed before it returns. */
-export function supConSync<
-  R extends Reduction = 'mean',
-  G extends boolean = true,
-  O extends Output = 'host',
-  K extends boolean = true,
->(problem: SupConProblem<R, G, K>, run?: SyncRunOptions<O, 'gradFeatures'>): SupConResult<R, G, O, K> {
-  return runSync(describeSupCon(problem), run) as SupConResult<R, G, O, K>;
-}
-
-/** {@link supCon} for trainers that know the upstream gradient only later. */
-async function supConForward<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<SupConProblem<R, boolean, K>>,
-  run?: ForwardOptions,
-): Promise<SupConForward<R, K>> {
-  return forwardAsync(describeSupCon, problem, run) as Promise<SupConForward<R, K>>;
-}
-
-/** {@link supCon}'s `forward`, computed before it returns. */
-function supConForwardSync<R extends Reduction = 'mean', K extends boolean = true>(
-  problem: WithoutUpstream<SupConProblem<R, boolean, K>>,
-  run?: SyncForwardOptions,
-): SupConForward<R, K> {
-  return forwardSync(describeSupCon, problem, run) as SupConForward<R, K>;
-}
-
-/** {@link supCon} in two halves, for trainers that know the upstream gradient only later. */
-supCon.forward = supConForward;
-/** {@link supCon}'s `forward`, computed before it returns. */
-supCon.forwardSync = supConForwardSync;
-
-interface CheckedOptions {
-  readonly common: Common;
-  readonly scale: number;
-}
-
-/** Checks every option, but for what depends on the rows. */
-export function checkSupConOptions(options: SupConOptions): CheckedOptions {
-  return { common: checkCommon(options), scale: checkTemperature(options.temperature, DEFAULT_TEMPERATURE) };
-}
-
-/** Checks the problem. `check` reads its tensors. */
-export function describeSupCon(options: SupConProblem, check: TensorCheck = checkTensor): Plan {
-  checkKeys(options, 'supCon', KEYS, ADVICE);
-  const features = check(options.features, 'features', '[N, D] or [B, V, D]', 2, 3);
-  const { shape } = features;
-  const samples = shape[0]!;
-  const views = shape.length === 3 ? shape[1]! : 1;
-  const dim = shape[shape.length - 1]!;
-  const checked = checkSupConOptions(options);
-  const memory = options.memory === undefined ? undefined : checkMemory(options.memory, dim);
-  const labels = rowLabels(options.labels, samples, views);
-  return plan(
-    {
-      denominator: 'otherAnchors',
-      positive: 'sameLabel',
-      bothDirections: false,
-      rows: samples * views,
-      dim,
-      negativeRows: memory?.rows?.shape[0] ?? 0,
-      views: 0,
-      scale: checked.scale,
-      anchors: features,
-      keys: undefined,
-      negatives: memory?.rows,
-      queued: memory?.rows !== undefined,
-      owner: memory?.owner,
-      labels: memory?.rows === undefined ? labels : joined(labels, memory.labels),
-    },
-    checked.common,
-    WORDS,
-  );
-}
+/** {@link supCon}, computed before it returns.
+ *
+ * @function
+ */
+export const supConSync = supConLoss.runSync;
 
 /** One label per row: a sample's label for each of its views. */
 function rowLabels(labels: unknown, samples: number, views: number): Int32Array {
@@ -198,11 +165,4 @@ function rowLabels(labels: unknown, samples: number, views: number): Int32Array 
     repeated.fill(labels[sample]!, sample * views, (sample + 1) * views);
   }
   return repeated;
-}
-
-function joined(first: Int32Array, second: Int32Array): Int32Array {
-  const both = allocateLabels(first.length + second.length, 'labels');
-  both.set(first);
-  both.set(second, first.length);
-  return both;
 }

@@ -1,20 +1,9 @@
-import {
-  CLIP_ADVICE,
-  CLIP_OPTION_KEYS,
-  type ClipGradientName,
-  type ClipOptions,
-  type ClipResult,
-  checkClipOptions,
-  clip,
-  clipSync,
-} from '../losses/clip.js';
+import { type ClipGradientName, type ClipOptions, type ClipResult, clip, clipLoss, clipSync } from '../losses/clip.js';
+import { fixedOptions } from '../losses/loss.js';
 import type { Reduction } from '../losses/options.js';
 import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
-import { checkKeys } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
-
-const KEYS: ReadonlySet<string> = new Set(CLIP_OPTION_KEYS);
 
 /** {@link clip} with its options fixed. */
 export class Clip<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
@@ -23,9 +12,7 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true, K exte
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: ClipOptions<R, G, K> = {}) {
-    checkKeys(options, 'Clip', KEYS, CLIP_ADVICE);
-    checkClipOptions(options);
-    this.options = { ...options };
+    this.options = fixedOptions(clipLoss, options);
   }
 
   /**

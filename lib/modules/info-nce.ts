@@ -1,21 +1,18 @@
 import {
-  checkInfoNCEOptions,
-  INFO_NCE_OPTION_KEYS,
   type InfoNCEGradientName,
   type InfoNCENegativesResult,
   type InfoNCEOptions,
   type InfoNCEResult,
   infoNCE,
+  infoNCELoss,
   infoNCESync,
 } from '../losses/info-nce.js';
+import { fixedOptions } from '../losses/loss.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import type { Reduction } from '../losses/options.js';
 import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
-import { checkKeys } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
-
-const KEYS: ReadonlySet<string> = new Set(INFO_NCE_OPTION_KEYS);
 
 /** {@link infoNCE} with its options fixed, in the shape of info-nce-pytorch's `InfoNCE`. */
 export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
@@ -24,9 +21,7 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: InfoNCEOptions<R, G, K> = {}) {
-    checkKeys(options, 'InfoNCE', KEYS);
-    checkInfoNCEOptions(options);
-    this.options = { ...options };
+    this.options = fixedOptions(infoNCELoss, options);
   }
 
   /**

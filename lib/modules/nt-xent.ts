@@ -1,18 +1,9 @@
-import {
-  checkNTXentOptions,
-  NT_XENT_OPTION_KEYS,
-  type NTXentOptions,
-  type NTXentResult,
-  ntXent,
-  ntXentSync,
-} from '../losses/nt-xent.js';
+import { fixedOptions } from '../losses/loss.js';
+import { type NTXentOptions, type NTXentResult, ntXent, ntXentLoss, ntXentSync } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
 import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
-import { checkKeys } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
-
-const KEYS: ReadonlySet<string> = new Set(NT_XENT_OPTION_KEYS);
 
 /** {@link ntXent} with its options fixed. */
 export class NTXent<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
@@ -21,9 +12,7 @@ export class NTXent<R extends Reduction = 'mean', G extends boolean = true, K ex
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: NTXentOptions<R, G, K> = {}) {
-    checkKeys(options, 'NTXent', KEYS);
-    checkNTXentOptions(options);
-    this.options = { ...options };
+    this.options = fixedOptions(ntXentLoss, options);
   }
 
   /** `features` [nViews * B, D], view-major. Resolves to what {@link ntXent} does. */

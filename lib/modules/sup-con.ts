@@ -1,18 +1,9 @@
+import { fixedOptions } from '../losses/loss.js';
 import type { Reduction } from '../losses/options.js';
 import type { Output } from '../losses/results.js';
 import type { RunOptions, SyncRunOptions } from '../losses/run.js';
-import {
-  checkSupConOptions,
-  SUP_CON_OPTION_KEYS,
-  type SupConOptions,
-  type SupConResult,
-  supCon,
-  supConSync,
-} from '../losses/sup-con.js';
-import { checkKeys } from '../runtime/options.js';
+import { type SupConOptions, type SupConResult, supCon, supConLoss, supConSync } from '../losses/sup-con.js';
 import type { TensorLike } from '../runtime/tensor.js';
-
-const KEYS: ReadonlySet<string> = new Set(SUP_CON_OPTION_KEYS);
 
 /** {@link supCon} with its options fixed. */
 export class SupCon<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
@@ -21,9 +12,7 @@ export class SupCon<R extends Reduction = 'mean', G extends boolean = true, K ex
 
   /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
   constructor(options: SupConOptions<R, G, K> = {}) {
-    checkKeys(options, 'SupCon', KEYS);
-    checkSupConOptions(options);
-    this.options = { ...options };
+    this.options = fixedOptions(supConLoss, options);
   }
 
   /** `features` [N, D] or [B, V, D], `labels` N or B of them. Resolves to what {@link supCon} does. */

@@ -106,7 +106,14 @@ export interface NativeMemoryNeeds {
   readonly available: number;
 }
 
-type Done = (failure: NativeFailure | null) => void;
+/** Called once, on this thread's event loop, when queued work has ended. */
+export type Done<Value = void> = (failure: NativeFailure | null, value?: Value | null) => void;
+
+/** The result of work that was done, or the ticket of work that was queued. */
+export type Begun<Value = void> = Value | number;
+
+/** Work of a context. With `done` it is queued for the background thread; without, it is done now or throws NativeFailure. */
+export type Work<Value = void> = (native: NativeContext, done?: Done<Value>) => Begun<Value>;
 
 /**
  * Work of a context is done in the order of these calls. With `done` they queue it for the context's background thread and
@@ -117,18 +124,12 @@ type Done = (failure: NativeFailure | null) => void;
 export interface NativeContext {
   readonly threads: number;
   readonly instructionSet: string;
-  run(problem: NativeProblem, result: NativeResult): void;
-  run(problem: NativeProblem, result: NativeResult, done: Done): number;
+  run(problem: NativeProblem, result: NativeResult, done?: Done): Begun;
   /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
-  forward(
-    problem: NativeProblem,
-    result: NativeResult,
-    done: (failure: NativeFailure | null, saved: NativeSaved | null) => void,
-  ): number;
+  forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
   /** Fills the gradients and `gradScale`. `gradOutput` as in NativeProblem. */
-  backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult): void;
-  backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done: Done): number;
+  backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done?: Done): Begun;
   /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;
   /**
@@ -152,18 +153,10 @@ export interface NativeContext {
     source: ArrayBufferView | NativeBuffer,
     sourceOffset: number,
     byteLength: number,
-  ): void;
-  write(
-    buffer: NativeBuffer,
-    byteOffset: number,
-    source: ArrayBufferView | NativeBuffer,
-    sourceOffset: number,
-    byteLength: number,
-    done: Done,
-  ): number;
+    done?: Done,
+  ): Begun;
   /** Fills `target` from `byteOffset` of `buffer` on. */
-  read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView): void;
-  read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView, done: Done): number;
+  read(buffer: NativeBuffer, byteOffset: number, target: ArrayBufferView, done?: Done): Begun;
   /** Memory that the device copies to and from directly, and that queued work uses where it is. */
   pinned(byteLength: number): ArrayBuffer;
   /**

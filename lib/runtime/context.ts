@@ -1,14 +1,16 @@
 import { types } from 'node:util';
 import { AbortError, type AbortSignalLike } from './abort.js';
 import type { AvailableDevice, Target } from './backends/backend.js';
-import type {
-  NativeBuffer,
-  NativeContext,
-  NativeContextOptions,
-  NativeFailure,
-  NativeMemoryNeeds,
-  NativeProblem,
-  NativeResult,
+import {
+  type NativeBuffer,
+  type NativeContext,
+  type NativeContextOptions,
+  type NativeFailure,
+  type NativeMemoryNeeds,
+  type NativeProblem,
+  type NativeResult,
+  SCALARS,
+  type Work,
 } from './binding.js';
 import { OwnedDeviceTensor, type TensorContext } from './device-tensor.js';
 import { describeDevice } from './devices.js';
@@ -16,7 +18,6 @@ import { disposable } from './disposable.js';
 import { InfoNCEError } from './errors.js';
 import type { DeviceTensor, Precision, Timings } from './handles.js';
 import { BYTES, checkArray, type DType } from './host-tensor.js';
-import { NativeCalls, type Work } from './native-calls.js';
 import { type Naming, nativeError } from './native-failure.js';
 import { checkInteger } from './options.js';
 import { productOf } from './shape.js';
@@ -28,9 +29,9 @@ export interface QueueOptions {
   readonly whenFull: WhenFull;
 }
 
-const TENSOR = { names: { none: 'tensor' } };
-const PINNED = { names: { none: 'pinned' } };
-const TRIM = { names: { none: 'trim' } };
+const TENSOR = { call: 'tensor' };
+const PINNED = { call: 'pinned' };
+const TRIM = { call: 'trim' };
 /** As many as have bytes that can be counted. */
 const MOST_PINNED = Math.floor(Number.MAX_SAFE_INTEGER / 4);
 const TENSOR_LAYOUT = { text: '[…, D]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
@@ -42,7 +43,6 @@ export class OwnedContext implements TensorContext {
   readonly fallbackReason: string | undefined;
   declare readonly [Symbol.dispose]: () => void;
   readonly #native: NativeContext;
-  readonly #calls: NativeCalls;
   readonly #submissions: Submissions;
   readonly #timed: boolean;
   #lastTimings: Timings | undefined;
@@ -65,7 +65,6 @@ export class OwnedContext implements TensorContext {
     queue: QueueOptions,
   ) {
     this.#native = native;
-    this.#calls = new NativeCalls(native);
     this.#submissions = new Submissions(native, queue.queueLimit, queue.whenFull, () => {
       if (this.#disposed) native.dispose();
     });
@@ -81,7 +80,12 @@ export class OwnedContext implements TensorContext {
 
   /** Takes the timings of a call that has ended. */
   keepTimings({ scalars }: NativeResult): void {
-    if (this.#timed) this.#lastTimings = { upload: scalars[4]!, kernels: scalars[5]!, download: scalars[6]! };
+    if (this.#timed)
+      this.#lastTimings = {
+        upload: scalars[SCALARS.uploadSeconds]!,
+        kernels: scalars[SCALARS.kernelSeconds]!,
+        download: scalars[SCALARS.downloadSeconds]!,
+      };
   }
 
   get pending(): number {
@@ -104,7 +108,7 @@ export class OwnedContext implements TensorContext {
     this.#checkInUse();
     try {
       return await this.#submissions.submit<Value>(
-        done => work(this.#calls, done) as number,
+        done => work(this.#native, done) as number,
         failure => this.#explain(failure, naming),
         signal,
       );
@@ -120,7 +124,7 @@ export class OwnedContext implements TensorContext {
   performSync<Value = void>(work: Work<Value>, naming: Naming): Value {
     this.#checkInUse();
     this.#submissions.flush();
-    return this.#explained(() => work(this.#calls) as Value, naming);
+    return this.#explained(() => work(this.#native) as Value, naming);
   }
 
   /** Does `action`, which the addon puts in order with its work, after the calls that still wait for room. */
@@ -128,9 +132,9 @@ export class OwnedContext implements TensorContext {
     this.#submissions.inOrder(action);
   }
 
-  memoryRequired(problem: NativeProblem, gradNegatives: boolean, naming: Naming): NativeMemoryNeeds {
+  memoryRequired(problem: NativeProblem, gradients: number, naming: Naming): NativeMemoryNeeds {
     this.#checkInUse();
-    return this.#explained(native => native.memoryRequired(problem, gradNegatives), naming);
+    return this.#explained(native => native.memoryRequired(problem, gradients), naming);
   }
 
   /** A device tensor whose numbers are yet to be written. */
@@ -157,7 +161,7 @@ export class OwnedContext implements TensorContext {
   #fill(buffer: NativeBuffer, data: Float32Array | Uint16Array): void {
     const { byteLength } = data;
     if (this.pending === 0) {
-      this.#explained(() => this.#calls.write(buffer, 0, data, 0, byteLength), TENSOR);
+      this.#explained(() => this.#native.write(buffer, 0, data, 0, byteLength), TENSOR);
       return;
     }
     // A copy, because a pinned array would be read later. A failure is that of every call that comes after. An array of another
@@ -166,7 +170,7 @@ export class OwnedContext implements TensorContext {
     const done = (failure: NativeFailure | null): void => {
       if (failure !== null) this.#explain(failure, TENSOR);
     };
-    this.#explained(() => this.#calls.write(buffer, 0, copy, 0, byteLength, done), TENSOR);
+    this.#explained(() => this.#native.write(buffer, 0, copy, 0, byteLength, done), TENSOR);
   }
 
   pinned(length: number): Float32Array {

@@ -179,7 +179,7 @@ function construct(options: NativeContextOptions, argument: string): NativeConte
   try {
     return new NativeContextClass(options);
   } catch (failure) {
-    throw nativeError(failure as NativeFailure, { names: { none: argument } });
+    throw nativeError(failure as NativeFailure, { call: argument });
   }
 }
 

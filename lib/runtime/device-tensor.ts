@@ -1,10 +1,9 @@
 import { allocate, allocateHalf } from './arrays.js';
-import type { NativeBuffer } from './binding.js';
+import type { NativeBuffer, Work } from './binding.js';
 import { disposable } from './disposable.js';
 import { InfoNCEError } from './errors.js';
 import type { Context, DeviceTensor } from './handles.js';
 import { checkDataOf, type DataOf, type DType } from './host-tensor.js';
-import type { Work } from './native-calls.js';
 import type { Naming } from './native-failure.js';
 import { productOf } from './shape.js';
 
@@ -15,8 +14,8 @@ export interface TensorContext extends Context {
   inOrder(action: () => void): void;
 }
 
-const READ = { names: { none: 'toArray' } };
-const WRITE = { names: { none: 'write' } };
+const READ = { call: 'toArray' };
+const WRITE = { call: 'write' };
 
 /** The implementation behind {@link DeviceTensor}. */
 export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTensor<Type> {

@@ -1,27 +1,28 @@
-import type { NativeFailure } from './binding.js';
+import { IN_GRAD_OUTPUT, type NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
-/** What the caller calls the inputs of a native problem; `none` names the whole call. */
-export type InputNames = { readonly none: string } & { readonly [input in NativeFailure['input']]?: string };
+/** An input of a call: its shape tells where a row stands. */
+interface Input {
+  readonly name: string;
+  readonly tensor: { readonly shape: readonly number[] };
+}
 
-/** The inputs themselves, whose shapes tell where a row stands. */
-type Inputs = { readonly [input in NativeFailure['input']]?: { readonly shape: readonly number[] } | undefined };
-
-/** How to tell of a call's failure: what the caller calls it and its inputs, and the inputs' shapes. */
+/** How to tell of a call's failure: what the caller calls it, and its inputs by matrix. */
 export interface Naming {
-  readonly names: InputNames;
-  readonly inputs?: Inputs | undefined;
+  readonly call: string;
+  readonly inputs?: readonly Input[];
 }
 
 /** A failure of the addon, in the words of the call that met it. */
-export function nativeError(failure: NativeFailure, { names, inputs = {} }: Naming): InfoNCEError {
-  const argument = names[failure.input] ?? names.none;
+export function nativeError(failure: NativeFailure, { call, inputs = [] }: Naming): InfoNCEError {
+  const input = inputs[failure.matrix];
+  const argument = failure.matrix === IN_GRAD_OUTPUT ? 'gradOutput' : (input?.name ?? call);
   switch (failure.status as NativeFailure['status'] | undefined) {
     case 'NON_FINITE':
       return new InfoNCEError('ERR_INFONCE_NON_FINITE', {
         argument,
         expected: 'finite numbers',
-        got: failure.row < 0 ? 'NaN or infinity' : `NaN or infinity, first in ${place(failure, argument, inputs)}`,
+        got: failure.row < 0 ? 'NaN or infinity' : `NaN or infinity, first in ${place(failure.row, input)}`,
         remedy:
           "Look for a division by zero or an overflow before this call, or pass nonFinite: 'propagate' to get NaN.",
         cause: failure,
@@ -73,9 +74,8 @@ export function nativeError(failure: NativeFailure, { names, inputs = {} }: Nami
 }
 
 /** `row 5`, or in an input of three dimensions `negativeKeys[1][2]`. */
-function place({ row, input }: NativeFailure, argument: string, inputs: Inputs): string {
-  const shape = inputs[input]?.shape;
-  if (shape?.length !== 3) return `row ${row}`;
-  const inner = shape[1]!;
-  return `${argument}[${Math.floor(row / inner)}][${row % inner}]`;
+function place(row: number, input: Input | undefined): string {
+  if (input?.tensor.shape.length !== 3) return `row ${row}`;
+  const inner = input.tensor.shape[1]!;
+  return `${input.name}[${Math.floor(row / inner)}][${row % inner}]`;
 }

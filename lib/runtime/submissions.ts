@@ -1,7 +1,6 @@
 import { AbortError, type AbortSignalLike, checkSignal, listenTo, stopListening } from './abort.js';
-import type { NativeContext, NativeFailure } from './binding.js';
+import type { Done, NativeContext, NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
-import type { Done } from './native-calls.js';
 
 /** An AbortError, or what the signal throws when it is asked for its reason: the call must settle. */
 function abortErrorOf(signal: AbortSignalLike): unknown {

@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
 import { type ForwardPass, forwardSync } from '../losses/forward.js';
+import type { AnyLoss } from '../losses/loss.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
-import type { Plan } from '../losses/plan.js';
-import type { LossValue, Output, Ranks } from '../losses/results.js';
+import { gradientName, type LossValue, type Output, type Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { readLabels, readScale, readTensor } from './tensor.js';
 
 /** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
 export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'ranks' | 'temperature' | 'logitScale'> & {
@@ -43,47 +44,68 @@ const ADVICE: KeyAdvice = new Map([
   ['signal', 'TensorFlow.js computes synchronously; what is synchronous cannot be aborted.'],
 ]);
 
-/** What to do where a tensor stands in the place of options. */
-const TENSOR_ADVICE: ReadonlyMap<string, string> = new Map([
-  ['ntXent', 'It takes no labels. For model.compile there is ntXentLoss().'],
-  ['infoNCE', 'Negative keys are an option: { negativeKeys }.'],
-]);
-
-/** Refuses options that the loss does not have here. `keys` are those of the library's function. */
-export function checkOpKeys(options: object, loss: string, keys: readonly string[], ...more: readonly string[]): void {
+/** Refuses options that the loss does not have here. `advice` is for a tensor in their place. */
+export function checkOpKeys(options: object, owner: string, keys: readonly string[], advice?: string): void {
   if (options instanceof tf.Tensor) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: loss,
+      argument: owner,
       expected: 'an object of options',
       got: 'a tensor',
-      remedy: TENSOR_ADVICE.get(loss),
+      remedy: advice,
     });
   }
   const known = keys.filter(key => !ELSEWHERE.has(key));
-  checkKeys(options, loss, new Set([...known, ...more, 'context']), ADVICE);
+  checkKeys(options, owner, new Set([...known, 'context']), ADVICE);
 }
 
 /** One call of a loss, its tensors read. */
-export interface Call<Problem extends CommonOptions = CommonOptions> {
-  readonly describe: (problem: Problem) => Plan;
-  readonly problem: Problem;
+export interface Call {
+  readonly loss: AnyLoss;
+  readonly problem: CommonOptions;
+  /** What it can be differentiated by. */
   readonly inputs: readonly Input[];
   readonly context: Context | undefined;
+}
+
+type Named = Readonly<Record<string, unknown>>;
+
+/**
+ * Checks the options' names and reads the tensors: `given` for the loss's inputs, and those among its options. `advice` is
+ * for a tensor in the place of the options.
+ */
+export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>, advice?: string): Call {
+  const optional = Object.keys(loss.optionalTensors ?? {});
+  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional], advice);
+  const { context, ...rest } = options;
+  const problem: Record<string, unknown> = { ...rest };
+  const inputs: Input[] = [];
+  for (const name of [...Object.keys(loss.tensors), ...optional]) {
+    const tensor = name in given ? given[name] : problem[name];
+    if (!(name in given) && !(tensor instanceof tf.Tensor)) continue;
+    problem[name] = readTensor(tensor, name);
+    inputs.push({ tensor: tensor as tf.Tensor, gradient: gradientName(name) });
+  }
+  if (loss.labels) problem.labels = readLabels(given.labels);
+  const { option, gradient } = loss.scale;
+  const scale = problem[option] as number | tf.Tensor | undefined;
+  problem[option] = readScale(scale, option);
+  if (scale instanceof tf.Tensor) inputs.push({ tensor: scale, gradient });
+  return { loss, problem, inputs, context };
 }
 
 /**
  * The loss as a tensor, with the gradients of its inputs if a tape is on: computed in the same call, except where the
  * reduction is 'none', whose upstream gradient is a vector that is known only later.
  */
-export function lossOf<Problem extends CommonOptions>(call: Call<Problem>): tf.Tensor {
-  const { describe, inputs, context } = call;
+export function lossOf<R extends Reduction>(call: Call): LossTensor<R> {
+  const { loss: described, inputs, context } = call;
   const problem = { ...call.problem, ranks: false };
   // Within customGrad the tape is always off.
-  if (!tf.engine().isTapeOn()) return tensorOf(withoutGradients({ ...call, problem }).loss);
+  if (!tf.engine().isTapeOn()) return tensorOf(withoutGradients({ ...call, problem }).loss) as LossTensor<R>;
   const { loss, backward } =
     problem.reduction === 'none'
-      ? inHalves(forwardSync(describe, problem, { context }) as Pass)
-      : atOnce(runSync(describe(problem), { context }) as LossValue<'mean'> & Gradients);
+      ? inHalves(forwardSync(described.describe, problem, { context }) as Pass)
+      : atOnce(runSync(described.describe(problem), { context }) as LossValue<'mean'> & Gradients);
   const taped = tf.customGrad(() => ({
     value: tensorOf(loss),
     gradFunc: (upstream: tf.Tensor) => {
@@ -92,16 +114,16 @@ export function lossOf<Problem extends CommonOptions>(call: Call<Problem>): tf.T
       return inputs.map(input => (again ? onlyOnce(inputs, upstream, () => gradientOf(input)) : gradientOf(input)));
     },
   }));
-  return taped(...inputs.map(({ tensor }) => tensor));
+  return taped(...inputs.map(({ tensor }) => tensor)) as LossTensor<R>;
 }
 
 /** How often the positive comes first. */
-export function top1Of<Problem extends CommonOptions>(call: Call<Problem>): tf.Scalar {
+export function top1Of(call: Call): tf.Scalar {
   return tf.scalar(withoutGradients(call).top1);
 }
 
-function withoutGradients<Problem extends CommonOptions>({ describe, problem, context }: Call<Problem>) {
-  return runSync(describe({ ...problem, gradient: false }), { context }) as LossValue & Ranks;
+function withoutGradients({ loss, problem, context }: Call) {
+  return runSync(loss.describe({ ...problem, gradient: false }), { context }) as LossValue & Ranks;
 }
 
 function atOnce(result: LossValue<'mean'> & Gradients): Taped {

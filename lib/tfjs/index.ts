@@ -3,9 +3,7 @@
  *
  * @module infonce/tfjs
  */
-export { type ClipOptions, clip } from './clip.js';
 export type { LossTensor, OpOptions } from './differentiable.js';
-export { type InfoNCEOptions, infoNCE } from './info-nce.js';
 export {
   type ClipLossOptions,
   clipLoss,
@@ -18,6 +16,5 @@ export {
   supConLoss,
   supConTop1,
 } from './layers-model.js';
-export { type NTXentOptions, ntXent } from './nt-xent.js';
-export { type SupConOptions, supCon } from './sup-con.js';
+export * from './losses.js';
 export { type ViewBatch, type ViewBatchesOptions, viewBatches } from './view-batches.js';

@@ -3,17 +3,16 @@
  * output, a batch at a time.
  */
 import * as tf from '@tensorflow/tfjs';
-import { CLIP_OPTION_KEYS, checkClipOptions } from '../losses/clip.js';
-import { checkNTXentOptions, NT_XENT_OPTION_KEYS } from '../losses/nt-xent.js';
-import { checkSupConOptions, SUP_CON_OPTION_KEYS } from '../losses/sup-con.js';
+import { clipLoss as clipDescription } from '../losses/clip.js';
+import type { AnyLoss } from '../losses/loss.js';
+import { ntXentLoss as ntXentDescription } from '../losses/nt-xent.js';
+import { supConLoss as supConDescription } from '../losses/sup-con.js';
 import { checkViews } from '../losses/views.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import { type ClipOptions, clip, clipCall } from './clip.js';
-import { checkOpKeys, top1Of } from './differentiable.js';
-import { type NTXentOptions, ntXent, ntXentCall } from './nt-xent.js';
-import { type SupConOptions, supCon, supConCall } from './sup-con.js';
+import { type Call, checkOpKeys, lossOf, type OpOptions, readCall, top1Of } from './differentiable.js';
+import type { ClipOptions, NTXentOptions, SupConOptions } from './losses.js';
 import { readScale } from './tensor.js';
 
 /** A loss or metric for `model.compile`. */
@@ -35,16 +34,14 @@ export type SupConLossOptions = Omit<SupConOptions<'mean'>, 'reduction' | 'memor
 /** Options of {@link clipLoss} and {@link clipTop1}. */
 export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction'>;
 
-const NT_XENT_KEYS = withoutReduction(NT_XENT_OPTION_KEYS);
-const SUP_CON_KEYS = withoutReduction(SUP_CON_OPTION_KEYS).filter(key => key !== 'memory');
-const CLIP_KEYS = withoutReduction(CLIP_OPTION_KEYS);
+const WITHOUT_MEMORY = { less: ['memory'] };
 const VIEWS = ['rows', 'columns'] as const;
 
 /** NT-Xent of a model's output. What stands in `y` does not matter. */
 export function ntXentLoss(options: NTXentLossOptions = {}): LayersFunction {
   const { features, op } = checkNTXent(options, 'ntXentLoss');
   return function ntXentLoss(_, yPred) {
-    return tf.tidy(() => ntXent(features(yPred), op));
+    return tf.tidy(() => lossOf<'mean'>(ntXentCall(features(yPred), op)));
   };
 }
 
@@ -60,17 +57,17 @@ export function ntXentTop1(options: NTXentLossOptions = {}): LayersFunction {
  * SupCon of a model's output [N, D]. `y` holds the classes of the rows: integers, [N] or [N, 1], or one-hot, [N, classes].
  */
 export function supConLoss(options: SupConLossOptions = {}): LayersFunction {
-  checkSupCon(options, 'supConLoss');
+  checkOptions(supConDescription, options, 'supConLoss', WITHOUT_MEMORY);
   return function supConLoss(yTrue, yPred) {
-    return tf.tidy(() => supCon(yPred as tf.Tensor2D, classesOf(yTrue), options));
+    return tf.tidy(() => lossOf<'mean'>(supConCall(yTrue, yPred, options)));
   };
 }
 
 /** The share of rows for which a row of their class comes first, as a metric beside {@link supConLoss}. */
 export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
-  checkSupCon(options, 'supConTop1');
+  checkOptions(supConDescription, options, 'supConTop1', WITHOUT_MEMORY);
   return function supConTop1(yTrue, yPred) {
-    return tf.tidy(() => top1Of(supConCall(yPred as tf.Tensor2D, classesOf(yTrue), options)));
+    return tf.tidy(() => top1Of(supConCall(yTrue, yPred, options)));
   };
 }
 
@@ -79,46 +76,44 @@ export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
  * What stands in `y` does not matter.
  */
 export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
-  checkClip(options, 'clipLoss');
+  checkOptions(clipDescription, options, 'clipLoss');
   return function clipLoss(_, yPred) {
-    return tf.tidy(() => clip(...towersOf(yPred), options));
+    return tf.tidy(() => lossOf<'mean'>(clipCall(yPred, options)));
   };
 }
 
 /** The share of rows, over both directions, whose partner comes first, as a metric beside {@link clipLoss}. */
 export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
-  checkClip(options, 'clipTop1');
+  checkOptions(clipDescription, options, 'clipTop1');
   return function clipTop1(_, yPred) {
-    return tf.tidy(() => top1Of(clipCall(...towersOf(yPred), options)));
+    return tf.tidy(() => top1Of(clipCall(yPred, options)));
   };
 }
 
 // Options are checked where the model is compiled, not in the middle of fit.
 
 function checkNTXent(options: NTXentLossOptions, name: string) {
-  checkCalled(options, name);
-  checkOpKeys(options, name, NT_XENT_KEYS, 'views');
-  const { views, context: _, ...op } = options;
-  checkNTXentOptions({ ...op, temperature: readScale(op.temperature, 'temperature') });
+  checkOptions(ntXentDescription, options, name, { more: ['views'] });
+  const { views, ...op } = options;
   const nViews = checkViews(op.nViews);
   const inColumns = checkChoice(views, 'views', VIEWS) === 'columns';
-  const features = (yPred: tf.Tensor): tf.Tensor2D =>
-    inColumns ? tf.concat2d(columnsOf(yPred, nViews, 'nViews * D'), 0) : (yPred as tf.Tensor2D);
-  return { features, op: { ...op, context: options.context } };
+  const features = (yPred: tf.Tensor): tf.Tensor =>
+    inColumns ? tf.concat(columnsOf(yPred, nViews, 'nViews * D'), 0) : yPred;
+  return { features, op };
 }
 
-function checkSupCon(options: SupConLossOptions, name: string): void {
+function checkOptions(
+  loss: AnyLoss,
+  options: OpOptions<object>,
+  name: string,
+  { less = [], more = [] }: { readonly less?: readonly string[]; readonly more?: readonly string[] } = {},
+): void {
   checkCalled(options, name);
-  checkOpKeys(options, name, SUP_CON_KEYS);
-  const { context: _, ...op } = options;
-  checkSupConOptions({ ...op, temperature: readScale(op.temperature, 'temperature') });
-}
-
-function checkClip(options: ClipLossOptions, name: string): void {
-  checkCalled(options, name);
-  checkOpKeys(options, name, CLIP_KEYS);
-  const { context: _, ...op } = options;
-  checkClipOptions({ ...op, logitScale: readScale(op.logitScale, 'logitScale') });
+  const known = loss.optionKeys.filter(key => key !== 'reduction' && !less.includes(key));
+  checkOpKeys(options, name, [...known, ...more]);
+  const { option } = loss.scale;
+  const scale = (options as { readonly [option: string]: number | tf.Tensor | undefined })[option];
+  loss.checkOptions({ ...options, [option]: readScale(scale, option) });
 }
 
 /** `loss: ntXentLoss` in the place of `loss: ntXentLoss()` has TensorFlow.js call it with y. */
@@ -132,13 +127,17 @@ function checkCalled(options: unknown, name: string): void {
   });
 }
 
-function withoutReduction(keys: readonly string[]): string[] {
-  return keys.filter(key => key !== 'reduction');
+function ntXentCall(features: tf.Tensor, options: NTXentOptions): Call {
+  return readCall(ntXentDescription, { features }, options);
 }
 
-function towersOf(yPred: tf.Tensor): readonly [tf.Tensor2D, tf.Tensor2D] {
-  const [image, text] = columnsOf(yPred, 2, '2 * D');
-  return [image!, text!];
+function supConCall(yTrue: tf.Tensor, features: tf.Tensor, options: SupConOptions): Call {
+  return readCall(supConDescription, { features, labels: classesOf(yTrue) }, options);
+}
+
+function clipCall(yPred: tf.Tensor, options: ClipOptions): Call {
+  const [imageFeatures, textFeatures] = columnsOf(yPred, 2, '2 * D');
+  return readCall(clipDescription, { imageFeatures, textFeatures }, options);
 }
 
 function columnsOf(yPred: tf.Tensor, parts: number, width: string): tf.Tensor2D[] {

@@ -1,3 +1,4 @@
+import type { Layout, LossDescription } from '../losses/loss.js';
 import { checkDivisible } from '../losses/views.js';
 import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import type { NativeFailure } from '../runtime/binding.js';
@@ -6,17 +7,6 @@ import type { DType } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { checkTensor } from '../runtime/tensor.js';
-
-/** What a loss's chunks hold. */
-export interface Recipe {
-  /** The names of its tensors, whose first dimensions agree. */
-  readonly inputs: readonly string[];
-  /** How a message writes their shape, and the fewest and most dimensions. */
-  readonly layout: readonly [text: string, fewest: number, most: number];
-  readonly labels: boolean;
-  /** Whether rows are views of samples, view-major within each chunk and within the batch. */
-  readonly views: boolean;
-}
 
 /** Chunks as one batch. */
 export interface Batch {
@@ -36,26 +26,28 @@ interface ChunkTensor {
 
 type Chunk = { readonly [name: string]: unknown };
 
-export function gather(chunks: unknown, recipe: Recipe, views: number): Batch {
+/** Joins the chunks of a loss, whose tensors agree in their first dimension, view by view. */
+export function gather(chunks: unknown, loss: LossDescription, views: number): Batch {
+  const names = Object.keys(loss.tensors);
   if (!Array.isArray(chunks) || chunks.length === 0) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'chunks',
       expected: 'an array of at least one chunk',
       got: describeValue(chunks),
-      remedy: `Each is { ${recipe.inputs.join(', ')}${recipe.labels ? ', labels' : ''} }.`,
+      remedy: `Each is { ${names.join(', ')}${loss.labels ? ', labels' : ''} }.`,
     });
   }
-  const known = new Set(recipe.labels ? [...recipe.inputs, 'labels'] : recipe.inputs);
+  const known = new Set(loss.labels ? [...names, 'labels'] : names);
   for (const [index, chunk] of chunks.entries()) checkKeys(chunk, `chunks[${index}]`, known);
 
   const inputs: { [name: string]: ChunkTensor | Int32Array } = {};
   let rows: readonly number[] | undefined;
-  for (const name of recipe.inputs) {
-    const tensors = checkTensors(chunks, name, recipe, views, rows);
+  for (const [name, layout] of Object.entries(loss.tensors)) {
+    const tensors = checkTensors(chunks, name, layout, views, rows && { of: names[0]!, counts: rows });
     rows ??= tensors.map(({ shape }) => shape[0]!);
     inputs[name] = joined(tensors, views);
   }
-  if (recipe.labels) inputs.labels = joinedLabels(chunks, rows!);
+  if (loss.labels) inputs.labels = joinedLabels(chunks, rows!);
   return { inputs, rows: rows!, views };
 }
 
@@ -63,9 +55,9 @@ export function gather(chunks: unknown, recipe: Recipe, views: number): Batch {
 function checkTensors(
   chunks: readonly Chunk[],
   name: string,
-  { inputs, layout }: Recipe,
+  layout: Layout,
   views: number,
-  rows: readonly number[] | undefined,
+  rows: { readonly of: string; readonly counts: readonly number[] } | undefined,
 ): ChunkTensor[] {
   const tensors: ChunkTensor[] = [];
   for (const [index, chunk] of chunks.entries()) {
@@ -95,8 +87,8 @@ function checkTensors(
         shape,
       );
     }
-    if (rows !== undefined && shape[0] !== rows[index]) {
-      throw shapeError(argument, `as many rows as chunks[${index}].${inputs[0]}, ${rows[index]}`, shape);
+    if (rows !== undefined && shape[0] !== rows.counts[index]) {
+      throw shapeError(argument, `as many rows as chunks[${index}].${rows.of}, ${rows.counts[index]}`, shape);
     }
     tensors.push({ data, shape, dtype });
   }

@@ -1,0 +1,200 @@
+import { checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { checkTensor, type InputTensor, problemAdvice } from '../runtime/tensor.js';
+import {
+  type ForwardOptions,
+  forwardAsync,
+  forwardSync,
+  type SyncForwardOptions,
+  type WithoutUpstream,
+} from './forward.js';
+import { COMMON_KEYS, type Common, type CommonOptions, type Reduction } from './options.js';
+import { type Plan, plan, type Task, type TensorCheck } from './plan.js';
+import type { Output } from './results.js';
+import { type RunOptions, runAsync, runSync, type SyncRunOptions, type UncheckedRun } from './run.js';
+import type { Scale } from './scale.js';
+
+/** What one call asks for, as types. */
+export interface Asks<R extends Reduction, G extends boolean, O extends Output, K extends boolean> {
+  readonly asks: { readonly reduction: R; readonly gradient: G; readonly output: O; readonly ranks: K };
+}
+
+/**
+ * The types of a loss, those of `of` as functions of what a call asks for. TypeScript has no such functions; an interface
+ * whose `of` is `this extends Asks<infer R, …> ? { … } : never` serves, because `Of` adds what is asked for to `this`.
+ */
+export interface LossTypes {
+  readonly name: string;
+  /** The gradients that `out` may name. */
+  readonly out: string;
+  readonly asks: unknown;
+  readonly of: {
+    readonly problem: CommonOptions;
+    readonly gradients: object;
+    readonly result: object;
+    readonly forward: object;
+  };
+}
+
+/** The types of a loss for one call. */
+export type Of<
+  T extends LossTypes,
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+  K extends boolean = boolean,
+> = (T & Asks<R, G, O, K>)['of'];
+
+/** A loss, asynchronous. */
+export interface LossFunction<T extends LossTypes> {
+  <R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host', K extends boolean = true>(
+    problem: Of<T, R, G, O, K>['problem'],
+    run?: RunOptions<O, T['out']>,
+  ): Promise<Of<T, R, G, O, K>['result']>;
+  /** The loss in two halves, for trainers that know the upstream gradient only later. */
+  forward<R extends Reduction = 'mean', K extends boolean = true>(
+    problem: WithoutUpstream<Of<T, R, boolean, 'host', K>['problem']>,
+    run?: ForwardOptions,
+  ): Promise<Of<T, R, boolean, 'host', K>['forward']>;
+  /** `forward`, computed before it returns. */
+  forwardSync<R extends Reduction = 'mean', K extends boolean = true>(
+    problem: WithoutUpstream<Of<T, R, boolean, 'host', K>['problem']>,
+    run?: SyncForwardOptions,
+  ): Of<T, R, boolean, 'host', K>['forward'];
+}
+
+/** A loss, computed before it returns. */
+export type SyncLossFunction<T extends LossTypes> = <
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  O extends Output = 'host',
+  K extends boolean = true,
+>(
+  problem: Of<T, R, G, O, K>['problem'],
+  run?: SyncRunOptions<O, T['out']>,
+) => Of<T, R, G, O, K>['result'];
+
+/** How a message writes the shape of a tensor, and its fewest and most dimensions. */
+export type Layout = readonly [text: string, fewest: number, most: number];
+
+/** A way of asking for a loss that is computed differently; tests take each. */
+export interface Variant {
+  /** The value of its option if it has `options`. Empty: the loss has one variant only. */
+  readonly name: string;
+  readonly options?: { readonly [option: string]: unknown };
+  /** Shapes of the optional tensors that it takes. */
+  readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
+}
+
+/** What is known of a loss, without its types. */
+export interface LossDescription {
+  /** The name of its function. */
+  readonly name: string;
+  /** The name of its class. */
+  readonly className: string;
+  /** Its required tensors, whose first dimensions agree: one tower of rows, or two. */
+  readonly tensors: { readonly [input: string]: Layout };
+  readonly optionalTensors?: { readonly [input: string]: Layout };
+  /** Whether it takes `labels`, one for each entry of the first dimension of its tensor. */
+  readonly labels?: boolean;
+  /** Whether rows are `nViews` views of samples, all samples of a view together. */
+  readonly viewMajor?: boolean;
+  /** The names of the options that not all losses have. */
+  readonly options: readonly string[];
+  /** What to do about options of other losses. */
+  readonly advice?: KeyAdvice;
+  /** What the cosines are multiplied by. */
+  readonly scale: Scale;
+  readonly variants: readonly Variant[];
+}
+
+/** A loss as its file defines it. */
+interface Definition<T extends LossTypes> extends LossDescription {
+  readonly name: T['name'];
+  /** Checks every option, but for what depends on the rows. */
+  checkOptions(options: Of<T>['problem']): unknown;
+  /** Checks the problem, and says what is computed. `read` checks a tensor. */
+  describe(problem: Of<T>['problem'], read: TensorReader): { readonly task: Task; readonly common: Common };
+}
+
+/** Checks and reads the problem's tensor of that name. */
+export type TensorReader = (name: string) => InputTensor;
+
+/** A defined loss. */
+export interface Loss<T extends LossTypes, Special extends LossTypes = T> extends AnyLoss {
+  readonly name: T['name'];
+  readonly run: LossFunction<Special> & LossFunction<T>;
+  readonly runSync: SyncLossFunction<Special> & SyncLossFunction<T>;
+  /** Only for types: those of its calls. */
+  readonly types?: T;
+}
+
+/** A defined loss whose types do not matter. */
+export interface AnyLoss extends LossDescription {
+  /** The names of all its options, but for its inputs. */
+  readonly optionKeys: readonly string[];
+  readonly run: unknown;
+  readonly runSync: unknown;
+  checkOptions(options: object): void;
+  /** Checks the problem. `check` reads its tensors. */
+  describe(problem: object, check?: TensorCheck): Plan;
+}
+
+/** Makes a loss's functions. `Special` are its types where an optional input narrows the result. */
+export function defineLoss<T extends LossTypes, Special extends LossTypes = T>(
+  definition: Definition<T>,
+): Loss<T, Special> {
+  const { name, tensors, optionalTensors = {}, labels = false, advice = [], scale } = definition;
+  const layouts: { readonly [input: string]: Layout } = { ...tensors, ...optionalTensors };
+  const optionKeys = [...definition.options, ...COMMON_KEYS];
+  const keys = new Set([...Object.keys(layouts), ...(labels ? ['labels'] : []), ...optionKeys]);
+  const allAdvice: KeyAdvice = new Map([...problemAdvice(...Object.keys(tensors)), ...advice]);
+
+  function describe(problem: object, check: TensorCheck = checkTensor): Plan {
+    checkKeys(problem, name, keys, allAdvice);
+    const given = problem as { readonly [input: string]: unknown };
+    const read: TensorReader = input => check(given[input], input, ...layouts[input]!);
+    return plan(name, Object.keys(layouts), definition.describe(problem, read), scale);
+  }
+
+  async function run(problem: object, options?: UncheckedRun): Promise<object> {
+    return runAsync(describe(problem), options);
+  }
+  function runLossSync(problem: object, options?: UncheckedRun): object {
+    return runSync(describe(problem), options);
+  }
+  async function forward(problem: object, options?: UncheckedRun): Promise<object> {
+    return forwardAsync(describe, problem, options);
+  }
+  function forwardLossSync(problem: object, options?: UncheckedRun): object {
+    return forwardSync(describe, problem, options);
+  }
+  nameFunctions({
+    [name]: run,
+    [`${name}Sync`]: runLossSync,
+    [`${name}Forward`]: forward,
+    [`${name}ForwardSync`]: forwardLossSync,
+  });
+
+  return {
+    ...definition,
+    optionKeys,
+    describe,
+    run: Object.assign(run, { forward, forwardSync: forwardLossSync }),
+    runSync: runLossSync,
+  } as unknown as Loss<T, Special>;
+}
+
+/** Names functions for stack traces. */
+function nameFunctions(functions: { readonly [name: string]: object }): void {
+  for (const [name, value] of Object.entries(functions)) Object.defineProperty(value, 'name', { value: name });
+}
+
+/** The options of a loss's class: checked, but for what depends on the rows, and copied. */
+export function fixedOptions<Options extends object>(
+  { className, optionKeys, advice, checkOptions }: AnyLoss,
+  options: Options,
+): Options {
+  checkKeys(options, className, new Set(optionKeys), advice);
+  checkOptions(options);
+  return { ...options };
+}

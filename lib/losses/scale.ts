@@ -1,0 +1,63 @@
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkNumber } from '../runtime/options.js';
+
+/** What the cosines are multiplied by to give the logits: how it is set, and its derivative, which can be learned by. */
+export interface Scale {
+  readonly option: 'temperature' | 'logitScale';
+  readonly gradient: 'gradTemperature' | 'gradLogitScale';
+  /** The scale of a checked option. */
+  check(value: unknown): number;
+  /** The value of the option at a temperature. */
+  at(temperature: number): number;
+  /** The derivative by the option, of that by the scale. */
+  derivative(byScale: number, scale: number): number;
+}
+
+/** A scale set as its inverse. */
+export function temperatureScale(fallback: number): Scale {
+  return {
+    option: 'temperature',
+    gradient: 'gradTemperature',
+    check: value => (value === undefined ? 1 / fallback : 1 / checkTemperature(value)),
+    at: temperature => temperature,
+    // d scale / d temperature = -1 / temperature².
+    derivative: (byScale, scale) => -byScale * scale * scale,
+  };
+}
+
+/** A scale set as it is. */
+export function logitScale(fallback: number): Scale {
+  return {
+    option: 'logitScale',
+    gradient: 'gradLogitScale',
+    check: value => (value === undefined ? fallback : checkLogitScale(value)),
+    at: temperature => 1 / temperature,
+    derivative: byScale => byScale,
+  };
+}
+
+/** Keep 1 / temperature, and every logit with it, within float32's range. */
+const GREATEST_SCALE = 1e30;
+const LEAST_TEMPERATURE = 1e-30;
+
+function checkTemperature(value: unknown): number {
+  const temperature = checkNumber(value, 'temperature', 'a finite number above 0');
+  if (temperature >= LEAST_TEMPERATURE && temperature < Number.POSITIVE_INFINITY) return temperature;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'temperature',
+    expected: `a finite number of at least ${LEAST_TEMPERATURE}`,
+    got: describeValue(temperature),
+    remedy: 'Usual values are 0.01 to 1.',
+  });
+}
+
+function checkLogitScale(value: unknown): number {
+  const scale = checkNumber(value, 'logitScale', 'a finite number above 0');
+  if (scale > 0 && scale <= GREATEST_SCALE) return scale;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'logitScale',
+    expected: `a number above 0 and at most ${GREATEST_SCALE}`,
+    got: describeValue(scale),
+    remedy: 'Pass the factor itself, 1 / temperature, not its logarithm.',
+  });
+}

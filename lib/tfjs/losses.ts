@@ -1,0 +1,100 @@
+import type * as tf from '@tensorflow/tfjs';
+import { type ClipOptions as ClipCore, clipLoss } from '../losses/clip.js';
+import { type InfoNCEOptions as InfoNCECore, infoNCELoss } from '../losses/info-nce.js';
+import type { NegativeQueue } from '../losses/negative-queue.js';
+import { type NTXentOptions as NTXentCore, ntXentLoss } from '../losses/nt-xent.js';
+import type { Reduction } from '../losses/options.js';
+import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
+import { type LossTensor, lossOf, type OpOptions, readCall } from './differentiable.js';
+
+export interface NTXentOptions<R extends Reduction = Reduction> extends OpOptions<NTXentCore<R>> {
+  /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
+  readonly temperature?: number | tf.Tensor | undefined;
+}
+
+/**
+ * The library's `ntXent` as an op.
+ *
+ * @param features [nViews * B, D], view-major: row v * B + b is view v of sample b.
+ * @returns the loss, which can be differentiated once by `features` and by `temperature`.
+ * @throws `InfoNCEError` for what cannot be computed.
+ */
+export function ntXent<R extends Reduction = 'mean'>(
+  features: tf.Tensor2D,
+  options: NTXentOptions<R> = {},
+): LossTensor<R> {
+  const advice = 'It takes no labels. For model.compile there is ntXentLoss().';
+  return lossOf<R>(readCall(ntXentLoss, { features }, options, advice));
+}
+
+export interface SupConOptions<R extends Reduction = Reduction> extends OpOptions<SupConCore<R>> {
+  /** Above 0; a tensor of one number gets its gradient. Default 0.07. */
+  readonly temperature?: number | tf.Tensor | undefined;
+}
+
+/**
+ * The library's `supCon` as an op.
+ *
+ * @param features [N, D], or [B, V, D]: V views of each of B samples.
+ * @param labels The class of each of N rows, or of each of B samples. Integers.
+ * @returns the loss, which can be differentiated once by `features` and by `temperature`.
+ * @throws `InfoNCEError` for what cannot be computed.
+ */
+export function supCon<R extends Reduction = 'mean'>(
+  features: tf.Tensor2D | tf.Tensor3D,
+  labels: Int32Array | tf.Tensor1D,
+  options: SupConOptions<R> = {},
+): LossTensor<R> {
+  return lossOf<R>(readCall(supConLoss, { features, labels }, options));
+}
+
+export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<ClipCore<R>> {
+  /**
+   * The factor itself, 1 / temperature, not its logarithm. Above 0; a tensor of one number gets its gradient: CLIP learns
+   * the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
+   */
+  readonly logitScale?: number | tf.Tensor | undefined;
+}
+
+/**
+ * The library's `clip` as an op.
+ *
+ * @param imageFeatures [N, D]
+ * @param textFeatures [N, D]. Row i belongs to image i.
+ * @returns the loss, which can be differentiated once by both and by `logitScale`.
+ * @throws `InfoNCEError` for what cannot be computed.
+ */
+export function clip<R extends Reduction = 'mean'>(
+  imageFeatures: tf.Tensor2D,
+  textFeatures: tf.Tensor2D,
+  options: ClipOptions<R> = {},
+): LossTensor<R> {
+  return lossOf<R>(readCall(clipLoss, { imageFeatures, textFeatures }, options));
+}
+
+export interface InfoNCEOptions<R extends Reduction = Reduction> extends OpOptions<InfoNCECore<R>> {
+  /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
+  readonly temperature?: number | tf.Tensor | undefined;
+  /**
+   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient. Absent: the other
+   * rows of `positiveKey`.
+   */
+  readonly negativeKeys?: tf.Tensor2D | tf.Tensor3D | NegativeQueue | undefined;
+}
+
+/**
+ * The library's `infoNCE` as an op.
+ *
+ * @param query [N, D]
+ * @param positiveKey [N, D]. Row i is the positive of query i.
+ * @returns the loss, which can be differentiated once by both, by the tensor `negativeKeys` and by `temperature`.
+ * @throws `InfoNCEError` for what cannot be computed.
+ */
+export function infoNCE<R extends Reduction = 'mean'>(
+  query: tf.Tensor2D,
+  positiveKey: tf.Tensor2D,
+  options: InfoNCEOptions<R> = {},
+): LossTensor<R> {
+  const advice = 'Negative keys are an option: { negativeKeys }.';
+  return lossOf<R>(readCall(infoNCELoss, { query, positiveKey }, options, advice));
+}
