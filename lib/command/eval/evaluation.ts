@@ -2,6 +2,7 @@ import { memoryRequired } from '../../losses/memory-required.js';
 import { supCon } from '../../losses/sup-con.js';
 import type { Context } from '../../runtime/context.js';
 import { InfoNCEError } from '../../runtime/errors.js';
+import { lossNamed } from '../losses.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import {
   alignmentOfClasses,
@@ -135,7 +136,7 @@ class Sums {
     const towards = blocks.map(block => rowLosses(block, count, dim, context));
     // In this thread, while the context works on the losses.
     const { alignment: ofViews, partnerCosines, zeroRows } = geometryOfViews(numbers, dim, views, count);
-    const alignment = loss === 'supcon' ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
+    const alignment = lossNamed(loss).labels ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
     const [results, sums] = await Promise.all([Promise.all(losses), Promise.all(towards)]);
 
     results.forEach((result, i) => {
