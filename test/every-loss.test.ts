@@ -62,7 +62,7 @@ describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => 
   });
 
   it('to the tests of all losses, and to the fuzzer', async () => {
-    expect(FUNCTIONS).toHaveProperty(name);
+    expect(FUNCTIONS).toHaveProperty([name, 'run'], loss);
     const { PROBLEMS } = await exportsOf('test/long/fuzz/problems.mjs');
     expect(PROBLEMS).toHaveProperty(name);
   });

@@ -2,6 +2,7 @@
  * Every loss in float64, written from the formulas: slow, plain, and accurate also where the loss is tiny. A loss is a
  * list of terms; a term compares one anchor with its candidates.
  */
+import type { LossName } from '../losses/all.js';
 import type { ClipProblem } from '../losses/clip.js';
 import type { InfoNCEProblem } from '../losses/info-nce.js';
 import type { NTXentProblem } from '../losses/nt-xent.js';
@@ -129,3 +130,8 @@ function inBatch(anchors: Tower, keys: Tower): Term[] {
     apart: [row],
   }));
 }
+
+/** The reference of each loss, by its name. */
+export const REFERENCES: {
+  readonly [name in LossName]: (problem: never, operands?: Operands) => ReferenceResult;
+} = { ntXent: referenceNTXent, infoNCE: referenceInfoNCE, clip: referenceClip, supCon: referenceSupCon };

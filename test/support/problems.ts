@@ -1,31 +1,24 @@
-import {
-  type ClipProblem,
-  type CommonOptions,
-  clip,
-  clipSync,
-  type InfoNCEProblem,
-  infoNCE,
-  infoNCESync,
-  type NTXentProblem,
-  ntXent,
-  ntXentSync,
-  type SupConProblem,
-  type SyncRunOptions,
-  supCon,
-  supConSync,
-  type Tensor,
-  type TensorLike,
+import type {
+  ClipProblem,
+  CommonOptions,
+  InfoNCEProblem,
+  NTXentProblem,
+  SupConProblem,
+  SyncRunOptions,
+  Tensor,
+  TensorLike,
 } from 'infonce';
-import {
-  type OnHost,
-  referenceClip,
-  referenceInfoNCE,
-  referenceNTXent,
-  referenceSupCon,
-} from '../../lib/reference/losses.js';
+import { type OnHost, REFERENCES } from '../../lib/reference/losses.js';
+import { randomProblem, rowsOf as rowsOfVariant, type Sizes, variantsOf } from '../../lib/reference/problems.js';
 import type { ReferenceResult } from '../../lib/reference/terms.js';
 import type { Operands } from '../../lib/reference/tower.js';
-import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
+
+export { gradientName } from '../../lib/losses/results.js';
+export type { Sizes };
+
+// Of the built package, as its functions are.
+const built = new URL('../../dist/esm/losses/all.js', import.meta.url).href;
+const all: typeof import('../../lib/losses/all.js') = await import(built);
 
 /** A problem or result whose loss is known only at run time. */
 export type Named = Readonly<Record<string, unknown>>;
@@ -48,17 +41,14 @@ export interface Functions {
   reference(problem: Named, operands?: Operands): ReferenceResult;
 }
 
-function functions(run: unknown, runSync: unknown, reference: unknown): Functions {
-  const { forward, forwardSync } = run as Functions;
-  return { run, runSync, forward, forwardSync, reference } as Functions;
-}
+type Name = (typeof all.LOSSES)[number]['name'];
 
-export const FUNCTIONS = {
-  ntXent: functions(ntXent, ntXentSync, referenceNTXent),
-  infoNCE: functions(infoNCE, infoNCESync, referenceInfoNCE),
-  clip: functions(clip, clipSync, referenceClip),
-  supCon: functions(supCon, supConSync, referenceSupCon),
-};
+export const FUNCTIONS = Object.fromEntries(
+  all.LOSSES.map(({ name, run, runSync }) => {
+    const { forward, forwardSync } = run;
+    return [name, { run, runSync, forward, forwardSync, reference: REFERENCES[name] }];
+  }),
+) as unknown as Readonly<Record<Name, Functions>>;
 
 /** One loss on one problem: the library's answer and the reference's. */
 export interface Case {
@@ -69,7 +59,7 @@ export interface Case {
   reference(operands?: Operands): ReferenceResult;
 }
 
-function caseOf(kind: keyof typeof FUNCTIONS, given: object): Case {
+function caseOf(kind: Name, given: object): Case {
   const problem = given as Named;
   const { runSync, reference } = FUNCTIONS[kind];
   return {
@@ -95,11 +85,6 @@ export function withTensors(problem: Named, map: (tensor: Tensor) => TensorLike)
   };
 }
 
-/** `gradFeatures` of `features`. */
-export function gradientName(input: string): string {
-  return `grad${input[0]!.toUpperCase()}${input.slice(1)}`;
-}
-
 export function ntXentCase(problem: OnHost<NTXentProblem>): Case {
   return caseOf('ntXent', problem);
 }
@@ -116,64 +101,20 @@ export function clipCase(problem: OnHost<ClipProblem>): Case {
   return caseOf('clip', problem);
 }
 
-export const LOSSES = [
-  'ntXent first',
-  'ntXent all',
-  'supCon',
-  'infoNCE in-batch',
-  'infoNCE unpaired',
-  'infoNCE paired',
-  'clip',
-] as const;
+const VARIANTS = new Map(variantsOf(all.LOSSES).map(of => [`${of.loss.name} ${of.variant.name}`.trimEnd(), of]));
 
-export type LossName = (typeof LOSSES)[number];
+/** Every variant of every loss. */
+export const LOSSES = [...VARIANTS.keys()];
 
-/** The numbers a random problem is drawn from; `samples` becomes more rows where there are views. */
-export interface Sizes {
-  readonly samples: number;
-  readonly dim: number;
-  readonly views: number;
-  readonly negatives: number;
-  readonly temperature: number;
-  /** How far the views of a sample lie apart: 0 makes them equal. */
-  readonly noise: number;
-  readonly seed: number;
+export type LossName = string;
+
+/** A random problem for a loss. */
+export function randomCase(name: LossName, sizes: Sizes, options: CommonOptions = {}): Case {
+  const of = VARIANTS.get(name)!;
+  return caseOf(of.loss.name, randomProblem(of, sizes, options));
 }
 
-/** A random problem for a loss. Without normalisation rows are made about 1 long, so that logits keep their size. */
-export function randomCase(loss: LossName, sizes: Sizes, options: CommonOptions = {}): Case {
-  const { samples, dim, views, negatives, temperature, noise, seed } = sizes;
-  const length = options.normalize === false ? 1 / Math.sqrt(dim) : 1;
-  const towers = () => {
-    const first = normal([samples, dim], seed);
-    return [scaled(first, length), scaled(near(first, noise, seed + 1), length)] as const;
-  };
-  switch (loss) {
-    case 'ntXent first':
-    case 'ntXent all': {
-      const positives = loss === 'ntXent first' ? 'first' : 'all';
-      const features = scaled(viewsOf(samples, views, dim, noise, seed), length);
-      return ntXentCase({ features, nViews: views, positives, temperature, ...options });
-    }
-    case 'supCon': {
-      const labels = randomLabels(samples, Math.ceil(samples / 3), seed);
-      return supConCase({ features: scaled(normal([samples, dim], seed), length), labels, temperature, ...options });
-    }
-    case 'clip': {
-      const [imageFeatures, textFeatures] = towers();
-      return clipCase({ imageFeatures, textFeatures, logitScale: 1 / temperature, ...options });
-    }
-    default: {
-      const [query, positiveKey] = towers();
-      const negativeMode = loss === 'infoNCE paired' ? 'paired' : 'unpaired';
-      const shape = negativeMode === 'paired' ? [samples, negatives, dim] : [negatives, dim];
-      const negativeKeys = loss === 'infoNCE in-batch' ? undefined : scaled(normal(shape, seed + 2), length);
-      return infoNCECase({ query, positiveKey, negativeKeys, negativeMode, temperature, ...options });
-    }
-  }
-}
-
-/** Rows in the loss of a random problem, which is how many upstream gradients it takes. */
-export function rowsOf(loss: LossName, { samples, views }: Sizes): number {
-  return loss.startsWith('ntXent') ? samples * views : samples;
+/** Rows in the loss of a random problem. */
+export function rowsOf(name: LossName, sizes: Sizes): number {
+  return rowsOfVariant(VARIANTS.get(name)!, sizes);
 }

@@ -1,35 +1,24 @@
-import { clipSync } from '../../losses/clip.js';
-import { infoNCESync } from '../../losses/info-nce.js';
-import { ntXentSync } from '../../losses/nt-xent.js';
-import { supConSync } from '../../losses/sup-con.js';
+import { gradientName } from '../../losses/results.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import type { Context } from '../../runtime/handles.js';
-import type { LossName } from '../losses.js';
+import { lossNamed, towersOf } from '../losses.js';
 import { threadsInWords } from './figures.js';
 import type { Answer, Engine, Problem } from './problem.js';
 
-/** This package's functions, as its users call them. */
-const CALLS: Readonly<Record<LossName, (problem: Problem, context: Context) => Answer>> = {
-  ntxent({ inputs: [features], temperature }, context) {
-    const { loss, gradFeatures } = ntXentSync({ features: features!, temperature }, { context });
-    return { loss, gradients: [gradFeatures] };
-  },
-  infonce({ inputs: [query, positiveKey], temperature }, context) {
-    const result = infoNCESync({ query: query!, positiveKey: positiveKey!, temperature }, { context });
-    return { loss: result.loss, gradients: [result.gradQuery, result.gradPositiveKey] };
-  },
-  clip({ inputs: [imageFeatures, textFeatures], temperature }, context) {
-    const result = clipSync(
-      { imageFeatures: imageFeatures!, textFeatures: textFeatures!, logitScale: 1 / temperature },
-      { context },
-    );
-    return { loss: result.loss, gradients: [result.gradImageFeatures, result.gradTextFeatures] };
-  },
-  supcon({ inputs: [features], labels, temperature }, context) {
-    const { loss, gradFeatures } = supConSync({ features: features!, labels, temperature }, { context });
-    return { loss, gradients: [gradFeatures] };
-  },
-};
+/** This package's function, as its users call it. */
+function call({ loss: name, inputs, labels, temperature }: Problem, context: Context): Answer {
+  const loss = lossNamed(name);
+  const towers = towersOf(name);
+  const problem = {
+    ...Object.fromEntries(towers.map((tower, index) => [tower, inputs[index]])),
+    ...(loss.labels && { labels }),
+    [loss.scale.option]: loss.scale.at(temperature),
+  };
+  const run = loss.runSync as (problem: object, run: object) => Readonly<Record<string, unknown>>;
+  const result = run(problem, { context });
+  const gradients = towers.map(tower => result[gradientName(tower)] as Float32Array);
+  return { loss: result.loss as number, gradients };
+}
 
 /** The context stays the caller's. */
 export function openInfonce(problem: Problem, context: Context): Engine {
@@ -37,7 +26,7 @@ export function openInfonce(problem: Problem, context: Context): Engine {
   return {
     name: 'infonce',
     runsOn: isOnHost(id) ? threadsInWords(threads) : id,
-    run: () => CALLS[problem.loss](problem, context),
+    run: () => call(problem, context),
     close: () => {},
   };
 }

@@ -1,4 +1,4 @@
-import type { LossName } from '../losses.js';
+import { type LossName, towersOf } from '../losses.js';
 import { type Matrix, randomMatrix } from './random.js';
 
 export const TEMPERATURE = 0.1;
@@ -34,13 +34,12 @@ export interface Engine {
 }
 
 export function makeProblem(loss: LossName, rows: number, dim: number): Problem {
-  const towers = loss === 'infonce' || loss === 'clip' ? 2 : 1;
   return {
     loss,
     rows,
     dim,
     temperature: TEMPERATURE,
-    inputs: Array.from({ length: towers }, (_, tower) => randomMatrix(rows, dim, tower + 1)),
+    inputs: towersOf(loss).map((_, tower) => randomMatrix(rows, dim, tower + 1)),
     labels: Int32Array.from({ length: rows }, (_, row) => Math.floor(row / ROWS_OF_A_CLASS)),
   };
 }

@@ -37,7 +37,7 @@ export interface Report {
   readonly notInstalled: readonly MissingPeer[];
 }
 
-const LOSS_NAMES: Readonly<Record<LossName, string>> = {
+const LOSS_NAMES: { readonly [loss in LossName]?: string } = {
   ntxent: 'NT-Xent',
   infonce: 'InfoNCE with in-batch negatives',
   clip: 'CLIP',
@@ -107,7 +107,7 @@ function scientific(value: number): string {
 
 /** What was measured, in one line. */
 export function titleOf({ loss, temperature, precision }: Report): string {
-  return `${LOSS_NAMES[loss]}, loss and gradients, temperature ${temperature}, precision ${precision}`;
+  return `${LOSS_NAMES[loss] ?? loss}, loss and gradients, temperature ${temperature}, precision ${precision}`;
 }
 
 /** Where it was measured. */

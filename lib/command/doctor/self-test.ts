@@ -1,10 +1,7 @@
-import { clipSync } from '../../losses/clip.js';
-import { infoNCESync } from '../../losses/info-nce.js';
-import { ntXentSync } from '../../losses/nt-xent.js';
-import { supConSync } from '../../losses/sup-con.js';
+import { LOSSES } from '../../losses/all.js';
 import { distance, HIGH, HIGHEST, MEDIUM } from '../../reference/accuracy.js';
-import { referenceClip, referenceInfoNCE, referenceNTXent, referenceSupCon } from '../../reference/losses.js';
-import { near, normal, randomLabels, viewsOf } from '../../reference/random.js';
+import { REFERENCES } from '../../reference/losses.js';
+import { type LossVariant, randomProblem, variantsOf } from '../../reference/problems.js';
 import type { ReferenceResult } from '../../reference/terms.js';
 import type { Context, Precision } from '../../runtime/handles.js';
 import type { SelfTest } from './report.js';
@@ -17,55 +14,17 @@ interface Subject {
 }
 
 // More products than a device computes in float64 because they are few, and as many numbers a row as 'medium' promises for.
-const SAMPLES = 64;
-const DIM = 64;
-const NEGATIVES = 48;
-const TEMPERATURE = 0.1;
-const NOISE = 0.5;
+const SIZES = { samples: 64, dim: 64, views: 3, negatives: 48, temperature: 0.1, noise: 0.5, seed: 1 };
 
-function subjects(): Subject[] {
-  const temperature = TEMPERATURE;
-  const features = viewsOf(SAMPLES, 3, DIM, NOISE, 1);
-  const labels = randomLabels(3 * SAMPLES, SAMPLES, 2);
-  const query = normal([SAMPLES, DIM], 3);
-  const positiveKey = near(query, NOISE, 4);
-  const first = { features, nViews: 3, temperature };
-  const all = { ...first, positives: 'all' } as const;
-  const labelled = { features, labels, temperature };
-  const inBatch = { query, positiveKey, temperature };
-  const unpaired = { ...inBatch, negativeKeys: normal([NEGATIVES, DIM], 5) };
-  const negativeMode = 'paired' as const;
-  const paired = { ...inBatch, negativeKeys: normal([SAMPLES, NEGATIVES, DIM], 6), negativeMode };
-  const pairs = { imageFeatures: query, textFeatures: positiveKey, logitScale: 1 / temperature };
-  return [
-    {
-      loss: "ntXent 'first'",
-      run: context => ntXentSync(first, { context }),
-      reference: () => referenceNTXent(first),
-    },
-    { loss: "ntXent 'all'", run: context => ntXentSync(all, { context }), reference: () => referenceNTXent(all) },
-    {
-      loss: 'supCon',
-      run: context => supConSync(labelled, { context }),
-      reference: () => referenceSupCon(labelled),
-    },
-    {
-      loss: 'infoNCE in-batch',
-      run: context => infoNCESync(inBatch, { context }),
-      reference: () => referenceInfoNCE(inBatch),
-    },
-    {
-      loss: "infoNCE 'unpaired'",
-      run: context => infoNCESync(unpaired, { context }),
-      reference: () => referenceInfoNCE(unpaired),
-    },
-    {
-      loss: "infoNCE 'paired'",
-      run: context => infoNCESync(paired, { context }),
-      reference: () => referenceInfoNCE(paired),
-    },
-    { loss: 'clip', run: context => clipSync(pairs, { context }), reference: () => referenceClip(pairs) },
-  ];
+function subjectOf({ loss, variant }: LossVariant<(typeof LOSSES)[number]>): Subject {
+  const { name, options } = variant;
+  const problem = randomProblem({ loss, variant }, SIZES);
+  const run = loss.runSync as (problem: object, run: object) => object;
+  return {
+    loss: `${loss.name} ${options === undefined ? name : `'${name}'`}`.trimEnd(),
+    run: context => run(problem, { context }),
+    reference: () => REFERENCES[loss.name](problem as never),
+  };
 }
 
 const LEVELS = { highest: HIGHEST, high: HIGH, medium: MEDIUM };
@@ -78,7 +37,9 @@ export async function runSelfTests(
   starting: (what: string) => Promise<void>,
 ): Promise<SelfTest[]> {
   const tests: SelfTest[] = [];
-  const cases = subjects().map(subject => ({ ...subject, expected: subject.reference() }));
+  const cases = variantsOf(LOSSES)
+    .map(subjectOf)
+    .map(subject => ({ ...subject, expected: subject.reference() }));
   for (const precision of PRECISIONS) {
     await starting(`making a context with precision '${precision}'`);
     const context = open(precision);

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { Context } from '../../runtime/handles.js';
+import { lossNamed } from '../losses.js';
 import { contextFor } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { note, printResult } from '../terminal/output.js';
@@ -97,7 +98,7 @@ async function examine(
   const values = temperatures.map((each, i) => ({ temperature: each, loss: losses[i]! }));
   return {
     objective: loss,
-    ...(loss === 'ntxent' && { positives }),
+    ...(lossNamed(loss).options.includes('positives') && { positives }),
     normalize,
     files: sources.files.map(({ file, rows, dim, stored }) => ({ file, rows, dim, dtype: stored })),
     samples,

@@ -3,6 +3,7 @@ import { supCon } from '../../losses/sup-con.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import { InfoNCEError } from '../../runtime/errors.js';
 import type { Context } from '../../runtime/handles.js';
+import { lossNamed } from '../losses.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import {
   alignmentOfClasses,
@@ -136,7 +137,7 @@ class Sums {
     const towards = blocks.map(block => rowLosses(block, count, dim, context));
     // In this thread, while the context works on the losses.
     const { alignment: ofViews, partnerCosines, zeroRows } = geometryOfViews(numbers, dim, views, count);
-    const alignment = loss === 'supcon' ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
+    const alignment = lossNamed(loss).labels ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
     const [results, sums] = await Promise.all([Promise.all(losses), Promise.all(towards)]);
 
     results.forEach((result, i) => {

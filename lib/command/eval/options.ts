@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import { LOSSES, type LossName } from '../losses.js';
+import { LOSSES, type LossName, lossNamed, towersOf } from '../losses.js';
 import { type ComputeOptions, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import type { OutputOptions } from '../terminal/output.js';
@@ -58,22 +58,30 @@ export function withEvalOptions(command: Command): Command {
 /** How many views there are, of options that go together. */
 export function viewsOf(files: readonly string[], options: EvalOptions): number {
   const { loss, views, layout, positives, labels } = options;
+  const described = lossNamed(loss);
   const several = files.length > 1;
-  const count = several ? files.length : (views ?? (loss === 'supcon' ? 1 : 2));
+  const count = several ? files.length : (views ?? (described.labels ? 1 : 2));
   if (several && views !== undefined && views !== files.length) {
     throw usage(`--views is ${views}, but there are ${files.length} files, each of which is a view.`);
   }
-  if ((loss === 'infonce' || loss === 'clip') && count !== 2) {
+  if (towersOf(loss).length === 2 && count !== 2) {
     throw usage(`--loss ${loss} compares two views; there are ${count}. Give two files, or one of two views.`);
   }
-  if (loss === 'ntxent' && count < 2) throw usage('--loss ntxent needs at least two views.');
+  if (described.viewMajor && count < 2) throw usage(`--loss ${loss} needs at least two views.`);
   if (layout === 'samples' && (several || count === 1)) {
     throw usage('--layout samples is about the rows of one file with several views.');
   }
-  if (positives === 'all' && loss !== 'ntxent') throw usage('--positives goes with --loss ntxent.');
-  if (loss === 'supcon' && labels === undefined) throw usage('--loss supcon needs --labels FILE.');
-  if (loss !== 'supcon' && labels !== undefined) throw usage('--labels goes with --loss supcon.');
+  const takesPositives = (name: LossName) => lossNamed(name).options.includes('positives');
+  const takesLabels = (name: LossName) => lossNamed(name).labels === true;
+  if (positives === 'all' && !takesPositives(loss)) throw usage(`--positives goes with ${lossesThat(takesPositives)}.`);
+  if (takesLabels(loss) && labels === undefined) throw usage(`--loss ${loss} needs --labels FILE.`);
+  if (!takesLabels(loss) && labels !== undefined) throw usage(`--labels goes with ${lossesThat(takesLabels)}.`);
   return count;
+}
+
+/** `--loss one or two`: the losses of which that is true. */
+function lossesThat(take: (name: LossName) => boolean): string {
+  return `--loss ${LOSSES.filter(take).join(' or ')}`;
 }
 
 /** All temperatures, each once, in order. */

@@ -1,4 +1,5 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
+import { LOSSES } from '../../dist/esm/losses/all.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
 /** The most rows of a view, numbers of a row and views that these problems have. */
@@ -87,38 +88,30 @@ function options(random, rows, given) {
 
 const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 
-/** What each loss takes, by the name under which the package exports it. */
-export const PROBLEMS = {
-  ntXent(random, context) {
-    const { rows, dim } = sizes(random);
-    const nViews = random.pick([2, 2, 3, MOST.views]);
-    const features = tensor(random, context, rows * nViews, dim);
-    const rest = { temperature: temperature(random), positives: random.pick(['first', 'all']) };
-    return { features, ...(nViews === 2 ? {} : { nViews }), ...options(random, rows * nViews, rest) };
-  },
-  infoNCE(random, context) {
-    const { rows, dim, negatives } = sizes(random);
-    const problem = { query: tensor(random, context, rows, dim), positiveKey: tensor(random, context, rows, dim) };
-    const negativeMode = random.pick([undefined, 'unpaired', 'paired']);
-    if (negativeMode === 'paired') problem.negativeKeys = tensor(random, context, rows, negatives, dim);
-    else if (negativeMode) problem.negativeKeys = tensor(random, context, negatives, dim);
-    if (negativeMode) problem.negativeMode = negativeMode;
-    return { ...problem, ...options(random, rows, { temperature: temperature(random) }) };
-  },
-  clip(random, context) {
-    const { rows, dim } = sizes(random);
-    const towers = {
-      imageFeatures: tensor(random, context, rows, dim),
-      textFeatures: tensor(random, context, rows, dim),
-    };
-    return { ...towers, ...options(random, rows, { logitScale: 1 / temperature(random) }) };
-  },
-  supCon(random, context) {
-    const { rows, dim } = sizes(random);
-    const problem = { features: tensor(random, context, rows, dim), labels: labelsOf(random, rows) };
-    return { ...problem, ...options(random, rows, { temperature: temperature(random) }) };
-  },
-};
+/** A problem of a loss: each of its variants as often. */
+function problemOf(loss, random, context) {
+  const { rows: samples, dim, negatives } = sizes(random);
+  const nViews = loss.viewMajor ? random.pick([2, 2, 3, MOST.views]) : 1;
+  const rows = samples * nViews;
+  const variant = random.pick(loss.variants);
+  const shapes = variant.shapes?.(rows, negatives, dim) ?? {};
+  for (const name of Object.keys(loss.tensors)) shapes[name] = [rows, dim];
+  const problem = {};
+  for (const [name, shape] of Object.entries(shapes)) problem[name] = tensor(random, context, ...shape);
+  if (loss.labels) problem.labels = labelsOf(random, rows);
+  if (nViews > 2) problem.nViews = nViews;
+  // What says how another tensor is meant is not left out.
+  const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
+  return { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
+}
+
+/** What is known of each loss, by its name. */
+export const DESCRIPTIONS = Object.fromEntries(LOSSES.map(loss => [loss.name, loss]));
+
+/** Makers of a problem of each loss, by the name under which the package exports it. */
+export const PROBLEMS = Object.fromEntries(
+  LOSSES.map(loss => [loss.name, (random, context) => problemOf(loss, random, context)]),
+);
 
 export function logitsProblem(random, context) {
   const { rows, dim } = sizes(random);

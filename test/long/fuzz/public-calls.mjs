@@ -1,15 +1,8 @@
 /** Calls of the public API. Each maker returns `{ name, args, call, asynchronous }`, as good as it comes. */
 import { typedArray } from './memory.mjs';
-import { bits, logitsProblem, matrix, PROBLEMS, sizes } from './problems.mjs';
+import { bits, DESCRIPTIONS, logitsProblem, matrix, PROBLEMS, sizes } from './problems.mjs';
 
-const CLASSES = { ntXent: 'NTXent', infoNCE: 'InfoNCE', clip: 'Clip', supCon: 'SupCon' };
-const INPUTS = {
-  ntXent: ['features'],
-  infoNCE: ['query', 'positiveKey', 'negativeKeys'],
-  clip: ['imageFeatures', 'textFeatures', 'logitScale'],
-  supCon: ['features', 'labels'],
-};
-const LOSSES = Object.keys(CLASSES);
+const LOSSES = Object.keys(PROBLEMS);
 
 /** A problem of the loss and the options of a call that it goes with. */
 function problemAndRun(random, world, loss, asynchronous) {
@@ -35,12 +28,14 @@ function useQueue(random, world, loss, problem) {
   if (loss === 'supCon' && world.labelled.has(queue) && fits(problem.features)) problem.memory = queue;
 }
 
-const GRADIENTS = {
-  ntXent: { features: 'gradFeatures' },
-  infoNCE: { query: 'gradQuery', positiveKey: 'gradPositiveKey', negativeKeys: 'gradNegativeKeys' },
-  clip: { imageFeatures: 'gradImageFeatures', textFeatures: 'gradTextFeatures' },
-  supCon: { features: 'gradFeatures' },
-};
+const tensorsOf = loss => Object.keys({ ...DESCRIPTIONS[loss].tensors, ...DESCRIPTIONS[loss].optionalTensors });
+const gradientOf = input => `grad${input[0].toUpperCase()}${input.slice(1)}`;
+
+/** The parameters of the class's `forward` before the options of a call. A logit scale, which is learned, is one. */
+function parametersOf(loss) {
+  const { labels, scale } = DESCRIPTIONS[loss];
+  return [...tensorsOf(loss), ...(labels ? ['labels'] : []), ...(scale.option === 'logitScale' ? ['logitScale'] : [])];
+}
 
 /** Results on the device, or in arrays of the caller's. */
 function addOutput(random, context, loss, problem, run) {
@@ -48,12 +43,12 @@ function addOutput(random, context, loss, problem, run) {
   if (problem.gradient === false || random.chance(0.6)) return;
   run.out = {};
   if (problem.reduction === 'none' && random.chance(0.5)) run.out.loss = new Float32Array(rowsOf(problem));
-  for (const [input, gradient] of Object.entries(GRADIENTS[loss])) {
+  for (const input of tensorsOf(loss)) {
     const { shape } = problem[input] ?? {};
     if (shape === undefined || random.chance(0.3)) continue;
     const length = shape.reduce((product, dimension) => product * dimension, 1);
     const array = typedArray(random, Float32Array, length, () => 0);
-    run.out[gradient] = run.output === 'device' ? context.tensor(array, [length]) : array;
+    run.out[gradientOf(input)] = run.output === 'device' ? context.tensor(array, [length]) : array;
   }
 }
 
@@ -119,12 +114,12 @@ function module(random, world) {
   const asynchronous = random.chance(0.5);
   const [options, run] = problemAndRun(random, world, loss, asynchronous);
   const inputs = [];
-  for (const key of INPUTS[loss]) {
+  for (const key of parametersOf(loss)) {
     inputs.push(options[key]);
     delete options[key];
   }
   const method = asynchronous ? 'forward' : 'forwardSync';
-  const name = CLASSES[loss];
+  const name = DESCRIPTIONS[loss].className;
   const made = ([options, ...rest]) => new world.infonce[name](options)[method](...rest);
   // The constructor throws what it refuses, also before an asynchronous call.
   const call = asynchronous ? async words => made(words) : made;

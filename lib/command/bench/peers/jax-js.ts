@@ -1,9 +1,8 @@
 import type * as jaxJs from '@jax-js/jax';
-import type { LossName } from '../../losses.js';
 import { importOptional, installedVersion } from '../../terminal/optional.js';
 import { threadsInWords } from '../figures.js';
 import { type Answer, type Engine, type Problem, partnerOf, targetsOf } from '../problem.js';
-import { CannotRun, type Peer } from './peer.js';
+import { type ByLoss, CannotRun, formulaOf, type Peer } from './peer.js';
 import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 
 type Jax = typeof jaxJs;
@@ -15,7 +14,7 @@ const FAR = 1e9; // Taken off logits that are out of the denominator.
 /** The loss of unit rows, from its formula. An array is used up by the operation that takes it; `ref` is one more use. */
 type Formula = (jax: Jax, units: readonly Tower[], problem: Problem) => Tower;
 
-const FORMULAS: Readonly<Record<LossName, Formula>> = {
+const FORMULAS: ByLoss<Formula> = {
   ntxent(jax, [u], problem) {
     const { numpy: np, nn } = jax;
     const partners = np.roll(u!.ref, partnerOf(0, problem.rows), 0);
@@ -67,6 +66,7 @@ export const JAX_PEERS: readonly Peer[] = BACKENDS.map(backend => ({
 }));
 
 async function open(backend: Backend, problem: Problem): Promise<Engine> {
+  const formula = formulaOf(FORMULAS, problem.loss);
   const jax = await importOptional<Jax>(PACKAGE);
   const runsOn = backend === 'webgpu' ? await provideWebGPU() : threadsInWords(1);
   // Named, because of all that it has it would try WebGPU too, for which it looks in a way that Node.js 20 lacks.
@@ -75,7 +75,7 @@ async function open(backend: Backend, problem: Problem): Promise<Engine> {
   const { numpy: np } = jax;
 
   const unit = (rows: Tower) => rows.div(np.sqrt(np.sum(rows.ref.mul(rows.ref), 1, { keepdims: true })));
-  const lossOf = (towers: Tower[]) => FORMULAS[problem.loss](jax, towers.map(unit), problem);
+  const lossOf = (towers: Tower[]) => formula(jax, towers.map(unit), problem);
   const lossAndGradients = jax.jit(jax.valueAndGrad(lossOf));
   return {
     name: `jax-js ${backend} ${installedVersion(PACKAGE) ?? ''}`.trimEnd(),

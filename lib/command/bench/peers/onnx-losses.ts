@@ -1,5 +1,6 @@
 import { type Problem, partnerOf, targetsOf } from '../problem.js';
 import { OnnxModel } from './onnx-model.js';
+import { type ByLoss, formulaOf } from './peer.js';
 
 /**
  * `derived`: the graph that automatic differentiation of the forward pass gives, 6·N²·D FLOP. `by-hand`: the fastest of the
@@ -11,6 +12,10 @@ export type OnnxForm = 'derived' | 'by-hand';
 /** What a graph calls its inputs and the gradients of them. */
 export const TOWERS = ['z', 'y'] as const;
 export const gradientOf = (tower: string): string => `gradient_${tower}`;
+
+type Graph = (model: OnnxModel, problem: Problem, form: OnnxForm) => void;
+
+const GRAPHS: ByLoss<Graph> = { ntxent: oneTower, supcon: oneTower, infonce: twoTowers, clip: twoTowers };
 
 /**
  * A loss forward and backward as an ONNX model: z (and y) [N, D] → loss [], gradient_z (and gradient_y) [N, D].
@@ -27,8 +32,7 @@ export async function onnxLoss(problem: Problem, form: OnnxForm): Promise<Uint8A
     model.node('ReduceL2', [z], `norm_${z}`, { axes: [1], keepdims: 1 });
     model.node('Div', [z, `norm_${z}`], `u_${z}`);
   }
-  if (towers.length === 1) oneTower(model, problem, form);
-  else twoTowers(model, problem, form);
+  formulaOf(GRAPHS, problem.loss)(model, problem, form);
   model.integers('axis1', [1], [1]);
   for (const z of towers) throughNormalisation(model, z);
 

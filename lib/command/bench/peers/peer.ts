@@ -1,3 +1,4 @@
+import type { LossName } from '../../losses.js';
 import type { Engine, Problem } from '../problem.js';
 
 /** Another engine that computes the same losses and gradients in float32. */
@@ -13,4 +14,14 @@ export interface Peer {
 /** Why a peer cannot run on this machine, as its user should read it. */
 export class CannotRun extends Error {
   override readonly name = 'CannotRun';
+}
+
+/** What a peer computes losses by; it need not know all. */
+export type ByLoss<Formula> = { readonly [name in LossName]?: Formula };
+
+/** Throws {@link CannotRun} for a loss that the peer does not know. */
+export function formulaOf<Formula>(formulas: ByLoss<Formula>, loss: LossName): Formula {
+  const formula = formulas[loss];
+  if (formula === undefined) throw new CannotRun(`it has no formula of ${loss}`);
+  return formula;
 }

@@ -1,9 +1,8 @@
 import type * as tfjs from '@tensorflow/tfjs';
-import type { LossName } from '../../losses.js';
 import { importOptional } from '../../terminal/optional.js';
 import { threadsInWords } from '../figures.js';
 import { type Answer, type Engine, type Problem, targetsOf } from '../problem.js';
-import { CannotRun, type Peer } from './peer.js';
+import { type ByLoss, CannotRun, formulaOf, type Peer } from './peer.js';
 import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 
 type TF = typeof tfjs;
@@ -13,7 +12,7 @@ type Formula = (tf: TF, units: readonly Tower[], problem: Problem, targets: Towe
 
 const FAR = 1e9; // Taken off logits that are out of the denominator.
 
-const FORMULAS: Readonly<Record<LossName, Formula>> = {
+const FORMULAS: ByLoss<Formula> = {
   ntxent(tf, [u], { rows, temperature }) {
     const half = rows / 2;
     const partners = tf.concat([u!.slice([half, 0], [half, -1]), u!.slice([0, 0], [half, -1])]);
@@ -82,6 +81,7 @@ export const TFJS_PEERS: readonly Peer[] = BACKENDS.map(backend => ({
 }));
 
 async function open({ name, load }: Backend, problem: Problem): Promise<Engine> {
+  const formula = formulaOf(FORMULAS, problem.loss);
   const tf = await importOptional<TF>('@tensorflow/tfjs');
   tf.enableProdMode(); // without checks, and without its advice to use another backend
   const runsOn = await load();
@@ -90,9 +90,7 @@ async function open({ name, load }: Backend, problem: Problem): Promise<Engine> 
 
   const targets = problem.loss === 'supcon' ? tf.tensor(targetsOf(problem), [problem.rows, problem.rows]) : undefined;
   const unit = (rows: Tower) => rows.div(rows.square().sum(1, true).sqrt());
-  const lossAndGradients = tf.valueAndGrads((...towers: Tower[]) =>
-    FORMULAS[problem.loss](tf, towers.map(unit), problem, targets),
-  );
+  const lossAndGradients = tf.valueAndGrads((...towers: Tower[]) => formula(tf, towers.map(unit), problem, targets));
 
   return {
     name: `tfjs ${name} ${tf.version.tfjs}`,

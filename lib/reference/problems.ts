@@ -1,0 +1,53 @@
+import type { LossDescription, Variant } from '../losses/loss.js';
+import type { CommonOptions } from '../losses/options.js';
+import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
+
+/** The numbers a random problem is drawn from; `samples` becomes more rows where there are views. */
+export interface Sizes {
+  readonly samples: number;
+  readonly dim: number;
+  readonly views: number;
+  readonly negatives: number;
+  readonly temperature: number;
+  /** How far the views of a sample lie apart: 0 makes them equal. */
+  readonly noise: number;
+  readonly seed: number;
+}
+
+/** A loss in one of its variants. */
+export interface LossVariant<Loss extends LossDescription = LossDescription> {
+  readonly loss: Loss;
+  readonly variant: Variant;
+}
+
+/** Every variant of every loss, those of one tower first. */
+export function variantsOf<Loss extends LossDescription>(losses: readonly Loss[]): LossVariant<Loss>[] {
+  const towers = ({ tensors }: Loss) => Object.keys(tensors).length;
+  return [...losses]
+    .sort((a, b) => towers(a) - towers(b))
+    .flatMap(loss => loss.variants.map(variant => ({ loss, variant })));
+}
+
+/** A random problem for a loss. Without normalisation rows are made about 1 long, so that logits keep their size. */
+export function randomProblem(
+  { loss, variant }: LossVariant,
+  { samples, dim, views, negatives, temperature, noise, seed }: Sizes,
+  options: CommonOptions = {},
+): Record<string, unknown> {
+  const length = options.normalize === false ? 1 / Math.sqrt(dim) : 1;
+  const [first, second] = Object.keys(loss.tensors);
+  const anchors = loss.viewMajor ? viewsOf(samples, views, dim, noise, seed) : normal([samples, dim], seed);
+  const problem: Record<string, unknown> = { [first!]: scaled(anchors, length) };
+  if (second !== undefined) problem[second] = scaled(near(anchors, noise, seed + 1), length);
+  for (const [name, shape] of Object.entries(variant.shapes?.(samples, negatives, dim) ?? {})) {
+    problem[name] = scaled(normal(shape, seed + 2), length);
+  }
+  if (loss.viewMajor) problem.nViews = views;
+  if (loss.labels) problem.labels = randomLabels(samples, Math.ceil(samples / 3), seed);
+  return { ...problem, ...variant.options, [loss.scale.option]: loss.scale.at(temperature), ...options };
+}
+
+/** Rows in the loss of a random problem, which is how many upstream gradients it takes. */
+export function rowsOf({ loss }: LossVariant, { samples, views }: Sizes): number {
+  return loss.viewMajor ? samples * views : samples;
+}
