@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-/** `parseArgs` with `--help`. What it does not know ends the process with the usage. */
+/** `parseArgs` with `--help`. Unknown options end the process with the usage. */
 export function commandLine(usage, { options, ...rest }) {
   try {
     const parsed = parseArgs({ ...rest, options: { ...options, help: { type: 'boolean', default: false } } });

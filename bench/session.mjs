@@ -1,6 +1,6 @@
 import { contextDevice, copyGBs, devices, handoverNs, peakGflops, withPeak } from './measure/library.mjs';
 
-/** What every group is given: the device, how long to measure, the machine's peak, and a way to say what is going on. */
+/** The argument of every group: the device, how long to measure, the machine's peak, and a function to report progress. */
 export function openSession({ quick, device }) {
   const cpu = devices().find(({ id }) => id === 'cpu');
   const onCpu = device === 'cpu';

@@ -1,16 +1,16 @@
-/** What the compiler made of kernels: the PTX of each, and the machine code where there is a disassembler. */
+/** The compiled code of kernels: PTX, and machine code if there is a disassembler. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 
-/** mangled name -> the PTX of that kernel, and of what follows it up to the next. */
+/** mangled name -> PTX from the start of that kernel to the next kernel. */
 export function ptxOfKernels(text) {
   const kernels = text.split(/^\.(?:visible|weak) \.entry /m).slice(1);
   return new Map(kernels.map(kernel => [/^\w+/.exec(kernel)[0], kernel]));
 }
 
 /**
- * mangled name -> the machine instructions of that kernel, in their order. Sections are disassembled one by one, as bare
- * instructions, so that nvdisasm may be older than the compiler. `scratch`: the name of a file to use.
+ * mangled name -> the machine instructions of that kernel, in order. Sections are disassembled one by one, as raw
+ * instructions, so that nvdisasm may be older than the compiler. `scratch`: a temporary file.
  */
 export function instructionsOfKernels(cubin, architecture, nvdisasm, scratch) {
   const kernels = new Map();
@@ -34,14 +34,14 @@ function instructionsOf(text) {
   return [...lines].map(([, instruction]) => instruction.trim());
 }
 
-/** How many of these instructions begin so. */
+/** The number of instructions that start with `beginning`. */
 export function count(instructions, beginning) {
   return instructions.filter(instruction => instruction.startsWith(beginning)).length;
 }
 
 /**
- * Of the exponentials in a loop that issues two products and waits for the first, then for both: the share that stands
- * between the waits, where they run beside the second product.
+ * For a loop that issues two products and waits for the first, then for both: the share of its exponentials between the
+ * two waits, where they overlap with the second product.
  */
 export function shareOfExponentialsBesideProduct(instructions) {
   const waitsFor = pending => instruction =>
@@ -56,7 +56,7 @@ export function shareOfExponentialsBesideProduct(instructions) {
 
 const EXPONENTIAL = 'MUFU.EX2';
 
-/** Of a file in the ELF format with 64 bits. */
+/** The sections of a 64-bit ELF file. */
 function sectionsOf(file) {
   const HEADER_BYTES = 64;
   const begin = Number(file.readBigUInt64LE(0x28));

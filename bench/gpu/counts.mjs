@@ -1,7 +1,7 @@
 /**
- * `npm run cuda:counts`: what the kernels do, counted by a functional simulator of the GPU on small problems, beside the
- * plan of 5·N²·D (one tower) and 10·N·M·D (two towers) and the simulator's lower bound of the time on an H100. Each
- * generation of kernels is made to compute each problem.
+ * `npm run cuda:counts`: the work of the kernels on small problems, counted by a functional simulator of the GPU, compared
+ * with the plan of 5·N²·D (one tower) and 10·N·M·D (two towers), and the simulator's lower bound of the time on an H100.
+ * Each generation of kernels computes each problem.
  *
  * INFONCE_SIMULATOR names the simulator: a program called as `SIMULATOR --report FILE COMMAND…`. INFONCE_CUDA_LIBRARY is
  * the CUDA backend built for it, with -DINFONCE_CUDA_SHARED_RUNTIME=ON.
@@ -23,7 +23,7 @@ const PROBLEMS = [
   'ntXent:4096x128:highest:0.1',
   'infoNCE:4096x128:medium:0.1',
   'clip:4096x128:medium:0.1',
-  // The speeds aimed at that are small enough to simulate.
+  // Performance targets that are small enough to simulate.
   'ntXent:8192x128:medium:0.1',
   'ntXent:8192x1024:medium:0.1',
 ];
@@ -89,7 +89,7 @@ function count(problem, generation) {
   return { problem, generation, loss, rows, dim, precision, kernels: simulate(generation, problem) };
 }
 
-/** What the kernels did that some problems need; without problems, those of the reduced suite: every kernel there is. */
+/** Counts of the kernels that the problems run; without problems, of the reduced suite, which runs every kernel. */
 function simulate(generation, ...problems) {
   const report = path.join(scratch, 'report.json');
   const script = ['bench/gpu/problems.mjs', '--no-check', '--kernels', generation, ...problems];
@@ -99,7 +99,7 @@ function simulate(generation, ...problems) {
   return JSON.parse(readFileSync(report, 'utf8')).kernels.map(facts);
 }
 
-/** What all launches of one kernel and grid did together. */
+/** The sum over all launches of one kernel and grid. */
 function facts(kernel) {
   const { all_launches: all, estimate_lower_bound: bound } = kernel;
   const sum = values => Object.values(values).reduce((total, value) => total + value, 0);

@@ -56,7 +56,7 @@ def parse():
     commands.add_parser("versions", help="of driver, toolkit, Python, PyTorch and the profiling tools")
     device = commands.add_parser("device", help="what the library says of the device")
     device.add_argument("--context", action="store_true", help="after a context was made")
-    commands.add_parser("aims", help="LOSS LEVEL ROWSxDIM of the speeds aimed at, a line each")
+    commands.add_parser("aims", help="LOSS LEVEL ROWSxDIM of the performance targets, one per line")
     for name, text in (("once", "one call"), ("time", "calls by CUDA events, the memory of the first call"),
                        ("flights", "calls a second on page-locked arrays, one at a time and two in flight"),
                        ("ncu", "what ncu tells of each kernel of a call"), ("torch", "the same in PyTorch")):

@@ -1,31 +1,31 @@
 #!/bin/bash
-# The first minutes on a GPU give facts, whatever happens: see usage() and docs/hardware.md.
+# Collects as many results as possible in the first minutes on a GPU: see usage() and docs/hardware.md.
 set -uo pipefail
 
 usage() {
   cat <<'TEXT'
 bench/gpu/first-minutes.sh OUT SECONDS [options]
 
-Takes what `npm run build:verify` has built to a GPU, without Node.js and without a network. Each phase is many processes,
-each with a limit. OUT/lines.jsonl has a line of JSON for each figure as soon as it is there, and one for the outcome of
-each process; OUT/log.txt what they print. `npm run gpu:record -- OUT` turns the lines into a record.
+Runs the output of `npm run build:verify` on a GPU, without Node.js and without a network. Each phase is many processes,
+each with a time limit. OUT/lines.jsonl gets a line of JSON for each figure as soon as it is known, and one for the
+outcome of each process; OUT/log.txt gets their output. `npm run gpu:record -- OUT` turns the lines into a record.
 
-  1  versions; the device before and after a context is made, both generations of kernels
-  2  the native tests, a process a case, by each generation
+  1  versions; the device before and after a context is created, both generations of kernels
+  2  the native tests, one process per case, with each generation
   3  the steps to the kernels for compute capability 9.0
   4  errors against float64, the same bits twice
-  5  the speeds aimed at, by each generation, by a library of CUDA 12, by PyTorch; what the trace costs; the L2 cache
-  6  torch.compile, ncu, compute-sanitizer, where sm90 overtakes sm80, calls in flight
+  5  the performance targets, with each generation, a library of CUDA 12, and PyTorch; the cost of the trace; the L2 cache
+  6  torch.compile, ncu, compute-sanitizer, the crossover from sm80 to sm90, calls in flight
 
   --only PHASE      may be repeated; default: all, in this order
-  --build FOLDER    where it was built; default build-cuda
+  --build FOLDER    the build folder; default build-cuda
   --library FILE    default: libinfonce_cuda.so in that folder
-  --cuda12 FILE     the library as CUDA 12 builds it; default build-cuda12/Release/libinfonce_cuda.so, if it is there
-  --cases PATTERN   of the native tests, as doctest takes it (* and ?); default *
-  --jobs N          tests at a time; default half of the processors, at most 8
-  --limit S         the most seconds of any process; default: what suits each
+  --cuda12 FILE     a library built with CUDA 12; default build-cuda12/Release/libinfonce_cuda.so, if it exists
+  --cases PATTERN   of the native tests, in doctest's syntax (* and ?); default *
+  --jobs N          parallel tests; default half of the processors, at most 8
+  --limit S         time limit of every process in seconds; default: depends on the process
   --small           sizes for a simulator
-INFONCE_COMMIT names the commit where there is no repository, PYTHON the interpreter.
+INFONCE_COMMIT names the commit if there is no repository, PYTHON the interpreter.
 TEXT
 }
 

@@ -19,7 +19,7 @@ function shorten(name) {
     .replaceAll(' >', '>');
 }
 
-/** Those of an `enum class` of the kernels' headers, which number them from 0: `(TileShape)2` is hard to read. */
+/** The enumerators of an `enum class` in the kernels' headers, numbered from 0: `(TileShape)2` is hard to read. */
 function enumerators(type) {
   for (const file of readdirSync(KERNELS)) {
     const body = new RegExp(`enum class ${type}\\b[^{]*\\{([^}]*)\\}`).exec(

@@ -1,4 +1,4 @@
-/** How many blocks of a kernel a multiprocessor holds, from the limits in the CUDA programming guide's table of them. */
+/** The number of resident blocks per multiprocessor, from the table of limits in the CUDA programming guide. */
 const LIMITS = {
   80: { sharedKB: 164, threads: 2048, blocks: 32 },
   86: { sharedKB: 100, threads: 1536, blocks: 16 },
@@ -9,7 +9,7 @@ const LIMITS = {
 };
 const REGISTERS = 65_536;
 const WARP = 32;
-const REGISTERS_AT_ONCE = 256; // a warp's registers are given in pieces of this
+const REGISTERS_AT_ONCE = 256; // allocation unit of a warp's registers
 const RESERVED_SHARED = 1024; // of every block, by the system
 
 /** `architecture` is '80' or '90a'. Undefined for one that is not in the table. */

@@ -1,16 +1,16 @@
 /**
- * Problems for the CUDA backend, each compared with the CPU backend: what counts.mjs counts and verify.mjs runs
+ * Problems for the CUDA backend, each compared with the CPU backend. counts.mjs counts them, and verify.mjs runs them
  * under compute-sanitizer.
  *
  *   node bench/gpu/problems.mjs [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]     default: the reduced suite below
  *   node bench/gpu/problems.mjs --no-check PROBLEM ...                        without the CPU's result
- *   node bench/gpu/problems.mjs --kernels sm90                                by one generation of kernels for all shapes
+ *   node bench/gpu/problems.mjs --kernels sm90                                one generation of kernels for all shapes
  */
 import { parseArgs } from 'node:util';
 import * as infonce from '../../dist/esm/index.js';
 import { randomMatrix, relativeError, withContext } from '../measure/library.mjs';
 
-// Every kernel once or more: tiles whole and ragged, dimensions on both sides of what registers hold, every level, and
+// Every kernel at least once: whole and ragged tiles, dimensions on both sides of the register limit, every level, and
 // temperatures for the constant shift, the online maximum and float64.
 const SUITE = [
   ...['highest', 'high', 'medium'].flatMap(precision => [
@@ -34,14 +34,14 @@ const SUITE = [
 ];
 const BOUNDS = { highest: 2e-5, high: 2e-4, medium: 2e-2 };
 
-/** Calls of `a` and `b`, matrices of one shape, each in a form of its own. */
+/** Each calls a loss on `a` and `b`, matrices of one shape. */
 const LOSSES = {
   ntXent: (a, _b, temperature, run) => infonce.ntXentSync({ features: a, temperature }, run),
   ntXentAll: (a, _b, temperature, run) =>
     infonce.ntXentSync({ features: a, nViews: 4, positives: 'all', temperature }, run),
   supCon: (a, _b, temperature, run) => supCon(a, 5, temperature, run),
   manyClasses: (a, _b, temperature, run) => supCon(a, 40, temperature, run),
-  // Rows as they are, a loss and an upstream gradient for each.
+  // Unnormalised rows, a loss and an upstream gradient for each.
   raw: (a, b, temperature, run) => {
     const gradOutput = randomMatrix(a.shape[0], 1, 4).data;
     const problem = { query: a, positiveKey: b, normalize: false, reduction: 'none', gradOutput };
@@ -89,7 +89,7 @@ function compute({ loss, rows, dim, temperature }, options) {
   });
 }
 
-/** Runs the problems in turn and returns how many differ from the CPU backend by more than their level may. */
+/** Runs the problems in turn and returns how many differ from the CPU backend by more than the bound of their level. */
 async function run(problems, { check, kernels }) {
   let failures = 0;
   for (const name of problems) {

@@ -1,4 +1,4 @@
-/** `npm run gpu:record -- OUT`: the lines that first-minutes.sh leaves, as a record under bench/results/. */
+/** `npm run gpu:record -- OUT`: turns the lines of first-minutes.sh into a record in bench/results/. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { commandLine, refuse } from '../command-line.mjs';
@@ -13,7 +13,7 @@ const PHASES = [
   'the native tests',
   'the steps to the kernels of sm90',
   'errors against float64, the same bits twice',
-  'the speeds aimed at, the trace, the L2 cache',
+  'the performance targets, the trace, the L2 cache',
   'torch.compile, profiles, sanitizers, the crossover, calls in flight',
 ];
 const OUTCOMES = ['passed', 'failed', 'timeout', 'skipped', 'cut off'];
@@ -33,7 +33,7 @@ const figures = name => steps.flatMap(({ step, figures }) => (step === name ? fi
 const [versions = {}] = figures('versions');
 const [before, after] = ['device before a context', 'device after a context'].map(name => figures(name)[0]);
 const device = after ?? before;
-if (!device) refuse(USAGE, 'What the device is was not told: nothing ran on a GPU.');
+if (!device) refuse(USAGE, 'The device is unknown: nothing ran on a GPU.');
 
 const { afterContext: _, ...known } = device;
 const { date, commit, nvidiaSmi, ...machine } = versions;
@@ -70,13 +70,13 @@ function read(place) {
       try {
         return JSON.parse(line);
       } catch {
-        return undefined; // the machine was taken away in the middle of it
+        return undefined; // the machine went away in the middle of the line
       }
     });
   return { lines: found.filter(Boolean), broken: found.filter(line => !line).length };
 }
 
-/** What has figures and no outcome was running when the run ended; first-minutes.sh calls it so when a phase ends. */
+/** A step with figures but no outcome was running when the run ended. first-minutes.sh calls it 'cut off' too. */
 function stepsOf(lines) {
   const found = new Map();
   for (const { phase, step, at: _, figure: measured, ...outcome } of lines) {
@@ -90,7 +90,7 @@ function stepsOf(lines) {
   return [...found.values()];
 }
 
-/** Adds to PyTorch's figures how much faster infonce was, by the best generation, at the level they are compared with. */
+/** Adds to PyTorch's figures the speedup of infonce's best generation of kernels, at the level compared with. */
 function compareWithPyTorch(steps) {
   const all = steps.flatMap(({ phase, figures }) => (phase >= 5 ? figures : []));
   for (const theirs of all.filter(({ comparedWith }) => comparedWith)) {

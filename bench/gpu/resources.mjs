@@ -1,11 +1,11 @@
 /**
- * `npm run cuda:resources`: what the compiler gives every kernel. Registers, spills and static shared memory come from
- * ptxas; threads and dynamic shared memory from the launches that counts.mjs saw, where its record is there.
+ * `npm run cuda:resources`: the resources of every kernel. Registers, spills and static shared memory come from
+ * ptxas; threads and dynamic shared memory from the launches recorded by counts.mjs, if its record exists.
  *
  * Fails if a main kernel spills, if ptxas notes that it serializes products or ignores setmaxnreg, or if a main kernel for
- * compute capability 9.0 is without the instructions it is written for: in the PTX and, where there is nvdisasm, in the
- * machine code. There it fails as well if exponentials are not beside the product that they are to run beside, or if a
- * hand-over between blocks has become a barrier for the whole GPU's memory.
+ * compute capability 9.0 lacks the instructions it is written for: in the PTX and, if there is nvdisasm, in the machine
+ * code. In machine code it also fails if exponentials do not overlap with their product, or if a hand-over between blocks
+ * was compiled to a GPU-wide memory barrier.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -23,12 +23,12 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LAUNCHERS = path.join(ROOT, 'native/cuda/launch');
 const MAIN_KERNELS = /^(sm90::)?(statistics|gradient|flash|write_panel|accumulate_panel)\b/;
 const MAIN_SOURCES = /^(sm90_\w+|statistics|gradient|panel)\.cu$/;
-const ASYNCHRONOUS = /^sm90::/; // by warpgroups' products, boxes and registers that change hands: on 90a alone
+const ASYNCHRONOUS = /^sm90::/; // wgmma, TMA copies and setmaxnreg: on 90a only
 const IN_PTX = ['wgmma.mma_async', 'cp.async.bulk.tensor', 'setmaxnreg'];
 const IN_MACHINE_CODE = ['HGMMA', 'UTMALDG', 'USETMAXREG'];
 const SPILLS = ['STL', 'LDL']; // stores to and loads from local memory
 const OVERLAPPING = /^sm90::(gradient|flash)\b/;
-// Those of a cluster's two meetings, at the beginning and the end of a block: none in a loop.
+// One at each of a cluster's two syncs, at the beginning and the end of a block; none in a loop.
 const MOST_MEMORY_BARRIERS = 2;
 const CUBIN = 'kernels.cubin';
 const NOTE_OF_PTXAS = /\(C75\d\d\)|setmaxnreg.*ignored/i;
@@ -88,7 +88,7 @@ async function compileAll() {
   await Promise.all(workers);
 }
 
-/** Leaves PTX and machine code in `folder`, and returns what ptxas says. */
+/** Writes PTX and machine code to `folder`, and returns the output of ptxas. */
 function compile({ architecture, source }, folder) {
   const words = ['-std=c++17', '-O3', '-lineinfo', `-I${ROOT}native`, `-I${ROOT}native/include`];
   words.push('-gencode', `arch=compute_${architecture},code=sm_${architecture}`, '-Xptxas', '-v');
@@ -104,7 +104,7 @@ function compile({ architecture, source }, folder) {
   });
 }
 
-/** Reads what `ptxas -v` says: three lines a kernel. */
+/** Reads the output of `ptxas -v`: three lines a kernel. */
 function collect(architecture, output) {
   let name;
   let spilled;
@@ -122,7 +122,7 @@ function collect(architecture, output) {
   }
 }
 
-/** Whether the main kernels for compute capability 9.0 have the instructions that they are written for. */
+/** Checks that the main kernels for compute capability 9.0 have the instructions that they are written for. */
 function lookAtCode(folder) {
   const ptx = ptxOfKernels(
     readFileSync(
@@ -140,7 +140,7 @@ function lookAtCode(folder) {
     const name = names.get(mangled);
     if (!MAIN_KERNELS.test(name)) continue;
     const registers = [...body.matchAll(/setmaxnreg\.\w+\.sync\.aligned\.u32\s+(\d+)/g)].map(match => Number(match[1]));
-    kernels.get(mangled)['90a'].handedOver = [...new Set(registers)].sort((a, b) => a - b);
+    kernels.get(mangled)['90a'].reallocated = [...new Set(registers)].sort((a, b) => a - b);
     const found = machineCode?.get(mangled);
     for (const instruction of found ? SPILLS : [])
       if (count(found, instruction))
@@ -191,15 +191,15 @@ function report() {
   process.exitCode = problems.length ? 1 : 0;
 }
 
-/** Undefined where a kernel is empty: those for compute capability 9.0 anywhere else. */
+/** Undefined where a kernel is empty: kernels for compute capability 9.0 on other architectures. */
 function compiled({ name, byArchitecture }, architecture) {
   return ASYNCHRONOUS.test(name) && architecture !== '90a' ? undefined : byArchitecture[architecture];
 }
 
-/** At the launch and, where warpgroups hand them over, afterwards. */
+/** At the launch and, where setmaxnreg changes them, afterwards. */
 function registers(resources) {
-  if (!resources?.handedOver?.length) return resources?.registers;
-  return `${resources.registers}: ${resources.handedOver.join(', ')}`;
+  if (!resources?.reallocated?.length) return resources?.registers;
+  return `${resources.registers}: ${resources.reallocated.join(', ')}`;
 }
 
 function spills({ byArchitecture }) {
@@ -210,7 +210,7 @@ function sharedBytes({ byArchitecture, launch }, architecture) {
   return (byArchitecture[architecture]?.sharedBytes ?? 0) + (launch?.dynamicBytes ?? 0);
 }
 
-/** Blocks a multiprocessor, and the share of its threads; unknown for a kernel that no launch was seen of. */
+/** Blocks per multiprocessor, and the share of its threads; unknown for a kernel without a recorded launch. */
 function held(row, architecture) {
   const resources = compiled(row, architecture);
   if (!resources || !row.launch) return undefined;

@@ -1,4 +1,4 @@
-"""The parts of the comparison: errors against float64, the speeds aimed at, all losses, and a ladder of sizes."""
+"""The parts of the comparison: errors against float64, the performance targets, all losses, and a ladder of sizes."""
 
 import contextlib
 import functools
@@ -17,7 +17,7 @@ from shapes import AIMS, MATRIX_FITS, Shape, faster_aims, judged
 
 TITLES = {
     "errors": "Errors of loss and gradient against float64",
-    "aims": "The speeds aimed at",
+    "aims": "Performance targets",
     "losses": "InfoNCE and CLIP",
     "ladder": "NT-Xent by size",
     "flights": "Calls on page-locked arrays of the host, one at a time and two in flight",

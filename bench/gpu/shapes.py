@@ -1,4 +1,4 @@
-"""The shapes that are measured, and the speeds aimed at on an H100."""
+"""The shapes that are measured, and the performance targets on an H100."""
 
 import math
 from dataclasses import dataclass

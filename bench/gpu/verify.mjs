@@ -1,4 +1,4 @@
-/** `npm run verify:gpu`: everything that only a machine with a GPU can show, and the record of it. See docs/hardware.md. */
+/** `npm run verify:gpu`: runs and records everything that needs a GPU. See docs/hardware.md. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,10 +14,10 @@ const PARTS = ['tests', 'sanitizer', 'trust', 'bench'];
 const USAGE = `npm run verify:gpu -- [options]
   --only PART     ${PARTS.join(', ')}; may be repeated; default: all
   --quick         the short benchmark
-  --minutes M     when the comparison with PyTorch begins nothing new; default 20
+  --minutes M     after which the comparison with PyTorch starts nothing new; default 20
   --record FILE   default bench/results/cuda-<device>-<date>.json; one of the same commit and device is added to
-What does not end in time is killed, and has failed. INFONCE_COMMIT names the commit where there is no repository.`;
-/** How many minutes a step may take: several times what it should. */
+A step that exceeds its time limit is killed and has failed. INFONCE_COMMIT names the commit where there is no repository.`;
+/** Time limit of each step in minutes: several times what it should take. */
 const LIMITS = {
   code: 40,
   doctor: 5,
@@ -29,8 +29,8 @@ const LIMITS = {
   node: 30,
   ladder: 15,
 };
-const MORE_MINUTES = 15; // than were asked for
-const KILL_AFTER_MS = 5000; // from asking a process to end to killing it, and from that to leaving it alone
+const MORE_MINUTES = 15; // beyond the requested ones
+const KILL_AFTER_MS = 5000; // from SIGTERM to SIGKILL, and from SIGKILL to abandoning the process
 const PROBE_MS = 120_000;
 const EXIT_CANNOT_RUN = 3;
 const SANITIZER_FOUND = 86;
@@ -78,7 +78,7 @@ console.log(
 );
 process.exitCode = count('failed') ? 1 : 0;
 
-/** As the library tells of it once a context was made, which tries what the newest kernels need. */
+/** The device as reported after a context was created, which tests the requirements of the newest kernels. */
 function usableGpu() {
   if (!existsSync(path.join(ROOT, 'dist/esm/index.js'))) cannotRun('dist/ is missing: npm run build');
   const probe = spawnSync(process.execPath, ['--input-type=module', '--eval', PROBE], {
@@ -103,7 +103,7 @@ function cannotRun(reason) {
   process.exit(EXIT_CANNOT_RUN);
 }
 
-/** What was written for this device and is not used would otherwise be missed by nobody. */
+/** Nobody would notice otherwise that the kernels for this device are not used. */
 function bothGenerations() {
   if (gpu.computeCapability !== '9.0') return;
   const name = 'both generations of kernels';
@@ -162,7 +162,7 @@ async function sanitizer() {
     }
 }
 
-/** What nobody should ever see, looked for: random calls, minutes of mixed use, extreme numbers. */
+/** Searches for failures: random calls, minutes of mixed use, extreme numbers. */
 async function trust() {
   const [calls, minutes] = options.quick ? ['5000', '0.5'] : ['50000', '5'];
   await step('fuzzing', LIMITS.trust, process.execPath, [
@@ -202,7 +202,7 @@ async function bench() {
     ]);
 }
 
-/** A step that writes a record of its own, which becomes part of this one. */
+/** A step that writes its own record, which becomes part of this one. */
 async function measured(key, name, minutes, command, words, environment) {
   const json = path.join(scratch, `${key}.json`);
   await step(name, minutes, command, [...words, '--json', json, ...(options.quick ? ['--quick'] : [])], environment);
@@ -211,13 +211,13 @@ async function measured(key, name, minutes, command, words, environment) {
   writeRecord();
 }
 
-/** Runs a command for so many minutes at most, shows what it prints, and keeps the outcome with the end of the output. */
+/** Runs a command for at most `minutes`, shows its output, and keeps the outcome with the end of the output. */
 async function step(name, minutes, command, words, environment = {}) {
   if (!isProgram(command)) return skip(name, `${command} is not installed`);
   console.log(`\n=== ${name}`);
   const begun = performance.now();
   const { status, tail, late } = await run(command, words, environment, minutes);
-  // compare.py and bench/main.mjs end so where they have nothing to run on.
+  // The status of compare.py and bench/main.mjs without a usable device.
   const outcome = status === 0 && !late ? 'passed' : status === EXIT_CANNOT_RUN ? 'skipped' : 'failed';
   const seconds = Math.round((performance.now() - begun) / 1000);
   const end = tail.filter(line => !line.startsWith('Written to ')).slice(outcome === 'passed' ? -3 : -TAIL_LINES);
@@ -231,7 +231,7 @@ function skip(name, reason) {
   console.log(`\n--- ${name}: skipped, ${reason}`);
 }
 
-/** The record is written after every step: a machine may be taken away. */
+/** The record is written after every step, because the machine may go away. */
 function keep(result) {
   steps.push(result);
   writeRecord();
@@ -239,7 +239,7 @@ function keep(result) {
 
 function run(command, words, environment, minutes) {
   const env = { ...process.env, INFONCE_CUDA_LIBRARY: library(), ...environment };
-  // A process group of its own, so that what it has begun ends with it.
+  // A separate process group, so that its child processes end with it.
   const child = spawn(command, words, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   running = child;
   let output = '';

@@ -1,4 +1,4 @@
-/** The groups by device, loaded when they run: what a group needs is installed only if it was chosen. */
+/** The groups by device, loaded when they run: packages of a group are installed only if it was chosen. */
 const GROUPS = {
   latency: { devices: ['cpu'], load: () => import('./latency.mjs') },
   queue: { devices: ['cpu', 'cuda'], load: () => import('./queue.mjs') },

@@ -1,6 +1,6 @@
 /**
  * large-child.mjs ROWS DIM DEVICE: NT-Xent in a fresh process. Prints a timing and `extraMB` as JSON, where extraMB is
- * what the first call needed beyond the process, its input and its output.
+ * the memory of the first call beyond the process, its input and its output.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { ntXentSync, randomMatrix, time, withContext } from '../measure/library.mjs';

@@ -23,7 +23,7 @@ const NEED_A_GPU = ['jax-js-webgpu', 'tfjs-webgpu'];
 /** What `infonce bench` does, with the engines installed here. */
 export async function run({ announce, device, quick, threads, timing }) {
   const home = process.cwd();
-  process.chdir(BENCH); // where packages that are not beside infonce are looked for
+  process.chdir(BENCH); // packages that are not next to infonce are searched for here
   try {
     return await withContext({ device }, async context => {
       const peers = PEERS.filter(({ id }) => !NEED_A_GPU.includes(id));
@@ -37,7 +37,7 @@ export async function run({ announce, device, quick, threads, timing }) {
   }
 }
 
-/** Whoever computes something else, or nothing, makes the comparison worthless. */
+/** A peer that fails or computes something else makes the comparison worthless. */
 function timed(row) {
   if (row.outcome === 'timed') return row;
   throw new Error(`${row.id}, ${row.rows} × ${row.dim}: ${row.outcome}: ${row.reason ?? `by ${row.difference}`}`);

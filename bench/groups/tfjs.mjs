@@ -21,7 +21,7 @@ const BACKENDS = [
   { backend: 'wasm', target: 50 },
   { backend: 'cpu', target: undefined },
 ];
-/** The one that the plug-in uses, which need not be that of bench/. */
+/** The TensorFlow.js that the plug-in uses, which may differ from that of bench/. */
 const tf = createRequire(new URL('../../dist/esm/tfjs/index.js', import.meta.url))('@tensorflow/tfjs');
 
 export async function run(session) {

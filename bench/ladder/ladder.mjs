@@ -1,7 +1,7 @@
 /**
- * `npm run bench:ladder`: what each idea of the kernels for compute capability 9.0 brings, step by step. On such a GPU
- * each step is timed, and a record written. With a simulator (INFONCE_SIMULATOR, see bench/gpu/counts.mjs) it is
- * counted what each of them does.
+ * `npm run bench:ladder`: the gain of each idea in the kernels for compute capability 9.0, step by step. On such a GPU it
+ * times each step and writes a record. With a simulator (INFONCE_SIMULATOR, see bench/gpu/counts.mjs) it counts the work
+ * of each step.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

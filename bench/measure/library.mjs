@@ -1,4 +1,4 @@
-/** The built library of this working tree, and what its command `infonce bench` measures with. */
+/** The built library of this working tree, and the measuring functions of its command `infonce bench`. */
 import * as infonce from '../../dist/esm/index.js';
 
 export { difference, relativeError, TOLERANCE } from '../../dist/esm/command/bench/agreement.js';
@@ -12,7 +12,7 @@ export { median, time } from '../../dist/esm/command/bench/timing.js';
 
 export const { clipSync, devices, infoNCESync, ntXent, ntXentSync } = infonce;
 
-/** Runs `work` in a context of its own. `instructionSet` is forced through INFONCE_ISA, read when a context is made. */
+/** Runs `work` in a new context. `instructionSet` is forced through INFONCE_ISA, read when a context is created. */
 export async function withContext({ instructionSet, ...options }, work) {
   const before = process.env.INFONCE_ISA;
   if (instructionSet) process.env.INFONCE_ISA = instructionSet;
@@ -26,7 +26,7 @@ export async function withContext({ instructionSet, ...options }, work) {
   }
 }
 
-/** The device that a request leads to. Throws the reason where it cannot be used. */
+/** The device that a request resolves to. Throws the reason if it cannot be used. */
 export function contextDevice(request) {
   const context = infonce.createContext({ device: request });
   try {

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 
-/** What a reader needs to judge the figures: machine, versions, commit. */
+/** The context of the figures: machine, versions, commit. */
 export function describeMachine() {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
@@ -13,7 +13,7 @@ export function describeMachine() {
   };
 }
 
-/** INFONCE_COMMIT says it where there is no repository. */
+/** INFONCE_COMMIT names it if there is no repository. */
 export function commit() {
   if (process.env.INFONCE_COMMIT) return process.env.INFONCE_COMMIT;
   const git = (...words) =>

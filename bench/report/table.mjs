@@ -15,7 +15,7 @@ export const size = ['N × D', row => `${row.rows} × ${row.dim}`];
 export const threads = ['threads', row => row.threads];
 export const medianMs = ['median ms', row => figure(row.medianMs, 4)];
 export const spread = ['± MAD', row => figure(row.madMs, 2)];
-/** An asterisk marks a peak that differs before and after the row: the machine was busy, the row proves nothing. */
+/** An asterisk marks a peak that differs before and after the row: the machine was busy, so the row is not reliable. */
 export const peak = ['peak GFLOP/s', row => row.peakGflops && `${row.unsteady ? '*' : ''}${figure(row.peakGflops)}`];
-/** What a cache line takes to the other processor and back: small calls on several threads are as fast as this allows. */
+/** Round trip of a cache line between two processors: it limits small calls on several threads. */
 export const handover = ['hand-over ns', row => figure(row.handoverNs)];

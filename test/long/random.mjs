@@ -41,7 +41,7 @@ export class Random {
     return choices.at(-1)[1];
   }
 
-  /** A source of its own for the part `index` of a run. */
+  /** An independent source for part `index` of a run. */
   static of(seed, index) {
     return new Random(Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(index + 1, 0xc2b2ae35));
   }

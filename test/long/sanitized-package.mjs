@@ -1,12 +1,12 @@
-/** A copy of the package whose addon is built with sanitizers, for programs that look for what must never happen. */
+/** A copy of the package whose addon is built with sanitizers. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-// Node.js itself is not instrumented: what it never frees is not ours, and it asks for impossible sizes on purpose. Races
-// between its own threads are reported too: reports that matter name the addon.
+// Node.js itself is not instrumented: it never frees some memory, and requests impossible sizes on purpose. Races between
+// its own threads are reported too; relevant reports name the addon.
 const SANITIZERS = {
   address: {
     flags: 'address,undefined',
@@ -23,7 +23,7 @@ const SANITIZERS = {
   },
 };
 
-/** `{ folder, environment }`: where the package is, and what a Node.js process that loads it must have. */
+/** `{ folder, environment }`: the package, and the environment variables of a Node.js process that loads it. */
 export function sanitizedPackage(kind) {
   const { flags, runtimes, environment } = SANITIZERS[kind];
   const built = path.join(ROOT, `build-native/addon-${kind}`);
@@ -44,7 +44,7 @@ function build(folder, flags) {
   throw new Error(`The sanitized addon cannot be built: ${error?.message ?? `${stdout}${stderr}`.slice(-5000)}`);
 }
 
-/** Where the compiler keeps it: the addon cannot bring it, because the process must have begun with it. */
+/** The compiler's copy, which must be loaded when the process starts. */
 function runtimeLibrary(name) {
   return execFileSync(process.env.CXX ?? 'g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).trim();
 }

@@ -1,6 +1,7 @@
 /**
- * `npm run fuzz`: random calls of the public API and of the addon beneath it. Looks for crashes, for reads and writes out of
- * bounds (the addon is built with AddressSanitizer and UndefinedBehaviorSanitizer), and for refusals that are no InfoNCEError.
+ * `npm run fuzz`: random calls of the public API and of the addon beneath it. Looks for crashes, for reads and writes
+ * out of bounds (the addon is built with AddressSanitizer and UndefinedBehaviorSanitizer), and for errors that are not
+ * an InfoNCEError.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -110,7 +111,7 @@ function readJournal(journal) {
 }
 
 function explain(status, signal, stderr, journal) {
-  // What is asked for in vain on purpose.
+  // Allocations that fail on purpose.
   const said = stderr.replaceAll(/^.*AddressSanitizer failed to allocate.*\n/gm, '').trim();
   if (status === 1) return said;
   const how =

@@ -1,9 +1,9 @@
-/** Typed arrays over every kind of memory that JavaScript has, and what can happen to it while a call looks. */
+/** Typed arrays over every kind of memory that JavaScript has, and what can happen to it during a call. */
 import { types } from 'node:util';
 import { runInNewContext } from 'node:vm';
 
 const OTHER_REALM = runInNewContext('({ Float32Array, Int32Array, Uint16Array, Float64Array })');
-const MOST_BYTES = 1 << 20; // What resizable memory may grow to.
+const MOST_BYTES = 1 << 20; // Maximum size of resizable memory.
 
 /** `length` elements of `Type`, filled by `next`, over memory of a random kind. */
 export function typedArray(random, Type, length, next) {
@@ -65,7 +65,7 @@ export function isPinned(array) {
   return pinnedBuffers.has(bufferOf(array));
 }
 
-/** Detaches, resizes or overwrites what `array` lies in. */
+/** Detaches, resizes or overwrites the memory of `array`. */
 export function disturb(random, array) {
   const buffer = bufferOf(array);
   const ways = [() => overwrite(random, array)];
@@ -90,7 +90,7 @@ function overwrite(random, array) {
   array[random.integer(0, length - 1)] = random.pick([Number.NaN, 1e38, 0, -1]);
 }
 
-/** Takes the memory away, if it is still there; that of `context.pinned` may refuse. */
+/** Detaches the memory, if it is still attached; memory of `context.pinned` may refuse. */
 export function detach(buffer) {
   try {
     structuredClone(buffer, { transfer: [buffer] });

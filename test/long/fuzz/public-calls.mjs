@@ -1,4 +1,4 @@
-/** Calls of the public API. Each maker returns `{ name, args, call, asynchronous }`, as good as it comes. */
+/** Calls of the public API. Each maker returns `{ name, args, call, asynchronous }`, with valid arguments. */
 import { typedArray } from './memory.mjs';
 import { bits, DESCRIPTIONS, logitsProblem, matrix, PROBLEMS, sizes } from './problems.mjs';
 
@@ -17,7 +17,7 @@ function problemAndRun(random, world, loss, asynchronous) {
   return [problem, run];
 }
 
-/** Now and then the negatives come from a queue that is there. */
+/** Sometimes the negatives come from an existing queue. */
 function useQueue(random, world, loss, problem) {
   const queue = world.any('queue');
   if (queue === undefined || random.chance(0.7)) return;
@@ -126,7 +126,7 @@ function module(random, world) {
   return { name: `new ${name}().${method}`, args: [options, ...inputs, run], call, asynchronous };
 }
 
-/** The first half of a loss; what it returns is kept for the second. */
+/** The forward pass of a loss; its result is kept for the backward pass. */
 function forward(random, world) {
   const loss = random.pick(LOSSES);
   const asynchronous = random.chance(0.5);
@@ -158,7 +158,7 @@ function backward(random, world) {
   if (run && asynchronous && random.chance(0.3)) run.signal = world.controller().signal;
   const method = asynchronous ? 'backward' : 'backwardSync';
   const call = words => pass[method](...words);
-  // Rows as they are may overflow, and what the first half was given is not known here.
+  // Unnormalised rows may overflow, and the arguments of the forward pass are not known here.
   return { name: `pass.${method}`, args: [random.pick(upstream), run], call, asynchronous, finite: false };
 }
 
@@ -232,7 +232,7 @@ function pinned(random, world) {
   return { name: 'context.pinned', args: [random.integer(1, 500)], call: words => context.pinned(...words) };
 }
 
-/** Methods and accessors taken off their object: the engine's own TypeError is what they must give. */
+/** Methods and accessors taken off their object: they must throw the engine's own TypeError. */
 function wrongReceiver(random, world) {
   const owner = random.pick([
     world.context(),

@@ -1,4 +1,4 @@
-/** Calls of the addon itself, past every check that JavaScript makes. Of the same form as the public ones. */
+/** Calls of the addon itself, bypassing all checks in JavaScript. They have the form of the public ones. */
 
 import { Poison } from './hostile.mjs';
 import { typedArray } from './memory.mjs';
@@ -9,7 +9,7 @@ const LIBRARIES = ['', '/nonexistent.so', '/proc/self/exe', 'x'.repeat(5000), '\
 /** What settles the calls in flight, by context and ticket: the addon forgets a call that it drops. */
 const settlers = new WeakMap();
 
-/** A call that is queued, as a promise; a `done` that throws is the process's affair. */
+/** A call that is queued, as a promise; a `done` that throws is an uncaught exception. */
 function submitted(random, context, submit) {
   return new Promise((resolve, reject) => {
     const ticket = submit((failure, value) => {
@@ -83,7 +83,7 @@ const COPIES = {
     const { bytes, memory } = buffer(random, context);
     const length = random.integer(1, bytes / 4);
     world.keepThing('buffer', memory);
-    // The array is a result: nothing may happen to it before the end.
+    // The array is a result: it must not change before the end.
     return {
       ...work(random, world, context, 'read', [
         memory,
@@ -199,7 +199,7 @@ const MAKERS = [
   [
     2,
     (random, world) => {
-      // Wrong, because a right one takes a fraction of a second.
+      // Invalid, because a valid one takes a fraction of a second.
       const threads = random.pick([0, -1, 1.5, 1025, 2 ** 31]);
       const [name, args] = random.pick([
         ['multiplyAddRates', ['avx2', false, threads]],

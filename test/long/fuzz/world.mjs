@@ -1,4 +1,4 @@
-/** What the calls of an episode share: contexts, signals, calls in flight, and what hostile objects do. */
+/** The state that the calls of an episode share: contexts, signals, calls in flight, and the actions of hostile objects. */
 
 import { Poison } from './hostile.mjs';
 import { disturb } from './memory.mjs';
@@ -90,7 +90,7 @@ export class World {
     return { library, device: 0, threads, precision, measure: false, trace, nextTurn: setImmediate };
   }
 
-  /** The same context, or now and then one that was disposed. */
+  /** The same context, or sometimes one that was disposed. */
   orDisposed(context) {
     return this.rawDisposed && this.random.chance(0.03) ? this.rawDisposed : context;
   }
@@ -133,7 +133,7 @@ export class World {
     return this.controllers[i];
   }
 
-  /** `work`, and now and then before it something that nobody expects there. */
+  /** Runs `work`, sometimes after an unexpected action. */
   effect(work) {
     return (...words) => {
       if (!this.closed && this.depth < DEEPEST && this.random.chance(0.5)) {
@@ -171,7 +171,7 @@ const disturbVictim = world => {
   if (world.victims.length > 0) disturb(world.random, world.random.pick(world.victims));
 };
 
-/** What hostile getters, traps and conversions do. */
+/** The actions of hostile getters, traps and conversions. */
 const EFFECTS = [
   disturbVictim,
   disturbVictim,

@@ -1,4 +1,4 @@
-/** A worker thread of the soak: calls without an end, several in flight, until it is terminated. */
+/** A worker thread of the soak test: endless calls, several in flight, until it is terminated. */
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';

@@ -1,4 +1,4 @@
-/** run.mjs JSON: the soak itself. Fails if a call fails that should not, if a number changes, or if memory grows. */
+/** run.mjs JSON: the soak test. Fails if a call fails unexpectedly, if a result changes, or if memory grows. */
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { MOST } from '../fuzz/problems.mjs';
@@ -8,7 +8,7 @@ import { SCENARIOS } from './scenarios.mjs';
 const SAMPLES = 60;
 /** Windows of time that are compared, after as long a time to warm up. */
 const WINDOWS = 5;
-/** What memory may grow by from a window to the next, as the median, in MB. */
+/** The allowed median growth of memory from one window to the next, in MB. */
 const BOUNDS = { rss: 15, external: 1, heap: 1 };
 
 const { milliseconds, device, only, seed, folder, sanitized } = JSON.parse(process.argv[2]);
@@ -36,7 +36,7 @@ const again = infonce.ntXentSync(canary, { context: soak.context }).loss;
 if (again !== loss) fail(`the same call gave ${loss} first and ${again} at the end`);
 if (soak.context.pending !== 0) fail(`${soak.context.pending} calls have not settled`);
 soak.context.dispose();
-// A sanitizer keeps freed memory back, to catch those who use it.
+// A sanitizer holds back freed memory, to detect its use.
 if (!sanitized) for (const [name, bound] of Object.entries(BOUNDS)) judge(name, bound);
 
 /** A context's working memory is that of its largest call: such calls come first, and what grows later is a leak. */
@@ -48,7 +48,7 @@ async function warmUp() {
   }
 }
 
-/** After what can be collected has been. */
+/** After garbage collection. */
 async function sample(elapsed) {
   for (let i = 0; i < 2; i++) {
     globalThis.gc();
@@ -62,7 +62,7 @@ async function sample(elapsed) {
   console.log(columns.map((column, i) => String(column).padStart(i === 0 ? 8 : i === 1 ? 9 : 11)).join(''));
 }
 
-/** A leak grows from window to window. What an allocator keeps in fragments grows now and then, and then does not. */
+/** A leak grows from window to window. Fragmentation of the allocator grows only occasionally. */
 function judge(name, bound) {
   const size = Math.floor(samples.length / (WINDOWS + 1));
   const least = Array.from({ length: WINDOWS }, (_, window) => {

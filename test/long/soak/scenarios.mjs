@@ -1,4 +1,4 @@
-/** What a long-running program does with the library, over and over. Each leaves nothing behind. */
+/** What long-running programs do repeatedly. No scenario keeps memory. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
@@ -10,7 +10,7 @@ const LOSSES = Object.keys(PROBLEMS);
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const BURST = 6;
 
-/** `[weight, scenario]`; a scenario is given what the soak shares. */
+/** `[weight, scenario]`; a scenario receives the state that the soak test shares. */
 export const SCENARIOS = [
   [30, synchronous],
   [30, asynchronous],
@@ -72,7 +72,7 @@ async function deviceTensors({ random, infonce, context }) {
   infonce.ntXentSync({ features: half }, { context, output: 'device', out });
   await features.write(await gradFeatures.toArray());
   for (const tensor of [features, half, gradFeatures]) {
-    // What is not disposed is the garbage collector's.
+    // The garbage collector frees the rest.
     if (random.chance(0.7)) tensor.dispose();
   }
   context.pinned(random.integer(1, 100_000)).fill(1);
@@ -100,7 +100,7 @@ async function forwardAndBackward(soak) {
   if (random.chance(0.7)) pass.dispose();
 }
 
-/** Memory goes back while calls are in flight, and after them. */
+/** Memory is trimmed while calls are in flight, and after them. */
 async function trimmed(soak) {
   const { context } = soak;
   const calls = asynchronous(soak);
@@ -111,7 +111,7 @@ async function trimmed(soak) {
   context.trim();
 }
 
-/** A thread with contexts and calls of its own is ended in the middle of them. */
+/** A thread is terminated during its own calls. */
 async function workerTerminated({ random, folder, device }) {
   const worker = new Worker(path.join(HERE, 'endless.mjs'), { workerData: { folder, device } });
   await once(worker, 'message');

@@ -1,4 +1,4 @@
-/** `npm run stress`: NT-Xent against float64 where numbers are extreme, on every backend and level. See docs/numerics.md. */
+/** `npm run stress`: compares NT-Xent with float64 at extreme values, on every backend and level. See docs/numerics.md. */
 import { commandLine, refuse } from '../../../bench/command-line.mjs';
 import { replacePart } from '../../../bench/report/markdown.mjs';
 import { createContext, devices, ntXentSync } from '../../../dist/esm/index.js';
@@ -9,8 +9,8 @@ const USAGE = `npm run stress -- [options]
   --device ID    'cpu' (default) or 'cuda'
   --rows N       of the cases that are not about size; default 1024
   --largest N    leaves out the cases of more rows; default 65536
-  --write        puts the table into docs/numerics.md`;
-const MOST_GRADIENTS = 2048; // Beyond it the gradients of some rows are looked at.
+  --write        updates the table in docs/numerics.md`;
+const MOST_GRADIENTS = 2048; // Beyond it only the gradients of sampled rows are compared.
 const SAMPLED = 128;
 const CANCELLED = 1e-6;
 const FLOAT32_SMALLEST_NORMAL = 2 ** -126;
@@ -42,7 +42,7 @@ await reference.close();
 for (const context of contexts) context.dispose();
 if (options.write) replacePart('numerics.md', `stress ${device}`, table());
 
-/** For each level the errors of loss and gradient, or the code of the refusal. */
+/** For each level the errors of loss and gradient, or the error code. */
 async function measure(problem) {
   const { tensor, values } = featuresOf(problem);
   const { rows: count, dim, temperature, normalize } = problem;

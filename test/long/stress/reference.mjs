@@ -1,6 +1,6 @@
 /**
  * NT-Xent of two views in float64, every pair of rows and no matrix: a pass for each row's log-sum-exp, and one for the
- * gradients of the rows that are looked at. Shared out among worker threads, of which this file is the program too.
+ * gradients of the sampled rows. The work is divided among worker threads, which run this file too.
  */
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
@@ -8,7 +8,7 @@ import { isMainThread, parentPort, Worker } from 'node:worker_threads';
 
 const SMALLEST_NORM = 1e-12;
 const BLOCK = 64; // rows that a thread takes at a time
-const CONSTANT_SHIFT = 300; // exp(-2 · 300) is a float64 number still
+const CONSTANT_SHIFT = 300; // exp(-2 · 300) is still a normal float64 number
 
 /** Memory for float64 numbers that all threads see. */
 const shared = length => new Float64Array(new SharedArrayBuffer(8 * length));
@@ -17,14 +17,14 @@ export class Reference {
   #workers = Array.from({ length: availableParallelism() }, () => new Worker(new URL(import.meta.url)));
 
   /**
-   * `loss`, and for each of `rows` its `gradient` [rows.length, D] and how long that would be if nothing in it cancelled.
+   * `loss`, and for each of `rows` its `gradient` [rows.length, D] and its length if nothing cancelled.
    */
   async ntXent({ values, count, dim, temperature, normalize = true, rows }) {
     const task = { count, dim, scale: 1 / temperature, normalize, units: shared(count * dim), norms: shared(count) };
     normalizeRows(values, task);
     const others = shared(count); // log of the sum over the others of exp(logit − the positive's logit)
-    // The largest logit, and the log of the sum of all exponentials over its own: apart, because their sum has no digits
-    // left for the second when logits are large.
+    // The largest logit, and the log of the sum of all exponentials over its own: separate, because their sum would lose
+    // the second when logits are large.
     const tops = shared(count);
     const sums = shared(count);
     const gradient = shared(rows.length * dim);
@@ -40,7 +40,7 @@ export class Reference {
     return Promise.all(this.#workers.map(worker => worker.terminate()));
   }
 
-  /** Every thread works on it until nothing is left. */
+  /** Every thread works on the task until nothing is left. */
   #all(task) {
     return Promise.all(
       this.#workers.map(worker => {
