@@ -1,4 +1,4 @@
-/** What the library is put through: NT-Xent of two views, from the ordinary to what no trainer should do. */
+/** Cases of NT-Xent with two views, from ordinary to extreme. */
 import { fromHalf, toHalf } from '../../../dist/esm/reference/half.js';
 import { Random } from '../random.mjs';
 
@@ -28,7 +28,7 @@ export function casesOf({ rows, largest }) {
       name: `rows as they are, times ${exponent(scale)}`,
       scale,
       normalize: false,
-      // Less alike, or the positive's logit is the largest by far and the loss 0.
+      // More noise: otherwise the positive's logit is by far the largest and the loss 0.
       noise: 4,
     })),
     { ...base, name: 'views nearly equal (noise 1e-3)', noise: 1e-3 },
