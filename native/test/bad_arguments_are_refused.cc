@@ -62,7 +62,7 @@ int matrices_of(Loss loss) { return Case(settings_of(loss)).problem.matrix_count
 
 }  // namespace
 
-TEST_CASE("sizes that make no problem are refused") {
+TEST_CASE("sizes that are out of range or do not match are refused") {
   for (const Loss loss : kLosses) {
     REFUSES(loss, problem.struct_size = 0);
     REFUSES(loss, result.struct_size = 0);
@@ -213,7 +213,7 @@ TEST_CASE("blocks and softmaxes that do not go together are refused") {
   REFUSES(Loss::kClip, problem.softmaxes[1].positive = INFONCE_POSITIVE_SAME_ID);
 }
 
-TEST_CASE("logits of other problems than one matrix with views are refused") {
+TEST_CASE("logits are refused unless the problem is one matrix with views") {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
   const Buffer<float> room(12 * 11);
   for (const Loss loss : kLosses) {
