@@ -20,16 +20,22 @@ namespace {
 constexpr int kMostThreads = 1024;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
+void fill_arrays_with_nan(const infonce_problem &problem, const infonce_result &result) {
+  for_each_result(problem, result, [](const infonce_output &output, int64_t count) {
+    std::fill(output.data, output.data + count, kNaN);
+  });
+}
+
 void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
-  result->loss = result->grad_scale = result->top1 = result->top5 = kNaN;
-  for_each_result(problem, *result, [&](float *values, int64_t count) { std::fill(values, values + count, kNaN); });
+  result->scalars = {kNaN, kNaN, kNaN, kNaN};
+  fill_arrays_with_nan(problem, *result);
 }
 
 // What becomes of a call that met this row, or none: `propagate` fills its results with NaN.
 template <class Propagate>
 infonce_status status_of(const BadRow &bad, bool may_propagate, infonce_failure *failure, Propagate &&propagate) {
   if (bad.row < 0) return INFONCE_OK;
-  if (!may_propagate) return non_finite(failure, bad.input, bad.row);
+  if (!may_propagate) return non_finite(failure, bad.matrix, bad.row);
   propagate();
   return INFONCE_OK;
 }
@@ -41,14 +47,10 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
     const std::lock_guard<std::mutex> lock(context->mutex);
     infonce_result computed = *result;
     const BadRow bad = compute(*context, *problem, &computed);
-    const infonce_status status = status_of(bad, problem->propagate_non_finite || result->scalars, failure,
+    const infonce_status status = status_of(bad, problem->propagate_non_finite || result->device_scalars, failure,
                                             [&] { fill_with_nan(*problem, &computed); });
-    if (status == INFONCE_OK && result->scalars) {
-      const double scalars[] = {computed.loss, computed.grad_scale, computed.top1, computed.top5};
-      std::copy(std::begin(scalars), std::end(scalars), result->scalars);
-    } else {
-      *result = computed;
-    }
+    if (status == INFONCE_OK && result->device_scalars) *result->device_scalars = computed.scalars;
+    else *result = computed;
     return status;
   });
 }
@@ -75,41 +77,46 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
   if (const char *wrong = what_is_wrong_with_backward(&p, *upstream, *result)) return invalid(failure, wrong);
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
-    const BadRow spoiled = {INFONCE_INPUT_ANCHORS, 0};
+    const BadRow spoiled = {roles_of(p).anchors, 0};
     const BadRow bad = saved->scheme ? compute_backward(*context, *saved, p, result) : spoiled;
     return status_of(bad, p.propagate_non_finite != 0, failure, [&] {
-      result->grad_scale = kNaN;
+      result->scalars.grad_scale = kNaN;
       p.reduction = INFONCE_REDUCTION_SUM;  // the losses of the rows are the forward call's
-      for_each_result(p, *result, [](float *values, int64_t count) { std::fill(values, values + count, kNaN); });
+      fill_arrays_with_nan(p, *result);
     });
   });
 }
 
 void saved_destroy(infonce_context *, infonce_saved *saved) { delete saved; }
 
-infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
+infonce_status logits(infonce_context *context, const infonce_problem *problem, const infonce_output *out,
+                      infonce_failure *failure) {
   infonce_problem p = *problem;
-  if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_logits(&p, *out)) return invalid(failure, wrong);
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
-    return status_of(compute_logits(*context, p, out), p.propagate_non_finite != 0, failure,
-                     [&] { std::fill(out, out + p.rows * (p.rows - 1), kNaN); });
+    return status_of(compute_logits(*context, p, *out), p.propagate_non_finite != 0, failure, [&] {
+      const int64_t rows = p.matrices[roles_of(p).anchors].rows;
+      std::fill(out->data, out->data + rows * (rows - 1), kNaN);
+    });
   });
 }
 
 infonce_status memory_required(infonce_context *context, const infonce_problem *problem, infonce_memory_needs *needs,
                                infonce_failure *failure) {
-  // Arrays for all that may be wanted, of which nothing is written.
+  // There are no arrays to be checked yet, nor to be written.
+  infonce_problem checked = *problem;
+  checked.gradient = 0;
   float anything = 0;
   infonce_result result{};
   result.struct_size = sizeof result;
-  result.row_loss = result.grad_anchors = result.grad_keys = &anything;
-  if (const char *wrong = what_is_wrong(*problem, result)) return invalid(failure, wrong);
+  result.row_loss.data = &anything;
+  if (const char *wrong = what_is_wrong(checked, result)) return invalid(failure, wrong);
   if (needs->struct_size != sizeof *needs) return invalid(failure, "struct_size does not match this library's");
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
     try {
-      needs->device = bytes_of_run(*context, *problem, needs->grad_negatives != 0);
+      needs->device = bytes_of_run(*context, *problem, needs->gradients);
     } catch (const OutOfMemory &error) {
       needs->device = error.needed();  // already what can be counted only with the rows at hand
     }
@@ -195,7 +202,7 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   for (const InstructionSet &set : usable_instruction_sets())
     if (!chosen && (!options->instruction_set || std::strcmp(options->instruction_set, set.name) == 0)) chosen = &set;
   if (!chosen)
-    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "this processor cannot run instruction set '%s'", options->instruction_set);
   return guarded(failure, [&] {
     const bool bfloat16 = options->precision == INFONCE_PRECISION_MEDIUM && chosen->bfloat16;
@@ -203,7 +210,7 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
     try {
       *context = new infonce_context(*chosen, bfloat16 ? *chosen->bfloat16 : *chosen->kernels, threads);
     } catch (const std::system_error &) {
-      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_INPUT_NONE, -1, "the system refuses to start %d threads", threads);
+      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "the system refuses to start %d threads", threads);
     }
     return INFONCE_OK;
   });

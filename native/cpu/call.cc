@@ -18,10 +18,9 @@ constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a m
 
 double products_of(const infonce_problem &p) {
   const Towers towers(p);
-  const int64_t memory = towers.has_memory() ? p.negative_rows : 0;
-  const bool own_negatives = p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-  const int64_t candidates = own_negatives ? p.negative_rows : towers.rows_of(towers.candidates()) + memory;
-  return double(p.rows) * double(candidates) * double(p.dim);
+  const int64_t memory = towers.has_memory() ? towers.rows_of(kNegatives) : 0;
+  const int64_t candidates = towers.rows_of(towers.candidates()) + memory;
+  return double(towers.rows_of(kAnchors)) * double(candidates) * double(p.dim);
 }
 
 void begin_call(ThreadPool &pool, const infonce_problem &p) {
@@ -32,7 +31,7 @@ enum class Kind { kPairedNegatives, kPanel, kWide };
 
 // To be tried in turn; the last one serves in any case.
 std::vector<Kind> kinds_for(const infonce_problem &p, const Pairs &pairs) {
-  if (p.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES) return {Kind::kPairedNegatives};
+  if (roles_of(p).own_negatives()) return {Kind::kPairedNegatives};
   // Unit rows bound the logits by the scale: nothing to prepare where that is already too much.
   const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
   if (products_of(p) <= kTinyProducts || bounded_too_high) return {Kind::kWide};
@@ -56,7 +55,7 @@ std::unique_ptr<Scheme> make_scheme(Kind kind, infonce_context &c, const Request
 }
 
 void build_pairs(const infonce_problem &p, Pairs *pairs) {
-  if (p.denominator != INFONCE_DENOMINATOR_OWN_NEGATIVES) pairs->build(p);
+  if (!roles_of(p).own_negatives()) pairs->build(p);
 }
 
 struct Served {
@@ -67,7 +66,7 @@ struct Served {
 // `kept`: where what the gradients need is to stay, or null with all else.
 Served forward(infonce_context &c, const Request &request, Pairs &pairs, Workspace *kept, infonce_result *result) {
   build_pairs(request.problem, &pairs);
-  result->top1 = result->top5 = std::numeric_limits<double>::quiet_NaN();  // without ranks
+  result->scalars.top1 = result->scalars.top5 = std::numeric_limits<double>::quiet_NaN();  // without ranks
   Served served;
   for (const Kind kind : kinds_for(request.problem, pairs)) {
     served.scheme = make_scheme(kind, c, request, pairs);
@@ -85,9 +84,16 @@ Served forward(infonce_context &c, const Request &request, Pairs &pairs, Workspa
 }
 
 BadRow first_bad_upstream(const infonce_problem &p) {
-  for (int64_t i = 0; i < p.grad_output_count; ++i)
-    if (!(std::fabs(p.grad_output[i]) <= std::numeric_limits<float>::max())) return {INFONCE_INPUT_GRAD_OUTPUT, i};
+  for (int64_t i = 0; i < p.grad_output.count; ++i)
+    if (!(std::fabs(p.grad_output.data[i]) <= std::numeric_limits<float>::max())) return {INFONCE_IN_GRAD_OUTPUT, i};
   return {};
+}
+
+// Bits by matrix.
+uint32_t gradients_of(const infonce_result &result) {
+  uint32_t gradients = 0;
+  for (int m = 0; m < INFONCE_MOST_MATRICES; ++m) gradients |= uint32_t(result.gradients[m].data != nullptr) << m;
+  return gradients;
 }
 
 }  // namespace
@@ -95,7 +101,7 @@ BadRow first_bad_upstream(const infonce_problem &p) {
 BadRow compute(infonce_context &c, const infonce_problem &problem, infonce_result *result) {
   if (const BadRow bad = first_bad_upstream(problem); bad.row >= 0) return bad;
   begin_call(c.pool, problem);
-  const Request request = {problem, result->grad_negatives != nullptr, false};
+  const Request request = {problem, gradients_of(*result), false};
   const Served served = forward(c, request, c.pairs, nullptr, result);
   if (served.bad.row < 0 && problem.gradient) served.scheme->backward(result);
   return served.bad;
@@ -104,12 +110,11 @@ BadRow compute(infonce_context &c, const infonce_problem &problem, infonce_resul
 BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infonce_result *result,
                        infonce_saved *saved) {
   begin_call(c.pool, problem);
-  saved->request = {problem, false, true};
+  saved->request = {problem, 0, true};
   Served served = forward(c, saved->request, saved->pairs, &saved->kept, result);
   if (served.bad.row < 0) saved->scheme = std::move(served.scheme);
   infonce_problem &p = saved->request.problem;
-  p.anchors = p.keys = p.negatives = nullptr;
-  p.labels = nullptr;
+  for (infonce_matrix &matrix : p.matrices) matrix.data = nullptr, matrix.ids = nullptr;
   p.cancelled = nullptr;
   return served.bad;
 }
@@ -119,7 +124,7 @@ BadRow compute_backward(infonce_context &c, infonce_saved &saved, const infonce_
   if (const BadRow bad = first_bad_upstream(problem); bad.row >= 0) return bad;
   begin_call(c.pool, problem);
   saved.request.problem = problem;
-  saved.request.grad_negatives = result->grad_negatives != nullptr;
+  saved.request.gradients = gradients_of(*result);
   Scheme &scheme = *saved.scheme;
   c.workspace.lay_out([&](Workspace::Cursor &cursor) { scheme.take_scratch(cursor); });
   scheme.resume();
@@ -127,14 +132,14 @@ BadRow compute_backward(infonce_context &c, infonce_saved &saved, const infonce_
   return {};
 }
 
-BadRow compute_logits(infonce_context &c, const infonce_problem &problem, float *logits) {
+BadRow compute_logits(infonce_context &c, const infonce_problem &problem, const infonce_output &logits) {
   begin_call(c.pool, problem);
-  return simclr_logits(problem, c.kernels, c.pool, c.workspace, logits);
+  return simclr_logits(problem, c.kernels, c.pool, c.workspace, logits.data);
 }
 
-int64_t bytes_of_run(infonce_context &c, const infonce_problem &problem, bool grad_negatives) {
+int64_t bytes_of_run(infonce_context &c, const infonce_problem &problem, uint32_t gradients) {
   begin_call(c.pool, problem);
-  const Request request = {problem, grad_negatives, false};
+  const Request request = {problem, gradients, false};
   build_pairs(problem, &c.pairs);
   int64_t most = 0;
   for (const Kind kind : kinds_for(problem, c.pairs)) {

@@ -5,16 +5,17 @@
 
 namespace infonce::cpu {
 
-// Each throws OutOfMemory or Cancelled and returns the first row of an input that holds NaN or infinity.
+// Each throws OutOfMemory or Cancelled and returns the first row of the input that holds NaN or infinity.
 BadRow compute(infonce_context &context, const infonce_problem &problem, infonce_result *result);
 BadRow compute_forward(infonce_context &context, const infonce_problem &problem, infonce_result *result,
                        infonce_saved *saved);
 // `problem` is that of the forward call with the upstream gradient of this one.
 BadRow compute_backward(infonce_context &context, infonce_saved &saved, const infonce_problem &problem,
                         infonce_result *result);
-BadRow compute_logits(infonce_context &context, const infonce_problem &problem, float *logits);
+BadRow compute_logits(infonce_context &context, const infonce_problem &problem, const infonce_output &logits);
 
-// The bytes that `run` takes: exact, or, where the values in the input decide, the most.
-int64_t bytes_of_run(infonce_context &context, const infonce_problem &problem, bool grad_negatives);
+// The bytes that `run` takes for these gradients (bits by matrix): exact, or, where the values in the input decide, the
+// most.
+int64_t bytes_of_run(infonce_context &context, const infonce_problem &problem, uint32_t gradients);
 
 }  // namespace infonce::cpu

@@ -8,12 +8,14 @@ namespace infonce::cpu {
 
 class Input {
  public:
-  Input(const void *data, int32_t type, int64_t dim, const Kernels &kernels)
-      : data_(data),
-        dim_(dim),
-        widen_(type == INFONCE_FLOAT16    ? kernels.widen_float16
-               : type == INFONCE_BFLOAT16 ? kernels.widen_bfloat16
-                                          : nullptr) {}
+  // `matrix`: its index; -1: there is none.
+  Input(const infonce_problem &problem, int matrix, const Kernels &kernels) : dim_(problem.dim) {
+    if (matrix < 0) return;
+    const infonce_matrix &input = problem.matrices[matrix];
+    data_ = input.data;
+    if (input.type == INFONCE_FLOAT16) widen_ = kernels.widen_float16;
+    if (input.type == INFONCE_BFLOAT16) widen_ = kernels.widen_bfloat16;
+  }
 
   // Rows first ... first + count: where they lie or, of 16 bits, widened into `room`.
   const float *rows(int64_t first, int64_t count, float *room) const {
@@ -26,9 +28,9 @@ class Input {
   void move_to(const void *data) { data_ = data; }
 
  private:
-  const void *data_;
+  const void *data_ = nullptr;
   int64_t dim_;
-  void (*widen_)(const uint16_t *from, float *to, int64_t count);
+  void (*widen_)(const uint16_t *from, float *to, int64_t count) = nullptr;
 };
 
 }  // namespace infonce::cpu

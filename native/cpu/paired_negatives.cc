@@ -71,33 +71,37 @@ PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels,
       problem_(request.problem),
       kernels_(kernels),
       pool_(pool),
+      towers_(problem_),
+      queries_(towers_.rows_of(kAnchors)),
+      negatives_(towers_.rows_of(kNegatives)),
       upstream_(upstream_of(problem_)),
-      inputs_{{problem_.anchors, problem_.anchors_type, problem_.dim, kernels},
-              {problem_.keys, problem_.keys_type, problem_.dim, kernels},
-              {problem_.negatives, problem_.negatives_type, problem_.dim, kernels}},
-      copies_{{nullptr, problem_.anchors, problem_.dim * element_size(problem_.anchors_type)},
-              {nullptr, problem_.keys, problem_.dim * element_size(problem_.keys_type)},
-              {nullptr, problem_.negatives,
-               problem_.negative_rows * problem_.dim * element_size(problem_.negatives_type)}},
-      scratch_(pool.active_threads()) {}
+      inputs_{{problem_, towers_.matrix_of(kAnchors), kernels},
+              {problem_, towers_.matrix_of(kKeys), kernels},
+              {problem_, towers_.matrix_of(kNegatives), kernels}},
+      scratch_(pool.active_threads()) {
+  for (const Tower input : {kAnchors, kKeys, kNegatives}) {
+    const infonce_matrix &matrix = problem_.matrices[towers_.matrix_of(input)];
+    copies_[input] = {nullptr, matrix.data, matrix.rows / queries_ * problem_.dim * element_size(matrix.type)};
+  }
+}
 
 void PairedNegatives::take_kept(Workspace::Cursor &cursor) {
   if (!request_.in_halves) return;
-  for (Copy &copy : copies_) copy.to = cursor.take<std::byte>(problem_.rows * copy.row_bytes);
+  for (Copy &copy : copies_) copy.to = cursor.take<std::byte>(queries_ * copy.row_bytes);
 }
 
 void PairedNegatives::take_scratch(Workspace::Cursor &cursor) {
-  outcomes_ = cursor.take<RowOutcome>(problem_.rows);
+  outcomes_ = cursor.take<RowOutcome>(queries_);
   scratch_.resize(pool_.active_threads());
   for (RowScratch &scratch : scratch_) {
     scratch.gradient = cursor.take<double>(problem_.dim);
-    scratch.dots = cursor.take<double>(problem_.negative_rows);
+    scratch.dots = cursor.take<double>(negatives_);
     for (float **row : {&scratch.query, &scratch.key, &scratch.negative}) *row = cursor.take<float>(problem_.dim);
   }
 }
 
 Outcome PairedNegatives::forward(infonce_result *result) {
-  pool_.parallel(problem_.rows, [&](int64_t i, int thread) {
+  pool_.parallel(queries_, [&](int64_t i, int thread) {
     outcomes_[i] = row(i, scratch_[thread], result);
     if (!request_.in_halves) return;
     for (const Copy &copy : copies_) {
@@ -106,19 +110,19 @@ Outcome PairedNegatives::forward(infonce_result *result) {
     }
   });
   double loss = 0, top1 = 0, top5 = 0;
-  for (int64_t i = 0; i < problem_.rows; ++i) {
+  for (int64_t i = 0; i < queries_; ++i) {
     if (outcomes_[i].bad.row >= 0) return {true, outcomes_[i].bad};
     loss += outcomes_[i].loss;
     top1 += outcomes_[i].above < 1;
     top5 += outcomes_[i].above < 5;
-    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss[i] = float(outcomes_[i].loss);
+    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss.data[i] = float(outcomes_[i].loss);
   }
-  const double count = double(problem_.rows);
-  result->loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? loss / count : loss;
+  const double count = double(queries_);
+  result->scalars.loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? loss / count : loss;
   gradients_are_written_ = problem_.gradient != 0;
   if (problem_.ranks) {
-    result->top1 = top1 / count;
-    result->top5 = top5 / count;
+    result->scalars.top1 = top1 / count;
+    result->scalars.top5 = top5 / count;
   }
   if (request_.in_halves)
     for (int input = 0; input < kTowers; ++input) inputs_[input].move_to(copies_[input].to);
@@ -132,32 +136,32 @@ void PairedNegatives::resume() {
 
 void PairedNegatives::backward(infonce_result *result) {
   if (!gradients_are_written_)
-    pool_.parallel(problem_.rows,
+    pool_.parallel(queries_,
                    [&](int64_t i, int thread) { outcomes_[i] = row(i, scratch_[thread], result); });
   double radial = 0;
-  for (int64_t i = 0; i < problem_.rows; ++i) radial += outcomes_[i].radial;
-  result->grad_scale = radial / problem_.scale;
+  for (int64_t i = 0; i < queries_; ++i) radial += outcomes_[i].radial;
+  result->scalars.grad_scale = radial / problem_.scale;
 }
 
 // Loss and, when they are asked for, gradients at once, while the row's negatives are near.
 PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &scratch, infonce_result *result) const {
-  const int64_t dim = problem_.dim, negatives = problem_.negative_rows;
-  const auto own = [&](int64_t m) { return inputs_[kNegatives].rows(i * negatives + m, 1, scratch.negative); };
+  const int64_t dim = problem_.dim;
+  const auto own = [&](int64_t m) { return inputs_[kNegatives].rows(i * negatives_ + m, 1, scratch.negative); };
   PairedRow rows(problem_, kernels_, scratch);
   RowOutcome outcome{};
-  const auto check = [&](int32_t input, int64_t row) {
-    if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {input, row};
+  const auto check = [&](Tower input, int64_t row) {
+    if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {towers_.matrix_of(input), row};
   };
 
   const Row query = rows.row(inputs_[kAnchors].rows(i, 1, scratch.query));
-  check(INFONCE_INPUT_ANCHORS, i);
+  check(kAnchors, i);
   const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
-  check(INFONCE_INPUT_KEYS, i);
+  check(kKeys, i);
   const double positive = rows.dot(query, key);
   RowLoss loss(0, 0);
-  for (int64_t m = 0; m < negatives && !pool_.cancelled(); ++m) {
+  for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
-    check(INFONCE_INPUT_NEGATIVES, i * negatives + m);
+    check(kNegatives, i * negatives_ + m);
     scratch.dots[m] = rows.dot(query, negative);
     outcome.above += scratch.dots[m] > positive;
     loss.add(problem_.scale * scratch.dots[m]);
@@ -167,19 +171,20 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   if (!problem_.gradient || outcome.bad.row >= 0) return outcome;
 
   const double g = upstream_.relative(i), factor = problem_.scale * upstream_.largest;
+  float *const grad_negatives = towers_.gradient_of(kNegatives, *result);
   const double log_sum_exp = loss.log_sum_exp(), positive_weight = -g * loss.rest_share();
   std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
   rows.add(key, positive_weight);
-  rows.write_gradient(key, query, positive_weight * factor, positive, result->grad_keys + i * dim);
-  for (int64_t m = 0; m < negatives && !pool_.cancelled(); ++m) {
+  rows.write_gradient(key, query, positive_weight * factor, positive, towers_.gradient_of(kKeys, *result) + i * dim);
+  for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
     const double weight = g * std::exp(problem_.scale * scratch.dots[m] - log_sum_exp);
     rows.add(negative, weight);
-    if (!result->grad_negatives) continue;
+    if (!grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m],
-                        result->grad_negatives + (i * negatives + m) * dim);
+                        grad_negatives + (i * negatives_ + m) * dim);
   }
-  outcome.radial = rows.finish(query, factor, result->grad_anchors + i * dim);
+  outcome.radial = rows.finish(query, factor, towers_.gradient_of(kAnchors, *result) + i * dim);
   return outcome;
 }
 

@@ -41,6 +41,8 @@ class PairedNegatives final : public Scheme {
   const infonce_problem &problem_;
   const Kernels &kernels_;
   ThreadPool &pool_;
+  const Towers towers_;
+  const int64_t queries_, negatives_;  // rows; of negatives, those of one query
   Upstream upstream_;
   Input inputs_[kTowers];
   Copy copies_[kTowers];

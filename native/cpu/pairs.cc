@@ -15,12 +15,13 @@ template <class T> int64_t bytes_of(const std::vector<T> &values) { return int64
 
 void Pairs::build(const infonce_problem &problem) {
   const Towers towers(problem);
-  const int64_t rows = problem.rows, padded_anchors = towers.padded_rows_of(kAnchors);
+  const int64_t rows = towers.rows_of(kAnchors), padded_anchors = towers.padded_rows_of(kAnchors);
   const int64_t padded_candidates = towers.padded_rows_of(towers.candidates());
   require_memory((padded_anchors + padded_candidates) * kBytesOfRow);
   anchors_ = rows;
   one_tower_ = towers.one_tower();
-  all_positive_ = problem.positive != INFONCE_POSITIVE_FIRST_VIEW;
+  const int32_t positive = problem.softmaxes[0].positive;
+  all_positive_ = positive != INFONCE_POSITIVE_FIRST_VIEW;
   large_classes_.clear();
   anchor_groups_.assign(padded_anchors, -1);
   first_positives_.assign(padded_anchors, -1);
@@ -36,8 +37,8 @@ void Pairs::build(const infonce_problem &problem) {
     return;
   }
 
-  if (problem.positive == INFONCE_POSITIVE_SAME_LABEL) build_classes_of_labels(problem.labels, towers);
-  else build_classes_of_views(rows, problem.views);
+  if (positive == INFONCE_POSITIVE_SAME_ID) build_classes_of_ids(problem, towers);
+  else build_classes_of_views(rows, problem.matrices[towers.matrix_of(kAnchors)].views);
 
   const int64_t classes = int64_t(class_start_.size()) - 1;
   large_class_.assign(classes, -1);
@@ -79,22 +80,24 @@ void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
     for (int64_t b = 0; b < samples; ++b, ++i) order_[b * views + v] = i, class_of_[i] = b;
 }
 
-void Pairs::build_classes_of_labels(const int32_t *caller_labels, const Towers &towers) {
+void Pairs::build_classes_of_ids(const infonce_problem &problem, const Towers &towers) {
   const int64_t anchors = towers.rows_of(kAnchors);
   const int64_t rows = anchors + (towers.has_memory() ? towers.rows_of(kNegatives) : 0);
+  const int32_t *const anchor_ids = problem.matrices[towers.matrix_of(kAnchors)].ids;
+  const int32_t *const memory_ids = towers.has_memory() ? problem.matrices[towers.matrix_of(kNegatives)].ids : nullptr;
   // A copy: the caller's may be shared with a thread that writes them, and sorting by changing keys is undefined.
-  std::vector<int32_t> labels(towers.padded_rows_of(kAnchors));
+  std::vector<int32_t> ids(towers.padded_rows_of(kAnchors));
   order_.resize(rows);
-  class_of_.resize(labels.size());
+  class_of_.resize(ids.size());
   class_start_.assign(1, 0);
   for (int64_t k = 0; k < rows; ++k) {
     order_[k] = k < anchors ? k : towers.memory_first() + (k - anchors);
-    labels[order_[k]] = caller_labels[k];
+    ids[order_[k]] = k < anchors ? anchor_ids[k] : memory_ids[k - anchors];
   }
   std::sort(order_.begin(), order_.end(),
-            [&](int64_t a, int64_t b) { return labels[a] != labels[b] ? labels[a] < labels[b] : a < b; });
+            [&](int64_t a, int64_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
   for (int64_t k = 0; k < rows; ++k) {
-    if (k > 0 && labels[order_[k]] != labels[order_[k - 1]]) class_start_.push_back(k);
+    if (k > 0 && ids[order_[k]] != ids[order_[k - 1]]) class_start_.push_back(k);
     class_of_[order_[k]] = int64_t(class_start_.size()) - 1;
   }
   class_start_.push_back(rows);

@@ -1,5 +1,5 @@
 // Which pairs are treated one by one, exactly and in float64, instead of in the matrix of exponentials: positives, whose
-// p - 1 would cancel, and the few rows that share a sample or a label with an anchor.
+// p - 1 would cancel, and the few rows that share a sample or an id with an anchor.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,7 @@ class Pairs {
 
  private:
   void build_classes_of_views(int64_t rows, int64_t views);
-  void build_classes_of_labels(const int32_t *labels, const Towers &towers);
+  void build_classes_of_ids(const infonce_problem &problem, const Towers &towers);
   int64_t class_of(int64_t i) const { return class_of_[i]; }
   int64_t class_size(int64_t i) const { return class_start_[class_of(i) + 1] - class_start_[class_of(i)]; }
 

@@ -31,7 +31,7 @@ PanelScheme::PanelScheme(const Request &request, const Kernels &kernels, const P
 
 void PanelScheme::plan_tiles() {
   const bool one_tower = passes_.one_tower();
-  const int64_t rows = problem_.rows;
+  const int64_t rows = passes_.rows_of(kAnchors);
   const int64_t columns = passes_.end_of(passes_.candidates());
   block_ = std::max(rows, columns) <= kSmallBlockRows ? kSmallBlock : kLargeBlock;
   row_blocks_ = blocks_of(rows, block_);
@@ -63,7 +63,7 @@ int64_t PanelScheme::tables() const {
 void PanelScheme::find_pairs() {
   holds_pairs_.assign(row_blocks_ * column_blocks_, false);
   if (!passes_.one_tower() && !passes_.keys_are_candidates()) return;
-  for (int64_t i = 0; i < problem_.rows; ++i)
+  for (int64_t i = 0; i < passes_.rows_of(kAnchors); ++i)
     pairs_.for_each_partner(i, [&](int64_t j, bool) { holds_pairs_[i / block_ * column_blocks_ + j / block_] = true; });
 }
 
@@ -142,7 +142,7 @@ Outcome PanelScheme::forward(infonce_result *result) {
     // A block's losses at once with its sums: one meeting of the threads less.
     pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
       add_statistics(tiles_[0], true, b);
-      if (problem_.both_directions) add_statistics(tiles_[0], false, b);
+      if (passes_.has_columns()) add_statistics(tiles_[0], false, b);
       passes_.losses(b * block_, rows_of(padded_rows, b), thread);
     });
   } else {
@@ -208,7 +208,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
     if (problem_.ranks) block.row_above = row_slots_.above + row_slot;
     // Within a diagonal tile both kinds are sums of the same rows.
     const Slots &slots = tile.on_diagonal ? row_slots_ : column_slots_;
-    if ((one_tower && !diagonal && !tile.of_memory) || problem_.both_directions) {
+    if ((one_tower && !diagonal && !tile.of_memory) || passes_.has_columns()) {
       block.column_sum = slots.sum + column_slot;
       if (problem_.ranks) block.column_above = slots.above + column_slot;
     }
@@ -218,7 +218,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
 
 void PanelScheme::add_statistics(const Tile &tile) {
   const bool columns_too =
-      problem_.both_directions || (passes_.one_tower() && !tile.on_diagonal && !tile.of_memory);
+      passes_.has_columns() || (passes_.one_tower() && !tile.on_diagonal && !tile.of_memory);
   pool_.parallel(tile.row_blocks + (columns_too ? tile.column_blocks : 0), [&](int64_t owner, int) {
     const bool of_rows = owner < tile.row_blocks;
     add_statistics(tile, of_rows, of_rows ? owner : owner - tile.row_blocks);
@@ -243,18 +243,18 @@ void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t b) {
 bool PanelScheme::sums_are_safe() const {
   if (shift_ == 0) return true;
   for (const Direction<float> *direction : {&passes_.rows, &passes_.columns})
-    for (int64_t i = 0; direction->sum && i < problem_.rows; ++i)
+    for (int64_t i = 0; direction->sum && i < passes_.rows_of(kAnchors); ++i)
       if (direction->sum[i] < kSmallestSum) return false;
   return true;
 }
 
 void PanelScheme::backward(infonce_result *result) {
-  radial_.assign(blocks_of(problem_.rows, kPieceRows), 0.0);
+  radial_.assign(blocks_of(passes_.rows_of(kAnchors), kPieceRows), 0.0);
   memory_radial_.assign(radial_.size(), 0.0);
   accumulate_tiles(result);
   double along = 0, with_memory = 0;
   for (size_t piece = 0; piece < radial_.size(); ++piece) along += radial_[piece], with_memory += memory_radial_[piece];
-  result->grad_scale = passes_.grad_scale(along, with_memory);
+  result->scalars.grad_scale = passes_.grad_scale(along, with_memory);
 }
 
 void PanelScheme::accumulate_tiles(infonce_result *result) {
@@ -267,15 +267,15 @@ void PanelScheme::accumulate_tiles(infonce_result *result) {
     if (tile->of_memory && tile->column_block * block_ == passes_.memory_first()) finish_memory(*tile);
   }
   if (tiles_.size() > 1) {
-    finish_all(kAnchors, anchor_gradient_, result->grad_anchors);
-    if (candidate_gradient_) finish_all(candidates, candidate_gradient_, gradient_of(candidates, result));
+    finish_all(kAnchors, anchor_gradient_, passes_.gradient_of(kAnchors, *result));
+    if (candidate_gradient_) finish_all(candidates, candidate_gradient_, passes_.gradient_of(candidates, *result));
   }
   if (candidates != kNegatives) return;
   // The own keys are in no matrix: all they get comes from their one pair.
   pool_.parallel(row_blocks_, [&](int64_t b, int thread) {
     float *accumulators = scratch_[thread].accumulators;
     std::fill(accumulators, accumulators + block_ * passes_.padded_dim(), 0.0f);
-    finish(kKeys, b * block_, (b + 1) * block_, accumulators, result->grad_keys, thread);
+    finish(kKeys, b * block_, (b + 1) * block_, accumulators, passes_.gradient_of(kKeys, *result), thread);
   });
 }
 
@@ -294,7 +294,7 @@ void PanelScheme::accumulate_owners(const Tile &tile, infonce_result *result) {
                                  : (tower == kAnchors ? anchor_gradient_ : candidate_gradient_) +
                                        block * block_ * passes_.padded_dim() + owner.offset * kernels_.single.panel;
     accumulate_owner(tile, owner, accumulators, !first_touch, thread);
-    if (single) finish(tower, first, first + owner.count, accumulators, gradient_of(tower, result), thread);
+    if (single) finish(tower, first, first + owner.count, accumulators, passes_.gradient_of(tower, *result), thread);
   });
 }
 
@@ -302,7 +302,7 @@ void PanelScheme::accumulate_owners(const Tile &tile, infonce_result *result) {
 void PanelScheme::finish_memory(const Tile &tile) {
   pool_.parallel(tile.row_blocks, [&](int64_t b, int thread) {
     const int64_t block = tile.row_block + b, first = block * block_;
-    const int64_t end = std::min(first + block_, problem_.rows);
+    const int64_t end = std::min(first + block_, passes_.rows_of(kAnchors));
     float *accumulators = anchor_gradient_ + first * passes_.padded_dim();
     for (int64_t piece = first; piece < end; piece += kPieceRows)
       memory_radial_[piece / kPieceRows] =
@@ -326,13 +326,11 @@ void PanelScheme::finish(Tower tower, int64_t first, int64_t end, float *accumul
   }
 }
 
-float *PanelScheme::gradient_of(Tower tower, infonce_result *result) const {
-  return tower == kAnchors ? result->grad_anchors : tower == kKeys ? result->grad_keys : result->grad_negatives;
-}
-
 // Beside that of its rows.
 bool PanelScheme::has_column_gradient(const Tile &tile) const {
-  return !tile.on_diagonal && !tile.of_memory && (passes_.candidates() != kNegatives || request_.grad_negatives);
+  const Tower candidates = passes_.candidates();
+  const bool wanted = candidates != kNegatives || request_.wants(passes_.matrix_of(candidates));
+  return !tile.on_diagonal && !tile.of_memory && wanted;
 }
 
 // Blocks in order, the middle ones in pieces: threads start from both ends and meet there, and small tasks let them end
@@ -371,9 +369,9 @@ bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_a
                              float *accumulators, bool started, int thread) {
   const Operand<float> &other = passes_.operand(owner.of_rows ? passes_.candidates() : kAnchors, thread);
   const float *row_weight = passes_.rows.weight;
-  const float *column_weight = passes_.one_tower()         ? row_weight
-                               : problem_.both_directions ? passes_.columns.weight
-                                                          : no_weight_;
+  const float *column_weight = passes_.one_tower()     ? row_weight
+                               : passes_.has_columns() ? passes_.columns.weight
+                                                       : no_weight_;
   const int64_t owner_block = (owner.of_rows ? tile.row_block : tile.column_block) + owner.block;
   // The other side of a transposed block is its rows, also when the owner is one of the tile's row blocks.
   const int64_t other_side = blocks_are_transposed ? tile.row_block : tile.column_block;

@@ -61,7 +61,6 @@ class PanelScheme final : public Scheme {
   void finish_memory(const Tile &tile);
   void finish_all(Tower tower, float *accumulators, float *output);
   void finish(Tower tower, int64_t first, int64_t end, float *accumulators, float *output, int thread);
-  float *gradient_of(Tower tower, infonce_result *result) const;
   bool has_column_gradient(const Tile &tile) const;
 
   // Rows of one side whose gradient one task accumulates: a block, or a part of one.

@@ -7,16 +7,18 @@ constexpr double kNoLogSumExp = std::numeric_limits<double>::infinity();  // of 
 
 Upstream upstream_of(const infonce_problem &problem) {
   Upstream upstream;
-  double base = problem.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(problem.rows) : 1.0;
-  if (problem.both_directions) base /= 2;
-  if (problem.grad_output_count == 1) {
-    upstream.sign_of_all = problem.grad_output[0] < 0 ? -1 : 1;
-    base *= std::fabs(problem.grad_output[0]);
-  } else if (problem.grad_output_count > 1) {
-    upstream.rows = problem.grad_output;
+  const infonce_softmax &softmax = problem.softmaxes[0];  // another one has as many rows and the same weight
+  const infonce_grad_output &given = problem.grad_output;
+  const double rows = double(problem.matrices[softmax.anchors].rows);
+  double base = (problem.reduction == INFONCE_REDUCTION_MEAN ? 1 / rows : 1) * softmax.weight;
+  if (given.count == 1) {
+    upstream.sign_of_all = given.data[0] < 0 ? -1 : 1;
+    base *= std::fabs(given.data[0]);
+  } else if (given.count > 1) {
+    upstream.rows = given.data;
     upstream.largest_row = 0;
-    for (int64_t i = 0; i < problem.rows; ++i)
-      upstream.largest_row = std::max(upstream.largest_row, double(std::fabs(problem.grad_output[i])));
+    for (int64_t i = 0; i < given.count; ++i)
+      upstream.largest_row = std::max(upstream.largest_row, double(std::fabs(given.data[i])));
     base *= upstream.largest_row;
   }
   upstream.largest = base;
@@ -30,9 +32,9 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       kernels_(scalar_kernels<Scalar>(kernels)),
       pairs_(pairs),
       pool_(pool),
-      inputs_{{problem_.anchors, problem_.anchors_type, problem_.dim, kernels},
-              {problem_.keys, problem_.keys_type, problem_.dim, kernels},
-              {problem_.negatives, problem_.negatives_type, problem_.dim, kernels}},
+      inputs_{{problem_, matrix_of(kAnchors), kernels},
+              {problem_, matrix_of(kKeys), kernels},
+              {problem_, matrix_of(kNegatives), kernels}},
       upstream_(upstream_of(problem_)),
       room_(pool.active_threads()) {
   copies_.resize(small() && !request.in_halves ? pool.active_threads() : 1);
@@ -93,11 +95,10 @@ PreparedRows Passes<Scalar>::prepare_block(Operand<Scalar> &operand, Tower tower
 }
 
 template <class Scalar> void Passes<Scalar>::note(Tower tower, const PreparedRows &prepared) {
-  constexpr int32_t kInputs[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
   const int64_t bad = prepared.first_bad_row;
   if (bad_.row < 0 && bad >= 0) {
     const bool of_memory = tower == kAnchors && bad >= memory_first();
-    bad_ = of_memory ? BadRow{INFONCE_INPUT_NEGATIVES, bad - memory_first()} : BadRow{kInputs[tower], bad};
+    bad_ = of_memory ? BadRow{matrix_of(kNegatives), bad - memory_first()} : BadRow{matrix_of(tower), bad};
   }
   norm_[tower] = std::max(norm_[tower], prepared.largest_norm);
 }
@@ -150,11 +151,11 @@ template <class Scalar> double Passes<Scalar>::largest_logit() const {
 
 template <class Scalar> void Passes<Scalar>::rank() {
   if (!problem_.ranks) return;
-  const int64_t padded_rows = padded_rows_of(kAnchors);
+  const int64_t end = rows_of(kAnchors), padded_rows = padded_rows_of(kAnchors);
   const auto rank_block = [&](int64_t t, int thread) {
     const Operand<Scalar> &anchors = operand(kAnchors, thread);
     const int64_t first = t * kPassRows, count = std::min(kPassRows, padded_rows - first);
-    if (first < problem_.rows)
+    if (first < end)
       kernels_.ranking_dots(anchors, first, int(count), operand(positives(), thread), pairs_.first_positives() + first,
                             rows.rank + first);
     for (int64_t i = first; i < first + count; ++i) {
@@ -163,12 +164,12 @@ template <class Scalar> void Passes<Scalar>::rank() {
       // The dot product of a pair is the same from both sides.
       if (has_columns()) columns.rank[i] = rows.rank[i], columns.above[i] = 0;
     }
-    if (pairs_.largest_partner_count() < 2 || first >= problem_.rows) return;
+    if (pairs_.largest_partner_count() < 2 || first >= end) return;
     // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
     int64_t partner[kPassRows];
     Scalar dots[kPassRows];
     for (int64_t slot = 0; slot < pairs_.largest_partner_count(); ++slot) {
-      for (int64_t r = 0; r < count; ++r) partner[r] = first + r < problem_.rows ? pairs_.partner(first + r, slot) : -1;
+      for (int64_t r = 0; r < count; ++r) partner[r] = first + r < end ? pairs_.partner(first + r, slot) : -1;
       kernels_.ranking_dots(anchors, first, int(count), anchors, partner, dots);
       for (int64_t r = 0; r < count; ++r) rows.above[first + r] += partner[r] >= 0 && dots[r] > rows.rank[first + r];
     }
@@ -292,11 +293,11 @@ template <class Scalar> void Passes<Scalar>::resume() {
 template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result) const {
   double total = 0, top1 = 0, top5 = 0;
   const int directions = has_columns() ? 2 : 1;
-  for (int64_t i = 0; i < problem_.rows; ++i) {
+  for (int64_t i = 0; i < rows_of(kAnchors); ++i) {
     double loss = rows.loss[i];
     if (has_columns()) loss = (loss + columns.loss[i]) / 2;
     total += loss;
-    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss[i] = float(loss);
+    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss.data[i] = float(loss);
     if (!problem_.ranks || pairs_.first_positives()[i] < 0) continue;
     for (int d = 0; d < directions; ++d) {
       const double above = d == 0 ? rows.above[i] : columns.above[i];
@@ -304,11 +305,11 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
       top5 += above < 5;
     }
   }
-  const double count = double(problem_.rows);
-  result->loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? total / count : total;
+  const double count = double(rows_of(kAnchors));
+  result->scalars.loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? total / count : total;
   if (!problem_.ranks) return;
-  result->top1 = top1 / (count * directions);
-  result->top5 = top5 / (count * directions);
+  result->scalars.top1 = top1 / (count * directions);
+  result->scalars.top5 = top5 / (count * directions);
 }
 
 // d (loss of row i) / d (logit of one of its pairs) outside the matrix, times row i's upstream gradient.

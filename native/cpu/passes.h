@@ -105,7 +105,7 @@ template <class Scalar> class Passes : public Towers {
   const Operand<Scalar> &operand(Tower tower, int thread);
 
   Direction<Scalar> rows, columns;  // columns: the second direction of CLIP, else empty
-  bool has_columns() const { return problem_.both_directions != 0; }
+  bool has_columns() const { return both_directions(); }
 
  private:
   // Small inputs are prepared by every thread for itself: that costs less than fetching half of them from another

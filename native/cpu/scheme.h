@@ -9,12 +9,14 @@ namespace infonce::cpu {
 
 struct Request {
   infonce_problem problem;
-  bool grad_negatives;  // whether the caller wants them
-  bool in_halves;       // gradients are for later calls, when the inputs are gone
+  uint32_t gradients;  // bits by matrix: which the caller wants, as far as that is left to them
+  bool in_halves;      // gradients are for later calls, when the inputs are gone
+
+  bool wants(int matrix) const { return (gradients >> matrix & 1) != 0; }
 };
 
 struct BadRow {
-  int32_t input = INFONCE_INPUT_NONE;
+  int32_t matrix = INFONCE_NO_MATRIX;  // or INFONCE_IN_GRAD_OUTPUT
   int64_t row = -1;
 };
 

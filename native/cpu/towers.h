@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "common/problem.h"
+#include "common/roles.h"
 #include "cpu/kernels/kernels.h"
 
 namespace infonce::cpu {
@@ -19,25 +19,32 @@ enum Tower { kAnchors, kKeys, kNegatives, kTowers };
 class Towers {
  public:
   explicit Towers(const infonce_problem &problem)
-      : rows_{problem.rows, problem.rows, problem.negative_rows},
-        one_tower_(has_one_tower(problem)),
-        keys_are_candidates_(problem.denominator == INFONCE_DENOMINATOR_ALL_KEYS),
-        has_memory_(infonce::has_memory(problem)) {}
+      : roles_(roles_of(problem)),
+        rows_{problem.matrices[roles_.anchors].rows, problem.matrices[roles_.anchors].rows,
+              negatives_of_anchor(problem, roles_)} {}
 
-  bool one_tower() const { return one_tower_; }
-  bool keys_are_candidates() const { return keys_are_candidates_; }
-  bool has_memory() const { return has_memory_; }
-  Tower candidates() const { return one_tower_ ? kAnchors : keys_are_candidates_ ? kKeys : kNegatives; }
+  bool one_tower() const { return roles_.one_tower(); }
+  bool keys_are_candidates() const { return roles_.candidates == Candidates::kKeys; }
+  bool has_memory() const { return roles_.has_memory(); }
+  bool both_directions() const { return roles_.both_directions; }
+  Tower candidates() const { return one_tower() ? kAnchors : keys_are_candidates() ? kKeys : kNegatives; }
   bool has(Tower tower) const {
-    return tower == kAnchors || (tower == kKeys ? !one_tower_ : candidates() == kNegatives);
+    return tower == kAnchors || (tower == kKeys ? !one_tower() : candidates() == kNegatives);
+  }
+  // The index of an input's matrix; -1: there is none.
+  int matrix_of(Tower input) const {
+    return input == kAnchors ? roles_.anchors : input == kKeys ? roles_.keys : roles_.negatives;
+  }
+  float *gradient_of(Tower input, const infonce_result &result) const {
+    return result.gradients[matrix_of(input)].data;
   }
 
-  // Rows of the input; a tower's own, without a memory.
+  // Rows of the input, of own negatives those of one anchor; a tower's own, without a memory.
   int64_t rows_of(Tower input) const { return rows_[input]; }
   // The first row of the memory in the anchors' tower; without one, the tower's end.
-  int64_t memory_first() const { return round_up(rows_[kAnchors], has_memory_ ? kMaxBlock : kRowMultiple); }
+  int64_t memory_first() const { return round_up(rows_[kAnchors], has_memory() ? kMaxBlock : kRowMultiple); }
   int64_t padded_rows_of(Tower tower) const {
-    if (tower == kAnchors && has_memory_) return memory_first() + round_up(rows_[kNegatives], kRowMultiple);
+    if (tower == kAnchors && has_memory()) return memory_first() + round_up(rows_[kNegatives], kRowMultiple);
     return round_up(rows_[tower], kRowMultiple);
   }
   int64_t end_of(Tower tower) const { return end_of_part(tower, padded_rows_of(tower) - 1); }
@@ -47,8 +54,8 @@ class Towers {
   }
 
  private:
+  Roles roles_;
   int64_t rows_[kTowers];
-  bool one_tower_, keys_are_candidates_, has_memory_;
 };
 
 }  // namespace infonce::cpu

@@ -6,8 +6,7 @@ constexpr int64_t kStepRows = 8192;  // of the other side in one go: a multiple 
 }
 
 WideScheme::WideScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
-    : request_(request),
-      problem_(request.problem),
+    : problem_(request.problem),
       kernels_(kernels),
       pairs_(pairs),
       pool_(pool),
@@ -41,15 +40,16 @@ Outcome WideScheme::forward(infonce_result *result) {
 }
 
 void WideScheme::backward(infonce_result *result) {
-  result->grad_scale = gradient(rows(), columns(), result->grad_anchors);
+  result->scalars.grad_scale = gradient(rows(), columns(), passes_.gradient_of(kAnchors, *result));
   if (passes_.one_tower()) return;
   if (passes_.keys_are_candidates()) {
-    gradient(columns(), rows(), result->grad_keys);
+    gradient(columns(), rows(), passes_.gradient_of(kKeys, *result));
     return;
   }
-  if (request_.grad_negatives) gradient(columns(), rows(), result->grad_negatives);
+  float *const negatives = passes_.gradient_of(kNegatives, *result);
+  if (negatives) gradient(columns(), rows(), negatives);
   // The own keys of separate negatives are in no matrix: all they get comes from their one pair.
-  gradient({kKeys, nullptr, nullptr}, {kAnchors, nullptr, nullptr}, result->grad_keys);
+  gradient({kKeys, nullptr, nullptr}, {kAnchors, nullptr, nullptr}, passes_.gradient_of(kKeys, *result));
 }
 
 void WideScheme::log_sum_exp(const Side &owner, const Side &other) {

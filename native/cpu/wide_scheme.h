@@ -32,7 +32,6 @@ class WideScheme final : public Scheme {
   void walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const;
   WideRows wide_rows(const Side &owner, const Side &other, int64_t first, int thread);
 
-  const Request &request_;
   const infonce_problem &problem_;
   const Kernels &kernels_;
   const Pairs &pairs_;

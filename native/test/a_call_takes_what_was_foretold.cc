@@ -93,7 +93,8 @@ namespace {
 infonce_memory_needs needs_of(const Context &context, const infonce_problem &problem, bool grad_negatives) {
   infonce_memory_needs needs{};
   needs.struct_size = sizeof(needs);
-  needs.grad_negatives = grad_negatives;
+  const uint32_t left_out = grad_negatives ? 0 : uint32_t(1) << kNegatives;
+  needs.gradients = ~left_out;
   infonce_failure failure = empty_failure();
   const infonce_status status = backend().memory_required(context.handle(), &problem, &needs, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
@@ -109,7 +110,7 @@ void check_case(const Settings &settings, bool grad_negatives, Scheme scheme) {
   const Case problem(settings);
   Output output(problem);
   if (!grad_negatives) {
-    output.result.grad_negatives = nullptr;
+    output.result.gradients[kNegatives].data = nullptr;
   }
   const int64_t needed = [&] {
     const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);

@@ -15,10 +15,10 @@ TEST_CASE("an address that is no device memory becomes an error that names the k
   settings.dim = 4;
   Case problem(settings);
   Output output(problem);
-  problem.problem.on_device = INFONCE_ARRAY_ALL;
   auto *nowhere = reinterpret_cast<float *>(std::uintptr_t(1) << 20);
-  problem.problem.anchors = nowhere;
-  output.result.grad_anchors = nowhere;
+  problem.problem.matrices[kAnchors].data = nowhere;
+  problem.problem.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
+  output.result.gradients[kAnchors] = {nowhere, INFONCE_ON_DEVICE};
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0);
   for (int call = 0; call < 2; ++call) {
     infonce_failure failure = empty_failure();

@@ -22,6 +22,20 @@ double distance(const float *a, const float *b, size_t count) {
   return std::sqrt(difference / size);
 }
 
+// The batch without the rows from `rows` on, which are its memory.
+infonce_problem with_memory(const Case &batch, int64_t rows) {
+  infonce_problem problem = batch.problem;
+  set_loss(Loss::kSupConMemory, &problem);
+  infonce_matrix &anchors = problem.matrices[kAnchors];
+  infonce_matrix &memory = problem.matrices[kMemory];
+  memory = anchors;
+  memory.rows -= rows;
+  memory.data = batch.matrices[kAnchors].data() + rows * problem.dim;
+  memory.ids += rows;
+  anchors.rows = rows;
+  return problem;
+}
+
 struct Shape {
   int64_t rows;
   int64_t memory_rows;
@@ -50,40 +64,36 @@ void check_memory(const Shape &shape, infonce_precision precision) {
   CAPTURE(precision);
   CAPTURE(shape.memory_rows);
   const Context context(instruction_sets().front(), precision, 2);
-  Output expected(batch);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(batch.problem, expected.result, failure) == INFONCE_OK, failure.message);
+  const Output expected = run(context, batch);
 
-  infonce_problem problem = batch.problem;
-  problem.rows = shape.rows;
-  problem.negative_rows = shape.memory_rows;
-  problem.negatives = batch.anchors.data() + rows * static_cast<size_t>(shape.dim);
-  problem.grad_output_count = shape.rows;
+  infonce_problem problem = with_memory(batch, shape.rows);
+  problem.grad_output.count = shape.rows;
   const size_t elements = rows * static_cast<size_t>(shape.dim);
   const Buffer<float> gradient(elements);
   const Buffer<float> row_loss(rows);
   infonce_result result{};
   result.struct_size = sizeof(result);
-  result.grad_anchors = gradient.data();
-  result.row_loss = row_loss.data();
+  result.gradients[kAnchors].data = gradient.data();
+  result.row_loss.data = row_loss.data();
+  infonce_failure failure = empty_failure();
   REQUIRE_MESSAGE(context.run(problem, result, failure) == INFONCE_OK, failure.message);
 
   // Their logits are summed in another order.
   const double bound = precision == INFONCE_PRECISION_HIGHEST ? 2e-5 : 2e-2;
   CHECK(distance(row_loss.data(), expected.row_loss.data(), rows) < bound);
-  CHECK(distance(gradient.data(), expected.grad_anchors.data(), elements) < bound);
-  CHECK(std::abs(result.grad_scale - expected.result.grad_scale) < bound * std::abs(expected.result.grad_scale) + 1e-6);
+  CHECK(distance(gradient.data(), expected.gradients[kAnchors].data(), elements) < bound);
+  CHECK(std::abs(result.scalars.grad_scale - expected.result.scalars.grad_scale) < bound * std::abs(expected.result.scalars.grad_scale) + 1e-6);
 
   // A mean is over the anchors alone.
   problem.reduction = INFONCE_REDUCTION_MEAN;
-  problem.grad_output_count = 0;
+  problem.grad_output.count = 0;
   problem.gradient = 0;
   REQUIRE_MESSAGE(context.run(problem, result, failure) == INFONCE_OK, failure.message);
   double mean = 0;
   for (const float loss : row_loss) {
     mean += double(loss) / double(rows);
   }
-  CHECK(std::abs(result.loss - mean) < 1e-5 * std::abs(mean));
+  CHECK(std::abs(result.scalars.loss - mean) < 1e-5 * std::abs(mean));
 }
 
 }  // namespace
@@ -112,16 +122,13 @@ TEST_CASE("NaN in a memory is reported with its row") {
   settings.rows = 60;
   settings.dim = 8;
   const Case batch(settings);
-  infonce_problem problem = batch.problem;
-  problem.rows = 20;
-  problem.negative_rows = 40;
-  problem.negatives = batch.anchors.data() + 20 * 8;
-  batch.anchors[(20 + 31) * 8 + 3] = NAN;
+  const infonce_problem problem = with_memory(batch, 20);
+  batch.matrices[kAnchors][(20 + 31) * 8 + 3] = NAN;
   Output output(batch);
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   infonce_failure failure = empty_failure();
   CHECK(context.run(problem, output.result, failure) == INFONCE_NON_FINITE);
-  CHECK(failure.input == INFONCE_INPUT_NEGATIVES);
+  CHECK(failure.matrix == kMemory);
   CHECK(failure.row == 31);
 }
 

@@ -75,15 +75,15 @@ void Expectation::check(const Output &got) const {
     }
   }
   for (const Deviation &deviation : nearest) {
-    INFO(std::string(deviation.what));
+    INFO(deviation.what);
     CHECK(deviation.error <= deviation.bound);
   }
   if (precision_ == INFONCE_PRECISION_HIGHEST) {
     const Reference &exact = references_.front();
-    CHECK(got.result.top1 >= exact.top1.least);
-    CHECK(got.result.top1 <= exact.top1.most);
-    CHECK(got.result.top5 >= exact.top5.least);
-    CHECK(got.result.top5 <= exact.top5.most);
+    CHECK(got.result.scalars.top1 >= exact.top1.least);
+    CHECK(got.result.scalars.top1 <= exact.top1.most);
+    CHECK(got.result.scalars.top5 >= exact.top5.least);
+    CHECK(got.result.scalars.top5 <= exact.top5.most);
   }
 }
 
@@ -92,28 +92,28 @@ std::vector<Expectation::Deviation> Expectation::deviations(const Reference &exp
   if (case_.settings.reduction == INFONCE_REDUCTION_NONE) {
     all.push_back(of("row loss", got.row_loss, expected.row_loss, std::sqrt(static_cast<double>(case_.settings.rows))));
   } else {
-    const double error = std::abs(got.result.loss - expected.loss);
+    const double error = std::abs(got.result.scalars.loss - expected.loss);
     all.push_back({"loss", error, tolerance_of(precision_) * length_or(1, std::abs(expected.loss))});
   }
   if (case_.settings.gradient) {
     const double size = gradient_size(case_);
-    all.push_back(of("gradient of the anchors", got.grad_anchors, expected.grad_anchors, size));
-    all.push_back(of("gradient of the keys", got.grad_keys, expected.grad_keys, size));
-    all.push_back(of("gradient of the negatives", got.grad_negatives, expected.grad_negatives, size));
+    for (size_t m = 0; m < expected.gradients.size(); ++m) {
+      all.push_back(of("gradient of matrix " + std::to_string(m), got.gradients[m], expected.gradients[m], size));
+    }
     all.push_back(of_grad_scale(expected, got));
   }
   return all;
 }
 
-Expectation::Deviation Expectation::of(const char *what, const Buffer<float> &got, const std::vector<double> &expected,
-                                       double size) const {
+Expectation::Deviation Expectation::of(const std::string &what, const Buffer<float> &got,
+                                       const std::vector<double> &expected, double size) const {
   const double error = distance(got.data(), expected.data(), got.size());
   return {what, error, tolerance_of(precision_) * length_or(size, norm(expected))};
 }
 
 // A bfloat16 product's error stays where the terms of this sum cancel, so below 'highest' their size is the measure.
 Expectation::Deviation Expectation::of_grad_scale(const Reference &expected, const Output &got) const {
-  const double error = std::abs(got.result.grad_scale - expected.grad_scale);
+  const double error = std::abs(got.result.scalars.grad_scale - expected.grad_scale);
   const double size = expected.grad_scale_size;
   const bool exact = precision_ == INFONCE_PRECISION_HIGHEST;
   const double length = exact ? length_or(size, std::abs(expected.grad_scale)) : size;

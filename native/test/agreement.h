@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "test/case.h"
@@ -18,13 +19,13 @@ class Expectation {
 
  private:
   struct Deviation {
-    const char *what;
+    std::string what;
     double error;
     double bound;
   };
 
   std::vector<Deviation> deviations(const Reference &expected, const Output &got) const;
-  Deviation of(const char *what, const Buffer<float> &got, const std::vector<double> &expected, double size) const;
+  Deviation of(const std::string &what, const Buffer<float> &got, const std::vector<double> &expected, double size) const;
   Deviation of_grad_scale(const Reference &expected, const Output &got) const;
 
   const Case &case_;

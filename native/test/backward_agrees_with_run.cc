@@ -33,7 +33,6 @@ class Saved {
                           const int32_t *cancelled = nullptr) const {
     infonce_upstream upstream{};
     upstream.struct_size = sizeof(upstream);
-    upstream.grad_output_count = from.problem.grad_output_count;
     upstream.grad_output = from.problem.grad_output;
     upstream.cancelled = cancelled;
     return backend().backward(context_, saved_, &upstream, &output.result, &failure);
@@ -48,13 +47,6 @@ class Saved {
   infonce_context *context_;
   infonce_saved *saved_ = nullptr;
 };
-
-Output run(const Context &context, const Case &problem) {
-  Output output(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  return output;
-}
 
 Context make_context(const std::string &set = instruction_sets().front(),
                      infonce_precision precision = INFONCE_PRECISION_HIGHEST) {
@@ -74,10 +66,12 @@ Settings settings_of(Loss loss, int64_t rows) {
 
 // The problem without its inputs' contents: what the caller does with them after the forward call.
 void spoil_inputs(const Case &problem) {
-  for (const Buffer<float> *input : {&problem.anchors, &problem.keys, &problem.negatives}) {
-    std::fill(input->begin(), input->end(), std::numeric_limits<float>::quiet_NaN());
+  for (const Buffer<float> &matrix : problem.matrices) {
+    std::fill(matrix.begin(), matrix.end(), std::numeric_limits<float>::quiet_NaN());
   }
-  std::fill(problem.labels.begin(), problem.labels.end(), -7);
+  for (const Buffer<int32_t> &ids : problem.ids) {
+    std::fill(ids.begin(), ids.end(), -7);
+  }
 }
 
 void check_halves(const Context &context, const Settings &settings) {
@@ -88,12 +82,12 @@ void check_halves(const Context &context, const Settings &settings) {
   Output first(problem);
   const Saved saved(context, copy, first);
   spoil_inputs(copy);
-  CHECK(first.result.loss == expected.result.loss);
-  CHECK(std::isnan(first.result.top1) == !settings.ranks);
-  CHECK(std::isnan(first.result.top5) == !settings.ranks);
+  CHECK(first.result.scalars.loss == expected.result.scalars.loss);
+  CHECK(std::isnan(first.result.scalars.top1) == !settings.ranks);
+  CHECK(std::isnan(first.result.scalars.top5) == !settings.ranks);
   if (settings.ranks) {
-    CHECK(first.result.top1 == expected.result.top1);
-    CHECK(first.result.top5 == expected.result.top5);
+    CHECK(first.result.scalars.top1 == expected.result.scalars.top1);
+    CHECK(first.result.scalars.top5 == expected.result.scalars.top5);
   }
   Output second(problem);
   for (Output *output : {&first, &second}) {
@@ -101,9 +95,9 @@ void check_halves(const Context &context, const Settings &settings) {
     run(context, Case(settings_of(Loss::kClip, std::min<int64_t>(settings.rows, 1000) + 20)));
     saved.backward(problem, *output);
   }
-  second.result.loss = first.result.loss;
-  second.result.top1 = first.result.top1;
-  second.result.top5 = first.result.top5;
+  second.result.scalars.loss = first.result.scalars.loss;
+  second.result.scalars.top1 = first.result.scalars.top1;
+  second.result.scalars.top5 = first.result.scalars.top5;
   second.row_loss = std::move(first.row_loss);
   first.row_loss = Buffer<float>();
   CHECK(identical(second, expected));
@@ -179,18 +173,18 @@ TEST_CASE("one saved state serves any upstream gradient, with or without that of
       for (const bool with_negatives : {true, false, true}) {
         Output got(upstream);
         if (!with_negatives) {
-          got.result.grad_negatives = nullptr;
+          got.result.gradients[kNegatives].data = nullptr;
         }
         saved.backward(upstream, got);
-        got.result.loss = expected.result.loss;
-        got.result.top1 = expected.result.top1;
-        got.result.top5 = expected.result.top5;
+        got.result.scalars.loss = expected.result.scalars.loss;
+        got.result.scalars.top1 = expected.result.scalars.top1;
+        got.result.scalars.top5 = expected.result.scalars.top5;
         got.row_loss = Buffer<float>();
         Output wanted = run(context, upstream);
         wanted.row_loss = Buffer<float>();
         if (!with_negatives) {
-          got.grad_negatives = Buffer<float>();
-          wanted.grad_negatives = Buffer<float>();
+          got.gradients[kNegatives] = Buffer<float>();
+          wanted.gradients[kNegatives] = Buffer<float>();
         }
         CHECK(identical(got, wanted));
       }
@@ -214,9 +208,9 @@ TEST_CASE("states of several forward calls do not disturb each other") {
     Output got(*problems[i]);
     states[i]->backward(*problems[i], got);
     const Output expected = run(context, *problems[i]);
-    got.result.loss = expected.result.loss;
-    got.result.top1 = expected.result.top1;
-    got.result.top5 = expected.result.top5;
+    got.result.scalars.loss = expected.result.scalars.loss;
+    got.result.scalars.top1 = expected.result.scalars.top1;
+    got.result.scalars.top5 = expected.result.scalars.top5;
     INFO(describe(problems[i]->settings));
     CHECK(identical(got, expected));
     states[i].reset();
@@ -235,31 +229,29 @@ TEST_CASE("bad input and bad upstream gradients are told from a backward call to
       const Saved saved(context, problem, output);
       problem.grad_output[7] = std::numeric_limits<float>::infinity();
       CHECK(saved.backward(problem, output, failure) == INFONCE_NON_FINITE);
-      CHECK(failure.input == INFONCE_INPUT_GRAD_OUTPUT);
+      CHECK(failure.matrix == INFONCE_IN_GRAD_OUTPUT);
       CHECK(failure.row == 7);
       problem.grad_output[7] = 1;
-      problem.problem.grad_output_count = 3;
+      problem.problem.grad_output.count = 3;
       CHECK(saved.backward(problem, output, failure) == INFONCE_INVALID_ARGUMENT);
-      problem.problem.grad_output_count = settings.rows;
-      output.result.grad_anchors = nullptr;
+      problem.problem.grad_output.count = settings.rows;
+      output.result.gradients[kAnchors].data = nullptr;
       CHECK(saved.backward(problem, output, failure) == INFONCE_INVALID_ARGUMENT);
-      output.result.grad_anchors = output.grad_anchors.data();
+      output.result.gradients[kAnchors].data = output.gradients[kAnchors].data();
       const int32_t cancelled = 1;
       CHECK(saved.backward(problem, output, failure, &cancelled) == INFONCE_CANCELLED);
       saved.backward(problem, output);
     }
-    problem.anchors[3] = std::numeric_limits<float>::quiet_NaN();
+    problem.matrices[kAnchors][3] = std::numeric_limits<float>::quiet_NaN();
     infonce_saved *nothing = nullptr;
     CHECK(backend().forward(context.handle(), &problem.problem, &output.result, &nothing, &failure) == INFONCE_NON_FINITE);
     CHECK(nothing == nullptr);
     problem.problem.propagate_non_finite = 1;
     const Saved spoiled(context, problem, output);
-    CHECK(std::isnan(output.result.loss));
+    CHECK(std::isnan(output.result.scalars.loss));
     spoiled.backward(problem, output);
-    CHECK(std::isnan(output.result.grad_scale));
-    for (const Buffer<float> *gradient : {&output.grad_anchors, &output.grad_keys, &output.grad_negatives}) {
-      CHECK(std::all_of(gradient->begin(), gradient->end(), [](float value) { return std::isnan(value); }));
-    }
+    CHECK(std::isnan(output.result.scalars.grad_scale));
+    CHECK(std::all_of(output.gradients.begin(), output.gradients.end(), all_nan));
   }
 }
 

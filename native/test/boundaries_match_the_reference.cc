@@ -57,8 +57,6 @@ class Contexts {
   std::vector<std::unique_ptr<Context>> contexts_;
 };
 
-bool has_views(Loss loss) { return loss == Loss::kNtXentFirst || loss == Loss::kNtXentAll; }
-
 int64_t smallest_divisor(int64_t rows) {
   int64_t divisor = 2;
   while (rows % divisor != 0) {

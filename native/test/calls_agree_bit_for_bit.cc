@@ -11,13 +11,6 @@ namespace infonce::test {
 
 namespace {
 
-Output run(const Context &context, const Case &problem) {
-  Output output(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  return output;
-}
-
 Settings settings_of(Loss loss, int64_t rows) {
   Settings settings;
   settings.loss = loss;

@@ -152,7 +152,7 @@ TEST_CASE("forward and backward calls, memory and cancelled calls share a contex
   });
   threads.emplace_back([&] {
     differences[2] = 0;
-    const auto bytes = static_cast<int64_t>(problem.anchors.size() * sizeof(float));
+    const auto bytes = static_cast<int64_t>(problem.matrices[kAnchors].size() * sizeof(float));
     for (int call = 0; call < calls(); ++call) {
       infonce_failure why = empty_failure();
       void *memory = nullptr;
@@ -160,10 +160,10 @@ TEST_CASE("forward and backward calls, memory and cancelled calls share a contex
       const int32_t cancelled = 1;
       Output output(problem);
       bool fine = backend().allocate(context->handle(), bytes, &memory, &why) == INFONCE_OK &&
-                  backend().copy(context->handle(), memory, problem.anchors.data(), bytes, INFONCE_COPY_TO_DEVICE,
+                  backend().copy(context->handle(), memory, problem.matrices[kAnchors].data(), bytes, INFONCE_COPY_TO_DEVICE,
                                  &why) == INFONCE_OK;
-      there.anchors = memory;
-      there.on_device = INFONCE_ARRAY_ANCHORS;
+      there.matrices[kAnchors].data = memory;
+      there.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
       fine &= context->run(there, output.result, why) == INFONCE_OK && identical(output, expected);
       there.cancelled = &cancelled;
       fine &= context->run(there, output.result, why) == INFONCE_CANCELLED;

@@ -67,13 +67,11 @@ class Flight {
 class PinnedCase {
  public:
   explicit PinnedCase(const Case &from) : output(from), problem(from.problem) {
-    problem.anchors = pin(from.anchors);
-    problem.keys = pin(from.keys);
-    problem.negatives = pin(from.negatives);
     result = output.result;
-    result.grad_anchors = pin(output.grad_anchors);
-    result.grad_keys = pin(output.grad_keys);
-    result.grad_negatives = pin(output.grad_negatives);
+    for (int m = 0; m < problem.matrix_count; ++m) {
+      problem.matrices[m].data = pin(from.matrices[m]);
+      result.gradients[m].data = pin(output.gradients[m]);
+    }
   }
   ~PinnedCase() {
     for (float *memory : memory_) {
@@ -84,18 +82,10 @@ class PinnedCase {
   PinnedCase &operator=(const PinnedCase &) = delete;
 
   const Output &bring_output() {
-    const auto bring = [](const Buffer<float> &to, const float *from) {
-      if (from) {
-        std::memcpy(to.data(), from, to.size() * sizeof(float));
-      }
-    };
-    bring(output.grad_anchors, result.grad_anchors);
-    bring(output.grad_keys, result.grad_keys);
-    bring(output.grad_negatives, result.grad_negatives);
-    output.result.loss = result.loss;
-    output.result.grad_scale = result.grad_scale;
-    output.result.top1 = result.top1;
-    output.result.top5 = result.top5;
+    for (int m = 0; m < problem.matrix_count; ++m) {
+      std::copy_n(result.gradients[m].data, output.gradients[m].size(), output.gradients[m].begin());
+    }
+    output.result.scalars = result.scalars;
     return output;
   }
 
@@ -178,20 +168,18 @@ TEST_CASE("a call reads what the one before it leaves on the device" * doctest::
   const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
   const auto context = make_context();
   infonce_failure failure = empty_failure();
-  const auto bytes = static_cast<int64_t>(problem.anchors.size() * sizeof(float));
+  const auto bytes = static_cast<int64_t>(problem.matrices[kAnchors].size() * sizeof(float));
   void *gradient = nullptr;
   REQUIRE(backend().allocate(context->handle(), bytes, &gradient, &failure) == INFONCE_OK);
 
   // The loss of the gradient of the rows.
   Output first(problem);
   Output second(problem);
-  infonce_problem to_device = problem.problem;
-  to_device.on_device = INFONCE_ARRAY_GRAD_ANCHORS;
-  first.result.grad_anchors = static_cast<float *>(gradient);
+  first.result.gradients[kAnchors] = {static_cast<float *>(gradient), INFONCE_ON_DEVICE};
   infonce_problem from_device = problem.problem;
-  from_device.on_device = INFONCE_ARRAY_ANCHORS;
-  from_device.anchors = gradient;
-  Flight a(*context, to_device, first.result);
+  from_device.matrices[kAnchors].data = gradient;
+  from_device.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
+  Flight a(*context, problem.problem, first.result);
   Flight b(*context, from_device, second.result);
   CHECK(a.end() == INFONCE_OK);
   CHECK(b.end() == INFONCE_OK);
@@ -201,7 +189,7 @@ TEST_CASE("a call reads what the one before it leaves on the device" * doctest::
   Output expected(problem);
   REQUIRE(context->run(problem.problem, on_host.result, failure) == INFONCE_OK);
   infonce_problem again = problem.problem;
-  again.anchors = on_host.grad_anchors.data();
+  again.matrices[kAnchors].data = on_host.gradients[kAnchors].data();
   REQUIRE(context->run(again, expected.result, failure) == INFONCE_OK);
   CHECK(identical(second, expected));
 }
@@ -214,17 +202,16 @@ TEST_CASE("calls in flight that fill the same arrays: the last one's results sta
   REQUIRE(context->run(problem.problem, expected.result, failure) == INFONCE_OK);
 
   const Case bad(settings_of(Loss::kClip, 42, 24));
-  bad.keys[33] = NAN;
+  bad.matrices[kKeys][33] = NAN;
   PinnedCase second(problem);
   PinnedCase first(bad);
   first.problem.propagate_non_finite = 1;
-  first.result.grad_anchors = second.result.grad_anchors;
-  first.result.grad_keys = second.result.grad_keys;
+  std::copy(std::begin(second.result.gradients), std::end(second.result.gradients), first.result.gradients);
   Flight a(*context, first.problem, first.result);
   Flight b(*context, second.problem, second.result);
   CHECK(a.end() == INFONCE_OK);
   CHECK(b.end() == INFONCE_OK);
-  CHECK(std::isnan(first.result.loss));
+  CHECK(std::isnan(first.result.scalars.loss));
   CHECK(identical(second.bring_output(), expected));
 }
 
@@ -258,7 +245,7 @@ TEST_CASE("a call is cancelled while the next one, which begins, waits for it" *
 TEST_CASE("a call that fails or is cancelled does not disturb its neighbours" * doctest::skip(!has_halves())) {
   const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
   const Case bad(settings_of(Loss::kClip, 40, 30));
-  bad.keys[33] = NAN;
+  bad.matrices[kKeys][33] = NAN;
   const auto context = make_context();
   Output expected(problem);
   infonce_failure failure = empty_failure();

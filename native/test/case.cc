@@ -1,5 +1,7 @@
 #include "test/case.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,32 +13,56 @@ namespace infonce::test {
 
 namespace {
 
-struct Rules {
-  const char *name;
-  infonce_denominator denominator;
-  infonce_positive positive;
-};
-
-Rules rules_of(Loss loss) {
+const char *name_of(Loss loss) {
   switch (loss) {
     case Loss::kNtXentFirst:
-      return {"ntXent first", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_FIRST_VIEW};
+      return "ntXent first";
     case Loss::kNtXentAll:
-      return {"ntXent all", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_ALL_VIEWS};
+      return "ntXent all";
     case Loss::kSupCon:
-      return {"supCon", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_SAME_LABEL};
+      return "supCon";
     case Loss::kSupConMemory:
-      return {"supCon with memory", INFONCE_DENOMINATOR_OTHER_ANCHORS, INFONCE_POSITIVE_SAME_LABEL};
+      return "supCon with memory";
     case Loss::kInfoNceInBatch:
-      return {"infoNCE in-batch", INFONCE_DENOMINATOR_ALL_KEYS, INFONCE_POSITIVE_SAME_INDEX};
+      return "infoNCE in-batch";
     case Loss::kInfoNceUnpaired:
-      return {"infoNCE unpaired", INFONCE_DENOMINATOR_SHARED_NEGATIVES, INFONCE_POSITIVE_SAME_INDEX};
+      return "infoNCE unpaired";
     case Loss::kInfoNcePaired:
-      return {"infoNCE paired", INFONCE_DENOMINATOR_OWN_NEGATIVES, INFONCE_POSITIVE_SAME_INDEX};
+      return "infoNCE paired";
     case Loss::kClip:
-      return {"clip", INFONCE_DENOMINATOR_ALL_KEYS, INFONCE_POSITIVE_SAME_INDEX};
+      return "clip";
   }
-  return {};
+  return "";
+}
+
+constexpr uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
+
+void set_one_tower(infonce_problem *problem, infonce_positive positive) {
+  problem->matrix_count = problem->block_count = problem->softmax_count = 1;
+  problem->blocks[0] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
+  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1};
+}
+
+void add_memory(infonce_problem *problem) {
+  problem->matrix_count = problem->block_count = 2;
+  problem->blocks[1] = {kAnchors, kMemory, 0, -1, 0, 0};
+  problem->softmaxes[0].positive_matrices |= bit_of(kMemory);
+}
+
+void set_two_towers(infonce_problem *problem, int candidates, bool own) {
+  problem->matrix_count = candidates + 1;
+  problem->block_count = problem->softmax_count = 1;
+  problem->blocks[0] = {kAnchors, candidates, 0, -1, 0, own};
+  problem->softmaxes[0] = {kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1};
+}
+
+void add_other_direction(infonce_problem *problem) {
+  problem->softmax_count = 2;
+  problem->blocks[0].column_softmax = 1;
+  problem->softmaxes[1] = problem->softmaxes[0];
+  problem->softmaxes[1].anchors = kKeys;
+  problem->softmaxes[1].positive_matrices = bit_of(kAnchors);
+  problem->softmaxes[0].weight = problem->softmaxes[1].weight = 0.5;
 }
 
 // Rows of length 0.5 to 1, so that without normalisation too no logit exceeds the scale.
@@ -59,24 +85,24 @@ Buffer<float> random_weights(std::mt19937 &random, int64_t count, size_t offset)
   return buffer;
 }
 
-void fill_mixed_classes(std::mt19937 &random, const Buffer<int32_t> &labels) {
-  std::iota(labels.begin(), labels.end(), 0);
-  int32_t *row = labels.begin();
+void fill_mixed_classes(std::mt19937 &random, const Buffer<int32_t> &ids) {
+  std::iota(ids.begin(), ids.end(), 0);
+  int32_t *row = ids.begin();
   for (const int32_t size : {3, 16, 17, 18, 40}) {
-    int32_t *end = row + std::min<int64_t>(size, labels.end() - row);
+    int32_t *end = row + std::min<int64_t>(size, ids.end() - row);
     std::fill(row, end, -size);
     row = end;
   }
-  std::shuffle(labels.begin(), labels.end(), random);
+  std::shuffle(ids.begin(), ids.end(), random);
 }
 
-Buffer<int32_t> random_labels(std::mt19937 &random, Classes classes, int64_t rows, size_t offset) {
-  Buffer<int32_t> buffer(static_cast<size_t>(rows), offset);
+Buffer<int32_t> random_ids(std::mt19937 &random, Classes classes, int64_t rows) {
+  Buffer<int32_t> buffer(static_cast<size_t>(rows));
   if (classes == Classes::kMixed) {
     fill_mixed_classes(random, buffer);
   } else if (classes == Classes::kPairs) {
-    std::uniform_int_distribution<int32_t> label(-3, static_cast<int32_t>(rows / 2));
-    std::generate(buffer.begin(), buffer.end(), [&] { return label(random); });
+    std::uniform_int_distribution<int32_t> id(-3, static_cast<int32_t>(rows / 2));
+    std::generate(buffer.begin(), buffer.end(), [&] { return id(random); });
     buffer[0] = 1 << 30;  // one without company
   }
   return buffer;
@@ -94,13 +120,36 @@ bool same_bits(const Buffer<float> &a, const Buffer<float> &b) {
   return a.size() == b.size() && (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
-bool same_bits(double a, double b) { return std::memcmp(&a, &b, sizeof(a)) == 0; }
-
 }  // namespace
+
+bool has_views(Loss loss) { return loss == Loss::kNtXentFirst || loss == Loss::kNtXentAll; }
+
+void set_loss(Loss loss, infonce_problem *problem) {
+  switch (loss) {
+    case Loss::kNtXentFirst:
+      return set_one_tower(problem, INFONCE_POSITIVE_FIRST_VIEW);
+    case Loss::kNtXentAll:
+      return set_one_tower(problem, INFONCE_POSITIVE_ALL_VIEWS);
+    case Loss::kSupCon:
+      return set_one_tower(problem, INFONCE_POSITIVE_SAME_ID);
+    case Loss::kSupConMemory:
+      set_one_tower(problem, INFONCE_POSITIVE_SAME_ID);
+      return add_memory(problem);
+    case Loss::kInfoNceInBatch:
+      return set_two_towers(problem, kKeys, false);
+    case Loss::kInfoNceUnpaired:
+      return set_two_towers(problem, kNegatives, false);
+    case Loss::kInfoNcePaired:
+      return set_two_towers(problem, kNegatives, true);
+    case Loss::kClip:
+      set_two_towers(problem, kKeys, false);
+      return add_other_direction(problem);
+  }
+}
 
 std::string describe(const Settings &settings) {
   std::ostringstream text;
-  text << rules_of(settings.loss).name << " N=" << settings.rows << " D=" << settings.dim
+  text << name_of(settings.loss) << " N=" << settings.rows << " D=" << settings.dim
        << " M=" << settings.negative_rows << " views=" << settings.views
        << " classes=" << static_cast<int>(settings.classes) << " temperature=" << settings.temperature
        << " reduction=" << settings.reduction << " normalize=" << settings.normalize
@@ -109,46 +158,42 @@ std::string describe(const Settings &settings) {
 }
 
 Case::Case(const Settings &from) : settings(from) {
-  const Rules rules = rules_of(settings.loss);
   std::mt19937 random(static_cast<uint32_t>(settings.rows * 7919 + settings.dim * 31 + settings.negative_rows));
   problem.struct_size = sizeof(problem);
-  problem.denominator = rules.denominator;
-  problem.positive = rules.positive;
+  set_loss(settings.loss, &problem);
   problem.reduction = settings.reduction;
-  problem.both_directions = settings.loss == Loss::kClip;
   problem.normalize = settings.normalize;
   problem.gradient = settings.gradient;
   problem.ranks = settings.ranks;
-  problem.rows = settings.rows;
   problem.dim = settings.dim;
-  problem.views = settings.views;
   problem.scale = 1 / settings.temperature;
 
-  anchors = random_rows(random, settings.rows, settings.dim, settings.offset);
-  plant_special_rows(anchors, settings.rows, settings.dim);
-  if (has_keys()) {
-    keys = random_rows(random, settings.rows, settings.dim, settings.offset);
-    plant_special_rows(keys, settings.rows, settings.dim);
+  int64_t all_rows = 0;
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    infonce_matrix &matrix = problem.matrices[m];
+    const bool negatives = m == (has_memory() ? kMemory : kNegatives);
+    matrix.rows = negatives ? settings.negative_rows : settings.rows;
+    matrix.rows *= negatives && settings.loss == Loss::kInfoNcePaired ? settings.rows : 1;
+    matrix.views = has_views(settings.loss) ? settings.views : 1;
+    matrices[m] = random_rows(random, matrix.rows, settings.dim, settings.offset);
+    plant_special_rows(matrices[m], matrix.rows, settings.dim);
+    matrix.data = matrices[m].data();
+    all_rows += matrix.rows;
   }
-  if (rules.denominator == INFONCE_DENOMINATOR_SHARED_NEGATIVES ||
-      rules.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES || settings.loss == Loss::kSupConMemory) {
-    const int64_t owners = rules.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES ? settings.rows : 1;
-    problem.negative_rows = settings.negative_rows;
-    negatives = random_rows(random, owners * settings.negative_rows, settings.dim, settings.offset);
-    plant_special_rows(negatives, owners * settings.negative_rows, settings.dim);
-  }
-  if (rules.positive == INFONCE_POSITIVE_SAME_LABEL) {
-    labels = random_labels(random, settings.classes, settings.rows + problem.negative_rows, settings.offset);
+  if (problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID) {
+    const Buffer<int32_t> all = random_ids(random, settings.classes, all_rows);
+    const int32_t *next = all.begin();
+    for (int m = 0; m < problem.matrix_count; ++m) {
+      ids[m] = Buffer<int32_t>(static_cast<size_t>(problem.matrices[m].rows), settings.offset);
+      std::copy_n(next, ids[m].size(), ids[m].begin());
+      next += ids[m].size();
+      problem.matrices[m].ids = ids[m].data();
+    }
   }
   if (settings.grad_output_count > 0) {
     grad_output = random_weights(random, settings.grad_output_count, settings.offset);
   }
-  problem.anchors = anchors.data();
-  problem.keys = keys.data();
-  problem.negatives = negatives.data();
-  problem.labels = labels.data();
-  problem.grad_output = grad_output.data();
-  problem.grad_output_count = settings.grad_output_count;
+  problem.grad_output = {grad_output.data(), settings.grad_output_count, INFONCE_ON_HOST};
 }
 
 Output::Output(const Case &from) {
@@ -157,26 +202,29 @@ Output::Output(const Case &from) {
   if (from.settings.reduction == INFONCE_REDUCTION_NONE) {
     row_loss = Buffer<float>(static_cast<size_t>(from.settings.rows), offset);
   }
-  if (from.settings.gradient) {
-    grad_anchors = Buffer<float>(from.anchors.size(), offset);
-    if (from.has_keys()) {
-      grad_keys = Buffer<float>(from.keys.size(), offset);
-    }
-    if (from.has_negatives() && !from.has_memory()) {
-      grad_negatives = Buffer<float>(from.negatives.size(), offset);
-    }
+  result.row_loss.data = row_loss.data();
+  const int wanted = from.settings.gradient ? from.problem.matrix_count - from.has_memory() : 0;
+  for (int m = 0; m < wanted; ++m) {
+    gradients[m] = Buffer<float>(from.matrices[m].size(), offset);
+    result.gradients[m].data = gradients[m].data();
   }
-  result.row_loss = row_loss.data();
-  result.grad_anchors = grad_anchors.data();
-  result.grad_keys = grad_keys.data();
-  result.grad_negatives = grad_negatives.data();
+}
+
+Output run(const Context &context, const Case &from) {
+  Output output(from);
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(from.problem, output.result, failure) == INFONCE_OK, failure.message);
+  return output;
 }
 
 bool identical(const Output &a, const Output &b) {
-  return same_bits(a.result.loss, b.result.loss) && same_bits(a.result.grad_scale, b.result.grad_scale) &&
-         same_bits(a.result.top1, b.result.top1) && same_bits(a.result.top5, b.result.top5) &&
-         same_bits(a.row_loss, b.row_loss) && same_bits(a.grad_anchors, b.grad_anchors) &&
-         same_bits(a.grad_keys, b.grad_keys) && same_bits(a.grad_negatives, b.grad_negatives);
+  return std::memcmp(&a.result.scalars, &b.result.scalars, sizeof(infonce_scalars)) == 0 &&
+         same_bits(a.row_loss, b.row_loss) &&
+         std::equal(a.gradients.begin(), a.gradients.end(), b.gradients.begin(), same_bits);
+}
+
+bool all_nan(const Buffer<float> &buffer) {
+  return std::all_of(buffer.begin(), buffer.end(), [](float value) { return std::isnan(value); });
 }
 
 }  // namespace infonce::test

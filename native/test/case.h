@@ -1,11 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
-#include "common/problem.h"
 #include "infonce/infonce.h"
 #include "test/buffer.h"
+#include "test/context.h"
 
 namespace infonce::test {
 
@@ -25,7 +26,18 @@ constexpr Loss kLosses[] = {
     Loss::kInfoNceInBatch, Loss::kInfoNceUnpaired, Loss::kInfoNcePaired, Loss::kClip,
 };
 
-// How many rows of supCon have the same label, the rows of a class spread over the batch and its memory.
+// The matrices of these losses, as many of them as a loss has. A memory follows the anchors.
+constexpr int kAnchors = 0;
+constexpr int kKeys = 1;
+constexpr int kMemory = 1;
+constexpr int kNegatives = 2;
+
+// Makes the problem's matrix count, blocks and softmaxes those of a loss.
+void set_loss(Loss loss, infonce_problem *problem);
+
+bool has_views(Loss loss);
+
+// How many rows of supCon have the same id, the rows of a class spread over the batch and its memory.
 enum class Classes {
   kPairs,  // two on average
   kOne,    // all
@@ -53,19 +65,18 @@ struct Settings {
 
 std::string describe(const Settings &settings);
 
+// An array for each matrix of a problem.
+template <class T> using PerMatrix = std::array<Buffer<T>, INFONCE_MOST_MATRICES>;
+
 // A problem and the buffers it points at, random but for a repeated row and a row of zeros.
 struct Case {
   explicit Case(const Settings &settings);
 
-  bool has_keys() const { return !has_one_tower(problem); }
-  bool has_negatives() const { return negatives.size() > 0; }
-  bool has_memory() const { return has_negatives() && !has_keys(); }
+  bool has_memory() const { return settings.loss == Loss::kSupConMemory; }
 
   Settings settings;
-  Buffer<float> anchors;
-  Buffer<float> keys;
-  Buffer<float> negatives;
-  Buffer<int32_t> labels;
+  PerMatrix<float> matrices;
+  PerMatrix<int32_t> ids;
   Buffer<float> grad_output;
   infonce_problem problem{};
 };
@@ -75,13 +86,16 @@ struct Output {
   explicit Output(const Case &from);
 
   Buffer<float> row_loss;
-  Buffer<float> grad_anchors;
-  Buffer<float> grad_keys;
-  Buffer<float> grad_negatives;
+  PerMatrix<float> gradients;
   infonce_result result{};
 };
 
+// The result of a call, which has to succeed.
+Output run(const Context &context, const Case &from);
+
 // The same bits in every number that the case fills.
 bool identical(const Output &a, const Output &b);
+
+bool all_nan(const Buffer<float> &buffer);
 
 }  // namespace infonce::test

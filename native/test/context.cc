@@ -69,6 +69,7 @@ std::vector<int> thread_counts() { return on_cpu() ? std::vector<int>{1, 2, 3} :
 infonce_failure empty_failure() {
   infonce_failure failure{};
   failure.struct_size = sizeof(failure);
+  failure.matrix = INFONCE_NO_MATRIX;
   failure.row = -1;
   return failure;
 }

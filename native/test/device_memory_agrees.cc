@@ -2,8 +2,9 @@
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <vector>
+#include <deque>
 
 #include "test/case.h"
 #include "test/context.h"
@@ -53,75 +54,50 @@ template <class T> class DeviceBuffer {
   size_t size_;
 };
 
-Buffer<double> four_scalars(double value) {
-  Buffer<double> scalars(4);
-  for (double &scalar : scalars) {
-    scalar = value;
-  }
-  return scalars;
-}
-
 // A case and its results on the device.
 class DeviceCall {
  public:
-  explicit DeviceCall(const Case &from)
-      : output_(from),
-        anchors_(from.anchors),
-        keys_(from.keys),
-        negatives_(from.negatives),
-        grad_output_(from.grad_output),
-        row_loss_(output_.row_loss),
-        grad_anchors_(output_.grad_anchors),
-        grad_keys_(output_.grad_keys),
-        grad_negatives_(output_.grad_negatives),
-        scalars_(four_scalars(-1)),
-        problem_(from.problem) {
-    problem_.on_device = INFONCE_ARRAY_ALL;
-    problem_.anchors = anchors_.data();
-    problem_.keys = keys_.data();
-    problem_.negatives = negatives_.data();
-    problem_.grad_output = grad_output_.data();
+  explicit DeviceCall(const Case &from) : output_(from), scalars_(Buffer<infonce_scalars>(1)), problem_(from.problem) {
+    const auto place = [this](const Buffer<float> &source) { return arrays_.emplace_back(source).data(); };
     result_.struct_size = sizeof(result_);
-    result_.row_loss = row_loss_.data();
-    result_.grad_anchors = grad_anchors_.data();
-    result_.grad_keys = grad_keys_.data();
-    result_.grad_negatives = grad_negatives_.data();
+    result_.row_loss = {place(output_.row_loss), INFONCE_ON_DEVICE};
+    for (const Buffer<float> &gradient : output_.gradients) {
+      result_.gradients[arrays_.size() - 1] = {place(gradient), INFONCE_ON_DEVICE};
+    }
+    for (int m = 0; m < problem_.matrix_count; ++m) {
+      problem_.matrices[m].data = place(from.matrices[m]);
+      problem_.matrices[m].residence = INFONCE_ON_DEVICE;
+    }
+    problem_.grad_output.data = place(from.grad_output);
+    problem_.grad_output.residence = INFONCE_ON_DEVICE;
   }
 
   infonce_status run(const Context &context, infonce_failure &failure) {
     return context.run(problem_, result_, failure);
   }
 
-  // The four scalars come into device memory, and the call does not wait for them.
-  void keep_scalars_on_device() { result_.scalars = scalars_.data(); }
+  // The scalars come into device memory, and the call does not wait for them.
+  void keep_scalars_on_device() { result_.device_scalars = scalars_.data(); }
 
   // All that the call gave, in host memory.
   const Output &output() {
-    row_loss_.read(output_.row_loss);
-    grad_anchors_.read(output_.grad_anchors);
-    grad_keys_.read(output_.grad_keys);
-    grad_negatives_.read(output_.grad_negatives);
-    infonce_result &result = output_.result;
-    result.loss = result_.loss;
-    result.grad_scale = result_.grad_scale;
-    result.top1 = result_.top1;
-    result.top5 = result_.top5;
-    if (result_.scalars) {
-      const Buffer<double> scalars(4);
+    arrays_[0].read(output_.row_loss);
+    for (size_t m = 0; m < output_.gradients.size(); ++m) {
+      arrays_[1 + m].read(output_.gradients[m]);
+    }
+    output_.result.scalars = result_.scalars;
+    if (result_.device_scalars) {
+      const Buffer<infonce_scalars> scalars(1);
       scalars_.read(scalars);
-      result.loss = scalars[0];
-      result.grad_scale = scalars[1];
-      result.top1 = scalars[2];
-      result.top5 = scalars[3];
+      output_.result.scalars = scalars[0];
     }
     return output_;
   }
 
  private:
   Output output_;
-  DeviceBuffer<float> anchors_, keys_, negatives_, grad_output_;
-  DeviceBuffer<float> row_loss_, grad_anchors_, grad_keys_, grad_negatives_;
-  DeviceBuffer<double> scalars_;
+  std::deque<DeviceBuffer<float>> arrays_;  // row losses and gradients, then what the call reads
+  DeviceBuffer<infonce_scalars> scalars_;
   infonce_problem problem_;
   infonce_result result_{};
 };
@@ -163,15 +139,6 @@ Settings settings_of(Loss loss, double temperature) {
   settings.negative_rows = loss == Loss::kInfoNcePaired ? 5 : 140;
   settings.temperature = temperature;
   return settings;
-}
-
-bool all_nan(const Buffer<float> &buffer) {
-  for (const float value : buffer) {
-    if (!std::isnan(value)) {
-      return false;
-    }
-  }
-  return true;
 }
 
 }  // namespace
@@ -225,7 +192,7 @@ TEST_CASE("a call takes the memory that was foretold") {
     const Context context(set, INFONCE_PRECISION_HIGHEST, 0);
     infonce_memory_needs needs{};
     needs.struct_size = sizeof(needs);
-    needs.grad_negatives = 1;
+    needs.gradients = ~uint32_t(0);
     REQUIRE(backend().memory_required(context.handle(), &problem.problem, &needs, &failure) == INFONCE_OK);
     const int64_t before = free_memory();
     CHECK(needs.available == before);
@@ -243,11 +210,11 @@ TEST_CASE("non-finite input in device memory is an error, or NaN where the call 
   for (const Loss loss : {Loss::kNtXentFirst, Loss::kInfoNcePaired, Loss::kClip}) {
     const Case problem(settings_of(loss, 0.1));
     INFO(describe(problem.settings));
-    problem.anchors[static_cast<size_t>(7 * problem.settings.dim)] = NAN;
+    problem.matrices[kAnchors][static_cast<size_t>(7 * problem.settings.dim)] = NAN;
     infonce_failure failure = empty_failure();
     DeviceCall waiting(problem);
     CHECK(waiting.run(context, failure) == INFONCE_NON_FINITE);
-    CHECK(failure.input == INFONCE_INPUT_ANCHORS);
+    CHECK(failure.matrix == kAnchors);
     CHECK(failure.row == 7);
 
     DeviceCall call(problem);
@@ -256,13 +223,11 @@ TEST_CASE("non-finite input in device memory is an error, or NaN where the call 
     REQUIRE_MESSAGE(call.run(context, failure) == INFONCE_OK, failure.message);
     check_cuda(cudaDeviceSynchronize());
     const Output &got = call.output();
-    CHECK(std::isnan(got.result.loss));
-    CHECK(std::isnan(got.result.grad_scale));
-    CHECK(std::isnan(got.result.top1));
-    CHECK(std::isnan(got.result.top5));
-    CHECK(all_nan(got.grad_anchors));
-    CHECK(all_nan(got.grad_keys));
-    CHECK(all_nan(got.grad_negatives));
+    CHECK(std::isnan(got.result.scalars.loss));
+    CHECK(std::isnan(got.result.scalars.grad_scale));
+    CHECK(std::isnan(got.result.scalars.top1));
+    CHECK(std::isnan(got.result.scalars.top5));
+    CHECK(std::all_of(got.gradients.begin(), got.gradients.end(), all_nan));
   }
 }
 

@@ -44,13 +44,6 @@ bool contains(const std::string &text, const std::string &part) { return text.fi
 
 Settings settings_of(Loss loss, int64_t rows, int64_t dim) { return {loss, rows, dim, 12}; }
 
-Output run(const Context &context, const Case &problem) {
-  Output output(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  return output;
-}
-
 std::string first_set() { return instruction_sets().front(); }
 
 }  // namespace
@@ -222,7 +215,7 @@ TEST_CASE("after every call the thread has the context that it had before") {
       backend().host_release(pinned);
       CHECK(current_context() == before);
       Case bad(settings_of(Loss::kInfoNceUnpaired, 30, 8));
-      bad.anchors.data()[3] = NAN;
+      bad.matrices[kAnchors][3] = NAN;
       Output output(bad);
       CHECK(context.run(bad.problem, output.result, failure) == INFONCE_NON_FINITE);
       CHECK(current_context() == before);

@@ -62,36 +62,25 @@ Buffer<uint16_t> round_to(const Format &format, const Buffer<float> &source, siz
   return bits;
 }
 
-Output run(const Context &context, const Case &problem) {
-  Output output(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  return output;
-}
-
-// All inputs of 16 bits, then each alone.
+// All matrices of 16 bits, then each alone.
 void check_case(const Context &context, const Settings &settings, const Format &format) {
   Case problem(settings);
   INFO(describe(settings));
   CAPTURE(format.name);
-  const Buffer<uint16_t> anchors = round_to(format, problem.anchors, settings.offset);
-  const Buffer<uint16_t> keys = round_to(format, problem.keys, settings.offset);
-  const Buffer<uint16_t> negatives = round_to(format, problem.negatives, settings.offset);
+  const int count = problem.problem.matrix_count;
+  PerMatrix<uint16_t> bits;
+  for (int m = 0; m < count; ++m) {
+    bits[m] = round_to(format, problem.matrices[m], settings.offset);
+  }
   const Output expected = run(context, problem);
-  for (const int chosen : {1, 2, 4, 7}) {
+  const infonce_problem wide = problem.problem;
+  for (int chosen = -1; chosen < count; ++chosen) {
     CAPTURE(chosen);
-    const infonce_problem wide = problem.problem;
-    if (chosen & 1) {
-      problem.problem.anchors = anchors.data();
-      problem.problem.anchors_type = format.type;
-    }
-    if (chosen & 2 && wide.keys) {
-      problem.problem.keys = keys.data();
-      problem.problem.keys_type = format.type;
-    }
-    if (chosen & 4 && wide.negatives) {
-      problem.problem.negatives = negatives.data();
-      problem.problem.negatives_type = format.type;
+    for (int m = 0; m < count; ++m) {
+      if (chosen == -1 || chosen == m) {
+        problem.problem.matrices[m].data = bits[m].data();
+        problem.problem.matrices[m].type = format.type;
+      }
     }
     CHECK(identical(run(context, problem), expected));
     problem.problem = wide;
@@ -147,20 +136,21 @@ TEST_CASE("every 16-bit number is read exactly") {
       settings.dim = 509;  // prime, so that each row is ragged and begins elsewhere
       settings.rows = static_cast<int64_t>(numbers.size()) / settings.dim + 1;
       Case problem(settings);
-      Buffer<uint16_t> bits(problem.anchors.size());
+      const Buffer<float> &anchors = problem.matrices[kAnchors];
+      Buffer<uint16_t> bits(anchors.size());
       for (size_t i = 0; i < bits.size(); ++i) {
         bits[i] = numbers[i % numbers.size()];
-        problem.anchors[i] = value_of(format, bits[i]);
+        anchors[i] = value_of(format, bits[i]);
       }
       const Output expected = run(context, problem);
-      problem.problem.anchors = bits.data();
-      problem.problem.anchors_type = format.type;
+      problem.problem.matrices[kAnchors].data = bits.data();
+      problem.problem.matrices[kAnchors].type = format.type;
       CHECK(identical(run(context, problem), expected));
     }
   }
 }
 
-TEST_CASE("NaN and infinity of 16 bits are reported with input and row") {
+TEST_CASE("NaN and infinity of 16 bits are reported with matrix and row") {
   const uint16_t bad_numbers[2][4] = {{0x7c00, 0xfc00, 0x7e00, 0xfc01}, {0x7f80, 0xff80, 0x7fc0, 0xff81}};
   for (const std::string &set : instruction_sets()) {
     const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
@@ -173,19 +163,19 @@ TEST_CASE("NaN and infinity of 16 bits are reported with input and row") {
         settings.negative_rows = 4;
         Case problem(settings);
         INFO(describe(settings));
-        const bool in_negatives = problem.has_negatives();
-        const Buffer<float> &source = in_negatives ? problem.negatives : problem.anchors;
+        const int matrix = problem.problem.matrix_count - 1;
+        const Buffer<float> &source = problem.matrices[matrix];
         for (const uint16_t bad : bad_numbers[f]) {
           CAPTURE(bad);
           const Buffer<uint16_t> bits = round_to(kFormats[f], source, 0);
           const int64_t row = static_cast<int64_t>(bits.size()) / settings.dim - 2;
           bits[static_cast<size_t>(row * settings.dim + 10)] = bad;
-          (in_negatives ? problem.problem.negatives : problem.problem.anchors) = bits.data();
-          (in_negatives ? problem.problem.negatives_type : problem.problem.anchors_type) = kFormats[f].type;
+          problem.problem.matrices[matrix].data = bits.data();
+          problem.problem.matrices[matrix].type = kFormats[f].type;
           Output output(problem);
           infonce_failure failure = empty_failure();
           CHECK(context.run(problem.problem, output.result, failure) == INFONCE_NON_FINITE);
-          CHECK(failure.input == (in_negatives ? INFONCE_INPUT_NEGATIVES : INFONCE_INPUT_ANCHORS));
+          CHECK(failure.matrix == matrix);
           CHECK(failure.row == row);
         }
       }

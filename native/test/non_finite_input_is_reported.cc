@@ -12,53 +12,40 @@ namespace infonce::test {
 
 namespace {
 
-struct Spoiled {
-  infonce_input input;
-  Buffer<float> Case::*buffer;
-  int64_t row_length;
-};
-
-bool all_nan(const Buffer<float> &buffer) {
-  return std::all_of(buffer.begin(), buffer.end(), [](float value) { return std::isnan(value); });
-}
-
-void check_spoiled(const Context &context, const Settings &settings, const Spoiled &spoiled, float value) {
+void check_spoiled(const Context &context, const Settings &settings, int32_t matrix, float value) {
   Case problem(settings);
-  const Buffer<float> &buffer = problem.*spoiled.buffer;
-  if (buffer.size() == 0) {
-    return;
-  }
-  const auto rows = static_cast<int64_t>(buffer.size()) / spoiled.row_length;
+  const bool in_grad_output = matrix == INFONCE_IN_GRAD_OUTPUT;
+  const Buffer<float> &buffer = in_grad_output ? problem.grad_output : problem.matrices[matrix];
+  const int64_t row_length = in_grad_output ? 1 : settings.dim;
+  const auto rows = static_cast<int64_t>(buffer.size()) / row_length;
   const int64_t row = rows * 2 / 3;
   // Two bad rows: the first is reported, by whichever thread the others are found.
-  buffer[static_cast<size_t>((row + 1) * spoiled.row_length) - 1] = value;
+  buffer[static_cast<size_t>((row + 1) * row_length) - 1] = value;
   buffer[buffer.size() - 1] = value;
 
   INFO(describe(settings));
-  CAPTURE(spoiled.input);
+  CAPTURE(matrix);
   CAPTURE(value);
   Output output(problem);
   infonce_failure failure = empty_failure();
   CHECK(context.run(problem.problem, output.result, failure) == INFONCE_NON_FINITE);
-  CHECK(failure.input == spoiled.input);
+  CHECK(failure.matrix == matrix);
   CHECK(failure.row == row);
   CHECK(std::string(failure.message) != "");
 
   problem.problem.propagate_non_finite = 1;
   failure = empty_failure();
   REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  CHECK(std::isnan(output.result.grad_scale));
-  CHECK(std::isnan(output.result.top1));
-  CHECK(std::isnan(output.result.top5));
+  CHECK(std::isnan(output.result.scalars.grad_scale));
+  CHECK(std::isnan(output.result.scalars.top1));
+  CHECK(std::isnan(output.result.scalars.top5));
   CHECK(all_nan(output.row_loss));
-  CHECK(all_nan(output.grad_anchors));
-  CHECK(all_nan(output.grad_keys));
-  CHECK(all_nan(output.grad_negatives));
+  CHECK(std::all_of(output.gradients.begin(), output.gradients.end(), all_nan));
 }
 
 }  // namespace
 
-TEST_CASE("NaN and infinity are reported with input and row, or make every result NaN") {
+TEST_CASE("NaN and infinity are reported with matrix and row, or make every result NaN") {
   for (const std::string &set : instruction_sets()) {
     const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
     for (const Loss loss : kLosses) {
@@ -71,15 +58,11 @@ TEST_CASE("NaN and infinity are reported with input and row, or make every resul
         settings.reduction = INFONCE_REDUCTION_NONE;
         settings.normalize = normalize;
         settings.grad_output_count = settings.rows;
-        const Spoiled inputs[] = {
-            {INFONCE_INPUT_ANCHORS, &Case::anchors, settings.dim},
-            {INFONCE_INPUT_KEYS, &Case::keys, settings.dim},
-            {INFONCE_INPUT_NEGATIVES, &Case::negatives, settings.dim},
-            {INFONCE_INPUT_GRAD_OUTPUT, &Case::grad_output, 1},
-        };
-        for (const Spoiled &spoiled : inputs) {
-          for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-            check_spoiled(context, settings, spoiled, value);
+        const int32_t count = Case(settings).problem.matrix_count;
+        for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+          check_spoiled(context, settings, INFONCE_IN_GRAD_OUTPUT, value);
+          for (int32_t matrix = 0; matrix < count; ++matrix) {
+            check_spoiled(context, settings, matrix, value);
           }
         }
       }

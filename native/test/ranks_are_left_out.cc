@@ -12,28 +12,20 @@ namespace infonce::test {
 
 namespace {
 
-Output run(const Context &context, const Settings &settings) {
-  const Case problem(settings);
-  Output output(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  return output;
-}
-
 void check_ranks(const Context &context, Settings settings) {
   INFO(describe(settings));
   for (const bool gradient : {true, false}) {
     settings.gradient = gradient;
     settings.ranks = true;
-    const Output expected = run(context, settings);
-    CHECK(expected.result.top1 <= expected.result.top5);
-    CHECK(expected.result.top5 <= 1);
+    const Output expected = run(context, Case(settings));
+    CHECK(expected.result.scalars.top1 <= expected.result.scalars.top5);
+    CHECK(expected.result.scalars.top5 <= 1);
     settings.ranks = false;
-    Output got = run(context, settings);
-    CHECK(std::isnan(got.result.top1));
-    CHECK(std::isnan(got.result.top5));
-    got.result.top1 = expected.result.top1;
-    got.result.top5 = expected.result.top5;
+    Output got = run(context, Case(settings));
+    CHECK(std::isnan(got.result.scalars.top1));
+    CHECK(std::isnan(got.result.scalars.top5));
+    got.result.scalars.top1 = expected.result.scalars.top1;
+    got.result.scalars.top5 = expected.result.scalars.top5;
     CHECK(identical(got, expected));
   }
 }
@@ -98,16 +90,16 @@ TEST_CASE("NaN in the input makes all else NaN without ranks too") {
     settings.ranks = false;
     INFO(describe(settings));
     Case problem(settings);
-    problem.anchors[3] = NAN;
+    problem.matrices[kAnchors][3] = NAN;
     Output output(problem);
     infonce_failure failure = empty_failure();
     CHECK(context.run(problem.problem, output.result, failure) == INFONCE_NON_FINITE);
-    CHECK(failure.input == INFONCE_INPUT_ANCHORS);
+    CHECK(failure.matrix == kAnchors);
     problem.problem.propagate_non_finite = 1;
     CHECK(context.run(problem.problem, output.result, failure) == INFONCE_OK);
-    CHECK(std::isnan(output.result.loss));
-    CHECK(std::isnan(output.result.top1));
-    CHECK(std::isnan(output.grad_anchors[0]));
+    CHECK(std::isnan(output.result.scalars.loss));
+    CHECK(std::isnan(output.result.scalars.top1));
+    CHECK(std::isnan(output.gradients[kAnchors][0]));
   }
 }
 

@@ -25,8 +25,7 @@ float bfloat16_of(double value) {
   return rounded;
 }
 
-
-// The rows of one input in use, their gradient, and the way back through the normalisation.
+// The rows of one matrix in use, their gradient, and the way back through the normalisation.
 class Rows {
  public:
   Rows(const Buffer<float> &source, int64_t dim, bool normalize, Operands operands)
@@ -107,23 +106,20 @@ class Rows {
   std::vector<double> norms_;
 };
 
-struct Candidate {
-  Rows *rows;
-  int64_t row;
-  bool positive;
-  bool exact;  // treated apart from the matrix
-};
-
-// Rows of the anchor's sample or label, itself among them.
+// Rows of the anchor's sample or class, itself among them.
 int64_t class_size(const Case &from, int64_t anchor) {
-  if (from.problem.positive == INFONCE_POSITIVE_SAME_LABEL) {
-    return std::count(from.labels.begin(), from.labels.end(), from.labels[static_cast<size_t>(anchor)]);
+  if (from.problem.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID) {
+    return from.problem.matrices[kAnchors].views;
   }
-  return from.settings.views;
+  int64_t size = 0;
+  for (const Buffer<int32_t> &ids : from.ids) {
+    size += std::count(ids.begin(), ids.end(), from.ids[kAnchors][anchor]);
+  }
+  return size;
 }
 
 bool has_large_class(const Case &from) {
-  if (from.problem.positive == INFONCE_POSITIVE_SAME_INDEX || from.problem.positive == INFONCE_POSITIVE_FIRST_VIEW) {
+  if (from.problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW) {
     return false;
   }
   for (int64_t i = 0; i < from.settings.rows; ++i) {
@@ -134,95 +130,104 @@ bool has_large_class(const Case &from) {
   return false;
 }
 
+struct Candidate {
+  int matrix;
+  int64_t row;
+  bool positive;
+  bool exact;  // treated apart from the matrix
+};
+
 class Evaluation {
  public:
-  Evaluation(const Case &from, Operands operands)
-      : case_(from),
-        scale_(from.problem.scale),
-        exact_operands_(operands == Operands::kExact),
-        anchors_(from.anchors, from.settings.dim, from.settings.normalize, operands),
-        keys_(from.keys, from.settings.dim, from.settings.normalize, operands),
-        negatives_(from.negatives, from.settings.dim, from.settings.normalize, operands) {}
+  Evaluation(const Case &from, Operands operands) : case_(from), problem_(from.problem), operands_(operands) {
+    for (int m = 0; m < problem_.matrix_count; ++m) {
+      rows_.emplace_back(from.matrices[m], problem_.dim, problem_.normalize, operands);
+    }
+  }
 
   Reference run() {
     const int64_t n = case_.settings.rows;
     result_.row_loss.assign(static_cast<size_t>(n), 0);
-    const double share = case_.problem.both_directions ? 0.5 : 1;
-    for (int64_t i = 0; i < n; ++i) {
-      add_row(anchors_, i, candidates_of(i), share);
-    }
-    for (int64_t i = 0; case_.problem.both_directions && i < n; ++i) {
-      add_row(keys_, i, all_of(anchors_, i), share);
+    for (int s = 0; s < problem_.softmax_count; ++s) {
+      for (int64_t i = 0; i < n; ++i) {
+        add_row(problem_.softmaxes[s], i, candidates_of(s, i));
+      }
     }
     for (const double loss : result_.row_loss) {
       result_.loss += case_.settings.reduction == INFONCE_REDUCTION_MEAN ? loss / static_cast<double>(n) : loss;
     }
     for (Range *top : {&result_.top1, &result_.top5}) {
-      top->least = top->least * share / static_cast<double>(n);
-      top->most = top->most * share / static_cast<double>(n);
+      top->least /= static_cast<double>(n);
+      top->most /= static_cast<double>(n);
     }
-    result_.grad_anchors = anchors_.gradient();
-    result_.grad_keys = keys_.gradient();
-    if (!case_.has_memory()) {
-      result_.grad_negatives = negatives_.gradient();
+    for (const Rows &rows : rows_) {
+      result_.gradients.push_back(rows.gradient());
     }
     return result_;
   }
 
  private:
-  std::vector<Candidate> all_of(Rows &rows, int64_t positive) const {
+  // What the softmax's blocks bring row i, then those of its positives that they do not.
+  std::vector<Candidate> candidates_of(int softmax, int64_t i) const {
+    const infonce_softmax &rules = problem_.softmaxes[softmax];
     std::vector<Candidate> candidates;
-    for (int64_t j = 0; j < case_.settings.rows; ++j) {
-      candidates.push_back({&rows, j, j == positive, j == positive});
+    std::vector<std::vector<bool>> seen;
+    for (const Buffer<float> &matrix : case_.matrices) {
+      seen.emplace_back(matrix.size() / static_cast<size_t>(problem_.dim));
+    }
+    const auto add = [&](int matrix, int64_t row, bool own) {
+      seen[matrix][row] = true;
+      const bool positive = is_positive(rules, i, matrix, row);
+      candidates.push_back({matrix, row, positive, own || is_treated_apart(rules, i, matrix, row)});
+    };
+    for (int b = 0; b < problem_.block_count; ++b) {
+      const infonce_block &block = problem_.blocks[b];
+      const int64_t columns = problem_.matrices[block.candidates].rows;
+      const int64_t share = block.own ? columns / problem_.matrices[block.anchors].rows : columns;
+      const int64_t first = block.own ? i * share : 0;
+      for (int64_t j = first; block.row_softmax == softmax && j < first + share; ++j) {
+        if (j != i || !(block.left_out & INFONCE_LEAVE_OUT_SAME_ROW)) {
+          add(block.candidates, j, block.own);
+        }
+      }
+      const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
+      for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {
+        add(block.anchors, j, false);
+      }
+    }
+    for (int m = 0; m < problem_.matrix_count; ++m) {
+      for (int64_t j = 0; j < problem_.matrices[m].rows; ++j) {
+        if (!seen[m][j] && is_positive(rules, i, m, j)) {
+          add(m, j, false);
+        }
+      }
     }
     return candidates;
   }
 
-  std::vector<Candidate> candidates_of(int64_t i) {
-    const int64_t m = case_.problem.negative_rows;
-    std::vector<Candidate> candidates;
-    switch (case_.problem.denominator) {
-      case INFONCE_DENOMINATOR_OTHER_ANCHORS:
-        for (int64_t j = 0; j < case_.settings.rows; ++j) {
-          if (j != i) {
-            candidates.push_back({&anchors_, j, is_positive(i, j), is_treated_apart(i, j)});
-          }
-        }
-        for (int64_t j = 0; j < m; ++j) {
-          const int64_t label = case_.settings.rows + j;
-          candidates.push_back({&negatives_, j, is_positive(i, label), is_treated_apart(i, label)});
-        }
-        break;
-      case INFONCE_DENOMINATOR_ALL_KEYS:
-        return all_of(keys_, i);
-      default:
-        candidates.push_back({&keys_, i, true, true});
-        for (int64_t j = 0; j < m; ++j) {
-          const bool own = case_.problem.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES;
-          candidates.push_back({&negatives_, own ? i * m + j : j, false, own});
-        }
+  bool is_positive(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
+    if (!(rules.positive_matrices >> matrix & 1) || (matrix == rules.anchors && i == j)) {
+      return false;
     }
-    return candidates;
-  }
-
-  bool is_positive(int64_t i, int64_t j) const {
-    const int64_t samples = case_.settings.rows / case_.settings.views;
-    switch (case_.problem.positive) {
+    const int64_t samples = problem_.matrices[rules.anchors].rows / problem_.matrices[rules.anchors].views;
+    switch (rules.positive) {
       case INFONCE_POSITIVE_FIRST_VIEW:
         return i % samples == j % samples && j / samples == (i / samples == 0 ? 1 : 0);
       case INFONCE_POSITIVE_ALL_VIEWS:
         return i % samples == j % samples;
+      case INFONCE_POSITIVE_SAME_ID:
+        return case_.ids[rules.anchors][i] == case_.ids[matrix][j];
       default:
-        return case_.labels[static_cast<size_t>(i)] == case_.labels[static_cast<size_t>(j)];
+        return i == j;
     }
   }
 
-  bool is_treated_apart(int64_t i, int64_t j) const {
-    if (case_.problem.positive == INFONCE_POSITIVE_FIRST_VIEW) {
+  bool is_treated_apart(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
+    if (rules.positive == INFONCE_POSITIVE_FIRST_VIEW) {
       const int64_t samples = case_.settings.rows / case_.settings.views;
       return i % samples == j % samples;
     }
-    return is_positive(i, j) && class_size(case_, i) <= kLargestSmallClass;
+    return is_positive(rules, i, matrix, j) && class_size(case_, i) <= kLargestSmallClass;
   }
 
   double upstream(int64_t i) const {
@@ -231,48 +236,51 @@ class Evaluation {
     return case_.settings.reduction == INFONCE_REDUCTION_MEAN ? value / static_cast<double>(case_.settings.rows) : value;
   }
 
-  void add_row(Rows &owner, int64_t i, const std::vector<Candidate> &candidates, double share) {
+  void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
+    Rows &owner = rows_[rules.anchors];
     std::vector<double> cosines;
     std::vector<double> logits;
     double largest = -INFINITY;
     int64_t positives = 0;
     for (const Candidate &candidate : candidates) {
-      cosines.push_back(owner.dot(i, *candidate.rows, candidate.row));
-      const bool exact = exact_operands_ || candidate.exact;
-      logits.push_back(scale_ *
-                       (exact ? cosines.back() : owner.dot_of_operands(i, *candidate.rows, candidate.row)));
+      const Rows &other = rows_[candidate.matrix];
+      cosines.push_back(owner.dot(i, other, candidate.row));
+      const bool exact = operands_ == Operands::kExact || candidate.exact;
+      logits.push_back(problem_.scale * (exact ? cosines.back() : owner.dot_of_operands(i, other, candidate.row)));
       largest = std::max(largest, logits.back());
       positives += candidate.positive;
     }
     if (positives == 0) {
       return;
     }
-    rank(candidates, cosines);
+    rank(rules, candidates, cosines);
     double sum = 0;
     double negative_sum = 0;
     double positive_logits = 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
       sum += std::exp(logits[c] - largest);
       negative_sum += candidates[c].positive ? 0 : std::exp(logits[c] - largest);
-      positive_logits += candidates[c].positive ? scale_ * cosines[c] : 0;
+      positive_logits += candidates[c].positive ? problem_.scale * cosines[c] : 0;
     }
     result_.row_loss[static_cast<size_t>(i)] +=
-        share * (std::log(sum) + largest - positive_logits / static_cast<double>(positives));
+        rules.weight * (std::log(sum) + largest - positive_logits / static_cast<double>(positives));
     for (size_t c = 0; c < candidates.size(); ++c) {
       const double probability = std::exp(logits[c] - largest) / sum;
       const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
       // Of a row's only positive p - 1 would cancel.
       const double excess = candidates[c].positive && positives == 1 ? -negative_sum / sum : probability - target;
-      const double weight = share * upstream(i) * excess;
-      owner.add(i, weight * scale_, *candidates[c].rows, candidates[c].row);
-      candidates[c].rows->add(candidates[c].row, weight * scale_, owner, i);
+      const double weight = rules.weight * upstream(i) * excess;
+      Rows &other = rows_[candidates[c].matrix];
+      owner.add(i, weight * problem_.scale, other, candidates[c].row);
+      other.add(candidates[c].row, weight * problem_.scale, owner, i);
       result_.grad_scale += weight * cosines[c];
       result_.grad_scale_size += std::abs(weight * cosines[c]);
     }
   }
 
   // Counts the row in top1 and top5 if fewer than 1 or 5 logits exceed that of its first positive.
-  void rank(const std::vector<Candidate> &candidates, const std::vector<double> &cosines) {
+  void rank(const infonce_softmax &rules, const std::vector<Candidate> &candidates,
+            const std::vector<double> &cosines) {
     const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
     const double own = cosines[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
@@ -281,18 +289,16 @@ class Evaluation {
       surely_above += cosine - own > kCosineError;
       perhaps_above += cosine - own > -kCosineError;
     }
-    result_.top1.least += perhaps_above < 1;
-    result_.top1.most += surely_above < 1;
-    result_.top5.least += perhaps_above < 5;
-    result_.top5.most += surely_above < 5;
+    result_.top1.least += rules.weight * (perhaps_above < 1);
+    result_.top1.most += rules.weight * (surely_above < 1);
+    result_.top5.least += rules.weight * (perhaps_above < 5);
+    result_.top5.most += rules.weight * (surely_above < 5);
   }
 
   const Case &case_;
-  double scale_;
-  bool exact_operands_;
-  Rows anchors_;
-  Rows keys_;
-  Rows negatives_;
+  const infonce_problem &problem_;
+  Operands operands_;
+  std::vector<Rows> rows_;
   Reference result_;
 };
 

@@ -28,9 +28,7 @@ struct Reference {
   Range top1{};
   Range top5{};
   std::vector<double> row_loss;
-  std::vector<double> grad_anchors;
-  std::vector<double> grad_keys;
-  std::vector<double> grad_negatives;
+  std::vector<std::vector<double>> gradients;  // by matrix
 };
 
 // A class of more than 17 rows asks for the next better operands: within it, p - 1 / positives cancels.

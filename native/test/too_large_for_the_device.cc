@@ -92,10 +92,11 @@ TEST_CASE("a problem beyond the device's memory fails, and the context goes on")
   const Case good(settings);
   Output output(good);
   infonce_problem large = good.problem;
-  large.rows = kRows;
   large.dim = kDim;
-  large.anchors = zeros.data();
-  large.keys = zeros.data();
+  for (int m = 0; m < large.matrix_count; ++m) {
+    large.matrices[m].rows = kRows;
+    large.matrices[m].data = zeros.data();
+  }
 
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
   infonce_failure failure = empty_failure();

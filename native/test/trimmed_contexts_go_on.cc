@@ -22,13 +22,6 @@ int64_t trim(const Context &context) {
   return freed;
 }
 
-Output run(const Context &context, const Case &problem) {
-  Output output(problem);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(problem.problem, output.result, failure) == INFONCE_OK, failure.message);
-  return output;
-}
-
 }  // namespace
 
 TEST_CASE("trimmed after a call: once something, then nothing, and the next call is the same") {
@@ -52,14 +45,14 @@ TEST_CASE("memory that was handed out and saved states stay") {
     INFO(describe(problem.settings));
     const Output expected = run(context, problem);
     infonce_failure failure = empty_failure();
-    const auto bytes = static_cast<int64_t>(problem.anchors.size() * sizeof(float));
+    const auto bytes = static_cast<int64_t>(problem.matrices[kAnchors].size() * sizeof(float));
     void *memory = nullptr;
     REQUIRE(backend().allocate(context.handle(), bytes, &memory, &failure) == INFONCE_OK);
-    REQUIRE(backend().copy(context.handle(), memory, problem.anchors.data(), bytes, INFONCE_COPY_TO_DEVICE, &failure) ==
+    REQUIRE(backend().copy(context.handle(), memory, problem.matrices[kAnchors].data(), bytes, INFONCE_COPY_TO_DEVICE, &failure) ==
             INFONCE_OK);
     infonce_problem there = problem.problem;
-    there.anchors = memory;
-    there.on_device = INFONCE_ARRAY_ANCHORS;
+    there.matrices[kAnchors].data = memory;
+    there.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
     Output halves(problem);
     infonce_saved *saved = nullptr;
     REQUIRE(backend().forward(context.handle(), &there, &halves.result, &saved, &failure) == INFONCE_OK);

@@ -2,6 +2,7 @@
 // Compiled by the tests, with -D for what is to be wrong with it.
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -130,10 +131,11 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
                    infonce_failure *failure) {
   FAKE_IN_RUN;
   if (FAKE_FAULT && ++context->calls >= FAKE_FAULT) return fail(failure, INFONCE_DEVICE_LOST, "it fell off the bus");
-  result->loss = double(problem->rows);
-  result->top1 = context->options.precision;
-  result->top5 = context->options.threads;
-  for (int64_t k = 0; k < problem->rows * problem->dim; ++k) result->grad_anchors[k] = float(context->options.device);
+  const infonce_matrix &anchors = problem->matrices[0];
+  result->scalars.loss = double(anchors.rows);
+  result->scalars.top1 = context->options.precision;
+  result->scalars.top5 = context->options.threads;
+  std::fill_n(result->gradients[0].data, anchors.rows * problem->dim, float(context->options.device));
   if (!context->options.measure) return INFONCE_OK;
   result->upload_seconds = 1;
   result->kernel_seconds = 2;
@@ -149,7 +151,7 @@ infonce_status begin(infonce_context *context, const infonce_problem *problem, i
     return fail(failure, INFONCE_OUT_OF_MEMORY, "no room for another call");
   }
   ++context->in_flight;
-  *call = new infonce_call{result, ++context->begun, problem->rows};
+  *call = new infonce_call{result, ++context->begun, problem->matrices[0].rows};
   return INFONCE_OK;
 }
 
@@ -157,9 +159,9 @@ infonce_status end(infonce_context *context, infonce_call *call, infonce_failure
   const infonce_call ending = *call;
   delete call;
   std::this_thread::sleep_for(std::chrono::milliseconds(20));  // so that others are submitted meanwhile
-  ending.result->loss = double(ending.rows);
-  ending.result->top1 = context->in_flight--;
-  ending.result->top5 = context->refused;
+  ending.result->scalars.loss = double(ending.rows);
+  ending.result->scalars.top1 = context->in_flight--;
+  ending.result->scalars.top5 = context->refused;
   return ending.number == ++context->ended ? INFONCE_OK : fail(failure, INFONCE_INTERNAL, "calls ended out of order");
 }
 
