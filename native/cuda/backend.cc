@@ -33,7 +33,7 @@ constexpr const char *kNegativeSize = "memory of a negative size";
 constexpr const char *kSizesDiffer = "struct_size does not match this library's";
 
 infonce_status fail_without_row(infonce_failure *failure, infonce_status status, const std::string &message) {
-  return fail(failure, status, INFONCE_INPUT_NONE, -1, "%s", message.c_str());
+  return fail(failure, status, INFONCE_NO_MATRIX, -1, "%s", message.c_str());
 }
 
 // Runs `body` with `device` as this thread's, and returns its status; after an error that is no lack of memory that of
@@ -123,7 +123,7 @@ void context_destroy(infonce_context *context) {
 }
 
 infonce_status status_of(const BadRow &bad, infonce_failure *failure) {
-  return bad.row < 0 ? INFONCE_OK : non_finite(failure, bad.input, bad.row);
+  return bad.row < 0 ? INFONCE_OK : non_finite(failure, bad.matrix, bad.row);
 }
 
 infonce_status begin(infonce_context *context, const infonce_problem *problem, infonce_result *result,
@@ -182,28 +182,39 @@ void saved_destroy(infonce_context *context, infonce_saved *saved) {
   });
 }
 
-infonce_status logits(infonce_context *context, const infonce_problem *problem, float *out, infonce_failure *failure) {
+infonce_status logits(infonce_context *context, const infonce_problem *problem, const infonce_output *out,
+                      infonce_failure *failure) {
   infonce_problem p = *problem;
-  if (const char *wrong = what_is_wrong_with_logits(&p, out)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_logits(&p, *out)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     infonce_result unused{};
-    const auto call = context->on_device.begin(p, &unused, Call::Part::kLogits, out);
+    const auto call = context->on_device.begin(p, &unused, Call::Part::kLogits, *out);
     return status_of(context->on_device.end(*call), failure);
   });
+}
+
+// Arrays beside the inputs for all that may be wanted, of which nothing is written.
+infonce_result result_for(const infonce_problem &problem, uint32_t gradients) {
+  static float anything = 0;
+  infonce_result result{};
+  result.struct_size = sizeof result;
+  Roles roles;
+  if (find_roles(problem, &roles)) return result;
+  result.row_loss = {&anything, problem.matrices[roles.anchors].residence};
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    const bool is_wanted = m == roles.negatives ? !roles.has_memory() && (gradients >> m & 1) : true;
+    result.gradients[m] = {is_wanted ? &anything : nullptr, problem.matrices[m].residence};
+  }
+  return result;
 }
 
 infonce_status memory_required(infonce_context *context, const infonce_problem *problem, infonce_memory_needs *needs,
                                infonce_failure *failure) {
   if (needs->struct_size != sizeof *needs) return invalid(failure, kSizesDiffer);
-  // Arrays for all that may be wanted, of which nothing is written.
-  float anything = 0;
-  infonce_result result{};
-  result.struct_size = sizeof result;
-  result.row_loss = result.grad_anchors = result.grad_keys = &anything;
-  if (needs->grad_negatives) result.grad_negatives = &anything;
+  const infonce_result result = result_for(*problem, needs->gradients);
   if (const char *wrong = what_is_wrong(*problem, result)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
-    needs->device = context->on_device.size_of(*problem, &result);
+    needs->device = context->on_device.size_of(*problem, result);
     needs->available = context->on_device.available();
     return INFONCE_OK;
   });
@@ -324,7 +335,7 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
 extern "C" INFONCE_EXPORT const infonce_backend *infonce_shared_backend(uint32_t abi_version, uint32_t backend_size,
                                                                         infonce_failure *failure) {
   if (abi_version == INFONCE_ABI_VERSION && backend_size == sizeof(infonce_backend)) return &infonce::cuda::kBackend;
-  infonce::fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+  infonce::fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "the CUDA backend has interface version %d, the addon %u: build both from the same sources",
                 INFONCE_ABI_VERSION, static_cast<unsigned>(abi_version));
   return nullptr;

@@ -25,36 +25,37 @@ Planes planes_for(infonce_precision precision, const Classes &classes) {
 }  // namespace
 
 Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Part part,
-           float *logits)
+           infonce_output logits)
     : part_(part),
       problem_(problem),
+      roles_(roles_of(problem)),
       result_(result),
       output_(*result),
       lane_(&lane),
-      classes_(problem),
+      classes_(problem, roles_),
       planes_(planes_for(precision, classes_)),
       caller_logits_(logits) {
-  if (part == Part::kForward) problem_.gradient = 1, problem_.grad_output_count = 0;
-  inputs_[kAnchors] = {problem.anchors, problem.anchors_type, on_device(INFONCE_ARRAY_ANCHORS)};
-  inputs_[kKeys] = {problem.keys, problem.keys_type, on_device(INFONCE_ARRAY_KEYS)};
-  inputs_[kNegatives] = {problem.negatives, problem.negatives_type, on_device(INFONCE_ARRAY_NEGATIVES)};
-  rule_ = {one_tower(), problem.positive == INFONCE_POSITIVE_FIRST_VIEW};
+  if (part == Part::kForward) problem_.gradient = 1, problem_.grad_output = {};
+  rule_ = {one_tower(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
   exponent_ = float(problem.scale * kLog2E);
-  towers_[kAnchors].rows = problem.rows;
-  towers_[kAnchors].views = one_tower() && problem.positive != INFONCE_POSITIVE_SAME_LABEL ? problem.views : 1;
-  if (problem.keys) towers_[kKeys].rows = problem.rows;
-  if (problem.negatives) towers_[kNegatives].rows = problem.negative_rows;
-  towers_[kKeys].views = towers_[kNegatives].views = 1;
+  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
+    towers_[name].views = 1;
+    if (matrix_of(name) < 0) continue;
+    const infonce_matrix &matrix = problem.matrices[matrix_of(name)];
+    inputs_[name] = {matrix.data, matrix.type, matrix.residence == INFONCE_ON_DEVICE};
+    towers_[name].rows = name == kNegatives ? negatives_of_anchor(problem, roles_) : matrix.rows;
+  }
+  if (one_tower() && problem.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID)
+    towers_[kAnchors].views = problem.matrices[roles_.anchors].views;
   sm90_ = takes_sm90();
   choose_scheme();
   pad_towers();
   shape_ = shape_of_tiles(stream(), planes_, online_, towers_[kAnchors].padded_dim, sm90_);
+  returns_early_ = output_.device_scalars && all_on_device();
 }
 
 void Call::turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane) {
   part_ = Part::kBackward;
-  problem_.on_device = upstream.on_device;
-  problem_.grad_output_count = upstream.grad_output_count;
   problem_.grad_output = upstream.grad_output;
   problem_.cancelled = upstream.cancelled;
   result_ = result;
@@ -62,6 +63,16 @@ void Call::turn_backward(const infonce_upstream &upstream, infonce_result *resul
   lane_ = &lane;
   waiting_arrays_ = 0;
   downloads_ = false;
+  returns_early_ = output_.device_scalars && all_on_device();
+}
+
+// Every array that this part of the call reads or fills.
+bool Call::all_on_device() {
+  bool all = problem_.grad_output.count == 0 || problem_.grad_output.residence == INFONCE_ON_DEVICE;
+  for (int name = kAnchors; name < kTowers && part_ != Part::kBackward; ++name)
+    all &= !has(TowerName(name)) || inputs_[name].on_device;
+  for_each_array([&](const Array &array) { all &= array.on_device(); });
+  return all;
 }
 
 void Call::choose_scheme() {
@@ -79,19 +90,19 @@ void Call::choose_scheme() {
 bool Call::takes_sm90() const {
   constexpr int64_t kLeastLogits = int64_t(2048) * 2048;
   if (stream().sm90() != UseOfSm90::kWhereFaster) return stream().sm90() == UseOfSm90::kAlways;
-  return problem_.rows * std::max(problem_.rows, problem_.negative_rows) >= kLeastLogits;
+  return rows() * std::max(rows(), towers_[kNegatives].rows) >= kLeastLogits;
 }
 
 void Call::pad_towers() {
   int64_t padded_dim = round_up(problem_.dim, kDimMultiple);
   if (narrow_ && !online_ && problem_.gradient) {
     constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, too many splits
-    const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256,
-                  rows = std::max(problem_.rows, problem_.negative_rows);
+    const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
+    const int64_t most_rows = std::max(rows(), towers_[kNegatives].rows);
     in_registers_ = padded_dim <= 256 && gradient_in_registers(stream(), planes_, register_dim, sm90_) &&
-                    (planes_ == Planes::kMedium || rows <= kMostRowsOfHigh);
+                    (planes_ == Planes::kMedium || most_rows <= kMostRowsOfHigh);
     if (in_registers_) padded_dim = register_dim;
-    flash_ = sm90_ && in_registers_ && !one_tower() && !problem_.both_directions;
+    flash_ = sm90_ && in_registers_ && !one_tower() && !roles_.both_directions;
   }
   for (Tower &tower : towers_) {
     tower.dim = problem_.dim;
@@ -103,7 +114,7 @@ void Call::pad_towers() {
 
 bool Call::wants_gradient_of(TowerName name) const {
   if (!computes_gradient() || !has(name)) return false;
-  return name != kNegatives || (result_->grad_negatives && !has_memory());
+  return result_->gradients[matrix_of(name)].data != nullptr;
 }
 
 int64_t Call::longest_rows() const {
@@ -113,11 +124,6 @@ int64_t Call::longest_rows() const {
 }
 
 int64_t Call::wide_panel_elements() const { return std::min(kWidePanel, longest_rows() * longest_rows()); }
-
-int64_t Call::size_of(TowerName name) const {
-  const int64_t sets = name == kNegatives ? sets_of_negatives(problem_) : 1;
-  return sets * towers_[name].rows * problem_.dim;
-}
 
 SweepPlan Call::sweep_plan(TowerName rows, TowerName columns) const {
   return plan_sweep(stream(), planes_, shape_, towers_[rows].rows, towers_[columns].rows, towers_[rows].padded_dim,
@@ -241,16 +247,16 @@ void Call::take_classes(Workspace::Cursor &cursor) {
 // What is done with when the call is.
 void Call::take_scratch(Workspace::Cursor &cursor) {
   for_each_array(
-      [&](const Array &array) { *array.device = array.on_device ? array.caller : cursor.take<float>(array.count); });
-  grad_output_ = on_device(INFONCE_ARRAY_GRAD_OUTPUT) ? const_cast<float *>(problem_.grad_output)
-                                                      : cursor.take<float>(problem_.grad_output_count);
+      [&](const Array &array) { *array.device = array.on_device() ? array.caller.data : cursor.take<float>(array.count); });
+  const infonce_grad_output &upstream = problem_.grad_output;
+  grad_output_ = upstream.residence == INFONCE_ON_DEVICE ? upstream.data : cursor.take<float>(upstream.count);
   for (int name = kAnchors; name < kTowers && part_ != Part::kBackward; ++name) {
     Input &input = inputs_[name];
     const bool is_half = has(TowerName(name)) && input.type != INFONCE_FLOAT32 && !input.on_device;
     input.halves = is_half ? cursor.take<uint16_t>(size_of(TowerName(name))) : nullptr;
   }
   if (own_negatives()) {
-    dots_ = cursor.take<double2>(problem_.rows * problem_.negative_rows);
+    dots_ = cursor.take<double2>(problem_.matrices[roles_.negatives].rows);
     return;
   }
   if (narrow_ && (part_ == Part::kWhole || part_ == Part::kForward)) take_statistics(cursor);
@@ -268,8 +274,8 @@ void Call::take_statistics(Workspace::Cursor &cursor) {
   if (flash_)
     of_rows = register_splits(kAnchors, candidates()) * towers_[kAnchors].padded_rows;
   else
-    include(kAnchors, candidates(), !online_ && (one_tower() || problem_.both_directions));
-  if (online_ && problem_.both_directions) include(kKeys, kAnchors, false);
+    include(kAnchors, candidates(), !online_ && (one_tower() || roles_.both_directions));
+  if (online_ && roles_.both_directions) include(kKeys, kAnchors, false);
   if (has_memory()) include(kAnchors, kNegatives, false);
   by_row_.sum = cursor.take<float>(of_rows);
   by_row_.above = cursor.take<int32_t>(of_rows);

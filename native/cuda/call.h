@@ -12,7 +12,7 @@
 namespace infonce::cuda {
 
 struct BadRow {
-  int32_t input = INFONCE_INPUT_NONE;
+  int32_t matrix = INFONCE_NO_MATRIX;  // or INFONCE_IN_GRAD_OUTPUT
   int64_t row = -1;
 };
 
@@ -23,7 +23,7 @@ class Call {
 
   // The arrays and `result` must stay until end(), the problem need not.
   Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane,
-       Part part = Part::kWhole, float *logits = nullptr);
+       Part part = Part::kWhole, infonce_output logits = {});
 
   // After the forward call, as often as wanted: what begins next is the backward call.
   void turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane);
@@ -39,7 +39,7 @@ class Call {
   BadRow end();
 
   // Whether work may go on after end().
-  bool returns_early() const { return output_.scalars && problem_.on_device == INFONCE_ARRAY_ALL; }
+  bool returns_early() const { return returns_early_; }
 
  private:
   // The tower whose gradient a step computes, and the one its weights are columns of.
@@ -57,36 +57,42 @@ class Call {
     void *halves = nullptr;  // a copy of what the host has in 16 bits
   };
   struct Array {  // that the call fills
-    float *caller;
+    infonce_output caller;
     float **device;
     int64_t count;
-    bool on_device;
     const Event *ready;
+
+    bool on_device() const { return caller.residence == INFONCE_ON_DEVICE; }
   };
 
-  bool one_tower() const { return has_one_tower(problem_); }
-  bool own_negatives() const { return problem_.denominator == INFONCE_DENOMINATOR_OWN_NEGATIVES; }
-  bool has_memory() const { return infonce::has_memory(problem_); }
+  bool one_tower() const { return roles_.one_tower(); }
+  bool own_negatives() const { return roles_.own_negatives(); }
+  bool has_memory() const { return roles_.has_memory(); }
   bool has(TowerName name) const { return towers_[name].rows > 0; }
-  bool on_device(infonce_array array) const { return (problem_.on_device & uint32_t(array)) != 0; }
+  int matrix_of(TowerName name) const {
+    return name == kAnchors ? roles_.anchors : name == kKeys ? roles_.keys : roles_.negatives;
+  }
+  float *gradient_of(TowerName name) const { return output_.gradients[matrix_of(name)].data; }
   bool computes_gradient() const { return problem_.gradient && part_ != Part::kForward && part_ != Part::kLogits; }
   bool wants_row_loss() const {
     return problem_.reduction == INFONCE_REDUCTION_NONE && (part_ == Part::kWhole || part_ == Part::kForward);
   }
   bool wants_gradient_of(TowerName name) const;
   TowerName candidates() const {
-    return one_tower() ? kAnchors : problem_.denominator == INFONCE_DENOMINATOR_ALL_KEYS ? kKeys : kNegatives;
+    return one_tower() ? kAnchors : roles_.candidates == Candidates::kKeys ? kKeys : kNegatives;
   }
   bool is_in_place(const Input &input) const {
     return input.on_device && input.type == INFONCE_FLOAT32 && part_ != Part::kForward;
   }
-  int64_t size_of(TowerName name) const;
+  int64_t rows() const { return towers_[kAnchors].rows; }
+  int64_t size_of(TowerName name) const { return problem_.matrices[matrix_of(name)].rows * problem_.dim; }
   Stream &stream() const { return lane_->stream; }
   // Non-finite input turns the arrays into NaN after their kernels.
   const Event *ready(TowerName name) const {
     return problem_.propagate_non_finite ? &lane_->all_ready : &lane_->gradient_ready[name];
   }
   template <class Visit> void for_each_array(Visit &&visit);
+  bool all_on_device();
 
   void choose_scheme();
   bool takes_sm90() const;
@@ -143,6 +149,7 @@ class Call {
 
   Part part_;
   infonce_problem problem_;
+  Roles roles_;
   infonce_result *result_;
   infonce_result output_;  // as the caller's, with pointers to the device
   Lane *lane_;
@@ -160,7 +167,7 @@ class Call {
   float exponent_ = 0;
 
   Input inputs_[kTowers];
-  float *grad_output_ = nullptr;
+  const float *grad_output_ = nullptr;
   Tower towers_[kTowers] = {};
   Upstream upstream_ = {};
   Pairs pairs_ = {}, memory_pairs_ = {};
@@ -180,29 +187,25 @@ class Call {
   float *accumulators_ = nullptr, *flash_accumulators_ = nullptr;
   float *other_accumulators_ = nullptr;  // of one panel for both
   double *wide_panel_ = nullptr, *wide_accumulators_ = nullptr;
-  float *caller_logits_, *logits_ = nullptr;
+  infonce_output caller_logits_;
+  float *logits_ = nullptr;
   double *radial_ = nullptr;
   double2 *dots_ = nullptr;
   Report *report_ = nullptr;
   uint32_t waiting_arrays_ = 0;  // bits by turn of those that end() brings through staging buffers
   bool downloads_ = false;       // something is brought back
+  bool returns_early_ = false;
 };
 
 template <class Visit> void Call::for_each_array(Visit &&visit) {
   if (part_ == Part::kLogits)
-    visit(Array{caller_logits_, &logits_, problem_.rows * (problem_.rows - 1), on_device(INFONCE_ARRAY_LOGITS),
-                &lane_->all_ready});
-  if (wants_row_loss())
-    visit(Array{result_->row_loss, &output_.row_loss, problem_.rows, on_device(INFONCE_ARRAY_ROW_LOSS),
-                &lane_->all_ready});
-  float *const callers[kTowers] = {result_->grad_anchors, result_->grad_keys, result_->grad_negatives};
-  float **const devices[kTowers] = {&output_.grad_anchors, &output_.grad_keys, &output_.grad_negatives};
-  constexpr infonce_array kArrays[kTowers] = {INFONCE_ARRAY_GRAD_ANCHORS, INFONCE_ARRAY_GRAD_KEYS,
-                                              INFONCE_ARRAY_GRAD_NEGATIVES};
-  for (int name = kAnchors; name < kTowers; ++name)
-    if (wants_gradient_of(TowerName(name)))
-      visit(Array{callers[name], devices[name], size_of(TowerName(name)), on_device(kArrays[name]),
-                  ready(TowerName(name))});
+    visit(Array{caller_logits_, &logits_, rows() * (rows() - 1), &lane_->all_ready});
+  if (wants_row_loss()) visit(Array{result_->row_loss, &output_.row_loss.data, rows(), &lane_->all_ready});
+  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
+    const int matrix = matrix_of(name);
+    if (wants_gradient_of(name))
+      visit(Array{result_->gradients[matrix], &output_.gradients[matrix].data, size_of(name), ready(name)});
+  }
 }
 
 }  // namespace infonce::cuda

@@ -3,28 +3,28 @@
 #include <algorithm>
 #include <numeric>
 
-#include "common/call.h"
+#include "common/roles.h"
 
 namespace infonce::cuda {
 namespace {
 
 constexpr int64_t kMostPartners = 16;  // above, a class costs less through its sum
 
-// Rows by label, ascending within one.
-std::vector<int32_t> rows_by_label(const std::vector<int32_t> &labels) {
-  const int64_t rows = int64_t(labels.size());
-  const auto [least, most] = std::minmax_element(labels.begin(), labels.end());
+// Rows by id, ascending within one.
+std::vector<int32_t> rows_by_id(const std::vector<int32_t> &ids) {
+  const int64_t rows = int64_t(ids.size());
+  const auto [least, most] = std::minmax_element(ids.begin(), ids.end());
   const int64_t lowest = *least, kinds = int64_t(*most) - lowest + 1;
   std::vector<int32_t> order(rows);
   if (kinds <= 4 * rows) {  // counting
     std::vector<int64_t> next(kinds + 1, 0);
-    for (const int32_t label : labels) ++next[label - lowest + 1];
+    for (const int32_t id : ids) ++next[id - lowest + 1];
     std::partial_sum(next.begin(), next.end(), next.begin());
-    for (int64_t i = 0; i < rows; ++i) order[next[labels[i] - lowest]++] = int32_t(i);
+    for (int64_t i = 0; i < rows; ++i) order[next[ids[i] - lowest]++] = int32_t(i);
     return order;
   }
   std::vector<uint64_t> keys(rows);
-  for (int64_t i = 0; i < rows; ++i) keys[i] = uint64_t(labels[i] - lowest) << 32 | uint64_t(i);
+  for (int64_t i = 0; i < rows; ++i) keys[i] = uint64_t(ids[i] - lowest) << 32 | uint64_t(i);
   std::sort(keys.begin(), keys.end());
   for (int64_t i = 0; i < rows; ++i) order[i] = int32_t(uint32_t(keys[i]));
   return order;
@@ -32,25 +32,28 @@ std::vector<int32_t> rows_by_label(const std::vector<int32_t> &labels) {
 
 }  // namespace
 
-Classes::Classes(const infonce_problem &problem) {
-  const int64_t rows = problem.rows;
-  std::vector<int32_t> labels, memory_labels;
+Classes::Classes(const infonce_problem &problem, const Roles &roles) {
+  const infonce_matrix &anchors = problem.matrices[roles.anchors];
+  const int32_t positive = problem.softmaxes[0].positive;
+  const int64_t rows = anchors.rows;
+  std::vector<int32_t> ids, memory_ids;
   std::vector<int64_t> ends;  // of the classes
-  if (problem.positive == INFONCE_POSITIVE_SAME_LABEL) {
+  if (positive == INFONCE_POSITIVE_SAME_ID) {
     // A copy: the caller's may be shared with a thread that writes them.
-    labels.assign(problem.labels, problem.labels + rows);
-    order = rows_by_label(labels);
+    ids.assign(anchors.ids, anchors.ids + rows);
+    order = rows_by_id(ids);
     for (int64_t r = 1; r <= rows; ++r)
-      if (r == rows || labels[order[r]] != labels[order[r - 1]]) ends.push_back(r);
-    if (has_memory(problem)) {
-      memory_labels.assign(problem.labels + rows, problem.labels + rows + problem.negative_rows);
-      memory_order = rows_by_label(memory_labels);
+      if (r == rows || ids[order[r]] != ids[order[r - 1]]) ends.push_back(r);
+    if (roles.has_memory()) {
+      const infonce_matrix &memory = problem.matrices[roles.negatives];
+      memory_ids.assign(memory.ids, memory.ids + memory.rows);
+      memory_order = rows_by_id(memory_ids);
       memory_apart.resize(rows);
     }
-  } else if (problem.positive == INFONCE_POSITIVE_ALL_VIEWS && problem.views - 1 > kMostPartners) {
-    for (int64_t end = problem.views; end <= rows; end += problem.views) ends.push_back(end);
+  } else if (positive == INFONCE_POSITIVE_ALL_VIEWS && anchors.views - 1 > kMostPartners) {
+    for (int64_t end = anchors.views; end <= rows; end += anchors.views) ends.push_back(end);
   } else {
-    most_partners = problem.positive == INFONCE_POSITIVE_SAME_INDEX ? 1 : problem.views - 1;
+    most_partners = positive == INFONCE_POSITIVE_SAME_INDEX ? 1 : anchors.views - 1;
     return;
   }
 
@@ -60,11 +63,11 @@ Classes::Classes(const infonce_problem &problem) {
     const Range whole = {int32_t(first), int32_t(end)};
     // Without members there it is empty, but stands where they would: ranges never decrease along the rows.
     int64_t memory_first = memory_end;
-    const auto memory_label = [&](int64_t r) { return memory_labels[memory_order[r]]; };
+    const auto memory_id = [&](int64_t r) { return memory_ids[memory_order[r]]; };
     const int64_t memory_rows = int64_t(memory_order.size());
-    while (memory_first < memory_rows && memory_label(memory_first) < labels[order[first]]) ++memory_first;
+    while (memory_first < memory_rows && memory_id(memory_first) < ids[order[first]]) ++memory_first;
     memory_end = memory_first;
-    while (memory_end < memory_rows && memory_label(memory_end) == labels[order[first]]) ++memory_end;
+    while (memory_end < memory_rows && memory_id(memory_end) == ids[order[first]]) ++memory_end;
     const Range in_memory = {int32_t(memory_first), int32_t(memory_end)};
     const Range none_in_memory = {int32_t(memory_first), int32_t(memory_first)};
 

@@ -134,7 +134,7 @@ BadRow Context::finish(Call &call, Lane &lane) {
 }
 
 std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Call::Part part,
-                                             float *logits) {
+                                             infonce_output logits) {
   const Lock lock(mutex_);
   Lane &lane = take_lane();
   const infonce_precision precision = part == Call::Part::kLogits ? INFONCE_PRECISION_HIGHEST : precision_;
@@ -200,9 +200,10 @@ void Context::destroy(std::unique_ptr<infonce_saved> saved) {
   if (spare_.size() < kMostSpare) spare_.push_back(std::move(saved->memory));
 }
 
-int64_t Context::size_of(const infonce_problem &problem, infonce_result *result) {
+int64_t Context::size_of(const infonce_problem &problem, const infonce_result &result) {
+  infonce_result unfilled = result;
   const Lock lock(mutex_);
-  return Call(problem, result, precision_, *lanes_.front()).size();
+  return Call(problem, &unfilled, precision_, *lanes_.front()).size();
 }
 
 int64_t Context::available() {

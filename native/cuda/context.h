@@ -42,7 +42,7 @@ class Context {
   void lose(const std::string &fault);
 
   std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result,
-                                      Call::Part part = Call::Part::kWhole, float *logits = nullptr);
+                                      Call::Part part = Call::Part::kWhole, infonce_output logits = {});
   // The first bad row, if that is to fail the call.
   BadRow end(infonce_call &call);
   // Without saved state if there is a bad row.
@@ -51,7 +51,7 @@ class Context {
   void destroy(std::unique_ptr<infonce_saved> saved);
 
   // Bytes that a call takes, and that are to be had.
-  int64_t size_of(const infonce_problem &problem, infonce_result *result);
+  int64_t size_of(const infonce_problem &problem, const infonce_result &result);
   int64_t available();
   // Gives idle memory back; how many bytes. Waits for no call that another thread is beginning.
   int64_t trim();

@@ -16,7 +16,7 @@ namespace {
 constexpr int kOldestMajor = 8;  // bfloat16 products and asynchronous copies
 
 infonce_status unavailable(infonce_failure *failure, const char *reason) {
-  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "%s", reason);
+  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1, "%s", reason);
 }
 
 // What this library was compiled for, as CMake names it: "80-real,90a-real,120-virtual", or a word such as "native".
@@ -61,11 +61,11 @@ infonce_status explain(cudaError_t code, infonce_failure *failure) {
   if (code == cudaErrorInsufficientDriver && driver == 0)
     return unavailable(failure, "no NVIDIA driver is installed (the CUDA driver library was not found)");
   if (code == cudaErrorInsufficientDriver)
-    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "the NVIDIA driver is too old: it supports CUDA %d.%d, this backend was built with CUDA %d.%d",
                 driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
   if (code == cudaErrorNoDevice) return unavailable(failure, "the NVIDIA driver finds no GPU");
-  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1, "the NVIDIA driver reports: %s (%s)",
+  return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1, "the NVIDIA driver reports: %s (%s)",
               cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
@@ -73,7 +73,7 @@ infonce_status properties_of(int32_t device, cudaDeviceProp *properties, infonce
   int count = 0;
   if (const cudaError_t code = cudaGetDeviceCount(&count)) return explain(code, failure);
   if (device < 0 || device >= count)
-    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "there is no CUDA device %d: the driver shows %d", device, count);
   if (const cudaError_t code = cudaGetDeviceProperties(properties, device)) return explain(code, failure);
   return INFONCE_OK;
@@ -100,11 +100,11 @@ int attribute(cudaDeviceAttr which, int device) {
 infonce_status refuse_unsupported(const cudaDeviceProp &properties, infonce_failure *failure) {
   const int major = properties.major, minor = properties.minor;
   if (major < kOldestMajor)
-    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "%s has compute capability %d.%d; this backend needs %d.0 or later (Ampere)", properties.name, major,
                 minor, kOldestMajor);
   if (code_for(major, minor).empty())
-    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_INPUT_NONE, -1,
+    return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "%s: this library holds no code for compute capability %d.%d: build it for this GPU", properties.name,
                 major, minor);
   return INFONCE_OK;

@@ -9,18 +9,17 @@
 namespace infonce::cuda {
 
 void Call::compute_gradients() {
-  const Direction *columns = problem_.both_directions ? &columns_ : nullptr;
-  if (one_tower()) return accumulate({kAnchors, kAnchors, &rows_, &rows_, true, output_.grad_anchors});
-  float *const gradient = candidates() == kKeys ? output_.grad_keys : output_.grad_negatives;
-  const Side anchors = {kAnchors, candidates(), &rows_, columns, true, output_.grad_anchors};
-  const Side others = {candidates(), kAnchors, columns, &rows_, true, gradient};
+  const Direction *columns = roles_.both_directions ? &columns_ : nullptr;
+  if (one_tower()) return accumulate({kAnchors, kAnchors, &rows_, &rows_, true, gradient_of(kAnchors)});
+  const Side anchors = {kAnchors, candidates(), &rows_, columns, true, gradient_of(kAnchors)};
+  const Side others = {candidates(), kAnchors, columns, &rows_, true, gradient_of(candidates())};
   if (one_panel_for_both()) {
     accumulate_both(anchors, others);
   } else {
     accumulate(anchors);
     if (wants_gradient_of(candidates())) accumulate(others);
   }
-  if (candidates() != kKeys) accumulate({kKeys, kAnchors, nullptr, nullptr, false, output_.grad_keys});
+  if (candidates() != kKeys) accumulate({kKeys, kAnchors, nullptr, nullptr, false, gradient_of(kKeys)});
 }
 
 WeightsOf Call::weights_of(const Side &side) const {

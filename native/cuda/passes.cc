@@ -10,8 +10,6 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr int32_t kInputOf[kTowers] = {INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES};
-
 // Dot products of equal rows, summed in another order by the tensor cores, may differ by so many roundings of their
 // terms' size: one for each step of 16 along the dimension and each product that is added to the same sum.
 float tie_of(Planes planes, int64_t padded_dim) {
@@ -38,10 +36,10 @@ void Call::begin(Lane *previous) {
 }
 
 void Call::compute(Lane *previous) {
-  double factor = problem_.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(problem_.rows) : 1.0;
-  if (problem_.both_directions) factor /= 2;
-  upstream_ = {grad_output_, problem_.grad_output_count, factor, &report_->largest_upstream};
-  if (problem_.grad_output_count > 0) measure_upstream(stream(), grad_output_, problem_.grad_output_count, report_);
+  double factor = problem_.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(rows()) : 1.0;
+  if (roles_.both_directions) factor /= 2;
+  upstream_ = {grad_output_, problem_.grad_output.count, factor, &report_->largest_upstream};
+  if (problem_.grad_output.count > 0) measure_upstream(stream(), grad_output_, problem_.grad_output.count, report_);
   if (part_ != Part::kBackward) bring_rows_into_place();
   if (own_negatives()) {
     compute_own_negatives();
@@ -64,7 +62,7 @@ void Call::prepare_towers() {
   for (int name = kAnchors; name < kTowers; ++name)
     if (has(TowerName(name))) {
       Range *ranges = name == kAnchors && classes_.apart.empty() ? apart_ : nullptr;
-      prepare(stream(), planes_, {towers_[name], name, kInputOf[name], ranges, report_});
+      prepare(stream(), planes_, {towers_[name], name, ranges, report_});
     }
   if (narrow_ && wide_ && !problem_.normalize)
     judge_logits(stream(), one_tower(), problem_.scale, largest_logit_, report_);
@@ -166,7 +164,7 @@ void Call::flash() {
 }
 
 void Call::sum_exponentials(Lane *previous) {
-  const bool both = problem_.both_directions;
+  const bool both = roles_.both_directions;
   if (flash_) {
     flash();
   } else if (narrow_ && online_) {
@@ -188,7 +186,7 @@ void Call::sum_exponentials(Lane *previous) {
 }
 
 Softmax Call::softmax() const {
-  return {pairs_, memory_pairs_, rule_, pair_logits_, rows_, columns_, problem_.both_directions != 0, upstream_};
+  return {pairs_, memory_pairs_, rule_, pair_logits_, rows_, columns_, roles_.both_directions, upstream_};
 }
 
 void Call::put_losses_together() {
@@ -196,36 +194,42 @@ void Call::put_losses_together() {
   task.anchors = towers_[kAnchors];
   static_cast<Softmax &>(task) = softmax();
   task.online = online_;
-  task.row_loss = wants_row_loss() ? output_.row_loss : nullptr;
+  task.row_loss = wants_row_loss() ? output_.row_loss.data : nullptr;
   losses(stream(), task);
 }
 
 void Call::compute_own_negatives() {
-  infonce_problem problem = problem_;
-  problem.anchors = towers_[kAnchors].source;
-  problem.keys = towers_[kKeys].source;
-  problem.negatives = towers_[kNegatives].source;
-  const auto gradient_of = [&](TowerName name, float *to) { return wants_gradient_of(name) ? to : nullptr; };
-  paired_negatives(stream(), problem, upstream_, dots_, gradient_of(kAnchors, output_.grad_anchors),
-                   gradient_of(kKeys, output_.grad_keys), gradient_of(kNegatives, output_.grad_negatives), rows_.loss,
-                   rows_.all_above, radial_, report_);
-  if (wants_row_loss()) write_row_losses(stream(), rows_.loss, output_.row_loss, problem_.rows);
+  PairedTask task{};
+  task.problem = {towers_[kAnchors].source,  towers_[kKeys].source, towers_[kNegatives].source, rows(),
+                  towers_[kNegatives].rows,  problem_.dim,          problem_.scale,             problem_.normalize != 0,
+                  problem_.ranks != 0};
+  task.upstream = upstream_;
+  task.negatives = dots_;
+  if (wants_gradient_of(kAnchors)) task.grad_anchors = gradient_of(kAnchors);
+  if (wants_gradient_of(kKeys)) task.grad_keys = gradient_of(kKeys);
+  if (wants_gradient_of(kNegatives)) task.grad_negatives = gradient_of(kNegatives);
+  task.loss = rows_.loss;
+  task.above = rows_.all_above;
+  task.radial = radial_;
+  task.report = report_;
+  paired_negatives(stream(), task);
+  if (wants_row_loss()) write_row_losses(stream(), rows_.loss, output_.row_loss.data, rows());
   for (const Event &ready : lane_->gradient_ready) ready.record(stream());
 }
 
 void Call::add_up() {
   TotalsTask task{};
-  task.rows = problem_.rows;
+  task.rows = rows();
   task.ranks = problem_.ranks != 0;
   task.loss[0] = rows_.loss;
   task.above[0] = rows_.all_above;
-  if (problem_.both_directions) task.loss[1] = columns_.loss, task.above[1] = columns_.all_above;
+  if (roles_.both_directions) task.loss[1] = columns_.loss, task.above[1] = columns_.all_above;
   task.first_logit = own_negatives() ? nullptr : pair_logits_.first;
   task.radial = computes_gradient() ? radial_ : nullptr;
-  task.loss_divisor = problem_.reduction == INFONCE_REDUCTION_MEAN ? double(problem_.rows) : 1;
+  task.loss_divisor = problem_.reduction == INFONCE_REDUCTION_MEAN ? double(rows()) : 1;
   task.radial_divisor = problem_.scale * (one_tower() ? 2 : 1);
   task.report = report_;
-  task.scalars = output_.scalars;
+  task.scalars = output_.device_scalars;
   totals(stream(), task);
 }
 

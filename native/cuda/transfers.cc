@@ -13,7 +13,7 @@ namespace infonce::cuda {
 void Call::clear() {
   if (part_ == Part::kBackward) {
     // What was found in the inputs stays.
-    const auto first = offsetof(Report, bad_row[INFONCE_INPUT_GRAD_OUTPUT]);
+    const auto first = offsetof(Report, bad_row[kUpstreamInput]);
     stream().fill(reinterpret_cast<unsigned char *>(report_) + first, 0, offsetof(Report, largest_norm) - first);
     return;
   }
@@ -23,8 +23,9 @@ void Call::clear() {
 }
 
 void Call::upload_all() {
-  if (!on_device(INFONCE_ARRAY_GRAD_OUTPUT))
-    lane_->upload(grad_output_, problem_.grad_output, size_t(problem_.grad_output_count) * sizeof(float));
+  const infonce_grad_output &upstream = problem_.grad_output;
+  if (upstream.residence == INFONCE_ON_HOST)
+    lane_->upload(const_cast<float *>(grad_output_), upstream.data, size_t(upstream.count) * sizeof(float));
   if (part_ == Part::kBackward) return;
   for (int name = kAnchors; name < kTowers; ++name) {
     const Input &input = inputs_[name];
@@ -84,11 +85,11 @@ void Call::queue_downloads() {
   lane_->all_ready.record(stream());
   uint32_t turn = 1;
   for_each_array([&](const Array &array) {
-    if (array.on_device) return;
+    if (array.on_device()) return;
     downloads_ = true;
-    if (is_page_locked(array.caller)) {
+    if (is_page_locked(array.caller.data)) {
       lane_->downloads.follow(array.ready->get());
-      lane_->downloads.copy(array.caller, *array.device, size_t(array.count) * sizeof(float), cudaMemcpyDeviceToHost);
+      lane_->downloads.copy(array.caller.data, *array.device, size_t(array.count) * sizeof(float), cudaMemcpyDeviceToHost);
     } else {
       waiting_arrays_ |= turn;
     }
@@ -100,9 +101,9 @@ BadRow Call::end() {
   if (returns_early()) return {};
   uint32_t turn = 1;
   for_each_array([&](const Array &array) {
-    if (array.on_device) return;
+    if (array.on_device()) return;
     if ((waiting_arrays_ & turn) && array.count > 0)
-      lane_->staging.download(stream(), lane_->downloads, array.ready->get(), array.caller, *array.device,
+      lane_->staging.download(stream(), lane_->downloads, array.ready->get(), array.caller.data, *array.device,
                               size_t(array.count) * sizeof(float));
     turn <<= 1;
   });
@@ -113,31 +114,31 @@ BadRow Call::end() {
   lane_->clock.read(result_);
   const BadRow bad = read_report();
   if (bad.row < 0 || !problem_.propagate_non_finite) return bad;
-  result_->loss = result_->grad_scale = result_->top1 = result_->top5 = std::numeric_limits<double>::quiet_NaN();
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  result_->scalars = {kNaN, kNaN, kNaN, kNaN};
   return {};
 }
 
 BadRow Call::read_report() {
   const Report &report = *lane_->report.get();
-  for (const int32_t input :
-       {INFONCE_INPUT_GRAD_OUTPUT, INFONCE_INPUT_ANCHORS, INFONCE_INPUT_KEYS, INFONCE_INPUT_NEGATIVES})
-    if (const int64_t row = report.first_bad_row(input); row >= 0) return {input, row};
-  result_->loss = report.loss;
-  result_->top1 = report.top1;
-  result_->top5 = report.top5;
-  if (computes_gradient()) result_->grad_scale = report.grad_scale;
+  if (const int64_t row = report.first_bad_row(kUpstreamInput); row >= 0) return {INFONCE_IN_GRAD_OUTPUT, row};
+  for (const TowerName name : {kAnchors, kKeys, kNegatives})
+    if (const int64_t row = report.first_bad_row(name); row >= 0) return {matrix_of(name), row};
+  const double grad_scale = computes_gradient() ? report.scalars.grad_scale : result_->scalars.grad_scale;
+  result_->scalars = report.scalars;
+  result_->scalars.grad_scale = grad_scale;
   return {};
 }
 
 // On the device, also what goes to the host: there the next call may have filled the same arrays already.
 void Call::spoil_arrays() {
-  Results results = {{}, {}, output_.scalars};
+  Results results = {{}, {}, output_.device_scalars};
   int turn = 0;
   for_each_array([&](const Array &array) {
     results.values[turn] = *array.device;
     results.count[turn++] = array.count;
   });
-  if (turn > 0 || output_.scalars) spoil(stream(), report_, results);
+  if (turn > 0 || output_.device_scalars) spoil(stream(), report_, results);
 }
 
 }  // namespace infonce::cuda

@@ -82,7 +82,7 @@ constexpr int kTotalsThreads = 1024;
 // One block: each thread adds every 1024th row, then a tree.
 __global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __grid_constant__ TotalsTask task) {
   trace.mark();
-  double sums[4] = {0, 0, 0, 0};  // as in Report: loss, radial, top 1, top 5
+  double sums[4] = {0, 0, 0, 0};  // as in infonce_scalars: loss, radial, top 1, top 5
   for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) {
     const bool has_positive = !task.first_logit || task.first_logit[i] < INFINITY;
     for (int d = 0; d < 2 && task.loss[d]; ++d) {
@@ -102,11 +102,10 @@ __global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __gr
   for (int k = 0; k < 4; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
   if (threadIdx.x > 0) return;
   const double directions = task.loss[1] ? 2 : 1, rows = double(task.rows) * directions;
-  const double totals[4] = {sums[0] / (task.loss_divisor * directions), sums[1] / task.radial_divisor,
-                            task.ranks ? sums[2] / rows : NAN, task.ranks ? sums[3] / rows : NAN};
-  task.report->loss = totals[0], task.report->grad_scale = totals[1];
-  task.report->top1 = totals[2], task.report->top5 = totals[3];
-  for (int k = 0; k < 4 && task.scalars; ++k) task.scalars[k] = totals[k];
+  const infonce_scalars totals = {sums[0] / (task.loss_divisor * directions), sums[1] / task.radial_divisor,
+                                  task.ranks ? sums[2] / rows : NAN, task.ranks ? sums[3] / rows : NAN};
+  task.report->scalars = totals;
+  if (task.scalars) *task.scalars = totals;
 }
 
 // After everything else, for callers that do not wait: any bad row makes all results NaN.
@@ -118,7 +117,7 @@ __global__ void spoil(Trace trace, const Report *report, const __grid_constant__
   const int64_t step = int64_t(gridDim.x) * blockDim.x, first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   for (int k = 0; k < Results::kArrays; ++k)
     for (int64_t i = first; i < results.count[k]; i += step) results.values[k][i] = NAN;
-  for (int64_t i = first; i < 4 && results.scalars; i += step) results.scalars[i] = NAN;
+  if (first == 0 && results.scalars) *results.scalars = {NAN, NAN, NAN, NAN};
 }
 
 }  // namespace infonce::cuda

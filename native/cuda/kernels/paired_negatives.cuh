@@ -6,24 +6,11 @@
 
 #include "common/row_loss.h"
 #include "cuda/kernels/exact_row.cuh"
-#include "cuda/kernels/rows.h"
+#include "cuda/kernels/tasks.h"
 #include "cuda/kernels/trace.cuh"
 #include "cuda/kernels/warp.cuh"
-#include "infonce/infonce.h"
 
 namespace infonce::cuda {
-
-struct PairedTask {
-  infonce_problem problem;  // pointers to device memory
-  Upstream upstream;
-  double2 *negatives;  // [N, M]: {dot product, inverse norm}, later {weight of the row, share along the row}
-  float *grad_anchors, *grad_keys;  // null without gradient
-  float *grad_negatives;            // null: not wanted
-  double *loss;
-  int32_t *above;
-  double *radial;
-  Report *report;
-};
 
 constexpr int kPairedWarps = 8;
 constexpr int kPairedBatch = 4;  // negatives that a warp has in flight
@@ -134,22 +121,21 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   trace.mark();
   if (trace.is_cancelled()) return;
   __shared__ PairedShared<kWidth> shared;
-  const infonce_problem &problem = task.problem;
+  const PairedProblem &problem = task.problem;
   const int64_t dim = problem.dim, count = problem.negative_rows;
   const bool normalize = problem.normalize;
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
 
   const int64_t i = trace.block();
-  const float *query = static_cast<const float *>(problem.anchors) + i * dim,
-              *key = static_cast<const float *>(problem.keys) + i * dim;
-  const float *own = static_cast<const float *>(problem.negatives) + i * count * dim;
+  const float *query = problem.anchors + i * dim, *key = problem.keys + i * dim;
+  const float *own = problem.negatives + i * count * dim;
   double2 *negatives = task.negatives + i * count;
 
   PairedRow pair[2];
   measure<kWidth>(pair, query, {query, key}, dim);
   if (threadIdx.x == 0) {
-    if (!pair[0].is_finite()) task.report->add_bad_row(INFONCE_INPUT_ANCHORS, i);
-    if (!pair[1].is_finite()) task.report->add_bad_row(INFONCE_INPUT_KEYS, i);
+    if (!pair[0].is_finite()) task.report->add_bad_row(kAnchors, i);
+    if (!pair[1].is_finite()) task.report->add_bad_row(kKeys, i);
   }
   const double query_inverse = pair[0].inverse_norm(normalize), key_inverse = pair[1].inverse_norm(normalize);
   const double positive = pair[1].dot * query_inverse * key_inverse;
@@ -170,7 +156,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
       if (problem.ranks) above += dot > positive;
       if (lane > 0) continue;
       negatives[first + b] = make_double2(dot, inverse);
-      if (!batch[b].is_finite()) task.report->add_bad_row(INFONCE_INPUT_NEGATIVES, i * count + first + b);
+      if (!batch[b].is_finite()) task.report->add_bad_row(kNegatives, i * count + first + b);
     }
   }
   if (lane == 0) shared.maximum[warp] = maximum, shared.above[warp] = above;

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "infonce/infonce.h"
+
 namespace infonce::cuda {
 
 constexpr int kRowMultiple = 256;  // rows of a tower are padded with rows of zeros to the largest tile
@@ -84,7 +86,8 @@ struct Upstream {
 
 enum TowerName { kAnchors, kKeys, kNegatives, kTowers };
 
-constexpr int kInputs = 5;  // those of infonce_input
+// What may hold a bad row: each tower, and the upstream gradient.
+constexpr int kUpstreamInput = kTowers, kInputs = kTowers + 1;
 
 // What the kernels tell the host, and each other. Begins as zeros.
 struct Report {
@@ -93,7 +96,7 @@ struct Report {
   int32_t cancelled;            // set by the host: blocks that have not begun their work return
   float largest_norm[kTowers];  // of unit rows; 1 or 0 with normalisation
   int32_t use_wide;             // 1: float32 cannot hold the result to its digits, float64 must serve
-  double loss, grad_scale, top1, top5;
+  infonce_scalars scalars;
 
 #ifdef __CUDACC__
   __device__ void add_bad_row(int32_t input, int64_t row) {

@@ -13,8 +13,8 @@ __host__ __device__ inline int32_t tiles_of(int64_t rows, int64_t rows_of_tile) 
 
 struct PrepareTask {
   Tower tower;
-  int32_t name, input;  // TowerName, infonce_input
-  Range *ranges;        // written: each sample's rows, or each row by itself; null: not wanted
+  int32_t name;   // TowerName
+  Range *ranges;  // written: each sample's rows, or each row by itself; null: not wanted
   Report *report;
 };
 
@@ -121,7 +121,7 @@ struct TotalsTask {
   const double *radial;  // null without gradient
   double loss_divisor, radial_divisor;
   Report *report;
-  double *scalars;  // the caller's, or null
+  infonce_scalars *scalars;  // the caller's, or null
 };
 
 // What a call fills, in device memory.
@@ -129,7 +129,7 @@ struct Results {
   static constexpr int kArrays = 4;
   float *values[kArrays];
   int64_t count[kArrays];  // 0: not asked for
-  double *scalars;
+  infonce_scalars *scalars;
 };
 
 // W_ij = d (total loss) / d (logit of anchor i and candidate j) without the pairs that are treated apart: the
@@ -199,6 +199,26 @@ struct FlashTask {
   Partials by_row;        // [splits][rows_of_split]
   int64_t rows_of_split;  // whole tiles
   float *accumulators;    // [splits][owner.padded_rows][owner.padded_dim]: sums of exponentials times columns
+};
+
+// With own negatives, [N, M, dim].
+struct PairedProblem {
+  const float *anchors, *keys, *negatives;
+  int64_t rows, negative_rows, dim;  // N, M
+  double scale;
+  bool normalize, ranks;
+};
+
+struct PairedTask {
+  PairedProblem problem;
+  Upstream upstream;
+  double2 *negatives;  // [N, M]: {dot product, inverse norm}, later {weight of the row, share along the row}
+  float *grad_anchors, *grad_keys;  // null without gradient
+  float *grad_negatives;            // null: not wanted
+  double *loss;
+  int32_t *above;
+  double *radial;
+  Report *report;
 };
 
 template <class Scalar> struct FinishTask : Softmax {

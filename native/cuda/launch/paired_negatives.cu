@@ -19,11 +19,8 @@ bool takes_vectors(const PairedTask &task) {
 
 }  // namespace
 
-void paired_negatives(Stream &stream, const infonce_problem &problem, const Upstream &upstream, double2 *workspace,
-                      float *grad_anchors, float *grad_keys, float *grad_negatives, double *loss, int32_t *above,
-                      double *radial, Report *report) {
-  const PairedTask task = {problem,        upstream, workspace, grad_anchors, grad_keys,
-                           grad_negatives, loss,     above,     radial,       report};
+void paired_negatives(Stream &stream, const PairedTask &task) {
+  const PairedProblem &problem = task.problem;
   // Dot products and two sums, of pairs of numbers.
   const Operations operations = {12.0 * double(problem.rows) * double(problem.negative_rows) * double(problem.dim), true};
   const unsigned warps = std::min(blocks_of(problem.negative_rows, kPairedBatch), unsigned(kPairedWarps));

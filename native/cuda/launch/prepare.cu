@@ -33,7 +33,7 @@ void prepare(Stream &stream, Planes planes, const PrepareTask &task) {
 
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report) {
   stream.launch("measure_upstream", measure_upstream, blocks_of(count, kThreads), kThreads, 0, values, count,
-                INFONCE_INPUT_GRAD_OUTPUT, report);
+                kUpstreamInput, report);
 }
 
 void judge_logits(Stream &stream, bool one_tower, double scale, double largest, Report *report) {
