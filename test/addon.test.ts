@@ -86,7 +86,10 @@ describe('a buffer', () => {
     context.write(larger, 0, buffer, 0, BYTES);
     expect(lossOf(features({ data: buffer }))).toBe(lossOf({}));
     expect(lossOf(features({ data: larger }))).toBe(lossOf({}));
-    refuses(() => lossOf(features({ data: context.allocate(BYTES - 1) })), /data of a matrix is a buffer of 127 bytes, 128 are needed/);
+    refuses(
+      () => lossOf(features({ data: context.allocate(BYTES - 1) })),
+      /data of a matrix is a buffer of 127 bytes, 128 are needed/,
+    );
   });
 
   it('takes results', () => {

@@ -73,7 +73,7 @@ function checkOptions(options: ClipOptions) {
   return { common: checkCommon(options), scale: SCALE.check(options.logitScale) };
 }
 
-const LAYOUT = layoutOf(
+export const LAYOUT = layoutOf(
   [{ anchors: 0, candidates: 1, rowSoftmax: 0, columnSoftmax: 1 }],
   [
     { anchors: 0, positive: 'sameIndex', positivesIn: [1], weight: 0.5 },

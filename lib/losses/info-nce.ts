@@ -144,9 +144,9 @@ function checkOptions(options: InfoNCEOptions) {
 }
 
 const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
-const IN_BATCH = layoutOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
-const UNPAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
-const PAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
+export const IN_BATCH = layoutOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
+export const UNPAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
+export const PAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
 
 export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   name: 'infoNCE',

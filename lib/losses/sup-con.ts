@@ -81,8 +81,8 @@ function checkOptions(options: SupConOptions) {
 }
 
 const OTHER_ROWS = { anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' } as const;
-const ONE_MATRIX = layoutOf([OTHER_ROWS], [{ anchors: 0, positive: 'sameId', positivesIn: [0] }]);
-const WITH_MEMORY = layoutOf(
+export const ONE_MATRIX = layoutOf([OTHER_ROWS], [{ anchors: 0, positive: 'sameId', positivesIn: [0] }]);
+export const WITH_MEMORY = layoutOf(
   [OTHER_ROWS, { anchors: 0, candidates: 1, rowSoftmax: 0 }],
   [{ anchors: 0, positive: 'sameId', positivesIn: [0, 1] }],
 );

@@ -4,7 +4,7 @@ import type { NativeBinding } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
 /** The `INFONCE_ABI_VERSION` this JavaScript was written for. */
-const ABI_VERSION = 6;
+const ABI_VERSION = 7;
 
 let binding: NativeBinding | undefined;
 

@@ -1,5 +1,9 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
-import { LOSSES } from '../../dist/esm/losses/all.js';
+import { LOSSES } from '../../../dist/esm/losses/all.js';
+import { LAYOUT as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
+import { IN_BATCH, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
+import { LAYOUTS } from '../../../dist/esm/losses/nt-xent.js';
+import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
 /** The most rows of a view, numbers of a row and views that these problems have. */
@@ -119,79 +123,79 @@ export function logitsProblem(random, context) {
   return { features: tensor(random, context, rows * nViews, dim), nViews, temperature: temperature(random) };
 }
 
-/** A matrix of the problem and its type: an array, a pinned one, or a buffer at least as large. */
-function input(random, context, name, elements) {
-  const type = `${name}Type`;
-  if (elements === 0) return { [name]: undefined, [type]: 'float32' };
-  const half = random.chance(0.15);
-  const data = half ? bits(random, elements) : matrix(random, elements);
-  const given = { [name]: data, [type]: half ? random.pick(HALVES) : 'float32' };
+/** A matrix as the addon takes it: an array, a pinned one, or a buffer at least as large. */
+function nativeMatrix(random, context, rows, dim, rest = {}) {
+  const type = random.chance(0.15) ? random.integer(1, 2) : 0;
+  const data = type > 0 ? bits(random, rows * dim) : matrix(random, rows * dim);
+  const given = { data, type, rows, views: 1, ...rest };
   const place = random.weighted([
     [8, 'array'],
     [1, 'buffer'],
     [1, 'pinned'],
   ]);
   if (place === 'buffer') {
-    given[name] = context.allocate(data.byteLength + random.integer(0, 8));
-    context.write(given[name], 0, data, 0, data.byteLength);
+    given.data = context.allocate(data.byteLength + random.integer(0, 8));
+    context.write(given.data, 0, data, 0, data.byteLength);
   } else if (place === 'pinned') {
-    const Type = half ? Uint16Array : Float32Array;
-    given[name] = rememberPinned(new Type(context.pinned(data.byteLength)));
-    given[name].set(data);
+    const Type = type > 0 ? Uint16Array : Float32Array;
+    given.data = rememberPinned(new Type(context.pinned(data.byteLength)));
+    given.data.set(data);
   }
   return given;
 }
 
-const DENOMINATORS = ['otherAnchors', 'allKeys', 'sharedNegatives', 'ownNegatives'];
-
-function positiveFor(random, denominator) {
-  return denominator === 'otherAnchors' ? random.pick(['firstView', 'allViews', 'sameLabel']) : 'sameIndex';
-}
+const FORMS = {
+  views(random, context, rows, dim) {
+    const views = random.integer(2, 4);
+    const matrices = [nativeMatrix(random, context, rows * views, dim, { views })];
+    return { matrices, layout: LAYOUTS[random.pick(['first', 'all'])], without: [] };
+  },
+  classes(random, context, rows, dim, candidates) {
+    const remembers = random.chance(0.3);
+    const matrices = (remembers ? [rows, candidates] : [rows]).map(each =>
+      nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
+    );
+    return { matrices, layout: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
+  },
+  pairs(random, context, rows, dim) {
+    const matrices = [rows, rows].map(each => nativeMatrix(random, context, each, dim));
+    return { matrices, layout: random.pick([IN_BATCH, BOTH_DIRECTIONS]), without: [] };
+  },
+  negatives(random, context, rows, dim, candidates) {
+    const own = random.chance(0.5);
+    const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
+      nativeMatrix(random, context, each, dim),
+    );
+    return { matrices, layout: own ? PAIRED : UNPAIRED, without: [] };
+  },
+};
 
 /** `{ problem, result }` as the addon takes them. */
-export function nativeCall(
-  random,
-  context,
-  denominator = random.pick(DENOMINATORS),
-  positive = positiveFor(random, denominator),
-) {
-  const oneTower = denominator === 'otherAnchors';
+export function nativeCall(random, context, form = random.pick(Object.keys(FORMS))) {
   const { rows: samples, dim, negatives } = sizes(random);
-  const views = oneTower && positive !== 'sameLabel' ? random.integer(2, 4) : 0;
-  const rows = samples * Math.max(views, 1);
-  const remembers = positive === 'sameLabel' && random.chance(0.3);
-  const negativeRows = remembers || denominator.endsWith('Negatives') ? negatives : 0;
-  const negativeSize = (denominator === 'ownNegatives' ? rows : 1) * negativeRows * dim;
-  const reduction = random.pick(['mean', 'sum', 'none']);
+  const { matrices, layout, without } = FORMS[form](random, context, samples, dim, negatives);
+  const { rows } = matrices[0];
+  const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
   const output = length =>
     random.chance(0.1) ? context.allocate(4 * length) : typedArray(random, Float32Array, length, () => 0);
   const problem = {
-    denominator,
-    positive,
+    matrices,
+    ...layout,
     reduction,
-    bothDirections: denominator === 'allKeys' && random.chance(0.5),
     normalize: random.chance(0.8),
     gradient,
     propagateNonFinite: random.chance(0.5),
     ranks: random.chance(0.7),
-    rows,
     dim,
-    negativeRows,
-    views,
     scale: 1 / temperature(random),
-    ...input(random, context, 'anchors', rows * dim),
-    ...input(random, context, 'keys', oneTower ? 0 : rows * dim),
-    ...input(random, context, 'negatives', negativeSize),
-    labels: positive === 'sameLabel' ? labelsOf(random, rows + negativeRows) : undefined,
-    gradOutput: random.chance(0.3) ? matrix(random, reduction === 'none' ? rows : 1) : undefined,
+    gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
   };
+  const gradientOf = (matrix, m) => (without.includes(m) ? undefined : output(matrix.rows * dim));
   const result = {
     scalars: typedArray(random, Float64Array, 7, () => 0),
-    rowLoss: reduction === 'none' ? typedArray(random, Float32Array, rows, () => 0) : undefined,
-    gradAnchors: gradient ? output(rows * dim) : undefined,
-    gradKeys: gradient && !oneTower ? output(rows * dim) : undefined,
-    gradNegatives: gradient && negativeRows && !remembers ? output(negativeSize) : undefined,
+    rowLoss: reduction === 2 ? typedArray(random, Float32Array, rows, () => 0) : undefined,
+    gradients: gradient ? matrices.map(gradientOf) : undefined,
   };
   return { problem, result };
 }

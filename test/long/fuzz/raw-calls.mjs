@@ -26,18 +26,17 @@ function cancel(context, ticket) {
   if (context.cancel(ticket) === 'dropped') settlers.get(context).get(ticket)();
 }
 
-/** A method in its synchronous form or as its twin that is queued, on arguments that fit it. */
+/** A method done now or queued, on arguments that fit it. */
 function work(random, world, context, method, args, keep = value => value) {
   const target = world.orDisposed(context);
   const good = target === context;
   if (random.chance(0.5)) {
     return { name: `raw ${method}`, args, call: words => void keep(target[method](...words)), good };
   }
-  const submit = `submit${method === 'run' ? '' : method[0].toUpperCase() + method.slice(1)}`;
   const call = async words => {
-    keep(await submitted(random, target, done => target[submit](...words, done)));
+    keep(await submitted(random, target, done => target[method](...words, done)));
   };
-  return { name: `raw ${submit}`, args, call, asynchronous: true, good };
+  return { name: `raw ${method}, queued`, args, call, asynchronous: true, good };
 }
 
 const LOSS_CALLS = {
@@ -105,16 +104,21 @@ const MAKERS = [
     4,
     (random, _world, context) => {
       const { problem, result } = nativeCall(random, context);
-      const call = words => context.submit(...words);
-      return { name: 'raw submit without done', good: false, args: [problem, result, null], call };
+      const call = words => context.run(...words);
+      return { name: 'raw run without a function', good: false, args: [problem, result, null], call };
     },
   ],
   [
     6,
     (random, world, context) => {
-      const { problem } = nativeCall(random, context, 'otherAnchors', random.pick(['firstView', 'allViews']));
+      const { problem } = nativeCall(random, context, 'views');
       problem.gradOutput = undefined;
-      const logits = typedArray(random, Float32Array, problem.rows * (problem.rows - 1), () => 0);
+      const logits = typedArray(
+        random,
+        Float32Array,
+        problem.matrices[0].rows * (problem.matrices[0].rows - 1),
+        () => 0,
+      );
       const target = world.orDisposed(context);
       return {
         name: 'raw logits',
@@ -130,7 +134,7 @@ const MAKERS = [
       const { problem } = nativeCall(random, context);
       return {
         name: 'raw memoryRequired',
-        args: [problem, true],
+        args: [problem, 7],
         call: words => void context.memoryRequired(...words),
       };
     },
