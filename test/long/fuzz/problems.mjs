@@ -181,7 +181,9 @@ export function nativeCall(random, context, form = random.pick(Object.keys(FORMS
     random.chance(0.1) ? context.allocate(4 * length) : typedArray(random, Float32Array, length, () => 0);
   const problem = {
     matrices,
-    ...layout,
+    // Copies: the package's own are the same for every call, and a call's arguments are spoiled.
+    blocks: layout.blocks.slice(),
+    softmaxes: layout.softmaxes.slice(),
     reduction,
     normalize: random.chance(0.8),
     gradient,
