@@ -59,7 +59,7 @@ Expectation::Expectation(const Case &from, infonce_precision precision, const Re
   }
 }
 
-// A level may compute more exactly than asked: either of the two will do, but one of them in everything.
+// A precision may compute more exactly than asked. All results must match the same one of the references.
 void Expectation::check(const Output &got) const {
   std::vector<Deviation> nearest;
   double least = INFINITY;

@@ -8,7 +8,7 @@
 
 namespace infonce::test {
 
-// What a level of precision may answer to a case.
+// The results of a case that a precision allows.
 class Expectation {
  public:
   Expectation(const Case &from, infonce_precision precision, const Reference &exact);
@@ -25,13 +25,14 @@ class Expectation {
   };
 
   std::vector<Deviation> deviations(const Reference &expected, const Output &got) const;
-  Deviation of(const std::string &what, const Buffer<float> &got, const std::vector<double> &expected, double size) const;
+  Deviation of(const std::string &what, const Buffer<float> &got, const std::vector<double> &expected,
+               double size) const;
   Deviation of_grad_scale(const Reference &expected, const Output &got) const;
 
   const Case &case_;
   infonce_precision precision_;
-  // The formulas', and those with the level's operands where its roundings are beyond the bounds by themselves: below
-  // temperature 0.05, and in few dimensions, over which they do not average out.
+  // The exact results; also those of rounded operands where rounding alone exceeds the bounds: below temperature 0.05,
+  // and in few dimensions, over which it does not average out.
   std::vector<Reference> references_;
 };
 

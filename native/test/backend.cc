@@ -60,7 +60,7 @@ std::string why_unusable() {
 
 bool on_cpu() { return chosen().backend == infonce_cpu_backend(); }
 
-bool has_halves() { return chosen().backend && chosen().backend->begin; }
+bool has_begin_and_end() { return chosen().backend && chosen().backend->begin; }
 
 bool simulated() {
   const char *effort = std::getenv("INFONCE_TEST_EFFORT");

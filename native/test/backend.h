@@ -6,7 +6,7 @@
 
 namespace infonce::test {
 
-// What the tests run on: the CPU backend or, with INFONCE_TEST_LIBRARY=path, that of a shared library.
+// The backend under test: the CPU backend or, with INFONCE_TEST_LIBRARY=path, that of a shared library.
 const infonce_backend &backend();
 
 // Why that library cannot be used here; empty if it can.
@@ -15,9 +15,10 @@ std::string why_unusable();
 bool on_cpu();
 
 // Whether it offers `begin` and `end`.
-bool has_halves();
+bool has_begin_and_end();
 
-// A simulator of a GPU takes thousands of times as long: INFONCE_TEST_EFFORT=simulator asks for few and small problems.
+// Whether INFONCE_TEST_EFFORT=simulator asks for few and small problems, since a simulated GPU takes thousands of times
+// as long.
 bool simulated();
 
 }  // namespace infonce::test

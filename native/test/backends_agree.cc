@@ -1,4 +1,4 @@
-// The shared library's backend and the CPU's, in one process.
+// The backend of the shared library against the CPU backend, in one process.
 #include <doctest/doctest.h>
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// A forward call and the backward calls after it give the bits of one call that did both.
+// A forward call and the backward calls after it give the same bits as one call of `run`.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace infonce::test {
 
 namespace {
 
-// What a forward call has kept.
+// The saved state of a forward call.
 class Saved {
  public:
   Saved(const Context &context, const Case &from, Output &output) : context_(context.handle()) {
@@ -64,7 +64,7 @@ Settings settings_of(Loss loss, int64_t rows) {
   return settings;
 }
 
-// The problem without its inputs' contents: what the caller does with them after the forward call.
+// After a forward call the caller may do this.
 void spoil_inputs(const Case &problem) {
   for (const Buffer<float> &matrix : problem.matrices) {
     std::fill(matrix.begin(), matrix.end(), std::numeric_limits<float>::quiet_NaN());
@@ -74,7 +74,7 @@ void spoil_inputs(const Case &problem) {
   }
 }
 
-void check_halves(const Context &context, const Settings &settings) {
+void check_forward_and_backward(const Context &context, const Settings &settings) {
   const Case problem(settings);
   INFO(describe(settings));
   const Output expected = run(context, problem);
@@ -124,13 +124,13 @@ TEST_CASE("forward, then backward twice, on every scheme") {
           for (const double temperature : {0.1, 0.001}) {
             Settings settings = settings_of(loss, rows);
             settings.temperature = temperature;
-            check_halves(context, settings);
+            check_forward_and_backward(context, settings);
             settings.reduction = INFONCE_REDUCTION_MEAN;
             settings.grad_output_count = 1;
             settings.normalize = false;
-            check_halves(context, settings);
+            check_forward_and_backward(context, settings);
             settings.ranks = false;
-            check_halves(context, settings);
+            check_forward_and_backward(context, settings);
           }
         }
       }
@@ -139,7 +139,7 @@ TEST_CASE("forward, then backward twice, on every scheme") {
         classes.classes = kind;
         for (const double temperature : {0.1, 0.001}) {
           classes.temperature = temperature;
-          check_halves(context, classes);
+          check_forward_and_backward(context, classes);
         }
       }
     }
@@ -152,11 +152,11 @@ TEST_CASE("forward, then backward twice, of many tiles" * doctest::skip(simulate
     Settings settings = settings_of(loss, 9000);
     settings.dim = 4;
     settings.negative_rows = 8000;
-    check_halves(context, settings);
+    check_forward_and_backward(context, settings);
   }
 }
 
-TEST_CASE("one saved state serves any upstream gradient, with or without that of the negatives") {
+TEST_CASE("one saved state serves any upstream gradient, with and without the gradient of the negatives") {
   const Context context = make_context();
   for (const Loss loss : kLosses) {
     Settings settings = settings_of(loss, 90);
@@ -217,7 +217,7 @@ TEST_CASE("states of several forward calls do not disturb each other") {
   }
 }
 
-TEST_CASE("bad input and bad upstream gradients are told from a backward call too") {
+TEST_CASE("forward and backward calls report non-finite numbers and wrong arguments") {
   const Context context = make_context();
   for (const Loss loss : kLosses) {
     Settings settings = settings_of(loss, 40);

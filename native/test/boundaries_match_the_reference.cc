@@ -1,5 +1,5 @@
-// Sizes on both sides of every boundary of tiles and planes, temperatures on both sides of every change of method, and
-// all that a call may ask for, in pairs.
+// Pairwise tests: sizes on both sides of the boundaries of tiles, temperatures on both sides of every change of method,
+// and every option.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ constexpr double kTemperatures[] = {1, 0.1, 0.05, 0.02, 0.0125, 0.005, 0.001, 1e
 
 template <class T, size_t size> constexpr int count(const T (&)[size]) { return static_cast<int>(size); }
 
-// One context for each instruction set and level.
+// One context for each instruction set and precision.
 class Contexts {
  public:
   Contexts() : sets_(instruction_sets()) {
@@ -72,7 +72,7 @@ int64_t affordable_negatives(const Settings &settings, int64_t wanted) {
   return own && settings.rows * settings.dim * wanted > kMostNumbers ? 2 : wanted;
 }
 
-// Loss, level and gradient: every combination of the three meets every other value.
+// Every combination of loss, precision and gradient meets every value of the other factors.
 struct Kind {
   Loss loss;
   infonce_precision precision;
@@ -126,14 +126,14 @@ std::vector<Request> requests() {
 
 }  // namespace
 
-TEST_CASE("every loss is that of the reference on both sides of every boundary") {
+TEST_CASE("every loss matches the reference on both sides of every boundary") {
   const Contexts contexts;
   for (const Request &request : requests()) {
     contexts.check(request.settings, request.precision);
   }
 }
 
-TEST_CASE("classes of any size are those of the reference") {
+TEST_CASE("classes of any size match the reference") {
   const Contexts contexts;
   Settings settings;
   settings.dim = 70;
@@ -155,7 +155,7 @@ TEST_CASE("classes of any size are those of the reference") {
   }
 }
 
-TEST_CASE("views as many as a class that is treated pair by pair, and one more") {
+TEST_CASE("as many views as the largest class that is treated pair by pair, and one more, match the reference") {
   const Contexts contexts;
   Settings settings;
   settings.dim = 33;

@@ -6,7 +6,7 @@
 namespace infonce::test {
 
 // `size` elements on the heap, the last one at the very end of the allocation so that AddressSanitizer sees a read
-// beyond it. `offset` elements stand in front: a pointer from JavaScript is aligned to its element and no more.
+// beyond it. `offset` elements come before them: a pointer from JavaScript is aligned to its element and no more.
 template <class T> class Buffer {
  public:
   Buffer() = default;

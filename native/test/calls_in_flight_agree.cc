@@ -1,4 +1,4 @@
-// Calls that are begun before others have ended give the bits of calls one after another.
+// Calls that begin before others have ended give the bits of sequential calls.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -28,7 +28,7 @@ Settings settings_of(Loss loss, int64_t rows, int64_t dim) {
   return settings;
 }
 
-// Shapes, losses and schemes that have little in common.
+// Different shapes, losses and schemes.
 std::vector<Case> mixed_cases() {
   std::vector<Case> cases;
   cases.emplace_back(settings_of(Loss::kNtXentFirst, 300, 70));
@@ -63,7 +63,7 @@ class Flight {
   infonce_call *call_ = nullptr;
 };
 
-// A case whose inputs and gradients lie in memory that the device copies directly.
+// A case whose matrices and gradients lie in page-locked memory.
 class PinnedCase {
  public:
   explicit PinnedCase(const Case &from) : output(from), problem(from.problem) {
@@ -81,7 +81,7 @@ class PinnedCase {
   PinnedCase(const PinnedCase &) = delete;
   PinnedCase &operator=(const PinnedCase &) = delete;
 
-  const Output &bring_output() {
+  const Output &copy_output() {
     for (int m = 0; m < problem.matrix_count; ++m) {
       std::copy_n(result.gradients[m].data, output.gradients[m].size(), output.gradients[m].begin());
     }
@@ -123,7 +123,7 @@ std::vector<Output> outputs_of_runs(const std::vector<Case> &cases) {
 
 }  // namespace
 
-TEST_CASE("two calls in flight, and all at once" * doctest::skip(!has_halves())) {
+TEST_CASE("two calls in flight, and all at once" * doctest::skip(!has_begin_and_end())) {
   const std::vector<Case> cases = mixed_cases();
   const std::vector<Output> expected = outputs_of_runs(cases);
   const auto context = make_context();
@@ -147,7 +147,7 @@ TEST_CASE("two calls in flight, and all at once" * doctest::skip(!has_halves()))
   }
 }
 
-TEST_CASE("arrays that the device copies directly" * doctest::skip(!has_halves())) {
+TEST_CASE("calls in flight with page-locked arrays" * doctest::skip(!has_begin_and_end())) {
   const std::vector<Case> cases = mixed_cases();
   const std::vector<Output> expected = outputs_of_runs(cases);
   const auto context = make_context();
@@ -160,11 +160,11 @@ TEST_CASE("arrays that the device copies directly" * doctest::skip(!has_halves()
   for (size_t i = 0; i < cases.size(); ++i) {
     INFO(describe(cases[i].settings));
     CHECK(flights[i].end() == INFONCE_OK);
-    CHECK(identical(pinned[i]->bring_output(), expected[i]));
+    CHECK(identical(pinned[i]->copy_output(), expected[i]));
   }
 }
 
-TEST_CASE("a call reads what the one before it leaves on the device" * doctest::skip(!has_halves())) {
+TEST_CASE("a call reads what the one before it leaves on the device" * doctest::skip(!has_begin_and_end())) {
   const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
   const auto context = make_context();
   infonce_failure failure = empty_failure();
@@ -194,7 +194,8 @@ TEST_CASE("a call reads what the one before it leaves on the device" * doctest::
   CHECK(identical(second, expected));
 }
 
-TEST_CASE("calls in flight that fill the same arrays: the last one's results stay" * doctest::skip(!has_halves())) {
+TEST_CASE("of calls in flight that fill the same arrays, the last one's results stay" *
+          doctest::skip(!has_begin_and_end())) {
   const Case problem(settings_of(Loss::kClip, 42, 24));
   const auto context = make_context();
   infonce_failure failure = empty_failure();
@@ -212,10 +213,10 @@ TEST_CASE("calls in flight that fill the same arrays: the last one's results sta
   CHECK(a.end() == INFONCE_OK);
   CHECK(b.end() == INFONCE_OK);
   CHECK(std::isnan(first.result.scalars.loss));
-  CHECK(identical(second.bring_output(), expected));
+  CHECK(identical(second.copy_output(), expected));
 }
 
-TEST_CASE("a call is cancelled while the next one, which begins, waits for it" * doctest::skip(!has_halves())) {
+TEST_CASE("a call is cancelled while the next one, which begins, waits for it" * doctest::skip(!has_begin_and_end())) {
   Settings settings = settings_of(Loss::kSupCon, 90, 20);
   settings.classes = Classes::kMixed;  // the call waits for what its first kernels find
   const Case problem(settings);
@@ -242,7 +243,7 @@ TEST_CASE("a call is cancelled while the next one, which begins, waits for it" *
   CHECK(identical(third, expected));
 }
 
-TEST_CASE("a call that fails or is cancelled does not disturb its neighbours" * doctest::skip(!has_halves())) {
+TEST_CASE("a call that fails or is cancelled does not disturb its neighbours" * doctest::skip(!has_begin_and_end())) {
   const Case problem(settings_of(Loss::kNtXentAll, 66, 24));
   const Case bad(settings_of(Loss::kClip, 40, 30));
   bad.matrices[kKeys][33] = NAN;

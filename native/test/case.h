@@ -41,10 +41,10 @@ bool has_views(Loss loss);
 enum class Classes {
   kPairs,  // two on average
   kOne,    // all
-  kMixed,  // 3, 16, 17, 18 and 40, and single rows: what is treated pair by pair, and what through its sum
+  kMixed,  // 3, 16, 17, 18 and 40, and single rows: up to 17 are treated pair by pair, more of them by their sum
 };
 
-// What a test asks for. The inputs follow from it and are the same every time.
+// A test problem. Its random numbers depend on nothing else.
 struct Settings {
   Loss loss = Loss::kNtXentFirst;
   int64_t rows = 0;

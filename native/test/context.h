@@ -27,14 +27,13 @@ class Context {
 infonce_device_info device_info(const infonce_backend &backend = test::backend());
 std::vector<std::string> instruction_sets_of(const infonce_device_info &info);
 
-// All that the device can be made to use, best first. That a generation of kernels is missing on compute capability 9.0
-// is a failure.
+// The device's instruction sets, best first. Fails where compute capability 9.0 lacks a generation of kernels.
 std::vector<std::string> every_instruction_set(const infonce_backend &backend = test::backend());
 
 // The same or, of the backend under test, the one that INFONCE_ISA forces.
 std::vector<std::string> instruction_sets(const infonce_backend &backend = test::backend());
 
-// Numbers of threads that make a difference.
+// The numbers of threads to test with.
 std::vector<int> thread_counts();
 
 infonce_failure empty_failure();

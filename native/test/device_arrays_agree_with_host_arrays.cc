@@ -1,5 +1,4 @@
-// Memory that the backend hands out: what is copied to it comes back, and calls whose arrays lie in it give the bits of
-// calls with the caller's own.
+// Calls whose arrays lie in memory of `allocate` or `host_allocate` give the bits of calls with ordinary host memory.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -105,7 +104,7 @@ Context make_context() { return {instruction_sets().front(), INFONCE_PRECISION_H
 
 }  // namespace
 
-TEST_CASE("what is copied to the device comes back") {
+TEST_CASE("copies to, within and from the device keep every bit") {
   const Context context = make_context();
   for (const size_t size : {1, 63, 5000, 1 << 18}) {
     const Buffer<float> source = counting(size, 0.5F);
@@ -120,7 +119,7 @@ TEST_CASE("what is copied to the device comes back") {
   }
 }
 
-TEST_CASE("host memory that a backend hands out serves as any other") {
+TEST_CASE("memory of host_allocate serves as ordinary memory does") {
   const Case problem([] {
     Settings settings;
     settings.rows = 60;
@@ -143,7 +142,7 @@ TEST_CASE("host memory that a backend hands out serves as any other") {
   backend().host_release(memory);
 }
 
-TEST_CASE("arrays on the device, one by one and all together, give the bits of arrays of the host") {
+TEST_CASE("arrays on the device, one by one and all together, give the bits of host arrays") {
   const Context context = make_context();
   for (const Loss loss : kLosses) {
     Settings settings;
@@ -208,13 +207,13 @@ void check_scalars(const Context &context, bool ranks) {
 
 }  // namespace
 
-TEST_CASE("scalars on the device are those of the host, whose fields are left alone") {
+TEST_CASE("scalars on the device are those of the host, and `scalars` is left alone") {
   const Context context = make_context();
   check_scalars(context, true);
   check_scalars(context, false);
 }
 
-TEST_CASE("memory that cannot be handed out is refused") {
+TEST_CASE("sizes that cannot be allocated are refused") {
   const Context context = make_context();
   for (const int64_t bytes : {int64_t(-1), int64_t(1) << 50}) {
     const infonce_status expected = bytes < 0 ? INFONCE_INVALID_ARGUMENT : INFONCE_OUT_OF_MEMORY;

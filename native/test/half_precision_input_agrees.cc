@@ -1,4 +1,4 @@
-// Inputs of 16 bits give the bits of the float32 call with the same numbers.
+// 16-bit matrices give the bits of the float32 call with the same numbers.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -99,7 +99,7 @@ std::vector<uint16_t> finite_numbers(const Format &format) {
 
 }  // namespace
 
-TEST_CASE("inputs of 16 bits give the bits of the float32 call") {
+TEST_CASE("16-bit matrices give the bits of the float32 call") {
   for (const std::string &set : instruction_sets()) {
     const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
     for (const Format &format : kFormats) {

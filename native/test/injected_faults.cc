@@ -1,4 +1,4 @@
-// On a library in which a launch or a copy fails, or finds its call cancelled, where the environment says so.
+// With a library in which the environment makes launches or copies fail, or kernels find their call cancelled.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -114,7 +114,7 @@ TEST_CASE("after a fault every call in flight and every later one fails, and a n
 }
 
 #if !defined(_WIN32)
-TEST_CASE("blocks that find their call cancelled return at once, and the next call is right" *
+TEST_CASE("thread blocks of a cancelled call return at once, and the next call is correct" *
           doctest::skip(std::getenv("INFONCE_FAULT") || std::getenv("INFONCE_OLD_DRIVER"))) {
   for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
     for (const auto &[loss, temperature] : {std::pair(Loss::kNtXentFirst, 0.1), std::pair(Loss::kClip, 0.0125),
@@ -166,7 +166,7 @@ TEST_CASE("the kernels for compute capability 9.0 take large problems by themsel
   }
 }
 
-TEST_CASE("a driver that makes no tensor maps leaves the portable kernels, and is told of" *
+TEST_CASE("a driver without tensor maps leaves the portable kernels and a note" *
           doctest::skip(!std::getenv("INFONCE_OLD_DRIVER"))) {
   const std::string reason = capability_of_device() == "9.0" ? "cuTensorMapEncodeTiled" : "";
   const infonce_device_info info = device_info();

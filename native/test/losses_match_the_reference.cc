@@ -60,7 +60,7 @@ constexpr Shape kShapes[] = {
     {2, 1, 1, 2}, {6, 3, 5, 3}, {12, 16, 1, 4}, {66, 17, 7, 2}, {113, 203, 37, 113}, {130, 64, 65, 2}, {258, 33, 20, 3},
 };
 
-// All that a call may ask for, in turn.
+// Every shape, with the options in turn.
 void check_shapes(const std::vector<Loss> &losses) {
   const std::vector<Engine> all = engines();
   for (size_t s = 0; s < std::size(kShapes); ++s) {
@@ -94,15 +94,15 @@ void check_shapes(const std::vector<Loss> &losses) {
 
 }  // namespace
 
-TEST_CASE("every loss is that of the reference") {
+TEST_CASE("every loss matches the reference") {
   std::vector<Loss> losses(std::begin(kLosses), std::end(kLosses));
   losses.erase(std::find(losses.begin(), losses.end(), Loss::kSupConMemory));
   check_shapes(losses);
 }
 
-TEST_CASE("a memory of labelled rows is that of the reference") { check_shapes({Loss::kSupConMemory}); }
+TEST_CASE("supCon with a memory matches the reference") { check_shapes({Loss::kSupConMemory}); }
 
-TEST_CASE("a problem of many panels is that of the reference" * doctest::skip(simulated())) {
+TEST_CASE("a problem of many panels matches the reference" * doctest::skip(simulated())) {
   std::vector<Engine> fastest;
   fastest.push_back({"best", INFONCE_PRECISION_HIGHEST,
                      std::make_unique<Context>(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2)});

@@ -11,10 +11,10 @@ struct Range {
   double most;
 };
 
-// What the logits of the matrix are made of; positives, and the pairs of a class of up to 17 rows, are always exact.
+// The operands of the logits; positives, and the pairs of a class of up to 17 rows, are always exact.
 enum class Operands {
   kBfloat16 = 1,     // unit rows rounded to bfloat16: one product
-  kTwoBfloat16 = 2,  // and what that leaves, rounded: three products, all but that of the two smallest parts
+  kTwoBfloat16 = 2,  // and their rounding errors, rounded too: three products, without that of the two errors
   kExact = 3,
 };
 
@@ -31,7 +31,7 @@ struct Reference {
   std::vector<std::vector<double>> gradients;  // by matrix
 };
 
-// A class of more than 17 rows asks for the next better operands: within it, p - 1 / positives cancels.
+// Classes of more than 17 rows use the next better operands, because p - 1 / positives cancels in them.
 Reference reference(const Case &from, Operands operands = Operands::kExact);
 
 }  // namespace infonce::test

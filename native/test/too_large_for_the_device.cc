@@ -78,7 +78,7 @@ class Ballast {
 
 }  // namespace
 
-TEST_CASE("a problem beyond the device's memory fails, and the context goes on") {
+TEST_CASE("a problem beyond the device's memory fails, and the context stays usable") {
   const Zeros zeros;
   if (!zeros.exist()) {
     MESSAGE("this system does not give out so many addresses");
@@ -105,8 +105,8 @@ TEST_CASE("a problem beyond the device's memory fails, and the context goes on")
   CHECK_MESSAGE(context.run(good.problem, output.result, failure) == INFONCE_OK, failure.message);
 }
 
-TEST_CASE("a call that finds no memory beside others in flight has it when they have ended" *
-          doctest::skip(!has_halves())) {
+TEST_CASE("a call without memory beside another in flight succeeds after that has ended" *
+          doctest::skip(!has_begin_and_end())) {
   constexpr int64_t kLeft = int64_t(1) << 20;
   Settings settings;
   settings.loss = Loss::kNtXentFirst;
@@ -140,7 +140,7 @@ TEST_CASE("a call that finds no memory beside others in flight has it when they 
   CHECK(identical(second, expected));
 }
 
-TEST_CASE("memory of idle lanes serves other calls, and arrays" * doctest::skip(!has_halves())) {
+TEST_CASE("memory of idle lanes is free for other calls and for arrays" * doctest::skip(!has_begin_and_end())) {
   Settings settings;
   settings.loss = Loss::kClip;
   settings.rows = 300;

@@ -1,4 +1,4 @@
-// Calls whose arrays lie in device memory give the bits of calls whose arrays lie in host memory.
+// Calls whose arrays lie in memory of cudaMalloc give the bits of calls with host memory.
 #include <cuda_runtime_api.h>
 #include <doctest/doctest.h>
 
@@ -79,7 +79,7 @@ class DeviceCall {
   // The scalars come into device memory, and the call does not wait for them.
   void keep_scalars_on_device() { result_.device_scalars = scalars_.data(); }
 
-  // All that the call gave, in host memory.
+  // All results of the call, in host memory.
   const Output &output() {
     arrays_[0].read(output_.row_loss);
     for (size_t m = 0; m < output_.gradients.size(); ++m) {
@@ -143,7 +143,7 @@ Settings settings_of(Loss loss, double temperature) {
 
 }  // namespace
 
-TEST_CASE("device memory gives the bits of host memory") {
+TEST_CASE("CUDA memory gives the bits of host memory") {
   for (const Loss loss : kLosses) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
       check_case(Case(settings_of(loss, 0.1)), precision);
@@ -151,7 +151,7 @@ TEST_CASE("device memory gives the bits of host memory") {
   }
 }
 
-TEST_CASE("so it does with row losses and upstream gradients, and in float64") {
+TEST_CASE("CUDA memory gives them with row losses and upstream gradients, and in float64") {
   for (const Loss loss : {Loss::kSupCon, Loss::kClip, Loss::kInfoNceUnpaired}) {
     Settings settings = settings_of(loss, 0.1);
     settings.reduction = INFONCE_REDUCTION_NONE;
@@ -163,7 +163,7 @@ TEST_CASE("so it does with row losses and upstream gradients, and in float64") {
   }
 }
 
-TEST_CASE("rows that are not normalised") {
+TEST_CASE("CUDA memory gives them without normalisation") {
   for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceInBatch}) {
     Settings settings = settings_of(loss, 0.05);
     settings.normalize = false;
@@ -171,7 +171,7 @@ TEST_CASE("rows that are not normalised") {
   }
 }
 
-TEST_CASE("a call takes the memory that was foretold") {
+TEST_CASE("memory_required is what a call allocates on the device") {
   constexpr int64_t kGranularity = int64_t(2) << 20;
   const auto free_memory = [] {
     size_t available = 0;
@@ -205,7 +205,7 @@ TEST_CASE("a call takes the memory that was foretold") {
   }
 }
 
-TEST_CASE("non-finite input in device memory is an error, or NaN where the call does not wait") {
+TEST_CASE("non-finite input in CUDA memory is an error, or NaN where the call does not wait") {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0);
   for (const Loss loss : {Loss::kNtXentFirst, Loss::kInfoNcePaired, Loss::kClip}) {
     const Case problem(settings_of(loss, 0.1));

@@ -31,7 +31,7 @@ void count(int64_t bytes) {
   note_peak();
 }
 
-// The size stands right in front of the memory.
+// The size is stored right before the memory.
 void *take(size_t bytes, size_t alignment) noexcept {
   const size_t room = (bytes + alignment - 1) / alignment * alignment + alignment;
   auto *memory = static_cast<std::byte *>(std::aligned_alloc(alignment, room));
@@ -71,7 +71,7 @@ void operator delete(void *memory) noexcept { give_back(memory, kAlignment); }
 void operator delete(void *memory, size_t) noexcept { give_back(memory, kAlignment); }
 void operator delete(void *memory, std::align_val_t alignment) noexcept { give_back(memory, size_t(alignment)); }
 
-// A mapping is counted once what is too much of it was returned, which is before anything else is taken or given back.
+// A mapping is counted after its spare ends were unmapped, which happens before anything else is allocated or freed.
 extern "C" void *mmap(void *at, size_t bytes, int protection, int flags, int file, off_t offset) noexcept {
   note_peak();
   const auto mapping = syscall(SYS_mmap, at, bytes, protection, flags, file, offset);
@@ -101,10 +101,10 @@ infonce_memory_needs needs_of(const Context &context, const infonce_problem &pro
   return needs;
 }
 
-// Whether the values of the input can make the call turn to another scheme.
-enum class Scheme { kCertain, kOpen };
+// With kUpper the values of the input decide between schemes, and the call may take less than the most that it could.
+enum class Bound { kExact, kUpper };
 
-void check_case(const Settings &settings, bool grad_negatives, Scheme scheme) {
+void check_case(const Settings &settings, bool grad_negatives, Bound bound) {
   INFO(describe(settings));
   CAPTURE(grad_negatives);
   const Case problem(settings);
@@ -126,7 +126,7 @@ void check_case(const Settings &settings, bool grad_negatives, Scheme scheme) {
   // Headers, lists of tasks and the like.
   const int64_t aside = 16'384 + 32 * (settings.rows + settings.negative_rows);
   CHECK(taken <= needed + aside);
-  if (scheme == Scheme::kCertain) {
+  if (bound == Bound::kExact) {
     CHECK(taken >= needed);
   }
   CHECK(needs_of(context, problem.problem, grad_negatives).device == needed);
@@ -134,7 +134,7 @@ void check_case(const Settings &settings, bool grad_negatives, Scheme scheme) {
 
 }  // namespace
 
-TEST_CASE("a call takes the memory that was foretold") {
+TEST_CASE("memory_required is what a call allocates") {
   for (const Loss loss : kLosses) {
     for (const int64_t rows : {4, 300, 3000}) {
       for (const bool gradient : {true, false}) {
@@ -144,34 +144,34 @@ TEST_CASE("a call takes the memory that was foretold") {
         settings.dim = 130;
         settings.negative_rows = loss == Loss::kInfoNcePaired ? 5 : 700;
         settings.gradient = gradient;
-        check_case(settings, true, Scheme::kCertain);
-        check_case(settings, false, Scheme::kCertain);
+        check_case(settings, true, Bound::kExact);
+        check_case(settings, false, Bound::kExact);
         settings.ranks = false;
-        check_case(settings, true, Scheme::kCertain);
+        check_case(settings, true, Bound::kExact);
         settings.temperature = 0.001;
-        check_case(settings, true, Scheme::kCertain);
+        check_case(settings, true, Bound::kExact);
         settings.temperature = 0.011;
-        check_case(settings, true, Scheme::kOpen);
+        check_case(settings, true, Bound::kUpper);
         settings.normalize = false;
-        check_case(settings, true, Scheme::kOpen);
+        check_case(settings, true, Bound::kUpper);
       }
     }
   }
 }
 
-TEST_CASE("more tiles than are kept") {
+TEST_CASE("memory_required is what a call of more tiles than are kept allocates") {
   for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceUnpaired, Loss::kSupConMemory}) {
     Settings settings;
     settings.loss = loss;
     settings.rows = 9000;
     settings.dim = 3;
     settings.negative_rows = 9000;
-    check_case(settings, true, Scheme::kCertain);
-    check_case(settings, false, Scheme::kCertain);
+    check_case(settings, true, Bound::kExact);
+    check_case(settings, false, Bound::kExact);
   }
 }
 
-TEST_CASE("without the gradient of the negatives less is needed") {
+TEST_CASE("memory_required is less without the gradient of the negatives") {
   Settings settings;
   settings.loss = Loss::kInfoNceUnpaired;
   settings.rows = 6000;
@@ -184,7 +184,7 @@ TEST_CASE("without the gradient of the negatives less is needed") {
   CHECK(with - without >= settings.negative_rows * settings.dim * static_cast<int64_t>(sizeof(float)));
 }
 
-TEST_CASE("a trimmed context has no more memory than before its first call") {
+TEST_CASE("a trimmed context holds no more memory than before its first call") {
   for (const Loss loss : kLosses) {
     Settings settings;
     settings.loss = loss;
@@ -207,7 +207,7 @@ TEST_CASE("a trimmed context has no more memory than before its first call") {
   }
 }
 
-TEST_CASE("a forward call keeps its rows and not its matrix, and gives all back") {
+TEST_CASE("a forward call keeps its rows but no logits, and saved_destroy frees all of it") {
   Settings settings;
   settings.loss = Loss::kNtXentAll;
   settings.rows = 4000;

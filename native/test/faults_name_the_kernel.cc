@@ -1,4 +1,4 @@
-// A program of its own: a fault takes the process's use of the device with it.
+// A program of its own: after a fault the process cannot use the device.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace infonce::test {
 
-TEST_CASE("an address that is no device memory becomes an error that names the kernel, on every later call too") {
+TEST_CASE("after a read of an invalid address this call and every later one fail with the name of the kernel") {
   Settings settings;
   settings.rows = 8;
   settings.dim = 4;

@@ -68,7 +68,7 @@ std::shared_ptr<Context> make_context() {
 
 }  // namespace
 
-TEST_CASE("threads that share a context get the results of calls one after another") { check_at_once({make_context()}); }
+TEST_CASE("threads that share a context get the results of sequential calls") { check_at_once({make_context()}); }
 
 TEST_CASE("contexts do not disturb each other") { check_at_once({make_context(), make_context(), make_context()}); }
 
@@ -125,7 +125,7 @@ TEST_CASE("a context is trimmed while others run in it") {
   CHECK(differences[1] == 0);
 }
 
-TEST_CASE("forward and backward calls, memory and cancelled calls share a context with others") {
+TEST_CASE("forward and backward calls, allocations and cancelled calls may share a context with others") {
   const std::shared_ptr<Context> context = make_context();
   const Case problem(settings_of(Loss::kSupConMemory, 300));
   Output expected(problem);
@@ -152,7 +152,8 @@ TEST_CASE("forward and backward calls, memory and cancelled calls share a contex
   });
   threads.emplace_back([&] {
     differences[2] = 0;
-    const auto bytes = static_cast<int64_t>(problem.matrices[kAnchors].size() * sizeof(float));
+    const Buffer<float> &anchors = problem.matrices[kAnchors];
+    const auto bytes = static_cast<int64_t>(anchors.size() * sizeof(float));
     for (int call = 0; call < calls(); ++call) {
       infonce_failure why = empty_failure();
       void *memory = nullptr;
@@ -160,8 +161,8 @@ TEST_CASE("forward and backward calls, memory and cancelled calls share a contex
       const int32_t cancelled = 1;
       Output output(problem);
       bool fine = backend().allocate(context->handle(), bytes, &memory, &why) == INFONCE_OK &&
-                  backend().copy(context->handle(), memory, problem.matrices[kAnchors].data(), bytes, INFONCE_COPY_TO_DEVICE,
-                                 &why) == INFONCE_OK;
+                  backend().copy(context->handle(), memory, anchors.data(), bytes, INFONCE_COPY_TO_DEVICE, &why) ==
+                      INFONCE_OK;
       there.matrices[kAnchors].data = memory;
       there.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
       fine &= context->run(there, output.result, why) == INFONCE_OK && identical(output, expected);

@@ -54,7 +54,7 @@ void check_calls(const std::string &set, infonce_precision precision) {
 
 }  // namespace
 
-TEST_CASE("any number of threads, and every call, gives the same bits") {
+TEST_CASE("every number of threads and every call gives the same bits") {
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
       check_calls(set, precision);
@@ -62,7 +62,7 @@ TEST_CASE("any number of threads, and every call, gives the same bits") {
   }
 }
 
-TEST_CASE("a call leaves nothing behind that another could see") {
+TEST_CASE("the calls before it do not change a result") {
   constexpr int kThreads = 2;
   const std::string set = instruction_sets().front();
   const Context used(set, INFONCE_PRECISION_HIGHEST, kThreads);

@@ -39,7 +39,7 @@ std::unique_ptr<Context> make_context() {
 
 }  // namespace
 
-TEST_CASE("a call that is cancelled before it begins does nothing, and the next one is right") {
+TEST_CASE("a call that is cancelled before it begins does nothing, and the next one is correct") {
   const std::unique_ptr<Context> context = make_context();
   for (const Loss loss : kLosses) {
     const Case problem(settings_of(loss));
@@ -57,7 +57,7 @@ TEST_CASE("a call that is cancelled before it begins does nothing, and the next 
   }
 }
 
-TEST_CASE("a call that is cancelled at any moment ends or is right, and so is the next one") {
+TEST_CASE("a call that is cancelled at any moment ends or is correct, and so is the next one") {
   const std::unique_ptr<Context> context = make_context();
   const int moments = simulated() ? 2 : 8;
   for (const Loss loss : kLosses) {
@@ -88,8 +88,8 @@ TEST_CASE("a call that is cancelled at any moment ends or is right, and so is th
   }
 }
 
-// Each of these would run many times as long.
-TEST_CASE("a call of many tiles, and one of few long rows, end when they are cancelled") {
+// Without cancelling, each of these would run many times as long.
+TEST_CASE("calls of many tiles, and of few rows with many negatives, end when they are cancelled") {
   const std::unique_ptr<Context> context = make_context();
   std::vector<Settings> shapes(1);
   shapes[0].loss = Loss::kNtXentAll;

@@ -1,4 +1,4 @@
-// SupCon with a memory: its rows are rows of a batch whose losses nothing asks for.
+// SupCon with a memory gives the results of a larger batch in which the memory's rows have an upstream gradient of 0.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -82,7 +82,8 @@ void check_memory(const Shape &shape, infonce_precision precision) {
   const double bound = precision == INFONCE_PRECISION_HIGHEST ? 2e-5 : 2e-2;
   CHECK(distance(row_loss.data(), expected.row_loss.data(), rows) < bound);
   CHECK(distance(gradient.data(), expected.gradients[kAnchors].data(), elements) < bound);
-  CHECK(std::abs(result.scalars.grad_scale - expected.result.scalars.grad_scale) < bound * std::abs(expected.result.scalars.grad_scale) + 1e-6);
+  const double grad_scale = expected.result.scalars.grad_scale;
+  CHECK(std::abs(result.scalars.grad_scale - grad_scale) < bound * std::abs(grad_scale) + 1e-6);
 
   // A mean is over the anchors alone.
   problem.reduction = INFONCE_REDUCTION_MEAN;
@@ -98,7 +99,7 @@ void check_memory(const Shape &shape, infonce_precision precision) {
 
 }  // namespace
 
-TEST_CASE("a memory's rows are rows without a loss") {
+TEST_CASE("a memory matches rows of the batch without an upstream gradient") {
   const Shape shapes[] = {
       {20, 33, 16, Classes::kPairs, 0.1, true},   {150, 40, 70, Classes::kPairs, 0.1, true},
       {40, 300, 20, Classes::kMixed, 0.1, true},  {30, 140, 20, Classes::kOne, 0.1, true},
@@ -111,7 +112,7 @@ TEST_CASE("a memory's rows are rows without a loss") {
   }
 }
 
-TEST_CASE("so they are at the lowest level") {
+TEST_CASE("a memory matches them at the lowest precision too") {
   check_memory({150, 300, 64, Classes::kPairs, 0.1, true}, INFONCE_PRECISION_MEDIUM);
   check_memory({150, 300, 64, Classes::kMixed, 0.1, true}, INFONCE_PRECISION_MEDIUM);
 }

@@ -1,4 +1,4 @@
-// A call that wants no ranks has none, and the bits of all else.
+// Without ranks, top1 and top5 are NaN and all other results keep their bits.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -60,7 +60,7 @@ TEST_CASE("without ranks the losses and gradients have the same bits") {
   }
 }
 
-TEST_CASE("so they have with classes of any size, and without normalisation") {
+TEST_CASE("without ranks classes of any size and rows that are not normalised have the same bits") {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   for (const Loss loss : {Loss::kSupCon, Loss::kSupConMemory}) {
     for (const Classes classes : {Classes::kPairs, Classes::kOne, Classes::kMixed}) {
@@ -73,7 +73,7 @@ TEST_CASE("so they have with classes of any size, and without normalisation") {
   }
 }
 
-TEST_CASE("so they have over many tiles" * doctest::skip(simulated())) {
+TEST_CASE("without ranks calls of many tiles have the same bits" * doctest::skip(simulated())) {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   for (const Loss loss : {Loss::kNtXentFirst, Loss::kInfoNceUnpaired, Loss::kSupConMemory, Loss::kClip}) {
     Settings settings = settings_of(loss, 9000);
@@ -83,7 +83,7 @@ TEST_CASE("so they have over many tiles" * doctest::skip(simulated())) {
   }
 }
 
-TEST_CASE("NaN in the input makes all else NaN without ranks too") {
+TEST_CASE("without ranks NaN in the input makes the results NaN too") {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   for (const Loss loss : kLosses) {
     Settings settings = settings_of(loss, 30);

@@ -32,7 +32,7 @@ TEST_CASE("a call without gradient leaves the gradient arrays alone") {
   }
 }
 
-TEST_CASE("without an array for the gradient of the negatives all else is the same") {
+TEST_CASE("without the gradient of the negatives all other results keep their bits") {
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   for (const Loss loss : {Loss::kInfoNceUnpaired, Loss::kInfoNcePaired}) {
     // One tile of the matrix and several.

@@ -1,5 +1,4 @@
-// The same problems by every instruction set of a device, which cut rows, columns and dimensions into tiles of their own:
-// sizes on both sides of the boundaries of all of them.
+// The instruction sets of a device against each other, with sizes on both sides of the boundaries of their tiles.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -87,7 +86,7 @@ void check_agreement(const Output &got, const Output &expected, const Request &r
 
 }  // namespace
 
-TEST_CASE("every generation of a device's kernels computes the same" * doctest::skip(on_cpu())) {
+TEST_CASE("all generations of kernels agree on one device" * doctest::skip(on_cpu())) {
   std::map<infonce_precision, std::vector<std::unique_ptr<Context>>> contexts;
   for (const infonce_precision precision : kPrecisions) {
     for (const std::string &set : every_instruction_set()) {

@@ -1,5 +1,4 @@
-// What a context meets on devices that cannot be used, or are other than the simulated one: with a runtime in which
-// functions fail.
+// Contexts on devices that fail or have other attributes, with a fake CUDA runtime.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -11,15 +10,15 @@
 #include "test/agreement.h"
 #include "test/case.h"
 #include "test/context.h"
-#include "test/runtime_stand_in.h"
+#include "test/fake_cuda_runtime.h"
 
 namespace infonce::test {
 
 namespace {
 
-struct AsItIs {
-  AsItIs() { let_everything_be(); }
-  ~AsItIs() { let_everything_be(); }
+struct ResetRuntime {
+  ResetRuntime() { reset_fake_runtime(); }
+  ~ResetRuntime() { reset_fake_runtime(); }
 };
 
 struct Attempt {
@@ -49,20 +48,20 @@ std::string first_set() { return instruction_sets().front(); }
 }  // namespace
 
 // First, since a success is remembered.
-TEST_CASE("tensor maps are tried when a context is made, and what is of the moment is not remembered") {
-  const AsItIs as_it_is;
+TEST_CASE("tensor maps are tried when a context is made, and passing errors are not remembered") {
+  const ResetRuntime reset_runtime;
   if (std::string(device_info().capability) != "9.0") {
     return;
   }
   // Nothing has made a context yet: the sets are told by what is there.
   CHECK(instruction_sets() == std::vector<std::string>{"sm90", "sm80"});
-  for (const int of_the_moment : {3, 4, 201}) {
-    CAPTURE(of_the_moment);
-    let_tensor_maps_be(of_the_moment);
+  for (const int passing : {3, 4, 201}) {
+    CAPTURE(passing);
+    set_tensor_map_result(passing);
     CHECK(try_to_create().status == INFONCE_DEVICE_UNAVAILABLE);
     CHECK(instruction_sets().front() == "sm90");
   }
-  let_tensor_maps_be(719);
+  set_tensor_map_result(719);
   const Attempt faulty = try_to_create();
   CHECK(faulty.status == INFONCE_DEVICE_UNAVAILABLE);
   CHECK(contains(faulty.message, "a fault has taken the device"));
@@ -70,8 +69,8 @@ TEST_CASE("tensor maps are tried when a context is made, and what is of the mome
   CHECK(instruction_sets().front() == "sm90");
 }
 
-TEST_CASE("whatever a new context meets is a device that is not available, with what to do") {
-  const AsItIs as_it_is;
+TEST_CASE("any error of a new context means an unavailable device, with a remedy") {
+  const ResetRuntime reset_runtime;
   const struct {
     int error;
     const char *remedy;
@@ -83,55 +82,55 @@ TEST_CASE("whatever a new context meets is a device that is not available, with 
                  {999, "has to be restarted"}, {1, "selecting the device"}};
   for (const auto &[error, remedy] : kErrors) {
     CAPTURE(error);
-    let_fail("cudaSetDevice", error);
+    set_error("cudaSetDevice", error);
     const Attempt attempt = try_to_create("sm80");
     CHECK(attempt.status == INFONCE_DEVICE_UNAVAILABLE);
     INFO(attempt.message);
     CHECK(contains(attempt.message, remedy));
   }
-  let_fail("cudaSetDevice", 0);
+  set_error("cudaSetDevice", 0);
   // Code that cannot be loaded shows at the first launch, and what the first kernel did when it is waited for.
   for (const auto &[error, remedy] : {std::pair(209, "no code"), std::pair(222, "newer driver"), std::pair(700, "restart")}) {
     for (const char *function : {"cudaLaunchKernel", "cudaStreamSynchronize"}) {
       CAPTURE(error);
       CAPTURE(function);
-      let_fail(function, error);
+      set_error(function, error);
       const Attempt attempt = try_to_create("sm80");
-      let_fail(function, 0);
+      set_error(function, 0);
       CHECK(attempt.status == INFONCE_DEVICE_UNAVAILABLE);
       INFO(attempt.message);
       CHECK(contains(attempt.message, remedy));
     }
   }
-  let_fail("cudaMalloc", 2);
+  set_error("cudaMalloc", 2);
   CHECK(try_to_create("sm80").status == INFONCE_OUT_OF_MEMORY);
-  let_fail("cudaMalloc", 0);
+  set_error("cudaMalloc", 0);
   CHECK(try_to_create("sm80").status == INFONCE_OK);
 }
 
-TEST_CASE("a wait that comes back before its work is done, or a watchdog, loses the device") {
-  const AsItIs as_it_is;
+TEST_CASE("a wait that ends before its work, or a watchdog, loses the device") {
+  const ResetRuntime reset_runtime;
   const Case problem(settings_of(Loss::kNtXentFirst, 40, 8));
   for (const auto &[error, remedy] : {std::pair(600, "not ready"), std::pair(702, "watchdog of a display")}) {
     CAPTURE(error);
     const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
     Output output(problem);
     infonce_failure failure = empty_failure();
-    let_fail("cudaStreamSynchronize", error);
-    let_fail("cudaEventSynchronize", error);
+    set_error("cudaStreamSynchronize", error);
+    set_error("cudaEventSynchronize", error);
     CHECK(context.run(problem.problem, output.result, failure) == INFONCE_DEVICE_LOST);
-    let_everything_be();
+    reset_fake_runtime();
     INFO(failure.message);
     CHECK(contains(failure.message, remedy));
   }
 }
 
-TEST_CASE("without page-locked memory ordinary memory serves, with the same bits") {
-  const AsItIs as_it_is;
+TEST_CASE("without page-locked memory, ordinary memory gives the same bits") {
+  const ResetRuntime reset_runtime;
   for (const Loss loss : {Loss::kNtXentAll, Loss::kInfoNceUnpaired}) {
     const Case problem(settings_of(loss, 60, 20));
     const Output expected = run(Context(first_set(), INFONCE_PRECISION_HIGHEST, 1), problem);
-    let_fail("cudaHostAlloc", 2);
+    set_error("cudaHostAlloc", 2);
     const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
     CHECK(identical(run(context, problem), expected));
     CHECK(identical(run(context, problem), expected));
@@ -139,15 +138,15 @@ TEST_CASE("without page-locked memory ordinary memory serves, with the same bits
     infonce_failure failure = empty_failure();
     REQUIRE(backend().host_allocate(0, 1000, &memory, &failure) == INFONCE_OK);
     std::memset(memory, 1, 1000);
-    let_fail("cudaHostAlloc", 0);
+    set_error("cudaHostAlloc", 0);
     backend().host_release(memory);
     CHECK(calls_of("cudaHostAlloc") > 0);
   }
 }
 
-TEST_CASE("where a device ends kernels that take long, launches are cut, and results are right") {
+TEST_CASE("where a device limits the time of kernels, launches are split and results match the reference") {
   constexpr int kClock = 13, kTimeLimit = 17;  // of cudaDeviceAttr
-  const AsItIs as_it_is;
+  const ResetRuntime reset_runtime;
   for (const std::string &set : instruction_sets()) {
     for (const auto &[precision, temperature] :
          {std::pair(INFONCE_PRECISION_HIGHEST, 0.1), std::pair(INFONCE_PRECISION_MEDIUM, 0.1),
@@ -166,39 +165,39 @@ TEST_CASE("where a device ends kernels that take long, launches are cut, and res
         };
         Output expected(problem), got(problem);
         const int launches = launches_of(&expected);
-        let_attribute_be(kTimeLimit, 1);
+        set_attribute(kTimeLimit, 1);
         CHECK(launches_of(&got) == launches);
         CHECK(identical(got, expected));
 
-        let_attribute_be(kClock, 1);  // kHz
+        set_attribute(kClock, 1);  // kHz
         CHECK(launches_of(&got) > launches + 2);
         Expectation(problem, precision).check(got);
-        let_everything_be();
+        reset_fake_runtime();
       }
     }
   }
 }
 
 TEST_CASE("a kernel that does not fit the device is an error that names it") {
-  const AsItIs as_it_is;
+  const ResetRuntime reset_runtime;
   Case problem(settings_of(Loss::kNtXentFirst, 300, 60));
   const Context context("sm80", INFONCE_PRECISION_MEDIUM, 1);
-  let_fail("cudaOccupancyMaxActiveBlocksPerMultiprocessor", 1);
+  set_error("cudaOccupancyMaxActiveBlocksPerMultiprocessor", 1);
   Output output(problem);
   infonce_failure failure = empty_failure();
   CHECK(context.run(problem.problem, output.result, failure) == INFONCE_INTERNAL);
   INFO(failure.message);
   CHECK(contains(failure.message, "kernel gradient"));
-  let_everything_be();
+  reset_fake_runtime();
   run(context, problem);
 }
 
-TEST_CASE("after every call the thread has the context that it had before") {
-  const AsItIs as_it_is;
+TEST_CASE("every call restores the current context of its thread") {
+  const ResetRuntime reset_runtime;
   const char of_another_library = 0;
   const Case problem(settings_of(Loss::kInfoNceUnpaired, 30, 8));
   for (const void *before : {static_cast<const void *>(&of_another_library), static_cast<const void *>(nullptr)}) {
-    let_context_be(before);
+    set_current_context(before);
     {
       const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
       CHECK(current_context() == before);
@@ -221,15 +220,15 @@ TEST_CASE("after every call the thread has the context that it had before") {
       CHECK(current_context() == before);
     }
     CHECK(current_context() == before);
-    let_fail("cudaLaunchKernel", 700);
+    set_error("cudaLaunchKernel", 700);
     CHECK(try_to_create().status == INFONCE_DEVICE_UNAVAILABLE);
     CHECK(current_context() == before);
-    let_fail("cudaLaunchKernel", 0);
+    set_error("cudaLaunchKernel", 0);
   }
 }
 
-TEST_CASE("to release memory waits for nothing, and it is taken again") {
-  const AsItIs as_it_is;
+TEST_CASE("released memory is reused, without waiting for the device") {
+  const ResetRuntime reset_runtime;
   const Context context(first_set(), INFONCE_PRECISION_HIGHEST, 1);
   infonce_failure failure = empty_failure();
   void *memory = nullptr, *again = nullptr, *larger = nullptr;
@@ -256,19 +255,19 @@ TEST_CASE("to release memory waits for nothing, and it is taken again") {
 }
 
 // In a process of its own: what came of the first trial is remembered.
-TEST_CASE("tensor maps that the driver refuses leave the portable kernels, and are told of" *
+TEST_CASE("a driver that refuses tensor maps leaves the portable kernels and a note" *
           doctest::skip(std::getenv("INFONCE_REFUSED") == nullptr)) {
-  const AsItIs as_it_is;
+  const ResetRuntime reset_runtime;
   if (std::string(device_info().capability) != "9.0") {
     return;
   }
-  let_tensor_maps_be(1);
+  set_tensor_map_result(1);
   CHECK(try_to_create("sm80").status == INFONCE_OK);
   CHECK(instruction_sets().front() == "sm90");
   CHECK(try_to_create().status == INFONCE_OK);
   CHECK(instruction_sets_of(device_info()) == std::vector<std::string>{"sm80"});
   CHECK(contains(device_info().note, "refuses a tensor map: error 1"));
-  let_tensor_maps_be(0);
+  set_tensor_map_result(0);
   const Attempt refused = try_to_create("sm90");
   CHECK(refused.status == INFONCE_DEVICE_UNAVAILABLE);
   CHECK(contains(refused.message, "refuses a tensor map: error 1"));

@@ -1,4 +1,4 @@
-#include "test/runtime_stand_in.h"
+#include "test/fake_cuda_runtime.h"
 
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
@@ -25,7 +25,7 @@ State &state() {
   return the;
 }
 
-// Notes the call; the error that it is to have.
+// Counts the call and returns its error.
 cudaError_t next(const char *function) {
   const std::lock_guard<std::mutex> lock(state().mutex);
   ++state().calls[function];
@@ -44,7 +44,7 @@ template <class Function> Function *real(const char *name) {
 }
 
 thread_local void *context_of_thread = nullptr;
-char context_of_device;  // its address stands for it
+char context_of_device;  // its address is the context
 
 int get_context(void **context) {
   *context = context_of_thread;
@@ -63,22 +63,22 @@ int refuse_tensor_map() {
 
 }  // namespace
 
-void let_fail(const std::string &function, int error) {
+void set_error(const std::string &function, int error) {
   const std::lock_guard<std::mutex> lock(state().mutex);
   state().errors[function] = error;
 }
 
-void let_attribute_be(int attribute, int value) {
+void set_attribute(int attribute, int value) {
   const std::lock_guard<std::mutex> lock(state().mutex);
   state().attributes[attribute] = value;
 }
 
-void let_tensor_maps_be(int result) {
+void set_tensor_map_result(int result) {
   const std::lock_guard<std::mutex> lock(state().mutex);
   state().tensor_maps = result;
 }
 
-void let_context_be(const void *context) { context_of_thread = const_cast<void *>(context); }
+void set_current_context(const void *context) { context_of_thread = const_cast<void *>(context); }
 
 const void *current_context() { return context_of_thread; }
 
@@ -89,7 +89,7 @@ int calls_of(const std::string &function) {
   return calls;
 }
 
-void let_everything_be() {
+void reset_fake_runtime() {
   const std::lock_guard<std::mutex> lock(state().mutex);
   state().errors.clear();
   state().attributes.clear();
@@ -103,7 +103,7 @@ using infonce::test::next;
 using infonce::test::real;
 
 // Calls the function of that name, unless it is to fail.
-#define INFONCE_STAND_IN(name, parameters, ...)                                     \
+#define INFONCE_FAKE(name, parameters, ...)                                     \
   extern "C" __attribute__((visibility("default"))) cudaError_t name parameters {   \
     static auto *const function = real<cudaError_t parameters>(#name);              \
     const cudaError_t error = next(#name);                                          \
@@ -114,16 +114,16 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaSetDevice(int 
   static auto *const function = real<cudaError_t(int)>("cudaSetDevice");
   const cudaError_t error = next("cudaSetDevice");
   if (error == cudaSuccess) {
-    infonce::test::let_context_be(&infonce::test::context_of_device);
+    infonce::test::set_current_context(&infonce::test::context_of_device);
   }
   return error == cudaSuccess ? function(device) : error;
 }
-INFONCE_STAND_IN(cudaMalloc, (void **memory, size_t bytes), memory, bytes)
-INFONCE_STAND_IN(cudaFree, (void *memory), memory)
-INFONCE_STAND_IN(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memory, bytes, flags)
-INFONCE_STAND_IN(cudaStreamSynchronize, (cudaStream_t stream), stream)
-INFONCE_STAND_IN(cudaEventSynchronize, (cudaEvent_t event), event)
-INFONCE_STAND_IN(cudaLaunchKernel,
+INFONCE_FAKE(cudaMalloc, (void **memory, size_t bytes), memory, bytes)
+INFONCE_FAKE(cudaFree, (void *memory), memory)
+INFONCE_FAKE(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memory, bytes, flags)
+INFONCE_FAKE(cudaStreamSynchronize, (cudaStream_t stream), stream)
+INFONCE_FAKE(cudaEventSynchronize, (cudaEvent_t event), event)
+INFONCE_FAKE(cudaLaunchKernel,
                  (const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream),
                  kernel, grid, block, arguments, shared, stream)
 

@@ -1,4 +1,4 @@
-// A context gives back what it keeps for later calls, and nothing else.
+// `trim` frees what a context keeps for later calls, and nothing else.
 #include <doctest/doctest.h>
 
 #include <cstdint>
@@ -24,7 +24,7 @@ int64_t trim(const Context &context) {
 
 }  // namespace
 
-TEST_CASE("trimmed after a call: once something, then nothing, and the next call is the same") {
+TEST_CASE("the first trim after a call frees memory, the second none, and the next call has the same bits") {
   const Context context = make_context();
   trim(context);
   CHECK(trim(context) == 0);
@@ -38,29 +38,30 @@ TEST_CASE("trimmed after a call: once something, then nothing, and the next call
   }
 }
 
-TEST_CASE("memory that was handed out and saved states stay") {
+TEST_CASE("trim keeps allocated arrays and saved states") {
   const Context context = make_context();
   for (const Loss loss : kLosses) {
     const Case problem(settings_of(loss));
     INFO(describe(problem.settings));
     const Output expected = run(context, problem);
     infonce_failure failure = empty_failure();
-    const auto bytes = static_cast<int64_t>(problem.matrices[kAnchors].size() * sizeof(float));
+    const Buffer<float> &anchors = problem.matrices[kAnchors];
+    const auto bytes = static_cast<int64_t>(anchors.size() * sizeof(float));
     void *memory = nullptr;
     REQUIRE(backend().allocate(context.handle(), bytes, &memory, &failure) == INFONCE_OK);
-    REQUIRE(backend().copy(context.handle(), memory, problem.matrices[kAnchors].data(), bytes, INFONCE_COPY_TO_DEVICE, &failure) ==
+    REQUIRE(backend().copy(context.handle(), memory, anchors.data(), bytes, INFONCE_COPY_TO_DEVICE, &failure) ==
             INFONCE_OK);
     infonce_problem there = problem.problem;
     there.matrices[kAnchors].data = memory;
     there.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
-    Output halves(problem);
+    Output got(problem);
     infonce_saved *saved = nullptr;
-    REQUIRE(backend().forward(context.handle(), &there, &halves.result, &saved, &failure) == INFONCE_OK);
+    REQUIRE(backend().forward(context.handle(), &there, &got.result, &saved, &failure) == INFONCE_OK);
     trim(context);
     infonce_upstream upstream{};
     upstream.struct_size = sizeof(upstream);
-    CHECK(backend().backward(context.handle(), saved, &upstream, &halves.result, &failure) == INFONCE_OK);
-    CHECK(identical(halves, expected));
+    CHECK(backend().backward(context.handle(), saved, &upstream, &got.result, &failure) == INFONCE_OK);
+    CHECK(identical(got, expected));
     trim(context);
     Output again(problem);
     CHECK(context.run(there, again.result, failure) == INFONCE_OK);
@@ -70,7 +71,7 @@ TEST_CASE("memory that was handed out and saved states stay") {
   }
 }
 
-TEST_CASE("calls in flight keep what they use" * doctest::skip(!has_halves())) {
+TEST_CASE("trim keeps the memory of calls in flight" * doctest::skip(!has_begin_and_end())) {
   const Context context = make_context();
   const Case problem(settings_of(Loss::kNtXentAll));
   const Output expected = run(context, problem);
