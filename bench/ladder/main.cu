@@ -53,14 +53,14 @@ Step own_step(const char *name, Stream &stream, Gradient &work, Kernel kernel, i
 }
 
 template <class Tile> std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &sm90) {
-  const auto by_library = [&stream](Gradient &work, bool is_sm90) {
-    return [=, &stream, &work] { gradient(stream, kPlanes, work.task(), work.splits(), is_sm90); };
+  const auto by_library = [&stream](Gradient &work, const Architecture &architecture) {
+    return [&stream, &work, &architecture] { architecture.gradient(stream, kPlanes, work.task(), work.splits()); };
   };
-  return {step("portable", portable, by_library(portable, false)),
+  return {step("portable", portable, by_library(portable, Architecture::sm80())),
           own_step<Tile>("one role", stream, sm90, in_one_role<Tile>, Tile::kConsumers * kWarpgroup),
           own_step<Tile>("producer", stream, sm90, with_producer<Tile, InTurn>, Tile::kThreads),
           own_step<Tile>("overlap", stream, sm90, with_producer<Tile, Overlapped>, Tile::kThreads),
-          step("turns", sm90, by_library(sm90, true))};
+          step("turns", sm90, by_library(sm90, Architecture::sm90()))};
 }
 
 // Relative to the largest; infinite where there is no number.
@@ -166,14 +166,14 @@ int run(int64_t rows, int64_t dim, bool once) {
   const Problem problem(stream, rows, dim);
   const double products = double(rows) * double(rows) * double(dim);
 
-  LogSumExp portable_sums(stream, problem, false), sm90_sums(stream, problem, true);
+  LogSumExp portable_sums(stream, problem, Architecture::sm80()), sm90_sums(stream, problem, Architecture::sm90());
   const Ladder sums = {"log-sum-exp",
                        products,  // half of them, two FLOP each
                        {step("portable", portable_sums, [&] { portable_sums.launch(); }),
                         step("turns", sm90_sums, [&] { sm90_sums.launch(); })}};
   bool right = climb(stream, sums, once);
 
-  Gradient portable(stream, problem, false), sm90(stream, problem, true);
+  Gradient portable(stream, problem, Architecture::sm80()), sm90(stream, problem, Architecture::sm90());
   const Ladder gradients = {"gradient", 4 * products,
                             dim == 128 ? gradient_steps<sm90::GradientTile<1, 128>>(stream, portable, sm90)
                                        : gradient_steps<sm90::GradientTile<1, 256>>(stream, portable, sm90)};

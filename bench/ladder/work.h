@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "cuda/plan.h"
+#include "cuda/arch/architecture.h"
 #include "problem.h"
 
 namespace infonce::cuda::ladder {
@@ -12,11 +12,13 @@ namespace infonce::cuda::ladder {
 // Row sums of exponentials; of one tower, so the tiles on and above the diagonal serve rows and columns.
 class LogSumExp {
  public:
-  LogSumExp(Stream &stream, const Problem &problem, bool sm90)
+  LogSumExp(Stream &stream, const Problem &problem, const Architecture &architecture)
       : stream_(stream),
+        architecture_(architecture),
         tower_(problem.tower()),
-        shape_(shape_of_tiles(stream, kPlanes, false, tower_.padded_dim, sm90)),
-        plan_(plan_sweep(stream, kPlanes, shape_, tower_.rows, tower_.rows, tower_.padded_dim, true)),
+        shape_(architecture.shape_of_tiles(stream.hardware(), kPlanes, false, tower_.padded_dim)),
+        plan_(architecture.plan_sweep(stream.hardware(), kPlanes, shape_, tower_.rows, tower_.rows, tower_.padded_dim,
+                                      true)),
         rank_(std::vector<float>(size_t(tower_.padded_rows), INFINITY)),
         row_sum_(slots_of_rows()),
         column_sum_(slots_of_columns()),
@@ -46,10 +48,11 @@ class LogSumExp {
   void launch() {
     for (int32_t first = 0; first < plan_.tile_rows; first += plan_.strip) {
       task_.first_tile_row = add_.first_tile_row = first;
-      if (is_of_warpgroups(shape_)) task_.order = add_.order = plan_.order(first);
+      task_.order = add_.order = plan_.order(first);
       add_.tile_rows = std::min(plan_.tile_rows - first, plan_.strip);
       const int32_t longest = plan_.tiles - first * plan_.step;
-      statistics(stream_, kPlanes, shape_, false, task_, tiles_of(longest, plan_.tiles_per_run), add_.tile_rows);
+      architecture_.statistics(stream_, kPlanes, shape_, false, task_, tiles_of(longest, plan_.tiles_per_run),
+                               add_.tile_rows);
       add_statistics(stream_, add_);
     }
   }
@@ -69,6 +72,7 @@ class LogSumExp {
   }
 
   Stream &stream_;
+  const Architecture &architecture_;
   const Tower tower_;
   const TileShape shape_;
   const SweepPlan plan_;
@@ -82,9 +86,9 @@ class LogSumExp {
 // Sums of weights times unit rows, in parts of the columns.
 class Gradient {
  public:
-  Gradient(Stream &stream, const Problem &problem, bool sm90)
+  Gradient(Stream &stream, const Problem &problem, const Architecture &architecture)
       : tower_(problem.tower()),
-        splits_(plan_splits(stream, kPlanes, tower_.rows, tower_.rows, tower_.padded_dim, sm90)),
+        splits_(architecture.plan_splits(stream.hardware(), kPlanes, tower_.rows, tower_.rows, tower_.padded_dim)),
         accumulators_(splits_ * tower_.plane_size()) {
     task_.weights.owner = task_.weights.other = tower_;
     task_.weights.pairs = problem.pairs();

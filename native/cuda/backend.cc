@@ -188,7 +188,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   if (const char *wrong = what_is_wrong_with_logits(&p, *out)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     infonce_result unused{};
-    const auto call = context->on_device.begin(p, &unused, Call::Part::kLogits, *out);
+    const auto call = context->on_device.begin(p, &unused, Part::kLogits, *out);
     return status_of(context->on_device.end(*call), failure);
   });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/call.h"
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -133,11 +134,11 @@ BadRow Context::finish(Call &call, Lane &lane) {
   }
 }
 
-std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Call::Part part,
+std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Part part,
                                              infonce_output logits) {
   const Lock lock(mutex_);
   Lane &lane = take_lane();
-  const infonce_precision precision = part == Call::Part::kLogits ? INFONCE_PRECISION_HIGHEST : precision_;
+  const infonce_precision precision = part == Part::kLogits ? INFONCE_PRECISION_HIGHEST : precision_;
   try {
     auto work = std::make_unique<Call>(problem, result, precision, lane, part, logits);
     start(*work, lane, nullptr);
@@ -162,7 +163,7 @@ BadRow Context::forward(const infonce_problem &problem, infonce_result *result, 
     }
     lane = &take_lane();
     try {
-      state->work = std::make_unique<Call>(problem, result, precision_, *lane, Call::Part::kForward);
+      state->work = std::make_unique<Call>(problem, result, precision_, *lane, Part::kForward);
       start(*state->work, *lane, &state->memory);
     } catch (...) {
       drop(*lane);

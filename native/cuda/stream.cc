@@ -22,7 +22,7 @@ constexpr cudaError_t injected_fault(const char *, const int32_t *, cudaStream_t
 
 }  // namespace
 
-Kernels::Kernels(UseOfSm90 sm90, bool trace) : sm90_(sm90) {
+Kernels::Kernels(UseOfSm90 sm90, bool trace) {
   int device = 0;
   check(cudaGetDevice(&device), "finding the device");
   const auto attribute = [&](cudaDeviceAttr which) {
@@ -30,24 +30,22 @@ Kernels::Kernels(UseOfSm90 sm90, bool trace) : sm90_(sm90) {
     check(cudaDeviceGetAttribute(&value, which, device), "asking the device");
     return value;
   };
-  multiprocessors_ = attribute(cudaDevAttrMultiProcessorCount);
-  shared_memory_ = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  cache_ = size_t(attribute(cudaDevAttrL2CacheSize));
-  has_time_limit_ = attribute(cudaDevAttrKernelExecTimeout) != 0;
-  constexpr double kSeconds = 0.2, kUsualClock = 1e9;
-  const int kilohertz = attribute(cudaDevAttrClockRate);  // 0: the driver does not say
-  clocks_of_launch_ = kSeconds * (kilohertz > 0 ? 1e3 * kilohertz : kUsualClock) * multiprocessors_;
+  hardware_.sm90 = sm90;
+  hardware_.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+  hardware_.shared_memory = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  hardware_.cache = size_t(attribute(cudaDevAttrL2CacheSize));
+  if (attribute(cudaDevAttrKernelExecTimeout) != 0) {
+    constexpr double kSeconds = 0.2, kUsualClock = 1e9;
+    const int kilohertz = attribute(cudaDevAttrClockRate);  // 0: the driver does not say
+    hardware_.clocks_of_launch =
+        kSeconds * (kilohertz > 0 ? 1e3 * kilohertz : kUsualClock) * hardware_.multiprocessors;
+  }
+  hardware_.occupancy = [this](const char *name, const void *kernel, int threads, size_t shared) {
+    return resident_blocks(name, kernel, threads, shared);
+  };
   if (!trace) return;
   started_ = HostMemory(sizeof(int32_t), cudaHostAllocPortable | cudaHostAllocMapped);
   *static_cast<int32_t *>(started_.get()) = -1;
-}
-
-// Half of what the tensor cores of the smallest devices do at most, and of the float64 units of all that have a display.
-double Kernels::share_of_launch(const Operations &operations) const {
-  constexpr double kOfClock = 256, kFloat64OfClock = 2;
-  if (!has_time_limit_) return 1;
-  const double most = clocks_of_launch_ * (operations.is_float64 ? kFloat64OfClock : kOfClock);
-  return operations.count > most ? most / operations.count : 1;
 }
 
 Trace Kernels::trace(const char *name, const int32_t *cancelled, uint32_t first_block) {

@@ -12,19 +12,11 @@
 #include <vector>
 
 #include "cuda/error.h"
+#include "cuda/hardware.h"
 #include "cuda/host_memory.h"
 #include "cuda/kernels/trace.cuh"
 
 namespace infonce::cuda {
-
-// When kernels for compute capability 9.0 serve: where the device has none, where they are faster, for every shape.
-enum class UseOfSm90 { kNever, kWhereFaster, kAlways };
-
-// What a launch computes, to know how long it takes where that is limited.
-struct Operations {
-  double count = 0;  // floating-point operations
-  bool is_float64 = false;
-};
 
 // The kernels of a context: their names, what the runtime said of them, and which of them was the last to start. Only
 // running() may be called beside other members.
@@ -34,24 +26,16 @@ class Kernels {
   Kernels(const Kernels &) = delete;
   Kernels &operator=(const Kernels &) = delete;
 
-  UseOfSm90 sm90() const { return sm90_; }
-  int multiprocessors() const { return multiprocessors_; }
-  size_t shared_memory() const { return shared_memory_; }
-  size_t cache() const { return cache_; }
-  // The share of such work that one launch may have: all of it, unless the device ends kernels that take long.
-  double share_of_launch(const Operations &operations) const;
+  const Hardware &hardware() const { return hardware_; }
   Trace trace(const char *name, const int32_t *cancelled, uint32_t first_block);
   void allow_shared(const void *kernel, size_t shared);
-  int resident_blocks(const char *name, const void *kernel, int threads, size_t shared);
   std::string running() const;
 
  private:
-  const UseOfSm90 sm90_;
-  int multiprocessors_ = 0;
-  size_t shared_memory_ = 0, cache_ = 0;
-  bool has_time_limit_ = false;
-  double clocks_of_launch_ = 0;  // of all multiprocessors, where there is a limit
-  HostMemory started_;           // a number, which kernels write; none without trace
+  int resident_blocks(const char *name, const void *kernel, int threads, size_t shared);
+
+  Hardware hardware_;
+  HostMemory started_;          // a number, which kernels write; none without trace
   mutable std::mutex mutex_;    // of names_
   std::vector<const char *> names_;
   std::unordered_map<const void *, size_t> shared_of_;
@@ -67,11 +51,8 @@ class Stream {
   Stream &operator=(const Stream &) = delete;
 
   cudaStream_t handle() const { return handle_; }
-  UseOfSm90 sm90() const { return kernels_.sm90(); }
-  int multiprocessors() const { return kernels_.multiprocessors(); }
-  size_t shared_memory() const { return kernels_.shared_memory(); }  // bytes that one block may have
-  size_t cache() const { return kernels_.cache(); }                  // bytes of the second level
-  double share_of_launch(const Operations &operations) const { return kernels_.share_of_launch(operations); }
+  const Hardware &hardware() const { return kernels_.hardware(); }
+  int multiprocessors() const { return hardware().multiprocessors; }
 
   // From now on launches and waits throw Cancelled once the caller has set `asked`, and blocks of long kernels return
   // at once where `told`, on the device, is not 0. Both may be null.
@@ -89,17 +70,11 @@ class Stream {
   template <class... Parameters, class... Arguments>
   void launch_in_parts(const Operations &operations, const char *name, void (*kernel)(Trace, Parameters...), dim3 grid,
                        int threads, size_t shared, const Arguments &...arguments) {
-    const unsigned all = grid.x, most = std::max(1u, unsigned(double(all) * share_of_launch(operations)));
+    const unsigned all = grid.x, most = std::max(1u, unsigned(double(all) * hardware().share_of_launch(operations)));
     for (unsigned first = 0; first < all; first += most) {
       grid.x = std::min(most, all - first);
       pack(name, kernel, grid, threads, shared, first, Parameters(arguments)...);
     }
-  }
-
-  // How many blocks of such a launch a multiprocessor holds.
-  template <class... Parameters>
-  int resident_blocks(const char *name, void (*kernel)(Trace, Parameters...), int threads, size_t shared) {
-    return kernels_.resident_blocks(name, reinterpret_cast<const void *>(kernel), threads, shared);
   }
 
   void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);

@@ -1,7 +1,7 @@
 #include "cuda/kernels/sm80_gradient.cuh"
 
 #include "cuda/launch/gradient_parts.h"
-#include "cuda/launch/sm90.h"
+#include "cuda/launch/sm80.h"
 
 namespace infonce::cuda {
 namespace {
@@ -19,30 +19,30 @@ template <class Visit> auto with_tile(Planes planes, int64_t padded_dim, Visit &
 
 }  // namespace
 
-bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim, bool sm90) {
-  if (sm90) return sm90::gradient_in_registers(planes, padded_dim);
+namespace sm80 {
+
+bool gradient_in_registers(const Hardware &hardware, Planes planes, int64_t padded_dim) {
   if (planes == Planes::kHighest || (padded_dim != 64 && padded_dim != 128 && padded_dim != 256)) return false;
-  return with_tile(planes, padded_dim, [&](auto tile) { return tile.kSharedBytes <= stream.shared_memory(); });
+  return with_tile(planes, padded_dim, [&](auto tile) { return tile.kSharedBytes <= hardware.shared_memory; });
 }
 
-RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim, bool sm90) {
-  if (sm90) return sm90::gradient_blocks(planes, padded_dim);
+RegisterBlocks gradient_blocks(const Hardware &hardware, Planes planes, int64_t padded_dim) {
   return with_tile(planes, padded_dim, [&](auto tile) -> RegisterBlocks {
     using Tile = decltype(tile);
-    return {Tile::kRows, stream.resident_blocks("gradient", gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
+    return {Tile::kRows, hardware.resident_blocks("gradient", cuda::gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
   });
 }
 
-void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits, bool sm90) {
-  if (sm90) return sm90::gradient(stream, planes, task, splits);
+void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits) {
   const Tower &owner = task.weights.owner;
   with_tile(planes, owner.padded_dim, [&](auto tile) {
     using Tile = decltype(tile);
     for_each_part(stream, planes, task, Tile::kRows, [&](const GradientTask &part, unsigned blocks) {
-      stream.launch("gradient", gradient<Tile>, dim3(blocks, unsigned(splits)), Tile::kThreads, Tile::kSharedBytes,
+      stream.launch("gradient", cuda::gradient<Tile>, dim3(blocks, unsigned(splits)), Tile::kThreads, Tile::kSharedBytes,
                     part);
     });
   });
 }
 
+}  // namespace sm80
 }  // namespace infonce::cuda

@@ -45,7 +45,7 @@ void for_each_part(const Stream &stream, Planes planes, const Task &task, int ro
   // The logits, and the product of weights made of them.
   const Operations operations =
       operations_of(planes, 2 * owner.padded_rows, task.weights.other.padded_rows, owner.padded_dim);
-  const unsigned most = std::max(1u, unsigned(double(all) * stream.share_of_launch(operations)));
+  const unsigned most = std::max(1u, unsigned(double(all) * stream.hardware().share_of_launch(operations)));
   for (unsigned first = 0; first < all; first += most)
     visit(rows_from(task, int64_t(first) * rows_of_block), std::min(most, all - first));
 }

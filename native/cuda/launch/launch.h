@@ -1,5 +1,5 @@
-// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else. `sm90`: by
-// the kernels for compute capability 9.0, whose tiles' shapes are those of warpgroups.
+// The launchers: host functions that choose grids and instances. No kernel is launched from anywhere else. Those of one
+// generation's kernels are in sm80.h and sm90.h.
 #pragma once
 
 #include "cuda/kernels/tile_shapes.h"
@@ -30,9 +30,6 @@ void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double
 void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 
 // statistics.cu
-TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim, bool sm90);
-void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
-                int tile_rows);
 void add_statistics(Stream &stream, const AddStatisticsTask &task);
 
 // losses.cu
@@ -41,24 +38,14 @@ void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64
 void totals(Stream &stream, const TotalsTask &task);
 void spoil(Stream &stream, const Report *report, const Results &results);
 
-// panel.cu
-void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
-                 int tile_rows);
-void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
-                      int splits);
-int accumulate_blocks(Stream &stream, Planes planes, TileShape shape);  // that a multiprocessor holds
+// finish.cu
+void finish(Stream &stream, const FinishTask<float> &task);
+void finish(Stream &stream, const FinishTask<double> &task);
 
-// gradient.cu
+// Of a gradient in registers.
 struct RegisterBlocks {
   int rows;      // of a block
   int resident;  // blocks that a multiprocessor holds
 };
-bool gradient_in_registers(const Stream &stream, Planes planes, int64_t padded_dim, bool sm90);
-RegisterBlocks gradient_blocks(Stream &stream, Planes planes, int64_t padded_dim, bool sm90);
-void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits, bool sm90);
-
-// finish.cu
-void finish(Stream &stream, const FinishTask<float> &task);
-void finish(Stream &stream, const FinishTask<double> &task);
 
 }  // namespace infonce::cuda

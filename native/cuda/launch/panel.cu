@@ -1,6 +1,6 @@
 #include "cuda/kernels/sm80_panel.cuh"
 
-#include "cuda/launch/launch.h"
+#include "cuda/launch/sm80.h"
 
 namespace infonce::cuda {
 namespace {
@@ -43,29 +43,31 @@ void launch_accumulate(Stream &stream, TileShape shape, const AccumulateTask &ta
     launch_accumulate<kPlanes, TileShape::kSquare>(stream, task, tile_rows, splits);
 }
 
-template <int kPlanes, TileShape kShape> int blocks(Stream &stream) {
+template <int kPlanes, TileShape kShape> int blocks(const Hardware &hardware) {
   using Tile = LogitsTile<kPlanes, kShape>;
-  return stream.resident_blocks("accumulate_panel", accumulate_panel<Tile>, Tile::kThreads, Tile::kPipelineBytes);
+  return hardware.resident_blocks("accumulate_panel", accumulate_panel<Tile>, Tile::kThreads, Tile::kPipelineBytes);
 }
 
-template <int kPlanes> int blocks(Stream &stream, TileShape shape) {
+template <int kPlanes> int blocks(const Hardware &hardware, TileShape shape) {
   if constexpr (kPlanes == 3)
-    return blocks<kPlanes, TileShape::kSmallWarps>(stream);
+    return blocks<kPlanes, TileShape::kSmallWarps>(hardware);
   else
-    return shape == TileShape::kTall ? blocks<kPlanes, TileShape::kTall>(stream)
-                                     : blocks<kPlanes, TileShape::kSquare>(stream);
+    return shape == TileShape::kTall ? blocks<kPlanes, TileShape::kTall>(hardware)
+                                     : blocks<kPlanes, TileShape::kSquare>(hardware);
 }
 
 }  // namespace
 
-int accumulate_blocks(Stream &stream, Planes planes, TileShape shape) {
+namespace sm80 {
+
+int accumulate_blocks(const Hardware &hardware, Planes planes, TileShape shape) {
   switch (planes) {
     case Planes::kMedium:
-      return blocks<1>(stream, shape);
+      return blocks<1>(hardware, shape);
     case Planes::kHigh:
-      return blocks<2>(stream, shape);
+      return blocks<2>(hardware, shape);
     case Planes::kHighest:
-      return blocks<3>(stream, shape);
+      return blocks<3>(hardware, shape);
   }
   return 1;
 }
@@ -94,4 +96,5 @@ void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const Accu
   }
 }
 
+}  // namespace sm80
 }  // namespace infonce::cuda

@@ -1,5 +1,4 @@
-// The launchers of the kernels for compute capability 9.0: as those of launch.h, which call them for the shapes and
-// dimensions that are theirs.
+// The launchers of the kernels for compute capability 9.0.
 #pragma once
 
 #include <vector>

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "cuda/kernels/sm80_statistics.cuh"
-#include "cuda/launch/sm90.h"
+#include "cuda/launch/sm80.h"
 
 namespace infonce::cuda {
 namespace {
@@ -36,21 +36,10 @@ constexpr int kThreads = 128;
 
 }  // namespace
 
-TileShape shape_of_tiles(const Stream &stream, Planes planes, bool online, int64_t padded_dim, bool sm90) {
-  if (sm90) {
-    if (planes == Planes::kHighest) return TileShape::kSmallWarpgroups;
-    const bool keeps = planes == Planes::kMedium && padded_dim <= kMostDimOfKeptWarpgroups;
-    return keeps ? TileShape::kKeptWarpgroups : TileShape::kWarpgroups;
-  }
-  if (online || planes == Planes::kHighest) return TileShape::kSmallWarps;
-  if (planes == Planes::kMedium && padded_dim <= kMostKeptDim) return TileShape::kKeptRows;
-  const bool tall = padded_dim >= kLeastTallDim && kTallSharedBytes <= stream.shared_memory();
-  return tall ? TileShape::kTall : TileShape::kSquare;
-}
+namespace sm80 {
 
 void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
                 int tile_rows) {
-  if (is_of_warpgroups(shape)) return sm90::statistics(stream, planes, shape, online, task);
   switch (planes) {
     case Planes::kMedium:
       return launch<1>(stream, shape, online, task, runs, tile_rows);
@@ -60,6 +49,8 @@ void statistics(Stream &stream, Planes planes, TileShape shape, bool online, con
       return launch<3>(stream, shape, online, task, runs, tile_rows);
   }
 }
+
+}  // namespace sm80
 
 void add_statistics(Stream &stream, const AddStatisticsTask &task) {
   const int64_t row_end = int64_t(task.first_tile_row + task.tile_rows) * task.rows_of_tile;

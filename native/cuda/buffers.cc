@@ -1,0 +1,157 @@
+#include "cuda/buffers.h"
+
+#include <algorithm>
+
+#include "cuda/work.h"
+
+namespace infonce::cuda {
+namespace {
+
+void take_softmax(Workspace::Cursor &cursor, int64_t rows, Direction *softmax) {
+  softmax->rank = cursor.take<float>(rows);
+  softmax->all_above = cursor.take<int32_t>(rows);
+  softmax->upstream = cursor.take<double>(rows);
+  softmax->log_sum_exp = cursor.take<double>(rows);
+  softmax->weight = cursor.take<float>(rows);
+  softmax->log2_sum = cursor.take<float>(rows);
+  softmax->target = cursor.take<float>(rows);
+  softmax->rest_share = cursor.take<double>(rows);
+  softmax->loss = cursor.take<double>(rows);
+}
+
+void take_classes(Workspace::Cursor &cursor, Work *work) {
+  const Classes &classes = work->classes;
+  Buffers &buffers = work->buffers;
+  const int64_t large = int64_t(classes.large.size());
+  const auto take = [&](auto **to, const auto &vector) {
+    *to = cursor.take<std::remove_reference_t<decltype(**to)>>(int64_t(vector.size()));
+  };
+  take(&buffers.classes.order, classes.order);
+  buffers.classes.apart = cursor.take<Range>(work->tower(kAnchors).padded_rows);
+  take(&buffers.classes.members, classes.members);
+  take(&buffers.classes.class_of, classes.class_of);
+  take(&buffers.classes.large, classes.large);
+  buffers.class_sums.sums = cursor.take<double>(large * work->problem.dim);
+  buffers.class_sums.squares = cursor.take<double>(large * work->problem.dim);
+  take(&buffers.classes.memory_order, classes.memory_order);
+  take(&buffers.classes.memory_apart, classes.memory_apart);
+  take(&buffers.classes.memory_members, classes.memory_members);
+  take(&buffers.classes.memory_large, classes.memory_large);
+}
+
+void take_statistics(Workspace::Cursor &cursor, Work *work) {
+  const Choice &choice = work->choice;
+  const int64_t rows_of_tile = rows_of(choice.shape);
+  int64_t of_rows = choice.flash_splits * work->tower(kAnchors).padded_rows, of_columns = 0;
+  for (const Sweep &sweep : choice.sweeps) {
+    of_rows = std::max(of_rows, int64_t(sweep.plan.runs) * sweep.plan.strip * rows_of_tile);
+    if (sweep.block.column_softmax == kNoSoftmax) continue;
+    const int64_t sums = int64_t(sweep.plan.strip) * (rows_of_tile / rows_of_column_sums(choice.shape));
+    of_columns = std::max(of_columns, sums * work->tower(sweep.block.columns).padded_rows);
+  }
+  Buffers &buffers = work->buffers;
+  buffers.by_row.sum = cursor.take<float>(of_rows);
+  buffers.by_row.above = cursor.take<int32_t>(of_rows);
+  buffers.by_row.maximum = choice.online ? cursor.take<float>(of_rows) : nullptr;
+  buffers.by_column.sum = cursor.take<float>(of_columns);
+  buffers.by_column.above = cursor.take<int32_t>(of_columns);
+}
+
+void take_accumulators(Workspace::Cursor &cursor, Work *work) {
+  int64_t floats = 0, floats_of_columns = 0, doubles = 0, panel = 0;
+  for (const TowerGradient &gradient : work->gradients) {
+    const int64_t plane = work->tower(gradient.tower).plane_size();
+    // A tower whose gradient is that of its pairs alone has one as well.
+    const int64_t least = std::max<int64_t>(1, int64_t(gradient.parts.size()));
+    int64_t splits = 0;
+    for (const GradientPart &part : gradient.parts) {
+      splits += part.splits;
+      panel = std::max(panel, part.panel.elements(work->choice.shape));
+    }
+    int64_t &most = gradient.from_columns ? floats_of_columns : floats;
+    most = std::max(most, std::max(splits, least) * plane);
+    doubles = std::max(doubles, least * plane);
+  }
+  Buffers &buffers = work->buffers;
+  if (work->in_float32) {
+    buffers.accumulators = cursor.take<float>(floats);
+    buffers.accumulators_of_columns = cursor.take<float>(floats_of_columns);
+    buffers.panel = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * panel);
+  }
+  if (work->in_float64) {
+    buffers.float64_accumulators = cursor.take<double>(doubles);
+    buffers.float64_panel = cursor.take<double>(float64_panel_elements(*work));
+  }
+}
+
+}  // namespace
+
+int64_t float64_panel_elements(const Work &work) {
+  constexpr int64_t kMost = int64_t(4) << 20;
+  return std::min(kMost, work.choice.longest_rows() * work.choice.longest_rows());
+}
+
+void take_kept(Workspace::Cursor &cursor, Work *work) {
+  const Choice &choice = work->choice;
+  Buffers &buffers = work->buffers;
+  std::copy_n(choice.towers, int(kTowers), buffers.towers);
+  const int64_t rows = work->tower(kAnchors).padded_rows;
+  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
+    if (!work->has(name)) continue;
+    const infonce_matrix &matrix = work->matrix(name);
+    const bool is_in_place = matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 &&
+                             work->part != Part::kForward;
+    buffers.inputs[name].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(name));
+  }
+  buffers.radial = cursor.take<double>(rows);
+
+  // What begins with zeros stands together.
+  const size_t zeros = cursor.used();
+  buffers.report = cursor.take<Report>(1);
+  for (Direction &softmax : buffers.softmaxes) {
+    softmax.sum = cursor.take<double>(rows);
+    softmax.offset = cursor.take<double>(rows);
+    softmax.above = cursor.take<int32_t>(rows);
+  }
+  const int64_t longest = choice.longest_rows();
+  buffers.no_weight = cursor.take<float>(longest);
+  buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
+  buffers.zeroed_bytes = cursor.used() - zeros;
+  buffers.no_log2_sum = cursor.take<float>(longest);
+  for (Direction &softmax : buffers.softmaxes) take_softmax(cursor, rows, &softmax);
+  if (work->roles.own_negatives()) return;
+
+  for (Tower &tower : buffers.towers) {
+    if (tower.rows == 0) continue;
+    tower.planes = cursor.take<__nv_bfloat16>(int64_t(choice.planes) * tower.plane_size());
+    tower.inverse_norm = cursor.take<double>(tower.padded_rows);
+  }
+  buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->tower(kAnchors).plane_size());
+  take_classes(cursor, work);
+  const int64_t most_pairs = work->classes.most_partners;
+  buffers.pair_logits.first = cursor.take<double>(rows);
+  buffers.pair_logits.slots = cursor.take<double>(most_pairs * rows);
+  buffers.pair_logits.stride = rows;
+  buffers.pair_logits.most_pairs = most_pairs;
+}
+
+void take_scratch(Workspace::Cursor &cursor, Work *work) {
+  Buffers &buffers = work->buffers;
+  for (Output &output : work->outputs)
+    if (output.count > 0) output.device = output.on_device() ? output.caller.data : cursor.take<float>(output.count);
+  const infonce_grad_output &upstream = work->problem.grad_output;
+  const bool is_there = upstream.residence == INFONCE_ON_DEVICE;
+  buffers.grad_output = is_there ? upstream.data : cursor.take<float>(upstream.count);
+  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
+    if (work->part == Part::kBackward || !work->has(name)) continue;
+    const infonce_matrix &matrix = work->matrix(name);
+    const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
+    buffers.inputs[name].halves = is_half ? cursor.take<uint16_t>(work->size_of(name)) : nullptr;
+  }
+  if (work->roles.own_negatives())
+    return work->paired_negatives.take_scratch(cursor, work->matrix(kNegatives).rows);
+  if (work->in_float32 && (work->part == Part::kWhole || work->part == Part::kForward)) take_statistics(cursor, work);
+  if (work->computes_gradient()) take_accumulators(cursor, work);
+}
+
+}  // namespace infonce::cuda

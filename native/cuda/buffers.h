@@ -1,0 +1,50 @@
+// A call's arrays on the device.
+#pragma once
+
+#include "cuda/kernels/tasks.h"
+#include "cuda/workspace.h"
+
+namespace infonce::cuda {
+
+struct Work;
+
+struct Buffers {
+  struct Input {
+    float *rows = nullptr;   // a copy in float32; null while the caller's array serves
+    void *halves = nullptr;  // a copy of what the host has in 16 bits
+  };
+  struct OfClasses {  // as in Classes
+    int32_t *order, *class_of, *memory_order;
+    Range *apart, *members, *large;
+    Range *memory_apart, *memory_members, *memory_large;
+  };
+
+  // What the gradients need: rows, operands, statistics.
+  Input inputs[kTowers];
+  Tower towers[kTowers] = {};
+  double *radial = nullptr;
+  Report *report = nullptr;
+  Direction softmaxes[2] = {};
+  float *no_weight = nullptr, *no_log2_sum = nullptr;  // of a side without softmax
+  unsigned char *zeroed = nullptr;                     // what begins with zeros
+  size_t zeroed_bytes = 0;
+  float *flash_accumulators = nullptr;
+  OfClasses classes = {};
+  ClassSums class_sums = {};
+  PairLogits pair_logits = {};
+
+  // What is done with when the call is.
+  const float *grad_output = nullptr;
+  Partials by_row = {}, by_column = {};
+  float *accumulators = nullptr, *accumulators_of_columns = nullptr;
+  __nv_bfloat16 *panel = nullptr;
+  double *float64_accumulators = nullptr, *float64_panel = nullptr;
+};
+
+// These fill the buffers of a call.
+void take_kept(Workspace::Cursor &cursor, Work *work);
+void take_scratch(Workspace::Cursor &cursor, Work *work);
+
+int64_t float64_panel_elements(const Work &work);
+
+}  // namespace infonce::cuda

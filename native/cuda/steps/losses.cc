@@ -1,0 +1,33 @@
+// Each row's loss, and what the losses come to.
+#include "cuda/steps/steps.h"
+
+namespace infonce::cuda::steps {
+
+void losses(const Work &work) {
+  LossesTask task{};
+  task.anchors = work.tower(kAnchors);
+  static_cast<Softmax &>(task) = softmax_of(work);
+  task.online = work.choice.online;
+  task.row_loss = work.outputs[kRowLoss].device;
+  cuda::losses(work.stream(), task);
+}
+
+void totals(const Work &work) {
+  const Buffers &buffers = work.buffers;
+  TotalsTask task{};
+  task.rows = work.rows();
+  task.ranks = work.problem.ranks != 0;
+  for (int s = 0; s < work.problem.softmax_count; ++s) {
+    task.loss[s] = buffers.softmaxes[s].loss;
+    task.above[s] = buffers.softmaxes[s].all_above;
+  }
+  task.first_logit = work.roles.own_negatives() ? nullptr : buffers.pair_logits.first;
+  task.radial = work.computes_gradient() ? buffers.radial : nullptr;
+  task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;
+  task.radial_divisor = work.problem.scale * (work.roles.one_tower() ? 2 : 1);
+  task.report = buffers.report;
+  task.scalars = work.result->device_scalars;
+  cuda::totals(work.stream(), task);
+}
+
+}  // namespace infonce::cuda::steps

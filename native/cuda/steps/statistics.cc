@@ -1,0 +1,109 @@
+// The sums of exponentials that each block adds to its softmaxes.
+#include <algorithm>
+#include <functional>
+
+#include "cuda/launch/sm90.h"
+#include "cuda/launch/wide.h"
+#include "cuda/steps/steps.h"
+
+namespace infonce::cuda::steps {
+namespace {
+
+void sum_in_float32(const Work &work, const Sweep &sweep) {
+  const Buffers &buffers = work.buffers;
+  const Choice &choice = work.choice;
+  const SweepPlan &plan = sweep.plan;
+  const Direction *of_columns = work.softmax(sweep.block.column_softmax);
+  const int32_t rows_of_tile = rows_of(choice.shape);
+  StatisticsTask task{};
+  task.rows = work.tower(sweep.block.rows);
+  task.columns = work.tower(sweep.block.columns);
+  task.pairs = work.pairs_with(sweep.block.columns);
+  task.ranks = work.problem.ranks != 0;
+  task.row_rank = buffers.softmaxes[0].rank;
+  task.column_rank = of_columns ? task.row_rank : nullptr;  // the dot product of a pair is that of both softmaxes
+  task.exponent = work.exponent;
+  task.triangular = sweep.triangular;
+  task.tiles_per_run = plan.tiles_per_run;
+  task.by_row = buffers.by_row;
+  task.by_column = buffers.by_column;
+  AddStatisticsTask add{};
+  add.by_row = buffers.by_row;
+  add.by_column = buffers.by_column;
+  add.of_rows = *work.softmax(sweep.block.row_softmax);
+  if (of_columns) {
+    add.of_columns = *of_columns;
+    add.columns = task.columns.rows;
+    add.stride = task.columns.padded_rows;
+  }
+  add.rows_of_tile = rows_of_tile;
+  add.rows_of_column_sum = rows_of_column_sums(choice.shape);
+  add.tiles = plan.tiles;
+  add.tiles_per_run = plan.tiles_per_run;
+  add.triangular = sweep.triangular;
+  add.exponent = work.exponent;
+  for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
+    const int32_t longest = plan.tiles - first * plan.step;
+    task.first_tile_row = add.first_tile_row = first;
+    task.order = add.order = plan.order(first);
+    add.tile_rows = std::min(plan.tile_rows - first, plan.strip);
+    choice.architecture->statistics(work.stream(), choice.planes, choice.shape, choice.online, task,
+                                    tiles_of(longest, plan.tiles_per_run), add.tile_rows);
+    add_statistics(work.stream(), add);
+  }
+}
+
+// The anchors' statistics and what their gradient sums, in parts by columns.
+void flash(const Work &work) {
+  const Buffers &buffers = work.buffers;
+  const Choice &choice = work.choice;
+  const Tower &rows = work.tower(kAnchors);
+  FlashTask task{};
+  task.weights = weights_of(work, {kAnchors, choice.blocks[0].columns, kNoSoftmax, kNoSoftmax});
+  task.ranks = work.problem.ranks != 0;
+  task.row_rank = buffers.softmaxes[0].rank;
+  const int32_t rows_of_block = sm90::gradient_blocks(choice.planes, rows.padded_dim).rows;
+  task.by_row = buffers.by_row;
+  task.rows_of_split = int64_t(tiles_of(rows.rows, rows_of_block)) * rows_of_block;
+  task.accumulators = buffers.flash_accumulators;
+  sm90::flash(work.stream(), choice.planes, task, choice.flash_splits);
+  AddStatisticsTask add{};
+  add.by_row = buffers.by_row;
+  add.of_rows = buffers.softmaxes[0];
+  add.rows_of_tile = add.rows_of_column_sum = rows_of_block;
+  add.tile_rows = tiles_of(rows.rows, rows_of_block);
+  add.tiles = choice.flash_splits;
+  add.tiles_per_run = 1;
+  add.exponent = work.exponent;
+  add_statistics(work.stream(), add);
+}
+
+// What the first kernels say of the data. They are done long before the statistics that were queued behind them, but
+// not before the kernels of the previous call, which may be cancelled meanwhile.
+void decide(Work *work, Lane *previous) {
+  std::function<void()> meanwhile;
+  if (previous) meanwhile = [previous] { previous->end_early_if_cancelled(); };
+  work->stream().synchronize(work->lane->decided.get(), meanwhile);
+  work->in_float64 = work->lane->report.get()->use_wide != 0;
+  work->in_float32 = !work->in_float64;
+}
+
+}  // namespace
+
+void sum_exponentials(Work *work, Lane *previous) {
+  if (work->in_float32) {
+    if (work->choice.flash) flash(*work);
+    for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(*work, sweep);
+  }
+  if (work->in_float32 && work->in_float64) decide(work, previous);
+  if (!work->in_float64) return;
+  bool is_summed[2] = {};
+  for (const Block &block : work->choice.row_blocks) {
+    wide_log_sum_exp(work->stream(), work->tower(block.rows), work->tower(block.columns),
+                     work->pairs_with(block.columns), work->problem.scale, work->buffers.pair_logits.first,
+                     *work->softmax(block.row_softmax), is_summed[block.row_softmax], work->problem.ranks != 0);
+    is_summed[block.row_softmax] = true;
+  }
+}
+
+}  // namespace infonce::cuda::steps

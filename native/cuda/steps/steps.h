@@ -1,0 +1,35 @@
+// The steps of a call, in its order.
+#pragma once
+
+#include "cuda/work.h"
+
+namespace infonce::cuda::steps {
+
+// upload.cc
+void clear(const Work &work);
+void upload(const Work &work);
+void bring_rows_into_place(Work *work);  // from here on kernels find the inputs in float32 at Tower::source
+
+// prepare.cc
+void measure_upstream(Work *work);
+void prepare(Work *work);
+void find_pairs(Work *work);
+
+// statistics.cc: a softmax's sums of exponentials. Decides, if it has to, whether they are in float32 or float64. The
+// kernels of `previous`, which may be null, come before.
+void sum_exponentials(Work *work, Lane *previous);
+
+// losses.cc
+void losses(const Work &work);
+void totals(const Work &work);
+
+// gradients.cc
+void gradients(const Work &work);
+
+// download.cc
+void spoil(const Work &work);  // makes all results NaN if an input was not finite
+void ask_for_report(const Work &work);
+void queue_downloads(Work *work);
+void download(const Work &work);  // what was not queued; waits for all
+
+}  // namespace infonce::cuda::steps
