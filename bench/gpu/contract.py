@@ -7,10 +7,13 @@
 
 import ctypes
 import os
+import re
 from ctypes import CFUNCTYPE, POINTER, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_void_p
 from dataclasses import dataclass
+from pathlib import Path
 
-ABI_VERSION = 6
+HEADER = Path(__file__).resolve().parents[2] / "native" / "include" / "infonce" / "infonce.h"
+ABI_VERSION = int(re.search(r"#define INFONCE_ABI_VERSION (\d+)", HEADER.read_text()).group(1))
 ENTRY = "infonce_shared_backend"
 
 STATUS = {
@@ -23,10 +26,11 @@ STATUS = {
     6: "INFONCE_CANCELLED",
     7: "INFONCE_DEVICE_LOST",
 }
-DENOMINATOR_OTHER_ANCHORS, DENOMINATOR_ALL_KEYS = 0, 1
+LEAVE_OUT_SAME_ROW = 1
 POSITIVE_FIRST_VIEW, POSITIVE_SAME_INDEX = 0, 3
 REDUCTION_MEAN = 0
-ARRAY_ALL = 511  # of a problem's on_device; 0: all in host memory
+ON_HOST, ON_DEVICE = 0, 1
+MOST_MATRICES, MOST_BLOCKS, MOST_SOFTMAXES = 4, 4, 2
 PRECISION = {"highest": 0, "high": 1, "medium": 2}
 
 
@@ -37,48 +41,78 @@ class Sized(ctypes.Structure):
         super().__init__(struct_size=ctypes.sizeof(self), **fields)
 
 
+class Matrix(ctypes.Structure):
+    _fields_ = [
+        ("data", c_void_p),
+        ("type", c_int32),
+        ("residence", c_int32),
+        ("rows", c_int64),
+        ("views", c_int64),
+        ("ids", c_void_p),
+    ]
+
+
+class Block(ctypes.Structure):
+    _fields_ = [
+        ("anchors", c_int32),
+        ("candidates", c_int32),
+        ("row_softmax", c_int32),
+        ("column_softmax", c_int32),
+        ("left_out", c_uint32),
+        ("own", c_int32),
+    ]
+
+
+class Softmax(ctypes.Structure):
+    _fields_ = [
+        ("anchors", c_int32),
+        ("positive", c_int32),
+        ("positive_matrices", c_uint32),
+        ("row_loss", c_int32),
+        ("weight", c_double),
+    ]
+
+
+class GradOutput(ctypes.Structure):
+    _fields_ = [("data", c_void_p), ("count", c_int64), ("residence", c_int32)]
+
+
 class Problem(Sized):
     _fields_ = [
         ("struct_size", c_uint32),
-        ("denominator", c_int32),
-        ("positive", c_int32),
+        ("matrix_count", c_int32),
+        ("block_count", c_int32),
+        ("softmax_count", c_int32),
+        ("matrices", Matrix * MOST_MATRICES),
+        ("blocks", Block * MOST_BLOCKS),
+        ("softmaxes", Softmax * MOST_SOFTMAXES),
         ("reduction", c_int32),
-        ("both_directions", c_int32),
         ("normalize", c_int32),
         ("gradient", c_int32),
         ("propagate_non_finite", c_int32),
         ("ranks", c_int32),
-        ("on_device", c_uint32),
-        ("anchors_type", c_int32),
-        ("keys_type", c_int32),
-        ("negatives_type", c_int32),
-        ("rows", c_int64),
         ("dim", c_int64),
-        ("negative_rows", c_int64),
-        ("views", c_int64),
-        ("grad_output_count", c_int64),
         ("scale", c_double),
-        ("anchors", c_void_p),
-        ("keys", c_void_p),
-        ("negatives", c_void_p),
-        ("labels", c_void_p),
-        ("grad_output", c_void_p),
+        ("grad_output", GradOutput),
         ("cancelled", c_void_p),
     ]
+
+
+class Output(ctypes.Structure):
+    _fields_ = [("data", c_void_p), ("residence", c_int32)]
+
+
+class Scalars(ctypes.Structure):
+    _fields_ = [("loss", c_double), ("grad_scale", c_double), ("top1", c_double), ("top5", c_double)]
 
 
 class Result(Sized):
     _fields_ = [
         ("struct_size", c_uint32),
-        ("loss", c_double),
-        ("grad_scale", c_double),
-        ("top1", c_double),
-        ("top5", c_double),
-        ("row_loss", c_void_p),
-        ("grad_anchors", c_void_p),
-        ("grad_keys", c_void_p),
-        ("grad_negatives", c_void_p),
-        ("scalars", c_void_p),
+        ("scalars", Scalars),
+        ("row_loss", Output),
+        ("gradients", Output * MOST_MATRICES),
+        ("device_scalars", c_void_p),
         ("upload_seconds", c_double),
         ("kernel_seconds", c_double),
         ("download_seconds", c_double),
@@ -86,7 +120,7 @@ class Result(Sized):
 
 
 class Failure(Sized):
-    _fields_ = [("struct_size", c_uint32), ("input", c_int32), ("row", c_int64), ("message", c_char * 256)]
+    _fields_ = [("struct_size", c_uint32), ("matrix", c_int32), ("row", c_int64), ("message", c_char * 256)]
 
 
 class ContextOptions(Sized):
@@ -141,6 +175,7 @@ class Table(ctypes.Structure):
                                         "allocate", "release", "copy", "trim")],
         ("host_allocate", CFUNCTYPE(c_int32, c_int32, c_int64, POINTER(c_void_p), POINTER(Failure))),
         ("host_release", CFUNCTYPE(None, c_void_p)),
+        ("measure", c_void_p),
     ]
 
 
@@ -238,7 +273,7 @@ class Context:
         check(status, self.failure)
 
     def run(self, problem, result):
-        """With ARRAY_ALL on the device and result.scalars it returns as soon as the work is in the stream."""
+        """With device_scalars it returns as soon as the work is in the stream."""
         status = self.table.run(self.handle, ctypes.byref(problem), ctypes.byref(result), ctypes.byref(self.failure))
         check(status, self.failure)
 
@@ -273,24 +308,35 @@ def check(status, failure):
 LOSSES = ("ntXent", "infoNCE", "clip")
 
 
-def describe(loss, rows, dim, scale, anchors, keys=None, on_device=ARRAY_ALL):
-    """The problem of a loss over matrices in device memory or, with on_device=0, in the host's, with gradients.
-
-    Pointers are integers."""
-    one_tower = loss == "ntXent"
+def describe(loss, rows, dim, scale, *matrices, residence=ON_DEVICE):
+    """The problem of a loss over one or two matrices, with gradients. Pointers are integers."""
+    views = 2 if loss == "ntXent" else 1
+    if loss == "ntXent":
+        blocks = [Block(0, 0, 0, 0, LEAVE_OUT_SAME_ROW, 0)]
+        softmaxes = [Softmax(0, POSITIVE_FIRST_VIEW, 1, 0, 1.0)]
+    elif loss == "infoNCE":
+        blocks = [Block(0, 1, 0, -1, 0, 0)]
+        softmaxes = [Softmax(0, POSITIVE_SAME_INDEX, 2, 0, 1.0)]
+    else:
+        blocks = [Block(0, 1, 0, 1, 0, 0)]
+        softmaxes = [Softmax(0, POSITIVE_SAME_INDEX, 2, 0, 0.5), Softmax(1, POSITIVE_SAME_INDEX, 1, 0, 0.5)]
     return Problem(
-        denominator=DENOMINATOR_OTHER_ANCHORS if one_tower else DENOMINATOR_ALL_KEYS,
-        positive=POSITIVE_FIRST_VIEW if one_tower else POSITIVE_SAME_INDEX,
+        matrix_count=len(matrices),
+        block_count=len(blocks),
+        softmax_count=len(softmaxes),
+        matrices=(Matrix * MOST_MATRICES)(*(Matrix(data, 0, residence, rows, views, None) for data in matrices)),
+        blocks=(Block * MOST_BLOCKS)(*blocks),
+        softmaxes=(Softmax * MOST_SOFTMAXES)(*softmaxes),
         reduction=REDUCTION_MEAN,
-        both_directions=int(loss == "clip"),
         normalize=1,
         gradient=1,
         ranks=1,
-        on_device=on_device,
-        rows=rows,
         dim=dim,
-        views=2 if one_tower else 0,
         scale=scale,
-        anchors=anchors,
-        keys=None if one_tower else keys,
     )
+
+
+def result_of(gradients, device_scalars=None, residence=ON_DEVICE):
+    """A result with these gradients, one for each matrix. Pointers are integers."""
+    outputs = (Output * MOST_MATRICES)(*(Output(data, residence) for data in gradients))
+    return Result(gradients=outputs, device_scalars=device_scalars)

@@ -152,8 +152,7 @@ class Calls:
         self.calls = []
         for inputs, gradients in zip(self.inputs, self.gradients):
             problem = contract.describe(shape.loss, shape.rows, shape.dim, SCALE, *inputs)
-            result = contract.Result(grad_anchors=gradients[0], grad_keys=gradients[1] if shape.towers == 2 else None,
-                                     scalars=self.scalars)
+            result = contract.result_of(gradients, self.scalars)
             self.calls.append((problem, result))
 
     def run(self, context, k=0):

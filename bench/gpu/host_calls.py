@@ -15,11 +15,9 @@ class HostCall:
         self.backend = backend
         self.inputs = [self.allocate(rows * dim, tower) for tower in towers]
         self.gradients = [self.allocate(rows * dim) for _ in towers]
-        self.problem = contract.describe(loss, rows, dim, scale, *map(ctypes.addressof, self.inputs), on_device=0)
-        self.result = contract.Result(
-            grad_anchors=ctypes.addressof(self.gradients[0]),
-            grad_keys=ctypes.addressof(self.gradients[1]) if len(towers) == 2 else None,
-        )
+        inputs, gradients = map(ctypes.addressof, self.inputs), map(ctypes.addressof, self.gradients)
+        self.problem = contract.describe(loss, rows, dim, scale, *inputs, residence=contract.ON_HOST)
+        self.result = contract.result_of(gradients, residence=contract.ON_HOST)
 
     def allocate(self, count, values=None):
         array = (ctypes.c_float * count).from_address(self.backend.host_allocate(4 * count))

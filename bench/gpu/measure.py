@@ -42,11 +42,7 @@ class Infonce:
         for inputs, gradients in zip(sets.inputs, sets.gradients):
             pointers = [tensor.data_ptr() for tensor in inputs]
             problem = contract.describe(shape.loss, shape.rows, shape.dim, scale, *pointers)
-            result = contract.Result(
-                grad_anchors=gradients[0].data_ptr(),
-                grad_keys=gradients[1].data_ptr() if shape.towers == 2 else None,
-                scalars=self.scalars.data_ptr(),
-            )
+            result = contract.result_of([tensor.data_ptr() for tensor in gradients], self.scalars.data_ptr())
             self.calls.append((problem, result))
 
     def __call__(self, k):

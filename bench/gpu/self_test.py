@@ -83,8 +83,7 @@ def call(runtime, stream, context, loss, rows, dim, towers):
     scalars = runtime.allocate(8 * SCALARS)
     try:
         problem = contract.describe(loss, rows, dim, SCALE, *inputs)
-        result = contract.Result(grad_anchors=outputs[0], grad_keys=outputs[-1] if len(outputs) > 1 else None,
-                                 scalars=scalars)
+        result = contract.result_of(outputs, scalars)
         context.run(problem, result)
         runtime.synchronize(stream)
         return [

@@ -1,10 +1,8 @@
 import path from 'node:path';
+import { ABI_VERSION } from './abi.js';
 import { packageRoot, requireAddon } from './addon.cjs';
 import type { NativeBinding } from './binding.js';
 import { InfoNCEError } from './errors.js';
-
-/** The `INFONCE_ABI_VERSION` this JavaScript was written for. */
-const ABI_VERSION = 7;
 
 let binding: NativeBinding | undefined;
 
