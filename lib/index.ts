@@ -13,6 +13,7 @@ export {
   type ClipOptions,
   type ClipProblem,
   type ClipResult,
+  type ClipTypes,
   clip,
   clipSync,
 } from './losses/clip.js';
@@ -33,12 +34,15 @@ export {
   type InfoNCENegativesGradients,
   type InfoNCENegativesProblem,
   type InfoNCENegativesResult,
+  type InfoNCENegativesTypes,
   type InfoNCEOptions,
   type InfoNCEProblem,
   type InfoNCEResult,
+  type InfoNCETypes,
   infoNCE,
   infoNCESync,
 } from './losses/info-nce.js';
+export type { LossFunction, SyncLossFunction } from './losses/loss.js';
 export {
   type LossNamed,
   type MemoryOptions,
@@ -55,6 +59,7 @@ export {
   type NTXentOptions,
   type NTXentProblem,
   type NTXentResult,
+  type NTXentTypes,
   ntXent,
   ntXentSync,
 } from './losses/nt-xent.js';
@@ -70,6 +75,7 @@ export {
   type SupConOptions,
   type SupConProblem,
   type SupConResult,
+  type SupConTypes,
   supCon,
   supConSync,
 } from './losses/sup-con.js';
@@ -85,4 +91,11 @@ export { InfoNCEError, type InfoNCEErrorCode } from './runtime/errors.js';
 export type { Context, DeviceTensor, Precision, Timings } from './runtime/handles.js';
 export type { DataOf, DType, HalfTensor, Tensor } from './runtime/host-tensor.js';
 export type { TensorLike } from './runtime/tensor.js';
-export { type Accumulated, type AccumulateRun, accumulate, type HostTensor } from './training/accumulate.js';
+export {
+  type Accumulated,
+  type AccumulateRun,
+  accumulate,
+  type Chunk,
+  type ChunkInput,
+  type HostTensor,
+} from './training/accumulate.js';

@@ -52,7 +52,7 @@ export type ClipForward<R extends Reduction = Reduction, K extends boolean = tru
 > &
   Asked<K, Ranks>;
 
-/** The types of {@link clip}. */
+/** @internal The types of {@link clip}. */
 export interface ClipTypes extends LossTypes {
   readonly name: 'clip';
   readonly out: ClipGradientName;

@@ -104,7 +104,7 @@ export type InfoNCENegativesForward<R extends Reduction = Reduction, K extends b
 > &
   Asked<K, Ranks>;
 
-/** The types of {@link infoNCE}. */
+/** @internal The types of {@link infoNCE}. */
 export interface InfoNCETypes extends LossTypes {
   readonly name: 'infoNCE';
   readonly out: InfoNCEGradientName;
@@ -118,7 +118,7 @@ export interface InfoNCETypes extends LossTypes {
     : never;
 }
 
-/** The types of {@link infoNCE} when negative keys are given in a tensor. */
+/** @internal The types of {@link infoNCE} when negative keys are given in a tensor. */
 export interface InfoNCENegativesTypes extends LossTypes {
   readonly name: 'infoNCE';
   readonly out: InfoNCEGradientName;

@@ -44,7 +44,7 @@ export type Of<
   K extends boolean = boolean,
 > = (T & Asks<R, G, O, K>)['of'];
 
-/** A loss, asynchronous. */
+/** @internal The type of a loss's function. */
 export interface LossFunction<T extends LossTypes> {
   <R extends Reduction = 'mean', G extends boolean = true, O extends Output = 'host', K extends boolean = true>(
     problem: Of<T, R, G, O, K>['problem'],
@@ -62,7 +62,7 @@ export interface LossFunction<T extends LossTypes> {
   ): Of<T, R, boolean, 'host', K>['forward'];
 }
 
-/** A loss, computed before it returns. */
+/** @internal The type of a loss's function that computes before it returns. */
 export type SyncLossFunction<T extends LossTypes> = <
   R extends Reduction = 'mean',
   G extends boolean = true,

@@ -59,7 +59,7 @@ export type NTXentForward<R extends Reduction = Reduction, K extends boolean = t
 > &
   Asked<K, Ranks>;
 
-/** The types of {@link ntXent}. */
+/** @internal The types of {@link ntXent}. */
 export interface NTXentTypes extends LossTypes {
   readonly name: 'ntXent';
   readonly out: 'gradFeatures';

@@ -60,7 +60,7 @@ export type SupConForward<R extends Reduction = Reduction, K extends boolean = t
 > &
   Asked<K, Ranks>;
 
-/** The types of {@link supCon}. */
+/** @internal The types of {@link supCon}. */
 export interface SupConTypes extends LossTypes {
   readonly name: 'supCon';
   readonly out: 'gradFeatures';

@@ -43,13 +43,13 @@ const NAMES = LOSSES.map(({ name }) => name)
 const PLACE_ADVICE = 'Gradients come in new arrays of the host, chunk by chunk.';
 const ADVICE: KeyAdvice = new Map([...RUN_ADVICE, ['output', PLACE_ADVICE], ['out', PLACE_ADVICE]]);
 
-/** The names of the inputs that a problem must have, which come in chunks. */
-type ChunkInput<Problem> = {
+/** @internal The names of the inputs that a problem must have, which come in chunks. */
+export type ChunkInput<Problem> = {
   [key in keyof Problem]-?: object extends Pick<Problem, key> ? never : key;
 }[keyof Problem];
 
 /** A part of a problem's inputs, in the memory of the host. */
-type Chunk<Problem> = {
+export type Chunk<Problem> = {
   readonly [key in ChunkInput<Problem>]: TensorLike extends Problem[key] ? HostTensor : Problem[key];
 };
 
