@@ -1,19 +1,19 @@
 import type { NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
-/** What the caller calls the inputs of a native problem; `none` names the whole call. */
+/** The caller's names of the inputs of a native problem; `none` is that of the whole call. */
 export type InputNames = { readonly none: string } & { readonly [input in NativeFailure['input']]?: string };
 
-/** The inputs themselves, whose shapes tell where a row stands. */
+/** The inputs themselves; their shapes locate a row. */
 type Inputs = { readonly [input in NativeFailure['input']]?: { readonly shape: readonly number[] } | undefined };
 
-/** How to tell of a call's failure: what the caller calls it and its inputs, and the inputs' shapes. */
+/** What an error message needs of a call: the caller's names of it and its inputs, and the inputs' shapes. */
 export interface Naming {
   readonly names: InputNames;
   readonly inputs?: Inputs | undefined;
 }
 
-/** A failure of the addon, in the words of the call that met it. */
+/** The error for a failure of the addon, with the names of the call that failed. */
 export function nativeError(failure: NativeFailure, { names, inputs = {} }: Naming): InfoNCEError {
   const argument = names[failure.input] ?? names.none;
   switch (failure.status as NativeFailure['status'] | undefined) {
@@ -50,8 +50,7 @@ export function nativeError(failure: NativeFailure, { names, inputs = {} }: Nami
         remedy: 'Nothing more can be done in this context: make another with createContext().',
         cause: failure,
       });
-    // Everything was checked before, but the addon looks again and trusts no check. An error without a status was thrown by an
-    // array on the way there.
+    // All was checked before, and the addon checks again. An error without a status was thrown by one of the arrays.
     case 'INVALID_ARGUMENT':
     case undefined:
       return new InfoNCEError('ERR_INFONCE_TYPE', {

@@ -8,7 +8,7 @@ import { OnnxModel } from './onnx-model.js';
  */
 export type OnnxForm = 'derived' | 'by-hand';
 
-/** What a graph calls its inputs and the gradients of them. */
+/** A graph's names of its inputs and their gradients. */
 export const TOWERS = ['z', 'y'] as const;
 export const gradientOf = (tower: string): string => `gradient_${tower}`;
 
