@@ -1,7 +1,7 @@
 import { LOSSES as ALL, type LossName as FunctionName } from '../losses/all.js';
 import type { AnyLoss } from '../losses/loss.js';
 
-/** What the command calls the losses, everywhere. */
+/** The command's names of the losses. */
 export type LossName = Lowercase<FunctionName>;
 
 const BY_NAME: ReadonlyMap<LossName, AnyLoss & { readonly name: FunctionName }> = new Map(

@@ -15,7 +15,7 @@ function throwing(command: Command): Command {
   return command;
 }
 
-/** Where the options of what was called are listed. */
+/** The command line that lists the options of the subcommand. */
 function helpOf(program: Command): string {
   const called = program.commands.find(command => command.name() === process.argv[2]);
   return `infonce ${called === undefined ? '' : `${called.name()} `}--help`;

@@ -1,6 +1,6 @@
 import { describeValue, InfoNCEError } from './errors.js';
 
-/** What a call needs of an `AbortSignal`, in a form that needs neither DOM nor Node.js types. */
+/** The part of `AbortSignal` that calls use, without DOM or Node.js types. */
 export interface AbortSignalLike {
   /** Whether it has fired. */
   readonly aborted: boolean;
@@ -12,7 +12,7 @@ export interface AbortSignalLike {
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
-/** What an aborted call rejects with: the same name and code as Node's own, with the signal's reason as the cause. */
+/** The error of an aborted call: the same name and code as Node's own, with the signal's reason as its cause. */
 export class AbortError extends Error {
   readonly code = 'ABORT_ERR';
 
@@ -25,7 +25,7 @@ export class AbortError extends Error {
   }
 }
 
-/** Refuses what is not a signal, and throws the AbortError of one that has fired. */
+/** Throws for a value that is no signal, and the AbortError of a signal that has fired. */
 export function checkSignal(signal: AbortSignalLike | undefined): void {
   if (signal === undefined) return;
   if (!isSignal(signal)) {
@@ -48,7 +48,7 @@ function isSignal(value: unknown): boolean {
   );
 }
 
-/** The calls that end when a signal fires, and what listens for all of them: Node.js takes many listeners for a leak. */
+/** The calls that a signal aborts, with one listener for all: Node.js warns of a leak when there are many. */
 interface Listening {
   readonly calls: Set<() => void>;
   readonly listener: () => void;
@@ -74,7 +74,7 @@ export function listenTo(signal: AbortSignalLike, abort: () => void): void {
   listening.set(signal, { calls, listener });
 }
 
-/** Takes back {@link listenTo}, unless the signal has fired. */
+/** Undoes {@link listenTo}, unless the signal has fired. */
 export function stopListening(signal: AbortSignalLike, abort: () => void): void {
   const known = listening.get(signal);
   if (known === undefined || !known.calls.delete(abort) || known.calls.size > 0) return;

@@ -10,12 +10,12 @@ export function checkFloat32Array(
   checkTypedArray(value, types.isFloat32Array(value), name, expected, 'Float32Array');
 }
 
-/** The same of an Int32Array. */
+/** {@link checkFloat32Array} for an Int32Array. */
 export function checkInt32Array(value: unknown, name: string): asserts value is Int32Array {
   checkTypedArray(value, types.isInt32Array(value), name, 'an Int32Array', 'Int32Array');
 }
 
-/** The same of a Uint16Array, for numbers of 16 bits. */
+/** {@link checkFloat32Array} for a Uint16Array, the bits of 16-bit numbers. */
 export function checkUint16Array(value: unknown, name: string): asserts value is Uint16Array {
   if (types.isFloat32Array(value)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
@@ -95,17 +95,17 @@ function isDetached(buffer: ArrayBufferLike): boolean {
   }
 }
 
-/** Room for a result; a failed allocation becomes ERR_INFONCE_OUT_OF_MEMORY. */
+/** Allocates a result; a failure becomes ERR_INFONCE_OUT_OF_MEMORY. */
 export function allocate(length: number, name: string): Float32Array {
   return allocating(() => new Float32Array(length), length, name);
 }
 
-/** The same of numbers of 16 bits. */
+/** {@link allocate} for 16-bit numbers. */
 export function allocateHalf(length: number, name: string): Uint16Array {
   return allocating(() => new Uint16Array(length), length, name);
 }
 
-/** The same of labels. */
+/** {@link allocate} for labels. */
 export function allocateLabels(length: number, name: string): Int32Array {
   return allocating(() => new Int32Array(length), length, name);
 }

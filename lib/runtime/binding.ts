@@ -117,7 +117,7 @@ export type Work<Value = void> = (native: NativeContext, done?: Done<Value>) => 
 
 /**
  * Work of a context is done in the order of these calls. With `done` they queue it for the context's background thread and
- * return a ticket (> 0): inputs are copied before they return, but for pinned arrays, which are read where they are; the
+ * return a ticket (> 0): inputs are copied before they return, except pinned arrays, which are read in place; the
  * arrays of a result belong to the addon until `done` is called, once, on this thread's event loop. Without it they first
  * wait for what is queued, and throw NativeFailure.
  */
@@ -208,7 +208,7 @@ export interface NativeContextOptions {
   readonly instructionSet?: string | undefined;
   /** Whether the parts of each call are timed. */
   readonly measure: boolean;
-  /** CUDA: whether kernels say that they run, so that a fault is told by their name. */
+  /** CUDA: whether kernels record that they run, so that the error after a fault names the kernel. */
   readonly trace: boolean;
   /** Calls back in a later turn of the event loop: large results are copied in several. */
   readonly nextTurn: (callback: () => void) => void;

@@ -23,7 +23,7 @@ import { checkInteger } from './options.js';
 import { productOf } from './shape.js';
 import { Submissions, type WhenFull } from './submissions.js';
 
-/** What {@link OwnedContext} is made with beside the addon's options. */
+/** Options of {@link OwnedContext} beside the addon's. */
 export interface QueueOptions {
   readonly queueLimit: number;
   readonly whenFull: WhenFull;
@@ -32,7 +32,7 @@ export interface QueueOptions {
 const TENSOR = { call: 'tensor' };
 const PINNED = { call: 'pinned' };
 const TRIM = { call: 'trim' };
-/** As many as have bytes that can be counted. */
+/** The most float32 numbers whose bytes are a safe integer. */
 const MOST_PINNED = Math.floor(Number.MAX_SAFE_INTEGER / 4);
 const TENSOR_LAYOUT = { text: '[…, D]', fewestDimensions: 1, mostDimensions: Number.POSITIVE_INFINITY };
 
@@ -164,8 +164,8 @@ export class OwnedContext implements TensorContext {
       this.#explained(() => this.#native.write(buffer, 0, data, 0, byteLength), TENSOR);
       return;
     }
-    // A copy, because a pinned array would be read later. A failure is that of every call that comes after. An array of another
-    // realm is no instance of a class of this one.
+    // A copy, because a pinned array would be read later. If this fails, so does every later call. `instanceof` does not
+    // recognise arrays of other realms.
     const copy = types.isUint16Array(data) ? new Uint16Array(data) : new Float32Array(data);
     const done = (failure: NativeFailure | null): void => {
       if (failure !== null) this.#explain(failure, TENSOR);

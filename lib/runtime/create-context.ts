@@ -12,7 +12,7 @@ import { nativeBinding } from './native.js';
 import { nativeError } from './native-failure.js';
 import { checkBoolean, checkChoice, checkInteger, checkKeys } from './options.js';
 
-/** What to compute on. */
+/** Options of {@link createContext}. */
 export interface ContextOptions {
   /**
    * `'auto'` (default): the first CUDA device that can be used, else the CPU; `'cpu'`; `'cuda'`: the first CUDA device
@@ -21,8 +21,8 @@ export interface ContextOptions {
    */
   readonly device?: 'auto' | 'cuda' | DeviceId | undefined;
   /**
-   * CPU threads, the calling one included, 1 to 1024. Default: one for each processor this process may use. Without
-   * meaning, and refused, when a CUDA device is asked for by name.
+   * CPU threads, including the calling one, 1 to 1024. Default: one for each processor this process may use. An error
+   * when a CUDA device is named.
    */
   readonly threads?: number | undefined;
   /** Default `'highest'`. */
@@ -35,14 +35,14 @@ export interface ContextOptions {
   /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */
   readonly timings?: boolean | undefined;
   /**
-   * CUDA: whether each kernel says that it runs, so that `lost` and the error after a fault name the kernel in which it
+   * CUDA: whether each kernel records that it runs, so that `lost` and the error after a fault name the kernel in which it
    * happened. Default true. Ignored on the CPU.
    */
   readonly trace?: boolean | undefined;
   /** How many asynchronous calls may be in flight: an integer of at least 1. Default 256. */
   readonly queueLimit?: number | undefined;
   /**
-   * What a call beyond them does: `'error'` (default) rejects with `ERR_INFONCE_QUEUE_FULL`; `'wait'` waits for its turn,
+   * What a call beyond that limit does: `'error'` (default) rejects with `ERR_INFONCE_QUEUE_FULL`; `'wait'` waits for its turn,
    * first come first served, and reads its inputs only then: leave them alone until the promise settles.
    */
   readonly whenFull?: 'error' | 'wait' | undefined;
@@ -208,10 +208,10 @@ export function contextOfEnvironment(options: ContextOptions): OwnedContext {
   return makeContext(values, names);
 }
 
-/** What lies on a device, as the caller calls it, and whose it is; undefined of what lies in the host's memory. */
+/** An array, by the name of the argument, and the context that owns it; undefined for one in the host's memory. */
 export type Owner = readonly [name: string, context: Context | undefined];
 
-/** The context a call names, else that of its device tensors, else the default one. Refuses tensors of another. */
+/** The context given to a call, else that of its device tensors, else the default one. Refuses tensors of another. */
 export function contextOf(named: unknown, owners: readonly Owner[] = []): OwnedContext {
   const chosen = named === undefined ? owners.find(([, owner]) => owner !== undefined)?.[1] : named;
   const context = chosen === undefined ? defaultContext() : checkContext(chosen);

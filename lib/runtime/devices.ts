@@ -53,7 +53,7 @@ export function joinedNotes(...notes: string[]): string {
   return notes.filter(note => note !== '').join('; ');
 }
 
-/** What a device is asked for with; `argument` is what messages call the request: an option or a variable. */
+/** A request for a device. `argument` is its name in messages: an option or a variable. */
 export interface DeviceRequest {
   readonly device: string;
   readonly argument: string;

@@ -9,7 +9,7 @@ import type { DataOf, DType } from './host-tensor.js';
  */
 export type Precision = 'highest' | 'high' | 'medium';
 
-/** What a call took on a CUDA device, in seconds: parts that follow each other and never add up to more than the call. */
+/** Seconds of a call on a CUDA device: parts that follow each other and never add up to more than the call. */
 export interface Timings {
   /** Until the inputs are on the device. */
   readonly upload: number;
@@ -21,7 +21,7 @@ export interface Timings {
 
 /**
  * A device made ready: its threads and working memory, kept between calls. Made by {@link createContext}. Its work is
- * done in the order in which it was asked for; a synchronous call first waits for all that was.
+ * done in the order of the calls; a synchronous call first waits for all earlier ones.
  */
 export interface Context {
   /** What calls in this context run on. */

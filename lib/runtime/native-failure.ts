@@ -7,13 +7,13 @@ interface Input {
   readonly tensor: { readonly shape: readonly number[] };
 }
 
-/** How to tell of a call's failure: what the caller calls it, and its inputs by matrix. */
+/** What an error message needs of a call: the caller's names of it and of its inputs, by matrix. */
 export interface Naming {
   readonly call: string;
   readonly inputs?: readonly Input[];
 }
 
-/** A failure of the addon, in the words of the call that met it. */
+/** The error for a failure of the addon, with the names of the call that failed. */
 export function nativeError(failure: NativeFailure, { call, inputs = [] }: Naming): InfoNCEError {
   const input = inputs[failure.matrix];
   const argument = failure.matrix === IN_GRAD_OUTPUT ? 'gradOutput' : (input?.name ?? call);
@@ -51,8 +51,7 @@ export function nativeError(failure: NativeFailure, { call, inputs = [] }: Namin
         remedy: 'Nothing more can be done in this context: make another with createContext().',
         cause: failure,
       });
-    // Everything was checked before, but the addon looks again and trusts no check. An error without a status was thrown by an
-    // array on the way there.
+    // All was checked before, and the addon checks again. An error without a status was thrown by one of the arrays.
     case 'INVALID_ARGUMENT':
     case undefined:
       return new InfoNCEError('ERR_INFONCE_TYPE', {

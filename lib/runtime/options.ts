@@ -1,12 +1,12 @@
 import { describeValue, InfoNCEError, type InfoNCEErrorCode } from './errors.js';
 import { suggest } from './nearest.js';
 
-/** What to do about an option that is no option here, by its name. */
+/** The remedy for an unknown option, by its name. */
 export type KeyAdvice = ReadonlyMap<string, string>;
 
 const NO_ADVICE: KeyAdvice = new Map();
 
-/** Refuses anything but an object whose every key is known. `owner` is what the message calls the object. */
+/** Refuses anything but an object with known keys only. `owner` is the object's name in the message. */
 export function checkKeys(
   options: unknown,
   owner: string,
@@ -69,7 +69,7 @@ export function checkChoice<Choice extends string>(
   });
 }
 
-/** Refuses what is not of type number; its range is the caller's affair. `remedy` is for what is no string either. */
+/** Refuses values that are no number; the caller checks the range. `remedy` is for values that are no string either. */
 export function checkNumber(
   value: unknown,
   name: string,

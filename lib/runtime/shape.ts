@@ -9,8 +9,8 @@ export interface Layout {
 }
 
 /**
- * Refuses a shape that is not that many positive integers. `argument` is what the message calls it. Returns a copy, which
- * nobody can change later.
+ * Refuses a shape that is not that many positive integers. `argument` is its name in the message. Returns a copy, which
+ * cannot change later.
  */
 export function checkShape(shape: unknown, argument: string, layout: Layout): readonly number[] {
   if (!Array.isArray(shape)) {

@@ -2,7 +2,7 @@ import { AbortError, type AbortSignalLike, checkSignal, listenTo, stopListening 
 import type { Done, NativeContext, NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
-/** An AbortError, or what the signal throws when it is asked for its reason: the call must settle. */
+/** An AbortError, or what the getter of the signal's reason throws: the call must settle. */
 function abortErrorOf(signal: AbortSignalLike): unknown {
   try {
     return new AbortError(signal);
@@ -11,7 +11,7 @@ function abortErrorOf(signal: AbortSignalLike): unknown {
   }
 }
 
-/** What a call finds when there is no room in the queue: an error, or a place to wait at. */
+/** What a call does when the queue is full: fail, or wait. */
 export type WhenFull = 'error' | 'wait';
 
 /**
@@ -25,7 +25,7 @@ export class Submissions {
   readonly #onIdle: () => void;
   #withAddon = 0;
   #waitingCalls = 0;
-  /** Calls that wait, and what is to be done in order with them. */
+  /** Calls that wait, and actions to do in order with them. */
   readonly #waiting = new Set<() => void>();
   #handingOver = false;
 
@@ -88,7 +88,7 @@ export class Submissions {
         settled();
       };
 
-      // Counted before the signal is looked at, whose getters may dispose the context. Nothing is submitted before: a signal
+      // Counted before the signal is checked, whose getters may dispose the context. Nothing has been submitted yet: a signal
       // that throws rejects the promise and leaves nothing behind.
       this.#waitingCalls++;
       try {
@@ -138,7 +138,7 @@ export class Submissions {
         enter();
       }
     } finally {
-      // A call that is refused lets go of its signal, which may throw.
+      // A refused call stops listening to its signal, which may throw.
       this.#handingOver = false;
     }
   }

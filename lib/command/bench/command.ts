@@ -111,7 +111,7 @@ function threadsOfPeers({ device }: Context): number {
   return isOnHost(device.id) ? device.threads : cpuTarget().native.threads;
 }
 
-/** Without those of which a package is missing; a peer that was asked for by name must be there. */
+/** Sorts out peers with a missing package; a peer that was named must be installed. */
 function sortPeers(peers: readonly Peer[]): { readonly installed: readonly Peer[]; readonly missing: MissingPeer[] } {
   if (peers !== PEERS) for (const { id, packages } of peers) needPackages(packages, id);
   const missing = peers.flatMap(({ id, packages }) => {

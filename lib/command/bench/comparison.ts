@@ -11,7 +11,7 @@ import { CannotRun, type Peer } from './peers/index.js';
 import { type Answer, type Engine, makeProblem, type Problem, plainFlops } from './problem.js';
 import { median, type Timing, time } from './timing.js';
 
-/** What is to be compared. */
+/** Settings of a comparison. */
 export interface Comparison {
   readonly loss: LossName;
   readonly sizes: readonly number[];
@@ -60,7 +60,7 @@ export interface TimedRow extends RowOf<'timed'>, Timing {
   readonly parts: DeviceParts | undefined;
 }
 
-/** What computes something else is not timed. */
+/** An engine with another result; it is not timed. */
 export interface DisagreeingRow extends RowOf<'disagrees'> {
   readonly difference: number;
 }
@@ -134,7 +134,7 @@ async function measureInfonce(
   return { expected, ours: withRatios(ours, undefined, peak), peak };
 }
 
-/** What all are compared with. */
+/** The result that all are compared with. */
 function inFloat32(problem: Problem): Answer | Promise<Answer> {
   const context = createContext({ device: 'cpu', precision: 'highest' });
   try {

@@ -3,7 +3,7 @@ import { median } from './timing.js';
 
 const STEADY = 0.1; // Clocks drift by less than this, as a logarithm.
 
-/** The instructions of which the peak is measured. */
+/** The instructions whose peak is measured. */
 export interface Instructions {
   readonly instructionSet: string;
   readonly threads: number;
@@ -11,7 +11,7 @@ export interface Instructions {
   readonly medium?: boolean;
 }
 
-/** What the machine did at most before and after a piece of work. */
+/** The machine's peak before and after a piece of work. */
 export interface Peak {
   /** Float32 multiply-adds (bfloat16 for `medium`), 2 FLOP each, on as many threads. */
   readonly peakGflops: number;
@@ -34,7 +34,7 @@ export async function withPeak<Result>(
   };
 }
 
-/** Whether two peaks may be of the same undisturbed machine. */
+/** Whether two peaks agree, as they do when no other program runs. */
 export function agree(one: number, other: number): boolean {
   return Math.abs(Math.log(one / other)) <= STEADY;
 }

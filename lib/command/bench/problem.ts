@@ -4,7 +4,7 @@ import { type Matrix, randomMatrix } from './random.js';
 export const TEMPERATURE = 0.1;
 const ROWS_OF_A_CLASS = 4;
 
-/** What every engine is given: rows are not normalised yet, the loss is the mean, its gradients are of the inputs. */
+/** The problem of every engine: rows not yet normalised, the mean loss, gradients of the inputs. */
 export interface Problem {
   readonly loss: LossName;
   readonly rows: number;
@@ -26,7 +26,7 @@ export interface Answer {
 export interface Engine {
   /** With its version. */
   readonly name: string;
-  /** What it runs on, in words: '2 threads'. */
+  /** What it runs on: '2 threads'. */
   readonly runsOn: string;
   /** From JavaScript's memory and back. */
   run(): Answer | Promise<Answer>;

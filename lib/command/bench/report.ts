@@ -10,11 +10,11 @@ import type { GpuLimits } from './gpu-limits.js';
 export interface MissingPeer {
   readonly id: string;
   readonly missing: readonly string[];
-  /** What installs them. */
+  /** The command that installs them. */
   readonly install: string;
 }
 
-/** What the command found, and what `--json` prints. */
+/** The results, as `--json` prints them. */
 export interface Report {
   readonly version: string;
   readonly machine: {
@@ -105,12 +105,12 @@ function scientific(value: number): string {
   return value.toExponential(1);
 }
 
-/** What was measured, in one line. */
+/** The title: what was measured. */
 export function titleOf({ loss, temperature, precision }: Report): string {
   return `${LOSS_NAMES[loss] ?? loss}, loss and gradients, temperature ${temperature}, precision ${precision}`;
 }
 
-/** Where it was measured. */
+/** The machine that it was measured on. */
 export function machineOf({ version, device, machine }: Report): string {
   const on = isOnHost(device.id)
     ? `${threadsInWords(device.threads)}, ${device.instructionSet}`
@@ -134,6 +134,7 @@ export function remarks(report: Report): string[] {
 
 function cpuRemarks(sizes: readonly SizeResult[], precision: string): string[] {
   const peaks = sizes.flatMap(({ peak }) => (peak ? [peak] : []));
+  if (peaks.length === 0) return [];
   const [lowest, highest] = [Math.min, Math.max].map(of => of(...peaks.map(({ peakGflops }) => peakGflops)));
   const [least, most] = [figure(lowest!), figure(highest!)];
   const products = precision === 'medium' ? 'multiply-adds as precision medium does them' : 'float32 multiply-adds';

@@ -8,7 +8,7 @@ export interface BarChartOptions extends ChartOptions {
   readonly bars: readonly {
     readonly name: string;
     readonly value: number;
-    /** What stands at the bar's end. */
+    /** The label at the bar's end. */
     readonly text: string;
     /** Which colour of the theme. Default 0. */
     readonly color?: number | undefined;

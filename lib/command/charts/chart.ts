@@ -17,9 +17,9 @@ export type Legend =
   | { readonly kind: 'series'; readonly series: readonly { readonly name: string; readonly color: string }[] }
   | { readonly kind: 'ramp'; readonly colors: readonly string[]; readonly from: string; readonly to: string };
 
-/** What every chart takes. */
+/** Options of every chart. */
 export interface ChartOptions {
-  /** What the picture shows, for those who cannot see it. */
+  /** A text alternative for the picture. */
   readonly label: string;
   readonly caption?: string | undefined;
   /** Height at {@link WIDTH}, in CSS pixels. Default 240. */
@@ -32,7 +32,7 @@ export interface Axis {
   readonly domain?: readonly [number, number] | undefined;
   /** Default linear. */
   readonly scale?: 'linear' | 'log' | undefined;
-  /** Where ticks stand. Default: Plot chooses about five. */
+  /** Positions of ticks. Default: Plot chooses about five. */
   readonly ticks?: number | readonly number[] | undefined;
   /** d3-format of the ticks, such as `.0%`. */
   readonly format?: string | undefined;

@@ -1,6 +1,6 @@
 import { importOptional } from '../terminal/optional.js';
 
-/** What {@link loadPlot} imports; a command that draws asks `needPackages` for them first. */
+/** The packages that {@link loadPlot} imports; a command that draws asks `needPackages` for them first. */
 export const CHART_PACKAGES = ['@observablehq/plot', 'linkedom'] as const;
 
 type Data = Iterable<unknown> | ArrayLike<number>;

@@ -4,7 +4,7 @@ import type { Drawing } from './plot.js';
 export interface SurfaceOptions extends ChartOptions {
   readonly x: Axis & { readonly domain: readonly [number, number] };
   readonly y: Axis & { readonly domain: readonly [number, number] };
-  /** What the colours stand for. */
+  /** The meaning of the colours. */
   readonly value: { readonly title: string; readonly domain: readonly [number, number] };
   /** Values at equal steps over both domains, row by row from the lower end of y. */
   readonly grid: { readonly columns: number; readonly rows: number; readonly values: ArrayLike<number> };

@@ -4,7 +4,7 @@ import type { Digits } from './data/digits.js';
 import { type History, last } from './network/training.js';
 import type { DemoOptions } from './options.js';
 
-/** What a demonstration works with. */
+/** The inputs of a demonstration. */
 export interface Setting {
   readonly options: DemoOptions;
   readonly context: Context;
@@ -16,7 +16,7 @@ export interface Setting {
   readonly test: Digits;
 }
 
-/** What both demonstrations print of how they ran. */
+/** Figures of a run that both demonstrations print. */
 export interface RunFigures {
   readonly device: {
     readonly id: string;

@@ -11,7 +11,7 @@ const PROBE = fileURLToPath(new URL('./probe.js', import.meta.url));
 /** Of what a crash leaves on stderr. */
 const MOST_OUTPUT = 4000;
 
-/** Does a task in a process of its own, which is given up after `seconds` without news of it. */
+/** Does a task in a process of its own, which is given up after `seconds` without a message. */
 export function probe<Name extends Task>(task: Name, seconds: number, subject = ''): Promise<Outcome<Answers[Name]>> {
   return new Promise(resolve => {
     const child = fork(PROBE, [task, subject], {
@@ -30,7 +30,7 @@ export function probe<Name extends Task>(task: Name, seconds: number, subject = 
       process.removeListener('exit', kill);
       resolve(settled);
     };
-    /** A process that waits inside a driver may not even die: nobody waits for it. */
+    /** A process that waits inside a driver may not even die: it is not waited for. */
     const giveUp = (): void => {
       kill();
       child.removeAllListeners();

@@ -39,7 +39,7 @@ export class Findings {
     this.advice.push(cpu.advice.find);
   }
 
-  /** Where a device was `asked` for, {@link absent} says that it cannot be used. */
+  /** If a device was `asked` for, {@link absent} reports that it cannot be used. */
   devices(backend: Backend, outcome: Outcome<Answers['devices']>, gpu: GpuSystem, asked: boolean): void {
     if (outcome.ended !== 'well') {
       this.#problem(EXIT.problem, `${backend.title}: ${outcome.reason}`);
@@ -57,7 +57,7 @@ export class Findings {
     this.advice.push('Change or unset the variables INFONCE_DEVICE, INFONCE_THREADS, INFONCE_PRECISION, INFONCE_ISA.');
   }
 
-  /** A device that was asked for. */
+  /** A requested device that cannot be used. */
   absent(device: string, found: readonly Device[]): void {
     const ofBackend = found.filter(({ type }) => type === backendOf(device)?.prefix);
     const reasons = ofBackend.filter(({ id, type }) => id === device || id === type || device === type).map(reasonOf);

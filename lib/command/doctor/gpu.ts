@@ -8,7 +8,7 @@ const windows = process.platform === 'win32';
 /** The library that the driver brings, by the name under which the backend asks for it. */
 export const DRIVER_LIBRARY = windows ? 'nvcuda.dll' : 'libcuda.so.1';
 
-/** All but the driver's library, which is looked at in a process of its own. */
+/** All but the driver's library, which a process of its own examines. */
 export async function describeGpuSystem(milliseconds: number): Promise<Omit<GpuSystem, 'driver'>> {
   return { pciDevices: countPciDevices(), nvidiaSmi: await nvidiaSmi(milliseconds), nvcc: findNvcc() };
 }
@@ -38,7 +38,7 @@ function countPciDevices(): number | null {
 
 const QUERY = ['--query-gpu=name,driver_version,memory.total,compute_cap', '--format=csv,noheader'];
 
-/** Asked in a process of its own, which may hang for good: then nobody waits for it. */
+/** Runs nvidia-smi, which may hang for good: then it is not waited for. */
 function nvidiaSmi(milliseconds: number): Promise<GpuSystem['nvidiaSmi']> {
   return new Promise(resolve => {
     const child = execFile('nvidia-smi', QUERY, { windowsHide: true }, (error, stdout, stderr) => {

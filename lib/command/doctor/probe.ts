@@ -1,5 +1,5 @@
 /**
- * What touches native code and drivers, in a process of its own: it may crash or hang, and the command goes on. Its arguments
+ * All that touches native code and drivers, in a process of its own: if it crashes or hangs, the command goes on. Its arguments
  * are the task and the device or backend that it is about, its messages are {@link Message}s.
  */
 import { createRequire } from 'node:module';
@@ -58,7 +58,7 @@ const TASKS: { readonly [Name in Task]: (subject: string) => Promise<Answers[Nam
       process.dlopen({ exports: {} }, DRIVER_LIBRARY);
     } catch (error) {
       const { message } = error as Error;
-      // It is no addon: what the loader of addons says when it has loaded anything else.
+      // The driver is no addon: this is the loader's error after it has loaded any other library.
       const loaded = message.startsWith('Module did not self-register');
       return { library: DRIVER_LIBRARY, loaded, detail: loaded ? null : message };
     }

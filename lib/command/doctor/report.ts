@@ -12,10 +12,10 @@ export interface DoctorReport {
   /** The variables `INFONCE_…` that are set. */
   readonly environment: Readonly<Record<string, string>>;
   readonly gpu: GpuSystem;
-  /** Where the CUDA backend is looked for, in that order. */
+  /** Where the CUDA backend is looked for, in this order. */
   readonly cudaLibrary: readonly ExaminedLibrary[];
   readonly devices: readonly Device[];
-  /** What calls that name no context run in; null where it was not tried. */
+  /** The context of calls without one; null where it was not tried. */
   readonly defaultContext: DefaultContext | null;
   readonly selfTests: readonly SelfTest[];
   readonly packages: readonly OptionalPackage[];
@@ -64,9 +64,9 @@ export type Addon =
   | { readonly loaded: true; readonly file: string; readonly source: 'local build' | 'prebuild' | 'other' }
   | { readonly loaded: false; readonly reason: string };
 
-/** What the system says about NVIDIA GPUs, whatever the backend makes of them. */
+/** What the system says about NVIDIA GPUs, independently of the backend. */
 export interface GpuSystem {
-  /** What is plugged in; null where the system does not tell. */
+  /** GPUs on the PCI bus; null where the system does not say. */
   readonly pciDevices: number | null;
   /** The driver's library. */
   readonly driver: { readonly library: string; readonly loaded: boolean; readonly detail: string | null };

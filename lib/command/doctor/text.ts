@@ -113,7 +113,7 @@ function deviceLine(device: Device): Line {
 function defaultContext({ defaultContext: context, devices }: DoctorReport): string {
   if (context === null) return 'not tried';
   const threads = context.threads === 0 ? '' : `, ${context.threads} threads`;
-  // Most often it stands with the device already.
+  // Most often the device's line shows it already.
   const isKnown = devices.some(device => !device.available && device.reason === context.fallbackReason);
   const reason = context.fallbackReason === null || isKnown ? '' : ` (no GPU: ${context.fallbackReason})`;
   return `${context.device}, precision ${context.precision}${threads}${reason}`;

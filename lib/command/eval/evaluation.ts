@@ -37,10 +37,10 @@ export interface Evaluation {
   readonly seconds: number;
 }
 
-/** A batch has at most so many rows unless more are asked for: its work grows with their square, to seconds here. */
+/** Most rows of a default batch: work grows with their square, to seconds here. */
 const MOST_ROWS = 65_536;
 
-/** The samples of a batch unless another number is asked for: all, if they are not too many and fit in memory. */
+/** The default samples of a batch: all, if they are not too many and fit in memory. */
 export function defaultBatch(question: Question, sources: Sources, context: Context): number {
   const { samples, views, dtype, bytesPerSample } = sources;
   const onHost = isOnHost(context.device.id);
@@ -55,7 +55,7 @@ export function defaultBatch(question: Question, sources: Sources, context: Cont
   return count;
 }
 
-/** Reads and computes batch after batch; memory is that of two batches. `onProgress` is told of samples that are done. */
+/** Reads and computes batch after batch in the memory of two. `onProgress` receives the samples that are done. */
 export async function evaluate(
   question: Question,
   sources: Sources,
@@ -109,7 +109,7 @@ function labelsOf({ first, count }: Batch, sources: Sources, labels: Int32Array 
   });
 }
 
-/** What has come together so far. */
+/** Sums over the batches so far. */
 class Sums {
   readonly #question: Question;
   readonly #losses: Float64Array;
@@ -193,7 +193,7 @@ async function rowLosses(numbers: Numbers, count: number, dim: number, context: 
   return loss;
 }
 
-/** Where in the files the number stands that a call has refused. */
+/** The error with the place in the files of the number that a call has refused. */
 async function inWordsOfFiles(error: unknown, rows: BatchRows, { first }: Batch, sources: Sources): Promise<unknown> {
   if (!(error instanceof InfoNCEError)) return error;
   if (error.code === 'ERR_INFONCE_OUT_OF_MEMORY') {

@@ -58,7 +58,7 @@ class Row {
   }
 }
 
-/** What is taken from the rows one by one. */
+/** Figures computed from the rows one by one. */
 export interface ViewGeometry {
   /** ‖u − v‖² over all pairs of views of each sample. */
   readonly alignment: PairSum;

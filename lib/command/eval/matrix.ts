@@ -14,9 +14,9 @@ const CONVERTED_AT_ONCE = 1 << 17;
 /** A matrix of embeddings in a file, read in parts. float64 is read as float32. */
 export class MatrixFile {
   readonly file: string;
-  /** What the file holds. */
+  /** The type in the file. */
   readonly stored: (typeof NAMES)[keyof typeof NAMES];
-  /** What {@link read} gives. */
+  /** The type that {@link read} returns. */
   readonly dtype: 'float32' | 'float16';
   readonly rows: number;
   readonly dim: number;
@@ -71,7 +71,7 @@ export class MatrixFile {
     }
   }
 
-  /** One number as the file has it, in words. */
+  /** Describes one number of the file. */
   async describe(row: number, column: number): Promise<string> {
     const index = row * this.dim + column;
     if (this.stored !== 'float64') {

@@ -23,7 +23,7 @@ export function badFile(file: string, expected: string, got: string, remedy: str
   return new CommandError(EXIT.problem, `${file}: expected ${expected}, got ${got}. ${remedy}`);
 }
 
-/** Opens a file; one that is not there, or that nobody may read, ends the command. */
+/** Opens a file; one that is missing or not readable ends the command. */
 export async function openFile(file: string): Promise<FileHandle> {
   let found: Stats;
   try {
@@ -90,7 +90,7 @@ export async function readNpy(
   return { file, handle, type: descr, shape, offset };
 }
 
-/** The values of the header, the text of a Python dictionary. What is no plain type is given as it stands there. */
+/** The values of the header, the text of a Python dictionary. A structured type is returned as its text. */
 function parse(header: string) {
   const [, descr, structure] = /'descr'\s*:\s*(?:'([^']*)'|(\[.*?\]))\s*,\s*'/s.exec(header) ?? [];
   const [, order] = /'fortran_order'\s*:\s*(True|False)\b/.exec(header) ?? [];

@@ -5,7 +5,7 @@ import { DEVICES_IN_WORDS } from '../../runtime/devices.js';
 import type { Context, Precision } from '../../runtime/handles.js';
 import { deviceOf, numberWithin } from './values.js';
 
-/** What subcommands that compute have for options. */
+/** Options of subcommands that compute. */
 export interface ComputeOptions {
   readonly device?: ContextOptions['device'];
   readonly precision?: Precision | undefined;
@@ -30,7 +30,7 @@ export function withComputeOptions(command: Command): Command {
     );
 }
 
-/** A context as the options and the environment want it. */
+/** The context that the options and the environment ask for. */
 export function contextFor({ device, precision, threads }: ComputeOptions, further: ContextOptions = {}): Context {
   return contextOfEnvironment({ ...further, device, precision, threads });
 }

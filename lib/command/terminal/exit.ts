@@ -1,6 +1,6 @@
 import { InfoNCEError } from '../../runtime/errors.js';
 
-/** What the process ends with. */
+/** Exit codes. */
 export const EXIT = {
   ok: 0,
   /** The command ran and found something wrong: a self-test that failed, a file with bad numbers, too little memory. */

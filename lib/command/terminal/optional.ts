@@ -9,7 +9,7 @@ import { CommandError, EXIT } from './exit.js';
 const resolvers = () =>
   [import.meta.url, path.join(process.cwd(), 'package.json')].map(from => createRequire(from).resolve);
 
-/** Where an optional package lies. */
+/** The main file of an optional package. */
 export function locate(name: string): string | undefined {
   for (const resolve of resolvers()) {
     try {

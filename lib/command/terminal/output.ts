@@ -1,7 +1,7 @@
 import { InfoNCEError } from '../../runtime/errors.js';
 import { EXIT, exitOf } from './exit.js';
 
-/** What every subcommand's options have. */
+/** Options of every subcommand. */
 export interface OutputOptions {
   readonly json?: boolean | undefined;
 }

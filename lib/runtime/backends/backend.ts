@@ -38,8 +38,8 @@ export interface AvailableDevice {
   /** CUDA: what it runs of that file: machine code, `'sm_90a'`, or PTX that the driver compiles first, `'compute_90'`. */
   readonly code?: string;
   /**
-   * What to know about this device, in words; on CUDA also why a library that is looked for earlier does not serve it, or why
-   * the driver has to compile.
+   * Remarks about this device; on CUDA also why a library that comes earlier in the search does not serve it, or why the
+   * driver has to compile.
    */
   readonly note?: string;
 }
@@ -96,20 +96,20 @@ export interface Missing {
   readonly remedy: string;
 }
 
-/** What differs between backends. {@link BACKENDS} lists them. */
+/** All that differs between backends. `BACKENDS` lists them. */
 export interface Backend {
-  /** What the ids of its devices begin with. */
+  /** The `type` of its devices, and what their ids begin with. */
   readonly prefix: AvailableDevice['type'];
-  /** What messages call it. */
+  /** Its name in messages. */
   readonly title: string;
-  /** What the option `device` may be for it: `'cuda'`, `'cuda:N'`. */
+  /** Its values of the option `device`: `'cuda'`, `'cuda:N'`. */
   readonly names: readonly string[];
-  /** Whether it computes in the host's memory, on `threads` of it. One does, which `'auto'` falls back to. */
+  /** Whether it computes on `threads` of the host, in its memory. One does: `'auto'` falls back to it. */
   readonly onHost: boolean;
   /** What to do when it crashes or hangs while it looks for its devices, or while it computes. */
   readonly advice: { readonly find: string; readonly compute: string };
   /** Looks for its devices, in this library or, undefined, wherever one may be. */
   find(library: string | undefined): Found;
-  /** What it says of a device that not all do; its instruction set may be forced. */
+  /** The facts about a device that differ between backends. */
   describe(target: Target, instructionSet: string): Pick<AvailableDevice, 'medium'> & Partial<AvailableDevice>;
 }

@@ -8,7 +8,7 @@ export const BACKENDS: readonly Backend[] = [cpu, cuda];
 /** The backends whose devices `'auto'` tries before the CPU. */
 export const GPU_BACKENDS: readonly Backend[] = BACKENDS.filter(({ onHost }) => !onHost);
 
-/** What the option `device` may be, but for `'auto'`; N stands for a number. */
+/** Values of the option `device` other than `'auto'`; N stands for a number. */
 export const DEVICE_NAMES: readonly string[] = BACKENDS.flatMap(({ names }) => names);
 
 /** The backend that a device's name belongs to. */

@@ -9,7 +9,7 @@ import { type ByLoss, formulaOf } from './peer.js';
  */
 export type OnnxForm = 'derived' | 'by-hand';
 
-/** What a graph calls its inputs and the gradients of them. */
+/** A graph's names of its inputs and their gradients. */
 export const TOWERS = ['z', 'y'] as const;
 export const gradientOf = (tower: string): string => `gradient_${tower}`;
 

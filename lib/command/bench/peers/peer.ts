@@ -3,9 +3,9 @@ import type { Engine, Problem } from '../problem.js';
 
 /** Another engine that computes the same losses and gradients in float32. */
 export interface Peer {
-  /** What `--peers` calls it. */
+  /** Its name in `--peers`. */
   readonly id: string;
-  /** What must be installed. */
+  /** The packages that it needs. */
   readonly packages: readonly string[];
   /** Makes it ready for a problem. Throws {@link CannotRun} where it cannot run here. */
   open(problem: Problem, options: { readonly threads: number }): Promise<Engine>;

@@ -1,6 +1,6 @@
 import { type Progress, startProgress } from '../../terminal/progress.js';
 
-/** What a step of training reports. */
+/** The report of a training step. */
 export interface Step {
   readonly loss: number;
   /** Share of rows whose positive is ranked first. */
@@ -9,7 +9,7 @@ export interface Step {
   readonly lossMs: number;
 }
 
-/** What is known of a training when it has ended. */
+/** The result of a training. */
 export interface History {
   readonly losses: readonly number[];
   readonly top1: readonly number[];

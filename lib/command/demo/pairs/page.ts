@@ -15,7 +15,7 @@ export interface PairMaterial {
   readonly trained: PairJudgement;
   /** At the temperature that was learned. */
   readonly surface: LossSurface;
-  /** What the model was judged by, [count, 784]. */
+  /** The held-out images, [count, 784]. */
   readonly images: Float32Array;
 }
 

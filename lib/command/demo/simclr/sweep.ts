@@ -4,7 +4,7 @@ import { Encoder } from '../network/encoder.js';
 import type { Accuracy, Judge } from './judge.js';
 import { type TrainingOptions, trainSimclr } from './training.js';
 
-/** What one temperature of a sweep gives. */
+/** The result of one temperature of a sweep. */
 export interface SweepEntry {
   readonly temperature: number;
   /** Accuracy on digits seen as in training. */
