@@ -116,7 +116,10 @@ Choice choose(const infonce_problem &problem, const Roles &roles, infonce_precis
   for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
     Tower &tower = choice.towers[name];
     const int matrix = matrix_of(roles, name);
-    if (matrix >= 0) tower.rows = name == kNegatives ? negatives_of_anchor(problem, roles) : problem.matrices[matrix].rows;
+    if (name == kNegatives)
+      tower.rows = negatives_of_anchor(problem, roles);
+    else if (matrix >= 0)
+      tower.rows = problem.matrices[matrix].rows;
     tower.views = 1;
     tower.dim = problem.dim;
     tower.padded_dim = padded_dim;

@@ -29,7 +29,8 @@ bool gradient_in_registers(const Hardware &hardware, Planes planes, int64_t padd
 RegisterBlocks gradient_blocks(const Hardware &hardware, Planes planes, int64_t padded_dim) {
   return with_tile(planes, padded_dim, [&](auto tile) -> RegisterBlocks {
     using Tile = decltype(tile);
-    return {Tile::kRows, hardware.resident_blocks("gradient", cuda::gradient<Tile>, Tile::kThreads, Tile::kSharedBytes)};
+    const auto kernel = cuda::gradient<Tile>;
+    return {Tile::kRows, hardware.resident_blocks("gradient", kernel, Tile::kThreads, Tile::kSharedBytes)};
   });
 }
 
@@ -38,8 +39,8 @@ void gradient(Stream &stream, Planes planes, const GradientTask &task, int split
   with_tile(planes, owner.padded_dim, [&](auto tile) {
     using Tile = decltype(tile);
     for_each_part(stream, planes, task, Tile::kRows, [&](const GradientTask &part, unsigned blocks) {
-      stream.launch("gradient", cuda::gradient<Tile>, dim3(blocks, unsigned(splits)), Tile::kThreads, Tile::kSharedBytes,
-                    part);
+      stream.launch("gradient", cuda::gradient<Tile>, dim3(blocks, unsigned(splits)), Tile::kThreads,
+                    Tile::kSharedBytes, part);
     });
   });
 }

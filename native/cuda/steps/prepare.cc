@@ -18,7 +18,10 @@ void sum_large_classes(Work *work) {
   work->pairs.classes = classes.members;
   sums.members = classes.large;
   sums.count = int64_t(work->classes.large.size());
-  if (work->roles.has_memory()) work->memory_pairs.classes = classes.memory_members, sums.in_memory = classes.memory_large;
+  if (work->roles.has_memory()) {
+    work->memory_pairs.classes = classes.memory_members;
+    sums.in_memory = classes.memory_large;
+  }
   sum_classes(work->stream(), work->tower(kAnchors), work->tower(kNegatives), sums);
   if (work->in_float32)
     judge_classes(work->stream(), sums, work->problem.dim, work->problem.scale, work->buffers.report);
