@@ -1,4 +1,5 @@
 import { allocateLabels } from '../runtime/arrays.js';
+import { isOnHost } from '../runtime/backends/index.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { type ContextOptions, contextOf, createContext } from '../runtime/create-context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
@@ -194,7 +195,7 @@ function measure(plan: Plan, context: OwnedContext): MemoryRequired {
   let results = common.reduction === 'none' ? 4 * task.rows : 0;
   for (const { tensor } of inputsWithGradient(plan, 'both')) results += 4 * tensor.size;
   // Copies on the host are the addon's. The backend of a device counts its own, of all inputs.
-  const total = context.device.id === 'cpu' ? needs.device + inputs + results : needs.device - inPlace;
+  const total = isOnHost(context.device.id) ? needs.device + inputs + results : needs.device - inPlace;
   return {
     working: total - inputs - results,
     inputs,

@@ -146,8 +146,8 @@ typedef struct infonce_result {
   uint32_t struct_size; /* sizeof(infonce_result) of the caller */
   infonce_scalars scalars;
   infonce_output row_loss; /* [rows], weighted over the softmaxes; filled with reduction NONE, else may be NULL */
-  /* By matrix, as the matrix is; filled when gradient is 1. NULL: not wanted, which only matrices that are nobody's
-     anchors or positives may be. */
+  /* By matrix, as the matrix is; filled when gradient is 1. NULL: not wanted. Anchors and positives of the same index
+     must have one, a memory must have none. */
   infonce_output gradients[INFONCE_MOST_MATRICES];
   /* With all arrays on the device, may be device memory for the scalars. The call then returns as soon as its work is in
      the stream (without normalisation or with ids, as soon as its first kernels are done), `scalars` is left alone, and
