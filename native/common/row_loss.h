@@ -1,8 +1,9 @@
-// One row's loss and weights from its log-sum-exp, in float64: the only place where the softmax of a row is put
-// together.
+// How one row's positives and sums become its loss and the derivatives of it, in float64: the only place where the
+// softmax of a row is put together, for both backends.
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #ifdef __CUDACC__
 #define INFONCE_HOST_DEVICE __host__ __device__
@@ -12,40 +13,60 @@
 
 namespace infonce {
 
+// Cross-entropy: log (sum of exponentials) - mean logit of the positives.
 class RowLoss {
  public:
-  // The matrix part: sum * e^offset.
-  INFONCE_HOST_DEVICE RowLoss(double sum, double offset) : offset_(offset), base_(offset), total_(sum) {
+  // The matrix part of the denominator is sum * e^offset. `positives`: how many the row has, at least one.
+  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives)
+      : positives_(positives), offset_(offset), base_(offset), total_(sum) {
     if (!(sum > 0)) base_ = -INFINITY;
   }
 
-  // Pairs that are treated one by one. A row's only positive comes last and is kept apart from the rest.
-  INFONCE_HOST_DEVICE void add(double logit) { total_ += exponential(logit); }
-  INFONCE_HOST_DEVICE void add_only_positive(double logit) {
-    positive_logit_ = logit;
-    positive_ = exponential(logit);
+  // Pairs outside the matrix part, one by one; after the last of them `close`.
+  INFONCE_HOST_DEVICE void add(double logit, bool is_positive) {
+    if (is_positive) positive_logit_ += logit;
+    if (!is_positive || positives_ > 1) total_ += exponential(logit);
+  }
+  // An only positive is kept apart from the rest of the sum.
+  INFONCE_HOST_DEVICE void close() {
+    positive_logit_ /= double(positives_);
+    if (positives_ > 1) return;
+    positive_ = exponential(positive_logit_);
     rest_ = total_;
     total_ += positive_;
+  }
+  // Instead of pairs: all positives are in the matrix part, and this is the mean of their logits.
+  INFONCE_HOST_DEVICE void close_with_mean(double positive_logit) { positive_logit_ = positive_logit; }
+
+  INFONCE_HOST_DEVICE double loss() const {
+    // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
+    const double ratio = rest_ / positive_;
+    if (positives_ == 1 && ratio < 1) return std::log1p(ratio);
+    // The difference of the large numbers first: beside them the logarithm would lose its digits.
+    return (base_ - positive_logit_) + std::log(total_);
   }
 
   INFONCE_HOST_DEVICE double log_sum_exp() const { return base_ + std::log(total_); }
 
-  // 1 / (sum over the denominator of e^(s - offset)): what turns stored exponentials into probabilities.
+  // d loss / d (stored exponential e^(s - offset)) of a pair in the matrix part, but for positives there.
   INFONCE_HOST_DEVICE double matrix_weight() const {
     return base_ == offset_ ? 1 / total_ : std::exp(offset_ - base_) / total_;
   }
 
-  // 1 - p of the only positive, without the cancellation of 1 - p.
+  // 1 - p of an only positive, without the cancellation of 1 - p.
   INFONCE_HOST_DEVICE double rest_share() const { return rest_ / total_; }
 
-  // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
-  INFONCE_HOST_DEVICE double loss_of_only_positive() const {
-    const double ratio = rest_ / positive_;
-    return ratio < 1 ? std::log1p(ratio) : loss_of_mean_positive(positive_logit_);
+  // d loss / d (logit of a pair outside the matrix part), from what was kept of the row. By reference: a GPU
+  // reads only what its case needs.
+  INFONCE_HOST_DEVICE static double pair_weight(bool is_positive, int64_t positives, const double &logit,
+                                                const double &log_sum_exp, const double &rest_share) {
+    if (is_positive && positives == 1) return only_positive_weight(rest_share);
+    return negative_weight(logit, log_sum_exp) - (is_positive ? 1.0 / double(positives) : 0.0);
   }
-
-  // The difference of the large numbers first: beside them the logarithm would lose its digits.
-  INFONCE_HOST_DEVICE double loss_of_mean_positive(double logit) const { return (base_ - logit) + std::log(total_); }
+  INFONCE_HOST_DEVICE static double only_positive_weight(double rest_share) { return -rest_share; }
+  INFONCE_HOST_DEVICE static double negative_weight(double logit, double log_sum_exp) {
+    return std::exp(logit - log_sum_exp);
+  }
 
  private:
   static constexpr double kRange = 600;  // e^600 and its sums fit float64
@@ -58,8 +79,10 @@ class RowLoss {
     return std::exp(logit - base_);
   }
 
+  int64_t positives_;
   double offset_, base_, total_;
-  double positive_logit_ = 0, positive_ = 0, rest_ = 0;
+  double positive_logit_ = 0;       // the sum over positives; the mean, once closed
+  double positive_ = 0, rest_ = 0;  // exponentials: of the only positive, of all else
 };
 
 }  // namespace infonce

@@ -158,27 +158,29 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(kKeys, i);
   const double positive = rows.dot(query, key);
-  RowLoss loss(0, 0);
+  RowLoss loss(0, 0, 1);
   for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
     check(kNegatives, i * negatives_ + m);
     scratch.dots[m] = rows.dot(query, negative);
     outcome.above += scratch.dots[m] > positive;
-    loss.add(problem_.scale * scratch.dots[m]);
+    loss.add(problem_.scale * scratch.dots[m], false);
   }
-  loss.add_only_positive(problem_.scale * positive);
-  outcome.loss = loss.loss_of_only_positive();
+  loss.add(problem_.scale * positive, true);
+  loss.close();
+  outcome.loss = loss.loss();
   if (!problem_.gradient || outcome.bad.row >= 0) return outcome;
 
   const double g = upstream_.relative(i), factor = problem_.scale * upstream_.largest;
   float *const grad_negatives = towers_.gradient_of(kNegatives, *result);
-  const double log_sum_exp = loss.log_sum_exp(), positive_weight = -g * loss.rest_share();
+  const double log_sum_exp = loss.log_sum_exp();
+  const double positive_weight = g * RowLoss::only_positive_weight(loss.rest_share());
   std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
   rows.add(key, positive_weight);
   rows.write_gradient(key, query, positive_weight * factor, positive, towers_.gradient_of(kKeys, *result) + i * dim);
   for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
-    const double weight = g * std::exp(problem_.scale * scratch.dots[m] - log_sum_exp);
+    const double weight = g * RowLoss::negative_weight(problem_.scale * scratch.dots[m], log_sum_exp);
     rows.add(negative, weight);
     if (!grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m],

@@ -232,21 +232,18 @@ template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t
   return along;
 }
 
-// Adds the pairs of anchor i to its denominator and returns its loss.
-template <class Scalar> double Passes<Scalar>::loss_of_row(int64_t i, bool transposed, RowLoss *row, int thread) {
-  const double positive_count = double(pairs_.positive_count(i));
+// Adds what anchor i has outside the matrix part.
+template <class Scalar>
+void Passes<Scalar>::add_pairs_to_loss(int64_t i, bool transposed, RowLoss *row, int thread) {
   const int64_t large_class = pairs_.large_class(i);
-  if (large_class >= 0)
-    return row->loss_of_mean_positive(problem_.scale * dot_with_class(i, large_class, thread) / positive_count);
-  double only_positive = 0, total = 0;
+  if (large_class >= 0) {
+    const double sum = problem_.scale * dot_with_class(i, large_class, thread);
+    return row->close_with_mean(sum / double(pairs_.positive_count(i)));
+  }
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-    const double s = transposed ? logit(j, i, thread) : logit(i, j, thread);
-    if (is_positive) only_positive = s, total += s;
-    if (!is_positive || positive_count > 1) row->add(s);
+    row->add(transposed ? logit(j, i, thread) : logit(i, j, thread), is_positive);
   });
-  if (positive_count > 1) return row->loss_of_mean_positive(total / positive_count);
-  row->add_only_positive(only_positive);
-  return row->loss_of_only_positive();
+  row->close();
 }
 
 template <class Scalar>
@@ -262,8 +259,9 @@ void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int6
       direction.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    RowLoss row(direction.sum[i], direction.offset[i]);
-    direction.loss[i] = loss_of_row(i, &direction == &columns, &row, thread);
+    RowLoss row(direction.sum[i], direction.offset[i], positive_count);
+    add_pairs_to_loss(i, &direction == &columns, &row, thread);
+    direction.loss[i] = row.loss();
     direction.rest_share[i] = row.rest_share();
     direction.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
     const double g = upstream_.relative(i);
@@ -312,25 +310,24 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
   result->scalars.top5 = top5 / (count * directions);
 }
 
-// d (loss of row i) / d (logit of one of its pairs) outside the matrix, times row i's upstream gradient.
+// d (loss of row i) / d (logit of one of its pairs outside the matrix), times row i's upstream gradient.
 template <class Scalar>
 double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) const {
   const int64_t positive_count = pairs_.positive_count(i);
   if (positive_count == 0) return 0;  // a row of the memory, too, which has no upstream gradient to look at
-  const double g = upstream_.relative(i);
-  if (is_positive && positive_count == 1) return -g * rows.rest_share[i];
-  const double p = std::exp(logit - rows.log_sum_exp[i]);
-  return g * (p - (is_positive ? 1.0 / double(positive_count) : 0.0));
+  return upstream_.relative(i) *
+         RowLoss::pair_weight(is_positive, positive_count, logit, rows.log_sum_exp[i], rows.rest_share[i]);
 }
 
 // Of two towers: anchor and key of the same index.
 template <class Scalar>
 void Passes<Scalar>::add_own_pair(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
   if (tower == kNegatives) return;
-  double weight = upstream_.relative(i) * rows.rest_share[i];
-  if (has_columns()) weight += upstream_.relative(i) * columns.rest_share[i];
+  const double g = upstream_.relative(i);
+  double weight = g * RowLoss::only_positive_weight(rows.rest_share[i]);
+  if (has_columns()) weight += g * RowLoss::only_positive_weight(columns.rest_share[i]);
   const Tower other = tower == kAnchors ? kKeys : kAnchors;
-  kernels_.add_row(accumulators, accumulator_rows, -weight, operand(other, thread), i);
+  kernels_.add_row(accumulators, accumulator_rows, weight, operand(other, thread), i);
 }
 
 template <class Scalar>

@@ -124,7 +124,7 @@ template <class Scalar> class Passes : public Towers {
   Tower positives() const { return one_tower() ? kAnchors : kKeys; }
   double logit(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
-  double loss_of_row(int64_t i, bool transposed, RowLoss *row, int thread);
+  void add_pairs_to_loss(int64_t i, bool transposed, RowLoss *row, int thread);
   void losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread);
   double pair_weight(int64_t i, bool is_positive, double logit) const;
   enum class Partners { kInMemory, kOthers };

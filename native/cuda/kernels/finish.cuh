@@ -1,20 +1,25 @@
 // From what was accumulated to the gradient: the pairs' share, the chain through normalisation, the upstream gradient.
 #pragma once
 
+#include "common/row_loss.h"
 #include "cuda/kernels/exact_row.cuh"
 #include "cuda/kernels/trace.cuh"
 
 namespace infonce::cuda {
 
-// d (loss of row i) / d (logit of its pair `slot`) outside the matrix, times row i's upstream gradient.
+// d (loss of row i) / d (logit of its pair `slot` outside the matrix), times row i's upstream gradient.
 template <class Scalar>
 __device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, int64_t i, int64_t slot) {
   const bool is_positive = slot == 0 || !task.rule.first_only;
   const int64_t positives = task.rule.first_only ? 1 : partners;
-  const double g = task.rows.upstream[i];
-  if (is_positive && positives == 1) return -g * task.rows.rest_share[i];
-  const double p = exp(task.logits.at(slot, i) - task.rows.log_sum_exp[i]);
-  return g * (p - (is_positive ? 1.0 / double(positives) : 0.0));
+  const Direction &rows = task.rows;
+  return rows.upstream[i] * RowLoss::pair_weight(is_positive, positives, task.logits.at(slot, i), rows.log_sum_exp[i],
+                                                 rows.rest_share[i]);
+}
+
+// The same of two towers, where each row has one pair: its only positive.
+__device__ inline double own_pair_weight(const Direction &direction, int64_t i) {
+  return direction.upstream[i] * RowLoss::only_positive_weight(direction.rest_share[i]);
 }
 
 // A warp a row.
@@ -82,8 +87,8 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
         // Partners are mutual: row i is one of the partners of row j.
         weight = pair_weight(task, partners, i, slot) + pair_weight(task, partners, j, i - range.first - (i > j));
       } else {
-        weight = -task.rows.upstream[i] * task.rows.rest_share[i];
-        if (task.has_columns) weight -= task.columns.upstream[i] * task.columns.rest_share[i];
+        weight = own_pair_weight(task.rows, i);
+        if (task.has_columns) weight += own_pair_weight(task.columns, i);
       }
       add_pair(weight, ExactRow(task.partners, j));
     }

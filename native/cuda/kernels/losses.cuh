@@ -24,28 +24,18 @@ __device__ inline void loss_of_row(const LossesTask &task, const Direction &dire
     return;
   }
   const int64_t positives = in_large_class ? partners : task.rule.first_only ? 1 : partners;
-  RowLoss row(direction.sum[i], direction.offset[i]);
+  RowLoss row(direction.sum[i], direction.offset[i], positives);
   if (in_large_class) {
-    direction.loss[i] = row.loss_of_mean_positive(task.logits.at(0, i));
-  } else if (positives == 1) {
-    const double positive = task.logits.at(0, i);
-    for (int64_t slot = 1; slot < partners; ++slot) {
-      const double s = task.logits.at(slot, i);
-      row.add(s);
-      above += s > positive;
-    }
-    row.add_only_positive(positive);
-    direction.loss[i] = row.loss_of_only_positive();
+    row.close_with_mean(task.logits.at(0, i));
   } else {
-    double total = 0;
     for (int64_t slot = 0; slot < partners; ++slot) {
       const double s = task.logits.at(slot, i);
-      row.add(s);
+      row.add(s, slot == 0 || !task.rule.first_only);
       above += s > task.logits.first[i];
-      total += s;
     }
-    direction.loss[i] = row.loss_of_mean_positive(total / double(positives));
+    row.close();
   }
+  direction.loss[i] = row.loss();
   direction.all_above[i] = above;
   const double g = task.upstream.relative(task.anchors.source_row(i)), log_sum_exp = row.log_sum_exp();
   constexpr double kLog2E = 1.4426950408889634;

@@ -173,15 +173,16 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   sum = warp_sum(sum), moment = warp_sum(moment);
   if (lane == 0) shared.sum[warp] = sum, shared.moment[warp] = moment;
   __syncthreads();
-  RowLoss row(sum_of_warps(shared.sum, warps), maximum);
-  row.add_only_positive(problem.scale * positive);
+  RowLoss row(sum_of_warps(shared.sum, warps), maximum, 1);
+  row.add(problem.scale * positive, true);
+  row.close();
   const double g = task.upstream.relative(i), factor = problem.scale * task.upstream.scale();
-  const double positive_weight = -g * row.rest_share();
+  const double positive_weight = g * RowLoss::only_positive_weight(row.rest_share());
   // <u, d loss / d u> is the sum of the weights times the dot products.
   const double radial =
       factor * (g * row.matrix_weight() * sum_of_warps(shared.moment, warps) + positive_weight * positive);
   if (threadIdx.x == 0) {
-    task.loss[i] = row.loss_of_only_positive();
+    task.loss[i] = row.loss();
     task.above[i] = sum_of_warps(shared.above, warps);
     task.radial[i] = task.grad_anchors ? radial : 0;
   }
@@ -190,7 +191,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
     const double log_sum_exp = row.log_sum_exp(), query_factor = factor * query_inverse;
     for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
       const double2 negative = negatives[m];
-      const double weight = g * exp(problem.scale * negative.x - log_sum_exp);
+      const double weight = g * RowLoss::negative_weight(problem.scale * negative.x, log_sum_exp);
       const PairedShare share = PairedShare::of(weight, factor, negative.x, negative.y, normalize);
       negatives[m] = make_double2(share.add, share.along);
     }
