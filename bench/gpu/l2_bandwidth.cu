@@ -24,8 +24,8 @@ void check(cudaError_t code, const char *what) {
 }
 
 // All blocks together read the buffer `passes` times, past the L1 cache. The sum of all words shows that they did.
-__global__ void __launch_bounds__(kThreads, kBlocksOfSm) read(const uint4 *buffer, int count, int passes, unsigned *sum,
-                                                 long long *clocks) {
+__global__ void __launch_bounds__(kThreads, kBlocksOfSm)
+    read(const uint4 *buffer, int count, int passes, unsigned *sum, long long *clocks) {
   const long long begin = clock64();
   const int stride = int(gridDim.x) * kThreads;
   const int first = int(blockIdx.x) * kThreads + int(threadIdx.x);
@@ -119,10 +119,8 @@ int main(int count, char **words) {
   bool once = false;
   std::vector<int> sizes;
   for (int k = 1; k < count; ++k)
-    if (std::strcmp(words[k], "--once") == 0)
-      once = true;
-    else
-      sizes.push_back(std::atoi(words[k]));
+    if (std::strcmp(words[k], "--once") == 0) once = true;
+    else sizes.push_back(std::atoi(words[k]));
   if (sizes.empty()) sizes = {8, 16, 24, 32};
   if (*std::min_element(sizes.begin(), sizes.end()) < 1 || *std::max_element(sizes.begin(), sizes.end()) > 1024) {
     std::fprintf(stderr, "infonce_l2_bandwidth [--once] [MEGABYTES ...], 1 to 1024 each\n");

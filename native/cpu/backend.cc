@@ -198,7 +198,8 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
   });
 }
 
-infonce_status context_create(const infonce_context_options *options, infonce_context **context, infonce_failure *failure) {
+infonce_status context_create(const infonce_context_options *options, infonce_context **context,
+                              infonce_failure *failure) {
   *context = nullptr;
   if (options->struct_size != sizeof *options) return invalid(failure, "struct_size does not match this library's");
   if (options->device != 0) return invalid(failure, "no such CPU device");
@@ -217,7 +218,8 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
     try {
       *context = new infonce_context(*chosen, bfloat16 ? *chosen->bfloat16 : *chosen->kernels, threads);
     } catch (const std::system_error &) {
-      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "the system refuses to start %d threads", threads);
+      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "the system refuses to start %d threads",
+                  threads);
     }
     return INFONCE_OK;
   });

@@ -78,7 +78,8 @@ std::string processor_name() {
   unsigned brand[12] = {};
   if (unsigned(__get_cpuid_max(0x80000000u, nullptr)) >= 0x80000004u) {
     for (unsigned leaf = 0; leaf < 3; ++leaf)
-      __get_cpuid(0x80000002u + leaf, &brand[leaf * 4], &brand[leaf * 4 + 1], &brand[leaf * 4 + 2], &brand[leaf * 4 + 3]);
+      __get_cpuid(0x80000002u + leaf, &brand[leaf * 4], &brand[leaf * 4 + 1], &brand[leaf * 4 + 2],
+                  &brand[leaf * 4 + 3]);
     char text[sizeof brand + 1] = {};
     std::memcpy(text, brand, sizeof brand);
     std::string name(text);

@@ -20,13 +20,11 @@ namespace {
 
 constexpr double kSecondsEach = 0.03;
 constexpr int64_t kTrialIterations = 200'000;
-constexpr size_t kCopiedBytes = size_t{256} << 20;           // by all threads together,
+constexpr size_t kCopiedBytes = size_t{256} << 20;         // by all threads together,
 constexpr size_t kLeastCopiedByThread = size_t{32} << 20;  // but by each more than its share of the last-level cache
 constexpr int kTrips = 5'000;  // few: they take a hundred times as long where another program holds a processor
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Joins its threads whatever happens.
 class Threads {
@@ -91,7 +89,8 @@ void copy_rates(int threads, double *figures) {
     std::unique_ptr<char[]> from, to;
   };
   std::vector<Arrays> arrays(static_cast<size_t>(threads));
-  for (Arrays &each : arrays) each = {std::unique_ptr<char[]>(new char[bytes]), std::unique_ptr<char[]>(new char[bytes])};
+  for (Arrays &each : arrays)
+    each = {std::unique_ptr<char[]>(new char[bytes]), std::unique_ptr<char[]>(new char[bytes])};
   // Pages come into being where they are first written: by the thread that will copy them.
   timed(threads, [&](int thread) {
     std::memset(arrays[size_t(thread)].from.get(), 1, bytes);

@@ -136,8 +136,7 @@ void PairedNegatives::resume() {
 
 void PairedNegatives::backward(infonce_result *result) {
   if (!gradients_are_written_)
-    pool_.parallel(queries_,
-                   [&](int64_t i, int thread) { outcomes_[i] = row(i, scratch_[thread], result); });
+    pool_.parallel(queries_, [&](int64_t i, int thread) { outcomes_[i] = row(i, scratch_[thread], result); });
   double radial = 0;
   for (int64_t i = 0; i < queries_; ++i) radial += outcomes_[i].radial;
   result->scalars.grad_scale = radial / problem_.scale;
@@ -183,8 +182,7 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
     const double weight = g * RowLoss::negative_weight(problem_.scale * scratch.dots[m], log_sum_exp);
     rows.add(negative, weight);
     if (!grad_negatives) continue;
-    rows.write_gradient(negative, query, weight * factor, scratch.dots[m],
-                        grad_negatives + (i * negatives_ + m) * dim);
+    rows.write_gradient(negative, query, weight * factor, scratch.dots[m], grad_negatives + (i * negatives_ + m) * dim);
   }
   outcome.radial = rows.finish(query, factor, towers_.gradient_of(kAnchors, *result) + i * dim);
   return outcome;

@@ -8,10 +8,10 @@ namespace {
 constexpr int64_t kSmallBlock = 64, kLargeBlock = 128;
 constexpr int64_t kSmallBlockRows = 2048;  // up to here 64-row blocks balance better; above, 128 halve the partial sums
 constexpr int64_t kPanelBytes = int64_t(136) << 20;  // the triangle of N = 8192
-constexpr int64_t kTileRows = 1024;  // a tile that is computed again: 4 MB, stays in the outer cache
-constexpr int64_t kPieceRows = 32;    // the smallest share of a block that a gradient task takes
-constexpr double kSafeLogit = 70;    // e^70 times a million rows, and its reciprocal, are normal float32 numbers
-constexpr double kLargestLogit = 110;  // above, a constant shift loses too many rows and float32 too many digits
+constexpr int64_t kTileRows = 1024;                  // a tile that is computed again: 4 MB, stays in the outer cache
+constexpr int64_t kPieceRows = 32;                   // the smallest share of a block that a gradient task takes
+constexpr double kSafeLogit = 70;       // e^70 times a million rows, and its reciprocal, are normal float32 numbers
+constexpr double kLargestLogit = 110;   // above, a constant shift loses too many rows and float32 too many digits
 constexpr double kSmallestSum = 1e-26;  // e^-60: terms that were flushed to zero no longer matter beside it
 constexpr double kLog2E = 1.4426950408889634;
 
@@ -56,9 +56,7 @@ void PanelScheme::plan_tiles() {
   }
 }
 
-int64_t PanelScheme::tables() const {
-  return int64_t(tiles_.size() * sizeof(Tile)) + row_blocks_ * column_blocks_ / 8;
-}
+int64_t PanelScheme::tables() const { return int64_t(tiles_.size() * sizeof(Tile)) + row_blocks_ * column_blocks_ / 8; }
 
 void PanelScheme::find_pairs() {
   holds_pairs_.assign(row_blocks_ * column_blocks_, false);
@@ -191,8 +189,8 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
   block.scale = float(problem_.scale * kLog2E);
   block.shift = float(shift_ * kLog2E);
   const int64_t row_end = block.first_row + block.row_count, column_end = block.first_column + block.column_count;
-  const bool padding = row_end > passes_.rows_of(kAnchors) ||
-                       column_end > passes_.end_of_part(passes_.candidates(), block.first_column);
+  const bool padding =
+      row_end > passes_.rows_of(kAnchors) || column_end > passes_.end_of_part(passes_.candidates(), block.first_column);
   const bool diagonal = one_tower && row_block == column_block;
   block.masked = padding || diagonal || holds_pairs_[row_block * column_blocks_ + column_block];
   block.row_group = pairs_.anchor_groups();
@@ -217,8 +215,7 @@ void PanelScheme::compute_block(const Tile &tile, int64_t i, int64_t j, bool sta
 }
 
 void PanelScheme::add_statistics(const Tile &tile) {
-  const bool columns_too =
-      passes_.has_columns() || (passes_.one_tower() && !tile.on_diagonal && !tile.of_memory);
+  const bool columns_too = passes_.has_columns() || (passes_.one_tower() && !tile.on_diagonal && !tile.of_memory);
   pool_.parallel(tile.row_blocks + (columns_too ? tile.column_blocks : 0), [&](int64_t owner, int) {
     const bool of_rows = owner < tile.row_blocks;
     add_statistics(tile, of_rows, of_rows ? owner : owner - tile.row_blocks);
@@ -355,7 +352,8 @@ std::vector<PanelScheme::Owner> PanelScheme::owners_of(const Tile &tile) const {
   return owners;
 }
 
-void PanelScheme::accumulate_owner(const Tile &tile, const Owner &owner, float *accumulators, bool started, int thread) {
+void PanelScheme::accumulate_owner(const Tile &tile, const Owner &owner, float *accumulators, bool started,
+                                   int thread) {
   // In a diagonal tile the blocks left of the diagonal are stored as their mirror images.
   const int64_t diagonal = tile.on_diagonal ? owner.block : 0;
   if (tile.on_diagonal) started = accumulate(tile, owner, true, 0, diagonal, accumulators, started, thread);
@@ -365,8 +363,8 @@ void PanelScheme::accumulate_owner(const Tile &tile, const Owner &owner, float *
 
 // Adds what blocks first ... end of the other side give, as many at a time as fill a gradient panel. Returns whether the
 // accumulators hold something.
-bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first, int64_t end,
-                             float *accumulators, bool started, int thread) {
+bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first,
+                             int64_t end, float *accumulators, bool started, int thread) {
   const Operand<float> &other = passes_.operand(owner.of_rows ? passes_.candidates() : kAnchors, thread);
   const float *row_weight = passes_.rows.weight;
   const float *column_weight = passes_.one_tower()     ? row_weight

@@ -85,14 +85,14 @@ class PanelScheme final : public Scheme {
   int64_t tile_blocks_ = 0;  // blocks along a tile's side
   int64_t panel_floats_ = 0, scratch_floats_ = 0;
   std::vector<Tile> tiles_;
-  bool panel_is_filled_ = false;  // kept tiles hold their exponentials
+  bool panel_is_filled_ = false;   // kept tiles hold their exponentials
   std::vector<bool> holds_pairs_;  // by row block and column block
   double shift_ = 0;
 
-  float *panel_ = nullptr;        // kept tiles
-  float *tile_scratch_ = nullptr; // one tile that is not kept
+  float *panel_ = nullptr;         // kept tiles
+  float *tile_scratch_ = nullptr;  // one tile that is not kept
   Slots row_slots_{}, column_slots_{};
-  float *no_weight_ = nullptr;  // zeros: a direction without loss
+  float *no_weight_ = nullptr;                                        // zeros: a direction without loss
   float *anchor_gradient_ = nullptr, *candidate_gradient_ = nullptr;  // accumulators when there are several tiles
   struct ThreadScratch {
     float *block, *pack, *accumulators, *statistics;

@@ -233,8 +233,7 @@ template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t
 }
 
 // Adds what anchor i has outside the matrix part.
-template <class Scalar>
-void Passes<Scalar>::add_pairs_to_loss(int64_t i, bool transposed, RowLoss *row, int thread) {
+template <class Scalar> void Passes<Scalar>::add_pairs_to_loss(int64_t i, bool transposed, RowLoss *row, int thread) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     const double sum = problem_.scale * dot_with_class(i, large_class, thread);
@@ -311,8 +310,7 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
 }
 
 // d (loss of row i) / d (logit of one of its pairs outside the matrix), times row i's upstream gradient.
-template <class Scalar>
-double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) const {
+template <class Scalar> double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) const {
   const int64_t positive_count = pairs_.positive_count(i);
   if (positive_count == 0) return 0;  // a row of the memory, too, which has no upstream gradient to look at
   return upstream_.relative(i) *

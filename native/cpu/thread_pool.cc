@@ -119,8 +119,7 @@ void ThreadPool::work(int thread) {
     if (++spins % 16 != 0) continue;
     // On the caller's own processor every spin is stolen from it.
     const int here = current_processor();
-    const bool in_the_way =
-        here != kUnknownProcessor && here == caller_processor_.load(std::memory_order_relaxed);
+    const bool in_the_way = here != kUnknownProcessor && here == caller_processor_.load(std::memory_order_relaxed);
     if (!in_the_way && running_.load(std::memory_order_relaxed)) idle_since = Clock::now();
     if (!in_the_way && Clock::now() - idle_since < kSpin) continue;
     sleep_after(seen);

@@ -69,8 +69,7 @@ void WideScheme::log_sum_exp(const Side &owner, const Side &other) {
 }
 
 // In steps, so that a cancelled call soon ends.
-template <class Rows>
-void WideScheme::walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const {
+template <class Rows> void WideScheme::walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const {
   for (; first < end && !pool_.cancelled(); first += kStepRows) {
     rows.other_first = first;
     rows.other_end = std::min(first + kStepRows, end);

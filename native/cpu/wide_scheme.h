@@ -28,8 +28,7 @@ class WideScheme final : public Scheme {
   Side columns() const;
   void log_sum_exp(const Side &owner, const Side &other);
   double gradient(const Side &owner, const Side &other, float *output);
-  template <class Rows>
-  void walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const;
+  template <class Rows> void walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const;
   WideRows wide_rows(const Side &owner, const Side &other, int64_t first, int thread);
 
   const infonce_problem &problem_;

@@ -60,7 +60,8 @@ infonce_status lost(infonce_failure *failure, const std::string &fault) {
 // Whatever a new context meets: another device may serve, or the CPU.
 infonce_status unavailable(infonce_failure *failure, const Error &error) {
   const char *lost = "a fault has taken the device from this process, which has to be restarted: ";
-  return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE, (error.is_fault() ? lost : "") + std::string(error.what()));
+  return fail_without_row(failure, INFONCE_DEVICE_UNAVAILABLE,
+                          (error.is_fault() ? lost : "") + std::string(error.what()));
 }
 
 // As work of a context, whether or not it has lost its device.
@@ -293,8 +294,7 @@ infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infon
     *memory = host_memories().keep({device, HostMemory(size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable)});
     return INFONCE_OK;
   };
-  return guarded_on_device(device, failure, allocate,
-                           [&](const Error &error) { return unavailable(failure, error); });
+  return guarded_on_device(device, failure, allocate, [&](const Error &error) { return unavailable(failure, error); });
 }
 
 void host_release(void *memory) {

@@ -99,8 +99,8 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
     if (!work->has(name)) continue;
     const infonce_matrix &matrix = work->matrix(name);
-    const bool is_in_place = matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 &&
-                             work->part != Part::kForward;
+    const bool is_in_place =
+        matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && work->part != Part::kForward;
     buffers.inputs[name].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(name));
   }
   buffers.radial = cursor.take<double>(rows);
@@ -148,8 +148,7 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
     const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
     buffers.inputs[name].halves = is_half ? cursor.take<uint16_t>(work->size_of(name)) : nullptr;
   }
-  if (work->roles.own_negatives())
-    return work->paired_negatives.take_scratch(cursor, work->matrix(kNegatives).rows);
+  if (work->roles.own_negatives()) return work->paired_negatives.take_scratch(cursor, work->matrix(kNegatives).rows);
   if (work->in_float32 && (work->part == Part::kWhole || work->part == Part::kForward)) take_statistics(cursor, work);
   if (work->computes_gradient()) take_accumulators(cursor, work);
 }

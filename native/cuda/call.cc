@@ -16,8 +16,7 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
            infonce_output logits)
     : work_{part, problem, roles_of(problem), result, &lane, Classes(problem, roles_of(problem))} {
   if (part == Part::kForward) work_.problem.gradient = 1, work_.problem.grad_output = {};
-  work_.choice =
-      choose(work_.problem, work_.roles, precision, !work_.classes.large.empty(), lane.stream.hardware());
+  work_.choice = choose(work_.problem, work_.roles, precision, !work_.classes.large.empty(), lane.stream.hardware());
   work_.in_float32 = work_.choice.in_float32;
   work_.in_float64 = work_.choice.in_float64;
   work_.rule = {work_.roles.one_tower(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};

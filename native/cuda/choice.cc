@@ -86,10 +86,9 @@ void plan_sweeps(const Hardware &hardware, Choice *choice) {
   }
   for (const Block &block : choice->online ? choice->row_blocks : choice->blocks) {
     const bool triangular = block.rows == block.columns && !choice->online;
-    choice->sweeps.push_back(
-        {block, triangular,
-         architecture.plan_sweep(hardware, choice->planes, choice->shape, towers[block.rows].rows,
-                                 towers[block.columns].rows, padded_dim, triangular)});
+    choice->sweeps.push_back({block, triangular,
+                              architecture.plan_sweep(hardware, choice->planes, choice->shape, towers[block.rows].rows,
+                                                      towers[block.columns].rows, padded_dim, triangular)});
   }
 }
 
@@ -116,10 +115,8 @@ Choice choose(const infonce_problem &problem, const Roles &roles, infonce_precis
   for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
     Tower &tower = choice.towers[name];
     const int matrix = matrix_of(roles, name);
-    if (name == kNegatives)
-      tower.rows = negatives_of_anchor(problem, roles);
-    else if (matrix >= 0)
-      tower.rows = problem.matrices[matrix].rows;
+    if (name == kNegatives) tower.rows = negatives_of_anchor(problem, roles);
+    else if (matrix >= 0) tower.rows = problem.matrices[matrix].rows;
     tower.views = 1;
     tower.dim = problem.dim;
     tower.padded_dim = padded_dim;
@@ -148,33 +145,29 @@ std::vector<TowerGradient> plan_gradients(const Choice &choice, uint32_t wanted,
     const Tower &rows = choice.towers[part->block.rows], &columns = choice.towers[part->block.columns];
     if (choice.in_registers) {
       const bool is_done = choice.flash && part->block.rows == kAnchors;  // by the statistics
-      part->splits = is_done ? 1
-                             : architecture.plan_splits(hardware, choice.planes, rows.rows, columns.rows,
-                                                        rows.padded_dim);
+      part->splits =
+          is_done ? 1 : architecture.plan_splits(hardware, choice.planes, rows.rows, columns.rows, rows.padded_dim);
       return;
     }
     const PanelUse use = part->block.rows == part->block.columns ? PanelUse::kTriangle
                          : one_tower                             ? PanelUse::kRows
                          : one_panel                             ? PanelUse::kRowsAndColumns
                                                                  : PanelUse::kRowsOfBoth;
-    part->panel = architecture.plan_panel(hardware, choice.planes, choice.shape, use, rows.rows, columns.rows,
-                                          rows.padded_dim);
+    part->panel =
+        architecture.plan_panel(hardware, choice.planes, choice.shape, use, rows.rows, columns.rows, rows.padded_dim);
     part->splits = part->panel.splits;
   };
   for (const TowerName tower : {kAnchors, kNegatives, kKeys}) {
     if (!is_wanted(tower)) continue;
     TowerGradient gradient{tower, {}, one_panel && tower == candidates};
     for (const Block &block : choice.blocks) {
-      if (block.rows == tower)
-        gradient.parts.push_back({block});
+      if (block.rows == tower) gradient.parts.push_back({block});
       else if (block.columns == tower)
         gradient.parts.push_back({{block.columns, block.rows, block.column_softmax, block.row_softmax}});
     }
     for (GradientPart &part : gradient.parts) {
-      if (gradient.from_columns)
-        part.splits = gradients[0].parts[0].splits;
-      else if (in_float32)
-        plan_part(&part);
+      if (gradient.from_columns) part.splits = gradients[0].parts[0].splits;
+      else if (in_float32) plan_part(&part);
     }
     gradients.push_back(std::move(gradient));
   }

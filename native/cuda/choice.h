@@ -51,7 +51,7 @@ struct Choice {
   bool in_float32 = true, in_float64 = false;
   double largest_logit = 0;  // that float32 can hold
   bool in_registers = false;
-  bool flash = false;        // one pass for the anchors' log-sum-exp and what their gradient sums
+  bool flash = false;  // one pass for the anchors' log-sum-exp and what their gradient sums
   int32_t flash_splits = 0;
   std::vector<Block> blocks;      // of the problem; none with own negatives, which no tile computes
   std::vector<Block> row_blocks;  // the same with each softmax as that of rows

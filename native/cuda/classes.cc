@@ -88,10 +88,8 @@ Classes::Classes(const infonce_problem &problem, const Roles &roles) {
       memory_apart[r] = is_large ? none_in_memory : in_memory;
       if (!members.empty()) memory_members[r] = is_large ? in_memory : none_in_memory;
     }
-    if (!is_large)
-      most_partners = std::max(most_partners, partners);
-    else
-      large.push_back(whole);
+    if (!is_large) most_partners = std::max(most_partners, partners);
+    else large.push_back(whole);
     if (is_large && memory_rows > 0) memory_large.push_back(in_memory);
     first = end;
   }

@@ -171,10 +171,8 @@ BadRow Context::forward(const infonce_problem &problem, infonce_result *result, 
     }
   }
   const BadRow bad = finish(*state->work, *lane);
-  if (bad.row < 0)
-    *saved = std::move(state);
-  else
-    destroy(std::move(state));
+  if (bad.row < 0) *saved = std::move(state);
+  else destroy(std::move(state));
   return bad;
 }
 

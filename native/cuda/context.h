@@ -41,8 +41,8 @@ class Context {
   std::string fault();
   void lose(const std::string &fault);
 
-  std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result,
-                                      Part part = Part::kWhole, infonce_output logits = {});
+  std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result, Part part = Part::kWhole,
+                                      infonce_output logits = {});
   // The first bad row, if that is to fail the call.
   BadRow end(infonce_call &call);
   // Without saved state if there is a bad row.

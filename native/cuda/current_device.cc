@@ -33,10 +33,8 @@ CurrentDevice::CurrentDevice(int device) {
 }
 
 CurrentDevice::~CurrentDevice() {
-  if (functions().there())
-    functions().set(context_);
-  else if (device_ >= 0 && cudaSetDevice(device_) != cudaSuccess)
-    cudaGetLastError();
+  if (functions().there()) functions().set(context_);
+  else if (device_ >= 0 && cudaSetDevice(device_) != cudaSuccess) cudaGetLastError();
 }
 
 }  // namespace infonce::cuda

@@ -57,7 +57,8 @@ const char *remedy_for(int code) {
     case kPtxCompilerDisabled:
       return "CUDA_DISABLE_PTX_JIT is set, and this library has no machine code for this GPU";
     case kTookTooLong:
-      return "the watchdog of a display ends kernels after some seconds: use a GPU without a display, or smaller batches";
+      return "the watchdog of a display ends kernels after some seconds: use a GPU without a display, or smaller "
+             "batches";
     default:
       return nullptr;
   }

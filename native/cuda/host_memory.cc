@@ -24,10 +24,8 @@ HostMemory::HostMemory(size_t bytes, unsigned flags) {
 }
 
 HostMemory::~HostMemory() {
-  if (!is_page_locked_)
-    ::operator delete(memory_, kAlignment);
-  else if (cudaFreeHost(memory_) != cudaSuccess)
-    cudaGetLastError();
+  if (!is_page_locked_) ::operator delete(memory_, kAlignment);
+  else if (cudaFreeHost(memory_) != cudaSuccess) cudaGetLastError();
 }
 
 bool is_page_locked(const void *memory) {

@@ -51,10 +51,8 @@ void Lane::abandon() noexcept {
 
 void Lane::upload(void *to, const void *from, size_t bytes) {
   if (bytes == 0) return;
-  if (is_page_locked(from))
-    stream.copy(to, from, bytes, cudaMemcpyHostToDevice);
-  else
-    staging.upload(stream, to, from, bytes);
+  if (is_page_locked(from)) stream.copy(to, from, bytes, cudaMemcpyHostToDevice);
+  else staging.upload(stream, to, from, bytes);
 }
 
 void Lane::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {

@@ -37,8 +37,7 @@ Kernels::Kernels(UseOfSm90 sm90, bool trace) {
   if (attribute(cudaDevAttrKernelExecTimeout) != 0) {
     constexpr double kSeconds = 0.2, kUsualClock = 1e9;
     const int kilohertz = attribute(cudaDevAttrClockRate);  // 0: the driver does not say
-    hardware_.clocks_of_launch =
-        kSeconds * (kilohertz > 0 ? 1e3 * kilohertz : kUsualClock) * hardware_.multiprocessors;
+    hardware_.clocks_of_launch = kSeconds * (kilohertz > 0 ? 1e3 * kilohertz : kUsualClock) * hardware_.multiprocessors;
   }
   hardware_.occupancy = [this](const char *name, const void *kernel, int threads, size_t shared) {
     return resident_blocks(name, kernel, threads, shared);

@@ -35,8 +35,8 @@ class Kernels {
   int resident_blocks(const char *name, const void *kernel, int threads, size_t shared);
 
   Hardware hardware_;
-  HostMemory started_;          // a number, which kernels write; none without trace
-  mutable std::mutex mutex_;    // of names_
+  HostMemory started_;        // a number, which kernels write; none without trace
+  mutable std::mutex mutex_;  // of names_
   std::vector<const char *> names_;
   std::unordered_map<const void *, size_t> shared_of_;
   std::unordered_map<const void *, int> resident_blocks_;

@@ -58,10 +58,10 @@ Encoded try_to_encode(CUtensorMapDataType type, const void *memory, CUtensorMapS
   constexpr cuuint32_t kEveryElement[5] = {1, 1, 1, 1, 1};
   constexpr cuuint64_t kNone[1] = {0};
   Encoded encoded;
-  encoded.code = encode()(&encoded.map, type, cuuint32_t(sizes.size()), const_cast<void *>(memory),
-                                 sizes.begin(), strides.size() ? strides.begin() : kNone, box.begin(), kEveryElement,
-                                 CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  encoded.code =
+      encode()(&encoded.map, type, cuuint32_t(sizes.size()), const_cast<void *>(memory), sizes.begin(),
+               strides.size() ? strides.begin() : kNone, box.begin(), kEveryElement, CU_TENSOR_MAP_INTERLEAVE_NONE,
+               swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return encoded;
 }
 

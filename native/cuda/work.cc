@@ -22,7 +22,7 @@ WeightsOf weights_of(const Work &work, const Block &block) {
 
 Softmax softmax_of(const Work &work) {
   const Buffers &buffers = work.buffers;
-  return {work.pairs,           work.memory_pairs,    work.rule, buffers.pair_logits, buffers.softmaxes[0],
+  return {work.pairs,           work.memory_pairs,          work.rule,    buffers.pair_logits, buffers.softmaxes[0],
           buffers.softmaxes[1], work.roles.both_directions, work.upstream};
 }
 

@@ -18,9 +18,9 @@ enum class Part { kWhole, kForward, kBackward, kLogits };
 // An array that the call fills.
 struct Output {
   infonce_output caller = {};
-  int64_t count = 0;         // 0: not wanted
-  float *device = nullptr;   // the caller's, or what is brought to it
-  bool is_waiting = false;   // to be brought through staging buffers
+  int64_t count = 0;        // 0: not wanted
+  float *device = nullptr;  // the caller's, or what is brought to it
+  bool is_waiting = false;  // to be brought through staging buffers
 
   bool on_device() const { return caller.residence == INFONCE_ON_DEVICE; }
 };

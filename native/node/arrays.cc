@@ -86,7 +86,8 @@ size_t Arrays::copy_back(size_t most) {
       throw Failure{INFONCE_INVALID_ARGUMENT, std::string(target.name) + " was detached or resized during the call"};
     }
     const size_t bytes = std::min(most - copied, target.bytes - copied_);
-    std::memcpy(static_cast<char *>(array.data) + copied_, static_cast<const char *>(target.values.get()) + copied_, bytes);
+    std::memcpy(static_cast<char *>(array.data) + copied_, static_cast<const char *>(target.values.get()) + copied_,
+                bytes);
     copied += bytes;
     copied_ += bytes;
     if (copied_ == target.bytes) {

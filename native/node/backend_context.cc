@@ -9,8 +9,7 @@ namespace infonce::node {
 namespace {
 
 // A function of the backend's table, which not every backend has to have.
-template <typename Function>
-Function present(Function function, const char *name) {
+template <typename Function> Function present(Function function, const char *name) {
   if (function == nullptr) {
     throw Failure{INFONCE_INTERNAL, std::string("this backend has no function ") + name};
   }

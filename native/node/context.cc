@@ -16,10 +16,9 @@ namespace infonce::node {
 namespace {
 
 int32_t read_precision(Napi::Object options) {
-  return to_enumerator(options.Get("precision"), "precision",
-                       {{"highest", INFONCE_PRECISION_HIGHEST},
-                        {"high", INFONCE_PRECISION_HIGH},
-                        {"medium", INFONCE_PRECISION_MEDIUM}});
+  return to_enumerator(
+      options.Get("precision"), "precision",
+      {{"highest", INFONCE_PRECISION_HIGHEST}, {"high", INFONCE_PRECISION_HIGH}, {"medium", INFONCE_PRECISION_MEDIUM}});
 }
 
 // What the constructor of a class of JavaScript's leaves on its instances: a method of another class cannot be misled by
@@ -46,10 +45,10 @@ Napi::Function Context::define(Napi::Env env) {
       env, "Context",
       {InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::forward>("forward"),
        InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::write>("write"),
-       InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
-       InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::memory_required>("memoryRequired"),
-       InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
-       InstanceMethod<&Context::dispose>("dispose")});
+       InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::cancel>("cancel"),
+       InstanceMethod<&Context::allocate>("allocate"), InstanceMethod<&Context::pinned>("pinned"),
+       InstanceMethod<&Context::memory_required>("memoryRequired"), InstanceMethod<&Context::logits>("logits"),
+       InstanceMethod<&Context::trim>("trim"), InstanceMethod<&Context::dispose>("dispose")});
 }
 
 Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(info) {
@@ -72,8 +71,7 @@ void Context::open(Napi::Object self, Napi::Object object) {
   auto context = std::make_shared<BackendContext>(backend, options);
   // Afterwards: which kernels the driver serves may show only when a context is made.
   const infonce_device_info device = device_info(backend, options.device);
-  define_value(self, "threads",
-               Napi::Number::New(Env(), options.threads == 0 ? device.threads : options.threads));
+  define_value(self, "threads", Napi::Number::New(Env(), options.threads == 0 ? device.threads : options.threads));
   define_value(self, "instructionSet",
                Napi::String::New(Env(), forced.IsUndefined() ? device.instruction_set : forced_set));
   pool_ = std::make_shared<HostPool>(HostAllocator(backend, options.device));
@@ -166,9 +164,8 @@ Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Context::allocate(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] {
-    return DeviceBuffer::make(info.Env(), backend(), to_count(info[0], "byteLength", 1));
-  });
+  return guarded(info.Env(),
+                 [&] { return DeviceBuffer::make(info.Env(), backend(), to_count(info[0], "byteLength", 1)); });
 }
 
 Napi::Value Context::pinned(const Napi::CallbackInfo &info) {

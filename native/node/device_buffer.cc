@@ -51,8 +51,8 @@ DeviceBuffer::DeviceBuffer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<De
     }
     Napi::Object object = info.This().As<Napi::Object>();
     object.TypeTag(&kTag);
-    object.DefineProperty(
-        Napi::PropertyDescriptor::Value("byteLength", Napi::Number::New(info.Env(), static_cast<double>(content->bytes))));
+    object.DefineProperty(Napi::PropertyDescriptor::Value(
+        "byteLength", Napi::Number::New(info.Env(), static_cast<double>(content->bytes))));
     memory_ = std::move(content->memory);
     owner_ = content->owner;
     bytes_ = content->bytes;

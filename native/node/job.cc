@@ -9,8 +9,7 @@ Job::Job(Napi::Object owner, Napi::Function done, std::unique_ptr<Work> work)
   work_->listen_to(&cancelled_);
 }
 
-template <typename Part>
-void Job::attempt(Part part) noexcept {
+template <typename Part> void Job::attempt(Part part) noexcept {
   try {
     part();
   } catch (...) {

@@ -42,8 +42,7 @@ class Job {
 
  private:
   // Calls `part`, and keeps what it throws.
-  template <typename Part>
-  void attempt(Part part) noexcept;
+  template <typename Part> void attempt(Part part) noexcept;
 
   Napi::ObjectReference owner_;
   Napi::FunctionReference done_;

@@ -35,7 +35,8 @@ void read_matrices(Napi::Array array, Problem &problem) {
 // How many records of so many numbers an array holds.
 int64_t records(size_t size, int64_t fields, const char *name) {
   if (size % static_cast<size_t>(fields) != 0) {
-    throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " must have " + std::to_string(fields) + " numbers each"};
+    throw Failure{INFONCE_INVALID_ARGUMENT,
+                  std::string(name) + " must have " + std::to_string(fields) + " numbers each"};
   }
   return static_cast<int64_t>(size) / fields;
 }

@@ -18,29 +18,24 @@ Failure refused(std::string message, int32_t matrix = INFONCE_NO_MATRIX) {
   return {INFONCE_INVALID_ARGUMENT, std::move(message), matrix};
 }
 
-template <typename T>
-struct ElementType;
+template <typename T> struct ElementType;
 
-template <>
-struct ElementType<float> {
+template <> struct ElementType<float> {
   static constexpr napi_typedarray_type type = napi_float32_array;
   static constexpr const char *name = "a Float32Array";
 };
 
-template <>
-struct ElementType<double> {
+template <> struct ElementType<double> {
   static constexpr napi_typedarray_type type = napi_float64_array;
   static constexpr const char *name = "a Float64Array";
 };
 
-template <>
-struct ElementType<int32_t> {
+template <> struct ElementType<int32_t> {
   static constexpr napi_typedarray_type type = napi_int32_array;
   static constexpr const char *name = "an Int32Array";
 };
 
-template <>
-struct ElementType<uint16_t> {
+template <> struct ElementType<uint16_t> {
   static constexpr napi_typedarray_type type = napi_uint16_array;
   static constexpr const char *name = "a Uint16Array";
 };
@@ -149,8 +144,7 @@ int64_t product(int64_t a, int64_t b) {
   return a * b;
 }
 
-template <typename T>
-Span<T> to_span(Napi::Value value, const char *name, int32_t matrix) {
+template <typename T> Span<T> to_span(Napi::Value value, const char *name, int32_t matrix) {
   napi_typedarray_type type = napi_int8_array;
   size_t size = 0;
   void *data = nullptr;
@@ -164,13 +158,12 @@ Span<T> to_span(Napi::Value value, const char *name, int32_t matrix) {
   return {static_cast<T *>(data), size};
 }
 
-template <typename T>
-Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, int32_t matrix) {
+template <typename T> Span<T> to_span_of(Napi::Value value, int64_t expected, const char *name, int32_t matrix) {
   const Span<T> span = to_span<T>(value, name, matrix);
   if (static_cast<uint64_t>(span.size) != static_cast<uint64_t>(expected)) {
-    throw refused(std::string(name) + " has " + std::to_string(span.size) + " elements, expected " +
-                      std::to_string(expected),
-                  matrix);
+    throw refused(
+        std::string(name) + " has " + std::to_string(span.size) + " elements, expected " + std::to_string(expected),
+        matrix);
   }
   return span;
 }

@@ -13,8 +13,7 @@
 namespace infonce::node {
 
 // Elements of a typed array in JavaScript's memory: valid until JavaScript runs again.
-template <typename T>
-struct Span {
+template <typename T> struct Span {
   T *data = nullptr;
   size_t size = 0;
 };
@@ -47,8 +46,7 @@ Napi::Array to_array(Napi::Value value, const char *name);
 int64_t product(int64_t a, int64_t b);
 
 // The elements of a typed array of exactly this element type: float, double, int32_t or uint16_t.
-template <typename T>
-Span<T> to_span(Napi::Value value, const char *name, int32_t matrix = INFONCE_NO_MATRIX);
+template <typename T> Span<T> to_span(Napi::Value value, const char *name, int32_t matrix = INFONCE_NO_MATRIX);
 
 // The same, with exactly `expected` elements.
 template <typename T>

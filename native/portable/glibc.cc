@@ -14,7 +14,7 @@
 #error "no portable binaries are made for this processor"
 #endif
 
-#define FORWARD(name, version)                                        \
+#define FORWARD(name, version) \
   __asm__(".symver oldest_" #name ", " #name "@" OLDEST(version) "\n" \
           ".section .text.__wrap_" #name ", \"ax\", @progbits\n"      \
           ".globl __wrap_" #name "\n"                                 \

@@ -244,7 +244,8 @@ TEST_CASE("forward and backward calls report non-finite numbers and wrong argume
     }
     problem.matrices[kAnchors][3] = std::numeric_limits<float>::quiet_NaN();
     infonce_saved *nothing = nullptr;
-    CHECK(backend().forward(context.handle(), &problem.problem, &output.result, &nothing, &failure) == INFONCE_NON_FINITE);
+    CHECK(backend().forward(context.handle(), &problem.problem, &output.result, &nothing, &failure) ==
+          INFONCE_NON_FINITE);
     CHECK(nothing == nullptr);
     problem.problem.propagate_non_finite = 1;
     const Saved spoiled(context, problem, output);

@@ -49,9 +49,9 @@ void check_refused(Loss loss, const std::string &what, const Spoil &spoil) {
 
 #define REFUSES(loss, ...) \
   check_refused(loss, #__VA_ARGS__, [=](infonce_problem &problem, infonce_result &result) { \
-    (void)problem;                                                                           \
-    (void)result;                                                                            \
-    __VA_ARGS__;                                                                             \
+    (void)problem; \
+    (void)result; \
+    __VA_ARGS__; \
   })
 
 constexpr Loss kOfOneTower[] = {Loss::kNtXentFirst, Loss::kNtXentAll, Loss::kSupCon, Loss::kSupConMemory};

@@ -115,8 +115,15 @@ Request request_of(const Kind &kind, const std::vector<int> &rest) {
 
 std::vector<Request> requests() {
   const std::vector<Kind> each = kinds();
-  const std::vector<int> sizes = {static_cast<int>(each.size()), count(kDims), count(kTemperatures),
-                                  count(kRows), count(kRows), count(kReductions), 3, 2, 2};
+  const std::vector<int> sizes = {static_cast<int>(each.size()),
+                                  count(kDims),
+                                  count(kTemperatures),
+                                  count(kRows),
+                                  count(kRows),
+                                  count(kReductions),
+                                  3,
+                                  2,
+                                  2};
   std::vector<Request> all;
   for (const std::vector<int> &chosen : all_pairs(sizes)) {
     all.push_back(request_of(each[static_cast<size_t>(chosen[0])], {chosen.begin() + 1, chosen.end()}));

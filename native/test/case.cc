@@ -149,11 +149,11 @@ void set_loss(Loss loss, infonce_problem *problem) {
 
 std::string describe(const Settings &settings) {
   std::ostringstream text;
-  text << name_of(settings.loss) << " N=" << settings.rows << " D=" << settings.dim
-       << " M=" << settings.negative_rows << " views=" << settings.views
-       << " classes=" << static_cast<int>(settings.classes) << " temperature=" << settings.temperature
-       << " reduction=" << settings.reduction << " normalize=" << settings.normalize
-       << " gradient=" << settings.gradient << " ranks=" << settings.ranks << " gradOutput=" << settings.grad_output_count;
+  text << name_of(settings.loss) << " N=" << settings.rows << " D=" << settings.dim << " M=" << settings.negative_rows
+       << " views=" << settings.views << " classes=" << static_cast<int>(settings.classes)
+       << " temperature=" << settings.temperature << " reduction=" << settings.reduction
+       << " normalize=" << settings.normalize << " gradient=" << settings.gradient << " ranks=" << settings.ranks
+       << " gradOutput=" << settings.grad_output_count;
   return text.str();
 }
 

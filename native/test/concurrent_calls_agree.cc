@@ -52,9 +52,8 @@ void check_at_once(const std::vector<std::shared_ptr<Context>> &contexts) {
   std::vector<int> differences(problems.size(), -1);
   std::vector<std::thread> threads;
   for (size_t i = 0; i < problems.size(); ++i) {
-    threads.emplace_back([&, i] {
-      differences[i] = count_differences(*contexts[i % contexts.size()], problems[i], expected[i]);
-    });
+    threads.emplace_back(
+        [&, i] { differences[i] = count_differences(*contexts[i % contexts.size()], problems[i], expected[i]); });
   }
   for (std::thread &thread : threads) {
     thread.join();
@@ -160,9 +159,9 @@ TEST_CASE("forward and backward calls, allocations and cancelled calls may share
       infonce_problem there = problem.problem;
       const int32_t cancelled = 1;
       Output output(problem);
-      bool fine = backend().allocate(context->handle(), bytes, &memory, &why) == INFONCE_OK &&
-                  backend().copy(context->handle(), memory, anchors.data(), bytes, INFONCE_COPY_TO_DEVICE, &why) ==
-                      INFONCE_OK;
+      bool fine =
+          backend().allocate(context->handle(), bytes, &memory, &why) == INFONCE_OK &&
+          backend().copy(context->handle(), memory, anchors.data(), bytes, INFONCE_COPY_TO_DEVICE, &why) == INFONCE_OK;
       there.matrices[kAnchors].data = memory;
       there.matrices[kAnchors].residence = INFONCE_ON_DEVICE;
       fine &= context->run(there, output.result, why) == INFONCE_OK && identical(output, expected);

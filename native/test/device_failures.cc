@@ -74,12 +74,23 @@ TEST_CASE("any error of a new context means an unavailable device, with a remedy
   const struct {
     int error;
     const char *remedy;
-  } kErrors[] = {{46, "compute mode"},      {802, "fabricmanager"},      {803, "different versions"},
-                 {805, "MPS"},              {806, "MPS"},                {807, "MPS"},
-                 {808, "MPS"},              {209, "no code"},            {218, "no code"},
-                 {221, "ptxjitcompiler"},   {222, "newer driver"},       {223, "CUDA_DISABLE_PTX_JIT"},
-                 {201, "has to be restarted"}, {709, "has to be restarted"}, {700, "has to be restarted"},
-                 {999, "has to be restarted"}, {1, "selecting the device"}};
+  } kErrors[] = {{46, "compute mode"},
+                 {802, "fabricmanager"},
+                 {803, "different versions"},
+                 {805, "MPS"},
+                 {806, "MPS"},
+                 {807, "MPS"},
+                 {808, "MPS"},
+                 {209, "no code"},
+                 {218, "no code"},
+                 {221, "ptxjitcompiler"},
+                 {222, "newer driver"},
+                 {223, "CUDA_DISABLE_PTX_JIT"},
+                 {201, "has to be restarted"},
+                 {709, "has to be restarted"},
+                 {700, "has to be restarted"},
+                 {999, "has to be restarted"},
+                 {1, "selecting the device"}};
   for (const auto &[error, remedy] : kErrors) {
     CAPTURE(error);
     set_error("cudaSetDevice", error);
@@ -90,7 +101,8 @@ TEST_CASE("any error of a new context means an unavailable device, with a remedy
   }
   set_error("cudaSetDevice", 0);
   // Code that cannot be loaded shows at the first launch, and what the first kernel did when it is waited for.
-  for (const auto &[error, remedy] : {std::pair(209, "no code"), std::pair(222, "newer driver"), std::pair(700, "restart")}) {
+  for (const auto &[error, remedy] :
+       {std::pair(209, "no code"), std::pair(222, "newer driver"), std::pair(700, "restart")}) {
     for (const char *function : {"cudaLaunchKernel", "cudaStreamSynchronize"}) {
       CAPTURE(error);
       CAPTURE(function);

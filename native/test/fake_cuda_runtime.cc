@@ -103,11 +103,11 @@ using infonce::test::next;
 using infonce::test::real;
 
 // Calls the function of that name, unless it is to fail.
-#define INFONCE_FAKE(name, parameters, ...)                                     \
-  extern "C" __attribute__((visibility("default"))) cudaError_t name parameters {   \
-    static auto *const function = real<cudaError_t parameters>(#name);              \
-    const cudaError_t error = next(#name);                                          \
-    return error == cudaSuccess ? function(__VA_ARGS__) : error;                    \
+#define INFONCE_FAKE(name, parameters, ...) \
+  extern "C" __attribute__((visibility("default"))) cudaError_t name parameters { \
+    static auto *const function = real<cudaError_t parameters>(#name); \
+    const cudaError_t error = next(#name); \
+    return error == cudaSuccess ? function(__VA_ARGS__) : error; \
   }
 
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaSetDevice(int device) {
@@ -124,13 +124,13 @@ INFONCE_FAKE(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memor
 INFONCE_FAKE(cudaStreamSynchronize, (cudaStream_t stream), stream)
 INFONCE_FAKE(cudaEventSynchronize, (cudaEvent_t event), event)
 INFONCE_FAKE(cudaLaunchKernel,
-                 (const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream),
-                 kernel, grid, block, arguments, shared, stream)
+             (const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream), kernel,
+             grid, block, arguments, shared, stream)
 
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(
     int *blocks, const void *kernel, int threads, size_t shared) {
-  static auto *const function = real<cudaError_t(int *, const void *, int, size_t)>(
-      "cudaOccupancyMaxActiveBlocksPerMultiprocessor");
+  static auto *const function =
+      real<cudaError_t(int *, const void *, int, size_t)>("cudaOccupancyMaxActiveBlocksPerMultiprocessor");
   // Its error stands for a kernel that does not fit.
   if (next("cudaOccupancyMaxActiveBlocksPerMultiprocessor") != cudaSuccess) {
     *blocks = 0;
@@ -155,12 +155,12 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceGetAttri
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDriverEntryPointByVersion(
     const char *symbol, void **function, unsigned version, unsigned long long flags,
     cudaDriverEntryPointQueryResult *found) {
-  static auto *const ask = real<cudaError_t(const char *, void **, unsigned, unsigned long long,
-                                            cudaDriverEntryPointQueryResult *)>("cudaGetDriverEntryPointByVersion");
+  static auto *const ask =
+      real<cudaError_t(const char *, void **, unsigned, unsigned long long, cudaDriverEntryPointQueryResult *)>(
+          "cudaGetDriverEntryPointByVersion");
   if (std::strcmp(symbol, "cuCtxGetCurrent") == 0 || std::strcmp(symbol, "cuCtxSetCurrent") == 0) {
-    *function = std::strcmp(symbol, "cuCtxGetCurrent") == 0
-                    ? reinterpret_cast<void *>(infonce::test::get_context)
-                    : reinterpret_cast<void *>(infonce::test::set_context);
+    *function = std::strcmp(symbol, "cuCtxGetCurrent") == 0 ? reinterpret_cast<void *>(infonce::test::get_context)
+                                                            : reinterpret_cast<void *>(infonce::test::set_context);
     *found = cudaDriverEntryPointSuccess;
     return cudaSuccess;
   }
@@ -169,8 +169,8 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDriverEntry
     static void *encode = nullptr;
     encode = *function;
     // A function with as many arguments as that of the driver.
-    using Encode = int(void *, int, unsigned, void *, const void *, const void *, const void *, const void *, int, int,
-                       int, int);
+    using Encode =
+        int(void *, int, unsigned, void *, const void *, const void *, const void *, const void *, int, int, int, int);
     Encode *const stand_in = [](void *map, int type, unsigned rank, void *address, const void *sizes,
                                 const void *strides, const void *box, const void *steps, int interleave, int swizzle,
                                 int promotion, int fill) {

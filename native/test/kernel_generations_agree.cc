@@ -17,8 +17,8 @@ namespace {
 
 constexpr infonce_precision kPrecisions[] = {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH,
                                              INFONCE_PRECISION_MEDIUM};
-constexpr Loss kLossesOfTiles[] = {Loss::kNtXentFirst,     Loss::kSupCon, Loss::kSupConMemory, Loss::kInfoNceInBatch,
-                                   Loss::kInfoNceUnpaired, Loss::kClip};
+constexpr Loss kLossesOfTiles[] = {Loss::kNtXentFirst,    Loss::kSupCon,          Loss::kSupConMemory,
+                                   Loss::kInfoNceInBatch, Loss::kInfoNceUnpaired, Loss::kClip};
 constexpr int64_t kRows[] = {1, 63, 64, 65, 127, 128, 129, 255, 256, 257, 300};
 constexpr int64_t kDims[] = {3, 63, 64, 65, 128, 129, 255, 256, 257, 320};
 // Float32 sums with a constant shift, with an online maximum, and float64.
@@ -73,7 +73,8 @@ void check_close(const Buffer<float> &got, const Buffer<float> &expected, double
 void check_agreement(const Output &got, const Output &expected, const Request &request) {
   const double tolerance = tolerance_of(request.precision);
   const auto close = [&](double a, double b) { return std::abs(a - b) <= tolerance * std::abs(b); };
-  const double one_row = 1.01 / static_cast<double>(request.settings.rows);  // whose rank sums in another order may turn
+  const double one_row =
+      1.01 / static_cast<double>(request.settings.rows);  // whose rank sums in another order may turn
   CHECK(close(got.result.scalars.loss, expected.result.scalars.loss));
   CHECK(close(got.result.scalars.grad_scale, expected.result.scalars.grad_scale));
   CHECK(std::abs(got.result.scalars.top1 - expected.result.scalars.top1) <= one_row);
@@ -93,9 +94,9 @@ TEST_CASE("all generations of kernels agree on one device" * doctest::skip(on_cp
       contexts[precision].push_back(std::make_unique<Context>(set, precision, 0));
     }
   }
-  const std::vector<int> sizes = {count(kLossesOfTiles), count(kRows),    count(kRows), count(kDims),
-                                  count(kTemperatures),  count(kClasses), 2,            2,
-                                  count(kPrecisions)};
+  const std::vector<int> sizes = {
+      count(kLossesOfTiles), count(kRows), count(kRows), count(kDims), count(kTemperatures), count(kClasses), 2, 2,
+      count(kPrecisions)};
   for (const std::vector<int> &chosen : all_pairs(sizes)) {
     const Request request = request_of(chosen);
     const Case problem(request.settings);

@@ -27,8 +27,8 @@ std::vector<Engine> engines() {
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}) {
       for (const int threads : thread_counts()) {
-        all.push_back({set + " precision=" + std::to_string(precision) + " threads=" + std::to_string(threads), precision,
-                       std::make_unique<Context>(set, precision, threads)});
+        all.push_back({set + " precision=" + std::to_string(precision) + " threads=" + std::to_string(threads),
+                       precision, std::make_unique<Context>(set, precision, threads)});
       }
     }
   }

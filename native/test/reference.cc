@@ -59,7 +59,8 @@ class Rows {
 
   void add(int64_t row, double weight, const Rows &other, int64_t other_row) {
     for (int64_t d = 0; d < dim_; ++d) {
-      gradient_[static_cast<size_t>(row * dim_ + d)] += weight * other.values_[static_cast<size_t>(other_row * dim_ + d)];
+      gradient_[static_cast<size_t>(row * dim_ + d)] +=
+          weight * other.values_[static_cast<size_t>(other_row * dim_ + d)];
     }
   }
 
@@ -233,7 +234,8 @@ class Evaluation {
   double upstream(int64_t i) const {
     const Buffer<float> &given = case_.grad_output;
     const double value = given.size() == 0 ? 1 : given[given.size() == 1 ? 0 : static_cast<size_t>(i)];
-    return case_.settings.reduction == INFONCE_REDUCTION_MEAN ? value / static_cast<double>(case_.settings.rows) : value;
+    return case_.settings.reduction == INFONCE_REDUCTION_MEAN ? value / static_cast<double>(case_.settings.rows)
+                                                              : value;
   }
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {

@@ -43,8 +43,8 @@ class Zeros {
 void check_figures(const infonce_failure &failure) {
   double needed = 0;
   double available = 0;
-  const int found = std::sscanf(
-      failure.message, "the call needs %lf MiB of working memory, and %lf MiB are left", &needed, &available);
+  const int found = std::sscanf(failure.message, "the call needs %lf MiB of working memory, and %lf MiB are left",
+                                &needed, &available);
   CHECK_MESSAGE(found == 2, failure.message);
   CHECK(needed > available);
   CHECK(available > 0);
@@ -129,8 +129,7 @@ TEST_CASE("a call without memory beside another in flight succeeds after that ha
   infonce_call *call = nullptr;
   infonce_call *refused = nullptr;
   REQUIRE(backend().begin(context.handle(), &large.problem, &first.result, &call, &failure) == INFONCE_OK);
-  CHECK(backend().begin(context.handle(), &large.problem, &second.result, &refused, &failure) ==
-        INFONCE_OUT_OF_MEMORY);
+  CHECK(backend().begin(context.handle(), &large.problem, &second.result, &refused, &failure) == INFONCE_OUT_OF_MEMORY);
   check_figures(failure);
   CHECK(refused == nullptr);
   CHECK(backend().end(context.handle(), call, &failure) == INFONCE_OK);
@@ -151,8 +150,7 @@ TEST_CASE("memory of idle lanes is free for other calls and for arrays" * doctes
   infonce_call *calls[2];
   infonce_failure failure = empty_failure();
   for (int i = 0; i < 2; ++i) {
-    REQUIRE(backend().begin(context.handle(), &problem.problem, &outputs[i].result, &calls[i], &failure) ==
-            INFONCE_OK);
+    REQUIRE(backend().begin(context.handle(), &problem.problem, &outputs[i].result, &calls[i], &failure) == INFONCE_OK);
   }
   for (infonce_call *call : calls) {
     REQUIRE(backend().end(context.handle(), call, &failure) == INFONCE_OK);

@@ -57,10 +57,12 @@ PreparedRows prepare(const float *source, int64_t rows, bool normalize, Operand<
               interleave(load(panel + i * kPanel + half), load(panel + (i + 1) * kPanel + half)));
     for (int64_t i = first; i < first + count; i += kLanes) {
       Floats square[kLanes];
-      INFONCE_UNROLL for (int r = 0; r < kLanes; ++r)
+      INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) {
         square[r] = (Floats)neighbours(load(panel + (i + r) * kPanel), load(panel + (i + r) * kPanel + kLanes));
+      }
       transpose(square);
-      uint32_t *depth = operand->depth_pairs + i / kPanel * kPanel * operand->padded_dim / 2 + d / 2 * kPanel + i % kPanel;
+      uint32_t *depth =
+          operand->depth_pairs + i / kPanel * kPanel * operand->padded_dim / 2 + d / 2 * kPanel + i % kPanel;
       INFONCE_UNROLL for (int k = 0; k < kLanes; ++k) store(depth + k * kPanel, square[k]);
     }
   }
@@ -75,7 +77,8 @@ struct BfloatProduct {
   template <int R>
   static INFONCE_INLINE void multiply(Tile<float, R> &dots, const Operand<float> &rows, const Operand<float> &columns,
                                       int64_t row, int64_t column) {
-    avx512bf16::multiply<0>(dots, depth_pairs_of(rows, row), kPanel, depth_pairs_of(columns, column), (rows.dim + 1) / 2);
+    avx512bf16::multiply<0>(dots, depth_pairs_of(rows, row), kPanel, depth_pairs_of(columns, column),
+                            (rows.dim + 1) / 2);
   }
 };
 
@@ -83,7 +86,8 @@ void ranking_dots(const Operand<float> &rows, int64_t first, int count, const Op
                   const int64_t *partner, float *dots) {
   for (int r = 0; r < count; r += kLanes) {
     const uint32_t *a = depth_pairs_of(rows, first + r), *b[kLanes];
-    for (int lane = 0; lane < kLanes; ++lane) b[lane] = depth_pairs_of(partners, partner[r + lane] < 0 ? 0 : partner[r + lane]);
+    for (int lane = 0; lane < kLanes; ++lane)
+      b[lane] = depth_pairs_of(partners, partner[r + lane] < 0 ? 0 : partner[r + lane]);
     Floats total{};
     for (int64_t k = 0; k < (rows.dim + 1) / 2; ++k) {
       Ints y;
@@ -131,8 +135,8 @@ void pack_columns_as_pairs(const GradientPanel &panel, uint32_t *pairs) {
 }
 
 template <int R, int kRowStride>
-INFONCE_NOINLINE void pair_gradient_tile(const uint32_t *w, int64_t stride, const uint32_t *other, int64_t pairs, float *accumulators,
-                                         bool accumulate) {
+INFONCE_NOINLINE void pair_gradient_tile(const uint32_t *w, int64_t stride, const uint32_t *other, int64_t pairs,
+                                         float *accumulators, bool accumulate) {
   Tile<float, R> sum;
   sum.clear();
   multiply<kRowStride>(sum, w, stride, other, pairs);
@@ -147,8 +151,9 @@ template <bool kOwnerIsRow> void pair_gradient_tiles(const GradientPanel &panel,
     float *out = panel.accumulators + d * panel.accumulator_rows;
     for_each_tile(panel.owner_count, [&](int row, auto height) {
       constexpr int kStride = kOwnerIsRow ? kPairStride : 0;
-      pair_gradient_tile<decltype(height)::value, kStride>(w + (kOwnerIsRow ? row * kPairStride : row), column_stride(panel), b,
-                                                           panel.other_count / 2, out + row * kPanel, panel.accumulate);
+      pair_gradient_tile<decltype(height)::value, kStride>(w + (kOwnerIsRow ? row * kPairStride : row),
+                                                           column_stride(panel), b, panel.other_count / 2,
+                                                           out + row * kPanel, panel.accumulate);
     });
   }
 }

@@ -23,12 +23,13 @@ template <bool kClasses> void pack_rows(const GradientPanel &panel) {
     const int start = b * panel.block_rows;
     const int columns = b + 1 < panel.block_count ? panel.block_rows : panel.other_count - start;
     for (int x = 0; x < panel.owner_count; ++x) {
-      const Floats weight = broadcast(panel.owner_weight[x]), target = broadcast(kClasses ? panel.owner_target[x] : 0.0f);
+      const Floats weight = broadcast(panel.owner_weight[x]),
+                   target = broadcast(kClasses ? panel.owner_target[x] : 0.0f);
       for (int y = 0; y < columns; y += kLanes)
         store(panel.scratch + x * kGradientStride + start + y,
               weigh<kClasses>(panel.exponentials[b] + x * panel.stride + y, weight, panel.other_weight + start + y,
-                              kClasses ? panel.owner_class[x] : 0, kClasses ? panel.other_class + start + y : nullptr, target,
-                              kClasses ? panel.other_target + start + y : nullptr));
+                              kClasses ? panel.owner_class[x] : 0, kClasses ? panel.other_class + start + y : nullptr,
+                              target, kClasses ? panel.other_target + start + y : nullptr));
     }
   }
 }
@@ -47,22 +48,21 @@ template <bool kClasses> void pack_columns(const GradientPanel &panel) {
       for (int y = 0; y < panel.owner_count; y += kLanes)
         store(panel.scratch + (start + x) * stride + y,
               weigh<kClasses>(panel.exponentials[b] + x * panel.stride + y, weight, panel.owner_weight + y,
-                              kClasses ? panel.other_class[start + x] : 0, kClasses ? panel.owner_class + y : nullptr, target,
-                              kClasses ? panel.owner_target + y : nullptr));
+                              kClasses ? panel.other_class[start + x] : 0, kClasses ? panel.owner_class + y : nullptr,
+                              target, kClasses ? panel.owner_target + y : nullptr));
     }
   }
 }
 
 template <int R, int kRowStride>
-INFONCE_NOINLINE void gradient_tile(const float *w, int64_t stride, const float *other, int64_t depth, float *accumulators,
-                                    bool accumulate, Prefetch next) {
+INFONCE_NOINLINE void gradient_tile(const float *w, int64_t stride, const float *other, int64_t depth,
+                                    float *accumulators, bool accumulate, Prefetch next) {
   constexpr int kSteps = 4;  // divides every panel
   Tile<float, R> sum;
   sum.clear();
   for (int64_t k = 0; k < depth; k += kSteps) {
     next.line();
-    sum.template multiply<kRowStride>(w + (kRowStride ? k : k * stride), stride, other + k * kPanel,
-                                      kSteps);
+    sum.template multiply<kRowStride>(w + (kRowStride ? k : k * stride), stride, other + k * kPanel, kSteps);
   }
   if (accumulate) sum.add_to(accumulators);
   else sum.store_to(accumulators);

@@ -34,8 +34,9 @@ struct LogitsBlock {
   float scale, shift;           // e = 2^(scale * dot - shift)
   bool masked;                  // the block holds padding or pairs of one group
   const int32_t *row_group, *column_group;
-  const float *row_rank, *column_rank;  // the dot product that a logit must exceed to outrank the positive; read to count
-  float *exponentials;                  // out [row_count][stride]
+  const float *row_rank,
+      *column_rank;     // the dot product that a logit must exceed to outrank the positive; read to count
+  float *exponentials;  // out [row_count][stride]
   int stride;
   // out, or null: sums of the exponentials and, of the same sides or of none, counts of logits above the rank
   float *row_sum, *column_sum;
@@ -59,10 +60,10 @@ struct GradientPanel {
   int64_t other_first;
   float *accumulators;  // [padded_dim / panel][accumulator_rows][panel]
   int64_t accumulator_rows;
-  bool accumulate;  // false: accumulators are overwritten
+  bool accumulate;           // false: accumulators are overwritten
   const float *const *next;  // the blocks of the owner's next panel, to be fetched meanwhile
   int next_count;
-  float *scratch;   // kGradientScratch floats
+  float *scratch;  // kGradientScratch floats
 };
 
 template <class Scalar> struct FinishRows {
@@ -79,7 +80,7 @@ template <class Scalar> struct FinishRows {
 struct WideRows {
   const Operand<double> *owner, *other;
   int64_t first;
-  int count;  // at most kWideRows
+  int count;                       // at most kWideRows
   int64_t other_first, other_end;  // multiples of kWideColumns, or the end
   double scale;
   const int32_t *owner_group, *other_group;
@@ -103,7 +104,7 @@ struct WideGradient : WideRows {
 constexpr double kSmallestNorm = 1e-12;  // torch.nn.functional.normalize's eps
 constexpr int kMaxBlock = 128;
 constexpr int kGradientDepth = 128;  // rows of the other side in one gradient panel
-constexpr int kGradientPad = 16;  // keeps rows of W off the same cache sets
+constexpr int kGradientPad = 16;     // keeps rows of W off the same cache sets
 constexpr int kGradientStride = kGradientDepth + kGradientPad;
 constexpr int64_t kGradientScratch = int64_t(kGradientStride) * kMaxBlock;
 constexpr int kWideRows = 32;
@@ -150,12 +151,22 @@ struct Kernels {
 };
 
 #if defined(__x86_64__) || defined(_M_X64)
-namespace x86_64 { const Kernels &kernels(); }
-namespace avx2 { const Kernels &kernels(); }
-namespace avx512 { const Kernels &kernels(); }
-namespace avx512bf16 { const Kernels &kernels(); }
+namespace x86_64 {
+const Kernels &kernels();
+}
+namespace avx2 {
+const Kernels &kernels();
+}
+namespace avx512 {
+const Kernels &kernels();
+}
+namespace avx512bf16 {
+const Kernels &kernels();
+}
 #elif defined(__aarch64__)
-namespace neon { const Kernels &kernels(); }
+namespace neon {
+const Kernels &kernels();
+}
 #endif
 
 }  // namespace infonce::cpu

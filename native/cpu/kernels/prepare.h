@@ -68,7 +68,8 @@ PreparedRows prepare_rows(const float *source, int64_t rows, bool normalize, Ope
   for (int64_t i = first; i < first + count; ++i) {
     Scalar *chunk = operand->row_panels + i * panel;
     if (i >= first + rows) {
-      for (int64_t d = 0; d < operand->padded_dim; d += panel, chunk += chunk_stride) memset(chunk, 0, panel * sizeof *chunk);
+      for (int64_t d = 0; d < operand->padded_dim; d += panel, chunk += chunk_stride)
+        memset(chunk, 0, panel * sizeof *chunk);
       operand->inverse_norm[i] = 0.0;
       operand->radial[i] = 0.0f;
       continue;

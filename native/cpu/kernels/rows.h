@@ -9,8 +9,7 @@ namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
 INFONCE_INLINE Doubles widen(const double *p) { return load(p); }
 
-template <class Scalar>
-double dot(const Operand<Scalar> &a, int64_t i, const Operand<Scalar> &b, int64_t j) {
+template <class Scalar> double dot(const Operand<Scalar> &a, int64_t i, const Operand<Scalar> &b, int64_t j) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
   const Scalar *x = a.row_panels + i * panel, *y = b.row_panels + j * panel;
   Doubles even{}, odd{};
@@ -78,13 +77,15 @@ void ranking_dots(const Operand<Scalar> &rows, int64_t first, int count, const O
 }
 
 template <class Scalar>
-void add_row(Scalar *accumulators, int64_t accumulator_rows, double weight, const Operand<Scalar> &operand, int64_t row) {
+void add_row(Scalar *accumulators, int64_t accumulator_rows, double weight, const Operand<Scalar> &operand,
+             int64_t row) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
   const Scalar *u = operand.row_panels + row * panel;
   const Vector<Scalar> w = broadcast(Scalar(weight));
   for (int64_t d = 0; d < operand.padded_dim; d += panel) {
-    INFONCE_UNROLL for (int c = 0; c < panel; c += kLanesOf<Scalar>)
+    INFONCE_UNROLL for (int c = 0; c < panel; c += kLanesOf<Scalar>) {
       store(accumulators + c, load(accumulators + c) + w * load(u + c));
+    }
     accumulators += accumulator_rows * panel;
     u += operand.padded_rows * panel;
   }

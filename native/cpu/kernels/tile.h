@@ -8,9 +8,7 @@ namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 template <class Scalar, int R> struct Tile {
   Vector<Scalar> at[R][2];
 
-  INFONCE_INLINE void clear() {
-    INFONCE_UNROLL for (int r = 0; r < R; ++r) at[r][0] = at[r][1] = Vector<Scalar>{};
-  }
+  INFONCE_INLINE void clear() { INFONCE_UNROLL for (int r = 0; r < R; ++r) at[r][0] = at[r][1] = Vector<Scalar>{}; }
 
   INFONCE_INLINE void store_to(Scalar *rows, int64_t stride = 2 * kLanesOf<Scalar>) const {
     INFONCE_UNROLL for (int r = 0; r < R; ++r) {
@@ -31,7 +29,8 @@ template <class Scalar, int R> struct Tile {
 
   // += a * b over `depth` steps. Row r of step k is a[r + k * step] when kRowStride is 0 (rows side by side), else
   // a[r * kRowStride + k]: a constant, because a run-time stride would need an address register for each row.
-  template <int kRowStride> INFONCE_INLINE void multiply(const Scalar *a, int64_t step, const Scalar *b, int64_t depth) {
+  template <int kRowStride>
+  INFONCE_INLINE void multiply(const Scalar *a, int64_t step, const Scalar *b, int64_t depth) {
     constexpr int L = kLanesOf<Scalar>;
     INFONCE_UNROLL_4 for (int64_t k = 0; k < depth; ++k) {
       const Vector<Scalar> b0 = load(b), b1 = load(b + L);
@@ -46,11 +45,11 @@ template <class Scalar, int R> struct Tile {
   }
 };
 
-template <int R> struct TileHeight {
-  static constexpr int value = R;
-};
+template <int R> struct TileHeight { static constexpr int value = R; };
 
-template <int kTallest = kTileRows> INFONCE_INLINE int tile_count(int count) { return (count + kTallest - 1) / kTallest; }
+template <int kTallest = kTileRows> INFONCE_INLINE int tile_count(int count) {
+  return (count + kTallest - 1) / kTallest;
+}
 
 // Calls visit(first row, TileHeight) over `count` rows in tiles of nearly equal height, at most kTallest and at least
 // kTallest - 2 (which holds for every multiple of a panel): short tiles would waste registers.

@@ -11,7 +11,8 @@ constexpr int kWidePanel = 2 * kDoubleLanes;
 constexpr int kWideTileRows = kLanes == 16 ? 8 : 4;  // divides the wide panel
 
 template <int R>
-INFONCE_NOINLINE void wide_product(const double *a, int64_t step, const double *b, int64_t depth, double *out, int stride) {
+INFONCE_NOINLINE void wide_product(const double *a, int64_t step, const double *b, int64_t depth, double *out,
+                                   int stride) {
   Tile<double, R> sum;
   sum.clear();
   sum.template multiply<0>(a, step, b, depth);
@@ -24,9 +25,10 @@ INFONCE_INLINE void wide_dots(const WideRows &rows, int64_t first, int count) {
   for (int column = 0; column < count; column += kWidePanel)
     for (int panel = 0; panel < rows.count; panel += kWidePanel)
       for_each_tile<kWideTileRows>(kWidePanel, [&](int row, auto height) {
-        wide_product<decltype(height)::value>(owner.depth_panels + (rows.first + panel) * owner.padded_dim + row, kWidePanel,
-                                              other.depth_panels + (first + column) * other.padded_dim, owner.dim,
-                                              rows.scratch + (panel + row) * kWideColumns + column, kWideColumns);
+        wide_product<decltype(height)::value>(owner.depth_panels + (rows.first + panel) * owner.padded_dim + row,
+                                              kWidePanel, other.depth_panels + (first + column) * other.padded_dim,
+                                              owner.dim, rows.scratch + (panel + row) * kWideColumns + column,
+                                              kWideColumns);
       });
 }
 
@@ -107,16 +109,18 @@ inline void wide_gradient(const WideGradient &rows) {
         const Longs out = wide_excluded(rows.owner_group[i], rows.other_group + first + c);
         const Doubles s = load(w + c) * scale;
         Doubles weight{};
-        if (rows.owner_weight) weight += broadcast(rows.owner_weight[i]) * exp_doubles(s - broadcast(rows.owner_lse[i]));
-        if (rows.other_weight) weight += load(rows.other_weight + first + c) * exp_doubles(s - load(rows.other_lse + first + c));
+        if (rows.owner_weight)
+          weight += broadcast(rows.owner_weight[i]) * exp_doubles(s - broadcast(rows.owner_lse[i]));
+        if (rows.other_weight)
+          weight += load(rows.other_weight + first + c) * exp_doubles(s - load(rows.other_lse + first + c));
         store(w + c, choose(out, Doubles{}, weight));
       }
     }
     for (int64_t d = 0; d < other.padded_dim; d += kWidePanel)
       for_each_tile<kWideTileRows>(rows.count, [&](int row, auto height) {
-        wide_gradient_tile<decltype(height)::value>(rows.scratch + row * kWideColumns,
-                                                    other.row_panels + d * other.padded_rows + first * kWidePanel, count,
-                                                    rows.accumulators + d * rows.accumulator_rows + row * kWidePanel);
+        wide_gradient_tile<decltype(height)::value>(
+            rows.scratch + row * kWideColumns, other.row_panels + d * other.padded_rows + first * kWidePanel, count,
+            rows.accumulators + d * rows.accumulator_rows + row * kWidePanel);
       });
   }
 }

@@ -125,8 +125,8 @@ PanelPlan Sm90::plan_panel(const Hardware &hardware, Planes planes, TileShape sh
   if (use == PanelUse::kRowsOfBoth) {
     const int64_t r = plan.panel_rows * rows_of(shape) / kBlock, c = plan.panel_tiles * kTileColumns / kBlock;
     const auto clocks_of = [&](int dims) { return clocks.sum(r, c, plan.splits, dims); };
-    plan.dims = *std::min_element(all_dims.begin(), all_dims.end(),
-                                  [&](int a, int b) { return clocks_of(a) < clocks_of(b); });
+    plan.dims =
+        *std::min_element(all_dims.begin(), all_dims.end(), [&](int a, int b) { return clocks_of(a) < clocks_of(b); });
   }
   return plan;
 }

@@ -36,10 +36,8 @@ template <int kWidth> struct Lanes {
   __device__ __forceinline__ void store(float *row, int64_t first, int64_t dim) const {
     const int64_t d = first + threadIdx.x % kWarp * kWidth;
     if (d >= dim) return;
-    if constexpr (kWidth == 4)
-      *reinterpret_cast<float4 *>(row + d) = make_float4(at[0], at[1], at[2], at[3]);
-    else
-      row[d] = at[0];
+    if constexpr (kWidth == 4) *reinterpret_cast<float4 *>(row + d) = make_float4(at[0], at[1], at[2], at[3]);
+    else row[d] = at[0];
   }
 };
 

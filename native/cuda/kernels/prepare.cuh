@@ -56,10 +56,8 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
       const int64_t first = r / tower.views * tower.views;
       task.ranges[r] = {static_cast<int32_t>(first), static_cast<int32_t>(first + tower.views)};
     }
-    if (!(norm < 1e300))
-      task.report->add_bad_row(task.name, source_row);
-    else if (!tower.normalize)
-      raise(&task.report->largest_norm[task.name], float(norm));
+    if (!(norm < 1e300)) task.report->add_bad_row(task.name, source_row);
+    else if (!tower.normalize) raise(&task.report->largest_norm[task.name], float(norm));
   }
 
   if constexpr (kPlanes == 3) {

@@ -146,8 +146,7 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
       above += __float_as_int(side[w][1][at]);
       if constexpr (kOnline)
         RowStatistics<Sums, kOnline>::join(maximum, sum, side[w][2][at], side[w][0][at], task.exponent);
-      else
-        sum += side[w][0][at];
+      else sum += side[w][0][at];
     }
     task.by_row.sum[slot + at] = sum;
     task.by_row.above[slot + at] = above;

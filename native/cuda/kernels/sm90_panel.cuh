@@ -90,8 +90,7 @@ template <class Tile, bool kOnline> class TileWeights {
           if constexpr (kOnline)
             dot = row_weight * power_of_two(fmaf(dot, of_.exponent, -row_log2_sum)) +
                   weight[c] * power_of_two(fmaf(dot, of_.exponent, -log2_sum[c]));
-          else
-            dot = power_of_two(dot * of_.exponent) * (row_weight + weight[c]);
+          else dot = power_of_two(dot * of_.exponent) * (row_weight + weight[c]);
         }
       }
   }
@@ -117,8 +116,7 @@ template <class Tile, bool kOnline> class TileWeights {
             split<Tile::kPlanes>(sums.at[m][n + k][2 * h], sums.at[m][n + k][2 * h + 1], planes[k]);
 #pragma unroll
           for (int p = 0; p < Tile::kPlanes; ++p)
-            store16(to + p * plane + Sums::column(0, n, 0), planes[0][p], planes[1][p], planes[2][p],
-                    planes[3][p]);
+            store16(to + p * plane + Sums::column(0, n, 0), planes[0][p], planes[1][p], planes[2][p], planes[3][p]);
         }
       }
   }

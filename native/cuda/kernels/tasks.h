@@ -71,7 +71,7 @@ struct Partials {
 struct StatisticsTask {
   Tower rows, columns;
   Pairs pairs;  // of the rows
-  bool ranks;  // whether it is counted what is above the positives
+  bool ranks;   // whether it is counted what is above the positives
   const float *row_rank;
   const float *column_rank;  // null: no column statistics
   float exponent;            // logit in powers of two = exponent * dot product

@@ -90,7 +90,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
         double &logit = logits.at[r][c];
         logit = j < task.other.rows && !apart.holds(j) ? task.scale * logit : -INFINITY;
         best = max(best, logit);
-        if (statistics.ranks) above[r] += logit > positive[warp_row + r] + tie[warp_row + r] * column_length[DoubleSums::column(c)];
+        if (statistics.ranks)
+          above[r] += logit > positive[warp_row + r] + tie[warp_row + r] * column_length[DoubleSums::column(c)];
       }
       if (best > maximum[r]) {
         sum[r] *= exp(maximum[r] - best);

@@ -22,7 +22,8 @@ bool takes_vectors(const PairedTask &task) {
 void paired_negatives(Stream &stream, const PairedTask &task) {
   const PairedProblem &problem = task.problem;
   // Dot products and two sums, of pairs of numbers.
-  const Operations operations = {12.0 * double(problem.rows) * double(problem.negative_rows) * double(problem.dim), true};
+  const Operations operations = {12.0 * double(problem.rows) * double(problem.negative_rows) * double(problem.dim),
+                                 true};
   const unsigned warps = std::min(blocks_of(problem.negative_rows, kPairedBatch), unsigned(kPairedWarps));
   stream.launch_in_parts(operations, "paired_queries", takes_vectors(task) ? paired_queries<4> : paired_queries<1>,
                          unsigned(problem.rows), kWarp * int(warps), 0, task);

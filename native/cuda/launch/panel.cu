@@ -18,12 +18,9 @@ void launch_write(Stream &stream, const PanelTask &task, int runs, int tile_rows
 template <int kPlanes>
 void launch_write(Stream &stream, TileShape shape, bool online, const PanelTask &task, int runs, int tile_rows) {
   if (online) return launch_write<kPlanes, TileShape::kSmallWarps, true>(stream, task, runs, tile_rows);
-  if constexpr (kPlanes == 3)
-    launch_write<kPlanes, TileShape::kSmallWarps, false>(stream, task, runs, tile_rows);
-  else if (shape == TileShape::kTall)
-    launch_write<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
-  else
-    launch_write<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
+  if constexpr (kPlanes == 3) launch_write<kPlanes, TileShape::kSmallWarps, false>(stream, task, runs, tile_rows);
+  else if (shape == TileShape::kTall) launch_write<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
+  else launch_write<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
 }
 
 template <int kPlanes, TileShape kShape>
@@ -35,12 +32,9 @@ void launch_accumulate(Stream &stream, const AccumulateTask &task, int tile_rows
 
 template <int kPlanes>
 void launch_accumulate(Stream &stream, TileShape shape, const AccumulateTask &task, int tile_rows, int splits) {
-  if constexpr (kPlanes == 3)
-    launch_accumulate<kPlanes, TileShape::kSmallWarps>(stream, task, tile_rows, splits);
-  else if (shape == TileShape::kTall)
-    launch_accumulate<kPlanes, TileShape::kTall>(stream, task, tile_rows, splits);
-  else
-    launch_accumulate<kPlanes, TileShape::kSquare>(stream, task, tile_rows, splits);
+  if constexpr (kPlanes == 3) launch_accumulate<kPlanes, TileShape::kSmallWarps>(stream, task, tile_rows, splits);
+  else if (shape == TileShape::kTall) launch_accumulate<kPlanes, TileShape::kTall>(stream, task, tile_rows, splits);
+  else launch_accumulate<kPlanes, TileShape::kSquare>(stream, task, tile_rows, splits);
 }
 
 template <int kPlanes, TileShape kShape> int blocks(const Hardware &hardware) {
@@ -49,8 +43,7 @@ template <int kPlanes, TileShape kShape> int blocks(const Hardware &hardware) {
 }
 
 template <int kPlanes> int blocks(const Hardware &hardware, TileShape shape) {
-  if constexpr (kPlanes == 3)
-    return blocks<kPlanes, TileShape::kSmallWarps>(hardware);
+  if constexpr (kPlanes == 3) return blocks<kPlanes, TileShape::kSmallWarps>(hardware);
   else
     return shape == TileShape::kTall ? blocks<kPlanes, TileShape::kTall>(hardware)
                                      : blocks<kPlanes, TileShape::kSquare>(hardware);

@@ -30,8 +30,8 @@ void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, co
   const WideTask task = {owner, other, pairs, nullptr, scale};
   const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "wide_statistics",
-                         wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0,
-                         task, statistics);
+                         wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads,
+                         0, task, statistics);
 }
 
 void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, const Range *elsewhere,

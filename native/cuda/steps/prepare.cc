@@ -35,8 +35,7 @@ void measure_upstream(Work *work) {
   double factor = work->problem.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(work->rows()) : 1.0;
   if (work->roles.both_directions) factor /= 2;
   work->upstream = {buffers.grad_output, upstream.count, factor, &buffers.report->largest_upstream};
-  if (upstream.count > 0)
-    cuda::measure_upstream(work->stream(), buffers.grad_output, upstream.count, buffers.report);
+  if (upstream.count > 0) cuda::measure_upstream(work->stream(), buffers.grad_output, upstream.count, buffers.report);
 }
 
 void prepare(Work *work) {

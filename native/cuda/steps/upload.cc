@@ -30,10 +30,8 @@ void upload(const Work &work) {
     if (!work.has(name) || work.matrix(name).residence == INFONCE_ON_DEVICE) continue;
     const Buffers::Input &input = buffers.inputs[name];
     const size_t size = size_t(work.size_of(name));
-    if (input.halves)
-      lane.upload(input.halves, work.matrix(name).data, size * sizeof(uint16_t));
-    else
-      lane.upload(input.rows, work.matrix(name).data, size * sizeof(float));
+    if (input.halves) lane.upload(input.halves, work.matrix(name).data, size * sizeof(uint16_t));
+    else lane.upload(input.rows, work.matrix(name).data, size * sizeof(float));
   }
   if (work.roles.own_negatives()) return;
   const auto upload_vector = [&](auto *to, const auto &vector) {

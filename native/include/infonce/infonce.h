@@ -30,8 +30,8 @@ typedef enum infonce_status {
   INFONCE_OUT_OF_MEMORY = 3,    /* failure.message says what was needed and what is left */
   INFONCE_DEVICE_UNAVAILABLE = 4,
   INFONCE_INTERNAL = 5,
-  INFONCE_CANCELLED = 6,   /* the caller set problem.cancelled */
-  INFONCE_DEVICE_LOST = 7  /* a fault has taken the device from the context, whose calls all fail from now on */
+  INFONCE_CANCELLED = 6,  /* the caller set problem.cancelled */
+  INFONCE_DEVICE_LOST = 7 /* a fault has taken the device from the context, whose calls all fail from now on */
 } infonce_status;
 
 typedef enum infonce_reduction {
@@ -86,17 +86,15 @@ typedef enum infonce_positive {
 } infonce_positive;
 
 /* How a row's positives and sums become its loss. */
-typedef enum infonce_row_loss {
-  INFONCE_ROW_LOSS_CROSS_ENTROPY = 0
-} infonce_row_loss;
+typedef enum infonce_row_loss { INFONCE_ROW_LOSS_CROSS_ENTROPY = 0 } infonce_row_loss;
 
 /* The rows of a matrix, each with a loss. */
 typedef struct infonce_softmax {
-  int32_t anchors;             /* the matrix */
-  int32_t positive;            /* infonce_positive */
-  uint32_t positive_matrices;  /* bits by matrix: where the positives are */
-  int32_t row_loss;            /* infonce_row_loss */
-  double weight;               /* of its rows' losses in the call's */
+  int32_t anchors;            /* the matrix */
+  int32_t positive;           /* infonce_positive */
+  uint32_t positive_matrices; /* bits by matrix: where the positives are */
+  int32_t row_loss;           /* infonce_row_loss */
+  double weight;              /* of its rows' losses in the call's */
 } infonce_softmax;
 
 /* The upstream gradient. */
@@ -137,8 +135,8 @@ typedef struct infonce_output {
 typedef struct infonce_scalars {
   double loss;       /* the mean or the sum; with reduction NONE the sum */
   double grad_scale; /* d loss / d scale */
-  double top1;       /* share of anchors whose (first) positive no logit of the denominator beats; NaN without `ranks` */
-  double top5;       /* the same with fewer than five above */
+  double top1; /* share of anchors whose (first) positive no logit of the denominator beats; NaN without `ranks` */
+  double top5; /* the same with fewer than five above */
 } infonce_scalars;
 
 /* Arrays are the caller's. What they hold after a call that failed is unspecified. */
@@ -184,8 +182,8 @@ typedef struct infonce_context_options {
   /* CUDA: the cudaStream_t in which all work is done; the default stream is cudaStreamLegacy or cudaStreamPerThread,
      the latter with calls from one thread only. NULL: a stream of the context's own, which waits for no other. */
   void *stream;
-  int32_t measure;             /* CUDA: 1 fills the seconds of infonce_result */
-  int32_t trace;               /* CUDA: 1: kernels say in host memory that they run, and a fault is told by their name */
+  int32_t measure; /* CUDA: 1 fills the seconds of infonce_result */
+  int32_t trace;   /* CUDA: 1: kernels say in host memory that they run, and a fault is told by their name */
 } infonce_context_options;
 
 typedef struct infonce_device_info {
@@ -197,14 +195,15 @@ typedef struct infonce_device_info {
   char instruction_sets[128]; /* all that can be forced, best first, separated by spaces */
   char medium[32];            /* what INFONCE_PRECISION_MEDIUM runs with the best set: "bfloat16" or "float32" */
   char capability[16];        /* CUDA: compute capability, "9.0"; else empty */
-  char code[32];              /* CUDA: what of this library the device runs: machine code, "sm_90a", or PTX that the driver
+  char code[32];           /* CUDA: what of this library the device runs: machine code, "sm_90a", or PTX that the driver
                                  compiles, "compute_90"; else empty */
-  int32_t driver_version;     /* CUDA: the version of CUDA the driver brings, 1000 * major + 10 * minor; else 0 */
-  int32_t runtime_version;    /* CUDA: that of the runtime this backend was built with */
-  int32_t multiprocessors;    /* CUDA: streaming multiprocessors; else 0 */
-  int32_t clock_khz;          /* CUDA: their highest clock; 0: the driver does not say */
-  int64_t memory_bandwidth;   /* CUDA: bytes per second, by the memory's clock and bus width; 0: the driver does not say */
-  char note[256];             /* why the best kernels for such a device cannot be used here; else empty */
+  int32_t driver_version;  /* CUDA: the version of CUDA the driver brings, 1000 * major + 10 * minor; else 0 */
+  int32_t runtime_version; /* CUDA: that of the runtime this backend was built with */
+  int32_t multiprocessors; /* CUDA: streaming multiprocessors; else 0 */
+  int32_t clock_khz;       /* CUDA: their highest clock; 0: the driver does not say */
+  int64_t
+      memory_bandwidth; /* CUDA: bytes per second, by the memory's clock and bus width; 0: the driver does not say */
+  char note[256];       /* why the best kernels for such a device cannot be used here; else empty */
 } infonce_device_info;
 
 /* The upstream gradient of a backward call. */
