@@ -36,7 +36,7 @@ class Runtime:
         return pointer
 
     def download(self, pointer, values):
-        """Fills an array.array from device memory."""
+        """Fills an array.array or a bytearray from device memory."""
         data = memoryview(values).cast("B")
         self.call("cudaMemcpy", (ctypes.c_char * data.nbytes).from_buffer(values), c_void_p(pointer),
                   c_size_t(data.nbytes), TO_HOST)

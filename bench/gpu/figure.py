@@ -28,11 +28,11 @@ import compare
 import contract
 import cudart
 import host_calls
+import presets
 import report
 from shapes import AIMS, MATRIX_FITS, Shape, faster_aims, judged
 
 SCALE = 10.0  # temperature 0.1
-SCALARS = 4
 WARM_UPS, FEWEST_SAMPLES, MOST_SAMPLES = 3, 5, 400
 BLOCK = 262_147  # numbers that are drawn; a prime, so that rows which repeat them begin at other places
 EXIT_FAILED, EXIT_SKIPPED = 1, 77
@@ -61,7 +61,7 @@ def parse():
                        ("flights", "calls a second on page-locked arrays, one at a time and two in flight"),
                        ("ncu", "what ncu tells of each kernel of a call"), ("torch", "the same in PyTorch")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("loss", choices=contract.LOSSES)
+        command.add_argument("loss", choices=presets.LOSSES)
         if name == "torch":
             command.add_argument("form", choices=("eager", "compile"))
         else:
@@ -148,21 +148,20 @@ class Calls:
         matrix = repeated(numbers, shape.rows * shape.dim)
         self.inputs = [[runtime.upload(matrix[k:] + matrix[:k]) for k in range(shape.towers)] for _ in range(sets)]
         self.gradients = [[runtime.allocate(shape.matrix_bytes) for _ in range(shape.towers)] for _ in range(sets)]
-        self.scalars = runtime.allocate(8 * SCALARS)
-        self.calls = []
-        for inputs, gradients in zip(self.inputs, self.gradients):
-            problem = contract.describe(shape.loss, shape.rows, shape.dim, SCALE, *inputs)
-            result = contract.result_of(gradients, self.scalars)
-            self.calls.append((problem, result))
+        self.scalars = runtime.allocate(contract.SCALARS_BYTES)
+        self.calls = [
+            presets.call(shape, SCALE, *pointers, device_scalars=self.scalars)
+            for pointers in zip(self.inputs, self.gradients)
+        ]
 
     def run(self, context, k=0):
         context.run(*self.calls[k % len(self.calls)])
 
     def check(self):
         """That the last call left numbers."""
-        scalars = self.runtime.download(self.scalars, array("d", bytes(8 * SCALARS)))
-        if not all(map(math.isfinite, scalars)) or not scalars[0] > 0:
-            stop(f"{self.shape}: loss and its companions are {list(scalars)}")
+        found = contract.scalars(self.runtime.download(self.scalars, bytearray(contract.SCALARS_BYTES)))
+        if not all(map(math.isfinite, found.values())) or not found["loss"] > 0:
+            stop(f"{self.shape}: {found}")
 
     def free(self):
         for pointers in (*self.inputs, *self.gradients, [self.scalars]):
@@ -236,7 +235,7 @@ def flights(options):
     for rows, dim in options.sizes:
         shape = Shape(options.loss, rows, dim)
         towers = [repeated(numbers, rows * dim) for _ in range(shape.towers)]
-        calls = [host_calls.HostCall(backend, shape.loss, rows, dim, SCALE, towers) for _ in range(3)]
+        calls = [host_calls.HostCall(backend, shape, SCALE, towers) for _ in range(3)]
         with backend.context(options.level, trace=not options.no_trace) as context:
             rates = host_calls.rates(context, calls, 0 if options.quick else 0.3)
         for call in calls:
@@ -263,7 +262,7 @@ def errors(options):
     session = sections.Session(load(), SCALE, options.quick, math.inf)
     with torch.cuda.stream(torch.cuda.Stream()):
         for rows, dim in sections.error_sizes(options.quick):
-            for loss in contract.LOSSES:
+            for loss in presets.LOSSES:
                 for row in sections.errors_of(session, Shape(loss, rows, dim)):
                     tell(kernels=os.environ.get("INFONCE_ISA") or "chosen", **row)
     if session.failures:

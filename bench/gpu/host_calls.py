@@ -5,19 +5,18 @@ import ctypes
 import statistics
 import time
 
-import contract
+import presets
 
 
 class HostCall:
     """A problem and its gradients in page-locked memory. `towers` are sequences of rows * dim floats each."""
 
-    def __init__(self, backend, loss, rows, dim, scale, towers):
+    def __init__(self, backend, shape, scale, towers):
         self.backend = backend
-        self.inputs = [self.allocate(rows * dim, tower) for tower in towers]
-        self.gradients = [self.allocate(rows * dim) for _ in towers]
-        inputs, gradients = map(ctypes.addressof, self.inputs), map(ctypes.addressof, self.gradients)
-        self.problem = contract.describe(loss, rows, dim, scale, *inputs, residence=contract.ON_HOST)
-        self.result = contract.result_of(gradients, residence=contract.ON_HOST)
+        self.inputs = [self.allocate(shape.rows * shape.dim, tower) for tower in towers]
+        self.gradients = [self.allocate(shape.rows * shape.dim) for _ in towers]
+        pointers = [[ctypes.addressof(array) for array in arrays] for arrays in (self.inputs, self.gradients)]
+        self.problem, self.result = presets.call(shape, scale, *pointers, presets.ON_HOST)
 
     def allocate(self, count, values=None):
         array = (ctypes.c_float * count).from_address(self.backend.host_allocate(4 * count))

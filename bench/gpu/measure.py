@@ -4,6 +4,7 @@ import math
 import statistics
 
 import contract
+import presets
 import report
 import torch
 
@@ -37,13 +38,12 @@ class Infonce:
 
     def __init__(self, context, shape, sets, scale):
         self.context = context
-        self.scalars = torch.full((4,), math.nan, dtype=torch.float64, device="cuda")
+        # Bytes of NaN.
+        self.scalars = torch.full((contract.SCALARS_BYTES,), 0xFF, dtype=torch.uint8, device="cuda")
         self.calls = []
-        for inputs, gradients in zip(sets.inputs, sets.gradients):
-            pointers = [tensor.data_ptr() for tensor in inputs]
-            problem = contract.describe(shape.loss, shape.rows, shape.dim, scale, *pointers)
-            result = contract.result_of([tensor.data_ptr() for tensor in gradients], self.scalars.data_ptr())
-            self.calls.append((problem, result))
+        for arrays in zip(sets.inputs, sets.gradients):
+            pointers = [[tensor.data_ptr() for tensor in tensors] for tensors in arrays]
+            self.calls.append(presets.call(shape, scale, *pointers, device_scalars=self.scalars.data_ptr()))
 
     def __call__(self, k):
         self.context.run(*self.calls[k % len(self.calls)])

@@ -7,13 +7,14 @@ from array import array
 import contract
 import cudart
 import host_calls
+import presets
 import reference
+from shapes import Shape
 
 # Rows, columns: less than a tile, ragged, and past the dimensions that the register-resident kernels hold.
-SHAPES = ((8, 4), (66, 64), (130, 70), (34, 300))
+SIZES = ((8, 4), (66, 64), (130, 70), (34, 300))
 BOUNDS = {"highest": 2e-5, "high": 2e-4, "medium": 2e-2}
 SCALE = 10.0
-SCALARS = 4
 
 
 def run(backend):
@@ -23,13 +24,13 @@ def run(backend):
     failures = 0
     for precision, bound in BOUNDS.items():
         with backend.context(precision=precision, stream=stream) as context:
-            for loss in contract.LOSSES:
-                for rows, dim in SHAPES:
-                    verdict = case(runtime, stream, context, loss, rows, dim)
+            for loss in presets.LOSSES:
+                for shape in (Shape(loss, *size) for size in SIZES):
+                    verdict = case(runtime, stream, context, shape)
                     right = verdict["error"] <= bound and verdict["repeats"]
                     failures += not right
                     print(
-                        f"{'ok  ' if right else 'FAIL'} {loss} {rows} x {dim}, '{precision}':"
+                        f"{'ok  ' if right else 'FAIL'} {loss} {shape.rows} x {shape.dim}, '{precision}':"
                         f" error {verdict['error']:.1e}, at most {bound:.0e}"
                         f"{'' if verdict['repeats'] else '; a second call gave other bits'}",
                         flush=True,
@@ -44,16 +45,15 @@ def in_flight(backend):
     failures = 0
     generator = random.Random(1)
     with backend.context() as context:
-        for loss in contract.LOSSES:
+        for loss in presets.LOSSES:
             calls = [
-                host_calls.HostCall(backend, loss, rows, dim, SCALE,
-                                    [normal(generator, rows * dim) for _ in range(1 if loss == "ntXent" else 2)])
-                for rows, dim in SHAPES
+                host_calls.HostCall(backend, shape, SCALE, normal_towers(generator, shape))
+                for shape in (Shape(loss, *size) for size in SIZES)
             ]
             found = []
             for flying in (1, 2):
                 host_calls.run_in_flight(context, calls, len(calls), flying)
-                found.append([[call.result.loss, *map(bytes, call.gradients)] for call in calls])
+                found.append([[call.result.scalars.loss, *map(bytes, call.gradients)] for call in calls])
             for call in calls:
                 call.free()
             right = found[0] == found[1]
@@ -63,40 +63,39 @@ def in_flight(backend):
     return failures
 
 
-def case(runtime, stream, context, loss, rows, dim):
-    generator = random.Random(rows * 1000 + dim)
-    towers = [normal(generator, rows * dim) for _ in range(1 if loss == "ntXent" else 2)]
-    expected = reference.loss_and_gradients(loss, *[to_rows(towers[k % len(towers)], dim) for k in range(2)], SCALE)
-    first, second = [call(runtime, stream, context, loss, rows, dim, towers) for _ in range(2)]
+def case(runtime, stream, context, shape):
+    towers = normal_towers(random.Random(shape.rows * 1000 + shape.dim), shape)
+    anchors, keys = (to_rows(tower, shape.dim) for tower in (towers[0], towers[-1]))
+    loss, grad_scale, expected = reference.loss_and_gradients(shape.loss, anchors, keys, SCALE)
+    first, second = [call(runtime, stream, context, shape, towers) for _ in range(2)]
     scalars, *gradients = first
-    errors = [abs(scalars[0] - expected[0]) / abs(expected[0]), abs(scalars[1] - expected[1]) / abs(expected[1])]
-    errors += [relative_error(*pair) for pair in zip(gradients, expected[2])]
+    errors = [abs(scalars["loss"] - loss) / abs(loss), abs(scalars["grad_scale"] - grad_scale) / abs(grad_scale)]
+    errors += [relative_error(*pair) for pair in zip(gradients, expected)]
     # A maximum that keeps NaN.
     worst = math.nan if any(math.isnan(error) for error in errors) else max(errors)
     return {"error": worst, "repeats": first == second}
 
 
-def call(runtime, stream, context, loss, rows, dim, towers):
+def call(runtime, stream, context, shape, towers):
     """[scalars, gradient of each tower], downloaded after one asynchronous call."""
     inputs = [runtime.upload(tower) for tower in towers]
-    outputs = [runtime.allocate(4 * rows * dim) for _ in towers]
-    scalars = runtime.allocate(8 * SCALARS)
+    outputs = [runtime.allocate(shape.matrix_bytes) for _ in towers]
+    scalars = runtime.allocate(contract.SCALARS_BYTES)
     try:
-        problem = contract.describe(loss, rows, dim, SCALE, *inputs)
-        result = contract.result_of(outputs, scalars)
-        context.run(problem, result)
+        context.run(*presets.call(shape, SCALE, inputs, outputs, device_scalars=scalars))
         runtime.synchronize(stream)
         return [
-            runtime.download(scalars, array("d", bytes(8 * SCALARS))),
-            *[runtime.download(output, array("f", bytes(4 * rows * dim))) for output in outputs],
+            contract.scalars(runtime.download(scalars, bytearray(contract.SCALARS_BYTES))),
+            *[runtime.download(output, array("f", bytes(shape.matrix_bytes))) for output in outputs],
         ]
     finally:
         for pointer in (*inputs, *outputs, scalars):
             runtime.free(pointer)
 
 
-def normal(generator, count):
-    return array("f", (generator.gauss(0, 1) for _ in range(count)))
+def normal_towers(generator, shape):
+    numbers = shape.rows * shape.dim
+    return [array("f", (generator.gauss(0, 1) for _ in range(numbers))) for _ in range(shape.towers)]
 
 
 def to_rows(values, dim):
