@@ -327,7 +327,8 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   copy,
                                   trim,
                                   host_allocate,
-                                  host_release};
+                                  host_release,
+                                  nullptr};  // measure: nothing
 
 }  // namespace
 }  // namespace infonce::cuda

@@ -1,5 +1,4 @@
-// What each kernel is told: plain structs, passed by value, that launchers fill and kernels read. In the order of a
-// call.
+// Kernel arguments: plain structs, passed by value, that launchers fill and kernels read. In the order of a call.
 #pragma once
 
 #include "cuda/kernels/rows.h"
