@@ -13,8 +13,10 @@ __device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, 
   const bool is_positive = slot == 0 || !task.rule.first_only;
   const int64_t positives = task.rule.first_only ? 1 : partners;
   const Direction &rows = task.rows;
-  return rows.upstream[i] *
-         RowLoss::pair_weight(is_positive, positives, task.logits.at(slot, i), rows.log_sum_exp[i], rows.rest_share[i]);
+  const double weight =
+      RowLoss::pair_weight(is_positive, positives, task.logits.at(slot, i), rows.log_sum_exp[i], rows.rest_share[i]);
+  // Rounded by itself: weights of two rows are added, and which product a fused one took would be the compiler's choice.
+  return __dmul_rn(rows.upstream[i], weight);
 }
 
 // The same of two towers, where each row has one pair: its only positive.
