@@ -1,6 +1,6 @@
 import type { TensorLike } from '../runtime/tensor.js';
+import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { layoutOf } from './layout.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
@@ -73,7 +73,7 @@ function checkOptions(options: ClipOptions) {
   return { common: checkCommon(options), scale: SCALE.check(options.logitScale) };
 }
 
-export const LAYOUT = layoutOf(
+export const FORM = formOf(
   [{ anchors: 0, candidates: 1, rowSoftmax: 0, columnSoftmax: 1 }],
   [
     { anchors: 0, positive: 'sameIndex', positivesIn: [1], weight: 0.5 },
@@ -98,7 +98,7 @@ export const clipLoss = defineLoss<ClipTypes>({
     const { common, scale } = checkOptions(problem);
     return {
       common,
-      task: { layout: LAYOUT, scale, ...pairs },
+      task: { form: FORM, scale, ...pairs },
     };
   },
 });
@@ -118,7 +118,8 @@ export const clipLoss = defineLoss<ClipTypes>({
  */
 export const clip = clipLoss.run;
 
-/** {@link clip}, computed before it returns.
+/**
+ * {@link clip}, computed before it returns.
  *
  * @function
  */

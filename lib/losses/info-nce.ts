@@ -2,8 +2,8 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor, TensorLike } from '../runtime/tensor.js';
+import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { layoutOf } from './layout.js';
 import { type Asks, defineLoss, type LossTypes, type TensorReader } from './loss.js';
 import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
@@ -144,9 +144,9 @@ function checkOptions(options: InfoNCEOptions) {
 }
 
 const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
-export const IN_BATCH = layoutOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
-export const UNPAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
-export const PAIRED = layoutOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
+export const IN_BATCH = formOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
+export const UNPAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
+export const PAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
 
 export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   name: 'infoNCE',
@@ -182,7 +182,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
       task: {
         scale,
         ...pairs,
-        layout: negatives === undefined ? IN_BATCH : paired ? PAIRED : UNPAIRED,
+        form: negatives === undefined ? IN_BATCH : paired ? PAIRED : UNPAIRED,
         matrices:
           negatives === undefined ? matrices : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue }],
       },
@@ -207,7 +207,8 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
  */
 export const infoNCE = infoNCELoss.run;
 
-/** {@link infoNCE}, computed before it returns.
+/**
+ * {@link infoNCE}, computed before it returns.
  *
  * @function
  */

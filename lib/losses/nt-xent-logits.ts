@@ -3,7 +3,7 @@ import type { Context } from '../runtime/handles.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
-import { LAYOUTS } from './nt-xent.js';
+import { FORMS } from './nt-xent.js';
 import type { Common } from './options.js';
 import { namingOf, nativeProblem, plan } from './plan.js';
 import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
@@ -65,7 +65,7 @@ export function ntXentLogits(
     ['features'],
     {
       task: {
-        layout: LAYOUTS.all,
+        form: FORMS.all,
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim: features.shape[1]!,

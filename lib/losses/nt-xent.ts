@@ -1,7 +1,7 @@
 import { checkChoice } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
+import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { layoutOf } from './layout.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
@@ -85,13 +85,13 @@ function checkOptions(options: NTXentOptions) {
   };
 }
 
-const layoutWith = (positive: 'firstView' | 'allViews') =>
-  layoutOf(
+const formWith = (positive: 'firstView' | 'allViews') =>
+  formOf(
     [{ anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' }],
     [{ anchors: 0, positive, positivesIn: [0] }],
   );
 /** By `positives`. */
-export const LAYOUTS = { first: layoutWith('firstView'), all: layoutWith('allViews') };
+export const FORMS = { first: formWith('firstView'), all: formWith('allViews') };
 
 export const ntXentLoss = defineLoss<NTXentTypes>({
   name: 'ntXent',
@@ -110,7 +110,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
     return {
       common,
       task: {
-        layout: LAYOUTS[positives],
+        form: FORMS[positives],
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim,
@@ -137,7 +137,8 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
  */
 export const ntXent = ntXentLoss.run;
 
-/** {@link ntXent}, computed before it returns.
+/**
+ * {@link ntXent}, computed before it returns.
  *
  * @function
  */

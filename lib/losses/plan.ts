@@ -1,6 +1,6 @@
 /** The one file, beside each loss's `describe`, that knows the parts of a native problem and result. */
 import {
-  type NativeLayout,
+  type NativeForm,
   type NativeMemoryNeeds,
   type NativeOutput,
   type NativeProblem,
@@ -47,8 +47,8 @@ export interface Matrix {
 
 /** The part of a native problem that a loss decides. */
 export interface Task {
-  readonly layout: NativeLayout;
-  /** In the order that the layout knows. */
+  readonly form: NativeForm;
+  /** In the order that the form knows. */
   readonly matrices: readonly Matrix[];
   /** That have a loss. */
   readonly rows: number;
@@ -66,9 +66,7 @@ export function plan(
   scale: Scale,
 ): Plan {
   checkGradOutputLength(common, task.rows);
-  for (const { name, tensor } of task.matrices) {
-    checkRows(tensor.shape.length === 3 ? Math.max(tensor.shape[0]!, tensor.shape[1]!) : tensor.shape[0]!, name);
-  }
+  for (const { name, tensor } of task.matrices) checkRows(Math.max(...tensor.shape.slice(0, -1)), name);
   checkRows(task.rows, task.matrices[0]!.name);
   return { loss, tensors, task, common, scale };
 }
@@ -120,8 +118,8 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
       views,
       ids,
     })),
-    blocks: task.layout.blocks,
-    softmaxes: task.layout.softmaxes,
+    blocks: task.form.blocks,
+    softmaxes: task.form.softmaxes,
     reduction: REDUCTIONS[common.reduction],
     normalize: common.normalize,
     gradient: common.gradient,

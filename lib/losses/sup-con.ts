@@ -1,8 +1,8 @@
 import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { TensorLike } from '../runtime/tensor.js';
+import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { layoutOf } from './layout.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { checkMemory, type NegativeQueue } from './negative-queue.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
@@ -81,8 +81,8 @@ function checkOptions(options: SupConOptions) {
 }
 
 const OTHER_ROWS = { anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' } as const;
-export const ONE_MATRIX = layoutOf([OTHER_ROWS], [{ anchors: 0, positive: 'sameId', positivesIn: [0] }]);
-export const WITH_MEMORY = layoutOf(
+export const ONE_MATRIX = formOf([OTHER_ROWS], [{ anchors: 0, positive: 'sameId', positivesIn: [0] }]);
+export const WITH_MEMORY = formOf(
   [OTHER_ROWS, { anchors: 0, candidates: 1, rowSoftmax: 0 }],
   [{ anchors: 0, positive: 'sameId', positivesIn: [0, 1] }],
 );
@@ -109,7 +109,7 @@ export const supConLoss = defineLoss<SupConTypes>({
     return {
       common,
       task: {
-        layout: rows === undefined ? ONE_MATRIX : WITH_MEMORY,
+        form: rows === undefined ? ONE_MATRIX : WITH_MEMORY,
         matrices:
           rows === undefined
             ? [matrix]
@@ -142,7 +142,8 @@ export const supConLoss = defineLoss<SupConTypes>({
  */
 export const supCon = supConLoss.run;
 
-/** {@link supCon}, computed before it returns.
+/**
+ * {@link supCon}, computed before it returns.
  *
  * @function
  */

@@ -31,8 +31,8 @@ export interface NativeMatrix {
   readonly ids?: Int32Array | undefined;
 }
 
-/** Which losses of which rows a problem is: made once by `layoutOf`, the same for every call of a loss. */
-export interface NativeLayout {
+/** Which losses of which rows a problem is: made once by `formOf`, the same for every call of a loss. */
+export interface NativeForm {
   /** `infonce_block`s as they lie in memory: anchors, candidates, row softmax, column softmax, left out, own. */
   readonly blocks: Int32Array;
   /** The fields of `infonce_softmax`es: anchors, positive, positive matrices, row loss, weight. */
@@ -40,7 +40,7 @@ export interface NativeLayout {
 }
 
 /** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */
-export interface NativeProblem extends NativeLayout {
+export interface NativeProblem extends NativeForm {
   readonly matrices: readonly NativeMatrix[];
   /** Of {@link REDUCTIONS}. */
   readonly reduction: number;

@@ -32,6 +32,7 @@ const char *wrong_rows(const infonce_problem &p, const Roles &roles) {
   if (roles.keys >= 0 && p.matrices[roles.keys].rows != rows) return "there must be as many keys as anchors";
   if (roles.own_negatives() && p.matrices[roles.negatives].rows % rows != 0)
     return "anchors must divide their own candidates";
+  if (negatives_of_anchor(p, roles) > kMostRows) return kTooLarge;
   if (roles.has_memory() && rows + p.matrices[roles.negatives].rows > kMostRows) return kTooLarge;
   return nullptr;
 }

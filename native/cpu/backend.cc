@@ -206,17 +206,14 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   if (options->threads < 0 || options->threads > kMostThreads) return invalid(failure, "threads must be 0 to 1024");
   if (options->precision < INFONCE_PRECISION_HIGHEST || options->precision > INFONCE_PRECISION_MEDIUM)
     return invalid(failure, "unknown precision");
-  const InstructionSet *chosen = nullptr;
-  for (const InstructionSet &set : usable_instruction_sets())
-    if (!chosen && (!options->instruction_set || std::strcmp(options->instruction_set, set.name) == 0)) chosen = &set;
+  const InstructionSet *chosen = find_instruction_set(options->instruction_set);
   if (!chosen)
     return fail(failure, INFONCE_DEVICE_UNAVAILABLE, INFONCE_NO_MATRIX, -1,
                 "this processor cannot run instruction set '%s'", options->instruction_set);
   return guarded(failure, [&] {
-    const bool bfloat16 = options->precision == INFONCE_PRECISION_MEDIUM && chosen->bfloat16;
     const int threads = options->threads > 0 ? options->threads : processor_count();
     try {
-      *context = new infonce_context(*chosen, bfloat16 ? *chosen->bfloat16 : *chosen->kernels, threads);
+      *context = new infonce_context(*chosen, kernels_for(*chosen, options->precision), threads);
     } catch (const std::system_error &) {
       return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "the system refuses to start %d threads",
                   threads);

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "infonce/infonce.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -71,6 +73,16 @@ const std::vector<InstructionSet> &usable_instruction_sets() {
   // Never destroyed: a worker may outlive the statics of a process that exits.
   static const std::vector<InstructionSet> &sets = *new std::vector<InstructionSet>(find_usable());
   return sets;
+}
+
+const InstructionSet *find_instruction_set(const char *name) {
+  for (const InstructionSet &set : usable_instruction_sets())
+    if (!name || std::strcmp(name, set.name) == 0) return &set;
+  return nullptr;
+}
+
+const Kernels &kernels_for(const InstructionSet &set, int32_t precision) {
+  return precision == INFONCE_PRECISION_MEDIUM && set.bfloat16 ? *set.bfloat16 : *set.kernels;
 }
 
 std::string processor_name() {

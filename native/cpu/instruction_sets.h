@@ -17,6 +17,12 @@ struct InstructionSet {
 // Best first; never empty.
 const std::vector<InstructionSet> &usable_instruction_sets();
 
+// By its name, or the best without one; null if this processor cannot run it.
+const InstructionSet *find_instruction_set(const char *name);
+
+// `precision`: infonce_precision.
+const Kernels &kernels_for(const InstructionSet &set, int32_t precision);
+
 std::string processor_name();
 
 }  // namespace infonce::cpu

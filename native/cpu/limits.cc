@@ -118,15 +118,6 @@ void handover_times(double *figures) {
   });
 }
 
-// Null if this processor cannot run it.
-const Kernels *kernels_of(const infonce_context_options &options) {
-  for (const InstructionSet &set : usable_instruction_sets()) {
-    if (options.instruction_set && std::strcmp(options.instruction_set, set.name) != 0) continue;
-    return options.precision == INFONCE_PRECISION_MEDIUM && set.bfloat16 ? set.bfloat16 : set.kernels;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 infonce_status measure(const infonce_context_options &options, int processors, int32_t limit,
@@ -138,9 +129,9 @@ infonce_status measure(const infonce_context_options &options, int processors, i
   return guarded(failure, [&] {
     switch (limit) {
       case INFONCE_LIMIT_MULTIPLY_ADDS: {
-        const Kernels *kernels = kernels_of(options);
-        if (!kernels) return invalid(failure, "instructionSet is none that this processor can run");
-        multiply_add_rates(*kernels, options.threads, figures);
+        const InstructionSet *set = find_instruction_set(options.instruction_set);
+        if (!set) return invalid(failure, "instructionSet is none that this processor can run");
+        multiply_add_rates(kernels_for(*set, options.precision), options.threads, figures);
         return INFONCE_OK;
       }
       case INFONCE_LIMIT_COPY:

@@ -89,6 +89,8 @@ TEST_CASE("sizes that are out of range or do not match are refused") {
   }
   REFUSES(Loss::kInfoNcePaired, problem.matrices[kNegatives].rows = 35);
   REFUSES(Loss::kInfoNceUnpaired, problem.matrices[kNegatives].rows = (int64_t(1) << 30) + 1);
+  REFUSES(Loss::kInfoNcePaired,
+          problem.matrices[kNegatives].rows = problem.matrices[kAnchors].rows * ((int64_t(1) << 30) + 1));
   REFUSES(Loss::kSupConMemory, problem.matrices[kMemory].rows = int64_t(1) << 30);
 }
 

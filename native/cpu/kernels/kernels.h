@@ -34,8 +34,8 @@ struct LogitsBlock {
   float scale, shift;           // e = 2^(scale * dot - shift)
   bool masked;                  // the block holds padding or pairs of one group
   const int32_t *row_group, *column_group;
-  const float *row_rank,
-      *column_rank;     // the dot product that a logit must exceed to outrank the positive; read to count
+  // The dot product that a logit must exceed to outrank the positive; read to count.
+  const float *row_rank, *column_rank;
   float *exponentials;  // out [row_count][stride]
   int stride;
   // out, or null: sums of the exponentials and, of the same sides or of none, counts of logits above the rank

@@ -14,6 +14,15 @@ struct PanelWork {
   WeightsOf weights;
   __nv_bfloat16 *panel;
   float *of_rows, *of_columns;  // accumulators; the latter for PanelUse::kRowsAndColumns
+
+  PanelTask write() const {  // of no tiles yet
+    PanelTask task{};
+    task.weights = weights;
+    task.panel = panel;
+    task.panel_rows = plan.panel_rows * rows_of(shape);
+    task.panel_columns = plan.panel_tiles * kTileColumns;
+    return task;
+  }
 };
 
 class Architecture {

@@ -70,11 +70,7 @@ void Sm80::accumulate_through_panel(Stream &stream, const PanelWork &work) const
   const PanelPlan &plan = work.plan;
   const Tower &owner = work.weights.owner, &other = work.weights.other;
   const int32_t rows_of_tile = rows_of(work.shape);
-  PanelTask write{};
-  write.weights = work.weights;
-  write.panel = work.panel;
-  write.panel_rows = plan.panel_rows * rows_of_tile;
-  write.panel_columns = plan.panel_tiles * kTileColumns;
+  PanelTask write = work.write();
   AccumulateTask multiply{};
   multiply.panel = work.panel;
   multiply.panel_rows = write.panel_rows;

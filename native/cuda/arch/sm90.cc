@@ -139,11 +139,7 @@ void Sm90::accumulate_through_panel(Stream &stream, const PanelWork &work) const
                             : plan.use == PanelUse::kRowsAndColumns ? work.of_columns
                                                                     : nullptr;
   const int32_t rows_of_tile = rows_of(work.shape);
-  PanelTask write{};
-  write.weights = work.weights;
-  write.panel = work.panel;
-  write.panel_rows = plan.panel_rows * rows_of_tile;
-  write.panel_columns = plan.panel_tiles * kTileColumns;
+  PanelTask write = work.write();
   PanelProductTask multiply{};
   multiply.panel = work.panel;
   multiply.panel_rows = write.panel_rows;

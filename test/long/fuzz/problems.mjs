@@ -1,8 +1,8 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
-import { LAYOUT as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
+import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
 import { IN_BATCH, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
-import { LAYOUTS } from '../../../dist/esm/losses/nt-xent.js';
+import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
@@ -144,36 +144,36 @@ function nativeMatrix(random, context, rows, dim, rest = {}) {
   return given;
 }
 
-const FORMS = {
+const MAKERS = {
   views(random, context, rows, dim) {
     const views = random.integer(2, 4);
     const matrices = [nativeMatrix(random, context, rows * views, dim, { views })];
-    return { matrices, layout: LAYOUTS[random.pick(['first', 'all'])], without: [] };
+    return { matrices, form: OF_VIEWS[random.pick(['first', 'all'])], without: [] };
   },
   classes(random, context, rows, dim, candidates) {
     const remembers = random.chance(0.3);
     const matrices = (remembers ? [rows, candidates] : [rows]).map(each =>
       nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
     );
-    return { matrices, layout: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
+    return { matrices, form: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
   },
   pairs(random, context, rows, dim) {
     const matrices = [rows, rows].map(each => nativeMatrix(random, context, each, dim));
-    return { matrices, layout: random.pick([IN_BATCH, BOTH_DIRECTIONS]), without: [] };
+    return { matrices, form: random.pick([IN_BATCH, BOTH_DIRECTIONS]), without: [] };
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
     const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
       nativeMatrix(random, context, each, dim),
     );
-    return { matrices, layout: own ? PAIRED : UNPAIRED, without: [] };
+    return { matrices, form: own ? PAIRED : UNPAIRED, without: [] };
   },
 };
 
 /** `{ problem, result }` as the addon takes them. */
-export function nativeCall(random, context, form = random.pick(Object.keys(FORMS))) {
+export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
   const { rows: samples, dim, negatives } = sizes(random);
-  const { matrices, layout, without } = FORMS[form](random, context, samples, dim, negatives);
+  const { matrices, form, without } = MAKERS[kind](random, context, samples, dim, negatives);
   const { rows } = matrices[0];
   const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
@@ -182,8 +182,8 @@ export function nativeCall(random, context, form = random.pick(Object.keys(FORMS
   const problem = {
     matrices,
     // Copies: the package's own are the same for every call, and a call's arguments are spoiled.
-    blocks: layout.blocks.slice(),
-    softmaxes: layout.softmaxes.slice(),
+    blocks: form.blocks.slice(),
+    softmaxes: form.softmaxes.slice(),
     reduction,
     normalize: random.chance(0.8),
     gradient,

@@ -1,6 +1,6 @@
-import type { NativeLayout } from '../runtime/binding.js';
+import type { NativeForm } from '../runtime/binding.js';
 
-/** A rectangle of logits: `anchors` and `candidates` are indices of matrices, softmaxes those of {@link layoutOf}. */
+/** A rectangle of logits: `anchors` and `candidates` are indices of matrices, softmaxes those of {@link formOf}. */
 export interface Block {
   readonly anchors: number;
   readonly candidates: number;
@@ -30,7 +30,7 @@ const CROSS_ENTROPY = 0;
 const LEFT_OUT = { sameRow: 1 } as const;
 
 /** Blocks and softmaxes in the form of the C contract: made once, for every call of a loss. */
-export function layoutOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): NativeLayout {
+export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): NativeForm {
   return {
     blocks: Int32Array.from(
       blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false }) => [
