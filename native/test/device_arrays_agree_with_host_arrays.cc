@@ -207,7 +207,7 @@ void check_scalars(const Context &context, bool ranks) {
 
 }  // namespace
 
-TEST_CASE("scalars on the device are those of the host, and `scalars` is left alone") {
+TEST_CASE("scalars on the device are those of the host, whose fields are left alone") {
   const Context context = make_context();
   check_scalars(context, true);
   check_scalars(context, false);
