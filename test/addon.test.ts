@@ -41,17 +41,21 @@ function numbers(): Float32Array {
   return Float32Array.from({ length: ROWS * DIM }, (_, i) => Math.sin(i * i));
 }
 
+/** A block of the matrix and itself without the rows themselves, and a softmax whose positives are first views. */
+const BLOCK = [0, 0, 0, 0, 1, 0];
+const SOFTMAX = [0, 0, 1, 0, 1];
+
+function form(block: readonly number[], softmax: readonly number[]): Float64Array {
+  return Float64Array.of(1, ...block, ...softmax);
+}
+
 function problem(changes: object = {}): NativeProblem {
   return {
     matrices: [{ data: numbers(), type: 0, rows: ROWS, views: 2 }],
-    // One block of the matrix and itself without the rows themselves, one softmax whose positives are first views.
-    blocks: Int32Array.of(0, 0, 0, 0, 1, 0),
-    softmaxes: Float64Array.of(0, 0, 1, 0, 1),
+    form: form(BLOCK, SOFTMAX),
     reduction: 0,
-    normalize: true,
-    gradient: true,
-    propagateNonFinite: false,
-    ranks: true,
+    // To normalise, with gradients and ranks.
+    flags: 1 | 2 | 8,
     dim: DIM,
     scale: 10,
     ...changes,
@@ -276,15 +280,19 @@ describe('a problem', () => {
     [features({ rows: 2 ** 53 }), /rows must be/],
     [features({ rows: 2 ** 52, data: buffer }), /too large/],
     [features({ ids: new Int32Array(3) }), /ids has 3 elements, expected 8/],
-    [{ blocks: new Int32Array(5) }, /blocks must have 6 numbers each/],
-    [{ blocks: new Int32Array(0) }, /blocks must be 1 to/],
-    [{ blocks: new Int32Array(60) }, /blocks must be 1 to/],
-    [{ blocks: Int32Array.of(0, 7, 0, 0, 1, 0) }, /unknown matrix/],
-    [{ softmaxes: Float64Array.of(7, 0, 1, 0, 1), reduction: 2 }, /unknown matrix/],
-    [{ softmaxes: Float64Array.of(-1, 0, 1, 0, 1) }, /small counts/],
-    [{ softmaxes: Float64Array.of(Number.NaN, 0, 1, 0, 1) }, /small counts/],
-    [{ softmaxes: new Float32Array(5) }, /softmaxes must be a Float64Array/],
-    [{ blocks: Int32Array.of(0, 0, 0, 0, 0, 0) }, /combination of blocks/],
+    [{ form: new Float32Array(12) }, /form must be a Float64Array/],
+    [{ form: new Float64Array(0) }, /blocks of form must be 1 to/],
+    [{ form: Float64Array.of(5, ...new Float64Array(35)) }, /blocks of form must be 1 to/],
+    [{ form: Float64Array.of(1, ...BLOCK) }, /softmaxes of form must be 1 to/],
+    [{ form: Float64Array.of(1, 0) }, /softmaxes of form must be 1 to|part of/],
+    [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, 0) }, /part of a block or softmax/],
+    [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, ...SOFTMAX, ...SOFTMAX) }, /softmaxes of form must be 1 to/],
+    [{ form: form([0, 7, 0, 0, 1, 0], SOFTMAX) }, /unknown matrix/],
+    [{ form: form(BLOCK, [7, 0, 1, 0, 1]), reduction: 2 }, /unknown matrix/],
+    [{ form: form(BLOCK, [-1, 0, 1, 0, 1]), reduction: 2 }, /unknown matrix/],
+    [{ form: form(BLOCK, [2 ** 32, 0, 1, 0, 1]) }, /small counts/],
+    [{ form: form(BLOCK, [Number.NaN, 0, 1, 0, 1]) }, /small counts/],
+    [{ form: form([0, 0, 0, 0, 0, 0], SOFTMAX) }, /combination of blocks/],
   ];
 
   it.each(wrong)('%# is refused', (changes, message) => {

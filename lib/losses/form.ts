@@ -1,5 +1,3 @@
-import type { NativeForm } from '../runtime/binding.js';
-
 /** A rectangle of logits: `anchors` and `candidates` are indices of matrices, softmaxes those of {@link formOf}. */
 export interface Block {
   readonly anchors: number;
@@ -29,27 +27,24 @@ const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as cons
 const CROSS_ENTROPY = 0;
 const LEFT_OUT = { sameRow: 1 } as const;
 
-/** Blocks and softmaxes in the form of the C contract: made once, for every call of a loss. */
-export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): NativeForm {
-  return {
-    blocks: Int32Array.from(
-      blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false }) => [
-        anchors,
-        candidates,
-        rowSoftmax,
-        columnSoftmax,
-        leftOut === undefined ? 0 : LEFT_OUT[leftOut],
-        Number(own),
-      ]),
-    ),
-    softmaxes: Float64Array.from(
-      softmaxes.flatMap(({ anchors, positive, positivesIn, weight = 1 }) => [
-        anchors,
-        POSITIVES[positive],
-        positivesIn.reduce((bits, matrix) => bits | (1 << matrix), 0),
-        CROSS_ENTROPY,
-        weight,
-      ]),
-    ),
-  };
+/** Blocks and softmaxes as the addon reads them: made once, for every call of a loss. */
+export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Float64Array {
+  return Float64Array.of(
+    blocks.length,
+    ...blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false }) => [
+      anchors,
+      candidates,
+      rowSoftmax,
+      columnSoftmax,
+      leftOut === undefined ? 0 : LEFT_OUT[leftOut],
+      Number(own),
+    ]),
+    ...softmaxes.flatMap(({ anchors, positive, positivesIn, weight = 1 }) => [
+      anchors,
+      POSITIVES[positive],
+      positivesIn.reduce((bits, matrix) => bits | (1 << matrix), 0),
+      CROSS_ENTROPY,
+      weight,
+    ]),
+  );
 }

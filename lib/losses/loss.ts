@@ -145,15 +145,19 @@ export function defineLoss<T extends LossTypes, Special extends LossTypes = T>(
 ): Loss<T, Special> {
   const { name, tensors, optionalTensors = {}, labels = false, advice = [], scale } = definition;
   const layouts: { readonly [input: string]: Layout } = { ...tensors, ...optionalTensors };
+  const tensorNames = Object.keys(layouts);
   const optionKeys = [...definition.options, ...COMMON_KEYS];
-  const keys = new Set([...Object.keys(layouts), ...(labels ? ['labels'] : []), ...optionKeys]);
+  const keys = new Set([...tensorNames, ...(labels ? ['labels'] : []), ...optionKeys]);
   const allAdvice: KeyAdvice = new Map([...problemAdvice(...Object.keys(tensors)), ...advice]);
 
   function describe(problem: object, check: TensorCheck = checkTensor): Plan {
     checkKeys(problem, name, keys, allAdvice);
     const given = problem as { readonly [input: string]: unknown };
-    const read: TensorReader = input => check(given[input], input, ...layouts[input]!);
-    return plan(name, Object.keys(layouts), definition.describe(problem, read), scale);
+    const read: TensorReader = input => {
+      const [text, fewest, most] = layouts[input]!;
+      return check(given[input], input, text, fewest, most);
+    };
+    return plan(name, tensorNames, definition.describe(problem, read), scale);
   }
 
   async function run(problem: object, options?: UncheckedRun): Promise<object> {

@@ -1,6 +1,6 @@
 /** The one file, beside each loss's `describe`, that knows the parts of a native problem and result. */
 import {
-  type NativeForm,
+  FLAGS,
   type NativeMemoryNeeds,
   type NativeOutput,
   type NativeProblem,
@@ -15,7 +15,6 @@ import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
-import { gradientName } from './results.js';
 import type { Scale } from './scale.js';
 
 /** How a problem's tensors are read. */
@@ -47,7 +46,8 @@ export interface Matrix {
 
 /** The part of a native problem that a loss decides. */
 export interface Task {
-  readonly form: NativeForm;
+  /** By `formOf`. */
+  readonly form: Float64Array;
   /** In the order that the form knows. */
   readonly matrices: readonly Matrix[];
   /** That have a loss. */
@@ -66,7 +66,9 @@ export function plan(
   scale: Scale,
 ): Plan {
   checkGradOutputLength(common, task.rows);
-  for (const { name, tensor } of task.matrices) checkRows(Math.max(...tensor.shape.slice(0, -1)), name);
+  for (const { name, tensor } of task.matrices) {
+    for (let k = 0; k < tensor.shape.length - 1; k++) checkRows(tensor.shape[k]!, name);
+  }
   checkRows(task.rows, task.matrices[0]!.name);
   return { loss, tensors, task, common, scale };
 }
@@ -87,10 +89,14 @@ function checkRows(rows: number, name: string): void {
 /** What a call computes: the losses, the gradients, or both. */
 export type Part = 'losses' | 'gradients' | 'both';
 
+/** Whether a call computes the gradient of an input. */
+export function hasGradient({ common }: Plan, part: Part, { fromQueue }: Matrix): boolean {
+  return !fromQueue && (part === 'gradients' || (part === 'both' && common.gradient));
+}
+
 /** The inputs whose gradients a call computes. */
-export function inputsWithGradient({ task, common }: Plan, part: Part): Matrix[] {
-  if (part === 'losses' || (part === 'both' && !common.gradient)) return [];
-  return task.matrices.filter(({ fromQueue }) => !fromQueue);
+export function inputsWithGradient(plan: Plan, part: Part): Matrix[] {
+  return plan.task.matrices.filter(matrix => hasGradient(plan, part, matrix));
 }
 
 /** The contexts of the inputs that lie on a device, by the inputs' names. */
@@ -118,30 +124,27 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
       views,
       ids,
     })),
-    blocks: task.form.blocks,
-    softmaxes: task.form.softmaxes,
+    form: task.form,
     reduction: REDUCTIONS[common.reduction],
-    normalize: common.normalize,
-    gradient: common.gradient,
-    propagateNonFinite: common.propagateNonFinite,
-    ranks: common.ranks,
+    flags:
+      Number(common.normalize) * FLAGS.normalize +
+      Number(common.gradient) * FLAGS.gradient +
+      Number(common.propagateNonFinite) * FLAGS.propagateNonFinite +
+      Number(common.ranks) * FLAGS.ranks,
     dim: task.dim,
     scale: task.scale,
     gradOutput: common.gradOutput,
   };
 }
 
-/** What the addon fills: `gradients` by their names. */
+const SCALAR_COUNT = Object.keys(SCALARS).length;
+
+/** What the addon fills: `gradients` by matrix. */
 export function nativeResult(
-  { task }: Plan,
   rowLoss: Float32Array | undefined,
-  gradients: ReadonlyMap<string, NativeOutput>,
+  gradients: readonly (NativeOutput | undefined)[],
 ): NativeResult {
-  return {
-    scalars: new Float64Array(Object.keys(SCALARS).length),
-    rowLoss,
-    gradients: task.matrices.map(({ name }) => gradients.get(gradientName(name))),
-  };
+  return { scalars: new Float64Array(SCALAR_COUNT), rowLoss, gradients };
 }
 
 /** The numbers that the addon filled in. */

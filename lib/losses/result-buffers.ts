@@ -4,14 +4,14 @@ import type { OwnedContext } from '../runtime/context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import type { InputTensor } from '../runtime/tensor.js';
 import { checkOut, type GradientArray, type UncheckedOut } from './out.js';
-import { inputsWithGradient, namingOf, nativeResult, type Part, type Plan, scalarsOf } from './plan.js';
+import { hasGradient, namingOf, nativeResult, type Part, type Plan, scalarsOf } from './plan.js';
 import { gradientName, type LossValue, type Output, type Ranks } from './results.js';
 
 /** The arrays that a call fills: the caller's, and new ones for the rest. */
 export interface ResultBuffers {
   readonly native: NativeResult;
-  /** By their names. */
-  readonly gradients: ReadonlyMap<string, GradientArray>;
+  /** By matrix. */
+  readonly gradients: readonly (GradientArray | undefined)[];
   /** What was made for this call, to be given back if it fails. */
   readonly made: readonly OwnedDeviceTensor[];
 }
@@ -37,15 +37,15 @@ export function resultBuffers(
     return tensor;
   }
   try {
-    const gradients = new Map<string, GradientArray>();
-    for (const { name: input, tensor } of inputsWithGradient(plan, part)) {
-      const name = gradientName(input);
-      gradients.set(name, given.gradients.get(name) ?? newGradient(name, tensor));
-    }
+    const gradients = plan.task.matrices.map(matrix => {
+      if (!hasGradient(plan, part, matrix)) return undefined;
+      const name = gradientName(matrix.name);
+      return given.gradients.get(name) ?? newGradient(name, matrix.tensor);
+    });
     const hasRows = part !== 'gradients' && plan.common.reduction === 'none';
     const rowLoss = hasRows ? (given.loss ?? allocate(plan.task.rows, 'loss')) : undefined;
-    const memory = new Map([...gradients].map(([name, array]) => [name, memoryOf(array, name)]));
-    return { native: nativeResult(plan, rowLoss, memory), gradients, made };
+    const memory = gradients.map((array, m) => memoryOf(array, plan.task.matrices[m]!.name));
+    return { native: nativeResult(rowLoss, memory), gradients, made };
   } catch (error) {
     giveBack(made);
     throw error;
@@ -56,8 +56,8 @@ export function giveBack(made: readonly OwnedDeviceTensor[]): void {
   for (const tensor of made) tensor.dispose();
 }
 
-function memoryOf(array: GradientArray, name: string): NativeOutput {
-  return OwnedDeviceTensor.isOne(array) ? array.bufferFor(name) : array;
+function memoryOf(array: GradientArray | undefined, input: string): NativeOutput | undefined {
+  return OwnedDeviceTensor.isOne(array) ? array.bufferFor(gradientName(input)) : array;
 }
 
 /** All results but gradients. */
@@ -73,7 +73,9 @@ export function gradientsOf(
   { native, gradients }: ResultBuffers,
   named: { [name: string]: unknown } = {},
 ): object {
-  for (const [name, gradient] of gradients) named[name] = gradient;
+  task.matrices.forEach(({ name }, m) => {
+    if (gradients[m] !== undefined) named[gradientName(name)] = gradients[m];
+  });
   named[scale.gradient] = scale.derivative(scalarsOf(native).gradScale, task.scale);
   return named;
 }

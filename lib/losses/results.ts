@@ -29,7 +29,14 @@ export type LossResult<R extends Reduction, G extends boolean, Gradients, K exte
   Asked<K, Ranks> &
   Asked<G, Gradients>;
 
-/** `gradFeatures` of `features`. */
+const GRADIENT_NAMES = new Map<string, string>();
+
+/** `gradFeatures` of `features`. Kept: a call asks for each several times. */
 export function gradientName(input: string): string {
-  return `grad${input[0]!.toUpperCase()}${input.slice(1)}`;
+  let name = GRADIENT_NAMES.get(input);
+  if (name === undefined) {
+    name = `grad${input[0]!.toUpperCase()}${input.slice(1)}`;
+    GRADIENT_NAMES.set(input, name);
+  }
+  return name;
 }

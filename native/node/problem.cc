@@ -1,6 +1,5 @@
 #include "node/problem.h"
 
-#include <cstring>
 #include <string>
 
 #include "node/failure.h"
@@ -10,7 +9,9 @@ namespace infonce::node {
 namespace {
 
 constexpr int64_t kBlockFields = 6, kSoftmaxFields = 5;
-static_assert(sizeof(infonce_block) == kBlockFields * sizeof(int32_t), "blocks are read as they lie in an Int32Array");
+
+// FLAGS of lib/runtime/binding.ts.
+enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
 
 int32_t checked_count(int64_t count, int64_t most, const char *name) {
   if (count < 1 || count > most) {
@@ -32,34 +33,41 @@ void read_matrices(Napi::Array array, Problem &problem) {
   }
 }
 
-// How many records of so many numbers an array holds.
-int64_t records(size_t size, int64_t fields, const char *name) {
-  if (size % static_cast<size_t>(fields) != 0) {
-    throw Failure{INFONCE_INVALID_ARGUMENT,
-                  std::string(name) + " must have " + std::to_string(fields) + " numbers each"};
+int32_t to_small(double number) {
+  if (!(number >= -1 && number < 1 << 16)) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "form must be of small counts, and weights"};
   }
-  return static_cast<int64_t>(size) / fields;
+  return static_cast<int32_t>(number);
 }
 
-void read_blocks(Napi::Value value, infonce_problem &fields) {
-  const Span<int32_t> span = to_span<int32_t>(value, "blocks");
-  fields.block_count = checked_count(records(span.size, kBlockFields, "blocks"), INFONCE_MOST_BLOCKS, "blocks");
-  std::memcpy(fields.blocks, span.data, span.size * sizeof(int32_t));
-}
-
-void read_softmaxes(Napi::Value value, infonce_problem &fields) {
-  const Span<double> span = to_span<double>(value, "softmaxes");
-  fields.softmax_count =
-      checked_count(records(span.size, kSoftmaxFields, "softmaxes"), INFONCE_MOST_SOFTMAXES, "softmaxes");
-  for (int s = 0; s < fields.softmax_count; ++s) {
-    const double *values = span.data + s * kSoftmaxFields;
-    for (int k = 0; k < 4; ++k) {
-      if (!(values[k] >= 0 && values[k] < 1 << 16)) {
-        throw Failure{INFONCE_INVALID_ARGUMENT, "softmaxes must be of small counts and a weight"};
-      }
-    }
-    fields.softmaxes[s] = {static_cast<int32_t>(values[0]), static_cast<int32_t>(values[1]),
-                           static_cast<uint32_t>(values[2]), static_cast<int32_t>(values[3]), values[4]};
+// How many blocks there are, the fields of each, then those of each softmax.
+void read_form(Napi::Value value, infonce_problem &fields) {
+  const Span<double> span = to_span<double>(value, "form");
+  const int32_t blocks = span.size == 0 ? 0 : to_small(span.data[0]);
+  fields.block_count = checked_count(blocks, INFONCE_MOST_BLOCKS, "blocks of form");
+  const auto size = static_cast<int64_t>(span.size) - 1 - blocks * kBlockFields;
+  if (size % kSoftmaxFields != 0) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "form has a part of a block or softmax"};
+  }
+  fields.softmax_count = checked_count(size / kSoftmaxFields, INFONCE_MOST_SOFTMAXES, "softmaxes of form");
+  const double *next = span.data + 1;
+  const auto small = [&] { return to_small(*next++); };
+  for (int32_t b = 0; b < blocks; ++b) {
+    infonce_block &block = fields.blocks[b];
+    block.anchors = small();
+    block.candidates = small();
+    block.row_softmax = small();
+    block.column_softmax = small();
+    block.left_out = static_cast<uint32_t>(small());
+    block.own = small();
+  }
+  for (int32_t s = 0; s < fields.softmax_count; ++s) {
+    infonce_softmax &softmax = fields.softmaxes[s];
+    softmax.anchors = small();
+    softmax.positive = small();
+    softmax.positive_matrices = static_cast<uint32_t>(small());
+    softmax.row_loss = small();
+    softmax.weight = *next++;
   }
 }
 
@@ -76,7 +84,7 @@ void take_ids(Problem &problem, Arrays &arrays) {
 
 int64_t loss_rows(const infonce_problem &fields) {
   const int32_t matrix = fields.softmaxes[0].anchors;
-  if (matrix >= fields.matrix_count) {
+  if (matrix < 0 || matrix >= fields.matrix_count) {
     throw Failure{INFONCE_INVALID_ARGUMENT, "a softmax of an unknown matrix"};
   }
   return fields.matrices[matrix].rows;
@@ -91,18 +99,17 @@ Problem read_problem(Napi::Object object) {
   infonce_problem &fields = problem.fields;
   fields.struct_size = sizeof(fields);
   read_matrices(to_array(object.Get("matrices"), "matrices"), problem);
-  const Napi::Value blocks = object.Get("blocks");
-  const Napi::Value softmaxes = object.Get("softmaxes");
+  const Napi::Value form = object.Get("form");
   fields.reduction = to_int32(object.Get("reduction"), "reduction");
-  fields.normalize = to_flag(object.Get("normalize"), "normalize");
-  fields.gradient = to_flag(object.Get("gradient"), "gradient");
-  fields.propagate_non_finite = to_flag(object.Get("propagateNonFinite"), "propagateNonFinite");
-  fields.ranks = to_flag(object.Get("ranks"), "ranks");
+  const int32_t flags = to_int32(object.Get("flags"), "flags");
+  fields.normalize = (flags & kNormalize) != 0;
+  fields.gradient = (flags & kGradient) != 0;
+  fields.propagate_non_finite = (flags & kPropagateNonFinite) != 0;
+  fields.ranks = (flags & kRanks) != 0;
   fields.dim = to_count(object.Get("dim"), "dim", 1);
   fields.scale = to_number(object.Get("scale"), "scale");
   problem.grad_output = object.Get("gradOutput");
-  read_blocks(blocks, fields);
-  read_softmaxes(softmaxes, fields);
+  read_form(form, fields);
   return problem;
 }
 

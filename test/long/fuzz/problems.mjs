@@ -4,6 +4,7 @@ import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
 import { IN_BATCH, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
+import { FLAGS } from '../../../dist/esm/runtime/binding.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
 /** The most rows of a view, numbers of a row and views that these problems have. */
@@ -181,14 +182,14 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
     random.chance(0.1) ? context.allocate(4 * length) : typedArray(random, Float32Array, length, () => 0);
   const problem = {
     matrices,
-    // Copies: the package's own are the same for every call, and a call's arguments are spoiled.
-    blocks: form.blocks.slice(),
-    softmaxes: form.softmaxes.slice(),
+    // A copy: the package's own is the same for every call, and a call's arguments are spoiled.
+    form: form.slice(),
     reduction,
-    normalize: random.chance(0.8),
-    gradient,
-    propagateNonFinite: random.chance(0.5),
-    ranks: random.chance(0.7),
+    flags:
+      random.chance(0.8) * FLAGS.normalize +
+      gradient * FLAGS.gradient +
+      random.chance(0.5) * FLAGS.propagateNonFinite +
+      random.chance(0.7) * FLAGS.ranks,
     dim,
     scale: 1 / temperature(random),
     gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
