@@ -3,7 +3,9 @@
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
-#include <initializer_list>
+#include <limits>
+
+#include "common/roles.h"
 
 namespace infonce {
 namespace {
@@ -17,55 +19,82 @@ bool is_residence(int32_t residence) { return residence == INFONCE_ON_HOST || re
 
 bool is_type(int32_t type) { return type >= INFONCE_FLOAT32 && type <= INFONCE_BFLOAT16; }
 
-const char *wrong_matrix(const infonce_matrix &matrix, int64_t most_rows, int64_t dim) {
+const char *wrong_matrix(const infonce_matrix &matrix, int64_t least_rows, int64_t most_rows, int64_t dim) {
   constexpr double kMostNumbers = 1LL << 48;
-  if (matrix.rows < 1) return "a matrix has no rows";
+  if (matrix.rows < least_rows) return "a matrix has no rows";
   if (matrix.rows > most_rows || double(matrix.rows) * double(dim) >= kMostNumbers) return kTooLarge;
-  if (!matrix.data) return "a matrix is missing";
+  if (!matrix.data && matrix.rows > 0) return "a matrix is missing";
   if (!is_type(matrix.type)) return "unknown element type";
   if (!is_residence(matrix.residence)) return "unknown residence";
   return nullptr;
 }
 
-const char *wrong_rows(const infonce_problem &p, const Roles &roles) {
-  const int64_t rows = p.matrices[roles.anchors].rows;
-  if (roles.keys >= 0 && p.matrices[roles.keys].rows != rows) return "there must be as many keys as anchors";
-  if (roles.own_negatives() && p.matrices[roles.negatives].rows % rows != 0)
-    return "anchors must divide their own candidates";
-  if (negatives_of_anchor(p, roles) > kMostRows) return kTooLarge;
-  if (roles.has_memory() && rows + p.matrices[roles.negatives].rows > kMostRows) return kTooLarge;
-  return nullptr;
+bool is_candidate_alone(const infonce_problem &p, int matrix) {
+  for (int s = 0; s < p.softmax_count; ++s)
+    if (p.softmaxes[s].anchors == matrix || (p.softmaxes[s].positive_matrices >> matrix & 1)) return false;
+  return true;
 }
 
-const char *wrong_positives(const infonce_problem &p, const Roles &roles) {
-  const infonce_matrix &anchors = p.matrices[roles.anchors];
-  switch (p.softmaxes[0].positive) {
+const char *wrong_matrices(const infonce_problem &p, bool opened) {
+  if (p.dim < 1) return "dim is out of range";
+  const bool own = has_own_candidates(p);
+  const int64_t anchors = p.matrices[p.softmaxes[0].anchors].rows;
+  int64_t all_rows = 0;
+  for (int m = 0; m < p.matrix_count; ++m) {
+    const infonce_matrix &matrix = p.matrices[m];
+    const bool are_own = own && m == p.blocks[0].candidates;
+    const int64_t least_rows = opened && is_candidate_alone(p, m) ? 0 : 1;
+    if (const char *wrong = wrong_matrix(matrix, least_rows, are_own ? INT64_MAX : kMostRows, p.dim)) return wrong;
+    if (are_own && matrix.rows % anchors != 0) return "anchors must divide their own candidates";
+    if (are_own && matrix.rows / anchors > kMostRows) return kTooLarge;
+    if (!are_own) all_rows += matrix.rows;
+  }
+  return memory_of(p) != kNone && all_rows > kMostRows ? kTooLarge : nullptr;
+}
+
+const char *wrong_positives(const infonce_problem &p, const infonce_softmax &softmax) {
+  const infonce_matrix &anchors = p.matrices[softmax.anchors];
+  const int elsewhere = positives_elsewhere(softmax);
+  switch (softmax.positive) {
     case INFONCE_POSITIVE_FIRST_VIEW:
     case INFONCE_POSITIVE_ALL_VIEWS:
       if (anchors.views < 2 || anchors.rows % anchors.views != 0) return "views must divide rows and be at least 2";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID:
-      return anchors.ids && (!roles.has_memory() || p.matrices[roles.negatives].ids) ? nullptr : "ids are missing";
+      return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";
+    case INFONCE_POSITIVE_SAME_INDEX:
+      if (p.matrices[elsewhere].rows < anchors.rows) return "there are fewer keys than anchors";
+      if (p.matrices[elsewhere].rows > anchors.rows && (p.softmax_count > 1 || has_own_candidates(p)))
+        return "there must be as many keys as anchors";
+      return nullptr;
     default:
+      for (int64_t i = 0; i < anchors.rows; ++i)
+        if (softmax.targets[i] < 0 || softmax.targets[i] >= p.matrices[elsewhere].rows)
+          return "targets must be rows of the positives";
       return nullptr;
   }
 }
 
-const char *wrong_upstream(const infonce_problem &p, const Roles &roles) {
+const char *wrong_upstream(const infonce_problem &p) {
   const infonce_grad_output &upstream = p.grad_output;
   if (!is_residence(upstream.residence)) return "unknown residence";
   if (upstream.count == 0) return nullptr;
-  const bool one_each = upstream.count == p.matrices[roles.anchors].rows && p.reduction == INFONCE_REDUCTION_NONE;
+  const bool one_each = upstream.count == rows_of(p, 0) && p.reduction == INFONCE_REDUCTION_NONE;
   return upstream.data && (upstream.count == 1 || one_each) ? nullptr : "grad_output is missing or its count wrong";
 }
 
-const char *wrong_gradients(const infonce_problem &p, const Roles &roles, const infonce_result &r) {
-  for (const int matrix : {roles.anchors, roles.keys})
-    if (matrix >= 0 && !r.gradients[matrix].data) return "a gradient array is missing";
-  if (roles.has_memory() && r.gradients[roles.negatives].data) return "a memory has no gradient";
-  for (int m = 0; m < p.matrix_count; ++m)
-    if (!is_residence(r.gradients[m].residence)) return "unknown residence";
-  return nullptr;
+// Of anything but the arrays of results.
+const char *wrong_problem(const infonce_problem &p, bool opened) {
+  if (p.struct_size != sizeof p) return kWrongSize;
+  if (const char *wrong = what_is_wrong_with_form(p)) return wrong;
+  if (const char *wrong = wrong_matrices(p, opened)) return wrong;
+  for (int s = 0; s < p.softmax_count; ++s)
+    if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
+  if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
+  if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
+  Roles roles;
+  if (const char *wrong = find_roles(p, &roles)) return wrong;
+  return wrong_upstream(p);
 }
 
 }  // namespace
@@ -108,38 +137,52 @@ bool all_on_device(const infonce_problem &p, const infonce_result &r) {
   return on_device;
 }
 
-const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
-  if (p.struct_size != sizeof p || r.struct_size != sizeof r) return kWrongSize;
-  Roles roles;
-  if (const char *wrong = find_roles(p, &roles)) return wrong;
-  if (p.dim < 1) return "dim is out of range";
-  for (int m = 0; m < p.matrix_count; ++m) {
-    const bool own = roles.own_negatives() && m == roles.negatives;
-    const int64_t most_rows = own ? INT64_MAX : kMostRows;
-    if (const char *wrong = wrong_matrix(p.matrices[m], most_rows, p.dim)) return wrong;
-  }
-  if (const char *wrong = wrong_rows(p, roles)) return wrong;
-  if (const char *wrong = wrong_positives(p, roles)) return wrong;
-  if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
-  if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
-  if (const char *wrong = wrong_upstream(p, roles)) return wrong;
+BadRow first_bad_bias(const infonce_problem &p) {
+  for (int m = 0; m < p.matrix_count; ++m)
+    for (int64_t j = 0; p.matrices[m].bias && j < p.matrices[m].rows; ++j)
+      if (!(p.matrices[m].bias[j] <= std::numeric_limits<float>::max())) return {m, j};
+  return {};
+}
+
+const char *what_is_wrong_with_losses(const infonce_problem &p, const infonce_result &r) {
+  if (r.struct_size != sizeof r) return kWrongSize;
   if (p.reduction == INFONCE_REDUCTION_NONE && !r.row_loss.data) return "row_loss is missing";
-  if (!is_residence(r.row_loss.residence)) return "unknown residence";
-  if (const char *wrong = p.gradient ? wrong_gradients(p, roles, r) : nullptr) return wrong;
-  if (r.device_scalars && !all_on_device(p, r)) return "device_scalars are for calls with all arrays on the device";
+  return is_residence(r.row_loss.residence) ? nullptr : "unknown residence";
+}
+
+const char *what_is_wrong_with_gradients(const infonce_problem &p, const infonce_result &r) {
+  if (r.struct_size != sizeof r) return kWrongSize;
+  for (int s = 0; s < p.softmax_count; ++s) {
+    const infonce_softmax &softmax = p.softmaxes[s];
+    const int elsewhere = positives_elsewhere(softmax);
+    if (!r.gradients[softmax.anchors].data) return "a gradient array is missing";
+    if (elsewhere == kNone) continue;
+    if (positives_are_anchors(softmax) && r.gradients[elsewhere].data) return "a memory has no gradient";
+    if (!positives_are_anchors(softmax) && !r.gradients[elsewhere].data) return "a gradient array is missing";
+  }
+  for (int m = 0; m < p.matrix_count; ++m)
+    if (!is_residence(r.gradients[m].residence)) return "unknown residence";
   return nullptr;
 }
 
+const char *what_is_wrong(const infonce_problem &p, const infonce_result &r) {
+  if (const char *wrong = wrong_problem(p, false)) return wrong;
+  if (const char *wrong = what_is_wrong_with_losses(p, r)) return wrong;
+  if (const char *wrong = p.gradient ? what_is_wrong_with_gradients(p, r) : nullptr) return wrong;
+  if (!r.device_scalars) return nullptr;
+  for (int s = 0; s < p.softmax_count; ++s)
+    if (r.rows[s].loss || r.rows[s].above) return "what rows came to is for calls that wait";
+  return all_on_device(p, r) ? nullptr : "device_scalars are for calls with all arrays on the device";
+}
+
 const char *what_is_wrong_with_logits(infonce_problem *problem, const infonce_output &logits) {
-  infonce_result unused{};
-  unused.struct_size = sizeof unused;
   problem->gradient = 0;
   problem->reduction = INFONCE_REDUCTION_MEAN;
-  if (const char *wrong = what_is_wrong(*problem, unused)) return wrong;
+  if (const char *wrong = wrong_problem(*problem, false)) return wrong;
   if (!is_residence(logits.residence)) return "unknown residence";
   const int32_t positive = problem->softmaxes[0].positive;
   const bool has_views = positive == INFONCE_POSITIVE_FIRST_VIEW || positive == INFONCE_POSITIVE_ALL_VIEWS;
-  return has_views && logits.data ? nullptr : "logits are those of one matrix with views";
+  return has_views && problem->block_count == 1 && logits.data ? nullptr : "logits are those of one matrix with views";
 }
 
 const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result) {
@@ -148,15 +191,35 @@ const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_r
   return what_is_wrong(*problem, result);
 }
 
-const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
-                                        const infonce_result &result) {
-  if (upstream.struct_size != sizeof upstream || result.struct_size != sizeof result) return kWrongSize;
+const char *what_is_wrong_with_open(infonce_problem *problem) {
+  problem->gradient = 0;
+  problem->grad_output = {};
+  if (const char *wrong = wrong_problem(*problem, true)) return wrong;
+  return has_own_candidates(*problem) ? "candidates of their own do not come in parts" : nullptr;
+}
+
+const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part &part) {
+  if (part.struct_size != sizeof part) return kWrongSize;
+  if (part.block < 0 || part.block >= p.block_count) return "a part of an unknown block";
+  const infonce_block &block = p.blocks[part.block];
+  if (block.column_softmax != kNone) return "a part's columns feed no softmax";
+  if (block.candidates == memory_of(p)) return "parts hold no positives";
+  if ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && !part.candidates.ids) return "ids are missing";
+  return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
+}
+
+const char *what_is_wrong_with_upstream(infonce_problem *forward, const infonce_upstream &upstream) {
+  if (upstream.struct_size != sizeof upstream) return kWrongSize;
   forward->gradient = 1;
   forward->grad_output = upstream.grad_output;
   forward->cancelled = upstream.cancelled;
-  const Roles roles = roles_of(*forward);
-  if (const char *wrong = wrong_upstream(*forward, roles)) return wrong;
-  return wrong_gradients(*forward, roles, result);
+  return wrong_upstream(*forward);
+}
+
+const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
+                                        const infonce_result &result) {
+  if (const char *wrong = what_is_wrong_with_upstream(forward, upstream)) return wrong;
+  return what_is_wrong_with_gradients(*forward, result);
 }
 
 }  // namespace infonce

@@ -5,12 +5,12 @@
 #include <exception>
 #include <new>
 
-#include "common/roles.h"
+#include "common/form.h"
 #include "infonce/infonce.h"
 
 namespace infonce {
 
-// A problem that could be read out of bounds, or that no backend knows: the reason. Else null.
+// A problem that could be read out of bounds, or that no backend computes: the reason. Else null.
 const char *what_is_wrong(const infonce_problem &problem, const infonce_result &result);
 
 // The same of a call for SimCLR's logits: `problem` becomes the one to compute.
@@ -19,9 +19,29 @@ const char *what_is_wrong_with_logits(infonce_problem *problem, const infonce_ou
 // The same of a forward call: `problem` becomes the one to compute.
 const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result);
 
+// The same of a call that is opened, whose candidates may all come in parts: `problem` becomes the one to compute.
+const char *what_is_wrong_with_open(infonce_problem *problem);
+
+// The same of a part of an opened call.
+const char *what_is_wrong_with_part(const infonce_problem &problem, const infonce_part &part);
+
+// The same of where an opened call's losses, or its gradients, are to go.
+const char *what_is_wrong_with_losses(const infonce_problem &problem, const infonce_result &result);
+const char *what_is_wrong_with_gradients(const infonce_problem &problem, const infonce_result &result);
+
 // The same of a backward call: `forward`, the problem of its forward call, becomes the one to compute.
 const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
                                         const infonce_result &result);
+const char *what_is_wrong_with_upstream(infonce_problem *forward, const infonce_upstream &upstream);
+
+// An input's row that holds NaN or infinity.
+struct BadRow {
+  int32_t matrix = INFONCE_NO_MATRIX;  // or INFONCE_IN_GRAD_OUTPUT
+  int64_t row = -1;                    // -1: none
+};
+
+// The first row whose bias is neither a number nor -infinity.
+BadRow first_bad_bias(const infonce_problem &problem);
 
 // Fills `failure`, if it is there, and returns the status.
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,

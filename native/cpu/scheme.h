@@ -2,6 +2,7 @@
 // the same call or in later ones.
 #pragma once
 
+#include "common/call.h"
 #include "cpu/workspace.h"
 #include "infonce/infonce.h"
 
@@ -13,11 +14,6 @@ struct Request {
   bool in_halves;      // gradients are for later calls, when the inputs are gone
 
   bool wants(int matrix) const { return (gradients >> matrix & 1) != 0; }
-};
-
-struct BadRow {
-  int32_t matrix = INFONCE_NO_MATRIX;  // or INFONCE_IN_GRAD_OUTPUT
-  int64_t row = -1;
 };
 
 struct Outcome {

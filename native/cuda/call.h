@@ -1,14 +1,10 @@
 // One call on the device.
 #pragma once
 
+#include "common/call.h"
 #include "cuda/work.h"
 
 namespace infonce::cuda {
-
-struct BadRow {
-  int32_t matrix = INFONCE_NO_MATRIX;  // or INFONCE_IN_GRAD_OUTPUT
-  int64_t row = -1;
-};
 
 class Call {
  public:

@@ -2,10 +2,13 @@
  * infonce: the C contract between those who ask for a contrastive loss and the backends that compute it.
  *
  * A problem is matrices, blocks and softmaxes, as plain data. Rows of a matrix become unit rows u = a / max(|a|, 1e-12).
- * A block is the rectangle of logits s_ij = scale * <u_i, v_j> of two matrices, scale = 1 / temperature. A softmax gives
- * each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its positives that is
+ * A block is the rectangle of logits s_ij = scale * <u_i, v_j> + bias_j of two matrices, scale = 1 / temperature. A
+ * softmax gives each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its positives,
+ * which no block leaves out, that is
  *
  *     loss_i = log (sum_{j in C(i) or P(i)} exp(s_ij))  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
+ *
+ * Sums over candidates are sums over parts of them: a call can be opened, be given candidates part by part, and closed.
  *
  * Plain C, no exceptions across it, all matrices row-major. A backend fills one `infonce_backend` table; nothing else of
  * it is visible. Which problems a backend computes is decided in one place, `what_is_wrong` (native/common/call.h).
@@ -21,7 +24,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 7
+#define INFONCE_ABI_VERSION 8
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -61,17 +64,21 @@ typedef struct infonce_matrix {
   int64_t rows;
   int64_t views;      /* rows are view-major: i and j are views of one sample where i % (rows / views) is j's; else 1 */
   const int32_t *ids; /* [rows], on the host: rows of equal id are of one class; NULL: none are needed */
+  /* [rows], on the host: added to every logit in which the row is the candidate; -infinity leaves it out. NULL: none.
+     Gradients of the scale do not count it. Only for candidates of blocks whose columns feed no softmax. */
+  const float *bias;
 } infonce_matrix;
 
-/* Pairs of a block that are no candidates. Bits. */
+/* Pairs of a block that are no candidates, beside the positives, which have terms of their own. Bits. */
 typedef enum infonce_left_out {
-  INFONCE_LEAVE_OUT_SAME_ROW = 1 /* of a matrix and itself: the row */
+  INFONCE_LEAVE_OUT_SAME_ROW = 1, /* of a matrix and itself: the row */
+  INFONCE_LEAVE_OUT_SAME_ID = 2   /* of two matrices: rows of equal id */
 } infonce_left_out;
 
 /* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. */
 typedef struct infonce_block {
   int32_t anchors, candidates; /* matrices: the rows of the rectangle, its columns */
-  int32_t row_softmax;         /* to whose sums its rows add their exponentials */
+  int32_t row_softmax;         /* to whose sums its rows add their exponentials; the first for now */
   int32_t column_softmax;      /* and its columns; -1: to none */
   uint32_t left_out;           /* infonce_left_out bits */
   int32_t own;                 /* 1: of [anchors, H] candidates each anchor sees its own H alone */
@@ -82,7 +89,8 @@ typedef enum infonce_positive {
   INFONCE_POSITIVE_FIRST_VIEW = 0, /* the first other view of the sample: view 0, or view 1 for rows of view 0 */
   INFONCE_POSITIVE_ALL_VIEWS = 1,  /* every other view of the sample */
   INFONCE_POSITIVE_SAME_ID = 2,    /* every other row of equal id; without any, the row's loss is 0 */
-  INFONCE_POSITIVE_SAME_INDEX = 3  /* row i */
+  INFONCE_POSITIVE_SAME_INDEX = 3, /* row i, of a matrix that may have further rows */
+  INFONCE_POSITIVE_TARGET = 4      /* row targets[i] */
 } infonce_positive;
 
 /* How a row's positives and sums become its loss. */
@@ -95,6 +103,7 @@ typedef struct infonce_softmax {
   uint32_t positive_matrices; /* bits by matrix: where the positives are */
   int32_t row_loss;           /* infonce_row_loss */
   double weight;              /* of its rows' losses in the call's */
+  const int32_t *targets;     /* [rows], on the host; else NULL */
 } infonce_softmax;
 
 /* The upstream gradient. */
@@ -104,8 +113,8 @@ typedef struct infonce_grad_output {
   int32_t residence; /* infonce_residence */
 } infonce_grad_output;
 
-#define INFONCE_MOST_MATRICES 4
-#define INFONCE_MOST_BLOCKS 4
+#define INFONCE_MOST_MATRICES 8
+#define INFONCE_MOST_BLOCKS 8
 #define INFONCE_MOST_SOFTMAXES 2
 
 typedef struct infonce_problem {
@@ -139,11 +148,19 @@ typedef struct infonce_scalars {
   double top5; /* the same with fewer than five above */
 } infonce_scalars;
 
+/* What each row of a softmax came to. In float64, so that what parts and processes report adds up. */
+typedef struct infonce_row_results {
+  double *loss;   /* [rows], on the host, neither weighted nor reduced; NULL: not wanted */
+  int32_t *above; /* [rows], on the host: candidates above the (first) positive, -1 for a row without; NULL: not wanted.
+                     Filled with `ranks` alone */
+} infonce_row_results;
+
 /* Arrays are the caller's. What they hold after a call that failed is unspecified. */
 typedef struct infonce_result {
   uint32_t struct_size; /* sizeof(infonce_result) of the caller */
   infonce_scalars scalars;
   infonce_output row_loss; /* [rows], weighted over the softmaxes; filled with reduction NONE, else may be NULL */
+  infonce_row_results rows[INFONCE_MOST_SOFTMAXES]; /* not with device_scalars */
   /* By matrix, as the matrix is; filled when gradient is 1. NULL: not wanted. Anchors and positives of the same index
      must have one, a memory must have none. */
   infonce_output gradients[INFONCE_MOST_MATRICES];
@@ -205,6 +222,15 @@ typedef struct infonce_device_info {
       memory_bandwidth; /* CUDA: bytes per second, by the memory's clock and bus width; 0: the driver does not say */
   char note[256];       /* why the best kernels for such a device cannot be used here; else empty */
 } infonce_device_info;
+
+/* Further candidates of an opened call. */
+typedef struct infonce_part {
+  uint32_t struct_size;
+  int32_t
+      block; /* of whose candidates they are further ones; its columns feed no softmax. None of them is a positive */
+  infonce_matrix candidates;
+  const int32_t *cancelled; /* as in infonce_problem */
+} infonce_part;
 
 /* The upstream gradient of a backward call. */
 typedef struct infonce_upstream {
@@ -269,6 +295,26 @@ typedef struct infonce_backend {
   infonce_status (*backward)(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
                              infonce_result *result, infonce_failure *failure);
   void (*saved_destroy)(infonce_context *context, infonce_saved *saved);
+
+  /* The same in steps, between which further candidates come part by part: `open`, any number of `add`, `close`, which
+     is a forward call; then, as often as wanted, `open_gradient`, `add_gradient` for each part, `close_gradient`, which
+     is a backward call. A matrix of candidates alone may have no rows of its own here. Order, number and sizes of the
+     parts may differ from pass to pass; the same ones give the same bits. After a step that failed the pass is to be
+     begun anew; after one before `close`, the call. */
+  infonce_status (*open)(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
+                         infonce_failure *failure);
+  /* A failure's matrix is that of the block's candidates. */
+  infonce_status (*add)(infonce_context *context, infonce_saved *saved, const infonce_part *part,
+                        infonce_failure *failure);
+  infonce_status (*close)(infonce_context *context, infonce_saved *saved, infonce_result *result,
+                          infonce_failure *failure);
+  infonce_status (*open_gradient)(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                                  infonce_failure *failure);
+  /* `gradient`: the part's, [rows, dim]; its data NULL: not wanted. */
+  infonce_status (*add_gradient)(infonce_context *context, infonce_saved *saved, const infonce_part *part,
+                                 const infonce_output *gradient, infonce_failure *failure);
+  infonce_status (*close_gradient)(infonce_context *context, infonce_saved *saved, infonce_result *result,
+                                   infonce_failure *failure);
 
   /* SimCLR's logits of one matrix with views: [N, N-1], the row's positives in ascending order, then the others. */
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, const infonce_output *logits,

@@ -1,0 +1,111 @@
+#include "common/form.h"
+
+namespace infonce {
+namespace {
+
+uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
+
+const char *wrong_softmax(const infonce_problem &p, int index) {
+  const infonce_softmax &softmax = p.softmaxes[index];
+  if (softmax.anchors < 0 || softmax.anchors >= p.matrix_count) return "a softmax of an unknown matrix";
+  if (softmax.positive < INFONCE_POSITIVE_FIRST_VIEW || softmax.positive > INFONCE_POSITIVE_TARGET)
+    return "unknown positive rule";
+  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "unknown row loss";
+  if (softmax.weight != 1.0 / p.softmax_count) return "softmaxes have equal weights that add up to 1";
+  const uint32_t known = bit_of(p.matrix_count) - 1, own = bit_of(softmax.anchors);
+  const uint32_t elsewhere = softmax.positive_matrices & ~own;
+  if (softmax.positive_matrices & ~known) return "positives in an unknown matrix";
+  if (elsewhere & (elsewhere - 1)) return "positives are in one matrix beside the anchors' own at most";
+  if (positives_are_anchors(softmax)) {
+    if (!(softmax.positive_matrices & own)) return "positives by view or id are anchors, too";
+    if (elsewhere && softmax.positive != INFONCE_POSITIVE_SAME_ID) return "only positives by id may be in a memory";
+  } else if (softmax.positive_matrices != elsewhere || !elsewhere) {
+    return "positives by index are in one other matrix";
+  }
+  if ((softmax.targets != nullptr) != (softmax.positive == INFONCE_POSITIVE_TARGET))
+    return "targets are for positives by target";
+  if (index == 0) return nullptr;
+  // Both directions of the same pairs.
+  const infonce_softmax &first = p.softmaxes[0];
+  const bool mirrored = first.positive == INFONCE_POSITIVE_SAME_INDEX && softmax.positive == first.positive &&
+                        first.positive_matrices == own && softmax.positive_matrices == bit_of(first.anchors);
+  return mirrored ? nullptr : "a second softmax has the pairs of the first, the other way round";
+}
+
+const char *wrong_block(const infonce_problem &p, int index) {
+  const infonce_block &block = p.blocks[index];
+  if (block.anchors < 0 || block.anchors >= p.matrix_count || block.candidates < 0 ||
+      block.candidates >= p.matrix_count)
+    return "a block of an unknown matrix";
+  if (block.row_softmax < 0 || block.row_softmax >= p.softmax_count || block.column_softmax < kNone ||
+      block.column_softmax >= p.softmax_count)
+    return "a block of an unknown softmax";
+  if (block.row_softmax != 0) return "a block's rows are those of the first softmax";
+  if (block.left_out & ~uint32_t(INFONCE_LEAVE_OUT_SAME_ROW | INFONCE_LEAVE_OUT_SAME_ID)) return "unknown left_out";
+  if (block.anchors != p.softmaxes[block.row_softmax].anchors) return "a block's rows are those of their softmax";
+  if (is_triangle(block) != (block.column_softmax == block.row_softmax) ||
+      is_triangle(block) != ((block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) != 0))
+    return "a matrix and itself, and nothing else, is left out by row and has one softmax for rows and columns";
+  if (block.column_softmax >= 0 && block.candidates != p.softmaxes[block.column_softmax].anchors)
+    return "a block's columns are the rows of their softmax";
+  const infonce_matrix &candidates = p.matrices[block.candidates];
+  if (candidates.bias && block.column_softmax >= 0) return "a bias is for candidates whose columns feed no softmax";
+  if (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) {
+    if (!p.matrices[block.anchors].ids || !candidates.ids) return "ids are missing";
+    if (p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID)
+      return "rows of equal id are positives or are left out";
+  }
+  if (block.own && (p.block_count > 1 || is_triangle(block) || block.column_softmax >= 0 || block.left_out ||
+                    p.softmaxes[0].positive != INFONCE_POSITIVE_SAME_INDEX || candidates.bias ||
+                    (p.softmaxes[0].positive_matrices >> block.candidates & 1)))
+    return "candidates of their own are an anchor's only ones";
+  for (int other = 0; other < index; ++other)
+    if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)
+      return "two blocks of the same matrices";
+  return nullptr;
+}
+
+bool is_candidate(const infonce_problem &p, int matrix, int softmax) {
+  for (int b = 0; b < p.block_count; ++b) {
+    const infonce_block &block = p.blocks[b];
+    if (block.candidates == matrix && block.row_softmax == softmax) return true;
+    if (block.anchors == matrix && block.column_softmax == softmax) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int positives_elsewhere(const infonce_softmax &softmax) {
+  for (int m = 0; m < INFONCE_MOST_MATRICES; ++m)
+    if (m != softmax.anchors && (softmax.positive_matrices >> m & 1)) return m;
+  return kNone;
+}
+
+const char *what_is_wrong_with_form(const infonce_problem &p) {
+  if (p.matrix_count < 1 || p.matrix_count > INFONCE_MOST_MATRICES || p.block_count < 1 ||
+      p.block_count > INFONCE_MOST_BLOCKS || p.softmax_count < 1 || p.softmax_count > INFONCE_MOST_SOFTMAXES)
+    return "matrix_count, block_count or softmax_count is out of range";
+  for (int s = 0; s < p.softmax_count; ++s)
+    if (const char *wrong = wrong_softmax(p, s)) return wrong;
+  for (int b = 0; b < p.block_count; ++b)
+    if (const char *wrong = wrong_block(p, b)) return wrong;
+  for (int s = 0; s < p.softmax_count; ++s) {
+    const infonce_softmax &softmax = p.softmaxes[s];
+    bool fed = false;
+    for (int m = 0; m < p.matrix_count; ++m) fed |= is_candidate(p, m, s);
+    if (!fed) return "a softmax without candidates";
+    // Positives by view or id are found among the candidates.
+    for (int m = 0; m < p.matrix_count && positives_are_anchors(softmax); ++m)
+      if ((softmax.positive_matrices >> m & 1) && !is_candidate(p, m, s)) return "positives that are no candidates";
+  }
+  for (int m = 0; m < p.matrix_count; ++m) {
+    bool used = false;
+    for (int s = 0; s < p.softmax_count; ++s)
+      used |= p.softmaxes[s].anchors == m || (p.softmaxes[s].positive_matrices >> m & 1) || is_candidate(p, m, s);
+    if (!used) return "a matrix that nothing uses";
+  }
+  return nullptr;
+}
+
+}  // namespace infonce
