@@ -38,7 +38,7 @@ const char *name_of(Loss loss) {
 void set_one_tower(infonce_problem *problem, infonce_positive positive) {
   problem->matrix_count = problem->block_count = problem->softmax_count = 1;
   problem->blocks[0] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
-  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1};
+  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr};
 }
 
 void add_memory(infonce_problem *problem) {
@@ -51,7 +51,8 @@ void set_two_towers(infonce_problem *problem, int candidates, bool own) {
   problem->matrix_count = candidates + 1;
   problem->block_count = problem->softmax_count = 1;
   problem->blocks[0] = {kAnchors, candidates, 0, -1, 0, own};
-  problem->softmaxes[0] = {kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1};
+  problem->softmaxes[0] = {kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1,
+                           nullptr};
 }
 
 void add_other_direction(infonce_problem *problem) {
@@ -89,6 +90,11 @@ Buffer<int32_t> random_ids(std::mt19937 &random, Classes classes, int64_t rows) 
 constexpr auto same_bits = [](const auto &a, const auto &b) {
   return a.size() == b.size() && (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0);
 };
+
+void fill(const Context &context, const Inputs &from, Output &output) {
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(from.problem, output.result, failure) == INFONCE_OK, failure.message);
+}
 
 template <class Arrays> bool all_same_bits(const Arrays &a, const Arrays &b) {
   return std::equal(a.begin(), a.end(), b.begin(), same_bits);
@@ -227,8 +233,14 @@ void Output::want_rows(const Inputs &from) {
 
 Output run(const Context &context, const Inputs &from) {
   Output output(from);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(from.problem, output.result, failure) == INFONCE_OK, failure.message);
+  fill(context, from, output);
+  return output;
+}
+
+Output run_with_rows(const Context &context, const Inputs &from) {
+  Output output(from);
+  output.want_rows(from);
+  fill(context, from, output);
   return output;
 }
 

@@ -115,8 +115,9 @@ struct Output {
   infonce_result result{};
 };
 
-// The result of a call, which has to succeed.
+// The result of a call, which has to succeed; with what each row came to.
 Output run(const Context &context, const Inputs &from);
+Output run_with_rows(const Context &context, const Inputs &from);
 
 // The same bits in every number that the call fills.
 bool identical(const Output &a, const Output &b);

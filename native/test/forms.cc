@@ -135,7 +135,7 @@ class Builder {
     // A copy of another matrix's row, perhaps of a positive.
     for (const int matrix : further_) {
       const Buffer<float> &from = inputs_.matrices[second_ == kNone ? anchors_ : second_];
-      std::copy_n(from.data(), form_.dim, inputs_.matrices[matrix].data());
+      std::copy_n(from.data(), problem_.matrices[matrix].rows > 0 ? form_.dim : 0, inputs_.matrices[matrix].data());
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
       infonce_matrix &matrix = problem_.matrices[m];
