@@ -41,16 +41,14 @@ template <class T> Buffer<T> rows_of(const Buffer<T> &all, int64_t first, int64_
   return some;
 }
 
-Split opened_with(const Inputs &whole, int64_t (*opened)(std::mt19937 &, int64_t, int64_t), std::mt19937 &random) {
-  Split split;
-  for (int m = 0; m < whole.problem.matrix_count; ++m) {
-    split.opened[m] = whole.problem.matrices[m].rows;
-  }
+// Those of a matrix whose further rows may come in parts are opened(fewest, all).
+template <class Opened> Split opened_with(const Inputs &whole, Opened &&opened) {
+  Split split = all_opened(whole);
   for (int b = 0; b < whole.problem.block_count; ++b) {
     const infonce_block &block = whole.problem.blocks[b];
     if (is_open(whole, block)) {
-      const int64_t rows = whole.problem.matrices[block.candidates].rows;
-      split.opened[block.candidates] = opened(random, fewest_rows(whole, block.candidates), rows);
+      int64_t &rows = split.opened[block.candidates];
+      rows = opened(fewest_rows(whole, block.candidates), rows);
     }
   }
   return split;
@@ -76,10 +74,16 @@ std::vector<Slice> random_slices(const Inputs &whole, const Split &split, std::m
 
 }  // namespace
 
+Split all_opened(const Inputs &whole) {
+  Split split;
+  for (int m = 0; m < whole.problem.matrix_count; ++m) {
+    split.opened[m] = whole.problem.matrices[m].rows;
+  }
+  return split;
+}
+
 Split in_one_part(const Inputs &whole) {
-  std::mt19937 random;
-  Split split = opened_with(
-      whole, [](std::mt19937 &, int64_t fewest, int64_t) { return fewest; }, random);
+  Split split = opened_with(whole, [](int64_t fewest, int64_t) { return fewest; });
   for (int b = 0; b < whole.problem.block_count; ++b) {
     const int matrix = whole.problem.blocks[b].candidates;
     const int64_t first = split.opened[matrix];
@@ -94,10 +98,9 @@ Split in_one_part(const Inputs &whole) {
 
 Split in_random_parts(const Inputs &whole, uint32_t seed) {
   std::mt19937 random(seed);
-  const auto some = [](std::mt19937 &random, int64_t fewest, int64_t rows) {
+  Split split = opened_with(whole, [&](int64_t fewest, int64_t rows) {
     return std::uniform_int_distribution<int64_t>(fewest, std::max(fewest, rows / 2))(random);
-  };
-  Split split = opened_with(whole, some, random);
+  });
   split.parts = random_slices(whole, split, random);
   split.gradient_parts = random_slices(whole, split, random);
   return split;

@@ -23,6 +23,8 @@ struct Split {
   std::vector<Slice> gradient_parts;  // of the gradients
 };
 
+// Without parts.
+Split all_opened(const Inputs &whole);
 // Opened with the fewest rows; all further ones in one part of each block.
 Split in_one_part(const Inputs &whole);
 // Opened with some of the rows; parts of random sizes, in an order of their own for the gradients.

@@ -91,11 +91,7 @@ TEST_CASE("one part, several and none match the reference at every temperature")
       form.temperature = temperature;
       INFO(describe(form));
       const Inputs whole = inputs_of(form);
-      Split none;
-      for (int m = 0; m < whole.problem.matrix_count; ++m) {
-        none.opened[m] = whole.problem.matrices[m].rows;
-      }
-      check_parts(all, whole, {in_one_part(whole), in_random_parts(whole, 1), none});
+      check_parts(all, whole, {in_one_part(whole), in_random_parts(whole, 1), all_opened(whole)});
     }
   }
 }
@@ -188,6 +184,7 @@ TEST_CASE("a call without any candidates but the positives has losses of zero") 
   Form form = towers(false);
   form.in_batch = false;
   form.further = {0};
+  form.ids = 0;
   const Inputs whole = inputs_of(form);
   const Output got = run_in_parts(context, whole, in_one_part(whole));
   CHECK(got.result.scalars.loss == 0);
@@ -308,7 +305,8 @@ TEST_CASE("NaN and infinity in a part are reported with its block's matrix and i
     Inputs whole = inputs_of(towers(one_tower));
     const int block = block_of_further(whole.problem);
     const int matrix = whole.problem.blocks[block].candidates;
-    Split split = in_one_part(whole);
+    Split split = all_opened(whole);
+    split.opened[matrix] = 0;
     split.parts = split.gradient_parts = {{block, 0, 30}, {block, 30, 70}};
     const auto check_reported = [&](float *number, float value) {
       const float before = std::exchange(*number, value);

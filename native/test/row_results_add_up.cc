@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,7 +48,8 @@ void check_sums(const infonce_problem &problem, const Output &output) {
     for (int s = 0; s < problem.softmax_count; ++s) {
       row += problem.softmaxes[s].weight * output.losses[s][i];
     }
-    CHECK(std::abs(output.row_loss[i] - row) <= 1e-7 * row);  // half a unit in the last place of float32
+    // Half a unit in the last place of float32.
+    CHECK(std::abs(output.row_loss[i] - row) <= 1e-7 * row + std::numeric_limits<float>::min());
   }
   if (problem.ranks) {
     CHECK(std::abs(output.result.scalars.top1 - share_with_fewer(problem, output, 1)) <= 1e-12);
