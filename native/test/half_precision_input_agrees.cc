@@ -7,6 +7,7 @@
 
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
 #include "test/half.h"
 
 namespace infonce::test {
@@ -71,6 +72,24 @@ TEST_CASE("16-bit matrices give the bits of the float32 call") {
           check_case(context, settings, format);
         }
       }
+    }
+  }
+}
+
+TEST_CASE("16-bit matrices of any form give the bits of the float32 call") {
+  for (const std::string &set : instruction_sets()) {
+    const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
+    for (uint32_t seed = 5000; seed < (simulated() ? 5006 : 5040); ++seed) {
+      Form form = random_form(seed);
+      form.halves = true;
+      INFO(describe(form));
+      Inputs inputs = inputs_of(form);
+      const Output expected = run_with_rows(context, inputs);
+      for (int m = 0; m < inputs.problem.matrix_count; ++m) {
+        inputs.problem.matrices[m].data = inputs.matrices[m].data();
+        inputs.problem.matrices[m].type = INFONCE_FLOAT32;
+      }
+      CHECK(identical(run_with_rows(context, inputs), expected));
     }
   }
 }
