@@ -5,8 +5,6 @@
 #include <cstdio>
 #include <limits>
 
-#include "common/roles.h"
-
 namespace infonce {
 namespace {
 
@@ -92,8 +90,6 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
-  Roles roles;
-  if (const char *wrong = find_roles(p, &roles)) return wrong;
   return wrong_upstream(p);
 }
 
@@ -137,11 +133,22 @@ bool all_on_device(const infonce_problem &p, const infonce_result &r) {
   return on_device;
 }
 
+namespace {
+int64_t first_bad_bias(const infonce_matrix &matrix) {
+  for (int64_t j = 0; matrix.bias && j < matrix.rows; ++j)
+    if (!(matrix.bias[j] <= std::numeric_limits<float>::max())) return j;
+  return -1;
+}
+}  // namespace
+
 BadRow first_bad_bias(const infonce_problem &p) {
   for (int m = 0; m < p.matrix_count; ++m)
-    for (int64_t j = 0; p.matrices[m].bias && j < p.matrices[m].rows; ++j)
-      if (!(p.matrices[m].bias[j] <= std::numeric_limits<float>::max())) return {m, j};
+    if (const int64_t row = first_bad_bias(p.matrices[m]); row >= 0) return {m, row};
   return {};
+}
+
+BadRow first_bad_bias(const infonce_problem &p, const infonce_part &part) {
+  return {p.blocks[part.block].candidates, first_bad_bias(part.candidates)};
 }
 
 const char *what_is_wrong_with_losses(const infonce_problem &p, const infonce_result &r) {
@@ -205,6 +212,7 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (block.column_softmax != kNone) return "a part's columns feed no softmax";
   if (block.candidates == memory_of(p)) return "parts hold no positives";
   if ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && !part.candidates.ids) return "ids are missing";
+  if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
 }
 
