@@ -23,6 +23,7 @@ void Pairs::build(const infonce_problem &problem, const Layout &layout) {
   all_positive_ = softmax.positive != INFONCE_POSITIVE_FIRST_VIEW;
   large_classes_.clear();
   anchor_start_.clear();
+  own_groups_.clear();
   groups_.assign(layout.end(), -1);
   first_positives_.assign(layout.padded_rows(layout.anchors()), -1);
   for (int k = 0; k < layout.count(); ++k)
@@ -47,6 +48,8 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
   }
   largest_partner_count_ = 1;
   if (!targets) return;
+  own_groups_.assign(layout.padded_rows(layout.anchors()), -1);
+  std::iota(own_groups_.begin(), own_groups_.begin() + anchors_, 0);
   anchor_start_.assign(rows + 1, 0);
   anchors_by_positive_.resize(anchors_);
   for (int64_t i = 0; i < anchors_; ++i) ++anchor_start_[groups_[i] + 1];
@@ -85,9 +88,10 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
 }
 
 int64_t Pairs::bytes() const {
-  return bytes_of(groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) + bytes_of(order_) +
-         bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) + bytes_of(large_classes_) +
-         bytes_of(row_large_class_) + bytes_of(anchor_start_) + bytes_of(anchors_by_positive_);
+  return bytes_of(groups_) + bytes_of(own_groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) +
+         bytes_of(order_) + bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) +
+         bytes_of(large_classes_) + bytes_of(row_large_class_) + bytes_of(anchor_start_) +
+         bytes_of(anchors_by_positive_);
 }
 
 void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
@@ -124,10 +128,12 @@ void Pairs::build_classes_of_ids(const infonce_problem &problem, const Layout &l
 
 void Pairs::copy_ids(const infonce_problem &problem, const Layout &layout) {
   ids_.clear();
+  partners_have_ids_ = false;
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
     if (!(block.left_out & INFONCE_LEAVE_OUT_SAME_ID)) continue;
     ids_.resize(layout.end());
+    partners_have_ids_ |= is_triangle(block) && !all_positive_;
     for (const int matrix : {block.anchors, block.candidates})
       std::copy_n(problem.matrices[matrix].ids, layout.rows(matrix), ids_.begin() + layout.first(matrix));
   }

@@ -22,6 +22,8 @@ class Pairs {
   // By row. Pairs of equal group are no candidates of the matrix part, nor is what has a negative one: padding, and
   // candidates whose bias is -infinity.
   const int32_t *groups() const { return groups_.data(); }
+  // The same where anchors are candidates of each other: anchors of one target are of one group only beside it.
+  const int32_t *groups_of_triangle() const { return own_groups_.empty() ? groups() : own_groups_.data(); }
   const int32_t *ids() const { return ids_.empty() ? nullptr : ids_.data(); }  // where a block leaves out by them
   bool has_bias() const { return !bias_.empty(); }
   double bias(int64_t row) const { return bias_.empty() ? 0 : double(bias_[row]); }
@@ -65,6 +67,11 @@ class Pairs {
       if (order_[k] != i) visit(order_[k], all_positive_ || order_[k] == first_positives_[i]);
   }
 
+  // Whether partner j is in the denominator of anchor i: a positive, or not left out by its id.
+  bool counts(int64_t i, int64_t j, bool is_positive) const {
+    return is_positive || !partners_have_ids_ || ids_[i] != ids_[j];
+  }
+
   // Of positives by index: visit(anchor) for each whose positive is row j of their matrix, in ascending order.
   template <class Visit> void for_each_anchor_of(int64_t j, Visit &&visit) const {
     if (anchor_start_.empty()) {
@@ -86,8 +93,9 @@ class Pairs {
   int64_t anchors_ = 0;
   bool one_tower_ = false;
   bool all_positive_ = false;
+  bool partners_have_ids_ = false;  // by which the triangle leaves out
   int64_t largest_partner_count_ = 0;
-  std::vector<int32_t> groups_, ids_;
+  std::vector<int32_t> groups_, own_groups_, ids_;
   std::vector<float> bias_;
   std::vector<int64_t> first_positives_;
   std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one
