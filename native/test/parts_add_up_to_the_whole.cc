@@ -242,7 +242,8 @@ int block_with_columns(const infonce_problem &problem) {
 TEST_CASE("bad parts are refused") {
   for (const bool one_tower : {true, false}) {
     Form form = towers(one_tower);
-    form.other_anchors = true;
+    form.positive = one_tower ? form.positive : INFONCE_POSITIVE_SAME_INDEX;
+    form.other_anchors = !one_tower;
     const Inputs whole = inputs_of(form);
     REFUSES_PART(whole, part.struct_size = 0);
     REFUSES_PART(whole, part.block = -1);
@@ -255,6 +256,10 @@ TEST_CASE("bad parts are refused") {
     REFUSES_PART(whole, part.candidates.data = nullptr);
     REFUSES_PART(whole, part.candidates.type = 3);
     REFUSES_PART(whole, part.candidates.residence = 2);
+    const Buffer<float> bias(130);
+    form.bias = false;
+    const Inputs without = inputs_of(form);
+    REFUSES_PART(without, part.candidates.bias = bias.data());
     REFUSES_PART(
         whole, part.block = 0; for (int b = 0; b < whole.problem.block_count; ++b) {
           part.block = whole.problem.blocks[b].left_out == INFONCE_LEAVE_OUT_SAME_ID ? b : part.block;
