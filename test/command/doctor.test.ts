@@ -13,6 +13,7 @@ const LOSSES = [
   'supCon',
   'infoNCE in-batch',
   "infoNCE 'unpaired'",
+  "infoNCE 'in-batch and unpaired'",
   "infoNCE 'paired'",
   'clip',
 ];

@@ -1,7 +1,7 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
-import { IN_BATCH, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
+import { IN_BATCH, IN_BATCH_AND_UNPAIRED, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS } from '../../../dist/esm/runtime/binding.js';
@@ -167,7 +167,7 @@ const MAKERS = {
     const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
       nativeMatrix(random, context, each, dim),
     );
-    return { matrices, form: own ? PAIRED : UNPAIRED, without: [] };
+    return { matrices, form: own ? PAIRED : random.pick([UNPAIRED, IN_BATCH_AND_UNPAIRED]), without: [] };
   },
 };
 
