@@ -199,11 +199,14 @@ infonce_result result_for(const infonce_problem &problem, uint32_t gradients) {
   static float anything = 0;
   infonce_result result{};
   result.struct_size = sizeof result;
-  Roles roles;
-  if (find_roles(problem, &roles)) return result;
-  result.row_loss = {&anything, problem.matrices[roles.anchors].residence};
+  if (what_is_wrong_with_form(problem)) return result;
+  result.row_loss = {&anything, problem.matrices[problem.softmaxes[0].anchors].residence};
+  // Those that there must be, and those that may be.
+  uint32_t wanted = gradients;
+  for (int s = 0; s < problem.softmax_count; ++s)
+    wanted |= problem.softmaxes[s].positive_matrices | uint32_t(1) << problem.softmaxes[s].anchors;
   for (int m = 0; m < problem.matrix_count; ++m) {
-    const bool is_wanted = m == roles.negatives ? !roles.has_memory() && (gradients >> m & 1) : true;
+    const bool is_wanted = m != memory_of(problem) && (wanted >> m & 1);
     result.gradients[m] = {is_wanted ? &anything : nullptr, problem.matrices[m].residence};
   }
   return result;

@@ -20,8 +20,8 @@ struct Buffers {
   };
 
   // What the gradients need: rows, operands, statistics.
-  Input inputs[kTowers];
-  Tower towers[kTowers] = {};
+  Input inputs[INFONCE_MOST_MATRICES];  // by matrix, as the next
+  Tower towers[INFONCE_MOST_MATRICES] = {};
   double *radial = nullptr;
   Report *report = nullptr;
   Direction softmaxes[2] = {};

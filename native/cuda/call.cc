@@ -14,12 +14,12 @@ constexpr double kLog2E = 1.4426950408889634;
 
 Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Part part,
            infonce_output logits)
-    : work_{part, problem, roles_of(problem), result, &lane, Classes(problem, roles_of(problem))} {
+    : work_{part, problem, result, &lane, Classes(problem)} {
   if (part == Part::kForward) work_.problem.gradient = 1, work_.problem.grad_output = {};
-  work_.choice = choose(work_.problem, work_.roles, precision, !work_.classes.large.empty(), lane.stream.hardware());
+  work_.choice = choose(work_.problem, precision, !work_.classes.large.empty(), lane.stream.hardware());
   work_.in_float32 = work_.choice.in_float32;
   work_.in_float64 = work_.choice.in_float64;
-  work_.rule = {work_.roles.one_tower(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
+  work_.rule = {work_.positives_are_anchors(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
   work_.exponent = float(problem.scale * kLog2E);
   list_outputs(logits);
 }
@@ -42,13 +42,13 @@ void Call::list_outputs(infonce_output logits) {
   if (has_losses && work_.problem.reduction == INFONCE_REDUCTION_NONE)
     work_.outputs[kRowLoss] = {work_.result->row_loss, rows};
   uint32_t wanted = 0;
-  for (const TowerName tower : {kAnchors, kKeys, kNegatives}) {
-    if (!work_.computes_gradient() || !work_.has(tower)) continue;
-    const infonce_output &gradient = work_.result->gradients[matrix_of(work_.roles, tower)];
-    if (!gradient.data) continue;
-    work_.outputs[kGradients + tower] = {gradient, work_.size_of(tower)};
-    wanted |= 1u << tower;
-  }
+  work_.for_each_matrix([&](int m) {
+    const infonce_output &gradient = work_.result->gradients[m];
+    if (!work_.computes_gradient() || !gradient.data) return;
+    work_.outputs[kGradients + m] = {gradient, work_.size_of(m)};
+    wanted |= 1u << m;
+  });
+  if (has_own_candidates(work_.problem)) wanted = 0;  // their kernel computes all of it
   work_.gradients = plan_gradients(work_.choice, wanted, work_.in_float32, work_.stream().hardware());
 
   // Every array that this part of the call reads or fills.
@@ -96,14 +96,14 @@ void Call::begin(Lane *previous) {
 void Call::compute(Lane *previous) {
   steps::measure_upstream(&work_);
   if (work_.part != Part::kBackward) steps::bring_rows_into_place(&work_);
-  if (work_.roles.own_negatives()) {
+  if (has_own_candidates(work_.problem)) {
     work_.paired_negatives.compute(work_);
     return steps::totals(work_);
   }
   if (work_.part != Part::kBackward) {
     steps::prepare(&work_);
     if (work_.part == Part::kLogits)
-      return simclr_logits(work_.stream(), work_.tower(kAnchors), work_.problem.scale, work_.outputs[kLogits].device);
+      return simclr_logits(work_.stream(), work_.anchor_tower(), work_.problem.scale, work_.outputs[kLogits].device);
     steps::find_pairs(&work_);
     steps::sum_exponentials(&work_, previous);
   }
@@ -125,8 +125,8 @@ BadRow Call::end() {
 BadRow Call::read_report() {
   const Report &report = *work_.lane->report.get();
   if (const int64_t row = report.first_bad_row(kUpstreamInput); row >= 0) return {INFONCE_IN_GRAD_OUTPUT, row};
-  for (const TowerName tower : {kAnchors, kKeys, kNegatives})
-    if (const int64_t row = report.first_bad_row(tower); row >= 0) return {matrix_of(work_.roles, tower), row};
+  for (int m = 0; m < work_.problem.matrix_count; ++m)
+    if (const int64_t row = report.first_bad_row(m); row >= 0) return {m, row};
   infonce_scalars &scalars = work_.result->scalars;
   const double grad_scale = work_.computes_gradient() ? report.scalars.grad_scale : scalars.grad_scale;
   scalars = report.scalars;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "common/roles.h"
+#include "common/form.h"
 
 namespace infonce::cuda {
 namespace {
@@ -32,9 +32,10 @@ std::vector<int32_t> rows_by_id(const std::vector<int32_t> &ids) {
 
 }  // namespace
 
-Classes::Classes(const infonce_problem &problem, const Roles &roles) {
-  const infonce_matrix &anchors = problem.matrices[roles.anchors];
+Classes::Classes(const infonce_problem &problem) {
+  const infonce_matrix &anchors = problem.matrices[problem.softmaxes[0].anchors];
   const int32_t positive = problem.softmaxes[0].positive;
+  const int memory_matrix = memory_of(problem);
   const int64_t rows = anchors.rows;
   std::vector<int32_t> ids, memory_ids;
   std::vector<int64_t> ends;  // of the classes
@@ -44,8 +45,8 @@ Classes::Classes(const infonce_problem &problem, const Roles &roles) {
     order = rows_by_id(ids);
     for (int64_t r = 1; r <= rows; ++r)
       if (r == rows || ids[order[r]] != ids[order[r - 1]]) ends.push_back(r);
-    if (roles.has_memory()) {
-      const infonce_matrix &memory = problem.matrices[roles.negatives];
+    if (memory_matrix != kNone) {
+      const infonce_matrix &memory = problem.matrices[memory_matrix];
       memory_ids.assign(memory.ids, memory.ids + memory.rows);
       memory_order = rows_by_id(memory_ids);
       memory_apart.resize(rows);

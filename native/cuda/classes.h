@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/roles.h"
 #include "cuda/kernels/rows.h"
 #include "infonce/infonce.h"
 
@@ -12,7 +11,7 @@ namespace infonce::cuda {
 
 struct Classes {
   // Rows by id, ascending within one; or by sample. Those of a memory apart, in the same order of ids.
-  Classes(const infonce_problem &problem, const Roles &roles);
+  explicit Classes(const infonce_problem &problem);
 
   std::vector<int32_t> order;     // prepared row -> row of the input; empty: samples of views in a row
   std::vector<Range> apart;       // by prepared row; empty: samples of views, or each row by itself

@@ -24,40 +24,51 @@ struct Output {
 
   bool on_device() const { return caller.residence == INFONCE_ON_DEVICE; }
 };
-enum OutputName { kLogits, kRowLoss, kGradients, kOutputs = kGradients + kTowers };  // kGradients + tower
+// kGradients + matrix
+enum OutputName { kLogits, kRowLoss, kGradients, kOutputs = kGradients + INFONCE_MOST_MATRICES };
 
 struct Work {
   Part part;
   infonce_problem problem;
-  Roles roles;
   infonce_result *result;
   Lane *lane;
   Classes classes;
   Choice choice = {};
   bool in_float32 = true, in_float64 = false;  // as in the choice, until the data have decided
-  std::vector<TowerGradient> gradients = {};
+  std::vector<MatrixGradient> gradients = {};
   PositiveRule rule = {};
   float exponent = 0;  // a logit in powers of two, of a dot product 1
   Output outputs[kOutputs] = {};
   bool returns_early = false;  // work may go on after the call's end
   bool downloads = false;      // something is brought back
   Upstream upstream = {};
-  Pairs pairs = {}, memory_pairs = {};
+  Pairs pairs[INFONCE_MOST_MATRICES] = {};  // of the anchors with the rows of each matrix
+  Pairs pairs_of_keys = {};                 // of the keys with the anchors
   Buffers buffers = {};
   PairedNegatives paired_negatives = {};
 
   Stream &stream() const { return lane->stream; }
-  int64_t rows() const { return choice.rows(kAnchors); }
-  bool has(TowerName tower) const { return choice.rows(tower) > 0; }
-  const infonce_matrix &matrix(TowerName tower) const { return problem.matrices[matrix_of(roles, tower)]; }
-  int64_t size_of(TowerName tower) const { return matrix(tower).rows * problem.dim; }
+  int anchors() const { return choice.anchors; }
+  int64_t rows() const { return choice.rows(anchors()); }
+  const Tower &tower(int matrix) const { return buffers.towers[matrix]; }
+  const Tower &anchor_tower() const { return tower(anchors()); }
+  Tower memory_tower() const { return choice.memory == kNone ? Tower{} : tower(choice.memory); }
+  int64_t size_of(int matrix) const { return problem.matrices[matrix].rows * problem.dim; }
   bool computes_gradient() const { return problem.gradient && (part == Part::kWhole || part == Part::kBackward); }
-  float *gradient_of(TowerName tower) const { return outputs[kGradients + tower].device; }  // null: not wanted
-  const Tower &tower(TowerName name) const { return buffers.towers[name]; }
-  const Pairs &pairs_with(TowerName columns) const {
-    return roles.one_tower() && columns == kNegatives ? memory_pairs : pairs;
+  float *gradient_of(int matrix) const { return outputs[kGradients + matrix].device; }  // null: not wanted
+  const Direction *softmax(int index) const { return index == kNone ? nullptr : &buffers.softmaxes[index]; }
+  // Of the block's rows.
+  Pairs pairs_of(const Block &block) const {
+    if (block.rows == anchors()) return pairs[block.columns];
+    return block.rows == choice.keys ? pairs_of_keys : Pairs{};
   }
-  const Direction *softmax(int index) const { return index == kNoSoftmax ? nullptr : &buffers.softmaxes[index]; }
+  // Whether they are rows of the anchors' own matrix.
+  bool positives_are_anchors() const { return choice.keys == kNone; }
+  // Calls visit(matrix) for those that have rows.
+  template <class Visit> void for_each_matrix(Visit &&visit) const {
+    for (int m = 0; m < problem.matrix_count; ++m)
+      if (choice.rows(m) > 0) visit(m);
+  }
 };
 
 WeightsOf weights_of(const Work &work, const Block &block);

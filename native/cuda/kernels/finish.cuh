@@ -73,11 +73,11 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
     };
 #pragma unroll
     for (int e = 0; e < kElements; ++e) sum[e] = 0;
-    // The memory first: what it adds to the radial dot is counted apart.
+    // Other blocks than the triangle first: what they add to the radial dot is counted apart.
     add_splits(task.splits, task.all_splits);
     for (int64_t slot = of_tower; slot < partners; ++slot)
       add_pair(pair_weight(task, partners, i, slot), ExactRow(task.memory_rows, memory.first + slot - of_tower));
-    if (task.memory.apart) along_memory += along_unit_row(sum, part);
+    if (task.splits < task.all_splits) along_memory += along_unit_row(sum, part);
     add_splits(0, task.splits);
     if (task.factor)
 #pragma unroll
@@ -102,8 +102,8 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
     }
   }
   along = warp_sum(along);
-  // Of a pair of anchors each has a share, of a pair with the memory one alone.
-  if (task.memory.apart) along_memory = warp_sum(along_memory);
+  // Of a pair of anchors each has a share, of other pairs one alone.
+  if (task.splits < task.all_splits) along_memory = warp_sum(along_memory);
   if (lane == 0 && task.radial) task.radial[i] = factor * (along + along_memory);
 
   const bool clamped = !(unit.inverse < 1 / kSmallestNorm);

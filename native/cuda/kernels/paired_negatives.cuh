@@ -132,8 +132,8 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   PairedRow pair[2];
   measure<kWidth>(pair, query, {query, key}, dim);
   if (threadIdx.x == 0) {
-    if (!pair[0].is_finite()) task.report->add_bad_row(kAnchors, i);
-    if (!pair[1].is_finite()) task.report->add_bad_row(kKeys, i);
+    if (!pair[0].is_finite()) task.report->add_bad_row(task.problem.anchors_matrix, i);
+    if (!pair[1].is_finite()) task.report->add_bad_row(task.problem.keys_matrix, i);
   }
   const double query_inverse = pair[0].inverse_norm(normalize), key_inverse = pair[1].inverse_norm(normalize);
   const double positive = pair[1].dot * query_inverse * key_inverse;
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
       if (problem.ranks) above += dot > positive;
       if (lane > 0) continue;
       negatives[first + b] = make_double2(dot, inverse);
-      if (!batch[b].is_finite()) task.report->add_bad_row(kNegatives, i * count + first + b);
+      if (!batch[b].is_finite()) task.report->add_bad_row(task.problem.negatives_matrix, i * count + first + b);
     }
   }
   if (lane == 0) shared.maximum[warp] = maximum, shared.above[warp] = above;

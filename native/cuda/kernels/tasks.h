@@ -12,7 +12,7 @@ __host__ __device__ inline int32_t tiles_of(int64_t rows, int64_t rows_of_tile) 
 
 struct PrepareTask {
   Tower tower;
-  int32_t name;   // TowerName
+  int32_t matrix;
   Range *ranges;  // written: each sample's rows, or each row by itself; null: not wanted
   Report *report;
 };
@@ -125,9 +125,10 @@ struct TotalsTask {
 
 // What a call fills, in device memory.
 struct Results {
-  static constexpr int kArrays = 4;
-  float *values[kArrays];
-  int64_t count[kArrays];  // 0: not asked for
+  static constexpr int kMost = INFONCE_MOST_MATRICES + 1;  // the gradients and the losses of rows
+  int32_t arrays;
+  float *values[kMost];
+  int64_t count[kMost];
   infonce_scalars *scalars;
 };
 
@@ -202,6 +203,7 @@ struct FlashTask {
 
 // With own negatives, [N, M, dim].
 struct PairedProblem {
+  int32_t anchors_matrix, keys_matrix, negatives_matrix;
   const float *anchors, *keys, *negatives;
   int64_t rows, negative_rows, dim;  // N, M
   double scale;
@@ -221,12 +223,12 @@ struct PairedTask {
 };
 
 template <class Scalar> struct FinishTask : Softmax {
-  Tower tower, partners;  // the tower whose gradient it is, and where its pairs' other halves are
+  Tower tower, partners;  // whose gradient it is, and where its pairs' other halves are
   Tower memory_rows;      // and the rest of them
-  bool has_pairs;         // negatives have none
+  bool has_pairs;
   double scale;
   const Scalar *accumulators;  // [all_splits][padded_rows][padded_dim]
-  int32_t splits, all_splits;  // those beyond the first belong to the memory
+  int32_t splits, all_splits;  // the first are those of the triangle, or all
   const float *factor;         // of a row's accumulators, or null: 1
   Scalar *sums;                // [padded_rows][padded_dim], may be the first of the accumulators
   float *gradient;             // [rows, dim] in the input's order

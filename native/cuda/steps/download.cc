@@ -7,8 +7,8 @@ namespace {
 
 // Non-finite input turns the arrays into NaN after their kernels.
 cudaEvent_t ready(const Work &work, int output) {
-  const bool is_of_tower = output >= kGradients && !work.problem.propagate_non_finite;
-  return (is_of_tower ? work.lane->gradient_ready[output - kGradients] : work.lane->all_ready).get();
+  const bool is_gradient = output >= kGradients && !work.problem.propagate_non_finite;
+  return (is_gradient ? work.lane->gradient_ready[output - kGradients] : work.lane->all_ready).get();
 }
 
 size_t bytes_of(const Output &output) { return size_t(output.count) * sizeof(float); }
@@ -17,21 +17,20 @@ size_t bytes_of(const Output &output) { return size_t(output.count) * sizeof(flo
 
 // On the device, also what goes to the host: there the next call may have filled the same arrays already.
 void spoil(const Work &work) {
-  Results results = {{}, {}, work.result->device_scalars};
-  int arrays = 0;
+  Results results = {0, {}, {}, work.result->device_scalars};
   for (const Output &output : work.outputs)
     if (output.count > 0) {
-      results.values[arrays] = output.device;
-      results.count[arrays++] = output.count;
+      results.values[results.arrays] = output.device;
+      results.count[results.arrays++] = output.count;
     }
-  if (arrays > 0 || results.scalars) cuda::spoil(work.stream(), work.buffers.report, results);
+  if (results.arrays > 0 || results.scalars) cuda::spoil(work.stream(), work.buffers.report, results);
 }
 
 void ask_for_report(const Work &work) {
   work.stream().copy(work.lane->report.get(), work.buffers.report, sizeof(Report), cudaMemcpyDeviceToHost);
 }
 
-// Gradients of one tower are on their way while those of the next are computed.
+// One gradient is on its way while the next are computed.
 void queue_downloads(Work *work) {
   Lane &lane = *work->lane;
   ask_for_report(*work);

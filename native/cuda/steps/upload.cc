@@ -26,14 +26,15 @@ void upload(const Work &work) {
   if (upstream.residence == INFONCE_ON_HOST)
     lane.upload(const_cast<float *>(buffers.grad_output), upstream.data, size_t(upstream.count) * sizeof(float));
   if (work.part == Part::kBackward) return;
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    if (!work.has(name) || work.matrix(name).residence == INFONCE_ON_DEVICE) continue;
-    const Buffers::Input &input = buffers.inputs[name];
-    const size_t size = size_t(work.size_of(name));
-    if (input.halves) lane.upload(input.halves, work.matrix(name).data, size * sizeof(uint16_t));
-    else lane.upload(input.rows, work.matrix(name).data, size * sizeof(float));
-  }
-  if (work.roles.own_negatives()) return;
+  work.for_each_matrix([&](int m) {
+    const infonce_matrix &matrix = work.problem.matrices[m];
+    if (matrix.residence == INFONCE_ON_DEVICE) return;
+    const Buffers::Input &input = buffers.inputs[m];
+    const size_t size = size_t(work.size_of(m));
+    if (input.halves) lane.upload(input.halves, matrix.data, size * sizeof(uint16_t));
+    else lane.upload(input.rows, matrix.data, size * sizeof(float));
+  });
+  if (has_own_candidates(work.problem)) return;
   const auto upload_vector = [&](auto *to, const auto &vector) {
     if (!vector.empty()) lane.staging.upload(lane.stream, to, vector.data(), vector.size() * sizeof *to);
   };
@@ -50,17 +51,16 @@ void upload(const Work &work) {
 
 void bring_rows_into_place(Work *work) {
   Stream &stream = work->stream();
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    if (!work->has(name)) continue;
-    const infonce_matrix &matrix = work->matrix(name);
-    const Buffers::Input &input = work->buffers.inputs[name];
-    const int64_t size = work->size_of(name);
+  work->for_each_matrix([&](int m) {
+    const infonce_matrix &matrix = work->problem.matrices[m];
+    const Buffers::Input &input = work->buffers.inputs[m];
+    const int64_t size = work->size_of(m);
     if (matrix.type != INFONCE_FLOAT32)
       widen(stream, matrix.type == INFONCE_FLOAT16, input.halves ? input.halves : matrix.data, input.rows, size);
     else if (matrix.residence == INFONCE_ON_DEVICE && input.rows)
       stream.copy(input.rows, matrix.data, size_t(size) * sizeof(float), cudaMemcpyDeviceToDevice);
-    work->buffers.towers[name].source = input.rows ? input.rows : static_cast<const float *>(matrix.data);
-  }
+    work->buffers.towers[m].source = input.rows ? input.rows : static_cast<const float *>(matrix.data);
+  });
 }
 
 }  // namespace infonce::cuda::steps
