@@ -5,8 +5,6 @@
 #include <cstdio>
 #include <limits>
 
-#include "common/roles.h"
-
 namespace infonce {
 namespace {
 
@@ -92,8 +90,6 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
-  Roles roles;
-  if (const char *wrong = find_roles(p, &roles)) return wrong;
   return wrong_upstream(p);
 }
 

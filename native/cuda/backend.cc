@@ -174,6 +174,55 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
                  [&] { return status_of(context->on_device.backward(*saved, *upstream, result), failure); });
 }
 
+infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
+                    infonce_failure *failure) {
+  *saved = nullptr;
+  infonce_problem p = *problem;
+  if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    std::unique_ptr<infonce_saved> state;
+    const infonce_status status = status_of(context->on_device.open(p, &state), failure);
+    *saved = state.release();
+    return status;
+  });
+}
+
+infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.add(*saved, *part), failure); });
+}
+
+infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_losses(saved->problem, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.close(*saved, result), failure); });
+}
+
+infonce_status open_gradient(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                             infonce_failure *failure) {
+  infonce_problem p = saved->problem;
+  if (const char *wrong = what_is_wrong_with_upstream(&p, *upstream)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.open_gradient(*saved, *upstream), failure); });
+}
+
+infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
+                            const infonce_output *gradient, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
+  if (gradient->residence != INFONCE_ON_HOST && gradient->residence != INFONCE_ON_DEVICE)
+    return invalid(failure, "unknown residence");
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.add_gradient(*saved, *part, *gradient), failure); });
+}
+
+infonce_status close_gradient(infonce_context *context, infonce_saved *saved, infonce_result *result,
+                              infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_gradients(saved->problem, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.close_gradient(*saved, result), failure); });
+}
+
 void saved_destroy(infonce_context *context, infonce_saved *saved) {
   if (!saved) return;
   std::unique_ptr<infonce_saved> owned(saved);
@@ -189,7 +238,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   if (const char *wrong = what_is_wrong_with_logits(&p, *out)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     infonce_result unused{};
-    const auto call = context->on_device.begin(p, &unused, Part::kLogits, *out);
+    const auto call = context->on_device.begin(p, &unused, kSimclrLogits, *out);
     return status_of(context->on_device.end(*call), failure);
   });
 }
@@ -323,12 +372,12 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   forward,
                                   backward,
                                   saved_destroy,
-                                  nullptr,  // open: candidates in parts are not computed yet
-                                  nullptr,
-                                  nullptr,
-                                  nullptr,
-                                  nullptr,
-                                  nullptr,
+                                  open,
+                                  add,
+                                  close,
+                                  open_gradient,
+                                  add_gradient,
+                                  close_gradient,
                                   logits,
                                   memory_required,
                                   allocate,

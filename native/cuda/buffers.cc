@@ -31,12 +31,54 @@ void take_classes(Workspace::Cursor &cursor, Work *work) {
   take(&buffers.classes.members, classes.members);
   take(&buffers.classes.class_of, classes.class_of);
   take(&buffers.classes.large, classes.large);
+  take(&buffers.classes.targets, classes.targets);
+  take(&buffers.classes.anchors_of_keys, classes.anchors_of_keys);
   buffers.class_sums.sums = cursor.take<double>(large * work->problem.dim);
   buffers.class_sums.squares = cursor.take<double>(large * work->problem.dim);
   take(&buffers.classes.memory_order, classes.memory_order);
   take(&buffers.classes.memory_apart, classes.memory_apart);
   take(&buffers.classes.memory_members, classes.memory_members);
   take(&buffers.classes.memory_large, classes.memory_large);
+}
+
+// Of the matrices whose rows this call brings, in float32 and as operands.
+void take_inputs(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work->problem.matrices[m];
+    const bool is_in_place =
+        matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && !work->phase.keeps;
+    work->buffers.inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(m));
+  });
+}
+
+void take_operands(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    Tower &tower = work->buffers.towers[m];
+    tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
+    tower.inverse_norm = cursor.take<double>(tower.padded_rows);
+    work->buffers.ids[m] = work->needs_ids(m) ? cursor.take<int32_t>(tower.rows) : nullptr;
+    work->buffers.bias[m] = work->needs_bias(m) ? cursor.take<float>(tower.rows) : nullptr;
+  });
+}
+
+void take_halves(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work->problem.matrices[m];
+    const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
+    work->buffers.inputs[m].halves = is_half ? cursor.take<uint16_t>(work->size_of(m)) : nullptr;
+  });
+}
+
+// What a part has of a call's own.
+void take_part(Workspace::Cursor &cursor, Work *work) {
+  Buffers &buffers = work->buffers;
+  take_inputs(cursor, work);
+  const size_t zeros = cursor.used();
+  buffers.report = cursor.take<Report>(1);
+  buffers.no_weight = cursor.take<float>(work->choice.longest_rows());
+  buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
+  buffers.zeroed_bytes = cursor.used() - zeros;
+  take_operands(cursor, work);
 }
 
 void take_statistics(Workspace::Cursor &cursor, Work *work) {
@@ -95,14 +137,8 @@ int64_t float64_panel_elements(const Work &work) {
 void take_kept(Workspace::Cursor &cursor, Work *work) {
   const Choice &choice = work->choice;
   Buffers &buffers = work->buffers;
-  std::copy_n(choice.towers, INFONCE_MOST_MATRICES, buffers.towers);
   const int64_t rows = work->anchor_tower().padded_rows;
-  work->for_each_matrix([&](int m) {
-    const infonce_matrix &matrix = work->problem.matrices[m];
-    const bool is_in_place =
-        matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && work->part != Part::kForward;
-    buffers.inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(m));
-  });
+  take_inputs(cursor, work);
   buffers.radial = cursor.take<double>(rows);
 
   // What begins with zeros stands together.
@@ -121,11 +157,7 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   for (Direction &softmax : buffers.softmaxes) take_softmax(cursor, rows, &softmax);
   if (has_own_candidates(work->problem)) return;
 
-  for (Tower &tower : buffers.towers) {
-    if (tower.rows == 0) continue;
-    tower.planes = cursor.take<__nv_bfloat16>(int64_t(choice.planes) * tower.plane_size());
-    tower.inverse_norm = cursor.take<double>(tower.padded_rows);
-  }
+  take_operands(cursor, work);
   buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->anchor_tower().plane_size());
   take_classes(cursor, work);
   const int64_t most_pairs = work->classes.most_partners;
@@ -135,24 +167,28 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   buffers.pair_logits.most_pairs = most_pairs;
 }
 
+void take_sums_of_parts(Workspace::Cursor &cursor, Work *work) {
+  Buffers &buffers = work->buffers;
+  buffers.has_sums_of_triangle = work->choice.has_triangle();
+  const int64_t numbers = (buffers.has_sums_of_triangle ? 2 : 1) * work->anchor_tower().plane_size();
+  buffers.sums_of_parts = cursor.take<double>(numbers);
+  buffers.sums_of_parts_bytes = size_t(numbers) * sizeof(double);
+}
+
 void take_scratch(Workspace::Cursor &cursor, Work *work) {
   Buffers &buffers = work->buffers;
+  if (work->phase.is_part) take_part(cursor, work);
   for (Output &output : work->outputs)
     if (output.count > 0) output.device = output.on_device() ? output.caller.data : cursor.take<float>(output.count);
   const infonce_grad_output &upstream = work->problem.grad_output;
   const bool is_there = upstream.residence == INFONCE_ON_DEVICE;
-  buffers.grad_output = is_there ? upstream.data : cursor.take<float>(upstream.count);
-  work->for_each_matrix([&](int m) {
-    if (work->part == Part::kBackward) return;
-    const infonce_matrix &matrix = work->problem.matrices[m];
-    const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
-    buffers.inputs[m].halves = is_half ? cursor.take<uint16_t>(work->size_of(m)) : nullptr;
-  });
+  if (work->phase.has_losses) buffers.grad_output = is_there ? upstream.data : cursor.take<float>(upstream.count);
+  take_halves(cursor, work);
   if (has_own_candidates(work->problem)) {
     const int negatives = work->problem.blocks[0].candidates;
     return work->paired_negatives.take_scratch(cursor, work->problem.matrices[negatives].rows);
   }
-  if (work->in_float32 && (work->part == Part::kWhole || work->part == Part::kForward)) take_statistics(cursor, work);
+  if (work->in_float32 && work->phase.sums) take_statistics(cursor, work);
   if (work->computes_gradient()) take_accumulators(cursor, work);
 }
 

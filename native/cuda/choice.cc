@@ -5,8 +5,9 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr double kSafeLogit = 70;         // e^70 times a million rows, and its reciprocal, are normal float32 numbers
-constexpr double kLargestLogit = 110;     // above, float32 has too few digits for a logit of level 'highest'
+constexpr double kSafeLogit = 70;      // e^70 times a million rows, and its reciprocal, are normal float32 numbers
+constexpr double kLargestLogit = 110;  // above, float32 has too few digits for a logit of level 'highest'
+constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, a gradient in registers has too many splits
 constexpr double kLargestOfLevels = 1e6;  // above, for the difference of two logits at the levels below
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -32,7 +33,7 @@ std::vector<Block> blocks_of(const infonce_problem &problem) {
   for (int b = 0; b < problem.block_count && !has_own_candidates(problem); ++b) {
     const infonce_block &block = problem.blocks[b];
     if (problem.matrices[block.candidates].rows > 0)
-      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax});
+      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax, block.left_out});
   }
   return blocks;
 }
@@ -41,16 +42,31 @@ std::vector<Block> blocks_of(const infonce_problem &problem) {
 std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
   std::vector<Block> row_blocks;
   for (const Block &block : blocks) {
-    row_blocks.push_back({block.rows, block.columns, block.row_softmax, kNone});
+    row_blocks.push_back({block.rows, block.columns, block.row_softmax, kNone, block.left_out});
     if (block.column_softmax != kNone && !block.is_triangle())
-      row_blocks.push_back({block.columns, block.rows, block.column_softmax, kNone});
+      row_blocks.push_back({block.columns, block.rows, block.column_softmax, kNone, block.left_out});
   }
   return row_blocks;
 }
 
-void choose_scheme(const infonce_problem &problem, bool has_large_classes, Choice *choice) {
+// Whether pairs are left out by id, or logits have biases.
+bool is_masked(const infonce_problem &problem) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if ((problem.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID) || problem.matrices[problem.blocks[b].candidates].bias)
+      return true;
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
+}
+
+void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  if (problem.normalize) {
+  // Masks are compared row by row, which only the kernels in float64 do so far. And where further candidates come, a
+  // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
+  const bool is_sure = problem.normalize && problem.scale <= kSafeLogit;
+  if (is_masked(problem) || (opened && !is_sure)) {
+    choice->online = choice->in_float64 = true;
+    choice->in_float32 = false;
+  } else if (problem.normalize) {
     choice->online = problem.scale > kSafeLogit;
     choice->in_float32 = problem.scale <= choice->largest_logit * (1 + 1e-6);
     choice->in_float64 = !choice->in_float32 || has_large_classes;
@@ -61,7 +77,6 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, Choic
 
 // Returns the padded dimension.
 int64_t choose_gradient(const infonce_problem &problem, int64_t most_rows, const Hardware &hardware, Choice *choice) {
-  constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, too many splits
   const int64_t padded_dim = round_up(problem.dim, kDimMultiple);
   if (!choice->in_float32 || choice->online || !problem.gradient) return padded_dim;
   const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
@@ -117,7 +132,7 @@ bool Choice::has_triangle() const {
 }
 
 Choice choose(const infonce_problem &problem, infonce_precision precision, bool has_large_classes,
-              const Hardware &hardware) {
+              const Hardware &hardware, bool opened) {
   const infonce_softmax &softmax = problem.softmaxes[0];
   const infonce_matrix &anchors = problem.matrices[softmax.anchors];
   // What an anchor sees of each matrix.
@@ -135,13 +150,32 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   choice.row_blocks = row_blocks_of(choice.blocks);
   choice.planes = planes_for(precision, has_large_classes);
   choice.architecture = &architecture_for(anchors.rows, most_rows, hardware);
-  choose_scheme(problem, has_large_classes, &choice);
+  choose_scheme(problem, has_large_classes, opened, &choice);
   const int64_t padded_dim = choose_gradient(problem, most_rows, hardware, &choice);
   choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, padded_dim);
   for (int m = 0; m < problem.matrix_count; ++m) choice.towers[m] = tower_of(matrices[m], problem, padded_dim);
   const bool by_view =
       softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS;
   if (by_view) choice.towers[choice.anchors].views = anchors.views;
+  if (choice.in_float32) plan_sweeps(hardware, &choice);
+  return choice;
+}
+
+Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, const Hardware &hardware) {
+  Choice choice = opened;
+  choice.keys = choice.memory = kNone;  // a part holds no positives
+  for (Tower &tower : choice.towers)
+    if (&tower != &choice.towers[choice.anchors]) tower = {};
+  Tower &tower = choice.towers[block.candidates];
+  tower = choice.towers[choice.anchors];
+  tower.views = 1;
+  tower.rows = rows;
+  tower.padded_rows = round_up(rows, kRowMultiple);
+  choice.blocks = choice.row_blocks = {{block.anchors, block.candidates, block.row_softmax, kNone, block.left_out}};
+  choice.in_registers &= choice.planes == Planes::kMedium || rows <= kMostRowsOfHigh;
+  choice.flash = false;
+  choice.flash_splits = 0;
+  choice.sweeps.clear();
   if (choice.in_float32) plan_sweeps(hardware, &choice);
   return choice;
 }
@@ -190,7 +224,7 @@ std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted
     const Block &block = of_rows.block;
     planned |= uint32_t(1) << block.columns;
     if (block.is_triangle() || !is_wanted(block.columns)) continue;
-    GradientPart part{{block.columns, block.rows, block.column_softmax, block.row_softmax}};
+    GradientPart part{{block.columns, block.rows, block.column_softmax, block.row_softmax, block.left_out}};
     const bool from_columns = has_one_panel(block);
     if (from_columns) part.splits = of_rows.splits, part.of_columns = of_rows.of_columns;
     else if (in_float32) plan_part(&part);

@@ -12,6 +12,7 @@ namespace infonce::cuda {
 struct Block {
   int rows, columns;
   int row_softmax, column_softmax;
+  uint32_t left_out = 0;  // infonce_left_out bits
 
   bool is_triangle() const { return rows == columns; }
 };
@@ -63,8 +64,12 @@ struct Choice {
   bool has_triangle() const;
 };
 
+// `opened`: further candidates come in parts.
 Choice choose(const infonce_problem &problem, infonce_precision precision, bool has_large_classes,
-              const Hardware &hardware);
+              const Hardware &hardware, bool opened = false);
+
+// For a part of so many candidates: that block alone.
+Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, const Hardware &hardware);
 
 // For the gradients of the matrices whose bits are `wanted`, in the order in which they are computed.
 std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,

@@ -52,6 +52,12 @@ struct Pairs {
   const Range *classes;  // [padded_rows]: members of the anchor's large class, whose targets are taken off the matrix
 };
 
+// What a block leaves out, or adds to its logits, by prepared row; null: nothing.
+struct Masks {
+  const int32_t *row_ids, *column_ids;  // both or none: pairs of equal id are no candidates, but for the positives
+  const float *row_bias, *column_bias;  // of the candidates, of which either may be
+};
+
 // One direction of the softmax: rows that have a denominator and a loss. Arrays of [padded_rows].
 struct Direction {
   float *rank;  // dot products above this are above the first positive's; +inf without one

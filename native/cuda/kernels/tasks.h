@@ -39,6 +39,9 @@ struct PositiveRule {
   }
 };
 
+// The logit of a pair that is left out: its exponential is 0 beside any other, and differences of it are numbers.
+constexpr double kLeftOut = -1e300;
+
 struct PairLogits {
   double *first;  // [padded_rows]: of the first positive; +inf without one
   double *slots;  // [slots][padded_rows], by partner; slot 0 of a row of a large class: the mean over its positives
@@ -54,6 +57,10 @@ struct PairsTask {
   PositiveRule rule;
   const double *class_sums;  // [classes][dim]
   const int32_t *class_of;   // [rows], -1: not in a large class; null without large classes
+  // Where positives have targets, biases or pairs of a sample may be left out; null: not.
+  const Range *targets;  // [rows]: of two towers, the positive among the keys
+  const float *bias_of_keys, *bias_of_memory;
+  const int32_t *ids;  // of the anchors
   double scale;
   PairLogits logits;
   float *rank;
@@ -201,6 +208,33 @@ struct FlashTask {
   float *accumulators;    // [splits][owner.padded_rows][owner.padded_dim]: sums of exponentials times columns
 };
 
+// The float64 scheme.
+struct WideTask {
+  Tower owner, other;
+  Pairs pairs;             // of the owner's rows
+  const Range *elsewhere;  // by the owner's rows: members of their large classes in another tower; null: none
+  Masks masks;             // kMasked
+  double scale;
+
+#ifdef __CUDACC__
+  // The owner's padding has the pairs of its last row; nothing comes of them.
+  __device__ Range range(const Range *ranges, int64_t i) const {
+    return ranges ? ranges[min(i, owner.rows - 1)] : Range{0, 0};
+  }
+  // The logit of rows that there are; -inf: no candidates. Positives of a large class stay.
+  template <bool kMasked> __device__ double logit(double dot, int64_t i, int64_t j) const {
+    double logit = scale * dot;
+    if constexpr (kMasked) {
+      if (masks.row_bias) logit += masks.row_bias[i];
+      if (masks.column_bias) logit += masks.column_bias[j];
+      if (masks.row_ids && masks.row_ids[i] == masks.column_ids[j] && !range(pairs.classes, i).holds(j))
+        logit = -INFINITY;
+    }
+    return logit;
+  }
+#endif
+};
+
 // With own negatives, [N, M, dim].
 struct PairedProblem {
   int32_t anchors_matrix, keys_matrix, negatives_matrix;
@@ -222,10 +256,15 @@ struct PairedTask {
   Report *report;
 };
 
+// How a gradient gets the share of its pairs: from the partners that a rule gives, or from a range of them.
+enum class PairRule { kByRule, kByRange };
+
 template <class Scalar> struct FinishTask : Softmax {
   Tower tower, partners;  // whose gradient it is, and where its pairs' other halves are
   Tower memory_rows;      // and the rest of them
   bool has_pairs;
+  const Range *ranges;  // kByRange: by row, its partners
+  bool of_keys;         // kByRange: rows are keys and partners anchors, else the other way round
   double scale;
   const Scalar *accumulators;  // [all_splits][padded_rows][padded_dim]
   int32_t splits, all_splits;  // the first are those of the triangle, or all

@@ -39,8 +39,13 @@ void totals(Stream &stream, const TotalsTask &task);
 void spoil(Stream &stream, const Report *report, const Results &results);
 
 // finish.cu
-void finish(Stream &stream, const FinishTask<float> &task);
-void finish(Stream &stream, const FinishTask<double> &task);
+// to += the sum of the splits, row by row times a factor, which may be null.
+void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t count, const float *factor,
+                double *to);
+void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
+                double *to);
+void finish(Stream &stream, PairRule rule, const FinishTask<float> &task);
+void finish(Stream &stream, PairRule rule, const FinishTask<double> &task);
 
 // Of a gradient in registers.
 struct RegisterBlocks {

@@ -6,51 +6,56 @@
 namespace infonce::cuda::steps {
 namespace {
 
-// `splits` of the triangle, or of all if there is none; `all_splits` of all. `factor` of a row's accumulators, or null.
-template <class Scalar>
-void finish(const Work &work, int matrix, const Scalar *accumulators, int32_t splits, int32_t all_splits, Scalar *sums,
-            const float *factor = nullptr) {
+// What is summed up for a gradient: planes of accumulators, of the triangle first.
+template <class Scalar> struct Sums {
+  Scalar *planes;
+  int32_t of_triangle, all;
+  const float *factor = nullptr;  // of a row's accumulators; null: 1
+};
+
+template <class Scalar> void finish(const Work &work, int matrix, const Sums<Scalar> &sums, Scalar *to) {
   const Choice &choice = work.choice;
   FinishTask<Scalar> task{};
   static_cast<Softmax &>(task) = softmax_of(work);
   task.tower = work.tower(matrix);
   task.has_pairs = matrix == choice.anchors || matrix == choice.keys;
+  task.accumulators = sums.planes;
+  task.splits = sums.of_triangle;
+  task.all_splits = sums.all;
+  PairRule rule = PairRule::kByRule;
   if (task.has_pairs) {
     const bool with_keys = matrix == choice.anchors && choice.keys != kNone;
     task.partners = work.tower(with_keys ? choice.keys : choice.anchors);
     task.memory_rows = work.memory_tower();
+    task.of_keys = matrix == choice.keys;
+    task.ranges = task.of_keys ? work.pairs_of_keys.apart : with_keys ? work.pairs[choice.keys].apart : nullptr;
+    if (work.finds_pairs_by_range()) rule = PairRule::kByRange;
+    // Counted apart is what the triangle is not; without one all counts alike.
+    else if (!choice.has_triangle()) task.splits = sums.all;
   } else {
     task.pairs = task.memory = {};
     task.rule.one_tower = false;
+    task.splits = sums.all;
   }
   task.scale = work.problem.scale;
-  task.accumulators = accumulators;
-  task.splits = splits;
-  task.all_splits = all_splits;
-  task.factor = factor;
-  task.sums = sums;
+  task.factor = sums.factor;
+  task.sums = to;
   task.gradient = work.gradient_of(matrix);
   task.radial = matrix == choice.anchors ? work.buffers.radial : nullptr;
-  cuda::finish(work.stream(), task);
+  cuda::finish(work.stream(), rule, task);
 }
 
-// Of the triangle, or of all.
-int32_t first_splits(const MatrixGradient &of, int32_t of_triangle, int32_t all) {
-  return !of.parts.empty() && of.parts[0].block.is_triangle() ? of_triangle : all;
-}
-
-void in_float32(const Work &work, const MatrixGradient &of) {
+Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {
   const Buffers &buffers = work.buffers;
   const Choice &choice = work.choice;
   if (choice.flash && of.matrix == choice.anchors)
-    return finish(work, of.matrix, buffers.flash_accumulators, choice.flash_splits, choice.flash_splits,
-                  buffers.accumulators, buffers.softmaxes[0].weight);
-  float *sums = buffers.accumulators;
-  if (of.from_columns) sums = buffers.accumulators_of_columns + of.parts[0].of_columns;
-  int32_t all_splits = 0;
+    return {buffers.flash_accumulators, 0, choice.flash_splits, buffers.softmaxes[0].weight};
+  Sums<float> sums = {buffers.accumulators, 0, 0};
+  if (of.from_columns) sums.planes = buffers.accumulators_of_columns + of.parts[0].of_columns;
   for (const GradientPart &part : of.parts) {
-    float *const accumulators = sums + all_splits * work.tower(of.matrix).plane_size();
-    all_splits += part.splits;
+    float *const accumulators = sums.planes + sums.all * work.tower(of.matrix).plane_size();
+    sums.all += part.splits;
+    if (part.block.is_triangle()) sums.of_triangle = part.splits;
     if (of.from_columns) continue;
     if (choice.in_registers)
       choice.architecture->gradient(work.stream(), choice.planes, {weights_of(work, part.block), accumulators},
@@ -60,32 +65,66 @@ void in_float32(const Work &work, const MatrixGradient &of) {
           work.stream(), {choice.planes, choice.shape, choice.online, part.panel, weights_of(work, part.block),
                           buffers.panel, accumulators, buffers.accumulators_of_columns + part.of_columns});
   }
-  const int32_t of_triangle = of.parts.empty() ? 0 : of.parts[0].splits;
-  finish(work, of.matrix, sums, first_splits(of, of_triangle, all_splits), all_splits, sums);
+  return sums;
 }
 
-void in_float64(const Work &work, const MatrixGradient &of) {
+Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
   const int memory = work.choice.memory;
-  double *const sums = work.buffers.float64_accumulators;
-  int32_t splits = 0;
+  Sums<double> sums = {work.buffers.float64_accumulators, 0, 0};
   for (const GradientPart &part : of.parts) {
     const Block &block = part.block;
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
-    wide_gradient(work.stream(), work.tower(block.rows), work.tower(block.columns), work.pairs_of(block),
-                  memory == kNone ? nullptr : work.pairs[elsewhere].classes, work.problem.scale,
-                  work.softmax(block.row_softmax), work.softmax(block.column_softmax), work.buffers.float64_panel,
-                  float64_panel_elements(work), sums + splits * work.tower(of.matrix).plane_size());
-    ++splits;
+    const WideTask task = {work.tower(block.rows), work.tower(block.columns),
+                           work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
+                           masks_of(work, block),  work.problem.scale};
+    wide_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
+                  work.buffers.float64_panel, float64_panel_elements(work),
+                  sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
+    if (block.is_triangle()) sums.of_triangle = 1;
   }
-  finish(work, of.matrix, sums, first_splits(of, 1, splits), splits, sums);
+  return sums;
+}
+
+// The anchors' sums into those of parts, where the triangle's come first.
+template <class Scalar> void add_to_parts(const Work &work, const Sums<Scalar> &sums) {
+  const Tower &anchors = work.anchor_tower();
+  const int64_t plane = anchors.plane_size();
+  const Buffers &buffers = work.buffers;
+  double *const of_triangle = buffers.sums_of_parts;
+  double *const of_others = of_triangle + (buffers.has_sums_of_triangle ? plane : 0);
+  add_splits(work.stream(), anchors, sums.planes, sums.of_triangle, sums.factor, of_triangle);
+  add_splits(work.stream(), anchors, sums.planes + sums.of_triangle * plane, sums.all - sums.of_triangle, sums.factor,
+             of_others);
+}
+
+template <class Scalar>
+void finish_or_add(const Work &work, const MatrixGradient &of, const Sums<Scalar> &sums, Scalar *to) {
+  const bool is_of_anchors = of.matrix == work.anchors();
+  if (is_of_anchors && (work.phase.is_part || work.has_gradient_parts)) add_to_parts(work, sums);
+  if (is_of_anchors && work.phase.is_part) return;
+  if (is_of_anchors && work.has_gradient_parts) {
+    double *const planes = work.buffers.sums_of_parts;
+    const int32_t of_triangle = work.choice.has_triangle() ? 1 : 0;
+    finish<double>(work, of.matrix, {planes, of_triangle, of_triangle + 1}, planes);
+  } else {
+    finish(work, of.matrix, sums, to);
+  }
+  work.lane->gradient_ready[of.matrix].record(work.stream());
 }
 
 }  // namespace
 
 void gradients(const Work &work) {
+  const Buffers &buffers = work.buffers;
+  if (work.phase.is_part && !work.has_gradient_parts)
+    work.stream().fill(buffers.sums_of_parts, 0, buffers.sums_of_parts_bytes);
   for (const MatrixGradient &of : work.gradients) {
-    work.in_float32 ? in_float32(work, of) : in_float64(work, of);
-    work.lane->gradient_ready[of.matrix].record(work.stream());
+    if (work.in_float32) {
+      const Sums<float> sums = sum_in_float32(work, of);
+      finish_or_add(work, of, sums, of.from_columns ? sums.planes : buffers.accumulators);
+    } else {
+      finish_or_add(work, of, sum_in_float64(work, of), buffers.float64_accumulators);
+    }
   }
 }
 

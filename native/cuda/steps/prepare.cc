@@ -45,31 +45,41 @@ void prepare(Work *work) {
   if (!classes.order.empty()) buffers.towers[choice.anchors].order = buffers.classes.order;
   if (!classes.memory_order.empty()) buffers.towers[choice.memory].order = buffers.classes.memory_order;
   uint32_t others = 0;  // with which anchors have logits
-  work->for_each_matrix([&](int m) {
+  work->for_each_brought_matrix([&](int m) {
     Range *ranges = m == choice.anchors && classes.apart.empty() ? buffers.classes.apart : nullptr;
     cuda::prepare(work->stream(), choice.planes, {buffers.towers[m], m, ranges, buffers.report});
     if (m != choice.anchors || choice.has_triangle()) others |= uint32_t(1) << m;
   });
-  if (work->in_float32 && work->in_float64 && !work->problem.normalize)
+  if (work->phase.sums && work->in_float32 && work->in_float64 && !work->problem.normalize)
     judge_logits(work->stream(), choice.anchors, others, work->problem.scale, choice.largest_logit, buffers.report);
 }
 
 void find_pairs(Work *work) {
   const Buffers &buffers = work->buffers;
   const Choice &choice = work->choice;
+  PairsTask task{};
   work->pairs[choice.anchors].apart = buffers.classes.apart;
   if (choice.memory != kNone) work->pairs[choice.memory].apart = buffers.classes.memory_apart;
   if (choice.keys != kNone) {
-    work->pairs[choice.keys].apart = buffers.classes.apart;
-    work->pairs_of_keys.apart = buffers.classes.apart;
+    const bool has_targets = work->classes.has_targets();
+    work->pairs[choice.keys].apart = has_targets ? buffers.classes.targets : buffers.classes.apart;
+    work->pairs_of_keys.apart = has_targets ? buffers.classes.anchors_of_keys : buffers.classes.apart;
+    task.bias_of_keys = buffers.bias[choice.keys];
+    if (has_targets) task.targets = buffers.classes.targets;
   }
   if (!work->classes.large.empty()) sum_large_classes(work);
-  PairsTask task{};
   task.anchors = work->anchor_tower();
   task.positives = work->tower(work->positives_are_anchors() ? choice.anchors : choice.keys);
   task.memory_rows = work->memory_tower();
   task.pairs = work->pairs[choice.anchors];
-  if (choice.memory != kNone) task.memory = work->pairs[choice.memory];
+  if (choice.memory != kNone) {
+    task.memory = work->pairs[choice.memory];
+    task.bias_of_memory = buffers.bias[choice.memory];
+  }
+  // Further views of a sample are pairs, but no positives where the first one is.
+  for (const Block &block : choice.blocks)
+    if (block.is_triangle() && (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && work->rule.first_only)
+      task.ids = buffers.ids[choice.anchors];
   task.rule = work->rule;
   task.class_sums = buffers.class_sums.sums;
   task.class_of = work->classes.large.empty() ? nullptr : buffers.classes.class_of;

@@ -96,13 +96,17 @@ void sum_exponentials(Work *work, Lane *previous) {
     for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(*work, sweep);
   }
   if (work->in_float32 && work->in_float64) decide(work, previous);
-  if (!work->in_float64) return;
-  bool is_summed[2] = {};
+  if (!work->in_float64) {
+    work->is_summed[0] = true;  // those of parts may yet come in float64
+    return;
+  }
   for (const Block &block : work->choice.row_blocks) {
-    wide_log_sum_exp(work->stream(), work->tower(block.rows), work->tower(block.columns), work->pairs_of(block),
-                     work->problem.scale, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
-                     is_summed[block.row_softmax], work->problem.ranks != 0);
-    is_summed[block.row_softmax] = true;
+    bool &is_summed = work->is_summed[block.row_softmax];
+    const WideTask task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
+                           masks_of(*work, block),  work->problem.scale};
+    wide_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
+                     is_summed, work->problem.ranks != 0);
+    is_summed = true;
   }
 }
 
