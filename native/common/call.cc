@@ -133,11 +133,22 @@ bool all_on_device(const infonce_problem &p, const infonce_result &r) {
   return on_device;
 }
 
+namespace {
+int64_t first_bad_bias(const infonce_matrix &matrix) {
+  for (int64_t j = 0; matrix.bias && j < matrix.rows; ++j)
+    if (!(matrix.bias[j] <= std::numeric_limits<float>::max())) return j;
+  return -1;
+}
+}  // namespace
+
 BadRow first_bad_bias(const infonce_problem &p) {
   for (int m = 0; m < p.matrix_count; ++m)
-    for (int64_t j = 0; p.matrices[m].bias && j < p.matrices[m].rows; ++j)
-      if (!(p.matrices[m].bias[j] <= std::numeric_limits<float>::max())) return {m, j};
+    if (const int64_t row = first_bad_bias(p.matrices[m]); row >= 0) return {m, row};
   return {};
+}
+
+BadRow first_bad_bias(const infonce_problem &p, const infonce_part &part) {
+  return {p.blocks[part.block].candidates, first_bad_bias(part.candidates)};
 }
 
 const char *what_is_wrong_with_losses(const infonce_problem &p, const infonce_result &r) {
@@ -201,6 +212,7 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (block.column_softmax != kNone) return "a part's columns feed no softmax";
   if (block.candidates == memory_of(p)) return "parts hold no positives";
   if ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && !part.candidates.ids) return "ids are missing";
+  if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
 }
 

@@ -42,6 +42,7 @@ struct BadRow {
 
 // The first row whose bias is neither a number nor -infinity.
 BadRow first_bad_bias(const infonce_problem &problem);
+BadRow first_bad_bias(const infonce_problem &problem, const infonce_part &part);
 
 // Fills `failure`, if it is there, and returns the status.
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,

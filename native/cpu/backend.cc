@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <string>
 #include <system_error>
@@ -27,8 +28,22 @@ void fill_arrays_with_nan(const infonce_problem &problem, const infonce_result &
   });
 }
 
-void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
+void fill_losses_with_nan(const infonce_problem &problem, infonce_result *result) {
   result->scalars = {kNaN, kNaN, kNaN, kNaN};
+  for (int s = 0; s < problem.softmax_count; ++s) {
+    if (result->rows[s].loss) std::fill_n(result->rows[s].loss, rows_of(problem, s), double(kNaN));
+    if (result->rows[s].above && problem.ranks) std::fill_n(result->rows[s].above, rows_of(problem, s), -1);
+  }
+}
+
+void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
+  fill_losses_with_nan(problem, result);
+  fill_arrays_with_nan(problem, *result);
+}
+
+void fill_gradients_with_nan(infonce_problem problem, infonce_result *result) {
+  result->scalars.grad_scale = kNaN;
+  problem.reduction = INFONCE_REDUCTION_SUM;  // the losses of the rows are the forward call's
   fill_arrays_with_nan(problem, *result);
 }
 
@@ -56,36 +71,116 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
   });
 }
 
+// `result` null: opens a call whose candidates come in parts.
+infonce_status begin_forward(infonce_context *context, const infonce_problem &p, infonce_result *result,
+                             infonce_saved **saved, infonce_failure *failure) {
+  return guarded(failure, [&] {
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    auto state = std::make_unique<infonce_saved>();
+    const BadRow bad = compute_forward(*context, p, result, state.get());
+    const infonce_status status = status_of(bad, p.propagate_non_finite != 0, failure, [&] {
+      if (result) fill_with_nan(p, result);
+    });
+    if (result) state->stage = infonce_saved::Stage::kClosed;
+    state->gradient_is_nan = !state->scheme;
+    if (status == INFONCE_OK) *saved = state.release();
+    return status;
+  });
+}
+
 infonce_status forward(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                        infonce_saved **saved, infonce_failure *failure) {
   *saved = nullptr;
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_forward(&p, *result)) return invalid(failure, wrong);
+  return begin_forward(context, p, result, saved, failure);
+}
+
+infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
+                    infonce_failure *failure) {
+  *saved = nullptr;
+  infonce_problem p = *problem;
+  if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
+  return begin_forward(context, p, nullptr, saved, failure);
+}
+
+using Stage = infonce_saved::Stage;
+
+// Runs body() on a call at one of these stages, which then is at `next`. NaN or infinity that may stand makes the losses
+// NaN, and there is no scheme any more, or the gradients of this pass.
+template <class Body>
+infonce_status step(infonce_context *context, infonce_saved *saved, std::initializer_list<Stage> stages, Stage next,
+                    infonce_failure *failure, Body &&body) {
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
-    auto state = std::make_unique<infonce_saved>();
-    const BadRow bad = compute_forward(*context, p, result, state.get());
-    const infonce_status status =
-        status_of(bad, p.propagate_non_finite != 0, failure, [&] { fill_with_nan(p, result); });
-    if (status == INFONCE_OK) *saved = state.release();
+    if (std::find(stages.begin(), stages.end(), saved->stage) == stages.end())
+      return invalid(failure, "this step does not follow the one before");
+    const BadRow bad = saved->scheme ? body() : BadRow{};
+    const infonce_status status = status_of(bad, saved->request.problem.propagate_non_finite != 0, failure, [&] {
+      if (saved->stage == Stage::kOpen) saved->scheme.reset();
+      saved->gradient_is_nan = true;
+    });
+    if (status == INFONCE_OK) saved->stage = next;
     return status;
   });
+}
+constexpr std::initializer_list<Stage> kBeginsPass = {Stage::kClosed, Stage::kGradient};  // the latter: one given up
+
+infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_part(saved->request.problem, *part)) return invalid(failure, wrong);
+  return step(context, saved, {Stage::kOpen}, Stage::kOpen, failure,
+              [&] { return compute_part(*context, *saved, *part); });
+}
+
+infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
+  const infonce_problem &p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_losses(p, *result)) return invalid(failure, wrong);
+  if (!saved->scheme) fill_with_nan(p, result);
+  return step(context, saved, {Stage::kOpen}, Stage::kClosed, failure, [&] {
+    compute_losses(*context, *saved, result);
+    return BadRow{};
+  });
+}
+
+infonce_status open_gradient(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                             infonce_failure *failure) {
+  infonce_problem p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_upstream(&p, *upstream)) return invalid(failure, wrong);
+  return step(context, saved, kBeginsPass, Stage::kGradient, failure,
+              [&] { return begin_gradient(*context, *saved, p); });
+}
+
+infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
+                            const infonce_output *gradient, infonce_failure *failure) {
+  const infonce_problem &p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_part(p, *part)) return invalid(failure, wrong);
+  const infonce_status status = step(context, saved, {Stage::kGradient}, Stage::kGradient, failure,
+                                     [&] { return compute_part_gradient(*context, *saved, *part, gradient->data); });
+  if (status == INFONCE_OK && saved->gradient_is_nan && gradient->data)
+    std::fill_n(gradient->data, part->candidates.rows * p.dim, kNaN);
+  return status;
+}
+
+infonce_status close_gradient(infonce_context *context, infonce_saved *saved, infonce_result *result,
+                              infonce_failure *failure) {
+  const infonce_problem &p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_gradients(p, *result)) return invalid(failure, wrong);
+  const infonce_status status = step(context, saved, {Stage::kGradient}, Stage::kClosed, failure, [&] {
+    if (!saved->gradient_is_nan) compute_gradients(*context, *saved, result);
+    return BadRow{};
+  });
+  if (status == INFONCE_OK && saved->gradient_is_nan) fill_gradients_with_nan(p, result);
+  return status;
 }
 
 infonce_status backward(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
                         infonce_result *result, infonce_failure *failure) {
   infonce_problem p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_backward(&p, *upstream, *result)) return invalid(failure, wrong);
-  return guarded(failure, [&] {
-    const std::lock_guard<std::mutex> lock(context->mutex);
-    const BadRow spoiled = {roles_of(p).anchors, 0};
-    const BadRow bad = saved->scheme ? compute_backward(*context, *saved, p, result) : spoiled;
-    return status_of(bad, p.propagate_non_finite != 0, failure, [&] {
-      result->scalars.grad_scale = kNaN;
-      p.reduction = INFONCE_REDUCTION_SUM;  // the losses of the rows are the forward call's
-      fill_arrays_with_nan(p, *result);
-    });
-  });
+  const infonce_status status = step(context, saved, kBeginsPass, Stage::kClosed, failure,
+                                     [&] { return compute_backward(*context, *saved, p, result); });
+  if (status == INFONCE_OK && saved->gradient_is_nan) fill_gradients_with_nan(p, result);
+  return status;
 }
 
 void saved_destroy(infonce_context *, infonce_saved *saved) { delete saved; }
@@ -97,7 +192,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
     return status_of(compute_logits(*context, p, *out), p.propagate_non_finite != 0, failure, [&] {
-      const int64_t rows = p.matrices[roles_of(p).anchors].rows;
+      const int64_t rows = rows_of(p, 0);
       std::fill(out->data, out->data + rows * (rows - 1), kNaN);
     });
   });
@@ -242,6 +337,12 @@ const infonce_backend *infonce_cpu_backend(void) {
     table.forward = forward;
     table.backward = backward;
     table.saved_destroy = saved_destroy;
+    table.open = open;
+    table.add = add;
+    table.close = close;
+    table.open_gradient = open_gradient;
+    table.add_gradient = add_gradient;
+    table.close_gradient = close_gradient;
     table.logits = logits;
     table.memory_required = memory_required;
     table.allocate = allocate;

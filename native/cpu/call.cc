@@ -17,26 +17,37 @@ constexpr double kParallelProducts = 4e6;  // multiply-adds; below, one thread i
 constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a microsecond, and gives all digits
 
 double products_of(const infonce_problem &p) {
-  const Towers towers(p);
-  const int64_t memory = towers.has_memory() ? towers.rows_of(kNegatives) : 0;
-  const int64_t candidates = towers.rows_of(towers.candidates()) + memory;
-  return double(towers.rows_of(kAnchors)) * double(candidates) * double(p.dim);
+  double pairs = 0;
+  for (int b = 0; b < p.block_count; ++b) {
+    const infonce_block &block = p.blocks[b];
+    // Own candidates are met by their anchor alone.
+    pairs += (block.own ? 1 : double(p.matrices[block.anchors].rows)) * double(p.matrices[block.candidates].rows);
+  }
+  return pairs * double(p.dim);
 }
 
-void begin_call(ThreadPool &pool, const infonce_problem &p) {
-  pool.begin_call(products_of(p) * (p.gradient ? 1.5 : 0.5) < kParallelProducts, p.cancelled);
+void begin_call(ThreadPool &pool, const infonce_problem &p, double products, const int32_t *cancelled) {
+  pool.begin_call(products * (p.gradient ? 1.5 : 0.5) < kParallelProducts, cancelled);
+}
+void begin_call(ThreadPool &pool, const infonce_problem &p) { begin_call(pool, p, products_of(p), p.cancelled); }
+
+double products_of(const infonce_problem &p, const infonce_part &part) {
+  return double(rows_of(p, 0)) * double(part.candidates.rows) * double(p.dim);
 }
 
 enum class Kind { kPairedNegatives, kPanel, kWide };
 
 // To be tried in turn; the last one serves in any case.
-std::vector<Kind> kinds_for(const infonce_problem &p, const Pairs &pairs) {
-  if (roles_of(p).own_negatives()) return {Kind::kPairedNegatives};
-  // Unit rows bound the logits by the scale: nothing to prepare where that is already too much.
+std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
+  const infonce_problem &p = request.problem;
+  if (has_own_candidates(p)) return {Kind::kPairedNegatives};
+  // Unit rows bound the logits by the scale, but for biases.
+  const bool is_bounded = p.normalize && PanelScheme::surely_holds(p.scale) && !pairs.has_bias();
+  if (request.in_parts && !is_bounded) return {Kind::kWide};
+  // Nothing to prepare where that is already too much.
   const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
-  if (products_of(p) <= kTinyProducts || bounded_too_high) return {Kind::kWide};
-  const bool bounded = p.normalize && PanelScheme::surely_holds(p.scale);
-  if (bounded && !pairs.has_large_classes()) return {Kind::kPanel};
+  if ((products_of(p) <= kTinyProducts && !request.in_parts) || bounded_too_high) return {Kind::kWide};
+  if (is_bounded && !pairs.has_large_classes()) return {Kind::kPanel};
   return {Kind::kPanel, Kind::kWide};
 }
 
@@ -55,32 +66,46 @@ std::unique_ptr<Scheme> make_scheme(Kind kind, infonce_context &c, const Request
 }
 
 void build_pairs(const infonce_problem &p, Pairs *pairs) {
-  if (!roles_of(p).own_negatives()) pairs->build(p);
+  if (has_own_candidates(p)) *pairs = Pairs();
+  else pairs->build(p, Layout(p));
 }
 
-struct Served {
+struct Opened {
   std::unique_ptr<Scheme> scheme;
   BadRow bad;
 };
 
-// `kept`: where what the gradients need is to stay, or null with all else.
-Served forward(infonce_context &c, const Request &request, Pairs &pairs, Workspace *kept, infonce_result *result) {
+// `kept`: where what the gradients need is to stay, or null with all else. `result`: null if parts are to come.
+Opened open(infonce_context &c, const Request &request, Pairs &pairs, Workspace *kept, infonce_result *result) {
+  if (const BadRow bad = first_bad_bias(request.problem); bad.row >= 0) return {nullptr, bad};
   build_pairs(request.problem, &pairs);
-  result->scalars.top1 = result->scalars.top5 = std::numeric_limits<double>::quiet_NaN();  // without ranks
-  Served served;
-  for (const Kind kind : kinds_for(request.problem, pairs)) {
-    served.scheme = make_scheme(kind, c, request, pairs);
-    Scheme &scheme = *served.scheme;
+  Opened opened;
+  for (const Kind kind : kinds_for(request, pairs)) {
+    opened.scheme = make_scheme(kind, c, request, pairs);
+    Scheme &scheme = *opened.scheme;
     if (kept) kept->lay_out([&](Workspace::Cursor &cursor) { scheme.take_kept(cursor); });
     c.workspace.lay_out([&](Workspace::Cursor &cursor) {
       if (!kept) scheme.take_kept(cursor);
       scheme.take_scratch(cursor);
     });
-    const Outcome outcome = scheme.forward(result);
-    served.bad = outcome.bad;
+    Outcome outcome = scheme.open();
+    if (result && outcome.served && outcome.bad.row < 0) outcome = scheme.close(result);
+    opened.bad = outcome.bad;
     if (outcome.served) break;
   }
-  return served;
+  return opened;
+}
+
+void without_ranks(infonce_result *result) {
+  result->scalars.top1 = result->scalars.top5 = std::numeric_limits<double>::quiet_NaN();
+}
+
+// The scratch of a step on a call that was opened.
+Scheme &take_scratch(infonce_context &c, infonce_saved &saved, const infonce_part *part, bool wants_gradient) {
+  Scheme &scheme = *saved.scheme;
+  scheme.take_up(part, wants_gradient);
+  c.workspace.lay_out([&](Workspace::Cursor &cursor) { scheme.take_scratch(cursor); });
+  return scheme;
 }
 
 BadRow first_bad_upstream(const infonce_problem &p) {
@@ -101,35 +126,75 @@ uint32_t gradients_of(const infonce_result &result) {
 BadRow compute(infonce_context &c, const infonce_problem &problem, infonce_result *result) {
   if (const BadRow bad = first_bad_upstream(problem); bad.row >= 0) return bad;
   begin_call(c.pool, problem);
-  const Request request = {problem, gradients_of(*result), false};
-  const Served served = forward(c, request, c.pairs, nullptr, result);
-  if (served.bad.row < 0 && problem.gradient) served.scheme->backward(result);
-  return served.bad;
+  without_ranks(result);
+  const Request request = {problem, gradients_of(*result), false, false};
+  const Opened opened = open(c, request, c.pairs, nullptr, result);
+  if (opened.bad.row < 0 && problem.gradient) opened.scheme->close_gradient(result);
+  return opened.bad;
 }
 
 BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infonce_result *result,
                        infonce_saved *saved) {
   begin_call(c.pool, problem);
-  saved->request = {problem, 0, true};
-  Served served = forward(c, saved->request, saved->pairs, &saved->kept, result);
-  if (served.bad.row < 0) saved->scheme = std::move(served.scheme);
+  if (result) without_ranks(result);
+  saved->request = {problem, 0, true, result == nullptr};
+  Opened opened = open(c, saved->request, saved->pairs, &saved->kept, result);
+  if (opened.bad.row < 0) saved->scheme = std::move(opened.scheme);
   infonce_problem &p = saved->request.problem;
+  // Whether there is a bias stays to be seen by what parts are allowed.
   for (infonce_matrix &matrix : p.matrices) matrix.data = nullptr, matrix.ids = nullptr;
+  for (infonce_softmax &softmax : p.softmaxes) softmax.targets = nullptr;
   p.cancelled = nullptr;
-  return served.bad;
+  return opened.bad;
+}
+
+BadRow compute_part(infonce_context &c, infonce_saved &saved, const infonce_part &part) {
+  const infonce_problem &p = saved.request.problem;
+  if (const BadRow bad = first_bad_bias(p, part); bad.row >= 0) return bad;
+  begin_call(c.pool, p, products_of(p, part), part.cancelled);
+  return take_scratch(c, saved, &part, false).add();
+}
+
+void compute_losses(infonce_context &c, infonce_saved &saved, infonce_result *result) {
+  begin_call(c.pool, saved.request.problem, 0, nullptr);
+  without_ranks(result);
+  take_scratch(c, saved, nullptr, false).close(result);
+}
+
+BadRow begin_gradient(infonce_context &c, infonce_saved &saved, const infonce_problem &problem) {
+  saved.gradient_is_nan = false;
+  if (const BadRow bad = first_bad_upstream(problem); bad.row >= 0) return bad;
+  begin_call(c.pool, problem);
+  saved.request.problem = problem;
+  if (saved.request.in_parts) {
+    infonce_grad_output &upstream = saved.request.problem.grad_output;
+    saved.grad_output.assign(upstream.data, upstream.data + upstream.count);
+    upstream.data = saved.grad_output.data();
+    saved.gradient.lay_out([&](Workspace::Cursor &cursor) { saved.scheme->take_gradient(cursor); });
+  }
+  saved.scheme->take_up(nullptr, false);
+  saved.scheme->open_gradient();
+  return {};
+}
+
+BadRow compute_part_gradient(infonce_context &c, infonce_saved &saved, const infonce_part &part, float *gradient) {
+  const infonce_problem &p = saved.request.problem;
+  if (const BadRow bad = first_bad_bias(p, part); bad.row >= 0) return bad;
+  begin_call(c.pool, p, products_of(p, part), part.cancelled);
+  return take_scratch(c, saved, &part, gradient != nullptr).add_gradient(gradient);
+}
+
+void compute_gradients(infonce_context &c, infonce_saved &saved, infonce_result *result) {
+  begin_call(c.pool, saved.request.problem);
+  saved.request.gradients = gradients_of(*result);
+  take_scratch(c, saved, nullptr, false).close_gradient(result);
 }
 
 BadRow compute_backward(infonce_context &c, infonce_saved &saved, const infonce_problem &problem,
                         infonce_result *result) {
-  if (const BadRow bad = first_bad_upstream(problem); bad.row >= 0) return bad;
-  begin_call(c.pool, problem);
-  saved.request.problem = problem;
-  saved.request.gradients = gradients_of(*result);
-  Scheme &scheme = *saved.scheme;
-  c.workspace.lay_out([&](Workspace::Cursor &cursor) { scheme.take_scratch(cursor); });
-  scheme.resume();
-  scheme.backward(result);
-  return {};
+  const BadRow bad = begin_gradient(c, saved, problem);
+  if (bad.row < 0) compute_gradients(c, saved, result);
+  return bad;
 }
 
 BadRow compute_logits(infonce_context &c, const infonce_problem &problem, const infonce_output &logits) {
@@ -139,10 +204,15 @@ BadRow compute_logits(infonce_context &c, const infonce_problem &problem, const 
 
 int64_t bytes_of_run(infonce_context &c, const infonce_problem &problem, uint32_t gradients) {
   begin_call(c.pool, problem);
-  const Request request = {problem, gradients, false};
+  // Those of anchors and of positives by index are always written.
+  for (int s = 0; s < problem.softmax_count; ++s) {
+    gradients |= uint32_t(1) << problem.softmaxes[s].anchors;
+    if (!positives_are_anchors(problem.softmaxes[s])) gradients |= problem.softmaxes[s].positive_matrices;
+  }
+  const Request request = {problem, gradients, false, false};
   build_pairs(problem, &c.pairs);
   int64_t most = 0;
-  for (const Kind kind : kinds_for(problem, c.pairs)) {
+  for (const Kind kind : kinds_for(request, c.pairs)) {
     const std::unique_ptr<Scheme> scheme = make_scheme(kind, c, request, c.pairs);
     Workspace::Cursor count(nullptr);
     scheme->take_kept(count);

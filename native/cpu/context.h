@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "cpu/instruction_sets.h"
 #include "cpu/pairs.h"
@@ -24,8 +25,13 @@ struct infonce_context {
 };
 
 struct infonce_saved {
+  enum class Stage { kOpen, kClosed, kGradient };
+
   infonce::cpu::Request request;  // whose inputs are gone
+  Stage stage = Stage::kOpen;
   infonce::cpu::Pairs pairs;
-  infonce::cpu::Workspace kept;
+  infonce::cpu::Workspace kept, gradient;
+  std::vector<float> grad_output;                // while parts for the gradient come
+  bool gradient_is_nan = false;                  // of this pass, or of all
   std::unique_ptr<infonce::cpu::Scheme> scheme;  // null: the input was not finite, and all that follows is NaN
 };

@@ -8,13 +8,10 @@ namespace infonce::cpu {
 
 class Input {
  public:
-  // `matrix`: its index; -1: there is none.
-  Input(const infonce_problem &problem, int matrix, const Kernels &kernels) : dim_(problem.dim) {
-    if (matrix < 0) return;
-    const infonce_matrix &input = problem.matrices[matrix];
-    data_ = input.data;
-    if (input.type == INFONCE_FLOAT16) widen_ = kernels.widen_float16;
-    if (input.type == INFONCE_BFLOAT16) widen_ = kernels.widen_bfloat16;
+  Input() = default;
+  Input(const infonce_matrix &matrix, int64_t dim, const Kernels &kernels) : data_(matrix.data), dim_(dim) {
+    if (matrix.type == INFONCE_FLOAT16) widen_ = kernels.widen_float16;
+    if (matrix.type == INFONCE_BFLOAT16) widen_ = kernels.widen_bfloat16;
   }
 
   // Rows first ... first + count: where they lie or, of 16 bits, widened into `room`.
@@ -23,13 +20,12 @@ class Input {
     widen_(static_cast<const uint16_t *>(data_) + first * dim_, room, count * dim_);
     return room;
   }
-  bool needs_room() const { return widen_ != nullptr; }
   // The same numbers elsewhere.
   void move_to(const void *data) { data_ = data; }
 
  private:
   const void *data_ = nullptr;
-  int64_t dim_;
+  int64_t dim_ = 0;
   void (*widen_)(const uint16_t *from, float *to, int64_t count) = nullptr;
 };
 

@@ -71,17 +71,16 @@ PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels,
       problem_(request.problem),
       kernels_(kernels),
       pool_(pool),
-      towers_(problem_),
-      queries_(towers_.rows_of(kAnchors)),
-      negatives_(towers_.rows_of(kNegatives)),
+      matrices_{problem_.softmaxes[0].anchors, positives_elsewhere(problem_.softmaxes[0]),
+                problem_.blocks[0].candidates},
+      queries_(matrix(kQueries).rows),
+      negatives_(matrix(kNegatives).rows / queries_),
       upstream_(upstream_of(problem_)),
-      inputs_{{problem_, towers_.matrix_of(kAnchors), kernels},
-              {problem_, towers_.matrix_of(kKeys), kernels},
-              {problem_, towers_.matrix_of(kNegatives), kernels}},
       scratch_(pool.active_threads()) {
-  for (const Tower input : {kAnchors, kKeys, kNegatives}) {
-    const infonce_matrix &matrix = problem_.matrices[towers_.matrix_of(input)];
-    copies_[input] = {nullptr, matrix.data, matrix.rows / queries_ * problem_.dim * element_size(matrix.type)};
+  for (const InputName input : {kQueries, kKeys, kNegatives}) {
+    const infonce_matrix &of = matrix(input);
+    inputs_[input] = Input(of, problem_.dim, kernels);
+    copies_[input] = {nullptr, of.data, of.rows / queries_ * problem_.dim * element_size(of.type)};
   }
 }
 
@@ -100,7 +99,7 @@ void PairedNegatives::take_scratch(Workspace::Cursor &cursor) {
   }
 }
 
-Outcome PairedNegatives::forward(infonce_result *result) {
+Outcome PairedNegatives::close(infonce_result *result) {
   pool_.parallel(queries_, [&](int64_t i, int thread) {
     outcomes_[i] = row(i, scratch_[thread], result);
     if (!request_.in_halves) return;
@@ -116,6 +115,8 @@ Outcome PairedNegatives::forward(infonce_result *result) {
     top1 += outcomes_[i].above < 1;
     top5 += outcomes_[i].above < 5;
     if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss.data[i] = float(outcomes_[i].loss);
+    if (result->rows[0].loss) result->rows[0].loss[i] = outcomes_[i].loss;
+    if (result->rows[0].above && problem_.ranks) result->rows[0].above[i] = int32_t(outcomes_[i].above);
   }
   const double count = double(queries_);
   result->scalars.loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? loss / count : loss;
@@ -125,16 +126,16 @@ Outcome PairedNegatives::forward(infonce_result *result) {
     result->scalars.top5 = top5 / count;
   }
   if (request_.in_halves)
-    for (int input = 0; input < kTowers; ++input) inputs_[input].move_to(copies_[input].to);
+    for (int input = 0; input < kInputs; ++input) inputs_[input].move_to(copies_[input].to);
   return {};
 }
 
-void PairedNegatives::resume() {
+void PairedNegatives::open_gradient() {
   upstream_ = upstream_of(problem_);
   gradients_are_written_ = false;
 }
 
-void PairedNegatives::backward(infonce_result *result) {
+void PairedNegatives::close_gradient(infonce_result *result) {
   if (!gradients_are_written_)
     pool_.parallel(queries_, [&](int64_t i, int thread) { outcomes_[i] = row(i, scratch_[thread], result); });
   double radial = 0;
@@ -146,14 +147,15 @@ void PairedNegatives::backward(infonce_result *result) {
 PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &scratch, infonce_result *result) const {
   const int64_t dim = problem_.dim;
   const auto own = [&](int64_t m) { return inputs_[kNegatives].rows(i * negatives_ + m, 1, scratch.negative); };
+  const auto gradient_of = [&](InputName input) { return result->gradients[matrices_[input]].data; };
   PairedRow rows(problem_, kernels_, scratch);
   RowOutcome outcome{};
-  const auto check = [&](Tower input, int64_t row) {
-    if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {towers_.matrix_of(input), row};
+  const auto check = [&](InputName input, int64_t row) {
+    if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {matrices_[input], row};
   };
 
-  const Row query = rows.row(inputs_[kAnchors].rows(i, 1, scratch.query));
-  check(kAnchors, i);
+  const Row query = rows.row(inputs_[kQueries].rows(i, 1, scratch.query));
+  check(kQueries, i);
   const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(kKeys, i);
   const double positive = rows.dot(query, key);
@@ -171,12 +173,12 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   if (!problem_.gradient || outcome.bad.row >= 0) return outcome;
 
   const double g = upstream_.relative(i), factor = problem_.scale * upstream_.largest;
-  float *const grad_negatives = towers_.gradient_of(kNegatives, *result);
+  float *const grad_negatives = gradient_of(kNegatives);
   const double log_sum_exp = loss.log_sum_exp();
   const double positive_weight = g * RowLoss::only_positive_weight(loss.rest_share());
   std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
   rows.add(key, positive_weight);
-  rows.write_gradient(key, query, positive_weight * factor, positive, towers_.gradient_of(kKeys, *result) + i * dim);
+  rows.write_gradient(key, query, positive_weight * factor, positive, gradient_of(kKeys) + i * dim);
   for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
     const double weight = g * RowLoss::negative_weight(problem_.scale * scratch.dots[m], log_sum_exp);
@@ -184,7 +186,7 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
     if (!grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m], grad_negatives + (i * negatives_ + m) * dim);
   }
-  outcome.radial = rows.finish(query, factor, towers_.gradient_of(kAnchors, *result) + i * dim);
+  outcome.radial = rows.finish(query, factor, gradient_of(kQueries) + i * dim);
   return outcome;
 }
 

@@ -21,11 +21,13 @@ class PairedNegatives final : public Scheme {
 
   void take_kept(Workspace::Cursor &cursor) override;
   void take_scratch(Workspace::Cursor &cursor) override;
-  Outcome forward(infonce_result *result) override;
-  void resume() override;
-  void backward(infonce_result *result) override;
+  Outcome open() override { return {}; }
+  Outcome close(infonce_result *result) override;
+  void open_gradient() override;
+  void close_gradient(infonce_result *result) override;
 
  private:
+  enum InputName { kQueries, kKeys, kNegatives, kInputs };
   struct RowOutcome {
     double loss, above, radial;
     BadRow bad;
@@ -35,17 +37,18 @@ class PairedNegatives final : public Scheme {
     const void *from;
     int64_t row_bytes;  // of what belongs to one query
   };
+  const infonce_matrix &matrix(InputName input) const { return problem_.matrices[matrices_[input]]; }
   RowOutcome row(int64_t i, const RowScratch &scratch, infonce_result *result) const;
 
   const Request &request_;
   const infonce_problem &problem_;
   const Kernels &kernels_;
   ThreadPool &pool_;
-  const Towers towers_;
+  const int matrices_[kInputs];
   const int64_t queries_, negatives_;  // rows; of negatives, those of one query
   Upstream upstream_;
-  Input inputs_[kTowers];
-  Copy copies_[kTowers];
+  Input inputs_[kInputs];
+  Copy copies_[kInputs];
   RowOutcome *outcomes_ = nullptr;
   std::vector<RowScratch> scratch_;
   bool gradients_are_written_ = false;

@@ -1,6 +1,8 @@
 #include "cpu/pairs.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "cpu/memory.h"
 
@@ -13,40 +15,58 @@ template <class T> int64_t bytes_of(const std::vector<T> &values) { return int64
 
 }  // namespace
 
-void Pairs::build(const infonce_problem &problem) {
-  const Towers towers(problem);
-  const int64_t rows = towers.rows_of(kAnchors), padded_anchors = towers.padded_rows_of(kAnchors);
-  const int64_t padded_candidates = towers.padded_rows_of(towers.candidates());
-  require_memory((padded_anchors + padded_candidates) * kBytesOfRow);
-  anchors_ = rows;
-  one_tower_ = towers.one_tower();
-  const int32_t positive = problem.softmaxes[0].positive;
-  all_positive_ = positive != INFONCE_POSITIVE_FIRST_VIEW;
+void Pairs::build(const infonce_problem &problem, const Layout &layout) {
+  require_memory(layout.end() * kBytesOfRow);
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  anchors_ = layout.rows(layout.anchors());
+  one_tower_ = positives_are_anchors(softmax);
+  all_positive_ = softmax.positive != INFONCE_POSITIVE_FIRST_VIEW;
   large_classes_.clear();
-  anchor_groups_.assign(padded_anchors, -1);
-  first_positives_.assign(padded_anchors, -1);
+  anchor_start_.clear();
+  groups_.assign(layout.end(), -1);
+  first_positives_.assign(layout.padded_rows(layout.anchors()), -1);
+  for (int k = 0; k < layout.count(); ++k)
+    std::fill_n(groups_.begin() + layout.first(layout.matrix(k)), layout.rows(layout.matrix(k)), kNoGroup);
+  if (one_tower_) build_classes(problem, layout);
+  else build_one_each(problem, layout);
+  copy_ids(problem, layout);
+  copy_bias(problem, layout);
+}
 
-  if (!one_tower_) {
-    const bool keys_are_candidates = towers.keys_are_candidates();
-    const int64_t candidates = towers.rows_of(towers.candidates());
-    candidate_groups_.assign(padded_candidates, -1);
-    // Negatives are one group that no anchor belongs to.
-    for (int64_t i = 0; i < rows; ++i) anchor_groups_[i] = int32_t(i + 1), first_positives_[i] = i;
-    for (int64_t j = 0; j < candidates; ++j) candidate_groups_[j] = keys_are_candidates ? int32_t(j + 1) : 0;
-    largest_partner_count_ = 1;
-    return;
+// An anchor and its positive are of the positive's group.
+void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout) {
+  const int elsewhere = layout.elsewhere();
+  const int64_t first = layout.first(elsewhere), rows = layout.rows(elsewhere);
+  const int32_t *targets = problem.softmaxes[0].targets;
+  for (int64_t j = 0; j < rows; ++j) groups_[first + j] = int32_t(j);
+  for (int64_t i = 0; i < anchors_; ++i) {
+    // Looked at once: by now another may stand there than the one that was found right.
+    const int64_t positive = targets ? std::clamp<int64_t>(targets[i], 0, rows - 1) : i;
+    groups_[i] = int32_t(positive);
+    first_positives_[i] = first + positive;
   }
+  largest_partner_count_ = 1;
+  if (!targets) return;
+  anchor_start_.assign(rows + 1, 0);
+  anchors_by_positive_.resize(anchors_);
+  for (int64_t i = 0; i < anchors_; ++i) ++anchor_start_[groups_[i] + 1];
+  std::partial_sum(anchor_start_.begin(), anchor_start_.end(), anchor_start_.begin());
+  std::vector<int64_t> next(anchor_start_.begin(), anchor_start_.end() - 1);
+  for (int64_t i = 0; i < anchors_; ++i) anchors_by_positive_[next[groups_[i]]++] = i;
+}
 
-  if (positive == INFONCE_POSITIVE_SAME_ID) build_classes_of_ids(problem, towers);
-  else build_classes_of_views(rows, problem.matrices[towers.matrix_of(kAnchors)].views);
+void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) build_classes_of_ids(problem, layout);
+  else build_classes_of_views(anchors_, problem.matrices[softmax.anchors].views);
 
   const int64_t classes = int64_t(class_start_.size()) - 1;
   large_class_.assign(classes, -1);
-  row_large_class_.assign(padded_anchors, -1);
+  row_large_class_.assign(layout.end(), -1);
   largest_partner_count_ = 0;
   for (int64_t c = 0; c < classes; ++c) {
     // Rows of the memory among themselves are nobody's partners.
-    const bool has_anchor = order_[class_start_[c]] < rows;
+    const bool has_anchor = order_[class_start_[c]] < anchors_;
     const int64_t partners = has_anchor ? class_start_[c + 1] - class_start_[c] - 1 : 0;
     if (all_positive_ && partners > kMostPartners) {
       large_class_[c] = large_class_count();
@@ -58,16 +78,16 @@ void Pairs::build(const infonce_problem &problem) {
       const int64_t i = order_[k];
       // The members of a large class stay in the matrix; only the pair (i, i) is left out.
       row_large_class_[i] = int32_t(large_class_[c]);
-      anchor_groups_[i] = int32_t(large_class_[c] < 0 ? c : classes + i);
-      if (partners > 0 && i < rows) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
+      groups_[i] = int32_t(large_class_[c] < 0 ? c : classes + i);
+      if (partners > 0 && i < anchors_) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
     }
   }
 }
 
 int64_t Pairs::bytes() const {
-  return bytes_of(anchor_groups_) + bytes_of(candidate_groups_) + bytes_of(first_positives_) + bytes_of(order_) +
+  return bytes_of(groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) + bytes_of(order_) +
          bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) + bytes_of(large_classes_) +
-         bytes_of(row_large_class_);
+         bytes_of(row_large_class_) + bytes_of(anchor_start_) + bytes_of(anchors_by_positive_);
 }
 
 void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
@@ -80,27 +100,50 @@ void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
     for (int64_t b = 0; b < samples; ++b, ++i) order_[b * views + v] = i, class_of_[i] = b;
 }
 
-void Pairs::build_classes_of_ids(const infonce_problem &problem, const Towers &towers) {
-  const int64_t anchors = towers.rows_of(kAnchors);
-  const int64_t rows = anchors + (towers.has_memory() ? towers.rows_of(kNegatives) : 0);
-  const int32_t *const anchor_ids = problem.matrices[towers.matrix_of(kAnchors)].ids;
-  const int32_t *const memory_ids = towers.has_memory() ? problem.matrices[towers.matrix_of(kNegatives)].ids : nullptr;
-  // A copy: the caller's may be shared with a thread that writes them, and sorting by changing keys is undefined.
-  std::vector<int32_t> ids(towers.padded_rows_of(kAnchors));
-  order_.resize(rows);
+void Pairs::build_classes_of_ids(const infonce_problem &problem, const Layout &layout) {
+  // Sorting by keys that change meanwhile is undefined.
+  std::vector<int32_t> ids(layout.end());
   class_of_.resize(ids.size());
   class_start_.assign(1, 0);
-  for (int64_t k = 0; k < rows; ++k) {
-    order_[k] = k < anchors ? k : towers.memory_first() + (k - anchors);
-    ids[order_[k]] = k < anchors ? anchor_ids[k] : memory_ids[k - anchors];
+  order_.clear();
+  for (const int matrix : {layout.anchors(), layout.elsewhere()}) {
+    if (matrix == kNone) continue;
+    const int64_t first = layout.first(matrix), rows = layout.rows(matrix);
+    std::copy_n(problem.matrices[matrix].ids, rows, ids.begin() + first);
+    for (int64_t r = 0; r < rows; ++r) order_.push_back(first + r);
   }
   std::sort(order_.begin(), order_.end(),
             [&](int64_t a, int64_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
+  const int64_t rows = int64_t(order_.size());
   for (int64_t k = 0; k < rows; ++k) {
     if (k > 0 && ids[order_[k]] != ids[order_[k - 1]]) class_start_.push_back(k);
     class_of_[order_[k]] = int64_t(class_start_.size()) - 1;
   }
   class_start_.push_back(rows);
+}
+
+void Pairs::copy_ids(const infonce_problem &problem, const Layout &layout) {
+  ids_.clear();
+  for (int b = 0; b < problem.block_count; ++b) {
+    const infonce_block &block = problem.blocks[b];
+    if (!(block.left_out & INFONCE_LEAVE_OUT_SAME_ID)) continue;
+    ids_.resize(layout.end());
+    for (const int matrix : {block.anchors, block.candidates})
+      std::copy_n(problem.matrices[matrix].ids, layout.rows(matrix), ids_.begin() + layout.first(matrix));
+  }
+}
+
+void Pairs::copy_bias(const infonce_problem &problem, const Layout &layout) {
+  bias_.clear();
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    if (!problem.matrices[m].bias) continue;
+    bias_.resize(layout.end());
+    const int64_t first = layout.first(m);
+    for (int64_t j = 0; j < layout.rows(m); ++j) {
+      bias_[first + j] = problem.matrices[m].bias[j];
+      if (std::isinf(bias_[first + j])) groups_[first + j] = -1;
+    }
+  }
 }
 
 }  // namespace infonce::cpu

@@ -5,25 +5,31 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/towers.h"
+#include "cpu/layout.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cpu {
 
 class Pairs {
  public:
-  // Rows are those of the towers; groups of padding rows are negative. Throws OutOfMemory.
-  void build(const infonce_problem &problem);
+  // Rows are those of the layout. Copies what it needs of ids, targets and biases, which the caller may share with a
+  // thread that writes them. Throws OutOfMemory.
+  void build(const infonce_problem &problem, const Layout &layout);
   // Roughly what they take.
   int64_t bytes() const;
 
-  // Pairs of equal group are no candidates of the matrix part.
-  const int32_t *anchor_groups() const { return anchor_groups_.data(); }
-  const int32_t *candidate_groups() const { return one_tower_ ? anchor_groups_.data() : candidate_groups_.data(); }
+  static constexpr int32_t kNoGroup = INT32_MAX;  // of candidates that are nobody's pairs
+  // By row. Pairs of equal group are no candidates of the matrix part, nor is what has a negative one: padding, and
+  // candidates whose bias is -infinity.
+  const int32_t *groups() const { return groups_.data(); }
+  const int32_t *ids() const { return ids_.empty() ? nullptr : ids_.data(); }  // where a block leaves out by them
+  bool has_bias() const { return !bias_.empty(); }
+  double bias(int64_t row) const { return bias_.empty() ? 0 : double(bias_[row]); }
 
-  // The row, of the tower of positives, whose logit ranks anchor i; -1: none. Padded with -1.
+  // The row whose logit ranks anchor i; -1: none. Padded with -1.
   const int64_t *first_positives() const { return first_positives_.data(); }
-  // 0 for rows of a memory and for padding: they have no loss.
+  int64_t first_positive_of(int64_t row) const { return row < anchors_ ? first_positives_[row] : -1; }
+  // 0 for padding and for rows of a memory: they have no loss.
   int64_t positive_count(int64_t i) const {
     if (i >= anchors_) return 0;
     if (!one_tower_ || !all_positive_) return 1;
@@ -31,7 +37,7 @@ class Pairs {
   }
 
   // Classes too large to go through pair by pair; their positives are summed up instead. -1: not in one.
-  int64_t large_class(int64_t i) const { return has_large_classes() ? large_class_[class_of(i)] : -1; }
+  int64_t large_class(int64_t i) const { return has_large_classes() ? large_class_[class_of_[i]] : -1; }
   bool has_large_classes() const { return !large_classes_.empty(); }
   int64_t large_class_count() const { return int64_t(large_classes_.size()); }
   const int32_t *large_classes() const { return row_large_class_.data(); }  // by row, padded with -1
@@ -46,35 +52,49 @@ class Pairs {
   // In one tower, the partner of anchor i in this slot; -1: it has fewer.
   int64_t partner(int64_t i, int64_t slot) const {
     if (large_class(i) >= 0 || slot >= class_size(i) - 1) return -1;
-    const int64_t k = class_start_[class_of(i)] + slot;
+    const int64_t k = class_start_[class_of_[i]] + slot;
     return order_[k] < i ? order_[k] : order_[k + 1];
   }
 
   // visit(partner row, is a positive of anchor i). In one tower partners are mutual.
   template <class Visit> void for_each_partner(int64_t i, Visit &&visit) const {
-    if (!one_tower_) return visit(i, true);
+    if (!one_tower_) return visit(first_positives_[i], true);
     if (large_class(i) >= 0) return;
-    const int64_t c = class_of(i);
+    const int64_t c = class_of_[i];
     for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k)
       if (order_[k] != i) visit(order_[k], all_positive_ || order_[k] == first_positives_[i]);
   }
 
+  // Of positives by index: visit(anchor) for each whose positive is row j of their matrix, in ascending order.
+  template <class Visit> void for_each_anchor_of(int64_t j, Visit &&visit) const {
+    if (anchor_start_.empty()) {
+      if (j < anchors_) visit(j);
+      return;
+    }
+    for (int64_t k = anchor_start_[j]; k < anchor_start_[j + 1]; ++k) visit(anchors_by_positive_[k]);
+  }
+
  private:
+  void build_one_each(const infonce_problem &problem, const Layout &layout);
+  void build_classes(const infonce_problem &problem, const Layout &layout);
   void build_classes_of_views(int64_t rows, int64_t views);
-  void build_classes_of_ids(const infonce_problem &problem, const Towers &towers);
-  int64_t class_of(int64_t i) const { return class_of_[i]; }
-  int64_t class_size(int64_t i) const { return class_start_[class_of(i) + 1] - class_start_[class_of(i)]; }
+  void build_classes_of_ids(const infonce_problem &problem, const Layout &layout);
+  void copy_ids(const infonce_problem &problem, const Layout &layout);
+  void copy_bias(const infonce_problem &problem, const Layout &layout);
+  int64_t class_size(int64_t i) const { return class_start_[class_of_[i] + 1] - class_start_[class_of_[i]]; }
 
   int64_t anchors_ = 0;
   bool one_tower_ = false;
   bool all_positive_ = false;
   int64_t largest_partner_count_ = 0;
-  std::vector<int32_t> anchor_groups_, candidate_groups_;
+  std::vector<int32_t> groups_, ids_;
+  std::vector<float> bias_;
   std::vector<int64_t> first_positives_;
   std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one
   std::vector<int64_t> class_of_;
   std::vector<int64_t> large_class_, large_classes_;  // by class; the classes
   std::vector<int32_t> row_large_class_;
+  std::vector<int64_t> anchor_start_, anchors_by_positive_;  // of positives by target
 };
 
 }  // namespace infonce::cpu

@@ -1,8 +1,8 @@
-// The float32 scheme. Exponentials e_ij = exp(s_ij - shift) of the whole matrix are computed once, block by block (for
-// one tower only the upper triangle: e is symmetric), and as many as fit the panel are kept for the gradient, where
+// The float32 scheme. Exponentials e_ij = exp(s_ij - shift) of whole blocks are computed once, square by square (of a
+// triangle only the upper half: e is symmetric), and as many as fit the panel are kept for the gradient, where
 // W_ij = e_ij (weight_i + weight_j) is formed on the fly. Tiles that do not fit are computed again.
 //
-//   N^2 D multiply-adds = 2 N^2 D FLOP a full product:  one tower 3 N^2 D (kept) or 4 N^2 D, two towers 6 or 8 N M D.
+//   N^2 D multiply-adds = 2 N^2 D FLOP a full product:  a triangle 3 N^2 D (kept) or 4 N^2 D, others 6 or 8 N M D.
 #pragma once
 
 #include "cpu/passes.h"
@@ -17,62 +17,87 @@ class PanelScheme final : public Scheme {
   static bool can_hold(double largest_logit);
   static bool surely_holds(double largest_logit);
 
+  void take_up(const infonce_part *part, bool wants_gradient) override;
   void take_kept(Workspace::Cursor &cursor) override { passes_.take_kept(cursor, kernels_.bfloat16); }
   void take_scratch(Workspace::Cursor &cursor) override;
+  void take_gradient(Workspace::Cursor &cursor) override;
   int64_t tables() const override;
   // Serves unless float32 cannot do it: logits too large, a row's sum that fell out of the safe range, a class that has
   // contracted to a point.
-  Outcome forward(infonce_result *result) override;
-  void resume() override;
-  void backward(infonce_result *result) override;
+  Outcome open() override;
+  BadRow add() override;
+  Outcome close(infonce_result *result) override;
+  void open_gradient() override;
+  BadRow add_gradient(float *gradient) override;
+  void close_gradient(infonce_result *result) override;
 
  private:
-  // A tile is a square of blocks that is computed and used as a whole.
-  struct Tile {
-    int64_t row_block, column_block;  // first of the tile
-    int64_t row_blocks, column_blocks;
-    bool on_diagonal;  // of one tower: only blocks with row <= column
-    bool of_memory;    // its columns have neither sums nor gradients
-    float *kept;       // null: computed again in the gradient pass
+  // The squares of a block, `block_` rows a side.
+  struct Grid {
+    const Block<float> *block;
+    int64_t row_squares, column_squares;
+    std::vector<bool> holds_pairs;  // or what a bias leaves out: by row and column of squares
 
-    int64_t blocks() const { return on_diagonal ? row_blocks * (row_blocks + 1) / 2 : row_blocks * column_blocks; }
-    int64_t index(int64_t i, int64_t j) const {
-      return on_diagonal ? i * row_blocks - i * (i - 1) / 2 + (j - i) : i * column_blocks + j;
-    }
+    bool is_triangle() const { return block->is_triangle; }
   };
+  // What of a grid is computed and used as a whole.
+  struct Tile {
+    const Grid *grid;
+    int64_t row, column;    // of its first square
+    int64_t rows, columns;  // squares
+    bool on_diagonal;       // of a triangle: only squares with row <= column
+    float *kept;            // null: computed again in the gradient pass
 
-  struct Slots {  // partial sums and counts of one tile: [slot][block][row of block]
+    int64_t squares() const { return on_diagonal ? rows * (rows + 1) / 2 : rows * columns; }
+    int64_t index(int64_t i, int64_t j) const {
+      return on_diagonal ? i * rows - i * (i - 1) / 2 + (j - i) : i * columns + j;
+    }
+    bool has_column_sums() const { return grid->block->columns.softmax && !on_diagonal; }
+  };
+  struct Slots {  // partial sums and counts of one tile: [slot][square][row of square]
     float *sum, *above;
   };
-
-  void plan_tiles();
-  void find_pairs();
-  void place_tiles();
-  float *block_of(const Tile &tile, int64_t i, int64_t j) const;
-  int64_t rows_of(int64_t padded_rows, int64_t block) const;
-
-  void compute_tile(const Tile &tile, bool statistics);
-  void compute_block(const Tile &tile, int64_t i, int64_t j, bool statistics, int thread);
-  void add_statistics(const Tile &tile);
-  void add_statistics(const Tile &tile, bool of_rows, int64_t b);
-  bool sums_are_safe() const;
-  void accumulate_tiles(infonce_result *result);
-  void accumulate_owners(const Tile &tile, infonce_result *result);
-  void finish_memory(const Tile &tile);
-  void finish_all(Tower tower, float *accumulators, float *output);
-  void finish(Tower tower, int64_t first, int64_t end, float *accumulators, float *output, int thread);
-  bool has_column_gradient(const Tile &tile) const;
-
-  // Rows of one side whose gradient one task accumulates: a block, or a part of one.
+  // Rows of one side whose gradient one task accumulates: a square's, or a part of them.
   struct Owner {
     bool of_rows;
-    int64_t block;          // of the tile
-    int64_t offset, count;  // rows within the block
+    int64_t square;         // of the tile
+    int64_t offset, count;  // rows within it
   };
+  // A matrix's gradient while tiles add to it.
+  struct Accumulators {
+    float *sums = nullptr;       // [squares][padded_dim / panel][block][panel]
+    std::vector<bool> is_begun;  // by square
+  };
+
+  Grid grid_of(const Block<float> &block) const;
+  void find_pairs(Grid *grid) const;
+  std::vector<Tile> tiles_of(const Grid &grid, int64_t tile_squares) const;
+  // Of the step: the part's, or the problem's.
+  std::vector<Tile> &tiles() { return passes_.part() ? part_tiles_ : tiles_; }
+  void place_tiles();
+  void take_accumulators(Workspace::Cursor &cursor, int matrix, int64_t rows);
+  float *square_of(const Tile &tile, int64_t i, int64_t j) const;
+  int64_t rows_of(const Side<float> &side, int64_t square) const;
+
+  void compute_tile(const Tile &tile, bool statistics);
+  void compute_square(const Tile &tile, int64_t i, int64_t j, bool statistics, int thread);
+  void sum_tile(const Tile &tile);
+  void add_statistics(const Tile &tile, bool of_rows, int64_t s);
+  bool sums_are_safe() const;
+
+  // panel_gradient.cc
+  bool accumulates_once() const { return tiles_.size() == 1 && !counts_apart_ && !request_.in_parts; }
+  bool wants(int matrix) const { return matrix == kPart ? part_has_gradient_ : request_.wants(matrix); }
+  bool has_column_gradient(const Tile &tile) const;
   std::vector<Owner> owners_of(const Tile &tile) const;
-  void accumulate_owner(const Tile &tile, const Owner &owner, float *accumulators, bool accumulate, int thread);
-  bool accumulate(const Tile &tile, const Owner &owner, bool blocks_are_transposed, int64_t first, int64_t end,
-                  float *accumulators, bool accumulate, int thread);
+  void accumulate_tile(const Tile &tile, infonce_result *result);
+  void accumulate_owner(const Tile &tile, const Owner &owner, float *accumulators, bool begun, int thread);
+  bool accumulate(const Tile &tile, const Owner &owner, bool squares_are_transposed, int64_t first, int64_t end,
+                  float *accumulators, bool begun, int thread);
+  void clear_rest(Accumulators *accumulators) const;
+  void count_apart();
+  void finish_matrix(int matrix, int64_t rows, float *gradient);
+  void finish(int matrix, int64_t first, int64_t end, float *accumulators, float *gradient, int thread);
 
   const Request &request_;
   const infonce_problem &problem_;
@@ -81,26 +106,29 @@ class PanelScheme final : public Scheme {
   ThreadPool &pool_;
   Passes<float> passes_;
 
-  int64_t block_ = 0, row_blocks_ = 0, column_blocks_ = 0;
-  int64_t tile_blocks_ = 0;  // blocks along a tile's side
+  int64_t block_ = 0;         // rows of a square
+  int64_t tile_squares_ = 0;  // along a tile's side
   int64_t panel_floats_ = 0, scratch_floats_ = 0;
-  std::vector<Tile> tiles_;
-  bool panel_is_filled_ = false;   // kept tiles hold their exponentials
-  std::vector<bool> holds_pairs_;  // by row block and column block
+  std::vector<Grid> grids_;
+  Grid part_grid_{};
+  std::vector<Tile> tiles_, part_tiles_;
+  const bool counts_apart_;
+  bool has_losses_ = false, part_has_gradient_ = false;
+  bool panel_is_filled_ = false;  // kept tiles hold their exponentials
   double shift_ = 0;
 
   float *panel_ = nullptr;         // kept tiles
   float *tile_scratch_ = nullptr;  // one tile that is not kept
   Slots row_slots_{}, column_slots_{};
-  float *no_weight_ = nullptr;                                        // zeros: a direction without loss
-  float *anchor_gradient_ = nullptr, *candidate_gradient_ = nullptr;  // accumulators when there are several tiles
+  float *no_weight_ = nullptr;  // zeros: rows without loss
+  Accumulators accumulators_[INFONCE_MOST_MATRICES + 1];
   struct ThreadScratch {
-    float *block, *pack, *accumulators, *statistics;
+    float *square, *pack, *accumulators, *statistics;
   };
   std::vector<ThreadScratch> scratch_;
   // Sums of <u, d loss / d u> over anchors, always over the same rows, so that the sum does not depend on how they were
   // shared out.
-  std::vector<double> radial_, memory_radial_;
+  std::vector<double> radial_, radial_apart_;
 };
 
 }  // namespace infonce::cpu

@@ -27,156 +27,153 @@ Upstream upstream_of(const infonce_problem &problem) {
 
 template <class Scalar>
 Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
-    : Towers(request.problem),
-      problem_(request.problem),
+    : problem_(request.problem),
+      layout_(problem_),
       kernels_(scalar_kernels<Scalar>(kernels)),
       pairs_(pairs),
       pool_(pool),
-      inputs_{{problem_, matrix_of(kAnchors), kernels},
-              {problem_, matrix_of(kKeys), kernels},
-              {problem_, matrix_of(kNegatives), kernels}},
-      upstream_(upstream_of(problem_)),
-      room_(pool.active_threads()) {
-  copies_.resize(small() && !request.in_halves ? pool.active_threads() : 1);
+      has_classes_(positives_are_anchors(problem_.softmaxes[0])),
+      operands_(request, layout_, kernels, pool),
+      upstream_(upstream_of(problem_)) {
+  for (const bool triangles : {true, false})
+    for (int b = 0; b < problem_.block_count; ++b)
+      if (is_triangle(problem_.blocks[b]) == triangles) add_block(problem_.blocks[b]);
 }
 
-template <class Scalar> bool Passes<Scalar>::small() const {
-  constexpr int64_t kSmallBytes = int64_t(1) << 20;  // in each of two layouts: both stay in a processor's own cache
-  int64_t rows = 0;
-  for (const Tower tower : {kAnchors, kKeys, kNegatives})
-    if (has(tower)) rows += padded_rows_of(tower);
-  return rows * padded_dim() * int64_t(sizeof(Scalar)) <= kSmallBytes;
-}
-
-template <class Scalar>
-void Passes<Scalar>::take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, Tower tower, bool bfloat16) {
-  operand.dim = problem_.dim;
-  operand.padded_rows = padded_rows_of(tower);
-  operand.padded_dim = padded_dim();
-  const int64_t size = operand.padded_rows * operand.padded_dim;
-  operand.row_panels = cursor.take<Scalar>(size);
-  if (bfloat16) {
-    operand.row_pairs = cursor.take<uint32_t>(size / 2);
-    operand.depth_pairs = cursor.take<uint32_t>(size / 2);
-  } else {
-    operand.depth_panels = cursor.take<Scalar>(size);
-  }
-  operand.inverse_norm = cursor.take<double>(operand.padded_rows);
-  operand.radial = cursor.take<float>(operand.padded_rows);
+template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
+  const bool by_id = (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) != 0;
+  const auto side = [&](int matrix, int softmax) {
+    Side<Scalar> side;
+    const int64_t first = layout_.first(matrix);
+    side.matrix = matrix;
+    side.rows = layout_.rows(matrix);
+    side.padded_rows = layout_.padded_rows(matrix);
+    side.groups = pairs_.groups() + first;
+    if (by_id) side.ids = pairs_.ids() + first;
+    if (pairs_.has_large_classes()) side.large_classes = pairs_.large_classes() + first;
+    if (softmax != kNone) side.softmax = &softmaxes[softmax];
+    return side;
+  };
+  blocks_.push_back(
+      {side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax), infonce::is_triangle(block)});
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
-  for (Copy &copy : copies_) {
-    copy.ready = false;
-    for (const Tower tower : {kAnchors, kKeys, kNegatives})
-      if (has(tower)) take_operand(cursor, copy.towers[tower], tower, bfloat16);
-  }
-  const bool ranks = problem_.ranks != 0;
-  rows.take(cursor, padded_rows_of(kAnchors), ranks);
-  if (has_columns()) columns.take(cursor, padded_rows_of(kKeys), ranks);
+  operands_.take_kept(cursor, bfloat16);
+  for (int s = 0; s < softmax_count(); ++s) softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0);
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
-}
-
-template <class Scalar> void Passes<Scalar>::take_scratch(Workspace::Cursor &cursor) {
-  bool needs_room = false;
-  for (const Input &input : inputs_) needs_room |= input.needs_room();
-  for (float *&room : room_) room = needs_room ? cursor.take<float>(kPassRows * problem_.dim) : nullptr;
-}
-
-template <class Scalar>
-PreparedRows Passes<Scalar>::prepare_block(Operand<Scalar> &operand, Tower tower, int64_t block, int thread) {
-  const int64_t first = block * kPassRows, count = std::min(kPassRows, operand.padded_rows - first);
-  const int64_t rows = std::min(count, std::max<int64_t>(0, end_of_part(tower, first) - first));
-  const bool of_memory = tower == kAnchors && first >= memory_first();
-  const float *source = of_memory ? inputs_[kNegatives].rows(first - memory_first(), rows, room_[thread])
-                                  : inputs_[tower].rows(first, rows, room_[thread]);
-  return kernels_.prepare(source, rows, problem_.normalize != 0, &operand, first, count);
-}
-
-template <class Scalar> void Passes<Scalar>::note(Tower tower, const PreparedRows &prepared) {
-  const int64_t bad = prepared.first_bad_row;
-  if (bad_.row < 0 && bad >= 0) {
-    const bool of_memory = tower == kAnchors && bad >= memory_first();
-    bad_ = of_memory ? BadRow{matrix_of(kNegatives), bad - memory_first()} : BadRow{matrix_of(tower), bad};
+  bias_ = pairs_.has_bias() ? cursor.take<Scalar>(layout_.end()) : nullptr;
+  for (Block<Scalar> &block : blocks_) {
+    const int matrix = block.columns.matrix;
+    block.columns.bias = bias_ && problem_.matrices[matrix].bias ? bias_ + layout_.first(matrix) : nullptr;
   }
-  norm_[tower] = std::max(norm_[tower], prepared.largest_norm);
-}
-
-template <class Scalar> void Passes<Scalar>::prepare_copy(Copy &copy, int thread) {
-  for (const Tower tower : {kAnchors, kKeys, kNegatives}) {
-    if (!has(tower)) continue;
-    for (int64_t block = 0; block < blocks_of(padded_rows_of(tower), kPassRows); ++block) {
-      const PreparedRows prepared = prepare_block(copy.towers[tower], tower, block, thread);
-      if (&copy == &copies_[0]) note(tower, prepared);  // the caller's: that of the others says the same
-    }
-  }
-  copy.ready = true;
-}
-
-template <class Scalar> void Passes<Scalar>::prepare_shared(Copy &copy) {
-  for (const Tower tower : {kAnchors, kKeys, kNegatives}) {
-    if (!has(tower)) continue;
-    const int64_t tasks = blocks_of(padded_rows_of(tower), kPassRows);
-    prepared_.resize(tasks);
-    pool_.parallel(tasks, [&](int64_t block, int thread) {
-      prepared_[block] = prepare_block(copy.towers[tower], tower, block, thread);
-    });
-    for (const PreparedRows &block : prepared_) note(tower, block);
-  }
-  copy.ready = true;
 }
 
 template <class Scalar> BadRow Passes<Scalar>::prepare() {
-  if (small()) {
-    // Workers that are awake prepare theirs meanwhile; one that comes late does so with its first task.
-    pool_.parallel(int64_t(copies_.size()), [&](int64_t, int thread) { operand(kAnchors, thread); });
-    operand(kAnchors, 0);
-  } else {
-    prepare_shared(copies_[0]);
-  }
-  return bad_;
+  // -infinity is left to the groups.
+  for (int64_t j = 0; bias_ && j < layout_.end(); ++j)
+    bias_[j] = std::isinf(pairs_.bias(j)) ? 0 : Scalar(pairs_.bias(j) / problem_.scale);
+  return operands_.prepare();
 }
 
-template <class Scalar> const Operand<Scalar> &Passes<Scalar>::operand(Tower tower, int thread) {
-  Copy &copy = copies_[copies_.size() > 1 ? thread : 0];
-  if (!copy.ready) prepare_copy(copy, thread);
-  return copy.towers[tower];
+template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *part) {
+  given_part_ = part;
+  if (!part) return;
+  for (const Block<Scalar> &own : blocks_)
+    if (own.columns.matrix == problem_.blocks[part->block].candidates) part_.rows = own.rows;
+  const infonce_matrix &given = part->candidates;
+  const int64_t padded_rows = round_up(given.rows, kRowMultiple);
+  Side<Scalar> &side = part_.columns;
+  side = {};
+  side.matrix = kPart;
+  side.rows = given.rows;
+  side.padded_rows = padded_rows;
+  part_groups_.assign(padded_rows, -1);
+  std::fill_n(part_groups_.begin(), given.rows, Pairs::kNoGroup);
+  if (part_.rows.ids) {
+    part_ids_.assign(padded_rows, 0);
+    std::copy_n(given.ids, given.rows, part_ids_.begin());
+    side.ids = part_ids_.data();
+  }
+  if (given.bias) {
+    part_bias_.assign(padded_rows, 0);
+    for (int64_t j = 0; j < given.rows; ++j) {
+      const float bias = given.bias[j];
+      if (std::isinf(bias)) part_groups_[j] = -1;
+      else part_bias_[j] = Scalar(bias / problem_.scale);
+    }
+    side.bias = part_bias_.data();
+  }
+  side.groups = part_groups_.data();
 }
 
 template <class Scalar> double Passes<Scalar>::largest_logit() const {
-  const double candidates = one_tower() ? norm_[kAnchors] : std::max(norm_[kKeys], norm_[kNegatives]);
-  return std::fabs(problem_.scale) * norm_[kAnchors] * candidates;
+  const double anchors = operands_.largest_norm(layout_.anchors());
+  double candidates = has_triangle() ? anchors : 0, bias = 0;
+  for (int k = 1; k < layout_.count(); ++k)
+    candidates = std::max(candidates, operands_.largest_norm(layout_.matrix(k)));
+  for (int64_t j = 0; pairs_.has_bias() && j < layout_.end(); ++j)
+    if (!std::isinf(pairs_.bias(j))) bias = std::max(bias, std::fabs(pairs_.bias(j)));
+  return std::fabs(problem_.scale) * (has_classes_ ? candidates : anchors) * candidates + bias;
+}
+
+// With partners as rows of the layout; -1: any number comes of it.
+template <class Scalar>
+void Passes<Scalar>::ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread) {
+  const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
+  int64_t among[kPassRows], elsewhere[kPassRows];
+  bool any_among = false, any_elsewhere = false;
+  for (int64_t r = 0; r < count; ++r) {
+    const bool is_elsewhere = partners[r] >= 0 && layout_.is_elsewhere(partners[r]);
+    among[r] = is_elsewhere ? -1 : partners[r];
+    elsewhere[r] = is_elsewhere ? place(partners[r]).row : -1;
+    any_among |= among[r] >= 0;
+    any_elsewhere |= is_elsewhere;
+  }
+  if (any_among || !any_elsewhere) kernels_.ranking_dots(anchors, first, int(count), anchors, among, dots);
+  if (!any_elsewhere) return;
+  const Operand<Scalar> &others = operand(layout_.elsewhere(), thread);
+  if (!any_among) return kernels_.ranking_dots(anchors, first, int(count), others, elsewhere, dots);
+  Scalar of_others[kPassRows];
+  kernels_.ranking_dots(anchors, first, int(count), others, elsewhere, of_others);
+  for (int64_t r = 0; r < count; ++r)
+    if (elsewhere[r] >= 0) dots[r] = of_others[r];
+}
+
+template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t count, int thread) {
+  SoftmaxRows<Scalar> &softmax = softmaxes[0];
+  const int64_t *positives = pairs_.first_positives() + first;
+  if (first < rows()) ranking_dots(first, count, positives, softmax.rank + first, thread);
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t i = first + r, j = positives[r];
+    if (j < 0) softmax.rank[i] = std::numeric_limits<Scalar>::infinity();
+    else if (bias_) softmax.rank[i] += bias_[j];
+    softmax.above[i] = 0;
+    // The dot product of a pair is the same from both sides.
+    for (int s = 1; s < softmax_count(); ++s) softmaxes[s].rank[i] = softmax.rank[i], softmaxes[s].above[i] = 0;
+  }
+  if (pairs_.largest_partner_count() < 2 || first >= rows()) return;
+  // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
+  int64_t partner[kPassRows];
+  Scalar dots[kPassRows];
+  for (int64_t slot = 0; slot < pairs_.largest_partner_count(); ++slot) {
+    for (int64_t r = 0; r < count; ++r) partner[r] = first + r < rows() ? pairs_.partner(first + r, slot) : -1;
+    ranking_dots(first, count, partner, dots, thread);
+    for (int64_t r = 0; r < count; ++r)
+      softmax.above[first + r] += partner[r] >= 0 && dots[r] > softmax.rank[first + r];
+  }
 }
 
 template <class Scalar> void Passes<Scalar>::rank() {
   if (!problem_.ranks) return;
-  const int64_t end = rows_of(kAnchors), padded_rows = padded_rows_of(kAnchors);
   const auto rank_block = [&](int64_t t, int thread) {
-    const Operand<Scalar> &anchors = operand(kAnchors, thread);
-    const int64_t first = t * kPassRows, count = std::min(kPassRows, padded_rows - first);
-    if (first < end)
-      kernels_.ranking_dots(anchors, first, int(count), operand(positives(), thread), pairs_.first_positives() + first,
-                            rows.rank + first);
-    for (int64_t i = first; i < first + count; ++i) {
-      if (pairs_.first_positives()[i] < 0) rows.rank[i] = std::numeric_limits<Scalar>::infinity();
-      rows.above[i] = 0;
-      // The dot product of a pair is the same from both sides.
-      if (has_columns()) columns.rank[i] = rows.rank[i], columns.above[i] = 0;
-    }
-    if (pairs_.largest_partner_count() < 2 || first >= end) return;
-    // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
-    int64_t partner[kPassRows];
-    Scalar dots[kPassRows];
-    for (int64_t slot = 0; slot < pairs_.largest_partner_count(); ++slot) {
-      for (int64_t r = 0; r < count; ++r) partner[r] = first + r < end ? pairs_.partner(first + r, slot) : -1;
-      kernels_.ranking_dots(anchors, first, int(count), anchors, partner, dots);
-      for (int64_t r = 0; r < count; ++r) rows.above[first + r] += partner[r] >= 0 && dots[r] > rows.rank[first + r];
-    }
+    const int64_t first = t * kPassRows;
+    rank_rows(first, std::min(kPassRows, padded_rows() - first), thread);
   };
-  const int64_t tasks = blocks_of(padded_rows, kPassRows);
+  const int64_t tasks = blocks_of(padded_rows(), kPassRows);
   constexpr int64_t kFewRows = 1024;
-  if (padded_rows > kFewRows) return pool_.parallel(tasks, rank_block);
+  if (padded_rows() > kFewRows) return pool_.parallel(tasks, rank_block);
   // Few rows: sooner done than shared out.
   for (int64_t t = 0; t < tasks; ++t) rank_block(t, 0);
 }
@@ -184,15 +181,16 @@ template <class Scalar> void Passes<Scalar>::rank() {
 template <class Scalar> void Passes<Scalar>::sum_large_classes() {
   const int64_t dim = problem_.dim, panel = kernels_.panel;
   pool_.parallel(pairs_.large_class_count(), [&](int64_t c, int thread) {
-    const Operand<Scalar> &anchors = operand(kAnchors, thread);
     const ClassSums sums = class_sums(c);
     std::fill(sums.plain, sums.plain + ClassSums::size(dim), 0.0);
     pairs_.for_each_member(c, [&](int64_t i) {
       if (pool_.cancelled()) return;
-      const bool in_memory = i >= memory_first();
+      const bool in_memory = layout_.is_elsewhere(i);
       const double g = in_memory ? 0 : upstream_.relative(i);
+      const auto [matrix, row] = place(i);
+      const Operand<Scalar> &rows = operand(matrix, thread);
       for (int64_t d = 0; d < dim; ++d) {
-        const double u = anchors.row_panels[(d / panel * anchors.padded_rows + i) * panel + d % panel];
+        const double u = rows.row_panels[(d / panel * rows.padded_rows + row) * panel + d % panel];
         sums.plain[d] += u;
         if (in_memory) sums.memory[d] += u;
         sums.weighted[d] += g * u;
@@ -218,12 +216,14 @@ template <class Scalar> bool Passes<Scalar>::has_tight_class() const {
 }
 
 template <class Scalar> double Passes<Scalar>::logit(int64_t i, int64_t j, int thread) {
-  return problem_.scale * kernels_.dot(operand(kAnchors, thread), i, operand(positives(), thread), j);
+  const Place at = place(j);
+  const double dot = kernels_.dot(operand(layout_.anchors(), thread), i, operand(at.matrix, thread), at.row);
+  return problem_.scale * dot + pairs_.bias(j);
 }
 
 // <u_i, sum of the other rows of its large class>, from the sum of all.
 template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t large_class, int thread) {
-  const Operand<Scalar> &anchors = operand(kAnchors, thread);
+  const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
   const int64_t panel = kernels_.panel;
   const double *sum = class_sums(large_class).plain;
   double along = -kernels_.dot(anchors, i, anchors, i);
@@ -232,53 +232,50 @@ template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t
   return along;
 }
 
-// Adds what anchor i has outside the matrix part.
-template <class Scalar> void Passes<Scalar>::add_pairs_to_loss(int64_t i, bool transposed, RowLoss *row, int thread) {
+// Adds what row i of a softmax has outside the matrix part. The pairs of every softmax are those of the first, from
+// one side or the other.
+template <class Scalar> void Passes<Scalar>::add_pairs_to_loss(int64_t i, RowLoss *row, int thread) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     const double sum = problem_.scale * dot_with_class(i, large_class, thread);
     return row->close_with_mean(sum / double(pairs_.positive_count(i)));
   }
-  pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-    row->add(transposed ? logit(j, i, thread) : logit(i, j, thread), is_positive);
-  });
+  pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) { row->add(logit(i, j, thread), is_positive); });
   row->close();
 }
 
 template <class Scalar>
-void Passes<Scalar>::losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread) {
+void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread) {
   // The panel scheme stores exponentials, the wide one works with probabilities from the log-sum-exp.
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
   const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1;
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = pairs_.positive_count(i);
     if (positive_count == 0) {
-      direction.loss[i] = direction.rest_share[i] = 0;
-      direction.weight[i] = direction.target[i] = 0;
-      direction.log_sum_exp[i] = kNoLogSumExp;
+      softmax.loss[i] = softmax.rest_share[i] = 0;
+      softmax.weight[i] = softmax.target[i] = 0;
+      softmax.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    RowLoss row(direction.sum[i], direction.offset[i], positive_count);
-    add_pairs_to_loss(i, &direction == &columns, &row, thread);
-    direction.loss[i] = row.loss();
-    direction.rest_share[i] = row.rest_share();
-    direction.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
+    RowLoss row(softmax.sum[i], softmax.offset[i], positive_count);
+    add_pairs_to_loss(i, &row, thread);
+    softmax.loss[i] = row.loss();
+    softmax.rest_share[i] = row.rest_share();
+    softmax.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
     const double g = upstream_.relative(i);
-    direction.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
-    direction.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g / double(positive_count) : 0);
+    softmax.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
+    softmax.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g / double(positive_count) : 0);
   }
 }
 
 template <class Scalar> void Passes<Scalar>::losses() {
-  const int64_t padded_rows = padded_rows_of(kAnchors);
-  pool_.parallel(blocks_of(padded_rows, kPassRows), [&](int64_t t, int thread) {
-    losses(t * kPassRows, std::min(kPassRows, padded_rows - t * kPassRows), thread);
+  pool_.parallel(blocks_of(padded_rows(), kPassRows), [&](int64_t t, int thread) {
+    losses(t * kPassRows, std::min(kPassRows, padded_rows() - t * kPassRows), thread);
   });
 }
 
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
-  losses_of(rows, first, count, thread);
-  if (has_columns()) losses_of(columns, first, count, thread);
+  for (int s = 0; s < softmax_count(); ++s) losses_of(softmaxes[s], first, count, thread);
 }
 
 template <class Scalar> void Passes<Scalar>::resume() {
@@ -289,43 +286,45 @@ template <class Scalar> void Passes<Scalar>::resume() {
 
 template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result) const {
   double total = 0, top1 = 0, top5 = 0;
-  const int directions = has_columns() ? 2 : 1;
-  for (int64_t i = 0; i < rows_of(kAnchors); ++i) {
-    double loss = rows.loss[i];
-    if (has_columns()) loss = (loss + columns.loss[i]) / 2;
+  for (int64_t i = 0; i < rows(); ++i) {
+    double loss = softmaxes[0].loss[i];
+    for (int s = 1; s < softmax_count(); ++s) loss += softmaxes[s].loss[i];
+    loss /= softmax_count();
     total += loss;
     if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss.data[i] = float(loss);
-    if (!problem_.ranks || pairs_.first_positives()[i] < 0) continue;
-    for (int d = 0; d < directions; ++d) {
-      const double above = d == 0 ? rows.above[i] : columns.above[i];
-      top1 += above < 1;
-      top5 += above < 5;
+    const bool has_positive = pairs_.first_positives()[i] >= 0;
+    for (int s = 0; s < softmax_count(); ++s) {
+      const infonce_row_results &rows = result->rows[s];
+      if (rows.loss) rows.loss[i] = softmaxes[s].loss[i];
+      if (!problem_.ranks) continue;
+      const double above = softmaxes[s].above[i];
+      if (rows.above) rows.above[i] = has_positive ? int32_t(above) : -1;
+      top1 += has_positive && above < 1;
+      top5 += has_positive && above < 5;
     }
   }
-  const double count = double(rows_of(kAnchors));
+  const double count = double(rows());
   result->scalars.loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? total / count : total;
   if (!problem_.ranks) return;
-  result->scalars.top1 = top1 / (count * directions);
-  result->scalars.top5 = top5 / (count * directions);
+  result->scalars.top1 = top1 / (count * softmax_count());
+  result->scalars.top5 = top5 / (count * softmax_count());
 }
 
 // d (loss of row i) / d (logit of one of its pairs outside the matrix), times row i's upstream gradient.
 template <class Scalar> double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) const {
   const int64_t positive_count = pairs_.positive_count(i);
   if (positive_count == 0) return 0;  // a row of the memory, too, which has no upstream gradient to look at
+  const SoftmaxRows<Scalar> &softmax = softmaxes[0];
   return upstream_.relative(i) *
-         RowLoss::pair_weight(is_positive, positive_count, logit, rows.log_sum_exp[i], rows.rest_share[i]);
+         RowLoss::pair_weight(is_positive, positive_count, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
 }
 
-// Of two towers: anchor and key of the same index.
-template <class Scalar>
-void Passes<Scalar>::add_own_pair(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
-  if (tower == kNegatives) return;
+// The same of anchor i and its positive by index, which every softmax has.
+template <class Scalar> double Passes<Scalar>::weight_of_only_positive(int64_t i) const {
   const double g = upstream_.relative(i);
-  double weight = g * RowLoss::only_positive_weight(rows.rest_share[i]);
-  if (has_columns()) weight += g * RowLoss::only_positive_weight(columns.rest_share[i]);
-  const Tower other = tower == kAnchors ? kKeys : kAnchors;
-  kernels_.add_row(accumulators, accumulator_rows, weight, operand(other, thread), i);
+  double weight = g * RowLoss::only_positive_weight(softmaxes[0].rest_share[i]);
+  for (int s = 1; s < softmax_count(); ++s) weight += g * RowLoss::only_positive_weight(softmaxes[s].rest_share[i]);
+  return weight;
 }
 
 template <class Scalar>
@@ -335,16 +334,18 @@ void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accum
   constexpr bool kTakenOff = sizeof(Scalar) == sizeof(float);
   const ClassSums sums = class_sums(pairs_.large_class(i));
   const double g = upstream_.relative(i), each = 1.0 / double(pairs_.positive_count(i));
-  if (partners == Partners::kInMemory) {
-    if (!kTakenOff) kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.memory, problem_.dim);
+  const bool has_memory = layout_.elsewhere() != kNone;
+  if (partners == Partners::kElsewhere) {
+    if (!kTakenOff && has_memory)
+      kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.memory, problem_.dim);
     return;
   }
   if (!kTakenOff) {
     kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.plain, problem_.dim);
-    if (has_memory()) kernels_.add_vector(accumulators, accumulator_rows, g * each, sums.memory, problem_.dim);
+    if (has_memory) kernels_.add_vector(accumulators, accumulator_rows, g * each, sums.memory, problem_.dim);
     kernels_.add_vector(accumulators, accumulator_rows, -each, sums.weighted, problem_.dim);
   }
-  kernels_.add_row(accumulators, accumulator_rows, 2 * g * each, operand(kAnchors, thread), i);
+  kernels_.add_row(accumulators, accumulator_rows, 2 * g * each, operand(layout_.anchors(), thread), i);
 }
 
 template <class Scalar>
@@ -352,38 +353,48 @@ void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulator
                                int thread) {
   if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-    if ((j >= memory_first()) != (partners == Partners::kInMemory)) return;
-    const bool is_positive_of_partner = pairs_.first_positives()[j] == i || pairs_.positive_count(j) > 1;
+    if (layout_.is_elsewhere(j) != (partners == Partners::kElsewhere)) return;
+    const Place at = place(j);
+    const auto add = [&](double weight) {
+      kernels_.add_row(accumulators, accumulator_rows, weight, operand(at.matrix, thread), at.row);
+    };
+    if (!has_classes_) return add(weight_of_only_positive(i));
+    const bool is_positive_of_partner = pairs_.first_positive_of(j) == i || pairs_.positive_count(j) > 1;
     const bool logit_is_read = pairs_.largest_partner_count() > 1;
     const double s = logit_is_read ? logit(i, j, thread) : 0;
-    const double weight = pair_weight(i, is_positive, s) + pair_weight(j, is_positive_of_partner, s);
-    kernels_.add_row(accumulators, accumulator_rows, weight, operand(kAnchors, thread), j);
+    add(pair_weight(i, is_positive, s) + pair_weight(j, is_positive_of_partner, s));
   });
 }
 
 template <class Scalar>
-double Passes<Scalar>::finish_memory(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
-                                     int thread) {
+double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                                   int thread) {
   Operand<Scalar> sums;  // the accumulators as rows
   sums.row_panels = accumulators;
   sums.padded_rows = accumulator_rows;
   double along = 0;
   for (int64_t r = 0; r < count; ++r) {
-    add_pairs(first + r, Partners::kInMemory, accumulators + r * kernels_.panel, accumulator_rows, thread);
-    along += kernels_.dot(operand(kAnchors, thread), first + r, sums, r);
+    add_pairs(first + r, Partners::kElsewhere, accumulators + r * kernels_.panel, accumulator_rows, thread);
+    along += kernels_.dot(operand(layout_.anchors(), thread), first + r, sums, r);
   }
   return along * problem_.scale * upstream_.largest;
 }
 
 template <class Scalar>
-double Passes<Scalar>::finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
-                              float *gradient, int thread) {
+double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
+                              int64_t accumulator_rows, float *gradient, int thread) {
   for (int64_t r = 0; r < count; ++r) {
     Scalar *row = accumulators + r * kernels_.panel;
-    if (one_tower()) add_pairs(first + r, Partners::kOthers, row, accumulator_rows, thread);
-    else add_own_pair(tower, first + r, row, accumulator_rows, thread);
+    if (matrix == layout_.anchors()) {
+      if (!counted_apart) add_pairs(first + r, Partners::kElsewhere, row, accumulator_rows, thread);
+      if (has_classes_) add_pairs(first + r, Partners::kAmongAnchors, row, accumulator_rows, thread);
+    } else if (matrix == layout_.elsewhere() && !has_classes_) {
+      pairs_.for_each_anchor_of(first + r, [&](int64_t i) {
+        kernels_.add_row(row, accumulator_rows, weight_of_only_positive(i), operand(layout_.anchors(), thread), i);
+      });
+    }
   }
-  return kernels_.finish({&operand(tower, thread), first, int(count), accumulators, accumulator_rows,
+  return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }
 

@@ -1,5 +1,5 @@
-// The passes over rows that every scheme shares: prepare the operands, rank the positives, put losses together, finish
-// gradients. Templated on the scalar of the operands: float for the panel scheme, double for the wide one.
+// The passes over rows that every scheme shares: rank the positives, put losses together, finish gradients. Templated as
+// the operands are.
 #pragma once
 
 #include <algorithm>
@@ -8,18 +8,11 @@
 #include <vector>
 
 #include "common/row_loss.h"
-#include "cpu/input.h"
-#include "cpu/kernels/kernels.h"
+#include "cpu/operands.h"
 #include "cpu/pairs.h"
-#include "cpu/scheme.h"
-#include "cpu/thread_pool.h"
-#include "cpu/towers.h"
-#include "cpu/workspace.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cpu {
-
-constexpr int64_t kPassRows = 64;  // rows of a task in the passes below
 
 // d loss / d (row loss), split into its largest size and what is left of it, which stays near 1 in float32.
 struct Upstream {
@@ -32,8 +25,8 @@ struct Upstream {
 };
 Upstream upstream_of(const infonce_problem &problem);
 
-// One direction of the softmax: rows that have a denominator and a loss.
-template <class Scalar> struct Direction {
+// The rows of a softmax.
+template <class Scalar> struct SoftmaxRows {
   Scalar *rank = nullptr;    // dot product with the first positive; +inf without one; with `above`, if ranks are wanted
   double *sum = nullptr;     // matrix part of the denominator: sum * e^offset
   double *offset = nullptr;  // wide scheme; the panel scheme has one for all
@@ -57,91 +50,119 @@ template <class Scalar> struct Direction {
   }
 };
 
-template <class Scalar> const ScalarKernels<Scalar> &scalar_kernels(const Kernels &kernels) {
-  if constexpr (sizeof(Scalar) == sizeof(float)) return kernels.single;
-  else return kernels.wide;
-}
+// One side of a block. Arrays are by row of its matrix, padded.
+template <class Scalar> struct Side {
+  int matrix = kNone;  // or kPart
+  int64_t rows = 0, padded_rows = 0;
+  const int32_t *groups = nullptr;               // as in Pairs
+  const int32_t *ids = nullptr;                  // null: no pair is left out by them
+  const int32_t *large_classes = nullptr;        // null: there are none
+  const Scalar *bias = nullptr;                  // over the scale; null: none
+  const SoftmaxRows<Scalar> *softmax = nullptr;  // null: its rows have no loss
+};
 
-template <class Scalar> class Passes : public Towers {
+template <class Scalar> struct Block {
+  Side<Scalar> rows, columns;
+  bool is_triangle;  // of a matrix and itself: each pair once
+};
+
+template <class Scalar> class Passes {
  public:
   Passes(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
-  // Carves the operands and the statistics. Kernels that read bfloat16 pairs have no use for depth panels.
+  // Carves the operands and the statistics.
   void take_kept(Workspace::Cursor &cursor, bool bfloat16);
-  // What `prepare` needs beside them.
-  void take_scratch(Workspace::Cursor &cursor);
+  // What is needed beside them, and the part that was taken up.
+  void take_scratch(Workspace::Cursor &cursor, bool bfloat16) { operands_.take_scratch(cursor, bfloat16, given_part_); }
 
   BadRow prepare();
+  // A part must stay until it has been prepared; null: none.
+  void take_up(const infonce_part *part);
+  BadRow prepare_part() { return operands_.prepare_part(*given_part_, problem_.blocks[given_part_->block].candidates); }
   double largest_logit() const;
+
+  // Of the problem: a triangle first.
+  const std::vector<Block<Scalar>> &blocks() const { return blocks_; }
+  // The anchors and the part; null: none.
+  const Block<Scalar> *part() const { return given_part_ ? &part_ : nullptr; }
+  const Layout &layout() const { return layout_; }
+  int64_t padded_dim() const { return operands_.padded_dim(); }
+  const Operand<Scalar> &operand(int matrix, int thread) { return operands_.at(matrix, thread); }
 
   void rank();
   void sum_large_classes();
   // Whether the rows of a large class lie so close together that their gradient is lost in float32: as the class
   // contracts, p - 1 / positives cancels for every one of its pairs.
   bool has_tight_class() const;
-  // Reads sum, offset and above of both directions; writes loss, weight, log_sum_exp, rest_share. All rows, or some.
+  // Reads sum, offset and above of the softmaxes; writes loss, weight, log_sum_exp, rest_share. All rows, or some.
   void losses();
   void losses(int64_t first, int64_t count, int thread);
   void write_losses(infonce_result *result) const;
   // Weights anew for the problem's present upstream gradient.
   void resume();
 
-  // For anchors whose accumulators hold the share of the memory's rows in the matrix: adds that of the pairs with them.
-  // Returns the sum of <u, d loss / d u> so far.
-  double finish_memory(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
-  // Adds the other pairs' share to the accumulated gradient of rows first ... first + count and writes them to
+  // A triangle's logits stand on both sides in the anchors' gradient, from which d loss / d scale is summed up, all
+  // others once. So those come first and are counted apart.
+  bool counts_apart(bool has_parts) const {
+    const bool has_others = blocks_.size() > 1 || layout_.elsewhere() != kNone || has_parts;
+    return has_triangle() && has_others;
+  }
+  // For anchors whose accumulators hold what all blocks but the triangle bring: adds that of the pairs elsewhere. Returns
+  // the sum of <u, d loss / d u> so far.
+  double count_apart(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  // Adds the (other) pairs' share to the accumulated gradient of rows first ... first + count and writes them to
   // `gradient`. Returns the sum of <u, d loss / d u>.
-  double finish(Tower tower, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
-                float *gradient, int thread);
-  // d loss / d scale from the anchors' sum, in which a logit of one tower stands on both its sides; those with the
-  // memory, which has no gradient, only once, and again in its share.
-  double grad_scale(double radial_sum, double memory_share) const {
-    return (radial_sum + memory_share) / problem_.scale / (one_tower() ? 2 : 1);
+  double finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
+                int64_t accumulator_rows, float *gradient, int thread);
+  // d loss / d scale from the anchors' sums.
+  double grad_scale(double sum, double sum_apart) const {
+    return (sum + sum_apart) / problem_.scale / (has_triangle() ? 2 : 1);
   }
 
-  int64_t padded_dim() const { return round_up(problem_.dim, kernels_.panel); }
-
-  // The prepared rows as `thread` should read them.
-  const Operand<Scalar> &operand(Tower tower, int thread);
-
-  Direction<Scalar> rows, columns;  // columns: the second direction of CLIP, else empty
-  bool has_columns() const { return both_directions(); }
+  SoftmaxRows<Scalar> softmaxes[INFONCE_MOST_SOFTMAXES];
+  int softmax_count() const { return problem_.softmax_count; }
+  // Of every softmax.
+  int64_t rows() const { return layout_.rows(layout_.anchors()); }
+  int64_t padded_rows() const { return layout_.padded_rows(layout_.anchors()); }
 
  private:
-  // Small inputs are prepared by every thread for itself: that costs less than fetching half of them from another
-  // processor's cache. Larger ones are shared.
-  struct Copy {
-    Operand<Scalar> towers[kTowers];
-    bool ready;
+  struct Place {
+    int matrix;
+    int64_t row;
   };
-  bool small() const;
-  void take_operand(Workspace::Cursor &cursor, Operand<Scalar> &operand, Tower tower, bool bfloat16);
-  void prepare_copy(Copy &copy, int thread);
-  void prepare_shared(Copy &copy);
-  PreparedRows prepare_block(Operand<Scalar> &operand, Tower tower, int64_t block, int thread);
-  void note(Tower tower, const PreparedRows &prepared);
-
-  Tower positives() const { return one_tower() ? kAnchors : kKeys; }
+  // Of an anchor, or of a row of the positives elsewhere.
+  Place place(int64_t row) const {
+    return layout_.is_elsewhere(row) ? Place{layout_.elsewhere(), row - layout_.first(layout_.elsewhere())}
+                                     : Place{layout_.anchors(), row};
+  }
+  bool has_triangle() const { return blocks_[0].is_triangle; }
+  void add_block(const infonce_block &block);
+  void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);
+  void rank_rows(int64_t first, int64_t count, int thread);
   double logit(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
-  void add_pairs_to_loss(int64_t i, bool transposed, RowLoss *row, int thread);
-  void losses_of(Direction<Scalar> &direction, int64_t first, int64_t count, int thread);
+  void add_pairs_to_loss(int64_t i, RowLoss *row, int thread);
+  void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
   double pair_weight(int64_t i, bool is_positive, double logit) const;
-  enum class Partners { kInMemory, kOthers };
+  double weight_of_only_positive(int64_t i) const;
+  enum class Partners { kElsewhere, kAmongAnchors };
   void add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
-  void add_own_pair(Tower tower, int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread);
   void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;
+  const Layout layout_;
   const ScalarKernels<Scalar> &kernels_;
   const Pairs &pairs_;
   ThreadPool &pool_;
-  Input inputs_[kTowers];
+  const bool has_classes_;  // positives are anchors
+  Operands<Scalar> operands_;
   Upstream upstream_;
-  std::vector<float *> room_;  // by thread: a block of 16-bit rows as float32
-  std::vector<Copy> copies_;
-  BadRow bad_;
-  double norm_[kTowers] = {0, 0, 0};
+  Scalar *bias_ = nullptr;  // by row of the layout
+  std::vector<Block<Scalar>> blocks_;
+  const infonce_part *given_part_ = nullptr;
+  Block<Scalar> part_{};
+  std::vector<int32_t> part_groups_, part_ids_;
+  std::vector<Scalar> part_bias_;
   // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of
   // the squared lengths.
   struct ClassSums {
@@ -155,7 +176,6 @@ template <class Scalar> class Passes : public Towers {
     return {first, first + dim, first + 2 * dim, first + 3 * dim};
   }
   double *class_sums_ = nullptr;
-  std::vector<PreparedRows> prepared_;
 };
 
 extern template class Passes<float>;

@@ -10,8 +10,9 @@ namespace infonce::cpu {
 
 struct Request {
   infonce_problem problem;
-  uint32_t gradients;  // bits by matrix: which the caller wants, as far as that is left to them
+  uint32_t gradients;  // bits by matrix: which the caller wants
   bool in_halves;      // gradients are for later calls, when the inputs are gone
+  bool in_parts;       // candidates come between `open` and `close`
 
   bool wants(int matrix) const { return (gradients >> matrix & 1) != 0; }
 };
@@ -25,18 +26,24 @@ class Scheme {
  public:
   virtual ~Scheme() = default;
 
-  // Memory for what the gradients need of the forward pass, and for what a call needs while it runs.
+  // The part that the next step is about, and whether its gradient is wanted. Null: none.
+  virtual void take_up(const infonce_part *, bool) {}
+  // Memory for what the gradients need of the forward pass, for what a step needs while it runs, and for what a gradient
+  // pass over parts keeps.
   virtual void take_kept(Workspace::Cursor &cursor) = 0;
   virtual void take_scratch(Workspace::Cursor &cursor) = 0;
+  virtual void take_gradient(Workspace::Cursor &) {}
   // Roughly what else it holds, in bytes.
   virtual int64_t tables() const { return 0; }
 
-  // Reads the inputs; writes losses, and ranks if they are wanted.
-  virtual Outcome forward(infonce_result *result) = 0;
-  // Takes up the upstream gradient of a later call, with scratch that holds nothing yet.
-  virtual void resume() = 0;
-  // Writes gradients and grad_scale.
-  virtual void backward(infonce_result *result) = 0;
+  // `run` is `open`, `close`, `close_gradient`; a forward call `open` and `close`; a backward call `open_gradient` and
+  // `close_gradient`. Parts come in between.
+  virtual Outcome open() = 0;  // reads the inputs
+  virtual BadRow add() { return {}; }
+  virtual Outcome close(infonce_result *result) = 0;  // writes losses, and ranks if they are wanted
+  virtual void open_gradient() = 0;                   // takes up the upstream gradient of a later call
+  virtual BadRow add_gradient(float *) { return {}; }
+  virtual void close_gradient(infonce_result *result) = 0;  // writes gradients and grad_scale
 };
 
 }  // namespace infonce::cpu

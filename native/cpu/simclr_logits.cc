@@ -4,19 +4,19 @@ namespace infonce::cpu {
 
 BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, ThreadPool &pool, Workspace &workspace,
                      float *logits) {
-  const Pairs no_pairs;
-  const Request request = {problem, 0, false};
-  Passes<float> passes(request, kernels, no_pairs, pool);
+  const Request request = {problem, 0, false, false};
+  const Layout layout(problem);
+  Operands<float> operands(request, layout, kernels, pool);
   workspace.lay_out([&](Workspace::Cursor &cursor) {
-    passes.take_kept(cursor, false);
-    passes.take_scratch(cursor);
+    operands.take_kept(cursor, false);
+    operands.take_scratch(cursor, false, nullptr);
   });
-  const BadRow bad = passes.prepare();
+  const BadRow bad = operands.prepare();
   if (bad.row >= 0) return bad;
-  const infonce_matrix &matrix = problem.matrices[passes.matrix_of(kAnchors)];
+  const infonce_matrix &matrix = problem.matrices[layout.anchors()];
   const int64_t rows = matrix.rows, samples = rows / matrix.views;
   pool.parallel(rows, [&](int64_t i, int thread) {
-    const Operand<float> &features = passes.operand(kAnchors, thread);
+    const Operand<float> &features = operands.at(layout.anchors(), thread);
     float *positive = logits + i * (rows - 1), *negative = positive + matrix.views - 1;
     for (int64_t j = 0; j < rows; ++j) {
       if (j == i) continue;

@@ -2,7 +2,7 @@
 // column order first, then the other rows.
 #pragma once
 
-#include "cpu/passes.h"
+#include "cpu/operands.h"
 
 namespace infonce::cpu {
 

@@ -6,122 +6,167 @@ constexpr int64_t kStepRows = 8192;  // of the other side in one go: a multiple 
 }
 
 WideScheme::WideScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
-    : problem_(request.problem),
+    : request_(request),
+      problem_(request.problem),
       kernels_(kernels),
-      pairs_(pairs),
       pool_(pool),
       passes_(request, kernels, pairs, pool),
+      counts_apart_(passes_.counts_apart(request.in_parts)),
       scratch_(pool.threads()) {}
 
 void WideScheme::take_scratch(Workspace::Cursor &cursor) {
-  passes_.take_scratch(cursor);
+  passes_.take_scratch(cursor, false);
   for (ThreadScratch &scratch : scratch_) {
     scratch.logits = cursor.take<double>(kWideScratch);
-    scratch.accumulators = cursor.take<double>(kWideRows * passes_.padded_dim());
+    scratch.accumulators = cursor.take<double>(accumulator_doubles());
   }
 }
 
-WideScheme::Side WideScheme::columns() const {
-  const Direction<double> *direction = passes_.one_tower()     ? &passes_.rows
-                                       : passes_.has_columns() ? &passes_.columns
-                                                               : nullptr;
-  return {passes_.candidates(), direction, pairs_.candidate_groups()};
+void WideScheme::take_gradient(Workspace::Cursor &cursor) {
+  anchor_accumulators_ = cursor.take<double>(blocks_of(passes_.rows(), kWideRows) * accumulator_doubles());
 }
 
-Outcome WideScheme::forward(infonce_result *result) {
+Outcome WideScheme::open() {
   if (const BadRow bad = passes_.prepare(); bad.row >= 0) return {true, bad};
   passes_.rank();
   passes_.sum_large_classes();
-  log_sum_exp(rows(), columns());
-  if (passes_.has_columns()) log_sum_exp(columns(), rows());
+  for (int s = 0; s < passes_.softmax_count(); ++s) {
+    std::fill_n(passes_.softmaxes[s].offset, passes_.padded_rows(), -std::numeric_limits<double>::infinity());
+    std::fill_n(passes_.softmaxes[s].sum, passes_.padded_rows(), 0.0);
+  }
+  for (const Block<double> &block : passes_.blocks()) {
+    log_sum_exp({&block.rows, &block.columns});
+    if (block.columns.softmax && !block.is_triangle) log_sum_exp({&block.columns, &block.rows});
+  }
+  return {};
+}
+
+BadRow WideScheme::add() {
+  if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
+  log_sum_exp({&passes_.part()->rows, &passes_.part()->columns});
+  return {};
+}
+
+Outcome WideScheme::close(infonce_result *result) {
   passes_.losses();
   passes_.write_losses(result);
   return {};
 }
 
-void WideScheme::backward(infonce_result *result) {
-  result->scalars.grad_scale = gradient(rows(), columns(), passes_.gradient_of(kAnchors, *result));
-  if (passes_.one_tower()) return;
-  if (passes_.keys_are_candidates()) {
-    gradient(columns(), rows(), passes_.gradient_of(kKeys, *result));
-    return;
-  }
-  float *const negatives = passes_.gradient_of(kNegatives, *result);
-  if (negatives) gradient(columns(), rows(), negatives);
-  // The own keys of separate negatives are in no matrix: all they get comes from their one pair.
-  gradient({kKeys, nullptr, nullptr}, {kAnchors, nullptr, nullptr}, passes_.gradient_of(kKeys, *result));
+void WideScheme::open_gradient() {
+  passes_.resume();
+  if (request_.in_parts)
+    std::fill_n(anchor_accumulators_, blocks_of(passes_.rows(), kWideRows) * accumulator_doubles(), 0.0);
 }
 
-void WideScheme::log_sum_exp(const Side &owner, const Side &other) {
-  const Direction<double> &direction = *owner.direction;
-  pool_.parallel(blocks_of(passes_.rows_of(owner.tower), kWideRows), [&](int64_t t, int thread) {
+BadRow WideScheme::add_gradient(float *output) {
+  if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
+  const Block<double> &part = *passes_.part();
+  pool_.parallel(blocks_of(passes_.rows(), kWideRows), [&](int64_t t, int thread) {
+    accumulate({&part.rows, &part.columns}, t, anchor_accumulators_ + t * accumulator_doubles(), thread);
+  });
+  if (output) gradient(kPart, part.columns.rows, output);
+  return {};
+}
+
+void WideScheme::close_gradient(infonce_result *result) {
+  const Layout &layout = passes_.layout();
+  for (int k = 0; k < layout.count(); ++k) {
+    const int matrix = layout.matrix(k);
+    if (!request_.wants(matrix)) continue;
+    const double grad_scale = gradient(matrix, layout.rows(matrix), result->gradients[matrix].data);
+    if (matrix == layout.anchors()) result->scalars.grad_scale = grad_scale;
+  }
+}
+
+// Goes on from what the owner's rows hold.
+void WideScheme::log_sum_exp(const Meeting &meeting) {
+  const SoftmaxRows<double> &softmax = *meeting.owner->softmax;
+  pool_.parallel(blocks_of(meeting.owner->rows, kWideRows), [&](int64_t t, int thread) {
     const int64_t first = t * kWideRows;
     WideLogSumExp rows;
-    static_cast<WideRows &>(rows) = wide_rows(owner, other, first, thread);
-    rows.owner_rank = direction.rank;
-    rows.maximum = direction.offset + first;
-    rows.sum = direction.sum + first;
-    rows.above = problem_.ranks ? direction.above + first : nullptr;
-    std::fill(rows.maximum, rows.maximum + kWideRows, -std::numeric_limits<double>::infinity());
-    std::fill(rows.sum, rows.sum + kWideRows, 0.0);
-    walk(rows, 0, rows.other->padded_rows, kernels_.wide_log_sum_exp);
+    static_cast<WideRows &>(rows) = wide_rows(meeting, first, thread);
+    rows.owner_rank = softmax.rank;
+    rows.maximum = softmax.offset + first;
+    rows.sum = softmax.sum + first;
+    rows.above = problem_.ranks ? softmax.above + first : nullptr;
+    walk(rows, kernels_.wide_log_sum_exp);
   });
 }
 
 // In steps, so that a cancelled call soon ends.
-template <class Rows> void WideScheme::walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const {
-  for (; first < end && !pool_.cancelled(); first += kStepRows) {
+template <class Rows> void WideScheme::walk(Rows rows, void (*kernel)(const Rows &)) const {
+  const int64_t end = rows.other->padded_rows;
+  for (int64_t first = 0; first < end && !pool_.cancelled(); first += kStepRows) {
     rows.other_first = first;
     rows.other_end = std::min(first + kStepRows, end);
     kernel(rows);
   }
 }
 
-// Returns d loss / d scale as the owner's side sees it.
-double WideScheme::gradient(const Side &owner, const Side &other, float *output) {
-  const int64_t tasks = blocks_of(passes_.rows_of(owner.tower), kWideRows), memory_first = passes_.memory_first();
-  std::vector<double> radial(tasks, 0.0), memory_radial(tasks, 0.0);
-  pool_.parallel(tasks, [&](int64_t t, int thread) {
-    const int64_t first = t * kWideRows, count = std::min<int64_t>(kWideRows, passes_.rows_of(owner.tower) - first);
-    double *accumulators = scratch_[thread].accumulators;
-    std::fill(accumulators, accumulators + kWideRows * passes_.padded_dim(), 0.0);
-    WideGradient rows{};
-    static_cast<WideRows &>(rows) = wide_rows(owner, other, first, thread);
-    if (owner.direction) {
-      rows.owner_lse = owner.direction->log_sum_exp;
-      rows.owner_weight = owner.direction->weight;
-    }
-    if (other.direction) {
-      rows.other_lse = other.direction->log_sum_exp;
-      rows.other_weight = other.direction->weight;
-    }
-    rows.accumulators = accumulators;
-    rows.accumulator_rows = kWideRows;
-    int64_t other_end = owner.direction || other.direction ? rows.other->padded_rows : 0;
-    if (passes_.has_memory()) {
-      walk(rows, memory_first, other_end, kernels_.wide_gradient);
-      memory_radial[t] = passes_.finish_memory(first, count, accumulators, kWideRows, thread);
-      other_end = memory_first;
-    }
-    walk(rows, 0, other_end, kernels_.wide_gradient);
-    radial[t] = passes_.finish(owner.tower, first, count, accumulators, kWideRows, output, thread);
-  });
-  double along = 0, with_memory = 0;
-  for (int64_t t = 0; t < tasks; ++t) along += radial[t], with_memory += memory_radial[t];
-  return passes_.grad_scale(along, with_memory);
+// Blocks from the last to the first, the triangle being the first.
+std::vector<WideScheme::Meeting> WideScheme::meetings_of(int matrix, bool triangles) const {
+  if (matrix == kPart) return {{&passes_.part()->columns, &passes_.part()->rows}};
+  std::vector<Meeting> meetings;
+  const std::vector<Block<double>> &blocks = passes_.blocks();
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+    if (block->is_triangle != triangles) continue;
+    if (block->rows.matrix == matrix) meetings.push_back({&block->rows, &block->columns});
+    else if (block->columns.matrix == matrix) meetings.push_back({&block->columns, &block->rows});
+  }
+  return meetings;
 }
 
-WideRows WideScheme::wide_rows(const Side &owner, const Side &other, int64_t first, int thread) {
-  return {&passes_.operand(owner.tower, thread),
-          &passes_.operand(other.tower, thread),
-          first,
-          kWideRows,
-          0,
-          0,
-          problem_.scale,
-          owner.groups,
-          other.groups,
-          scratch_[thread].logits};
+void WideScheme::accumulate(const Meeting &meeting, int64_t task, double *accumulators, int thread) {
+  WideGradient rows{};
+  static_cast<WideRows &>(rows) = wide_rows(meeting, task * kWideRows, thread);
+  if (const SoftmaxRows<double> *softmax = meeting.owner->softmax)
+    rows.owner_lse = softmax->log_sum_exp, rows.owner_weight = softmax->weight;
+  if (const SoftmaxRows<double> *softmax = meeting.other->softmax)
+    rows.other_lse = softmax->log_sum_exp, rows.other_weight = softmax->weight;
+  rows.accumulators = accumulators;
+  rows.accumulator_rows = kWideRows;
+  walk(rows, kernels_.wide_gradient);
+}
+
+// Returns d loss / d scale as the owner's side sees it.
+double WideScheme::gradient(int matrix, int64_t rows, float *output) {
+  const bool of_anchors = matrix == passes_.layout().anchors(), counts_apart = of_anchors && counts_apart_;
+  const std::vector<Meeting> others = meetings_of(matrix, false), own = meetings_of(matrix, true);
+  const int64_t tasks = blocks_of(rows, kWideRows);
+  std::vector<double> radial(tasks, 0.0), radial_apart(tasks, 0.0);
+  pool_.parallel(tasks, [&](int64_t t, int thread) {
+    const int64_t first = t * kWideRows, count = std::min<int64_t>(kWideRows, rows - first);
+    double *accumulators = scratch_[thread].accumulators;
+    if (of_anchors && request_.in_parts) accumulators = anchor_accumulators_ + t * accumulator_doubles();
+    else std::fill_n(accumulators, accumulator_doubles(), 0.0);
+    for (const Meeting &meeting : others) accumulate(meeting, t, accumulators, thread);
+    if (counts_apart) radial_apart[t] = passes_.count_apart(first, count, accumulators, kWideRows, thread);
+    for (const Meeting &meeting : own) accumulate(meeting, t, accumulators, thread);
+    radial[t] = passes_.finish(matrix, counts_apart, first, count, accumulators, kWideRows, output, thread);
+  });
+  double along = 0, along_apart = 0;
+  for (int64_t t = 0; t < tasks; ++t) along += radial[t], along_apart += radial_apart[t];
+  return passes_.grad_scale(along, along_apart);
+}
+
+WideRows WideScheme::wide_rows(const Meeting &meeting, int64_t first, int thread) {
+  const Side<double> &owner = *meeting.owner, &other = *meeting.other;
+  const bool by_id = owner.ids && other.ids;
+  WideRows rows{};
+  rows.owner = &passes_.operand(owner.matrix, thread);
+  rows.other = &passes_.operand(other.matrix, thread);
+  rows.first = first;
+  rows.count = kWideRows;
+  rows.scale = problem_.scale;
+  rows.owner_group = owner.groups;
+  rows.other_group = other.groups;
+  rows.owner_id = by_id ? owner.ids : nullptr;
+  rows.other_id = by_id ? other.ids : nullptr;
+  rows.owner_bias = owner.bias;
+  rows.other_bias = other.bias;
+  rows.scratch = scratch_[thread].logits;
+  return rows;
 }
 
 }  // namespace infonce::cpu

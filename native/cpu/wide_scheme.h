@@ -11,31 +11,38 @@ class WideScheme final : public Scheme {
  public:
   WideScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
+  void take_up(const infonce_part *part, bool) override { passes_.take_up(part); }
   void take_kept(Workspace::Cursor &cursor) override { passes_.take_kept(cursor, false); }
   void take_scratch(Workspace::Cursor &cursor) override;
-  Outcome forward(infonce_result *result) override;
-  void resume() override { passes_.resume(); }
-  void backward(infonce_result *result) override;
+  void take_gradient(Workspace::Cursor &cursor) override;
+  Outcome open() override;
+  BadRow add() override;
+  Outcome close(infonce_result *result) override;
+  void open_gradient() override;
+  BadRow add_gradient(float *gradient) override;
+  void close_gradient(infonce_result *result) override;
 
  private:
-  // A tower, the softmax over whose rows `direction` is, if there is one.
-  struct Side {
-    Tower tower;
-    const Direction<double> *direction;
-    const int32_t *groups;
+  // A side of a block, and the one that it meets there.
+  struct Meeting {
+    const Side<double> *owner, *other;
   };
-  Side rows() const { return {kAnchors, &passes_.rows, pairs_.anchor_groups()}; }
-  Side columns() const;
-  void log_sum_exp(const Side &owner, const Side &other);
-  double gradient(const Side &owner, const Side &other, float *output);
-  template <class Rows> void walk(Rows rows, int64_t first, int64_t end, void (*kernel)(const Rows &)) const;
-  WideRows wide_rows(const Side &owner, const Side &other, int64_t first, int thread);
+  std::vector<Meeting> meetings_of(int matrix, bool triangles) const;
+  void log_sum_exp(const Meeting &meeting);
+  // Adds what the anchors of a task get of a part.
+  void accumulate(const Meeting &meeting, int64_t task, double *accumulators, int thread);
+  double gradient(int matrix, int64_t rows, float *output);
+  template <class Rows> void walk(Rows rows, void (*kernel)(const Rows &)) const;
+  WideRows wide_rows(const Meeting &meeting, int64_t first, int thread);
+  int64_t accumulator_doubles() const { return kWideRows * passes_.padded_dim(); }
 
+  const Request &request_;
   const infonce_problem &problem_;
   const Kernels &kernels_;
-  const Pairs &pairs_;
   ThreadPool &pool_;
   Passes<double> passes_;
+  const bool counts_apart_;
+  double *anchor_accumulators_ = nullptr;  // by task, while parts add to them
   struct ThreadScratch {
     double *logits, *accumulators;
   };

@@ -42,17 +42,17 @@ double norm(const std::vector<double> &values) {
 double length_or(double size, double length) { return length > 1e-9 * size ? length : size; }
 
 // What a gradient's length would be if nothing cancelled.
-double gradient_size(const Case &from) {
-  const auto rows = static_cast<double>(from.settings.rows);
-  const double share = from.settings.reduction == INFONCE_REDUCTION_MEAN ? 1 / rows : 1;
+double gradient_size(const Inputs &from) {
+  const auto rows = static_cast<double>(row_count(from.problem));
+  const double share = from.problem.reduction == INFONCE_REDUCTION_MEAN ? 1 / rows : 1;
   return from.problem.scale * share * std::sqrt(rows);
 }
 
 }  // namespace
 
-Expectation::Expectation(const Case &from, infonce_precision precision, const Reference &exact)
-    : case_(from), precision_(precision), references_{exact} {
-  const bool bounded = from.settings.temperature >= kColdest && from.settings.dim >= kFewDimensions;
+Expectation::Expectation(const Inputs &from, infonce_precision precision, const Reference &exact)
+    : inputs_(from), precision_(precision), references_{exact} {
+  const bool bounded = from.problem.scale <= 1 / kColdest && from.problem.dim >= kFewDimensions;
   if (precision != INFONCE_PRECISION_HIGHEST && !bounded) {
     const bool medium = precision == INFONCE_PRECISION_MEDIUM;
     references_.push_back(reference(from, medium ? Operands::kBfloat16 : Operands::kTwoBfloat16));
@@ -78,25 +78,41 @@ void Expectation::check(const Output &got) const {
     INFO(deviation.what);
     CHECK(deviation.error <= deviation.bound);
   }
-  if (precision_ == INFONCE_PRECISION_HIGHEST) {
+  if (!inputs_.problem.ranks) {
+    CHECK(std::isnan(got.result.scalars.top1));
+    CHECK(std::isnan(got.result.scalars.top5));
+  } else if (precision_ == INFONCE_PRECISION_HIGHEST) {
     const Reference &exact = references_.front();
     CHECK(got.result.scalars.top1 >= exact.top1.least);
     CHECK(got.result.scalars.top1 <= exact.top1.most);
     CHECK(got.result.scalars.top5 >= exact.top5.least);
     CHECK(got.result.scalars.top5 <= exact.top5.most);
+    for (size_t s = 0; s < exact.rows.size(); ++s) {
+      for (size_t i = 0; i < got.above[s].size(); ++i) {
+        CAPTURE(s);
+        CAPTURE(i);
+        CHECK(got.above[s][i] >= exact.rows[s].above[i].least);
+        CHECK(got.above[s][i] <= exact.rows[s].above[i].most);
+      }
+    }
   }
 }
 
 std::vector<Expectation::Deviation> Expectation::deviations(const Reference &expected, const Output &got) const {
   std::vector<Deviation> all;
-  if (case_.settings.reduction == INFONCE_REDUCTION_NONE) {
-    all.push_back(of("row loss", got.row_loss, expected.row_loss, std::sqrt(static_cast<double>(case_.settings.rows))));
+  if (inputs_.problem.reduction == INFONCE_REDUCTION_NONE) {
+    all.push_back(
+        of("row loss", got.row_loss, expected.row_loss, std::sqrt(static_cast<double>(row_count(inputs_.problem)))));
   } else {
     const double error = std::abs(got.result.scalars.loss - expected.loss);
     all.push_back({"loss", error, tolerance_of(precision_) * length_or(1, std::abs(expected.loss))});
   }
-  if (case_.settings.gradient) {
-    const double size = gradient_size(case_);
+  for (size_t s = 0; s < expected.rows.size() && got.losses[s].size() > 0; ++s) {
+    const std::vector<double> &losses = expected.rows[s].loss;
+    all.push_back(of("losses of softmax " + std::to_string(s), got.losses[s], losses, std::sqrt(losses.size())));
+  }
+  if (inputs_.problem.gradient) {
+    const double size = gradient_size(inputs_);
     for (size_t m = 0; m < expected.gradients.size(); ++m) {
       all.push_back(of("gradient of matrix " + std::to_string(m), got.gradients[m], expected.gradients[m], size));
     }
@@ -105,7 +121,8 @@ std::vector<Expectation::Deviation> Expectation::deviations(const Reference &exp
   return all;
 }
 
-Expectation::Deviation Expectation::of(const std::string &what, const Buffer<float> &got,
+template <class Number>
+Expectation::Deviation Expectation::of(const std::string &what, const Buffer<Number> &got,
                                        const std::vector<double> &expected, double size) const {
   const double error = distance(got.data(), expected.data(), got.size());
   return {what, error, tolerance_of(precision_) * length_or(size, norm(expected))};

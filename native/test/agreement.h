@@ -8,13 +8,13 @@
 
 namespace infonce::test {
 
-// The results of a case that a precision allows.
+// The results of a call that a precision allows.
 class Expectation {
  public:
-  Expectation(const Case &from, infonce_precision precision, const Reference &exact);
-  Expectation(const Case &from, infonce_precision precision) : Expectation(from, precision, reference(from)) {}
+  Expectation(const Inputs &from, infonce_precision precision, const Reference &exact);
+  Expectation(const Inputs &from, infonce_precision precision) : Expectation(from, precision, reference(from)) {}
 
-  // Checks loss and gradients by ||got - expected|| / ||expected||, and the ranks of 'highest'.
+  // Checks losses and gradients by ||got - expected|| / ||expected||, and the ranks of 'highest'.
   void check(const Output &got) const;
 
  private:
@@ -25,11 +25,12 @@ class Expectation {
   };
 
   std::vector<Deviation> deviations(const Reference &expected, const Output &got) const;
-  Deviation of(const std::string &what, const Buffer<float> &got, const std::vector<double> &expected,
+  template <class Number>
+  Deviation of(const std::string &what, const Buffer<Number> &got, const std::vector<double> &expected,
                double size) const;
   Deviation of_grad_scale(const Reference &expected, const Output &got) const;
 
-  const Case &case_;
+  const Inputs &inputs_;
   infonce_precision precision_;
   // The exact results; also those of rounded operands where rounding alone exceeds the bounds: below temperature 0.05,
   // and in few dimensions, over which it does not average out.

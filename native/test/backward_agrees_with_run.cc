@@ -11,6 +11,7 @@
 
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
 
 namespace infonce::test {
 
@@ -19,7 +20,7 @@ namespace {
 // The saved state of a forward call.
 class Saved {
  public:
-  Saved(const Context &context, const Case &from, Output &output) : context_(context.handle()) {
+  Saved(const Context &context, const Inputs &from, Output &output) : context_(context.handle()) {
     infonce_failure failure = empty_failure();
     const infonce_status status = backend().forward(context_, &from.problem, &output.result, &saved_, &failure);
     REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
@@ -29,7 +30,7 @@ class Saved {
   Saved(const Saved &) = delete;
   Saved &operator=(const Saved &) = delete;
 
-  infonce_status backward(const Case &from, Output &output, infonce_failure &failure,
+  infonce_status backward(const Inputs &from, Output &output, infonce_failure &failure,
                           const int32_t *cancelled = nullptr) const {
     infonce_upstream upstream{};
     upstream.struct_size = sizeof(upstream);
@@ -38,7 +39,7 @@ class Saved {
     return backend().backward(context_, saved_, &upstream, &output.result, &failure);
   }
 
-  void backward(const Case &from, Output &output) const {
+  void backward(const Inputs &from, Output &output) const {
     infonce_failure failure = empty_failure();
     REQUIRE_MESSAGE(backward(from, output, failure) == INFONCE_OK, failure.message);
   }
@@ -65,13 +66,20 @@ Settings settings_of(Loss loss, int64_t rows) {
 }
 
 // After a forward call the caller may do this.
-void spoil_inputs(const Case &problem) {
+void spoil_inputs(const Inputs &problem) {
   for (const Buffer<float> &matrix : problem.matrices) {
     std::fill(matrix.begin(), matrix.end(), std::numeric_limits<float>::quiet_NaN());
+  }
+  for (const Buffer<uint16_t> &matrix : problem.halves) {
+    std::fill(matrix.begin(), matrix.end(), uint16_t{0xffff});
   }
   for (const Buffer<int32_t> &ids : problem.ids) {
     std::fill(ids.begin(), ids.end(), -7);
   }
+  for (const Buffer<float> &bias : problem.bias) {
+    std::fill(bias.begin(), bias.end(), std::numeric_limits<float>::quiet_NaN());
+  }
+  std::fill(problem.targets.begin(), problem.targets.end(), -7);
 }
 
 void check_forward_and_backward(const Context &context, const Settings &settings) {
@@ -153,6 +161,25 @@ TEST_CASE("forward, then backward twice, of many tiles" * doctest::skip(simulate
     settings.dim = 4;
     settings.negative_rows = 8000;
     check_forward_and_backward(context, settings);
+  }
+}
+
+TEST_CASE("forward, then backward, of any form") {
+  const Context context = make_context();
+  for (uint32_t seed = 6000; seed < (simulated() ? 6008 : 6060); ++seed) {
+    Form form = random_form(seed);
+    form.gradient = true;
+    INFO(describe(form));
+    const Inputs inputs = inputs_of(form);
+    const Output expected = run_with_rows(context, inputs);
+    const Inputs copy = inputs_of(form);
+    Output got(inputs);
+    got.want_rows(inputs);
+    const Saved saved(context, copy, got);
+    spoil_inputs(copy);
+    run(context, Case(settings_of(Loss::kClip, 90)));
+    saved.backward(inputs, got);
+    CHECK(identical(got, expected));
   }
 }
 

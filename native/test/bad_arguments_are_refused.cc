@@ -201,9 +201,6 @@ TEST_CASE("blocks and softmaxes that do not go together are refused") {
     REFUSES(loss, problem.softmaxes[0].positive_matrices |= uint32_t(1) << kNegatives);
     REFUSES(loss, problem.softmax_count = 2; problem.softmaxes[1] = problem.softmaxes[0]);
   }
-  REFUSES(Loss::kNtXentFirst, problem.matrix_count = problem.block_count = 2; problem.matrices[1] = problem.matrices[0];
-          problem.blocks[1] = {kAnchors, kMemory, 0, -1, 0, 0});
-  REFUSES(Loss::kSupConMemory, problem.softmaxes[0].positive_matrices = 1);
   REFUSES(Loss::kSupConMemory, problem.blocks[1].column_softmax = 0);
   REFUSES(Loss::kSupConMemory, problem.blocks[1].own = 1);
   REFUSES(Loss::kInfoNceInBatch, problem.blocks[0].column_softmax = 0);

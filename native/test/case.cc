@@ -35,12 +35,10 @@ const char *name_of(Loss loss) {
   return "";
 }
 
-constexpr uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
-
 void set_one_tower(infonce_problem *problem, infonce_positive positive) {
   problem->matrix_count = problem->block_count = problem->softmax_count = 1;
   problem->blocks[0] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
-  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1};
+  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr};
 }
 
 void add_memory(infonce_problem *problem) {
@@ -53,7 +51,8 @@ void set_two_towers(infonce_problem *problem, int candidates, bool own) {
   problem->matrix_count = candidates + 1;
   problem->block_count = problem->softmax_count = 1;
   problem->blocks[0] = {kAnchors, candidates, 0, -1, 0, own};
-  problem->softmaxes[0] = {kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1};
+  problem->softmaxes[0] = {kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1,
+                           nullptr};
 }
 
 void add_other_direction(infonce_problem *problem) {
@@ -63,26 +62,6 @@ void add_other_direction(infonce_problem *problem) {
   problem->softmaxes[1].anchors = kKeys;
   problem->softmaxes[1].positive_matrices = bit_of(kAnchors);
   problem->softmaxes[0].weight = problem->softmaxes[1].weight = 0.5;
-}
-
-// Rows of length 0.5 to 1, so that without normalisation too no logit exceeds the scale.
-Buffer<float> random_rows(std::mt19937 &random, int64_t rows, int64_t dim, size_t offset) {
-  std::normal_distribution<float> normal;
-  std::uniform_real_distribution<float> length(0.5F, 1);
-  Buffer<float> buffer(static_cast<size_t>(rows * dim), offset);
-  for (float *row = buffer.begin(); row != buffer.end(); row += dim) {
-    std::generate(row, row + dim, [&] { return normal(random); });
-    const float factor = length(random) / std::sqrt(std::inner_product(row, row + dim, row, 0.0F));
-    std::transform(row, row + dim, row, [factor](float value) { return factor * value; });
-  }
-  return buffer;
-}
-
-Buffer<float> random_weights(std::mt19937 &random, int64_t count, size_t offset) {
-  std::uniform_real_distribution<float> uniform(-1, 2);
-  Buffer<float> buffer(static_cast<size_t>(count), offset);
-  std::generate(buffer.begin(), buffer.end(), [&] { return uniform(random); });
-  return buffer;
 }
 
 void fill_mixed_classes(std::mt19937 &random, const Buffer<int32_t> &ids) {
@@ -108,6 +87,42 @@ Buffer<int32_t> random_ids(std::mt19937 &random, Classes classes, int64_t rows) 
   return buffer;
 }
 
+constexpr auto same_bits = [](const auto &a, const auto &b) {
+  return a.size() == b.size() && (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0);
+};
+
+void fill(const Context &context, const Inputs &from, Output &output) {
+  infonce_failure failure = empty_failure();
+  REQUIRE_MESSAGE(context.run(from.problem, output.result, failure) == INFONCE_OK, failure.message);
+}
+
+template <class Arrays> bool all_same_bits(const Arrays &a, const Arrays &b) {
+  return std::equal(a.begin(), a.end(), b.begin(), same_bits);
+}
+
+}  // namespace
+
+int64_t row_count(const infonce_problem &problem) { return problem.matrices[problem.softmaxes[0].anchors].rows; }
+
+Buffer<float> random_rows(std::mt19937 &random, int64_t rows, int64_t dim, size_t offset) {
+  std::normal_distribution<float> normal;
+  std::uniform_real_distribution<float> length(0.5F, 1);
+  Buffer<float> buffer(static_cast<size_t>(rows * dim), offset);
+  for (float *row = buffer.begin(); row != buffer.end(); row += dim) {
+    std::generate(row, row + dim, [&] { return normal(random); });
+    const float factor = length(random) / std::sqrt(std::inner_product(row, row + dim, row, 0.0F));
+    std::transform(row, row + dim, row, [factor](float value) { return factor * value; });
+  }
+  return buffer;
+}
+
+Buffer<float> random_weights(std::mt19937 &random, int64_t count, size_t offset) {
+  std::uniform_real_distribution<float> uniform(-1, 2);
+  Buffer<float> buffer(static_cast<size_t>(count), offset);
+  std::generate(buffer.begin(), buffer.end(), [&] { return uniform(random); });
+  return buffer;
+}
+
 void plant_special_rows(const Buffer<float> &matrix, int64_t rows, int64_t dim) {
   if (rows < 6) {
     return;
@@ -115,12 +130,6 @@ void plant_special_rows(const Buffer<float> &matrix, int64_t rows, int64_t dim) 
   std::copy_n(matrix.data() + dim, dim, matrix.data() + 4 * dim);
   std::fill_n(matrix.data() + 5 * dim, dim, 0.0F);
 }
-
-bool same_bits(const Buffer<float> &a, const Buffer<float> &b) {
-  return a.size() == b.size() && (a.size() == 0 || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
-}
-
-}  // namespace
 
 bool has_views(Loss loss) { return loss == Loss::kNtXentFirst || loss == Loss::kNtXentAll; }
 
@@ -168,10 +177,12 @@ Case::Case(const Settings &from) : settings(from) {
   problem.dim = settings.dim;
   problem.scale = 1 / settings.temperature;
 
+  offset = settings.offset;
+  unwanted = settings.loss == Loss::kSupConMemory ? bit_of(kMemory) : 0;
   int64_t all_rows = 0;
   for (int m = 0; m < problem.matrix_count; ++m) {
     infonce_matrix &matrix = problem.matrices[m];
-    const bool negatives = m == (has_memory() ? kMemory : kNegatives);
+    const bool negatives = (unwanted & bit_of(m)) || m == kNegatives;
     matrix.rows = negatives ? settings.negative_rows : settings.rows;
     matrix.rows *= negatives && settings.loss == Loss::kInfoNcePaired ? settings.rows : 1;
     matrix.views = has_views(settings.loss) ? settings.views : 1;
@@ -196,31 +207,47 @@ Case::Case(const Settings &from) : settings(from) {
   problem.grad_output = {grad_output.data(), settings.grad_output_count, INFONCE_ON_HOST};
 }
 
-Output::Output(const Case &from) {
-  const size_t offset = from.settings.offset;
+Output::Output(const Inputs &from) {
+  const infonce_problem &problem = from.problem;
   result.struct_size = sizeof(result);
-  if (from.settings.reduction == INFONCE_REDUCTION_NONE) {
-    row_loss = Buffer<float>(static_cast<size_t>(from.settings.rows), offset);
+  if (problem.reduction == INFONCE_REDUCTION_NONE) {
+    row_loss = Buffer<float>(static_cast<size_t>(row_count(problem)), from.offset);
   }
   result.row_loss.data = row_loss.data();
-  const int wanted = from.settings.gradient ? from.problem.matrix_count - from.has_memory() : 0;
-  for (int m = 0; m < wanted; ++m) {
-    gradients[m] = Buffer<float>(from.matrices[m].size(), offset);
-    result.gradients[m].data = gradients[m].data();
+  for (int m = 0; m < problem.matrix_count && problem.gradient; ++m) {
+    if (!(from.unwanted & bit_of(m))) {
+      gradients[m] = Buffer<float>(from.matrices[m].size(), from.offset);
+      result.gradients[m].data = gradients[m].data();
+    }
   }
 }
 
-Output run(const Context &context, const Case &from) {
+void Output::want_rows(const Inputs &from) {
+  for (int s = 0; s < from.problem.softmax_count; ++s) {
+    const auto rows = static_cast<size_t>(from.problem.matrices[from.problem.softmaxes[s].anchors].rows);
+    losses[s] = Buffer<double>(rows);
+    above[s] = Buffer<int32_t>(from.problem.ranks ? rows : 0);
+    result.rows[s] = {losses[s].data(), from.problem.ranks ? above[s].data() : nullptr};
+  }
+}
+
+Output run(const Context &context, const Inputs &from) {
   Output output(from);
-  infonce_failure failure = empty_failure();
-  REQUIRE_MESSAGE(context.run(from.problem, output.result, failure) == INFONCE_OK, failure.message);
+  fill(context, from, output);
+  return output;
+}
+
+Output run_with_rows(const Context &context, const Inputs &from) {
+  Output output(from);
+  output.want_rows(from);
+  fill(context, from, output);
   return output;
 }
 
 bool identical(const Output &a, const Output &b) {
   return std::memcmp(&a.result.scalars, &b.result.scalars, sizeof(infonce_scalars)) == 0 &&
-         same_bits(a.row_loss, b.row_loss) &&
-         std::equal(a.gradients.begin(), a.gradients.end(), b.gradients.begin(), same_bits);
+         same_bits(a.row_loss, b.row_loss) && all_same_bits(a.gradients, b.gradients) &&
+         all_same_bits(a.losses, b.losses) && all_same_bits(a.above, b.above);
 }
 
 bool all_nan(const Buffer<float> &buffer) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <random>
 #include <string>
 
 #include "infonce/infonce.h"
@@ -68,32 +69,57 @@ std::string describe(const Settings &settings);
 // An array for each matrix of a problem.
 template <class T> using PerMatrix = std::array<Buffer<T>, INFONCE_MOST_MATRICES>;
 
-// A problem and the buffers it points at, random but for a repeated row and a row of zeros.
-struct Case {
-  explicit Case(const Settings &settings);
-
-  bool has_memory() const { return settings.loss == Loss::kSupConMemory; }
-
-  Settings settings;
+// A problem and the buffers it points at.
+struct Inputs {
   PerMatrix<float> matrices;
+  PerMatrix<uint16_t> halves;  // the same numbers where the problem's matrix is of 16 bits
   PerMatrix<int32_t> ids;
+  PerMatrix<float> bias;
+  Buffer<int32_t> targets;  // of the first softmax
   Buffer<float> grad_output;
+  uint32_t unwanted = 0;  // bits by matrix: whose gradients are not asked for
+  size_t offset = 0;      // elements before each input and output
   infonce_problem problem{};
 };
 
-// A result with buffers of exactly the size that a case fills.
+// Rows of the first softmax.
+int64_t row_count(const infonce_problem &problem);
+
+constexpr uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
+
+// Rows of length 0.5 to 1, so that without normalisation too no logit exceeds the scale.
+Buffer<float> random_rows(std::mt19937 &random, int64_t rows, int64_t dim, size_t offset);
+// From -1 to 2.
+Buffer<float> random_weights(std::mt19937 &random, int64_t count, size_t offset);
+// A repeated row and a row of zeros, in a matrix of at least 6 rows.
+void plant_special_rows(const Buffer<float> &matrix, int64_t rows, int64_t dim);
+
+// The inputs of a loss, random but for special rows.
+struct Case : Inputs {
+  explicit Case(const Settings &settings);
+
+  Settings settings;
+};
+
+// A result with buffers of exactly the size that a call fills.
 struct Output {
-  explicit Output(const Case &from);
+  explicit Output(const Inputs &from);
+
+  // Asks for what each row of each softmax came to.
+  void want_rows(const Inputs &from);
 
   Buffer<float> row_loss;
   PerMatrix<float> gradients;
+  std::array<Buffer<double>, INFONCE_MOST_SOFTMAXES> losses;
+  std::array<Buffer<int32_t>, INFONCE_MOST_SOFTMAXES> above;
   infonce_result result{};
 };
 
-// The result of a call, which has to succeed.
-Output run(const Context &context, const Case &from);
+// The result of a call, which has to succeed; with what each row came to.
+Output run(const Context &context, const Inputs &from);
+Output run_with_rows(const Context &context, const Inputs &from);
 
-// The same bits in every number that the case fills.
+// The same bits in every number that the call fills.
 bool identical(const Output &a, const Output &b);
 
 bool all_nan(const Buffer<float> &buffer);

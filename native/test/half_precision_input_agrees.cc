@@ -1,66 +1,18 @@
 // 16-bit matrices give the bits of the float32 call with the same numbers.
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
+#include "test/half.h"
 
 namespace infonce::test {
 
 namespace {
-
-struct Format {
-  const char *name;
-  infonce_type type;
-  int mantissa_bits;
-  int bias;
-};
-
-constexpr Format kFormats[] = {{"float16", INFONCE_FLOAT16, 10, 15}, {"bfloat16", INFONCE_BFLOAT16, 7, 127}};
-
-int exponent_bits(const Format &format) { return 15 - format.mantissa_bits; }
-
-bool is_finite(const Format &format, uint16_t bits) {
-  const int all = (1 << exponent_bits(format)) - 1;
-  return (bits >> format.mantissa_bits & all) != all;
-}
-
-// By the definition of the format.
-float value_of(const Format &format, uint16_t bits) {
-  const int exponent = bits >> format.mantissa_bits & ((1 << exponent_bits(format)) - 1);
-  const int mantissa = bits & ((1 << format.mantissa_bits) - 1);
-  const int implicit = exponent > 0 ? 1 << format.mantissa_bits : 0;
-  const int power = (exponent > 0 ? exponent : 1) - format.bias - format.mantissa_bits;
-  const float size = std::ldexp(static_cast<float>(implicit + mantissa), power);
-  return bits >> 15 ? -size : size;
-}
-
-// Towards zero; which of the neighbours it is does not matter here.
-uint16_t bits_of(const Format &format, float value) {
-  uint16_t bits = 0;
-  for (int bit = 14; bit >= 0; --bit) {
-    const auto larger = static_cast<uint16_t>(bits | 1 << bit);
-    if (is_finite(format, larger) && value_of(format, larger) <= std::abs(value)) {
-      bits = larger;
-    }
-  }
-  return std::signbit(value) ? bits | 0x8000 : bits;
-}
-
-// The 16-bit numbers next to those of `source`, which then holds their values.
-Buffer<uint16_t> round_to(const Format &format, const Buffer<float> &source, size_t offset) {
-  Buffer<uint16_t> bits(source.size(), offset);
-  for (size_t i = 0; i < source.size(); ++i) {
-    bits[i] = bits_of(format, source[i]);
-    source[i] = value_of(format, bits[i]);
-  }
-  return bits;
-}
 
 // All matrices of 16 bits, then each alone.
 void check_case(const Context &context, const Settings &settings, const Format &format) {
@@ -120,6 +72,24 @@ TEST_CASE("16-bit matrices give the bits of the float32 call") {
           check_case(context, settings, format);
         }
       }
+    }
+  }
+}
+
+TEST_CASE("16-bit matrices of any form give the bits of the float32 call") {
+  for (const std::string &set : instruction_sets()) {
+    const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
+    for (uint32_t seed = 5000; seed < (simulated() ? 5006 : 5040); ++seed) {
+      Form form = random_form(seed);
+      form.halves = true;
+      INFO(describe(form));
+      Inputs inputs = inputs_of(form);
+      const Output expected = run_with_rows(context, inputs);
+      for (int m = 0; m < inputs.problem.matrix_count; ++m) {
+        inputs.problem.matrices[m].data = inputs.matrices[m].data();
+        inputs.problem.matrices[m].type = INFONCE_FLOAT32;
+      }
+      CHECK(identical(run_with_rows(context, inputs), expected));
     }
   }
 }

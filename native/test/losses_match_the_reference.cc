@@ -11,29 +11,11 @@
 #include "test/agreement.h"
 #include "test/case.h"
 #include "test/context.h"
+#include "test/engines.h"
 
 namespace infonce::test {
 
 namespace {
-
-struct Engine {
-  std::string name;
-  infonce_precision precision;
-  std::unique_ptr<Context> context;
-};
-
-std::vector<Engine> engines() {
-  std::vector<Engine> all;
-  for (const std::string &set : instruction_sets()) {
-    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}) {
-      for (const int threads : thread_counts()) {
-        all.push_back({set + " precision=" + std::to_string(precision) + " threads=" + std::to_string(threads),
-                       precision, std::make_unique<Context>(set, precision, threads)});
-      }
-    }
-  }
-  return all;
-}
 
 void check_case(const std::vector<Engine> &engines, const Settings &settings) {
   const Case problem(settings);

@@ -108,23 +108,27 @@ class Rows {
 };
 
 // Rows of the anchor's sample or class, itself among them.
-int64_t class_size(const Case &from, int64_t anchor) {
-  if (from.problem.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID) {
-    return from.problem.matrices[kAnchors].views;
+int64_t class_size(const infonce_problem &problem, int64_t anchor) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const infonce_matrix &anchors = problem.matrices[softmax.anchors];
+  if (softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) {
+    return anchors.views;
+  }
+  if (softmax.positive != INFONCE_POSITIVE_SAME_ID) {
+    return 1;
   }
   int64_t size = 0;
-  for (const Buffer<int32_t> &ids : from.ids) {
-    size += std::count(ids.begin(), ids.end(), from.ids[kAnchors][anchor]);
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    const infonce_matrix &matrix = problem.matrices[m];
+    size +=
+        softmax.positive_matrices >> m & 1 ? std::count(matrix.ids, matrix.ids + matrix.rows, anchors.ids[anchor]) : 0;
   }
   return size;
 }
 
-bool has_large_class(const Case &from) {
-  if (from.problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW) {
-    return false;
-  }
-  for (int64_t i = 0; i < from.settings.rows; ++i) {
-    if (class_size(from, i) > kLargestSmallClass) {
+bool has_large_class(const infonce_problem &problem) {
+  for (int64_t i = 0; i < row_count(problem); ++i) {
+    if (class_size(problem, i) > kLargestSmallClass) {
       return true;
     }
   }
@@ -140,22 +144,23 @@ struct Candidate {
 
 class Evaluation {
  public:
-  Evaluation(const Case &from, Operands operands) : case_(from), problem_(from.problem), operands_(operands) {
+  Evaluation(const Inputs &from, Operands operands) : inputs_(from), problem_(from.problem), operands_(operands) {
     for (int m = 0; m < problem_.matrix_count; ++m) {
       rows_.emplace_back(from.matrices[m], problem_.dim, problem_.normalize, operands);
     }
   }
 
   Reference run() {
-    const int64_t n = case_.settings.rows;
+    const int64_t n = row_count(problem_);
     result_.row_loss.assign(static_cast<size_t>(n), 0);
     for (int s = 0; s < problem_.softmax_count; ++s) {
-      for (int64_t i = 0; i < n; ++i) {
+      result_.rows.emplace_back();
+      for (int64_t i = 0; i < problem_.matrices[problem_.softmaxes[s].anchors].rows; ++i) {
         add_row(problem_.softmaxes[s], i, candidates_of(s, i));
       }
     }
     for (const double loss : result_.row_loss) {
-      result_.loss += case_.settings.reduction == INFONCE_REDUCTION_MEAN ? loss / static_cast<double>(n) : loss;
+      result_.loss += problem_.reduction == INFONCE_REDUCTION_MEAN ? loss / static_cast<double>(n) : loss;
     }
     for (Range *top : {&result_.top1, &result_.top5}) {
       top->least /= static_cast<double>(n);
@@ -172,14 +177,13 @@ class Evaluation {
   std::vector<Candidate> candidates_of(int softmax, int64_t i) const {
     const infonce_softmax &rules = problem_.softmaxes[softmax];
     std::vector<Candidate> candidates;
-    std::vector<std::vector<bool>> seen;
-    for (const Buffer<float> &matrix : case_.matrices) {
-      seen.emplace_back(matrix.size() / static_cast<size_t>(problem_.dim));
-    }
-    const auto add = [&](int matrix, int64_t row, bool own) {
-      seen[matrix][row] = true;
+    std::vector<bool> is_candidate(static_cast<size_t>(problem_.matrix_count));
+    const auto add = [&](int matrix, int64_t row, bool left_out, bool own) {
       const bool positive = is_positive(rules, i, matrix, row);
-      candidates.push_back({matrix, row, positive, own || is_treated_apart(rules, i, matrix, row)});
+      is_candidate[static_cast<size_t>(matrix)] = true;
+      if (positive || !left_out) {
+        candidates.push_back({matrix, row, positive, own || is_treated_apart(rules, i, matrix, row)});
+      }
     };
     for (int b = 0; b < problem_.block_count; ++b) {
       const infonce_block &block = problem_.blocks[b];
@@ -187,85 +191,106 @@ class Evaluation {
       const int64_t share = block.own ? columns / problem_.matrices[block.anchors].rows : columns;
       const int64_t first = block.own ? i * share : 0;
       for (int64_t j = first; block.row_softmax == softmax && j < first + share; ++j) {
-        if (j != i || !(block.left_out & INFONCE_LEAVE_OUT_SAME_ROW)) {
-          add(block.candidates, j, block.own);
-        }
+        add(block.candidates, j, is_left_out(block, i, j), block.own);
       }
       const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
       for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {
-        add(block.anchors, j, false);
+        add(block.anchors, j, is_left_out(block, j, i), false);
       }
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
-      for (int64_t j = 0; j < problem_.matrices[m].rows; ++j) {
-        if (!seen[m][j] && is_positive(rules, i, m, j)) {
-          add(m, j, false);
-        }
+      const bool has_more = !is_candidate[static_cast<size_t>(m)] && (rules.positive_matrices >> m & 1);
+      for (int64_t j = 0; has_more && j < problem_.matrices[m].rows; ++j) {
+        add(m, j, true, false);
       }
     }
     return candidates;
+  }
+
+  bool is_left_out(const infonce_block &block, int64_t row, int64_t column) const {
+    const bool same_row = (block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) && row == column;
+    return same_row || ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) &&
+                        problem_.matrices[block.anchors].ids[row] == problem_.matrices[block.candidates].ids[column]);
   }
 
   bool is_positive(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
     if (!(rules.positive_matrices >> matrix & 1) || (matrix == rules.anchors && i == j)) {
       return false;
     }
-    const int64_t samples = problem_.matrices[rules.anchors].rows / problem_.matrices[rules.anchors].views;
+    const int64_t samples = samples_of(rules);
     switch (rules.positive) {
       case INFONCE_POSITIVE_FIRST_VIEW:
         return i % samples == j % samples && j / samples == (i / samples == 0 ? 1 : 0);
       case INFONCE_POSITIVE_ALL_VIEWS:
         return i % samples == j % samples;
       case INFONCE_POSITIVE_SAME_ID:
-        return case_.ids[rules.anchors][i] == case_.ids[matrix][j];
+        return problem_.matrices[rules.anchors].ids[i] == problem_.matrices[matrix].ids[j];
+      case INFONCE_POSITIVE_TARGET:
+        return rules.targets[i] == j;
       default:
         return i == j;
     }
   }
 
+  int64_t samples_of(const infonce_softmax &rules) const {
+    const infonce_matrix &anchors = problem_.matrices[rules.anchors];
+    return anchors.rows / anchors.views;
+  }
+
   bool is_treated_apart(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
     if (rules.positive == INFONCE_POSITIVE_FIRST_VIEW) {
-      const int64_t samples = case_.settings.rows / case_.settings.views;
-      return i % samples == j % samples;
+      return matrix == rules.anchors && i % samples_of(rules) == j % samples_of(rules);
     }
-    return is_positive(rules, i, matrix, j) && class_size(case_, i) <= kLargestSmallClass;
+    return is_positive(rules, i, matrix, j) && class_size(problem_, i) <= kLargestSmallClass;
   }
 
   double upstream(int64_t i) const {
-    const Buffer<float> &given = case_.grad_output;
+    const Buffer<float> &given = inputs_.grad_output;
     const double value = given.size() == 0 ? 1 : given[given.size() == 1 ? 0 : static_cast<size_t>(i)];
-    return case_.settings.reduction == INFONCE_REDUCTION_MEAN ? value / static_cast<double>(case_.settings.rows)
-                                                              : value;
+    const bool mean = problem_.reduction == INFONCE_REDUCTION_MEAN;
+    return mean ? value / static_cast<double>(row_count(problem_)) : value;
+  }
+
+  double bias_of(const Candidate &candidate) const {
+    const float *bias = problem_.matrices[candidate.matrix].bias;
+    return bias ? bias[candidate.row] : 0;
   }
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
     Rows &owner = rows_[rules.anchors];
     std::vector<double> cosines;
     std::vector<double> logits;
+    std::vector<double> exact_logits;
     double largest = -INFINITY;
     int64_t positives = 0;
     for (const Candidate &candidate : candidates) {
       const Rows &other = rows_[candidate.matrix];
-      cosines.push_back(owner.dot(i, other, candidate.row));
+      const double bias = bias_of(candidate);
       const bool exact = operands_ == Operands::kExact || candidate.exact;
-      logits.push_back(problem_.scale * (exact ? cosines.back() : owner.dot_of_operands(i, other, candidate.row)));
+      cosines.push_back(owner.dot(i, other, candidate.row));
+      exact_logits.push_back(problem_.scale * cosines.back() + bias);
+      logits.push_back(exact ? exact_logits.back()
+                             : problem_.scale * owner.dot_of_operands(i, other, candidate.row) + bias);
       largest = std::max(largest, logits.back());
       positives += candidate.positive;
     }
+    RowReference &rows = result_.rows.back();
     if (positives == 0) {
+      rows.loss.push_back(0);
+      rows.above.push_back({-1, -1});
       return;
     }
-    rank(rules, candidates, cosines);
+    rank(rules, candidates, exact_logits);
     double sum = 0;
     double negative_sum = 0;
     double positive_logits = 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
       sum += std::exp(logits[c] - largest);
       negative_sum += candidates[c].positive ? 0 : std::exp(logits[c] - largest);
-      positive_logits += candidates[c].positive ? problem_.scale * cosines[c] : 0;
+      positive_logits += candidates[c].positive ? exact_logits[c] : 0;
     }
-    result_.row_loss[static_cast<size_t>(i)] +=
-        rules.weight * (std::log(sum) + largest - positive_logits / static_cast<double>(positives));
+    rows.loss.push_back(std::log(sum) + largest - positive_logits / static_cast<double>(positives));
+    result_.row_loss[static_cast<size_t>(i)] += rules.weight * rows.loss.back();
     for (size_t c = 0; c < candidates.size(); ++c) {
       const double probability = std::exp(logits[c] - largest) / sum;
       const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
@@ -280,24 +305,26 @@ class Evaluation {
     }
   }
 
-  // Counts the row in top1 and top5 if fewer than 1 or 5 logits exceed that of its first positive.
-  void rank(const infonce_softmax &rules, const std::vector<Candidate> &candidates,
-            const std::vector<double> &cosines) {
+  // Counts the logits above that of the row's first positive, and the row in top1 and top5 if there are fewer than 1 or
+  // 5 of them.
+  void rank(const infonce_softmax &rules, const std::vector<Candidate> &candidates, const std::vector<double> &logits) {
     const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
-    const double own = cosines[static_cast<size_t>(first - candidates.begin())];
+    const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
     int64_t perhaps_above = -1;
-    for (const double cosine : cosines) {
-      surely_above += cosine - own > kCosineError;
-      perhaps_above += cosine - own > -kCosineError;
+    for (size_t c = 0; c < candidates.size(); ++c) {
+      const double error = kCosineError * (problem_.scale + std::abs(bias_of(candidates[c])));
+      surely_above += logits[c] - own > error;
+      perhaps_above += logits[c] - own > -error;
     }
+    result_.rows.back().above.push_back({static_cast<double>(surely_above), static_cast<double>(perhaps_above)});
     result_.top1.least += rules.weight * (perhaps_above < 1);
     result_.top1.most += rules.weight * (surely_above < 1);
     result_.top5.least += rules.weight * (perhaps_above < 5);
     result_.top5.most += rules.weight * (surely_above < 5);
   }
 
-  const Case &case_;
+  const Inputs &inputs_;
   const infonce_problem &problem_;
   Operands operands_;
   std::vector<Rows> rows_;
@@ -306,8 +333,8 @@ class Evaluation {
 
 }  // namespace
 
-Reference reference(const Case &from, Operands operands) {
-  const bool promoted = operands != Operands::kExact && has_large_class(from);
+Reference reference(const Inputs &from, Operands operands) {
+  const bool promoted = operands != Operands::kExact && has_large_class(from.problem);
   return Evaluation(from, promoted ? static_cast<Operands>(static_cast<int>(operands) + 1) : operands).run();
 }
 

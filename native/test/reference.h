@@ -18,20 +18,26 @@ enum class Operands {
   kExact = 3,
 };
 
-// The result of a case in float64, written straight from the formulas of infonce.h.
+// What the rows of a softmax come to. Logits that differ by a rounding error may stand in either order.
+struct RowReference {
+  std::vector<double> loss;  // neither weighted nor reduced
+  std::vector<Range> above;  // candidates above the first positive; -1 for a row without
+};
+
+// The result of a call in float64, written straight from the formulas of infonce.h.
 struct Reference {
   double loss = 0;
   double grad_scale = 0;
   // The sum of the sizes of its terms, which may cancel.
   double grad_scale_size = 0;
-  // Logits that differ by a rounding error may stand in either order.
   Range top1{};
   Range top5{};
-  std::vector<double> row_loss;
+  std::vector<double> row_loss;                // weighted over the softmaxes
+  std::vector<RowReference> rows;              // by softmax
   std::vector<std::vector<double>> gradients;  // by matrix
 };
 
 // Classes of more than 17 rows use the next better operands, because p - 1 / positives cancels in them.
-Reference reference(const Case &from, Operands operands = Operands::kExact);
+Reference reference(const Inputs &from, Operands operands = Operands::kExact);
 
 }  // namespace infonce::test

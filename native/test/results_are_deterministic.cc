@@ -6,6 +6,7 @@
 
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
 
 namespace infonce::test {
 
@@ -58,6 +59,30 @@ TEST_CASE("every number of threads and every call gives the same bits") {
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
       check_calls(set, precision);
+    }
+  }
+}
+
+TEST_CASE("every number of threads and every call gives the same bits of any form") {
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      const Context first(set, precision, 1);
+      const Context second(set, precision, thread_counts().back());
+      CAPTURE(set);
+      CAPTURE(precision);
+      for (uint32_t seed = 4000; seed < (simulated() ? 4006 : 4040); ++seed) {
+        Form form = random_form(seed);
+        if (!simulated() && seed % 8 == 7) {
+          // More than one tile.
+          form.dim = 7;
+          form.further.assign(1, 2300);
+        }
+        INFO(describe(form));
+        const Inputs inputs = inputs_of(form);
+        const Output expected = run_with_rows(first, inputs);
+        CHECK(identical(run_with_rows(second, inputs), expected));
+        CHECK(identical(run_with_rows(second, inputs), expected));
+      }
     }
   }
 }

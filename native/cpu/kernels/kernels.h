@@ -33,7 +33,10 @@ struct LogitsBlock {
   int row_count, column_count;  // multiples of the panel
   float scale, shift;           // e = 2^(scale * dot - shift)
   bool masked;                  // the block holds padding or pairs of one group
+  // These are of the block's first row or column on.
   const int32_t *row_group, *column_group;
+  const int32_t *row_id, *column_id;  // null: no pair is left out by them
+  const float *column_bias;           // added to dot products; null: none
   // The dot product that a logit must exceed to outrank the positive; read to count.
   const float *row_rank, *column_rank;
   float *exponentials;  // out [row_count][stride]
@@ -84,6 +87,8 @@ struct WideRows {
   int64_t other_first, other_end;  // multiples of kWideColumns, or the end
   double scale;
   const int32_t *owner_group, *other_group;
+  const int32_t *owner_id, *other_id;     // null: no pair is left out by them
+  const double *owner_bias, *other_bias;  // added to dot products; null: none
   double *scratch;
 };
 

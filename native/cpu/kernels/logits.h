@@ -54,6 +54,9 @@ INFONCE_INLINE Ints count_above(Ints count, Floats x, Floats y) {
 
 enum class Statistics { kNone, kRows, kBoth };
 
+// What is looked at beside dot products: nothing, groups, or groups, ids and biases.
+enum class Looks { kNone, kGroups, kAll };
+
 // Statistics of a row's strips, one lane each column modulo the lanes, until row_sums gathers them.
 struct RowLanes {
   float *sum;      // [row_count][kLanes]
@@ -61,35 +64,40 @@ struct RowLanes {
 };
 
 // Columns first ... first + V vectors of the block, all rows: dot products in, exponentials out.
-template <int V, bool kMasked, Statistics kStatistics, bool kCounts>
+template <int V, Looks kLooks, Statistics kStatistics, bool kCounts>
 INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, RowLanes lanes) {
   constexpr bool kOfRows = kStatistics != Statistics::kNone, kOfColumns = kStatistics == Statistics::kBoth;
+  constexpr bool kMasked = kLooks != Looks::kNone, kAll = kLooks == Looks::kAll;
+  const bool by_id = kAll && block.row_id, has_bias = kAll && block.column_bias;
   const Floats scale = broadcast(block.scale), shift = broadcast(block.shift);
   const Ints earlier = (first > 0 ? -1 : 0) - Ints{};  // the first strip finds nothing to add to
   Floats column_sum[V] = {}, column_rank[V] = {};
-  Ints column_above[V] = {}, column_group[V] = {};
-  const int64_t j = block.first_column + first;
+  Ints column_above[V] = {}, column_group[V] = {}, column_id[V] = {};
+  Floats column_bias[V] = {};
   INFONCE_UNROLL for (int v = 0; v < V; ++v) {
-    if (kMasked) column_group[v] = load_ints(block.column_group + j + v * kLanes);
-    if (kOfColumns && kCounts) column_rank[v] = load(block.column_rank + j + v * kLanes);
+    if (kMasked) column_group[v] = load_ints(block.column_group + first + v * kLanes);
+    if (by_id) column_id[v] = load_ints(block.column_id + first + v * kLanes);
+    if (has_bias) column_bias[v] = load(block.column_bias + first + v * kLanes);
+    if (kOfColumns && kCounts) column_rank[v] = load(block.column_rank + first + v * kLanes);
   }
   for (int r = 0; r < block.row_count; ++r) {
     float *e = block.exponentials + r * block.stride + first;
-    const int64_t i = block.first_row + r;
     Floats row_sum{}, row_rank{};
     Ints row_above{};
     if (kOfRows) {
       row_sum = (Floats)((Ints)load(lanes.sum + r * kLanes) & earlier);
       if (kCounts) {
         row_above = load_ints(lanes.above + r * kLanes) & earlier;
-        row_rank = broadcast(block.row_rank[i]);
+        row_rank = broadcast(block.row_rank[r]);
       }
     }
     INFONCE_UNROLL for (int v = 0; v < V; ++v) {
       Floats dot = load(e + v * kLanes);
+      if (kAll) dot += column_bias[v];
       Floats exponential = exp2_floats(dot * scale - shift);
       if (kMasked) {
-        const Ints out = excluded(block.row_group[i], column_group[v]);
+        Ints out = excluded(block.row_group[r], column_group[v]);
+        if (by_id) out |= block.row_id[r] - Ints{} == column_id[v];
         exponential = (Floats)((Ints)exponential & ~out);
         if (kCounts) dot = (Floats)(((Ints)dot & ~out) | ((Ints)broadcast(-__builtin_inff()) & out));
       }
@@ -115,14 +123,14 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
   }
 }
 
-template <bool kMasked, Statistics kStatistics, bool kCounts> void exponential_strips(const LogitsBlock &block) {
+template <Looks kLooks, Statistics kStatistics, bool kCounts> void exponential_strips(const LogitsBlock &block) {
   constexpr int kWide = kLanes == 16 ? 4 : 2;  // vectors a strip that leave room for the statistics in registers
   const RowLanes lanes = {block.scratch, reinterpret_cast<int32_t *>(block.scratch + block.row_count * kLanes)};
   int column = 0;
   for (; column + kWide * kLanes <= block.column_count; column += kWide * kLanes)
-    exponential_strip<kWide, kMasked, kStatistics, kCounts>(block, column, lanes);
+    exponential_strip<kWide, kLooks, kStatistics, kCounts>(block, column, lanes);
   for (; column < block.column_count; column += kPanel)
-    exponential_strip<2, kMasked, kStatistics, kCounts>(block, column, lanes);
+    exponential_strip<2, kLooks, kStatistics, kCounts>(block, column, lanes);
   if (kStatistics == Statistics::kNone) return;
   for (int row = 0; row < block.row_count; row += kLanes) {
     Floats sums[kLanes], counts[kLanes];
@@ -135,21 +143,22 @@ template <bool kMasked, Statistics kStatistics, bool kCounts> void exponential_s
   }
 }
 
-template <bool kMasked, bool kCounts> void with_statistics(const LogitsBlock &block) {
-  if (block.column_sum) exponential_strips<kMasked, Statistics::kBoth, kCounts>(block);
-  else exponential_strips<kMasked, Statistics::kRows, kCounts>(block);
+template <Looks kLooks, bool kCounts> void with_statistics(const LogitsBlock &block) {
+  if (block.column_sum) exponential_strips<kLooks, Statistics::kBoth, kCounts>(block);
+  else exponential_strips<kLooks, Statistics::kRows, kCounts>(block);
 }
 
-template <bool kMasked> void exponentials(const LogitsBlock &block) {
-  if (!block.row_sum) exponential_strips<kMasked, Statistics::kNone, false>(block);
-  else if (block.row_above) with_statistics<kMasked, true>(block);
-  else with_statistics<kMasked, false>(block);
+template <Looks kLooks> void exponentials(const LogitsBlock &block) {
+  if (!block.row_sum) exponential_strips<kLooks, Statistics::kNone, false>(block);
+  else if (block.row_above) with_statistics<kLooks, true>(block);
+  else with_statistics<kLooks, false>(block);
 }
 
 template <class Product> void logits_block(const LogitsBlock &block) {
   product_tiles<Product>(block);
-  if (block.masked) exponentials<true>(block);
-  else exponentials<false>(block);
+  if (block.row_id || block.column_bias) exponentials<Looks::kAll>(block);
+  else if (block.masked) exponentials<Looks::kGroups>(block);
+  else exponentials<Looks::kNone>(block);
 }
 
 }  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

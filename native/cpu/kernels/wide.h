@@ -32,12 +32,27 @@ INFONCE_INLINE void wide_dots(const WideRows &rows, int64_t first, int count) {
       });
 }
 
-INFONCE_INLINE Longs wide_excluded(int32_t row_group, const int32_t *column_group) {
+INFONCE_INLINE Longs load_longs(const int32_t *numbers) {
   typedef int32_t HalfInts __attribute__((vector_size(kLanes * 2)));
   HalfInts half;
-  memcpy(&half, column_group, sizeof half);
-  const Longs column = __builtin_convertvector(half, Longs), row = int64_t(row_group) - Longs{};
-  return (row == column) | ((row | column) < 0);
+  memcpy(&half, numbers, sizeof half);
+  return __builtin_convertvector(half, Longs);
+}
+
+// Of the owner's row i and the other side's rows j ...
+INFONCE_INLINE Longs wide_excluded(const WideRows &rows, int64_t i, int64_t j) {
+  const Longs column = load_longs(rows.other_group + j), row = int64_t(rows.owner_group[i]) - Longs{};
+  Longs out = (row == column) | ((row | column) < 0);
+  if (rows.owner_id) out |= int64_t(rows.owner_id[i]) - Longs{} == load_longs(rows.other_id + j);
+  return out;
+}
+
+// Their dot products, to which the bias is added.
+INFONCE_INLINE Doubles wide_cosines(const WideRows &rows, int64_t i, int64_t j, const double *dots) {
+  Doubles dot = load(dots);
+  if (rows.owner_bias) dot += broadcast(rows.owner_bias[i]);
+  if (rows.other_bias) dot += load(rows.other_bias + j);
+  return dot;
 }
 
 INFONCE_INLINE Doubles choose(Longs mask, Doubles yes, Doubles no) {
@@ -61,10 +76,11 @@ template <bool kCounts> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
       Doubles best = minus_infinity;
       Longs above{};
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = wide_excluded(rows.owner_group[rows.first + r], rows.other_group + first + c);
-        const Doubles dot = choose(out, minus_infinity, load(logits + c));
+        const Longs out = wide_excluded(rows, rows.first + r, first + c);
+        const Doubles cosine = wide_cosines(rows, rows.first + r, first + c, logits + c);
+        const Doubles dot = choose(out, minus_infinity, cosine);
         if (kCounts) above -= dot > broadcast(rows.owner_rank[rows.first + r]);
-        const Doubles s = choose(out, minus_infinity, load(logits + c) * scale);
+        const Doubles s = choose(out, minus_infinity, cosine * scale);
         store(logits + c, s);
         best = choose(s > best, s, best);
       }
@@ -106,8 +122,8 @@ inline void wide_gradient(const WideGradient &rows) {
       const int64_t i = rows.first + r;
       double *w = rows.scratch + r * kWideColumns;
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = wide_excluded(rows.owner_group[i], rows.other_group + first + c);
-        const Doubles s = load(w + c) * scale;
+        const Longs out = wide_excluded(rows, i, first + c);
+        const Doubles s = wide_cosines(rows, i, first + c, w + c) * scale;
         Doubles weight{};
         if (rows.owner_weight)
           weight += broadcast(rows.owner_weight[i]) * exp_doubles(s - broadcast(rows.owner_lse[i]));

@@ -1,0 +1,55 @@
+// Where the rows of each matrix lie among the rows of all.
+#pragma once
+
+#include <cstdint>
+
+#include "common/form.h"
+#include "infonce/infonce.h"
+
+namespace infonce::cpu {
+
+constexpr int64_t kRowMultiple = 32;  // the widest panel of any kernel library
+
+inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+inline int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
+
+// The anchors of the first softmax come first, then the matrix of its other positives, then the rest; each begins at a
+// multiple of kRowMultiple.
+class Layout {
+ public:
+  explicit Layout(const infonce_problem &problem) {
+    const infonce_softmax &softmax = problem.softmaxes[0];
+    anchors_ = softmax.anchors;
+    elsewhere_ = positives_elsewhere(softmax);
+    place(problem, anchors_);
+    if (elsewhere_ != kNone) place(problem, elsewhere_);
+    for (int m = 0; m < problem.matrix_count; ++m)
+      if (m != anchors_ && m != elsewhere_) place(problem, m);
+  }
+
+  // Matrices in this order.
+  int count() const { return count_; }
+  int matrix(int k) const { return order_[k]; }
+  int anchors() const { return anchors_; }
+  int elsewhere() const { return elsewhere_; }  // or kNone
+
+  int64_t rows(int matrix) const { return rows_[matrix]; }
+  int64_t padded_rows(int matrix) const { return round_up(rows_[matrix], kRowMultiple); }
+  int64_t first(int matrix) const { return first_[matrix]; }
+  int64_t end() const { return end_; }
+  bool is_elsewhere(int64_t row) const { return row >= padded_rows(anchors_); }
+
+ private:
+  void place(const infonce_problem &problem, int matrix) {
+    order_[count_++] = matrix;
+    rows_[matrix] = problem.matrices[matrix].rows;
+    first_[matrix] = end_;
+    end_ += padded_rows(matrix);
+  }
+
+  int anchors_, elsewhere_, count_ = 0;
+  int order_[INFONCE_MOST_MATRICES];
+  int64_t rows_[INFONCE_MOST_MATRICES], first_[INFONCE_MOST_MATRICES], end_ = 0;
+};
+
+}  // namespace infonce::cpu

@@ -1,0 +1,212 @@
+// Blocks, softmaxes, targets, ids and biases that the contract does not allow.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "test/context.h"
+#include "test/forms.h"
+
+namespace infonce::test {
+
+namespace {
+
+// Matrices by what they are in a problem.
+struct Named {
+  Inputs inputs;
+  int anchors = 0;
+  int keys = -1;  // or a memory
+  int further = -1;
+  int further_block = -1;
+  int keys_block = -1;
+};
+
+Named named(const Form &form) {
+  Named all;
+  all.inputs = inputs_of(form);
+  const infonce_problem &problem = all.inputs.problem;
+  all.anchors = problem.softmaxes[0].anchors;
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    (is_candidate_alone(problem, m) ? all.further : m == all.anchors ? all.anchors : all.keys) = m;
+  }
+  for (int b = 0; b < problem.block_count; ++b) {
+    const int candidates = problem.blocks[b].candidates;
+    all.further_block = candidates == all.further ? b : all.further_block;
+    all.keys_block = candidates == all.keys ? b : all.keys_block;
+  }
+  return all;
+}
+
+Form form_of(infonce_positive positive) {
+  Form form;
+  form.positive = positive;
+  form.rows = 12;
+  form.views = positive == INFONCE_POSITIVE_ALL_VIEWS ? 3 : 1;
+  form.memory = positive == INFONCE_POSITIVE_SAME_ID ? 8 : 0;
+  form.keys = form.one_tower() ? 0 : 15;
+  form.further = {9};
+  form.dim = 5;
+  form.ids = form.memory > 0 ? 0 : 4;
+  return form;
+}
+
+using Spoil = std::function<void(infonce_problem &, infonce_result &)>;
+
+// Runs the problem with one thing wrong, then as it should be.
+void check_refused(const Inputs &good, const std::string &what, const Spoil &spoil) {
+  CAPTURE(what);
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+  Output output(good);
+  infonce_problem problem = good.problem;
+  infonce_result result = output.result;
+  spoil(problem, result);
+  infonce_failure failure = empty_failure();
+  CHECK(context.run(problem, result, failure) == INFONCE_INVALID_ARGUMENT);
+  CHECK(failure.matrix == INFONCE_NO_MATRIX);
+  CHECK(std::string(failure.message) != "");
+  run(context, good);
+}
+
+#define REFUSES(all, ...) \
+  check_refused((all).inputs, #__VA_ARGS__, [&](infonce_problem &problem, infonce_result &result) { \
+    (void)problem; \
+    (void)result; \
+    __VA_ARGS__; \
+  })
+
+constexpr infonce_positive kPositives[] = {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_ID,
+                                           INFONCE_POSITIVE_SAME_INDEX, INFONCE_POSITIVE_TARGET};
+
+}  // namespace
+
+TEST_CASE("targets that are no rows of the positives are refused") {
+  const Named all = named(form_of(INFONCE_POSITIVE_TARGET));
+  Buffer<int32_t> targets(12);
+  std::copy(all.inputs.targets.begin(), all.inputs.targets.end(), targets.begin());
+  for (const int32_t target : {-1, 15, INT32_MAX, INT32_MIN}) {
+    targets[11] = target;
+    REFUSES(all, problem.softmaxes[0].targets = targets.data());
+  }
+  REFUSES(all, problem.softmaxes[0].targets = nullptr);
+  REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_SAME_INDEX);
+  REFUSES(all, result.gradients[all.keys].data = nullptr);
+  REFUSES(all, problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
+  const Named by_index = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
+  targets[11] = 0;
+  REFUSES(by_index, problem.softmaxes[0].targets = targets.data());
+}
+
+TEST_CASE("matrices and blocks that do not go together are refused in any form") {
+  for (const infonce_positive positive : kPositives) {
+    const Named all = named(form_of(positive));
+    CAPTURE(positive);
+    REFUSES(all, problem.matrix_count = 8);  // matrices that nothing uses
+    REFUSES(all, problem.blocks[all.further_block] = problem.blocks[--problem.block_count]);
+    REFUSES(all, problem.blocks[problem.block_count++] = problem.blocks[all.further_block]);
+    REFUSES(all, problem.matrices[all.further].rows = 0);
+    REFUSES(all, problem.matrices[all.further].rows = (int64_t(1) << 30) + 1);
+    REFUSES(all, problem.matrices[all.further].data = nullptr);
+    REFUSES(all, result.gradients[all.further].residence = 2);
+    REFUSES(all, problem.blocks[all.further_block].anchors = all.further);
+    REFUSES(all, problem.blocks[all.further_block].column_softmax = 0);
+    REFUSES(all, problem.blocks[all.further_block].row_softmax = 1);
+    REFUSES(all, problem.blocks[all.further_block].own = 1);  // beside others
+    REFUSES(all, problem.blocks[all.further_block].left_out |= INFONCE_LEAVE_OUT_SAME_ROW);
+    REFUSES(all, problem.blocks[all.further_block].left_out |= 4);
+    REFUSES(all, problem.softmaxes[0].positive_matrices |= bit_of(all.anchors) | bit_of(all.further));
+  }
+}
+
+TEST_CASE("keys that do not go with the anchors are refused") {
+  const Named more = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
+  REFUSES(more, problem.matrices[more.keys].rows = 11);
+  Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
+  form.both_directions = true;
+  form.keys = 12;
+  const Named both = named(form);
+  REFUSES(both, problem.matrices[both.keys].rows = 11);
+}
+
+TEST_CASE("a second softmax is the first the other way round") {
+  Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
+  form.both_directions = true;
+  form.keys = 12;
+  const Named all = named(form);
+  Buffer<int32_t> targets(12);
+  REFUSES(all, problem.softmaxes[1].anchors = all.anchors);
+  REFUSES(all, problem.softmaxes[1].anchors = all.further);
+  REFUSES(all, problem.softmaxes[1].positive_matrices = bit_of(all.keys));
+  REFUSES(all, problem.softmaxes[1].positive_matrices = bit_of(all.further));
+  REFUSES(all, problem.softmaxes[0].positive_matrices = bit_of(all.further));
+  REFUSES(all, problem.softmaxes[0].weight = 0.75; problem.softmaxes[1].weight = 0.25);
+  REFUSES(all, problem.softmaxes[1].positive = INFONCE_POSITIVE_TARGET; problem.softmaxes[1].targets = targets.data());
+  REFUSES(all, problem.softmaxes[0].positive = problem.softmaxes[1].positive = INFONCE_POSITIVE_TARGET;
+          problem.softmaxes[0].targets = problem.softmaxes[1].targets = targets.data());
+  REFUSES(all, problem.blocks[all.keys_block].column_softmax = -1);  // which leaves it without candidates
+  REFUSES(all, problem.softmax_count = 1);
+}
+
+TEST_CASE("ids that are missing, or that positives have, leave nothing out") {
+  for (const infonce_positive positive : kPositives) {
+    const Named all = named(form_of(positive));
+    CAPTURE(positive);
+    if (positive == INFONCE_POSITIVE_SAME_ID) {
+      for (int b = 0; b < all.inputs.problem.block_count; ++b) {
+        REFUSES(all, problem.blocks[b].left_out |= INFONCE_LEAVE_OUT_SAME_ID);
+      }
+      continue;
+    }
+    const auto leave_out = [&](infonce_problem &problem) -> infonce_matrix & {
+      problem.blocks[all.further_block].left_out |= INFONCE_LEAVE_OUT_SAME_ID;
+      return problem.matrices[all.further];
+    };
+    REFUSES(all, leave_out(problem).ids = nullptr);
+    REFUSES(all, leave_out(problem); problem.matrices[all.anchors].ids = nullptr);
+  }
+}
+
+TEST_CASE("a bias of candidates whose columns feed a softmax is refused") {
+  const Buffer<float> bias(20);
+  for (const auto positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_ID, INFONCE_POSITIVE_SAME_INDEX}) {
+    Form form = form_of(positive);
+    form.other_anchors = !form.one_tower();
+    const Named all = named(form);
+    CAPTURE(positive);
+    REFUSES(all, problem.matrices[all.anchors].bias = bias.data());
+  }
+  Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
+  form.both_directions = true;
+  form.keys = 12;
+  const Named both = named(form);
+  REFUSES(both, problem.matrices[both.keys].bias = bias.data());
+}
+
+TEST_CASE("a gradient of a memory is refused beside further candidates, too") {
+  const Named all = named(form_of(INFONCE_POSITIVE_SAME_ID));
+  const Buffer<float> gradient(40);
+  REFUSES(all, result.gradients[all.keys].data = gradient.data());
+}
+
+TEST_CASE("candidates of their own go with no bias, no ids that leave out and no targets") {
+  Settings settings;
+  settings.loss = Loss::kInfoNcePaired;
+  settings.rows = 12;
+  settings.dim = 5;
+  settings.negative_rows = 3;
+  struct {
+    Case inputs;
+  } const all = {Case(settings)};
+  const Buffer<float> bias(36);
+  const Buffer<int32_t> ids(36);
+  REFUSES(all, problem.matrices[kNegatives].bias = bias.data());
+  REFUSES(all, problem.blocks[0].left_out = INFONCE_LEAVE_OUT_SAME_ID;
+          problem.matrices[kAnchors].ids = problem.matrices[kNegatives].ids = ids.data());
+  REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_TARGET; problem.softmaxes[0].targets = ids.data());
+  REFUSES(all, problem.blocks[problem.block_count++] = {kAnchors, kKeys, 0, -1, 0, 0});
+  REFUSES(all, problem.blocks[problem.block_count++] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
+  REFUSES(all, problem.matrices[kKeys].rows = 13);
+}
+
+}  // namespace infonce::test

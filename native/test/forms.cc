@@ -1,0 +1,288 @@
+#include "test/forms.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <numeric>
+#include <random>
+#include <sstream>
+
+#include "test/half.h"
+
+namespace infonce::test {
+
+namespace {
+
+constexpr int kNone = -1;
+
+class Draw {
+ public:
+  explicit Draw(uint32_t seed) : random_(seed) {}
+
+  int64_t between(int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(random_); }
+  bool one_in(int64_t count) { return between(1, count) == 1; }
+  template <class T, size_t size> T of(const T (&values)[size]) {
+    return values[static_cast<size_t>(between(0, int64_t{size} - 1))];
+  }
+  std::mt19937 &random() { return random_; }
+
+ private:
+  std::mt19937 random_;
+};
+
+class Builder {
+ public:
+  explicit Builder(const Form &form) : form_(form), draw_(form.seed), problem_(inputs_.problem) {}
+
+  Inputs build() {
+    problem_.struct_size = sizeof(problem_);
+    problem_.reduction = form_.reduction;
+    problem_.normalize = form_.normalize;
+    problem_.gradient = form_.gradient;
+    problem_.ranks = form_.ranks;
+    problem_.dim = form_.dim;
+    problem_.scale = 1 / form_.temperature;
+    inputs_.offset = form_.offset;
+    name_matrices();
+    add_softmaxes();
+    add_blocks();
+    fill_matrices();
+    fill_ids();
+    fill_bias();
+    if (form_.grad_output_count > 0) {
+      inputs_.grad_output = random_weights(draw_.random(), form_.grad_output_count, form_.offset);
+    }
+    problem_.grad_output = {inputs_.grad_output.data(), form_.grad_output_count, INFONCE_ON_HOST};
+    return std::move(inputs_);
+  }
+
+ private:
+  // In any order.
+  void name_matrices() {
+    std::vector<int64_t> rows = {form_.rows};
+    const int64_t second = form_.one_tower() ? form_.memory : form_.keys;
+    const bool has_second = second > 0;
+    if (has_second) {
+      rows.push_back(second);
+    }
+    rows.insert(rows.end(), form_.further.begin(), form_.further.end());
+    std::vector<int> order(rows.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), draw_.random());
+    for (size_t k = 0; k < rows.size(); ++k) {
+      problem_.matrices[order[k]].rows = rows[k];
+      problem_.matrices[order[k]].views = 1;
+    }
+    problem_.matrix_count = static_cast<int32_t>(rows.size());
+    anchors_ = order[0];
+    problem_.matrices[anchors_].views = form_.views;
+    second_ = has_second ? order[1] : kNone;
+    further_.assign(order.begin() + 1 + has_second, order.end());
+  }
+
+  void add_softmaxes() {
+    const uint32_t own = bit_of(anchors_);
+    const uint32_t elsewhere = second_ == kNone ? 0 : bit_of(second_);
+    infonce_softmax &first = problem_.softmaxes[0];
+    problem_.softmax_count = 1;
+    first.anchors = anchors_;
+    first.positive = form_.positive;
+    first.positive_matrices = form_.one_tower() ? own | elsewhere : elsewhere;
+    first.weight = form_.both_directions ? 0.5 : 1;
+    if (form_.positive == INFONCE_POSITIVE_TARGET) {
+      inputs_.targets = Buffer<int32_t>(static_cast<size_t>(form_.rows), form_.offset);
+      std::generate(inputs_.targets.begin(), inputs_.targets.end(),
+                    [&] { return static_cast<int32_t>(draw_.between(0, form_.keys - 1)); });
+      first.targets = inputs_.targets.data();
+    }
+    if (form_.both_directions) {
+      problem_.softmax_count = 2;
+      problem_.softmaxes[1] = first;
+      problem_.softmaxes[1].anchors = second_;
+      problem_.softmaxes[1].positive_matrices = own;
+    }
+  }
+
+  // In any order, except that the first positive of a row is the first in the order of the blocks.
+  void add_blocks() {
+    std::vector<infonce_block> blocks;
+    if (form_.one_tower() || form_.other_anchors) {
+      blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
+    }
+    if (second_ != kNone && (form_.one_tower() || form_.in_batch)) {
+      blocks.push_back({anchors_, second_, 0, form_.both_directions ? 1 : kNone, 0, 0});
+    }
+    for (const int matrix : further_) {
+      blocks.push_back({anchors_, matrix, 0, kNone, 0, 0});
+    }
+    if (form_.memory == 0) {
+      std::shuffle(blocks.begin(), blocks.end(), draw_.random());
+    }
+    for (infonce_block &block : blocks) {
+      const bool leaves_out = form_.ids > 0 && (&block == &blocks.front() || draw_.one_in(2));
+      block.left_out |= leaves_out ? INFONCE_LEAVE_OUT_SAME_ID : 0;
+    }
+    std::copy(blocks.begin(), blocks.end(), problem_.blocks);
+    problem_.block_count = static_cast<int32_t>(blocks.size());
+  }
+
+  void fill_matrices() {
+    for (int m = 0; m < problem_.matrix_count; ++m) {
+      infonce_matrix &matrix = problem_.matrices[m];
+      inputs_.matrices[m] = random_rows(draw_.random(), matrix.rows, form_.dim, form_.offset);
+      plant_special_rows(inputs_.matrices[m], matrix.rows, form_.dim);
+    }
+    // A copy of another matrix's row, perhaps of a positive.
+    for (const int matrix : further_) {
+      const Buffer<float> &from = inputs_.matrices[second_ == kNone ? anchors_ : second_];
+      std::copy_n(from.data(), problem_.matrices[matrix].rows > 0 ? form_.dim : 0, inputs_.matrices[matrix].data());
+    }
+    for (int m = 0; m < problem_.matrix_count; ++m) {
+      infonce_matrix &matrix = problem_.matrices[m];
+      matrix.data = inputs_.matrices[m].data();
+      const auto type = form_.halves ? draw_.between(0, 2) : 0;
+      if (type > 0) {
+        const Format &format = kFormats[type - 1];
+        inputs_.halves[m] = round_to(format, inputs_.matrices[m], form_.offset);
+        matrix.data = inputs_.halves[m].data();
+        matrix.type = format.type;
+      }
+      const bool is_memory = form_.one_tower() && m == second_;
+      const bool is_unwanted = form_.unwanted && is_candidate_alone(problem_, m) && draw_.one_in(2);
+      inputs_.unwanted |= is_memory || is_unwanted ? bit_of(m) : 0;
+    }
+  }
+
+  void fill_ids() {
+    const bool by_id = form_.positive == INFONCE_POSITIVE_SAME_ID;
+    for (int m = 0; m < problem_.matrix_count && (by_id || form_.ids > 0); ++m) {
+      infonce_matrix &matrix = problem_.matrices[m];
+      const int64_t count = by_id ? form_.rows / 2 + 1 : form_.ids;
+      inputs_.ids[m] = Buffer<int32_t>(static_cast<size_t>(matrix.rows), form_.offset);
+      std::generate(inputs_.ids[m].begin(), inputs_.ids[m].end(),
+                    [&] { return static_cast<int32_t>(draw_.between(-3, count - 4)); });
+      matrix.ids = inputs_.ids[m].data();
+    }
+  }
+
+  bool may_have_bias(int matrix) const {
+    bool may = false;
+    for (int b = 0; b < problem_.block_count; ++b) {
+      const infonce_block &block = problem_.blocks[b];
+      may |= block.candidates == matrix && block.column_softmax == kNone;
+    }
+    // Of keys outside every block it is that of the positive's logit.
+    return may || (matrix == second_ && !form_.one_tower() && !form_.in_batch);
+  }
+
+  bool is_positive_of_some_row(int matrix, int64_t j) const {
+    if (matrix != second_ || form_.one_tower()) {
+      return matrix == second_;  // rows of a memory may be
+    }
+    if (form_.positive == INFONCE_POSITIVE_SAME_INDEX) {
+      return j < form_.rows;
+    }
+    return std::find(inputs_.targets.begin(), inputs_.targets.end(), j) != inputs_.targets.end();
+  }
+
+  void fill_bias() {
+    bool has_one = false;
+    std::uniform_real_distribution<float> uniform(-3, 3);
+    for (int m = problem_.matrix_count - 1; m >= 0 && form_.bias; --m) {
+      if (!may_have_bias(m) || (has_one && draw_.one_in(2))) {
+        continue;
+      }
+      has_one = true;
+      infonce_matrix &matrix = problem_.matrices[m];
+      inputs_.bias[m] = Buffer<float>(static_cast<size_t>(matrix.rows), form_.offset);
+      for (int64_t j = 0; j < matrix.rows; ++j) {
+        const bool left_out = !is_positive_of_some_row(m, j) && draw_.one_in(8);
+        inputs_.bias[m][static_cast<size_t>(j)] = left_out ? -INFINITY : uniform(draw_.random());
+      }
+      matrix.bias = inputs_.bias[m].data();
+    }
+  }
+
+  const Form &form_;
+  Draw draw_;
+  Inputs inputs_;
+  infonce_problem &problem_;
+  int anchors_ = 0;
+  int second_ = kNone;  // keys or a memory
+  std::vector<int> further_;
+};
+
+// Around the sizes of blocks and vectors.
+constexpr int64_t kRows[] = {1, 2, 7, 63, 64, 65, 130};
+
+}  // namespace
+
+std::string describe(const Form &form) {
+  std::ostringstream text;
+  text << "seed=" << form.seed << " positive=" << form.positive << " N=" << form.rows << " D=" << form.dim
+       << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
+       << " otherAnchors=" << form.other_anchors << " bothDirections=" << form.both_directions << " further=";
+  for (const int64_t rows : form.further) {
+    text << rows << ",";
+  }
+  text << " ids=" << form.ids << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
+       << " temperature=" << form.temperature << " reduction=" << form.reduction << " normalize=" << form.normalize
+       << " gradient=" << form.gradient << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count
+       << " offset=" << form.offset;
+  return text.str();
+}
+
+Form random_form(uint32_t seed) {
+  constexpr infonce_positive kInTurn[] = {
+      INFONCE_POSITIVE_SAME_INDEX, INFONCE_POSITIVE_TARGET, INFONCE_POSITIVE_FIRST_VIEW, INFONCE_POSITIVE_SAME_INDEX,
+      INFONCE_POSITIVE_ALL_VIEWS,  INFONCE_POSITIVE_TARGET, INFONCE_POSITIVE_SAME_ID,    INFONCE_POSITIVE_SAME_INDEX};
+  Draw draw(seed);
+  Form form;
+  form.seed = seed;
+  form.positive = kInTurn[seed % std::size(kInTurn)];
+  form.rows = draw.of(kRows);
+  form.dim = draw.between(1, 70);
+  form.further.resize(static_cast<size_t>(draw.between(0, 2)));
+  std::generate(form.further.begin(), form.further.end(), [&] { return draw.of(kRows); });
+  if (form.positive == INFONCE_POSITIVE_FIRST_VIEW || form.positive == INFONCE_POSITIVE_ALL_VIEWS) {
+    form.views = draw.between(2, 3);
+    form.rows = form.views * (form.rows / form.views + 1);
+  } else if (form.positive == INFONCE_POSITIVE_SAME_ID) {
+    form.memory = draw.one_in(2) ? draw.of(kRows) : 0;
+  } else {
+    const bool by_index = form.positive == INFONCE_POSITIVE_SAME_INDEX;
+    form.both_directions = by_index && draw.one_in(3);
+    form.in_batch = form.both_directions || draw.one_in(2) || form.further.empty();
+    form.other_anchors = by_index && draw.one_in(3);
+    form.keys = by_index ? form.rows + (form.both_directions || draw.one_in(2) ? 0 : draw.of(kRows)) : draw.of(kRows);
+  }
+  // Few, so that a row loses many candidates, or many.
+  const int32_t counts[] = {3, static_cast<int32_t>(form.rows / 2 + 2), static_cast<int32_t>(4 * form.rows + 2)};
+  form.ids = form.positive != INFONCE_POSITIVE_SAME_ID && draw.one_in(2) ? draw.of(counts) : 0;
+  form.bias = draw.one_in(2);
+  form.halves = draw.one_in(4);
+  form.unwanted = draw.one_in(4);
+  form.temperature = draw.of({0.5, 0.07, 0.01});
+  form.reduction = draw.of({INFONCE_REDUCTION_MEAN, INFONCE_REDUCTION_SUM, INFONCE_REDUCTION_NONE});
+  form.normalize = !draw.one_in(3);
+  form.gradient = !draw.one_in(6);
+  form.ranks = !draw.one_in(3);
+  const int64_t most = form.reduction == INFONCE_REDUCTION_NONE ? form.rows : 1;
+  form.grad_output_count = draw.of({int64_t{0}, int64_t{1}, most});
+  form.offset = static_cast<size_t>(draw.between(0, 3));
+  return form;
+}
+
+Inputs inputs_of(const Form &form) { return Builder(form).build(); }
+
+bool is_candidate_alone(const infonce_problem &problem, int matrix) {
+  for (int s = 0; s < problem.softmax_count; ++s) {
+    const infonce_softmax &softmax = problem.softmaxes[s];
+    if (softmax.anchors == matrix || (softmax.positive_matrices & bit_of(matrix))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace infonce::test

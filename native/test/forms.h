@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "test/case.h"
+
+namespace infonce::test {
+
+// A problem of any form that the contract allows, and how its random numbers are made.
+struct Form {
+  uint32_t seed = 0;
+  infonce_positive positive = INFONCE_POSITIVE_SAME_INDEX;  // by view or id: one tower; else two
+  int64_t rows = 0;
+  int64_t dim = 0;
+  int64_t views = 1;             // of one tower
+  int64_t memory = 0;            // rows of a memory, of one tower by id; 0: none
+  int64_t keys = 0;              // of two towers
+  bool in_batch = true;          // the keys are candidates
+  bool other_anchors = false;    // and the other anchors, of two towers by index
+  bool both_directions = false;  // of two towers
+  std::vector<int64_t> further;  // rows of further matrices of candidates
+  int32_t ids = 0;               // how many there are, where equal ones leave out; 0: nothing does
+  bool bias = false;             // of one matrix that may have one, and perhaps of others
+  bool halves = false;           // matrices are of any type
+  bool unwanted = false;         // some gradients are not asked for
+  double temperature = 0.1;
+  infonce_reduction reduction = INFONCE_REDUCTION_MEAN;
+  bool normalize = true;
+  bool gradient = true;
+  bool ranks = true;
+  int64_t grad_output_count = 0;  // 0, 1 or rows
+  size_t offset = 0;              // elements before each input and output
+
+  bool one_tower() const { return positive <= INFONCE_POSITIVE_SAME_ID; }
+};
+
+std::string describe(const Form &form);
+
+// Forms in turn, with everything else at random.
+Form random_form(uint32_t seed);
+
+Inputs inputs_of(const Form &form);
+
+// The softmax has no row of this matrix as its own or as a positive.
+bool is_candidate_alone(const infonce_problem &problem, int matrix);
+
+}  // namespace infonce::test
