@@ -51,13 +51,19 @@ void take_inputs(Workspace::Cursor &cursor, Work *work) {
   });
 }
 
+void take_masks(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    const int64_t rows = work->tower(m).rows;
+    work->buffers.ids[m] = work->needs_ids(m) ? cursor.take<int32_t>(rows) : nullptr;
+    work->buffers.bias[m] = work->needs_bias(m) ? cursor.take<float>(rows) : nullptr;
+  });
+}
+
 void take_operands(Workspace::Cursor &cursor, Work *work) {
   work->for_each_brought_matrix([&](int m) {
     Tower &tower = work->buffers.towers[m];
     tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
     tower.inverse_norm = cursor.take<double>(tower.padded_rows);
-    work->buffers.ids[m] = work->needs_ids(m) ? cursor.take<int32_t>(tower.rows) : nullptr;
-    work->buffers.bias[m] = work->needs_bias(m) ? cursor.take<float>(tower.rows) : nullptr;
   });
 }
 
@@ -78,6 +84,7 @@ void take_part(Workspace::Cursor &cursor, Work *work) {
   buffers.no_weight = cursor.take<float>(work->choice.longest_rows());
   buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
   buffers.zeroed_bytes = cursor.used() - zeros;
+  take_masks(cursor, work);
   take_operands(cursor, work);
 }
 
@@ -155,6 +162,7 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   buffers.zeroed_bytes = cursor.used() - zeros;
   buffers.no_log2_sum = cursor.take<float>(longest);
   for (Direction &softmax : buffers.softmaxes) take_softmax(cursor, rows, &softmax);
+  take_masks(cursor, work);
   if (has_own_candidates(work->problem)) return;
 
   take_operands(cursor, work);

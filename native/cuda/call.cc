@@ -39,8 +39,6 @@ Call::Call(const Call &opened, const infonce_part &part, infonce_result *result,
   for (infonce_matrix &other : work_.problem.matrices) other.ids = nullptr, other.bias = nullptr;
   work_.problem.matrices[matrix] = part.candidates;
   work_.choice = choose_for_part(work_.choice, block, part.candidates.rows, lane.stream.hardware());
-  // What has a bias goes through float64; where sums are in float32 it and all that comes later.
-  if (part.candidates.bias) work_.in_float32 = false, work_.in_float64 = true;
   work_.classes = Classes();
   work_.pairs[matrix] = work_.pairs_of_keys = {};
   work_.report_of_call = opened.work_.buffers.report;
@@ -63,8 +61,6 @@ void Call::turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *
 void Call::take_back(const Call &part) {
   const BadRow bad = part.bad_;
   if (part.work_.phase.sums) {
-    work_.in_float32 = part.work_.in_float32;
-    work_.in_float64 = part.work_.in_float64;
     std::copy_n(part.work_.is_summed, INFONCE_MOST_SOFTMAXES, work_.is_summed);
     if (bad.row >= 0) work_.bad_part = bad;
   } else {

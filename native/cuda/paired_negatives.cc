@@ -17,6 +17,7 @@ void PairedNegatives::compute(const Work &work) const {
                   work.tower(anchors).source,
                   work.tower(keys).source,
                   work.tower(negatives).source,
+                  work.buffers.bias[keys],
                   work.rows(),
                   work.choice.rows(negatives),
                   problem.dim,

@@ -239,6 +239,7 @@ struct WideTask {
 struct PairedProblem {
   int32_t anchors_matrix, keys_matrix, negatives_matrix;
   const float *anchors, *keys, *negatives;
+  const float *key_bias;  // [N], or null
   int64_t rows, negative_rows, dim;  // N, M
   double scale;
   bool normalize, ranks;

@@ -96,10 +96,7 @@ void sum_exponentials(Work *work, Lane *previous) {
     for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(*work, sweep);
   }
   if (work->in_float32 && work->in_float64) decide(work, previous);
-  if (!work->in_float64) {
-    work->is_summed[0] = true;  // those of parts may yet come in float64
-    return;
-  }
+  if (!work->in_float64) return;
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
     const WideTask task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,

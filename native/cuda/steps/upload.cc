@@ -66,9 +66,9 @@ void upload(const Work &work) {
     if (input.halves) lane.upload(input.halves, matrix.data, size * sizeof(uint16_t));
     else lane.upload(input.rows, matrix.data, size * sizeof(float));
   });
-  if (!work.phase.prepares || has_own_candidates(work.problem)) return;
+  if (!work.phase.prepares) return;
   upload_masks(work);
-  if (work.phase.is_part) return;
+  if (work.phase.is_part || has_own_candidates(work.problem)) return;
   const auto upload_vector = [&](auto *to, const auto &vector) {
     if (!vector.empty()) lane.staging.upload(lane.stream, to, vector.data(), vector.size() * sizeof *to);
   };
