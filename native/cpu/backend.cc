@@ -43,6 +43,7 @@ void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
 
 void fill_gradients_with_nan(infonce_problem problem, infonce_result *result) {
   result->scalars.grad_scale = kNaN;
+  problem.gradient = 1;
   problem.reduction = INFONCE_REDUCTION_SUM;  // the losses of the rows are the forward call's
   fill_arrays_with_nan(problem, *result);
 }

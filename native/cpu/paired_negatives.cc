@@ -82,6 +82,7 @@ PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels,
     inputs_[input] = Input(of, problem_.dim, kernels);
     copies_[input] = {nullptr, of.data, of.rows / queries_ * problem_.dim * element_size(of.type)};
   }
+  if (const float *bias = matrix(kKeys).bias) key_bias_.assign(bias, bias + queries_);
 }
 
 void PairedNegatives::take_kept(Workspace::Cursor &cursor) {
@@ -158,16 +159,16 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   check(kQueries, i);
   const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(kKeys, i);
-  const double positive = rows.dot(query, key);
+  const double positive = rows.dot(query, key), bias = key_bias_.empty() ? 0 : double(key_bias_[i]);
   RowLoss loss(0, 0, 1);
   for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
     check(kNegatives, i * negatives_ + m);
     scratch.dots[m] = rows.dot(query, negative);
-    outcome.above += scratch.dots[m] > positive;
+    outcome.above += scratch.dots[m] > positive + bias / problem_.scale;
     loss.add(problem_.scale * scratch.dots[m], false);
   }
-  loss.add(problem_.scale * positive, true);
+  loss.add(problem_.scale * positive + bias, true);
   loss.close();
   outcome.loss = loss.loss();
   if (!problem_.gradient || outcome.bad.row >= 0) return outcome;

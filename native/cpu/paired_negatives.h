@@ -49,6 +49,7 @@ class PairedNegatives final : public Scheme {
   Upstream upstream_;
   Input inputs_[kInputs];
   Copy copies_[kInputs];
+  std::vector<float> key_bias_;  // empty: none
   RowOutcome *outcomes_ = nullptr;
   std::vector<RowScratch> scratch_;
   bool gradients_are_written_ = false;

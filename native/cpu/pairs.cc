@@ -124,10 +124,12 @@ void Pairs::build_classes_of_ids(const infonce_problem &problem, const Layout &l
 
 void Pairs::copy_ids(const infonce_problem &problem, const Layout &layout) {
   ids_.clear();
+  partners_have_ids_ = false;
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
     if (!(block.left_out & INFONCE_LEAVE_OUT_SAME_ID)) continue;
     ids_.resize(layout.end());
+    partners_have_ids_ |= is_triangle(block) && !all_positive_;
     for (const int matrix : {block.anchors, block.candidates})
       std::copy_n(problem.matrices[matrix].ids, layout.rows(matrix), ids_.begin() + layout.first(matrix));
   }

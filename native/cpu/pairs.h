@@ -65,6 +65,11 @@ class Pairs {
       if (order_[k] != i) visit(order_[k], all_positive_ || order_[k] == first_positives_[i]);
   }
 
+  // Whether partner j is in the denominator of anchor i: a positive, or not left out by its id.
+  bool counts(int64_t i, int64_t j, bool is_positive) const {
+    return is_positive || !partners_have_ids_ || ids_[i] != ids_[j];
+  }
+
   // Of positives by index: visit(anchor) for each whose positive is row j of their matrix, in ascending order.
   template <class Visit> void for_each_anchor_of(int64_t j, Visit &&visit) const {
     if (anchor_start_.empty()) {
@@ -86,6 +91,7 @@ class Pairs {
   int64_t anchors_ = 0;
   bool one_tower_ = false;
   bool all_positive_ = false;
+  bool partners_have_ids_ = false;  // by which the triangle leaves out
   int64_t largest_partner_count_ = 0;
   std::vector<int32_t> groups_, ids_;
   std::vector<float> bias_;

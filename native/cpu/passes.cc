@@ -54,8 +54,8 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     if (softmax != kNone) side.softmax = &softmaxes[softmax];
     return side;
   };
-  blocks_.push_back(
-      {side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax), infonce::is_triangle(block)});
+  blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax),
+                     infonce::is_triangle(block)});
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
@@ -160,8 +160,11 @@ template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t co
   for (int64_t slot = 0; slot < pairs_.largest_partner_count(); ++slot) {
     for (int64_t r = 0; r < count; ++r) partner[r] = first + r < rows() ? pairs_.partner(first + r, slot) : -1;
     ranking_dots(first, count, partner, dots, thread);
-    for (int64_t r = 0; r < count; ++r)
-      softmax.above[first + r] += partner[r] >= 0 && dots[r] > softmax.rank[first + r];
+    for (int64_t r = 0; r < count; ++r) {
+      if (partner[r] < 0 || !pairs_.counts(first + r, partner[r], false)) continue;
+      if (bias_) dots[r] += bias_[partner[r]];
+      softmax.above[first + r] += dots[r] > softmax.rank[first + r];
+    }
   }
 }
 
@@ -196,6 +199,7 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
         sums.weighted[d] += g * u;
         *sums.squares += u * u;
       }
+      *sums.bias += pairs_.bias(i);
     });
   });
 }
@@ -237,10 +241,12 @@ template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t
 template <class Scalar> void Passes<Scalar>::add_pairs_to_loss(int64_t i, RowLoss *row, int thread) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
-    const double sum = problem_.scale * dot_with_class(i, large_class, thread);
+    const double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
     return row->close_with_mean(sum / double(pairs_.positive_count(i)));
   }
-  pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) { row->add(logit(i, j, thread), is_positive); });
+  pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
+    if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread), is_positive);
+  });
   row->close();
 }
 
@@ -310,10 +316,11 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
   result->scalars.top5 = top5 / (count * softmax_count());
 }
 
-// d (loss of row i) / d (logit of one of its pairs outside the matrix), times row i's upstream gradient.
-template <class Scalar> double Passes<Scalar>::pair_weight(int64_t i, bool is_positive, double logit) const {
+// d (loss of row i) / d (logit of its pair with row j outside the matrix), times row i's upstream gradient.
+template <class Scalar> double Passes<Scalar>::pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const {
   const int64_t positive_count = pairs_.positive_count(i);
-  if (positive_count == 0) return 0;  // a row of the memory, too, which has no upstream gradient to look at
+  // A row of the memory, too, has no upstream gradient to look at.
+  if (positive_count == 0 || !pairs_.counts(i, j, is_positive)) return 0;
   const SoftmaxRows<Scalar> &softmax = softmaxes[0];
   return upstream_.relative(i) *
          RowLoss::pair_weight(is_positive, positive_count, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
@@ -362,7 +369,7 @@ void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulator
     const bool is_positive_of_partner = pairs_.first_positive_of(j) == i || pairs_.positive_count(j) > 1;
     const bool logit_is_read = pairs_.largest_partner_count() > 1;
     const double s = logit_is_read ? logit(i, j, thread) : 0;
-    add(pair_weight(i, is_positive, s) + pair_weight(j, is_positive_of_partner, s));
+    add(pair_weight(i, j, is_positive, s) + pair_weight(j, i, is_positive_of_partner, s));
   });
 }
 

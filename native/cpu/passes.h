@@ -143,7 +143,7 @@ template <class Scalar> class Passes {
   double dot_with_class(int64_t i, int64_t large_class, int thread);
   void add_pairs_to_loss(int64_t i, RowLoss *row, int thread);
   void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
-  double pair_weight(int64_t i, bool is_positive, double logit) const;
+  double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;
   enum class Partners { kElsewhere, kAmongAnchors };
   void add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
@@ -164,16 +164,16 @@ template <class Scalar> class Passes {
   std::vector<int32_t> part_groups_, part_ids_;
   std::vector<Scalar> part_bias_;
   // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of
-  // the squared lengths.
+  // the squared lengths, of the biases.
   struct ClassSums {
     double *plain, *memory, *weighted;  // [dim]
-    double *squares;
-    static int64_t size(int64_t dim) { return 3 * dim + 1; }
+    double *squares, *bias;
+    static int64_t size(int64_t dim) { return 3 * dim + 2; }
   };
   ClassSums class_sums(int64_t large_class) const {
     const int64_t dim = problem_.dim;
     double *first = class_sums_ + large_class * ClassSums::size(dim);
-    return {first, first + dim, first + 2 * dim, first + 3 * dim};
+    return {first, first + dim, first + 2 * dim, first + 3 * dim, first + 3 * dim + 1};
   }
   double *class_sums_ = nullptr;
 };

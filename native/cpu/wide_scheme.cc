@@ -106,8 +106,8 @@ template <class Rows> void WideScheme::walk(Rows rows, void (*kernel)(const Rows
 
 // Blocks from the last to the first, the triangle being the first.
 std::vector<WideScheme::Meeting> WideScheme::meetings_of(int matrix, bool triangles) const {
-  if (matrix == kPart) return {{&passes_.part()->columns, &passes_.part()->rows}};
   std::vector<Meeting> meetings;
+  if (matrix == kPart && !triangles) meetings.push_back({&passes_.part()->columns, &passes_.part()->rows});
   const std::vector<Block<double>> &blocks = passes_.blocks();
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     if (block->is_triangle != triangles) continue;
