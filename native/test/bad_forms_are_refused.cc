@@ -92,6 +92,7 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   REFUSES(all, problem.softmaxes[0].targets = nullptr);
   REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_SAME_INDEX);
   REFUSES(all, result.gradients[all.keys].data = nullptr);
+  REFUSES(all, problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
   const Named by_index = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
   targets[11] = 0;
   REFUSES(by_index, problem.softmaxes[0].targets = targets.data());
@@ -168,7 +169,7 @@ TEST_CASE("ids that are missing, or that positives have, leave nothing out") {
 
 TEST_CASE("a bias of candidates whose columns feed a softmax is refused") {
   const Buffer<float> bias(20);
-  for (const infonce_positive positive : kPositives) {
+  for (const auto positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_ID, INFONCE_POSITIVE_SAME_INDEX}) {
     Form form = form_of(positive);
     form.other_anchors = !form.one_tower();
     const Named all = named(form);

@@ -253,7 +253,7 @@ Form random_form(uint32_t seed) {
     const bool by_index = form.positive == INFONCE_POSITIVE_SAME_INDEX;
     form.both_directions = by_index && draw.one_in(3);
     form.in_batch = form.both_directions || draw.one_in(2) || form.further.empty();
-    form.other_anchors = draw.one_in(3);
+    form.other_anchors = by_index && draw.one_in(3);
     form.keys = by_index ? form.rows + (form.both_directions || draw.one_in(2) ? 0 : draw.of(kRows)) : draw.of(kRows);
   }
   // Few, so that a row loses many candidates, or many.

@@ -18,7 +18,7 @@ struct Form {
   int64_t memory = 0;            // rows of a memory, of one tower by id; 0: none
   int64_t keys = 0;              // of two towers
   bool in_batch = true;          // the keys are candidates
-  bool other_anchors = false;    // and the other anchors, of two towers
+  bool other_anchors = false;    // and the other anchors, of two towers by index
   bool both_directions = false;  // of two towers
   std::vector<int64_t> further;  // rows of further matrices of candidates
   int32_t ids = 0;               // how many there are, where equal ones leave out; 0: nothing does

@@ -135,7 +135,7 @@ TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())
 
 TEST_CASE("as many matrices and blocks as there may be match the reference") {
   const std::vector<Engine> all = engines();
-  for (const infonce_positive positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_TARGET}) {
+  for (const infonce_positive positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_INDEX}) {
     Form form;
     form.positive = positive;
     form.rows = 66;

@@ -242,6 +242,7 @@ int block_with_columns(const infonce_problem &problem) {
 TEST_CASE("bad parts are refused") {
   for (const bool one_tower : {true, false}) {
     Form form = towers(one_tower);
+    form.positive = one_tower ? form.positive : INFONCE_POSITIVE_SAME_INDEX;
     form.other_anchors = !one_tower;
     const Inputs whole = inputs_of(form);
     REFUSES_PART(whole, part.struct_size = 0);
