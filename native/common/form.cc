@@ -46,6 +46,8 @@ const char *wrong_block(const infonce_problem &p, int index) {
   if (is_triangle(block) != (block.column_softmax == block.row_softmax) ||
       is_triangle(block) != ((block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) != 0))
     return "a matrix and itself, and nothing else, is left out by row and has one softmax for rows and columns";
+  if (is_triangle(block) && p.softmaxes[0].positive == INFONCE_POSITIVE_TARGET)
+    return "anchors with targets are no candidates of each other";
   if (block.column_softmax >= 0 && block.candidates != p.softmaxes[block.column_softmax].anchors)
     return "a block's columns are the rows of their softmax";
   const infonce_matrix &candidates = p.matrices[block.candidates];

@@ -204,7 +204,8 @@ BadRow compute_logits(infonce_context &c, const infonce_problem &problem, const 
 
 int64_t bytes_of_run(infonce_context &c, const infonce_problem &problem, uint32_t gradients) {
   begin_call(c.pool, problem);
-  // Those of anchors and of positives by index are always written.
+  // A memory has none. Those of anchors and of positives by index are always written.
+  if (const int memory = memory_of(problem); memory != kNone) gradients &= ~(uint32_t(1) << memory);
   for (int s = 0; s < problem.softmax_count; ++s) {
     gradients |= uint32_t(1) << problem.softmaxes[s].anchors;
     if (!positives_are_anchors(problem.softmaxes[s])) gradients |= problem.softmaxes[s].positive_matrices;

@@ -23,7 +23,6 @@ void Pairs::build(const infonce_problem &problem, const Layout &layout) {
   all_positive_ = softmax.positive != INFONCE_POSITIVE_FIRST_VIEW;
   large_classes_.clear();
   anchor_start_.clear();
-  own_groups_.clear();
   groups_.assign(layout.end(), -1);
   first_positives_.assign(layout.padded_rows(layout.anchors()), -1);
   for (int k = 0; k < layout.count(); ++k)
@@ -48,8 +47,6 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
   }
   largest_partner_count_ = 1;
   if (!targets) return;
-  own_groups_.assign(layout.padded_rows(layout.anchors()), -1);
-  std::iota(own_groups_.begin(), own_groups_.begin() + anchors_, 0);
   anchor_start_.assign(rows + 1, 0);
   anchors_by_positive_.resize(anchors_);
   for (int64_t i = 0; i < anchors_; ++i) ++anchor_start_[groups_[i] + 1];
@@ -88,10 +85,9 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
 }
 
 int64_t Pairs::bytes() const {
-  return bytes_of(groups_) + bytes_of(own_groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) +
-         bytes_of(order_) + bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) +
-         bytes_of(large_classes_) + bytes_of(row_large_class_) + bytes_of(anchor_start_) +
-         bytes_of(anchors_by_positive_);
+  return bytes_of(groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) + bytes_of(order_) +
+         bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) + bytes_of(large_classes_) +
+         bytes_of(row_large_class_) + bytes_of(anchor_start_) + bytes_of(anchors_by_positive_);
 }
 
 void Pairs::build_classes_of_views(int64_t rows, int64_t views) {

@@ -22,8 +22,6 @@ class Pairs {
   // By row. Pairs of equal group are no candidates of the matrix part, nor is what has a negative one: padding, and
   // candidates whose bias is -infinity.
   const int32_t *groups() const { return groups_.data(); }
-  // The same where anchors are candidates of each other: anchors of one target are of one group only beside it.
-  const int32_t *groups_of_triangle() const { return own_groups_.empty() ? groups() : own_groups_.data(); }
   const int32_t *ids() const { return ids_.empty() ? nullptr : ids_.data(); }  // where a block leaves out by them
   bool has_bias() const { return !bias_.empty(); }
   double bias(int64_t row) const { return bias_.empty() ? 0 : double(bias_[row]); }
@@ -95,7 +93,7 @@ class Pairs {
   bool all_positive_ = false;
   bool partners_have_ids_ = false;  // by which the triangle leaves out
   int64_t largest_partner_count_ = 0;
-  std::vector<int32_t> groups_, own_groups_, ids_;
+  std::vector<int32_t> groups_, ids_;
   std::vector<float> bias_;
   std::vector<int64_t> first_positives_;
   std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one

@@ -48,7 +48,7 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     side.matrix = matrix;
     side.rows = layout_.rows(matrix);
     side.padded_rows = layout_.padded_rows(matrix);
-    side.groups = infonce::is_triangle(block) ? pairs_.groups_of_triangle() : pairs_.groups() + first;
+    side.groups = pairs_.groups() + first;
     if (by_id) side.ids = pairs_.ids() + first;
     if (pairs_.has_large_classes()) side.large_classes = pairs_.large_classes() + first;
     if (softmax != kNone) side.softmax = &softmaxes[softmax];
