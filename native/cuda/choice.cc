@@ -75,18 +75,21 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool 
   }
 }
 
+// Whether the gradient of rows padded to this dimension is computed in registers.
+bool is_in_registers(const Choice &choice, int64_t padded_dim, int64_t most_rows, const Hardware &hardware) {
+  return choice.in_float32 && !choice.online && padded_dim <= 256 &&
+         choice.architecture->gradient_in_registers(hardware, choice.planes, padded_dim) &&
+         (choice.planes == Planes::kMedium || most_rows <= kMostRowsOfHigh);
+}
+
 // Returns the padded dimension.
 int64_t choose_gradient(const infonce_problem &problem, int64_t most_rows, const Hardware &hardware, Choice *choice) {
   const int64_t padded_dim = round_up(problem.dim, kDimMultiple);
-  if (!choice->in_float32 || choice->online || !problem.gradient) return padded_dim;
-  const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
-  const Architecture &architecture = *choice->architecture;
-  choice->in_registers = padded_dim <= 256 &&
-                         architecture.gradient_in_registers(hardware, choice->planes, register_dim) &&
-                         (choice->planes == Planes::kMedium || most_rows <= kMostRowsOfHigh);
+  const int64_t register_dim = padded_dim <= 128 || padded_dim > 256 ? padded_dim : 256;
+  choice->in_registers = problem.gradient && is_in_registers(*choice, register_dim, most_rows, hardware);
   const std::vector<Block> &blocks = choice->blocks;
   const bool has_one_block_of_rows = blocks.size() == 1 && blocks[0].column_softmax == kNone;
-  choice->flash = choice->in_registers && architecture.has_flash() && has_one_block_of_rows;
+  choice->flash = choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows;
   return choice->in_registers ? register_dim : padded_dim;
 }
 
@@ -172,7 +175,9 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
   tower.rows = rows;
   tower.padded_rows = round_up(rows, kRowMultiple);
   choice.blocks = choice.row_blocks = {{block.anchors, block.candidates, block.row_softmax, kNone, block.left_out}};
-  choice.in_registers &= choice.planes == Planes::kMedium || rows <= kMostRowsOfHigh;
+  choice.architecture = &architecture_for(choice.rows(choice.anchors), rows, hardware);
+  choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);
+  choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, tower.padded_dim);
   choice.flash = false;
   choice.flash_splits = 0;
   choice.sweeps.clear();

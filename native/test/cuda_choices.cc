@@ -194,6 +194,87 @@ TEST_CASE("plans cover all rows and columns, and panels fit the cache") {
           }
 }
 
+// Keys and further negatives, of which a softmax of `both_directions` sees the keys alone.
+infonce_problem with_negatives(bool both_directions, int64_t rows, int64_t dim) {
+  infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, rows, dim});
+  problem.block_count = 2;
+  problem.blocks[1] = {kAnchors, kKeys, 0, both_directions ? 1 : -1, 0, 0};
+  if (both_directions) {
+    problem.softmax_count = 2;
+    problem.softmaxes[1] = problem.softmaxes[0];
+    problem.softmaxes[1].anchors = kKeys;
+    problem.softmaxes[1].positive_matrices = 1U << kAnchors;
+  }
+  return problem;
+}
+
+TEST_CASE("every block has its statistics and its part of the gradients") {
+  for (const bool both : {false, true})
+    for (const UseOfSm90 sm90 : {UseOfSm90::kNever, UseOfSm90::kAlways}) {
+      const Choice choice = choice_for(with_negatives(both, 512, 300), INFONCE_PRECISION_MEDIUM, sm90);
+      CHECK(!choice.flash);
+      CHECK(choice.sweeps.size() == 2);
+      CHECK(choice.row_blocks.size() == (both ? 3 : 2));
+      const auto gradients = gradients_of(choice, sm90);
+      REQUIRE(gradients.size() == 3);
+      CHECK(gradients[0].parts.size() == 2);
+      CHECK(gradients[1].matrix == kNegatives);
+      CHECK(gradients[2].matrix == kKeys);
+      // What one panel sums up for two matrices lies side by side.
+      const bool from_columns = sm90 == UseOfSm90::kAlways;
+      CHECK(gradients[2].from_columns == from_columns);
+      const int64_t plane = choice.towers[kNegatives].plane_size();
+      CHECK(gradients[2].parts[0].of_columns == (from_columns ? gradients[1].parts[0].splits * plane : 0));
+    }
+}
+
+TEST_CASE("the triangle's part comes first, and of it alone pairs count twice") {
+  infonce_problem problem = problem_of({Loss::kInfoNceInBatch, 512, 64});
+  problem.block_count = 2;
+  problem.blocks[1] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
+  const Choice choice = choice_for(problem, INFONCE_PRECISION_HIGHEST, UseOfSm90::kAlways);
+  CHECK(choice.has_triangle());
+  const auto gradients = gradients_of(choice, UseOfSm90::kAlways);
+  REQUIRE(gradients.size() == 2);
+  CHECK(gradients[0].parts[0].panel.use == PanelUse::kTriangle);
+  CHECK(gradients[0].parts[1].panel.use == PanelUse::kRowsAndColumns);
+  CHECK(gradients[1].parts.size() == 1);
+}
+
+TEST_CASE("what leaves out by id, or has a bias, is computed in float64") {
+  const float bias = 0;
+  infonce_problem problem = with_negatives(false, 512, 64);
+  const auto in_float32 = [&] { return choice_for(problem, INFONCE_PRECISION_HIGH, UseOfSm90::kNever).in_float32; };
+  CHECK(in_float32());
+  problem.matrices[kNegatives].bias = &bias;
+  CHECK(!in_float32());
+  problem.matrices[kNegatives].bias = nullptr;
+  problem.blocks[1].left_out = INFONCE_LEAVE_OUT_SAME_ID;
+  CHECK(!in_float32());
+}
+
+TEST_CASE("an opened call has a constant shift where that is sure, and parts choose their own kernels") {
+  infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, 2048, 64});
+  problem.matrices[kNegatives].rows = 0;
+  const Hardware hardware = hardware_with(UseOfSm90::kWhereFaster);
+  const auto opened = [&] { return choose(problem, INFONCE_PRECISION_HIGH, false, hardware, true); };
+  const Choice choice = opened();
+  CHECK((choice.in_float32 && !choice.in_float64 && !choice.online));
+  CHECK(choice.blocks.empty());
+  const auto part = [&](int64_t rows) { return choose_for_part(choice, problem.blocks[0], rows, hardware); };
+  CHECK(part(100).architecture == &Architecture::sm80());
+  CHECK(part(100000).architecture == &Architecture::sm90());
+  CHECK(part(100).in_registers);
+  CHECK(!part(100000).in_registers);
+  REQUIRE(part(1000).sweeps.size() == 1);
+  CHECK(part(1000).rows(kNegatives) == 1000);
+  problem.normalize = 0;
+  CHECK((!opened().in_float32 && opened().in_float64));
+  problem.normalize = 1;
+  problem.scale = 71;
+  CHECK(!opened().in_float32);
+}
+
 TEST_CASE("a device that ends long kernels has shorter launches") {
   const infonce_problem problem = problem_of({Loss::kNtXentFirst, 40000, 2048});
   Hardware hardware = hardware_with(UseOfSm90::kNever);

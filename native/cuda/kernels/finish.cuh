@@ -109,7 +109,7 @@ __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> t
     } else {
       for (int64_t slot = of_tower; slot < partners; ++slot)
         add_pair(pair_weight(task, partners, i, slot), ExactRow(task.memory_rows, memory.first + slot - of_tower));
-      if (task.splits < task.all_splits) along_memory += along_unit_row(sum, part);
+      if (task.counts_others) along_memory += along_unit_row(sum, part);
       add_splits(0, task.splits);
       apply_factor();
       for (int64_t slot = 0; slot < of_tower; ++slot) {
@@ -134,7 +134,7 @@ __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> t
   }
   along = warp_sum(along);
   // Of a pair of anchors each has a share, of other pairs one alone.
-  if (kRule == PairRule::kByRange || task.splits < task.all_splits) along_memory = warp_sum(along_memory);
+  if (kRule == PairRule::kByRange || task.counts_others) along_memory = warp_sum(along_memory);
   if (lane == 0 && task.radial) task.radial[i] = factor * (along + along_memory);
 
   const bool clamped = !(unit.inverse < 1 / kSmallestNorm);

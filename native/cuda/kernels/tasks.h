@@ -239,7 +239,7 @@ struct WideTask {
 struct PairedProblem {
   int32_t anchors_matrix, keys_matrix, negatives_matrix;
   const float *anchors, *keys, *negatives;
-  const float *key_bias;  // [N], or null
+  const float *key_bias;             // [N], or null
   int64_t rows, negative_rows, dim;  // N, M
   double scale;
   bool normalize, ranks;
@@ -264,6 +264,7 @@ template <class Scalar> struct FinishTask : Softmax {
   Tower tower, partners;  // whose gradient it is, and where its pairs' other halves are
   Tower memory_rows;      // and the rest of them
   bool has_pairs;
+  bool counts_others;   // kByRule: splits beyond those of the triangle have their radial dot counted apart
   const Range *ranges;  // kByRange: by row, its partners
   bool of_keys;         // kByRange: rows are keys and partners anchors, else the other way round
   double scale;

@@ -37,6 +37,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
     task.rule.one_tower = false;
     task.splits = sums.all;
   }
+  task.counts_others = task.splits < task.all_splits;
   task.scale = work.problem.scale;
   task.factor = sums.factor;
   task.sums = to;

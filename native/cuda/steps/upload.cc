@@ -21,15 +21,12 @@ template <class T> void upload_by_row(const Work &work, int matrix, T *to, const
 }
 
 void upload_masks(const Work &work) {
-  infonce_problem with_biases{};
   work.for_each_brought_matrix([&](int m) {
     const infonce_matrix &matrix = work.problem.matrices[m];
     upload_by_row(work, m, work.buffers.ids[m], matrix.ids);
     upload_by_row(work, m, work.buffers.bias[m], matrix.bias);
-    if (work.buffers.bias[m]) with_biases.matrices[m] = matrix;
   });
-  with_biases.matrix_count = INFONCE_MOST_MATRICES;
-  if (const BadRow bad = first_bad_bias(with_biases); bad.row >= 0) tell_bad_row(work, bad.matrix, bad.row);
+  if (const BadRow bad = first_bad_bias(work.problem); bad.row >= 0) tell_bad_row(work, bad.matrix, bad.row);
 }
 
 }  // namespace
