@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "common/call.h"
@@ -309,48 +307,19 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *f
   });
 }
 
-// What callers were given, by its address. Never destroyed: other threads may use it while the process exits.
-class HostMemories {
- public:
-  struct OfDevice {
-    int32_t device = 0;
-    HostMemory memory;
-  };
-
-  void *keep(OfDevice owned) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    void *const address = owned.memory.get();
-    memories_.emplace(address, std::move(owned));
-    return address;
-  }
-  OfDevice take(void *address) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    auto found = memories_.extract(address);
-    return found.empty() ? OfDevice() : std::move(found.mapped());
-  }
-
- private:
-  std::mutex mutex_;
-  std::unordered_map<void *, OfDevice> memories_;
-};
-
-HostMemories &host_memories() {
-  static auto &all = *new HostMemories;
-  return all;
-}
-
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
   const auto allocate = [&] {
-    *memory = host_memories().keep({device, HostMemory(size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable)});
+    *memory =
+        HostMemories::all().keep({device, HostMemory(size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable)});
     return INFONCE_OK;
   };
   return guarded_on_device(device, failure, allocate, [&](const Error &error) { return unavailable(failure, error); });
 }
 
 void host_release(void *memory) {
-  HostMemories::OfDevice owned = host_memories().take(memory);
+  HostMemories::OfDevice owned = HostMemories::all().take(memory);
   if (!owned.memory.get()) return;
   const auto free = [&] {
     owned.memory = HostMemory();

@@ -24,17 +24,19 @@ struct Phase {
   bool is_part = false;  // of the candidates of one block
   bool is_logits = false;
 };
-//                                  prepares sums  losses returns gradients keeps
-constexpr Phase kWhole = {true, true, true, true, true, false};
-constexpr Phase kForward = {true, true, true, true, false, true};
-constexpr Phase kBackward = {false, false, true, false, true, false};
-constexpr Phase kOpen = {true, true, false, false, false, true};
-constexpr Phase kAdd = {true, true, false, false, false, false, true};
-constexpr Phase kClose = {false, false, true, true, false, false};
-constexpr Phase kOpenGradient = {false, false, true, false, false, false};
-constexpr Phase kAddGradient = {true, false, false, false, true, false, true};
-constexpr Phase kCloseGradient = {false, false, false, false, true, false};
-constexpr Phase kSimclrLogits = {true, false, false, false, false, false, false, true};
+// clang-format off
+//                                prepares sums   losses returns gradients keeps  part
+constexpr Phase kWhole         = {true,    true,  true,  true,   true};
+constexpr Phase kForward       = {true,    true,  true,  true,   false,    true};
+constexpr Phase kBackward      = {false,   false, true,  false,  true};
+constexpr Phase kOpen          = {true,    true,  false, false,  false,    true};
+constexpr Phase kAdd           = {true,    true,  false, false,  false,    false, true};
+constexpr Phase kClose         = {false,   false, true,  true};
+constexpr Phase kOpenGradient  = {false,   false, true};
+constexpr Phase kAddGradient   = {true,    false, false, false,  true,     false, true};
+constexpr Phase kCloseGradient = {false,   false, false, false,  true};
+constexpr Phase kSimclrLogits  = {true,    false, false, false,  false,    false, false, true};
+// clang-format on
 
 // An array that the call fills.
 struct Output {
