@@ -25,6 +25,7 @@ class Layout {
     if (elsewhere_ != kNone) place(problem, elsewhere_);
     for (int m = 0; m < problem.matrix_count; ++m)
       if (m != anchors_ && m != elsewhere_) place(problem, m);
+    first_elsewhere_ = elsewhere_ != kNone ? first_[elsewhere_] : INT64_MAX;
   }
 
   // Matrices in this order.
@@ -37,7 +38,16 @@ class Layout {
   int64_t padded_rows(int matrix) const { return round_up(rows_[matrix], kRowMultiple); }
   int64_t first(int matrix) const { return first_[matrix]; }
   int64_t end() const { return end_; }
-  bool is_elsewhere(int64_t row) const { return row >= padded_rows(anchors_); }
+
+  // Of an anchor, or of a row of the positives elsewhere.
+  struct Place {
+    int matrix;
+    int64_t row;
+  };
+  bool is_elsewhere(int64_t row) const { return row >= first_elsewhere_; }
+  Place place_of(int64_t row) const {
+    return is_elsewhere(row) ? Place{elsewhere_, row - first_elsewhere_} : Place{anchors_, row};
+  }
 
  private:
   void place(const infonce_problem &problem, int matrix) {
@@ -48,6 +58,7 @@ class Layout {
   }
 
   int anchors_, elsewhere_, count_ = 0;
+  int64_t first_elsewhere_;
   int order_[INFONCE_MOST_MATRICES];
   int64_t rows_[INFONCE_MOST_MATRICES], first_[INFONCE_MOST_MATRICES], end_ = 0;
 };

@@ -5,7 +5,8 @@
 namespace infonce::cpu {
 namespace {
 
-constexpr int64_t kSmallBlock = 64, kLargeBlock = 128;
+constexpr int kSmallBlockBits = 6;
+constexpr int64_t kSmallBlock = 1 << kSmallBlockBits, kLargeBlock = 2 * kSmallBlock;
 constexpr int64_t kSmallBlockRows =
     2048;  // up to here 64-row squares balance better; above, 128 halve the partial sums
 constexpr int64_t kPanelBytes = int64_t(136) << 20;  // the triangle of N = 8192
@@ -54,19 +55,16 @@ PanelScheme::Grid PanelScheme::grid_of(const Block<float> &block) const {
 }
 
 void PanelScheme::find_pairs(Grid *grid) const {
-  const Side<float> &columns = grid->block->columns;
-  const auto mark = [&](int64_t i, int64_t j) {
-    grid->holds_pairs[i / block_ * grid->column_squares + j / block_] = true;
-  };
+  const int matrix = grid->block->columns.matrix;
   const Layout &layout = passes_.layout();
-  const bool elsewhere = columns.matrix == layout.elsewhere();
-  if (elsewhere || columns.matrix == layout.anchors()) {
-    const int64_t first = layout.first(columns.matrix);
-    for (int64_t i = 0; i < passes_.rows(); ++i)
-      pairs_.for_each_partner(i, [&](int64_t j, bool) {
-        if (layout.is_elsewhere(j) == elsewhere) mark(i, j - first);
-      });
-  }
+  if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
+  const int64_t squares = grid->column_squares;
+  const int bits = block_ == kSmallBlock ? kSmallBlockBits : kSmallBlockBits + 1;  // many divisions would take time
+  for (int64_t i = 0; i < passes_.rows(); ++i)
+    pairs_.for_each_partner(i, [&](int64_t j, bool) {
+      const Layout::Place place = layout.place_of(j);
+      if (place.matrix == matrix) grid->holds_pairs[(i >> bits) * squares + (place.row >> bits)] = true;
+    });
 }
 
 std::vector<PanelScheme::Tile> PanelScheme::tiles_of(const Grid &grid, int64_t tile_squares) const {

@@ -127,7 +127,7 @@ void Passes<Scalar>::ranking_dots(int64_t first, int64_t count, const int64_t *p
   for (int64_t r = 0; r < count; ++r) {
     const bool is_elsewhere = partners[r] >= 0 && layout_.is_elsewhere(partners[r]);
     among[r] = is_elsewhere ? -1 : partners[r];
-    elsewhere[r] = is_elsewhere ? place(partners[r]).row : -1;
+    elsewhere[r] = is_elsewhere ? layout_.place_of(partners[r]).row : -1;
     any_among |= among[r] >= 0;
     any_elsewhere |= is_elsewhere;
   }
@@ -190,7 +190,7 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
       if (pool_.cancelled()) return;
       const bool in_memory = layout_.is_elsewhere(i);
       const double g = in_memory ? 0 : upstream_.relative(i);
-      const auto [matrix, row] = place(i);
+      const auto [matrix, row] = layout_.place_of(i);
       const Operand<Scalar> &rows = operand(matrix, thread);
       for (int64_t d = 0; d < dim; ++d) {
         const double u = rows.row_panels[(d / panel * rows.padded_rows + row) * panel + d % panel];
@@ -220,7 +220,7 @@ template <class Scalar> bool Passes<Scalar>::has_tight_class() const {
 }
 
 template <class Scalar> double Passes<Scalar>::logit(int64_t i, int64_t j, int thread) {
-  const Place at = place(j);
+  const Layout::Place at = layout_.place_of(j);
   const double dot = kernels_.dot(operand(layout_.anchors(), thread), i, operand(at.matrix, thread), at.row);
   return problem_.scale * dot + pairs_.bias(j);
 }
@@ -291,29 +291,31 @@ template <class Scalar> void Passes<Scalar>::resume() {
 }
 
 template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result) const {
-  double total = 0, top1 = 0, top5 = 0;
+  const double weight = problem_.softmaxes[0].weight, count = double(rows());  // every softmax has this weight
+  double total = 0;
   for (int64_t i = 0; i < rows(); ++i) {
     double loss = softmaxes[0].loss[i];
     for (int s = 1; s < softmax_count(); ++s) loss += softmaxes[s].loss[i];
-    loss /= softmax_count();
-    total += loss;
-    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss.data[i] = float(loss);
-    const bool has_positive = pairs_.first_positives()[i] >= 0;
-    for (int s = 0; s < softmax_count(); ++s) {
-      const infonce_row_results &rows = result->rows[s];
-      if (rows.loss) rows.loss[i] = softmaxes[s].loss[i];
-      if (!problem_.ranks) continue;
-      const double above = softmaxes[s].above[i];
-      if (rows.above) rows.above[i] = has_positive ? int32_t(above) : -1;
-      top1 += has_positive && above < 1;
-      top5 += has_positive && above < 5;
+    total += loss * weight;
+    if (problem_.reduction == INFONCE_REDUCTION_NONE) result->row_loss.data[i] = float(loss * weight);
+  }
+  result->scalars.loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? total / count : total;
+  for (int s = 0; s < softmax_count(); ++s)
+    if (double *loss = result->rows[s].loss) std::copy_n(softmaxes[s].loss, rows(), loss);
+  if (!problem_.ranks) return;
+  int64_t top1 = 0, top5 = 0;
+  for (int s = 0; s < softmax_count(); ++s) {
+    const double *above = softmaxes[s].above;
+    int32_t *out = result->rows[s].above;
+    for (int64_t i = 0; i < rows(); ++i) {
+      const bool has_positive = pairs_.first_positives()[i] >= 0;
+      top1 += has_positive && above[i] < 1;
+      top5 += has_positive && above[i] < 5;
+      if (out) out[i] = has_positive ? int32_t(above[i]) : -1;
     }
   }
-  const double count = double(rows());
-  result->scalars.loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? total / count : total;
-  if (!problem_.ranks) return;
-  result->scalars.top1 = top1 / (count * softmax_count());
-  result->scalars.top5 = top5 / (count * softmax_count());
+  result->scalars.top1 = double(top1) / (count * softmax_count());
+  result->scalars.top5 = double(top5) / (count * softmax_count());
 }
 
 // d (loss of row i) / d (logit of its pair with row j outside the matrix), times row i's upstream gradient.
@@ -361,7 +363,7 @@ void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulator
   if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     if (layout_.is_elsewhere(j) != (partners == Partners::kElsewhere)) return;
-    const Place at = place(j);
+    const Layout::Place at = layout_.place_of(j);
     const auto add = [&](double weight) {
       kernels_.add_row(accumulators, accumulator_rows, weight, operand(at.matrix, thread), at.row);
     };
@@ -390,16 +392,16 @@ double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumul
 template <class Scalar>
 double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
                               int64_t accumulator_rows, float *gradient, int thread) {
+  const bool of_anchors = matrix == layout_.anchors(), of_positives = matrix == layout_.elsewhere() && !has_classes_;
+  const bool has_pairs_elsewhere = of_anchors && !counted_apart && layout_.elsewhere() != kNone;
   for (int64_t r = 0; r < count; ++r) {
     Scalar *row = accumulators + r * kernels_.panel;
-    if (matrix == layout_.anchors()) {
-      if (!counted_apart) add_pairs(first + r, Partners::kElsewhere, row, accumulator_rows, thread);
-      if (has_classes_) add_pairs(first + r, Partners::kAmongAnchors, row, accumulator_rows, thread);
-    } else if (matrix == layout_.elsewhere() && !has_classes_) {
+    if (has_pairs_elsewhere) add_pairs(first + r, Partners::kElsewhere, row, accumulator_rows, thread);
+    if (of_anchors && has_classes_) add_pairs(first + r, Partners::kAmongAnchors, row, accumulator_rows, thread);
+    if (of_positives)
       pairs_.for_each_anchor_of(first + r, [&](int64_t i) {
         kernels_.add_row(row, accumulator_rows, weight_of_only_positive(i), operand(layout_.anchors(), thread), i);
       });
-    }
   }
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});

@@ -126,15 +126,6 @@ template <class Scalar> class Passes {
   int64_t padded_rows() const { return layout_.padded_rows(layout_.anchors()); }
 
  private:
-  struct Place {
-    int matrix;
-    int64_t row;
-  };
-  // Of an anchor, or of a row of the positives elsewhere.
-  Place place(int64_t row) const {
-    return layout_.is_elsewhere(row) ? Place{layout_.elsewhere(), row - layout_.first(layout_.elsewhere())}
-                                     : Place{layout_.anchors(), row};
-  }
   bool has_triangle() const { return blocks_[0].is_triangle; }
   void add_block(const infonce_block &block);
   void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);

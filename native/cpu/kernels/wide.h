@@ -39,19 +39,20 @@ INFONCE_INLINE Longs load_longs(const int32_t *numbers) {
   return __builtin_convertvector(half, Longs);
 }
 
-// Of the owner's row i and the other side's rows j ...
-INFONCE_INLINE Longs wide_excluded(const WideRows &rows, int64_t i, int64_t j) {
+// Of the owner's row i and the other side's rows j ... kAll: not by groups alone, but by ids, and there are biases.
+template <bool kAll> INFONCE_INLINE Longs wide_excluded(const WideRows &rows, int64_t i, int64_t j) {
   const Longs column = load_longs(rows.other_group + j), row = int64_t(rows.owner_group[i]) - Longs{};
   Longs out = (row == column) | ((row | column) < 0);
-  if (rows.owner_id) out |= int64_t(rows.owner_id[i]) - Longs{} == load_longs(rows.other_id + j);
+  if (kAll && rows.owner_id) out |= int64_t(rows.owner_id[i]) - Longs{} == load_longs(rows.other_id + j);
   return out;
 }
 
 // Their dot products, to which the bias is added.
+template <bool kAll>
 INFONCE_INLINE Doubles wide_cosines(const WideRows &rows, int64_t i, int64_t j, const double *dots) {
   Doubles dot = load(dots);
-  if (rows.owner_bias) dot += broadcast(rows.owner_bias[i]);
-  if (rows.other_bias) dot += load(rows.other_bias + j);
+  if (kAll && rows.owner_bias) dot += broadcast(rows.owner_bias[i]);
+  if (kAll && rows.other_bias) dot += load(rows.other_bias + j);
   return dot;
 }
 
@@ -65,7 +66,7 @@ INFONCE_INLINE double largest(Doubles v) {
   return m;
 }
 
-template <bool kCounts> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
+template <bool kCounts, bool kAll> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
   const Doubles minus_infinity = broadcast(-__builtin_inf()), scale = broadcast(rows.scale);
   for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
     const int64_t left = rows.other_end - first;
@@ -76,8 +77,8 @@ template <bool kCounts> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
       Doubles best = minus_infinity;
       Longs above{};
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = wide_excluded(rows, rows.first + r, first + c);
-        const Doubles cosine = wide_cosines(rows, rows.first + r, first + c, logits + c);
+        const Longs out = wide_excluded<kAll>(rows, rows.first + r, first + c);
+        const Doubles cosine = wide_cosines<kAll>(rows, rows.first + r, first + c, logits + c);
         const Doubles dot = choose(out, minus_infinity, cosine);
         if (kCounts) above -= dot > broadcast(rows.owner_rank[rows.first + r]);
         const Doubles s = choose(out, minus_infinity, cosine * scale);
@@ -98,9 +99,13 @@ template <bool kCounts> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
   }
 }
 
+inline bool looks_at_all(const WideRows &rows) { return rows.owner_id || rows.owner_bias || rows.other_bias; }
+
 inline void wide_log_sum_exp(const WideLogSumExp &rows) {
-  if (rows.above) wide_log_sum_exp_of<true>(rows);
-  else wide_log_sum_exp_of<false>(rows);
+  if (looks_at_all(rows))
+    return rows.above ? wide_log_sum_exp_of<true, true>(rows) : wide_log_sum_exp_of<false, true>(rows);
+  if (rows.above) wide_log_sum_exp_of<true, false>(rows);
+  else wide_log_sum_exp_of<false, false>(rows);
 }
 
 template <int R>
@@ -111,7 +116,7 @@ INFONCE_NOINLINE void wide_gradient_tile(const double *w, const double *other, i
   sum.add_to(accumulators);
 }
 
-inline void wide_gradient(const WideGradient &rows) {
+template <bool kAll> void wide_gradient_of(const WideGradient &rows) {
   const Operand<double> &other = *rows.other;
   const Doubles scale = broadcast(rows.scale);
   for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
@@ -122,8 +127,8 @@ inline void wide_gradient(const WideGradient &rows) {
       const int64_t i = rows.first + r;
       double *w = rows.scratch + r * kWideColumns;
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = wide_excluded(rows, i, first + c);
-        const Doubles s = wide_cosines(rows, i, first + c, w + c) * scale;
+        const Longs out = wide_excluded<kAll>(rows, i, first + c);
+        const Doubles s = wide_cosines<kAll>(rows, i, first + c, w + c) * scale;
         Doubles weight{};
         if (rows.owner_weight)
           weight += broadcast(rows.owner_weight[i]) * exp_doubles(s - broadcast(rows.owner_lse[i]));
@@ -139,6 +144,11 @@ inline void wide_gradient(const WideGradient &rows) {
             rows.accumulators + d * rows.accumulator_rows + row * kWidePanel);
       });
   }
+}
+
+inline void wide_gradient(const WideGradient &rows) {
+  if (looks_at_all(rows)) wide_gradient_of<true>(rows);
+  else wide_gradient_of<false>(rows);
 }
 
 }  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE
