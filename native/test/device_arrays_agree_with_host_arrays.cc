@@ -9,6 +9,8 @@
 
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
+#include "test/parts.h"
 
 namespace infonce::test {
 
@@ -70,7 +72,7 @@ constexpr uint32_t kGradOutput = kFirstGradient << INFONCE_MOST_MATRICES, kRowLo
 constexpr uint32_t kAllArrays = 2 * kRowLoss - 1;
 
 // The arrays in `mask` lie on the device, the others in host memory.
-Output run_on_device(const Context &context, const Case &from, uint32_t mask) {
+Output run_on_device(const Context &context, const Inputs &from, uint32_t mask) {
   Output output(from);
   infonce_problem problem = from.problem;
   infonce_result result = output.result;
@@ -97,6 +99,32 @@ Output run_on_device(const Context &context, const Case &from, uint32_t mask) {
   REQUIRE_MESSAGE(context.run(problem, result, failure) == INFONCE_OK, failure.message);
   for (size_t i = 0; i < results.size(); ++i) results[i].read(*targets[i]);
   output.result.scalars = result.scalars;
+  return output;
+}
+
+// Candidates of parts and their gradients lie on the device.
+Output run_in_parts_on_device(const Context &context, const Inputs &whole, const Split &split) {
+  Output output(whole);
+  output.want_rows(whole);
+  const OpenedCall call(context, whole, split);
+  infonce_failure failure = empty_failure();
+  for (const Slice &slice : split.parts) {
+    Part part(whole, slice);
+    const DeviceArray matrix(context, part.matrix);
+    part.part.candidates.data = matrix.data();
+    part.part.candidates.residence = INFONCE_ON_DEVICE;
+    REQUIRE_MESSAGE(call.add(part.part, failure) == INFONCE_OK, failure.message);
+  }
+  call.close(output);
+  call.gradients(output, [&](Part &part, const Buffer<float> &gradient) {
+    const DeviceArray matrix(context, part.matrix), room(context, gradient);
+    part.part.candidates.data = matrix.data();
+    part.part.candidates.residence = INFONCE_ON_DEVICE;
+    const infonce_output there = {room.data(), INFONCE_ON_DEVICE};
+    const infonce_status status = backend().add_gradient(context.handle(), call.handle(), &part.part, &there, &failure);
+    REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+    room.read(gradient);
+  });
   return output;
 }
 
@@ -161,6 +189,31 @@ TEST_CASE("arrays on the device, one by one and all together, give the bits of h
       CHECK(identical(run_on_device(context, problem, array), expected));
       CHECK(identical(run_on_device(context, problem, kAllArrays & ~array), expected));
     }
+  }
+}
+
+TEST_CASE("arrays of any form on the device give the bits of host arrays") {
+  const Context context = make_context();
+  for (uint32_t seed = 7000; seed < (simulated() ? 7006 : 7030); ++seed) {
+    Form form = random_form(seed);
+    form.halves = false;
+    INFO(describe(form));
+    const Inputs inputs = inputs_of(form);
+    CHECK(identical(run_on_device(context, inputs, kAllArrays), run_on_device(context, inputs, 0)));
+  }
+}
+
+TEST_CASE("parts on the device, and their gradients, give the bits of those on the host") {
+  const Context context = make_context();
+  for (uint32_t seed = 7100; seed < (simulated() ? 7104 : 7120); ++seed) {
+    Form form = random_form(seed);
+    form.halves = false;
+    form.gradient = true;
+    form.further.resize(1 + seed % 2, 20);
+    INFO(describe(form));
+    const Inputs whole = inputs_of(form);
+    const Split split = in_random_parts(whole, seed);
+    CHECK(identical(run_in_parts_on_device(context, whole, split), run_in_parts(context, whole, split)));
   }
 }
 

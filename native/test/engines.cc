@@ -2,10 +2,12 @@
 
 namespace infonce::test {
 
-std::vector<Engine> engines() {
+namespace {
+
+std::vector<Engine> engines_of(const std::vector<infonce_precision> &precisions) {
   std::vector<Engine> all;
   for (const std::string &set : instruction_sets()) {
-    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}) {
+    for (const infonce_precision precision : precisions) {
       for (const int threads : thread_counts()) {
         all.push_back({set + " precision=" + std::to_string(precision) + " threads=" + std::to_string(threads),
                        precision, std::make_unique<Context>(set, precision, threads)});
@@ -14,5 +16,13 @@ std::vector<Engine> engines() {
   }
   return all;
 }
+
+constexpr infonce_precision kHighest = INFONCE_PRECISION_HIGHEST;
+
+}  // namespace
+
+std::vector<Engine> engines() { return engines_of({kHighest, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}); }
+
+std::vector<Engine> engines_for_rules() { return simulated() ? engines_of({kHighest}) : engines(); }
 
 }  // namespace infonce::test

@@ -17,4 +17,7 @@ struct Engine {
 // A context for each instruction set, precision and number of threads.
 std::vector<Engine> engines();
 
+// The same; where a device is simulated, of 'highest' alone: enough for rules that all precisions share.
+std::vector<Engine> engines_for_rules();
+
 }  // namespace infonce::test

@@ -132,10 +132,12 @@ class Builder {
       inputs_.matrices[m] = random_rows(draw_.random(), matrix.rows, form_.dim, form_.offset);
       plant_special_rows(inputs_.matrices[m], matrix.rows, form_.dim);
     }
-    // A copy of another matrix's row, perhaps of a positive.
+    // A copy of a key, perhaps of a positive. In a small batch it would be all that the gradient is made of, and cancel.
     for (const int matrix : further_) {
-      const Buffer<float> &from = inputs_.matrices[second_ == kNone ? anchors_ : second_];
-      std::copy_n(from.data(), problem_.matrices[matrix].rows > 0 ? form_.dim : 0, inputs_.matrices[matrix].data());
+      const bool has_copy = !form_.one_tower() && form_.rows > 6 && problem_.matrices[matrix].rows > 0;
+      if (has_copy) {
+        std::copy_n(inputs_.matrices[second_].data(), form_.dim, inputs_.matrices[matrix].data());
+      }
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
       infonce_matrix &matrix = problem_.matrices[m];

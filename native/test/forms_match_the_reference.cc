@@ -134,7 +134,7 @@ TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())
 }
 
 TEST_CASE("as many matrices and blocks as there may be match the reference") {
-  const std::vector<Engine> all = engines();
+  const std::vector<Engine> all = engines_for_rules();
   for (const infonce_positive positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_INDEX}) {
     Form form;
     form.positive = positive;
@@ -152,7 +152,7 @@ TEST_CASE("as many matrices and blocks as there may be match the reference") {
 }
 
 TEST_CASE("a key that is the positive of many anchors, and of none, matches the reference") {
-  const std::vector<Engine> all = engines();
+  const std::vector<Engine> all = engines_for_rules();
   for (const int64_t keys : {1, 2, 200}) {
     Form form;
     form.positive = INFONCE_POSITIVE_TARGET;
@@ -207,7 +207,7 @@ constexpr infonce_positive kPositives[] = {INFONCE_POSITIVE_FIRST_VIEW, INFONCE_
 }  // namespace
 
 TEST_CASE("a bias far beyond the logits matches the reference") {
-  const std::vector<Engine> all = engines();
+  const std::vector<Engine> all = engines_for_rules();
   for (const infonce_positive positive : kPositives) {
     for (const double temperature : {0.5, 0.07, 0.01}) {
       Form form = form_with_further(positive);
@@ -221,7 +221,7 @@ TEST_CASE("a bias far beyond the logits matches the reference") {
 }
 
 TEST_CASE("candidates that a bias of -infinity leaves out are as good as not there") {
-  const std::vector<Engine> all = engines();
+  const std::vector<Engine> all = engines_for_rules();
   for (const infonce_positive positive : kPositives) {
     const Form form = form_with_further(positive);
     INFO(describe(form));
@@ -239,7 +239,7 @@ TEST_CASE("candidates that a bias of -infinity leaves out are as good as not the
 }
 
 TEST_CASE("a row whose every candidate but its positive is left out has a loss and gradients of zero") {
-  const std::vector<Engine> all = engines();
+  const std::vector<Engine> all = engines_for_rules();
   for (const infonce_positive positive : {INFONCE_POSITIVE_SAME_INDEX, INFONCE_POSITIVE_TARGET}) {
     for (const double temperature : {0.1, 0.001}) {
       Form form = form_with_further(positive);
@@ -265,7 +265,7 @@ TEST_CASE("a row whose every candidate but its positive is left out has a loss a
 }
 
 TEST_CASE("own candidates and keys with a bias match the reference") {
-  const std::vector<Engine> all = engines();
+  const std::vector<Engine> all = engines_for_rules();
   Settings settings;
   settings.loss = Loss::kInfoNcePaired;
   settings.rows = 66;

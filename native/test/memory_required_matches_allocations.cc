@@ -14,6 +14,7 @@
 
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
 
 namespace {
 
@@ -168,6 +169,38 @@ TEST_CASE("memory_required is what a call of more tiles than are kept allocates"
     settings.negative_rows = 9000;
     check_case(settings, true, Bound::kExact);
     check_case(settings, false, Bound::kExact);
+  }
+}
+
+// Which rows and biases there are decides how a form is computed.
+TEST_CASE("memory_required is enough for any form") {
+  for (uint32_t seed = 8000; seed < 8060; ++seed) {
+    Form form = random_form(seed);
+    form.rows *= 12;
+    form.keys *= 12;
+    form.memory *= 12;
+    for (int64_t &rows : form.further) {
+      rows *= seed % 2 == 0 ? 12 : 1;
+    }
+    form.grad_output_count = 0;
+    INFO(describe(form));
+    const Inputs inputs = inputs_of(form);
+    Output output(inputs);
+    const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+    infonce_memory_needs needs{};
+    needs.struct_size = sizeof(needs);
+    needs.gradients = ~inputs.unwanted;
+    infonce_failure failure = empty_failure();
+    REQUIRE(backend().memory_required(context.handle(), &inputs.problem, &needs, &failure) == INFONCE_OK);
+    const int64_t before = live;
+    peak = before;
+    REQUIRE_MESSAGE(context.run(inputs.problem, output.result, failure) == INFONCE_OK, failure.message);
+    note_peak();
+    int64_t all_rows = 0;
+    for (const infonce_matrix &matrix : inputs.problem.matrices) {
+      all_rows += matrix.rows;
+    }
+    CHECK(peak - before <= needs.device + 16'384 + 32 * all_rows);
   }
 }
 

@@ -166,7 +166,7 @@ void OpenedCall::close(Output &output) const {
   REQUIRE_MESSAGE(backend().close(context_, saved_, &output.result, &failure) == INFONCE_OK, failure.message);
 }
 
-void OpenedCall::gradients(Output &output) const {
+void OpenedCall::gradients(Output &output, const AddGradient &add) const {
   infonce_upstream upstream{};
   upstream.struct_size = sizeof(upstream);
   upstream.grad_output = whole_.problem.grad_output;
@@ -174,15 +174,23 @@ void OpenedCall::gradients(Output &output) const {
   infonce_status status = backend().open_gradient(context_, saved_, &upstream, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
   for (const Slice &slice : split_.gradient_parts) {
-    const Part part(whole_, slice);
-    const int m = whole_.problem.blocks[slice.block].candidates;
-    float *all = output.gradients[m].data();
-    const infonce_output gradient = {all ? all + slice.first * whole_.problem.dim : nullptr, INFONCE_ON_HOST};
-    status = backend().add_gradient(context_, saved_, &part.part, &gradient, &failure);
-    REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+    Part part(whole_, slice);
+    const Buffer<float> &all = output.gradients[whole_.problem.blocks[slice.block].candidates];
+    const Buffer<float> gradient(all.size() > 0 ? static_cast<size_t>(slice.rows * whole_.problem.dim) : 0);
+    add(part, gradient);
+    std::copy(gradient.begin(), gradient.end(), all.data() + slice.first * whole_.problem.dim);
   }
   status = backend().close_gradient(context_, saved_, &output.result, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+}
+
+void OpenedCall::gradients(Output &output) const {
+  gradients(output, [&](Part &part, const Buffer<float> &gradient) {
+    const infonce_output result = {gradient.size() > 0 ? gradient.data() : nullptr, INFONCE_ON_HOST};
+    infonce_failure failure = empty_failure();
+    const infonce_status status = backend().add_gradient(context_, saved_, &part.part, &result, &failure);
+    REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);
+  });
 }
 
 Output run_in_parts(const Context &context, const Inputs &whole, const Split &split) {

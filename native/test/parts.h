@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "test/case.h"
@@ -54,7 +55,10 @@ class OpenedCall {
   infonce_status add(const infonce_part &part, infonce_failure &failure) const;
   void add_parts() const;
   void close(Output &output) const;
-  // Opens, adds and closes; the gradients of a matrix lie behind each other in `output`, which is the whole's.
+  // Opens, adds and closes. The gradients of a matrix lie behind each other in `output`, which is the whole's. `add` is to
+  // fill a part's, an array without elements if it is not wanted.
+  using AddGradient = std::function<void(Part &part, const Buffer<float> &gradient)>;
+  void gradients(Output &output, const AddGradient &add) const;
   void gradients(Output &output) const;
 
  private:
