@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "common/form.h"
+#include "common/row_loss.h"
 
 namespace infonce::cuda {
 namespace {
@@ -77,7 +78,8 @@ Classes::Classes(const infonce_problem &problem) {
     const Range none_in_memory = {int32_t(memory_first), int32_t(memory_first)};
 
     const int64_t partners = whole.size() + in_memory.size() - 1;
-    const bool is_large = partners > kMostPartners;
+    // What is not in the denominator is treated pair by pair, however much it is.
+    const bool is_large = partners > kMostPartners && has_positives(problem.softmaxes[0].row_loss);
     if (is_large && large.empty()) {
       class_of.assign(rows, -1);
       members.resize(rows);

@@ -8,20 +8,20 @@
 namespace infonce::cuda {
 
 // d (loss of row i) / d (logit of its pair `slot` outside the matrix), times row i's upstream gradient.
-template <class Scalar>
+template <int32_t kRowLoss, class Scalar>
 __device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, int64_t i, int64_t slot) {
   const bool is_positive = slot == 0 || !task.rule.first_only;
   const int64_t positives = task.rule.first_only ? 1 : partners;
   const Direction &rows = task.rows;
-  const double weight =
-      RowLoss::pair_weight(is_positive, positives, task.logits.at(slot, i), rows.log_sum_exp[i], rows.rest_share[i]);
+  const double weight = RowLoss<kRowLoss>::pair_weight(is_positive, positives, task.logits.at(slot, i),
+                                                       rows.log_sum_exp[i], rows.rest_share[i]);
   // Rounded by itself: weights of two rows are added, and which product a fused one took would be the compiler's choice.
   return __dmul_rn(rows.upstream[i], weight);
 }
 
 // The same of two towers, where each row has one pair: its only positive.
 __device__ inline double own_pair_weight(const Direction &direction, int64_t i) {
-  return direction.upstream[i] * RowLoss::only_positive_weight(direction.rest_share[i]);
+  return direction.upstream[i] * only_positive_weight(direction.rest_share[i]);
 }
 
 // to += the sum of the splits, row by row times a factor, which may be null.
@@ -40,7 +40,7 @@ __global__ void add_splits(Trace trace, const __grid_constant__ Tower tower, con
 }
 
 // A warp a row.
-template <class Scalar, PairRule kRule>
+template <class Scalar, PairRule kRule, int32_t kRowLoss>
 __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {
   trace.mark();
   const Tower &tower = task.tower;
@@ -108,7 +108,8 @@ __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> t
       add_splits(0, task.splits);
     } else {
       for (int64_t slot = of_tower; slot < partners; ++slot)
-        add_pair(pair_weight(task, partners, i, slot), ExactRow(task.memory_rows, memory.first + slot - of_tower));
+        add_pair(pair_weight<kRowLoss>(task, partners, i, slot),
+                 ExactRow(task.memory_rows, memory.first + slot - of_tower));
       if (task.counts_others) along_memory += along_unit_row(sum, part);
       add_splits(0, task.splits);
       apply_factor();
@@ -117,7 +118,8 @@ __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> t
         double weight;
         if (one_tower) {
           // Partners are mutual: row i is one of the partners of row j.
-          weight = pair_weight(task, partners, i, slot) + pair_weight(task, partners, j, i - range.first - (i > j));
+          weight = pair_weight<kRowLoss>(task, partners, i, slot) +
+                   pair_weight<kRowLoss>(task, partners, j, i - range.first - (i > j));
         } else {
           weight = own_pair_weight(task.rows, i);
           if (task.has_columns) weight += own_pair_weight(task.columns, i);

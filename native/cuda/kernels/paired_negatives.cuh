@@ -172,11 +172,11 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   sum = warp_sum(sum), moment = warp_sum(moment);
   if (lane == 0) shared.sum[warp] = sum, shared.moment[warp] = moment;
   __syncthreads();
-  RowLoss row(sum_of_warps(shared.sum, warps), maximum, 1);
+  RowLoss<INFONCE_ROW_LOSS_CROSS_ENTROPY> row(sum_of_warps(shared.sum, warps), maximum, 1);
   row.add(kBias ? max(positive_logit, kLeftOut) : problem.scale * positive, true);
   row.close();
   const double g = task.upstream.relative(i), factor = problem.scale * task.upstream.scale();
-  const double positive_weight = g * RowLoss::only_positive_weight(row.rest_share());
+  const double positive_weight = g * only_positive_weight(row.rest_share());
   // <u, d loss / d u> is the sum of the weights times the dot products.
   const double radial =
       factor * (g * row.matrix_weight() * sum_of_warps(shared.moment, warps) + positive_weight * positive);
@@ -190,7 +190,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
     const double log_sum_exp = row.log_sum_exp(), query_factor = factor * query_inverse;
     for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
       const double2 negative = negatives[m];
-      const double weight = g * RowLoss::negative_weight(problem.scale * negative.x, log_sum_exp);
+      const double weight = g * negative_weight(problem.scale * negative.x, log_sum_exp);
       const PairedShare share = PairedShare::of(weight, factor, negative.x, negative.y, normalize);
       negatives[m] = make_double2(share.add, share.along);
     }

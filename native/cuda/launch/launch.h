@@ -33,7 +33,7 @@ void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 void add_statistics(Stream &stream, const AddStatisticsTask &task);
 
 // losses.cu
-void losses(Stream &stream, const LossesTask &task);
+void losses(Stream &stream, int32_t row_loss, const LossesTask &task);
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
 void totals(Stream &stream, const TotalsTask &task);
 void spoil(Stream &stream, const Report *report, const Results &results);
@@ -44,8 +44,8 @@ void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t
                 double *to);
 void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
                 double *to);
-void finish(Stream &stream, PairRule rule, const FinishTask<float> &task);
-void finish(Stream &stream, PairRule rule, const FinishTask<double> &task);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task);
 
 // Of a gradient in registers.
 struct RegisterBlocks {

@@ -28,8 +28,7 @@ void paired_negatives(Stream &stream, const PairedTask &task) {
   const auto kernel = problem.key_bias ? (wide ? paired_queries<4, true> : paired_queries<1, true>)
                                        : (wide ? paired_queries<4, false> : paired_queries<1, false>);
   const unsigned warps = std::min(blocks_of(problem.negative_rows, kPairedBatch), unsigned(kPairedWarps));
-  stream.launch_in_parts(operations, "paired_queries", kernel,
-                         unsigned(problem.rows), kWarp * int(warps), 0, task);
+  stream.launch_in_parts(operations, "paired_queries", kernel, unsigned(problem.rows), kWarp * int(warps), 0, task);
 }
 
 }  // namespace infonce::cuda

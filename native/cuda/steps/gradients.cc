@@ -43,7 +43,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   task.sums = to;
   task.gradient = work.gradient_of(matrix);
   task.radial = matrix == choice.anchors ? work.buffers.radial : nullptr;
-  cuda::finish(work.stream(), rule, task);
+  cuda::finish(work.stream(), rule, work.problem.softmaxes[0].row_loss, task);
 }
 
 Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {

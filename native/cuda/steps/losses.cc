@@ -9,7 +9,7 @@ void losses(const Work &work) {
   static_cast<Softmax &>(task) = softmax_of(work);
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
-  cuda::losses(work.stream(), task);
+  cuda::losses(work.stream(), work.problem.softmaxes[0].row_loss, task);
 }
 
 void totals(const Work &work) {
