@@ -162,7 +162,7 @@ TEST_CASE("rules that are unknown are refused") {
   for (const Loss loss : kLosses) {
     REFUSES(loss, problem.softmaxes[0].positive = 4);
     REFUSES(loss, problem.softmaxes[0].positive = -1);
-    REFUSES(loss, problem.softmaxes[0].row_loss = 1);
+    REFUSES(loss, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSSES);
     REFUSES(loss, problem.softmaxes[0].row_loss = -1);
     REFUSES(loss, problem.reduction = 3);
     REFUSES(loss, problem.reduction = -1);
