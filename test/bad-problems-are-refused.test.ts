@@ -40,6 +40,12 @@ const NT_XENT: readonly Row[] = [
     features,
   ],
   ['no features', 'ERR_INFONCE_TYPE', /features: .*got undefined/, {}],
+  [
+    'one sample without negatives',
+    'ERR_INFONCE_SHAPE',
+    /features\.shape: expected two samples or more with denominator 'negatives', got 2 views of one\./,
+    { features: normal([2, 4], 1), denominator: 'negatives' },
+  ],
   ['a bare array for a tensor', 'ERR_INFONCE_TYPE', /features: .*\{ data, shape \}/, { features: data }],
   [
     'a Float64Array',

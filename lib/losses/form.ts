@@ -18,13 +18,15 @@ export interface Softmax {
   /** Which rows are the positives of row i, and of which matrices. */
   readonly positive: keyof typeof POSITIVES;
   readonly positivesIn: readonly number[];
+  /** Default `'crossEntropy'`. */
+  readonly rowLoss?: keyof typeof ROW_LOSSES;
   /** Of its rows' losses in the call's. Default 1. */
   readonly weight?: number;
 }
 
 // As the enumerators of infonce.h.
 const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as const;
-const CROSS_ENTROPY = 0;
+const ROW_LOSSES = { crossEntropy: 0, decoupled: 1 } as const;
 const LEFT_OUT = { sameRow: 1 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once, for every call of a loss. */
@@ -39,11 +41,11 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
       leftOut === undefined ? 0 : LEFT_OUT[leftOut],
       Number(own),
     ]),
-    ...softmaxes.flatMap(({ anchors, positive, positivesIn, weight = 1 }) => [
+    ...softmaxes.flatMap(({ anchors, positive, positivesIn, rowLoss = 'crossEntropy', weight = 1 }) => [
       anchors,
       POSITIVES[positive],
       positivesIn.reduce((bits, matrix) => bits | (1 << matrix), 0),
-      CROSS_ENTROPY,
+      ROW_LOSSES[rowLoss],
       weight,
     ]),
   );

@@ -1,3 +1,4 @@
+import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
 import { formOf } from './form.js';
@@ -23,6 +24,11 @@ export interface NTXentOptions<
    * view (SupCon's L_out over views). The same for two views.
    */
   readonly positives?: 'first' | 'all' | undefined;
+  /**
+   * What the logarithm sums over: `'all'` (default), every other row; `'negatives'`, those that are no positives: the
+   * decoupled contrastive loss (DCL), which may be negative and needs two samples.
+   */
+  readonly denominator?: 'all' | 'negatives' | undefined;
 }
 
 /** Input and options of {@link ntXent}. */
@@ -74,43 +80,58 @@ export interface NTXentTypes extends LossTypes {
 }
 
 const POSITIVES = ['first', 'all'] as const;
+const DENOMINATORS = ['all', 'negatives'] as const;
 const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
   return {
     common: checkCommon(options),
     positives: checkChoice(options.positives, 'positives', POSITIVES),
+    denominator: checkChoice(options.denominator, 'denominator', DENOMINATORS),
     views: checkViews(options.nViews),
     scale: SCALE.check(options.temperature),
   };
 }
 
-const formWith = (positive: 'firstView' | 'allViews') =>
+const formWith = (positive: 'firstView' | 'allViews', rowLoss: 'crossEntropy' | 'decoupled') =>
   formOf(
     [{ anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' }],
-    [{ anchors: 0, positive, positivesIn: [0] }],
+    [{ anchors: 0, positive, positivesIn: [0], rowLoss }],
   );
-/** By `positives`. */
-export const FORMS = { first: formWith('firstView'), all: formWith('allViews') };
+/** By `positives`, and whether they are left out of the denominator. */
+export const FORMS = {
+  first: formWith('firstView', 'crossEntropy'),
+  all: formWith('allViews', 'crossEntropy'),
+  'first decoupled': formWith('firstView', 'decoupled'),
+  'all decoupled': formWith('allViews', 'decoupled'),
+};
 
 export const ntXentLoss = defineLoss<NTXentTypes>({
   name: 'ntXent',
   className: 'NTXent',
   tensors: { features: ['[nViews * B, D]', 2, 2] },
   viewMajor: true,
-  options: ['nViews', 'temperature', 'positives'],
+  options: ['nViews', 'temperature', 'positives', 'denominator'],
   scale: SCALE,
-  variants: POSITIVES.map(positives => ({ name: positives, options: { positives } })),
+  variants: [
+    ...POSITIVES.map(positives => ({ name: positives, options: { positives } })),
+    ...POSITIVES.map(positives => ({
+      name: `${positives}, decoupled`,
+      options: { positives, denominator: 'negatives' },
+      fewestSamples: 2,
+    })),
+  ],
   checkOptions,
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, views, scale } = checkOptions(problem);
+    const { common, positives, denominator, views, scale } = checkOptions(problem);
     checkDivisible(rows, views);
+    if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
     return {
       common,
       task: {
-        form: FORMS[positives],
+        form: FORMS[denominator === 'all' ? positives : (`${positives} decoupled` as const)],
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim,
@@ -119,6 +140,15 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
     };
   },
 });
+
+function noNegatives(rows: number): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: 'features.shape',
+    expected: "two samples or more with denominator 'negatives'",
+    got: `${rows} views of one`,
+    remedy: 'The views of other samples are the negatives.',
+  });
+}
 
 /**
  * NT-Xent, the loss of SimCLR: row i's logits are its cosines with every other row divided by the temperature, and
@@ -132,7 +162,8 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed; `ERR_INFONCE_VIEWS` when
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
- * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2.
+ * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
+ * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6.
  * @function
  */
 export const ntXent = ntXentLoss.run;

@@ -1,3 +1,4 @@
+import type { NTXentOptions } from '../losses/nt-xent.js';
 import type { CommonOptions } from '../losses/options.js';
 import {
   accumulate,
@@ -34,9 +35,10 @@ export function evaluate(
   scale: number,
   towers: Readonly<Record<string, Tower>>,
   scalarName: 'gradTemperature' | 'gradLogitScale',
-  options: CommonOptions,
+  options: CommonOptions & Pick<NTXentOptions, 'denominator'>,
 ): ReferenceResult {
-  const { reduction = 'mean', gradOutput = 1 } = options;
+  const { reduction = 'mean', gradOutput = 1, denominator = 'all' } = options;
+  const decoupled = denominator === 'negatives';
   const share = rows / terms.length;
   const rowLoss = new Float64Array(rows);
   let gradScale = 0;
@@ -52,15 +54,20 @@ export function evaluate(
       for (const position of matrix) logits[position] = scale * dotOfParts(anchor, candidates[position]!);
     }
     const exact = positives.map(positive => scale * cosines[positive]!);
-    rowLoss[row]! += share * meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!)));
+    const counts = (j: number) => !decoupled || !positives.includes(j);
+    rowLoss[row]! +=
+      share *
+      (decoupled
+        ? logSumExp(logits.filter((_, j) => counts(j))) - meanOf(exact)
+        : meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))));
 
-    const better = cosines.filter(cosine => cosine > cosines[positives[0]!]!).length;
+    const better = cosines.filter((cosine, j) => counts(j) && cosine > cosines[positives[0]!]!).length;
     if (better < 1) foundFirst++;
     if (better < 5) foundInFive++;
 
     const given = typeof gradOutput === 'number' ? gradOutput : gradOutput[gradOutput.length === 1 ? 0 : row]!;
     const upstream = share * given * (reduction === 'mean' ? 1 / rows : 1);
-    slopes(logits, positives).forEach(({ slope, terms }, j) => {
+    (decoupled ? decoupledSlopes : slopes)(logits, positives).forEach(({ slope, terms }, j) => {
       const candidate = candidates[j]!;
       accumulate(anchor, upstream * scale * slope, upstream * scale * terms, candidate);
       accumulate(candidate, upstream * scale * slope, upstream * scale * terms, anchor);
@@ -104,6 +111,20 @@ function slopes(logits: readonly number[], positives: readonly number[]): { slop
     const others = exponentials.reduce((total, other, k) => (k === j ? total : total + other), 0) / sum;
     return { slope: -others, terms: others };
   });
+}
+
+/** d loss / d s_j = softmax_j among the others for those that are no positives, −1 / P for P positives. */
+function decoupledSlopes(logits: readonly number[], positives: readonly number[]): { slope: number; terms: number }[] {
+  const total = logSumExp(logits.filter((_, j) => !positives.includes(j)));
+  return logits.map((logit, j) => {
+    const slope = positives.includes(j) ? -1 / positives.length : Math.exp(logit - total);
+    return { slope, terms: Math.abs(slope) };
+  });
+}
+
+function logSumExp(logits: readonly number[]): number {
+  const largest = Math.max(...logits);
+  return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
 }
 
 function meanOf(values: readonly number[]): number {

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "common/row_loss.h"
+
 namespace infonce {
 namespace {
 
@@ -50,7 +52,15 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
   return memory_of(p) != kNone && all_rows > kMostRows ? kTooLarge : nullptr;
 }
 
+// Whether all candidates are positives of all anchors, as far as sizes tell.
+bool has_positives_alone(const infonce_problem &p, const infonce_softmax &softmax) {
+  const infonce_matrix &anchors = p.matrices[softmax.anchors];
+  if (p.block_count > 1 || softmax.positive > INFONCE_POSITIVE_ALL_VIEWS) return false;
+  return anchors.rows == anchors.views && (anchors.views == 2 || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS);
+}
+
 const char *wrong_positives(const infonce_problem &p, const infonce_softmax &softmax) {
+  if (!has_positives(softmax.row_loss) && has_positives_alone(p, softmax)) return "no candidate is left in the sum";
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
   const int elsewhere = positives_elsewhere(softmax);
   switch (softmax.positive) {

@@ -22,7 +22,9 @@ INFONCE_HOST_DEVICE constexpr bool has_positives(int32_t row_loss) {
 }
 
 // Calls visit(std::integral_constant of the row loss).
-template <class Visit> void with_row_loss(int32_t, Visit &&visit) {
+template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {
+  if (row_loss == INFONCE_ROW_LOSS_DECOUPLED)
+    return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_DECOUPLED>());
   visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_CROSS_ENTROPY>());
 }
 

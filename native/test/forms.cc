@@ -88,6 +88,7 @@ class Builder {
     first.anchors = anchors_;
     first.positive = form_.positive;
     first.positive_matrices = form_.one_tower() ? own | elsewhere : elsewhere;
+    first.row_loss = form_.row_loss;
     first.weight = form_.both_directions ? 0.5 : 1;
     if (form_.positive == INFONCE_POSITIVE_TARGET) {
       inputs_.targets = Buffer<int32_t>(static_cast<size_t>(form_.rows), form_.offset);
@@ -223,7 +224,8 @@ std::string describe(const Form &form) {
   std::ostringstream text;
   text << "seed=" << form.seed << " positive=" << form.positive << " N=" << form.rows << " D=" << form.dim
        << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
-       << " otherAnchors=" << form.other_anchors << " bothDirections=" << form.both_directions << " further=";
+       << " rowLoss=" << form.row_loss << " otherAnchors=" << form.other_anchors
+       << " bothDirections=" << form.both_directions << " further=";
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }
@@ -272,6 +274,10 @@ Form random_form(uint32_t seed) {
   const int64_t most = form.reduction == INFONCE_REDUCTION_NONE ? form.rows : 1;
   form.grad_output_count = draw.of({int64_t{0}, int64_t{1}, most});
   form.offset = static_cast<size_t>(draw.between(0, 3));
+  // Only where every row has candidates that are no positives.
+  const bool decouples =
+      form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions && draw.one_in(2);
+  form.row_loss = decouples ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
   return form;
 }
 

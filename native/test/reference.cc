@@ -281,21 +281,25 @@ class Evaluation {
       return;
     }
     rank(rules, candidates, exact_logits);
+    const bool decoupled = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED;
     double sum = 0;
     double negative_sum = 0;
     double positive_logits = 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
-      sum += std::exp(logits[c] - largest);
-      negative_sum += candidates[c].positive ? 0 : std::exp(logits[c] - largest);
+      const double exponential = std::exp(logits[c] - largest);
+      sum += decoupled && candidates[c].positive ? 0 : exponential;
+      negative_sum += candidates[c].positive ? 0 : exponential;
       positive_logits += candidates[c].positive ? exact_logits[c] : 0;
     }
     rows.loss.push_back(std::log(sum) + largest - positive_logits / static_cast<double>(positives));
     result_.row_loss[static_cast<size_t>(i)] += rules.weight * rows.loss.back();
     for (size_t c = 0; c < candidates.size(); ++c) {
-      const double probability = std::exp(logits[c] - largest) / sum;
+      const bool in_sum = !decoupled || !candidates[c].positive;
+      const double probability = in_sum ? std::exp(logits[c] - largest) / sum : 0;
       const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
       // Of a row's only positive p - 1 would cancel.
-      const double excess = candidates[c].positive && positives == 1 ? -negative_sum / sum : probability - target;
+      const bool cancels = candidates[c].positive && positives == 1 && in_sum;
+      const double excess = cancels ? -negative_sum / sum : probability - target;
       const double weight = rules.weight * upstream(i) * excess;
       Rows &other = rows_[candidates[c].matrix];
       owner.add(i, weight * problem_.scale, other, candidates[c].row);
@@ -311,8 +315,11 @@ class Evaluation {
     const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
     const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
-    int64_t perhaps_above = -1;
+    int64_t perhaps_above = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED ? 0 : -1;  // without the positive itself
     for (size_t c = 0; c < candidates.size(); ++c) {
+      if (candidates[c].positive && rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED) {
+        continue;
+      }
       const double error = kCosineError * (problem_.scale + std::abs(bias_of(candidates[c])));
       surely_above += logits[c] - own > error;
       perhaps_above += logits[c] - own > -error;

@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 8
+#define INFONCE_ABI_VERSION 9
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -96,7 +96,8 @@ typedef enum infonce_positive {
 /* How a row's positives and sums become its loss. */
 typedef enum infonce_row_loss {
   INFONCE_ROW_LOSS_CROSS_ENTROPY = 0,
-  INFONCE_ROW_LOSSES /* how many there are */
+  INFONCE_ROW_LOSS_DECOUPLED = 1, /* the same with C(i) alone in the sum, without the positives */
+  INFONCE_ROW_LOSSES              /* how many there are */
 } infonce_row_loss;
 
 /* The rows of a matrix, each with a loss. */
