@@ -8,7 +8,7 @@
 #include "cpu/paired_negatives.h"
 #include "cpu/panel_scheme.h"
 #include "cpu/simclr_logits.h"
-#include "cpu/wide_scheme.h"
+#include "cpu/float64_scheme.h"
 
 namespace infonce::cpu {
 namespace {
@@ -35,7 +35,7 @@ double products_of(const infonce_problem &p, const infonce_part &part) {
   return double(rows_of(p, 0)) * double(part.candidates.rows) * double(p.dim);
 }
 
-enum class Kind { kPairedNegatives, kPanel, kWide };
+enum class Kind { kPairedNegatives, kPanel, kFloat64 };
 
 // To be tried in turn; the last one serves in any case.
 std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
@@ -43,12 +43,12 @@ std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   if (has_own_candidates(p)) return {Kind::kPairedNegatives};
   // Unit rows bound the logits by the scale, but for biases.
   const bool is_bounded = p.normalize && PanelScheme::surely_holds(p.scale) && !pairs.has_bias();
-  if (request.in_parts && !is_bounded) return {Kind::kWide};
+  if (request.in_parts && !is_bounded) return {Kind::kFloat64};
   // Nothing to prepare where that is already too much.
   const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
-  if ((products_of(p) <= kTinyProducts && !request.in_parts) || bounded_too_high) return {Kind::kWide};
+  if ((products_of(p) <= kTinyProducts && !request.in_parts) || bounded_too_high) return {Kind::kFloat64};
   if (is_bounded && !pairs.has_large_classes()) return {Kind::kPanel};
-  return {Kind::kPanel, Kind::kWide};
+  return {Kind::kPanel, Kind::kFloat64};
 }
 
 std::unique_ptr<Scheme> make_scheme(Kind kind, infonce_context &c, const Request &request, const Pairs &pairs) {
@@ -61,7 +61,7 @@ std::unique_ptr<Scheme> make_scheme(Kind kind, infonce_context &c, const Request
       return std::make_unique<PanelScheme>(request, kernels, pairs, c.pool);
     }
     default:
-      return std::make_unique<WideScheme>(request, c.kernels, pairs, c.pool);
+      return std::make_unique<Float64Scheme>(request, c.kernels, pairs, c.pool);
   }
 }
 

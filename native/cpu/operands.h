@@ -1,5 +1,5 @@
 // The matrices of a problem as unit rows, packed for the kernels. Templated on their scalar: float for the panel scheme,
-// double for the wide one.
+// double for the float64 one.
 #pragma once
 
 #include <vector>
@@ -19,8 +19,8 @@ constexpr int64_t kPassRows = 64;  // rows of a task in passes over rows
 constexpr int kPart = INFONCE_MOST_MATRICES;  // where the part of an opened call stands beside the matrices
 
 template <class Scalar> const ScalarKernels<Scalar> &scalar_kernels(const Kernels &kernels) {
-  if constexpr (sizeof(Scalar) == sizeof(float)) return kernels.single;
-  else return kernels.wide;
+  if constexpr (sizeof(Scalar) == sizeof(float)) return kernels.float32;
+  else return kernels.float64;
 }
 
 template <class Scalar> class Operands {

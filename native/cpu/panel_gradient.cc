@@ -93,7 +93,7 @@ void PanelScheme::accumulate_tile(const Tile &tile, infonce_result *result) {
       return finish(matrix, first, first + owner.count, sums, result->gradients[matrix].data, thread);
     }
     const Accumulators &of = accumulators_[matrix];
-    float *sums = of.sums + square * block_ * passes_.padded_dim() + owner.offset * kernels_.single.panel;
+    float *sums = of.sums + square * block_ * passes_.padded_dim() + owner.offset * kernels_.float32.panel;
     accumulate_owner(tile, owner, sums, of.is_begun[square], thread);
   });
   for (const Owner &owner : owners)
@@ -119,7 +119,7 @@ void PanelScheme::count_apart() {
     float *sums = accumulators_[anchors].sums + first * passes_.padded_dim();
     for (int64_t piece = first; piece < end; piece += kPieceRows)
       radial_apart_[piece / kPieceRows] = passes_.count_apart(
-          piece, std::min(kPieceRows, end - piece), sums + (piece - first) * kernels_.single.panel, block_, thread);
+          piece, std::min(kPieceRows, end - piece), sums + (piece - first) * kernels_.float32.panel, block_, thread);
   });
 }
 
@@ -141,7 +141,7 @@ void PanelScheme::finish(int matrix, int64_t first, int64_t end, float *accumula
   for (int64_t piece = first; piece < end; piece += kPieceRows) {
     const double along =
         passes_.finish(matrix, counts_apart_, piece, std::min(kPieceRows, end - piece),
-                       accumulators + (piece - first) * kernels_.single.panel, block_, gradient, thread);
+                       accumulators + (piece - first) * kernels_.float32.panel, block_, gradient, thread);
     if (of_anchors) radial_[piece / kPieceRows] = along;
   }
 }

@@ -136,7 +136,7 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
   }
   for (ThreadScratch &scratch : scratch_) {
     scratch.square = cursor.take<float>(square_floats);
-    scratch.statistics = cursor.take<float>(block_ * kernels_.single.panel);
+    scratch.statistics = cursor.take<float>(block_ * kernels_.float32.panel);
     scratch.pack = cursor.take<float>(kGradientScratch);
     scratch.accumulators = cursor.take<float>(block_ * dim);
   }

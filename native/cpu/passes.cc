@@ -255,7 +255,7 @@ template <class Scalar> template <class Row> void Passes<Scalar>::add_pairs_to_l
 template <class Scalar>
 template <int32_t kRowLoss>
 void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread) {
-  // The panel scheme stores exponentials, the wide one works with probabilities from the log-sum-exp.
+  // The panel scheme stores exponentials, the float64 one works with probabilities from the log-sum-exp.
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
   const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1;
   for (int64_t i = first; i < first + count; ++i) {

@@ -29,9 +29,9 @@ Upstream upstream_of(const infonce_problem &problem);
 template <class Scalar> struct SoftmaxRows {
   Scalar *rank = nullptr;    // dot product with the first positive; +inf without one; with `above`, if ranks are wanted
   double *sum = nullptr;     // matrix part of the denominator: sum * e^offset
-  double *offset = nullptr;  // wide scheme; the panel scheme has one for all
+  double *offset = nullptr;  // float64 scheme; the panel scheme has one for all
   double *above = nullptr;   // candidates above the positive
-  Scalar *weight = nullptr;  // of the stored exponentials (panel) or of the probabilities (wide), times upstream
+  Scalar *weight = nullptr;  // of the stored exponentials (panel) or of the probabilities (float64), times upstream
   Scalar *target = nullptr;  // 1 / positives for rows of a large class, times upstream; else 0
   double *log_sum_exp = nullptr;
   double *rest_share = nullptr;

@@ -21,7 +21,7 @@ BadRow simclr_logits(const infonce_problem &problem, const Kernels &kernels, Thr
     for (int64_t j = 0; j < rows; ++j) {
       if (j == i) continue;
       float *&out = j % samples == i % samples ? positive : negative;
-      *out++ = float(problem.scale * kernels.single.dot(features, i, features, j));
+      *out++ = float(problem.scale * kernels.float32.dot(features, i, features, j));
     }
   });
   return {};

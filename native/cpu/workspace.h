@@ -17,13 +17,13 @@ class Workspace {
   Workspace(const Workspace &) = delete;
   Workspace &operator=(const Workspace &) = delete;
 
-  // Runs plan(cursor) twice: to count, then to place. Throws OutOfMemory.
-  template <class Plan> void lay_out(Plan &&plan) {
+  // Runs take(cursor) twice: to count, then to place. Throws OutOfMemory.
+  template <class Take> void lay_out(Take &&take) {
     Cursor count(nullptr);
-    plan(count);
+    take(count);
     grow(count.used());
     Cursor place(base_);
-    plan(place);
+    take(place);
   }
 
   int64_t capacity() const { return int64_t(capacity_); }

@@ -21,13 +21,13 @@ class Workspace {
   Workspace(Workspace &&other) noexcept;
   Workspace &operator=(Workspace &&other) noexcept;
 
-  // Runs plan(cursor) twice: to count, then to place; throws OutOfMemory. Waits for `stream` before memory that is in use there goes.
-  template <class Plan> void lay_out(Stream &stream, Plan &&plan) {
+  // Runs take(cursor) twice: to count, then to place; throws OutOfMemory. Waits for `stream` before memory that is in use there goes.
+  template <class Take> void lay_out(Stream &stream, Take &&take) {
     Cursor count(nullptr);
-    plan(count);
+    take(count);
     grow(stream, count.used());
     Cursor place(base_);
-    plan(place);
+    take(place);
   }
 
   size_t capacity() const { return capacity_; }

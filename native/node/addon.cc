@@ -14,17 +14,17 @@ namespace infonce::node {
 namespace {
 
 void load_library(const Napi::CallbackInfo &info) {
-  guarded(info.Env(), [&] { shared_backend(to_string(info[0], "library")); });
+  throwing_to_js(info.Env(), [&] { shared_backend(to_string(info[0], "library")); });
 }
 
 Napi::Value export_device_count(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] {
+  return throwing_to_js(info.Env(), [&] {
     return Napi::Number::New(info.Env(), device_count(backend_in(to_string(info[0], "library"))));
   });
 }
 
 Napi::Value export_device(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] {
+  return throwing_to_js(info.Env(), [&] {
     const infonce_backend &backend = backend_in(to_string(info[0], "library"));
     return to_native_device(info.Env(), device_info(backend, to_int32(info[1], "device")));
   });

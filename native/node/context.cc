@@ -27,11 +27,11 @@ void define_value(Napi::Object object, const char *name, Napi::Value value) {
   object.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
 }
 
-const char *name_of(Cancelled cancelled) {
+const char *name_of(CancelOutcome cancelled) {
   switch (cancelled) {
-    case Cancelled::kDropped:
+    case CancelOutcome::kDropped:
       return "dropped";
-    case Cancelled::kAsked:
+    case CancelOutcome::kAsked:
       return "asked";
     default:
       return "unknown";
@@ -52,7 +52,7 @@ Napi::Function Context::define(Napi::Env env) {
 }
 
 Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(info) {
-  guarded(info.Env(), [&] { open(info.This().As<Napi::Object>(), to_object(info[0], "options")); });
+  throwing_to_js(info.Env(), [&] { open(info.This().As<Napi::Object>(), to_object(info[0], "options")); });
 }
 
 void Context::open(Napi::Object self, Napi::Object object) {
@@ -132,7 +132,7 @@ std::unique_ptr<Work> Context::read_work(const Napi::CallbackInfo &info, When wh
 }
 
 Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size_t done) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
+  return throwing_to_js(info.Env(), [&]() -> Napi::Value {
     if (info[done].IsUndefined()) {
       const std::unique_ptr<Work> work = (this->*make)(info, When::kNow);
       queue_->drain();
@@ -156,7 +156,7 @@ Napi::Value Context::write(const Napi::CallbackInfo &info) { return perform(info
 Napi::Value Context::read(const Napi::CallbackInfo &info) { return perform(info, &Context::read_work, 3); }
 
 Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
+  return throwing_to_js(info.Env(), [&]() -> Napi::Value {
     const int64_t ticket = to_count(info[0], "ticket", 0);
     backend();
     return Napi::String::New(info.Env(), name_of(queue_->cancel(info.Env(), ticket)));
@@ -164,12 +164,12 @@ Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Context::allocate(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(),
-                 [&] { return DeviceBuffer::make(info.Env(), backend(), to_count(info[0], "byteLength", 1)); });
+  return throwing_to_js(info.Env(),
+                        [&] { return DeviceBuffer::make(info.Env(), backend(), to_count(info[0], "byteLength", 1)); });
 }
 
 Napi::Value Context::pinned(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] {
+  return throwing_to_js(info.Env(), [&] {
     const int64_t bytes = to_count(info[0], "byteLength", 1);
     backend();
     return new_pinned(info.Env(), pool_->allocator(), static_cast<size_t>(bytes));
@@ -177,7 +177,7 @@ Napi::Value Context::pinned(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
+  return throwing_to_js(info.Env(), [&]() -> Napi::Value {
     Problem problem = read_problem(to_object(info[0], "problem"));
     const auto gradients = static_cast<uint32_t>(to_int32(info[1], "gradients"));
     Arrays arrays(When::kNow, backend(), *pool_);
@@ -191,7 +191,7 @@ Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {
 }
 
 void Context::logits(const Napi::CallbackInfo &info) {
-  guarded(info.Env(), [&] {
+  throwing_to_js(info.Env(), [&] {
     Problem problem = read_problem(to_object(info[0], "problem"));
     // From here on no JavaScript runs on this thread.
     Arrays arrays(When::kNow, backend(), *pool_);
@@ -204,14 +204,14 @@ void Context::logits(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value Context::trim(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&]() -> Napi::Value {
+  return throwing_to_js(info.Env(), [&]() -> Napi::Value {
     const int64_t freed = backend().trim();
     return Napi::Number::New(info.Env(), static_cast<double>(freed) + static_cast<double>(pool_->trim()));
   });
 }
 
 void Context::dispose(const Napi::CallbackInfo &info) {
-  guarded(info.Env(), [&] {
+  throwing_to_js(info.Env(), [&] {
     if (queue_) {
       queue_->stop(info.Env());
     }

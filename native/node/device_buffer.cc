@@ -44,7 +44,7 @@ DeviceBuffer *DeviceBuffer::from(Napi::Value value) {
 }
 
 DeviceBuffer::DeviceBuffer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<DeviceBuffer>(info) {
-  guarded(info.Env(), [&] {
+  throwing_to_js(info.Env(), [&] {
     Fresh *content = std::exchange(fresh, nullptr);
     if (content == nullptr) {
       throw Failure{INFONCE_INVALID_ARGUMENT, "buffers are made by the allocate method of a context"};

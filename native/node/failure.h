@@ -30,7 +30,7 @@ void check(infonce_status status, const infonce_failure &report);
 Failure current_failure();
 
 // Calls `call`; what it throws leaves as a JavaScript Error, exceptions of JavaScript itself unchanged.
-template <typename Call> auto guarded(Napi::Env env, Call call) {
+template <typename Call> auto throwing_to_js(Napi::Env env, Call call) {
   try {
     return call();
   } catch (const Napi::Error &) {

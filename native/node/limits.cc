@@ -31,7 +31,7 @@ infonce_context_options with_threads(Napi::Value value) {
 }
 
 Napi::Value multiply_add_rates(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] {
+  return throwing_to_js(info.Env(), [&] {
     infonce_context_options options = with_threads(info[2]);
     const std::string instruction_set = to_string(info[0], "instructionSet");
     options.instruction_set = instruction_set.c_str();
@@ -41,11 +41,11 @@ Napi::Value multiply_add_rates(const Napi::CallbackInfo &info) {
 }
 
 Napi::Value copy_rates(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] { return measure(info.Env(), with_threads(info[0]), INFONCE_LIMIT_COPY); });
+  return throwing_to_js(info.Env(), [&] { return measure(info.Env(), with_threads(info[0]), INFONCE_LIMIT_COPY); });
 }
 
 Napi::Value handover_times(const Napi::CallbackInfo &info) {
-  return guarded(info.Env(), [&] {
+  return throwing_to_js(info.Env(), [&] {
     infonce_context_options options{};
     options.struct_size = sizeof(options);
     return measure(info.Env(), options, INFONCE_LIMIT_HANDOVER);

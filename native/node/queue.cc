@@ -88,7 +88,7 @@ int64_t Queue::submit(Napi::Env env, std::unique_ptr<Job> job) {
   return last_ticket_;
 }
 
-Cancelled Queue::cancel(Napi::Env env, int64_t ticket) {
+CancelOutcome Queue::cancel(Napi::Env env, int64_t ticket) {
   const auto has_ticket = [ticket](const Entry &entry) { return entry.ticket == ticket; };
   Entries dropped;
   {
@@ -96,16 +96,16 @@ Cancelled Queue::cancel(Napi::Env env, int64_t ticket) {
     const auto active = std::find_if(active_.begin(), active_.end(), has_ticket);
     if (active != active_.end()) {
       active->job->cancel();
-      return Cancelled::kAsked;
+      return CancelOutcome::kAsked;
     }
     const auto waiting = std::find_if(waiting_.begin(), waiting_.end(), has_ticket);
     if (waiting == waiting_.end()) {
-      return Cancelled::kUnknown;
+      return CancelOutcome::kUnknown;
     }
     dropped.splice(dropped.end(), waiting_, waiting);
   }
   remove_pending(env);
-  return Cancelled::kDropped;
+  return CancelOutcome::kDropped;
 }
 
 void Queue::drain() {

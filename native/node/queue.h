@@ -17,7 +17,7 @@
 namespace infonce::node {
 
 // What has become of a job that was to be cancelled.
-enum class Cancelled { kDropped, kAsked, kUnknown };
+enum class CancelOutcome { kDropped, kAsked, kUnknown };
 
 // The background thread of a context, started by the first job submitted. Jobs begin in the order they came, and are
 // delivered in that order on the event loop of their environment. A pending job keeps the process alive, an idle queue
@@ -37,7 +37,7 @@ class Queue {
   int64_t submit(Napi::Env env, std::unique_ptr<Job> job);
 
   // Drops a job that has not begun, and asks one that has to end.
-  Cancelled cancel(Napi::Env env, int64_t ticket);
+  CancelOutcome cancel(Napi::Env env, int64_t ticket);
 
   // Waits until every job submitted is done. They are delivered later.
   void drain();

@@ -56,7 +56,7 @@ const SavedState &Saved::from(Napi::Value value, const BackendContext &backend) 
 }
 
 Saved::Saved(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Saved>(info) {
-  guarded(info.Env(), [&] {
+  throwing_to_js(info.Env(), [&] {
     SavedState *content = std::exchange(fresh, nullptr);
     if (content == nullptr) {
       throw Failure{INFONCE_INVALID_ARGUMENT, "saved state is made by forward calls"};

@@ -25,7 +25,7 @@ void check_case(const Context &context, const Settings &settings, const Format &
     bits[m] = round_to(format, problem.matrices[m], settings.offset);
   }
   const Output expected = run(context, problem);
-  const infonce_problem wide = problem.problem;
+  const infonce_problem in_float32 = problem.problem;
   for (int chosen = -1; chosen < count; ++chosen) {
     CAPTURE(chosen);
     for (int m = 0; m < count; ++m) {
@@ -35,7 +35,7 @@ void check_case(const Context &context, const Settings &settings, const Format &
       }
     }
     CHECK(identical(run(context, problem), expected));
-    problem.problem = wide;
+    problem.problem = in_float32;
   }
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("16-bit matrices give the bits of the float32 call") {
     const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
     for (const Format &format : kFormats) {
       for (const Loss loss : kLosses) {
-        // Below and above what every thread prepares for itself; the wide scheme; without normalisation.
+        // Below and above what every thread prepares for itself; the float64 scheme; without normalisation.
         for (const int64_t rows : {6, 130, 1100}) {
           if (rows > 1000 && (simulated() || set != instruction_sets().front())) {
             continue;

@@ -46,7 +46,7 @@ INFONCE_INLINE void multiply(Tile<float, R> &tile, const uint32_t *a, int64_t st
 
 PreparedRows prepare(const float *source, int64_t rows, bool normalize, Operand<float> *operand, int64_t first,
                      int64_t count) {
-  const PreparedRows prepared = avx512::kernels().single.prepare(source, rows, normalize, operand, first, count);
+  const PreparedRows prepared = avx512::kernels().float32.prepare(source, rows, normalize, operand, first, count);
   if (!operand->row_pairs) return prepared;
   for (int64_t d = 0; d < operand->padded_dim; d += kPanel) {
     const float *panel = operand->row_panels + d * operand->padded_rows;
@@ -180,8 +180,8 @@ struct PairStep {
 Kernels over_float_kernels() {
   Kernels table = avx512::kernels();
   table.bfloat16 = true;
-  table.single.prepare = prepare;
-  table.single.ranking_dots = ranking_dots;
+  table.float32.prepare = prepare;
+  table.float32.ranking_dots = ranking_dots;
   table.logits_block = logits_block<BfloatProduct>;
   table.gradient_panel = pair_gradient_panel;
   table.peak = peak_of<PairStep>();

@@ -6,7 +6,7 @@
 #include "cpu/kernels/peak.h"
 #include "cpu/kernels/prepare.h"
 #include "cpu/kernels/rows.h"
-#include "cpu/kernels/wide.h"
+#include "cpu/kernels/float64.h"
 
 #define INFONCE_QUOTE(x) #x
 #define INFONCE_NAME_OF(x) INFONCE_QUOTE(x)
@@ -25,8 +25,8 @@ const Kernels &kernels() {
                                     scalar_kernels<double>(),
                                     logits_block<FloatProduct>,
                                     gradient_panel,
-                                    wide_log_sum_exp,
-                                    wide_gradient,
+                                    float64_log_sum_exp,
+                                    float64_gradient,
                                     row_dot,
                                     widen_row<Float16>,
                                     widen_row<Bfloat16>,

@@ -80,11 +80,11 @@ template <class Scalar> struct FinishRows {
 };
 
 // Row-owned float64 passes with a running maximum, for logits whose exponentials no constant shift can hold.
-struct WideRows {
+struct Float64Rows {
   const Operand<double> *owner, *other;
   int64_t first;
-  int count;                       // at most kWideRows
-  int64_t other_first, other_end;  // multiples of kWideColumns, or the end
+  int count;                       // at most kFloat64Rows
+  int64_t other_first, other_end;  // multiples of kFloat64Columns, or the end
   double scale;
   const int32_t *owner_group, *other_group;
   const int32_t *owner_id, *other_id;     // null: no pair is left out by them
@@ -92,17 +92,17 @@ struct WideRows {
   double *scratch;
 };
 
-struct WideLogSumExp : WideRows {
+struct Float64LogSumExp : Float64Rows {
   const double *owner_rank;
   // Of each owner row, continued: -infinity, 0 and 0 before the first call. `above` may be null: nothing is counted.
   double *maximum, *sum, *above;
 };
 
-struct WideGradient : WideRows {
+struct Float64Gradient : Float64Rows {
   // Either weight may be null: that direction has no loss.
   const double *owner_lse, *owner_weight;
   const double *other_lse, *other_weight;
-  double *accumulators;  // [padded_dim / wide panel][accumulator_rows][wide panel], added to
+  double *accumulators;  // [padded_dim / float64 panel][accumulator_rows][float64 panel], added to
   int64_t accumulator_rows;
 };
 
@@ -112,9 +112,9 @@ constexpr int kGradientDepth = 128;  // rows of the other side in one gradient p
 constexpr int kGradientPad = 16;     // keeps rows of W off the same cache sets
 constexpr int kGradientStride = kGradientDepth + kGradientPad;
 constexpr int64_t kGradientScratch = int64_t(kGradientStride) * kMaxBlock;
-constexpr int kWideRows = 32;
-constexpr int kWideColumns = 64;
-constexpr int64_t kWideScratch = kWideRows * kWideColumns;
+constexpr int kFloat64Rows = 32;
+constexpr int kFloat64Columns = 64;
+constexpr int64_t kFloat64Scratch = kFloat64Rows * kFloat64Columns;
 
 template <class Scalar> struct ScalarKernels {
   int panel;
@@ -142,12 +142,12 @@ struct Peak {
 struct Kernels {
   const char *name;
   bool bfloat16;  // wants row_pairs and depth_pairs instead of float depth_panels
-  ScalarKernels<float> single;
-  ScalarKernels<double> wide;
+  ScalarKernels<float> float32;
+  ScalarKernels<double> float64;
   void (*logits_block)(const LogitsBlock &);
   void (*gradient_panel)(const GradientPanel &);
-  void (*wide_log_sum_exp)(const WideLogSumExp &);
-  void (*wide_gradient)(const WideGradient &);
+  void (*float64_log_sum_exp)(const Float64LogSumExp &);
+  void (*float64_gradient)(const Float64Gradient &);
   // Of plain rows, for negatives that are read only once.
   double (*row_dot)(const float *a, const float *b, int64_t dim);
   void (*widen_float16)(const uint16_t *from, float *to, int64_t count);

@@ -124,11 +124,12 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
 }
 
 template <Looks kLooks, Statistics kStatistics, bool kCounts> void exponential_strips(const LogitsBlock &block) {
-  constexpr int kWide = kLanes == 16 ? 4 : 2;  // vectors a strip that leave room for the statistics in registers
+  constexpr int kStripVectors =
+      kLanes == 16 ? 4 : 2;  // vectors a strip that leave room for the statistics in registers
   const RowLanes lanes = {block.scratch, reinterpret_cast<int32_t *>(block.scratch + block.row_count * kLanes)};
   int column = 0;
-  for (; column + kWide * kLanes <= block.column_count; column += kWide * kLanes)
-    exponential_strip<kWide, kLooks, kStatistics, kCounts>(block, column, lanes);
+  for (; column + kStripVectors * kLanes <= block.column_count; column += kStripVectors * kLanes)
+    exponential_strip<kStripVectors, kLooks, kStatistics, kCounts>(block, column, lanes);
   for (; column < block.column_count; column += kPanel)
     exponential_strip<2, kLooks, kStatistics, kCounts>(block, column, lanes);
   if (kStatistics == Statistics::kNone) return;

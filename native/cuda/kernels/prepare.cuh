@@ -93,7 +93,7 @@ __global__ void judge_logits(Trace trace, int32_t anchors, uint32_t others, doub
   double longest = 0;
   for (int m = 0; m < INFONCE_MOST_MATRICES; ++m)
     if (others >> m & 1) longest = fmax(longest, double(norm[m]));
-  if (!(scale * norm[anchors] * longest <= largest)) report->use_wide = 1;
+  if (!(scale * norm[anchors] * longest <= largest)) report->use_float64 = 1;
 }
 
 constexpr int kClassDims = 32,
@@ -146,7 +146,7 @@ __global__ void judge_classes(Trace trace, const __grid_constant__ ClassSums cla
   square_of_sum = warp_sum(square_of_sum), squares = warp_sum(squares);
   const double members = double(classes.members[c].size() + (classes.in_memory ? classes.in_memory[c].size() : 0));
   const double spread = 1 - square_of_sum / (members * squares);
-  if (!(spread >= least_spread * (1 + members / (scale * squares)))) report->use_wide = 1;
+  if (!(spread >= least_spread * (1 + members / (scale * squares)))) report->use_float64 = 1;
 }
 
 }  // namespace infonce::cuda

@@ -99,7 +99,7 @@ struct Report {
   float largest_upstream;
   int32_t cancelled;                          // set by the host: blocks that have not begun their work return
   float largest_norm[INFONCE_MOST_MATRICES];  // of unit rows, without normalisation
-  int32_t use_wide;                           // 1: float32 cannot hold the result to its digits, float64 must serve
+  int32_t use_float64;                        // 1: float32 cannot hold the result to its digits, float64 must serve
   infonce_scalars scalars;
 
 #ifdef __CUDACC__

@@ -209,7 +209,7 @@ struct FlashTask {
 };
 
 // The float64 scheme.
-struct WideTask {
+struct Float64Task {
   Tower owner, other;
   Pairs pairs;             // of the owner's rows
   const Range *elsewhere;  // by the owner's rows: members of their large classes in another tower; null: none

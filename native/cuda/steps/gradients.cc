@@ -1,6 +1,6 @@
 // The gradients of a call: what the blocks add to each matrix's, in registers, through panels of weights or in float64,
 // and then what finishes it.
-#include "cuda/launch/wide.h"
+#include "cuda/launch/float64.h"
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
@@ -75,12 +75,12 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
   for (const GradientPart &part : of.parts) {
     const Block &block = part.block;
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
-    const WideTask task = {work.tower(block.rows), work.tower(block.columns),
-                           work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
-                           masks_of(work, block),  work.problem.scale};
-    wide_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
-                  work.buffers.float64_panel, float64_panel_elements(work),
-                  sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
+    const Float64Task task = {work.tower(block.rows), work.tower(block.columns),
+                              work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
+                              masks_of(work, block),  work.problem.scale};
+    float64_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
+                     work.buffers.float64_panel, float64_panel_elements(work),
+                     sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
     if (block.is_triangle()) sums.of_triangle = 1;
   }
   return sums;

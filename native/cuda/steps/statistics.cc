@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "cuda/launch/sm90.h"
-#include "cuda/launch/wide.h"
+#include "cuda/launch/float64.h"
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
@@ -84,7 +84,7 @@ void decide(Work *work, Lane *previous) {
   std::function<void()> meanwhile;
   if (previous) meanwhile = [previous] { previous->end_early_if_cancelled(); };
   work->stream().synchronize(work->lane->decided.get(), meanwhile);
-  work->in_float64 = work->lane->report.get()->use_wide != 0;
+  work->in_float64 = work->lane->report.get()->use_float64 != 0;
   work->in_float32 = !work->in_float64;
 }
 
@@ -99,10 +99,10 @@ void sum_exponentials(Work *work, Lane *previous) {
   if (!work->in_float64) return;
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
-    const WideTask task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
-                           masks_of(*work, block),  work->problem.scale};
-    wide_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
-                     is_summed, work->problem.ranks != 0);
+    const Float64Task task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
+                              masks_of(*work, block),  work->problem.scale};
+    float64_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
+                        is_summed, work->problem.ranks != 0);
     is_summed = true;
   }
 }

@@ -7,28 +7,28 @@
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
-constexpr int kWidePanel = 2 * kDoubleLanes;
-constexpr int kWideTileRows = kLanes == 16 ? 8 : 4;  // divides the wide panel
+constexpr int kFloat64Panel = 2 * kDoubleLanes;
+constexpr int kFloat64TileRows = kLanes == 16 ? 8 : 4;  // divides the float64 panel
 
 template <int R>
-INFONCE_NOINLINE void wide_product(const double *a, int64_t step, const double *b, int64_t depth, double *out,
-                                   int stride) {
+INFONCE_NOINLINE void float64_product(const double *a, int64_t step, const double *b, int64_t depth, double *out,
+                                      int stride) {
   Tile<double, R> sum;
   sum.clear();
   sum.template multiply<0>(a, step, b, depth);
   sum.store_to(out, stride);
 }
 
-// Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kWideColumns].
-INFONCE_INLINE void wide_dots(const WideRows &rows, int64_t first, int count) {
+// Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kFloat64Columns].
+INFONCE_INLINE void float64_dots(const Float64Rows &rows, int64_t first, int count) {
   const Operand<double> &owner = *rows.owner, &other = *rows.other;
-  for (int column = 0; column < count; column += kWidePanel)
-    for (int panel = 0; panel < rows.count; panel += kWidePanel)
-      for_each_tile<kWideTileRows>(kWidePanel, [&](int row, auto height) {
-        wide_product<decltype(height)::value>(owner.depth_panels + (rows.first + panel) * owner.padded_dim + row,
-                                              kWidePanel, other.depth_panels + (first + column) * other.padded_dim,
-                                              owner.dim, rows.scratch + (panel + row) * kWideColumns + column,
-                                              kWideColumns);
+  for (int column = 0; column < count; column += kFloat64Panel)
+    for (int panel = 0; panel < rows.count; panel += kFloat64Panel)
+      for_each_tile<kFloat64TileRows>(kFloat64Panel, [&](int row, auto height) {
+        float64_product<decltype(height)::value>(
+            owner.depth_panels + (rows.first + panel) * owner.padded_dim + row, kFloat64Panel,
+            other.depth_panels + (first + column) * other.padded_dim, owner.dim,
+            rows.scratch + (panel + row) * kFloat64Columns + column, kFloat64Columns);
       });
 }
 
@@ -40,7 +40,7 @@ INFONCE_INLINE Longs load_longs(const int32_t *numbers) {
 }
 
 // Of the owner's row i and the other side's rows j ... kAll: not by groups alone, but by ids, and there are biases.
-template <bool kAll> INFONCE_INLINE Longs wide_excluded(const WideRows &rows, int64_t i, int64_t j) {
+template <bool kAll> INFONCE_INLINE Longs float64_excluded(const Float64Rows &rows, int64_t i, int64_t j) {
   const Longs column = load_longs(rows.other_group + j), row = int64_t(rows.owner_group[i]) - Longs{};
   Longs out = (row == column) | ((row | column) < 0);
   if (kAll && rows.owner_id) out |= int64_t(rows.owner_id[i]) - Longs{} == load_longs(rows.other_id + j);
@@ -49,7 +49,7 @@ template <bool kAll> INFONCE_INLINE Longs wide_excluded(const WideRows &rows, in
 
 // Their dot products, to which the bias is added.
 template <bool kAll>
-INFONCE_INLINE Doubles wide_cosines(const WideRows &rows, int64_t i, int64_t j, const double *dots) {
+INFONCE_INLINE Doubles float64_cosines(const Float64Rows &rows, int64_t i, int64_t j, const double *dots) {
   Doubles dot = load(dots);
   if (kAll && rows.owner_bias) dot += broadcast(rows.owner_bias[i]);
   if (kAll && rows.other_bias) dot += load(rows.other_bias + j);
@@ -66,19 +66,19 @@ INFONCE_INLINE double largest(Doubles v) {
   return m;
 }
 
-template <bool kCounts, bool kAll> void wide_log_sum_exp_of(const WideLogSumExp &rows) {
+template <bool kCounts, bool kAll> void float64_log_sum_exp_of(const Float64LogSumExp &rows) {
   const Doubles minus_infinity = broadcast(-__builtin_inf()), scale = broadcast(rows.scale);
-  for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
+  for (int64_t first = rows.other_first; first < rows.other_end; first += kFloat64Columns) {
     const int64_t left = rows.other_end - first;
-    const int count = left < kWideColumns ? int(left) : kWideColumns;
-    wide_dots(rows, first, count);
+    const int count = left < kFloat64Columns ? int(left) : kFloat64Columns;
+    float64_dots(rows, first, count);
     for (int r = 0; r < rows.count; ++r) {
-      double *logits = rows.scratch + r * kWideColumns;
+      double *logits = rows.scratch + r * kFloat64Columns;
       Doubles best = minus_infinity;
       Longs above{};
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = wide_excluded<kAll>(rows, rows.first + r, first + c);
-        const Doubles cosine = wide_cosines<kAll>(rows, rows.first + r, first + c, logits + c);
+        const Longs out = float64_excluded<kAll>(rows, rows.first + r, first + c);
+        const Doubles cosine = float64_cosines<kAll>(rows, rows.first + r, first + c, logits + c);
         const Doubles dot = choose(out, minus_infinity, cosine);
         if (kCounts) above -= dot > broadcast(rows.owner_rank[rows.first + r]);
         const Doubles s = choose(out, minus_infinity, cosine * scale);
@@ -99,36 +99,36 @@ template <bool kCounts, bool kAll> void wide_log_sum_exp_of(const WideLogSumExp 
   }
 }
 
-inline bool looks_at_all(const WideRows &rows) { return rows.owner_id || rows.owner_bias || rows.other_bias; }
+inline bool looks_at_all(const Float64Rows &rows) { return rows.owner_id || rows.owner_bias || rows.other_bias; }
 
-inline void wide_log_sum_exp(const WideLogSumExp &rows) {
+inline void float64_log_sum_exp(const Float64LogSumExp &rows) {
   if (looks_at_all(rows))
-    return rows.above ? wide_log_sum_exp_of<true, true>(rows) : wide_log_sum_exp_of<false, true>(rows);
-  if (rows.above) wide_log_sum_exp_of<true, false>(rows);
-  else wide_log_sum_exp_of<false, false>(rows);
+    return rows.above ? float64_log_sum_exp_of<true, true>(rows) : float64_log_sum_exp_of<false, true>(rows);
+  if (rows.above) float64_log_sum_exp_of<true, false>(rows);
+  else float64_log_sum_exp_of<false, false>(rows);
 }
 
 template <int R>
-INFONCE_NOINLINE void wide_gradient_tile(const double *w, const double *other, int64_t depth, double *accumulators) {
+INFONCE_NOINLINE void float64_gradient_tile(const double *w, const double *other, int64_t depth, double *accumulators) {
   Tile<double, R> sum;
   sum.clear();
-  sum.template multiply<kWideColumns>(w, 0, other, depth);
+  sum.template multiply<kFloat64Columns>(w, 0, other, depth);
   sum.add_to(accumulators);
 }
 
-template <bool kAll> void wide_gradient_of(const WideGradient &rows) {
+template <bool kAll> void float64_gradient_of(const Float64Gradient &rows) {
   const Operand<double> &other = *rows.other;
   const Doubles scale = broadcast(rows.scale);
-  for (int64_t first = rows.other_first; first < rows.other_end; first += kWideColumns) {
+  for (int64_t first = rows.other_first; first < rows.other_end; first += kFloat64Columns) {
     const int64_t left = rows.other_end - first;
-    const int count = left < kWideColumns ? int(left) : kWideColumns;
-    wide_dots(rows, first, count);
+    const int count = left < kFloat64Columns ? int(left) : kFloat64Columns;
+    float64_dots(rows, first, count);
     for (int r = 0; r < rows.count; ++r) {
       const int64_t i = rows.first + r;
-      double *w = rows.scratch + r * kWideColumns;
+      double *w = rows.scratch + r * kFloat64Columns;
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = wide_excluded<kAll>(rows, i, first + c);
-        const Doubles s = wide_cosines<kAll>(rows, i, first + c, w + c) * scale;
+        const Longs out = float64_excluded<kAll>(rows, i, first + c);
+        const Doubles s = float64_cosines<kAll>(rows, i, first + c, w + c) * scale;
         Doubles weight{};
         if (rows.owner_weight)
           weight += broadcast(rows.owner_weight[i]) * exp_doubles(s - broadcast(rows.owner_lse[i]));
@@ -137,18 +137,18 @@ template <bool kAll> void wide_gradient_of(const WideGradient &rows) {
         store(w + c, choose(out, Doubles{}, weight));
       }
     }
-    for (int64_t d = 0; d < other.padded_dim; d += kWidePanel)
-      for_each_tile<kWideTileRows>(rows.count, [&](int row, auto height) {
-        wide_gradient_tile<decltype(height)::value>(
-            rows.scratch + row * kWideColumns, other.row_panels + d * other.padded_rows + first * kWidePanel, count,
-            rows.accumulators + d * rows.accumulator_rows + row * kWidePanel);
+    for (int64_t d = 0; d < other.padded_dim; d += kFloat64Panel)
+      for_each_tile<kFloat64TileRows>(rows.count, [&](int row, auto height) {
+        float64_gradient_tile<decltype(height)::value>(
+            rows.scratch + row * kFloat64Columns, other.row_panels + d * other.padded_rows + first * kFloat64Panel,
+            count, rows.accumulators + d * rows.accumulator_rows + row * kFloat64Panel);
       });
   }
 }
 
-inline void wide_gradient(const WideGradient &rows) {
-  if (looks_at_all(rows)) wide_gradient_of<true>(rows);
-  else wide_gradient_of<false>(rows);
+inline void float64_gradient(const Float64Gradient &rows) {
+  if (looks_at_all(rows)) float64_gradient_of<true>(rows);
+  else float64_gradient_of<false>(rows);
 }
 
 }  // namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE

@@ -7,9 +7,9 @@
 
 namespace infonce::cpu {
 
-class WideScheme final : public Scheme {
+class Float64Scheme final : public Scheme {
  public:
-  WideScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
+  Float64Scheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool);
 
   void take_up(const infonce_part *part, bool) override { passes_.take_up(part); }
   void take_kept(Workspace::Cursor &cursor) override { passes_.take_kept(cursor, false); }
@@ -33,8 +33,8 @@ class WideScheme final : public Scheme {
   void accumulate(const Meeting &meeting, int64_t task, double *accumulators, int thread);
   double gradient(int matrix, int64_t rows, float *output);
   template <class Rows> void walk(Rows rows, void (*kernel)(const Rows &)) const;
-  WideRows wide_rows(const Meeting &meeting, int64_t first, int thread);
-  int64_t accumulator_doubles() const { return kWideRows * passes_.padded_dim(); }
+  Float64Rows float64_rows(const Meeting &meeting, int64_t first, int thread);
+  int64_t accumulator_doubles() const { return kFloat64Rows * passes_.padded_dim(); }
 
   const Request &request_;
   const infonce_problem &problem_;

@@ -9,7 +9,7 @@
 
 namespace infonce::cuda {
 
-struct WideStatistics {
+struct Float64Statistics {
   const double *positive_logit;  // [padded_rows] of the owner; +inf without one
   double *offset, *sum;
   int32_t *above;
@@ -18,7 +18,7 @@ struct WideStatistics {
 };
 
 // What a direction of the softmax brings to the gradient; null: nothing.
-struct WideProbabilities {
+struct Float64Probabilities {
   const double *upstream, *log_sum_exp;
 
   __device__ double weight(int64_t row, double logit) const {
@@ -28,7 +28,7 @@ struct WideProbabilities {
 };
 
 // Weights of a block of rows by a block of columns.
-struct WidePanel {
+struct Float64Panel {
   double *weights;  // [rows][columns]
   int64_t first_row, rows, first_column;
   int64_t columns;  // a multiple of the tile's; weights beyond the other tower's rows are 0
@@ -37,8 +37,8 @@ struct WidePanel {
 // Grid: x tile rows of the owner.
 template <bool kMasked>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
-    wide_statistics(Trace trace, const __grid_constant__ WideTask task,
-                    const __grid_constant__ WideStatistics statistics) {
+    float64_statistics(Trace trace, const __grid_constant__ Float64Task task,
+                       const __grid_constant__ Float64Statistics statistics) {
   // A duplicate of the positive is a tie, although the two logits were summed in other orders.
   constexpr double kTie = 1e-13;  // of scale * |u| |v|: far above float64's rounding, far below float32's
   constexpr int kRows = DoubleTile::kThreadRows;
@@ -122,8 +122,9 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 // Grid: x tile rows, y tile columns of the panel.
 template <bool kMasked>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
-    wide_weights(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WideProbabilities of_owner,
-                 const __grid_constant__ WideProbabilities of_other, const __grid_constant__ WidePanel panel) {
+    float64_weights(Trace trace, const __grid_constant__ Float64Task task,
+                    const __grid_constant__ Float64Probabilities of_owner,
+                    const __grid_constant__ Float64Probabilities of_other, const __grid_constant__ Float64Panel panel) {
   trace.mark();
   if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
@@ -152,9 +153,9 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 }
 
 // Weights against unit rows, for columns first_dim + 0 ... 127 of the gradient.
-class WideLoader {
+class Float64Loader {
  public:
-  __device__ WideLoader(const Tower &other, const WidePanel &panel, int64_t tile_row, int64_t first_dim)
+  __device__ Float64Loader(const Tower &other, const Float64Panel &panel, int64_t tile_row, int64_t first_dim)
       : other_(other),
         weights_(panel.weights + (tile_row + threadIdx.x % kWarp) * panel.columns),
         first_row_(panel.first_column),
@@ -200,8 +201,8 @@ class WideLoader {
 // accumulators += panel x unit rows, or = for the first panel of its rows. The sum goes on where the last panel ended:
 // its bits do not depend on the panels. Grid: x tiles of the dimension, y tile rows of the panel.
 __global__ void __launch_bounds__(DoubleTile::kThreads)
-    wide_accumulate(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WidePanel panel,
-                    double *accumulators) {
+    float64_accumulate(Trace trace, const __grid_constant__ Float64Task task,
+                       const __grid_constant__ Float64Panel panel, double *accumulators) {
   trace.mark();
   if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
@@ -215,7 +216,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   sums.for_each([&](double &sum, int r, int c) {
     sum = panel.first_column > 0 && is_real(c) ? rows[r * dims + DoubleSums::column(c)] : 0;
   });
-  WideLoader loader(task.other, panel, tile_row, first_dim);
+  Float64Loader loader(task.other, panel, tile_row, first_dim);
   if (panel.columns > 0) multiply(sums, tile, loader, panel.columns);
   sums.for_each([&](double &sum, int r, int c) {
     if (is_real(c)) rows[r * dims + DoubleSums::column(c)] = sum;

@@ -8,19 +8,19 @@
 
 namespace infonce::cuda {
 
-// The least panel that wide_gradient takes, in elements.
-constexpr int64_t kLeastWidePanel = kRowMultiple * kRowMultiple;
+// The least panel that float64_gradient takes, in elements.
+constexpr int64_t kLeastFloat64Panel = kRowMultiple * kRowMultiple;
 
 // Writes direction.offset (the largest logit; -inf without candidates), sum and above of all padded rows of the owner.
 // `positive_logit` [rows]: of the first positive, +inf without one; only logits above it by more than a few roundings
 // count, and none without `ranks`. `add`: to what is there, from other candidates.
-void wide_log_sum_exp(Stream &stream, const WideTask &task, const double *positive_logit, const Direction &direction,
-                      bool add, bool ranks);
+void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit,
+                         const Direction &direction, bool add, bool ranks);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
 // of pairs.classes taken off, whose members `elsewhere` are positives as well. Reads upstream and log_sum_exp of the
 // directions; a null one adds nothing. `panel` is aligned to 16 bytes; its size changes no bit of the result.
-void wide_gradient(Stream &stream, const WideTask &task, const Direction *owner_direction,
-                   const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators);
+void float64_gradient(Stream &stream, const Float64Task &task, const Direction *owner_direction,
+                      const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators);
 
 }  // namespace infonce::cuda

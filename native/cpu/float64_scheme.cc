@@ -1,11 +1,11 @@
-#include "cpu/wide_scheme.h"
+#include "cpu/float64_scheme.h"
 
 namespace infonce::cpu {
 namespace {
-constexpr int64_t kStepRows = 8192;  // of the other side in one go: a multiple of kWideColumns
+constexpr int64_t kStepRows = 8192;  // of the other side in one go: a multiple of kFloat64Columns
 }
 
-WideScheme::WideScheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
+Float64Scheme::Float64Scheme(const Request &request, const Kernels &kernels, const Pairs &pairs, ThreadPool &pool)
     : request_(request),
       problem_(request.problem),
       kernels_(kernels),
@@ -14,19 +14,19 @@ WideScheme::WideScheme(const Request &request, const Kernels &kernels, const Pai
       counts_apart_(passes_.counts_apart(request.in_parts)),
       scratch_(pool.threads()) {}
 
-void WideScheme::take_scratch(Workspace::Cursor &cursor) {
+void Float64Scheme::take_scratch(Workspace::Cursor &cursor) {
   passes_.take_scratch(cursor, false);
   for (ThreadScratch &scratch : scratch_) {
-    scratch.logits = cursor.take<double>(kWideScratch);
+    scratch.logits = cursor.take<double>(kFloat64Scratch);
     scratch.accumulators = cursor.take<double>(accumulator_doubles());
   }
 }
 
-void WideScheme::take_gradient(Workspace::Cursor &cursor) {
-  anchor_accumulators_ = cursor.take<double>(blocks_of(passes_.rows(), kWideRows) * accumulator_doubles());
+void Float64Scheme::take_gradient(Workspace::Cursor &cursor) {
+  anchor_accumulators_ = cursor.take<double>(blocks_of(passes_.rows(), kFloat64Rows) * accumulator_doubles());
 }
 
-Outcome WideScheme::open() {
+Outcome Float64Scheme::open() {
   if (const BadRow bad = passes_.prepare(); bad.row >= 0) return {true, bad};
   passes_.rank();
   passes_.sum_large_classes();
@@ -41,35 +41,35 @@ Outcome WideScheme::open() {
   return {};
 }
 
-BadRow WideScheme::add() {
+BadRow Float64Scheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   log_sum_exp({&passes_.part()->rows, &passes_.part()->columns});
   return {};
 }
 
-Outcome WideScheme::close(infonce_result *result) {
+Outcome Float64Scheme::close(infonce_result *result) {
   passes_.losses();
   passes_.write_losses(result);
   return {};
 }
 
-void WideScheme::open_gradient() {
+void Float64Scheme::open_gradient() {
   passes_.resume();
   if (request_.in_parts)
-    std::fill_n(anchor_accumulators_, blocks_of(passes_.rows(), kWideRows) * accumulator_doubles(), 0.0);
+    std::fill_n(anchor_accumulators_, blocks_of(passes_.rows(), kFloat64Rows) * accumulator_doubles(), 0.0);
 }
 
-BadRow WideScheme::add_gradient(float *output) {
+BadRow Float64Scheme::add_gradient(float *output) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   const Block<double> &part = *passes_.part();
-  pool_.parallel(blocks_of(passes_.rows(), kWideRows), [&](int64_t t, int thread) {
+  pool_.parallel(blocks_of(passes_.rows(), kFloat64Rows), [&](int64_t t, int thread) {
     accumulate({&part.rows, &part.columns}, t, anchor_accumulators_ + t * accumulator_doubles(), thread);
   });
   if (output) gradient(kPart, part.columns.rows, output);
   return {};
 }
 
-void WideScheme::close_gradient(infonce_result *result) {
+void Float64Scheme::close_gradient(infonce_result *result) {
   const Layout &layout = passes_.layout();
   for (int k = 0; k < layout.count(); ++k) {
     const int matrix = layout.matrix(k);
@@ -80,22 +80,22 @@ void WideScheme::close_gradient(infonce_result *result) {
 }
 
 // Goes on from what the owner's rows hold.
-void WideScheme::log_sum_exp(const Meeting &meeting) {
+void Float64Scheme::log_sum_exp(const Meeting &meeting) {
   const SoftmaxRows<double> &softmax = *meeting.owner->softmax;
-  pool_.parallel(blocks_of(meeting.owner->rows, kWideRows), [&](int64_t t, int thread) {
-    const int64_t first = t * kWideRows;
-    WideLogSumExp rows;
-    static_cast<WideRows &>(rows) = wide_rows(meeting, first, thread);
+  pool_.parallel(blocks_of(meeting.owner->rows, kFloat64Rows), [&](int64_t t, int thread) {
+    const int64_t first = t * kFloat64Rows;
+    Float64LogSumExp rows;
+    static_cast<Float64Rows &>(rows) = float64_rows(meeting, first, thread);
     rows.owner_rank = softmax.rank;
     rows.maximum = softmax.offset + first;
     rows.sum = softmax.sum + first;
     rows.above = problem_.ranks ? softmax.above + first : nullptr;
-    walk(rows, kernels_.wide_log_sum_exp);
+    walk(rows, kernels_.float64_log_sum_exp);
   });
 }
 
 // In steps, so that a cancelled call soon ends.
-template <class Rows> void WideScheme::walk(Rows rows, void (*kernel)(const Rows &)) const {
+template <class Rows> void Float64Scheme::walk(Rows rows, void (*kernel)(const Rows &)) const {
   const int64_t end = rows.other->padded_rows;
   for (int64_t first = 0; first < end && !pool_.cancelled(); first += kStepRows) {
     rows.other_first = first;
@@ -105,7 +105,7 @@ template <class Rows> void WideScheme::walk(Rows rows, void (*kernel)(const Rows
 }
 
 // Blocks from the last to the first, the triangle being the first.
-std::vector<WideScheme::Meeting> WideScheme::meetings_of(int matrix, bool triangles) const {
+std::vector<Float64Scheme::Meeting> Float64Scheme::meetings_of(int matrix, bool triangles) const {
   std::vector<Meeting> meetings;
   if (matrix == kPart && !triangles) meetings.push_back({&passes_.part()->columns, &passes_.part()->rows});
   const std::vector<Block<double>> &blocks = passes_.blocks();
@@ -117,47 +117,47 @@ std::vector<WideScheme::Meeting> WideScheme::meetings_of(int matrix, bool triang
   return meetings;
 }
 
-void WideScheme::accumulate(const Meeting &meeting, int64_t task, double *accumulators, int thread) {
-  WideGradient rows{};
-  static_cast<WideRows &>(rows) = wide_rows(meeting, task * kWideRows, thread);
+void Float64Scheme::accumulate(const Meeting &meeting, int64_t task, double *accumulators, int thread) {
+  Float64Gradient rows{};
+  static_cast<Float64Rows &>(rows) = float64_rows(meeting, task * kFloat64Rows, thread);
   if (const SoftmaxRows<double> *softmax = meeting.owner->softmax)
     rows.owner_lse = softmax->log_sum_exp, rows.owner_weight = softmax->weight;
   if (const SoftmaxRows<double> *softmax = meeting.other->softmax)
     rows.other_lse = softmax->log_sum_exp, rows.other_weight = softmax->weight;
   rows.accumulators = accumulators;
-  rows.accumulator_rows = kWideRows;
-  walk(rows, kernels_.wide_gradient);
+  rows.accumulator_rows = kFloat64Rows;
+  walk(rows, kernels_.float64_gradient);
 }
 
 // Returns d loss / d scale as the owner's side sees it.
-double WideScheme::gradient(int matrix, int64_t rows, float *output) {
+double Float64Scheme::gradient(int matrix, int64_t rows, float *output) {
   const bool of_anchors = matrix == passes_.layout().anchors(), counts_apart = of_anchors && counts_apart_;
   const std::vector<Meeting> others = meetings_of(matrix, false), own = meetings_of(matrix, true);
-  const int64_t tasks = blocks_of(rows, kWideRows);
+  const int64_t tasks = blocks_of(rows, kFloat64Rows);
   std::vector<double> radial(tasks, 0.0), radial_apart(tasks, 0.0);
   pool_.parallel(tasks, [&](int64_t t, int thread) {
-    const int64_t first = t * kWideRows, count = std::min<int64_t>(kWideRows, rows - first);
+    const int64_t first = t * kFloat64Rows, count = std::min<int64_t>(kFloat64Rows, rows - first);
     double *accumulators = scratch_[thread].accumulators;
     if (of_anchors && request_.in_parts) accumulators = anchor_accumulators_ + t * accumulator_doubles();
     else std::fill_n(accumulators, accumulator_doubles(), 0.0);
     for (const Meeting &meeting : others) accumulate(meeting, t, accumulators, thread);
-    if (counts_apart) radial_apart[t] = passes_.count_apart(first, count, accumulators, kWideRows, thread);
+    if (counts_apart) radial_apart[t] = passes_.count_apart(first, count, accumulators, kFloat64Rows, thread);
     for (const Meeting &meeting : own) accumulate(meeting, t, accumulators, thread);
-    radial[t] = passes_.finish(matrix, counts_apart, first, count, accumulators, kWideRows, output, thread);
+    radial[t] = passes_.finish(matrix, counts_apart, first, count, accumulators, kFloat64Rows, output, thread);
   });
   double along = 0, along_apart = 0;
   for (int64_t t = 0; t < tasks; ++t) along += radial[t], along_apart += radial_apart[t];
   return passes_.grad_scale(along, along_apart);
 }
 
-WideRows WideScheme::wide_rows(const Meeting &meeting, int64_t first, int thread) {
+Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, int thread) {
   const Side<double> &owner = *meeting.owner, &other = *meeting.other;
   const bool by_id = owner.ids && other.ids;
-  WideRows rows{};
+  Float64Rows rows{};
   rows.owner = &passes_.operand(owner.matrix, thread);
   rows.other = &passes_.operand(other.matrix, thread);
   rows.first = first;
-  rows.count = kWideRows;
+  rows.count = kFloat64Rows;
   rows.scale = problem_.scale;
   rows.owner_group = owner.groups;
   rows.other_group = other.groups;

@@ -1,8 +1,8 @@
-#include "cuda/launch/wide.h"
+#include "cuda/launch/float64.h"
 
 #include <algorithm>
 
-#include "cuda/kernels/wide.cuh"
+#include "cuda/kernels/float64.cuh"
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -20,28 +20,28 @@ Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
 
 bool is_masked(const Masks &masks) { return masks.row_ids || masks.row_bias || masks.column_bias; }
 
-WideProbabilities probabilities_of(const Direction *direction) {
+Float64Probabilities probabilities_of(const Direction *direction) {
   if (!direction) return {nullptr, nullptr};
   return {direction->upstream, direction->log_sum_exp};
 }
 
 }  // namespace
 
-void wide_log_sum_exp(Stream &stream, const WideTask &task, const double *positive_logit, const Direction &direction,
-                      bool add, bool ranks) {
+void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit,
+                         const Direction &direction, bool add, bool ranks) {
   const Tower &owner = task.owner, &other = task.other;
-  const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
-  stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "wide_statistics",
-                         is_masked(task.masks) ? wide_statistics<true> : wide_statistics<false>,
+  const Float64Statistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
+  stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "float64_statistics",
+                         is_masked(task.masks) ? float64_statistics<true> : float64_statistics<false>,
                          dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,
                          statistics);
 }
 
-void wide_gradient(Stream &stream, const WideTask &task, const Direction *owner_direction,
-                   const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
+void float64_gradient(Stream &stream, const Float64Task &task, const Direction *owner_direction,
+                      const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
   const Tower &owner = task.owner, &other = task.other;
-  const auto weights = is_masked(task.masks) ? wide_weights<true> : wide_weights<false>;
-  const WideProbabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
+  const auto weights = is_masked(task.masks) ? float64_weights<true> : float64_weights<false>;
+  const Float64Probabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
   const int64_t tile_columns = owner_direction || other_direction ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
   const unsigned dim_tiles = blocks_of(owner.padded_dim, DoubleTile::kColumns);
   const int64_t rows = std::min(
@@ -49,7 +49,7 @@ void wide_gradient(Stream &stream, const WideTask &task, const Direction *owner_
   const int64_t columns =
       DoubleTile::kColumns * std::min({tile_columns, kMostTileColumns, panel_elements / rows / DoubleTile::kColumns});
 
-  WidePanel block = {panel, 0, 0, 0, 0};
+  Float64Panel block = {panel, 0, 0, 0, 0};
   for (; block.first_row < owner.padded_rows; block.first_row += rows) {
     block.rows = std::min(rows, owner.padded_rows - block.first_row);
     const unsigned tile_rows = unsigned(block.rows / DoubleTile::kRows);
@@ -57,11 +57,11 @@ void wide_gradient(Stream &stream, const WideTask &task, const Direction *owner_
     do {  // once without columns as well: the accumulators are written
       block.columns = std::min(columns, tile_columns * DoubleTile::kColumns - block.first_column);
       if (block.columns > 0)
-        stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_weights", weights,
+        stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "float64_weights", weights,
                                dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)), DoubleTile::kThreads, 0,
                                task, of_owner, of_other, block);
-      stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_accumulate",
-                             wide_accumulate, dim3(dim_tiles, tile_rows), DoubleTile::kThreads, 0, task, block,
+      stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "float64_accumulate",
+                             float64_accumulate, dim3(dim_tiles, tile_rows), DoubleTile::kThreads, 0, task, block,
                              accumulators);
       block.first_column += columns;
     } while (block.first_column < tile_columns * DoubleTile::kColumns);
