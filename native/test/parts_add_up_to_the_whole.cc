@@ -88,12 +88,15 @@ TEST_CASE("random forms in random parts match the reference") {
 TEST_CASE("one part, several and none match the reference at every temperature") {
   const std::vector<Engine> all = engines_for_rules();
   for (const bool one_tower : {true, false}) {
-    for (const double temperature : {0.5, 0.07, 0.01, 0.001}) {
-      Form form = towers(one_tower);
-      form.temperature = temperature;
-      INFO(describe(form));
-      const Inputs whole = inputs_of(form);
-      check_parts(all, whole, {in_one_part(whole), in_random_parts(whole, 1), all_opened(whole)});
+    for (const bool bias : {true, false}) {
+      for (const double temperature : {0.5, 0.07, 0.01, 0.001}) {
+        Form form = towers(one_tower);
+        form.bias = bias;
+        form.temperature = temperature;
+        INFO(describe(form));
+        const Inputs whole = inputs_of(form);
+        check_parts(all, whole, {in_one_part(whole), in_random_parts(whole, 1), all_opened(whole)});
+      }
     }
   }
 }
@@ -104,15 +107,16 @@ TEST_CASE("parts of many tiles match the reference" * doctest::skip(simulated())
     fastest.push_back({"best", precision, std::make_unique<Context>(instruction_sets().front(), precision, 2)});
   }
   for (const bool one_tower : {true, false}) {
-    for (const double temperature : {0.5, 0.01}) {
+    for (const bool bias : {true, false}) {
       Form form = towers(one_tower);
-      form.rows = 2200;
-      form.keys = one_tower ? 0 : 2600;
-      form.further = {2300, 3100};
+      form.rows = 2100;
+      form.keys = one_tower ? 0 : 2200;
+      form.further = {2300};
       form.dim = 5;
       form.ids = 300;
+      form.bias = bias;
       form.grad_output_count = form.rows;
-      form.temperature = temperature;
+      form.temperature = one_tower == bias ? 0.5 : 0.01;
       INFO(describe(form));
       const Inputs whole = inputs_of(form);
       check_parts(fastest, whole, {in_one_part(whole), in_random_parts(whole, 2)});
