@@ -259,6 +259,18 @@ const INFO_NCE: readonly Row[] = [
     /negativeMode: .*Did you mean 'paired'\?/,
     { query, positiveKey, negativeMode: 'pair' },
   ],
+  [
+    'other keys beside paired negatives',
+    'ERR_INFONCE_RANGE',
+    /inBatch: .*Pass the negatives as \[M, D\]/,
+    { query, positiveKey, negativeMode: 'paired', negativeKeys: normal([3, 4, 2], 1), inBatch: true },
+  ],
+  [
+    'neither other keys nor negatives',
+    'ERR_INFONCE_RANGE',
+    /inBatch: expected true without negativeKeys/,
+    { query, positiveKey, inBatch: false },
+  ],
   ['features', 'ERR_INFONCE_TYPE', /infoNCE: .*'features'/, { features: query }],
   ['NaN in the query', 'ERR_INFONCE_NON_FINITE', /query: .*row 2/, { query: withNaN, positiveKey }],
   ['NaN in the positive keys', 'ERR_INFONCE_NON_FINITE', /positiveKey: .*row 2/, { query, positiveKey: withNaN }],

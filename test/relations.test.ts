@@ -52,6 +52,22 @@ describe.each(SIZES)('with %i samples', samples => {
   });
 });
 
+it('infoNCE takes keys and negatives together as it takes them one behind the other', () => {
+  const query = normal([20, 6], 5);
+  const positiveKey = near(query, 0.7, 6);
+  const negativeKeys = normal([9, 6], 7);
+  const together = infoNCESync({ query, positiveKey, negativeKeys, inBatch: true, reduction: 'none' });
+  for (let i = 0; i < 20; i++) {
+    const row = { data: query.data.slice(6 * i, 6 * i + 6), shape: [1, 6] };
+    const own = { data: positiveKey.data.slice(6 * i, 6 * i + 6), shape: [1, 6] };
+    const others = Float32Array.of(...positiveKey.data.filter((_, k) => Math.floor(k / 6) !== i), ...negativeKeys.data);
+    const all = { data: others, shape: [28, 6] };
+    const one = infoNCESync({ query: row, positiveKey: own, negativeKeys: all, reduction: 'none' });
+    same(together.loss.subarray(i, i + 1), one.loss, 'loss');
+    same(together.gradQuery.subarray(6 * i, 6 * i + 6), one.gradQuery, 'gradQuery');
+  }
+});
+
 it('infoNCE gives every query the same own negatives as it shares them', () => {
   const query = normal([20, 6], 5);
   const positiveKey = near(query, 0.7, 6);

@@ -1,5 +1,5 @@
 import { InfoNCEError } from '../runtime/errors.js';
-import { checkChoice } from '../runtime/options.js';
+import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor, TensorLike } from '../runtime/tensor.js';
 import { formOf } from './form.js';
@@ -24,6 +24,11 @@ export interface InfoNCEOptions<
    * own. Without negative keys it says nothing.
    */
   readonly negativeMode?: 'unpaired' | 'paired' | undefined;
+  /**
+   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
+   * paired ones.
+   */
+  readonly inBatch?: boolean | undefined;
 }
 
 /** Inputs and options of {@link infoNCE}. */
@@ -136,9 +141,12 @@ const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
 const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: InfoNCEOptions) {
+  const { inBatch, negativeMode } = options;
+  const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
   return {
     common: checkCommon(options),
-    paired: checkChoice(options.negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
+    paired,
+    inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
     scale: SCALE.check(options.temperature),
   };
 }
@@ -146,6 +154,13 @@ function checkOptions(options: InfoNCEOptions) {
 const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
 export const IN_BATCH = formOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
 export const UNPAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
+export const IN_BATCH_AND_UNPAIRED = formOf(
+  [
+    { anchors: 0, candidates: 1, rowSoftmax: 0 },
+    { anchors: 0, candidates: 2, rowSoftmax: 0 },
+  ],
+  POSITIVE_KEYS,
+);
 export const PAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
 
 export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
@@ -153,13 +168,18 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   className: 'InfoNCE',
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
-  options: ['temperature', 'negativeMode'],
+  options: ['temperature', 'negativeMode', 'inBatch'],
   scale: SCALE,
   variants: [
     { name: 'in-batch' },
     {
       name: 'unpaired',
       options: { negativeMode: 'unpaired' },
+      shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
+    },
+    {
+      name: 'in-batch and unpaired',
+      options: { inBatch: true },
       shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
     },
     {
@@ -171,7 +191,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   checkOptions,
   describe(problem, read) {
     const { matrices, ...pairs } = checkPairs(read, 'query', 'positiveKey');
-    const { common, paired, scale } = checkOptions(problem);
+    const { common, paired, inBatch, scale } = checkOptions(problem);
     const { negativeKeys } = problem;
     const fromQueue = NegativeQueue.isOne(negativeKeys);
     let negatives: InputTensor | undefined;
@@ -182,7 +202,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
       task: {
         scale,
         ...pairs,
-        form: negatives === undefined ? IN_BATCH : paired ? PAIRED : UNPAIRED,
+        form: formFor(negatives !== undefined, paired, inBatch),
         matrices:
           negatives === undefined ? matrices : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue }],
       },
@@ -213,6 +233,28 @@ export const infoNCE = infoNCELoss.run;
  * @function
  */
 export const infoNCESync = infoNCELoss.runSync;
+
+function formFor(hasNegatives: boolean, paired: boolean, inBatch = !hasNegatives): Float64Array {
+  if (!hasNegatives && !inBatch) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'inBatch',
+      expected: 'true without negativeKeys',
+      got: 'false',
+      remedy: 'A query without other keys and without negativeKeys has nothing to tell its positive key from.',
+    });
+  }
+  if (hasNegatives && paired && inBatch) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'inBatch',
+      expected: "false or absent with negativeMode 'paired'",
+      got: 'true',
+      remedy: "Pass the negatives as [M, D], every query's own, to have them beside the other keys.",
+    });
+  }
+  if (!hasNegatives) return IN_BATCH;
+  if (paired) return PAIRED;
+  return inBatch ? IN_BATCH_AND_UNPAIRED : UNPAIRED;
+}
 
 function checkNegatives(read: TensorReader, paired: boolean, rows: number, dim: number): InputTensor {
   const negatives = read('negativeKeys');

@@ -81,6 +81,8 @@ export interface Variant {
   /** The value of its option if it has `options`. Empty: the loss has one variant only. */
   readonly name: string;
   readonly options?: { readonly [option: string]: unknown };
+  /** Below, there is no loss. Default 1. */
+  readonly fewestSamples?: number;
   /** Shapes of the optional tensors that it takes. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
 }

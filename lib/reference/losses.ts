@@ -88,24 +88,21 @@ export function referenceSupCon(
 export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Operands = 'exact'): ReferenceResult {
   const query = tower(problem.query, problem, operands);
   const keys = tower(problem.positiveKey, problem, operands);
-  const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys } = problem;
+  const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
   const towers: Record<string, Tower> = { gradQuery: query, gradPositiveKey: keys };
-  let terms: Term[];
-  if (negativeKeys === undefined) {
-    terms = inBatch(query, keys);
-  } else {
+  let terms = inBatch ? everyKey(query, keys) : ownKey(query, keys);
+  if (negativeKeys !== undefined) {
     const negatives = tower(negativeKeys, problem, operands);
-    const each = negativeMode === 'paired' ? negatives.rows / query.rows : negatives.rows;
+    const paired = negativeMode === 'paired';
+    const each = paired ? negatives.rows / query.rows : negatives.rows;
     towers.gradNegativeKeys = negatives;
-    terms = range(query.rows).map(row => ({
-      row,
-      anchor: { tower: query, index: row },
+    terms = terms.map(term => ({
+      ...term,
       candidates: [
-        { tower: keys, index: row },
-        ...range(each).map(j => ({ tower: negatives, index: negativeMode === 'paired' ? row * each + j : j })),
+        ...term.candidates,
+        ...range(each).map(j => ({ tower: negatives, index: paired ? term.row * each + j : j })),
       ],
-      positives: [0],
-      apart: negativeMode === 'paired' ? range(1 + each) : [0],
+      apart: paired ? range(1 + each) : term.apart,
     }));
   }
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
@@ -115,19 +112,30 @@ export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands =
   const image = tower(problem.imageFeatures, problem, operands);
   const text = tower(problem.textFeatures, problem, operands);
   const { logitScale = 1 / 0.07 } = problem;
-  const terms = [...inBatch(image, text), ...inBatch(text, image)];
+  const terms = [...everyKey(image, text), ...everyKey(text, image)];
   const towers = { gradImageFeatures: image, gradTextFeatures: text };
   return evaluate(terms, image.rows, logitScale, towers, 'gradLogitScale', problem);
 }
 
 /** Every anchor against every key, key i being the positive of anchor i. */
-function inBatch(anchors: Tower, keys: Tower): Term[] {
+function everyKey(anchors: Tower, keys: Tower): Term[] {
   return range(anchors.rows).map(row => ({
     row,
     anchor: { tower: anchors, index: row },
     candidates: range(keys.rows).map(index => ({ tower: keys, index })),
     positives: [row],
     apart: [row],
+  }));
+}
+
+/** Every anchor against the key of the same index alone. */
+function ownKey(anchors: Tower, keys: Tower): Term[] {
+  return range(anchors.rows).map(row => ({
+    row,
+    anchor: { tower: anchors, index: row },
+    candidates: [{ tower: keys, index: row }],
+    positives: [0],
+    apart: [0],
   }));
 }
 

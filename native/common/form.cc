@@ -10,7 +10,7 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
   if (softmax.anchors < 0 || softmax.anchors >= p.matrix_count) return "a softmax of an unknown matrix";
   if (softmax.positive < INFONCE_POSITIVE_FIRST_VIEW || softmax.positive > INFONCE_POSITIVE_TARGET)
     return "unknown positive rule";
-  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "unknown row loss";
+  if (softmax.row_loss < 0 || softmax.row_loss >= INFONCE_ROW_LOSSES) return "unknown row loss";
   if (softmax.weight != 1.0 / p.softmax_count) return "softmaxes have equal weights that add up to 1";
   const uint32_t known = bit_of(p.matrix_count) - 1, own = bit_of(softmax.anchors);
   const uint32_t elsewhere = softmax.positive_matrices & ~own;
@@ -57,9 +57,10 @@ const char *wrong_block(const infonce_problem &p, int index) {
     if (p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID)
       return "rows of equal id are positives or are left out";
   }
-  if (block.own && (p.block_count > 1 || is_triangle(block) || block.column_softmax >= 0 || block.left_out ||
-                    p.softmaxes[0].positive != INFONCE_POSITIVE_SAME_INDEX || candidates.bias ||
-                    (p.softmaxes[0].positive_matrices >> block.candidates & 1)))
+  if (block.own &&
+      (p.softmaxes[0].row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || p.block_count > 1 || is_triangle(block) ||
+       block.column_softmax >= 0 || block.left_out || p.softmaxes[0].positive != INFONCE_POSITIVE_SAME_INDEX ||
+       candidates.bias || (p.softmaxes[0].positive_matrices >> block.candidates & 1)))
     return "candidates of their own are an anchor's only ones";
   for (int other = 0; other < index; ++other)
     if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)

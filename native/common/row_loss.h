@@ -4,6 +4,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
+
+#include "infonce/infonce.h"
 
 #ifdef __CUDACC__
 #define INFONCE_HOST_DEVICE __host__ __device__
@@ -13,8 +16,24 @@
 
 namespace infonce {
 
-// Cross-entropy: log (sum of exponentials) - mean logit of the positives.
-class RowLoss {
+// Whether the denominator of a row loss has the positives in it.
+INFONCE_HOST_DEVICE constexpr bool has_positives(int32_t row_loss) {
+  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY;
+}
+
+// Calls visit(std::integral_constant of the row loss).
+template <class Visit> void with_row_loss(int32_t, Visit &&visit) {
+  visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_CROSS_ENTROPY>());
+}
+
+// d loss / d logit of a positive that is the only one, and of a pair that is none.
+INFONCE_HOST_DEVICE inline double only_positive_weight(double rest_share) { return -rest_share; }
+INFONCE_HOST_DEVICE inline double negative_weight(double logit, double log_sum_exp) {
+  return std::exp(logit - log_sum_exp);
+}
+
+// log (sum of exponentials) - mean logit of the positives. `kKind`: an infonce_row_loss.
+template <int32_t kKind> class RowLoss {
  public:
   // The matrix part of the denominator is sum * e^offset. `positives`: how many the row has, at least one.
   INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives)
@@ -25,12 +44,12 @@ class RowLoss {
   // Pairs outside the matrix part, one by one; after the last of them `close`.
   INFONCE_HOST_DEVICE void add(double logit, bool is_positive) {
     if (is_positive) positive_logit_ += logit;
-    if (!is_positive || positives_ > 1) total_ += exponential(logit);
+    if (!is_positive || (positives_ > 1 && kHasPositives)) total_ += exponential(logit);
   }
   // An only positive is kept apart from the rest of the sum.
   INFONCE_HOST_DEVICE void close() {
     positive_logit_ /= double(positives_);
-    if (positives_ > 1) return;
+    if (positives_ > 1 || !kHasPositives) return;
     positive_ = exponential(positive_logit_);
     rest_ = total_;
     total_ += positive_;
@@ -41,7 +60,7 @@ class RowLoss {
   INFONCE_HOST_DEVICE double loss() const {
     // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
     const double ratio = rest_ / positive_;
-    if (positives_ == 1 && ratio < 1) return std::log1p(ratio);
+    if (kHasPositives && positives_ == 1 && ratio < 1) return std::log1p(ratio);
     // The difference of the large numbers first: beside them the logarithm would lose its digits.
     return (base_ - positive_logit_) + std::log(total_);
   }
@@ -53,22 +72,20 @@ class RowLoss {
     return base_ == offset_ ? 1 / total_ : std::exp(offset_ - base_) / total_;
   }
 
-  // 1 - p of an only positive, without the cancellation of 1 - p.
-  INFONCE_HOST_DEVICE double rest_share() const { return rest_ / total_; }
+  // 1 - p of an only positive, without the cancellation of 1 - p; 1 of any that is not in the denominator.
+  INFONCE_HOST_DEVICE double rest_share() const { return kHasPositives ? rest_ / total_ : 1; }
 
   // d loss / d (logit of a pair outside the matrix part), from what was kept of the row. By reference: a GPU
   // reads only what its case needs.
   INFONCE_HOST_DEVICE static double pair_weight(bool is_positive, int64_t positives, const double &logit,
                                                 const double &log_sum_exp, const double &rest_share) {
+    if (is_positive && !kHasPositives) return only_positive_weight(rest_share) / double(positives);
     if (is_positive && positives == 1) return only_positive_weight(rest_share);
     return negative_weight(logit, log_sum_exp) - (is_positive ? 1.0 / double(positives) : 0.0);
   }
-  INFONCE_HOST_DEVICE static double only_positive_weight(double rest_share) { return -rest_share; }
-  INFONCE_HOST_DEVICE static double negative_weight(double logit, double log_sum_exp) {
-    return std::exp(logit - log_sum_exp);
-  }
 
  private:
+  static constexpr bool kHasPositives = has_positives(kKind);
   static constexpr double kRange = 600;  // e^600 and its sums fit float64
 
   INFONCE_HOST_DEVICE double exponential(double logit) {

@@ -160,7 +160,7 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(kKeys, i);
   const double positive = rows.dot(query, key), bias = key_bias_.empty() ? 0 : double(key_bias_[i]);
-  RowLoss loss(0, 0, 1);
+  RowLoss<INFONCE_ROW_LOSS_CROSS_ENTROPY> loss(0, 0, 1);
   for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
     check(kNegatives, i * negatives_ + m);
@@ -176,13 +176,13 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   const double g = upstream_.relative(i), factor = problem_.scale * upstream_.largest;
   float *const grad_negatives = gradient_of(kNegatives);
   const double log_sum_exp = loss.log_sum_exp();
-  const double positive_weight = g * RowLoss::only_positive_weight(loss.rest_share());
+  const double positive_weight = g * only_positive_weight(loss.rest_share());
   std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
   rows.add(key, positive_weight);
   rows.write_gradient(key, query, positive_weight * factor, positive, gradient_of(kKeys) + i * dim);
   for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
     const Row negative = rows.row(own(m));
-    const double weight = g * RowLoss::negative_weight(problem_.scale * scratch.dots[m], log_sum_exp);
+    const double weight = g * negative_weight(problem_.scale * scratch.dots[m], log_sum_exp);
     rows.add(negative, weight);
     if (!grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m], grad_negatives + (i * negatives_ + m) * dim);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "common/row_loss.h"
 #include "cpu/memory.h"
 
 namespace infonce::cpu {
@@ -76,9 +77,9 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
     }
     for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k) {
       const int64_t i = order_[k];
-      // The members of a large class stay in the matrix; only the pair (i, i) is left out.
+      // The members of a large class stay in the matrix, if they are in the denominator; only the pair (i, i) is left out.
       row_large_class_[i] = int32_t(large_class_[c]);
-      groups_[i] = int32_t(large_class_[c] < 0 ? c : classes + i);
+      groups_[i] = int32_t(large_class_[c] >= 0 && has_positives(softmax.row_loss) ? classes + i : c);
       if (partners > 0 && i < anchors_) first_positives_[i] = order_[k == class_start_[c] ? k + 1 : class_start_[c]];
     }
   }

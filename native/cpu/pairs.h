@@ -62,13 +62,16 @@ class Pairs {
     if (large_class(i) >= 0) return;
     const int64_t c = class_of_[i];
     for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k)
-      if (order_[k] != i) visit(order_[k], all_positive_ || order_[k] == first_positives_[i]);
+      if (order_[k] != i) visit(order_[k], is_positive(i, order_[k]));
   }
 
-  // Whether partner j is in the denominator of anchor i: a positive, or not left out by its id.
+  // Whether partner j counts in the loss of anchor i: a positive, or not left out by its id.
   bool counts(int64_t i, int64_t j, bool is_positive) const {
     return is_positive || !partners_have_ids_ || ids_[i] != ids_[j];
   }
+
+  // Of a partner.
+  bool is_positive(int64_t i, int64_t j) const { return all_positive_ || j == first_positives_[i]; }
 
   // Of positives by index: visit(anchor) for each whose positive is row j of their matrix, in ascending order.
   template <class Visit> void for_each_anchor_of(int64_t j, Visit &&visit) const {

@@ -50,7 +50,7 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     side.padded_rows = layout_.padded_rows(matrix);
     side.groups = pairs_.groups() + first;
     if (by_id) side.ids = pairs_.ids() + first;
-    if (pairs_.has_large_classes()) side.large_classes = pairs_.large_classes() + first;
+    if (pairs_.has_large_classes() && has_positives(row_loss())) side.large_classes = pairs_.large_classes() + first;
     if (softmax != kNone) side.softmax = &softmaxes[softmax];
     return side;
   };
@@ -161,9 +161,10 @@ template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t co
     for (int64_t r = 0; r < count; ++r) partner[r] = first + r < rows() ? pairs_.partner(first + r, slot) : -1;
     ranking_dots(first, count, partner, dots, thread);
     for (int64_t r = 0; r < count; ++r) {
-      if (partner[r] < 0 || !pairs_.counts(first + r, partner[r], false)) continue;
-      if (bias_) dots[r] += bias_[partner[r]];
-      softmax.above[first + r] += dots[r] > softmax.rank[first + r];
+      const int64_t i = first + r, j = partner[r];
+      if (j < 0 || !pairs_.counts(i, j, false) || (pairs_.is_positive(i, j) && !has_positives(row_loss()))) continue;
+      if (bias_) dots[r] += bias_[j];
+      softmax.above[i] += dots[r] > softmax.rank[i];
     }
   }
 }
@@ -205,6 +206,7 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
 }
 
 template <class Scalar> bool Passes<Scalar>::has_tight_class() const {
+  if (!has_positives(row_loss())) return false;
   constexpr double kLeastSpread = 0.018;  // at which float32 gradients were measured to be right to 1e-5
   for (int64_t c = 0; c < pairs_.large_class_count(); ++c) {
     const ClassSums sums = class_sums(c);
@@ -238,7 +240,7 @@ template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t
 
 // Adds what row i of a softmax has outside the matrix part. The pairs of every softmax are those of the first, from
 // one side or the other.
-template <class Scalar> void Passes<Scalar>::add_pairs_to_loss(int64_t i, RowLoss *row, int thread) {
+template <class Scalar> template <class Row> void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     const double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
@@ -251,6 +253,7 @@ template <class Scalar> void Passes<Scalar>::add_pairs_to_loss(int64_t i, RowLos
 }
 
 template <class Scalar>
+template <int32_t kRowLoss>
 void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread) {
   // The panel scheme stores exponentials, the wide one works with probabilities from the log-sum-exp.
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
@@ -263,7 +266,7 @@ void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int6
       softmax.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    RowLoss row(softmax.sum[i], softmax.offset[i], positive_count);
+    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count);
     add_pairs_to_loss(i, &row, thread);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();
@@ -281,7 +284,9 @@ template <class Scalar> void Passes<Scalar>::losses() {
 }
 
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
-  for (int s = 0; s < softmax_count(); ++s) losses_of(softmaxes[s], first, count, thread);
+  with_row_loss(row_loss(), [&](auto kind) {
+    for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(softmaxes[s], first, count, thread);
+  });
 }
 
 template <class Scalar> void Passes<Scalar>::resume() {
@@ -319,37 +324,39 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
 }
 
 // d (loss of row i) / d (logit of its pair with row j outside the matrix), times row i's upstream gradient.
-template <class Scalar> double Passes<Scalar>::pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const {
+template <class Scalar>
+template <int32_t kRowLoss>
+double Passes<Scalar>::pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const {
   const int64_t positive_count = pairs_.positive_count(i);
   // A row of the memory, too, has no upstream gradient to look at.
   if (positive_count == 0 || !pairs_.counts(i, j, is_positive)) return 0;
   const SoftmaxRows<Scalar> &softmax = softmaxes[0];
-  return upstream_.relative(i) *
-         RowLoss::pair_weight(is_positive, positive_count, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
+  return upstream_.relative(i) * RowLoss<kRowLoss>::pair_weight(is_positive, positive_count, logit,
+                                                                softmax.log_sum_exp[i], softmax.rest_share[i]);
 }
 
 // The same of anchor i and its positive by index, which every softmax has.
 template <class Scalar> double Passes<Scalar>::weight_of_only_positive(int64_t i) const {
   const double g = upstream_.relative(i);
-  double weight = g * RowLoss::only_positive_weight(softmaxes[0].rest_share[i]);
-  for (int s = 1; s < softmax_count(); ++s) weight += g * RowLoss::only_positive_weight(softmaxes[s].rest_share[i]);
+  double weight = g * only_positive_weight(softmaxes[0].rest_share[i]);
+  for (int s = 1; s < softmax_count(); ++s) weight += g * only_positive_weight(softmaxes[s].rest_share[i]);
   return weight;
 }
 
 template <class Scalar>
 void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
                                      int thread) {
-  // The panel scheme took the class off its matrix already, with the row itself.
-  constexpr bool kTakenOff = sizeof(Scalar) == sizeof(float);
+  // The panel scheme took the class off its matrix already, with the row itself, where it was in there.
+  const bool taken_off = sizeof(Scalar) == sizeof(float) && has_positives(row_loss());
   const ClassSums sums = class_sums(pairs_.large_class(i));
   const double g = upstream_.relative(i), each = 1.0 / double(pairs_.positive_count(i));
   const bool has_memory = layout_.elsewhere() != kNone;
   if (partners == Partners::kElsewhere) {
-    if (!kTakenOff && has_memory)
+    if (!taken_off && has_memory)
       kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.memory, problem_.dim);
     return;
   }
-  if (!kTakenOff) {
+  if (!taken_off) {
     kernels_.add_vector(accumulators, accumulator_rows, -g * each, sums.plain, problem_.dim);
     if (has_memory) kernels_.add_vector(accumulators, accumulator_rows, g * each, sums.memory, problem_.dim);
     kernels_.add_vector(accumulators, accumulator_rows, -each, sums.weighted, problem_.dim);
@@ -371,7 +378,9 @@ void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulator
     const bool is_positive_of_partner = pairs_.first_positive_of(j) == i || pairs_.positive_count(j) > 1;
     const bool logit_is_read = pairs_.largest_partner_count() > 1;
     const double s = logit_is_read ? logit(i, j, thread) : 0;
-    add(pair_weight(i, j, is_positive, s) + pair_weight(j, i, is_positive_of_partner, s));
+    with_row_loss(row_loss(), [&](auto kind) {
+      add(pair_weight<kind()>(i, j, is_positive, s) + pair_weight<kind()>(j, i, is_positive_of_partner, s));
+    });
   });
 }
 

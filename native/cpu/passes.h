@@ -127,14 +127,15 @@ template <class Scalar> class Passes {
 
  private:
   bool has_triangle() const { return blocks_[0].is_triangle; }
+  int32_t row_loss() const { return problem_.softmaxes[0].row_loss; }  // of every softmax
   void add_block(const infonce_block &block);
   void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);
   void rank_rows(int64_t first, int64_t count, int thread);
   double logit(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
-  void add_pairs_to_loss(int64_t i, RowLoss *row, int thread);
-  void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
-  double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
+  template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread);
+  template <int32_t kRowLoss> void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
+  template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;
   enum class Partners { kElsewhere, kAmongAnchors };
   void add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);

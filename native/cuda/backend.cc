@@ -3,9 +3,7 @@
 
 #include <algorithm>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "common/call.h"
@@ -174,6 +172,55 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
                  [&] { return status_of(context->on_device.backward(*saved, *upstream, result), failure); });
 }
 
+infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
+                    infonce_failure *failure) {
+  *saved = nullptr;
+  infonce_problem p = *problem;
+  if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    std::unique_ptr<infonce_saved> state;
+    const infonce_status status = status_of(context->on_device.open(p, &state), failure);
+    *saved = state.release();
+    return status;
+  });
+}
+
+infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.add(*saved, *part), failure); });
+}
+
+infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_losses(saved->problem, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.close(*saved, result), failure); });
+}
+
+infonce_status open_gradient(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
+                             infonce_failure *failure) {
+  infonce_problem p = saved->problem;
+  if (const char *wrong = what_is_wrong_with_upstream(&p, *upstream)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.open_gradient(*saved, *upstream), failure); });
+}
+
+infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
+                            const infonce_output *gradient, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
+  if (gradient->residence != INFONCE_ON_HOST && gradient->residence != INFONCE_ON_DEVICE)
+    return invalid(failure, "unknown residence");
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.add_gradient(*saved, *part, *gradient), failure); });
+}
+
+infonce_status close_gradient(infonce_context *context, infonce_saved *saved, infonce_result *result,
+                              infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_gradients(saved->problem, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure,
+                 [&] { return status_of(context->on_device.close_gradient(*saved, result), failure); });
+}
+
 void saved_destroy(infonce_context *context, infonce_saved *saved) {
   if (!saved) return;
   std::unique_ptr<infonce_saved> owned(saved);
@@ -189,7 +236,7 @@ infonce_status logits(infonce_context *context, const infonce_problem *problem, 
   if (const char *wrong = what_is_wrong_with_logits(&p, *out)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     infonce_result unused{};
-    const auto call = context->on_device.begin(p, &unused, Part::kLogits, *out);
+    const auto call = context->on_device.begin(p, &unused, kSimclrLogits, *out);
     return status_of(context->on_device.end(*call), failure);
   });
 }
@@ -199,11 +246,14 @@ infonce_result result_for(const infonce_problem &problem, uint32_t gradients) {
   static float anything = 0;
   infonce_result result{};
   result.struct_size = sizeof result;
-  Roles roles;
-  if (find_roles(problem, &roles)) return result;
-  result.row_loss = {&anything, problem.matrices[roles.anchors].residence};
+  if (what_is_wrong_with_form(problem)) return result;
+  result.row_loss = {&anything, problem.matrices[problem.softmaxes[0].anchors].residence};
+  // Those that there must be, and those that may be.
+  uint32_t wanted = gradients;
+  for (int s = 0; s < problem.softmax_count; ++s)
+    wanted |= problem.softmaxes[s].positive_matrices | uint32_t(1) << problem.softmaxes[s].anchors;
   for (int m = 0; m < problem.matrix_count; ++m) {
-    const bool is_wanted = m == roles.negatives ? !roles.has_memory() && (gradients >> m & 1) : true;
+    const bool is_wanted = m != memory_of(problem) && (wanted >> m & 1);
     result.gradients[m] = {is_wanted ? &anything : nullptr, problem.matrices[m].residence};
   }
   return result;
@@ -257,48 +307,19 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *f
   });
 }
 
-// What callers were given, by its address. Never destroyed: other threads may use it while the process exits.
-class HostMemories {
- public:
-  struct OfDevice {
-    int32_t device = 0;
-    HostMemory memory;
-  };
-
-  void *keep(OfDevice owned) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    void *const address = owned.memory.get();
-    memories_.emplace(address, std::move(owned));
-    return address;
-  }
-  OfDevice take(void *address) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    auto found = memories_.extract(address);
-    return found.empty() ? OfDevice() : std::move(found.mapped());
-  }
-
- private:
-  std::mutex mutex_;
-  std::unordered_map<void *, OfDevice> memories_;
-};
-
-HostMemories &host_memories() {
-  static auto &all = *new HostMemories;
-  return all;
-}
-
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
   const auto allocate = [&] {
-    *memory = host_memories().keep({device, HostMemory(size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable)});
+    *memory =
+        HostMemories::all().keep({device, HostMemory(size_t(std::max<int64_t>(bytes, 1)), cudaHostAllocPortable)});
     return INFONCE_OK;
   };
   return guarded_on_device(device, failure, allocate, [&](const Error &error) { return unavailable(failure, error); });
 }
 
 void host_release(void *memory) {
-  HostMemories::OfDevice owned = host_memories().take(memory);
+  HostMemories::OfDevice owned = HostMemories::all().take(memory);
   if (!owned.memory.get()) return;
   const auto free = [&] {
     owned.memory = HostMemory();
@@ -320,6 +341,12 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   forward,
                                   backward,
                                   saved_destroy,
+                                  open,
+                                  add,
+                                  close,
+                                  open_gradient,
+                                  add_gradient,
+                                  close_gradient,
                                   logits,
                                   memory_required,
                                   allocate,

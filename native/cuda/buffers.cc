@@ -27,10 +27,12 @@ void take_classes(Workspace::Cursor &cursor, Work *work) {
     *to = cursor.take<std::remove_reference_t<decltype(**to)>>(int64_t(vector.size()));
   };
   take(&buffers.classes.order, classes.order);
-  buffers.classes.apart = cursor.take<Range>(work->tower(kAnchors).padded_rows);
+  buffers.classes.apart = cursor.take<Range>(work->anchor_tower().padded_rows);
   take(&buffers.classes.members, classes.members);
   take(&buffers.classes.class_of, classes.class_of);
   take(&buffers.classes.large, classes.large);
+  take(&buffers.classes.targets, classes.targets);
+  take(&buffers.classes.anchors_of_keys, classes.anchors_of_keys);
   buffers.class_sums.sums = cursor.take<double>(large * work->problem.dim);
   buffers.class_sums.squares = cursor.take<double>(large * work->problem.dim);
   take(&buffers.classes.memory_order, classes.memory_order);
@@ -39,13 +41,60 @@ void take_classes(Workspace::Cursor &cursor, Work *work) {
   take(&buffers.classes.memory_large, classes.memory_large);
 }
 
+// Of the matrices whose rows this call brings, in float32 and as operands.
+void take_inputs(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work->problem.matrices[m];
+    const bool is_in_place =
+        matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && !work->phase.keeps;
+    work->buffers.inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(m));
+  });
+}
+
+void take_masks(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    const int64_t rows = work->tower(m).rows;
+    work->buffers.ids[m] = work->needs_ids(m) ? cursor.take<int32_t>(rows) : nullptr;
+    work->buffers.bias[m] = work->needs_bias(m) ? cursor.take<float>(rows) : nullptr;
+  });
+}
+
+void take_operands(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    Tower &tower = work->buffers.towers[m];
+    tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
+    tower.inverse_norm = cursor.take<double>(tower.padded_rows);
+  });
+}
+
+void take_halves(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work->problem.matrices[m];
+    const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
+    work->buffers.inputs[m].halves = is_half ? cursor.take<uint16_t>(work->size_of(m)) : nullptr;
+  });
+}
+
+// What a part has of a call's own.
+void take_part(Workspace::Cursor &cursor, Work *work) {
+  Buffers &buffers = work->buffers;
+  take_inputs(cursor, work);
+  const size_t zeros = cursor.used();
+  buffers.report = cursor.take<Report>(1);
+  buffers.no_weight = cursor.take<float>(work->choice.longest_rows());
+  buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
+  buffers.zeroed_bytes = cursor.used() - zeros;
+  take_masks(cursor, work);
+  take_operands(cursor, work);
+}
+
 void take_statistics(Workspace::Cursor &cursor, Work *work) {
   const Choice &choice = work->choice;
   const int64_t rows_of_tile = rows_of(choice.shape);
-  int64_t of_rows = choice.flash_splits * work->tower(kAnchors).padded_rows, of_columns = 0;
+  int64_t of_rows = choice.flash_splits * work->anchor_tower().padded_rows, of_columns = 0;
   for (const Sweep &sweep : choice.sweeps) {
     of_rows = std::max(of_rows, int64_t(sweep.plan.runs) * sweep.plan.strip * rows_of_tile);
-    if (sweep.block.column_softmax == kNoSoftmax) continue;
+    if (sweep.block.column_softmax == kNone) continue;
     const int64_t sums = int64_t(sweep.plan.strip) * (rows_of_tile / rows_of_column_sums(choice.shape));
     of_columns = std::max(of_columns, sums * work->tower(sweep.block.columns).padded_rows);
   }
@@ -59,17 +108,18 @@ void take_statistics(Workspace::Cursor &cursor, Work *work) {
 
 void take_accumulators(Workspace::Cursor &cursor, Work *work) {
   int64_t floats = 0, floats_of_columns = 0, doubles = 0, panel = 0;
-  for (const TowerGradient &gradient : work->gradients) {
-    const int64_t plane = work->tower(gradient.tower).plane_size();
-    // A tower whose gradient is that of its pairs alone has one as well.
+  for (const MatrixGradient &gradient : work->gradients) {
+    const int64_t plane = work->tower(gradient.matrix).plane_size();
+    // A gradient that is that of pairs alone has one as well.
     const int64_t least = std::max<int64_t>(1, int64_t(gradient.parts.size()));
-    int64_t splits = 0;
+    int64_t splits = 0, first = 0;
     for (const GradientPart &part : gradient.parts) {
       splits += part.splits;
+      if (gradient.from_columns) first = part.of_columns;
       panel = std::max(panel, part.panel.elements(work->choice.shape));
     }
     int64_t &most = gradient.from_columns ? floats_of_columns : floats;
-    most = std::max(most, std::max(splits, least) * plane);
+    most = std::max(most, first + std::max(splits, least) * plane);
     doubles = std::max(doubles, least * plane);
   }
   Buffers &buffers = work->buffers;
@@ -94,15 +144,8 @@ int64_t float64_panel_elements(const Work &work) {
 void take_kept(Workspace::Cursor &cursor, Work *work) {
   const Choice &choice = work->choice;
   Buffers &buffers = work->buffers;
-  std::copy_n(choice.towers, int(kTowers), buffers.towers);
-  const int64_t rows = work->tower(kAnchors).padded_rows;
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    if (!work->has(name)) continue;
-    const infonce_matrix &matrix = work->matrix(name);
-    const bool is_in_place =
-        matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && work->part != Part::kForward;
-    buffers.inputs[name].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(name));
-  }
+  const int64_t rows = work->anchor_tower().padded_rows;
+  take_inputs(cursor, work);
   buffers.radial = cursor.take<double>(rows);
 
   // What begins with zeros stands together.
@@ -119,14 +162,11 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   buffers.zeroed_bytes = cursor.used() - zeros;
   buffers.no_log2_sum = cursor.take<float>(longest);
   for (Direction &softmax : buffers.softmaxes) take_softmax(cursor, rows, &softmax);
-  if (work->roles.own_negatives()) return;
+  take_masks(cursor, work);
+  if (has_own_candidates(work->problem)) return;
 
-  for (Tower &tower : buffers.towers) {
-    if (tower.rows == 0) continue;
-    tower.planes = cursor.take<__nv_bfloat16>(int64_t(choice.planes) * tower.plane_size());
-    tower.inverse_norm = cursor.take<double>(tower.padded_rows);
-  }
-  buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->tower(kAnchors).plane_size());
+  take_operands(cursor, work);
+  buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->anchor_tower().plane_size());
   take_classes(cursor, work);
   const int64_t most_pairs = work->classes.most_partners;
   buffers.pair_logits.first = cursor.take<double>(rows);
@@ -135,21 +175,28 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   buffers.pair_logits.most_pairs = most_pairs;
 }
 
+void take_sums_of_parts(Workspace::Cursor &cursor, Work *work) {
+  Buffers &buffers = work->buffers;
+  buffers.has_sums_of_triangle = work->choice.has_triangle();
+  const int64_t numbers = (buffers.has_sums_of_triangle ? 2 : 1) * work->anchor_tower().plane_size();
+  buffers.sums_of_parts = cursor.take<double>(numbers);
+  buffers.sums_of_parts_bytes = size_t(numbers) * sizeof(double);
+}
+
 void take_scratch(Workspace::Cursor &cursor, Work *work) {
   Buffers &buffers = work->buffers;
+  if (work->phase.is_part) take_part(cursor, work);
   for (Output &output : work->outputs)
     if (output.count > 0) output.device = output.on_device() ? output.caller.data : cursor.take<float>(output.count);
   const infonce_grad_output &upstream = work->problem.grad_output;
   const bool is_there = upstream.residence == INFONCE_ON_DEVICE;
-  buffers.grad_output = is_there ? upstream.data : cursor.take<float>(upstream.count);
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    if (work->part == Part::kBackward || !work->has(name)) continue;
-    const infonce_matrix &matrix = work->matrix(name);
-    const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
-    buffers.inputs[name].halves = is_half ? cursor.take<uint16_t>(work->size_of(name)) : nullptr;
+  if (work->phase.has_losses) buffers.grad_output = is_there ? upstream.data : cursor.take<float>(upstream.count);
+  take_halves(cursor, work);
+  if (has_own_candidates(work->problem)) {
+    const int negatives = work->problem.blocks[0].candidates;
+    return work->paired_negatives.take_scratch(cursor, work->problem.matrices[negatives].rows);
   }
-  if (work->roles.own_negatives()) return work->paired_negatives.take_scratch(cursor, work->matrix(kNegatives).rows);
-  if (work->in_float32 && (work->part == Part::kWhole || work->part == Part::kForward)) take_statistics(cursor, work);
+  if (work->in_float32 && work->phase.sums) take_statistics(cursor, work);
   if (work->computes_gradient()) take_accumulators(cursor, work);
 }
 

@@ -15,13 +15,13 @@ struct Buffers {
   };
   struct OfClasses {  // as in Classes
     int32_t *order, *class_of, *memory_order;
-    Range *apart, *members, *large;
+    Range *apart, *members, *large, *targets, *anchors_of_keys;
     Range *memory_apart, *memory_members, *memory_large;
   };
 
   // What the gradients need: rows, operands, statistics.
-  Input inputs[kTowers];
-  Tower towers[kTowers] = {};
+  Input inputs[INFONCE_MOST_MATRICES];  // by matrix, as the next
+  Tower towers[INFONCE_MOST_MATRICES] = {};
   double *radial = nullptr;
   Report *report = nullptr;
   Direction softmaxes[2] = {};
@@ -30,8 +30,15 @@ struct Buffers {
   size_t zeroed_bytes = 0;
   float *flash_accumulators = nullptr;
   OfClasses classes = {};
+  int32_t *ids[INFONCE_MOST_MATRICES] = {};  // by matrix, prepared rows; null: not needed
+  float *bias[INFONCE_MOST_MATRICES] = {};
   ClassSums class_sums = {};
   PairLogits pair_logits = {};
+
+  // Of a gradient in parts: what the anchors' gradient sums, that of the triangle first.
+  double *sums_of_parts = nullptr;
+  size_t sums_of_parts_bytes = 0;
+  bool has_sums_of_triangle = false;
 
   // What is done with when the call is.
   const float *grad_output = nullptr;
@@ -43,6 +50,7 @@ struct Buffers {
 
 // These fill the buffers of a call.
 void take_kept(Workspace::Cursor &cursor, Work *work);
+void take_sums_of_parts(Workspace::Cursor &cursor, Work *work);
 void take_scratch(Workspace::Cursor &cursor, Work *work);
 
 int64_t float64_panel_elements(const Work &work);

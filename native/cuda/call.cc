@@ -1,5 +1,6 @@
 #include "cuda/call.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "cuda/launch/simclr_logits.h"
@@ -12,52 +13,89 @@ constexpr double kLog2E = 1.4426950408889634;
 
 }  // namespace
 
-Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Part part,
-           infonce_output logits)
-    : work_{part, problem, roles_of(problem), result, &lane, Classes(problem, roles_of(problem))} {
-  if (part == Part::kForward) work_.problem.gradient = 1, work_.problem.grad_output = {};
-  work_.choice = choose(work_.problem, work_.roles, precision, !work_.classes.large.empty(), lane.stream.hardware());
+Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Phase phase,
+           infonce_output logits, bool opened)
+    : work_{phase, problem, result, &lane, Classes(problem)} {
+  if (phase.keeps) work_.problem.gradient = 1, work_.problem.grad_output = {};
+  work_.choice = choose(work_.problem, precision, !work_.classes.large.empty(), lane.stream.hardware(), opened);
   work_.in_float32 = work_.choice.in_float32;
   work_.in_float64 = work_.choice.in_float64;
-  work_.rule = {work_.roles.one_tower(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
+  work_.rule = {work_.positives_are_anchors(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
   work_.exponent = float(problem.scale * kLog2E);
+  std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
   list_outputs(logits);
 }
 
-void Call::turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane) {
-  work_.part = Part::kBackward;
-  work_.problem.grad_output = upstream.grad_output;
-  work_.problem.cancelled = upstream.cancelled;
+Call::Call(const Call &opened, const infonce_part &part, infonce_result *result, Lane &lane, Phase phase)
+    : work_(opened.work_) {
+  const infonce_block &block = work_.problem.blocks[part.block];
+  const int matrix = block.candidates;
+  work_.phase = phase;
+  work_.result = result;
+  work_.lane = &lane;
+  work_.problem.cancelled = part.cancelled;
+  work_.problem.reduction = INFONCE_REDUCTION_MEAN;  // no losses of rows
+  // Arrays of the call itself may be gone.
+  for (infonce_matrix &other : work_.problem.matrices) other.ids = nullptr, other.bias = nullptr;
+  work_.problem.matrices[matrix] = part.candidates;
+  work_.choice = choose_for_part(work_.choice, block, part.candidates.rows, lane.stream.hardware());
+  work_.classes = Classes();
+  work_.pairs[matrix] = work_.pairs_of_keys = {};
+  work_.report_of_call = opened.work_.buffers.report;
+  const Tower anchors = work_.anchor_tower();
+  std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
+  work_.buffers.towers[work_.anchors()] = anchors;
+  list_outputs({});
+}
+
+void Call::turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *cancelled) {
+  work_.phase = phase;
+  work_.problem.cancelled = cancelled;
   work_.result = result;
   work_.lane = &lane;
   work_.downloads = false;
+  if (phase.has_losses) work_.has_gradient_parts = work_.has_bad_gradient_part = false;
   list_outputs({});
+}
+
+void Call::take_back(const Call &part) {
+  const BadRow bad = part.bad_;
+  if (part.work_.phase.sums) {
+    std::copy_n(part.work_.is_summed, INFONCE_MOST_SOFTMAXES, work_.is_summed);
+    if (bad.row >= 0) work_.bad_part = bad;
+  } else {
+    work_.has_gradient_parts = true;
+    work_.has_bad_gradient_part |= bad.row >= 0;
+  }
 }
 
 void Call::list_outputs(infonce_output logits) {
   for (Output &output : work_.outputs) output = {};
   const int64_t rows = work_.rows();
-  const bool has_losses = work_.part == Part::kWhole || work_.part == Part::kForward;
-  if (work_.part == Part::kLogits) work_.outputs[kLogits] = {logits, rows * (rows - 1)};
-  if (has_losses && work_.problem.reduction == INFONCE_REDUCTION_NONE)
+  if (work_.phase.is_logits) work_.outputs[kLogits] = {logits, rows * (rows - 1)};
+  if (work_.phase.returns_losses && work_.problem.reduction == INFONCE_REDUCTION_NONE)
     work_.outputs[kRowLoss] = {work_.result->row_loss, rows};
   uint32_t wanted = 0;
-  for (const TowerName tower : {kAnchors, kKeys, kNegatives}) {
-    if (!work_.computes_gradient() || !work_.has(tower)) continue;
-    const infonce_output &gradient = work_.result->gradients[matrix_of(work_.roles, tower)];
-    if (!gradient.data) continue;
-    work_.outputs[kGradients + tower] = {gradient, work_.size_of(tower)};
-    wanted |= 1u << tower;
-  }
+  work_.for_each_matrix([&](int m) {
+    if (!work_.computes_gradient()) return;
+    // A part adds to that of the anchors.
+    const bool adds = work_.phase.is_part && m == work_.anchors();
+    const infonce_output &gradient = work_.result->gradients[m];
+    if (!adds && !gradient.data) return;
+    if (!adds) work_.outputs[kGradients + m] = {gradient, work_.size_of(m)};
+    wanted |= 1u << m;
+  });
+  if (has_own_candidates(work_.problem)) wanted = 0;  // their kernel computes all of it
   work_.gradients = plan_gradients(work_.choice, wanted, work_.in_float32, work_.stream().hardware());
 
-  // Every array that this part of the call reads or fills.
+  // Every array that this phase of the call reads or fills.
   const infonce_problem &problem = work_.problem;
   bool on_device = problem.grad_output.count == 0 || problem.grad_output.residence == INFONCE_ON_DEVICE;
-  for (int m = 0; m < problem.matrix_count && work_.part != Part::kBackward; ++m)
+  for (int m = 0; m < problem.matrix_count && work_.phase.prepares; ++m)
     on_device &= problem.matrices[m].residence == INFONCE_ON_DEVICE;
   for (const Output &output : work_.outputs) on_device &= output.count == 0 || output.on_device();
-  work_.returns_early = on_device && work_.result->device_scalars;
+  const bool is_alone = work_.phase.returns_losses == work_.phase.sums;
+  work_.returns_early = is_alone && on_device && work_.result->device_scalars;
 }
 
 int64_t Call::size() {
@@ -67,71 +105,80 @@ int64_t Call::size() {
   return int64_t(cursor.used());
 }
 
+void Call::place_sums_of_parts(Workspace *workspace, Lane &lane) {
+  workspace->lay_out(lane.stream, [&](Workspace::Cursor &cursor) { take_sums_of_parts(cursor, &work_); });
+}
+
 void Call::place(Workspace *kept) {
   const auto keep = [&](Workspace::Cursor &cursor) { take_kept(cursor, &work_); };
-  if (kept && work_.part == Part::kForward) kept->lay_out(work_.stream(), keep);
+  const bool is_first = work_.phase.prepares && !work_.phase.is_part;
+  if (is_first && work_.phase.keeps) kept->lay_out(work_.stream(), keep);
   work_.lane->workspace.lay_out(work_.stream(), [&](Workspace::Cursor &cursor) {
-    if (!kept) keep(cursor);
+    if (is_first && !work_.phase.keeps) keep(cursor);
     take_scratch(cursor, &work_);
   });
 }
 
 void Call::begin(Lane *previous) {
   Lane &lane = *work_.lane;
-  const bool is_backward = work_.part == Part::kBackward;
-  if (is_backward && previous) lane.follow(*previous);
+  const bool is_later = !work_.phase.prepares || work_.phase.is_part;
+  if (is_later && previous) lane.follow(*previous);
   lane.watch(work_.problem.cancelled, &work_.buffers.report->cancelled);
   lane.clock.mark(lane.stream, Clock::kBegin);
   steps::clear(work_);
   steps::upload(work_);
   lane.clock.mark(lane.stream, Clock::kUploaded);
-  if (!is_backward && previous) lane.follow(*previous);
+  if (!is_later && previous) lane.follow(*previous);
   lane.clock.mark(lane.stream, Clock::kOrdered);
   compute(previous);
   lane.clock.mark(lane.stream, Clock::kComputed);
-  if (returns_early() || work_.problem.propagate_non_finite) steps::spoil(work_);
+  if (returns_early() || propagates()) steps::spoil(work_);
   if (!returns_early()) steps::queue_downloads(&work_);
 }
 
 void Call::compute(Lane *previous) {
-  steps::measure_upstream(&work_);
-  if (work_.part != Part::kBackward) steps::bring_rows_into_place(&work_);
-  if (work_.roles.own_negatives()) {
+  const Phase &phase = work_.phase;
+  if (phase.has_losses) steps::measure_upstream(&work_);
+  steps::bring_rows_into_place(&work_);
+  if (has_own_candidates(work_.problem)) {
     work_.paired_negatives.compute(work_);
     return steps::totals(work_);
   }
-  if (work_.part != Part::kBackward) {
-    steps::prepare(&work_);
-    if (work_.part == Part::kLogits)
-      return simclr_logits(work_.stream(), work_.tower(kAnchors), work_.problem.scale, work_.outputs[kLogits].device);
-    steps::find_pairs(&work_);
-    steps::sum_exponentials(&work_, previous);
-  }
-  steps::losses(work_);
-  steps::gradients(work_);
-  steps::totals(work_);
+  if (phase.prepares) steps::prepare(&work_);
+  if (phase.is_logits)
+    return simclr_logits(work_.stream(), work_.anchor_tower(), work_.problem.scale, work_.outputs[kLogits].device);
+  if (phase.prepares && !phase.is_part) steps::find_pairs(&work_);
+  if (phase.sums) steps::sum_exponentials(&work_, previous);
+  if (phase.has_losses) steps::losses(work_);
+  if (phase.has_gradients) steps::gradients(work_);
+  if (!phase.is_part && (phase.returns_losses || phase.has_gradients)) steps::totals(work_);
 }
 
 BadRow Call::end() {
   if (returns_early()) return {};
   steps::download(work_);
-  const BadRow bad = read_report();
-  if (bad.row < 0 || !work_.problem.propagate_non_finite) return bad;
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  work_.result->scalars = {kNaN, kNaN, kNaN, kNaN};
+  bad_ = bad_row();
+  if (bad_.row >= 0 && !propagates()) return bad_;
+  if (!work_.phase.is_part) read_scalars();
+  steps::read_rows(work_, bad_.row >= 0);
   return {};
 }
 
-BadRow Call::read_report() {
+BadRow Call::bad_row() const {
   const Report &report = *work_.lane->report.get();
   if (const int64_t row = report.first_bad_row(kUpstreamInput); row >= 0) return {INFONCE_IN_GRAD_OUTPUT, row};
-  for (const TowerName tower : {kAnchors, kKeys, kNegatives})
-    if (const int64_t row = report.first_bad_row(tower); row >= 0) return {matrix_of(work_.roles, tower), row};
-  infonce_scalars &scalars = work_.result->scalars;
-  const double grad_scale = work_.computes_gradient() ? report.scalars.grad_scale : scalars.grad_scale;
-  scalars = report.scalars;
-  scalars.grad_scale = grad_scale;
+  for (int m = 0; m < work_.problem.matrix_count; ++m)
+    if (const int64_t row = report.first_bad_row(m); row >= 0) return {m, row};
   return {};
+}
+
+void Call::read_scalars() {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  infonce_scalars &scalars = work_.result->scalars;
+  const double grad_scale = scalars.grad_scale;
+  scalars = work_.lane->report.get()->scalars;
+  if (bad_.row >= 0) scalars = {kNaN, kNaN, kNaN, kNaN};
+  else if (!work_.computes_gradient()) scalars.grad_scale = grad_scale;
 }
 
 }  // namespace infonce::cuda

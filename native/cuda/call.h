@@ -1,4 +1,4 @@
-// One call on the device.
+// One call on the device, or one phase of it.
 #pragma once
 
 #include "common/call.h"
@@ -8,16 +8,24 @@ namespace infonce::cuda {
 
 class Call {
  public:
-  // The arrays and `result` must stay until end(), the problem need not.
+  // The arrays and `result` must stay until end(), the problem need not. `opened`: candidates come in parts.
   Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane,
-       Part part = Part::kWhole, infonce_output logits = {});
+       Phase phase = kWhole, infonce_output logits = {}, bool opened = false);
+  // A part of an opened call: its sums, or its share of the gradients, of which its own goes to result->gradients.
+  Call(const Call &opened, const infonce_part &part, infonce_result *result, Lane &lane, Phase phase);
 
-  // After the forward call, as often as wanted: what begins next is the backward call.
-  void turn_backward(const infonce_upstream &upstream, infonce_result *result, Lane &lane);
+  // After the first phase: what begins next is this one.
+  void turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *cancelled);
+  // The upstream gradient of the phases from here on.
+  void set_upstream(const infonce_grad_output &upstream) { work_.problem.grad_output = upstream; }
+  // What a part of it left behind.
+  void take_back(const Call &part);
+  // Memory for what the parts of a gradient add to the anchors'.
+  void place_sums_of_parts(Workspace *workspace, Lane &lane);
 
   // Bytes of the device's memory that place() takes.
   int64_t size();
-  // Takes the memory, or throws OutOfMemory. What must stay until the backward call goes to `kept`.
+  // Takes the memory, or throws OutOfMemory. What must stay for later phases goes to `kept`.
   void place(Workspace *kept = nullptr);
   // Queues all work. The kernels come after those of `previous`, which may be null.
   void begin(Lane *previous);
@@ -29,11 +37,14 @@ class Call {
   bool returns_early() const { return work_.returns_early; }
 
  private:
+  bool propagates() const { return work_.problem.propagate_non_finite != 0; }
   void list_outputs(infonce_output logits);
   void compute(Lane *previous);
-  BadRow read_report();
+  BadRow bad_row() const;  // in the report
+  void read_scalars();
 
   Work work_;
+  BadRow bad_ = {};  // after end()
 };
 
 }  // namespace infonce::cuda

@@ -5,8 +5,9 @@
 namespace infonce::cuda {
 namespace {
 
-constexpr double kSafeLogit = 70;         // e^70 times a million rows, and its reciprocal, are normal float32 numbers
-constexpr double kLargestLogit = 110;     // above, float32 has too few digits for a logit of level 'highest'
+constexpr double kSafeLogit = 70;      // e^70 times a million rows, and its reciprocal, are normal float32 numbers
+constexpr double kLargestLogit = 110;  // above, float32 has too few digits for a logit of level 'highest'
+constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, a gradient in registers has too many splits
 constexpr double kLargestOfLevels = 1e6;  // above, for the difference of two logits at the levels below
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
@@ -26,14 +27,13 @@ const Architecture &architecture_for(int64_t anchors, int64_t most_rows, const H
   return is_sm90 ? Architecture::sm90() : Architecture::sm80();
 }
 
-std::vector<Block> blocks_of(const infonce_problem &problem, const Roles &roles) {
-  const auto tower_of = [&](int matrix) {
-    return matrix == roles.anchors ? kAnchors : matrix == roles.keys ? kKeys : kNegatives;
-  };
+// Own candidates are for no tile, and a matrix without rows has nothing to add.
+std::vector<Block> blocks_of(const infonce_problem &problem) {
   std::vector<Block> blocks;
-  for (int b = 0; b < problem.block_count && !roles.own_negatives(); ++b) {
+  for (int b = 0; b < problem.block_count && !has_own_candidates(problem); ++b) {
     const infonce_block &block = problem.blocks[b];
-    blocks.push_back({tower_of(block.anchors), tower_of(block.candidates), block.row_softmax, block.column_softmax});
+    if (problem.matrices[block.candidates].rows > 0)
+      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax, block.left_out});
   }
   return blocks;
 }
@@ -42,16 +42,31 @@ std::vector<Block> blocks_of(const infonce_problem &problem, const Roles &roles)
 std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
   std::vector<Block> row_blocks;
   for (const Block &block : blocks) {
-    row_blocks.push_back({block.rows, block.columns, block.row_softmax, kNoSoftmax});
-    if (block.column_softmax != kNoSoftmax && block.rows != block.columns)
-      row_blocks.push_back({block.columns, block.rows, block.column_softmax, kNoSoftmax});
+    row_blocks.push_back({block.rows, block.columns, block.row_softmax, kNone, block.left_out});
+    if (block.column_softmax != kNone && !block.is_triangle())
+      row_blocks.push_back({block.columns, block.rows, block.column_softmax, kNone, block.left_out});
   }
   return row_blocks;
 }
 
-void choose_scheme(const infonce_problem &problem, bool has_large_classes, Choice *choice) {
+// Whether pairs are left out by id, or logits have biases.
+bool is_masked(const infonce_problem &problem) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if ((problem.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID) || problem.matrices[problem.blocks[b].candidates].bias)
+      return true;
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
+}
+
+void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  if (problem.normalize) {
+  // Masks are compared row by row, which only the kernels in float64 do so far. And where further candidates come, a
+  // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
+  const bool is_sure = problem.normalize && problem.scale <= kSafeLogit;
+  if (is_masked(problem) || (opened && !is_sure)) {
+    choice->online = choice->in_float64 = true;
+    choice->in_float32 = false;
+  } else if (problem.normalize) {
     choice->online = problem.scale > kSafeLogit;
     choice->in_float32 = problem.scale <= choice->largest_logit * (1 + 1e-6);
     choice->in_float64 = !choice->in_float32 || has_large_classes;
@@ -60,36 +75,51 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, Choic
   }
 }
 
+// Whether the gradient of rows padded to this dimension is computed in registers.
+bool is_in_registers(const Choice &choice, int64_t padded_dim, int64_t most_rows, const Hardware &hardware) {
+  return choice.in_float32 && !choice.online && padded_dim <= 256 &&
+         choice.architecture->gradient_in_registers(hardware, choice.planes, padded_dim) &&
+         (choice.planes == Planes::kMedium || most_rows <= kMostRowsOfHigh);
+}
+
 // Returns the padded dimension.
-int64_t choose_gradient(const infonce_problem &problem, const Roles &roles, int64_t most_rows, const Hardware &hardware,
-                        Choice *choice) {
-  constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, too many splits
+int64_t choose_gradient(const infonce_problem &problem, int64_t most_rows, const Hardware &hardware, Choice *choice) {
   const int64_t padded_dim = round_up(problem.dim, kDimMultiple);
-  if (!choice->in_float32 || choice->online || !problem.gradient) return padded_dim;
-  const int64_t register_dim = padded_dim <= 128 ? padded_dim : 256;
-  const Architecture &architecture = *choice->architecture;
-  choice->in_registers = padded_dim <= 256 &&
-                         architecture.gradient_in_registers(hardware, choice->planes, register_dim) &&
-                         (choice->planes == Planes::kMedium || most_rows <= kMostRowsOfHigh);
-  choice->flash = choice->in_registers && architecture.has_flash() && !roles.one_tower() && !roles.both_directions;
+  const int64_t register_dim = padded_dim <= 128 || padded_dim > 256 ? padded_dim : 256;
+  choice->in_registers = problem.gradient && is_in_registers(*choice, register_dim, most_rows, hardware);
+  const std::vector<Block> &blocks = choice->blocks;
+  const bool has_one_block_of_rows = blocks.size() == 1 && blocks[0].column_softmax == kNone;
+  choice->flash = choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows;
   return choice->in_registers ? register_dim : padded_dim;
 }
 
 void plan_sweeps(const Hardware &hardware, Choice *choice) {
   const Architecture &architecture = *choice->architecture;
   const Tower *towers = choice->towers;
-  const int64_t padded_dim = towers[kAnchors].padded_dim;
-  if (choice->flash && !choice->blocks.empty()) {
-    choice->flash_splits = architecture.plan_splits(hardware, choice->planes, towers[kAnchors].rows,
-                                                    towers[choice->blocks[0].columns].rows, padded_dim);
+  const int64_t padded_dim = towers[choice->anchors].padded_dim;
+  if (choice->flash) {
+    const Block &block = choice->blocks[0];
+    choice->flash_splits = architecture.plan_splits(hardware, choice->planes, towers[block.rows].rows,
+                                                    towers[block.columns].rows, padded_dim);
     return;
   }
   for (const Block &block : choice->online ? choice->row_blocks : choice->blocks) {
-    const bool triangular = block.rows == block.columns && !choice->online;
+    const bool triangular = block.is_triangle() && !choice->online;
     choice->sweeps.push_back({block, triangular,
                               architecture.plan_sweep(hardware, choice->planes, choice->shape, towers[block.rows].rows,
                                                       towers[block.columns].rows, padded_dim, triangular)});
   }
+}
+
+Tower tower_of(const infonce_matrix &matrix, const infonce_problem &problem, int64_t padded_dim) {
+  Tower tower{};
+  tower.rows = matrix.rows;
+  tower.views = 1;
+  tower.dim = problem.dim;
+  tower.padded_dim = padded_dim;
+  tower.padded_rows = round_up(matrix.rows, kRowMultiple);
+  tower.normalize = problem.normalize != 0;
+  return tower;
 }
 
 }  // namespace
@@ -100,77 +130,114 @@ int64_t Choice::longest_rows() const {
   return longest;
 }
 
-Choice choose(const infonce_problem &problem, const Roles &roles, infonce_precision precision, bool has_large_classes,
-              const Hardware &hardware) {
-  const infonce_matrix &anchors = problem.matrices[roles.anchors];
-  const int64_t most_rows = std::max(anchors.rows, negatives_of_anchor(problem, roles));
+bool Choice::has_triangle() const {
+  return std::any_of(blocks.begin(), blocks.end(), [](const Block &block) { return block.is_triangle(); });
+}
+
+Choice choose(const infonce_problem &problem, infonce_precision precision, bool has_large_classes,
+              const Hardware &hardware, bool opened) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const infonce_matrix &anchors = problem.matrices[softmax.anchors];
+  // What an anchor sees of each matrix.
+  std::vector<infonce_matrix> matrices(problem.matrices, problem.matrices + problem.matrix_count);
+  if (has_own_candidates(problem)) matrices[problem.blocks[0].candidates].rows /= anchors.rows;
+  int64_t most_rows = anchors.rows;
+  for (int b = 0; b < problem.block_count; ++b)
+    most_rows = std::max(most_rows, matrices[problem.blocks[b].candidates].rows);
+
   Choice choice;
-  choice.blocks = blocks_of(problem, roles);
+  choice.anchors = softmax.anchors;
+  choice.memory = memory_of(problem);
+  if (!positives_are_anchors(softmax)) choice.keys = positives_elsewhere(softmax);
+  choice.blocks = blocks_of(problem);
   choice.row_blocks = row_blocks_of(choice.blocks);
   choice.planes = planes_for(precision, has_large_classes);
   choice.architecture = &architecture_for(anchors.rows, most_rows, hardware);
-  choose_scheme(problem, has_large_classes, &choice);
-  const int64_t padded_dim = choose_gradient(problem, roles, most_rows, hardware, &choice);
+  choose_scheme(problem, has_large_classes, opened, &choice);
+  const int64_t padded_dim = choose_gradient(problem, most_rows, hardware, &choice);
   choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, padded_dim);
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    Tower &tower = choice.towers[name];
-    const int matrix = matrix_of(roles, name);
-    if (name == kNegatives) tower.rows = negatives_of_anchor(problem, roles);
-    else if (matrix >= 0) tower.rows = problem.matrices[matrix].rows;
-    tower.views = 1;
-    tower.dim = problem.dim;
-    tower.padded_dim = padded_dim;
-    tower.padded_rows = round_up(tower.rows, kRowMultiple);
-    tower.normalize = problem.normalize != 0;
-  }
-  if (roles.one_tower() && problem.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID)
-    choice.towers[kAnchors].views = anchors.views;
+  for (int m = 0; m < problem.matrix_count; ++m) choice.towers[m] = tower_of(matrices[m], problem, padded_dim);
+  const bool by_view =
+      softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS;
+  if (by_view) choice.towers[choice.anchors].views = anchors.views;
   if (choice.in_float32) plan_sweeps(hardware, &choice);
   return choice;
 }
 
-std::vector<TowerGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,
-                                          const Hardware &hardware) {
-  std::vector<TowerGradient> gradients;
-  if (choice.blocks.empty()) return gradients;
-  const auto is_wanted = [&](TowerName tower) { return (wanted >> tower & 1) != 0; };
+Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, const Hardware &hardware) {
+  Choice choice = opened;
+  choice.keys = choice.memory = kNone;  // a part holds no positives
+  for (Tower &tower : choice.towers)
+    if (&tower != &choice.towers[choice.anchors]) tower = {};
+  Tower &tower = choice.towers[block.candidates];
+  tower = choice.towers[choice.anchors];
+  tower.views = 1;
+  tower.rows = rows;
+  tower.padded_rows = round_up(rows, kRowMultiple);
+  choice.blocks = choice.row_blocks = {{block.anchors, block.candidates, block.row_softmax, kNone, block.left_out}};
+  choice.architecture = &architecture_for(choice.rows(choice.anchors), rows, hardware);
+  choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);
+  choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, tower.padded_dim);
+  choice.flash = false;
+  choice.flash_splits = 0;
+  choice.sweeps.clear();
+  if (choice.in_float32) plan_sweeps(hardware, &choice);
+  return choice;
+}
+
+std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,
+                                           const Hardware &hardware) {
+  std::vector<MatrixGradient> gradients;
+  const auto is_wanted = [&](int matrix) { return (wanted >> matrix & 1) != 0; };
   const Architecture &architecture = *choice.architecture;
-  const TowerName candidates = choice.blocks[0].columns;
-  const bool one_tower = candidates == kAnchors;
   const bool through_panel = in_float32 && !choice.in_registers;
   // Weights are written once for both.
-  const bool one_panel = through_panel && architecture.panels_serve_columns() && !one_tower && is_wanted(candidates);
+  const auto has_one_panel = [&](const Block &block) {
+    return through_panel && architecture.panels_serve_columns() && !block.is_triangle() && is_wanted(block.columns);
+  };
 
   const auto plan_part = [&](GradientPart *part) {
-    const Tower &rows = choice.towers[part->block.rows], &columns = choice.towers[part->block.columns];
+    const Block &block = part->block;
+    const Tower &rows = choice.towers[block.rows], &columns = choice.towers[block.columns];
     if (choice.in_registers) {
-      const bool is_done = choice.flash && part->block.rows == kAnchors;  // by the statistics
+      const bool is_done = choice.flash && block.rows == choice.anchors;  // by the statistics
       part->splits =
           is_done ? 1 : architecture.plan_splits(hardware, choice.planes, rows.rows, columns.rows, rows.padded_dim);
       return;
     }
-    const PanelUse use = part->block.rows == part->block.columns ? PanelUse::kTriangle
-                         : one_tower                             ? PanelUse::kRows
-                         : one_panel                             ? PanelUse::kRowsAndColumns
-                                                                 : PanelUse::kRowsOfBoth;
+    const PanelUse use = block.is_triangle()              ? PanelUse::kTriangle
+                         : block.columns == choice.memory ? PanelUse::kRows
+                         : has_one_panel(block)           ? PanelUse::kRowsAndColumns
+                                                          : PanelUse::kRowsOfBoth;
     part->panel =
         architecture.plan_panel(hardware, choice.planes, choice.shape, use, rows.rows, columns.rows, rows.padded_dim);
     part->splits = part->panel.splits;
   };
-  for (const TowerName tower : {kAnchors, kNegatives, kKeys}) {
-    if (!is_wanted(tower)) continue;
-    TowerGradient gradient{tower, {}, one_panel && tower == candidates};
-    for (const Block &block : choice.blocks) {
-      if (block.rows == tower) gradient.parts.push_back({block});
-      else if (block.columns == tower)
-        gradient.parts.push_back({{block.columns, block.rows, block.column_softmax, block.row_softmax}});
-    }
-    for (GradientPart &part : gradient.parts) {
-      if (gradient.from_columns) part.splits = gradients[0].parts[0].splits;
-      else if (in_float32) plan_part(&part);
-    }
-    gradients.push_back(std::move(gradient));
+
+  MatrixGradient of_anchors{choice.anchors, {}};
+  for (const Block &block : choice.blocks)
+    of_anchors.parts.insert(block.is_triangle() ? of_anchors.parts.begin() : of_anchors.parts.end(), {block});
+  int64_t of_columns = 0;
+  for (GradientPart &part : of_anchors.parts) {
+    if (in_float32) plan_part(&part);
+    part.of_columns = of_columns;
+    if (has_one_panel(part.block)) of_columns += part.splits * choice.towers[part.block.columns].plane_size();
   }
+  uint32_t planned = uint32_t(1) << choice.anchors;
+  if (is_wanted(choice.anchors)) gradients.push_back(of_anchors);
+  for (const GradientPart &of_rows : of_anchors.parts) {
+    const Block &block = of_rows.block;
+    planned |= uint32_t(1) << block.columns;
+    if (block.is_triangle() || !is_wanted(block.columns)) continue;
+    GradientPart part{{block.columns, block.rows, block.column_softmax, block.row_softmax, block.left_out}};
+    const bool from_columns = has_one_panel(block);
+    if (from_columns) part.splits = of_rows.splits, part.of_columns = of_rows.of_columns;
+    else if (in_float32) plan_part(&part);
+    gradients.push_back({block.columns, {part}, from_columns});
+  }
+  // Matrices of positives alone.
+  for (int m = 0; m < INFONCE_MOST_MATRICES; ++m)
+    if (is_wanted(m) && !(planned >> m & 1) && choice.rows(m) > 0) gradients.push_back({m, {}});
   return gradients;
 }
 

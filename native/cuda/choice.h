@@ -3,27 +3,24 @@
 
 #include <vector>
 
-#include "common/roles.h"
+#include "common/form.h"
 #include "cuda/arch/architecture.h"
 
 namespace infonce::cuda {
 
-inline int matrix_of(const Roles &roles, TowerName tower) {
-  return tower == kAnchors ? roles.anchors : tower == kKeys ? roles.keys : roles.negatives;
-}
-
-constexpr int kNoSoftmax = -1;
-
-// A rectangle of logits: its rows, its columns, and to whose sums they add their exponentials.
+// A rectangle of logits: its rows, its columns, as matrices, and to whose sums they add their exponentials.
 struct Block {
-  TowerName rows, columns;
+  int rows, columns;
   int row_softmax, column_softmax;
+  uint32_t left_out = 0;  // infonce_left_out bits
+
+  bool is_triangle() const { return rows == columns; }
 };
 
 // The statistics of a block.
 struct Sweep {
   Block block;
-  bool triangular;  // of one tower: each pair once
+  bool triangular;  // each pair of a triangle once
   SweepPlan plan;
 };
 
@@ -31,17 +28,21 @@ struct Sweep {
 struct GradientPart {
   Block block;
   int32_t splits = 0;
-  PanelPlan panel = {};  // unless it is computed in registers
+  PanelPlan panel = {};    // unless it is computed in registers
+  int64_t of_columns = 0;  // where the sums of its columns begin, if the panel has them
 };
 
-struct TowerGradient {
-  TowerName tower;
-  std::vector<GradientPart> parts;  // the second is that of a memory; none: the pairs are all there is
+struct MatrixGradient {
+  int matrix;
+  std::vector<GradientPart> parts;  // that of the triangle first; none: the pairs are all there is
   bool from_columns = false;        // in float32 the panel of the anchors' gradient has its sums as those of columns
 };
 
 struct Choice {
-  Tower towers[kTowers] = {};  // their sizes; no arrays
+  int anchors = 0;                           // of the first softmax, the rows of every block
+  int keys = kNone;                          // with the positives, unless those are anchors
+  int memory = kNone;                        // with further positives of anchors; it has no gradient
+  Tower towers[INFONCE_MOST_MATRICES] = {};  // by matrix: their sizes; no arrays
   const Architecture *architecture = nullptr;
   Planes planes = Planes::kHighest;
   TileShape shape = TileShape::kSquare;
@@ -58,15 +59,20 @@ struct Choice {
   std::vector<Sweep> sweeps;
 
   // Of own negatives those of one anchor.
-  int64_t rows(TowerName tower) const { return towers[tower].rows; }
+  int64_t rows(int matrix) const { return towers[matrix].rows; }
   int64_t longest_rows() const;
+  bool has_triangle() const;
 };
 
-Choice choose(const infonce_problem &problem, const Roles &roles, infonce_precision precision, bool has_large_classes,
-              const Hardware &hardware);
+// `opened`: further candidates come in parts.
+Choice choose(const infonce_problem &problem, infonce_precision precision, bool has_large_classes,
+              const Hardware &hardware, bool opened = false);
 
-// For the gradients of the towers whose bits are `wanted`, in the order in which they are computed.
-std::vector<TowerGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,
-                                          const Hardware &hardware);
+// For a part of so many candidates: that block alone.
+Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, const Hardware &hardware);
+
+// For the gradients of the matrices whose bits are `wanted`, in the order in which they are computed.
+std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,
+                                           const Hardware &hardware);
 
 }  // namespace infonce::cuda

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "common/roles.h"
+#include "common/form.h"
+#include "common/row_loss.h"
 
 namespace infonce::cuda {
 namespace {
@@ -32,10 +33,15 @@ std::vector<int32_t> rows_by_id(const std::vector<int32_t> &ids) {
 
 }  // namespace
 
-Classes::Classes(const infonce_problem &problem, const Roles &roles) {
-  const infonce_matrix &anchors = problem.matrices[roles.anchors];
+Classes::Classes(const infonce_problem &problem) {
+  const infonce_matrix &anchors = problem.matrices[problem.softmaxes[0].anchors];
   const int32_t positive = problem.softmaxes[0].positive;
+  const int memory_matrix = memory_of(problem);
   const int64_t rows = anchors.rows;
+  if (!positives_are_anchors(problem.softmaxes[0])) {
+    sort_by_target(problem);
+    return;
+  }
   std::vector<int32_t> ids, memory_ids;
   std::vector<int64_t> ends;  // of the classes
   if (positive == INFONCE_POSITIVE_SAME_ID) {
@@ -44,8 +50,8 @@ Classes::Classes(const infonce_problem &problem, const Roles &roles) {
     order = rows_by_id(ids);
     for (int64_t r = 1; r <= rows; ++r)
       if (r == rows || ids[order[r]] != ids[order[r - 1]]) ends.push_back(r);
-    if (roles.has_memory()) {
-      const infonce_matrix &memory = problem.matrices[roles.negatives];
+    if (memory_matrix != kNone) {
+      const infonce_matrix &memory = problem.matrices[memory_matrix];
       memory_ids.assign(memory.ids, memory.ids + memory.rows);
       memory_order = rows_by_id(memory_ids);
       memory_apart.resize(rows);
@@ -53,7 +59,7 @@ Classes::Classes(const infonce_problem &problem, const Roles &roles) {
   } else if (positive == INFONCE_POSITIVE_ALL_VIEWS && anchors.views - 1 > kMostPartners) {
     for (int64_t end = anchors.views; end <= rows; end += anchors.views) ends.push_back(end);
   } else {
-    most_partners = positive == INFONCE_POSITIVE_SAME_INDEX ? 1 : anchors.views - 1;
+    most_partners = anchors.views - 1;
     return;
   }
 
@@ -72,7 +78,8 @@ Classes::Classes(const infonce_problem &problem, const Roles &roles) {
     const Range none_in_memory = {int32_t(memory_first), int32_t(memory_first)};
 
     const int64_t partners = whole.size() + in_memory.size() - 1;
-    const bool is_large = partners > kMostPartners;
+    // What is not in the denominator is treated pair by pair, however much it is.
+    const bool is_large = partners > kMostPartners && has_positives(problem.softmaxes[0].row_loss);
     if (is_large && large.empty()) {
       class_of.assign(rows, -1);
       members.resize(rows);
@@ -92,6 +99,30 @@ Classes::Classes(const infonce_problem &problem, const Roles &roles) {
     else large.push_back(whole);
     if (is_large && memory_rows > 0) memory_large.push_back(in_memory);
     first = end;
+  }
+}
+
+void Classes::sort_by_target(const infonce_problem &problem) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const int64_t rows = rows_of(problem, 0), keys = problem.matrices[positives_elsewhere(softmax)].rows;
+  if (has_own_candidates(problem) || (!softmax.targets && rows == keys)) return;
+  std::vector<int32_t> target_of(rows);
+  if (softmax.targets) {
+    // A copy, and no row that there is not: the caller's may be shared with a thread that writes them.
+    std::transform(softmax.targets, softmax.targets + rows, target_of.begin(),
+                   [&](int32_t target) { return std::clamp(target, 0, int32_t(keys - 1)); });
+    order = rows_by_id(target_of);
+  } else {
+    std::iota(target_of.begin(), target_of.end(), 0);
+  }
+  targets.resize(rows);
+  anchors_of_keys.resize(keys);
+  int64_t r = 0;
+  for (int64_t key = 0; key < keys; ++key) {
+    const int64_t first = r;
+    for (; r < rows && target_of[order.empty() ? r : order[r]] == key; ++r)
+      targets[r] = {int32_t(key), int32_t(key + 1)};
+    anchors_of_keys[key] = {int32_t(first), int32_t(r)};
   }
 }
 

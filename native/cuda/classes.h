@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "common/roles.h"
 #include "cuda/kernels/rows.h"
 #include "infonce/infonce.h"
 
@@ -12,7 +11,11 @@ namespace infonce::cuda {
 
 struct Classes {
   // Rows by id, ascending within one; or by sample. Those of a memory apart, in the same order of ids.
-  Classes(const infonce_problem &problem, const Roles &roles);
+  Classes() = default;
+  explicit Classes(const infonce_problem &problem);
+
+  // Positives by target, or by index among more keys than there are anchors.
+  bool has_targets() const { return !targets.empty(); }
 
   std::vector<int32_t> order;     // prepared row -> row of the input; empty: samples of views in a row
   std::vector<Range> apart;       // by prepared row; empty: samples of views, or each row by itself
@@ -21,9 +24,16 @@ struct Classes {
   std::vector<Range> large;       // the large classes
   int64_t most_partners = 1;      // that any row has outside large classes
 
+  // With positives by target: the anchors stand by target, so that both kinds of ranges never decrease. Empty without.
+  std::vector<Range> targets;          // by prepared row of the anchors: its key
+  std::vector<Range> anchors_of_keys;  // by key
+
   // The same of a memory's rows, by the anchors' prepared rows; empty without one.
   std::vector<int32_t> memory_order;
   std::vector<Range> memory_apart, memory_members, memory_large;
+
+ private:
+  void sort_by_target(const infonce_problem &problem);
 };
 
 }  // namespace infonce::cuda

@@ -134,13 +134,13 @@ BadRow Context::finish(Call &call, Lane &lane) {
   }
 }
 
-std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Part part,
+std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Phase phase,
                                              infonce_output logits) {
   const Lock lock(mutex_);
   Lane &lane = take_lane();
-  const infonce_precision precision = part == Part::kLogits ? INFONCE_PRECISION_HIGHEST : precision_;
+  const infonce_precision precision = phase.is_logits ? INFONCE_PRECISION_HIGHEST : precision_;
   try {
-    auto work = std::make_unique<Call>(problem, result, precision, lane, part, logits);
+    auto work = std::make_unique<Call>(problem, result, precision, lane, phase, logits);
     start(*work, lane, nullptr);
     return std::unique_ptr<infonce_call>(new infonce_call{std::move(work), &lane});
   } catch (...) {
@@ -151,7 +151,8 @@ std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, inf
 
 BadRow Context::end(infonce_call &call) { return finish(*call.work, *call.lane); }
 
-BadRow Context::forward(const infonce_problem &problem, infonce_result *result, std::unique_ptr<infonce_saved> *saved) {
+BadRow Context::begin_saved(const infonce_problem &problem, infonce_result *result, Phase phase,
+                            std::unique_ptr<infonce_saved> *saved) {
   auto state = std::make_unique<infonce_saved>();
   state->problem = problem;
   Lane *lane = nullptr;
@@ -163,7 +164,8 @@ BadRow Context::forward(const infonce_problem &problem, infonce_result *result, 
     }
     lane = &take_lane();
     try {
-      state->work = std::make_unique<Call>(problem, result, precision_, *lane, Part::kForward);
+      const bool opened = !phase.has_losses;
+      state->work = std::make_unique<Call>(problem, result, precision_, *lane, phase, infonce_output{}, opened);
       start(*state->work, *lane, &state->memory);
     } catch (...) {
       drop(*lane);
@@ -176,14 +178,16 @@ BadRow Context::forward(const infonce_problem &problem, infonce_result *result, 
   return bad;
 }
 
-BadRow Context::backward(infonce_saved &saved, const infonce_upstream &upstream, infonce_result *result) {
+// The next phase of a call, with a new upstream gradient if there is one.
+BadRow Context::go_on(infonce_saved &saved, Phase phase, const infonce_upstream *upstream, infonce_result *result) {
   const Lock one_at_a_time(saved.mutex);
   Lane *lane = nullptr;
   {
     const Lock lock(mutex_);
     lane = &take_lane();
     try {
-      saved.work->turn_backward(upstream, result, *lane);
+      if (upstream) saved.work->set_upstream(upstream->grad_output);
+      saved.work->turn(phase, result, *lane, upstream ? upstream->cancelled : nullptr);
       start(*saved.work, *lane, &saved.memory);
     } catch (...) {
       drop(*lane);
@@ -191,6 +195,59 @@ BadRow Context::backward(infonce_saved &saved, const infonce_upstream &upstream,
     }
   }
   return finish(*saved.work, *lane);
+}
+
+BadRow Context::take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient) {
+  const Lock one_at_a_time(saved.mutex);
+  infonce_result result{};
+  result.gradients[saved.problem.blocks[part.block].candidates] = gradient;
+  std::unique_ptr<Call> work;
+  Lane *lane = nullptr;
+  {
+    const Lock lock(mutex_);
+    lane = &take_lane();
+    try {
+      if (phase.has_gradients) with_idle_memory([&] { saved.work->place_sums_of_parts(&saved.sums_of_parts, *lane); });
+      work = std::make_unique<Call>(*saved.work, part, &result, *lane, phase);
+      start(*work, *lane, nullptr);
+    } catch (...) {
+      drop(*lane);
+      throw;
+    }
+  }
+  const BadRow bad = finish(*work, *lane);
+  if (bad.row < 0) saved.work->take_back(*work);
+  return bad;
+}
+
+BadRow Context::forward(const infonce_problem &problem, infonce_result *result, std::unique_ptr<infonce_saved> *saved) {
+  return begin_saved(problem, result, kForward, saved);
+}
+
+BadRow Context::backward(infonce_saved &saved, const infonce_upstream &upstream, infonce_result *result) {
+  return go_on(saved, kBackward, &upstream, result);
+}
+
+BadRow Context::open(const infonce_problem &problem, std::unique_ptr<infonce_saved> *saved) {
+  infonce_result none{};
+  return begin_saved(problem, &none, kOpen, saved);
+}
+
+BadRow Context::add(infonce_saved &saved, const infonce_part &part) { return take_part(saved, part, kAdd, {}); }
+
+BadRow Context::close(infonce_saved &saved, infonce_result *result) { return go_on(saved, kClose, nullptr, result); }
+
+BadRow Context::open_gradient(infonce_saved &saved, const infonce_upstream &upstream) {
+  infonce_result none{};
+  return go_on(saved, kOpenGradient, &upstream, &none);
+}
+
+BadRow Context::add_gradient(infonce_saved &saved, const infonce_part &part, const infonce_output &gradient) {
+  return take_part(saved, part, kAddGradient, gradient);
+}
+
+BadRow Context::close_gradient(infonce_saved &saved, infonce_result *result) {
+  return go_on(saved, kCloseGradient, nullptr, result);
 }
 
 void Context::destroy(std::unique_ptr<infonce_saved> saved) {

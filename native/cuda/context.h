@@ -19,7 +19,7 @@ struct infonce_call {
 struct infonce_saved {
   std::mutex mutex;
   infonce_problem problem;
-  infonce::cuda::Workspace memory;
+  infonce::cuda::Workspace memory, sums_of_parts;
   std::unique_ptr<infonce::cuda::Call> work;
 };
 
@@ -41,7 +41,7 @@ class Context {
   std::string fault();
   void lose(const std::string &fault);
 
-  std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result, Part part = Part::kWhole,
+  std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result, Phase phase = kWhole,
                                       infonce_output logits = {});
   // The first bad row, if that is to fail the call.
   BadRow end(infonce_call &call);
@@ -49,6 +49,14 @@ class Context {
   BadRow forward(const infonce_problem &problem, infonce_result *result, std::unique_ptr<infonce_saved> *saved);
   BadRow backward(infonce_saved &saved, const infonce_upstream &upstream, infonce_result *result);
   void destroy(std::unique_ptr<infonce_saved> saved);
+
+  // The same in steps.
+  BadRow open(const infonce_problem &problem, std::unique_ptr<infonce_saved> *saved);
+  BadRow add(infonce_saved &saved, const infonce_part &part);
+  BadRow close(infonce_saved &saved, infonce_result *result);
+  BadRow open_gradient(infonce_saved &saved, const infonce_upstream &upstream);
+  BadRow add_gradient(infonce_saved &saved, const infonce_part &part, const infonce_output &gradient);
+  BadRow close_gradient(infonce_saved &saved, infonce_result *result);
 
   // Bytes that a call takes, and that are to be had.
   int64_t size_of(const infonce_problem &problem, const infonce_result &result);
@@ -65,6 +73,10 @@ class Context {
   Lane &take_lane();
   void start(Call &call, Lane &lane, Workspace *kept);
   BadRow finish(Call &call, Lane &lane);
+  BadRow begin_saved(const infonce_problem &problem, infonce_result *result, Phase phase,
+                     std::unique_ptr<infonce_saved> *saved);
+  BadRow go_on(infonce_saved &saved, Phase phase, const infonce_upstream *upstream, infonce_result *result);
+  BadRow take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient);
   void drop(Lane &lane) noexcept;
   template <class Take> auto with_idle_memory(Take &&take);
   bool free_idle_memory();

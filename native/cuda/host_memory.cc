@@ -28,6 +28,24 @@ HostMemory::~HostMemory() {
   else if (cudaFreeHost(memory_) != cudaSuccess) cudaGetLastError();
 }
 
+HostMemories &HostMemories::all() {
+  static auto &all = *new HostMemories;
+  return all;
+}
+
+void *HostMemories::keep(OfDevice owned) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  void *const address = owned.memory.get();
+  memories_.emplace(address, std::move(owned));
+  return address;
+}
+
+HostMemories::OfDevice HostMemories::take(void *address) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  auto found = memories_.extract(address);
+  return found.empty() ? OfDevice() : std::move(found.mapped());
+}
+
 bool is_page_locked(const void *memory) {
   cudaPointerAttributes attributes{};
   if (cudaPointerGetAttributes(&attributes, memory) == cudaSuccess) return attributes.type == cudaMemoryTypeHost;

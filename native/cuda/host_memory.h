@@ -5,6 +5,9 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
 #include <utility>
 
 namespace infonce::cuda {
@@ -37,6 +40,23 @@ template <class T> class PageLocked {
 
  private:
   HostMemory memory_{sizeof(T)};
+};
+
+// What callers were given, by its address.
+class HostMemories {
+ public:
+  struct OfDevice {
+    int32_t device = 0;
+    HostMemory memory;
+  };
+
+  static HostMemories &all();  // never destroyed: other threads may use it while the process exits
+  void *keep(OfDevice owned);
+  OfDevice take(void *address);
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<void *, OfDevice> memories_;
 };
 
 // Whether the device copies to and from it directly.

@@ -51,7 +51,7 @@ struct Lane {
   Workspace workspace;
   Staging staging;
   PageLocked<Report> report;
-  Event gradient_ready[kTowers], all_ready, decided, queued, downloaded;
+  Event gradient_ready[INFONCE_MOST_MATRICES], all_ready, decided, queued, downloaded;
   Clock clock;
   bool busy = false;
 

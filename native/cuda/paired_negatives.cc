@@ -9,21 +9,26 @@ namespace infonce::cuda {
 void PairedNegatives::compute(const Work &work) const {
   const Direction &softmax = work.buffers.softmaxes[0];
   const infonce_problem &problem = work.problem;
+  const int anchors = work.anchors(), keys = work.choice.keys, negatives = problem.blocks[0].candidates;
   PairedTask task{};
-  task.problem = {work.tower(kAnchors).source,
-                  work.tower(kKeys).source,
-                  work.tower(kNegatives).source,
+  task.problem = {anchors,
+                  keys,
+                  negatives,
+                  work.tower(anchors).source,
+                  work.tower(keys).source,
+                  work.tower(negatives).source,
+                  work.buffers.bias[keys],
                   work.rows(),
-                  work.choice.rows(kNegatives),
+                  work.choice.rows(negatives),
                   problem.dim,
                   problem.scale,
                   problem.normalize != 0,
                   problem.ranks != 0};
   task.upstream = work.upstream;
   task.negatives = dots_;
-  task.grad_anchors = work.gradient_of(kAnchors);
-  task.grad_keys = work.gradient_of(kKeys);
-  task.grad_negatives = work.gradient_of(kNegatives);
+  task.grad_anchors = work.gradient_of(anchors);
+  task.grad_keys = work.gradient_of(keys);
+  task.grad_negatives = work.gradient_of(negatives);
   task.loss = softmax.loss;
   task.above = softmax.all_above;
   task.radial = work.buffers.radial;
@@ -31,7 +36,7 @@ void PairedNegatives::compute(const Work &work) const {
   paired_negatives(work.stream(), task);
   if (float *row_loss = work.outputs[kRowLoss].device)
     write_row_losses(work.stream(), softmax.loss, row_loss, work.rows());
-  for (const Event &ready : work.lane->gradient_ready) ready.record(work.stream());
+  work.for_each_matrix([&](int m) { work.lane->gradient_ready[m].record(work.stream()); });
 }
 
 }  // namespace infonce::cuda

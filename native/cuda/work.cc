@@ -1,6 +1,28 @@
 #include "cuda/work.h"
 
+#include <algorithm>
+
 namespace infonce::cuda {
+
+bool Work::needs_ids(int matrix) const {
+  return std::any_of(problem.blocks, problem.blocks + problem.block_count, [&](const infonce_block &block) {
+    return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && (block.anchors == matrix || block.candidates == matrix);
+  });
+}
+
+// That of rows that are no candidates in any row's softmax is not read.
+bool Work::needs_bias(int matrix) const { return problem.matrices[matrix].bias && matrix != anchors(); }
+
+int64_t Work::source_row(int matrix, int64_t prepared_row) const {
+  const std::vector<int32_t> none, &order = matrix == anchors()       ? classes.order
+                                            : matrix == choice.memory ? classes.memory_order
+                                                                      : none;
+  return order.empty() ? choice.towers[matrix].source_row(prepared_row) : order[prepared_row];
+}
+
+bool Work::finds_pairs_by_range() const {
+  return !positives_are_anchors() && (classes.has_targets() || choice.has_triangle());
+}
 
 WeightsOf weights_of(const Work &work, const Block &block) {
   const Buffers &buffers = work.buffers;
@@ -9,21 +31,38 @@ WeightsOf weights_of(const Work &work, const Block &block) {
   WeightsOf weights{};
   weights.owner = work.tower(block.rows);
   weights.other = work.tower(block.columns);
-  weights.pairs = work.pairs_with(block.columns);
+  weights.pairs = work.pairs_of(block);
   weights.owner_weight = of_rows ? of_rows->weight : buffers.no_weight;
   weights.other_weight = of_columns ? of_columns->weight : buffers.no_weight;
   weights.owner_log2_sum = of_rows ? of_rows->log2_sum : buffers.no_log2_sum;
   weights.other_log2_sum = of_columns ? of_columns->log2_sum : buffers.no_log2_sum;
   weights.owner_target = target;
-  weights.other_target = block.columns == kNegatives ? buffers.no_weight : target;
+  weights.other_target = block.columns == work.anchors() ? target : buffers.no_weight;
   weights.exponent = work.exponent;
   return weights;
 }
 
+Masks masks_of(const Work &work, const Block &block) {
+  const Buffers &buffers = work.buffers;
+  Masks masks{};
+  if (block.left_out & INFONCE_LEAVE_OUT_SAME_ID)
+    masks.row_ids = buffers.ids[block.rows], masks.column_ids = buffers.ids[block.columns];
+  if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
+  else masks.row_bias = buffers.bias[block.rows];
+  return masks;
+}
+
 Softmax softmax_of(const Work &work) {
   const Buffers &buffers = work.buffers;
-  return {work.pairs,           work.memory_pairs,          work.rule,    buffers.pair_logits, buffers.softmaxes[0],
-          buffers.softmaxes[1], work.roles.both_directions, work.upstream};
+  const int memory = work.choice.memory;
+  return {work.pairs[work.anchors()],
+          memory == kNone ? Pairs{} : work.pairs[memory],
+          work.rule,
+          buffers.pair_logits,
+          buffers.softmaxes[0],
+          buffers.softmaxes[1],
+          work.problem.softmax_count > 1,
+          work.upstream};
 }
 
 }  // namespace infonce::cuda

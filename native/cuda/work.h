@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "common/call.h"
 #include "cuda/buffers.h"
 #include "cuda/choice.h"
 #include "cuda/classes.h"
@@ -12,8 +13,30 @@
 
 namespace infonce::cuda {
 
-// kForward keeps what kBackward needs apart from what only it needs itself. kLogits: SimCLR's logits alone.
-enum class Part { kWhole, kForward, kBackward, kLogits };
+// What is done of a call at once.
+struct Phase {
+  bool prepares = false;        // inputs become operands
+  bool sums = false;            // exponentials
+  bool has_losses = false;      // each row's loss, and what its gradient needs
+  bool returns_losses = false;  // to the caller
+  bool has_gradients = false;
+  bool keeps = false;    // what later phases need, apart from what only this one needs
+  bool is_part = false;  // of the candidates of one block
+  bool is_logits = false;
+};
+// clang-format off
+//                                prepares sums   losses returns gradients keeps  part
+constexpr Phase kWhole         = {true,    true,  true,  true,   true};
+constexpr Phase kForward       = {true,    true,  true,  true,   false,    true};
+constexpr Phase kBackward      = {false,   false, true,  false,  true};
+constexpr Phase kOpen          = {true,    true,  false, false,  false,    true};
+constexpr Phase kAdd           = {true,    true,  false, false,  false,    false, true};
+constexpr Phase kClose         = {false,   false, true,  true};
+constexpr Phase kOpenGradient  = {false,   false, true};
+constexpr Phase kAddGradient   = {true,    false, false, false,  true,     false, true};
+constexpr Phase kCloseGradient = {false,   false, false, false,  true};
+constexpr Phase kSimclrLogits  = {true,    false, false, false,  false,    false, false, true};
+// clang-format on
 
 // An array that the call fills.
 struct Output {
@@ -24,43 +47,72 @@ struct Output {
 
   bool on_device() const { return caller.residence == INFONCE_ON_DEVICE; }
 };
-enum OutputName { kLogits, kRowLoss, kGradients, kOutputs = kGradients + kTowers };  // kGradients + tower
+// kGradients + matrix
+enum OutputName { kLogits, kRowLoss, kGradients, kOutputs = kGradients + INFONCE_MOST_MATRICES };
 
 struct Work {
-  Part part;
+  Phase phase;
   infonce_problem problem;
-  Roles roles;
   infonce_result *result;
   Lane *lane;
   Classes classes;
   Choice choice = {};
-  bool in_float32 = true, in_float64 = false;  // as in the choice, until the data have decided
-  std::vector<TowerGradient> gradients = {};
+  bool in_float32 = true, in_float64 = false;   // as in the choice, until the data have decided
+  bool is_summed[INFONCE_MOST_SOFTMAXES] = {};  // by softmax: float64 sums are added to what is there
+  // Of an opened call. Parts whose rows are not finite are remembered where results are to become NaN.
+  BadRow bad_part = {};
+  bool has_bad_gradient_part = false;
+  bool has_gradient_parts = false;         // since its gradient was opened
+  const Report *report_of_call = nullptr;  // a part has one of its own
+  std::vector<MatrixGradient> gradients = {};
   PositiveRule rule = {};
   float exponent = 0;  // a logit in powers of two, of a dot product 1
   Output outputs[kOutputs] = {};
   bool returns_early = false;  // work may go on after the call's end
   bool downloads = false;      // something is brought back
   Upstream upstream = {};
-  Pairs pairs = {}, memory_pairs = {};
+  Pairs pairs[INFONCE_MOST_MATRICES] = {};  // of the anchors with the rows of each matrix
+  Pairs pairs_of_keys = {};                 // of the keys with the anchors
   Buffers buffers = {};
   PairedNegatives paired_negatives = {};
 
   Stream &stream() const { return lane->stream; }
-  int64_t rows() const { return choice.rows(kAnchors); }
-  bool has(TowerName tower) const { return choice.rows(tower) > 0; }
-  const infonce_matrix &matrix(TowerName tower) const { return problem.matrices[matrix_of(roles, tower)]; }
-  int64_t size_of(TowerName tower) const { return matrix(tower).rows * problem.dim; }
-  bool computes_gradient() const { return problem.gradient && (part == Part::kWhole || part == Part::kBackward); }
-  float *gradient_of(TowerName tower) const { return outputs[kGradients + tower].device; }  // null: not wanted
-  const Tower &tower(TowerName name) const { return buffers.towers[name]; }
-  const Pairs &pairs_with(TowerName columns) const {
-    return roles.one_tower() && columns == kNegatives ? memory_pairs : pairs;
+  int anchors() const { return choice.anchors; }
+  int64_t rows() const { return choice.rows(anchors()); }
+  const Tower &tower(int matrix) const { return buffers.towers[matrix]; }
+  const Tower &anchor_tower() const { return tower(anchors()); }
+  Tower memory_tower() const { return choice.memory == kNone ? Tower{} : tower(choice.memory); }
+  int64_t size_of(int matrix) const { return problem.matrices[matrix].rows * problem.dim; }
+  bool computes_gradient() const { return problem.gradient && phase.has_gradients; }
+  float *gradient_of(int matrix) const { return outputs[kGradients + matrix].device; }  // null: not wanted
+  const Direction *softmax(int index) const { return index == kNone ? nullptr : &buffers.softmaxes[index]; }
+  // Of the block's rows.
+  Pairs pairs_of(const Block &block) const {
+    if (block.rows == anchors()) return pairs[block.columns];
+    return block.rows == choice.keys ? pairs_of_keys : Pairs{};
   }
-  const Direction *softmax(int index) const { return index == kNoSoftmax ? nullptr : &buffers.softmaxes[index]; }
+  // Whether they are rows of the anchors' own matrix.
+  bool positives_are_anchors() const { return choice.keys == kNone; }
+  // Calls visit(matrix) for those that have rows; of a part for the anchors and its own.
+  template <class Visit> void for_each_matrix(Visit &&visit) const {
+    for (int m = 0; m < problem.matrix_count; ++m)
+      if (choice.rows(m) > 0) visit(m);
+  }
+  // For those whose rows come with this phase.
+  template <class Visit> void for_each_brought_matrix(Visit &&visit) const {
+    for_each_matrix([&](int m) {
+      if (phase.prepares && !(phase.is_part && m == anchors())) visit(m);
+    });
+  }
+  bool needs_ids(int matrix) const;
+  bool needs_bias(int matrix) const;
+  int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host
+  // Whether pairs of a gradient are found by range: with targets, or where a triangle counts twice what pairs count once.
+  bool finds_pairs_by_range() const;
 };
 
 WeightsOf weights_of(const Work &work, const Block &block);
+Masks masks_of(const Work &work, const Block &block);
 Softmax softmax_of(const Work &work);
 
 }  // namespace infonce::cuda

@@ -13,9 +13,9 @@ using cuda::Architecture;
 using cuda::Block;
 using cuda::Choice;
 using cuda::Hardware;
+using cuda::MatrixGradient;
 using cuda::PanelUse;
 using cuda::Planes;
-using cuda::TowerGradient;
 using cuda::UseOfSm90;
 
 // Of the size of an A100 or, with kernels for compute capability 9.0, an H100.
@@ -45,24 +45,23 @@ infonce_problem problem_of(const Sizes &sizes) {
   settings.temperature = sizes.temperature;
   settings.normalize = sizes.normalize;
   infonce_problem problem = Case(settings).problem;
-  const Roles roles = roles_of(problem);
   problem.dim = sizes.dim;
   for (int m = 0; m < problem.matrix_count; ++m) {
     infonce_matrix &matrix = problem.matrices[m];
     matrix.data = matrix.ids = nullptr;
-    matrix.rows = m == roles.negatives ? 2 * sizes.rows : sizes.rows;
+    matrix.rows = m == (sizes.loss == Loss::kSupConMemory ? kMemory : kNegatives) ? 2 * sizes.rows : sizes.rows;
   }
   return problem;
 }
 
 Choice choice_for(const infonce_problem &problem, infonce_precision precision, UseOfSm90 sm90,
                   bool has_large_classes = false) {
-  return choose(problem, roles_of(problem), precision, has_large_classes, hardware_with(sm90));
+  return choose(problem, precision, has_large_classes, hardware_with(sm90));
 }
 
-std::vector<TowerGradient> gradients_of(const Choice &choice, UseOfSm90 sm90, uint32_t wanted = 7) {
+std::vector<MatrixGradient> gradients_of(const Choice &choice, UseOfSm90 sm90, uint32_t wanted = 7) {
   uint32_t there = 0;
-  for (int tower = 0; tower < cuda::kTowers; ++tower) there |= uint32_t(choice.towers[tower].rows > 0) << tower;
+  for (int m = 0; m < INFONCE_MOST_MATRICES; ++m) there |= uint32_t(choice.rows(m) > 0) << m;
   return plan_gradients(choice, there & wanted, choice.in_float32, hardware_with(sm90));
 }
 
@@ -115,9 +114,9 @@ TEST_CASE("blocks are those of the problem, and a triangle of one matrix") {
   REQUIRE(memory.sweeps.size() == 2);
   CHECK(memory.sweeps[0].triangular);
   CHECK(!memory.sweeps[1].triangular);
-  CHECK(memory.sweeps[1].block.columns == cuda::kNegatives);
+  CHECK(memory.sweeps[1].block.columns == kMemory);
   CHECK(own.blocks.empty());
-  CHECK(own.rows(cuda::kNegatives) == 2);
+  CHECK(own.rows(kNegatives) == 2);
 }
 
 TEST_CASE("gradients are computed in registers up to dimension 256, and through panels beyond and at 'highest'") {
@@ -146,7 +145,7 @@ TEST_CASE("one pass computes the statistics and the gradient where it can") {
   CHECK(!chosen(Loss::kNtXentFirst, UseOfSm90::kAlways).flash);
 }
 
-TEST_CASE("a panel serves two towers on compute capability 9.0 if both want their gradient") {
+TEST_CASE("a panel serves two matrices on compute capability 9.0 if both want their gradient") {
   for (const infonce_precision precision : kPrecisions) {
     const infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, 1024, 512});
     const Choice choice = choice_for(problem, precision, UseOfSm90::kAlways);
@@ -154,7 +153,7 @@ TEST_CASE("a panel serves two towers on compute capability 9.0 if both want thei
     REQUIRE(all.size() == 3);
     REQUIRE(some.size() == 2);
     CHECK(all[0].parts[0].panel.use == PanelUse::kRowsAndColumns);
-    CHECK(all[1].tower == cuda::kNegatives);
+    CHECK(all[1].matrix == kNegatives);
     CHECK(all[1].from_columns);
     CHECK(all[1].parts[0].splits == all[0].parts[0].splits);
     CHECK(all[2].parts.empty());
@@ -183,7 +182,7 @@ TEST_CASE("plans cover all rows and columns, and panels fit the cache") {
               CHECK(sweep.plan.tiles_per_run <= cuda::kMostTilesOfRun);
               CHECK((sweep.plan.strip >= 1 && sweep.plan.strip <= sweep.plan.tile_rows));
             }
-            for (const TowerGradient &gradient : gradients_of(choice, sm90, loss == Loss::kSupConMemory ? 1 : 7))
+            for (const MatrixGradient &gradient : gradients_of(choice, sm90, loss == Loss::kSupConMemory ? 1 : 7))
               for (const cuda::GradientPart &part : gradient.parts) {
                 CHECK(part.splits >= 1);
                 if (choice.in_registers || gradient.from_columns) continue;
@@ -195,12 +194,91 @@ TEST_CASE("plans cover all rows and columns, and panels fit the cache") {
           }
 }
 
+// Keys and further negatives, of which a softmax of `both_directions` sees the keys alone.
+infonce_problem with_negatives(bool both_directions, int64_t rows, int64_t dim) {
+  infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, rows, dim});
+  problem.block_count = 2;
+  problem.blocks[1] = {kAnchors, kKeys, 0, both_directions ? 1 : -1, 0, 0};
+  if (both_directions) {
+    problem.softmax_count = 2;
+    problem.softmaxes[1] = problem.softmaxes[0];
+    problem.softmaxes[1].anchors = kKeys;
+    problem.softmaxes[1].positive_matrices = 1U << kAnchors;
+  }
+  return problem;
+}
+
+TEST_CASE("every block has its statistics and its part of the gradients") {
+  for (const bool both : {false, true})
+    for (const UseOfSm90 sm90 : {UseOfSm90::kNever, UseOfSm90::kAlways}) {
+      const Choice choice = choice_for(with_negatives(both, 512, 300), INFONCE_PRECISION_MEDIUM, sm90);
+      CHECK(!choice.flash);
+      CHECK(choice.sweeps.size() == 2);
+      CHECK(choice.row_blocks.size() == (both ? 3 : 2));
+      const auto gradients = gradients_of(choice, sm90);
+      REQUIRE(gradients.size() == 3);
+      CHECK(gradients[0].parts.size() == 2);
+      CHECK(gradients[1].matrix == kNegatives);
+      CHECK(gradients[2].matrix == kKeys);
+      // What one panel sums up for two matrices lies side by side.
+      const bool from_columns = sm90 == UseOfSm90::kAlways;
+      CHECK(gradients[2].from_columns == from_columns);
+      const int64_t plane = choice.towers[kNegatives].plane_size();
+      CHECK(gradients[2].parts[0].of_columns == (from_columns ? gradients[1].parts[0].splits * plane : 0));
+    }
+}
+
+TEST_CASE("the triangle's part comes first, and of it alone pairs count twice") {
+  infonce_problem problem = problem_of({Loss::kInfoNceInBatch, 512, 64});
+  problem.block_count = 2;
+  problem.blocks[1] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
+  const Choice choice = choice_for(problem, INFONCE_PRECISION_HIGHEST, UseOfSm90::kAlways);
+  CHECK(choice.has_triangle());
+  const auto gradients = gradients_of(choice, UseOfSm90::kAlways);
+  REQUIRE(gradients.size() == 2);
+  CHECK(gradients[0].parts[0].panel.use == PanelUse::kTriangle);
+  CHECK(gradients[0].parts[1].panel.use == PanelUse::kRowsAndColumns);
+  CHECK(gradients[1].parts.size() == 1);
+}
+
+TEST_CASE("what leaves out by id, or has a bias, is computed in float64") {
+  const float bias = 0;
+  infonce_problem problem = with_negatives(false, 512, 64);
+  const auto in_float32 = [&] { return choice_for(problem, INFONCE_PRECISION_HIGH, UseOfSm90::kNever).in_float32; };
+  CHECK(in_float32());
+  problem.matrices[kNegatives].bias = &bias;
+  CHECK(!in_float32());
+  problem.matrices[kNegatives].bias = nullptr;
+  problem.blocks[1].left_out = INFONCE_LEAVE_OUT_SAME_ID;
+  CHECK(!in_float32());
+}
+
+TEST_CASE("an opened call has a constant shift where that is sure, and parts choose their own kernels") {
+  infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, 2048, 64});
+  problem.matrices[kNegatives].rows = 0;
+  const Hardware hardware = hardware_with(UseOfSm90::kWhereFaster);
+  const auto opened = [&] { return choose(problem, INFONCE_PRECISION_HIGH, false, hardware, true); };
+  const Choice choice = opened();
+  CHECK((choice.in_float32 && !choice.in_float64 && !choice.online));
+  CHECK(choice.blocks.empty());
+  const auto part = [&](int64_t rows) { return choose_for_part(choice, problem.blocks[0], rows, hardware); };
+  CHECK(part(100).architecture == &Architecture::sm80());
+  CHECK(part(100000).architecture == &Architecture::sm90());
+  CHECK(part(100).in_registers);
+  CHECK(!part(100000).in_registers);
+  REQUIRE(part(1000).sweeps.size() == 1);
+  CHECK(part(1000).rows(kNegatives) == 1000);
+  problem.normalize = 0;
+  CHECK((!opened().in_float32 && opened().in_float64));
+  problem.normalize = 1;
+  problem.scale = 71;
+  CHECK(!opened().in_float32);
+}
+
 TEST_CASE("a device that ends long kernels has shorter launches") {
   const infonce_problem problem = problem_of({Loss::kNtXentFirst, 40000, 2048});
   Hardware hardware = hardware_with(UseOfSm90::kNever);
-  const auto strip = [&] {
-    return choose(problem, roles_of(problem), INFONCE_PRECISION_HIGHEST, false, hardware).sweeps[0].plan.strip;
-  };
+  const auto strip = [&] { return choose(problem, INFONCE_PRECISION_HIGHEST, false, hardware).sweeps[0].plan.strip; };
   const int32_t whole = strip();
   hardware.clocks_of_launch = 1e9;
   CHECK(strip() < whole);

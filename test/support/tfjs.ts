@@ -72,6 +72,10 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
     }
     case 'infoNCE': {
       if (negatives === undefined) return crossEntropy(logitsOf(a!, b!), tf.eye(rows));
+      if (problem.inBatch) {
+        const candidates = tf.concat([b!, negatives]);
+        return crossEntropy(logitsOf(a!, candidates), tf.eye(rows, candidates.shape[0]));
+      }
       const own = a!.mul(b!).sum(1, true);
       const others =
         problem.negativeMode === 'paired'

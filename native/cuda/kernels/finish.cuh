@@ -8,30 +8,46 @@
 namespace infonce::cuda {
 
 // d (loss of row i) / d (logit of its pair `slot` outside the matrix), times row i's upstream gradient.
-template <class Scalar>
+template <int32_t kRowLoss, class Scalar>
 __device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, int64_t i, int64_t slot) {
   const bool is_positive = slot == 0 || !task.rule.first_only;
   const int64_t positives = task.rule.first_only ? 1 : partners;
   const Direction &rows = task.rows;
-  const double weight =
-      RowLoss::pair_weight(is_positive, positives, task.logits.at(slot, i), rows.log_sum_exp[i], rows.rest_share[i]);
+  const double weight = RowLoss<kRowLoss>::pair_weight(is_positive, positives, task.logits.at(slot, i),
+                                                       rows.log_sum_exp[i], rows.rest_share[i]);
   // Rounded by itself: weights of two rows are added, and which product a fused one took would be the compiler's choice.
   return __dmul_rn(rows.upstream[i], weight);
 }
 
 // The same of two towers, where each row has one pair: its only positive.
 __device__ inline double own_pair_weight(const Direction &direction, int64_t i) {
-  return direction.upstream[i] * RowLoss::only_positive_weight(direction.rest_share[i]);
+  return direction.upstream[i] * only_positive_weight(direction.rest_share[i]);
+}
+
+// to += the sum of the splits, row by row times a factor, which may be null.
+template <class Scalar>
+__global__ void add_splits(Trace trace, const __grid_constant__ Tower tower, const Scalar *splits, int32_t count,
+                           const float *factor, double *to) {
+  trace.mark();
+  const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (i >= tower.rows) return;
+  for (int64_t d = threadIdx.x % kWarp; d < tower.dim; d += kWarp) {
+    const int64_t at = i * tower.padded_dim + d;
+    double sum = 0;
+    for (int32_t split = 0; split < count; ++split) sum += splits[split * tower.plane_size() + at];
+    to[at] += factor ? sum * factor[i] : sum;
+  }
 }
 
 // A warp a row.
-template <class Scalar> __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {
+template <class Scalar, PairRule kRule, int32_t kRowLoss>
+__global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {
   trace.mark();
   const Tower &tower = task.tower;
   const int lane = threadIdx.x % kWarp;
   const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp, dim = tower.dim;
   if (i >= tower.rows) return;
-  const bool one_tower = task.rule.one_tower;
+  const bool one_tower = kRule == PairRule::kByRule && task.rule.one_tower;
   const Range range = one_tower ? task.pairs.apart[i] : Range{0, 1};
   const bool in_large_class = one_tower && task.pairs.classes && task.pairs.classes[i].size() > 0;
   const Range memory = task.memory.apart ? task.memory.apart[i] : Range{0, 0};
@@ -73,26 +89,43 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
     };
 #pragma unroll
     for (int e = 0; e < kElements; ++e) sum[e] = 0;
-    // The memory first: what it adds to the radial dot is counted apart.
-    add_splits(task.splits, task.all_splits);
-    for (int64_t slot = of_tower; slot < partners; ++slot)
-      add_pair(pair_weight(task, partners, i, slot), ExactRow(task.memory_rows, memory.first + slot - of_tower));
-    if (task.memory.apart) along_memory += along_unit_row(sum, part);
-    add_splits(0, task.splits);
-    if (task.factor)
+    const auto apply_factor = [&] {
+      if (task.factor)
 #pragma unroll
-      for (int e = 0; e < kElements; ++e) sum[e] *= row_factor;
-    for (int64_t slot = 0; slot < of_tower; ++slot) {
-      const int64_t j = task.rule.partner(range, i, slot);
-      double weight;
-      if (one_tower) {
-        // Partners are mutual: row i is one of the partners of row j.
-        weight = pair_weight(task, partners, i, slot) + pair_weight(task, partners, j, i - range.first - (i > j));
-      } else {
-        weight = own_pair_weight(task.rows, i);
-        if (task.has_columns) weight += own_pair_weight(task.columns, i);
+        for (int e = 0; e < kElements; ++e) sum[e] *= row_factor;
+    };
+    // Other blocks than the triangle first: what they add to the radial dot is counted apart.
+    add_splits(task.splits, task.all_splits);
+    if constexpr (kRule == PairRule::kByRange) {
+      apply_factor();
+      const Range partners_of_row = task.ranges[i];
+      for (int64_t j = partners_of_row.first; j < partners_of_row.end; ++j) {
+        double weight = own_pair_weight(task.rows, task.of_keys ? j : i);
+        if (task.has_columns) weight += own_pair_weight(task.columns, task.of_keys ? i : j);
+        add_pair(weight, ExactRow(task.partners, j));
       }
-      add_pair(weight, ExactRow(task.partners, j));
+      along_memory += along_unit_row(sum, part);
+      add_splits(0, task.splits);
+    } else {
+      for (int64_t slot = of_tower; slot < partners; ++slot)
+        add_pair(pair_weight<kRowLoss>(task, partners, i, slot),
+                 ExactRow(task.memory_rows, memory.first + slot - of_tower));
+      if (task.counts_others) along_memory += along_unit_row(sum, part);
+      add_splits(0, task.splits);
+      apply_factor();
+      for (int64_t slot = 0; slot < of_tower; ++slot) {
+        const int64_t j = task.rule.partner(range, i, slot);
+        double weight;
+        if (one_tower) {
+          // Partners are mutual: row i is one of the partners of row j.
+          weight = pair_weight<kRowLoss>(task, partners, i, slot) +
+                   pair_weight<kRowLoss>(task, partners, j, i - range.first - (i > j));
+        } else {
+          weight = own_pair_weight(task.rows, i);
+          if (task.has_columns) weight += own_pair_weight(task.columns, i);
+        }
+        add_pair(weight, ExactRow(task.partners, j));
+      }
     }
     along += along_unit_row(sum, part);
 #pragma unroll
@@ -102,8 +135,8 @@ template <class Scalar> __global__ void finish(Trace trace, const __grid_constan
     }
   }
   along = warp_sum(along);
-  // Of a pair of anchors each has a share, of a pair with the memory one alone.
-  if (task.memory.apart) along_memory = warp_sum(along_memory);
+  // Of a pair of anchors each has a share, of other pairs one alone.
+  if (kRule == PairRule::kByRange || task.counts_others) along_memory = warp_sum(along_memory);
   if (lane == 0 && task.radial) task.radial[i] = factor * (along + along_memory);
 
   const bool clamped = !(unit.inverse < 1 / kSmallestNorm);

@@ -7,7 +7,7 @@
 
 namespace infonce::cuda {
 
-__device__ inline void loss_of_row(const LossesTask &task, const Direction &direction, int64_t i) {
+template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, const Direction &direction, int64_t i) {
   const bool real = i < task.anchors.rows;
   const Range range = !real || !task.pairs.apart ? Range{0, 0} : task.pairs.apart[i];
   const Range large = !real || !task.pairs.classes ? Range{0, 0} : task.pairs.classes[i];
@@ -24,14 +24,15 @@ __device__ inline void loss_of_row(const LossesTask &task, const Direction &dire
     return;
   }
   const int64_t positives = in_large_class ? partners : task.rule.first_only ? 1 : partners;
-  RowLoss row(direction.sum[i], direction.offset[i], positives);
+  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives);
   if (in_large_class) {
     row.close_with_mean(task.logits.at(0, i));
   } else {
     for (int64_t slot = 0; slot < partners; ++slot) {
       const double s = task.logits.at(slot, i);
-      row.add(s, slot == 0 || !task.rule.first_only);
-      above += s > task.logits.first[i];
+      const bool is_positive = slot == 0 || !task.rule.first_only;
+      row.add(s, is_positive);
+      if (has_positives(kRowLoss) || !is_positive) above += s > task.logits.first[i];
     }
     row.close();
   }
@@ -50,12 +51,12 @@ __device__ inline void loss_of_row(const LossesTask &task, const Direction &dire
 }
 
 // A thread an anchor; padding rows included.
-__global__ void losses(Trace trace, const __grid_constant__ LossesTask task) {
+template <int32_t kRowLoss> __global__ void losses(Trace trace, const __grid_constant__ LossesTask task) {
   trace.mark();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= task.anchors.padded_rows) return;
-  loss_of_row(task, task.rows, i);
-  if (task.has_columns) loss_of_row(task, task.columns, i);
+  loss_of_row<kRowLoss>(task, task.rows, i);
+  if (task.has_columns) loss_of_row<kRowLoss>(task, task.columns, i);
   if (!task.row_loss || i >= task.anchors.rows) return;
   const double loss = task.has_columns ? (task.rows.loss[i] + task.columns.loss[i]) / 2 : task.rows.loss[i];
   task.row_loss[task.anchors.source_row(i)] = float(loss);
@@ -105,7 +106,7 @@ __global__ void spoil(Trace trace, const Report *report, const __grid_constant__
   for (int input = 0; input < kInputs; ++input) bad |= report->first_bad_row(input) >= 0;
   if (!bad) return;
   const int64_t step = int64_t(gridDim.x) * blockDim.x, first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
-  for (int k = 0; k < Results::kArrays; ++k)
+  for (int k = 0; k < results.arrays; ++k)
     for (int64_t i = first; i < results.count[k]; i += step) results.values[k][i] = NAN;
   if (first == 0 && results.scalars) *results.scalars = {NAN, NAN, NAN, NAN};
 }

@@ -112,8 +112,8 @@ template <int kWidth> struct PairedShared {
   double gradient[kPairedWarps][Lanes<kWidth>::kDims];
 };
 
-// Grid: x queries. Threads: up to kPairedWarps warps.
-template <int kWidth>
+// Grid: x queries. Threads: up to kPairedWarps warps. kBias: keys have one.
+template <int kWidth, bool kBias>
 __global__ void __launch_bounds__(kPairedWarps *kWarp)
     paired_queries(Trace trace, const __grid_constant__ PairedTask task) {
   trace.mark();
@@ -132,11 +132,12 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   PairedRow pair[2];
   measure<kWidth>(pair, query, {query, key}, dim);
   if (threadIdx.x == 0) {
-    if (!pair[0].is_finite()) task.report->add_bad_row(kAnchors, i);
-    if (!pair[1].is_finite()) task.report->add_bad_row(kKeys, i);
+    if (!pair[0].is_finite()) task.report->add_bad_row(task.problem.anchors_matrix, i);
+    if (!pair[1].is_finite()) task.report->add_bad_row(task.problem.keys_matrix, i);
   }
   const double query_inverse = pair[0].inverse_norm(normalize), key_inverse = pair[1].inverse_norm(normalize);
   const double positive = pair[1].dot * query_inverse * key_inverse;
+  const double bias = kBias ? double(problem.key_bias[i]) : 0, positive_logit = problem.scale * positive + bias;
 
   double maximum = -INFINITY;
   int32_t above = 0;
@@ -151,10 +152,10 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
       if (first + b >= count) break;
       const double inverse = batch[b].inverse_norm(normalize), dot = batch[b].dot * query_inverse * inverse;
       maximum = max(maximum, problem.scale * dot);
-      if (problem.ranks) above += dot > positive;
+      if (problem.ranks) above += kBias ? problem.scale * dot > positive_logit : dot > positive;
       if (lane > 0) continue;
       negatives[first + b] = make_double2(dot, inverse);
-      if (!batch[b].is_finite()) task.report->add_bad_row(kNegatives, i * count + first + b);
+      if (!batch[b].is_finite()) task.report->add_bad_row(task.problem.negatives_matrix, i * count + first + b);
     }
   }
   if (lane == 0) shared.maximum[warp] = maximum, shared.above[warp] = above;
@@ -171,11 +172,11 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   sum = warp_sum(sum), moment = warp_sum(moment);
   if (lane == 0) shared.sum[warp] = sum, shared.moment[warp] = moment;
   __syncthreads();
-  RowLoss row(sum_of_warps(shared.sum, warps), maximum, 1);
-  row.add(problem.scale * positive, true);
+  RowLoss<INFONCE_ROW_LOSS_CROSS_ENTROPY> row(sum_of_warps(shared.sum, warps), maximum, 1);
+  row.add(kBias ? max(positive_logit, kLeftOut) : problem.scale * positive, true);
   row.close();
   const double g = task.upstream.relative(i), factor = problem.scale * task.upstream.scale();
-  const double positive_weight = g * RowLoss::only_positive_weight(row.rest_share());
+  const double positive_weight = g * only_positive_weight(row.rest_share());
   // <u, d loss / d u> is the sum of the weights times the dot products.
   const double radial =
       factor * (g * row.matrix_weight() * sum_of_warps(shared.moment, warps) + positive_weight * positive);
@@ -189,7 +190,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
     const double log_sum_exp = row.log_sum_exp(), query_factor = factor * query_inverse;
     for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
       const double2 negative = negatives[m];
-      const double weight = g * RowLoss::negative_weight(problem.scale * negative.x, log_sum_exp);
+      const double weight = g * negative_weight(problem.scale * negative.x, log_sum_exp);
       const PairedShare share = PairedShare::of(weight, factor, negative.x, negative.y, normalize);
       negatives[m] = make_double2(share.add, share.along);
     }

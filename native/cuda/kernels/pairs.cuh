@@ -17,8 +17,8 @@ template <int kPlanes> __device__ float operand_at(const Tower &tower, int64_t r
   return sum;
 }
 
-// A warp an anchor; padding rows included.
-template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_constant__ PairsTask task) {
+// A warp an anchor; padding rows included. kGeneral: with targets, biases or pairs that are left out.
+template <int kPlanes, bool kGeneral> __global__ void pair_logits(Trace trace, const __grid_constant__ PairsTask task) {
   trace.mark();
   const Tower &anchors = task.anchors, &positives = task.positives;
   const int lane = threadIdx.x % kWarp;
@@ -37,12 +37,27 @@ template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_con
   }
 
   const ExactRow anchor(anchors, i);
+  const auto partner_of = [&](int64_t slot) -> int64_t {
+    if (kGeneral && task.targets) return task.targets[i].first;
+    return task.rule.partner(range, i, slot);
+  };
   const auto partner = [&](int64_t slot) {
-    return slot < of_tower ? ExactRow(positives, task.rule.partner(range, i, slot))
+    return slot < of_tower ? ExactRow(positives, partner_of(slot))
                            : ExactRow(task.memory_rows, memory.first + slot - of_tower);
   };
+  const auto logit_of = [&](int64_t slot, double dot) {
+    double logit = task.scale * dot;
+    if constexpr (kGeneral) {
+      const bool is_positive = slot == 0 || !task.rule.first_only;
+      const int64_t j = slot < of_tower ? partner_of(slot) : memory.first + slot - of_tower;
+      const float *bias = slot < of_tower ? task.bias_of_keys : task.bias_of_memory;
+      if (bias) logit += bias[j];
+      if ((task.ids && !is_positive && task.ids[i] == task.ids[j]) || !(logit > kLeftOut)) logit = kLeftOut;
+    }
+    return logit;
+  };
   const Tower &first_tower = of_tower > 0 ? positives : task.memory_rows;
-  const int64_t first = of_tower > 0 ? task.rule.partner(range, i, 0) : memory.first;
+  const int64_t first = of_tower > 0 ? partner_of(0) : memory.first;
   const ExactRow positive(first_tower, first);
   double dot = 0, rank = 0, anchor_square = 0, positive_square = 0;
   for (int64_t d = lane; d < dim; d += kWarp) {
@@ -51,7 +66,7 @@ template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_con
     rank += double(operand_at<kPlanes>(anchors, i, d)) * double(operand_at<kPlanes>(first_tower, first, d));
     if (!anchors.normalize) anchor_square += u * u, positive_square += v * v;
   }
-  const double first_logit = task.scale * warp_sum(dot);
+  const double first_logit = logit_of(0, warp_sum(dot));
   const double length = anchors.normalize ? 1 : sqrt(warp_sum(anchor_square) * warp_sum(positive_square));
   rank = warp_sum(rank) + task.tie * length;
   if (lane == 0) task.logits.first[i] = first_logit, task.rank[i] = float(rank);
@@ -59,13 +74,17 @@ template <int kPlanes> __global__ void pair_logits(Trace trace, const __grid_con
   if (large_class >= 0) {
     const double *sum = task.class_sums + large_class * dim;
     const double total = sum_over_dim(dim, [&](int64_t d) { return anchor[d] * (sum[d] - anchor[d]); });
-    if (lane == 0) task.logits.at(0, i) = task.scale * total / double(partners);
+    double mean = task.scale * total / double(partners);
+    if constexpr (kGeneral)
+      for (int64_t j = memory.first; task.bias_of_memory && j < memory.end; ++j)
+        mean += task.bias_of_memory[j] / double(partners);
+    if (lane == 0) task.logits.at(0, i) = mean;
     return;
   }
   if (lane == 0) task.logits.at(0, i) = first_logit;
   for (int64_t slot = 1; slot < partners; ++slot) {
     const ExactRow other = partner(slot);
-    const double s = task.scale * sum_over_dim(dim, [&](int64_t d) { return anchor[d] * other[d]; });
+    const double s = logit_of(slot, sum_over_dim(dim, [&](int64_t d) { return anchor[d] * other[d]; }));
     if (lane == 0) task.logits.at(slot, i) = s;
   }
 }

@@ -56,8 +56,8 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
       const int64_t first = r / tower.views * tower.views;
       task.ranges[r] = {static_cast<int32_t>(first), static_cast<int32_t>(first + tower.views)};
     }
-    if (!(norm < 1e300)) task.report->add_bad_row(task.name, source_row);
-    else if (!tower.normalize) raise(&task.report->largest_norm[task.name], float(norm));
+    if (!(norm < 1e300)) task.report->add_bad_row(task.matrix, source_row);
+    else if (!tower.normalize) raise(&task.report->largest_norm[task.matrix], float(norm));
   }
 
   if constexpr (kPlanes == 3) {
@@ -84,13 +84,16 @@ __global__ void measure_upstream(Trace trace, const float *values, int64_t count
   if (threadIdx.x % kWarp == 0) raise(&report->largest_upstream, largest);
 }
 
-// Unit rows so long that float32's digits do not suffice for their logits, at level 'highest'. One thread.
-__global__ void judge_logits(Trace trace, bool one_tower, double scale, double largest, Report *report) {
+// Unit rows so long that float32's digits do not suffice for their logits, at level 'highest'. `others`: bits of the
+// matrices with which anchors have logits. One thread.
+__global__ void judge_logits(Trace trace, int32_t anchors, uint32_t others, double scale, double largest,
+                             Report *report) {
   trace.mark();
   const float *norm = report->largest_norm;
-  double candidates = fmaxf(norm[kKeys], norm[kNegatives]);
-  if (one_tower) candidates = fmax(candidates, double(norm[kAnchors]));
-  if (!(scale * norm[kAnchors] * candidates <= largest)) report->use_wide = 1;
+  double longest = 0;
+  for (int m = 0; m < INFONCE_MOST_MATRICES; ++m)
+    if (others >> m & 1) longest = fmax(longest, double(norm[m]));
+  if (!(scale * norm[anchors] * longest <= largest)) report->use_wide = 1;
 }
 
 constexpr int kClassDims = 32,

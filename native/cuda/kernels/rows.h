@@ -1,4 +1,4 @@
-// What kernels and their launchers speak about: towers of rows, directions of the softmax, the report of a call. Plain
+// What kernels and their launchers speak about: rows of matrices, directions of the softmax, the report of a call. Plain
 // structs of device pointers, passed to kernels by value.
 #pragma once
 
@@ -52,6 +52,12 @@ struct Pairs {
   const Range *classes;  // [padded_rows]: members of the anchor's large class, whose targets are taken off the matrix
 };
 
+// What a block leaves out, or adds to its logits, by prepared row; null: nothing.
+struct Masks {
+  const int32_t *row_ids, *column_ids;  // both or none: pairs of equal id are no candidates, but for the positives
+  const float *row_bias, *column_bias;  // of the candidates, of which either may be
+};
+
 // One direction of the softmax: rows that have a denominator and a loss. Arrays of [padded_rows].
 struct Direction {
   float *rank;  // dot products above this are above the first positive's; +inf without one
@@ -84,18 +90,16 @@ struct Upstream {
   __device__ double scale() const { return count == 0 ? factor : factor * *largest; }
 };
 
-enum TowerName { kAnchors, kKeys, kNegatives, kTowers };
-
-// What may hold a bad row: each tower, and the upstream gradient.
-constexpr int kUpstreamInput = kTowers, kInputs = kTowers + 1;
+// What may hold a bad row: each matrix, by its index, and the upstream gradient.
+constexpr int kUpstreamInput = INFONCE_MOST_MATRICES, kInputs = kUpstreamInput + 1;
 
 // What the kernels tell the host, and each other. Begins as zeros.
 struct Report {
   unsigned long long bad_row[kInputs];  // the complement of the first, so that 0 is none and the largest is kept
   float largest_upstream;
-  int32_t cancelled;            // set by the host: blocks that have not begun their work return
-  float largest_norm[kTowers];  // of unit rows; 1 or 0 with normalisation
-  int32_t use_wide;             // 1: float32 cannot hold the result to its digits, float64 must serve
+  int32_t cancelled;                          // set by the host: blocks that have not begun their work return
+  float largest_norm[INFONCE_MOST_MATRICES];  // of unit rows, without normalisation
+  int32_t use_wide;                           // 1: float32 cannot hold the result to its digits, float64 must serve
   infonce_scalars scalars;
 
 #ifdef __CUDACC__

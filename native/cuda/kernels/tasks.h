@@ -12,7 +12,7 @@ __host__ __device__ inline int32_t tiles_of(int64_t rows, int64_t rows_of_tile) 
 
 struct PrepareTask {
   Tower tower;
-  int32_t name;   // TowerName
+  int32_t matrix;
   Range *ranges;  // written: each sample's rows, or each row by itself; null: not wanted
   Report *report;
 };
@@ -39,6 +39,9 @@ struct PositiveRule {
   }
 };
 
+// The logit of a pair that is left out: its exponential is 0 beside any other, and differences of it are numbers.
+constexpr double kLeftOut = -1e300;
+
 struct PairLogits {
   double *first;  // [padded_rows]: of the first positive; +inf without one
   double *slots;  // [slots][padded_rows], by partner; slot 0 of a row of a large class: the mean over its positives
@@ -54,6 +57,10 @@ struct PairsTask {
   PositiveRule rule;
   const double *class_sums;  // [classes][dim]
   const int32_t *class_of;   // [rows], -1: not in a large class; null without large classes
+  // Where positives have targets, biases or pairs of a sample may be left out; null: not.
+  const Range *targets;  // [rows]: of two towers, the positive among the keys
+  const float *bias_of_keys, *bias_of_memory;
+  const int32_t *ids;  // of the anchors
   double scale;
   PairLogits logits;
   float *rank;
@@ -125,9 +132,10 @@ struct TotalsTask {
 
 // What a call fills, in device memory.
 struct Results {
-  static constexpr int kArrays = 4;
-  float *values[kArrays];
-  int64_t count[kArrays];  // 0: not asked for
+  static constexpr int kMost = INFONCE_MOST_MATRICES + 1;  // the gradients and the losses of rows
+  int32_t arrays;
+  float *values[kMost];
+  int64_t count[kMost];
   infonce_scalars *scalars;
 };
 
@@ -200,9 +208,38 @@ struct FlashTask {
   float *accumulators;    // [splits][owner.padded_rows][owner.padded_dim]: sums of exponentials times columns
 };
 
+// The float64 scheme.
+struct WideTask {
+  Tower owner, other;
+  Pairs pairs;             // of the owner's rows
+  const Range *elsewhere;  // by the owner's rows: members of their large classes in another tower; null: none
+  Masks masks;             // kMasked
+  double scale;
+
+#ifdef __CUDACC__
+  // The owner's padding has the pairs of its last row; nothing comes of them.
+  __device__ Range range(const Range *ranges, int64_t i) const {
+    return ranges ? ranges[min(i, owner.rows - 1)] : Range{0, 0};
+  }
+  // The logit of rows that there are; -inf: no candidates. Positives of a large class stay.
+  template <bool kMasked> __device__ double logit(double dot, int64_t i, int64_t j) const {
+    double logit = scale * dot;
+    if constexpr (kMasked) {
+      if (masks.row_bias) logit += masks.row_bias[i];
+      if (masks.column_bias) logit += masks.column_bias[j];
+      if (masks.row_ids && masks.row_ids[i] == masks.column_ids[j] && !range(pairs.classes, i).holds(j))
+        logit = -INFINITY;
+    }
+    return logit;
+  }
+#endif
+};
+
 // With own negatives, [N, M, dim].
 struct PairedProblem {
+  int32_t anchors_matrix, keys_matrix, negatives_matrix;
   const float *anchors, *keys, *negatives;
+  const float *key_bias;             // [N], or null
   int64_t rows, negative_rows, dim;  // N, M
   double scale;
   bool normalize, ranks;
@@ -220,13 +257,19 @@ struct PairedTask {
   Report *report;
 };
 
+// How a gradient gets the share of its pairs: from the partners that a rule gives, or from a range of them.
+enum class PairRule { kByRule, kByRange };
+
 template <class Scalar> struct FinishTask : Softmax {
-  Tower tower, partners;  // the tower whose gradient it is, and where its pairs' other halves are
+  Tower tower, partners;  // whose gradient it is, and where its pairs' other halves are
   Tower memory_rows;      // and the rest of them
-  bool has_pairs;         // negatives have none
+  bool has_pairs;
+  bool counts_others;   // kByRule: splits beyond those of the triangle have their radial dot counted apart
+  const Range *ranges;  // kByRange: by row, its partners
+  bool of_keys;         // kByRange: rows are keys and partners anchors, else the other way round
   double scale;
   const Scalar *accumulators;  // [all_splits][padded_rows][padded_dim]
-  int32_t splits, all_splits;  // those beyond the first belong to the memory
+  int32_t splits, all_splits;  // the first are those of the triangle, or all
   const float *factor;         // of a row's accumulators, or null: 1
   Scalar *sums;                // [padded_rows][padded_dim], may be the first of the accumulators
   float *gradient;             // [rows, dim] in the input's order

@@ -9,18 +9,6 @@
 
 namespace infonce::cuda {
 
-struct WideTask {
-  Tower owner, other;
-  Pairs pairs;             // of the owner's rows
-  const Range *elsewhere;  // by the owner's rows: members of their large classes in another tower; null: none
-  double scale;
-
-  // The owner's padding has the pairs of its last row; nothing comes of them.
-  __device__ Range range(const Range *ranges, int64_t i) const {
-    return ranges ? ranges[min(i, owner.rows - 1)] : Range{0, 0};
-  }
-};
-
 struct WideStatistics {
   const double *positive_logit;  // [padded_rows] of the owner; +inf without one
   double *offset, *sum;
@@ -47,6 +35,7 @@ struct WidePanel {
 };
 
 // Grid: x tile rows of the owner.
+template <bool kMasked>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
     wide_statistics(Trace trace, const __grid_constant__ WideTask task,
                     const __grid_constant__ WideStatistics statistics) {
@@ -88,7 +77,12 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
       for (int c = 0; c < DoubleTile::kThreadColumns; ++c) {
         const int64_t j = column + DoubleSums::column(c);
         double &logit = logits.at[r][c];
-        logit = j < task.other.rows && !apart.holds(j) ? task.scale * logit : -INFINITY;
+        if constexpr (kMasked) {
+          const bool counts = first_row + r < task.owner.rows && j < task.other.rows && !apart.holds(j);
+          logit = counts ? task.template logit<kMasked>(logit, first_row + r, j) : -INFINITY;
+        } else {
+          logit = j < task.other.rows && !apart.holds(j) ? task.scale * logit : -INFINITY;
+        }
         best = max(best, logit);
         if (statistics.ranks)
           above[r] += logit > positive[warp_row + r] + tie[warp_row + r] * column_length[DoubleSums::column(c)];
@@ -126,6 +120,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 }
 
 // Grid: x tile rows, y tile columns of the panel.
+template <bool kMasked>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
     wide_weights(Trace trace, const __grid_constant__ WideTask task, const __grid_constant__ WideProbabilities of_owner,
                  const __grid_constant__ WideProbabilities of_other, const __grid_constant__ WidePanel panel) {
@@ -144,7 +139,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     const int64_t i = row + DoubleSums::first_row() + r, j = column + DoubleSums::column(c);
     double weight = 0;
     if (i < task.owner.rows && j < task.other.rows && !task.range(task.pairs.apart, i).holds(j)) {
-      const double logit = task.scale * dot;
+      const double logit = task.template logit<kMasked>(dot, i, j);
       weight = of_owner.weight(i, logit) + of_other.weight(j, logit);
       const Range members = task.range(task.pairs.classes, i);
       if (members.holds(j)) {

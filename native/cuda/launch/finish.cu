@@ -5,15 +5,41 @@
 namespace infonce::cuda {
 namespace {
 
-template <class Scalar> void launch(Stream &stream, const FinishTask<Scalar> &task) {
+template <class Scalar> void launch(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<Scalar> &task) {
   const double of_element = 4.0 * double(task.all_splits + (task.has_pairs ? task.logits.most_pairs : 0));
-  stream.launch_in_parts({of_element * double(task.tower.rows) * double(task.tower.dim), true}, "finish",
-                         finish<Scalar>, blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
+  const auto launch = [&](auto kernel) {
+    stream.launch_in_parts({of_element * double(task.tower.rows) * double(task.tower.dim), true}, "finish", kernel,
+                           blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
+  };
+  // Of positives by range each row has one, whose weight is known.
+  if (rule == PairRule::kByRange) return launch(finish<Scalar, PairRule::kByRange, INFONCE_ROW_LOSS_CROSS_ENTROPY>);
+  with_row_loss(row_loss, [&](auto kind) { launch(finish<Scalar, PairRule::kByRule, kind()>); });
+}
+
+template <class Scalar>
+void launch_add(Stream &stream, const Tower &tower, const Scalar *splits, int32_t count, const float *factor,
+                double *to) {
+  if (count > 0)
+    stream.launch("add_splits", add_splits<Scalar>, blocks_of(tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0,
+                  tower, splits, count, factor, to);
 }
 
 }  // namespace
 
-void finish(Stream &stream, const FinishTask<float> &task) { launch(stream, task); }
-void finish(Stream &stream, const FinishTask<double> &task) { launch(stream, task); }
+void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t count, const float *factor,
+                double *to) {
+  launch_add(stream, tower, splits, count, factor, to);
+}
+void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
+                double *to) {
+  launch_add(stream, tower, splits, count, factor, to);
+}
+
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task) {
+  launch(stream, rule, row_loss, task);
+}
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task) {
+  launch(stream, rule, row_loss, task);
+}
 
 }  // namespace infonce::cuda

@@ -22,7 +22,7 @@ inline Operations operations_of(Planes planes, int64_t rows, int64_t columns, in
 void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t count);  // else bfloat16
 void prepare(Stream &stream, Planes planes, const PrepareTask &task);
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report);
-void judge_logits(Stream &stream, bool one_tower, double scale, double largest, Report *report);
+void judge_logits(Stream &stream, int anchors, uint32_t others, double scale, double largest, Report *report);
 void sum_classes(Stream &stream, const Tower &tower, const Tower &memory, const ClassSums &classes);
 void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double scale, Report *report);
 
@@ -33,14 +33,19 @@ void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 void add_statistics(Stream &stream, const AddStatisticsTask &task);
 
 // losses.cu
-void losses(Stream &stream, const LossesTask &task);
+void losses(Stream &stream, int32_t row_loss, const LossesTask &task);
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
 void totals(Stream &stream, const TotalsTask &task);
 void spoil(Stream &stream, const Report *report, const Results &results);
 
 // finish.cu
-void finish(Stream &stream, const FinishTask<float> &task);
-void finish(Stream &stream, const FinishTask<double> &task);
+// to += the sum of the splits, row by row times a factor, which may be null.
+void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t count, const float *factor,
+                double *to);
+void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
+                double *to);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task);
 
 // Of a gradient in registers.
 struct RegisterBlocks {

@@ -7,8 +7,10 @@ namespace {
 constexpr int kThreads = 128;
 }
 
-void losses(Stream &stream, const LossesTask &task) {
-  stream.launch("losses", losses, blocks_of(task.anchors.padded_rows, kThreads), kThreads, 0, task);
+void losses(Stream &stream, int32_t row_loss, const LossesTask &task) {
+  with_row_loss(row_loss, [&](auto kind) {
+    stream.launch("losses", losses<kind()>, blocks_of(task.anchors.padded_rows, kThreads), kThreads, 0, task);
+  });
 }
 
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows) {

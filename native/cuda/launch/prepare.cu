@@ -36,8 +36,8 @@ void measure_upstream(Stream &stream, const float *values, int64_t count, Report
                 kUpstreamInput, report);
 }
 
-void judge_logits(Stream &stream, bool one_tower, double scale, double largest, Report *report) {
-  stream.launch("judge_logits", judge_logits, 1, 1, 0, one_tower, scale, largest, report);
+void judge_logits(Stream &stream, int anchors, uint32_t others, double scale, double largest, Report *report) {
+  stream.launch("judge_logits", judge_logits, 1, 1, 0, anchors, others, scale, largest, report);
 }
 
 void sum_classes(Stream &stream, const Tower &tower, const Tower &memory, const ClassSums &classes) {

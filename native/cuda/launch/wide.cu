@@ -18,6 +18,8 @@ Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
   return {2.0 * double(rows) * double(columns) * double(depth), true};
 }
 
+bool is_masked(const Masks &masks) { return masks.row_ids || masks.row_bias || masks.column_bias; }
+
 WideProbabilities probabilities_of(const Direction *direction) {
   if (!direction) return {nullptr, nullptr};
   return {direction->upstream, direction->log_sum_exp};
@@ -25,19 +27,20 @@ WideProbabilities probabilities_of(const Direction *direction) {
 
 }  // namespace
 
-void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction, bool add, bool ranks) {
-  const WideTask task = {owner, other, pairs, nullptr, scale};
+void wide_log_sum_exp(Stream &stream, const WideTask &task, const double *positive_logit, const Direction &direction,
+                      bool add, bool ranks) {
+  const Tower &owner = task.owner, &other = task.other;
   const WideStatistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "wide_statistics",
-                         wide_statistics, dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads,
-                         0, task, statistics);
+                         is_masked(task.masks) ? wide_statistics<true> : wide_statistics<false>,
+                         dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,
+                         statistics);
 }
 
-void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, const Range *elsewhere,
-                   double scale, const Direction *owner_direction, const Direction *other_direction, double *panel,
-                   int64_t panel_elements, double *accumulators) {
-  const WideTask task = {owner, other, pairs, elsewhere, scale};
+void wide_gradient(Stream &stream, const WideTask &task, const Direction *owner_direction,
+                   const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
+  const Tower &owner = task.owner, &other = task.other;
+  const auto weights = is_masked(task.masks) ? wide_weights<true> : wide_weights<false>;
   const WideProbabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
   const int64_t tile_columns = owner_direction || other_direction ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
   const unsigned dim_tiles = blocks_of(owner.padded_dim, DoubleTile::kColumns);
@@ -54,7 +57,7 @@ void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const
     do {  // once without columns as well: the accumulators are written
       block.columns = std::min(columns, tile_columns * DoubleTile::kColumns - block.first_column);
       if (block.columns > 0)
-        stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_weights", wide_weights,
+        stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_weights", weights,
                                dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)), DoubleTile::kThreads, 0,
                                task, of_owner, of_other, block);
       stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "wide_accumulate",

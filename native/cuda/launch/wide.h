@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "cuda/kernels/rows.h"
+#include "cuda/kernels/tasks.h"
 #include "cuda/stream.h"
 
 namespace infonce::cuda {
@@ -12,17 +12,15 @@ namespace infonce::cuda {
 constexpr int64_t kLeastWidePanel = kRowMultiple * kRowMultiple;
 
 // Writes direction.offset (the largest logit; -inf without candidates), sum and above of all padded rows of the owner.
-// `pairs` are those of the owner's rows. `positive_logit` [rows]: of the first positive, +inf without one; only logits
-// above it by more than a few roundings count, and none without `ranks`. `add`: to what is there, from other candidates.
-void wide_log_sum_exp(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, double scale,
-                      const double *positive_logit, const Direction &direction, bool add, bool ranks);
+// `positive_logit` [rows]: of the first positive, +inf without one; only logits above it by more than a few roundings
+// count, and none without `ranks`. `add`: to what is there, from other candidates.
+void wide_log_sum_exp(Stream &stream, const WideTask &task, const double *positive_logit, const Direction &direction,
+                      bool add, bool ranks);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
-// of pairs.classes taken off, whose members `elsewhere`, which may be null, are positives as well. Reads upstream and
-// log_sum_exp of the directions; a null one adds nothing. `panel` is aligned to 16 bytes; its size changes no bit of the
-// result.
-void wide_gradient(Stream &stream, const Tower &owner, const Tower &other, const Pairs &pairs, const Range *elsewhere,
-                   double scale, const Direction *owner_direction, const Direction *other_direction, double *panel,
-                   int64_t panel_elements, double *accumulators);
+// of pairs.classes taken off, whose members `elsewhere` are positives as well. Reads upstream and log_sum_exp of the
+// directions; a null one adds nothing. `panel` is aligned to 16 bytes; its size changes no bit of the result.
+void wide_gradient(Stream &stream, const WideTask &task, const Direction *owner_direction,
+                   const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators);
 
 }  // namespace infonce::cuda

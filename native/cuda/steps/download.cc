@@ -1,5 +1,9 @@
 // What a call brings back. Copies to page-locked arrays are queued with the kernels; pageable ones go through staging
 // buffers, which the processor empties at the end of the call.
+#include <cmath>
+#include <limits>
+#include <vector>
+
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
@@ -7,8 +11,8 @@ namespace {
 
 // Non-finite input turns the arrays into NaN after their kernels.
 cudaEvent_t ready(const Work &work, int output) {
-  const bool is_of_tower = output >= kGradients && !work.problem.propagate_non_finite;
-  return (is_of_tower ? work.lane->gradient_ready[output - kGradients] : work.lane->all_ready).get();
+  const bool is_gradient = output >= kGradients && !work.problem.propagate_non_finite;
+  return (is_gradient ? work.lane->gradient_ready[output - kGradients] : work.lane->all_ready).get();
 }
 
 size_t bytes_of(const Output &output) { return size_t(output.count) * sizeof(float); }
@@ -17,21 +21,22 @@ size_t bytes_of(const Output &output) { return size_t(output.count) * sizeof(flo
 
 // On the device, also what goes to the host: there the next call may have filled the same arrays already.
 void spoil(const Work &work) {
-  Results results = {{}, {}, work.result->device_scalars};
-  int arrays = 0;
+  Results results = {0, {}, {}, work.result->device_scalars};
   for (const Output &output : work.outputs)
     if (output.count > 0) {
-      results.values[arrays] = output.device;
-      results.count[arrays++] = output.count;
+      results.values[results.arrays] = output.device;
+      results.count[results.arrays++] = output.count;
     }
-  if (arrays > 0 || results.scalars) cuda::spoil(work.stream(), work.buffers.report, results);
+  if (results.arrays == 0 && !results.scalars) return;
+  cuda::spoil(work.stream(), work.buffers.report, results);
+  if (work.report_of_call) cuda::spoil(work.stream(), work.report_of_call, results);
 }
 
 void ask_for_report(const Work &work) {
   work.stream().copy(work.lane->report.get(), work.buffers.report, sizeof(Report), cudaMemcpyDeviceToHost);
 }
 
-// Gradients of one tower are on their way while those of the next are computed.
+// One gradient is on its way while the next are computed.
 void queue_downloads(Work *work) {
   Lane &lane = *work->lane;
   ask_for_report(*work);
@@ -60,6 +65,34 @@ void download(const Work &work) {
   lane.stream.synchronize();
   if (work.downloads) lane.downloads.synchronize();
   lane.clock.read(work.result);
+}
+
+// By row of the input, in float64.
+void read_rows(const Work &work, bool are_bad) {
+  if (!work.phase.returns_losses || work.result->device_scalars) return;
+  const int64_t rows = work.rows();
+  const auto fetch = [&](auto *vector, const auto *from) {
+    vector->resize(size_t(rows));
+    work.lane->copy(vector->data(), from, vector->size() * sizeof *from, cudaMemcpyDeviceToHost);
+  };
+  std::vector<double> losses, first_logits;
+  std::vector<int32_t> above;
+  for (int s = 0; s < work.problem.softmax_count; ++s) {
+    const Direction &softmax = work.buffers.softmaxes[s];
+    const infonce_row_results &wanted = work.result->rows[s];
+    if (wanted.loss) fetch(&losses, softmax.loss);
+    for (int64_t r = 0; r < rows && wanted.loss; ++r)
+      wanted.loss[work.source_row(work.anchors(), r)] = are_bad ? std::numeric_limits<double>::quiet_NaN() : losses[r];
+    if (!wanted.above || !work.problem.ranks) continue;
+    fetch(&above, softmax.all_above);
+    first_logits.clear();
+    // With candidates of their own all anchors have a positive.
+    if (work.buffers.pair_logits.first) fetch(&first_logits, work.buffers.pair_logits.first);
+    for (int64_t r = 0; r < rows; ++r) {
+      const bool has_positive = !are_bad && (first_logits.empty() || first_logits[r] < INFINITY);
+      wanted.above[work.source_row(work.anchors(), r)] = has_positive ? above[r] : -1;
+    }
+  }
 }
 
 }  // namespace infonce::cuda::steps

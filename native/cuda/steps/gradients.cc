@@ -1,4 +1,4 @@
-// The gradients of a call: what the blocks add to each tower's, in registers, through panels of weights or in float64,
+// The gradients of a call: what the blocks add to each matrix's, in registers, through panels of weights or in float64,
 // and then what finishes it.
 #include "cuda/launch/wide.h"
 #include "cuda/steps/steps.h"
@@ -6,38 +6,57 @@
 namespace infonce::cuda::steps {
 namespace {
 
-// `splits` of the first part, `all_splits` with those of a memory. `factor` of a row's accumulators, or null.
-template <class Scalar>
-void finish(const Work &work, TowerName tower, const Scalar *accumulators, int32_t splits, int32_t all_splits,
-            Scalar *sums, const float *factor = nullptr) {
+// What is summed up for a gradient: planes of accumulators, of the triangle first.
+template <class Scalar> struct Sums {
+  Scalar *planes;
+  int32_t of_triangle, all;
+  const float *factor = nullptr;  // of a row's accumulators; null: 1
+};
+
+template <class Scalar> void finish(const Work &work, int matrix, const Sums<Scalar> &sums, Scalar *to) {
+  const Choice &choice = work.choice;
   FinishTask<Scalar> task{};
-  task.tower = work.tower(tower);
-  task.partners = work.tower(work.roles.one_tower() ? kAnchors : tower == kAnchors ? kKeys : kAnchors);
-  task.memory_rows = work.tower(kNegatives);
-  task.has_pairs = tower != kNegatives;
   static_cast<Softmax &>(task) = softmax_of(work);
+  task.tower = work.tower(matrix);
+  task.has_pairs = matrix == choice.anchors || matrix == choice.keys;
+  task.accumulators = sums.planes;
+  task.splits = sums.of_triangle;
+  task.all_splits = sums.all;
+  PairRule rule = PairRule::kByRule;
+  if (task.has_pairs) {
+    const bool with_keys = matrix == choice.anchors && choice.keys != kNone;
+    task.partners = work.tower(with_keys ? choice.keys : choice.anchors);
+    task.memory_rows = work.memory_tower();
+    task.of_keys = matrix == choice.keys;
+    task.ranges = task.of_keys ? work.pairs_of_keys.apart : with_keys ? work.pairs[choice.keys].apart : nullptr;
+    if (work.finds_pairs_by_range()) rule = PairRule::kByRange;
+    // Counted apart is what the triangle is not; without one all counts alike.
+    else if (!choice.has_triangle()) task.splits = sums.all;
+  } else {
+    task.pairs = task.memory = {};
+    task.rule.one_tower = false;
+    task.splits = sums.all;
+  }
+  task.counts_others = task.splits < task.all_splits;
   task.scale = work.problem.scale;
-  task.accumulators = accumulators;
-  task.splits = splits;
-  task.all_splits = all_splits;
-  task.factor = factor;
-  task.sums = sums;
-  task.gradient = work.gradient_of(tower);
-  task.radial = tower == kAnchors ? work.buffers.radial : nullptr;
-  cuda::finish(work.stream(), task);
+  task.factor = sums.factor;
+  task.sums = to;
+  task.gradient = work.gradient_of(matrix);
+  task.radial = matrix == choice.anchors ? work.buffers.radial : nullptr;
+  cuda::finish(work.stream(), rule, work.problem.softmaxes[0].row_loss, task);
 }
 
-void in_float32(const Work &work, const TowerGradient &of) {
+Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {
   const Buffers &buffers = work.buffers;
   const Choice &choice = work.choice;
-  if (choice.flash && of.tower == kAnchors)
-    return finish(work, of.tower, buffers.flash_accumulators, choice.flash_splits, choice.flash_splits,
-                  buffers.accumulators, buffers.softmaxes[0].weight);
-  float *const sums = of.from_columns ? buffers.accumulators_of_columns : buffers.accumulators;
-  int32_t all_splits = 0;
+  if (choice.flash && of.matrix == choice.anchors)
+    return {buffers.flash_accumulators, 0, choice.flash_splits, buffers.softmaxes[0].weight};
+  Sums<float> sums = {buffers.accumulators, 0, 0};
+  if (of.from_columns) sums.planes = buffers.accumulators_of_columns + of.parts[0].of_columns;
   for (const GradientPart &part : of.parts) {
-    float *const accumulators = sums + all_splits * work.tower(of.tower).plane_size();
-    all_splits += part.splits;
+    float *const accumulators = sums.planes + sums.all * work.tower(of.matrix).plane_size();
+    sums.all += part.splits;
+    if (part.block.is_triangle()) sums.of_triangle = part.splits;
     if (of.from_columns) continue;
     if (choice.in_registers)
       choice.architecture->gradient(work.stream(), choice.planes, {weights_of(work, part.block), accumulators},
@@ -45,32 +64,68 @@ void in_float32(const Work &work, const TowerGradient &of) {
     else
       choice.architecture->accumulate_through_panel(
           work.stream(), {choice.planes, choice.shape, choice.online, part.panel, weights_of(work, part.block),
-                          buffers.panel, accumulators, buffers.accumulators_of_columns});
+                          buffers.panel, accumulators, buffers.accumulators_of_columns + part.of_columns});
   }
-  finish(work, of.tower, sums, of.parts.empty() ? 0 : of.parts[0].splits, all_splits, sums);
+  return sums;
 }
 
-void in_float64(const Work &work, const TowerGradient &of) {
-  double *const sums = work.buffers.float64_accumulators;
-  int32_t splits = 0;
+Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
+  const int memory = work.choice.memory;
+  Sums<double> sums = {work.buffers.float64_accumulators, 0, 0};
   for (const GradientPart &part : of.parts) {
     const Block &block = part.block;
-    const Pairs &elsewhere = block.columns == kAnchors ? work.memory_pairs : work.pairs;
-    wide_gradient(work.stream(), work.tower(block.rows), work.tower(block.columns), work.pairs_with(block.columns),
-                  work.roles.has_memory() ? elsewhere.classes : nullptr, work.problem.scale,
-                  work.softmax(block.row_softmax), work.softmax(block.column_softmax), work.buffers.float64_panel,
-                  float64_panel_elements(work), sums + splits * work.tower(of.tower).plane_size());
-    ++splits;
+    const int elsewhere = block.is_triangle() ? memory : work.anchors();
+    const WideTask task = {work.tower(block.rows), work.tower(block.columns),
+                           work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
+                           masks_of(work, block),  work.problem.scale};
+    wide_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
+                  work.buffers.float64_panel, float64_panel_elements(work),
+                  sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
+    if (block.is_triangle()) sums.of_triangle = 1;
   }
-  finish(work, of.tower, sums, splits > 0 ? 1 : 0, splits, sums);
+  return sums;
+}
+
+// The anchors' sums into those of parts, where the triangle's come first.
+template <class Scalar> void add_to_parts(const Work &work, const Sums<Scalar> &sums) {
+  const Tower &anchors = work.anchor_tower();
+  const int64_t plane = anchors.plane_size();
+  const Buffers &buffers = work.buffers;
+  double *const of_triangle = buffers.sums_of_parts;
+  double *const of_others = of_triangle + (buffers.has_sums_of_triangle ? plane : 0);
+  add_splits(work.stream(), anchors, sums.planes, sums.of_triangle, sums.factor, of_triangle);
+  add_splits(work.stream(), anchors, sums.planes + sums.of_triangle * plane, sums.all - sums.of_triangle, sums.factor,
+             of_others);
+}
+
+template <class Scalar>
+void finish_or_add(const Work &work, const MatrixGradient &of, const Sums<Scalar> &sums, Scalar *to) {
+  const bool is_of_anchors = of.matrix == work.anchors();
+  if (is_of_anchors && (work.phase.is_part || work.has_gradient_parts)) add_to_parts(work, sums);
+  if (is_of_anchors && work.phase.is_part) return;
+  if (is_of_anchors && work.has_gradient_parts) {
+    double *const planes = work.buffers.sums_of_parts;
+    const int32_t of_triangle = work.choice.has_triangle() ? 1 : 0;
+    finish<double>(work, of.matrix, {planes, of_triangle, of_triangle + 1}, planes);
+  } else {
+    finish(work, of.matrix, sums, to);
+  }
+  work.lane->gradient_ready[of.matrix].record(work.stream());
 }
 
 }  // namespace
 
 void gradients(const Work &work) {
-  for (const TowerGradient &of : work.gradients) {
-    work.in_float32 ? in_float32(work, of) : in_float64(work, of);
-    work.lane->gradient_ready[of.tower].record(work.stream());
+  const Buffers &buffers = work.buffers;
+  if (work.phase.is_part && !work.has_gradient_parts)
+    work.stream().fill(buffers.sums_of_parts, 0, buffers.sums_of_parts_bytes);
+  for (const MatrixGradient &of : work.gradients) {
+    if (work.in_float32) {
+      const Sums<float> sums = sum_in_float32(work, of);
+      finish_or_add(work, of, sums, of.from_columns ? sums.planes : buffers.accumulators);
+    } else {
+      finish_or_add(work, of, sum_in_float64(work, of), buffers.float64_accumulators);
+    }
   }
 }
 

@@ -5,11 +5,11 @@ namespace infonce::cuda::steps {
 
 void losses(const Work &work) {
   LossesTask task{};
-  task.anchors = work.tower(kAnchors);
+  task.anchors = work.anchor_tower();
   static_cast<Softmax &>(task) = softmax_of(work);
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
-  cuda::losses(work.stream(), task);
+  cuda::losses(work.stream(), work.problem.softmaxes[0].row_loss, task);
 }
 
 void totals(const Work &work) {
@@ -21,10 +21,10 @@ void totals(const Work &work) {
     task.loss[s] = buffers.softmaxes[s].loss;
     task.above[s] = buffers.softmaxes[s].all_above;
   }
-  task.first_logit = work.roles.own_negatives() ? nullptr : buffers.pair_logits.first;
+  task.first_logit = has_own_candidates(work.problem) ? nullptr : buffers.pair_logits.first;
   task.radial = work.computes_gradient() ? buffers.radial : nullptr;
   task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;
-  task.radial_divisor = work.problem.scale * (work.roles.one_tower() ? 2 : 1);
+  task.radial_divisor = work.problem.scale * (work.choice.has_triangle() || work.finds_pairs_by_range() ? 2 : 1);
   task.report = buffers.report;
   task.scalars = work.result->device_scalars;
   cuda::totals(work.stream(), task);

@@ -15,14 +15,14 @@ float tie_of(Planes planes, int64_t padded_dim) {
 void sum_large_classes(Work *work) {
   const Buffers::OfClasses &classes = work->buffers.classes;
   ClassSums &sums = work->buffers.class_sums;
-  work->pairs.classes = classes.members;
+  work->pairs[work->anchors()].classes = classes.members;
   sums.members = classes.large;
   sums.count = int64_t(work->classes.large.size());
-  if (work->roles.has_memory()) {
-    work->memory_pairs.classes = classes.memory_members;
+  if (work->choice.memory != kNone) {
+    work->pairs[work->choice.memory].classes = classes.memory_members;
     sums.in_memory = classes.memory_large;
   }
-  sum_classes(work->stream(), work->tower(kAnchors), work->tower(kNegatives), sums);
+  sum_classes(work->stream(), work->anchor_tower(), work->memory_tower(), sums);
   if (work->in_float32)
     judge_classes(work->stream(), sums, work->problem.dim, work->problem.scale, work->buffers.report);
 }
@@ -33,7 +33,7 @@ void measure_upstream(Work *work) {
   const infonce_grad_output &upstream = work->problem.grad_output;
   const Buffers &buffers = work->buffers;
   double factor = work->problem.reduction == INFONCE_REDUCTION_MEAN ? 1.0 / double(work->rows()) : 1.0;
-  if (work->roles.both_directions) factor /= 2;
+  factor /= work->problem.softmax_count;
   work->upstream = {buffers.grad_output, upstream.count, factor, &buffers.report->largest_upstream};
   if (upstream.count > 0) cuda::measure_upstream(work->stream(), buffers.grad_output, upstream.count, buffers.report);
 }
@@ -41,38 +41,53 @@ void measure_upstream(Work *work) {
 void prepare(Work *work) {
   Buffers &buffers = work->buffers;
   const Classes &classes = work->classes;
-  if (!classes.order.empty()) buffers.towers[kAnchors].order = buffers.classes.order;
-  if (!classes.memory_order.empty()) buffers.towers[kNegatives].order = buffers.classes.memory_order;
-  for (const TowerName name : {kAnchors, kKeys, kNegatives})
-    if (work->has(name)) {
-      Range *ranges = name == kAnchors && classes.apart.empty() ? buffers.classes.apart : nullptr;
-      cuda::prepare(work->stream(), work->choice.planes, {buffers.towers[name], name, ranges, buffers.report});
-    }
-  if (work->in_float32 && work->in_float64 && !work->problem.normalize)
-    judge_logits(work->stream(), work->roles.one_tower(), work->problem.scale, work->choice.largest_logit,
-                 buffers.report);
+  const Choice &choice = work->choice;
+  if (!classes.order.empty()) buffers.towers[choice.anchors].order = buffers.classes.order;
+  if (!classes.memory_order.empty()) buffers.towers[choice.memory].order = buffers.classes.memory_order;
+  uint32_t others = 0;  // with which anchors have logits
+  work->for_each_brought_matrix([&](int m) {
+    Range *ranges = m == choice.anchors && classes.apart.empty() ? buffers.classes.apart : nullptr;
+    cuda::prepare(work->stream(), choice.planes, {buffers.towers[m], m, ranges, buffers.report});
+    if (m != choice.anchors || choice.has_triangle()) others |= uint32_t(1) << m;
+  });
+  if (work->phase.sums && work->in_float32 && work->in_float64 && !work->problem.normalize)
+    judge_logits(work->stream(), choice.anchors, others, work->problem.scale, choice.largest_logit, buffers.report);
 }
 
 void find_pairs(Work *work) {
   const Buffers &buffers = work->buffers;
-  const bool one_tower = work->roles.one_tower();
-  work->pairs.apart = work->roles.candidates == Candidates::kSharedNegatives ? nullptr : buffers.classes.apart;
-  if (work->roles.has_memory()) work->memory_pairs.apart = buffers.classes.memory_apart;
-  if (!work->classes.large.empty()) sum_large_classes(work);
+  const Choice &choice = work->choice;
   PairsTask task{};
-  task.anchors = work->tower(kAnchors);
-  task.positives = work->tower(one_tower ? kAnchors : kKeys);
-  task.memory_rows = work->tower(kNegatives);
-  task.pairs = work->pairs;
-  task.memory = work->memory_pairs;
+  work->pairs[choice.anchors].apart = buffers.classes.apart;
+  if (choice.memory != kNone) work->pairs[choice.memory].apart = buffers.classes.memory_apart;
+  if (choice.keys != kNone) {
+    const bool has_targets = work->classes.has_targets();
+    work->pairs[choice.keys].apart = has_targets ? buffers.classes.targets : buffers.classes.apart;
+    work->pairs_of_keys.apart = has_targets ? buffers.classes.anchors_of_keys : buffers.classes.apart;
+    task.bias_of_keys = buffers.bias[choice.keys];
+    if (has_targets) task.targets = buffers.classes.targets;
+  }
+  if (!work->classes.large.empty()) sum_large_classes(work);
+  task.anchors = work->anchor_tower();
+  task.positives = work->tower(work->positives_are_anchors() ? choice.anchors : choice.keys);
+  task.memory_rows = work->memory_tower();
+  task.pairs = work->pairs[choice.anchors];
+  if (choice.memory != kNone) {
+    task.memory = work->pairs[choice.memory];
+    task.bias_of_memory = buffers.bias[choice.memory];
+  }
+  // Further views of a sample are pairs, but no positives where the first one is.
+  for (const Block &block : choice.blocks)
+    if (block.is_triangle() && (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && work->rule.first_only)
+      task.ids = buffers.ids[choice.anchors];
   task.rule = work->rule;
   task.class_sums = buffers.class_sums.sums;
   task.class_of = work->classes.large.empty() ? nullptr : buffers.classes.class_of;
   task.scale = work->problem.scale;
   task.logits = buffers.pair_logits;
   task.rank = buffers.softmaxes[0].rank;
-  task.tie = tie_of(work->choice.planes, task.anchors.padded_dim);
-  pair_logits(work->stream(), work->choice.planes, task);
+  task.tie = tie_of(choice.planes, task.anchors.padded_dim);
+  pair_logits(work->stream(), choice.planes, task);
   if (!work->in_float32 || !work->in_float64) return;
   ask_for_report(*work);
   work->lane->decided.record(work->stream());

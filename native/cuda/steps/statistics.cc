@@ -18,7 +18,7 @@ void sum_in_float32(const Work &work, const Sweep &sweep) {
   StatisticsTask task{};
   task.rows = work.tower(sweep.block.rows);
   task.columns = work.tower(sweep.block.columns);
-  task.pairs = work.pairs_with(sweep.block.columns);
+  task.pairs = work.pairs_of(sweep.block);
   task.ranks = work.problem.ranks != 0;
   task.row_rank = buffers.softmaxes[0].rank;
   task.column_rank = of_columns ? task.row_rank : nullptr;  // the dot product of a pair is that of both softmaxes
@@ -57,9 +57,9 @@ void sum_in_float32(const Work &work, const Sweep &sweep) {
 void flash(const Work &work) {
   const Buffers &buffers = work.buffers;
   const Choice &choice = work.choice;
-  const Tower &rows = work.tower(kAnchors);
+  const Tower &rows = work.anchor_tower();
   FlashTask task{};
-  task.weights = weights_of(work, {kAnchors, choice.blocks[0].columns, kNoSoftmax, kNoSoftmax});
+  task.weights = weights_of(work, {choice.anchors, choice.blocks[0].columns, kNone, kNone});
   task.ranks = work.problem.ranks != 0;
   task.row_rank = buffers.softmaxes[0].rank;
   const int32_t rows_of_block = sm90::gradient_blocks(choice.planes, rows.padded_dim).rows;
@@ -97,12 +97,13 @@ void sum_exponentials(Work *work, Lane *previous) {
   }
   if (work->in_float32 && work->in_float64) decide(work, previous);
   if (!work->in_float64) return;
-  bool is_summed[2] = {};
   for (const Block &block : work->choice.row_blocks) {
-    wide_log_sum_exp(work->stream(), work->tower(block.rows), work->tower(block.columns),
-                     work->pairs_with(block.columns), work->problem.scale, work->buffers.pair_logits.first,
-                     *work->softmax(block.row_softmax), is_summed[block.row_softmax], work->problem.ranks != 0);
-    is_summed[block.row_softmax] = true;
+    bool &is_summed = work->is_summed[block.row_softmax];
+    const WideTask task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
+                           masks_of(*work, block),  work->problem.scale};
+    wide_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
+                     is_summed, work->problem.ranks != 0);
+    is_summed = true;
   }
 }
 

@@ -30,6 +30,7 @@ void gradients(const Work &work);
 void spoil(const Work &work);  // makes all results NaN if an input was not finite
 void ask_for_report(const Work &work);
 void queue_downloads(Work *work);
-void download(const Work &work);  // what was not queued; waits for all
+void download(const Work &work);                 // what was not queued; waits for all
+void read_rows(const Work &work, bool are_bad);  // fills what is wanted of result.rows; after all else
 
 }  // namespace infonce::cuda::steps

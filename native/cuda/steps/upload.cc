@@ -1,39 +1,71 @@
 // What a call brings to the device. Copies of page-locked arrays are queued with the kernels; pageable ones go through
 // staging buffers, which the processor fills.
+#include <vector>
+
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
 
+namespace {
+
+void tell_bad_row(const Work &work, int input, int64_t row) {
+  const auto complement = ~static_cast<unsigned long long>(row);
+  work.lane->staging.upload(work.stream(), &work.buffers.report->bad_row[input], &complement, sizeof complement);
+}
+
+// In the order of prepared rows.
+template <class T> void upload_by_row(const Work &work, int matrix, T *to, const T *from) {
+  std::vector<T> rows(to ? work.problem.matrices[matrix].rows : 0);
+  for (size_t r = 0; r < rows.size(); ++r) rows[r] = from[work.source_row(matrix, int64_t(r))];
+  if (to) work.lane->staging.upload(work.stream(), to, rows.data(), rows.size() * sizeof(T));
+}
+
+void upload_masks(const Work &work) {
+  work.for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work.problem.matrices[m];
+    upload_by_row(work, m, work.buffers.ids[m], matrix.ids);
+    upload_by_row(work, m, work.buffers.bias[m], matrix.bias);
+  });
+  if (const BadRow bad = first_bad_bias(work.problem); bad.row >= 0) tell_bad_row(work, bad.matrix, bad.row);
+}
+
+}  // namespace
+
 void clear(const Work &work) {
   const Buffers &buffers = work.buffers;
-  if (work.part == Part::kBackward) {
-    // What was found in the inputs stays.
-    const auto first = offsetof(Report, bad_row[kUpstreamInput]);
-    auto *report = reinterpret_cast<unsigned char *>(buffers.report);
-    work.stream().fill(report + first, 0, offsetof(Report, largest_norm) - first);
+  auto *report = reinterpret_cast<unsigned char *>(buffers.report);
+  if (work.phase.prepares) {
+    work.stream().fill(buffers.zeroed, 0, buffers.zeroed_bytes);
+    // About 2^127 each: exp2 of anything less that is 0.
+    if (work.choice.online && !work.phase.is_part)
+      work.stream().fill(buffers.no_log2_sum, 0x7f, size_t(work.choice.longest_rows()) * sizeof(float));
     return;
   }
-  work.stream().fill(buffers.zeroed, 0, buffers.zeroed_bytes);
-  // About 2^127 each: exp2 of anything less that is 0.
-  if (work.choice.online)
-    work.stream().fill(buffers.no_log2_sum, 0x7f, size_t(work.choice.longest_rows()) * sizeof(float));
+  // What was found in the inputs stays, and in the upstream gradient while it is the same.
+  const auto first = work.phase.has_losses ? offsetof(Report, bad_row[kUpstreamInput]) : offsetof(Report, cancelled);
+  const auto end = work.phase.has_losses ? offsetof(Report, largest_norm) : first + sizeof(Report::cancelled);
+  work.stream().fill(report + first, 0, end - first);
+  if (work.bad_part.row >= 0) tell_bad_row(work, work.bad_part.matrix, work.bad_part.row);
+  if (work.has_bad_gradient_part) tell_bad_row(work, kUpstreamInput, 0);
 }
 
 void upload(const Work &work) {
   Lane &lane = *work.lane;
   const Buffers &buffers = work.buffers;
   const infonce_grad_output &upstream = work.problem.grad_output;
-  if (upstream.residence == INFONCE_ON_HOST)
+  if (work.phase.has_losses && upstream.residence == INFONCE_ON_HOST)
     lane.upload(const_cast<float *>(buffers.grad_output), upstream.data, size_t(upstream.count) * sizeof(float));
-  if (work.part == Part::kBackward) return;
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    if (!work.has(name) || work.matrix(name).residence == INFONCE_ON_DEVICE) continue;
-    const Buffers::Input &input = buffers.inputs[name];
-    const size_t size = size_t(work.size_of(name));
-    if (input.halves) lane.upload(input.halves, work.matrix(name).data, size * sizeof(uint16_t));
-    else lane.upload(input.rows, work.matrix(name).data, size * sizeof(float));
-  }
-  if (work.roles.own_negatives()) return;
+  work.for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work.problem.matrices[m];
+    if (matrix.residence == INFONCE_ON_DEVICE) return;
+    const Buffers::Input &input = buffers.inputs[m];
+    const size_t size = size_t(work.size_of(m));
+    if (input.halves) lane.upload(input.halves, matrix.data, size * sizeof(uint16_t));
+    else lane.upload(input.rows, matrix.data, size * sizeof(float));
+  });
+  if (!work.phase.prepares) return;
+  upload_masks(work);
+  if (work.phase.is_part || has_own_candidates(work.problem)) return;
   const auto upload_vector = [&](auto *to, const auto &vector) {
     if (!vector.empty()) lane.staging.upload(lane.stream, to, vector.data(), vector.size() * sizeof *to);
   };
@@ -42,6 +74,8 @@ void upload(const Work &work) {
   upload_vector(buffers.classes.members, work.classes.members);
   upload_vector(buffers.classes.class_of, work.classes.class_of);
   upload_vector(buffers.classes.large, work.classes.large);
+  upload_vector(buffers.classes.targets, work.classes.targets);
+  upload_vector(buffers.classes.anchors_of_keys, work.classes.anchors_of_keys);
   upload_vector(buffers.classes.memory_order, work.classes.memory_order);
   upload_vector(buffers.classes.memory_apart, work.classes.memory_apart);
   upload_vector(buffers.classes.memory_members, work.classes.memory_members);
@@ -50,17 +84,16 @@ void upload(const Work &work) {
 
 void bring_rows_into_place(Work *work) {
   Stream &stream = work->stream();
-  for (const TowerName name : {kAnchors, kKeys, kNegatives}) {
-    if (!work->has(name)) continue;
-    const infonce_matrix &matrix = work->matrix(name);
-    const Buffers::Input &input = work->buffers.inputs[name];
-    const int64_t size = work->size_of(name);
+  work->for_each_brought_matrix([&](int m) {
+    const infonce_matrix &matrix = work->problem.matrices[m];
+    const Buffers::Input &input = work->buffers.inputs[m];
+    const int64_t size = work->size_of(m);
     if (matrix.type != INFONCE_FLOAT32)
       widen(stream, matrix.type == INFONCE_FLOAT16, input.halves ? input.halves : matrix.data, input.rows, size);
     else if (matrix.residence == INFONCE_ON_DEVICE && input.rows)
       stream.copy(input.rows, matrix.data, size_t(size) * sizeof(float), cudaMemcpyDeviceToDevice);
-    work->buffers.towers[name].source = input.rows ? input.rows : static_cast<const float *>(matrix.data);
-  }
+    work->buffers.towers[m].source = input.rows ? input.rows : static_cast<const float *>(matrix.data);
+  });
 }
 
 }  // namespace infonce::cuda::steps

@@ -94,7 +94,10 @@ typedef enum infonce_positive {
 } infonce_positive;
 
 /* How a row's positives and sums become its loss. */
-typedef enum infonce_row_loss { INFONCE_ROW_LOSS_CROSS_ENTROPY = 0 } infonce_row_loss;
+typedef enum infonce_row_loss {
+  INFONCE_ROW_LOSS_CROSS_ENTROPY = 0,
+  INFONCE_ROW_LOSSES /* how many there are */
+} infonce_row_loss;
 
 /* The rows of a matrix, each with a loss. */
 typedef struct infonce_softmax {

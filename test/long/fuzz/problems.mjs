@@ -1,7 +1,7 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
-import { IN_BATCH, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
+import { IN_BATCH, IN_BATCH_AND_UNPAIRED, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS } from '../../../dist/esm/runtime/binding.js';
@@ -95,10 +95,10 @@ const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 
 /** A problem of a loss: each of its variants as often. */
 function problemOf(loss, random, context) {
-  const { rows: samples, dim, negatives } = sizes(random);
+  const { rows: drawn, dim, negatives } = sizes(random);
   const nViews = loss.viewMajor ? random.pick([2, 2, 3, MOST.views]) : 1;
-  const rows = samples * nViews;
   const variant = random.pick(loss.variants);
+  const rows = Math.max(drawn, variant.fewestSamples ?? 1) * nViews;
   const shapes = variant.shapes?.(rows, negatives, dim) ?? {};
   for (const name of Object.keys(loss.tensors)) shapes[name] = [rows, dim];
   const problem = {};
@@ -149,7 +149,7 @@ const MAKERS = {
   views(random, context, rows, dim) {
     const views = random.integer(2, 4);
     const matrices = [nativeMatrix(random, context, rows * views, dim, { views })];
-    return { matrices, form: OF_VIEWS[random.pick(['first', 'all'])], without: [] };
+    return { matrices, form: random.pick(Object.values(OF_VIEWS)), without: [] };
   },
   classes(random, context, rows, dim, candidates) {
     const remembers = random.chance(0.3);
@@ -167,7 +167,7 @@ const MAKERS = {
     const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
       nativeMatrix(random, context, each, dim),
     );
-    return { matrices, form: own ? PAIRED : UNPAIRED, without: [] };
+    return { matrices, form: own ? PAIRED : random.pick([UNPAIRED, IN_BATCH_AND_UNPAIRED]), without: [] };
   },
 };
 
