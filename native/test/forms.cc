@@ -158,9 +158,11 @@ class Builder {
 
   void fill_ids() {
     const bool by_id = form_.positive == INFONCE_POSITIVE_SAME_ID;
+    // Classes of two on average, or a few large ones.
+    const int64_t classes = draw_.one_in(3) ? 4 : form_.rows / 2 + 1;
     for (int m = 0; m < problem_.matrix_count && (by_id || form_.ids > 0); ++m) {
       infonce_matrix &matrix = problem_.matrices[m];
-      const int64_t count = by_id ? form_.rows / 2 + 1 : form_.ids;
+      const int64_t count = by_id ? classes : form_.ids;
       inputs_.ids[m] = Buffer<int32_t>(static_cast<size_t>(matrix.rows), form_.offset);
       std::generate(inputs_.ids[m].begin(), inputs_.ids[m].end(),
                     [&] { return static_cast<int32_t>(draw_.between(-3, count - 4)); });

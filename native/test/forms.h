@@ -44,7 +44,7 @@ Form random_form(uint32_t seed);
 
 Inputs inputs_of(const Form &form);
 
-// The softmax has no row of this matrix as its own or as a positive.
+// No softmax has rows of this matrix as anchors or as positives.
 bool is_candidate_alone(const infonce_problem &problem, int matrix);
 
 }  // namespace infonce::test

@@ -118,7 +118,7 @@ TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())
   for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
     fastest.push_back({"best", precision, std::make_unique<Context>(instruction_sets().front(), precision, 2)});
   }
-  for (uint32_t seed = 500; seed < 516; ++seed) {
+  for (uint32_t seed = 500; seed < 508; ++seed) {
     Form form = random_form(seed);
     // All at once in some of them: 2048 rows of anchors, keys and further candidates, and more.
     const int64_t views = form.views;

@@ -74,6 +74,21 @@ std::vector<Slice> random_slices(const Inputs &whole, const Split &split, std::m
 
 }  // namespace
 
+Form form_in_parts(bool one_tower) {
+  Form form;
+  form.positive = one_tower ? INFONCE_POSITIVE_ALL_VIEWS : INFONCE_POSITIVE_TARGET;
+  form.views = one_tower ? 2 : 1;
+  form.rows = 66;
+  form.keys = one_tower ? 0 : 130;
+  form.further = {100};
+  form.dim = 64;
+  form.ids = 40;
+  form.bias = true;
+  form.reduction = INFONCE_REDUCTION_NONE;
+  form.grad_output_count = form.rows;
+  return form;
+}
+
 Split all_opened(const Inputs &whole) {
   Split split;
   for (int m = 0; m < whole.problem.matrix_count; ++m) {

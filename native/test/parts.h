@@ -10,6 +10,10 @@
 
 namespace infonce::test {
 
+// A form of one tower or two, with one matrix of further candidates: with biases, ids that leave out, and an upstream
+// gradient for each row.
+Form form_in_parts(bool one_tower);
+
 // Rows of a block's candidates.
 struct Slice {
   int block;

@@ -2,13 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <functional>
-#include <limits>
 #include <map>
+#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "test/agreement.h"
@@ -34,40 +31,13 @@ void check_parts(const std::vector<Engine> &engines, const Inputs &whole, const 
 }
 
 // With a matrix whose rows may come in parts.
-Form form_of_parts(uint32_t seed) {
+Form random_form_in_parts(uint32_t seed) {
   Form form = random_form(seed);
   if (form.further.empty()) {
     form.further = {static_cast<int64_t>(seed % 70) + 1};
   }
   return form;
 }
-
-Form towers(bool one) {
-  Form form;
-  form.positive = one ? INFONCE_POSITIVE_ALL_VIEWS : INFONCE_POSITIVE_TARGET;
-  form.views = one ? 2 : 1;
-  form.rows = 66;
-  form.keys = one ? 0 : 130;
-  form.further = {100};
-  form.dim = 64;
-  form.ids = 40;
-  form.bias = true;
-  form.reduction = INFONCE_REDUCTION_NONE;
-  form.grad_output_count = form.rows;
-  return form;
-}
-
-// The block of the only further matrix.
-int block_of_further(const infonce_problem &problem) {
-  for (int b = 0; b < problem.block_count; ++b) {
-    if (is_candidate_alone(problem, problem.blocks[b].candidates)) {
-      return b;
-    }
-  }
-  return -1;
-}
-
-int matrix_of_further(const infonce_problem &problem) { return problem.blocks[block_of_further(problem)].candidates; }
 
 std::vector<int> thread_counts_of_parts() { return on_cpu() ? std::vector<int>{1, 4} : std::vector<int>{1, 1}; }
 
@@ -78,7 +48,7 @@ Context make_context() { return {instruction_sets().front(), INFONCE_PRECISION_H
 TEST_CASE("random forms in random parts match the reference") {
   const std::vector<Engine> all = engines();
   for (uint32_t seed = 2000; seed < (simulated() ? 2008 : 2080); ++seed) {
-    const Form form = form_of_parts(seed);
+    const Form form = random_form_in_parts(seed);
     INFO(describe(form));
     const Inputs whole = inputs_of(form);
     check_parts(all, whole, {in_random_parts(whole, seed)});
@@ -88,12 +58,15 @@ TEST_CASE("random forms in random parts match the reference") {
 TEST_CASE("one part, several and none match the reference at every temperature") {
   const std::vector<Engine> all = engines_for_rules();
   for (const bool one_tower : {true, false}) {
-    for (const double temperature : {0.5, 0.07, 0.01, 0.001}) {
-      Form form = towers(one_tower);
-      form.temperature = temperature;
-      INFO(describe(form));
-      const Inputs whole = inputs_of(form);
-      check_parts(all, whole, {in_one_part(whole), in_random_parts(whole, 1), all_opened(whole)});
+    for (const bool bias : {true, false}) {
+      for (const double temperature : {0.5, 0.07, 0.01, 0.001}) {
+        Form form = form_in_parts(one_tower);
+        form.bias = bias;
+        form.temperature = temperature;
+        INFO(describe(form));
+        const Inputs whole = inputs_of(form);
+        check_parts(all, whole, {in_one_part(whole), in_random_parts(whole, 1), all_opened(whole)});
+      }
     }
   }
 }
@@ -104,15 +77,16 @@ TEST_CASE("parts of many tiles match the reference" * doctest::skip(simulated())
     fastest.push_back({"best", precision, std::make_unique<Context>(instruction_sets().front(), precision, 2)});
   }
   for (const bool one_tower : {true, false}) {
-    for (const double temperature : {0.5, 0.01}) {
-      Form form = towers(one_tower);
-      form.rows = 2200;
-      form.keys = one_tower ? 0 : 2600;
-      form.further = {2300, 3100};
+    for (const bool bias : {true, false}) {
+      Form form = form_in_parts(one_tower);
+      form.rows = 2100;
+      form.keys = one_tower ? 0 : 2200;
+      form.further = {2300};
       form.dim = 5;
       form.ids = 300;
+      form.bias = bias;
       form.grad_output_count = form.rows;
-      form.temperature = temperature;
+      form.temperature = one_tower == bias ? 0.5 : 0.01;
       INFO(describe(form));
       const Inputs whole = inputs_of(form);
       check_parts(fastest, whole, {in_one_part(whole), in_random_parts(whole, 2)});
@@ -126,7 +100,7 @@ TEST_CASE("the same parts give the same bits, from any number of threads") {
       CAPTURE(set);
       CAPTURE(precision);
       for (uint32_t seed = 3000; seed < (simulated() ? 3003 : 3020); ++seed) {
-        const Form form = form_of_parts(seed);
+        const Form form = random_form_in_parts(seed);
         INFO(describe(form));
         const Inputs whole = inputs_of(form);
         const Split split = in_random_parts(whole, seed);
@@ -144,7 +118,7 @@ TEST_CASE("the same parts give the same bits, from any number of threads") {
 TEST_CASE("gradients come as often as wanted, for any upstream gradient") {
   const Context context = make_context();
   for (const bool one_tower : {true, false}) {
-    Form form = towers(one_tower);
+    Form form = form_in_parts(one_tower);
     INFO(describe(form));
     Inputs whole = inputs_of(form);
     const Split split = in_random_parts(whole, 4);
@@ -181,9 +155,37 @@ TEST_CASE("gradients come as often as wanted, for any upstream gradient") {
   }
 }
 
+TEST_CASE("calls that are open at the same time do not disturb each other") {
+  const Context context = make_context();
+  const Inputs first = inputs_of(form_in_parts(true)), second = inputs_of(form_in_parts(false));
+  const Split of_first = in_random_parts(first, 5), of_second = in_random_parts(second, 6);
+  const Output expected_first = run_in_parts(context, first, of_first);
+  const Output expected_second = run_in_parts(context, second, of_second);
+  const OpenedCall call_first(context, first, of_first), call_second(context, second, of_second);
+  infonce_failure failure = empty_failure();
+  for (size_t k = 0; k < std::max(of_first.parts.size(), of_second.parts.size()); ++k) {
+    if (k < of_first.parts.size()) {
+      CHECK(call_first.add(Part(first, of_first.parts[k]).part, failure) == INFONCE_OK);
+    }
+    if (k < of_second.parts.size()) {
+      CHECK(call_second.add(Part(second, of_second.parts[k]).part, failure) == INFONCE_OK);
+    }
+    run(context, Case({Loss::kNtXentFirst, 90, 33}));
+  }
+  Output got_first(first), got_second(second);
+  got_first.want_rows(first);
+  got_second.want_rows(second);
+  call_second.close(got_second);
+  call_first.close(got_first);
+  call_second.gradients(got_second);
+  call_first.gradients(got_first);
+  CHECK(identical(got_first, expected_first));
+  CHECK(identical(got_second, expected_second));
+}
+
 TEST_CASE("a call without any candidates but the positives has losses of zero") {
   const Context context = make_context();
-  Form form = towers(false);
+  Form form = form_in_parts(false);
   form.in_batch = false;
   form.further = {0};
   form.ids = 0;
@@ -195,170 +197,6 @@ TEST_CASE("a call without any candidates but the positives has losses of zero") 
   for (const auto &gradient : got.gradients) {
     CHECK(std::all_of(gradient.begin(), gradient.end(), [](float value) { return value == 0; }));
   }
-}
-
-namespace {
-
-void check_refused(const Inputs &whole, const std::string &what, const std::function<void(infonce_part &)> &spoil) {
-  CAPTURE(what);
-  const Context context = make_context();
-  Split split = in_one_part(whole);
-  split.parts.resize(1);
-  for (const bool in_gradient : {false, true}) {
-    const OpenedCall call(context, whole, split);
-    Part part(whole, split.parts.front());
-    infonce_failure failure = empty_failure();
-    if (!in_gradient) {
-      spoil(part.part);
-      CHECK(call.add(part.part, failure) == INFONCE_INVALID_ARGUMENT);
-    } else {
-      call.add_parts();
-      Output output(whole);
-      call.close(output);
-      infonce_upstream upstream{};
-      upstream.struct_size = sizeof(upstream);
-      REQUIRE(backend().open_gradient(context.handle(), call.handle(), &upstream, &failure) == INFONCE_OK);
-      spoil(part.part);
-      const infonce_output nothing{};
-      CHECK(backend().add_gradient(context.handle(), call.handle(), &part.part, &nothing, &failure) ==
-            INFONCE_INVALID_ARGUMENT);
-    }
-    CHECK(failure.matrix == INFONCE_NO_MATRIX);
-    CHECK(std::string(failure.message) != "");
-  }
-}
-
-#define REFUSES_PART(whole, ...) check_refused(whole, #__VA_ARGS__, [&](infonce_part &part) { __VA_ARGS__; })
-
-int block_with_columns(const infonce_problem &problem) {
-  for (int b = 0; b < problem.block_count; ++b) {
-    if (problem.blocks[b].column_softmax >= 0) {
-      return b;
-    }
-  }
-  return -1;
-}
-
-}  // namespace
-
-TEST_CASE("bad parts are refused") {
-  for (const bool one_tower : {true, false}) {
-    Form form = towers(one_tower);
-    form.positive = one_tower ? form.positive : INFONCE_POSITIVE_SAME_INDEX;
-    form.other_anchors = !one_tower;
-    const Inputs whole = inputs_of(form);
-    REFUSES_PART(whole, part.struct_size = 0);
-    REFUSES_PART(whole, part.block = -1);
-    REFUSES_PART(whole, part.block = whole.problem.block_count);
-    REFUSES_PART(whole, part.block = INT32_MAX);
-    REFUSES_PART(whole, part.block = block_with_columns(whole.problem));
-    REFUSES_PART(whole, part.candidates.rows = 0);
-    REFUSES_PART(whole, part.candidates.rows = -1);
-    REFUSES_PART(whole, part.candidates.rows = INT64_MAX);
-    REFUSES_PART(whole, part.candidates.data = nullptr);
-    REFUSES_PART(whole, part.candidates.type = 3);
-    REFUSES_PART(whole, part.candidates.residence = 2);
-    const Buffer<float> bias(130);
-    form.bias = false;
-    const Inputs without = inputs_of(form);
-    REFUSES_PART(without, part.candidates.bias = bias.data());
-    REFUSES_PART(
-        whole, part.block = 0; for (int b = 0; b < whole.problem.block_count; ++b) {
-          part.block = whole.problem.blocks[b].left_out == INFONCE_LEAVE_OUT_SAME_ID ? b : part.block;
-        } part.candidates.ids = nullptr);
-  }
-  Form form;
-  form.positive = INFONCE_POSITIVE_SAME_ID;
-  form.rows = form.memory = 20;
-  form.further = {9};
-  form.dim = 3;
-  const Inputs whole = inputs_of(form);
-  REFUSES_PART(whole, part.block = 1);  // the memory's
-}
-
-TEST_CASE("calls that cannot be opened are refused") {
-  const Context context = make_context();
-  const auto check = [&context](const infonce_problem &problem) {
-    infonce_saved *saved = nullptr;
-    infonce_failure failure = empty_failure();
-    CHECK(backend().open(context.handle(), &problem, &saved, &failure) == INFONCE_INVALID_ARGUMENT);
-    CHECK(saved == nullptr);
-    CHECK(std::string(failure.message) != "");
-  };
-  Settings settings;
-  settings.loss = Loss::kInfoNcePaired;
-  settings.rows = 12;
-  settings.dim = 5;
-  settings.negative_rows = 3;
-  check(Case(settings).problem);
-  const Inputs whole = inputs_of(towers(false));
-  for (int m = 0; m < whole.problem.matrix_count; ++m) {
-    if (!is_candidate_alone(whole.problem, m)) {
-      infonce_problem problem = whole.problem;
-      problem.matrices[m].rows = 0;
-      check(problem);
-    }
-  }
-  infonce_problem problem = whole.problem;
-  problem.struct_size = 0;
-  check(problem);
-}
-
-TEST_CASE("NaN and infinity in a part are reported with its block's matrix and its row, or make every result NaN") {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const Context context = make_context();
-  for (const bool one_tower : {true, false}) {
-    Form form = towers(one_tower);
-    while (block_of_further(inputs_of(form).problem) == matrix_of_further(inputs_of(form).problem)) {
-      ++form.seed;
-    }
-    Inputs whole = inputs_of(form);
-    const int block = block_of_further(whole.problem);
-    const int matrix = matrix_of_further(whole.problem);
-    Split split = all_opened(whole);
-    split.opened[matrix] = 0;
-    split.parts = split.gradient_parts = {{block, 0, 30}, {block, 30, 70}};
-    const auto check_reported = [&](float *number, float value) {
-      const float before = std::exchange(*number, value);
-      const OpenedCall call(context, whole, split);
-      infonce_failure failure = empty_failure();
-      CHECK_MESSAGE(call.add(Part(whole, split.parts[0]).part, failure) == INFONCE_OK, failure.message);
-      CHECK(call.add(Part(whole, split.parts[1]).part, failure) == INFONCE_NON_FINITE);
-      CHECK(failure.matrix == matrix);
-      CHECK(failure.row == 47);
-      *number = before;
-    };
-    float *const element = &whole.matrices[matrix][static_cast<size_t>(77 * whole.problem.dim + 63)];
-    check_reported(element, kNan);
-    check_reported(element, -kInfinity);
-    whole.bias[matrix] = Buffer<float>(100);
-    whole.problem.matrices[matrix].bias = whole.bias[matrix].data();
-    check_reported(&whole.bias[matrix][77], kNan);
-    check_reported(&whole.bias[matrix][77], kInfinity);
-
-    *element = kNan;
-    whole.problem.propagate_non_finite = 1;
-    const Output got = run_in_parts(context, whole, split);
-    CHECK(std::isnan(got.result.scalars.loss));
-    CHECK(std::isnan(got.result.scalars.grad_scale));
-    CHECK(std::isnan(got.result.scalars.top1));
-    CHECK(all_nan(got.row_loss));
-    CHECK(std::all_of(got.gradients.begin(), got.gradients.end(), all_nan));
-  }
-}
-
-TEST_CASE("a part that is cancelled before it begins ends") {
-  const Context context = make_context();
-  const Inputs whole = inputs_of(towers(false));
-  const Split split = in_one_part(whole);
-  const OpenedCall call(context, whole, split);
-  Part part(whole, split.parts.front());
-  const int32_t cancelled = 1;
-  part.part.cancelled = &cancelled;
-  infonce_failure failure = empty_failure();
-  CHECK(call.add(part.part, failure) == INFONCE_CANCELLED);
-  CHECK(std::string(failure.message) != "");
 }
 
 }  // namespace infonce::test
