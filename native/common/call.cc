@@ -199,7 +199,8 @@ const char *what_is_wrong_with_logits(infonce_problem *problem, const infonce_ou
   if (!is_residence(logits.residence)) return "unknown residence";
   const int32_t positive = problem->softmaxes[0].positive;
   const bool has_views = positive == INFONCE_POSITIVE_FIRST_VIEW || positive == INFONCE_POSITIVE_ALL_VIEWS;
-  return has_views && problem->block_count == 1 && logits.data ? nullptr : "logits are those of one matrix with views";
+  const bool is_plain = problem->block_count == 1 && problem->blocks[0].left_out == INFONCE_LEAVE_OUT_SAME_ROW;
+  return has_views && is_plain && logits.data ? nullptr : "logits are those of one matrix with views";
 }
 
 const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result) {

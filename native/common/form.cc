@@ -107,6 +107,9 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
     for (int s = 0; s < p.softmax_count; ++s)
       used |= p.softmaxes[s].anchors == m || (p.softmaxes[s].positive_matrices >> m & 1) || is_candidate(p, m, s);
     if (!used) return "a matrix that nothing uses";
+    bool has_logits = (p.softmaxes[0].positive_matrices >> m & 1) != 0;
+    for (int b = 0; b < p.block_count; ++b) has_logits |= p.blocks[b].candidates == m;
+    if (p.matrices[m].bias && !has_logits) return "a bias of rows that are no candidates";
   }
   return nullptr;
 }

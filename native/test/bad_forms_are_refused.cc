@@ -176,6 +176,8 @@ TEST_CASE("a bias of candidates whose columns feed a softmax is refused") {
     CAPTURE(positive);
     REFUSES(all, problem.matrices[all.anchors].bias = bias.data());
   }
+  const Named two_towers = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
+  REFUSES(two_towers, problem.matrices[two_towers.anchors].bias = bias.data());
   Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
   form.both_directions = true;
   form.keys = 12;
