@@ -282,7 +282,7 @@ describe('a problem', () => {
     [features({ ids: new Int32Array(3) }), /ids has 3 elements, expected 8/],
     [{ form: new Float32Array(12) }, /form must be a Float64Array/],
     [{ form: new Float64Array(0) }, /blocks of form must be 1 to/],
-    [{ form: Float64Array.of(5, ...new Float64Array(35)) }, /blocks of form must be 1 to/],
+    [{ form: Float64Array.of(9, ...new Float64Array(59)) }, /blocks of form must be 1 to/],
     [{ form: Float64Array.of(1, ...BLOCK) }, /softmaxes of form must be 1 to/],
     [{ form: Float64Array.of(1, 0) }, /softmaxes of form must be 1 to|part of/],
     [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, 0) }, /part of a block or softmax/],
@@ -292,7 +292,7 @@ describe('a problem', () => {
     [{ form: form(BLOCK, [-1, 0, 1, 0, 1]), reduction: 2 }, /unknown matrix/],
     [{ form: form(BLOCK, [2 ** 32, 0, 1, 0, 1]) }, /small counts/],
     [{ form: form(BLOCK, [Number.NaN, 0, 1, 0, 1]) }, /small counts/],
-    [{ form: form([0, 0, 0, 0, 0, 0], SOFTMAX) }, /combination of blocks/],
+    [{ form: form([0, 0, 0, 0, 0, 0], SOFTMAX) }, /a matrix and itself/],
   ];
 
   it.each(wrong)('%# is refused', (changes, message) => {

@@ -30,6 +30,12 @@ class Draw {
   std::mt19937 random_;
 };
 
+// Decoupled only where every row has candidates that are no positives.
+infonce_row_loss row_loss_of(const Form &form) {
+  const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
+  return has_negatives && form.seed / 8 % 2 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
+}
+
 class Builder {
  public:
   explicit Builder(const Form &form) : form_(form), draw_(form.seed), problem_(inputs_.problem) {}
@@ -88,7 +94,7 @@ class Builder {
     first.anchors = anchors_;
     first.positive = form_.positive;
     first.positive_matrices = form_.one_tower() ? own | elsewhere : elsewhere;
-    first.row_loss = form_.row_loss;
+    first.row_loss = row_loss_of(form_);
     first.weight = form_.both_directions ? 0.5 : 1;
     if (form_.positive == INFONCE_POSITIVE_TARGET) {
       inputs_.targets = Buffer<int32_t>(static_cast<size_t>(form_.rows), form_.offset);
@@ -226,7 +232,7 @@ std::string describe(const Form &form) {
   std::ostringstream text;
   text << "seed=" << form.seed << " positive=" << form.positive << " N=" << form.rows << " D=" << form.dim
        << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
-       << " rowLoss=" << form.row_loss << " otherAnchors=" << form.other_anchors
+       << " rowLoss=" << row_loss_of(form) << " otherAnchors=" << form.other_anchors
        << " bothDirections=" << form.both_directions << " further=";
   for (const int64_t rows : form.further) {
     text << rows << ",";
@@ -276,10 +282,6 @@ Form random_form(uint32_t seed) {
   const int64_t most = form.reduction == INFONCE_REDUCTION_NONE ? form.rows : 1;
   form.grad_output_count = draw.of({int64_t{0}, int64_t{1}, most});
   form.offset = static_cast<size_t>(draw.between(0, 3));
-  // Only where every row has candidates that are no positives.
-  const bool decouples =
-      form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions && draw.one_in(2);
-  form.row_loss = decouples ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
   return form;
 }
 

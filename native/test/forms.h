@@ -22,10 +22,9 @@ struct Form {
   bool both_directions = false;  // of two towers
   std::vector<int64_t> further;  // rows of further matrices of candidates
   int32_t ids = 0;               // how many there are, where equal ones leave out; 0: nothing does
-  infonce_row_loss row_loss = INFONCE_ROW_LOSS_CROSS_ENTROPY;
-  bool bias = false;      // of one matrix that may have one, and perhaps of others
-  bool halves = false;    // matrices are of any type
-  bool unwanted = false;  // some gradients are not asked for
+  bool bias = false;             // of one matrix that may have one, and perhaps of others
+  bool halves = false;           // matrices are of any type
+  bool unwanted = false;         // some gradients are not asked for
   double temperature = 0.1;
   infonce_reduction reduction = INFONCE_REDUCTION_MEAN;
   bool normalize = true;

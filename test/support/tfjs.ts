@@ -89,7 +89,9 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
       const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
       const positives = positivesOf(problem, rows);
       const has = positives.sum(1).greater(0).toFloat();
-      return crossEntropy(logits, positives).mul(has);
+      // What is a positive has no part in the decoupled sum.
+      const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
+      return left.logSumExp(1).sub(logits.mul(positives).sum(1)).mul(has);
     }
   }
 }
