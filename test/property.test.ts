@@ -12,25 +12,34 @@ interface Limits {
   readonly samples: readonly [min: number, max: number];
   readonly dim: readonly [min: number, max: number];
   readonly noise: readonly [min: number, max: number];
+  /** Default 1. */
+  readonly fewestNegatives?: number;
 }
 
 const ANY: Limits = { coldest: 0.001, hottest: 10, samples: [1, 45], dim: [1, 70], noise: [0.1, 3] };
 /** Where every level of precision keeps its bounds. */
 const WARM: Limits = { coldest: 0.05, hottest: 10, samples: [16, 45], dim: [64, 130], noise: [0.1, 3] };
 /** Positives far away, and many rows: else what is left of a loss or gradient may be less than float32 can hold. */
-const COLD: Limits = { coldest: 0.001, hottest: 0.05, samples: [16, 45], dim: [1, 130], noise: [2, 4] };
+const COLD: Limits = {
+  coldest: 0.001,
+  hottest: 0.05,
+  samples: [16, 45],
+  dim: [1, 130],
+  noise: [2, 4],
+  fewestNegatives: 16,
+};
 
 const LEVELS = [
   ['high', HIGH, 'two bfloat16'],
   ['medium', MEDIUM, 'bfloat16'],
 ] as const;
 
-const sizes = ({ coldest, hottest, samples, dim, noise }: Limits) =>
+const sizes = ({ coldest, hottest, samples, dim, noise, fewestNegatives = 1 }: Limits) =>
   fc.record<Sizes>({
     samples: fc.integer({ min: samples[0], max: samples[1] }),
     dim: fc.integer({ min: dim[0], max: dim[1] }),
     views: fc.integer({ min: 2, max: 4 }),
-    negatives: fc.integer({ min: 1, max: 70 }),
+    negatives: fc.integer({ min: fewestNegatives, max: 70 }),
     temperature: fc.double({ min: Math.log(coldest), max: Math.log(hottest), noNaN: true }).map(Math.exp),
     noise: fc.double({ min: noise[0], max: noise[1], noNaN: true }),
     seed: fc.nat(1_000_000),
