@@ -151,6 +151,18 @@ int64_t first_bad_bias(const infonce_matrix &matrix) {
 }
 }  // namespace
 
+const char *what_is_wrong_with_step(Stage stage, Step step) {
+  const bool opened = step == Step::kAdd || step == Step::kClose;
+  const bool in_gradient = step == Step::kAddGradient || step == Step::kCloseGradient;
+  const bool follows = opened ? stage == Stage::kOpen : in_gradient ? stage == Stage::kGradient : stage != Stage::kOpen;
+  return follows ? nullptr : "this step does not follow the one before";
+}
+
+Stage stage_after(Step step) {
+  if (step == Step::kAdd) return Stage::kOpen;
+  return step == Step::kOpenGradient || step == Step::kAddGradient ? Stage::kGradient : Stage::kClosed;
+}
+
 BadRow first_bad_bias(const infonce_problem &p) {
   for (int m = 0; m < p.matrix_count; ++m)
     if (const int64_t row = first_bad_bias(p.matrices[m]); row >= 0) return {m, row};

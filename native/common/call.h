@@ -34,6 +34,14 @@ const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_
                                         const infonce_result &result);
 const char *what_is_wrong_with_upstream(infonce_problem *forward, const infonce_upstream &upstream);
 
+// Where a call that goes in steps stands, and the steps. A gradient that was opened may be given up for another.
+enum class Stage { kOpen, kClosed, kGradient };
+enum class Step { kAdd, kClose, kOpenGradient, kAddGradient, kCloseGradient, kBackward };
+
+// Why a call at this stage does not take the step, or null; and where it stands after it.
+const char *what_is_wrong_with_step(Stage stage, Step step);
+Stage stage_after(Step step);
+
 // An input's row that holds NaN or infinity.
 struct BadRow {
   int32_t matrix = INFONCE_NO_MATRIX;  // or INFONCE_IN_GRAD_OUTPUT

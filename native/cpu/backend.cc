@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <initializer_list>
 #include <limits>
 #include <string>
 #include <system_error>
@@ -82,7 +81,7 @@ infonce_status begin_forward(infonce_context *context, const infonce_problem &p,
     const infonce_status status = status_of(bad, p.propagate_non_finite != 0, failure, [&] {
       if (result) fill_with_nan(p, result);
     });
-    if (result) state->stage = infonce_saved::Stage::kClosed;
+    if (result) state->stage = Stage::kClosed;
     state->gradient_is_nan = !state->scheme;
     if (status == INFONCE_OK) *saved = state.release();
     return status;
@@ -105,57 +104,51 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   return begin_forward(context, p, nullptr, saved, failure);
 }
 
-using Stage = infonce_saved::Stage;
-
-// Runs body() on a call at one of these stages, which then is at `next`. NaN or infinity that may stand makes the losses
-// NaN, and there is no scheme any more, or the gradients of this pass.
+// Runs body() as that step of a call. NaN or infinity that may stand makes the losses NaN, and there is no scheme any more,
+// or the gradients of this pass.
 template <class Body>
-infonce_status step(infonce_context *context, infonce_saved *saved, std::initializer_list<Stage> stages, Stage next,
-                    infonce_failure *failure, Body &&body) {
+infonce_status take(Step step, infonce_context *context, infonce_saved *saved, infonce_failure *failure, Body &&body) {
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
-    if (std::find(stages.begin(), stages.end(), saved->stage) == stages.end())
-      return invalid(failure, "this step does not follow the one before");
+    if (const char *wrong = what_is_wrong_with_step(saved->stage, step)) return invalid(failure, wrong);
     const BadRow bad = saved->scheme ? body() : BadRow{};
     const infonce_status status = status_of(bad, saved->request.problem.propagate_non_finite != 0, failure, [&] {
       if (saved->stage == Stage::kOpen) saved->scheme.reset();
       saved->gradient_is_nan = true;
     });
-    if (status == INFONCE_OK) saved->stage = next;
+    if (status == INFONCE_OK) saved->stage = stage_after(step);
     return status;
   });
 }
-constexpr std::initializer_list<Stage> kBeginsPass = {Stage::kClosed, Stage::kGradient};  // the latter: one given up
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
   if (const char *wrong = what_is_wrong_with_part(saved->request.problem, *part)) return invalid(failure, wrong);
-  return step(context, saved, {Stage::kOpen}, Stage::kOpen, failure,
-              [&] { return compute_part(*context, *saved, *part); });
+  return take(Step::kAdd, context, saved, failure, [&] { return compute_part(*context, *saved, *part); });
 }
 
 infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
   const infonce_problem &p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_losses(p, *result)) return invalid(failure, wrong);
-  if (!saved->scheme) fill_with_nan(p, result);
-  return step(context, saved, {Stage::kOpen}, Stage::kClosed, failure, [&] {
+  const infonce_status status = take(Step::kClose, context, saved, failure, [&] {
     compute_losses(*context, *saved, result);
     return BadRow{};
   });
+  if (status == INFONCE_OK && !saved->scheme) fill_with_nan(p, result);
+  return status;
 }
 
 infonce_status open_gradient(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
                              infonce_failure *failure) {
   infonce_problem p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_upstream(&p, *upstream)) return invalid(failure, wrong);
-  return step(context, saved, kBeginsPass, Stage::kGradient, failure,
-              [&] { return begin_gradient(*context, *saved, p); });
+  return take(Step::kOpenGradient, context, saved, failure, [&] { return begin_gradient(*context, *saved, p); });
 }
 
 infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
                             const infonce_output *gradient, infonce_failure *failure) {
   const infonce_problem &p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_part(p, *part)) return invalid(failure, wrong);
-  const infonce_status status = step(context, saved, {Stage::kGradient}, Stage::kGradient, failure,
+  const infonce_status status = take(Step::kAddGradient, context, saved, failure,
                                      [&] { return compute_part_gradient(*context, *saved, *part, gradient->data); });
   if (status == INFONCE_OK && saved->gradient_is_nan && gradient->data)
     std::fill_n(gradient->data, part->candidates.rows * p.dim, kNaN);
@@ -166,7 +159,7 @@ infonce_status close_gradient(infonce_context *context, infonce_saved *saved, in
                               infonce_failure *failure) {
   const infonce_problem &p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_gradients(p, *result)) return invalid(failure, wrong);
-  const infonce_status status = step(context, saved, {Stage::kGradient}, Stage::kClosed, failure, [&] {
+  const infonce_status status = take(Step::kCloseGradient, context, saved, failure, [&] {
     if (!saved->gradient_is_nan) compute_gradients(*context, *saved, result);
     return BadRow{};
   });
@@ -178,8 +171,8 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
                         infonce_result *result, infonce_failure *failure) {
   infonce_problem p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_backward(&p, *upstream, *result)) return invalid(failure, wrong);
-  const infonce_status status = step(context, saved, kBeginsPass, Stage::kClosed, failure,
-                                     [&] { return compute_backward(*context, *saved, p, result); });
+  const infonce_status status =
+      take(Step::kBackward, context, saved, failure, [&] { return compute_backward(*context, *saved, p, result); });
   if (status == INFONCE_OK && saved->gradient_is_nan) fill_gradients_with_nan(p, result);
   return status;
 }

@@ -25,10 +25,8 @@ struct infonce_context {
 };
 
 struct infonce_saved {
-  enum class Stage { kOpen, kClosed, kGradient };
-
   infonce::cpu::Request request;  // whose inputs are gone
-  Stage stage = Stage::kOpen;
+  infonce::Stage stage = infonce::Stage::kOpen;
   infonce::cpu::Pairs pairs;
   infonce::cpu::Workspace kept, gradient;
   std::vector<float> grad_output;                // while parts for the gradient come

@@ -36,7 +36,7 @@ class PanelScheme final : public Scheme {
   struct Grid {
     const Block<float> *block;
     int64_t row_squares, column_squares;
-    std::vector<bool> holds_pairs;  // or what a bias leaves out: by row and column of squares
+    std::vector<bool> holds_pairs;  // by row and column of squares
 
     bool is_triangle() const { return block->is_triangle; }
   };

@@ -151,6 +151,16 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
   return status == INFONCE_OK ? end(context, call, failure) : status;
 }
 
+// Runs body() as that step of a call.
+template <class Body>
+infonce_status take(Step step, infonce_context *context, infonce_saved *saved, infonce_failure *failure, Body &&body) {
+  if (const char *wrong = what_is_wrong_with_step(saved->stage, step)) return invalid(failure, wrong);
+  const infonce_status status =
+      work_on(context->on_device, failure, [&] { return status_of(body(context->on_device), failure); });
+  if (status == INFONCE_OK) saved->stage = stage_after(step);
+  return status;
+}
+
 infonce_status forward(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                        infonce_saved **saved, infonce_failure *failure) {
   *saved = nullptr;
@@ -168,8 +178,8 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
                         infonce_result *result, infonce_failure *failure) {
   infonce_problem p = saved->problem;
   if (const char *wrong = what_is_wrong_with_backward(&p, *upstream, *result)) return invalid(failure, wrong);
-  return work_on(context->on_device, failure,
-                 [&] { return status_of(context->on_device.backward(*saved, *upstream, result), failure); });
+  return take(Step::kBackward, context, saved, failure,
+              [&](Context &on_device) { return on_device.backward(*saved, *upstream, result); });
 }
 
 infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
@@ -180,6 +190,7 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);
+    if (state) state->stage = Stage::kOpen;
     *saved = state.release();
     return status;
   });
@@ -187,22 +198,21 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
   if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
-  return work_on(context->on_device, failure,
-                 [&] { return status_of(context->on_device.add(*saved, *part), failure); });
+  return take(Step::kAdd, context, saved, failure, [&](Context &on_device) { return on_device.add(*saved, *part); });
 }
 
 infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
   if (const char *wrong = what_is_wrong_with_losses(saved->problem, *result)) return invalid(failure, wrong);
-  return work_on(context->on_device, failure,
-                 [&] { return status_of(context->on_device.close(*saved, result), failure); });
+  return take(Step::kClose, context, saved, failure,
+              [&](Context &on_device) { return on_device.close(*saved, result); });
 }
 
 infonce_status open_gradient(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
                              infonce_failure *failure) {
   infonce_problem p = saved->problem;
   if (const char *wrong = what_is_wrong_with_upstream(&p, *upstream)) return invalid(failure, wrong);
-  return work_on(context->on_device, failure,
-                 [&] { return status_of(context->on_device.open_gradient(*saved, *upstream), failure); });
+  return take(Step::kOpenGradient, context, saved, failure,
+              [&](Context &on_device) { return on_device.open_gradient(*saved, *upstream); });
 }
 
 infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
@@ -210,15 +220,15 @@ infonce_status add_gradient(infonce_context *context, infonce_saved *saved, cons
   if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
   if (gradient->residence != INFONCE_ON_HOST && gradient->residence != INFONCE_ON_DEVICE)
     return invalid(failure, "unknown residence");
-  return work_on(context->on_device, failure,
-                 [&] { return status_of(context->on_device.add_gradient(*saved, *part, *gradient), failure); });
+  return take(Step::kAddGradient, context, saved, failure,
+              [&](Context &on_device) { return on_device.add_gradient(*saved, *part, *gradient); });
 }
 
 infonce_status close_gradient(infonce_context *context, infonce_saved *saved, infonce_result *result,
                               infonce_failure *failure) {
   if (const char *wrong = what_is_wrong_with_gradients(saved->problem, *result)) return invalid(failure, wrong);
-  return work_on(context->on_device, failure,
-                 [&] { return status_of(context->on_device.close_gradient(*saved, result), failure); });
+  return take(Step::kCloseGradient, context, saved, failure,
+              [&](Context &on_device) { return on_device.close_gradient(*saved, result); });
 }
 
 void saved_destroy(infonce_context *context, infonce_saved *saved) {

@@ -1,6 +1,7 @@
 // A context: keeps the lanes of its calls and what memory they have, and the order of their work on the device.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,6 +19,7 @@ struct infonce_call {
 // What a forward call leaves for backward calls.
 struct infonce_saved {
   std::mutex mutex;
+  std::atomic<infonce::Stage> stage{infonce::Stage::kClosed};
   infonce_problem problem;
   infonce::cuda::Workspace memory, sums_of_parts;
   std::unique_ptr<infonce::cuda::Call> work;

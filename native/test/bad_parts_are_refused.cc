@@ -108,6 +108,56 @@ TEST_CASE("bad parts are refused") {
   REFUSES_PART(whole, part.block = 1);  // the memory's
 }
 
+TEST_CASE("steps out of order are refused, and the call goes on") {
+  const Context context = make_context();
+  const Inputs whole = inputs_of(form_in_parts(false));
+  Split split = in_one_part(whole);
+  const Part part(whole, split.parts.front());
+  const OpenedCall call(context, whole, split);
+  Output output(whole);
+  infonce_upstream upstream{};
+  upstream.struct_size = sizeof(upstream);
+  upstream.grad_output = whole.problem.grad_output;
+  const infonce_output nothing{};
+  infonce_failure failure = empty_failure();
+  const auto refuses = [&](infonce_status status) {
+    CHECK(status == INFONCE_INVALID_ARGUMENT);
+    CHECK(std::string(failure.message) == "this step does not follow the one before");
+    failure = empty_failure();
+  };
+  const auto add = [&] { return call.add(part.part, failure); };
+  const auto close = [&] { return backend().close(context.handle(), call.handle(), &output.result, &failure); };
+  const auto open_gradient = [&] {
+    return backend().open_gradient(context.handle(), call.handle(), &upstream, &failure);
+  };
+  const auto add_gradient = [&] {
+    return backend().add_gradient(context.handle(), call.handle(), &part.part, &nothing, &failure);
+  };
+  const auto close_gradient = [&] {
+    return backend().close_gradient(context.handle(), call.handle(), &output.result, &failure);
+  };
+  const auto backward = [&] {
+    return backend().backward(context.handle(), call.handle(), &upstream, &output.result, &failure);
+  };
+  refuses(open_gradient());
+  refuses(add_gradient());
+  refuses(close_gradient());
+  refuses(backward());
+  call.add_parts();
+  CHECK(close() == INFONCE_OK);
+  refuses(add());
+  refuses(close());
+  refuses(add_gradient());
+  refuses(close_gradient());
+  CHECK(open_gradient() == INFONCE_OK);
+  refuses(add());
+  refuses(close());
+  CHECK(open_gradient() == INFONCE_OK);  // the pass begun anew
+  CHECK(add_gradient() == INFONCE_OK);
+  CHECK(close_gradient() == INFONCE_OK);
+  refuses(close_gradient());
+}
+
 TEST_CASE("calls that cannot be opened are refused") {
   const Context context = make_context();
   const auto check = [&context](const infonce_problem &problem) {
