@@ -146,10 +146,13 @@ function nativeMatrix(random, context, rows, dim, rest = {}) {
 }
 
 const MAKERS = {
-  views(random, context, rows, dim) {
+  views(random, context, drawn, dim) {
     const views = random.integer(2, 4);
-    const matrices = [nativeMatrix(random, context, rows * views, dim, { views })];
-    return { matrices, form: random.pick(Object.values(OF_VIEWS)), without: [] };
+    const [name, form] = random.pick(Object.entries(OF_VIEWS));
+    // Without positives, the sum over a single sample is empty.
+    const samples = Math.max(drawn, name.endsWith('decoupled') ? 2 : 1);
+    const matrices = [nativeMatrix(random, context, samples * views, dim, { views })];
+    return { matrices, form, without: [] };
   },
   classes(random, context, rows, dim, candidates) {
     const remembers = random.chance(0.3);
