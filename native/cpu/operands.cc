@@ -12,7 +12,8 @@ Operands<Scalar>::Operands(const Request &request, const Layout &layout, const K
       kernels_(scalar_kernels<Scalar>(kernels)),
       pool_(pool),
       room_(pool.threads()) {
-  copies_.resize(small() && !request.in_halves ? pool.active_threads() : 1);
+  is_ready_.resize(small() && !request.in_halves ? pool.active_threads() : 1);
+  operands_.resize(is_ready_.size() * problem_.matrix_count);
 }
 
 template <class Scalar>
@@ -33,11 +34,11 @@ void Operands<Scalar>::take(Workspace::Cursor &cursor, int64_t padded_rows, bool
 }
 
 template <class Scalar> void Operands<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
-  for (Copy &copy : copies_) {
-    copy.ready = false;
+  for (int copy = 0; copy < copies(); ++copy) {
+    is_ready_[copy] = false;
     for (int k = 0; k < layout_.count(); ++k) {
       const int matrix = layout_.matrix(k);
-      take(cursor, layout_.padded_rows(matrix), bfloat16, &copy.operands[matrix]);
+      take(cursor, layout_.padded_rows(matrix), bfloat16, &operand(copy, matrix));
     }
   }
 }
@@ -65,17 +66,17 @@ template <class Scalar> void Operands<Scalar>::note(int name, const PreparedRows
   *norm = std::max(*norm, prepared.largest_norm);
 }
 
-template <class Scalar> void Operands<Scalar>::prepare_copy(Copy &copy, int thread) {
+template <class Scalar> void Operands<Scalar>::prepare_copy(int copy, int thread) {
   for (int k = 0; k < layout_.count(); ++k) {
     const int matrix = layout_.matrix(k);
     const Input input(problem_.matrices[matrix], problem_.dim, all_kernels_);
-    Operand<Scalar> &operand = copy.operands[matrix];
-    for (int64_t first = 0; first < operand.padded_rows; first += kPassRows) {
-      const PreparedRows prepared = prepare_rows(input, layout_.rows(matrix), first, &operand, thread);
-      if (&copy == &copies_[0]) note(matrix, prepared, &norm_[matrix], &bad_);  // the others say the same
+    Operand<Scalar> &rows = operand(copy, matrix);
+    for (int64_t first = 0; first < rows.padded_rows; first += kPassRows) {
+      const PreparedRows prepared = prepare_rows(input, layout_.rows(matrix), first, &rows, thread);
+      if (copy == 0) note(matrix, prepared, &norm_[matrix], &bad_);  // the others say the same
     }
   }
-  copy.ready = true;
+  is_ready_[copy] = true;
 }
 
 template <class Scalar>
@@ -95,17 +96,16 @@ BadRow Operands<Scalar>::prepare_shared(const infonce_matrix &matrix, int name, 
 template <class Scalar> BadRow Operands<Scalar>::prepare() {
   if (small()) {
     // Workers that are awake prepare theirs meanwhile; one that comes late does so with its first task.
-    pool_.parallel(int64_t(copies_.size()), [&](int64_t, int thread) { at(layout_.anchors(), thread); });
+    pool_.parallel(copies(), [&](int64_t, int thread) { at(layout_.anchors(), thread); });
     at(layout_.anchors(), 0);
     return bad_;
   }
-  Copy &copy = copies_[0];
   for (int k = 0; k < layout_.count(); ++k) {
     const int matrix = layout_.matrix(k);
-    const BadRow bad = prepare_shared(problem_.matrices[matrix], matrix, &copy.operands[matrix], &norm_[matrix]);
+    const BadRow bad = prepare_shared(problem_.matrices[matrix], matrix, &operand(0, matrix), &norm_[matrix]);
     if (bad_.row < 0) bad_ = bad;
   }
-  copy.ready = true;
+  is_ready_[0] = true;
   return bad_;
 }
 

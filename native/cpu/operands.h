@@ -39,9 +39,9 @@ template <class Scalar> class Operands {
   // The prepared rows as `thread` should read them.
   const Operand<Scalar> &at(int matrix, int thread) {
     if (matrix == kPart) return part_;
-    Copy &copy = copies_[copies_.size() > 1 ? thread : 0];
-    if (!copy.ready) prepare_copy(copy, thread);
-    return copy.operands[matrix];
+    const int copy = copies() > 1 ? thread : 0;
+    if (!is_ready_[copy]) prepare_copy(copy, thread);
+    return operand(copy, matrix);
   }
   double largest_norm(int matrix) const { return norm_[matrix]; }
   int64_t padded_dim() const { return round_up(problem_.dim, kernels_.panel); }
@@ -49,13 +49,11 @@ template <class Scalar> class Operands {
  private:
   // Small inputs are prepared by every thread for itself: that costs less than fetching half of them from another
   // processor's cache. Larger ones are shared.
-  struct Copy {
-    Operand<Scalar> operands[INFONCE_MOST_MATRICES];
-    bool ready;
-  };
+  int copies() const { return int(is_ready_.size()); }
+  Operand<Scalar> &operand(int copy, int matrix) { return operands_[copy * problem_.matrix_count + matrix]; }
   bool small() const { return layout_.end() * padded_dim() * int64_t(sizeof(Scalar)) <= kSmallBytes; }
   void take(Workspace::Cursor &cursor, int64_t padded_rows, bool bfloat16, Operand<Scalar> *operand);
-  void prepare_copy(Copy &copy, int thread);
+  void prepare_copy(int copy, int thread);
   BadRow prepare_shared(const infonce_matrix &matrix, int name, Operand<Scalar> *operand, double *norm);
   PreparedRows prepare_rows(const Input &input, int64_t rows, int64_t first, Operand<Scalar> *operand, int thread);
   static void note(int name, const PreparedRows &prepared, double *norm, BadRow *bad);
@@ -67,8 +65,9 @@ template <class Scalar> class Operands {
   const Kernels &all_kernels_;
   const ScalarKernels<Scalar> &kernels_;
   ThreadPool &pool_;
-  std::vector<float *> room_;  // by thread: a task's 16-bit rows as float32
-  std::vector<Copy> copies_;
+  std::vector<float *> room_;              // by thread: a task's 16-bit rows as float32
+  std::vector<Operand<Scalar>> operands_;  // by copy and matrix
+  std::vector<char> is_ready_;             // by copy
   Operand<Scalar> part_;
   BadRow bad_;
   double norm_[INFONCE_MOST_MATRICES] = {};

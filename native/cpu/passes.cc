@@ -77,35 +77,35 @@ template <class Scalar> BadRow Passes<Scalar>::prepare() {
   return operands_.prepare();
 }
 
-template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *part) {
-  given_part_ = part;
-  if (!part) return;
+template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) {
+  part_.reset();
+  if (!given) return;
+  const infonce_matrix &candidates = given->candidates;
+  part_ = std::make_unique<Part>();
+  part_->given = given;
   for (const Block<Scalar> &own : blocks_)
-    if (own.columns.matrix == problem_.blocks[part->block].candidates) part_.rows = own.rows;
-  const infonce_matrix &given = part->candidates;
-  const int64_t padded_rows = round_up(given.rows, kRowMultiple);
-  Side<Scalar> &side = part_.columns;
-  side = {};
+    if (own.columns.matrix == problem_.blocks[given->block].candidates) part_->block.rows = own.rows;
+  Side<Scalar> &side = part_->block.columns;
   side.matrix = kPart;
-  side.rows = given.rows;
-  side.padded_rows = padded_rows;
-  part_groups_.assign(padded_rows, -1);
-  std::fill_n(part_groups_.begin(), given.rows, Pairs::kNoGroup);
-  if (part_.rows.ids) {
-    part_ids_.assign(padded_rows, 0);
-    std::copy_n(given.ids, given.rows, part_ids_.begin());
-    side.ids = part_ids_.data();
+  side.rows = candidates.rows;
+  side.padded_rows = round_up(candidates.rows, kRowMultiple);
+  part_->groups.assign(side.padded_rows, -1);
+  std::fill_n(part_->groups.begin(), candidates.rows, Pairs::kNoGroup);
+  if (part_->block.rows.ids) {
+    part_->ids.assign(side.padded_rows, 0);
+    std::copy_n(candidates.ids, candidates.rows, part_->ids.begin());
+    side.ids = part_->ids.data();
   }
-  if (given.bias) {
-    part_bias_.assign(padded_rows, 0);
-    for (int64_t j = 0; j < given.rows; ++j) {
-      const float bias = given.bias[j];
-      if (std::isinf(bias)) part_groups_[j] = -1;
-      else part_bias_[j] = Scalar(bias / problem_.scale);
+  if (candidates.bias) {
+    part_->bias.assign(side.padded_rows, 0);
+    for (int64_t j = 0; j < candidates.rows; ++j) {
+      const float bias = candidates.bias[j];
+      if (std::isinf(bias)) part_->groups[j] = -1;
+      else part_->bias[j] = Scalar(bias / problem_.scale);
     }
-    side.bias = part_bias_.data();
+    side.bias = part_->bias.data();
   }
-  side.groups = part_groups_.data();
+  side.groups = part_->groups.data();
 }
 
 template <class Scalar> double Passes<Scalar>::largest_logit() const {
@@ -122,6 +122,7 @@ template <class Scalar> double Passes<Scalar>::largest_logit() const {
 template <class Scalar>
 void Passes<Scalar>::ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread) {
   const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
+  if (layout_.elsewhere() == kNone) return kernels_.ranking_dots(anchors, first, int(count), anchors, partners, dots);
   int64_t among[kPassRows], elsewhere[kPassRows];
   bool any_among = false, any_elsewhere = false;
   for (int64_t r = 0; r < count; ++r) {
@@ -365,22 +366,33 @@ void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accum
 }
 
 template <class Scalar>
-void Passes<Scalar>::add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
-                               int thread) {
+template <int32_t kRowLoss>
+void Passes<Scalar>::add_pairs_of(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
+                                  int thread) {
   if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
+  const bool logit_is_read = has_classes_ && pairs_.largest_partner_count() > 1;
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     if (layout_.is_elsewhere(j) != (partners == Partners::kElsewhere)) return;
+    double weight;
+    if (has_classes_) {
+      const bool is_positive_of_partner = pairs_.first_positive_of(j) == i || pairs_.positive_count(j) > 1;
+      const double s = logit_is_read ? logit(i, j, thread) : 0;
+      weight = pair_weight<kRowLoss>(i, j, is_positive, s) + pair_weight<kRowLoss>(j, i, is_positive_of_partner, s);
+    } else {
+      weight = weight_of_only_positive(i);
+    }
     const Layout::Place at = layout_.place_of(j);
-    const auto add = [&](double weight) {
-      kernels_.add_row(accumulators, accumulator_rows, weight, operand(at.matrix, thread), at.row);
-    };
-    if (!has_classes_) return add(weight_of_only_positive(i));
-    const bool is_positive_of_partner = pairs_.first_positive_of(j) == i || pairs_.positive_count(j) > 1;
-    const bool logit_is_read = pairs_.largest_partner_count() > 1;
-    const double s = logit_is_read ? logit(i, j, thread) : 0;
-    with_row_loss(row_loss(), [&](auto kind) {
-      add(pair_weight<kind()>(i, j, is_positive, s) + pair_weight<kind()>(j, i, is_positive_of_partner, s));
-    });
+    kernels_.add_row(accumulators, accumulator_rows, weight, operand(at.matrix, thread), at.row);
+  });
+}
+
+// Of anchors first ... first + count.
+template <class Scalar>
+void Passes<Scalar>::add_pairs(int64_t first, int64_t count, Partners partners, Scalar *accumulators,
+                               int64_t accumulator_rows, int thread) {
+  with_row_loss(row_loss(), [&](auto kind) {
+    for (int64_t r = 0; r < count; ++r)
+      add_pairs_of<kind()>(first + r, partners, accumulators + r * kernels_.panel, accumulator_rows, thread);
   });
 }
 
@@ -390,11 +402,9 @@ double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumul
   Operand<Scalar> sums;  // the accumulators as rows
   sums.row_panels = accumulators;
   sums.padded_rows = accumulator_rows;
+  add_pairs(first, count, Partners::kElsewhere, accumulators, accumulator_rows, thread);
   double along = 0;
-  for (int64_t r = 0; r < count; ++r) {
-    add_pairs(first + r, Partners::kElsewhere, accumulators + r * kernels_.panel, accumulator_rows, thread);
-    along += kernels_.dot(operand(layout_.anchors(), thread), first + r, sums, r);
-  }
+  for (int64_t r = 0; r < count; ++r) along += kernels_.dot(operand(layout_.anchors(), thread), first + r, sums, r);
   return along * problem_.scale * upstream_.largest;
 }
 
@@ -403,15 +413,14 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
                               int64_t accumulator_rows, float *gradient, int thread) {
   const bool of_anchors = matrix == layout_.anchors(), of_positives = matrix == layout_.elsewhere() && !has_classes_;
   const bool has_pairs_elsewhere = of_anchors && !counted_apart && layout_.elsewhere() != kNone;
-  for (int64_t r = 0; r < count; ++r) {
-    Scalar *row = accumulators + r * kernels_.panel;
-    if (has_pairs_elsewhere) add_pairs(first + r, Partners::kElsewhere, row, accumulator_rows, thread);
-    if (of_anchors && has_classes_) add_pairs(first + r, Partners::kAmongAnchors, row, accumulator_rows, thread);
-    if (of_positives)
-      pairs_.for_each_anchor_of(first + r, [&](int64_t i) {
-        kernels_.add_row(row, accumulator_rows, weight_of_only_positive(i), operand(layout_.anchors(), thread), i);
-      });
-  }
+  if (has_pairs_elsewhere) add_pairs(first, count, Partners::kElsewhere, accumulators, accumulator_rows, thread);
+  if (of_anchors && has_classes_)
+    add_pairs(first, count, Partners::kAmongAnchors, accumulators, accumulator_rows, thread);
+  for (int64_t r = 0; of_positives && r < count; ++r)
+    pairs_.for_each_anchor_of(first + r, [&](int64_t i) {
+      kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight_of_only_positive(i),
+                       operand(layout_.anchors(), thread), i);
+    });
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "common/row_loss.h"
@@ -73,18 +74,22 @@ template <class Scalar> class Passes {
   // Carves the operands and the statistics.
   void take_kept(Workspace::Cursor &cursor, bool bfloat16);
   // What is needed beside them, and the part that was taken up.
-  void take_scratch(Workspace::Cursor &cursor, bool bfloat16) { operands_.take_scratch(cursor, bfloat16, given_part_); }
+  void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
+    operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
+  }
 
   BadRow prepare();
   // A part must stay until it has been prepared; null: none.
   void take_up(const infonce_part *part);
-  BadRow prepare_part() { return operands_.prepare_part(*given_part_, problem_.blocks[given_part_->block].candidates); }
+  BadRow prepare_part() {
+    return operands_.prepare_part(*part_->given, problem_.blocks[part_->given->block].candidates);
+  }
   double largest_logit() const;
 
   // Of the problem: a triangle first.
   const std::vector<Block<Scalar>> &blocks() const { return blocks_; }
   // The anchors and the part; null: none.
-  const Block<Scalar> *part() const { return given_part_ ? &part_ : nullptr; }
+  const Block<Scalar> *part() const { return part_ ? &part_->block : nullptr; }
   const Layout &layout() const { return layout_; }
   int64_t padded_dim() const { return operands_.padded_dim(); }
   const Operand<Scalar> &operand(int matrix, int thread) { return operands_.at(matrix, thread); }
@@ -138,7 +143,10 @@ template <class Scalar> class Passes {
   template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;
   enum class Partners { kElsewhere, kAmongAnchors };
-  void add_pairs(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  void add_pairs(int64_t first, int64_t count, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
+                 int thread);
+  template <int32_t kRowLoss>
+  void add_pairs_of(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
   void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;
@@ -151,10 +159,13 @@ template <class Scalar> class Passes {
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;
-  const infonce_part *given_part_ = nullptr;
-  Block<Scalar> part_{};
-  std::vector<int32_t> part_groups_, part_ids_;
-  std::vector<Scalar> part_bias_;
+  struct Part {
+    const infonce_part *given;
+    Block<Scalar> block;
+    std::vector<int32_t> groups, ids;
+    std::vector<Scalar> bias;
+  };
+  std::unique_ptr<Part> part_;
   // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of
   // the squared lengths, of the biases.
   struct ClassSums {
