@@ -237,6 +237,13 @@ Output run(const Context &context, const Inputs &from) {
   return output;
 }
 
+void check_that_it_runs(const Context &context, const Inputs &good) {
+  static int refusals = 0;
+  if (!simulated() || refusals++ % 8 == 0) {
+    run(context, good);
+  }
+}
+
 Output run_with_rows(const Context &context, const Inputs &from) {
   Output output(from);
   output.want_rows(from);
