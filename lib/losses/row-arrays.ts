@@ -1,0 +1,61 @@
+/** Arrays with an entry for each row of an input: ids, targets and biases. */
+import { checkFloat32Array, checkInt32Array } from '../runtime/arrays.js';
+import { InfoNCEError } from '../runtime/errors.js';
+import type { RowArray } from './plan.js';
+
+/** Refuses what is not an Int32Array with an entry for each row of `input`. Undefined stays undefined. */
+export function checkIds(value: unknown, name: string, input: string, rows: number): RowArray<Int32Array> | undefined {
+  if (value === undefined) return undefined;
+  checkInt32Array(value, name);
+  checkEntries(value.length, name, input, rows);
+  return { name, data: value };
+}
+
+/** {@link checkIds} for targets, which are rows of `keys`. */
+export function checkTargets(
+  value: unknown,
+  name: string,
+  input: string,
+  rows: number,
+  { keys, count }: { readonly keys: string; readonly count: number },
+): RowArray<Int32Array> | undefined {
+  const targets = checkIds(value, name, input, rows);
+  const wrong = targets?.data.findIndex(target => target < 0 || target >= count) ?? -1;
+  if (targets === undefined || wrong < 0) return targets;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: name,
+    expected: `rows of ${keys}, 0 to ${count - 1}`,
+    got: `${targets.data[wrong]} at index ${wrong}`,
+    remedy: `${name}[i] is the row of ${keys} that is the positive of row i of ${input}.`,
+  });
+}
+
+/** {@link checkIds} for biases, which may be -Infinity. Other bad numbers are left to the backend with `propagate`. */
+export function checkBias(
+  value: unknown,
+  name: string,
+  input: string,
+  rows: number,
+  propagate: boolean,
+): RowArray<Float32Array> | undefined {
+  if (value === undefined) return undefined;
+  checkFloat32Array(value, name);
+  checkEntries(value.length, name, input, rows);
+  const wrong = propagate ? -1 : value.findIndex(bias => !(bias < Number.POSITIVE_INFINITY));
+  if (wrong < 0) return { name, data: value };
+  throw new InfoNCEError('ERR_INFONCE_NON_FINITE', {
+    argument: name,
+    expected: 'finite numbers, or -Infinity to leave a candidate out',
+    got: `${value[wrong]} at index ${wrong}`,
+    remedy: 'For the log-q correction pass -Math.log(q) with q above 0.',
+  });
+}
+
+function checkEntries(length: number, name: string, input: string, rows: number): void {
+  if (length === rows) return;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: name,
+    expected: `${rows} entries, one for each row of ${input}`,
+    got: String(length),
+  });
+}
