@@ -13,10 +13,12 @@ export {
   type ClipOptions,
   type ClipProblem,
   type ClipResult,
+  type ClipRows,
   type ClipTypes,
   clip,
   clipSync,
 } from './losses/clip.js';
+export type { Duplicates } from './losses/duplicates.js';
 export type {
   BackwardOptions,
   ByOutput,
@@ -45,14 +47,14 @@ export {
   type InfoNCENegativesProblem,
   type InfoNCENegativesResult,
   type InfoNCENegativesTypes,
-  type InfoNCEOptions,
   type InfoNCEProblem,
   type InfoNCEResult,
-  type InfoNCERows,
   type InfoNCETypes,
   infoNCE,
   infoNCESync,
 } from './losses/info-nce.js';
+export type { InfoNCEOptions } from './losses/info-nce-options.js';
+export type { InfoNCERows } from './losses/info-nce-rows.js';
 export type { LossFunction, SyncLossFunction } from './losses/loss.js';
 export {
   type LossNamed,

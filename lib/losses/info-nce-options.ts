@@ -1,12 +1,51 @@
-/** The options of {@link infoNCE}: what each may be. */
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
-import type { InfoNCEOptions } from './info-nce.js';
-import { checkCommon } from './options.js';
+import { checkDuplicates, type Duplicates } from './duplicates.js';
+import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { temperatureScale } from './scale.js';
 
+/**
+ * Options of {@link infoNCE}, and what goes together:
+ *
+ * | | in-batch | `'unpaired'`, with or without in-batch | of a queue | `'paired'` |
+ * | --- | --- | --- | --- | --- |
+ * | `targets` | yes | yes | yes | no |
+ * | `queryIds` with `keyIds` | yes | yes | yes | no |
+ * | `queryIds` with `negativeIds` | – | yes | no | no |
+ * | `keyBias` | yes | yes | yes | yes |
+ * | `negativeBias` | – | yes | no | no |
+ * | `negativeKeys` as a list | – | yes | no | no |
+ * | `detach` | yes | yes | yes | yes |
+ *
+ * Rows of this table go together. Everything else is refused with its reason.
+ */
+export interface InfoNCEOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends CommonOptions<R, G, K> {
+  /** Above 0. Default 0.1. */
+  readonly temperature?: number | undefined;
+  /**
+   * Whose `negativeKeys` are: `'unpaired'` (default), [M, D], every query's; `'paired'`, [N, M, D], M of each query's
+   * own. Without negative keys it says nothing.
+   */
+  readonly negativeMode?: 'unpaired' | 'paired' | undefined;
+  /**
+   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
+   * paired ones.
+   */
+  readonly inBatch?: boolean | undefined;
+  /**
+   * What candidates of the query's own id are: `'exclude'` (default with ids), no candidates, which the positive always is;
+   * `'negative'`, candidates as all others, whatever the ids.
+   */
+  readonly duplicates?: Duplicates | undefined;
+  /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
+  readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
+}
+
 const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
-const DUPLICATES = ['exclude', 'negative'] as const;
 const DETACHABLE = ['positiveKey', 'negativeKeys'] as const;
 
 export const SCALE = temperatureScale(0.1);
@@ -22,16 +61,6 @@ export function checkOptions(options: InfoNCEOptions) {
     detach: checkDetach(options.detach),
     scale: SCALE.check(options.temperature),
   };
-}
-
-function checkDuplicates(value: unknown): 'exclude' | 'negative' {
-  if (value !== 'positive') return checkChoice(value, 'duplicates', DUPLICATES);
-  throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'duplicates',
-    expected: "'exclude' or 'negative'",
-    got: "'positive'",
-    remedy: "For several positives of a row there is supCon. 'exclude' at least makes no negatives of them.",
-  });
 }
 
 function checkDetach(value: unknown): readonly (typeof DETACHABLE)[number][] {

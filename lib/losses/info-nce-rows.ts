@@ -1,8 +1,26 @@
-/** What {@link infoNCE} takes beside its rows: targets, ids and biases. */
 import { InfoNCEError } from '../runtime/errors.js';
-import type { InfoNCERows } from './info-nce.js';
+import { checkIdsTogether } from './duplicates.js';
 import type { RowArray } from './plan.js';
 import { checkBias, checkIds, checkTargets } from './row-arrays.js';
+
+/** Arrays of {@link infoNCE} with an entry for each row. */
+export interface InfoNCERows {
+  /** [N]: the row of `positiveKey` that is each query's positive. Queries may share one. Default: the row of its index. */
+  readonly targets?: Int32Array | undefined;
+  /** [N]: which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
+  readonly queryIds?: Int32Array | undefined;
+  /** [K], for the rows of `positiveKey`. Absent: none of them is a duplicate. */
+  readonly keyIds?: Int32Array | undefined;
+  /** [M], for the rows of `negativeKeys`, those of a list one tensor after the other. Absent: none is a duplicate. */
+  readonly negativeIds?: Int32Array | undefined;
+  /**
+   * [K]: added to every logit of that key, also as the positive. For the log-q correction of a sampled key −log q.
+   * `-Infinity` leaves a key out, but not one that is a query's positive. The temperature's gradient does not count it.
+   */
+  readonly keyBias?: Float32Array | undefined;
+  /** [M]: the same for the rows of `negativeKeys`, those of a list one tensor after the other. */
+  readonly negativeBias?: Float32Array | undefined;
+}
 
 /** The rows that the arrays belong to. */
 export interface RowCounts {
@@ -22,13 +40,13 @@ export type CheckedRows = {
 const NAMES = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias'] as const;
 const NONE = Object.fromEntries(NAMES.map(name => [name, undefined])) as CheckedRows;
 
-/** Refuses what does not go together. `excludes`: `duplicates: 'exclude'` was asked for. */
+/** Refuses what does not go together. `duplicates` is the option as given. */
 export function checkRows(
   given: InfoNCERows,
   { queries, keys, negatives, paired, fromQueue }: RowCounts,
-  { excludes, propagate }: { readonly excludes: boolean; readonly propagate: boolean },
+  { duplicates, propagate }: { readonly duplicates: unknown; readonly propagate: boolean },
 ): CheckedRows {
-  if (!excludes && NAMES.every(name => given[name] === undefined)) return NONE;
+  if (duplicates !== 'exclude' && NAMES.every(name => given[name] === undefined)) return NONE;
   if (negatives === undefined) refuse(given, ['negativeIds', 'negativeBias'], 'nothing without negativeKeys');
   else if (paired) {
     const names = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'negativeBias'] as const;
@@ -46,7 +64,11 @@ export function checkRows(
     keyBias: checkBias(given.keyBias, 'keyBias', 'positiveKey', keys, propagate),
     negativeBias: checkBias(given.negativeBias, 'negativeBias', 'negativeKeys', ofNegatives, propagate),
   };
-  checkIdsTogether(rows, excludes);
+  const candidates = [
+    { name: 'keyIds', ids: rows.keyIds },
+    { name: 'negativeIds', ids: rows.negativeIds },
+  ];
+  checkIdsTogether({ name: 'queryIds', ids: rows.queryIds }, candidates, duplicates);
   checkPositives(rows, queries);
   return rows;
 }
@@ -55,20 +77,6 @@ function refuse(given: InfoNCERows, names: readonly (keyof InfoNCERows)[], expec
   const argument = names.find(name => given[name] !== undefined);
   if (argument === undefined) return;
   throw new InfoNCEError('ERR_INFONCE_RANGE', { argument, expected, got: 'an array', remedy });
-}
-
-/** Ids are compared: those of queries with those of candidates. */
-function checkIdsTogether({ queryIds, keyIds, negativeIds }: CheckedRows, excludes: boolean): void {
-  const candidates = keyIds ?? negativeIds;
-  if (queryIds !== undefined && candidates !== undefined) return;
-  if (queryIds === undefined && candidates === undefined && !excludes) return;
-  const argument = queryIds === undefined ? 'queryIds' : 'keyIds';
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument,
-    expected: `an Int32Array with ${candidates?.name ?? queryIds?.name ?? "duplicates: 'exclude'"}`,
-    got: 'undefined',
-    remedy: 'Duplicates are candidates of the id of the query: pass queryIds, and keyIds or negativeIds.',
-  });
 }
 
 /** A positive has a logit. */

@@ -1,13 +1,9 @@
 import type { Variant } from './loss.js';
+import { randomIds } from './row-arrays.js';
 
 type Random = () => number;
 
 const unpaired = (_rows: number, negatives: number, dim: number) => ({ negativeKeys: [negatives, dim] });
-
-/** Several rows are of one item, within a tensor and across. */
-function ids(count: number, items: number, random: Random): Int32Array {
-  return Int32Array.from({ length: count }, () => Math.floor(random() * items));
-}
 
 /** About as large as logits differ; every third is left out where `leavesOut`. */
 function biases(count: number, random: Random, leavesOut: boolean): Float32Array {
@@ -35,9 +31,9 @@ export const VARIANTS: readonly Variant[] = [
     rowArrays: (rows, negatives, random) => {
       const items = Math.ceil((2 * (rows + negatives)) / 3);
       return {
-        queryIds: ids(rows, items, random),
-        keyIds: ids(rows, items, random),
-        negativeIds: ids(negatives, items, random),
+        queryIds: randomIds(rows, items, random),
+        keyIds: randomIds(rows, items, random),
+        negativeIds: randomIds(negatives, items, random),
       };
     },
   },
@@ -54,6 +50,6 @@ export const VARIANTS: readonly Variant[] = [
     name: 'targets',
     options: { inBatch: true },
     shapes: (rows, _negatives, dim) => ({ positiveKey: [keysOf(rows), dim] }),
-    rowArrays: (rows, _negatives, random) => ({ targets: ids(rows, keysOf(rows), random) }),
+    rowArrays: (rows, _negatives, random) => ({ targets: randomIds(rows, keysOf(rows), random) }),
   },
 ];

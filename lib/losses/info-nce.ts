@@ -2,75 +2,15 @@ import type { TensorLike } from '../runtime/tensor.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { infoNCEForm } from './info-nce-form.js';
 import { checkNegatives } from './info-nce-negatives.js';
-import { checkInBatch, checkOptions, SCALE } from './info-nce-options.js';
-import { checkRows } from './info-nce-rows.js';
+import { checkInBatch, checkOptions, type InfoNCEOptions, SCALE } from './info-nce-options.js';
+import { checkRows, type InfoNCERows } from './info-nce-rows.js';
 import { VARIANTS } from './info-nce-variants.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import type { NegativeQueue } from './negative-queue.js';
-import type { CommonOptions, Reduction } from './options.js';
+import type { Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
 import type { Matrix } from './plan.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-
-/**
- * Options of {@link infoNCE}, and what goes together:
- *
- * | | in-batch | `'unpaired'`, with or without in-batch | of a queue | `'paired'` |
- * | --- | --- | --- | --- | --- |
- * | `targets` | yes | yes | yes | no |
- * | `queryIds` with `keyIds` | yes | yes | yes | no |
- * | `queryIds` with `negativeIds` | – | yes | no | no |
- * | `keyBias` | yes | yes | yes | yes |
- * | `negativeBias` | – | yes | no | no |
- * | `negativeKeys` as a list | – | yes | no | no |
- * | `detach` | yes | yes | yes | yes |
- *
- * Rows of this table go together. Everything else is refused with its reason.
- */
-export interface InfoNCEOptions<
-  R extends Reduction = Reduction,
-  G extends boolean = boolean,
-  K extends boolean = boolean,
-> extends CommonOptions<R, G, K> {
-  /** Above 0. Default 0.1. */
-  readonly temperature?: number | undefined;
-  /**
-   * Whose `negativeKeys` are: `'unpaired'` (default), [M, D], every query's; `'paired'`, [N, M, D], M of each query's
-   * own. Without negative keys it says nothing.
-   */
-  readonly negativeMode?: 'unpaired' | 'paired' | undefined;
-  /**
-   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
-   * paired ones.
-   */
-  readonly inBatch?: boolean | undefined;
-  /**
-   * What candidates of the query's own id are: `'exclude'` (default with ids), no candidates, which the positive always is;
-   * `'negative'`, candidates as all others, whatever the ids.
-   */
-  readonly duplicates?: 'exclude' | 'negative' | undefined;
-  /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
-  readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
-}
-
-/** Arrays of {@link infoNCE} with an entry for each row. */
-export interface InfoNCERows {
-  /** [N]: the row of `positiveKey` that is each query's positive. Queries may share one. Default: the row of its index. */
-  readonly targets?: Int32Array | undefined;
-  /** [N]: which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
-  readonly queryIds?: Int32Array | undefined;
-  /** [K], for the rows of `positiveKey`. Absent: none of them is a duplicate. */
-  readonly keyIds?: Int32Array | undefined;
-  /** [M], for the rows of `negativeKeys`, those of a list one tensor after the other. Absent: none is a duplicate. */
-  readonly negativeIds?: Int32Array | undefined;
-  /**
-   * [K]: added to every logit of that key, also as the positive. For the log-q correction of a sampled key −log q.
-   * `-Infinity` leaves a key out, but not one that is a query's positive. The temperature's gradient does not count it.
-   */
-  readonly keyBias?: Float32Array | undefined;
-  /** [M]: the same for the rows of `negativeKeys`, those of a list one tensor after the other. */
-  readonly negativeBias?: Float32Array | undefined;
-}
 
 /** Inputs and options of {@link infoNCE}. */
 export interface InfoNCEProblem<
@@ -298,7 +238,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
         paired,
         fromQueue: negatives?.fromQueue === true,
       },
-      { excludes: problem.duplicates === 'exclude', propagate: common.propagateNonFinite },
+      { duplicates: problem.duplicates, propagate: common.propagateNonFinite },
     );
     const excludes = duplicates === 'exclude';
     const ids = excludes ? { query: queryIds, keys: inBatch ? keyIds : undefined, negatives: negativeIds } : {};

@@ -59,3 +59,8 @@ function checkEntries(length: number, name: string, input: string, rows: number)
     got: String(length),
   });
 }
+
+/** Ids for the problems that tests draw: several rows are of one item. */
+export function randomIds(count: number, items: number, random: () => number): Int32Array {
+  return Int32Array.from({ length: count }, () => Math.floor(random() * items));
+}

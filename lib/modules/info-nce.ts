@@ -2,13 +2,13 @@ import {
   type InfoNCEGradientName,
   type InfoNCEListResult,
   type InfoNCENegativesResult,
-  type InfoNCEOptions,
   type InfoNCEResult,
-  type InfoNCERows,
   infoNCE,
   infoNCELoss,
   infoNCESync,
 } from '../losses/info-nce.js';
+import type { InfoNCEOptions } from '../losses/info-nce-options.js';
+import type { InfoNCERows } from '../losses/info-nce-rows.js';
 import { fixedOptions } from '../losses/loss.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import type { Reduction } from '../losses/options.js';

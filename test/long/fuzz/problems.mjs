@@ -1,7 +1,7 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
-import { IN_BATCH, IN_BATCH_AND_UNPAIRED, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
+import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS } from '../../../dist/esm/runtime/binding.js';
@@ -100,9 +100,13 @@ function problemOf(loss, random, context) {
   const variant = random.pick(loss.variants);
   const rows = Math.max(drawn, variant.fewestSamples ?? 1) * nViews;
   const shapes = variant.shapes?.(rows, negatives, dim) ?? {};
-  for (const name of Object.keys(loss.tensors)) shapes[name] = [rows, dim];
+  for (const name of Object.keys(loss.tensors)) shapes[name] ??= [rows, dim];
   const problem = {};
   for (const [name, shape] of Object.entries(shapes)) problem[name] = tensor(random, context, ...shape);
+  Object.assign(
+    problem,
+    variant.rowArrays?.(rows, negatives, () => random.unit()),
+  );
   if (loss.labels) problem.labels = labelsOf(random, rows);
   if (nViews > 2) problem.nViews = nViews;
   // What says how another tensor is meant is not left out.
@@ -163,21 +167,39 @@ const MAKERS = {
   },
   pairs(random, context, rows, dim) {
     const matrices = [rows, rows].map(each => nativeMatrix(random, context, each, dim));
-    return { matrices, form: random.pick([IN_BATCH, BOTH_DIRECTIONS]), without: [] };
+    return { matrices, form: random.pick([infoNCEForm({ inBatch: true }), BOTH_DIRECTIONS]), without: [] };
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
     const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
       nativeMatrix(random, context, each, dim),
     );
-    return { matrices, form: own ? PAIRED : random.pick([UNPAIRED, IN_BATCH_AND_UNPAIRED]), without: [] };
+    const form = infoNCEForm({ inBatch: !own && random.chance(0.5), negatives: own ? 'paired' : 'unpaired' });
+    return { matrices, form, without: [] };
+  },
+  targets(random, context, rows, dim, candidates) {
+    const counts = [rows, rows + random.integer(0, 3), candidates];
+    const matrices = counts.map((count, m) => {
+      const bias =
+        m > 0 && random.chance(0.5) ? typedArray(random, Float32Array, count, () => random.normal()) : undefined;
+      return nativeMatrix(random, context, count, dim, { ids: labelsOf(random, count), bias });
+    });
+    const targets = typedArray(random, Int32Array, rows, () => random.integer(0, counts[1] - 1));
+    const form = infoNCEForm({
+      inBatch: random.chance(0.5),
+      negatives: 'unpaired',
+      targets: true,
+      keyIds: random.chance(0.5),
+      negativeIds: random.chance(0.5),
+    });
+    return { matrices, form, targets, without: [] };
   },
 };
 
 /** `{ problem, result }` as the addon takes them. */
 export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
   const { rows: samples, dim, negatives } = sizes(random);
-  const { matrices, form, without } = MAKERS[kind](random, context, samples, dim, negatives);
+  const { matrices, form, targets, without } = MAKERS[kind](random, context, samples, dim, negatives);
   const { rows } = matrices[0];
   const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
@@ -195,6 +217,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
       random.chance(0.7) * FLAGS.ranks,
     dim,
     scale: 1 / temperature(random),
+    targets,
     gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
   };
   const gradientOf = (matrix, m) => (without.includes(m) ? undefined : output(matrix.rows * dim));
