@@ -28,7 +28,7 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
 
   /**
    * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D], or a queue or a list. `rows` are the
-   * batch's targets, ids and biases. Resolves to what {@link infoNCE} does.
+   * batch's targets, ids and biases. Resolves to what {@link infoNCE} does; with the option `detach` without those gradients.
    */
   forward<O extends Output = 'host'>(
     query: TensorLike,
