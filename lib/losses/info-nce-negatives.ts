@@ -1,9 +1,9 @@
 /** What {@link infoNCE} takes for `negativeKeys`: a tensor, a list of tensors, or a queue. */
-import { allocate, allocateHalf } from '../runtime/arrays.js';
+import { allocate, allocateHalf, copyInto } from '../runtime/arrays.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor } from '../runtime/tensor.js';
-import type { TensorReader } from './loss.js';
+import type { Part, TensorReader } from './loss.js';
 import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
 import type { Matrix } from './plan.js';
 
@@ -68,7 +68,7 @@ function checkList(given: readonly unknown[], read: TensorReader, queries: Queri
       remedy: 'Leave negativeKeys out to have none.',
     });
   }
-  const parts = Array.from(given, (part, index) => checkPart(part, index, read, queries));
+  const parts = Array.from(given, (value: unknown, index) => checkPart({ index, value }, read, queries));
   const { dtype } = parts[0]!;
   const other = parts.findIndex(part => part.dtype !== dtype);
   if (other >= 0) {
@@ -81,13 +81,13 @@ function checkList(given: readonly unknown[], read: TensorReader, queries: Queri
   return { name: NAME, tensor: joined(parts, queries), parts };
 }
 
-function checkPart(given: unknown, index: number, read: TensorReader, { rows, dim }: Queries): InputTensor {
-  const argument = `${NAME}[${index}]`;
-  if (NegativeQueue.isOne(given)) throw onlyOnHost(argument, describeValue(given));
-  const part = read(NAME, index);
-  if (part.owner !== undefined) throw onlyOnHost(argument, 'a device tensor');
-  const { shape } = part;
-  if (shape.length === 2 && shape[0] === rows && shape[1] === dim) return part;
+function checkPart(part: Part, read: TensorReader, { rows, dim }: Queries): InputTensor {
+  const argument = `${NAME}[${part.index}]`;
+  if (NegativeQueue.isOne(part.value)) throw onlyOnHost(argument, describeValue(part.value));
+  const tensor = read(NAME, part);
+  if (tensor.owner !== undefined) throw onlyOnHost(argument, 'a device tensor');
+  const { shape } = tensor;
+  if (shape.length === 2 && shape[0] === rows && shape[1] === dim) return tensor;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
     argument: `${argument}.shape`,
     expected: `that of query, ${formatShape([rows, dim])}`,
@@ -113,6 +113,8 @@ function joined(parts: readonly InputTensor[], { rows, dim }: Queries): InputTen
   const arrays = parts.map(({ data }) => data as Float32Array | Uint16Array);
   const isThere = arrays.every(({ length }) => length > 0);
   const data = (dtype === 'float32' ? allocate : allocateHalf)(isThere ? size : 0, NAME);
-  for (const [index, array] of arrays.entries()) if (isThere) data.set(array, index * rows * dim);
+  for (const [index, array] of isThere ? arrays.entries() : []) {
+    copyInto(data, index * rows * dim, array, rows * dim, `${NAME}[${index}]`);
+  }
   return { data, dtype, shape, size, owner: undefined };
 }

@@ -1,7 +1,7 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkIdsTogether } from './duplicates.js';
 import type { RowArray } from './plan.js';
-import { checkBias, checkIds, checkTargets } from './row-arrays.js';
+import { checkBias, checkIds, checkTargets, firstOf } from './row-arrays.js';
 
 /** Arrays of {@link infoNCE} with an entry for each row. */
 export interface InfoNCERows {
@@ -81,7 +81,7 @@ function refuse(given: InfoNCERows, names: readonly (keyof InfoNCERows)[], expec
 
 /** A positive has a logit. */
 function checkPositives({ targets, keyBias }: CheckedRows, queries: number): void {
-  if (!keyBias?.data.includes(Number.NEGATIVE_INFINITY)) return;
+  if (keyBias === undefined || firstOf(keyBias.data, bias => bias === Number.NEGATIVE_INFINITY) < 0) return;
   for (let query = 0; query < queries; query++) {
     const key = targets?.data[query] ?? query;
     if (keyBias.data[key] !== Number.NEGATIVE_INFINITY) continue;

@@ -126,8 +126,14 @@ interface Definition<T extends LossTypes> extends LossDescription {
   describe(problem: Of<T>['problem'], read: TensorReader): { readonly task: Task; readonly common: Common };
 }
 
-/** Checks and reads the problem's tensor of that name, or one of the list that the problem has in its place. */
-export type TensorReader = (name: string, index?: number) => InputTensor;
+/** One of the tensors of a list that a problem has in the place of a tensor. */
+export interface Part {
+  readonly index: number;
+  readonly value: unknown;
+}
+
+/** Checks and reads the problem's tensor of that name, or a part of it. */
+export type TensorReader = (name: string, part?: Part) => InputTensor;
 
 /** A defined loss. */
 export interface Loss<T extends LossTypes, Special extends readonly LossTypes[] = []> extends AnyLoss {
@@ -177,10 +183,10 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
   function describe(problem: object, check: TensorCheck = checkTensor): Plan {
     checkKeys(problem, name, keys, allAdvice);
     const given = problem as { readonly [input: string]: unknown };
-    const read: TensorReader = (input, index) => {
+    const read: TensorReader = (input, part) => {
       const [text, fewest, most] = layouts[input]!;
-      if (index === undefined) return check(given[input], input, text, fewest, most);
-      return check((given[input] as readonly unknown[])[index], `${input}[${index}]`, text, fewest, most);
+      if (part === undefined) return check(given[input], input, text, fewest, most);
+      return check(part.value, `${input}[${part.index}]`, text, fewest, most);
     };
     return plan(name, tensorNames, definition.describe(problem, read), scale);
   }

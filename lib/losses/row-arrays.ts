@@ -20,8 +20,9 @@ export function checkTargets(
   { keys, count }: { readonly keys: string; readonly count: number },
 ): RowArray<Int32Array> | undefined {
   const targets = checkIds(value, name, input, rows);
-  const wrong = targets?.data.findIndex(target => target < 0 || target >= count) ?? -1;
-  if (targets === undefined || wrong < 0) return targets;
+  if (targets === undefined) return undefined;
+  const wrong = firstOf(targets.data, target => target < 0 || target >= count);
+  if (wrong < 0) return targets;
   throw new InfoNCEError('ERR_INFONCE_RANGE', {
     argument: name,
     expected: `rows of ${keys}, 0 to ${count - 1}`,
@@ -41,7 +42,7 @@ export function checkBias(
   if (value === undefined) return undefined;
   checkFloat32Array(value, name);
   checkEntries(value.length, name, input, rows);
-  const wrong = propagate ? -1 : value.findIndex(bias => !(bias < Number.POSITIVE_INFINITY));
+  const wrong = propagate ? -1 : firstOf(value, bias => !(bias < Number.POSITIVE_INFINITY));
   if (wrong < 0) return { name, data: value };
   throw new InfoNCEError('ERR_INFONCE_NON_FINITE', {
     argument: name,
@@ -49,6 +50,12 @@ export function checkBias(
     got: `${value[wrong]} at index ${wrong}`,
     remedy: 'For the log-q correction pass -Math.log(q) with q above 0.',
   });
+}
+
+/** The index of the first number that is wrong, or -1. An array's own methods may be anything. */
+export function firstOf(numbers: Int32Array | Float32Array, isWrong: (value: number) => boolean): number {
+  for (let i = 0; i < numbers.length; i++) if (isWrong(numbers[i]!)) return i;
+  return -1;
 }
 
 function checkEntries(length: number, name: string, input: string, rows: number): void {

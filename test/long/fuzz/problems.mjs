@@ -1,6 +1,6 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
-import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
+import { FORM as BOTH_DIRECTIONS, WITHOUT_DUPLICATES } from '../../../dist/esm/losses/clip.js';
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
@@ -93,6 +93,16 @@ function options(random, rows, given) {
 
 const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 
+/** Sometimes several matrices of negatives in a list, sometimes no gradient of an input. */
+function varyNegatives(random, problem, variant, rows, dim) {
+  const shape = [rows, dim];
+  if (problem.negativeKeys?.shape.length === 2 && variant.rowArrays === undefined && random.chance(0.3)) {
+    const part = () => ({ data: matrix(random, rows * dim), shape });
+    problem.negativeKeys = Array.from({ length: random.integer(1, 3) }, part);
+  }
+  if (random.chance(0.2)) problem.detach = ['positiveKey', 'negativeKeys'].filter(() => random.chance(0.5));
+}
+
 /** A problem of a loss: each of its variants as often. */
 function problemOf(loss, random, context) {
   const { rows: drawn, dim, negatives } = sizes(random);
@@ -109,6 +119,7 @@ function problemOf(loss, random, context) {
   );
   if (loss.labels) problem.labels = labelsOf(random, rows);
   if (nViews > 2) problem.nViews = nViews;
+  if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
   // What says how another tensor is meant is not left out.
   const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
   return { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
@@ -166,8 +177,11 @@ const MAKERS = {
     return { matrices, form: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
   },
   pairs(random, context, rows, dim) {
-    const matrices = [rows, rows].map(each => nativeMatrix(random, context, each, dim));
-    return { matrices, form: random.pick([infoNCEForm({ inBatch: true }), BOTH_DIRECTIONS]), without: [] };
+    const matrices = [rows, rows].map(each =>
+      nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
+    );
+    const form = random.pick([infoNCEForm({ inBatch: true }), BOTH_DIRECTIONS, WITHOUT_DUPLICATES]);
+    return { matrices, form, without: [] };
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
