@@ -13,10 +13,12 @@ export {
   type ClipOptions,
   type ClipProblem,
   type ClipResult,
+  type ClipRows,
   type ClipTypes,
   clip,
   clipSync,
 } from './losses/clip.js';
+export type { Duplicates } from './losses/duplicates.js';
 export type {
   BackwardOptions,
   ByOutput,
@@ -27,21 +29,32 @@ export type {
   WithoutUpstream,
 } from './losses/forward.js';
 export {
+  type InfoNCEDetachedForward,
+  type InfoNCEDetachedGradients,
+  type InfoNCEDetachedProblem,
+  type InfoNCEDetachedResult,
+  type InfoNCEDetachedTypes,
   type InfoNCEForward,
   type InfoNCEGradientName,
   type InfoNCEGradients,
+  type InfoNCEListForward,
+  type InfoNCEListGradients,
+  type InfoNCEListProblem,
+  type InfoNCEListResult,
+  type InfoNCEListTypes,
   type InfoNCENegativesForward,
   type InfoNCENegativesGradients,
   type InfoNCENegativesProblem,
   type InfoNCENegativesResult,
   type InfoNCENegativesTypes,
-  type InfoNCEOptions,
   type InfoNCEProblem,
   type InfoNCEResult,
   type InfoNCETypes,
   infoNCE,
   infoNCESync,
 } from './losses/info-nce.js';
+export type { InfoNCEOptions } from './losses/info-nce-options.js';
+export type { InfoNCERows } from './losses/info-nce-rows.js';
 export type { LossFunction, SyncLossFunction } from './losses/loss.js';
 export {
   type LossNamed,

@@ -1,7 +1,9 @@
 import {
   type ClipProblem,
   clipSync,
+  type InfoNCEOptions,
   type InfoNCEProblem,
+  type InfoNCERows,
   infoNCESync,
   type NTXentProblem,
   ntXentSync,
@@ -50,9 +52,14 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
   };
 }
 
-function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | 'unpaired'): Subject {
+function infoNCESubject(
+  what: string,
+  inputs: Inputs,
+  negativeMode: 'paired' | 'unpaired',
+  options: Omit<InfoNCEOptions, 'gradient'> & InfoNCERows = {},
+): Subject {
   const problem = (given: Inputs, temperature: number) =>
-    ({ ...given, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
+    ({ ...given, ...options, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
   return {
     name: `infoNCE, ${what}`,
     inputs,
@@ -63,6 +70,10 @@ function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | '
 }
 
 const pair = { query, positiveKey: near(query, 0.7, 3) };
+const hard = { ...pair, negativeKeys: normal([7, 5], 4) };
+const ids = { queryIds: labels, keyIds: randomLabels(6, 3, 2), negativeIds: randomLabels(7, 3, 3) };
+const biases = { keyBias: normal([6], 8).data, negativeBias: normal([7], 9).data.fill(Number.NEGATIVE_INFINITY, 5) };
+const clipIds = { imageIds: ids.queryIds, textIds: ids.keyIds };
 const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as OnHost<ClipProblem>;
 const supConOf = (inputs: Inputs, temperature: number) =>
   ({ ...inputs, labels, temperature }) as unknown as OnHost<SupConProblem>;
@@ -73,6 +84,11 @@ const SUBJECTS: readonly Subject[] = [
   ntXentSubject('all', 3),
   infoNCESubject('in-batch', pair, 'unpaired'),
   infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, 'unpaired'),
+  infoNCESubject('ids', hard, 'unpaired', { inBatch: true, ...ids }),
+  infoNCESubject('biases', hard, 'unpaired', { inBatch: true, ...biases }),
+  infoNCESubject('targets', { query, positiveKey: normal([9, 5], 7) }, 'unpaired', {
+    targets: Int32Array.of(1, 1, 8, 0, 5, 1),
+  }),
   infoNCESubject('paired', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired'),
   {
     name: 'clip',
@@ -80,6 +96,13 @@ const SUBJECTS: readonly Subject[] = [
     scalar: ['logitScale', 4],
     evaluate: (inputs, scalar) => clipSync(clipOf(inputs, scalar), run),
     reference: (inputs, scalar) => referenceClip(clipOf(inputs, scalar)),
+  },
+  {
+    name: 'clip, ids',
+    inputs: { imageFeatures: query, textFeatures: near(query, 0.7, 6) },
+    scalar: ['logitScale', 4],
+    evaluate: (inputs, scalar) => clipSync({ ...clipOf(inputs, scalar), ...clipIds }, run),
+    reference: (inputs, scalar) => referenceClip({ ...clipOf(inputs, scalar), ...clipIds }),
   },
   {
     name: 'supCon',

@@ -90,6 +90,25 @@ describe('results follow what was asked', () => {
     expectTypeOf(unknown.gradQuery).toEqualTypeOf<Float32Array>();
   });
 
+  it('a list of gradients for a list of negative keys', async () => {
+    const given = { query: tensor, positiveKey: tensor, negativeKeys: [tensor, half] };
+    expectTypeOf(infoNCESync(given).gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
+    expectTypeOf((await infoNCE(given)).gradPositiveKey).toEqualTypeOf<Float32Array>();
+    expectTypeOf(infoNCE.forwardSync(given).backwardSync().gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
+    const { gradNegativeKeys } = new InfoNCE().forwardSync(tensor, tensor, [tensor], {}, { targets: labels });
+    expectTypeOf(gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
+    // @ts-expect-error: a queue is no part of a list
+    infoNCESync({ ...given, negativeKeys: [tensor, queue] });
+  });
+
+  it('perhaps no gradient for what may be detached', async () => {
+    const result = await infoNCE({ query: tensor, positiveKey: tensor, detach: ['positiveKey'] });
+    expectTypeOf(result.gradPositiveKey).toEqualTypeOf<Float32Array | undefined>();
+    expectTypeOf(result.gradQuery).toEqualTypeOf<Float32Array>();
+    // @ts-expect-error: without the gradient of the query there is none
+    infoNCE({ query: tensor, positiveKey: tensor, detach: ['query'] });
+  });
+
   it('the scale for clip', () => {
     const result = clipSync({ imageFeatures: tensor, textFeatures: tensor });
     expectTypeOf(result.gradLogitScale).toEqualTypeOf<number>();
@@ -209,6 +228,8 @@ describe('what is made of losses', () => {
     const required = memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] }, textFeatures: half });
     expectTypeOf(required.fits).toEqualTypeOf<boolean>();
     memoryRequired({ loss: 'supCon', features: { shape: [8, 4], dtype: 'float16' } }, { device: 'cuda' });
+    const negativeKeys = [{ shape: [8, 4] }, tensor];
+    memoryRequired({ loss: 'infoNCE', query: tensor, positiveKey: half, negativeKeys, queryIds: labels });
     // @ts-expect-error: an input is missing
     memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] } });
   });

@@ -34,7 +34,8 @@ export function readArray(value: unknown, name: string): Read {
   return { tensor: { data: value.dataSync() as Float32Array, shape }, device };
 }
 
-/** An array of the shape and on the device of another. */
-export function toArray(data: Float32Array, { tensor, device }: Read): JaxArray {
-  return np.array(data as Float32Array<ArrayBuffer>, { shape: [...tensor.shape], device });
+/** An array of the shape and on the device of another: of these numbers, or of zeros. */
+export function toArray(data: Float32Array | undefined, { tensor, device }: Read): JaxArray {
+  const numbers = data ?? new Float32Array(tensor.data.length);
+  return np.array(numbers as Float32Array<ArrayBuffer>, { shape: [...tensor.shape], device });
 }

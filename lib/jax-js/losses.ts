@@ -1,6 +1,8 @@
 import type { Array as JaxArray } from '@jax-js/jax';
-import { type ClipOptions as ClipCore, type ClipGradients, clipLoss } from '../losses/clip.js';
-import { type InfoNCEOptions as InfoNCECore, infoNCELoss } from '../losses/info-nce.js';
+import { type ClipOptions as ClipCore, type ClipGradients, type ClipRows, clipLoss } from '../losses/clip.js';
+import { infoNCELoss } from '../losses/info-nce.js';
+import type { InfoNCEOptions as InfoNCECore } from '../losses/info-nce-options.js';
+import type { InfoNCERows } from '../losses/info-nce-rows.js';
 import type { AnyLoss } from '../losses/loss.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import { type NTXentOptions as NTXentCore, type NTXentGradients, ntXentLoss } from '../losses/nt-xent.js';
@@ -10,7 +12,7 @@ import { runSync } from '../losses/run.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
 import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { isJaxArray, readArray, toArray } from './array.js';
+import { isJaxArray, type Read, readArray, toArray } from './array.js';
 
 /** The options of the library's function, and where it runs. */
 export type CallOptions<Core> = Omit<Core, 'gradient' | 'reduction'> & {
@@ -25,9 +27,9 @@ export type NTXentOptions<K extends boolean = boolean> = CallOptions<NTXentCore<
 /** Options of {@link supCon}. */
 export type SupConOptions<K extends boolean = boolean> = CallOptions<SupConCore<Reduction, boolean, K>>;
 /** Options of {@link clip}. */
-export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>>;
+export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>> & ClipRows;
 /** Options of {@link infoNCE}. */
-export type InfoNCEOptions<K extends boolean = boolean> = CallOptions<InfoNCECore<Reduction, boolean, K>>;
+export type InfoNCEOptions<K extends boolean = boolean> = CallOptions<InfoNCECore<Reduction, boolean, K>> & InfoNCERows;
 
 /** What a loss finds beside the gradient by its arrays. */
 export type Found<K extends boolean, Scalar> = LossValue<'mean'> & Asked<K, Ranks> & Scalar;
@@ -50,24 +52,35 @@ function lossAndGradients<Value>(
   loss: AnyLoss,
   given: Readonly<Record<string, unknown>>,
   options: { readonly context?: Context | undefined },
-): [value: Value, gradients: JaxArray[]] {
+): [value: Value, gradients: (JaxArray | JaxArray[])[]] {
   const known = loss.optionKeys.filter(key => key !== 'gradient');
-  checkKeys(options, loss.name, new Set([...known, 'context']), ADVICE);
+  checkKeys(options, loss.name, new Set([...known, ...(loss.rowArrays ?? []), 'context']), ADVICE);
   const { context, ...rest } = options;
-  const optional = Object.keys(loss.optionalTensors ?? {}).filter(name => isJaxArray(given[name]));
-  const arrays = [...Object.keys(loss.tensors), ...optional].map(name => ({
-    name,
-    read: readArray(given[name], name),
-  }));
-  const tensors = Object.fromEntries(arrays.map(({ name, read }) => [name, read.tensor]));
+  const optional = Object.keys(loss.optionalTensors ?? {}).filter(
+    name => isJaxArray(given[name]) || Array.isArray(given[name]),
+  );
+  const inputs = [
+    ...Object.keys(loss.tensors).map(name => ({ name, read: readArray(given[name], name) })),
+    ...optional.map(name => ({ name, read: readArrays(given[name], name) })),
+  ];
+  const tensors = Object.fromEntries(
+    inputs.map(({ name, read }) => [name, Array.isArray(read) ? read.map(({ tensor }) => tensor) : read.tensor]),
+  );
   const result = runSync(loss.describe({ ...rest, ...given, ...tensors }), { context });
   const value = { ...result } as Record<string, unknown>;
-  const gradients = arrays.map(({ name, read }) => {
-    const gradient = value[gradientName(name)] as Float32Array;
+  const gradients = inputs.map(({ name, read }) => {
+    const gradient = value[gradientName(name)] as Float32Array | readonly Float32Array[] | undefined;
     delete value[gradientName(name)];
-    return toArray(gradient, read);
+    if (!Array.isArray(read)) return toArray(gradient as Float32Array | undefined, read);
+    return read.map((part, index) => toArray(gradient?.[index] as Float32Array | undefined, part));
   });
   return [value as Value, gradients];
+}
+
+/** An array, or each of a list. */
+function readArrays(value: unknown, name: string): Read | Read[] {
+  if (!Array.isArray(value)) return readArray(value, name);
+  return value.map((array, index) => readArray(array, `${name}[${index}]`));
 }
 
 /**
@@ -82,7 +95,7 @@ export function ntXent<K extends boolean = true>(
   options: NTXentOptions<K> = {},
 ): LossAndGradients<Temperature, JaxArray, K> {
   const [value, [gradFeatures]] = lossAndGradients<Found<K, Temperature>>(ntXentLoss, { features }, options);
-  return [value, gradFeatures!];
+  return [value, gradFeatures as JaxArray];
 }
 
 /**
@@ -99,7 +112,7 @@ export function supCon<K extends boolean = true>(
   options: SupConOptions<K> = {},
 ): LossAndGradients<Temperature, JaxArray, K> {
   const [value, [gradFeatures]] = lossAndGradients<Found<K, Temperature>>(supConLoss, { features, labels }, options);
-  return [value, gradFeatures!];
+  return [value, gradFeatures as JaxArray];
 }
 
 /**
@@ -124,18 +137,30 @@ export function clip<K extends boolean = true>(
  * The library's `infoNCE` of arrays of jax-js, which it consumes.
  *
  * @param query [N, D]
- * @param positiveKey [N, D]. Row i is the positive of query i.
- * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient.
- * Undefined: the other rows of `positiveKey`.
+ * @param positiveKey [N, D]. Row i is the positive of query i. With `targets` [K, D].
+ * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or
+ * a list of arrays [N, D]. Undefined: the other rows of `positiveKey`.
  * @returns `[{ loss, top1, top5, gradTemperature }, [gradQuery, gradPositiveKey]]`, and `gradNegativeKeys` as a third with
- * an array of them.
+ * an array of them, or a list of them. What `detach` names has a gradient of zeros, as with jax-js's `stopGradient`.
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE<K extends boolean = true>(
   query: JaxArray,
   positiveKey: JaxArray,
   negativeKeys?: JaxArray | NegativeQueue,
+  options?: InfoNCEOptions<K>,
+): LossAndGradients<Temperature, JaxArray[], K>;
+export function infoNCE<K extends boolean = true>(
+  query: JaxArray,
+  positiveKey: JaxArray,
+  negativeKeys: readonly JaxArray[],
+  options?: InfoNCEOptions<K>,
+): LossAndGradients<Temperature, [JaxArray, JaxArray, JaxArray[]], K>;
+export function infoNCE<K extends boolean = true>(
+  query: JaxArray,
+  positiveKey: JaxArray,
+  negativeKeys?: JaxArray | NegativeQueue | readonly JaxArray[],
   options: InfoNCEOptions<K> = {},
-): LossAndGradients<Temperature, JaxArray[], K> {
+): LossAndGradients<Temperature, unknown, K> {
   return lossAndGradients(infoNCELoss, { query, positiveKey, negativeKeys }, options);
 }

@@ -1,10 +1,12 @@
 import type { TensorLike } from '../runtime/tensor.js';
+import { checkDuplicates, checkIdsTogether, type Duplicates } from './duplicates.js';
 import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
+import { checkIds, randomIds } from './row-arrays.js';
 import { logitScale } from './scale.js';
 
 /** Options of {@link clip}. */
@@ -12,11 +14,25 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
   extends CommonOptions<R, G, K> {
   /** The factor itself, 1 / temperature, not its logarithm. Above 0. Default 1 / 0.07. */
   readonly logitScale?: number | undefined;
+  /**
+   * What images and texts of equal id are, beside the pairs: `'exclude'` (default with ids), no candidates of each other;
+   * `'negative'`, candidates as all others, whatever the ids.
+   */
+  readonly duplicates?: Duplicates | undefined;
+}
+
+/** Arrays of {@link clip} with an entry for each row. */
+export interface ClipRows {
+  /** [N]: which item each image is, or belongs to. Any integers. */
+  readonly imageIds?: Int32Array | undefined;
+  /** [N]: the same of each text. */
+  readonly textIds?: Int32Array | undefined;
 }
 
 /** Inputs and options of {@link clip}. */
 export interface ClipProblem<R extends Reduction = Reduction, G extends boolean = boolean, K extends boolean = boolean>
-  extends ClipOptions<R, G, K> {
+  extends ClipOptions<R, G, K>,
+    ClipRows {
   /** [N, D] */
   readonly imageFeatures: TensorLike;
   /** [N, D]. Row i belongs to image i. */
@@ -70,35 +86,65 @@ const SCALE = logitScale(1 / 0.07);
 const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
 
 function checkOptions(options: ClipOptions) {
-  return { common: checkCommon(options), scale: SCALE.check(options.logitScale) };
+  return {
+    common: checkCommon(options),
+    duplicates: checkDuplicates(options.duplicates),
+    scale: SCALE.check(options.logitScale),
+  };
 }
 
-export const FORM = formOf(
-  [{ anchors: 0, candidates: 1, rowSoftmax: 0, columnSoftmax: 1 }],
-  [
-    { anchors: 0, positive: 'sameIndex', positivesIn: [1], weight: 0.5 },
-    { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 },
-  ],
-);
+const IMAGES_AND_TEXTS = { anchors: 0, candidates: 1, rowSoftmax: 0, columnSoftmax: 1 } as const;
+const BOTH_DIRECTIONS = [
+  { anchors: 0, positive: 'sameIndex', positivesIn: [1], weight: 0.5 },
+  { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 },
+] as const;
+export const FORM = formOf([IMAGES_AND_TEXTS], BOTH_DIRECTIONS);
+export const WITHOUT_DUPLICATES = formOf([{ ...IMAGES_AND_TEXTS, leftOut: 'sameId' }], BOTH_DIRECTIONS);
 
 export const clipLoss = defineLoss<ClipTypes>({
   name: 'clip',
   className: 'Clip',
   tensors: { imageFeatures: ['[N, D]', 2, 2], textFeatures: ['[N, D]', 2, 2] },
-  options: ['logitScale'],
+  rowArrays: ['imageIds', 'textIds'],
+  options: ['logitScale', 'duplicates'],
   advice: new Map([
     ['temperature', SCALE_ADVICE],
     ['tau', SCALE_ADVICE],
   ]),
   scale: SCALE,
-  variants: [{ name: '' }],
+  variants: [
+    { name: '' },
+    {
+      name: 'ids',
+      options: { duplicates: 'exclude' },
+      rowArrays: (rows, _negatives, random) => {
+        const items = Math.ceil((2 * rows) / 3);
+        return { imageIds: randomIds(rows, items, random), textIds: randomIds(rows, items, random) };
+      },
+    },
+  ],
   checkOptions,
   describe(problem, read) {
-    const pairs = checkPairs(read, 'imageFeatures', 'textFeatures');
-    const { common, scale } = checkOptions(problem);
+    const { matrices, ...pairs } = checkPairs(read, 'imageFeatures', 'textFeatures');
+    const { common, duplicates, scale } = checkOptions(problem);
+    const imageIds = checkIds(problem.imageIds, 'imageIds', 'imageFeatures', pairs.rows);
+    const textIds = checkIds(problem.textIds, 'textIds', 'textFeatures', pairs.rows);
+    checkIdsTogether({ name: 'imageIds', ids: imageIds }, [{ name: 'textIds', ids: textIds }], problem.duplicates);
+    const excludes = imageIds !== undefined && duplicates === 'exclude';
+    const [images, texts] = matrices;
     return {
       common,
-      task: { form: FORM, scale, ...pairs },
+      task: {
+        form: excludes ? WITHOUT_DUPLICATES : FORM,
+        scale,
+        ...pairs,
+        matrices: excludes
+          ? [
+              { ...images, ids: imageIds },
+              { ...texts, ids: textIds },
+            ]
+          : matrices,
+      },
     };
   },
 });
@@ -108,7 +154,7 @@ export const clipLoss = defineLoss<ClipTypes>({
  *
  *     loss_i = ½ (log Σ_j exp(s_ij) − s_ii) + ½ (log Σ_j exp(s_ji) − s_ii)
  *
- * where s is `logitScale` times the cosine. With `reduction: 'none'` row i's loss is that of pair i.
+ * where s is `logitScale` times the cosine, and j runs over all texts or images but, with ids, those of the id of i. With `reduction: 'none'` row i's loss is that of pair i.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,
  * `gradImageFeatures`, `gradTextFeatures` and `gradLogitScale`.

@@ -7,7 +7,7 @@ export interface Block {
   /** And columns. Default: to none. */
   readonly columnSoftmax?: number;
   /** Pairs that are no candidates. */
-  readonly leftOut?: 'sameRow';
+  readonly leftOut?: keyof typeof LEFT_OUT | undefined;
   /** Candidates are as many rows for each anchor, seen by it alone. */
   readonly own?: boolean;
 }
@@ -25,9 +25,9 @@ export interface Softmax {
 }
 
 // As the enumerators of infonce.h.
-const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as const;
+const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3, target: 4 } as const;
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1 } as const;
-const LEFT_OUT = { sameRow: 1 } as const;
+const LEFT_OUT = { sameRow: 1, sameId: 2 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once, for every call of a loss. */
 export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Float64Array {

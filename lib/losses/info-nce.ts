@@ -1,51 +1,34 @@
-import { InfoNCEError } from '../runtime/errors.js';
-import { checkBoolean, checkChoice } from '../runtime/options.js';
-import { formatShape } from '../runtime/shape.js';
-import type { InputTensor, TensorLike } from '../runtime/tensor.js';
-import { formOf } from './form.js';
+import type { TensorLike } from '../runtime/tensor.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { type Asks, defineLoss, type LossTypes, type TensorReader } from './loss.js';
-import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
-import { type CommonOptions, checkCommon, type Reduction } from './options.js';
+import { infoNCEForm } from './info-nce-form.js';
+import { checkNegatives } from './info-nce-negatives.js';
+import { checkInBatch, checkOptions, type InfoNCEOptions, SCALE } from './info-nce-options.js';
+import { checkRows, type InfoNCERows } from './info-nce-rows.js';
+import { VARIANTS } from './info-nce-variants.js';
+import { type Asks, defineLoss, type LossTypes } from './loss.js';
+import type { NegativeQueue } from './negative-queue.js';
+import type { Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
+import type { Matrix } from './plan.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-import { temperatureScale } from './scale.js';
-
-/** Options of {@link infoNCE}. */
-export interface InfoNCEOptions<
-  R extends Reduction = Reduction,
-  G extends boolean = boolean,
-  K extends boolean = boolean,
-> extends CommonOptions<R, G, K> {
-  /** Above 0. Default 0.1. */
-  readonly temperature?: number | undefined;
-  /**
-   * Whose `negativeKeys` are: `'unpaired'` (default), [M, D], every query's; `'paired'`, [N, M, D], M of each query's
-   * own. Without negative keys it says nothing.
-   */
-  readonly negativeMode?: 'unpaired' | 'paired' | undefined;
-  /**
-   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
-   * paired ones.
-   */
-  readonly inBatch?: boolean | undefined;
-}
 
 /** Inputs and options of {@link infoNCE}. */
 export interface InfoNCEProblem<
   R extends Reduction = Reduction,
   G extends boolean = boolean,
   K extends boolean = boolean,
-> extends InfoNCEOptions<R, G, K> {
+> extends InfoNCEOptions<R, G, K>,
+    InfoNCERows {
   /** [N, D] */
   readonly query: TensorLike;
-  /** [N, D]. Row i is the positive of query i. */
+  /** [N, D]. Row i is the positive of query i. With `targets` [K, D]. */
   readonly positiveKey: TensorLike;
   /**
-   * [M, D] or, paired, [N, M, D]; or, unpaired, the keys of a queue, which have no gradient. Absent: the other rows of
+   * [M, D] or, paired, [N, M, D]; or, unpaired, the keys of a queue, which have no gradient; or a list of tensors [N, D] of
+   * the host and of one type, such as hard negatives of each query, of which every query has all. Absent: the other rows of
    * `positiveKey`.
    */
-  readonly negativeKeys?: TensorLike | NegativeQueue | undefined;
+  readonly negativeKeys?: TensorLike | NegativeQueue | readonly TensorLike[] | undefined;
 }
 
 /** Inputs and options of {@link infoNCE} when negative keys are given in a tensor. */
@@ -55,6 +38,24 @@ export interface InfoNCENegativesProblem<
   K extends boolean = boolean,
 > extends InfoNCEProblem<R, G, K> {
   readonly negativeKeys: TensorLike;
+}
+
+/** Inputs and options of {@link infoNCE} when negative keys are given in a list. */
+export interface InfoNCEListProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends InfoNCEProblem<R, G, K> {
+  readonly negativeKeys: readonly TensorLike[];
+}
+
+/** Inputs and options of {@link infoNCE} when gradients are left out. */
+export interface InfoNCEDetachedProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends InfoNCEProblem<R, G, K> {
+  readonly detach: NonNullable<InfoNCEOptions['detach']>;
 }
 
 /** The gradients of {@link infoNCE}. */
@@ -74,6 +75,21 @@ export interface InfoNCENegativesGradients<O extends Output = 'host'> extends In
   readonly gradNegativeKeys: Gradient<O>;
 }
 
+/** The gradients of {@link infoNCE} when negative keys are given in a list. */
+export interface InfoNCEListGradients<O extends Output = 'host'> extends Omit<InfoNCEGradients<O>, 'gradNegativeKeys'> {
+  /** In the order of the list, each in the shape of its tensor. */
+  readonly gradNegativeKeys: readonly Gradient<O>[];
+}
+
+/** The gradients of {@link infoNCE} when some are left out. */
+export interface InfoNCEDetachedGradients<O extends Output = 'host'>
+  extends Pick<InfoNCEGradients<O>, 'gradQuery' | 'gradTemperature'> {
+  /** Absent if it is detached. */
+  readonly gradPositiveKey?: Gradient<O>;
+  /** Absent if it is detached, and where there is none. */
+  readonly gradNegativeKeys?: Gradient<O> | readonly Gradient<O>[];
+}
+
 /** What {@link infoNCE} resolves to. */
 export type InfoNCEResult<
   R extends Reduction = Reduction,
@@ -90,6 +106,22 @@ export type InfoNCENegativesResult<
   K extends boolean = true,
 > = LossResult<R, G, InfoNCENegativesGradients<O>, K>;
 
+/** What {@link infoNCE} resolves to when negative keys are given in a list. */
+export type InfoNCEListResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+  K extends boolean = true,
+> = LossResult<R, G, InfoNCEListGradients<O>, K>;
+
+/** What {@link infoNCE} resolves to when gradients are left out. */
+export type InfoNCEDetachedResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+  K extends boolean = true,
+> = LossResult<R, G, InfoNCEDetachedGradients<O>, K>;
+
 /** The gradients of {@link infoNCE} that `out` may name. */
 export type InfoNCEGradientName = 'gradQuery' | 'gradPositiveKey' | 'gradNegativeKeys';
 
@@ -105,6 +137,22 @@ export type InfoNCEForward<R extends Reduction = Reduction, K extends boolean = 
 export type InfoNCENegativesForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<InfoNCENegativesGradients, InfoNCENegativesGradients<'device'>>,
+  InfoNCEGradientName
+> &
+  Asked<K, Ranks>;
+
+/** The same when negative keys are given in a list. */
+export type InfoNCEListForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
+  R,
+  ByOutput<InfoNCEListGradients, InfoNCEListGradients<'device'>>,
+  InfoNCEGradientName
+> &
+  Asked<K, Ranks>;
+
+/** The same when gradients are left out. */
+export type InfoNCEDetachedForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
+  R,
+  ByOutput<InfoNCEDetachedGradients, InfoNCEDetachedGradients<'device'>>,
   InfoNCEGradientName
 > &
   Asked<K, Ranks>;
@@ -137,74 +185,85 @@ export interface InfoNCENegativesTypes extends LossTypes {
     : never;
 }
 
-const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
-const SCALE = temperatureScale(0.1);
-
-function checkOptions(options: InfoNCEOptions) {
-  const { inBatch, negativeMode } = options;
-  const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
-  return {
-    common: checkCommon(options),
-    paired,
-    inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
-    scale: SCALE.check(options.temperature),
-  };
+/** @internal The types of {@link infoNCE} when negative keys are given in a list. */
+export interface InfoNCEListTypes extends LossTypes {
+  readonly name: 'infoNCE';
+  readonly out: InfoNCEGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: InfoNCEListProblem<R, G, K>;
+        gradients: InfoNCEListGradients<O>;
+        result: InfoNCEListResult<R, G, O, K>;
+        forward: InfoNCEListForward<R, K>;
+      }
+    : never;
 }
 
-const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
-export const IN_BATCH = formOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
-export const UNPAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
-export const IN_BATCH_AND_UNPAIRED = formOf(
-  [
-    { anchors: 0, candidates: 1, rowSoftmax: 0 },
-    { anchors: 0, candidates: 2, rowSoftmax: 0 },
-  ],
-  POSITIVE_KEYS,
-);
-export const PAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
+/** @internal The types of {@link infoNCE} when gradients are left out. */
+export interface InfoNCEDetachedTypes extends LossTypes {
+  readonly name: 'infoNCE';
+  readonly out: InfoNCEGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: InfoNCEDetachedProblem<R, G, K>;
+        gradients: InfoNCEDetachedGradients<O>;
+        result: InfoNCEDetachedResult<R, G, O, K>;
+        forward: InfoNCEDetachedForward<R, K>;
+      }
+    : never;
+}
 
-export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
+export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoNCEListTypes, InfoNCENegativesTypes]>({
   name: 'infoNCE',
   className: 'InfoNCE',
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
-  options: ['temperature', 'negativeMode', 'inBatch'],
+  rowArrays: ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias'],
+  options: ['temperature', 'negativeMode', 'inBatch', 'duplicates', 'detach'],
   scale: SCALE,
-  variants: [
-    { name: 'in-batch' },
-    {
-      name: 'unpaired',
-      options: { negativeMode: 'unpaired' },
-      shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
-    },
-    {
-      name: 'in-batch and unpaired',
-      options: { inBatch: true },
-      shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
-    },
-    {
-      name: 'paired',
-      options: { negativeMode: 'paired' },
-      shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
-    },
-  ],
+  variants: VARIANTS,
   checkOptions,
   describe(problem, read) {
-    const { matrices, ...pairs } = checkPairs(read, 'query', 'positiveKey');
-    const { common, paired, inBatch, scale } = checkOptions(problem);
-    const { negativeKeys } = problem;
-    const fromQueue = NegativeQueue.isOne(negativeKeys);
-    let negatives: InputTensor | undefined;
-    if (fromQueue) negatives = checkNegativeQueue(negativeKeys, paired, pairs.dim);
-    else if (negativeKeys !== undefined) negatives = checkNegatives(read, paired, pairs.rows, pairs.dim);
+    const { matrices, ...pairs } = checkPairs(read, 'query', 'positiveKey', problem.targets !== undefined);
+    const { common, paired, duplicates, detach, scale, ...options } = checkOptions(problem);
+    const [query, keys] = matrices;
+    const negatives = checkNegatives(problem.negativeKeys, read, { ...pairs, paired });
+    const inBatch = checkInBatch(negatives !== undefined, paired, options.inBatch);
+    const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = checkRows(
+      problem,
+      {
+        queries: pairs.rows,
+        keys: keys.tensor.shape[0]!,
+        negatives: negatives?.tensor.shape[0],
+        paired,
+        fromQueue: negatives?.fromQueue === true,
+      },
+      { duplicates: problem.duplicates, propagate: common.propagateNonFinite },
+    );
+    const excludes = duplicates === 'exclude';
+    const ids = excludes ? { query: queryIds, keys: inBatch ? keyIds : undefined, negatives: negativeIds } : {};
+    const described: Matrix[] = [
+      { ...query, ids: ids.query },
+      { ...keys, ids: ids.keys, bias: keyBias, detached: detach.includes('positiveKey') ? 'dropped' : undefined },
+    ];
+    if (negatives !== undefined) {
+      const detached = detach.includes('negativeKeys') ? 'skipped' : undefined;
+      described.push({ ...negatives, ids: ids.negatives, bias: negativeBias, detached });
+    }
     return {
       common,
       task: {
         scale,
         ...pairs,
-        form: formFor(negatives !== undefined, paired, inBatch),
-        matrices:
-          negatives === undefined ? matrices : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue }],
+        form: infoNCEForm({
+          inBatch,
+          negatives: negatives && (paired ? 'paired' : 'unpaired'),
+          targets: targets !== undefined,
+          keyIds: ids.keys !== undefined,
+          negativeIds: ids.negatives !== undefined,
+        }),
+        matrices: described,
+        targets,
       },
     };
   },
@@ -215,11 +274,11 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
  *
  *     loss_i = log Σ_{j ∈ D(i)} exp(s_ij) − s_i,positive
  *
- * where s is the cosine divided by the temperature and D(i) is every row of `positiveKey`, or with `negativeKeys` the
- * query's own positive and its negatives. Only queries look for keys; see {@link clip} for both directions.
+ * where s is the cosine divided by the temperature, to which the bias of the key is added, and D(i) is every row of
+ * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them. Only queries look for keys; see {@link clip} for both directions.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradQuery`, `gradPositiveKey`,
- * `gradTemperature` and, with negative keys, `gradNegativeKeys`.
+ * `gradTemperature` and, with negative keys, `gradNegativeKeys`, without what is named in `detach`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see van den Oord et al., "Representation Learning with Contrastive Predictive Coding", 2018, equation 4; the options
  * are those of the Python package info-nce-pytorch; for a queue of negatives see {@link NegativeQueue}.
@@ -233,49 +292,3 @@ export const infoNCE = infoNCELoss.run;
  * @function
  */
 export const infoNCESync = infoNCELoss.runSync;
-
-function formFor(hasNegatives: boolean, paired: boolean, inBatch = !hasNegatives): Float64Array {
-  if (!hasNegatives && !inBatch) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'inBatch',
-      expected: 'true without negativeKeys',
-      got: 'false',
-      remedy: 'A query without other keys and without negativeKeys has nothing to tell its positive key from.',
-    });
-  }
-  if (hasNegatives && paired && inBatch) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'inBatch',
-      expected: "false or absent with negativeMode 'paired'",
-      got: 'true',
-      remedy: "Pass the negatives as [M, D], every query's own, to have them beside the other keys.",
-    });
-  }
-  if (!hasNegatives) return IN_BATCH;
-  if (paired) return PAIRED;
-  return inBatch ? IN_BATCH_AND_UNPAIRED : UNPAIRED;
-}
-
-function checkNegatives(read: TensorReader, paired: boolean, rows: number, dim: number): InputTensor {
-  const negatives = read('negativeKeys');
-  const { shape } = negatives;
-  const fits = shape.length === (paired ? 3 : 2) && shape[shape.length - 1] === dim && (!paired || shape[0] === rows);
-  if (!fits) {
-    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
-      argument: 'negativeKeys.shape',
-      expected: paired
-        ? `[${rows}, M, ${dim}] to go with query and negativeMode 'paired'`
-        : `[M, ${dim}] to go with query and negativeMode 'unpaired'`,
-      got: formatShape(shape),
-      remedy: negativesRemedy(shape, paired, dim),
-    });
-  }
-  return negatives;
-}
-
-function negativesRemedy(shape: readonly number[], paired: boolean, dim: number): string {
-  if (shape.length === 3 && !paired) return "For [N, M, D] pass negativeMode: 'paired'.";
-  if (shape.length === 2 && paired) return "For [M, D] pass negativeMode: 'unpaired'.";
-  if (shape[shape.length - 1] !== dim) return `Each negative key has as many numbers as a query, ${dim}.`;
-  return 'negativeKeys[i] holds the negatives of query i.';
-}

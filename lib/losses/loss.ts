@@ -83,8 +83,14 @@ export interface Variant {
   readonly options?: { readonly [option: string]: unknown };
   /** Below, there is no loss. Default 1. */
   readonly fewestSamples?: number;
-  /** Shapes of the optional tensors that it takes. */
+  /** Shapes of the optional tensors that it takes, and of required ones that are not as all others are. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
+  /** Arrays with an entry for each row, for tensors of these shapes. `random`: uniform numbers from 0 to 1. */
+  readonly rowArrays?: (
+    rows: number,
+    negatives: number,
+    random: () => number,
+  ) => { readonly [input: string]: Int32Array | Float32Array };
 }
 
 /** What is known of a loss, without its types. */
@@ -96,6 +102,8 @@ export interface LossDescription {
   /** Its required tensors, whose first dimensions agree: one tower of rows, or two. */
   readonly tensors: { readonly [input: string]: Layout };
   readonly optionalTensors?: { readonly [input: string]: Layout };
+  /** The names of the arrays with an entry for each row that it may be given. */
+  readonly rowArrays?: readonly string[];
   /** Whether it takes `labels`, one for each entry of the first dimension of its tensor. */
   readonly labels?: boolean;
   /** Whether rows are `nViews` views of samples, all samples of a view together. */
@@ -118,17 +126,37 @@ interface Definition<T extends LossTypes> extends LossDescription {
   describe(problem: Of<T>['problem'], read: TensorReader): { readonly task: Task; readonly common: Common };
 }
 
-/** Checks and reads the problem's tensor of that name. */
-export type TensorReader = (name: string) => InputTensor;
+/** One of the tensors of a list that a problem has in the place of a tensor. */
+export interface Part {
+  readonly index: number;
+  readonly value: unknown;
+}
+
+/** Checks and reads the problem's tensor of that name, or a part of it. */
+export type TensorReader = (name: string, part?: Part) => InputTensor;
 
 /** A defined loss. */
-export interface Loss<T extends LossTypes, Special extends LossTypes = T> extends AnyLoss {
+export interface Loss<T extends LossTypes, Special extends readonly LossTypes[] = []> extends AnyLoss {
   readonly name: T['name'];
-  readonly run: LossFunction<Special> & LossFunction<T>;
-  readonly runSync: SyncLossFunction<Special> & SyncLossFunction<T>;
+  readonly run: Overloads<Special, T>;
+  readonly runSync: SyncOverloads<Special, T>;
   /** Only for types: those of its calls. */
   readonly types?: T;
 }
+
+/** A loss's function, with the overloads of its special types first. */
+type Overloads<Special, T extends LossTypes> = Special extends readonly [
+  infer First extends LossTypes,
+  ...infer Rest extends readonly LossTypes[],
+]
+  ? LossFunction<First> & Overloads<Rest, T>
+  : LossFunction<T>;
+type SyncOverloads<Special, T extends LossTypes> = Special extends readonly [
+  infer First extends LossTypes,
+  ...infer Rest extends readonly LossTypes[],
+]
+  ? SyncLossFunction<First> & SyncOverloads<Rest, T>
+  : SyncLossFunction<T>;
 
 /** A defined loss whose types do not matter. */
 export interface AnyLoss extends LossDescription {
@@ -141,23 +169,24 @@ export interface AnyLoss extends LossDescription {
   describe(problem: object, check?: TensorCheck): Plan;
 }
 
-/** Makes a loss's functions. `Special` are its types where an optional input narrows the result. */
-export function defineLoss<T extends LossTypes, Special extends LossTypes = T>(
+/** Makes a loss's functions. `Special` are its types where an input or option changes the type of the result. */
+export function defineLoss<T extends LossTypes, Special extends readonly LossTypes[] = []>(
   definition: Definition<T>,
 ): Loss<T, Special> {
-  const { name, tensors, optionalTensors = {}, labels = false, advice = [], scale } = definition;
+  const { name, tensors, optionalTensors = {}, rowArrays = [], labels = false, advice = [], scale } = definition;
   const layouts: { readonly [input: string]: Layout } = { ...tensors, ...optionalTensors };
   const tensorNames = Object.keys(layouts);
   const optionKeys = [...definition.options, ...COMMON_KEYS];
-  const keys = new Set([...tensorNames, ...(labels ? ['labels'] : []), ...optionKeys]);
+  const keys = new Set([...tensorNames, ...(labels ? ['labels'] : []), ...rowArrays, ...optionKeys]);
   const allAdvice: KeyAdvice = new Map([...problemAdvice(...Object.keys(tensors)), ...advice]);
 
   function describe(problem: object, check: TensorCheck = checkTensor): Plan {
     checkKeys(problem, name, keys, allAdvice);
     const given = problem as { readonly [input: string]: unknown };
-    const read: TensorReader = input => {
+    const read: TensorReader = (input, part) => {
       const [text, fewest, most] = layouts[input]!;
-      return check(given[input], input, text, fewest, most);
+      if (part === undefined) return check(given[input], input, text, fewest, most);
+      return check(part.value, `${input}[${part.index}]`, text, fewest, most);
     };
     return plan(name, tensorNames, definition.describe(problem, read), scale);
   }

@@ -11,7 +11,7 @@ import { checkShape, formatShape, productOf } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
 import { LOSSES, type LossName } from './all.js';
 import type { AnyLoss, LossTypes, Of } from './loss.js';
-import { inputsWithGradient, MOST_NUMBERS, memoryNeeds, type Plan } from './plan.js';
+import { computesGradient, inputsWithGradient, MOST_NUMBERS, memoryNeeds, type Plan } from './plan.js';
 import { contextOfCall } from './run.js';
 
 /** A tensor of which only the size is known. */
@@ -22,9 +22,12 @@ export interface TensorSize {
   readonly dtype?: DType | undefined;
 }
 
-/** A problem whose tensors may be sizes. */
+/** A problem whose tensors, also those of lists, may be sizes. */
 export type Sized<Problem> = {
-  readonly [key in keyof Problem]: TensorLike extends Problem[key] ? Problem[key] | TensorSize : Problem[key];
+  readonly [key in keyof Problem]:
+    | Problem[key]
+    | (TensorLike extends Problem[key] ? TensorSize : never)
+    | (readonly TensorLike[] extends Problem[key] ? readonly (TensorLike | TensorSize)[] : never);
 };
 
 /** Which loss would be called. */
@@ -85,7 +88,7 @@ const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
  * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
  *
  * It waits for a call that is under way in the context. What a loss with labels takes depends on them; without them the most
- * expensive ones are assumed.
+ * expensive ones are assumed. Ids, targets and biases are given as in the call.
  *
  * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
  */
@@ -194,8 +197,12 @@ function measure(plan: Plan, context: OwnedContext): MemoryRequired {
   }
   let results = common.reduction === 'none' ? 4 * task.rows : 0;
   for (const { tensor } of inputsWithGradient(plan, 'both')) results += 4 * tensor.size;
+  let dropped = 0;
+  for (const matrix of task.matrices) {
+    if (matrix.detached && computesGradient(plan, 'both', matrix)) dropped += 4 * matrix.tensor.size;
+  }
   // Copies on the host are the addon's. The backend of a device counts its own, of all inputs.
-  const total = isOnHost(context.device.id) ? needs.device + inputs + results : needs.device - inPlace;
+  const total = isOnHost(context.device.id) ? needs.device + inputs + results + dropped : needs.device - inPlace;
   return {
     working: total - inputs - results,
     inputs,

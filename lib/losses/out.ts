@@ -32,7 +32,7 @@ const NOTHING: CheckedOut = { loss: undefined, gradients: new Map() };
 export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Plan, part: Part): CheckedOut {
   if (out === undefined) return NOTHING;
   const { task, common } = plan;
-  const inputs = inputsWithGradient(plan, part);
+  const inputs = inputsWithGradient(plan, part).filter(({ parts }) => parts === undefined);
   const names = inputs.map(({ name }) => gradientName(name));
   checkKeys(out, 'out', new Set(part === 'gradients' ? names : ['loss', ...names]), adviceFor(plan, part, names));
 
@@ -121,8 +121,11 @@ function adviceFor(plan: Plan, part: Part, names: readonly string[]): Map<string
       part === 'losses' ? 'Pass it to backward(gradOutput, { out }).' : 'This call does not compute that gradient.',
     );
   }
-  for (const { name, fromQueue } of plan.task.matrices) {
+  for (const { name, fromQueue, detached, parts } of plan.task.matrices) {
+    if (parts)
+      advice.set(gradientName(name), 'The gradients of a list come in new arrays. Pass its rows as one tensor.');
     if (fromQueue) advice.set(gradientName(name), 'Rows of a NegativeQueue have no gradient.');
+    if (detached) advice.set(gradientName(name), `It is left out by detach: ['${name}'].`);
   }
   if (part === 'gradients') advice.set('loss', 'The loss was computed by forward(problem, { out }).');
   return advice;
@@ -131,12 +134,13 @@ function adviceFor(plan: Plan, part: Part, names: readonly string[]): Map<string
 /** Refuses memory that would be written twice, or written while it is read. */
 function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, plan: Plan): void {
   const { task, common } = plan;
-  const others = new Map<string, NativeInput | Int32Array>();
-  for (const { name, tensor, ids } of task.matrices) {
-    others.set(name, tensor.data);
-    if (ids !== undefined) others.set('labels', ids);
+  const others: (readonly [name: string, memory: NativeInput | Int32Array])[] = [];
+  for (const { name, tensor, parts = [tensor], ids, bias } of task.matrices) {
+    for (const { data } of parts) others.push([name, data]);
+    for (const array of [ids, bias]) if (array !== undefined) others.push([array.name, array.data]);
   }
-  if (common.gradOutput !== undefined) others.set('gradOutput', common.gradOutput);
+  if (task.targets !== undefined) others.push([task.targets.name, task.targets.data]);
+  if (common.gradOutput !== undefined) others.push(['gradOutput', common.gradOutput]);
   for (const [name, array] of given) {
     const memory = OwnedDeviceTensor.isOne(array) ? array.bufferFor(name) : array;
     for (const [other, otherMemory] of others) {
@@ -148,7 +152,7 @@ function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, plan: Pla
         remedy: 'Give each result an array of its own.',
       });
     }
-    others.set(name, memory);
+    others.push([name, memory]);
   }
 }
 

@@ -31,6 +31,12 @@ export interface Plan {
   readonly scale: Scale;
 }
 
+/** An array with an entry for each row of an input, under the caller's name. */
+export interface RowArray<Data> {
+  readonly name: string;
+  readonly data: Data;
+}
+
 /** An input of a call as a matrix. */
 export interface Matrix {
   readonly name: string;
@@ -39,9 +45,18 @@ export interface Matrix {
   /** Rows are view-major. Default 1. */
   readonly views?: number;
   /** Of each row: equal ones are of one class. */
-  readonly ids?: Int32Array | undefined;
+  readonly ids?: RowArray<Int32Array> | undefined;
+  /** Added to the logits in which the row is a candidate. */
+  readonly bias?: RowArray<Float32Array> | undefined;
   /** Whether it holds the rows of a queue, which have no gradient. */
   readonly fromQueue?: boolean;
+  /**
+   * Whether the caller wants no gradient of it. Backends compute the gradient of positives all the same: that is
+   * `'dropped'`, others are `'skipped'`.
+   */
+  readonly detached?: 'dropped' | 'skipped' | undefined;
+  /** The tensors it was joined from, each with a gradient of its own. */
+  readonly parts?: readonly InputTensor[] | undefined;
 }
 
 /** The part of a native problem that a loss decides. */
@@ -52,6 +67,8 @@ export interface Task {
   readonly matrices: readonly Matrix[];
   /** That have a loss. */
   readonly rows: number;
+  /** Of each of them the row of its positive, where the form has positives by target. */
+  readonly targets?: RowArray<Int32Array> | undefined;
   readonly dim: number;
   readonly scale: number;
   /** Whose queue is asked that has no rows yet to tell it. */
@@ -90,13 +107,13 @@ function checkRows(rows: number, name: string): void {
 export type Part = 'losses' | 'gradients' | 'both';
 
 /** Whether a call computes the gradient of an input. */
-export function hasGradient({ common }: Plan, part: Part, { fromQueue }: Matrix): boolean {
-  return !fromQueue && (part === 'gradients' || (part === 'both' && common.gradient));
+export function computesGradient({ common }: Plan, part: Part, { fromQueue, detached }: Matrix): boolean {
+  return !fromQueue && detached !== 'skipped' && (part === 'gradients' || (part === 'both' && common.gradient));
 }
 
-/** The inputs whose gradients a call computes. */
+/** The inputs whose gradients are results of a call. */
 export function inputsWithGradient(plan: Plan, part: Part): Matrix[] {
-  return plan.task.matrices.filter(matrix => hasGradient(plan, part, matrix));
+  return plan.task.matrices.filter(matrix => !matrix.detached && computesGradient(plan, part, matrix));
 }
 
 /** The contexts of the inputs that lie on a device, by the inputs' names. */
@@ -107,22 +124,26 @@ export function ownersOf({ task }: Plan): (readonly [name: string, owner: Contex
 
 /** The plan without the arrays that a forward half has read. */
 export function withoutData(plan: Plan): Plan {
-  const matrices = plan.task.matrices.map(({ tensor, ids: _, ...matrix }) => ({
+  const emptied = (tensor: InputTensor) => ({ ...tensor, data: new Float32Array(0) });
+  const matrices = plan.task.matrices.map(({ tensor, parts, ids: _ids, bias: _bias, ...matrix }) => ({
     ...matrix,
-    tensor: { ...tensor, data: new Float32Array(0) },
+    tensor: emptied(tensor),
+    parts: parts?.map(emptied),
   }));
-  return { ...plan, task: { ...plan.task, matrices } };
+  const { targets: _targets, ...task } = plan.task;
+  return { ...plan, task: { ...task, matrices } };
 }
 
 /** What the addon is asked. */
 export function nativeProblem({ task, common }: Plan): NativeProblem {
   return {
-    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids }) => ({
+    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias }) => ({
       data,
       type: TYPES[dtype],
       rows: size / task.dim,
       views,
-      ids,
+      ids: ids?.data,
+      bias: bias?.data,
     })),
     form: task.form,
     reduction: REDUCTIONS[common.reduction],
@@ -133,6 +154,7 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
       Number(common.ranks) * FLAGS.ranks,
     dim: task.dim,
     scale: task.scale,
+    targets: task.targets?.data,
     gradOutput: common.gradOutput,
   };
 }
@@ -157,10 +179,12 @@ export function scalarsOf({ scalars }: NativeResult) {
   };
 }
 
-/** What the call takes. Of its arrays only the ids are looked at. */
+/** What the call takes. Of its arrays only those with an entry for each row are looked at. */
 export function memoryNeeds(plan: Plan, context: OwnedContext): NativeMemoryNeeds {
-  const wanted = inputsWithGradient(plan, 'both');
-  const bits = plan.task.matrices.reduce((bits, matrix, m) => bits | (Number(wanted.includes(matrix)) << m), 0);
+  const bits = plan.task.matrices.reduce(
+    (bits, matrix, m) => bits | (Number(computesGradient(plan, 'both', matrix)) << m),
+    0,
+  );
   return context.memoryRequired(nativeProblem(plan), bits, namingOf(plan));
 }
 

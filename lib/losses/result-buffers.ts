@@ -2,18 +2,21 @@ import { allocate } from '../runtime/arrays.js';
 import type { NativeOutput, NativeResult } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
+import { InfoNCEError } from '../runtime/errors.js';
 import type { InputTensor } from '../runtime/tensor.js';
 import { checkOut, type GradientArray, type UncheckedOut } from './out.js';
-import { hasGradient, namingOf, nativeResult, type Part, type Plan, scalarsOf } from './plan.js';
+import { computesGradient, type Matrix, namingOf, nativeResult, type Part, type Plan, scalarsOf } from './plan.js';
 import { gradientName, type LossValue, type Output, type Ranks } from './results.js';
 
 /** The arrays that a call fills: the caller's, and new ones for the rest. */
 export interface ResultBuffers {
   readonly native: NativeResult;
-  /** By matrix. */
+  /** By matrix: those that are results. */
   readonly gradients: readonly (GradientArray | undefined)[];
   /** What was made for this call, to be given back if it fails. */
   readonly made: readonly OwnedDeviceTensor[];
+  /** What was made for gradients that are no results, to be given back after the call. */
+  readonly dropped: readonly OwnedDeviceTensor[];
 }
 
 /** Where the caller wants gradients. */
@@ -30,26 +33,39 @@ export function resultBuffers(
 ): ResultBuffers {
   const given = checkOut(out, output, plan, part);
   const made: OwnedDeviceTensor[] = [];
-  function newGradient(name: string, { size, shape }: InputTensor): GradientArray {
+  const dropped: OwnedDeviceTensor[] = [];
+  function newGradient(name: string, { size, shape }: InputTensor, isDropped: boolean): GradientArray {
     if (output === 'host') return allocate(size, name);
     const tensor = context.allocate(shape, 'float32', namingOf(plan));
     made.push(tensor);
+    if (isDropped) dropped.push(tensor);
     return tensor;
   }
   try {
-    const gradients = plan.task.matrices.map(matrix => {
-      if (!hasGradient(plan, part, matrix)) return undefined;
+    const arrays = plan.task.matrices.map(matrix => {
+      if (!computesGradient(plan, part, matrix)) return undefined;
       const name = gradientName(matrix.name);
-      return given.gradients.get(name) ?? newGradient(name, matrix.tensor);
+      if (output === 'device' && matrix.parts) throw listOnDevice(matrix);
+      return given.gradients.get(name) ?? newGradient(name, matrix.tensor, matrix.detached === 'dropped');
     });
+    const gradients = arrays.map((array, m) => (plan.task.matrices[m]!.detached ? undefined : array));
     const hasRows = part !== 'gradients' && plan.common.reduction === 'none';
     const rowLoss = hasRows ? (given.loss ?? allocate(plan.task.rows, 'loss')) : undefined;
-    const memory = gradients.map((array, m) => memoryOf(array, plan.task.matrices[m]!.name));
-    return { native: nativeResult(rowLoss, memory), gradients, made };
+    const memory = arrays.map((array, m) => memoryOf(array, plan.task.matrices[m]!.name));
+    return { native: nativeResult(rowLoss, memory), gradients, made, dropped };
   } catch (error) {
     giveBack(made);
     throw error;
   }
+}
+
+function listOnDevice({ name }: Matrix): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'output',
+    expected: `'host' with a list of ${name}`,
+    got: "'device'",
+    remedy: `Pass ${name} as one [M, D], or leave its gradient out with detach: ['${name}'].`,
+  });
 }
 
 export function giveBack(made: readonly OwnedDeviceTensor[]): void {
@@ -67,17 +83,28 @@ export function lossOf({ common }: Plan, native: NativeResult): LossValue & Part
   return common.ranks ? { loss, top1, top5 } : { loss };
 }
 
-/** The gradients under the names of the loss, added to `named`. */
+/** The gradients under the names of the loss, added to `named`. Those that are no results are given back. */
 export function gradientsOf(
   { task, scale }: Plan,
-  { native, gradients }: ResultBuffers,
+  { native, gradients, dropped }: ResultBuffers,
   named: { [name: string]: unknown } = {},
 ): object {
-  task.matrices.forEach(({ name }, m) => {
-    if (gradients[m] !== undefined) named[gradientName(name)] = gradients[m];
+  task.matrices.forEach(({ name, parts }, m) => {
+    const gradient = gradients[m];
+    if (gradient !== undefined) named[gradientName(name)] = parts ? split(gradient, parts) : gradient;
   });
+  giveBack(dropped);
   named[scale.gradient] = scale.derivative(scalarsOf(native).gradScale, task.scale);
   return named;
+}
+
+/** The gradient of tensors that were joined, as one for each. Those of lists are on the host. */
+function split(gradient: GradientArray, parts: readonly InputTensor[]): Float32Array[] {
+  let from = 0;
+  return parts.map(({ size }) => {
+    from += size;
+    return (gradient as Float32Array).subarray(from - size, from);
+  });
 }
 
 /** All results of a call. */

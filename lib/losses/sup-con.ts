@@ -105,7 +105,8 @@ export const supConLoss = defineLoss<SupConTypes>({
     const { common, scale } = checkOptions(problem);
     const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
     const rows = memory?.rows;
-    const matrix = { name: 'features', tensor: features, ids: rowLabels(problem.labels, samples, views) };
+    const ids = { name: 'labels', data: rowLabels(problem.labels, samples, views) };
+    const matrix = { name: 'features', tensor: features, ids };
     return {
       common,
       task: {
@@ -113,7 +114,15 @@ export const supConLoss = defineLoss<SupConTypes>({
         matrices:
           rows === undefined
             ? [matrix]
-            : [matrix, { name: 'memory', tensor: rows, ids: memory?.labels, fromQueue: true }],
+            : [
+                matrix,
+                {
+                  name: 'memory',
+                  tensor: rows,
+                  ids: memory && { name: 'memory', data: memory.labels },
+                  fromQueue: true,
+                },
+              ],
         rows: samples * views,
         dim,
         scale,

@@ -1,4 +1,12 @@
-import { type ClipGradientName, type ClipOptions, type ClipResult, clip, clipLoss, clipSync } from '../losses/clip.js';
+import {
+  type ClipGradientName,
+  type ClipOptions,
+  type ClipResult,
+  type ClipRows,
+  clip,
+  clipLoss,
+  clipSync,
+} from '../losses/clip.js';
 import { fixedOptions } from '../losses/loss.js';
 import type { Reduction } from '../losses/options.js';
 import type { Output } from '../losses/results.js';
@@ -16,16 +24,17 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true, K exte
   }
 
   /**
-   * `imageFeatures` and `textFeatures` [N, D]. Resolves to what {@link clip} does. A logit scale that is learned changes
-   * every step: the one given here goes before that of the options.
+   * `imageFeatures` and `textFeatures` [N, D]; `rows` are the batch's ids. Resolves to what {@link clip} does. A logit scale
+   * that is learned changes every step: the one given here goes before that of the options.
    */
   forward<O extends Output = 'host'>(
     imageFeatures: TensorLike,
     textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
     run?: RunOptions<O, ClipGradientName>,
+    rows?: ClipRows,
   ): Promise<ClipResult<R, G, O, K>> {
-    return clip({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
+    return clip({ ...rows, ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 
   /** {@link forward}, computed before it returns. */
@@ -34,7 +43,8 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true, K exte
     textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
     run?: SyncRunOptions<O, ClipGradientName>,
+    rows?: ClipRows,
   ): ClipResult<R, G, O, K> {
-    return clipSync({ ...this.options, imageFeatures, textFeatures, logitScale }, run);
+    return clipSync({ ...rows, ...this.options, imageFeatures, textFeatures, logitScale }, run);
   }
 }

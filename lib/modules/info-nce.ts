@@ -1,12 +1,14 @@
 import {
   type InfoNCEGradientName,
+  type InfoNCEListResult,
   type InfoNCENegativesResult,
-  type InfoNCEOptions,
   type InfoNCEResult,
   infoNCE,
   infoNCELoss,
   infoNCESync,
 } from '../losses/info-nce.js';
+import type { InfoNCEOptions } from '../losses/info-nce-options.js';
+import type { InfoNCERows } from '../losses/info-nce-rows.js';
 import { fixedOptions } from '../losses/loss.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import type { Reduction } from '../losses/options.js';
@@ -25,28 +27,38 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
   }
 
   /**
-   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D], or a queue. Resolves to what
-   * {@link infoNCE} does.
+   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D], or a queue or a list. `rows` are the
+   * batch's targets, ids and biases. Resolves to what {@link infoNCE} does; with the option `detach` without those gradients.
    */
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys: TensorLike,
     run?: RunOptions<O, InfoNCEGradientName>,
+    rows?: InfoNCERows,
   ): Promise<InfoNCENegativesResult<R, G, O, K>>;
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
-    negativeKeys?: TensorLike | NegativeQueue,
+    negativeKeys: readonly TensorLike[],
     run?: RunOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCEResult<R, G, O, K>>;
+    rows?: InfoNCERows,
+  ): Promise<InfoNCEListResult<R, G, O, K>>;
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: RunOptions<O, InfoNCEGradientName>,
-  ): Promise<InfoNCEResult<R, G, O, K>> {
-    return infoNCE({ ...this.options, query, positiveKey, negativeKeys }, run);
+    rows?: InfoNCERows,
+  ): Promise<InfoNCEResult<R, G, O, K>>;
+  forward<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys?: TensorLike | NegativeQueue | readonly TensorLike[],
+    run?: RunOptions<O, InfoNCEGradientName>,
+    rows?: InfoNCERows,
+  ): Promise<unknown> {
+    return infoNCE({ ...rows, ...this.options, query, positiveKey, negativeKeys }, run);
   }
 
   /** {@link forward}, computed before it returns. */
@@ -55,19 +67,29 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
     positiveKey: TensorLike,
     negativeKeys: TensorLike,
     run?: SyncRunOptions<O, InfoNCEGradientName>,
+    rows?: InfoNCERows,
   ): InfoNCENegativesResult<R, G, O, K>;
   forwardSync<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
-    negativeKeys?: TensorLike | NegativeQueue,
+    negativeKeys: readonly TensorLike[],
     run?: SyncRunOptions<O, InfoNCEGradientName>,
-  ): InfoNCEResult<R, G, O, K>;
+    rows?: InfoNCERows,
+  ): InfoNCEListResult<R, G, O, K>;
   forwardSync<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: SyncRunOptions<O, InfoNCEGradientName>,
-  ): InfoNCEResult<R, G, O, K> {
-    return infoNCESync({ ...this.options, query, positiveKey, negativeKeys }, run);
+    rows?: InfoNCERows,
+  ): InfoNCEResult<R, G, O, K>;
+  forwardSync<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
+    negativeKeys?: TensorLike | NegativeQueue | readonly TensorLike[],
+    run?: SyncRunOptions<O, InfoNCEGradientName>,
+    rows?: InfoNCERows,
+  ): unknown {
+    return infoNCESync({ ...rows, ...this.options, query, positiveKey, negativeKeys }, run);
   }
 }

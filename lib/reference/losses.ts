@@ -12,7 +12,7 @@ import type { TensorLike } from '../runtime/tensor.js';
 import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
 import { type Operands, type Tower, tower } from './tower.js';
 
-/** A problem whose inputs are float32 arrays of the host. */
+/** A problem whose inputs are float32 arrays of the host, and none a list: that is as its rows in one. */
 export type OnHost<Problem> = {
   readonly [key in keyof Problem]: TensorLike extends Problem[key]
     ? Tensor | Extract<Problem[key], undefined>
@@ -89,22 +89,31 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const query = tower(problem.query, problem, operands);
   const keys = tower(problem.positiveKey, problem, operands);
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
-  const towers: Record<string, Tower> = { gradQuery: query, gradPositiveKey: keys };
-  let terms = inBatch ? everyKey(query, keys) : ownKey(query, keys);
-  if (negativeKeys !== undefined) {
-    const negatives = tower(negativeKeys, problem, operands);
-    const paired = negativeMode === 'paired';
-    const each = paired ? negatives.rows / query.rows : negatives.rows;
-    towers.gradNegativeKeys = negatives;
-    terms = terms.map(term => ({
-      ...term,
-      candidates: [
-        ...term.candidates,
-        ...range(each).map(j => ({ tower: negatives, index: paired ? term.row * each + j : j })),
-      ],
-      apart: paired ? range(1 + each) : term.apart,
-    }));
-  }
+  const { targets, duplicates = 'exclude', keyBias, negativeBias, detach = [] } = problem;
+  const negatives = negativeKeys && tower(negativeKeys, problem, operands);
+  const paired = negativeMode === 'paired' && negatives !== undefined;
+  const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
+  const terms = range(query.rows).map(row => {
+    const target = targets?.[row] ?? row;
+    const isCandidate = (ids: Int32Array | undefined, bias: Float32Array | undefined) => (j: number) =>
+      bias?.[j] !== Number.NEGATIVE_INFINITY &&
+      (duplicates === 'negative' || ids === undefined || ids[j] !== problem.queryIds?.[row]);
+    const isKey = isCandidate(problem.keyIds, keyBias);
+    const rowsOfKeys = range(keys.rows).filter(j => j === target || (inBatch && isKey(j)));
+    const rowsOfNegatives = range(each)
+      .map(j => (paired ? row * each + j : j))
+      .filter(isCandidate(problem.negativeIds, negativeBias));
+    const positive = rowsOfKeys.indexOf(target);
+    const candidates = [
+      ...rowsOfKeys.map(index => ({ tower: keys, index, bias: keyBias?.[index] ?? 0 })),
+      ...rowsOfNegatives.map(index => ({ tower: negatives!, index, bias: negativeBias?.[index] ?? 0 })),
+    ];
+    const apart = paired ? range(candidates.length) : [positive];
+    return { row, anchor: { tower: query, index: row }, candidates, positives: [positive], apart };
+  });
+  const towers: Record<string, Tower> = { gradQuery: query };
+  if (!detach.includes('positiveKey')) towers.gradPositiveKey = keys;
+  if (negatives !== undefined && !detach.includes('negativeKeys')) towers.gradNegativeKeys = negatives;
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
 }
 
@@ -112,31 +121,30 @@ export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands =
   const image = tower(problem.imageFeatures, problem, operands);
   const text = tower(problem.textFeatures, problem, operands);
   const { logitScale = 1 / 0.07 } = problem;
-  const terms = [...everyKey(image, text), ...everyKey(text, image)];
+  const { imageIds, textIds, duplicates = 'exclude' } = problem;
+  const isDuplicate = (i: number, t: number) =>
+    duplicates === 'exclude' && i !== t && imageIds !== undefined && imageIds[i] === textIds?.[t];
+  const terms = [
+    ...everyKey(image, text, (row, j) => !isDuplicate(row, j)),
+    ...everyKey(text, image, (row, j) => !isDuplicate(j, row)),
+  ];
   const towers = { gradImageFeatures: image, gradTextFeatures: text };
   return evaluate(terms, image.rows, logitScale, towers, 'gradLogitScale', problem);
 }
 
-/** Every anchor against every key, key i being the positive of anchor i. */
-function everyKey(anchors: Tower, keys: Tower): Term[] {
-  return range(anchors.rows).map(row => ({
-    row,
-    anchor: { tower: anchors, index: row },
-    candidates: range(keys.rows).map(index => ({ tower: keys, index })),
-    positives: [row],
-    apart: [row],
-  }));
-}
-
-/** Every anchor against the key of the same index alone. */
-function ownKey(anchors: Tower, keys: Tower): Term[] {
-  return range(anchors.rows).map(row => ({
-    row,
-    anchor: { tower: anchors, index: row },
-    candidates: [{ tower: keys, index: row }],
-    positives: [0],
-    apart: [0],
-  }));
+/** Every anchor against every key that is a candidate, key i being the positive of anchor i. */
+function everyKey(anchors: Tower, keys: Tower, isCandidate: (anchor: number, key: number) => boolean): Term[] {
+  return range(anchors.rows).map(row => {
+    const indices = range(keys.rows).filter(index => isCandidate(row, index));
+    const positive = indices.indexOf(row);
+    return {
+      row,
+      anchor: { tower: anchors, index: row },
+      candidates: indices.map(index => ({ tower: keys, index })),
+      positives: [positive],
+      apart: [positive],
+    };
+  });
 }
 
 /** The reference of each loss, by its name. */

@@ -1,6 +1,6 @@
 import type { LossDescription, Variant } from '../losses/loss.js';
 import type { CommonOptions } from '../losses/options.js';
-import { near, normal, randomLabels, scaled, viewsOf } from './random.js';
+import { near, normal, randomLabels, randomSource, scaled, viewsOf } from './random.js';
 
 /** The numbers a random problem is drawn from; `samples` becomes more rows where there are views. */
 export interface Sizes {
@@ -43,6 +43,7 @@ export function randomProblem(
   for (const [name, shape] of Object.entries(variant.shapes?.(samples, negatives, dim) ?? {})) {
     problem[name] = scaled(normal(shape, seed + 2), length);
   }
+  Object.assign(problem, variant.rowArrays?.(samples, negatives, randomSource(seed + 3)));
   if (loss.viewMajor) problem.nViews = views;
   if (loss.labels) problem.labels = randomLabels(samples, Math.ceil(samples / 3), seed);
   return { ...problem, ...variant.options, [loss.scale.option]: loss.scale.at(temperature), ...options };

@@ -10,11 +10,17 @@ import {
   throughNormalisation,
 } from './tower.js';
 
+/** A row of the denominator. */
+export interface Candidate extends Place {
+  /** Added to its logit. Default 0. */
+  readonly bias?: number;
+}
+
 /** One anchor, its denominator, and the positions of its positives in that. It counts in the loss of `row`. */
 export interface Term {
   readonly row: number;
   readonly anchor: Place;
-  readonly candidates: readonly Place[];
+  readonly candidates: readonly Candidate[];
   readonly positives: readonly number[];
   /** The positions of those that no level of precision takes from the matrix, but treats one by one. */
   readonly apart: readonly number[];
@@ -48,12 +54,16 @@ export function evaluate(
   for (const { row, anchor, candidates, positives, apart } of terms) {
     if (positives.length === 0) continue;
     const cosines = candidates.map(candidate => dot(anchor, candidate));
-    const logits = cosines.map(cosine => scale * cosine);
+    const biases = candidates.map(({ bias = 0 }) => bias);
+    const exactLogits = cosines.map((cosine, j) => scale * cosine + biases[j]!);
+    const logits = [...exactLogits];
     if (anchor.tower.parts.length > 0) {
       const matrix = range(candidates.length).filter(position => !apart.includes(position));
-      for (const position of matrix) logits[position] = scale * dotOfParts(anchor, candidates[position]!);
+      for (const position of matrix) {
+        logits[position] = scale * dotOfParts(anchor, candidates[position]!) + biases[position]!;
+      }
     }
-    const exact = positives.map(positive => scale * cosines[positive]!);
+    const exact = positives.map(positive => exactLogits[positive]!);
     const counts = (j: number) => !decoupled || !positives.includes(j);
     rowLoss[row]! +=
       share *
@@ -61,7 +71,7 @@ export function evaluate(
         ? logSumExp(logits.filter((_, j) => counts(j))) - meanOf(exact)
         : meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))));
 
-    const better = cosines.filter((cosine, j) => counts(j) && cosine > cosines[positives[0]!]!).length;
+    const better = exactLogits.filter((logit, j) => counts(j) && logit > exact[0]!).length;
     if (better < 1) foundFirst++;
     if (better < 5) foundInFive++;
 

@@ -123,3 +123,26 @@ function allocating<Data>(make: () => Data, length: number, name: string): Data 
     });
   }
 }
+
+// What no array can lie about.
+const lengthOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Float32Array.prototype), 'length')!.get!;
+
+/** Copies all `length` numbers of an array that was checked before. A getter that ran since may have resized it. */
+export function copyInto<Data extends Float32Array | Uint16Array>(
+  target: Data,
+  offset: number,
+  source: Data,
+  length: number,
+  name: string,
+): void {
+  if (lengthOf.call(source) === length) {
+    target.set(source, offset);
+    return;
+  }
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: name,
+    expected: `an array that stays as it was, with ${length} numbers`,
+    got: `one with ${lengthOf.call(source)}`,
+    remedy: 'A getter, a proxy or a resizable buffer changed it meanwhile: pass plain ones.',
+  });
+}

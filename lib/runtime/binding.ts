@@ -38,6 +38,8 @@ export interface NativeMatrix {
   readonly views: number;
   /** [rows] */
   readonly ids?: Int32Array | undefined;
+  /** [rows], added to the logits of the row as a candidate. */
+  readonly bias?: Float32Array | undefined;
 }
 
 /** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */
@@ -55,6 +57,8 @@ export interface NativeProblem {
   readonly dim: number;
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
+  /** Of each row with a loss, where the form has positives by target. */
+  readonly targets?: Int32Array | undefined;
   /** Absent: 1. Length 1: for all rows. Length of the rows with a loss: one each. */
   readonly gradOutput?: Float32Array | undefined;
 }

@@ -5,6 +5,8 @@ import { InfoNCEError } from './errors.js';
 interface Input {
   readonly name: string;
   readonly tensor: { readonly shape: readonly number[] };
+  /** The tensors that it was joined from. */
+  readonly parts?: readonly { readonly shape: readonly number[] }[] | undefined;
 }
 
 /** What an error message needs of a call: the caller's names of it and of its inputs, by matrix. */
@@ -72,8 +74,13 @@ export function nativeError(failure: NativeFailure, { call, inputs = [] }: Namin
   }
 }
 
-/** `row 5`, or in an input of three dimensions `negativeKeys[1][2]`. */
+/** `row 5`, in a list `row 5 of negativeKeys[1]`, or in an input of three dimensions `negativeKeys[1][2]`. */
 function place(row: number, input: Input | undefined): string {
+  let first = 0;
+  for (const [index, { shape }] of (input?.parts ?? []).entries()) {
+    if (row < first + shape[0]!) return `row ${row - first} of ${input!.name}[${index}]`;
+    first += shape[0]!;
+  }
   if (input?.tensor.shape.length !== 3) return `row ${row}`;
   const inner = input.tensor.shape[1]!;
   return `${input.name}[${Math.floor(row / inner)}][${row % inner}]`;

@@ -6,6 +6,7 @@ import { gradientName, type LossValue, type Output, type Ranks } from '../losses
 import { runSync } from '../losses/run.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { readLabels, readScale, readTensor } from './tensor.js';
 
@@ -22,9 +23,11 @@ export type LossTensor<R extends Reduction> = R extends 'none' ? tf.Tensor1D : t
 export interface Input {
   readonly tensor: tf.Tensor;
   readonly gradient: string;
+  /** Which of the gradients, where they are a list. */
+  readonly index?: number | undefined;
 }
 
-type Gradients = Readonly<Record<string, number | Float32Array>>;
+type Gradients = Readonly<Record<string, number | Float32Array | readonly Float32Array[]>>;
 type Pass = ForwardPass<Reduction, Record<Output, Gradients>, never>;
 
 /** A loss of which nothing but the upstream gradient is missing. */
@@ -75,15 +78,22 @@ type Named = Readonly<Record<string, unknown>>;
  */
 export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>, advice?: string): Call {
   const optional = Object.keys(loss.optionalTensors ?? {});
-  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional], advice);
+  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional, ...(loss.rowArrays ?? [])], advice);
   const { context, ...rest } = options;
   const problem: Record<string, unknown> = { ...rest };
   const inputs: Input[] = [];
+  const detached: readonly unknown[] = Array.isArray(problem.detach) ? problem.detach : [];
+  function read(tensor: unknown, name: string, place: string, index?: number): Tensor {
+    const numbers = readTensor(tensor, place);
+    if (!detached.includes(name)) inputs.push({ tensor: tensor as tf.Tensor, gradient: gradientName(name), index });
+    return numbers;
+  }
   for (const name of [...Object.keys(loss.tensors), ...optional]) {
-    const tensor = name in given ? given[name] : problem[name];
-    if (!(name in given) && !(tensor instanceof tf.Tensor)) continue;
-    problem[name] = readTensor(tensor, name);
-    inputs.push({ tensor: tensor as tf.Tensor, gradient: gradientName(name) });
+    const value = name in given ? given[name] : problem[name];
+    if (name in given || value instanceof tf.Tensor) problem[name] = read(value, name, name);
+    else if (Array.isArray(value)) {
+      problem[name] = value.map((tensor, index) => read(tensor, name, `${name}[${index}]`, index));
+    }
   }
   if (loss.labels) problem.labels = readLabels(given.labels);
   const { option, gradient } = loss.scale;
@@ -131,8 +141,8 @@ function atOnce(result: LossValue<'mean'> & Gradients): Taped {
     loss: result.loss,
     backward(upstream) {
       const factor = upstream.dataSync()[0];
-      return ({ tensor, gradient }) => {
-        const plain = tensorOf(result[gradient]!, tensor.shape);
+      return input => {
+        const plain = gradientIn(result, input);
         return factor === 1 ? plain : tf.tidy(() => plain.mul(upstream));
       };
     },
@@ -145,7 +155,7 @@ function inHalves(pass: Pass): Taped {
     backward(upstream, again) {
       const gradients = pass.backwardSync(upstream.dataSync() as Float32Array);
       if (!again) pass.dispose();
-      return ({ tensor, gradient }) => tensorOf(gradients[gradient]!, tensor.shape);
+      return input => gradientIn(gradients, input);
     },
   };
 }
@@ -165,6 +175,14 @@ function onlyOnce(inputs: readonly Input[], upstream: tf.Tensor, gradient: () =>
     },
   }));
   return once(upstream, ...inputs.map(({ tensor }) => tensor));
+}
+
+function gradientIn(gradients: Gradients, { tensor, gradient, index }: Input): tf.Tensor {
+  const value = gradients[gradient]!;
+  return tensorOf(
+    index === undefined ? (value as number | Float32Array) : (value as Float32Array[])[index]!,
+    tensor.shape,
+  );
 }
 
 function tensorOf(value: number | Float32Array, shape?: readonly number[]): tf.Tensor {

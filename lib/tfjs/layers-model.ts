@@ -3,7 +3,7 @@
  * output, a batch at a time.
  */
 import * as tf from '@tensorflow/tfjs';
-import { clipLoss as clipDescription } from '../losses/clip.js';
+import { type ClipRows, clipLoss as clipDescription } from '../losses/clip.js';
 import type { AnyLoss } from '../losses/loss.js';
 import { ntXentLoss as ntXentDescription } from '../losses/nt-xent.js';
 import { supConLoss as supConDescription } from '../losses/sup-con.js';
@@ -32,9 +32,10 @@ export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reductio
 export type SupConLossOptions = Omit<SupConOptions<'mean'>, 'reduction' | 'memory'>;
 
 /** Options of {@link clipLoss} and {@link clipTop1}. */
-export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction'>;
+export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction' | 'duplicates' | keyof ClipRows>;
 
 const WITHOUT_MEMORY = { less: ['memory'] };
+const WITHOUT_IDS = { less: ['duplicates'] };
 const VIEWS = ['rows', 'columns'] as const;
 
 /** NT-Xent of a model's output. What stands in `y` does not matter. */
@@ -76,7 +77,7 @@ export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
  * What stands in `y` does not matter.
  */
 export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
-  checkOptions(clipDescription, options, 'clipLoss');
+  checkOptions(clipDescription, options, 'clipLoss', WITHOUT_IDS);
   return function clipLoss(_, yPred) {
     return tf.tidy(() => lossOf<'mean'>(clipCall(yPred, options)));
   };
@@ -84,7 +85,7 @@ export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
 
 /** The share of rows, over both directions, whose partner comes first, as a metric beside {@link clipLoss}. */
 export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
-  checkOptions(clipDescription, options, 'clipTop1');
+  checkOptions(clipDescription, options, 'clipTop1', WITHOUT_IDS);
   return function clipTop1(_, yPred) {
     return tf.tidy(() => top1Of(clipCall(yPred, options)));
   };

@@ -1,6 +1,8 @@
 import type * as tf from '@tensorflow/tfjs';
-import { type ClipOptions as ClipCore, clipLoss } from '../losses/clip.js';
-import { type InfoNCEOptions as InfoNCECore, infoNCELoss } from '../losses/info-nce.js';
+import { type ClipOptions as ClipCore, type ClipRows, clipLoss } from '../losses/clip.js';
+import { infoNCELoss } from '../losses/info-nce.js';
+import type { InfoNCEOptions as InfoNCECore } from '../losses/info-nce-options.js';
+import type { InfoNCERows } from '../losses/info-nce-rows.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import { type NTXentOptions as NTXentCore, ntXentLoss } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
@@ -48,7 +50,7 @@ export function supCon<R extends Reduction = 'mean'>(
   return lossOf<R>(readCall(supConLoss, { features, labels }, options));
 }
 
-export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<ClipCore<R>> {
+export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<ClipCore<R>>, ClipRows {
   /**
    * The factor itself, 1 / temperature, not its logarithm. Above 0; a tensor of one number gets its gradient: CLIP learns
    * the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
@@ -72,22 +74,23 @@ export function clip<R extends Reduction = 'mean'>(
   return lossOf<R>(readCall(clipLoss, { imageFeatures, textFeatures }, options));
 }
 
-export interface InfoNCEOptions<R extends Reduction = Reduction> extends OpOptions<InfoNCECore<R>> {
+export interface InfoNCEOptions<R extends Reduction = Reduction> extends OpOptions<InfoNCECore<R>>, InfoNCERows {
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
   /**
-   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient. Absent: the other
-   * rows of `positiveKey`.
+   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or a list of tensors
+   * [N, D]. Absent: the other rows of `positiveKey`.
    */
-  readonly negativeKeys?: tf.Tensor2D | tf.Tensor3D | NegativeQueue | undefined;
+  readonly negativeKeys?: tf.Tensor2D | tf.Tensor3D | NegativeQueue | readonly tf.Tensor2D[] | undefined;
 }
 
 /**
  * The library's `infoNCE` as an op.
  *
  * @param query [N, D]
- * @param positiveKey [N, D]. Row i is the positive of query i.
- * @returns the loss, which can be differentiated once by both, by the tensor `negativeKeys` and by `temperature`.
+ * @param positiveKey [N, D]. Row i is the positive of query i. With `targets` [K, D].
+ * @returns the loss, which can be differentiated once by both, by the tensors of `negativeKeys` and by `temperature`. What
+ * `detach` names is a constant.
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE<R extends Reduction = 'mean'>(

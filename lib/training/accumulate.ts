@@ -80,7 +80,8 @@ type Accumulate<Losses extends readonly unknown[]> = Losses extends readonly [in
  *
  * Chunks are inputs as one call takes them, `{ features }`, `{ query, positiveKey }`, … : those of NT-Xent each view-major.
  * They may differ in rows. The result has each chunk's gradients, which may be parts of one array, in the layout of that
- * chunk. Row losses (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by
+ * chunk. With `targets`, an option, `positiveKey` may have other rows than `query`. Options with an entry for each row are
+ * those of the whole batch; targets are rows of all chunks' `positiveKey`, one after the other. Row losses (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by
  * chunk, for NT-Xent within each view.
  *
  * @throws {@link InfoNCEError} (the promise rejects with it) that names the chunk: `chunks[2].features.shape`.
@@ -105,7 +106,8 @@ export const accumulate = async function accumulate(
   checkOptions(options, inputs);
   checkKeys(run, 'run', RUN_KEYS, ADVICE);
   const views = known.viewMajor ? checkViews((options as { readonly nViews?: unknown }).nViews) : 1;
-  const batch = gather(chunks, known, views);
+  const { targets } = options as { readonly targets?: unknown };
+  const batch = gather(chunks, known, views, targets !== undefined);
   const call = loss as (problem: object, run: AccumulateRun) => Promise<object>;
   let result: object;
   try {
@@ -134,15 +136,24 @@ function checkOptions(options: object, inputs: readonly string[]): void {
       remedy: name === 'gradient' ? 'Without gradients there is nothing to hand out.' : 'It belongs in each chunk.',
     });
   }
+  const { detach } = options as { readonly detach?: unknown };
+  const detached = Array.isArray(detach) ? inputs.find(name => detach.includes(name)) : undefined;
+  if (detached === undefined) return;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'detach',
+    expected: 'no input that comes in chunks',
+    got: `'${detached}'`,
+    remedy: 'Gradients of chunks are what is handed out. Leave aside those that are not wanted.',
+  });
 }
 
 /** The loss's results, with the gradients of what came in chunks in chunks. */
 function handOut(result: { readonly [name: string]: unknown }, inputs: readonly string[], batch: Batch): object {
   const whole: { [name: string]: unknown } = { ...result };
-  const chunks = batch.rows.map(() => ({}) as { [name: string]: Float32Array });
+  const chunks = batch.rows[inputs[0]!]!.map(() => ({}) as { [name: string]: Float32Array });
   for (const input of inputs) {
     const name = gradientName(input);
-    const gradients = spread(result[name] as Float32Array, batch);
+    const gradients = spread(result[name] as Float32Array, input, batch);
     gradients.forEach((gradient, chunk) => {
       chunks[chunk]![name] = gradient;
     });

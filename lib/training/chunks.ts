@@ -12,8 +12,8 @@ import { checkTensor } from '../runtime/tensor.js';
 export interface Batch {
   /** The inputs of the loss. */
   readonly inputs: { readonly [name: string]: { readonly shape: readonly number[] } | Int32Array };
-  /** Rows of each chunk, in numbers of the first dimension. */
-  readonly rows: readonly number[];
+  /** Rows of each chunk, in numbers of the first dimension, by input. */
+  readonly rows: { readonly [name: string]: readonly number[] };
   /** Views one after the other within each chunk, as within the batch. */
   readonly views: number;
 }
@@ -26,8 +26,8 @@ interface ChunkTensor {
 
 type Chunk = { readonly [name: string]: unknown };
 
-/** Joins the chunks of a loss, whose tensors agree in their first dimension, view by view. */
-export function gather(chunks: unknown, loss: LossDescription, views: number): Batch {
+/** Joins the chunks of a loss, whose tensors agree in their first dimension unless there are targets, view by view. */
+export function gather(chunks: unknown, loss: LossDescription, views: number, hasTargets: boolean): Batch {
   const names = Object.keys(loss.tensors);
   if (!Array.isArray(chunks) || chunks.length === 0) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
@@ -41,14 +41,16 @@ export function gather(chunks: unknown, loss: LossDescription, views: number): B
   for (const [index, chunk] of chunks.entries()) checkKeys(chunk, `chunks[${index}]`, known);
 
   const inputs: { [name: string]: ChunkTensor | Int32Array } = {};
-  let rows: readonly number[] | undefined;
+  const rows: { [name: string]: readonly number[] } = {};
+  const [first] = names as [string];
   for (const [name, layout] of Object.entries(loss.tensors)) {
-    const tensors = checkTensors(chunks, name, layout, views, rows && { of: names[0]!, counts: rows });
-    rows ??= tensors.map(({ shape }) => shape[0]!);
+    const agreesWith = name === first || hasTargets ? undefined : { of: first, counts: rows[first]! };
+    const tensors = checkTensors(chunks, name, layout, views, agreesWith);
+    rows[name] = tensors.map(({ shape }) => shape[0]!);
     inputs[name] = joined(tensors, views);
   }
-  if (loss.labels) inputs.labels = joinedLabels(chunks, rows!);
-  return { inputs, rows: rows!, views };
+  if (loss.labels) inputs.labels = joinedLabels(chunks, rows[first]!);
+  return { inputs, rows, views };
 }
 
 /** One tensor of every chunk; all agree in type and in every dimension but the first. */
@@ -137,8 +139,10 @@ function joinedLabels(chunks: readonly Chunk[], rows: readonly number[]): Int32A
   return all;
 }
 
-/** The chunks' parts of the whole batch's gradient: the inverse of joining. */
-export function spread(gradient: Float32Array, { rows, views }: Batch): Float32Array[] {
+/** The chunks' parts of the whole batch's gradient by an input: the inverse of joining. */
+export function spread(gradient: Float32Array, input: string, batch: Batch): Float32Array[] {
+  const { views } = batch;
+  const rows = batch.rows[input]!;
   const perRow = gradient.length / rows.reduce((sum, count) => sum + count, 0);
   const parts = rows.map(count => (count / views) * perRow);
   const stride = gradient.length / views;
@@ -166,7 +170,7 @@ export function toldByChunk(error: unknown, { inputs, rows, views }: Batch): unk
   const inner = input.shape.length === 3 ? input.shape[1]! : 1;
   const total = (inner * input.shape[0]!) / views;
   let within = row % total;
-  for (const [index, count] of rows.entries()) {
+  for (const [index, count] of rows[error.argument]!.entries()) {
     const part = (inner * count) / views;
     if (within < part) {
       return new InfoNCEError('ERR_INFONCE_NON_FINITE', {

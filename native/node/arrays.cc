@@ -39,13 +39,6 @@ Span<const void> Arrays::bytes(Napi::Value value, const char *name) {
   return {input(span.data, span.size), span.size};
 }
 
-const int32_t *Arrays::ids(Napi::Value value, int64_t size) {
-  const Span<int32_t> span = to_span_of<int32_t>(value, size, "ids");
-  copies_.push_back(pool_.take(span.size * sizeof(int32_t)));
-  std::memcpy(copies_.back().get(), span.data, span.size * sizeof(int32_t));
-  return static_cast<const int32_t *>(copies_.back().get());
-}
-
 const float *Arrays::numbers(Span<float> span) {
   return static_cast<const float *>(input(span.data, span.size * sizeof(float)));
 }
@@ -109,6 +102,11 @@ void Arrays::write_scalars(const infonce_result &fields) {
   std::copy_n(values, kScalars, scalars.data);
 }
 
+const void *Arrays::copied(const void *data, size_t bytes) {
+  copies_.push_back(pool_.take(bytes));
+  return std::memcpy(copies_.back().get(), data, bytes);
+}
+
 const void *Arrays::input(const void *data, size_t bytes) {
   if (when_ == When::kNow || bytes == 0) {
     return data;
@@ -117,8 +115,7 @@ const void *Arrays::input(const void *data, size_t bytes) {
     kept_.push_back(std::move(pinned));
     return data;
   }
-  copies_.push_back(pool_.take(bytes));
-  return std::memcpy(copies_.back().get(), data, bytes);
+  return copied(data, bytes);
 }
 
 void *Arrays::output(Napi::Value array, void *data, size_t bytes, const char *name) {

@@ -38,8 +38,8 @@ class Arrays {
   Place matrix(Napi::Value value, int32_t type, int64_t size, int32_t index);
   // Any typed array, whole: of the host's memory.
   Span<const void> bytes(Napi::Value value, const char *name);
-  // Always a copy: another thread may write to shared memory, and backends index by ids.
-  const int32_t *ids(Napi::Value value, int64_t size);
+  // A typed array of exactly `size` elements, copied also for work that is done now.
+  template <typename T> const T *copy(Napi::Value value, int64_t size, const char *name);
   // Numbers whose count is theirs to say.
   const float *numbers(Span<float> span);
 
@@ -72,6 +72,7 @@ class Arrays {
     const char *name;
   };
 
+  const void *copied(const void *data, size_t bytes);
   const void *input(const void *data, size_t bytes);
   void *output(Napi::Value array, void *data, size_t bytes, const char *name);
   // The memory of a buffer of at least `bytes`; null if the value is no buffer.
@@ -89,5 +90,10 @@ class Arrays {
   Span<double> scalars_now_;
   Napi::ObjectReference scalars_later_;
 };
+
+template <typename T> const T *Arrays::copy(Napi::Value value, int64_t size, const char *name) {
+  const Span<T> span = to_span_of<T>(value, size, name);
+  return static_cast<const T *>(copied(span.data, span.size * sizeof(T)));
+}
 
 }  // namespace infonce::node

@@ -29,7 +29,7 @@ void read_matrices(Napi::Array array, Problem &problem) {
     matrix.rows = to_count(object.Get("rows"), "rows", 1);
     matrix.views = to_count(object.Get("views"), "views", 1);
     matrix.type = to_int32(object.Get("type"), "type");
-    problem.matrices[m] = {object.Get("data"), object.Get("ids")};
+    problem.matrices[m] = {object.Get("data"), object.Get("ids"), object.Get("bias")};
   }
 }
 
@@ -71,12 +71,22 @@ void read_form(Napi::Value value, infonce_problem &fields) {
   }
 }
 
-void take_ids(Problem &problem, Arrays &arrays) {
-  for (int m = 0; m < problem.fields.matrix_count; ++m) {
-    const Napi::Value ids = problem.matrices[m].ids;
+// An entry for each row. Always copies: another thread may write to shared memory, backends index by ids and targets, and
+// a bias is looked at before it is used.
+void take_entries(Problem &problem, Arrays &arrays) {
+  infonce_problem &fields = problem.fields;
+  for (int m = 0; m < fields.matrix_count; ++m) {
+    const auto &[data, ids, bias] = problem.matrices[m];
+    infonce_matrix &matrix = fields.matrices[m];
     if (!ids.IsUndefined()) {
-      problem.fields.matrices[m].ids = arrays.ids(ids, problem.fields.matrices[m].rows);
+      matrix.ids = arrays.copy<int32_t>(ids, matrix.rows, "ids");
     }
+    if (!bias.IsUndefined()) {
+      matrix.bias = arrays.copy<float>(bias, matrix.rows, "bias");
+    }
+  }
+  if (!problem.targets.IsUndefined()) {
+    fields.softmaxes[0].targets = arrays.copy<int32_t>(problem.targets, loss_rows(fields), "targets");
   }
 }
 
@@ -108,6 +118,7 @@ Problem read_problem(Napi::Object object) {
   fields.ranks = (flags & kRanks) != 0;
   fields.dim = to_count(object.Get("dim"), "dim", 1);
   fields.scale = to_number(object.Get("scale"), "scale");
+  problem.targets = object.Get("targets");
   problem.grad_output = object.Get("gradOutput");
   read_form(form, fields);
   return problem;
@@ -121,7 +132,7 @@ void take_inputs(Problem &problem, Arrays &arrays) {
     matrix.data = place.data;
     matrix.residence = place.residence;
   }
-  take_ids(problem, arrays);
+  take_entries(problem, arrays);
   fields.grad_output = take_grad_output(problem.grad_output, arrays);
 }
 
@@ -130,7 +141,7 @@ void take_presence(Problem &problem, Arrays &arrays) {
   for (int m = 0; m < problem.fields.matrix_count; ++m) {
     problem.fields.matrices[m].data = &kThere;
   }
-  take_ids(problem, arrays);
+  take_entries(problem, arrays);
 }
 
 infonce_grad_output take_grad_output(Napi::Value value, Arrays &arrays) {

@@ -13,10 +13,10 @@ namespace infonce::node {
 struct Problem {
   infonce_problem fields{};
   struct Matrix {
-    Napi::Value data, ids;
+    Napi::Value data, ids, bias;
   };
   std::array<Matrix, INFONCE_MOST_MATRICES> matrices;
-  Napi::Value grad_output;
+  Napi::Value targets, grad_output;
 };
 
 // Getters of the object may run any JavaScript, so no pointer is taken here.
@@ -25,7 +25,7 @@ Problem read_problem(Napi::Object object);
 // Points the fields at the problem's arrays. No JavaScript runs here, nor may it until work that is done now has ended.
 void take_inputs(Problem &problem, Arrays &arrays);
 
-// The same for what a call's needs depend on: ids, and that the others are there.
+// The same for what a call's needs depend on: ids, biases and targets, and that the others are there.
 void take_presence(Problem &problem, Arrays &arrays);
 
 // Points at an upstream gradient, which may be undefined.

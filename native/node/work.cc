@@ -53,6 +53,10 @@ Napi::Value ForwardWork::finish(Napi::Env env) {
   for (infonce_matrix &matrix : saved_.problem.matrices) {
     matrix.data = nullptr;
     matrix.ids = nullptr;
+    matrix.bias = nullptr;
+  }
+  for (infonce_softmax &softmax : saved_.problem.softmaxes) {
+    softmax.targets = nullptr;
   }
   return Saved::make(env, std::move(saved_));
 }

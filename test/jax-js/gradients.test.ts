@@ -1,4 +1,5 @@
 import { defaultDevice, grad, init, type Array as JaxArray, jit, nn, numpy as np, tree } from '@jax-js/jax';
+import { infoNCESync } from 'infonce';
 import { clip, infoNCE, ntXent, supCon, valueAndGrad } from 'infonce/jax-js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectClose } from '../support/compare.js';
@@ -131,6 +132,44 @@ describe.each(['cpu', 'wasm'] as const)('device %s', device => {
     const p = towers('infoNCE paired');
     const paired = infoNCE(p.arrays[0]!, p.arrays[1]!, p.arrays[2]!, { ...options, negativeMode: 'paired' });
     expect(together(paired, ['gradQuery', 'gradPositiveKey', 'gradNegativeKeys'])).toEqual(p.expected);
+  });
+
+  it('takes lists of negatives and arrays for the rows; what is detached has a gradient of zeros', () => {
+    const list = [normal([6, 4], 3), normal([6, 4], 4)] as const;
+    const options = {
+      inBatch: true,
+      targets: Int32Array.of(1, 0, 2, 3, 5, 4),
+      queryIds: Int32Array.of(0, 1, 2, 0, 1, 2),
+      keyIds: Int32Array.of(0, 1, 2, 3, 0, 1),
+      negativeBias: normal([12], 5).data,
+    };
+    const expected = infoNCESync({
+      query: normal([6, 4], 1),
+      positiveKey: normal([6, 4], 2),
+      negativeKeys: list,
+      ...options,
+    });
+    const call = (detach: readonly ('positiveKey' | 'negativeKeys')[]) =>
+      infoNCE(array([6, 4], 1), array([6, 4], 2), [array([6, 4], 3), array([6, 4], 4)], { ...options, detach });
+    const [{ loss, gradTemperature }, [query, key, negatives]] = call([]);
+    expect([loss, gradTemperature]).toEqual([expected.loss, expected.gradTemperature]);
+    expect(query.dataSync()).toEqual(expected.gradQuery);
+    expect(key.dataSync()).toEqual(expected.gradPositiveKey);
+    expect(negatives.map(gradient => gradient.dataSync())).toEqual(expected.gradNegativeKeys);
+    const [, [sameQuery, zeros, [moreZeros]]] = call(['positiveKey', 'negativeKeys']);
+    expect(sameQuery.dataSync()).toEqual(expected.gradQuery);
+    for (const gradient of [zeros, moreZeros!]) expect(gradient.dataSync()).toEqual(new Float32Array(24));
+    const c = randomCase('clip ids', TWO_TOWERS);
+    const { imageIds, textIds, logitScale } = c.problem as {
+      imageIds: Int32Array;
+      textIds: Int32Array;
+      logitScale: number;
+    };
+    const [images, texts] = Object.values(tensorsOf(c.problem)).map(({ data, shape }) =>
+      np.array(data as Float32Array<ArrayBuffer>, { shape: [...shape] }),
+    );
+    const clipped = clip(images!, texts!, { imageIds, textIds, logitScale });
+    expect(together(clipped, ['gradImageFeatures', 'gradTextFeatures'])).toEqual(c.run());
   });
 
   it('leaves the ranks out on request', () => {

@@ -1,6 +1,6 @@
 import '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs';
-import type { Tensor } from 'infonce';
+import type { InfoNCERows, Tensor } from 'infonce';
 import { clip, infoNCE, type LossTensor, ntXent, supCon } from 'infonce/tfjs';
 import './contexts.js'; // the device under test
 import { type FUNCTIONS, type Named, tensorsOf } from './problems.js';
@@ -65,16 +65,24 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
   const rows = a!.shape[0];
   switch (kindOf(problem)) {
     case 'clip': {
-      const logits = logitsOf(a!, b!);
+      const left = leftOut(problem.imageIds as Int32Array, problem.textIds as Int32Array, i => i);
+      const logits = logitsOf(a!, b!).sub<tf.Tensor2D>(maskOf(rows, rows, left));
       return crossEntropy(logits, tf.eye(rows))
         .add(crossEntropy(logits.transpose(), tf.eye(rows)))
         .div(2);
     }
     case 'infoNCE': {
-      if (negatives === undefined) return crossEntropy(logitsOf(a!, b!), tf.eye(rows));
-      if (problem.inBatch) {
-        const candidates = tf.concat([b!, negatives]);
-        return crossEntropy(logitsOf(a!, candidates), tf.eye(rows, candidates.shape[0]));
+      if (negatives === undefined || problem.inBatch) {
+        const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
+        const candidates = negatives === undefined ? b! : tf.concat([b!, negatives]);
+        const all = candidates.shape[0];
+        const positive = (i: number) => targets?.[i] ?? i;
+        const ids = keyIds && Int32Array.of(...keyIds, ...negativeIds!);
+        const biases = Array.from({ length: all }, (_, j) => keyBias?.[j] ?? negativeBias?.[j - b!.shape[0]] ?? 0);
+        const logits = logitsOf(a!, candidates)
+          .add(biases.map(bias => Math.max(bias, -LEFT_OUT)))
+          .sub<tf.Tensor2D>(maskOf(rows, all, leftOut(queryIds, ids, positive)));
+        return crossEntropy(logits, maskOf(rows, all, (i, j) => j === positive(i)).div(LEFT_OUT));
       }
       const own = a!.mul(b!).sum(1, true);
       const others =
@@ -94,6 +102,20 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
       return left.logSumExp(1).sub(logits.mul(positives).sum(1)).mul(has);
     }
   }
+}
+
+/** Far below all logits. */
+const LEFT_OUT = 1e9;
+
+/** Whether a pair is left out for its ids, but no row's positive. */
+function leftOut(ids: Int32Array | undefined, others: Int32Array | undefined, positive: (i: number) => number) {
+  return (i: number, j: number): boolean => ids !== undefined && j !== positive(i) && ids[i] === others![j];
+}
+
+/** `LEFT_OUT` for the chosen pairs, else 0. */
+function maskOf(rows: number, columns: number, isChosen: (i: number, j: number) => boolean): tf.Tensor2D {
+  const row = (i: number) => Array.from({ length: columns }, (_, j) => (isChosen(i, j) ? LEFT_OUT : 0));
+  return tf.tensor2d(Array.from({ length: rows }, (_, i) => row(i)));
 }
 
 /** log Σ exp(logits) − the mean of the positives' logits, row by row; `positives` holds their weights. */

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { NegativeQueue, ntXentSync } from 'infonce';
+import { infoNCESync, NegativeQueue, ntXentSync } from 'infonce';
 import { clip, infoNCE, ntXent, supCon } from 'infonce/tfjs';
 import { beforeAll, expect, it } from 'vitest';
 import { newContext } from '../support/contexts.js';
@@ -80,4 +80,34 @@ it.each(['mean', 'none'] as const)("refuses a second derivative instead of givin
     return value;
   })(matrix());
   expect(around.dataSync()).toEqual(first(matrix()).dataSync());
+});
+
+it('takes lists of negatives, ids and biases, and leaves out what is detached', () => {
+  const keys = normal([8, 5], 2);
+  const lists = [normal([8, 5], 3), normal([8, 5], 4)] as const;
+  const rows = {
+    targets: Int32Array.of(1, 0, 2, 3, 4, 5, 7, 6),
+    queryIds: randomLabels(8, 3, 5),
+    keyIds: randomLabels(8, 3, 6),
+    negativeBias: normal([16], 7).data,
+  };
+  const expected = infoNCESync({ query: features, positiveKey: keys, negativeKeys: lists, inBatch: true, ...rows });
+  const loss = (detach: readonly 'positiveKey'[]) => (query: tf.Tensor, key: tf.Tensor, a: tf.Tensor, b: tf.Tensor) =>
+    infoNCE(query as tf.Tensor2D, key as tf.Tensor2D, {
+      negativeKeys: [a, b] as tf.Tensor2D[],
+      inBatch: true,
+      detach,
+      ...rows,
+    });
+  const inputs = [features, keys, ...lists].map(toTf);
+  const gradients = tf
+    .grads(loss([]))(inputs)
+    .map(gradient => gradient.dataSync());
+  expect(gradients).toEqual([expected.gradQuery, expected.gradPositiveKey, ...expected.gradNegativeKeys]);
+  const [query, , ...negatives] = inputs;
+  const constant = tf.grads((q, a, b) => loss(['positiveKey'])(q!, inputs[1]!, a!, b!))([query!, ...negatives]);
+  expect(constant.map(gradient => gradient.dataSync())).toEqual([expected.gradQuery, ...expected.gradNegativeKeys]);
+  expect(() => tf.grads(loss(['positiveKey']))(inputs)).toThrow(
+    /Cannot compute gradient of y=f\(x\) with respect to x/,
+  );
 });

@@ -25,7 +25,7 @@ export async function runEpisode({ random, infonce, binding, device, journal, co
   for (let i = 0; i < EPISODE_CALLS; i++) {
     const raw = random.chance(RAW_SHARE);
     const call = (raw ? rawCall : publicCall)(random, world);
-    call.outputs = arraysIn(call.args.at(-1)?.out);
+    call.outputs = call.args.flatMap(argument => arraysIn(argument?.out));
     const spoils = random.pick([0, 0, 1, 1, 1, 2, 3]);
     for (let n = 0; n < spoils; n++) spoil(random, world, call.args);
     const text = `call ${i}: ${call.name} with ${describe(call.args)}`;

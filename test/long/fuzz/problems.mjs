@@ -1,7 +1,7 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
-import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
-import { IN_BATCH, IN_BATCH_AND_UNPAIRED, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
+import { FORM as BOTH_DIRECTIONS, WITHOUT_DUPLICATES } from '../../../dist/esm/losses/clip.js';
+import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS } from '../../../dist/esm/runtime/binding.js';
@@ -93,6 +93,16 @@ function options(random, rows, given) {
 
 const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 
+/** Sometimes several matrices of negatives in a list, sometimes no gradient of an input. */
+function varyNegatives(random, problem, variant, rows, dim) {
+  const shape = [rows, dim];
+  if (problem.negativeKeys?.shape.length === 2 && variant.rowArrays === undefined && random.chance(0.3)) {
+    const part = () => ({ data: matrix(random, rows * dim), shape });
+    problem.negativeKeys = Array.from({ length: random.integer(1, 3) }, part);
+  }
+  if (random.chance(0.2)) problem.detach = ['positiveKey', 'negativeKeys'].filter(() => random.chance(0.5));
+}
+
 /** A problem of a loss: each of its variants as often. */
 function problemOf(loss, random, context) {
   const { rows: drawn, dim, negatives } = sizes(random);
@@ -100,11 +110,16 @@ function problemOf(loss, random, context) {
   const variant = random.pick(loss.variants);
   const rows = Math.max(drawn, variant.fewestSamples ?? 1) * nViews;
   const shapes = variant.shapes?.(rows, negatives, dim) ?? {};
-  for (const name of Object.keys(loss.tensors)) shapes[name] = [rows, dim];
+  for (const name of Object.keys(loss.tensors)) shapes[name] ??= [rows, dim];
   const problem = {};
   for (const [name, shape] of Object.entries(shapes)) problem[name] = tensor(random, context, ...shape);
+  Object.assign(
+    problem,
+    variant.rowArrays?.(rows, negatives, () => random.unit()),
+  );
   if (loss.labels) problem.labels = labelsOf(random, rows);
   if (nViews > 2) problem.nViews = nViews;
+  if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
   // What says how another tensor is meant is not left out.
   const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
   return { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
@@ -162,22 +177,43 @@ const MAKERS = {
     return { matrices, form: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
   },
   pairs(random, context, rows, dim) {
-    const matrices = [rows, rows].map(each => nativeMatrix(random, context, each, dim));
-    return { matrices, form: random.pick([IN_BATCH, BOTH_DIRECTIONS]), without: [] };
+    const matrices = [rows, rows].map(each =>
+      nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
+    );
+    const form = random.pick([infoNCEForm({ inBatch: true }), BOTH_DIRECTIONS, WITHOUT_DUPLICATES]);
+    return { matrices, form, without: [] };
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
     const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
       nativeMatrix(random, context, each, dim),
     );
-    return { matrices, form: own ? PAIRED : random.pick([UNPAIRED, IN_BATCH_AND_UNPAIRED]), without: [] };
+    const form = infoNCEForm({ inBatch: !own && random.chance(0.5), negatives: own ? 'paired' : 'unpaired' });
+    return { matrices, form, without: [] };
+  },
+  targets(random, context, rows, dim, candidates) {
+    const counts = [rows, rows + random.integer(0, 3), candidates];
+    const matrices = counts.map((count, m) => {
+      const bias =
+        m > 0 && random.chance(0.5) ? typedArray(random, Float32Array, count, () => random.normal()) : undefined;
+      return nativeMatrix(random, context, count, dim, { ids: labelsOf(random, count), bias });
+    });
+    const targets = typedArray(random, Int32Array, rows, () => random.integer(0, counts[1] - 1));
+    const form = infoNCEForm({
+      inBatch: random.chance(0.5),
+      negatives: 'unpaired',
+      targets: true,
+      keyIds: random.chance(0.5),
+      negativeIds: random.chance(0.5),
+    });
+    return { matrices, form, targets, without: [] };
   },
 };
 
 /** `{ problem, result }` as the addon takes them. */
 export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
   const { rows: samples, dim, negatives } = sizes(random);
-  const { matrices, form, without } = MAKERS[kind](random, context, samples, dim, negatives);
+  const { matrices, form, targets, without } = MAKERS[kind](random, context, samples, dim, negatives);
   const { rows } = matrices[0];
   const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
@@ -195,6 +231,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
       random.chance(0.7) * FLAGS.ranks,
     dim,
     scale: 1 / temperature(random),
+    targets,
     gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
   };
   const gradientOf = (matrix, m) => (without.includes(m) ? undefined : output(matrix.rows * dim));

@@ -24,6 +24,8 @@ function useQueue(random, world, loss, problem) {
   const fits = tensor => tensor.shape[1] === queue.dim && tensor.context === undefined;
   if (loss === 'infoNCE' && queue.size > 0 && fits(problem.query) && fits(problem.positiveKey)) {
     Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
+    delete problem.negativeIds;
+    delete problem.negativeBias;
   }
   if (loss === 'supCon' && world.labelled.has(queue) && fits(problem.features)) problem.memory = queue;
 }
@@ -39,13 +41,13 @@ function parametersOf(loss) {
 
 /** Results on the device, or in arrays of the caller's. */
 function addOutput(random, context, loss, problem, run) {
-  if (random.chance(0.3)) run.output = random.pick(['host', 'device']);
+  if (random.chance(0.3)) run.output = Array.isArray(problem.negativeKeys) ? 'host' : random.pick(['host', 'device']);
   if (problem.gradient === false || random.chance(0.6)) return;
   run.out = {};
   if (problem.reduction === 'none' && random.chance(0.5)) run.out.loss = new Float32Array(rowsOf(problem));
   for (const input of tensorsOf(loss)) {
     const { shape } = problem[input] ?? {};
-    if (shape === undefined || random.chance(0.3)) continue;
+    if (shape === undefined || problem.detach?.includes(input) || random.chance(0.3)) continue;
     const length = shape.reduce((product, dimension) => product * dimension, 1);
     const array = typedArray(random, Float32Array, length, () => 0);
     run.out[gradientOf(input)] = run.output === 'device' ? context.tensor(array, [length]) : array;
@@ -118,12 +120,18 @@ function module(random, world) {
     inputs.push(options[key]);
     delete options[key];
   }
+  const rows = {};
+  for (const key of DESCRIPTIONS[loss].rowArrays ?? []) {
+    if (options[key] === undefined) continue;
+    rows[key] = options[key];
+    delete options[key];
+  }
   const method = asynchronous ? 'forward' : 'forwardSync';
   const name = DESCRIPTIONS[loss].className;
   const made = ([options, ...rest]) => new world.infonce[name](options)[method](...rest);
   // The constructor throws what it refuses, also before an asynchronous call.
   const call = asynchronous ? async words => made(words) : made;
-  return { name: `new ${name}().${method}`, args: [options, ...inputs, run], call, asynchronous };
+  return { name: `new ${name}().${method}`, args: [options, ...inputs, run, rows], call, asynchronous };
 }
 
 /** The forward pass of a loss; its result is kept for the backward pass. */
@@ -133,6 +141,8 @@ function forward(random, world) {
   const [problem, run] = problemAndRun(random, world, loss, asynchronous);
   delete problem.gradient;
   delete problem.gradOutput;
+  // Where the gradients go is not known yet, and those of a list can be on the host only.
+  if (Array.isArray(problem.negativeKeys)) problem.detach = ['negativeKeys'];
   delete run?.output;
   delete run?.out;
   const context = world.used;

@@ -1,0 +1,105 @@
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkBoolean, checkChoice } from '../runtime/options.js';
+import { checkDuplicates, type Duplicates } from './duplicates.js';
+import { type CommonOptions, checkCommon, type Reduction } from './options.js';
+import { temperatureScale } from './scale.js';
+
+/**
+ * Options of {@link infoNCE}, and what goes together:
+ *
+ * | | in-batch | `'unpaired'`, with or without in-batch | of a queue | `'paired'` |
+ * | --- | --- | --- | --- | --- |
+ * | `targets` | yes | yes | yes | no |
+ * | `queryIds` with `keyIds` | yes | yes | yes | no |
+ * | `queryIds` with `negativeIds` | – | yes | no | no |
+ * | `keyBias` | yes | yes | yes | yes |
+ * | `negativeBias` | – | yes | no | no |
+ * | `negativeKeys` as a list | – | yes | no | no |
+ * | `detach` | yes | yes | yes | yes |
+ *
+ * Rows of this table go together. Everything else is refused with its reason.
+ */
+export interface InfoNCEOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends CommonOptions<R, G, K> {
+  /** Above 0. Default 0.1. */
+  readonly temperature?: number | undefined;
+  /**
+   * Whose `negativeKeys` are: `'unpaired'` (default), [M, D], every query's; `'paired'`, [N, M, D], M of each query's
+   * own. Without negative keys it says nothing.
+   */
+  readonly negativeMode?: 'unpaired' | 'paired' | undefined;
+  /**
+   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
+   * paired ones.
+   */
+  readonly inBatch?: boolean | undefined;
+  /**
+   * What candidates of the query's own id are: `'exclude'` (default with ids), no candidates, which the positive always is;
+   * `'negative'`, candidates as all others, whatever the ids.
+   */
+  readonly duplicates?: Duplicates | undefined;
+  /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
+  readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
+}
+
+const NEGATIVE_MODES = ['unpaired', 'paired'] as const;
+const DETACHABLE = ['positiveKey', 'negativeKeys'] as const;
+
+export const SCALE = temperatureScale(0.1);
+
+/** Checks every option, but for what depends on the inputs. */
+export function checkOptions(options: InfoNCEOptions) {
+  const { inBatch, negativeMode, duplicates } = options;
+  return {
+    common: checkCommon(options),
+    paired: checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
+    inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
+    duplicates: checkDuplicates(duplicates),
+    detach: checkDetach(options.detach),
+    scale: SCALE.check(options.temperature),
+  };
+}
+
+function checkDetach(value: unknown): readonly (typeof DETACHABLE)[number][] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'detach',
+      expected: 'an array of names of inputs',
+      got: describeValue(value),
+      remedy: typeof value === 'string' ? `Write detach: ['${value}'].` : undefined,
+    });
+  }
+  return Array.from(value, (name: unknown, index) => {
+    if (name !== undefined) return checkChoice(name, `detach[${index}]`, DETACHABLE);
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: `detach[${index}]`,
+      expected: "'positiveKey' or 'negativeKeys'",
+      got: 'undefined',
+    });
+  });
+}
+
+/** Whether all positive keys are candidates, beside the negatives or alone. */
+export function checkInBatch(hasNegatives: boolean, paired: boolean, inBatch = !hasNegatives): boolean {
+  if (!hasNegatives && !inBatch) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'inBatch',
+      expected: 'true without negativeKeys',
+      got: 'false',
+      remedy: 'A query without other keys and without negativeKeys has nothing to tell its positive key from.',
+    });
+  }
+  if (hasNegatives && paired && inBatch) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'inBatch',
+      expected: "false or absent with negativeMode 'paired'",
+      got: 'true',
+      remedy: "Pass the negatives as [M, D], every query's own, to have them beside the other keys.",
+    });
+  }
+  return inBatch;
+}

@@ -1,0 +1,95 @@
+import { InfoNCEError } from '../runtime/errors.js';
+import { checkIdsTogether } from './duplicates.js';
+import type { RowArray } from './plan.js';
+import { checkBias, checkIds, checkTargets, firstOf } from './row-arrays.js';
+
+/** Arrays of {@link infoNCE} with an entry for each row. */
+export interface InfoNCERows {
+  /** [N]: the row of `positiveKey` that is each query's positive. Queries may share one. Default: the row of its index. */
+  readonly targets?: Int32Array | undefined;
+  /** [N]: which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
+  readonly queryIds?: Int32Array | undefined;
+  /** [K], for the rows of `positiveKey`. Absent: none of them is a duplicate. */
+  readonly keyIds?: Int32Array | undefined;
+  /** [M], for the rows of `negativeKeys`, those of a list one tensor after the other. Absent: none is a duplicate. */
+  readonly negativeIds?: Int32Array | undefined;
+  /**
+   * [K]: added to every logit of that key, also as the positive. For the log-q correction of a sampled key −log q.
+   * `-Infinity` leaves a key out, but not one that is a query's positive. The temperature's gradient does not count it.
+   */
+  readonly keyBias?: Float32Array | undefined;
+  /** [M]: the same for the rows of `negativeKeys`, those of a list one tensor after the other. */
+  readonly negativeBias?: Float32Array | undefined;
+}
+
+/** The rows that the arrays belong to. */
+export interface RowCounts {
+  readonly queries: number;
+  readonly keys: number;
+  /** Undefined: there are no negatives. */
+  readonly negatives: number | undefined;
+  readonly paired: boolean;
+  readonly fromQueue: boolean;
+}
+
+/** The arrays after checking. */
+export type CheckedRows = {
+  readonly [name in keyof InfoNCERows]-?: RowArray<NonNullable<InfoNCERows[name]>> | undefined;
+};
+
+const NAMES = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias'] as const;
+const NONE = Object.fromEntries(NAMES.map(name => [name, undefined])) as CheckedRows;
+
+/** Refuses what does not go together. `duplicates` is the option as given. */
+export function checkRows(
+  given: InfoNCERows,
+  { queries, keys, negatives, paired, fromQueue }: RowCounts,
+  { duplicates, propagate }: { readonly duplicates: unknown; readonly propagate: boolean },
+): CheckedRows {
+  if (duplicates !== 'exclude' && NAMES.every(name => given[name] === undefined)) return NONE;
+  if (negatives === undefined) refuse(given, ['negativeIds', 'negativeBias'], 'nothing without negativeKeys');
+  else if (paired) {
+    const names = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'negativeBias'] as const;
+    refuse(given, names, "nothing with negativeMode 'paired'", "Pass the negatives as [M, D], every query's own.");
+  } else if (fromQueue) {
+    const remedy = 'The rows of a queue are in no order that is known. Pass them as a tensor [M, D].';
+    refuse(given, ['negativeIds', 'negativeBias'], 'nothing with the rows of a NegativeQueue', remedy);
+  }
+  const ofNegatives = negatives ?? 0;
+  const rows: CheckedRows = {
+    targets: checkTargets(given.targets, 'targets', 'query', queries, { keys: 'positiveKey', count: keys }),
+    queryIds: checkIds(given.queryIds, 'queryIds', 'query', queries),
+    keyIds: checkIds(given.keyIds, 'keyIds', 'positiveKey', keys),
+    negativeIds: checkIds(given.negativeIds, 'negativeIds', 'negativeKeys', ofNegatives),
+    keyBias: checkBias(given.keyBias, 'keyBias', 'positiveKey', keys, propagate),
+    negativeBias: checkBias(given.negativeBias, 'negativeBias', 'negativeKeys', ofNegatives, propagate),
+  };
+  const candidates = [
+    { name: 'keyIds', ids: rows.keyIds },
+    { name: 'negativeIds', ids: rows.negativeIds },
+  ];
+  checkIdsTogether({ name: 'queryIds', ids: rows.queryIds }, candidates, duplicates);
+  checkPositives(rows, queries);
+  return rows;
+}
+
+function refuse(given: InfoNCERows, names: readonly (keyof InfoNCERows)[], expected: string, remedy?: string): void {
+  const argument = names.find(name => given[name] !== undefined);
+  if (argument === undefined) return;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument, expected, got: 'an array', remedy });
+}
+
+/** A positive has a logit. */
+function checkPositives({ targets, keyBias }: CheckedRows, queries: number): void {
+  if (keyBias === undefined || firstOf(keyBias.data, bias => bias === Number.NEGATIVE_INFINITY) < 0) return;
+  for (let query = 0; query < queries; query++) {
+    const key = targets?.data[query] ?? query;
+    if (keyBias.data[key] !== Number.NEGATIVE_INFINITY) continue;
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: keyBias.name,
+      expected: 'finite numbers for the positive keys of queries',
+      got: `-Infinity at index ${key}, the positive key of query ${query}`,
+      remedy: '-Infinity leaves a candidate out, and without its positive a query has no loss.',
+    });
+  }
+}

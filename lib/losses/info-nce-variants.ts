@@ -1,0 +1,55 @@
+import type { Variant } from './loss.js';
+import { randomIds } from './row-arrays.js';
+
+type Random = () => number;
+
+const unpaired = (_rows: number, negatives: number, dim: number) => ({ negativeKeys: [negatives, dim] });
+
+/** About as large as logits differ; every third is left out where `leavesOut`. */
+function biases(count: number, random: Random, leavesOut: boolean): Float32Array {
+  const bias = () => 4 * random() - 2;
+  return Float32Array.from({ length: count }, (_, j) => (leavesOut && j % 3 === 2 ? Number.NEGATIVE_INFINITY : bias()));
+}
+
+/** More keys than queries. */
+const keysOf = (rows: number) => rows + 3;
+
+/** The ways of asking for {@link infoNCE} that are computed differently. */
+export const VARIANTS: readonly Variant[] = [
+  { name: 'in-batch' },
+  { name: 'unpaired', options: { negativeMode: 'unpaired' }, shapes: unpaired },
+  { name: 'in-batch and unpaired', options: { inBatch: true }, shapes: unpaired },
+  {
+    name: 'paired',
+    options: { negativeMode: 'paired' },
+    shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
+  },
+  {
+    name: 'ids',
+    options: { inBatch: true, duplicates: 'exclude' },
+    shapes: unpaired,
+    rowArrays: (rows, negatives, random) => {
+      const items = Math.ceil((2 * (rows + negatives)) / 3);
+      return {
+        queryIds: randomIds(rows, items, random),
+        keyIds: randomIds(rows, items, random),
+        negativeIds: randomIds(negatives, items, random),
+      };
+    },
+  },
+  {
+    name: 'biases',
+    options: { inBatch: true },
+    shapes: unpaired,
+    rowArrays: (rows, negatives, random) => ({
+      keyBias: biases(rows, random, false),
+      negativeBias: biases(negatives, random, true),
+    }),
+  },
+  {
+    name: 'targets',
+    options: { inBatch: true },
+    shapes: (rows, _negatives, dim) => ({ positiveKey: [keysOf(rows), dim] }),
+    rowArrays: (rows, _negatives, random) => ({ targets: randomIds(rows, keysOf(rows), random) }),
+  },
+];
