@@ -11,7 +11,7 @@ import { COMMON_KEYS, type Common, type CommonOptions, type Reduction } from './
 import { type Plan, plan, type Task, type TensorCheck } from './plan.js';
 import type { Output } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions, type UncheckedRun } from './run.js';
-import type { Scale } from './scale.js';
+import type { LearnedScalars } from './scale.js';
 
 /** What one call asks for, as types. */
 export interface Asks<R extends Reduction, G extends boolean, O extends Output, K extends boolean> {
@@ -83,12 +83,16 @@ export interface Variant {
   readonly options?: { readonly [option: string]: unknown };
   /** Below, there is no loss. Default 1. */
   readonly fewestSamples?: number;
-  /** Shapes of the optional tensors that it takes. */
+  /** Shapes of the optional tensors that it takes, and of those that differ from what they are elsewhere. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
+  /** Whether it takes ids. */
+  readonly ids?: true;
+  /** Whether it has no ranks. */
+  readonly unranked?: true;
 }
 
 /** What is known of a loss, without its types. */
-export interface LossDescription {
+export interface LossDescription extends LearnedScalars {
   /** The name of its function. */
   readonly name: string;
   /** The name of its class. */
@@ -98,14 +102,14 @@ export interface LossDescription {
   readonly optionalTensors?: { readonly [input: string]: Layout };
   /** Whether it takes `labels`, one for each entry of the first dimension of its tensor. */
   readonly labels?: boolean;
+  /** Its optional inputs that are ids of the rows of its tensors, in their order. */
+  readonly ids?: readonly string[];
   /** Whether rows are `nViews` views of samples, all samples of a view together. */
   readonly viewMajor?: boolean;
   /** The names of the options that not all losses have. */
   readonly options: readonly string[];
   /** What to do about options of other losses. */
   readonly advice?: KeyAdvice;
-  /** What the cosines are multiplied by. */
-  readonly scale: Scale;
   readonly variants: readonly Variant[];
 }
 
@@ -145,11 +149,11 @@ export interface AnyLoss extends LossDescription {
 export function defineLoss<T extends LossTypes, Special extends LossTypes = T>(
   definition: Definition<T>,
 ): Loss<T, Special> {
-  const { name, tensors, optionalTensors = {}, labels = false, advice = [], scale } = definition;
+  const { name, tensors, optionalTensors = {}, labels = false, ids = [], advice = [] } = definition;
   const layouts: { readonly [input: string]: Layout } = { ...tensors, ...optionalTensors };
   const tensorNames = Object.keys(layouts);
   const optionKeys = [...definition.options, ...COMMON_KEYS];
-  const keys = new Set([...tensorNames, ...(labels ? ['labels'] : []), ...optionKeys]);
+  const keys = new Set([...tensorNames, ...(labels ? ['labels'] : []), ...ids, ...optionKeys]);
   const allAdvice: KeyAdvice = new Map([...problemAdvice(...Object.keys(tensors)), ...advice]);
 
   function describe(problem: object, check: TensorCheck = checkTensor): Plan {
@@ -159,7 +163,7 @@ export function defineLoss<T extends LossTypes, Special extends LossTypes = T>(
       const [text, fewest, most] = layouts[input]!;
       return check(given[input], input, text, fewest, most);
     };
-    return plan(name, tensorNames, definition.describe(problem, read), scale);
+    return plan(definition, tensorNames, definition.describe(problem, read));
   }
 
   async function run(problem: object, options?: UncheckedRun): Promise<object> {

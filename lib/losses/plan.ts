@@ -6,6 +6,7 @@ import {
   type NativeProblem,
   type NativeResult,
   REDUCTIONS,
+  SCALAR_COUNT,
   SCALARS,
   TYPES,
 } from '../runtime/binding.js';
@@ -15,20 +16,19 @@ import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
-import type { Scale } from './scale.js';
+import type { LearnedScalars } from './scale.js';
 
 /** How a problem's tensors are read. */
 export type TensorCheck = typeof checkTensor;
 
 /** One call, checked and described: what is computed, and what its parts are called. */
-export interface Plan {
+export interface Plan extends LearnedScalars {
   /** The name of the loss. */
   readonly loss: string;
   /** The names of all tensors that it may have a gradient of. */
   readonly tensors: readonly string[];
   readonly task: Task;
   readonly common: Common;
-  readonly scale: Scale;
 }
 
 /** An input of a call as a matrix. */
@@ -40,6 +40,8 @@ export interface Matrix {
   readonly views?: number;
   /** Of each row: equal ones are of one class. */
   readonly ids?: Int32Array | undefined;
+  /** What the caller calls them. Default `'labels'`. */
+  readonly idsName?: string;
   /** Whether it holds the rows of a queue, which have no gradient. */
   readonly fromQueue?: boolean;
 }
@@ -54,23 +56,24 @@ export interface Task {
   readonly rows: number;
   readonly dim: number;
   readonly scale: number;
+  /** Of a loss that has one. */
+  readonly bias?: number;
   /** Whose queue is asked that has no rows yet to tell it. */
   readonly emptyQueue?: { readonly name: string; readonly owner: OwnedContext } | undefined;
 }
 
 /** Joins a loss's task, the common options and the loss's names. */
 export function plan(
-  loss: string,
+  { name: loss, scale, bias }: { readonly name: string } & LearnedScalars,
   tensors: readonly string[],
   { task, common }: { readonly task: Task; readonly common: Common },
-  scale: Scale,
 ): Plan {
   checkGradOutputLength(common, task.rows);
   for (const { name, tensor } of task.matrices) {
     for (let k = 0; k < tensor.shape.length - 1; k++) checkRows(tensor.shape[k]!, name);
   }
   checkRows(task.rows, task.matrices[0]!.name);
-  return { loss, tensors, task, common, scale };
+  return { loss, tensors, task, common, scale, bias };
 }
 
 /** As many as the backends count. */
@@ -133,11 +136,10 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
       Number(common.ranks) * FLAGS.ranks,
     dim: task.dim,
     scale: task.scale,
+    bias: task.bias,
     gradOutput: common.gradOutput,
   };
 }
-
-const SCALAR_COUNT = Object.keys(SCALARS).length;
 
 /** What the addon fills: `gradients` by matrix. */
 export function nativeResult(
@@ -152,6 +154,7 @@ export function scalarsOf({ scalars }: NativeResult) {
   return {
     loss: scalars[SCALARS.loss]!,
     gradScale: scalars[SCALARS.gradScale]!,
+    gradBias: scalars[SCALARS.gradBias]!,
     top1: scalars[SCALARS.top1]!,
     top5: scalars[SCALARS.top5]!,
   };

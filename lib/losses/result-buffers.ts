@@ -69,14 +69,16 @@ export function lossOf({ common }: Plan, native: NativeResult): LossValue & Part
 
 /** The gradients under the names of the loss, added to `named`. */
 export function gradientsOf(
-  { task, scale }: Plan,
+  { task, scale, bias }: Plan,
   { native, gradients }: ResultBuffers,
   named: { [name: string]: unknown } = {},
 ): object {
   task.matrices.forEach(({ name }, m) => {
     if (gradients[m] !== undefined) named[gradientName(name)] = gradients[m];
   });
-  named[scale.gradient] = scale.derivative(scalarsOf(native).gradScale, task.scale);
+  const { gradScale, gradBias } = scalarsOf(native);
+  named[scale.gradient] = scale.derivative(gradScale, task.scale);
+  if (bias !== undefined) named[bias.gradient] = gradBias;
   return named;
 }
 

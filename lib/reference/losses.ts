@@ -1,6 +1,6 @@
 /**
  * Every loss in float64, written from the formulas: slow, plain, and accurate also where the loss is tiny. A loss is a
- * list of terms; a term compares one anchor with its candidates.
+ * list of terms; a term compares one anchor with its candidates. That of pairs by themselves is in `sigmoid.ts`.
  */
 import type { LossName } from '../losses/all.js';
 import type { ClipProblem } from '../losses/clip.js';
@@ -9,6 +9,7 @@ import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import type { TensorLike } from '../runtime/tensor.js';
+import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
 import { type Operands, type Tower, tower } from './tower.js';
 
@@ -142,4 +143,10 @@ function ownKey(anchors: Tower, keys: Tower): Term[] {
 /** The reference of each loss, by its name. */
 export const REFERENCES: {
   readonly [name in LossName]: (problem: never, operands?: Operands) => ReferenceResult;
-} = { ntXent: referenceNTXent, infoNCE: referenceInfoNCE, clip: referenceClip, supCon: referenceSupCon };
+} = {
+  ntXent: referenceNTXent,
+  infoNCE: referenceInfoNCE,
+  clip: referenceClip,
+  supCon: referenceSupCon,
+  sigLip: referenceSigLip,
+};

@@ -55,6 +55,8 @@ export interface NativeProblem {
   readonly dim: number;
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
+  /** Read with the row loss `'sigmoid'` alone, which needs it. */
+  readonly bias?: number | undefined;
   /** Absent: 1. Length 1: for all rows. Length of the rows with a loss: one each. */
   readonly gradOutput?: Float32Array | undefined;
 }
@@ -68,7 +70,10 @@ export const SCALARS = {
   uploadSeconds: 4,
   kernelSeconds: 5,
   downloadSeconds: 6,
+  gradBias: 7,
 } as const;
+
+export const SCALAR_COUNT = Object.keys(SCALARS).length;
 
 /** `infonce_result`: arrays are allocated by the caller and filled in place. */
 export interface NativeResult {
@@ -131,7 +136,7 @@ export interface NativeContext {
   /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
   forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
-  /** Fills the gradients and `gradScale`. `gradOutput` as in NativeProblem. */
+  /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in NativeProblem. */
   backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done?: Done): Begun;
   /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;

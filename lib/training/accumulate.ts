@@ -53,6 +53,9 @@ export type Chunk<Problem> = {
   readonly [key in ChunkInput<Problem>]: TensorLike extends Problem[key] ? HostTensor : Problem[key];
 };
 
+/** Whether results of that type have ranks. */
+type RankedAs<Result> = Result extends Ranks ? true : 'top1' extends keyof Result ? boolean : false;
+
 type GradientNames<Inputs, Gradients> = Inputs extends string
   ? Extract<`grad${Capitalize<Inputs>}`, keyof Gradients>
   : never;
@@ -63,7 +66,14 @@ type AccumulateOf<LossCall, T extends LossTypes> = <R extends Reduction = 'mean'
   chunks: readonly Chunk<Of<T>['problem']>[],
   options?: Omit<Of<T, R, boolean, 'host', K>['problem'], ChunkInput<Of<T>['problem']> | 'gradient'>,
   run?: AccumulateRun,
-) => Promise<Accumulated<R, Of<T>['gradients'], GradientNames<ChunkInput<Of<T>['problem']>, Of<T>['gradients']>, K>>;
+) => Promise<
+  Accumulated<
+    R,
+    Of<T>['gradients'],
+    GradientNames<ChunkInput<Of<T>['problem']>, Of<T>['gradients']>,
+    RankedAs<Of<T, R, false, 'host', K>['result']>
+  >
+>;
 
 /** An overload for each loss. */
 type Accumulate<Losses extends readonly unknown[]> = Losses extends readonly [infer First, ...infer Rest]
@@ -80,7 +90,7 @@ type Accumulate<Losses extends readonly unknown[]> = Losses extends readonly [in
  *
  * Chunks are inputs as one call takes them, `{ features }`, `{ query, positiveKey }`, … : those of NT-Xent each view-major.
  * They may differ in rows. The result has each chunk's gradients, which may be parts of one array, in the layout of that
- * chunk. Row losses (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by
+ * chunk. Row losses (`reduction: 'none'`), a `gradOutput` for each row and ids, which are options, are in the order of the whole batch: chunk by
  * chunk, for NT-Xent within each view.
  *
  * @throws {@link InfoNCEError} (the promise rejects with it) that names the chunk: `chunks[2].features.shape`.

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "common/form.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -110,6 +111,10 @@ Problem read_problem(Napi::Object object) {
   fields.scale = to_number(object.Get("scale"), "scale");
   problem.grad_output = object.Get("gradOutput");
   read_form(form, fields);
+  // Of no other problem: each property takes time to read.
+  if (is_sigmoid(fields)) {
+    fields.bias = to_number(object.Get("bias"), "bias");
+  }
   return problem;
 }
 
