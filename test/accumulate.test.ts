@@ -161,7 +161,7 @@ describe('accumulate refuses, and names the chunk', () => {
   const half = toHalf(good.features, 'float16');
 
   const rows: readonly (readonly [string, string, RegExp, unknown, unknown, object?])[] = [
-    ['another function', 'ERR_INFONCE_TYPE', /loss: expected ntXent, infoNCE, clip or supCon/, createContext, [good]],
+    ['another function', 'ERR_INFONCE_TYPE', /loss: expected ntXent, infoNCE, clip, supCon or sigLip/, createContext, [good]],
     ['no chunks', 'ERR_INFONCE_TYPE', /chunks: .*Each is \{ features, labels \}/, supCon, []],
     ['one chunk for all', 'ERR_INFONCE_TYPE', /chunks: .*array/, ntXent, good],
     ['a chunk that is none', 'ERR_INFONCE_TYPE', /chunks\[1\]: .*got 7/, ntXent, [good, 7]],
