@@ -8,17 +8,11 @@ import type { InfoNCEProblem } from '../losses/info-nce.js';
 import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
 import type { Tensor } from '../runtime/host-tensor.js';
-import type { TensorLike } from '../runtime/tensor.js';
 import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
-import { type Operands, type Tower, tower } from './tower.js';
+import { type OnHost, type Operands, type Tower, tower } from './tower.js';
 
-/** A problem whose inputs are float32 arrays of the host. */
-export type OnHost<Problem> = {
-  readonly [key in keyof Problem]: TensorLike extends Problem[key]
-    ? Tensor | Extract<Problem[key], undefined>
-    : Problem[key];
-};
+export type { OnHost };
 
 /** Rows of earlier batches that SupCon compares with. */
 export interface Memory {
