@@ -77,9 +77,10 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
         return "there must be as many keys as anchors";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID_ELSEWHERE:
-      return anchors.ids && p.matrices[elsewhere].ids ? nullptr : "ids are missing";
+      if (!anchors.ids || !p.matrices[elsewhere].ids) return "ids are missing";
+      return p.matrices[elsewhere].rows < anchors.rows ? "there are fewer keys than anchors" : nullptr;
     case INFONCE_POSITIVE_NONE:
-      return nullptr;
+      return p.ranks ? "there are no ranks without positives" : nullptr;
     default:
       for (int64_t i = 0; i < anchors.rows; ++i)
         if (softmax.targets[i] < 0 || softmax.targets[i] >= p.matrices[elsewhere].rows)

@@ -66,7 +66,7 @@ void Pairs::build_sigmoid(const infonce_problem &problem, const Layout &layout) 
   largest_partner_count_ = 0;
   std::fill_n(groups_.begin(), anchors_, 0);  // which no candidate has
   if (positive == INFONCE_POSITIVE_NONE) return;
-  for (int64_t i = 0; i < std::min(anchors_, rows); ++i) first_positives_[i] = first + i;
+  for (int64_t i = 0; i < anchors_; ++i) first_positives_[i] = first + i;
   if (positive == INFONCE_POSITIVE_SAME_INDEX) {
     std::iota(groups_.begin(), groups_.begin() + anchors_, 0);
     std::iota(groups_.begin() + first, groups_.begin() + first + rows, 0);

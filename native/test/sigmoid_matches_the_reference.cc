@@ -132,7 +132,8 @@ double error_of(const Buffer<float> &got, const std::vector<double> &expected) {
     difference += (got[k] - expected[k]) * (got[k] - expected[k]);
     size += expected[k] * expected[k];
   }
-  return std::sqrt(difference / std::max(size, 1e-300));
+  // In one dimension unit rows have no gradient.
+  return std::sqrt(difference / std::max(size, 1e-24));
 }
 
 void check(const Output &got, const Exact &expected, const Sigmoid &from, double tolerance) {
@@ -164,16 +165,13 @@ TEST_CASE("the sigmoid loss is that of its formula") {
     for (const int32_t positive : kPositives) {
       for (const auto &[rows, columns, dim] :
            {std::array<int64_t, 3>{1, 1, 1}, {1, 5, 3}, {33, 40, 19}, {150, 170, 64}, {1100, 1300, 16}}) {
-        if (rows > 200 && engine.precision != INFONCE_PRECISION_HIGHEST) continue;
+        if (rows > 200 && (engine.precision != INFONCE_PRECISION_HIGHEST || simulated())) continue;
         for (const double bias : {-10.0, 0.0, 3.0}) {
+          if (simulated() && rows > 100 && bias != -10) continue;
           const auto reduction = infonce_reduction(random() % 3);
           const Sigmoid problem(random, positive, rows, columns, dim, bias, reduction);
           INFO("positive ", positive, ", ", rows, " x ", columns, " x ", dim, ", bias ", bias, ", reduction ",
                reduction);
-          if (!on_cpu()) {
-            CHECK(refused(*engine.context, problem));
-            continue;
-          }
           check(run(*engine.context, problem), exact_of(problem, 10, bias), problem, kTolerance[engine.precision]);
         }
       }
@@ -182,7 +180,6 @@ TEST_CASE("the sigmoid loss is that of its formula") {
 }
 
 TEST_CASE("the sigmoid loss has the derivatives of its own losses") {
-  if (!on_cpu()) return;
   std::mt19937 random(8);
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   Sigmoid problem(random, INFONCE_POSITIVE_SAME_INDEX, 40, 40, 24, -2, INFONCE_REDUCTION_SUM);
@@ -195,7 +192,6 @@ TEST_CASE("the sigmoid loss has the derivatives of its own losses") {
 }
 
 TEST_CASE("the sigmoid loss keeps its digits far out, and blocks of it add up") {
-  if (!on_cpu()) return;
   std::mt19937 random(9);
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
   for (const double bias : {-200.0, -30.0, 500.0}) {
@@ -214,7 +210,6 @@ TEST_CASE("the sigmoid loss keeps its digits far out, and blocks of it add up") 
 }
 
 TEST_CASE("the sigmoid loss: halves, both calls, any number of threads") {
-  if (!on_cpu()) return;
   std::mt19937 random(10);
   for (const std::string &set : instruction_sets()) {
     const Context one(set, INFONCE_PRECISION_HIGHEST, 1), many(set, INFONCE_PRECISION_HIGHEST, 3);
