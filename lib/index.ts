@@ -1,6 +1,6 @@
 /**
  * Contrastive losses with their gradients, computed by native code. A loss is a function ({@link ntXent}, {@link infoNCE},
- * {@link clip}, {@link supCon}) with a synchronous twin and a class whose options are fixed; {@link createContext} says what
+ * {@link clip}, {@link supCon}, {@link sigLip}) with a synchronous twin and a class whose options are fixed; {@link createContext} says what
  * it runs on.
  *
  * @module infonce
@@ -83,6 +83,18 @@ export type { Out } from './losses/out.js';
 export type { Asked, Gradient, LossResult, LossValue, Output, Ranks } from './losses/results.js';
 export type { RunOptions, SyncRunOptions } from './losses/run.js';
 export {
+  type SigLipForward,
+  type SigLipGradientName,
+  type SigLipGradients,
+  type SigLipOptions,
+  type SigLipPositives,
+  type SigLipProblem,
+  type SigLipResult,
+  type SigLipTypes,
+  sigLip,
+  sigLipSync,
+} from './losses/sig-lip.js';
+export {
   type SupConForward,
   type SupConGradients,
   type SupConOptions,
@@ -95,6 +107,7 @@ export {
 export { Clip } from './modules/clip.js';
 export { InfoNCE } from './modules/info-nce.js';
 export { NTXent } from './modules/nt-xent.js';
+export { SigLip } from './modules/sig-lip.js';
 export { SupCon } from './modules/sup-con.js';
 export type { AbortSignalLike } from './runtime/abort.js';
 export type { AvailableDevice, Device, DeviceId, UnavailableDevice } from './runtime/backends/backend.js';

@@ -1,4 +1,4 @@
-import { accumulate, clip, createContext, infoNCE, NegativeQueue, ntXent, supCon, type Tensor } from 'infonce';
+import { accumulate, clip, createContext, infoNCE, NegativeQueue, ntXent, sigLip, supCon, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { newContext, sharedContext, TARGETS } from './support/contexts.js';
 import { toHalf } from './support/half.js';
@@ -124,6 +124,26 @@ describe('accumulate is one call over all chunks', () => {
     ).toEqual(gradTextFeatures);
   });
 
+  it('sigLip, with ids of the whole batch', async () => {
+    const image = chunksOf(1);
+    const text = chunksOf(11);
+    const options = { logitBias: -3, imageIds: randomLabels(12, 5, 1), textIds: randomLabels(12, 5, 2) };
+    const { chunks, ...rest } = await accumulate(
+      sigLip,
+      image.map((tensor, i) => ({ imageFeatures: tensor, textFeatures: text[i]! })),
+      options,
+      run,
+    );
+    const whole = (tensors: readonly Tensor[]) => ({ data: picked(order(1), dataOf(tensors)), shape: [12, DIM] });
+    const { gradImageFeatures, gradTextFeatures, ...expected } = await sigLip(
+      { imageFeatures: whole(image), textFeatures: whole(text), ...options },
+      run,
+    );
+    expect(rest).toEqual(expected);
+    expect(Float32Array.from(chunks.flatMap(chunk => [...chunk.gradImageFeatures]))).toEqual(gradImageFeatures);
+    expect(Float32Array.from(chunks.flatMap(chunk => [...chunk.gradTextFeatures]))).toEqual(gradTextFeatures);
+  });
+
   it.each([1, 3])('supCon, %i views, with a memory', async views => {
     const features = chunksOf(1, views);
     const labels = ROWS.map((rows, i) => randomLabels(rows, 3, i));
@@ -161,7 +181,13 @@ describe('accumulate refuses, and names the chunk', () => {
   const half = toHalf(good.features, 'float16');
 
   const rows: readonly (readonly [string, string, RegExp, unknown, unknown, object?])[] = [
-    ['another function', 'ERR_INFONCE_TYPE', /loss: expected ntXent, infoNCE, clip or supCon/, createContext, [good]],
+    [
+      'another function',
+      'ERR_INFONCE_TYPE',
+      /loss: expected ntXent, infoNCE, clip, supCon or sigLip/,
+      createContext,
+      [good],
+    ],
     ['no chunks', 'ERR_INFONCE_TYPE', /chunks: .*Each is \{ features, labels \}/, supCon, []],
     ['one chunk for all', 'ERR_INFONCE_TYPE', /chunks: .*array/, ntXent, good],
     ['a chunk that is none', 'ERR_INFONCE_TYPE', /chunks\[1\]: .*got 7/, ntXent, [good, 7]],

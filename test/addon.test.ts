@@ -1,11 +1,12 @@
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type {
-  NativeBinding,
-  NativeBuffer,
-  NativeContext,
-  NativeProblem,
-  NativeResult,
+import {
+  type NativeBinding,
+  type NativeBuffer,
+  type NativeContext,
+  type NativeProblem,
+  type NativeResult,
+  SCALAR_COUNT,
 } from '../lib/runtime/binding.js';
 
 // The addon alone, as the package loads it: what JavaScript may not do to it, whoever calls.
@@ -68,7 +69,7 @@ function features(changes: object): object {
 }
 
 function result(changes: object = {}): NativeResult {
-  return { scalars: new Float64Array(7), gradients: [new Float32Array(ROWS * DIM)], ...changes };
+  return { scalars: new Float64Array(SCALAR_COUNT), gradients: [new Float32Array(ROWS * DIM)], ...changes };
 }
 
 /** `call` throws an INVALID_ARGUMENT NativeFailure. */
@@ -223,7 +224,7 @@ describe('saved state', () => {
     context.backward(kept, undefined, {
       get scalars() {
         kept.dispose();
-        return new Float64Array(7);
+        return new Float64Array(SCALAR_COUNT);
       },
       gradients: [got],
     });

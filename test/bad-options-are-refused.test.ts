@@ -11,6 +11,8 @@ import {
   ntXent,
   ntXentLogits,
   ntXentSync,
+  SigLip,
+  type SigLipOptions,
   SupCon,
   type SupConOptions,
 } from 'infonce';
@@ -58,6 +60,7 @@ describe('modules', () => {
     ['NTXent', () => new NTXent(wrong<NTXentOptions>({ temprature: 1 }))],
     ['SupCon', () => new SupCon(wrong<SupConOptions>({ temprature: 1 }))],
     ['Clip', () => new Clip(wrong<ClipOptions>({ logitscale: 1 }))],
+    ['SigLip', () => new SigLip(wrong<SigLipOptions>({ logitbias: 1 }))],
   ])('%s refuses unknown options when it is made', (name, make) => {
     expect(thrownBy(make)).toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: name });
   });
@@ -70,6 +73,8 @@ describe('modules refuse a bad option when they are made', () => {
     ['negativeMode', 'ERR_INFONCE_RANGE', () => new InfoNCE({ negativeMode: wrong('both') })],
     ['reduction', 'ERR_INFONCE_RANGE', () => new SupCon({ reduction: wrong('median') })],
     ['logitScale', 'ERR_INFONCE_RANGE', () => new Clip({ logitScale: 0 })],
+    ['logitBias', 'ERR_INFONCE_RANGE', () => new SigLip({ logitBias: 1e31 })],
+    ['ranks', 'ERR_INFONCE_RANGE', () => new SigLip({ positives: 'none', ranks: true })],
     ['ranks', 'ERR_INFONCE_TYPE', () => new NTXent({ ranks: wrong('no') })],
   ])('%s', (argument, code, make) => {
     expect(thrownBy(make)).toMatchObject({ code, argument });

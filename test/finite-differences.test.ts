@@ -7,7 +7,9 @@ import {
   infoNCESync,
   type NTXentProblem,
   ntXentSync,
+  type SigLipProblem,
   type SupConProblem,
+  sigLipSync,
   supConSync,
   type Tensor,
 } from 'infonce';
@@ -19,17 +21,18 @@ import {
   referenceNTXent,
   referenceSupCon,
 } from '../lib/reference/losses.js';
+import { referenceSigLip } from '../lib/reference/sigmoid.js';
 import type { ReferenceResult } from '../lib/reference/terms.js';
 import { norm2 } from '../lib/reference/tower.js';
 import { distance } from './support/compare.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
 import { near, normal, randomLabels, viewsOf } from './support/random.js';
 
-/** A loss as a function of its inputs, which the differences move, and of its temperature or scale. */
+/** A loss as a function of its inputs, which the differences move, and of its temperature, scale or bias. */
 interface Subject {
   readonly name: string;
   readonly inputs: Readonly<Record<string, Tensor>>;
-  readonly scalar: readonly [name: 'temperature' | 'logitScale', value: number];
+  readonly scalar: readonly [name: 'temperature' | 'logitScale' | 'logitBias', value: number];
   evaluate(inputs: Readonly<Record<string, Tensor>>, scalar: number): object;
   reference(inputs: Readonly<Record<string, Tensor>>, scalar: number): ReferenceResult;
 }
@@ -78,6 +81,21 @@ const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale 
 const supConOf = (inputs: Inputs, temperature: number) =>
   ({ ...inputs, labels, temperature }) as unknown as OnHost<SupConProblem>;
 
+/** By the scale at a bias, or by the bias at a scale. */
+function sigLipSubject(what: string, inputs: Inputs, by: 'logitScale' | 'logitBias', options: object = {}): Subject {
+  const problem = (given: Inputs, scalar: number) =>
+    ({ logitScale: 4, logitBias: -2, ...given, ...options, [by]: scalar }) as unknown as OnHost<SigLipProblem>;
+  return {
+    name: `sigLip, ${what}, by ${by}`,
+    inputs,
+    scalar: [by, by === 'logitScale' ? 4 : -2],
+    evaluate: (given, scalar) => sigLipSync(problem(given, scalar), run),
+    reference: (given, scalar) => referenceSigLip(problem(given, scalar)),
+  };
+}
+
+const towers = { imageFeatures: query, textFeatures: near(query, 0.7, 6) };
+
 const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 2),
   ntXentSubject('first', 3),
@@ -92,7 +110,7 @@ const SUBJECTS: readonly Subject[] = [
   infoNCESubject('paired', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired'),
   {
     name: 'clip',
-    inputs: { imageFeatures: query, textFeatures: near(query, 0.7, 6) },
+    inputs: towers,
     scalar: ['logitScale', 4],
     evaluate: (inputs, scalar) => clipSync(clipOf(inputs, scalar), run),
     reference: (inputs, scalar) => referenceClip(clipOf(inputs, scalar)),
@@ -111,6 +129,10 @@ const SUBJECTS: readonly Subject[] = [
     evaluate: (inputs, scalar) => supConSync(supConOf(inputs, scalar), run),
     reference: (inputs, scalar) => referenceSupCon(supConOf(inputs, scalar)),
   },
+  sigLipSubject('positives of the same index', towers, 'logitScale'),
+  sigLipSubject('positives of the same index', towers, 'logitBias'),
+  sigLipSubject('ids', towers, 'logitBias', { imageIds: labels, textIds: randomLabels(6, 3, 2) }),
+  sigLipSubject('no positives', { ...towers, textFeatures: normal([9, 5], 7) }, 'logitBias', { positives: 'none' }),
 ];
 
 function gradientName(input: string): string {

@@ -1,4 +1,16 @@
-import { Clip, clipSync, InfoNCE, infoNCESync, NegativeQueue, NTXent, ntXentSync, SupCon, supConSync } from 'infonce';
+import {
+  Clip,
+  clipSync,
+  InfoNCE,
+  infoNCESync,
+  NegativeQueue,
+  NTXent,
+  ntXentSync,
+  SigLip,
+  SupCon,
+  sigLipSync,
+  supConSync,
+} from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { normal, randomLabels, viewsOf } from './support/random.js';
@@ -103,5 +115,30 @@ describe('Clip', () => {
     const loss = new Clip({ logitScale: 5 });
     expect(loss.forwardSync(query, positiveKey, 7)).toEqual(expected);
     expect(await loss.forward(query, positiveKey, 7)).toEqual(expected);
+  });
+});
+
+describe('SigLip', () => {
+  const towers = { imageFeatures: query, textFeatures: positiveKey };
+
+  it('is sigLip with its options fixed', async () => {
+    const options = { logitScale: 5, logitBias: -3, reduction: 'none' } as const;
+    const expected = sigLipSync({ ...towers, ...options });
+    const loss = new SigLip(options);
+    expect(loss.forwardSync(query, positiveKey)).toEqual(expected);
+    expect(await loss.forward(query, positiveKey)).toEqual(expected);
+    const none = new SigLip({ positives: 'none' });
+    const negatives = sigLipSync({ imageFeatures: query, textFeatures: unpaired, positives: 'none' });
+    expect(none.forwardSync(query, unpaired)).toEqual(negatives);
+  });
+
+  it('takes a logit scale and bias that change with every step', async () => {
+    const loss = new SigLip({ logitScale: 5, logitBias: -3 });
+    const expected = sigLipSync({ ...towers, logitScale: 7, logitBias: -4 });
+    expect(loss.forwardSync(query, positiveKey, 7, -4)).toEqual(expected);
+    expect(await loss.forward(query, positiveKey, 7, -4)).toEqual(expected);
+    expect(loss.forwardSync(query, positiveKey, undefined, -4)).toEqual(
+      sigLipSync({ ...towers, logitScale: 5, logitBias: -4 }),
+    );
   });
 });

@@ -2,8 +2,8 @@ import { clipSync, infoNCESync, ntXentSync, supConSync, type Tensor } from 'info
 import { describe, expect, it } from 'vitest';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { effort, SIMULATED, sharedContext, TARGETS } from './support/contexts.js';
-import { clipCase, infoNCECase, LOSSES, ntXentCase, randomCase, supConCase } from './support/problems.js';
-import { near, normal, randomSource, scaled, viewsOf } from './support/random.js';
+import { clipCase, infoNCECase, LOSSES, ntXentCase, randomCase, sigLipCase, supConCase } from './support/problems.js';
+import { near, normal, randomLabels, randomSource, scaled, viewsOf } from './support/random.js';
 
 function tensor(rows: readonly (readonly number[])[]): Tensor {
   return { data: Float32Array.from(rows.flat()), shape: [rows.length, rows[0]!.length] };
@@ -173,6 +173,35 @@ describe.each(TARGETS)('on %s', target => {
     expectResult(run({ context }), reference(), HIGHEST);
     // A logit equal to the positive's does not beat it.
     expect(run({ context })).toMatchObject({ top1: 1 });
+  });
+
+  // Below -16 a float32 1 + exp(logit) is 1.
+  it.each([-10, -30, -80, -200, -1e30, 90, 500, 1e4])('a bias of %d', bias => {
+    for (const rows of BOTH_WAYS) {
+      const imageFeatures = normal([rows, 24], 3);
+      const textFeatures = near(imageFeatures, 0.5, 4);
+      const ids = { imageIds: randomLabels(rows, rows / 2, 5), textIds: randomLabels(rows, rows / 2, 6) };
+      for (const options of [{}, { positives: 'none' }, ids] as const) {
+        const { run, reference } = sigLipCase({ imageFeatures, textFeatures, logitBias: bias, ...options });
+        const result = run({ context }) as { loss: number };
+        expectFinite(result);
+        // A sum of numbers that float32 cannot hold.
+        if (bias < -80 && 'positives' in options) expect(result.loss).toBeLessThan(1e-35);
+        else expectResult(result, reference(), HIGHEST);
+      }
+    }
+  });
+
+  it.each([100, 101, 1e4, 1e30])('a logit scale of %d beside a bias', logitScale => {
+    const features = normal([20, 24], 3);
+    const { run, reference } = sigLipCase({
+      imageFeatures: features,
+      textFeatures: near(features, 0.5, 4),
+      logitScale,
+    });
+    const result = run({ context });
+    expectFinite(result);
+    expectResult(result, reference(), HIGHEST);
   });
 
   it.each([1e-3, 1, 30])('rows of length %d that are not normalised', length => {

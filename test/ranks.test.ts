@@ -1,7 +1,7 @@
-import { accumulate, Clip, InfoNCE, NTXent, ntXent, ntXentSync, SupCon } from 'infonce';
+import { accumulate, Clip, InfoNCE, NTXent, ntXent, ntXentSync, SigLip, SupCon, sigLipSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { effort, sharedContext, TARGETS } from './support/contexts.js';
-import { LOSSES, type Named, randomCase } from './support/problems.js';
+import { isRanked, LOSSES, type Named, randomCase } from './support/problems.js';
 import { normal, randomLabels } from './support/random.js';
 
 const REDUCTIONS = ['mean', 'none'] as const;
@@ -17,7 +17,7 @@ function unranked({ top1, top5, ...rest }: Named): Named {
 describe.each(TARGETS)('%s', target => {
   const context = sharedContext(target, { threads: 2 });
 
-  describe.each(LOSSES)('%s without ranks', loss => {
+  describe.each(LOSSES.filter(isRanked))('%s without ranks', loss => {
     // With a constant shift, and with a running maximum.
     it.each([0.1, 0.002])('has the same bits in all else at temperature %d', async temperature => {
       for (const samples of SAMPLES) {
@@ -61,6 +61,7 @@ it('modules pass the option on', () => {
     new SupCon({ ranks: false }).forwardSync(rows, randomLabels(6, 2, 2)),
     new InfoNCE({ ranks: false }).forwardSync(rows, rows),
     new Clip({ ranks: false }).forwardSync(rows, rows),
+    new SigLip({ ranks: false }).forwardSync(rows, rows),
   ];
   for (const result of results) {
     expect(result.loss).toBeGreaterThan(0);
@@ -79,4 +80,22 @@ it('NaN in the input leaves no ranks either', () => {
   const result = ntXentSync({ features, nonFinite: 'propagate', ranks: false });
   expect(result.loss).toBeNaN();
   expect(result).not.toHaveProperty('top1');
+});
+
+it('sigLip ranks the text of the same index, also where it is no positive', () => {
+  const rows = normal([3, 4], 1);
+  const imageIds = Int32Array.of(0, 1, 2);
+  const problem = { imageFeatures: rows, textFeatures: rows, imageIds };
+  expect(sigLipSync({ ...problem, textIds: Int32Array.of(7, 8, 9) })).toMatchObject({ top1: 1, top5: 1 });
+  const opposite = { data: rows.data.map(value => -value), shape: rows.shape };
+  const worst = { ...problem, textFeatures: opposite };
+  expect(sigLipSync({ ...worst, textIds: imageIds })).toMatchObject({ top1: 0, top5: 1 });
+  // Texts of the image's own id are positives, which beat nobody.
+  expect(sigLipSync({ ...worst, imageIds: new Int32Array(3), textIds: new Int32Array(3) })).toMatchObject({ top1: 1 });
+});
+
+it('sigLip without positives has no ranks', () => {
+  const rows = normal([6, 4], 1);
+  const result = sigLipSync({ imageFeatures: rows, textFeatures: rows, positives: 'none' });
+  expect(Object.keys(result).filter(name => name.startsWith('top'))).toEqual([]);
 });

@@ -1,4 +1,4 @@
-import { clipSync, infoNCESync, ntXentSync, supConSync, type Tensor } from 'infonce';
+import { clipSync, infoNCESync, ntXentSync, sigLipSync, supConSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { expectClose } from './support/compare.js';
 import { effort } from './support/contexts.js';
@@ -49,6 +49,70 @@ describe.each(SIZES)('with %i samples', samples => {
     const classes = supConSync({ features, labels, temperature: 0.2 });
     same(classes.loss, views.loss, 'loss');
     same(classes.gradFeatures, views.gradFeatures, 'gradFeatures');
+  });
+});
+
+/** Rows `from` to `to`. */
+function rowsOf({ data, shape }: Tensor, from: number, to: number): Tensor {
+  const dim = shape[1]!;
+  return { data: data.slice(from * dim, to * dim), shape: [to - from, dim] };
+}
+
+describe.each(SIZES.filter(samples => samples < 4000))('sigLip with %i samples', samples => {
+  const imageFeatures = normal([samples, 6], 1);
+  const textFeatures = near(imageFeatures, 0.7, 2);
+  const towers = { imageFeatures, textFeatures, logitBias: -3, reduction: 'sum' } as const;
+
+  it('has the positives of the same index by ids that say so, bit for bit', () => {
+    const ids = Int32Array.from({ length: samples }, (_, row) => 7 - 3 * row);
+    for (const reduction of ['mean', 'none'] as const) {
+      const byIndex = sigLipSync({ ...towers, reduction });
+      expect(sigLipSync({ ...towers, reduction, imageIds: ids, textIds: ids })).toEqual(byIndex);
+    }
+  });
+
+  it('is the sum of its blocks, those off the diagonal without positives', () => {
+    const cut = Math.floor(samples / 3);
+    const parts = [0, cut, samples];
+    const whole = sigLipSync(towers);
+    const total = { loss: 0, gradLogitScale: 0, gradLogitBias: 0 };
+    const gradImageFeatures = new Float64Array(samples * 6);
+    const gradTextFeatures = new Float64Array(samples * 6);
+    for (const i of [0, 1]) {
+      for (const j of [0, 1]) {
+        const block = sigLipSync({
+          ...towers,
+          imageFeatures: rowsOf(imageFeatures, parts[i]!, parts[i + 1]!),
+          textFeatures: rowsOf(textFeatures, parts[j]!, parts[j + 1]!),
+          positives: i === j ? 'sameIndex' : 'none',
+        });
+        for (const name of ['loss', 'gradLogitScale', 'gradLogitBias'] as const) total[name] += block[name];
+        block.gradImageFeatures.forEach((value, k) => {
+          gradImageFeatures[6 * parts[i]! + k]! += value;
+        });
+        block.gradTextFeatures.forEach((value, k) => {
+          gradTextFeatures[6 * parts[j]! + k]! += value;
+        });
+      }
+    }
+    for (const name of ['loss', 'gradLogitScale', 'gradLogitBias'] as const) same(total[name], whole[name], name);
+    same(whole.gradImageFeatures, gradImageFeatures, 'gradImageFeatures');
+    same(whole.gradTextFeatures, gradTextFeatures, 'gradTextFeatures');
+  });
+
+  it('is a sum over all pairs, its mean that over the images', () => {
+    const { loss: rows } = sigLipSync({ ...towers, reduction: 'none' });
+    const total = rows.reduce((sum, value) => sum + value, 0);
+    same(sigLipSync(towers).loss, total, 'sum');
+    same(sigLipSync({ ...towers, reduction: 'mean' }).loss * samples, total, 'mean');
+  });
+
+  it('is the same of texts and images', () => {
+    const back = sigLipSync({ ...towers, imageFeatures: textFeatures, textFeatures: imageFeatures });
+    const there = sigLipSync(towers);
+    same(back.loss, there.loss, 'loss');
+    same(back.gradImageFeatures, there.gradTextFeatures, 'gradTextFeatures');
+    same(back.gradLogitBias, there.gradLogitBias, 'gradLogitBias');
   });
 });
 

@@ -23,11 +23,15 @@ import {
   ntXentSync,
   type Reduction,
   type RunOptions,
+  SigLip,
+  type SigLipPositives,
+  sigLip,
+  sigLipSync,
   supCon,
   type Tensor,
   type TensorLike,
 } from 'infonce';
-import { ntXent as jaxNTXent } from 'infonce/jax-js';
+import { ntXent as jaxNTXent, sigLip as jaxSigLip } from 'infonce/jax-js';
 import { describe, expectTypeOf, it } from 'vitest';
 
 declare const tensor: Tensor;
@@ -41,6 +45,7 @@ declare const maybe: TensorLike | undefined;
 declare const flag: boolean;
 declare const jaxArray: JaxArray;
 declare const reduction: Reduction;
+declare const positives: SigLipPositives;
 
 describe('results follow what was asked', () => {
   it('a number and gradients by default', () => {
@@ -113,6 +118,26 @@ describe('results follow what was asked', () => {
     const result = clipSync({ imageFeatures: tensor, textFeatures: tensor });
     expectTypeOf(result.gradLogitScale).toEqualTypeOf<number>();
     expectTypeOf(result).not.toHaveProperty('gradTemperature');
+  });
+
+  it('the scale and the bias for sigLip, whose ranks follow its positives', async () => {
+    const pair = { imageFeatures: tensor, textFeatures: half };
+    const result = sigLipSync(pair);
+    expectTypeOf(result.gradLogitScale).toEqualTypeOf<number>();
+    expectTypeOf(result.gradLogitBias).toEqualTypeOf<number>();
+    expectTypeOf(result.gradTextFeatures).toEqualTypeOf<Float32Array>();
+    expectTypeOf(result.top1).toEqualTypeOf<number>();
+    expectTypeOf(sigLip({ ...pair, imageIds: labels, textIds: labels })).resolves.toEqualTypeOf<typeof result>();
+    expectTypeOf(sigLipSync({ ...pair, positives: 'sameIndex' })).toEqualTypeOf<typeof result>();
+    expectTypeOf(sigLipSync({ ...pair, positives }).top1).toEqualTypeOf<number | undefined>();
+    expectTypeOf(sigLipSync({ ...pair, positives: 'none' }).top1).toEqualTypeOf<number | undefined>();
+    expectTypeOf(sigLipSync({ ...pair, positives: 'none', ranks: false })).not.toHaveProperty('top1');
+    expectTypeOf((await sigLip.forward(pair)).backwardSync().gradLogitBias).toEqualTypeOf<number>();
+    expectTypeOf(new SigLip().forwardSync(tensor, tensor, 10, -10).top5).toEqualTypeOf<number>();
+    expectTypeOf(new SigLip({ positives: 'none' }).forwardSync(tensor, tensor)).not.toHaveProperty('top1');
+    expectTypeOf(new SigLip({ positives }).forwardSync(tensor, tensor).top1).toEqualTypeOf<number | undefined>();
+    expectTypeOf(jaxSigLip(jaxArray, jaxArray)[0].gradLogitBias).toEqualTypeOf<number>();
+    expectTypeOf(jaxSigLip(jaxArray, jaxArray, { positives: 'none' })[0]).not.toHaveProperty('top1');
   });
 
   it('modules too', () => {
@@ -212,6 +237,9 @@ describe('what is made of losses', () => {
     expectTypeOf(accumulate(supCon, [{ features: tensor, labels }])).resolves.toHaveProperty('chunks');
     expectTypeOf(result.top1).toEqualTypeOf<number>();
     expectTypeOf(await accumulate(clip, towers, { ranks: false })).not.toHaveProperty('top1');
+    const sigmoid = await accumulate(sigLip, towers, { positives });
+    expectTypeOf(sigmoid.gradLogitBias).toEqualTypeOf<number>();
+    expectTypeOf(sigmoid.top1).toEqualTypeOf<number | undefined>();
     // @ts-expect-error: device tensors are not put together
     accumulate(ntXent, [{ features: deviceTensor }]);
   });
@@ -230,6 +258,7 @@ describe('what is made of losses', () => {
     memoryRequired({ loss: 'supCon', features: { shape: [8, 4], dtype: 'float16' } }, { device: 'cuda' });
     const negativeKeys = [{ shape: [8, 4] }, tensor];
     memoryRequired({ loss: 'infoNCE', query: tensor, positiveKey: half, negativeKeys, queryIds: labels });
+    memoryRequired({ loss: 'sigLip', imageFeatures: half, textFeatures: { shape: [9, 4] }, positives: 'none' });
     // @ts-expect-error: an input is missing
     memoryRequired({ loss: 'clip', imageFeatures: { shape: [8, 4] } });
   });

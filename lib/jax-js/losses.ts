@@ -9,6 +9,14 @@ import { type NTXentOptions as NTXentCore, type NTXentGradients, ntXentLoss } fr
 import type { Reduction } from '../losses/options.js';
 import { type Asked, gradientName, type LossValue, type Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
+import {
+  type SigLipOptions as SigLipCore,
+  type SigLipGradients,
+  type SigLipPositives,
+  type SigLipRows,
+  type SigLipResult,
+  sigLipLoss,
+} from '../losses/sig-lip.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
 import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
@@ -28,6 +36,11 @@ export type NTXentOptions<K extends boolean = boolean> = CallOptions<NTXentCore<
 export type SupConOptions<K extends boolean = boolean> = CallOptions<SupConCore<Reduction, boolean, K>>;
 /** Options of {@link clip}. */
 export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>> & ClipRows;
+/** Options of {@link sigLip}. */
+export type SigLipOptions<K extends boolean = boolean, P extends SigLipPositives = SigLipPositives> = CallOptions<
+  SigLipCore<Reduction, boolean, K, P>
+> &
+  SigLipRows;
 /** Options of {@link infoNCE}. */
 export type InfoNCEOptions<K extends boolean = boolean> = CallOptions<InfoNCECore<Reduction, boolean, K>> & InfoNCERows;
 
@@ -44,6 +57,8 @@ export type LossAndGradients<Scalar, Gradients, K extends boolean = true> = read
 export type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
 /** The derivative by the logit scale, to learn it with. */
 export type Scale = Pick<ClipGradients, 'gradLogitScale'>;
+/** The derivatives by the logit scale and bias, to learn them with. */
+export type ScaleAndBias = Pick<SigLipGradients, 'gradLogitScale' | 'gradLogitBias'>;
 
 const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the loss alone there is infonce.']]);
 
@@ -130,6 +145,28 @@ export function clip<K extends boolean = true>(
 ): LossAndGradients<Scale, [JaxArray, JaxArray], K> {
   const given = { imageFeatures, textFeatures };
   const [value, gradients] = lossAndGradients<Found<K, Scale>>(clipLoss, given, options);
+  return [value, gradients as [JaxArray, JaxArray]];
+}
+
+/**
+ * The library's `sigLip` of two arrays of jax-js, which it consumes.
+ *
+ * @param imageFeatures [N, D]
+ * @param textFeatures [N, D]. Row i belongs to image i. With `positives: 'none'` [M, D].
+ * @returns `[{ loss, top1, top5, gradLogitScale, gradLogitBias }, [gradImageFeatures, gradTextFeatures]]`
+ * @throws `InfoNCEError` for what cannot be computed.
+ */
+export function sigLip<K extends boolean = true, P extends SigLipPositives = 'sameIndex'>(
+  imageFeatures: JaxArray,
+  textFeatures: JaxArray,
+  options: SigLipOptions<K, P> = {},
+): readonly [value: SigLipResult<'mean', false, 'host', K, P> & ScaleAndBias, gradients: [JaxArray, JaxArray]] {
+  const given = { imageFeatures, textFeatures };
+  const [value, gradients] = lossAndGradients<SigLipResult<'mean', false, 'host', K, P> & ScaleAndBias>(
+    sigLipLoss,
+    given,
+    options,
+  );
   return [value, gradients as [JaxArray, JaxArray]];
 }
 

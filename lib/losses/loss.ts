@@ -11,7 +11,7 @@ import { COMMON_KEYS, type Common, type CommonOptions, type Reduction } from './
 import { type Plan, plan, type Task, type TensorCheck } from './plan.js';
 import type { Output } from './results.js';
 import { type RunOptions, runAsync, runSync, type SyncRunOptions, type UncheckedRun } from './run.js';
-import type { Scale } from './scale.js';
+import type { LearnedScalars } from './scale.js';
 
 /** What one call asks for, as types. */
 export interface Asks<R extends Reduction, G extends boolean, O extends Output, K extends boolean> {
@@ -91,10 +91,12 @@ export interface Variant {
     negatives: number,
     random: () => number,
   ) => { readonly [input: string]: Int32Array | Float32Array };
+  /** Whether it has no ranks. */
+  readonly unranked?: true;
 }
 
 /** What is known of a loss, without its types. */
-export interface LossDescription {
+export interface LossDescription extends LearnedScalars {
   /** The name of its function. */
   readonly name: string;
   /** The name of its class. */
@@ -112,8 +114,6 @@ export interface LossDescription {
   readonly options: readonly string[];
   /** What to do about options of other losses. */
   readonly advice?: KeyAdvice;
-  /** What the cosines are multiplied by. */
-  readonly scale: Scale;
   readonly variants: readonly Variant[];
 }
 
@@ -173,7 +173,7 @@ export interface AnyLoss extends LossDescription {
 export function defineLoss<T extends LossTypes, Special extends readonly LossTypes[] = []>(
   definition: Definition<T>,
 ): Loss<T, Special> {
-  const { name, tensors, optionalTensors = {}, rowArrays = [], labels = false, advice = [], scale } = definition;
+  const { name, tensors, optionalTensors = {}, rowArrays = [], labels = false, advice = [] } = definition;
   const layouts: { readonly [input: string]: Layout } = { ...tensors, ...optionalTensors };
   const tensorNames = Object.keys(layouts);
   const optionKeys = [...definition.options, ...COMMON_KEYS];
@@ -188,7 +188,7 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
       if (part === undefined) return check(given[input], input, text, fewest, most);
       return check(part.value, `${input}[${part.index}]`, text, fewest, most);
     };
-    return plan(name, tensorNames, definition.describe(problem, read), scale);
+    return plan(definition, tensorNames, definition.describe(problem, read));
   }
 
   async function run(problem: object, options?: UncheckedRun): Promise<object> {

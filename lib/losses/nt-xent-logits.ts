@@ -60,21 +60,16 @@ export function ntXentLogits(
   const rows = features.shape[0]!;
   const views = checkViews(problem.nViews);
   checkDivisible(rows, views);
-  const described = plan(
-    'ntXentLogits',
-    ['features'],
-    {
-      task: {
-        form: FORMS.all,
-        matrices: [{ name: 'features', tensor: features, views }],
-        rows,
-        dim: features.shape[1]!,
-        scale: SCALE.check(problem.temperature),
-      },
-      common: COMMON,
+  const described = plan({ name: 'ntXentLogits', scale: SCALE }, ['features'], {
+    task: {
+      form: FORMS.all,
+      matrices: [{ name: 'features', tensor: features, views }],
+      rows,
+      dim: features.shape[1]!,
+      scale: SCALE.check(problem.temperature),
     },
-    SCALE,
-  );
+    common: COMMON,
+  });
   checkKeys(run, 'run', RUN_KEYS, SYNC_RUN_ADVICE);
   const context = contextOfCall(described, run.context);
   const logits = allocate(rows * (rows - 1), 'logits');

@@ -6,6 +6,7 @@ import { checkKeys } from '../runtime/options.js';
 import { formatShape, productOf } from '../runtime/shape.js';
 import { inputsWithGradient, type Part, type Plan } from './plan.js';
 import { type Gradient, gradientName, type Output } from './results.js';
+import { learnedScalars } from './scale.js';
 
 /**
  * Arrays of the caller's that a call fills instead of new ones, float32 and exactly as long as the result. None may
@@ -113,7 +114,9 @@ function lossIsANumber(reduction: string): InfoNCEError {
 
 /** Why a name of some result cannot be given here. */
 function adviceFor(plan: Plan, part: Part, names: readonly string[]): Map<string, string> {
-  const advice = new Map<string, string>([[plan.scale.gradient, 'It is a number and comes with the results.']]);
+  const advice = new Map<string, string>(
+    learnedScalars(plan).map(({ gradient }) => [gradient, 'It is a number and comes with the results.']),
+  );
   for (const name of plan.tensors.map(gradientName)) {
     if (names.includes(name)) continue;
     advice.set(

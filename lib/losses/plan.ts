@@ -6,6 +6,7 @@ import {
   type NativeProblem,
   type NativeResult,
   REDUCTIONS,
+  SCALAR_COUNT,
   SCALARS,
   TYPES,
 } from '../runtime/binding.js';
@@ -15,20 +16,19 @@ import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
-import type { Scale } from './scale.js';
+import type { LearnedScalars } from './scale.js';
 
 /** How a problem's tensors are read. */
 export type TensorCheck = typeof checkTensor;
 
 /** One call, checked and described: what is computed, and what its parts are called. */
-export interface Plan {
+export interface Plan extends LearnedScalars {
   /** The name of the loss. */
   readonly loss: string;
   /** The names of all tensors that it may have a gradient of. */
   readonly tensors: readonly string[];
   readonly task: Task;
   readonly common: Common;
-  readonly scale: Scale;
 }
 
 /** An array with an entry for each row of an input, under the caller's name. */
@@ -71,23 +71,24 @@ export interface Task {
   readonly targets?: RowArray<Int32Array> | undefined;
   readonly dim: number;
   readonly scale: number;
+  /** Of a loss that has one. */
+  readonly bias?: number;
   /** Whose queue is asked that has no rows yet to tell it. */
   readonly emptyQueue?: { readonly name: string; readonly owner: OwnedContext } | undefined;
 }
 
 /** Joins a loss's task, the common options and the loss's names. */
 export function plan(
-  loss: string,
+  { name: loss, scale, bias }: { readonly name: string } & LearnedScalars,
   tensors: readonly string[],
   { task, common }: { readonly task: Task; readonly common: Common },
-  scale: Scale,
 ): Plan {
   checkGradOutputLength(common, task.rows);
   for (const { name, tensor } of task.matrices) {
     for (let k = 0; k < tensor.shape.length - 1; k++) checkRows(tensor.shape[k]!, name);
   }
   checkRows(task.rows, task.matrices[0]!.name);
-  return { loss, tensors, task, common, scale };
+  return { loss, tensors, task, common, scale, bias };
 }
 
 /** As many as the backends count. */
@@ -155,11 +156,10 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
     dim: task.dim,
     scale: task.scale,
     targets: task.targets?.data,
+    bias: task.bias,
     gradOutput: common.gradOutput,
   };
 }
-
-const SCALAR_COUNT = Object.keys(SCALARS).length;
 
 /** What the addon fills: `gradients` by matrix. */
 export function nativeResult(
@@ -174,6 +174,7 @@ export function scalarsOf({ scalars }: NativeResult) {
   return {
     loss: scalars[SCALARS.loss]!,
     gradScale: scalars[SCALARS.gradScale]!,
+    gradBias: scalars[SCALARS.gradBias]!,
     top1: scalars[SCALARS.top1]!,
     top5: scalars[SCALARS.top5]!,
   };

@@ -85,7 +85,7 @@ export function lossOf({ common }: Plan, native: NativeResult): LossValue & Part
 
 /** The gradients under the names of the loss, added to `named`. Those that are no results are given back. */
 export function gradientsOf(
-  { task, scale }: Plan,
+  { task, scale, bias }: Plan,
   { native, gradients, dropped }: ResultBuffers,
   named: { [name: string]: unknown } = {},
 ): object {
@@ -94,7 +94,9 @@ export function gradientsOf(
     if (gradient !== undefined) named[gradientName(name)] = parts ? split(gradient, parts) : gradient;
   });
   giveBack(dropped);
-  named[scale.gradient] = scale.derivative(scalarsOf(native).gradScale, task.scale);
+  const { gradScale, gradBias } = scalarsOf(native);
+  named[scale.gradient] = scale.derivative(gradScale, task.scale);
+  if (bias !== undefined) named[bias.gradient] = gradBias;
   return named;
 }
 

@@ -13,6 +13,26 @@ export interface Scale {
   derivative(byScale: number, scale: number): number;
 }
 
+/** What is added to every logit: how it is set, and what its derivative is called, which can be learned by. */
+export interface Bias {
+  readonly option: 'logitBias';
+  readonly gradient: 'gradLogitBias';
+  check(value: unknown): number;
+}
+
+/** The numbers of a loss that can be learned. */
+export interface LearnedScalars {
+  /** What the cosines are multiplied by. */
+  readonly scale: Scale;
+  /** What is then added, by a loss that has it. */
+  readonly bias?: Bias | undefined;
+}
+
+/** All that a loss has. */
+export function learnedScalars({ scale, bias }: LearnedScalars): readonly (Scale | Bias)[] {
+  return bias === undefined ? [scale] : [scale, bias];
+}
+
 /** A scale set as its inverse. */
 export function temperatureScale(fallback: number): Scale {
   return {
@@ -36,8 +56,17 @@ export function logitScale(fallback: number): Scale {
   };
 }
 
+export function logitBias(fallback: number): Bias {
+  return {
+    option: 'logitBias',
+    gradient: 'gradLogitBias',
+    check: value => (value === undefined ? fallback : checkLogitBias(value)),
+  };
+}
+
 /** Keep 1 / temperature, and every logit with it, within float32's range. */
 const GREATEST_SCALE = 1e30;
+const GREATEST_BIAS = 1e30;
 const LEAST_TEMPERATURE = 1e-30;
 
 function checkTemperature(value: unknown): number {
@@ -59,5 +88,15 @@ function checkLogitScale(value: unknown): number {
     expected: `a number above 0 and at most ${GREATEST_SCALE}`,
     got: describeValue(scale),
     remedy: 'Pass the factor itself, 1 / temperature, not its logarithm.',
+  });
+}
+
+function checkLogitBias(value: unknown): number {
+  const bias = checkNumber(value, 'logitBias', 'a finite number');
+  if (Math.abs(bias) <= GREATEST_BIAS) return bias;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'logitBias',
+    expected: `a number from ${-GREATEST_BIAS} to ${GREATEST_BIAS}`,
+    got: describeValue(bias),
   });
 }

@@ -1,6 +1,6 @@
 /**
  * Every loss in float64, written from the formulas: slow, plain, and accurate also where the loss is tiny. A loss is a
- * list of terms; a term compares one anchor with its candidates.
+ * list of terms; a term compares one anchor with its candidates. That of pairs by themselves is in `sigmoid.ts`.
  */
 import type { LossName } from '../losses/all.js';
 import type { ClipProblem } from '../losses/clip.js';
@@ -8,16 +8,11 @@ import type { InfoNCEProblem } from '../losses/info-nce.js';
 import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
 import type { Tensor } from '../runtime/host-tensor.js';
-import type { TensorLike } from '../runtime/tensor.js';
+import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
-import { type Operands, type Tower, tower } from './tower.js';
+import { type OnHost, type Operands, type Tower, tower } from './tower.js';
 
-/** A problem whose inputs are float32 arrays of the host, and none a list: that is as its rows in one. */
-export type OnHost<Problem> = {
-  readonly [key in keyof Problem]: TensorLike extends Problem[key]
-    ? Tensor | Extract<Problem[key], undefined>
-    : Problem[key];
-};
+export type { OnHost };
 
 /** Rows of earlier batches that SupCon compares with. */
 export interface Memory {
@@ -150,4 +145,10 @@ function everyKey(anchors: Tower, keys: Tower, isCandidate: (anchor: number, key
 /** The reference of each loss, by its name. */
 export const REFERENCES: {
   readonly [name in LossName]: (problem: never, operands?: Operands) => ReferenceResult;
-} = { ntXent: referenceNTXent, infoNCE: referenceInfoNCE, clip: referenceClip, supCon: referenceSupCon };
+} = {
+  ntXent: referenceNTXent,
+  infoNCE: referenceInfoNCE,
+  clip: referenceClip,
+  supCon: referenceSupCon,
+  sigLip: referenceSigLip,
+};

@@ -28,6 +28,9 @@ export function variantsOf<Loss extends LossDescription>(losses: readonly Loss[]
     .flatMap(loss => loss.variants.map(variant => ({ loss, variant })));
 }
 
+/** What logits are moved by, in losses that do that: as far as SigLIP's, and less. */
+const BIASES = [-10, 0, 2.5];
+
 /** A random problem for a loss. Without normalisation rows are made about 1 long, so that logits keep their size. */
 export function randomProblem(
   { loss, variant }: LossVariant,
@@ -46,6 +49,7 @@ export function randomProblem(
   Object.assign(problem, variant.rowArrays?.(samples, negatives, randomSource(seed + 3)));
   if (loss.viewMajor) problem.nViews = views;
   if (loss.labels) problem.labels = randomLabels(samples, Math.ceil(samples / 3), seed);
+  if (loss.bias !== undefined) problem[loss.bias.option] = BIASES[seed % BIASES.length];
   return { ...problem, ...variant.options, [loss.scale.option]: loss.scale.at(temperature), ...options };
 }
 

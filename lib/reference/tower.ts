@@ -1,6 +1,14 @@
 import type { CommonOptions } from '../losses/options.js';
 import type { Tensor } from '../runtime/host-tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 import { bfloat16Bits, fromBfloat16 } from './half.js';
+
+/** A problem whose inputs are float32 arrays of the host, and none a list: that is as its rows in one. */
+export type OnHost<Problem> = {
+  readonly [key in keyof Problem]: TensorLike extends Problem[key]
+    ? Tensor | Extract<Problem[key], undefined>
+    : Problem[key];
+};
 
 /**
  * What a level of precision makes of unit rows: nothing, the nearest bfloat16 number (one product), or that and what it

@@ -59,6 +59,8 @@ export interface NativeProblem {
   readonly scale: number;
   /** Of each row with a loss, where the form has positives by target. */
   readonly targets?: Int32Array | undefined;
+  /** Read with the row loss `'sigmoid'` alone, which needs it. */
+  readonly bias?: number | undefined;
   /** Absent: 1. Length 1: for all rows. Length of the rows with a loss: one each. */
   readonly gradOutput?: Float32Array | undefined;
 }
@@ -72,7 +74,10 @@ export const SCALARS = {
   uploadSeconds: 4,
   kernelSeconds: 5,
   downloadSeconds: 6,
+  gradBias: 7,
 } as const;
+
+export const SCALAR_COUNT = Object.keys(SCALARS).length;
 
 /** `infonce_result`: arrays are allocated by the caller and filled in place. */
 export interface NativeResult {
@@ -135,7 +140,7 @@ export interface NativeContext {
   /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
   forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
-  /** Fills the gradients and `gradScale`. `gradOutput` as in NativeProblem. */
+  /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in NativeProblem. */
   backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done?: Done): Begun;
   /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;

@@ -4,14 +4,18 @@ import type { AnyLoss } from '../losses/loss.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
 import { gradientName, type LossValue, type Output, type Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
+import { learnedScalars } from '../losses/scale.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { readLabels, readScale, readTensor } from './tensor.js';
+import { readLabels, readScalar, readTensor } from './tensor.js';
+
+/** The numbers that may be tensors here. */
+type LearnedOption = ReturnType<typeof learnedScalars>[number]['option'];
 
 /** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
-export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'ranks' | 'temperature' | 'logitScale'> & {
+export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'ranks' | LearnedOption> & {
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
 };
@@ -78,7 +82,8 @@ type Named = Readonly<Record<string, unknown>>;
  */
 export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>, advice?: string): Call {
   const optional = Object.keys(loss.optionalTensors ?? {});
-  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional, ...(loss.rowArrays ?? [])], advice);
+  const rowArrays = loss.rowArrays ?? [];
+  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional, ...rowArrays], advice);
   const { context, ...rest } = options;
   const problem: Record<string, unknown> = { ...rest };
   const inputs: Input[] = [];
@@ -95,11 +100,14 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
       problem[name] = value.map((tensor, index) => read(tensor, name, `${name}[${index}]`, index));
     }
   }
-  if (loss.labels) problem.labels = readLabels(given.labels);
-  const { option, gradient } = loss.scale;
-  const scale = problem[option] as number | tf.Tensor | undefined;
-  problem[option] = readScale(scale, option);
-  if (scale instanceof tf.Tensor) inputs.push({ tensor: scale, gradient });
+  if (loss.labels) problem.labels = readLabels(given.labels, 'labels');
+  // Ids; biases are no integers.
+  for (const name of rowArrays) if (problem[name] instanceof tf.Tensor) problem[name] = readLabels(problem[name], name);
+  for (const { option, gradient } of learnedScalars(loss)) {
+    const value = problem[option] as number | tf.Tensor | undefined;
+    problem[option] = readScalar(value, option);
+    if (value instanceof tf.Tensor) inputs.push({ tensor: value, gradient });
+  }
   return { loss, problem, inputs, context };
 }
 

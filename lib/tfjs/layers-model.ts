@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs';
 import { type ClipRows, clipLoss as clipDescription } from '../losses/clip.js';
 import type { AnyLoss } from '../losses/loss.js';
 import { ntXentLoss as ntXentDescription } from '../losses/nt-xent.js';
+import { learnedScalars } from '../losses/scale.js';
 import { supConLoss as supConDescription } from '../losses/sup-con.js';
 import { checkViews } from '../losses/views.js';
 import { InfoNCEError } from '../runtime/errors.js';
@@ -13,7 +14,7 @@ import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { type Call, checkOpKeys, lossOf, type OpOptions, readCall, top1Of } from './differentiable.js';
 import type { ClipOptions, NTXentOptions, SupConOptions } from './losses.js';
-import { readScale } from './tensor.js';
+import { readScalar } from './tensor.js';
 
 /** A loss or metric for `model.compile`. */
 export type LayersFunction = (yTrue: tf.Tensor, yPred: tf.Tensor) => tf.Scalar;
@@ -112,9 +113,9 @@ function checkOptions(
   checkCalled(options, name);
   const known = loss.optionKeys.filter(key => key !== 'reduction' && !less.includes(key));
   checkOpKeys(options, name, [...known, ...more]);
-  const { option } = loss.scale;
-  const scale = (options as { readonly [option: string]: number | tf.Tensor | undefined })[option];
-  loss.checkOptions({ ...options, [option]: readScale(scale, option) });
+  const given = options as { readonly [option: string]: number | tf.Tensor | undefined };
+  const scalars = learnedScalars(loss).map(({ option }) => [option, readScalar(given[option], option)] as const);
+  loss.checkOptions({ ...options, ...Object.fromEntries(scalars) });
 }
 
 /** `loss: ntXentLoss` in the place of `loss: ntXentLoss()` has TensorFlow.js call it with y. */

@@ -6,6 +6,7 @@ import type { InfoNCERows } from '../losses/info-nce-rows.js';
 import type { NegativeQueue } from '../losses/negative-queue.js';
 import { type NTXentOptions as NTXentCore, ntXentLoss } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
+import { type SigLipOptions as SigLipCore, sigLipLoss } from '../losses/sig-lip.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
 import { type LossTensor, lossOf, type OpOptions, readCall } from './differentiable.js';
 
@@ -72,6 +73,33 @@ export function clip<R extends Reduction = 'mean'>(
   options: ClipOptions<R> = {},
 ): LossTensor<R> {
   return lossOf<R>(readCall(clipLoss, { imageFeatures, textFeatures }, options));
+}
+
+export interface SigLipOptions<R extends Reduction = Reduction> extends OpOptions<SigLipCore<R>> {
+  /** The factor itself, not its logarithm. Above 0; a tensor of one number gets its gradient. Default 10. */
+  readonly logitScale?: number | tf.Tensor | undefined;
+  /** Added to every logit; a tensor of one number gets its gradient. Default -10. */
+  readonly logitBias?: number | tf.Tensor | undefined;
+  /** [N]. The positives are the pairs of equal ids, instead of those of equal index. Integers. With `textIds`. */
+  readonly imageIds?: Int32Array | tf.Tensor1D | undefined;
+  /** [N]. With `imageIds`. */
+  readonly textIds?: Int32Array | tf.Tensor1D | undefined;
+}
+
+/**
+ * The library's `sigLip` as an op.
+ *
+ * @param imageFeatures [N, D]
+ * @param textFeatures [N, D]. Row i belongs to image i. With `positives: 'none'` [M, D].
+ * @returns the loss, which can be differentiated once by both, by `logitScale` and by `logitBias`.
+ * @throws `InfoNCEError` for what cannot be computed.
+ */
+export function sigLip<R extends Reduction = 'mean'>(
+  imageFeatures: tf.Tensor2D,
+  textFeatures: tf.Tensor2D,
+  options: SigLipOptions<R> = {},
+): LossTensor<R> {
+  return lossOf<R>(readCall(sigLipLoss, { imageFeatures, textFeatures }, options));
 }
 
 export interface InfoNCEOptions<R extends Reduction = Reduction> extends OpOptions<InfoNCECore<R>>, InfoNCERows {

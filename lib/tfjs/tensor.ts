@@ -18,8 +18,8 @@ export function readTensor(value: unknown, name: string): Tensor {
   return { data: readSync(tensor, name) as Float32Array, shape: tensor.shape };
 }
 
-/** The temperature or logit scale, which may be a tensor that is learned. */
-export function readScale(value: number | tf.Tensor | undefined, name: string): number | undefined {
+/** A temperature, logit scale or logit bias, which may be a tensor that is learned. */
+export function readScalar(value: number | tf.Tensor | undefined, name: string): number | undefined {
   if (!(value instanceof tf.Tensor)) return value;
   const { data, shape } = readTensor(value, name);
   if (data.length !== 1) {
@@ -32,24 +32,24 @@ export function readScale(value: number | tf.Tensor | undefined, name: string): 
   return data[0];
 }
 
-/** One class for each row. */
-export function readLabels(value: unknown): Int32Array {
+/** One class or id for each row. */
+export function readLabels(value: unknown, name: string): Int32Array {
   if (types.isInt32Array(value)) return value;
-  const tensor = checkTensor(value, 'labels', 'an Int32Array or a tf.Tensor1D');
+  const tensor = checkTensor(value, name, 'an Int32Array or a tf.Tensor1D');
   if (tensor.rank !== 1 || (tensor.dtype !== 'int32' && tensor.dtype !== 'float32')) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: 'labels',
+      argument: name,
       expected: 'an Int32Array or a tf.Tensor1D of int32 or float32',
       got: `a tensor of shape ${formatShape(tensor.shape)} and dtype ${tensor.dtype}`,
-      remedy: 'It holds the class of each row. For one-hot labels: labels.argMax(1).',
+      remedy: `It holds the class of each row. For one-hot ${name}: ${name}.argMax(1).`,
     });
   }
-  const numbers = readSync(tensor, 'labels');
+  const numbers = readSync(tensor, name);
   const labels = Int32Array.from(numbers);
   const wrong = labels.findIndex((label, row) => label !== numbers[row]);
   if (wrong >= 0) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'labels',
+      argument: name,
       expected: 'integers of 32 bits',
       got: `${numbers[wrong]} for row ${wrong}`,
     });

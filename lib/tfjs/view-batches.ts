@@ -43,7 +43,7 @@ export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOpt
     remedy: 'It counts samples, each of which has a row for every view.',
   });
   const shuffle = checkBoolean(options.shuffle, 'shuffle', true);
-  const labels = options.labels === undefined ? undefined : checkLabels(readLabels(options.labels), samples);
+  const labels = options.labels === undefined ? undefined : checkLabels(readLabels(options.labels, 'labels'), samples);
   const { seed, augment = (rows: tf.Tensor) => rows } = options;
   let epochs = 0;
 

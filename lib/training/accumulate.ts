@@ -53,6 +53,9 @@ export type Chunk<Problem> = {
   readonly [key in ChunkInput<Problem>]: TensorLike extends Problem[key] ? HostTensor : Problem[key];
 };
 
+/** Whether results of that type have ranks. */
+type RankedAs<Result> = Result extends Ranks ? true : 'top1' extends keyof Result ? boolean : false;
+
 type GradientNames<Inputs, Gradients> = Inputs extends string
   ? Extract<`grad${Capitalize<Inputs>}`, keyof Gradients>
   : never;
@@ -63,7 +66,14 @@ type AccumulateOf<LossCall, T extends LossTypes> = <R extends Reduction = 'mean'
   chunks: readonly Chunk<Of<T>['problem']>[],
   options?: Omit<Of<T, R, boolean, 'host', K>['problem'], ChunkInput<Of<T>['problem']> | 'gradient'>,
   run?: AccumulateRun,
-) => Promise<Accumulated<R, Of<T>['gradients'], GradientNames<ChunkInput<Of<T>['problem']>, Of<T>['gradients']>, K>>;
+) => Promise<
+  Accumulated<
+    R,
+    Of<T>['gradients'],
+    GradientNames<ChunkInput<Of<T>['problem']>, Of<T>['gradients']>,
+    RankedAs<Of<T, R, false, 'host', K>['result']>
+  >
+>;
 
 /** An overload for each loss. */
 type Accumulate<Losses extends readonly unknown[]> = Losses extends readonly [infer First, ...infer Rest]

@@ -1,5 +1,6 @@
 #include "common/call.h"
 
+#include <cmath>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -75,6 +76,11 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
       if (p.matrices[elsewhere].rows > anchors.rows && (p.softmax_count > 1 || has_own_candidates(p)))
         return "there must be as many keys as anchors";
       return nullptr;
+    case INFONCE_POSITIVE_SAME_ID_ELSEWHERE:
+      if (!anchors.ids || !p.matrices[elsewhere].ids) return "ids are missing";
+      return p.matrices[elsewhere].rows < anchors.rows ? "there are fewer keys than anchors" : nullptr;
+    case INFONCE_POSITIVE_NONE:
+      return p.ranks ? "there are no ranks without positives" : nullptr;
     default:
       for (int64_t i = 0; i < anchors.rows; ++i)
         if (softmax.targets[i] < 0 || softmax.targets[i] >= p.matrices[elsewhere].rows)
@@ -100,6 +106,8 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
+  if (is_sigmoid(p) ? !(std::fabs(p.bias) <= 1e30) : p.bias != 0)
+    return "bias is a number of the sigmoid loss, at most 1e30";
   return wrong_upstream(p);
 }
 
@@ -225,6 +233,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->gradient = 0;
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
+  if (is_sigmoid(*problem)) return "candidates of the sigmoid loss do not come in parts";
   return has_own_candidates(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }
 

@@ -8,9 +8,12 @@ uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
 const char *wrong_softmax(const infonce_problem &p, int index) {
   const infonce_softmax &softmax = p.softmaxes[index];
   if (softmax.anchors < 0 || softmax.anchors >= p.matrix_count) return "a softmax of an unknown matrix";
-  if (softmax.positive < INFONCE_POSITIVE_FIRST_VIEW || softmax.positive > INFONCE_POSITIVE_TARGET)
+  if (softmax.positive < INFONCE_POSITIVE_FIRST_VIEW || softmax.positive > INFONCE_POSITIVE_NONE)
     return "unknown positive rule";
-  if (softmax.row_loss < 0 || softmax.row_loss >= INFONCE_ROW_LOSSES) return "unknown row loss";
+  const bool sigmoid = softmax.row_loss == INFONCE_ROW_LOSS_SIGMOID;
+  if ((softmax.row_loss < 0 || softmax.row_loss >= INFONCE_ROW_LOSSES) && !sigmoid) return "unknown row loss";
+  if (softmax.positive > INFONCE_POSITIVE_TARGET && !sigmoid)
+    return "positives by id in another matrix, or none, are for the sigmoid loss";
   if (softmax.weight != 1.0 / p.softmax_count) return "softmaxes have equal weights that add up to 1";
   const uint32_t known = bit_of(p.matrix_count) - 1, own = bit_of(softmax.anchors);
   const uint32_t elsewhere = softmax.positive_matrices & ~own;
@@ -68,6 +71,18 @@ const char *wrong_block(const infonce_problem &p, int index) {
   return nullptr;
 }
 
+const char *wrong_sigmoid(const infonce_problem &p) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  const infonce_block &block = p.blocks[0];
+  if (p.matrix_count != 2 || p.block_count != 1 || p.softmax_count != 1 || is_triangle(block) || block.own ||
+      block.column_softmax != kNone || block.left_out || p.matrices[block.candidates].bias)
+    return "the sigmoid loss is of one block of two matrices, from which nothing is left out";
+  if (softmax.positive != INFONCE_POSITIVE_SAME_INDEX && softmax.positive != INFONCE_POSITIVE_SAME_ID_ELSEWHERE &&
+      softmax.positive != INFONCE_POSITIVE_NONE)
+    return "positives of the sigmoid loss are those of the same index, of the same id, or none";
+  return nullptr;
+}
+
 bool is_candidate(const infonce_problem &p, int matrix, int softmax) {
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
@@ -93,6 +108,8 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
     if (const char *wrong = wrong_softmax(p, s)) return wrong;
   for (int b = 0; b < p.block_count; ++b)
     if (const char *wrong = wrong_block(p, b)) return wrong;
+  if (is_sigmoid(p))
+    if (const char *wrong = wrong_sigmoid(p)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
     bool fed = false;

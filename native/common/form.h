@@ -28,6 +28,11 @@ inline bool has_own_candidates(const infonce_problem &problem) { return problem.
 
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
+// Pairs have losses of their own, without a softmax.
+inline bool is_sigmoid(const infonce_problem &problem) {
+  return problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_SIGMOID;
+}
+
 // Anchors of a softmax.
 inline int64_t rows_of(const infonce_problem &problem, int softmax) {
   return problem.matrices[problem.softmaxes[softmax].anchors].rows;

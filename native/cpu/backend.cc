@@ -28,7 +28,7 @@ void fill_arrays_with_nan(const infonce_problem &problem, const infonce_result &
 }
 
 void fill_losses_with_nan(const infonce_problem &problem, infonce_result *result) {
-  result->scalars = {kNaN, kNaN, kNaN, kNaN};
+  result->scalars = {kNaN, kNaN, kNaN, kNaN, kNaN};
   for (int s = 0; s < problem.softmax_count; ++s) {
     if (result->rows[s].loss) std::fill_n(result->rows[s].loss, rows_of(problem, s), double(kNaN));
     if (result->rows[s].above && problem.ranks) std::fill_n(result->rows[s].above, rows_of(problem, s), -1);
@@ -41,7 +41,7 @@ void fill_with_nan(const infonce_problem &problem, infonce_result *result) {
 }
 
 void fill_gradients_with_nan(infonce_problem problem, infonce_result *result) {
-  result->scalars.grad_scale = kNaN;
+  result->scalars.grad_scale = result->scalars.grad_bias = kNaN;
   problem.gradient = 1;
   problem.reduction = INFONCE_REDUCTION_SUM;  // the losses of the rows are the forward call's
   fill_arrays_with_nan(problem, *result);

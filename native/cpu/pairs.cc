@@ -28,7 +28,9 @@ void Pairs::build(const infonce_problem &problem, const Layout &layout) {
   first_positives_.assign(layout.padded_rows(layout.anchors()), -1);
   for (int k = 0; k < layout.count(); ++k)
     std::fill_n(groups_.begin() + layout.first(layout.matrix(k)), layout.rows(layout.matrix(k)), kNoGroup);
-  if (one_tower_) build_classes(problem, layout);
+  are_apart_ = !is_sigmoid(problem);
+  if (!are_apart_) build_sigmoid(problem, layout);
+  else if (one_tower_) build_classes(problem, layout);
   else build_one_each(problem, layout);
   copy_ids(problem, layout);
   copy_bias(problem, layout);
@@ -54,6 +56,34 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
   std::partial_sum(anchor_start_.begin(), anchor_start_.end(), anchor_start_.begin());
   std::vector<int64_t> next(anchor_start_.begin(), anchor_start_.end() - 1);
   for (int64_t i = 0; i < anchors_; ++i) anchors_by_positive_[next[groups_[i]]++] = i;
+}
+
+// Ranks are those of row i, whether it is a positive or not.
+void Pairs::build_sigmoid(const infonce_problem &problem, const Layout &layout) {
+  const int elsewhere = layout.elsewhere();
+  const int64_t first = layout.first(elsewhere), rows = layout.rows(elsewhere);
+  const int32_t positive = problem.softmaxes[0].positive;
+  largest_partner_count_ = 0;
+  std::fill_n(groups_.begin(), anchors_, 0);  // which no candidate has
+  if (positive == INFONCE_POSITIVE_NONE) return;
+  for (int64_t i = 0; i < anchors_; ++i) first_positives_[i] = first + i;
+  if (positive == INFONCE_POSITIVE_SAME_INDEX) {
+    std::iota(groups_.begin(), groups_.begin() + anchors_, 0);
+    std::iota(groups_.begin() + first, groups_.begin() + first + rows, 0);
+    return;
+  }
+  // Any numbers may be ids, but a negative group is padding.
+  std::vector<int32_t> ids(anchors_ + rows);
+  const auto of_candidates = ids.begin() + anchors_;
+  std::copy_n(problem.matrices[layout.anchors()].ids, anchors_, ids.begin());
+  std::copy_n(problem.matrices[elsewhere].ids, rows, of_candidates);
+  std::vector<int32_t> known = ids;
+  std::sort(known.begin(), known.end());
+  const auto group_of = [&](int32_t id) {
+    return int32_t(std::lower_bound(known.begin(), known.end(), id) - known.begin());
+  };
+  std::transform(ids.begin(), of_candidates, groups_.begin(), group_of);
+  std::transform(of_candidates, ids.end(), groups_.begin() + first, group_of);
 }
 
 void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) {

@@ -56,9 +56,15 @@ class Pairs {
     return order_[k] < i ? order_[k] : order_[k + 1];
   }
 
+  // False of the sigmoid loss: its positives are in the matrix part, where pairs of equal group are.
+  bool are_apart() const { return are_apart_; }
+
   // visit(partner row, is a positive of anchor i). In one tower partners are mutual.
   template <class Visit> void for_each_partner(int64_t i, Visit &&visit) const {
-    if (!one_tower_) return visit(first_positives_[i], true);
+    if (!one_tower_) {
+      if (are_apart_) visit(first_positives_[i], true);
+      return;
+    }
     if (large_class(i) >= 0) return;
     const int64_t c = class_of_[i];
     for (int64_t k = class_start_[c]; k < class_start_[c + 1]; ++k)
@@ -75,6 +81,7 @@ class Pairs {
 
   // Of positives by index: visit(anchor) for each whose positive is row j of their matrix, in ascending order.
   template <class Visit> void for_each_anchor_of(int64_t j, Visit &&visit) const {
+    if (!are_apart_) return;
     if (anchor_start_.empty()) {
       if (j < anchors_) visit(j);
       return;
@@ -84,6 +91,7 @@ class Pairs {
 
  private:
   void build_one_each(const infonce_problem &problem, const Layout &layout);
+  void build_sigmoid(const infonce_problem &problem, const Layout &layout);
   void build_classes(const infonce_problem &problem, const Layout &layout);
   void build_classes_of_views(int64_t rows, int64_t views);
   void build_classes_of_ids(const infonce_problem &problem, const Layout &layout);
@@ -93,6 +101,7 @@ class Pairs {
 
   int64_t anchors_ = 0;
   bool one_tower_ = false;
+  bool are_apart_ = true;
   bool all_positive_ = false;
   bool partners_have_ids_ = false;  // by which the triangle leaves out
   int64_t largest_partner_count_ = 0;

@@ -48,6 +48,7 @@ void PanelScheme::close_gradient(infonce_result *result) {
   double along = 0, along_apart = 0;
   for (size_t piece = 0; piece < radial_.size(); ++piece) along += radial_[piece], along_apart += radial_apart_[piece];
   result->scalars.grad_scale = passes_.grad_scale(along, along_apart);
+  if (sigmoid()) result->scalars.grad_bias = passes_.grad_bias();
 }
 
 // Beside that of its rows.

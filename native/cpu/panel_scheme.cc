@@ -60,6 +60,13 @@ void PanelScheme::find_pairs(Grid *grid) const {
   if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
   const int64_t squares = grid->column_squares;
   const int bits = block_ == kSmallBlock ? kSmallBlockBits : kSmallBlockBits + 1;  // many divisions would take time
+  if (sigmoid()) {
+    const int32_t positive = problem_.softmaxes[0].positive;
+    if (positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE) grid->holds_pairs.assign(grid->holds_pairs.size(), true);
+    for (int64_t i = 0; i < passes_.rows() && positive == INFONCE_POSITIVE_SAME_INDEX; i += block_)
+      grid->holds_pairs[(i >> bits) * (squares + 1)] = true;
+    return;
+  }
   for (int64_t i = 0; i < passes_.rows(); ++i)
     pairs_.for_each_partner(i, [&](int64_t j, bool) {
       const Layout::Place place = layout.place_of(j);
@@ -120,8 +127,9 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
   panel_ = cursor.take<float>(panel_floats_);
   tile_scratch_ = cursor.take<float>(scratch_floats_);
   const int64_t counted = problem_.ranks ? 1 : 0;
-  row_slots_ = {cursor.take<float>(slots), cursor.take<float>(counted * slots)};
-  column_slots_ = {cursor.take<float>(column_slots), cursor.take<float>(counted * column_slots)};
+  row_slots_ = {cursor.take<float>(slots), cursor.take<float>(counted * slots),
+                cursor.take<float>(sigmoid() ? slots : 0)};
+  column_slots_ = {cursor.take<float>(column_slots), cursor.take<float>(counted * column_slots), nullptr};
   no_weight_ = cursor.take<float>(std::max(longest, passes_.padded_rows()));
   for (Accumulators &accumulators : accumulators_)
     if (!request_.in_parts || &accumulators != &accumulators_[passes_.layout().anchors()]) accumulators.sums = nullptr;
@@ -136,7 +144,7 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
   }
   for (ThreadScratch &scratch : scratch_) {
     scratch.square = cursor.take<float>(square_floats);
-    scratch.statistics = cursor.take<float>(block_ * kernels_.float32.panel);
+    scratch.statistics = cursor.take<float>(block_ * kernels_.float32.panel * (sigmoid() ? 2 : 1));
     scratch.pack = cursor.take<float>(kGradientScratch);
     scratch.accumulators = cursor.take<float>(block_ * dim);
   }
@@ -167,9 +175,9 @@ bool PanelScheme::surely_holds(double largest_logit) { return largest_logit <= k
 Outcome PanelScheme::open() {
   if (const BadRow bad = passes_.prepare(); bad.row >= 0) return {true, bad};
   constexpr Outcome kCannot{false};
-  if (!can_hold(passes_.largest_logit())) return kCannot;
+  if (!sigmoid() && !can_hold(passes_.largest_logit())) return kCannot;
   place_tiles();
-  shift_ = std::max(0.0, passes_.largest_logit() - kSafeLogit);
+  shift_ = sigmoid() ? -problem_.bias : std::max(0.0, passes_.largest_logit() - kSafeLogit);
   passes_.rank();
   passes_.sum_large_classes();
   if (passes_.has_tight_class()) return kCannot;
@@ -177,6 +185,7 @@ Outcome PanelScheme::open() {
   for (int s = 0; s < passes_.softmax_count(); ++s) {
     std::fill_n(passes_.softmaxes[s].sum, padded_rows, 0.0);
     std::fill_n(passes_.softmaxes[s].offset, padded_rows, shift_);
+    if (sigmoid()) std::fill_n(passes_.softmaxes[s].slope, padded_rows, 0.0);
   }
   has_losses_ = tiles_.size() == 1 && !request_.in_parts;
   for (const Tile &tile : tiles_) {
@@ -252,6 +261,7 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
   if (statistics) {
     const int64_t row_slot = (j * tile.rows + i) * block_, column_slot = (i * tile.columns + j) * block_;
     block.row_sum = row_slots_.sum + row_slot;
+    if (sigmoid()) block.row_slope = row_slots_.slope + row_slot;
     if (problem_.ranks) {
       block.row_above = row_slots_.above + row_slot;
       block.row_rank = rows.softmax->rank + block.first_row;
@@ -266,7 +276,8 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
       }
     }
   }
-  kernels_.logits_block(block);
+  if (sigmoid()) kernels_.sigmoid_block(block);
+  else kernels_.logits_block(block);
 }
 
 void PanelScheme::sum_tile(const Tile &tile) {
@@ -286,11 +297,12 @@ void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t s) {
       for (int64_t r = 0; r < count; ++r) totals[r] += values[(k * slot_squares + s) * block_ + r];
   };
   add(slots.sum, side.softmax->sum + square * block_);
+  if (sigmoid()) add(slots.slope, side.softmax->slope + square * block_);
   if (problem_.ranks) add(slots.above, side.softmax->above + square * block_);
 }
 
 bool PanelScheme::sums_are_safe() const {
-  if (shift_ == 0 && !pairs_.has_bias()) return true;
+  if ((shift_ == 0 && !pairs_.has_bias()) || sigmoid()) return true;
   for (int s = 0; s < passes_.softmax_count(); ++s)
     for (int64_t i = 0; i < passes_.rows(); ++i)
       if (passes_.softmaxes[s].sum[i] < kSmallestSum) return false;

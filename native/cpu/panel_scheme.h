@@ -55,7 +55,7 @@ class PanelScheme final : public Scheme {
     bool has_column_sums() const { return grid->block->columns.softmax && !on_diagonal; }
   };
   struct Slots {  // partial sums and counts of one tile: [slot][square][row of square]
-    float *sum, *above;
+    float *sum, *above, *slope;
   };
   // Rows of one side whose gradient one task accumulates: a square's, or a part of them.
   struct Owner {
@@ -83,6 +83,7 @@ class PanelScheme final : public Scheme {
   void compute_square(const Tile &tile, int64_t i, int64_t j, bool statistics, int thread);
   void sum_tile(const Tile &tile);
   void add_statistics(const Tile &tile, bool of_rows, int64_t s);
+  bool sigmoid() const { return !pairs_.are_apart(); }
   bool sums_are_safe() const;
 
   // panel_gradient.cc

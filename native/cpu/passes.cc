@@ -60,7 +60,8 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   operands_.take_kept(cursor, bfloat16);
-  for (int s = 0; s < softmax_count(); ++s) softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0);
+  for (int s = 0; s < softmax_count(); ++s)
+    softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_));
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
   bias_ = pairs_.has_bias() ? cursor.take<Scalar>(layout_.end()) : nullptr;
@@ -284,7 +285,25 @@ template <class Scalar> void Passes<Scalar>::losses() {
   });
 }
 
+// All pairs are in the matrix part, whose sums these are.
+template <class Scalar> void Passes<Scalar>::sigmoid_losses(int64_t first, int64_t count) {
+  SoftmaxRows<Scalar> &rows_of_loss = softmaxes[0];
+  for (int64_t i = first; i < first + count; ++i) {
+    const bool has_loss = i < rows();
+    rows_of_loss.loss[i] = has_loss ? rows_of_loss.sum[i] : 0;
+    rows_of_loss.weight[i] = Scalar(has_loss ? upstream_.relative(i) : 0);
+    rows_of_loss.target[i] = 0;
+  }
+}
+
+template <class Scalar> double Passes<Scalar>::grad_bias() const {
+  double sum = 0;
+  for (int64_t i = 0; i < rows(); ++i) sum += upstream_.relative(i) * softmaxes[0].slope[i];
+  return sum * upstream_.largest;
+}
+
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
+  if (is_sigmoid(problem_)) return sigmoid_losses(first, count);
   with_row_loss(row_loss(), [&](auto kind) {
     for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(softmaxes[s], first, count, thread);
   });

@@ -37,8 +37,9 @@ template <class Scalar> struct SoftmaxRows {
   double *log_sum_exp = nullptr;
   double *rest_share = nullptr;
   double *loss = nullptr;
+  double *slope = nullptr;  // of the sigmoid loss: the sum of its derivatives by the row's logits
 
-  void take(Workspace::Cursor &cursor, int64_t padded_rows, bool ranks) {
+  void take(Workspace::Cursor &cursor, int64_t padded_rows, bool ranks, bool sigmoid) {
     rank = cursor.take<Scalar>(ranks ? padded_rows : 0);
     sum = cursor.take<double>(padded_rows);
     offset = cursor.take<double>(padded_rows);
@@ -48,6 +49,7 @@ template <class Scalar> struct SoftmaxRows {
     log_sum_exp = cursor.take<double>(padded_rows);
     rest_share = cursor.take<double>(padded_rows);
     loss = cursor.take<double>(padded_rows);
+    slope = cursor.take<double>(sigmoid ? padded_rows : 0);
   }
 };
 
@@ -119,6 +121,8 @@ template <class Scalar> class Passes {
   // `gradient`. Returns the sum of <u, d loss / d u>.
   double finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
                 int64_t accumulator_rows, float *gradient, int thread);
+  // Of the sigmoid loss.
+  double grad_bias() const;
   // d loss / d scale from the anchors' sums.
   double grad_scale(double sum, double sum_apart) const {
     return (sum + sum_apart) / problem_.scale / (has_triangle() ? 2 : 1);
@@ -139,6 +143,7 @@ template <class Scalar> class Passes {
   double logit(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
   template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread);
+  void sigmoid_losses(int64_t first, int64_t count);
   template <int32_t kRowLoss> void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;

@@ -175,10 +175,10 @@ BadRow Call::bad_row() const {
 void Call::read_scalars() {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   infonce_scalars &scalars = work_.result->scalars;
-  const double grad_scale = scalars.grad_scale;
+  const double grad_scale = scalars.grad_scale, grad_bias = scalars.grad_bias;
   scalars = work_.lane->report.get()->scalars;
-  if (bad_.row >= 0) scalars = {kNaN, kNaN, kNaN, kNaN};
-  else if (!work_.computes_gradient()) scalars.grad_scale = grad_scale;
+  if (bad_.row >= 0) scalars = {kNaN, kNaN, kNaN, kNaN, kNaN};
+  else if (!work_.computes_gradient()) scalars.grad_scale = grad_scale, scalars.grad_bias = grad_bias;
 }
 
 }  // namespace infonce::cuda

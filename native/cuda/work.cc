@@ -5,6 +5,7 @@
 namespace infonce::cuda {
 
 bool Work::needs_ids(int matrix) const {
+  if (problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE) return true;
   return std::any_of(problem.blocks, problem.blocks + problem.block_count, [&](const infonce_block &block) {
     return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && (block.anchors == matrix || block.candidates == matrix);
   });
@@ -50,6 +51,18 @@ Masks masks_of(const Work &work, const Block &block) {
   if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
   else masks.row_bias = buffers.bias[block.rows];
   return masks;
+}
+
+SigmoidTask sigmoid_of(const Work &work, const Block &block) {
+  SigmoidTask task{};
+  task.block.owner = work.tower(block.rows);
+  task.block.other = work.tower(block.columns);
+  task.block.scale = work.problem.scale;
+  task.block.masks.row_ids = work.buffers.ids[block.rows];
+  task.block.masks.column_ids = work.buffers.ids[block.columns];
+  task.positives_by_index = work.problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX;
+  task.bias = work.problem.bias;
+  return task;
 }
 
 Softmax softmax_of(const Work &work) {

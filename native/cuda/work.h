@@ -113,6 +113,7 @@ struct Work {
 
 WeightsOf weights_of(const Work &work, const Block &block);
 Masks masks_of(const Work &work, const Block &block);
+SigmoidTask sigmoid_of(const Work &work, const Block &block);
 Softmax softmax_of(const Work &work);
 
 }  // namespace infonce::cuda

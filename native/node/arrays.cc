@@ -13,7 +13,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kScalars = 7;  // in the order of SCALARS in lib/runtime/binding.ts
+constexpr int64_t kScalars = 8;  // in the order of SCALARS in lib/runtime/binding.ts
 
 // 2^53 - 1 elements of 4 bytes fit.
 uint64_t bytes_of(int64_t size, size_t element) { return static_cast<uint64_t>(size) * element; }
@@ -97,8 +97,9 @@ void Arrays::write_scalars(const infonce_result &fields) {
     scalars = to_span_of<double>(scalars_later_.Value(), kScalars, "scalars");
   }
   const infonce_scalars &of_loss = fields.scalars;
-  const double values[kScalars] = {of_loss.loss,          of_loss.grad_scale,    of_loss.top1,           of_loss.top5,
-                                   fields.upload_seconds, fields.kernel_seconds, fields.download_seconds};
+  const double values[kScalars] = {
+      of_loss.loss,          of_loss.grad_scale,      of_loss.top1,     of_loss.top5, fields.upload_seconds,
+      fields.kernel_seconds, fields.download_seconds, of_loss.grad_bias};
   std::copy_n(values, kScalars, scalars.data);
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "common/form.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -121,6 +122,10 @@ Problem read_problem(Napi::Object object) {
   problem.targets = object.Get("targets");
   problem.grad_output = object.Get("gradOutput");
   read_form(form, fields);
+  // Of no other problem: each property takes time to read.
+  if (is_sigmoid(fields)) {
+    fields.bias = to_number(object.Get("bias"), "bias");
+  }
   return problem;
 }
 

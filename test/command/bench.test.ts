@@ -40,21 +40,24 @@ describe('infonce bench', () => {
     expect(stdout).toMatch(/^tfjs-webgpu: not installed: .*webgpu\. Install: npm install .*webgpu$/m);
   });
 
-  it.each(['ntxent', 'infonce', 'clip', 'supcon'])('%s has the same loss and gradients in every engine', loss => {
-    const { sizes } = report(['--loss', loss]);
-    expect(sizes.map(({ rows }) => rows)).toEqual([8, 16]);
-    for (const { peak, results } of sizes) {
-      expect(peak!.peakGflops).toBeGreaterThan(0);
-      expect(results.map(({ id }) => id)).toEqual(expect.arrayContaining(['infonce', ...PEERS]));
-      for (const row of results) {
-        expect(row).toMatchObject({ outcome: 'timed', dim: 12 });
-        if (row.outcome !== 'timed') continue;
-        expect(row.medianMs).toBeGreaterThan(0);
-        expect(row.shareOfPeak).toBeCloseTo(row.gflops / peak!.peakGflops, 10);
-        expect(row.difference ?? 0).toBeLessThan(1e-4);
+  it.each(['ntxent', 'infonce', 'clip', 'supcon', 'siglip'])(
+    '%s has the same loss and gradients in every engine',
+    loss => {
+      const { sizes } = report(['--loss', loss]);
+      expect(sizes.map(({ rows }) => rows)).toEqual([8, 16]);
+      for (const { peak, results } of sizes) {
+        expect(peak!.peakGflops).toBeGreaterThan(0);
+        expect(results.map(({ id }) => id)).toEqual(expect.arrayContaining(['infonce', ...PEERS]));
+        for (const row of results) {
+          expect(row).toMatchObject({ outcome: 'timed', dim: 12 });
+          if (row.outcome !== 'timed') continue;
+          expect(row.medianMs).toBeGreaterThan(0);
+          expect(row.shareOfPeak).toBeCloseTo(row.gflops / peak!.peakGflops, 10);
+          expect(row.difference ?? 0).toBeLessThan(1e-4);
+        }
       }
-    }
-  });
+    },
+  );
 
   it('obeys what is asked of the device', () => {
     const words = ['--precision', 'medium', '--threads', '1', '--peers', 'none', '--rows', '4'];

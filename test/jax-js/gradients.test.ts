@@ -1,6 +1,6 @@
 import { defaultDevice, grad, init, type Array as JaxArray, jit, nn, numpy as np, tree } from '@jax-js/jax';
 import { infoNCESync } from 'infonce';
-import { clip, infoNCE, ntXent, supCon, valueAndGrad } from 'infonce/jax-js';
+import { clip, infoNCE, ntXent, sigLip, supCon, valueAndGrad } from 'infonce/jax-js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectClose } from '../support/compare.js';
 import '../support/contexts.js'; // the device under test
@@ -126,6 +126,13 @@ describe.each(['cpu', 'wasm'] as const)('device %s', device => {
     const c = towers('clip');
     const clipped = clip(c.arrays[0]!, c.arrays[1]!, { logitScale: 1 / c.temperature });
     expect(together(clipped, ['gradImageFeatures', 'gradTextFeatures'])).toEqual(c.expected);
+    const g = towers('sigLip ids');
+    const { imageIds, textIds, logitBias } = g.problem as Record<'imageIds' | 'textIds', Int32Array> & {
+      readonly logitBias: number;
+    };
+    const scaled = { logitScale: 1 / g.temperature, logitBias, imageIds, textIds };
+    const sigmoids = sigLip(g.arrays[0]!, g.arrays[1]!, scaled);
+    expect(together(sigmoids, ['gradImageFeatures', 'gradTextFeatures'])).toEqual(g.expected);
     const i = towers('infoNCE in-batch');
     const inBatch = infoNCE(i.arrays[0]!, i.arrays[1]!, undefined, options);
     expect(together(inBatch, ['gradQuery', 'gradPositiveKey'])).toEqual(i.expected);

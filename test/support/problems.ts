@@ -3,6 +3,7 @@ import type {
   CommonOptions,
   InfoNCEProblem,
   NTXentProblem,
+  SigLipProblem,
   SupConProblem,
   SyncRunOptions,
   Tensor,
@@ -101,12 +102,21 @@ export function clipCase(problem: OnHost<ClipProblem>): Case {
   return caseOf('clip', problem);
 }
 
+export function sigLipCase(problem: OnHost<SigLipProblem>): Case {
+  return caseOf('sigLip', problem);
+}
+
 const VARIANTS = new Map(variantsOf(all.LOSSES).map(of => [`${of.loss.name} ${of.variant.name}`.trimEnd(), of]));
 
 /** Every variant of every loss. */
 export const LOSSES = [...VARIANTS.keys()];
 
 export type LossName = string;
+
+/** Whether a variant has `top1` and `top5`. */
+export function isRanked(name: LossName): boolean {
+  return VARIANTS.get(name)!.variant.unranked !== true;
+}
 
 /** A random problem for a loss. */
 export function randomCase(name: LossName, sizes: Sizes, options: CommonOptions = {}): Case {

@@ -1,7 +1,7 @@
 import '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs';
 import type { InfoNCERows, Tensor } from 'infonce';
-import { clip, infoNCE, type LossTensor, ntXent, supCon } from 'infonce/tfjs';
+import { clip, infoNCE, type LossTensor, ntXent, sigLip, supCon } from 'infonce/tfjs';
 import './contexts.js'; // the device under test
 import { type FUNCTIONS, type Named, tensorsOf } from './problems.js';
 
@@ -25,19 +25,20 @@ export type LossKind = keyof typeof FUNCTIONS;
 
 function kindOf(problem: Named): LossKind {
   if ('query' in problem) return 'infoNCE';
-  if ('imageFeatures' in problem) return 'clip';
+  if ('imageFeatures' in problem) return 'logitBias' in problem ? 'sigLip' : 'clip';
   return 'labels' in problem ? 'supCon' : 'ntXent';
 }
 
-/** What the scale of a problem is called, and its value. */
-export function scaleOf(problem: Named): readonly [name: 'temperature' | 'logitScale', value: number] {
-  const name = 'logitScale' in problem ? 'logitScale' : 'temperature';
-  return [name, problem[name] as number];
+/** What the scale of a problem is called, and its bias if it has one, with their values. */
+export function scalarsOf(problem: Named): readonly (readonly [name: string, value: number])[] {
+  const names = ['temperature', 'logitScale', 'logitBias'].filter(name => name in problem);
+  return names.map(name => [name, problem[name] as number]);
 }
 
 /** The plug-in's loss of a problem whose tensors are those of TensorFlow.js. */
-export function pluginLoss(problem: Named, inputs: readonly tf.Tensor[], scale: tf.Tensor): tf.Tensor {
-  const options = { ...optionsOf(problem), [scaleOf(problem)[0]]: scale } as object;
+export function pluginLoss(problem: Named, inputs: readonly tf.Tensor[], scalars: readonly tf.Tensor[]): tf.Tensor {
+  const learned = Object.fromEntries(scalarsOf(problem).map(([name], i) => [name, scalars[i]]));
+  const options = { ...optionsOf(problem), ...learned } as object;
   const [first, second, negativeKeys] = inputs as tf.Tensor2D[];
   switch (kindOf(problem)) {
     case 'ntXent':
@@ -46,21 +47,29 @@ export function pluginLoss(problem: Named, inputs: readonly tf.Tensor[], scale: 
       return supCon(first!, problem.labels as Int32Array, options);
     case 'clip':
       return clip(first!, second!, options);
+    case 'sigLip':
+      return sigLip(first!, second!, options);
     default:
       return infoNCE(first!, second!, { ...options, ...(negativeKeys && { negativeKeys }) }) as LossTensor<'mean'>;
   }
 }
 
 /** The same in the operations of TensorFlow.js, which differentiates it by itself. */
-export function plainLoss(problem: Named, inputs: readonly tf.Tensor[], scale: tf.Tensor): tf.Tensor {
+export function plainLoss(problem: Named, inputs: readonly tf.Tensor[], scalars: readonly tf.Tensor[]): tf.Tensor {
   const unit = problem.normalize === false ? inputs : inputs.map(x => x.div(x.square().sum(-1, true).sqrt()));
-  const factor = scaleOf(problem)[0] === 'logitScale' ? scale : scale.reciprocal();
-  const rows = plainRows(problem, unit as tf.Tensor2D[], factor);
+  const [scale, bias] = scalars;
+  const factor = 'logitScale' in problem ? scale! : scale!.reciprocal();
+  const rows = plainRows(problem, unit as tf.Tensor2D[], factor, bias);
   if (problem.reduction === 'none') return rows;
   return problem.reduction === 'sum' ? rows.sum() : rows.mean();
 }
 
-function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], factor: tf.Tensor): tf.Tensor1D {
+function plainRows(
+  problem: Named,
+  [a, b, negatives]: readonly tf.Tensor2D[],
+  factor: tf.Tensor,
+  bias: tf.Tensor | undefined,
+): tf.Tensor1D {
   const logitsOf = (x: tf.Tensor2D, y: tf.Tensor2D) => tf.matMul(x, y, false, true).mul<tf.Tensor2D>(factor);
   const rows = a!.shape[0];
   switch (kindOf(problem)) {
@@ -71,6 +80,14 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
         .add(crossEntropy(logits.transpose(), tf.eye(rows)))
         .div(2);
     }
+    case 'sigLip':
+      return tf
+        .softplus(
+          logitsOf(a!, b!)
+            .add(bias!)
+            .mul(signsOf(problem, rows, b!.shape[0])),
+        )
+        .sum(1);
     case 'infoNCE': {
       if (negatives === undefined || problem.inBatch) {
         const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
@@ -140,4 +157,14 @@ function positivesOf(problem: Named, rows: number): tf.Tensor2D {
     return row.map(one => one / Math.max(count, 1));
   });
   return tf.tensor2d(all);
+}
+
+/** -1 for pairs that are positives of the sigmoid loss, 1 for the others. */
+function signsOf(problem: Named, rows: number, columns: number): tf.Tensor2D {
+  const imageIds = problem.imageIds as Int32Array | undefined;
+  const textIds = problem.textIds as Int32Array | undefined;
+  const isPositive = (i: number, j: number) =>
+    imageIds && textIds ? imageIds[i] === textIds[j] : problem.positives !== 'none' && i === j;
+  const sign = (i: number, j: number) => (isPositive(i, j) ? -1 : 1);
+  return tf.tensor2d(Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => sign(i, j))));
 }

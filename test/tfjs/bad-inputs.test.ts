@@ -1,5 +1,16 @@
 import * as tf from '@tensorflow/tfjs';
-import { clip, clipLoss, infoNCE, ntXent, ntXentLoss, ntXentTop1, supCon, supConLoss, viewBatches } from 'infonce/tfjs';
+import {
+  clip,
+  clipLoss,
+  infoNCE,
+  ntXent,
+  ntXentLoss,
+  ntXentTop1,
+  sigLip,
+  supCon,
+  supConLoss,
+  viewBatches,
+} from 'infonce/tfjs';
 import { beforeAll, expect, it } from 'vitest';
 import { thrownBy, wrong } from '../support/thrown.js';
 import '../support/tfjs.js';
@@ -35,6 +46,18 @@ const CASES: [what: string, call: () => unknown, code: string, says: string][] =
   ],
   ['several temperatures', () => ntXent(z(), { temperature: tf.ones([2]) }), 'SHAPE', 'a tensor that holds one'],
   ['a temperature that became negative', () => ntXent(z(), { temperature: tf.scalar(-1) }), 'RANGE', 'temperature'],
+  [
+    'several biases',
+    () => sigLip(z(), z(), { logitBias: tf.ones([2]) }),
+    'SHAPE',
+    'logitBias: expected a number or a tensor',
+  ],
+  [
+    'ids with fractions',
+    () => sigLip(z(), z(), { imageIds: tf.tensor1d([0, 0.5, 1, 1]), textIds: labels }),
+    'RANGE',
+    'imageIds: expected integers of 32 bits, got 0.5 for row 1',
+  ],
   ['a temperature in words', () => ntXent(z(), { temperature: wrong('0.1') }), 'TYPE', 'Number(temperature)'],
   ['too few labels', () => supCon(z(), Int32Array.of(1, 2)), 'SHAPE', 'expected 4 labels'],
   ['labels in a plain array', () => supCon(z(), wrong([0, 0, 1, 1])), 'TYPE', 'an Int32Array or a tf.Tensor1D'],

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
-import { infoNCESync, NegativeQueue, ntXentSync } from 'infonce';
-import { clip, infoNCE, ntXent, supCon } from 'infonce/tfjs';
+import { infoNCESync, NegativeQueue, ntXentSync, sigLipSync } from 'infonce';
+import { clip, infoNCE, ntXent, sigLip, supCon } from 'infonce/tfjs';
 import { beforeAll, expect, it } from 'vitest';
 import { newContext } from '../support/contexts.js';
 import { normal, randomLabels } from '../support/random.js';
@@ -45,6 +45,27 @@ it('passes gradients on to a temperature that is computed', () => {
   const direct = tf.grad(s => clip(matrix(), matrix(), { logitScale: s }))(tf.scalar(Math.exp(1.5)));
   expect(grads[logScale.name]!.dataSync()[0]).toBeCloseTo(direct.dataSync()[0]! * Math.exp(1.5), 5);
   logScale.dispose();
+});
+
+it('passes gradients on to a logit scale and a bias that are learned together', () => {
+  const other = normal([8, 5], 2);
+  const expected = sigLipSync({ imageFeatures: features, textFeatures: other, logitScale: 4, logitBias: -2 });
+  const [byScale, byBias] = tf.grads((logitScale, logitBias) =>
+    sigLip(matrix(), toTf(other) as tf.Tensor2D, { logitScale, logitBias }),
+  )([tf.scalar(4), tf.tensor1d([-2])]);
+  expect(byScale!.dataSync()[0]).toBe(Math.fround(expected.gradLogitScale));
+  expect(byBias!.dataSync()[0]).toBe(Math.fround(expected.gradLogitBias));
+  expect(byBias!.shape).toEqual([1]);
+  const alone = tf.grad(logitBias => sigLip(matrix(), toTf(other) as tf.Tensor2D, { logitScale: 4, logitBias }));
+  expect(alone(tf.scalar(-2)).dataSync()).toEqual(byBias!.dataSync());
+});
+
+it('takes ids as tensors', () => {
+  const imageIds = randomLabels(8, 3, 2);
+  const textIds = randomLabels(8, 3, 3);
+  const expected = sigLip(matrix(), matrix(), { imageIds, textIds }).dataSync();
+  const tensors = { imageIds: tf.tensor1d(imageIds, 'int32'), textIds: tf.tensor1d([...textIds]) };
+  expect(sigLip(matrix(), matrix(), tensors).dataSync()).toEqual(expected);
 });
 
 it('gives a temperature of shape [1] a gradient of that shape', () => {

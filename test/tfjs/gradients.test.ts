@@ -14,7 +14,7 @@ import {
   tensorsOf,
 } from '../support/problems.js';
 import { normal } from '../support/random.js';
-import { BACKENDS, plainLoss, pluginLoss, scaleOf, toTf } from '../support/tfjs.js';
+import { BACKENDS, plainLoss, pluginLoss, scalarsOf, toTf } from '../support/tfjs.js';
 
 /** ‖out − ref‖ / ‖ref‖, both float32. */
 const TOLERANCE = 1e-5;
@@ -37,11 +37,13 @@ const options = fc.record({
 
 type Loss = typeof plainLoss;
 
-/** The losses, and the gradients by every input and by the temperature for random upstream gradients. */
+/** The losses, and the gradients by every input, by the temperature or scale and by the bias for random upstream gradients. */
 function differentiate(loss: Loss, problem: Named, upstream: Tensor): readonly Float32Array[] {
   return tf.tidy(() => {
-    const inputs = [...Object.values(tensorsOf(problem)).map(toTf), tf.scalar(scaleOf(problem)[1])];
-    const differentiated = tf.valueAndGrads((...given) => loss(problem, given.slice(0, -1), given.at(-1)!));
+    const tensors = Object.values(tensorsOf(problem)).map(toTf);
+    const inputs = [...tensors, ...scalarsOf(problem).map(([, value]) => tf.scalar(value))];
+    const count = tensors.length;
+    const differentiated = tf.valueAndGrads((...given) => loss(problem, given.slice(0, count), given.slice(count)));
     const { value, grads } = differentiated(inputs, toTf(upstream));
     expect(grads.map(({ shape }) => shape)).toEqual(inputs.map(({ shape }) => shape));
     return [value, ...grads].map(tensor => tensor.dataSync() as Float32Array);
@@ -52,8 +54,8 @@ function differentiate(loss: Loss, problem: Named, upstream: Tensor): readonly F
 function floorsOf(name: LossName, drawn: Sizes, common: CommonOptions, { data }: Tensor): number[] {
   const { problem, reference } = randomCase(name, drawn, { ...common, gradOutput: data });
   const { gradients } = reference();
-  const inputs = [...Object.keys(tensorsOf(problem)), scaleOf(problem)[0]];
-  return [0, ...inputs.map(input => cancellationFloor(gradients[gradientName(input)]!.terms, HIGHEST))];
+  const names = [...Object.keys(tensorsOf(problem)), ...scalarsOf(problem).map(([scalar]) => scalar)];
+  return [0, ...names.map(input => cancellationFloor(gradients[gradientName(input)]!.terms, HIGHEST))];
 }
 
 describe.each(BACKENDS)('backend %s', backend => {

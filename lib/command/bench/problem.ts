@@ -2,6 +2,8 @@ import { type LossName, towersOf } from '../losses.js';
 import { type Matrix, randomMatrix } from './random.js';
 
 export const TEMPERATURE = 0.1;
+/** Of siglip, whose default it is. */
+export const LOGIT_BIAS = -10;
 const ROWS_OF_A_CLASS = 4;
 
 /** The problem of every engine: rows not yet normalised, the mean loss, gradients of the inputs. */
@@ -10,7 +12,7 @@ export interface Problem {
   readonly rows: number;
   readonly dim: number;
   readonly temperature: number;
-  /** [rows, dim]: one matrix, or for infonce and clip two. NT-Xent has two views: row i and row i + rows / 2. */
+  /** [rows, dim]: one matrix, or for infonce, clip and siglip two. NT-Xent has two views: row i and row i + rows / 2. */
   readonly inputs: readonly Matrix[];
   /** The class of each row, for supcon: four consecutive rows are one. */
   readonly labels: Int32Array;

@@ -41,6 +41,7 @@ const LOSS_NAMES: { readonly [loss in LossName]?: string } = {
   ntxent: 'NT-Xent',
   infonce: 'InfoNCE with in-batch negatives',
   clip: 'CLIP',
+  siglip: 'SigLIP',
   supcon: 'SupCon, four rows a class',
 };
 

@@ -18,11 +18,14 @@ export interface EvalOptions extends OutputOptions, ComputeOptions {
   readonly normalize: boolean;
 }
 
+/** Those of the softmax: others have no chance to compare with, and a bias beside the temperature. */
+const EVALUATED = LOSSES.filter(name => lossNamed(name).bias === undefined);
+
 const temperature = numberWithin({ least: 1e-6, most: 1e6 });
 
 export function withEvalOptions(command: Command): Command {
   command
-    .addOption(new Option('--loss <name>', 'the loss').choices(LOSSES).default('ntxent'))
+    .addOption(new Option('--loss <name>', 'the loss').choices(EVALUATED).default('ntxent'))
     .addOption(
       new Option(
         '--views <count>',
@@ -81,7 +84,7 @@ export function viewsOf(files: readonly string[], options: EvalOptions): number 
 
 /** `--loss one or two`: the losses of which that is true. */
 function lossesThat(take: (name: LossName) => boolean): string {
-  return `--loss ${LOSSES.filter(take).join(' or ')}`;
+  return `--loss ${EVALUATED.filter(take).join(' or ')}`;
 }
 
 /** All temperatures, each once, in order. */

@@ -5,6 +5,7 @@
 #include "cpu/kernels/logits.h"
 #include "cpu/kernels/peak.h"
 #include "cpu/kernels/prepare.h"
+#include "cpu/kernels/sigmoid.h"
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 namespace {
@@ -183,6 +184,7 @@ Kernels over_float_kernels() {
   table.float32.prepare = prepare;
   table.float32.ranking_dots = ranking_dots;
   table.logits_block = logits_block<BfloatProduct>;
+  table.sigmoid_block = sigmoid_block<BfloatProduct>;
   table.gradient_panel = pair_gradient_panel;
   table.peak = peak_of<PairStep>();
   return table;

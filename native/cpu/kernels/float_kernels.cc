@@ -7,6 +7,7 @@
 #include "cpu/kernels/prepare.h"
 #include "cpu/kernels/rows.h"
 #include "cpu/kernels/float64.h"
+#include "cpu/kernels/sigmoid.h"
 
 #define INFONCE_QUOTE(x) #x
 #define INFONCE_NAME_OF(x) INFONCE_QUOTE(x)
@@ -24,6 +25,7 @@ const Kernels &kernels() {
                                     scalar_kernels<float>(),
                                     scalar_kernels<double>(),
                                     logits_block<FloatProduct>,
+                                    sigmoid_block<FloatProduct>,
                                     gradient_panel,
                                     float64_log_sum_exp,
                                     float64_gradient,

@@ -25,7 +25,8 @@ struct PreparedRows {
   double largest_norm;    // of the unit rows: about 1, or the input's own without normalisation
 };
 
-// Groups say which pairs stay out of the matrix part: those of equal group. Padding rows have a negative one.
+// Groups say which pairs stay out of the matrix part: those of equal group. Padding rows have a negative one. In a sigmoid
+// block, pairs of equal group are the positives.
 struct LogitsBlock {
   const Operand<float> *rows;
   const Operand<float> *columns;
@@ -43,8 +44,9 @@ struct LogitsBlock {
   int stride;
   // out, or null: sums of the exponentials and, of the same sides or of none, counts of logits above the rank
   float *row_sum, *column_sum;
+  float *row_slope;  // of a sigmoid block, as row_sum: sums of what is in `exponentials`
   float *row_above, *column_above;
-  float *scratch;  // row_count * panel floats
+  float *scratch;  // row_count * panel floats; of a sigmoid block twice as many
 };
 
 // W_ij = e_ij (row_weight_i + column_weight_j), multiplied with the other side's rows into the owner's accumulators.
@@ -145,6 +147,7 @@ struct Kernels {
   ScalarKernels<float> float32;
   ScalarKernels<double> float64;
   void (*logits_block)(const LogitsBlock &);
+  void (*sigmoid_block)(const LogitsBlock &);
   void (*gradient_panel)(const GradientPanel &);
   void (*float64_log_sum_exp)(const Float64LogSumExp &);
   void (*float64_gradient)(const Float64Gradient &);

@@ -17,6 +17,26 @@ struct Float64Statistics {
   bool ranks;
 };
 
+// What ranks a tile's rows: each one's positive, and how near a logit is a tie with it.
+struct DoubleRanks {
+  // A duplicate of the positive is a tie, although the two logits were summed in other orders.
+  static constexpr double kTie = 1e-13;  // of scale * |u| |v|: far above float64's rounding, far below float32's
+
+  double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
+
+  // By a whole warp: row `row` of the owner as the tile's row r.
+  __device__ void take_row(const Float64Task &task, const double *positive_logit, int64_t row, int r) {
+    const ExactRow u = row_or_last(task.owner, row);
+    const double square = sum_over_dim(task.owner.dim, [&](int64_t d) { return u[d] * u[d]; });
+    if (threadIdx.x % kWarp) return;
+    positive[r] = row < task.owner.rows ? positive_logit[row] : INFINITY;
+    tie[r] = kTie * fabs(task.scale) * sqrt(square);
+  }
+  __device__ bool is_above(double logit, int row, int column) const {
+    return logit > positive[row] + tie[row] * column_length[column];
+  }
+};
+
 // What a direction of the softmax brings to the gradient; null: nothing.
 struct Float64Probabilities {
   const double *upstream, *log_sum_exp;
@@ -39,13 +59,11 @@ template <bool kMasked>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
     float64_statistics(Trace trace, const __grid_constant__ Float64Task task,
                        const __grid_constant__ Float64Statistics statistics) {
-  // A duplicate of the positive is a tie, although the two logits were summed in other orders.
-  constexpr double kTie = 1e-13;  // of scale * |u| |v|: far above float64's rounding, far below float32's
   constexpr int kRows = DoubleTile::kThreadRows;
   trace.mark();
   if (trace.is_cancelled()) return;
   __shared__ DoubleTile tile;
-  __shared__ double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
+  __shared__ DoubleRanks ranks;
 
   const int lane = threadIdx.x % kWarp, warp_row = DoubleSums::first_row();
   const int64_t tile_row = int64_t(trace.block()) * DoubleTile::kRows, first_row = tile_row + warp_row;
@@ -54,11 +72,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     maximum[r] = -INFINITY, sum[r] = 0, above[r] = 0;
-    const ExactRow u = row_or_last(task.owner, first_row + r);
-    const double square = sum_over_dim(task.owner.dim, [&](int64_t d) { return u[d] * u[d]; });
-    if (lane) continue;
-    positive[warp_row + r] = first_row + r < task.owner.rows ? statistics.positive_logit[first_row + r] : INFINITY;
-    tie[warp_row + r] = kTie * fabs(task.scale) * sqrt(square);
+    ranks.take_row(task, statistics.positive_logit, first_row + r, warp_row + r);
   }
 
   for (int64_t column = 0; column < task.other.rows; column += DoubleTile::kColumns) {
@@ -67,7 +81,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     DoubleSums logits;
     logits.clear();
     multiply(logits, tile, loader, task.owner.dim);
-    column_length[threadIdx.x] = sqrt(loader.column_square());
+    ranks.column_length[threadIdx.x] = sqrt(loader.column_square());
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
@@ -84,8 +98,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
           logit = j < task.other.rows && !apart.holds(j) ? task.scale * logit : -INFINITY;
         }
         best = max(best, logit);
-        if (statistics.ranks)
-          above[r] += logit > positive[warp_row + r] + tie[warp_row + r] * column_length[DoubleSums::column(c)];
+        if (statistics.ranks) above[r] += ranks.is_above(logit, warp_row + r, DoubleSums::column(c));
       }
       if (best > maximum[r]) {
         sum[r] *= exp(maximum[r] - best);

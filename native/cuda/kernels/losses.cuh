@@ -108,7 +108,7 @@ __global__ void spoil(Trace trace, const Report *report, const __grid_constant__
   const int64_t step = int64_t(gridDim.x) * blockDim.x, first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   for (int k = 0; k < results.arrays; ++k)
     for (int64_t i = first; i < results.count[k]; i += step) results.values[k][i] = NAN;
-  if (first == 0 && results.scalars) *results.scalars = {NAN, NAN, NAN, NAN};
+  if (first == 0 && results.scalars) *results.scalars = {NAN, NAN, NAN, NAN, NAN};
 }
 
 }  // namespace infonce::cuda

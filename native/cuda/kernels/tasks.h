@@ -235,6 +235,19 @@ struct Float64Task {
 #endif
 };
 
+// The sigmoid loss, in float64.
+struct SigmoidTask {
+  Float64Task block;        // without pairs; ids say which pairs are positives
+  bool positives_by_index;  // without ids: those of equal index, or none
+  double bias;
+
+#ifdef __CUDACC__
+  __device__ bool is_positive(int64_t i, int64_t j) const {
+    return block.masks.row_ids ? block.masks.row_ids[i] == block.masks.column_ids[j] : positives_by_index && i == j;
+  }
+#endif
+};
+
 // With own negatives, [N, M, dim].
 struct PairedProblem {
   int32_t anchors_matrix, keys_matrix, negatives_matrix;

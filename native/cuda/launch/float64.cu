@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/kernels/float64.cuh"
+#include "cuda/kernels/sigmoid.cuh"
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -37,12 +37,15 @@ void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *
                          statistics);
 }
 
-void float64_gradient(Stream &stream, const Float64Task &task, const Direction *owner_direction,
-                      const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
+namespace {
+
+// accumulators = the sum over the other tower's rows of weights times unit rows, panel by panel, whose weights
+// `launch_weights(panel, grid)` writes. Without `has_weights` zeros.
+template <class LaunchWeights>
+void accumulate(Stream &stream, const Float64Task &task, bool has_weights, double *panel, int64_t panel_elements,
+                double *accumulators, LaunchWeights &&launch_weights) {
   const Tower &owner = task.owner, &other = task.other;
-  const auto weights = is_masked(task.masks) ? float64_weights<true> : float64_weights<false>;
-  const Float64Probabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
-  const int64_t tile_columns = owner_direction || other_direction ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
+  const int64_t tile_columns = has_weights ? blocks_of(other.rows, DoubleTile::kColumns) : 0;
   const unsigned dim_tiles = blocks_of(owner.padded_dim, DoubleTile::kColumns);
   const int64_t rows = std::min(
       {owner.padded_rows, kMostPanelRows, round_down(panel_elements / DoubleTile::kColumns, DoubleTile::kRows)});
@@ -56,16 +59,56 @@ void float64_gradient(Stream &stream, const Float64Task &task, const Direction *
     block.first_column = 0;
     do {  // once without columns as well: the accumulators are written
       block.columns = std::min(columns, tile_columns * DoubleTile::kColumns - block.first_column);
-      if (block.columns > 0)
-        stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "float64_weights", weights,
-                               dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)), DoubleTile::kThreads, 0,
-                               task, of_owner, of_other, block);
+      if (block.columns > 0) launch_weights(block, dim3(tile_rows, unsigned(block.columns / DoubleTile::kColumns)));
       stream.launch_in_parts(operations_of(block.rows, block.columns, owner.padded_dim), "float64_accumulate",
                              float64_accumulate, dim3(dim_tiles, tile_rows), DoubleTile::kThreads, 0, task, block,
                              accumulators);
       block.first_column += columns;
     } while (block.first_column < tile_columns * DoubleTile::kColumns);
   }
+}
+
+}  // namespace
+
+void float64_gradient(Stream &stream, const Float64Task &task, const Direction *owner_direction,
+                      const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
+  const auto weights = is_masked(task.masks) ? float64_weights<true> : float64_weights<false>;
+  const Float64Probabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
+  accumulate(stream, task, owner_direction || other_direction, panel, panel_elements, accumulators,
+             [&](const Float64Panel &block, dim3 grid) {
+               stream.launch_in_parts(operations_of(block.rows, block.columns, task.owner.padded_dim),
+                                      "float64_weights", weights, grid, DoubleTile::kThreads, 0, task, of_owner,
+                                      of_other, block);
+             });
+}
+
+void sigmoid_statistics(Stream &stream, const SigmoidTask &task, const double *positive_logit,
+                        const Direction &direction, bool ranks) {
+  const Tower &owner = task.block.owner;
+  const Float64Statistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, false, ranks};
+  stream.launch_in_parts(operations_of(owner.padded_rows, task.block.other.padded_rows, owner.padded_dim),
+                         "sigmoid_statistics", sigmoid_statistics,
+                         dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,
+                         statistics);
+}
+
+void sigmoid_losses(Stream &stream, const LossesTask &task) {
+  constexpr int kThreads = 128;
+  stream.launch("sigmoid_losses", sigmoid_losses, blocks_of(task.anchors.padded_rows, kThreads), kThreads, 0, task);
+}
+
+void sigmoid_bias(Stream &stream, const LossesTask &task, Report *report, infonce_scalars *scalars) {
+  stream.launch("sigmoid_bias", sigmoid_bias, 1, kWarp, 0, task, report, scalars);
+}
+
+void sigmoid_gradient(Stream &stream, const SigmoidTask &task, const Direction *owner_direction,
+                      const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
+  const double *of_owner = owner_direction ? owner_direction->upstream : nullptr;
+  const double *of_other = other_direction ? other_direction->upstream : nullptr;
+  accumulate(stream, task.block, true, panel, panel_elements, accumulators, [&](const Float64Panel &block, dim3 grid) {
+    stream.launch_in_parts(operations_of(block.rows, block.columns, task.block.owner.padded_dim), "sigmoid_weights",
+                           sigmoid_weights, grid, DoubleTile::kThreads, 0, task, of_owner, of_other, block);
+  });
 }
 
 }  // namespace infonce::cuda

@@ -1,4 +1,4 @@
-// The float64 scheme: log-sum-exp and gradient of one tower's rows against another's.
+// The float64 scheme: log-sum-exp and gradient of one tower's rows against another's, and the sigmoid loss.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +21,15 @@ void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *
 // of pairs.classes taken off, whose members `elsewhere` are positives as well. Reads upstream and log_sum_exp of the
 // directions; a null one adds nothing. `panel` is aligned to 16 bytes; its size changes no bit of the result.
 void float64_gradient(Stream &stream, const Float64Task &task, const Direction *owner_direction,
+                      const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators);
+
+// The same of the sigmoid loss: `sum` becomes each row's loss, `offset` the sum of its derivatives by the logits.
+void sigmoid_statistics(Stream &stream, const SigmoidTask &task, const double *positive_logit,
+                        const Direction &direction, bool ranks);
+void sigmoid_losses(Stream &stream, const LossesTask &task);
+// d loss / d bias, into both places; `scalars` may be null.
+void sigmoid_bias(Stream &stream, const LossesTask &task, Report *report, infonce_scalars *scalars);
+void sigmoid_gradient(Stream &stream, const SigmoidTask &task, const Direction *owner_direction,
                       const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators);
 
 }  // namespace infonce::cuda

@@ -18,7 +18,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   FinishTask<Scalar> task{};
   static_cast<Softmax &>(task) = softmax_of(work);
   task.tower = work.tower(matrix);
-  task.has_pairs = matrix == choice.anchors || matrix == choice.keys;
+  task.has_pairs = (matrix == choice.anchors || matrix == choice.keys) && !is_sigmoid(work.problem);
   task.accumulators = sums.planes;
   task.splits = sums.of_triangle;
   task.all_splits = sums.all;
@@ -74,13 +74,19 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
   Sums<double> sums = {work.buffers.float64_accumulators, 0, 0};
   for (const GradientPart &part : of.parts) {
     const Block &block = part.block;
+    double *const accumulators = sums.planes + sums.all++ * work.tower(of.matrix).plane_size();
+    const Direction *of_rows = work.softmax(block.row_softmax), *of_columns = work.softmax(block.column_softmax);
+    if (is_sigmoid(work.problem)) {
+      sigmoid_gradient(work.stream(), sigmoid_of(work, block), of_rows, of_columns, work.buffers.float64_panel,
+                       float64_panel_elements(work), accumulators);
+      continue;
+    }
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
     const Float64Task task = {work.tower(block.rows), work.tower(block.columns),
                               work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
                               masks_of(work, block),  work.problem.scale};
-    float64_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
-                     work.buffers.float64_panel, float64_panel_elements(work),
-                     sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
+    float64_gradient(work.stream(), task, of_rows, of_columns, work.buffers.float64_panel, float64_panel_elements(work),
+                     accumulators);
     if (block.is_triangle()) sums.of_triangle = 1;
   }
   return sums;

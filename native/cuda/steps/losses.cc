@@ -1,14 +1,25 @@
 // Each row's loss, and what the losses come to.
+#include "cuda/launch/float64.h"
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
 
-void losses(const Work &work) {
+namespace {
+
+LossesTask task_of(const Work &work) {
   LossesTask task{};
   task.anchors = work.anchor_tower();
   static_cast<Softmax &>(task) = softmax_of(work);
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
+  return task;
+}
+
+}  // namespace
+
+void losses(const Work &work) {
+  const LossesTask task = task_of(work);
+  if (is_sigmoid(work.problem)) return sigmoid_losses(work.stream(), task);
   cuda::losses(work.stream(), work.problem.softmaxes[0].row_loss, task);
 }
 
@@ -21,13 +32,16 @@ void totals(const Work &work) {
     task.loss[s] = buffers.softmaxes[s].loss;
     task.above[s] = buffers.softmaxes[s].all_above;
   }
-  task.first_logit = has_own_candidates(work.problem) ? nullptr : buffers.pair_logits.first;
+  const bool has_first_logits = !has_own_candidates(work.problem) && (task.ranks || !is_sigmoid(work.problem));
+  task.first_logit = has_first_logits ? buffers.pair_logits.first : nullptr;
   task.radial = work.computes_gradient() ? buffers.radial : nullptr;
   task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;
   task.radial_divisor = work.problem.scale * (work.choice.has_triangle() || work.finds_pairs_by_range() ? 2 : 1);
   task.report = buffers.report;
   task.scalars = work.result->device_scalars;
   cuda::totals(work.stream(), task);
+  if (is_sigmoid(work.problem) && work.computes_gradient())
+    sigmoid_bias(work.stream(), task_of(work), buffers.report, work.result->device_scalars);
 }
 
 }  // namespace infonce::cuda::steps

@@ -91,6 +91,9 @@ void decide(Work *work, Lane *previous) {
 }  // namespace
 
 void sum_exponentials(Work *work, Lane *previous) {
+  if (is_sigmoid(work->problem))
+    return sigmoid_statistics(work->stream(), sigmoid_of(*work, work->choice.blocks[0]),
+                              work->buffers.pair_logits.first, work->buffers.softmaxes[0], work->problem.ranks != 0);
   if (work->in_float32) {
     if (work->choice.flash) flash(*work);
     for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(*work, sweep);

@@ -8,6 +8,8 @@
  *
  *     loss_i = log (sum_{j in C(i) or P(i)} exp(s_ij))  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
  *
+ * or, without a softmax, the sum over j in C(i) of log (1 + exp(s_ij)) and over j in P(i) of log (1 + exp(-s_ij)).
+ *
  * Sums over candidates are sums over parts of them: a call can be opened, be given candidates part by part, and closed.
  *
  * Plain C, no exceptions across it, all matrices row-major. A backend fills one `infonce_backend` table; nothing else of
@@ -24,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 9
+#define INFONCE_ABI_VERSION 10
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -90,14 +92,18 @@ typedef enum infonce_positive {
   INFONCE_POSITIVE_ALL_VIEWS = 1,  /* every other view of the sample */
   INFONCE_POSITIVE_SAME_ID = 2,    /* every other row of equal id; without any, the row's loss is 0 */
   INFONCE_POSITIVE_SAME_INDEX = 3, /* row i, of a matrix that may have further rows */
-  INFONCE_POSITIVE_TARGET = 4      /* row targets[i] */
+  INFONCE_POSITIVE_TARGET = 4,     /* row targets[i] */
+  /* Of the sigmoid loss alone, which may have any number of positives. `positive_matrices` names the candidates. */
+  INFONCE_POSITIVE_SAME_ID_ELSEWHERE = 5, /* every row of equal id in another matrix; ranks are those of row i */
+  INFONCE_POSITIVE_NONE = 6
 } infonce_positive;
 
 /* How a row's positives and sums become its loss. */
 typedef enum infonce_row_loss {
   INFONCE_ROW_LOSS_CROSS_ENTROPY = 0,
   INFONCE_ROW_LOSS_DECOUPLED = 1, /* the same with C(i) alone in the sum, without the positives */
-  INFONCE_ROW_LOSSES              /* how many there are */
+  INFONCE_ROW_LOSSES,             /* how many there are of softmaxes */
+  INFONCE_ROW_LOSS_SIGMOID = 16   /* each pair by itself, in one block of two matrices */
 } infonce_row_loss;
 
 /* The rows of a matrix, each with a loss. */
@@ -134,6 +140,7 @@ typedef struct infonce_problem {
   int32_t ranks;                /* 1: top1 and top5 are wanted; 0: nothing is counted */
   int64_t dim;                  /* D, of all matrices */
   double scale;                 /* 1 / temperature, or the logit scale */
+  double bias;                  /* added to every logit of the sigmoid loss; else 0 */
   infonce_grad_output grad_output;
   /* NULL, or what another thread sets to 1, atomically, to end the call between two tiles or kernels. */
   const int32_t *cancelled;
@@ -148,8 +155,9 @@ typedef struct infonce_output {
 typedef struct infonce_scalars {
   double loss;       /* the mean or the sum; with reduction NONE the sum */
   double grad_scale; /* d loss / d scale */
-  double top1; /* share of anchors whose (first) positive no logit of the denominator beats; NaN without `ranks` */
-  double top5; /* the same with fewer than five above */
+  double top1;      /* share of anchors whose (first) positive no logit of the denominator beats; NaN without `ranks` */
+  double top5;      /* the same with fewer than five above */
+  double grad_bias; /* d loss / d bias of the sigmoid loss; else 0 */
 } infonce_scalars;
 
 /* What each row of a softmax came to. In float64, so that what parts and processes report adds up. */

@@ -3,8 +3,9 @@ import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORM as BOTH_DIRECTIONS, WITHOUT_DUPLICATES } from '../../../dist/esm/losses/clip.js';
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
+import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
-import { FLAGS } from '../../../dist/esm/runtime/binding.js';
+import { FLAGS, SCALAR_COUNT } from '../../../dist/esm/runtime/binding.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
 /** The most rows of a view, numbers of a row and views that these problems have. */
@@ -93,6 +94,8 @@ function options(random, rows, given) {
 
 const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 
+const logitBias = random => random.pick([-10, 0, 3, -200, 1e4]);
+
 /** Sometimes several matrices of negatives in a list, sometimes no gradient of an input. */
 function varyNegatives(random, problem, variant, rows, dim) {
   const shape = [rows, dim];
@@ -109,8 +112,8 @@ function problemOf(loss, random, context) {
   const nViews = loss.viewMajor ? random.pick([2, 2, 3, MOST.views]) : 1;
   const variant = random.pick(loss.variants);
   const rows = Math.max(drawn, variant.fewestSamples ?? 1) * nViews;
-  const shapes = variant.shapes?.(rows, negatives, dim) ?? {};
-  for (const name of Object.keys(loss.tensors)) shapes[name] ??= [rows, dim];
+  const shapes = Object.fromEntries(Object.keys(loss.tensors).map(name => [name, [rows, dim]]));
+  Object.assign(shapes, variant.shapes?.(rows, negatives, dim));
   const problem = {};
   for (const [name, shape] of Object.entries(shapes)) problem[name] = tensor(random, context, ...shape);
   Object.assign(
@@ -122,7 +125,10 @@ function problemOf(loss, random, context) {
   if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
   // What says how another tensor is meant is not left out.
   const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
-  return { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
+  if (loss.bias) given[loss.bias.option] = logitBias(random);
+  const made = { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
+  if (variant.unranked) delete made.ranks;
+  return made;
 }
 
 /** What is known of each loss, by its name. */
@@ -208,12 +214,19 @@ const MAKERS = {
     });
     return { matrices, form, targets, without: [] };
   },
+  sigmoids(random, context, rows, dim, candidates) {
+    const [name, form] = random.pick(Object.entries(OF_SIGMOIDS));
+    const matrices = [rows, name === 'none' ? candidates : rows].map(each =>
+      nativeMatrix(random, context, each, dim, name === 'ids' ? { ids: labelsOf(random, each) } : {}),
+    );
+    return { matrices, form, without: [], bias: logitBias(random) };
+  },
 };
 
 /** `{ problem, result }` as the addon takes them. */
 export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
   const { rows: samples, dim, negatives } = sizes(random);
-  const { matrices, form, targets, without } = MAKERS[kind](random, context, samples, dim, negatives);
+  const { matrices, form, targets, bias, without } = MAKERS[kind](random, context, samples, dim, negatives);
   const { rows } = matrices[0];
   const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
@@ -232,11 +245,12 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
     dim,
     scale: 1 / temperature(random),
     targets,
+    bias,
     gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
   };
   const gradientOf = (matrix, m) => (without.includes(m) ? undefined : output(matrix.rows * dim));
   const result = {
-    scalars: typedArray(random, Float64Array, 7, () => 0),
+    scalars: typedArray(random, Float64Array, SCALAR_COUNT, () => 0),
     rowLoss: reduction === 2 ? typedArray(random, Float32Array, rows, () => 0) : undefined,
     gradients: gradient ? matrices.map(gradientOf) : undefined,
   };

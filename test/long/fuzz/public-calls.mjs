@@ -33,10 +33,11 @@ function useQueue(random, world, loss, problem) {
 const tensorsOf = loss => Object.keys({ ...DESCRIPTIONS[loss].tensors, ...DESCRIPTIONS[loss].optionalTensors });
 const gradientOf = input => `grad${input[0].toUpperCase()}${input.slice(1)}`;
 
-/** The parameters of the class's `forward` before the options of a call. A logit scale, which is learned, is one. */
+/** The parameters of the class's `forward` before the options of a call. A logit scale and bias, which are learned, are some. */
 function parametersOf(loss) {
-  const { labels, scale } = DESCRIPTIONS[loss];
-  return [...tensorsOf(loss), ...(labels ? ['labels'] : []), ...(scale.option === 'logitScale' ? ['logitScale'] : [])];
+  const { labels, scale, bias } = DESCRIPTIONS[loss];
+  const learned = [scale, bias].map(scalar => scalar?.option).filter(option => option?.startsWith('logit'));
+  return [...tensorsOf(loss), ...(labels ? ['labels'] : []), ...learned];
 }
 
 /** Results on the device, or in arrays of the caller's. */

@@ -17,4 +17,5 @@ export const modules: readonly number[] = [
   new infonce.InfoNCE().forwardSync(features, features).loss,
   new infonce.Clip().forwardSync(features, features).loss,
   new infonce.SupCon().forwardSync(features, labels).loss,
+  new infonce.SigLip().forwardSync(features, features).gradLogitBias,
 ];

@@ -22,7 +22,9 @@ import {
   ntXentLogits,
   ntXentSync,
   type Reduction,
+  SigLip,
   SupCon,
+  sigLip,
   supCon,
   type Tensor,
 } from 'infonce';
@@ -41,6 +43,7 @@ const negatives = await infoNCE(
 );
 const paired = infoNCESync({ query: features, positiveKey: features, negativeKeys: own, negativeMode: 'paired' });
 const scale: number = (await clip({ imageFeatures: features, textFeatures: features, logitScale: 10 })).gradLogitScale;
+const bias: number = (await sigLip({ imageFeatures: features, textFeatures: features })).gradLogitBias;
 const classes = await supCon({ features, labels, reduction: 'sum' });
 const logits: Tensor = ntXentLogits({ features, nViews: 2 }).logits;
 
@@ -52,6 +55,7 @@ const modules: readonly number[] = [
   (await new InfoNCE({ temperature: 0.1 }).forward(features, features, features)).gradNegativeKeys.length,
   (await new Clip().forward(features, features)).gradLogitScale,
   new SupCon({ temperature: 1 }).forwardSync(features, labels).gradTemperature,
+  new SigLip({ positives: 'none' }).forwardSync(features, features).gradLogitBias,
 ];
 
 const asked: { readonly reduction?: Reduction; readonly gradient?: boolean } = {};
@@ -91,5 +95,18 @@ export function codeOf(error: unknown): InfoNCEErrorCode | undefined {
   return error instanceof InfoNCEError ? error.code : undefined;
 }
 
-export const results = { rows, negatives, paired, scale, classes, logits, usable, reasons, modules, loss, gradient };
+export const results = {
+  rows,
+  negatives,
+  paired,
+  scale,
+  bias,
+  classes,
+  logits,
+  usable,
+  reasons,
+  modules,
+  loss,
+  gradient,
+};
 export const loop = { onDevice, filled, later, remembered, cached, fits };

@@ -1,7 +1,7 @@
 import type * as jaxJs from '@jax-js/jax';
 import { importOptional, installedVersion } from '../../terminal/optional.js';
 import { threadsInWords } from '../figures.js';
-import { type Answer, type Engine, type Problem, partnerOf, targetsOf } from '../problem.js';
+import { type Answer, type Engine, LOGIT_BIAS, type Problem, partnerOf, targetsOf } from '../problem.js';
 import { type ByLoss, CannotRun, formulaOf, type Peer } from './peer.js';
 import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 
@@ -33,6 +33,12 @@ const FORMULAS: ByLoss<Formula> = {
     const logits = similarities(jax, image!, text!, problem);
     const both = nn.logsumexp(logits.ref, 1).add(nn.logsumexp(logits, 0)).mul(0.5);
     return np.mean(both.sub(positives));
+  },
+  siglip(jax, [image, text], problem) {
+    const { numpy: np, nn } = jax;
+    const logits = similarities(jax, image!, text!, problem).add(LOGIT_BIAS);
+    const signs = np.eye(problem.rows).mul(-2).add(1);
+    return np.sum(nn.softplus(logits.mul(signs))).mul(1 / problem.rows);
   },
   supcon(jax, [u], problem) {
     const { numpy: np, nn } = jax;

@@ -1,7 +1,7 @@
 import type * as tfjs from '@tensorflow/tfjs';
 import { importOptional } from '../../terminal/optional.js';
 import { threadsInWords } from '../figures.js';
-import { type Answer, type Engine, type Problem, targetsOf } from '../problem.js';
+import { type Answer, type Engine, LOGIT_BIAS, type Problem, targetsOf } from '../problem.js';
 import { type ByLoss, CannotRun, formulaOf, type Peer } from './peer.js';
 import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 
@@ -30,6 +30,11 @@ const FORMULAS: ByLoss<Formula> = {
     const logits = similarities(tf, image!, text!, temperature);
     const positives = image!.mul(text!).sum(1).div(temperature);
     return logits.logSumExp(1).add(logits.logSumExp(0)).div(2).sub(positives).mean();
+  },
+  siglip(tf, [image, text], { rows, temperature }) {
+    const logits = similarities(tf, image!, text!, temperature).add(LOGIT_BIAS);
+    const signs = tf.eye(rows).mul(-2).add(1);
+    return tf.softplus(logits.mul(signs)).sum().div<tfjs.Scalar>(rows);
   },
   supcon(tf, [u], { rows, temperature }, targets) {
     const logits = similarities(tf, u!, u!, temperature);
