@@ -90,6 +90,7 @@ export {
   type SigLipPositives,
   type SigLipProblem,
   type SigLipResult,
+  type SigLipRows,
   type SigLipTypes,
   sigLip,
   sigLipSync,

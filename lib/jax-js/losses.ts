@@ -13,8 +13,8 @@ import {
   type SigLipOptions as SigLipCore,
   type SigLipGradients,
   type SigLipPositives,
-  type SigLipRows,
   type SigLipResult,
+  type SigLipRows,
   sigLipLoss,
 } from '../losses/sig-lip.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
