@@ -76,6 +76,7 @@ export {
   type SigLipOptions,
   type SigLipPositives,
   type SigLipProblem,
+  type SigLipRanked,
   type SigLipResult,
   type SigLipTypes,
   sigLip,
