@@ -89,6 +89,7 @@ export {
   type SigLipOptions,
   type SigLipPositives,
   type SigLipProblem,
+  type SigLipRanked,
   type SigLipResult,
   type SigLipRows,
   type SigLipTypes,

@@ -7,6 +7,7 @@ import {
   type NativeProblem,
   type NativeResult,
   SCALAR_COUNT,
+  SCALARS,
 } from '../lib/runtime/binding.js';
 
 // The addon alone, as the package loads it: what JavaScript may not do to it, whoever calls.
@@ -299,6 +300,17 @@ describe('a problem', () => {
   it.each(wrong)('%# is refused', (changes, message) => {
     refuses(() => context.run(problem(changes), result({ rowLoss: new Float32Array(ROWS) })), message);
   });
+});
+
+it('the bias of a problem is read with the sigmoid loss alone, which needs it', () => {
+  const tower = { data: numbers(), type: 0, rows: ROWS, views: 1 };
+  const sigmoid = problem({ matrices: [tower, tower], form: form([0, 1, 0, -1, 0, 0], [0, 3, 2, 16, 1]) });
+  const results = { ...result(), gradients: [new Float32Array(ROWS * DIM), new Float32Array(ROWS * DIM)] };
+  context.run({ ...sigmoid, bias: -3 }, results);
+  expect(results.scalars[SCALARS.loss]).toBeGreaterThan(0);
+  expect(results.scalars[SCALARS.gradBias]).not.toBe(0);
+  refuses(() => context.run(sigmoid, results), /bias/);
+  expect(lossOf({ bias: 'nothing that is looked at' })).toBe(lossOf({}));
 });
 
 describe('a submitted call', () => {

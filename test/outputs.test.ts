@@ -1,4 +1,4 @@
-import { type DeviceTensor, infoNCESync, ntXent, ntXentSync } from 'infonce';
+import { type DeviceTensor, infoNCESync, ntXent, ntXentSync, sigLipSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { newContext, sharedContext, TARGETS } from './support/contexts.js';
 import { gradientName, LOSSES, type Named, randomCase, rowsOf, tensorsOf } from './support/problems.js';
@@ -204,6 +204,15 @@ describe('refuses', () => {
     });
     const run = { output: 'device', out: { gradFeatures: tensor } } as const;
     expect(thrownBy(() => ntXentSync({ features: tensor }, run))).toMatchObject({ code: 'ERR_INFONCE_RANGE' });
+  });
+
+  it('the memory of ids', () => {
+    const ids = new Int32Array(6);
+    const towers = { imageFeatures: features, textFeatures: features, imageIds: new Int32Array(6), textIds: ids };
+    const out = { loss: new Float32Array(ids.buffer) };
+    expect(thrownBy(() => sigLipSync({ ...towers, reduction: 'none' }, { out })).message).toContain(
+      'got memory of textIds',
+    );
   });
 
   it('a device tensor of another context, and one that was disposed', () => {

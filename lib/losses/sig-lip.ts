@@ -68,8 +68,8 @@ export interface SigLipGradients<O extends Output = 'host'> {
   readonly gradLogitBias: number;
 }
 
-/** Whether there are ranks: where they are wanted, and there are positives. */
-type Ranked<K extends boolean, P extends SigLipPositives> = [P] extends ['sameIndex']
+/** Whether results of {@link sigLip} have ranks: where they are wanted, and there are positives. */
+export type SigLipRanked<K extends boolean, P extends SigLipPositives> = [P] extends ['sameIndex']
   ? K
   : [P] extends ['none']
     ? false
@@ -84,7 +84,7 @@ export type SigLipResult<
   O extends Output = 'host',
   K extends boolean = true,
   P extends SigLipPositives = 'sameIndex',
-> = LossResult<R, G, SigLipGradients<O>, Ranked<K, P>>;
+> = LossResult<R, G, SigLipGradients<O>, SigLipRanked<K, P>>;
 
 /** The gradients of {@link sigLip} that `out` may name. */
 export type SigLipGradientName = 'gradImageFeatures' | 'gradTextFeatures';
@@ -95,7 +95,7 @@ export type SigLipForward<
   K extends boolean = true,
   P extends SigLipPositives = 'sameIndex',
 > = ForwardPass<R, ByOutput<SigLipGradients, SigLipGradients<'device'>>, SigLipGradientName> &
-  Asked<Ranked<K, P>, Ranks>;
+  Asked<SigLipRanked<K, P>, Ranks>;
 
 /** @internal The types of {@link sigLip}. */
 export interface SigLipTypes<P extends SigLipPositives = SigLipPositives> extends LossTypes {

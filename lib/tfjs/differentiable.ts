@@ -11,11 +11,11 @@ import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { readLabels, readScalar, readTensor } from './tensor.js';
 
-/** The numbers that may be tensors here. */
-type LearnedOption = ReturnType<typeof learnedScalars>[number]['option'];
-
 /** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
-export type OpOptions<Options> = Omit<Options, 'gradient' | 'gradOutput' | 'ranks' | LearnedOption> & {
+export type OpOptions<Options> = Omit<
+  Options,
+  'gradient' | 'gradOutput' | 'ranks' | 'temperature' | 'logitScale' | 'logitBias'
+> & {
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
 };

@@ -219,14 +219,15 @@ const MAKERS = {
     const matrices = [rows, name === 'none' ? candidates : rows].map(each =>
       nativeMatrix(random, context, each, dim, name === 'ids' ? { ids: labelsOf(random, each) } : {}),
     );
-    return { matrices, form, without: [], bias: logitBias(random) };
+    return { matrices, form, without: [], bias: logitBias(random), unranked: name === 'none' };
   },
 };
 
 /** `{ problem, result }` as the addon takes them. */
 export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
   const { rows: samples, dim, negatives } = sizes(random);
-  const { matrices, form, targets, bias, without } = MAKERS[kind](random, context, samples, dim, negatives);
+  const made = MAKERS[kind](random, context, samples, dim, negatives);
+  const { matrices, form, targets, bias, without, unranked = false } = made;
   const { rows } = matrices[0];
   const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
@@ -241,7 +242,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
       random.chance(0.8) * FLAGS.normalize +
       gradient * FLAGS.gradient +
       random.chance(0.5) * FLAGS.propagateNonFinite +
-      random.chance(0.7) * FLAGS.ranks,
+      (random.chance(0.7) && !unranked) * FLAGS.ranks,
     dim,
     scale: 1 / temperature(random),
     targets,
