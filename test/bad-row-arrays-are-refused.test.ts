@@ -36,6 +36,7 @@ const INFO_NCE: readonly Row[] = [
     /targets: .*got -1 at index 2/,
     { ...pair, targets: Int32Array.of(0, 1, -1) },
   ],
+  ['null for targets', 'ERR_INFONCE_TYPE', /targets: expected an Int32Array, got null/, { ...pair, targets: null }],
   [
     'targets in a plain array',
     'ERR_INFONCE_TYPE',

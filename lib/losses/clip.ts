@@ -23,9 +23,9 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
 
 /** Arrays of {@link clip} with an entry for each row. */
 export interface ClipRows {
-  /** [N]: which item each image is, or belongs to. Any integers. */
+  /** [N]. Which item each image is, or belongs to. Any integers. */
   readonly imageIds?: Int32Array | undefined;
-  /** [N]: the same of each text. */
+  /** [N]. The same of each text. */
   readonly textIds?: Int32Array | undefined;
 }
 
@@ -125,10 +125,10 @@ export const clipLoss = defineLoss<ClipTypes>({
   ],
   checkOptions,
   describe(problem, read) {
-    const { matrices, ...pairs } = checkPairs(read, 'imageFeatures', 'textFeatures');
+    const { matrices, rows, dim } = checkPairs(read, 'imageFeatures', 'textFeatures');
     const { common, duplicates, scale } = checkOptions(problem);
-    const imageIds = checkIds(problem.imageIds, 'imageIds', 'imageFeatures', pairs.rows);
-    const textIds = checkIds(problem.textIds, 'textIds', 'textFeatures', pairs.rows);
+    const imageIds = checkIds(problem.imageIds, 'imageIds', 'imageFeatures', rows);
+    const textIds = checkIds(problem.textIds, 'textIds', 'textFeatures', rows);
     checkIdsTogether({ name: 'imageIds', ids: imageIds }, [{ name: 'textIds', ids: textIds }], problem.duplicates);
     const excludes = imageIds !== undefined && duplicates === 'exclude';
     const [images, texts] = matrices;
@@ -137,7 +137,8 @@ export const clipLoss = defineLoss<ClipTypes>({
       task: {
         form: excludes ? WITHOUT_DUPLICATES : FORM,
         scale,
-        ...pairs,
+        rows,
+        dim,
         matrices: excludes
           ? [
               { ...images, ids: imageIds },

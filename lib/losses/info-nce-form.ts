@@ -19,8 +19,9 @@ const made = new Map<number, Float64Array>();
 export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false } = kind;
   const isPaired = negatives === 'paired';
-  const answers = [inBatch, negatives !== undefined, isPaired, targets, keyIds, negativeIds];
-  const key = answers.reduce((bits, answer) => 2 * bits + Number(answer), 0);
+  const negativeBits = negatives === undefined ? 0 : isPaired ? 2 : 4;
+  const key =
+    Number(inBatch) | negativeBits | (Number(targets) << 3) | (Number(keyIds) << 4) | (Number(negativeIds) << 5);
   let form = made.get(key);
   if (form === undefined) {
     const blocks: Block[] = [];

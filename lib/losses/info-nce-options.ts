@@ -63,8 +63,10 @@ export function checkOptions(options: InfoNCEOptions) {
   };
 }
 
+const NOTHING: readonly never[] = [];
+
 function checkDetach(value: unknown): readonly (typeof DETACHABLE)[number][] {
-  if (value === undefined) return [];
+  if (value === undefined) return NOTHING;
   if (!Array.isArray(value)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'detach',

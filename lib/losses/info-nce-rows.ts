@@ -5,20 +5,20 @@ import { checkBias, checkIds, checkTargets, firstOf } from './row-arrays.js';
 
 /** Arrays of {@link infoNCE} with an entry for each row. */
 export interface InfoNCERows {
-  /** [N]: the row of `positiveKey` that is each query's positive. Queries may share one. Default: the row of its index. */
+  /** [N]. The row of `positiveKey` that is each query's positive. Queries may share one. Default: the row of its index. */
   readonly targets?: Int32Array | undefined;
-  /** [N]: which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
+  /** [N]. Which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
   readonly queryIds?: Int32Array | undefined;
   /** [K], for the rows of `positiveKey`. Absent: none of them is a duplicate. */
   readonly keyIds?: Int32Array | undefined;
   /** [M], for the rows of `negativeKeys`, those of a list one tensor after the other. Absent: none is a duplicate. */
   readonly negativeIds?: Int32Array | undefined;
   /**
-   * [K]: added to every logit of that key, also as the positive. For the log-q correction of a sampled key −log q.
+   * [K]. Added to every logit of that key, also as the positive. For the log-q correction of a sampled key −log q.
    * `-Infinity` leaves a key out, but not one that is a query's positive. The temperature's gradient does not count it.
    */
   readonly keyBias?: Float32Array | undefined;
-  /** [M]: the same for the rows of `negativeKeys`, those of a list one tensor after the other. */
+  /** [M]. The same for the rows of `negativeKeys`, those of a list one tensor after the other. */
   readonly negativeBias?: Float32Array | undefined;
 }
 
@@ -37,16 +37,28 @@ export type CheckedRows = {
   readonly [name in keyof InfoNCERows]-?: RowArray<NonNullable<InfoNCERows[name]>> | undefined;
 };
 
-const NAMES = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias'] as const;
-const NONE = Object.fromEntries(NAMES.map(name => [name, undefined])) as CheckedRows;
+const NONE: CheckedRows = {
+  targets: undefined,
+  queryIds: undefined,
+  keyIds: undefined,
+  negativeIds: undefined,
+  keyBias: undefined,
+  negativeBias: undefined,
+};
+
+function hasAny({ targets, queryIds, keyIds, negativeIds, keyBias, negativeBias }: InfoNCERows): boolean {
+  const hasIds = queryIds !== undefined || keyIds !== undefined || negativeIds !== undefined;
+  return targets !== undefined || hasIds || keyBias !== undefined || negativeBias !== undefined;
+}
 
 /** Refuses what does not go together. `duplicates` is the option as given. */
 export function checkRows(
   given: InfoNCERows,
   { queries, keys, negatives, paired, fromQueue }: RowCounts,
-  { duplicates, propagate }: { readonly duplicates: unknown; readonly propagate: boolean },
+  duplicates: unknown,
+  propagate: boolean,
 ): CheckedRows {
-  if (duplicates !== 'exclude' && NAMES.every(name => given[name] === undefined)) return NONE;
+  if (duplicates !== 'exclude' && !hasAny(given)) return NONE;
   if (negatives === undefined) refuse(given, ['negativeIds', 'negativeBias'], 'nothing without negativeKeys');
   else if (paired) {
     const names = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'negativeBias'] as const;
