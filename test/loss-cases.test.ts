@@ -17,12 +17,11 @@ const NOT_THERE: Readonly<Record<string, (of: LossCase) => boolean>> = {
   "duplicates: 'positive'": ({ options }) => options.duplicates === 'positive',
   "inBatch with negativeMode: 'paired'": ({ options }) => options.negativeMode === 'paired' && options.inBatch === true,
   "denominator: 'positiveAndNegatives'": ({ options }) => options.denominator === 'positiveAndNegatives',
-  sigLip: ({ loss }) => loss === 'sigLip',
   matryoshka: ({ options }) => 'dims' in options,
 };
 
 /** Those that are functions of their own. */
-const FUNCTIONS_NOT_THERE = ['sigLip', 'matryoshka'];
+const FUNCTIONS_NOT_THERE = ['matryoshka'];
 
 const CASES = lossCases();
 const isThere = (of: LossCase) => !Object.values(NOT_THERE).some(isOne => isOne(of));
