@@ -23,8 +23,20 @@ inline int memory_of(const infonce_problem &problem) {
   return positives_are_anchors(softmax) ? positives_elsewhere(softmax) : kNone;
 }
 
+// The matrix of which every anchor has candidates of its own, or kNone.
+int own_candidates_of(const infonce_problem &problem);
+
 // Every anchor has candidates of its own, and no others.
-inline bool has_own_candidates(const infonce_problem &problem) { return problem.blocks[0].own != 0; }
+inline bool has_own_candidates_alone(const infonce_problem &problem) {
+  return problem.block_count == 1 && problem.blocks[0].own != 0;
+}
+
+// By what a block's dot products are multiplied to become logits.
+inline double scale_of(const infonce_problem &problem, const infonce_block &block) {
+  return problem.scale + block.stretch;
+}
+// The largest of these among the blocks that all anchors share.
+double largest_scale(const infonce_problem &problem);
 
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 

@@ -236,7 +236,7 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
   block.first_column = column_square * block_;
   block.row_count = int(rows_of(rows, row_square));
   block.column_count = int(rows_of(columns, column_square));
-  block.scale = float(problem_.scale * kLog2E);
+  block.scale = float(grid.block->scale * kLog2E);
   block.shift = float(shift_ * kLog2E);
   const bool padding =
       block.first_row + block.row_count > rows.rows || block.first_column + block.column_count > columns.rows;

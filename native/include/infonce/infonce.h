@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 9
+#define INFONCE_ABI_VERSION 10
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -67,6 +67,9 @@ typedef struct infonce_matrix {
   /* [rows], on the host: added to every logit in which the row is the candidate; -infinity leaves it out. NULL: none.
      Gradients of the scale do not count it. Only for candidates of blocks whose columns feed no softmax. */
   const float *bias;
+  /* [anchors], on the host, of candidates of a block with `own`: how many each anchor has, at most H. Rows beyond are
+     never read, and their gradient is 0. NULL: all have H. */
+  const int32_t *counts;
 } infonce_matrix;
 
 /* Pairs of a block that are no candidates, beside the positives, which have terms of their own. Bits. */
@@ -81,7 +84,10 @@ typedef struct infonce_block {
   int32_t row_softmax;         /* to whose sums its rows add their exponentials; the first for now */
   int32_t column_softmax;      /* and its columns; -1: to none */
   uint32_t left_out;           /* infonce_left_out bits */
-  int32_t own;                 /* 1: of [anchors, H] candidates each anchor sees its own H alone */
+  int32_t own;                 /* 1: of [anchors, H] candidates each anchor sees its own H alone; one block at most */
+  /* Hardness: added to the scale of these logits, at least 0. It has no gradient, of the scale or of rows, and ranks do
+     not count it. Only for blocks of two matrices whose columns feed no softmax, of candidates without bias. */
+  double stretch;
 } infonce_block;
 
 /* Which rows are the positives of row i. */
