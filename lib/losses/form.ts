@@ -10,6 +10,8 @@ export interface Block {
   readonly leftOut?: 'sameRow';
   /** Candidates are as many rows for each anchor, seen by it alone. */
   readonly own?: boolean;
+  /** Added to the scale of its logits, without a gradient. Default 0. */
+  readonly stretch?: number;
 }
 
 /** The rows of a matrix, each with a loss. */
@@ -29,17 +31,18 @@ const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as cons
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1 } as const;
 const LEFT_OUT = { sameRow: 1 } as const;
 
-/** Blocks and softmaxes as the addon reads them: made once, for every call of a loss. */
+/** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */
 export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Float64Array {
   return Float64Array.of(
     blocks.length,
-    ...blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false }) => [
+    ...blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false, stretch = 0 }) => [
       anchors,
       candidates,
       rowSoftmax,
       columnSoftmax,
       leftOut === undefined ? 0 : LEFT_OUT[leftOut],
       Number(own),
+      stretch,
     ]),
     ...softmaxes.flatMap(({ anchors, positive, positivesIn, rowLoss = 'crossEntropy', weight = 1 }) => [
       anchors,

@@ -2,9 +2,11 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor, TensorLike } from '../runtime/tensor.js';
-import { formOf } from './form.js';
+import { type Block, formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
+import { checkHardness, type Hardness, stretchesOf } from './hardness.js';
 import { type Asks, defineLoss, type LossTypes, type TensorReader } from './loss.js';
+import { checkNegativeCounts, refuseNegativeCounts } from './negative-counts.js';
 import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
@@ -24,11 +26,18 @@ export interface InfoNCEOptions<
    * own. Without negative keys it says nothing.
    */
   readonly negativeMode?: 'unpaired' | 'paired' | undefined;
-  /**
-   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
-   * paired ones.
-   */
+  /** Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. */
   readonly inBatch?: boolean | undefined;
+  /**
+   * [N], of paired `negativeKeys`: how many of its M each query has, 0 to M. Rows beyond are not read and may hold
+   * anything, NaN too; their gradient is 0. Default: all M.
+   */
+  readonly negativeCounts?: Int32Array | undefined;
+  /**
+   * Raises the logits of negatives with their cosine, without a gradient. Neither ranks nor `gradTemperature` count it.
+   * Default: none.
+   */
+  readonly hardness?: Hardness | undefined;
 }
 
 /** Inputs and options of {@link infoNCE}. */
@@ -147,28 +156,27 @@ function checkOptions(options: InfoNCEOptions) {
     common: checkCommon(options),
     paired,
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
+    hardness: checkHardness(options.hardness),
     scale: SCALE.check(options.temperature),
   };
 }
 
 const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
-export const IN_BATCH = formOf([{ anchors: 0, candidates: 1, rowSoftmax: 0 }], POSITIVE_KEYS);
-export const UNPAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0 }], POSITIVE_KEYS);
-export const IN_BATCH_AND_UNPAIRED = formOf(
-  [
-    { anchors: 0, candidates: 1, rowSoftmax: 0 },
-    { anchors: 0, candidates: 2, rowSoftmax: 0 },
-  ],
-  POSITIVE_KEYS,
-);
-export const PAIRED = formOf([{ anchors: 0, candidates: 2, rowSoftmax: 0, own: true }], POSITIVE_KEYS);
+const OTHER_KEYS: Block = { anchors: 0, candidates: 1, rowSoftmax: 0 };
+const EVERYONES: Block = { anchors: 0, candidates: 2, rowSoftmax: 0 };
+const OWN: Block = { ...EVERYONES, own: true };
+export const IN_BATCH = formOf([OTHER_KEYS], POSITIVE_KEYS);
+export const UNPAIRED = formOf([EVERYONES], POSITIVE_KEYS);
+export const IN_BATCH_AND_UNPAIRED = formOf([OTHER_KEYS, EVERYONES], POSITIVE_KEYS);
+export const PAIRED = formOf([OWN], POSITIVE_KEYS);
+export const IN_BATCH_AND_PAIRED = formOf([OTHER_KEYS, OWN], POSITIVE_KEYS);
 
 export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   name: 'infoNCE',
   className: 'InfoNCE',
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
-  options: ['temperature', 'negativeMode', 'inBatch'],
+  options: ['temperature', 'negativeMode', 'inBatch', 'negativeCounts', 'hardness'],
   scale: SCALE,
   variants: [
     { name: 'in-batch' },
@@ -187,24 +195,41 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
       options: { negativeMode: 'paired' },
       shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
     },
+    {
+      name: 'in-batch and paired',
+      options: { negativeMode: 'paired', inBatch: true },
+      shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
+    },
+    {
+      name: 'with hardness',
+      options: { inBatch: true, hardness: { mode: 'all', strength: 5 } },
+      shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
+    },
   ],
   checkOptions,
   describe(problem, read) {
     const { matrices, ...pairs } = checkPairs(read, 'query', 'positiveKey');
-    const { common, paired, inBatch, scale } = checkOptions(problem);
-    const { negativeKeys } = problem;
+    const { common, paired, inBatch, hardness, scale } = checkOptions(problem);
+    const { negativeKeys, negativeCounts } = problem;
     const fromQueue = NegativeQueue.isOne(negativeKeys);
     let negatives: InputTensor | undefined;
     if (fromQueue) negatives = checkNegativeQueue(negativeKeys, paired, pairs.dim);
     else if (negativeKeys !== undefined) negatives = checkNegatives(read, paired, pairs.rows, pairs.dim);
+    let counts: Int32Array | undefined;
+    if (negatives === undefined || !paired) refuseNegativeCounts(negativeCounts);
+    else if (negativeCounts !== undefined) {
+      counts = checkNegativeCounts(negativeCounts, pairs.rows, negatives.shape[1]!);
+    }
     return {
       common,
       task: {
         scale,
         ...pairs,
-        form: formFor(negatives !== undefined, paired, inBatch),
+        form: formFor(negatives !== undefined, paired, inBatch, hardness),
         matrices:
-          negatives === undefined ? matrices : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue }],
+          negatives === undefined
+            ? matrices
+            : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue, counts }],
       },
     };
   },
@@ -234,7 +259,12 @@ export const infoNCE = infoNCELoss.run;
  */
 export const infoNCESync = infoNCELoss.runSync;
 
-function formFor(hasNegatives: boolean, paired: boolean, inBatch = !hasNegatives): Float64Array {
+function formFor(
+  hasNegatives: boolean,
+  paired: boolean,
+  inBatch = !hasNegatives,
+  hardness: Hardness | undefined = undefined,
+): Float64Array {
   if (!hasNegatives && !inBatch) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'inBatch',
@@ -243,16 +273,15 @@ function formFor(hasNegatives: boolean, paired: boolean, inBatch = !hasNegatives
       remedy: 'A query without other keys and without negativeKeys has nothing to tell its positive key from.',
     });
   }
-  if (hasNegatives && paired && inBatch) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'inBatch',
-      expected: "false or absent with negativeMode 'paired'",
-      got: 'true',
-      remedy: "Pass the negatives as [M, D], every query's own, to have them beside the other keys.",
-    });
+  const hasOwn = hasNegatives && paired;
+  const { own, others } = stretchesOf(hardness, hasOwn, inBatch || !hasOwn);
+  if (own > 0 || others > 0) {
+    const blocks: Block[] = inBatch ? [{ ...OTHER_KEYS, stretch: others }] : [];
+    if (hasNegatives) blocks.push(paired ? { ...OWN, stretch: own } : { ...EVERYONES, stretch: others });
+    return formOf(blocks, POSITIVE_KEYS);
   }
   if (!hasNegatives) return IN_BATCH;
-  if (paired) return PAIRED;
+  if (paired) return inBatch ? IN_BATCH_AND_PAIRED : PAIRED;
   return inBatch ? IN_BATCH_AND_UNPAIRED : UNPAIRED;
 }
 

@@ -40,6 +40,8 @@ export interface Matrix {
   readonly views?: number;
   /** Of each row: equal ones are of one class. */
   readonly ids?: Int32Array | undefined;
+  /** Of candidates that anchors have of their own: how many each has. Default: all. */
+  readonly counts?: Int32Array | undefined;
   /** Whether it holds the rows of a queue, which have no gradient. */
   readonly fromQueue?: boolean;
 }
@@ -107,7 +109,7 @@ export function ownersOf({ task }: Plan): (readonly [name: string, owner: Contex
 
 /** The plan without the arrays that a forward half has read. */
 export function withoutData(plan: Plan): Plan {
-  const matrices = plan.task.matrices.map(({ tensor, ids: _, ...matrix }) => ({
+  const matrices = plan.task.matrices.map(({ tensor, ids: _, counts: __, ...matrix }) => ({
     ...matrix,
     tensor: { ...tensor, data: new Float32Array(0) },
   }));
@@ -117,12 +119,13 @@ export function withoutData(plan: Plan): Plan {
 /** What the addon is asked. */
 export function nativeProblem({ task, common }: Plan): NativeProblem {
   return {
-    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids }) => ({
+    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, counts }) => ({
       data,
       type: TYPES[dtype],
       rows: size / task.dim,
       views,
       ids,
+      counts,
     })),
     form: task.form,
     reduction: REDUCTIONS[common.reduction],

@@ -89,23 +89,46 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const query = tower(problem.query, problem, operands);
   const keys = tower(problem.positiveKey, problem, operands);
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
+  const { negativeCounts, hardness } = problem;
   const towers: Record<string, Tower> = { gradQuery: query, gradPositiveKey: keys };
   let terms = inBatch ? everyKey(query, keys) : ownKey(query, keys);
   if (negativeKeys !== undefined) {
-    const negatives = tower(negativeKeys, problem, operands);
     const paired = negativeMode === 'paired';
+    const negatives = tower(withoutRest(negativeKeys, negativeCounts), problem, operands);
     const each = paired ? negatives.rows / query.rows : negatives.rows;
     towers.gradNegativeKeys = negatives;
     terms = terms.map(term => ({
       ...term,
       candidates: [
         ...term.candidates,
-        ...range(each).map(j => ({ tower: negatives, index: paired ? term.row * each + j : j })),
+        ...range(negativeCounts?.[term.row] ?? each).map(j => ({
+          tower: negatives,
+          index: paired ? term.row * each + j : j,
+        })),
       ],
-      apart: paired ? range(1 + each) : term.apart,
+      apart: paired ? [...term.apart, ...range(each).map(j => term.candidates.length + j)] : term.apart,
+    }));
+  }
+  if (hardness !== undefined) {
+    const isStretched = (tower: Tower) =>
+      hardness.mode === 'all' ||
+      (tower !== keys && negativeMode === 'paired' ? hardness.mode === 'hard' : hardness.mode === 'inBatch');
+    terms = terms.map(term => ({
+      ...term,
+      stretches: term.candidates.map(({ tower }, j) =>
+        isStretched(tower) && !term.positives.includes(j) ? hardness.strength : 0,
+      ),
     }));
   }
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+}
+
+/** Zeros in place of the rows that are not there: nobody reads them. */
+function withoutRest(negatives: Tensor, counts: Int32Array | undefined): Tensor {
+  if (counts === undefined) return negatives;
+  const [, each, dim] = negatives.shape as [number, number, number];
+  const isThere = (row: number) => row % each < counts[Math.floor(row / each)]!;
+  return { ...negatives, data: negatives.data.map((value, k) => (isThere(Math.floor(k / dim)) ? value : 0)) };
 }
 
 export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands = 'exact'): ReferenceResult {

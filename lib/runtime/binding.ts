@@ -38,6 +38,8 @@ export interface NativeMatrix {
   readonly views: number;
   /** [rows] */
   readonly ids?: Int32Array | undefined;
+  /** [anchors]. Read of candidates that anchors have of their own. */
+  readonly counts?: Int32Array | undefined;
 }
 
 /** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */

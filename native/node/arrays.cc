@@ -39,8 +39,8 @@ Span<const void> Arrays::bytes(Napi::Value value, const char *name) {
   return {input(span.data, span.size), span.size};
 }
 
-const int32_t *Arrays::ids(Napi::Value value, int64_t size) {
-  const Span<int32_t> span = to_span_of<int32_t>(value, size, "ids");
+const int32_t *Arrays::integers(Napi::Value value, int64_t size, const char *name) {
+  const Span<int32_t> span = to_span_of<int32_t>(value, size, name);
   copies_.push_back(pool_.take(span.size * sizeof(int32_t)));
   std::memcpy(copies_.back().get(), span.data, span.size * sizeof(int32_t));
   return static_cast<const int32_t *>(copies_.back().get());

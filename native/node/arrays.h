@@ -39,7 +39,7 @@ class Arrays {
   // Any typed array, whole: of the host's memory.
   Span<const void> bytes(Napi::Value value, const char *name);
   // Always a copy: another thread may write to shared memory, and backends index by ids.
-  const int32_t *ids(Napi::Value value, int64_t size);
+  const int32_t *integers(Napi::Value value, int64_t size, const char *name);
   // Numbers whose count is theirs to say.
   const float *numbers(Span<float> span);
 

@@ -2,13 +2,14 @@
 
 #include <string>
 
+#include "common/form.h"
 #include "node/failure.h"
 
 namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 6, kSoftmaxFields = 5;
+constexpr int64_t kBlockFields = 7, kSoftmaxFields = 5;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -29,7 +30,7 @@ void read_matrices(Napi::Array array, Problem &problem) {
     matrix.rows = to_count(object.Get("rows"), "rows", 1);
     matrix.views = to_count(object.Get("views"), "views", 1);
     matrix.type = to_int32(object.Get("type"), "type");
-    problem.matrices[m] = {object.Get("data"), object.Get("ids")};
+    problem.matrices[m] = {object.Get("data"), object.Get("ids"), {}};
   }
 }
 
@@ -60,6 +61,7 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     block.column_softmax = small();
     block.left_out = static_cast<uint32_t>(small());
     block.own = small();
+    block.stretch = *next++;
   }
   for (int32_t s = 0; s < fields.softmax_count; ++s) {
     infonce_softmax &softmax = fields.softmaxes[s];
@@ -71,11 +73,23 @@ void read_form(Napi::Value value, infonce_problem &fields) {
   }
 }
 
+// Only where there may be some.
+void read_counts(Napi::Array array, Problem &problem) {
+  const int own = own_candidates_of(problem.fields);
+  if (own >= 0 && own < problem.fields.matrix_count) {
+    const Napi::Object object = to_object(array.Get(static_cast<uint32_t>(own)), "matrix");
+    problem.matrices[own].counts = object.Get("counts");
+  }
+}
+
 void take_ids(Problem &problem, Arrays &arrays) {
   for (int m = 0; m < problem.fields.matrix_count; ++m) {
-    const Napi::Value ids = problem.matrices[m].ids;
-    if (!ids.IsUndefined()) {
-      problem.fields.matrices[m].ids = arrays.ids(ids, problem.fields.matrices[m].rows);
+    const Problem::Matrix &matrix = problem.matrices[m];
+    if (!matrix.ids.IsUndefined()) {
+      problem.fields.matrices[m].ids = arrays.integers(matrix.ids, problem.fields.matrices[m].rows, "ids");
+    }
+    if (!matrix.counts.IsEmpty() && !matrix.counts.IsUndefined()) {
+      problem.fields.matrices[m].counts = arrays.integers(matrix.counts, loss_rows(problem.fields), "counts");
     }
   }
 }
@@ -98,7 +112,8 @@ Problem read_problem(Napi::Object object) {
   Problem problem;
   infonce_problem &fields = problem.fields;
   fields.struct_size = sizeof(fields);
-  read_matrices(to_array(object.Get("matrices"), "matrices"), problem);
+  const Napi::Array matrices = to_array(object.Get("matrices"), "matrices");
+  read_matrices(matrices, problem);
   const Napi::Value form = object.Get("form");
   fields.reduction = to_int32(object.Get("reduction"), "reduction");
   const int32_t flags = to_int32(object.Get("flags"), "flags");
@@ -110,6 +125,7 @@ Problem read_problem(Napi::Object object) {
   fields.scale = to_number(object.Get("scale"), "scale");
   problem.grad_output = object.Get("gradOutput");
   read_form(form, fields);
+  read_counts(matrices, problem);
   return problem;
 }
 

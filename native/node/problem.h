@@ -13,7 +13,7 @@ namespace infonce::node {
 struct Problem {
   infonce_problem fields{};
   struct Matrix {
-    Napi::Value data, ids;
+    Napi::Value data, ids, counts;
   };
   std::array<Matrix, INFONCE_MOST_MATRICES> matrices;
   Napi::Value grad_output;
