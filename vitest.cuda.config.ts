@@ -19,6 +19,7 @@ const SUITES = [
   'negative-queue',
   'numerics',
   'outputs',
+  'own-negatives',
   'pinned',
   'property',
   'queue',

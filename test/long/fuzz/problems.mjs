@@ -1,7 +1,13 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
-import { IN_BATCH, IN_BATCH_AND_UNPAIRED, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
+import {
+  IN_BATCH,
+  IN_BATCH_AND_PAIRED,
+  IN_BATCH_AND_UNPAIRED,
+  PAIRED,
+  UNPAIRED,
+} from '../../../dist/esm/losses/info-nce.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS } from '../../../dist/esm/runtime/binding.js';
@@ -167,10 +173,12 @@ const MAKERS = {
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
-    const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
-      nativeMatrix(random, context, each, dim),
+    const counts = Int32Array.from({ length: rows }, () => random.integer(0, candidates));
+    const matrices = [rows, rows, own ? rows * candidates : candidates].map((each, m) =>
+      nativeMatrix(random, context, each, dim, own && m === 2 && random.chance(0.5) ? { counts } : {}),
     );
-    return { matrices, form: own ? PAIRED : random.pick([UNPAIRED, IN_BATCH_AND_UNPAIRED]), without: [] };
+    const forms = own ? [PAIRED, IN_BATCH_AND_PAIRED] : [UNPAIRED, IN_BATCH_AND_UNPAIRED];
+    return { matrices, form: random.pick(forms), without: [] };
   },
 };
 
