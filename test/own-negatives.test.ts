@@ -10,7 +10,7 @@ const EACH = 3;
 /** Few products, one block of rows, and several. */
 const ROWS = effort([1, 5, 70, 300], [1, 40]);
 
-type Given = Omit<InfoNCEProblem, 'query' | 'positiveKey' | 'negativeKeys' | 'gradient' | 'gradOutput'> & {
+type Given = Omit<InfoNCEProblem, 'query' | 'positiveKey' | 'negativeKeys' | 'gradient' | 'gradOutput' | 'ranks'> & {
   readonly query: Tensor;
   readonly positiveKey: Tensor;
   readonly negativeKeys: Tensor;
