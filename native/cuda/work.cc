@@ -38,7 +38,7 @@ WeightsOf weights_of(const Work &work, const Block &block) {
   weights.other_log2_sum = of_columns ? of_columns->log2_sum : buffers.no_log2_sum;
   weights.owner_target = target;
   weights.other_target = block.columns == work.anchors() ? target : buffers.no_weight;
-  weights.exponent = work.exponent;
+  weights.exponent = work.exponent_of(block);
   return weights;
 }
 
@@ -63,6 +63,29 @@ Softmax softmax_of(const Work &work) {
           buffers.softmaxes[1],
           work.problem.softmax_count > 1,
           work.upstream};
+}
+
+OwnTask own_task_of(const Work &work) {
+  const Buffers &buffers = work.buffers;
+  const infonce_problem &problem = work.problem;
+  OwnTask task{};
+  task.anchors = work.anchor_tower();
+  task.matrix = work.choice.own;
+  task.own = work.tower(task.matrix).source;
+  task.each = work.choice.rows(task.matrix);
+  task.counts = buffers.own_counts;
+  task.scale = problem.scale;
+  for (int b = 0; b < problem.block_count; ++b)
+    if (problem.blocks[b].own) task.logit_scale = scale_of(problem, problem.blocks[b]);
+  task.ranks = problem.ranks != 0;
+  task.positive_logit = buffers.pair_logits.first;
+  task.softmax = buffers.softmaxes[0];
+  task.pairs = buffers.own_pairs;
+  task.shares = buffers.own_shares;
+  task.upstream = work.upstream;
+  task.gradients = work.gradient_of(task.matrix);
+  task.report = buffers.report;
+  return task;
 }
 
 }  // namespace infonce::cuda

@@ -66,7 +66,6 @@ struct Work {
   const Report *report_of_call = nullptr;  // a part has one of its own
   std::vector<MatrixGradient> gradients = {};
   PositiveRule rule = {};
-  float exponent = 0;  // a logit in powers of two, of a dot product 1
   Output outputs[kOutputs] = {};
   bool returns_early = false;  // work may go on after the call's end
   bool downloads = false;      // something is brought back
@@ -104,6 +103,13 @@ struct Work {
       if (phase.prepares && !(phase.is_part && m == anchors())) visit(m);
     });
   }
+  // Logits in powers of two, of a dot product 1.
+  float exponent_of(const Block &block) const {
+    constexpr double kLog2E = 1.4426950408889634;
+    return float(block.scale * kLog2E);
+  }
+  // Candidates of an anchor's own that others are beside.
+  bool has_own_beside() const { return choice.own != kNone && !has_own_candidates_alone(problem); }
   bool needs_ids(int matrix) const;
   bool needs_bias(int matrix) const;
   int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host
@@ -114,5 +120,6 @@ struct Work {
 WeightsOf weights_of(const Work &work, const Block &block);
 Masks masks_of(const Work &work, const Block &block);
 Softmax softmax_of(const Work &work);
+OwnTask own_task_of(const Work &work);
 
 }  // namespace infonce::cuda

@@ -11,6 +11,7 @@ namespace infonce::cuda {
 
 struct Float64Statistics {
   const double *positive_logit;  // [padded_rows] of the owner; +inf without one
+  double rank_factor;            // the logits' scale over that of the positives
   double *offset, *sum;
   int32_t *above;
   bool add;  // to what they hold
@@ -57,7 +58,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     const ExactRow u = row_or_last(task.owner, first_row + r);
     const double square = sum_over_dim(task.owner.dim, [&](int64_t d) { return u[d] * u[d]; });
     if (lane) continue;
-    positive[warp_row + r] = first_row + r < task.owner.rows ? statistics.positive_logit[first_row + r] : INFINITY;
+    positive[warp_row + r] =
+        first_row + r < task.owner.rows ? statistics.positive_logit[first_row + r] * statistics.rank_factor : INFINITY;
     tie[warp_row + r] = kTie * fabs(task.scale) * sqrt(square);
   }
 

@@ -241,8 +241,11 @@ struct PairedProblem {
   const float *anchors, *keys, *negatives;
   const float *key_bias;             // [N], or null
   int64_t rows, negative_rows, dim;  // N, M
-  double scale;
+  double scale, negative_scale;      // of the logits of keys, of negatives
+  const int32_t *counts;             // [N]: how many negatives a query has, or null: M
   bool normalize, ranks;
+
+  __host__ __device__ int64_t count_of(int64_t i) const { return counts ? counts[i] : negative_rows; }
 };
 
 struct PairedTask {
@@ -255,6 +258,27 @@ struct PairedTask {
   int32_t *above;
   double *radial;
   Report *report;
+};
+
+// Candidates of an anchor's own, [N, each, dim], beside others. By row of the input, but for what is by prepared row.
+struct OwnTask {
+  Tower anchors;
+  int32_t matrix;
+  const float *own;
+  int64_t each;
+  const int32_t *counts;      // [N]: how many an anchor has, or null: all
+  double scale, logit_scale;  // of a dot product's gradient and rank, of its logit
+  bool ranks;
+  const double *positive_logit;  // by prepared row
+  Direction softmax;             // of the anchors
+  double2 *pairs;                // [N, each]: {dot product, inverse norm}
+  double2 *shares;               // [N, each]: {weight of the row, share along the row}
+  Upstream upstream;
+  double *sums;      // [padded_rows][padded_dim], by prepared row: what the anchors get
+  float *gradients;  // null: not wanted
+  Report *report;
+
+  __host__ __device__ int64_t count_of(int64_t source_row) const { return counts ? counts[source_row] : each; }
 };
 
 // How a gradient gets the share of its pairs: from the partners that a rule gives, or from a range of them.

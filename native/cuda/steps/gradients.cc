@@ -1,6 +1,7 @@
 // The gradients of a call: what the blocks add to each matrix's, in registers, through panels of weights or in float64,
 // and then what finishes it.
 #include "cuda/launch/float64.h"
+#include "cuda/launch/paired_negatives.h"
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
@@ -77,11 +78,17 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
     const Float64Task task = {work.tower(block.rows), work.tower(block.columns),
                               work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
-                              masks_of(work, block),  work.problem.scale};
+                              masks_of(work, block),  block.scale};
     float64_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
                      work.buffers.float64_panel, float64_panel_elements(work),
                      sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
     if (block.is_triangle()) sums.of_triangle = 1;
+  }
+  if (work.has_own_beside() && of.matrix == work.anchors()) {
+    OwnTask task = own_task_of(work);
+    task.sums = sums.planes + sums.all++ * work.anchor_tower().plane_size();
+    own_gradients(work.stream(), task);
+    work.lane->gradient_ready[task.matrix].record(work.stream());
   }
   return sums;
 }

@@ -21,7 +21,7 @@ void totals(const Work &work) {
     task.loss[s] = buffers.softmaxes[s].loss;
     task.above[s] = buffers.softmaxes[s].all_above;
   }
-  task.first_logit = has_own_candidates(work.problem) ? nullptr : buffers.pair_logits.first;
+  task.first_logit = has_own_candidates_alone(work.problem) ? nullptr : buffers.pair_logits.first;
   task.radial = work.computes_gradient() ? buffers.radial : nullptr;
   task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;
   task.radial_divisor = work.problem.scale * (work.choice.has_triangle() || work.finds_pairs_by_range() ? 2 : 1);
