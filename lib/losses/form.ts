@@ -8,10 +8,15 @@ export interface Block {
   readonly columnSoftmax?: number;
   /** Pairs that are no candidates. */
   readonly leftOut?: 'sameRow';
-  /** Candidates are as many rows for each anchor, seen by it alone. */
-  readonly own?: boolean;
+  /**
+   * Candidates of an anchor's own: `'alone'`, of [anchors, H] each anchor sees its own H alone; `'among'`, of [H, anchors]
+   * it sees all, row j being anchor j mod anchors's own. Default: there are none.
+   */
+  readonly own?: keyof typeof OWN;
   /** Added to the scale of its logits, without a gradient. Default 0. */
   readonly stretch?: number;
+  /** With own candidates among others: instead, to that of the logits of an anchor and its own. Default 0. */
+  readonly ownStretch?: number;
 }
 
 /** The rows of a matrix, each with a loss. */
@@ -30,20 +35,24 @@ export interface Softmax {
 const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as const;
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1 } as const;
 const LEFT_OUT = { sameRow: 1 } as const;
+const OWN = { alone: 1, among: 2 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */
 export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Float64Array {
   return Float64Array.of(
     blocks.length,
-    ...blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false, stretch = 0 }) => [
-      anchors,
-      candidates,
-      rowSoftmax,
-      columnSoftmax,
-      leftOut === undefined ? 0 : LEFT_OUT[leftOut],
-      Number(own),
-      stretch,
-    ]),
+    ...blocks.flatMap(
+      ({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own, stretch = 0, ownStretch = 0 }) => [
+        anchors,
+        candidates,
+        rowSoftmax,
+        columnSoftmax,
+        leftOut === undefined ? 0 : LEFT_OUT[leftOut],
+        own === undefined ? 0 : OWN[own],
+        stretch,
+        ownStretch,
+      ],
+    ),
     ...softmaxes.flatMap(({ anchors, positive, positivesIn, rowLoss = 'crossEntropy', weight = 1 }) => [
       anchors,
       POSITIVES[positive],

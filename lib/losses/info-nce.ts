@@ -164,7 +164,7 @@ function checkOptions(options: InfoNCEOptions) {
 const POSITIVE_KEYS = [{ anchors: 0, positive: 'sameIndex', positivesIn: [1] }] as const;
 const OTHER_KEYS: Block = { anchors: 0, candidates: 1, rowSoftmax: 0 };
 const EVERYONES: Block = { anchors: 0, candidates: 2, rowSoftmax: 0 };
-const OWN: Block = { ...EVERYONES, own: true };
+const OWN: Block = { ...EVERYONES, own: 'alone' };
 export const IN_BATCH = formOf([OTHER_KEYS], POSITIVE_KEYS);
 export const UNPAIRED = formOf([EVERYONES], POSITIVE_KEYS);
 export const IN_BATCH_AND_UNPAIRED = formOf([OTHER_KEYS, EVERYONES], POSITIVE_KEYS);

@@ -38,6 +38,7 @@ bool is_candidate_alone(const infonce_problem &p, int matrix) {
 const char *wrong_matrices(const infonce_problem &p, bool opened) {
   if (p.dim < 1) return "dim is out of range";
   const int own = own_candidates_of(p);
+  const infonce_block *own_block = own_block_of(p);
   const int64_t anchors = p.matrices[p.softmaxes[0].anchors].rows;
   int64_t all_rows = 0;
   for (int m = 0; m < p.matrix_count; ++m) {
@@ -45,7 +46,8 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
     const bool are_own = m == own;
     const int64_t least_rows = opened && is_candidate_alone(p, m) ? 0 : 1;
     if (const char *wrong = wrong_matrix(matrix, least_rows, are_own ? INT64_MAX : kMostRows, p.dim)) return wrong;
-    if (are_own && matrix.rows % anchors != 0) return "anchors must divide their own candidates";
+    if (own_block && m == own_block->candidates && matrix.rows % anchors != 0)
+      return "anchors must divide their own candidates";
     if (are_own && matrix.rows / anchors > kMostRows) return kTooLarge;
     for (int64_t i = 0; matrix.counts && i < anchors; ++i)
       if (matrix.counts[i] < 0 || matrix.counts[i] > matrix.rows / anchors)
@@ -228,7 +230,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->gradient = 0;
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
-  return own_candidates_of(*problem) != kNone ? "candidates of their own do not come in parts" : nullptr;
+  return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }
 
 const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part &part) {

@@ -40,7 +40,7 @@ const char *wrong_own_block(const infonce_problem &p, const infonce_block &block
       (softmax.positive_matrices >> block.candidates & 1))
     return "candidates of an anchor's own are another matrix, without a softmax, a bias or positives";
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || positives_are_anchors(softmax) ||
-      (p.block_count == 1 && softmax.positive != INFONCE_POSITIVE_SAME_INDEX))
+      ((p.block_count == 1 || block.own == INFONCE_OWN_AMONG) && softmax.positive != INFONCE_POSITIVE_SAME_INDEX))
     return "candidates of an anchor's own go with cross-entropy of positives by index";
   int own = 0;
   for (int b = 0; b < p.block_count; ++b) own += p.blocks[b].own != 0;
@@ -48,7 +48,9 @@ const char *wrong_own_block(const infonce_problem &p, const infonce_block &block
 }
 
 const char *wrong_stretch(const infonce_problem &p, const infonce_block &block) {
-  if (!(block.stretch >= 0 && scale_of(p, block) <= 1e30)) return "stretch must be at least 0, and at most 1e30";
+  if (!(block.stretch >= 0 && scale_of(p, block) <= 1e30 && block.own_stretch >= 0 && own_scale_of(p, block) <= 1e30))
+    return "stretch must be at least 0, and at most 1e30";
+  if (block.own_stretch != 0 && block.own != INFONCE_OWN_AMONG) return "a stretch of own candidates of nobody";
   if (is_triangle(block) || block.column_softmax >= 0 || p.matrices[block.candidates].bias)
     return "stretched logits are of two matrices whose columns feed no softmax, without a bias";
   return p.softmaxes[0].row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && !positives_are_anchors(p.softmaxes[0])
@@ -81,8 +83,10 @@ const char *wrong_block(const infonce_problem &p, int index) {
     if (p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID)
       return "rows of equal id are positives or are left out";
   }
+  if (block.own < INFONCE_OWN_NONE || block.own > INFONCE_OWN_AMONG) return "unknown own";
   if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
-  if (const char *wrong = block.stretch != 0 ? wrong_stretch(p, block) : nullptr) return wrong;
+  if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
+    return wrong;
   for (int other = 0; other < index; ++other)
     if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)
       return "two blocks of the same matrices";
@@ -106,16 +110,21 @@ int positives_elsewhere(const infonce_softmax &softmax) {
   return kNone;
 }
 
-int own_candidates_of(const infonce_problem &p) {
+const infonce_block *own_block_of(const infonce_problem &p) {
   for (int b = 0; b < p.block_count; ++b)
-    if (p.blocks[b].own) return p.blocks[b].candidates;
-  return kNone;
+    if (p.blocks[b].own) return &p.blocks[b];
+  return nullptr;
+}
+
+int own_candidates_of(const infonce_problem &p) {
+  const infonce_block *own = own_block_of(p);
+  return own && own->own == INFONCE_OWN_ALONE ? own->candidates : kNone;
 }
 
 double largest_scale(const infonce_problem &p) {
   double largest = p.scale;
   for (int b = 0; b < p.block_count; ++b)
-    if (!p.blocks[b].own) largest = std::max(largest, scale_of(p, p.blocks[b]));
+    if (p.blocks[b].own != INFONCE_OWN_ALONE) largest = std::max(largest, scale_of(p, p.blocks[b]));
   return largest;
 }
 

@@ -21,7 +21,8 @@ double products_of(const infonce_problem &p) {
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
     // Own candidates are met by their anchor alone.
-    pairs += (block.own ? 1 : double(p.matrices[block.anchors].rows)) * double(p.matrices[block.candidates].rows);
+    pairs += (block.own == INFONCE_OWN_ALONE ? 1 : double(p.matrices[block.anchors].rows)) *
+             double(p.matrices[block.candidates].rows);
   }
   return pairs * double(p.dim);
 }

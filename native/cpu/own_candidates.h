@@ -1,6 +1,6 @@
-// Candidates of an anchor's own, [N, H, D], beside blocks that all anchors share. Nothing of them is packed: they are read
-// as they are, in float64, once for the logits and once for the gradient. What is kept for later gradients is the dot
-// products and a copy of the rows.
+// The pairs of anchors and candidates of their own, beside blocks that all anchors share. The candidates are read as they
+// are, in float64, once for the logits and once for the gradient; those that no other anchor sees are not packed at all.
+// What is kept for later gradients is the dot products and a copy of the rows.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,13 @@ class OwnCandidates {
   OwnCandidates(const Request &request, const Layout &layout, const Kernels &kernels, const Pairs &pairs,
                 ThreadPool &pool);
 
-  bool exist() const { return matrix_ != kNone; }
+  bool exist() const { return block_ != nullptr; }
+  // Whether they are rows of this matrix, which other anchors see as well: row j of it is of anchor_of(j).
+  bool are_among(int matrix) const {
+    return exist() && block_->own == INFONCE_OWN_AMONG && matrix == block_->candidates;
+  }
+  int64_t anchor_of(int64_t j) const { return j % anchors_; }
+  double logit_of_row(int64_t j) const { return logit(j % anchors_, j / anchors_); }
   void take_kept(Workspace::Cursor &cursor);
   void take_scratch(Workspace::Cursor &cursor);
 
@@ -35,7 +41,7 @@ class OwnCandidates {
     for (int64_t h = 0; h < count_of(i); ++h) row->add(logit(i, h), false);
   }
 
-  // Where `add_gradient` writes; null: not wanted.
+  // Where `add_gradient` writes; null, as at first: it does not.
   void write_gradient_to(float *gradient) { gradient_ = gradient; }
   // Writes the gradients of row i's, and returns [dim] what anchor i gets of them over `factor`. `weight(logit)`:
   // d loss / d logit over the upstream gradient's largest size, which is in `factor` with the scale.
@@ -45,10 +51,10 @@ class OwnCandidates {
     rows.clear();
     const PlainRow anchor = rows.row(inputs_[kAnchors].rows(i, 1, scratch.anchor));
     for (int64_t h = 0; h < count_of(i) && !pool_.cancelled(); ++h) {
-      const PlainRow own = rows.row(inputs_[kOwn].rows(first_of(i) + h, 1, scratch.own));
+      const PlainRow own = rows.row(inputs_[kOwn].rows(row_of(i, h), 1, scratch.own));
       const double of_row = weight(logit(i, h));
       rows.add(own, of_row);
-      if (gradient_) rows.write_gradient(own, anchor, of_row * factor, dots_[first_of(i) + h], gradient_of(i, h));
+      if (gradient_) rows.write_gradient(own, anchor, of_row * factor, dots_[i * each_ + h], gradient_of(i, h));
     }
     if (gradient_) std::fill(gradient_of(i, count_of(i)), gradient_of(i + 1, 0), 0.0f);
     return scratch.gradient;
@@ -67,13 +73,15 @@ class OwnCandidates {
   struct Copy {
     std::byte *to;
     const void *from;
-    int64_t row_bytes;  // of what belongs to one anchor
+    int64_t share_bytes;  // as much as the rows of one anchor
   };
 
-  int64_t first_of(int64_t i) const { return i * each_; }
+  int64_t row_of(int64_t i, int64_t h) const {
+    return block_->own == INFONCE_OWN_AMONG ? h * anchors_ + i : i * each_ + h;
+  }
   int64_t count_of(int64_t i) const { return counts_.empty() ? each_ : counts_[i]; }
-  double logit(int64_t i, int64_t h) const { return scale_ * dots_[first_of(i) + h]; }
-  float *gradient_of(int64_t i, int64_t h) const { return gradient_ + (first_of(i) + h) * problem_.dim; }
+  double logit(int64_t i, int64_t h) const { return scale_ * dots_[i * each_ + h]; }
+  float *gradient_of(int64_t i, int64_t h) const { return gradient_ + row_of(i, h) * problem_.dim; }
   RowOutcome measure_row(int64_t i, const Scratch &scratch) const;
 
   const Request &request_;
@@ -82,7 +90,8 @@ class OwnCandidates {
   const Kernels &kernels_;
   const Pairs &pairs_;
   ThreadPool &pool_;
-  const int matrix_;
+  const infonce_block *const block_;
+  const int64_t anchors_;
   int64_t each_ = 0;             // of an anchor
   double scale_ = 0;             // of their logits
   std::vector<int32_t> counts_;  // empty: all are there

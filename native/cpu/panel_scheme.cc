@@ -57,6 +57,10 @@ PanelScheme::Grid PanelScheme::grid_of(const Block<float> &block) const {
 void PanelScheme::find_pairs(Grid *grid) const {
   const int matrix = grid->block->columns.matrix;
   const Layout &layout = passes_.layout();
+  if (const infonce_block *own = own_block_of(problem_);
+      own && own->own == INFONCE_OWN_AMONG && own->candidates == matrix)
+    for (int64_t j = 0; j < layout.rows(matrix); ++j)
+      grid->holds_pairs[j % passes_.rows() / block_ * grid->column_squares + j / block_] = true;
   if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
   const int64_t squares = grid->column_squares;
   const int bits = block_ == kSmallBlock ? kSmallBlockBits : kSmallBlockBits + 1;  // many divisions would take time

@@ -38,7 +38,8 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       upstream_(upstream_of(problem_)) {
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
-      if (is_triangle(problem_.blocks[b]) == triangles && !problem_.blocks[b].own) add_block(problem_.blocks[b]);
+      if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE)
+        add_block(problem_.blocks[b]);
 }
 
 template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
@@ -396,15 +397,19 @@ void Passes<Scalar>::add_pairs_of(int64_t i, Partners partners, Scalar *accumula
   });
 }
 
+// d (loss of row i) / d (logit of a candidate of its own), times row i's upstream gradient.
+template <class Scalar> template <int32_t kRowLoss> double Passes<Scalar>::own_weight(int64_t i, double logit) const {
+  const SoftmaxRows<Scalar> &softmax = softmaxes[0];
+  return upstream_.relative(i) *
+         RowLoss<kRowLoss>::pair_weight(false, 1, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
+}
+
 // What anchor i and the candidates of its own give each other.
 template <class Scalar>
 template <int32_t kRowLoss>
 void Passes<Scalar>::add_own_of(int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
-  const double g = upstream_.relative(i), factor = problem_.scale * upstream_.largest;
-  const SoftmaxRows<Scalar> &softmax = softmaxes[0];
-  const double *sum = own_.add_gradient(i, factor, thread, [&](double logit) {
-    return g * RowLoss<kRowLoss>::pair_weight(false, 1, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
-  });
+  const double *sum = own_.add_gradient(i, problem_.scale * upstream_.largest, thread,
+                                        [&](double logit) { return own_weight<kRowLoss>(i, logit); });
   kernels_.add_vector(accumulators, accumulator_rows, 1, sum, problem_.dim);
 }
 
@@ -432,6 +437,20 @@ double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumul
   return along * problem_.scale * upstream_.largest;
 }
 
+// What rows of candidates get of the anchors whose own they are.
+template <class Scalar>
+void Passes<Scalar>::add_anchors_to_own(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                                        int thread) {
+  const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
+  with_row_loss(row_loss(), [&](auto kind) {
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t i = own_.anchor_of(first + r);
+      const double weight = own_weight<kind()>(i, own_.logit_of_row(first + r));
+      kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight, anchors, i);
+    }
+  });
+}
+
 template <class Scalar>
 double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
                               int64_t accumulator_rows, float *gradient, int thread) {
@@ -445,6 +464,7 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
       kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight_of_only_positive(i),
                        operand(layout_.anchors(), thread), i);
     });
+  if (own_.are_among(matrix)) add_anchors_to_own(first, count, accumulators, accumulator_rows, thread);
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

@@ -108,7 +108,8 @@ template <class Scalar> class Passes {
   void write_losses(infonce_result *result) const;
   // Before the gradients of a call: where `finish` writes those of candidates that anchors have of their own.
   void begin_gradients(const infonce_result &result) {
-    if (own_.exist()) own_.write_gradient_to(result.gradients[own_candidates_of(problem_)].data);
+    if (own_candidates_of(problem_) != kNone)
+      own_.write_gradient_to(result.gradients[own_candidates_of(problem_)].data);
   }
   // Weights anew for the problem's present upstream gradient.
   void resume();
@@ -155,6 +156,8 @@ template <class Scalar> class Passes {
   template <int32_t kRowLoss>
   void add_pairs_of(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
   template <int32_t kRowLoss> void add_own_of(int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  template <int32_t kRowLoss> double own_weight(int64_t i, double logit) const;
+  void add_anchors_to_own(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;

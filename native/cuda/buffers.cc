@@ -114,7 +114,7 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
   for (const MatrixGradient &gradient : work->gradients) {
     const int64_t plane = work->tower(gradient.matrix).plane_size();
     // A gradient that is that of pairs alone has one as well.
-    const bool has_own = work->has_own_beside() && gradient.matrix == work->anchors();
+    const bool has_own = work->own_beside() && gradient.matrix == work->anchors();
     const int64_t least = std::max<int64_t>(1, int64_t(gradient.parts.size()) + has_own);
     int64_t splits = 0, first = 0;
     for (const GradientPart &part : gradient.parts) {
@@ -169,7 +169,8 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   take_masks(cursor, work);
   if (has_own_candidates_alone(work->problem)) return;
 
-  if (choice.own != kNone) buffers.own_pairs = cursor.take<double2>(work->problem.matrices[choice.own].rows);
+  if (const infonce_block *own = work->own_beside())
+    buffers.own_pairs = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
   take_operands(cursor, work);
   buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->anchor_tower().plane_size());
   take_classes(cursor, work);
@@ -203,8 +204,8 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
   }
   if (work->in_float32 && work->phase.sums) take_statistics(cursor, work);
   if (work->computes_gradient()) take_accumulators(cursor, work);
-  if (work->computes_gradient() && work->has_own_beside())
-    buffers.own_shares = cursor.take<double2>(work->problem.matrices[work->choice.own].rows);
+  if (const infonce_block *own = work->own_beside(); own && work->computes_gradient())
+    buffers.own_shares = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
 }
 
 }  // namespace infonce::cuda

@@ -32,7 +32,7 @@ std::vector<Block> blocks_of(const infonce_problem &problem) {
   std::vector<Block> blocks;
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
-    if (problem.matrices[block.candidates].rows > 0 && !block.own)
+    if (problem.matrices[block.candidates].rows > 0 && block.own != INFONCE_OWN_ALONE)
       blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax, block.left_out,
                         scale_of(problem, block)});
   }
@@ -65,7 +65,7 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool 
   // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const double scale = largest_scale(problem);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
-  if (is_masked(problem) || choice->own != kNone || (opened && !is_sure)) {
+  if (is_masked(problem) || own_block_of(problem) || (opened && !is_sure)) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {

@@ -49,6 +49,11 @@ Masks masks_of(const Work &work, const Block &block) {
     masks.row_ids = buffers.ids[block.rows], masks.column_ids = buffers.ids[block.columns];
   if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
   else masks.row_bias = buffers.bias[block.rows];
+  const infonce_block *own = own_block_of(work.problem);
+  if (own && own->own == INFONCE_OWN_AMONG) {
+    if (own->candidates == block.columns) masks.column_period = work.rows();
+    if (own->candidates == block.rows) masks.row_period = work.rows();
+  }
   return masks;
 }
 
@@ -68,22 +73,25 @@ Softmax softmax_of(const Work &work) {
 OwnTask own_task_of(const Work &work) {
   const Buffers &buffers = work.buffers;
   const infonce_problem &problem = work.problem;
+  const infonce_block &block = *work.own_beside();
+  const bool among = block.own == INFONCE_OWN_AMONG;
   OwnTask task{};
   task.anchors = work.anchor_tower();
-  task.matrix = work.choice.own;
+  task.matrix = block.candidates;
   task.own = work.tower(task.matrix).source;
-  task.each = work.choice.rows(task.matrix);
+  task.each = problem.matrices[task.matrix].rows / work.rows();
+  task.of_anchor = among ? 1 : task.each;
+  task.of_next = among ? work.rows() : 1;
   task.counts = buffers.own_counts;
   task.scale = problem.scale;
-  for (int b = 0; b < problem.block_count; ++b)
-    if (problem.blocks[b].own) task.logit_scale = scale_of(problem, problem.blocks[b]);
+  task.logit_scale = own_scale_of(problem, block);
   task.ranks = problem.ranks != 0;
   task.positive_logit = buffers.pair_logits.first;
   task.softmax = buffers.softmaxes[0];
   task.pairs = buffers.own_pairs;
   task.shares = buffers.own_shares;
   task.upstream = work.upstream;
-  task.gradients = work.gradient_of(task.matrix);
+  if (!among) task.gradients = work.gradient_of(task.matrix);
   task.report = buffers.report;
   return task;
 }

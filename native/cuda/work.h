@@ -108,8 +108,10 @@ struct Work {
     constexpr double kLog2E = 1.4426950408889634;
     return float(block.scale * kLog2E);
   }
-  // Candidates of an anchor's own that others are beside.
-  bool has_own_beside() const { return choice.own != kNone && !has_own_candidates_alone(problem); }
+  // The block of an anchor's own candidates that others are beside, or null.
+  const infonce_block *own_beside() const {
+    return has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);
+  }
   bool needs_ids(int matrix) const;
   bool needs_bias(int matrix) const;
   int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host

@@ -9,7 +9,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 7, kSoftmaxFields = 5;
+constexpr int64_t kBlockFields = 8, kSoftmaxFields = 5;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -62,6 +62,7 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     block.left_out = static_cast<uint32_t>(small());
     block.own = small();
     block.stretch = *next++;
+    block.own_stretch = *next++;
   }
   for (int32_t s = 0; s < fields.softmax_count; ++s) {
     infonce_softmax &softmax = fields.softmaxes[s];

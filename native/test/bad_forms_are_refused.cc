@@ -94,8 +94,8 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   REFUSES(all, problem.softmaxes[0].targets = nullptr);
   REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_SAME_INDEX);
   REFUSES(all, result.gradients[all.keys].data = nullptr);
-  REFUSES(all,
-          problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0});
+  REFUSES(all, problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0,
+                                                        0, 0});
   const Named by_index = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
   targets[11] = 0;
   REFUSES(by_index, problem.softmaxes[0].targets = targets.data());
@@ -220,14 +220,24 @@ TEST_CASE("own candidates go with no bias, no ids that leave out, no positives, 
     while (problem.matrices[problem.blocks[b].candidates].rows != rows) {
       ++b;
     }
-    problem.blocks[b].own = 1;
+    problem.blocks[b].own = INFONCE_OWN_ALONE;
     return problem.blocks[b];
   };
+  for (const int32_t own : {-1, 3}) {
+    REFUSES(beside, set_own(problem, 24).own = own);
+  }
+  REFUSES(beside, set_own(problem, 24).own_stretch = 1);
+  REFUSES(beside, set_own(problem, 24).own = INFONCE_OWN_AMONG; set_own(problem, 12));
+  REFUSES(beside, infonce_block &block = set_own(problem, 24); block.own = INFONCE_OWN_AMONG;
+          problem.matrices[block.candidates].rows = 25);
   REFUSES(beside, set_own(problem, 12); set_own(problem, 24));
   REFUSES(beside, problem.matrices[set_own(problem, 24).candidates].bias = bias.data());
   REFUSES(beside, set_own(problem, 24).column_softmax = 0);
   REFUSES(beside, set_own(problem, 24).left_out = INFONCE_LEAVE_OUT_SAME_ROW);
   REFUSES(beside, problem.matrices[set_own(problem, 24).candidates].rows = 25);
+  form.positive = INFONCE_POSITIVE_TARGET;
+  const Named by_target = named(form);
+  REFUSES(by_target, set_own(problem, 24).own = INFONCE_OWN_AMONG);
   REFUSES(beside, problem.softmaxes[0].positive_matrices = bit_of(set_own(problem, 24).candidates));
 }
 

@@ -122,13 +122,14 @@ class Builder {
   void add_blocks() {
     std::vector<infonce_block> blocks;
     if (form_.one_tower() || form_.other_anchors) {
-      blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0});
+      blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0});
     }
     if (second_ != kNone && (form_.one_tower() || form_.in_batch)) {
-      blocks.push_back({anchors_, second_, 0, form_.both_directions ? 1 : kNone, 0, 0, 0});
+      blocks.push_back({anchors_, second_, 0, form_.both_directions ? 1 : kNone, 0, 0, 0, 0});
     }
+    const infonce_own own = form_.among ? INFONCE_OWN_AMONG : INFONCE_OWN_ALONE;
     for (const int matrix : further_) {
-      blocks.push_back({anchors_, matrix, 0, kNone, 0, matrix == own_, 0});
+      blocks.push_back({anchors_, matrix, 0, kNone, 0, matrix == own_ ? own : INFONCE_OWN_NONE, 0, 0});
     }
     if (form_.memory == 0) {
       std::shuffle(blocks.begin(), blocks.end(), draw_.random());
@@ -138,6 +139,7 @@ class Builder {
       block.left_out |= leaves_out ? INFONCE_LEAVE_OUT_SAME_ID : 0;
       const bool may_stretch = form_.stretch > 0 && block.column_softmax == kNone;
       block.stretch = may_stretch && !draw_.one_in(3) ? form_.stretch : 0;
+      block.own_stretch = may_stretch && block.own == INFONCE_OWN_AMONG && draw_.one_in(2) ? form_.stretch / 2 : 0;
     }
     std::copy(blocks.begin(), blocks.end(), problem_.blocks);
     problem_.block_count = static_cast<int32_t>(blocks.size());
@@ -271,8 +273,8 @@ std::string describe(const Form &form) {
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }
-  text << " own=" << form.own << " counted=" << form.counted << " stretch=" << form.stretch << " ids=" << form.ids
-       << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
+  text << " own=" << form.own << " among=" << form.among << " counted=" << form.counted << " stretch=" << form.stretch
+       << " ids=" << form.ids << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
        << " temperature=" << form.temperature << " reduction=" << form.reduction << " normalize=" << form.normalize
        << " gradient=" << form.gradient << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count
        << " offset=" << form.offset;
@@ -321,7 +323,8 @@ Form random_form(uint32_t seed) {
   Draw of_own(~seed);
   if (!form.one_tower()) {
     form.own = of_own.one_in(2) ? of_own.of({int64_t{1}, int64_t{3}, int64_t{7}}) : 0;
-    form.counted = of_own.one_in(2);
+    form.among = form.own > 0 && form.positive == INFONCE_POSITIVE_SAME_INDEX && of_own.one_in(3);
+    form.counted = !form.among && of_own.one_in(2);
     form.stretch = !form.bias && of_own.one_in(2) ? of_own.of({1.0, 9.0, 40.0}) : 0;
   }
   return form;

@@ -205,12 +205,14 @@ class Evaluation {
     for (int b = 0; b < problem_.block_count; ++b) {
       const infonce_block &block = problem_.blocks[b];
       const int64_t columns = problem_.matrices[block.candidates].rows;
-      const int64_t share = block.own ? columns / problem_.matrices[block.anchors].rows : columns;
-      const int64_t first = block.own ? i * share : 0;
+      const bool alone = block.own == INFONCE_OWN_ALONE;
+      const int64_t share = alone ? columns / problem_.matrices[block.anchors].rows : columns;
+      const int64_t first = alone ? i * share : 0;
       const int32_t *counts = problem_.matrices[block.candidates].counts;
-      const int64_t end = first + (block.own && counts ? counts[i] : share);
+      const int64_t end = first + (alone && counts ? counts[i] : share);
       for (int64_t j = first; block.row_softmax == softmax && j < end; ++j) {
-        add(block.candidates, j, is_left_out(block, i, j), block.own, block.stretch);
+        const bool among = block.own == INFONCE_OWN_AMONG && j % row_count(problem_) == i;
+        add(block.candidates, j, is_left_out(block, i, j), alone || among, among ? block.own_stretch : block.stretch);
       }
       const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
       for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {

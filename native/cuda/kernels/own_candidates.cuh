@@ -1,4 +1,4 @@
-// Candidates of an anchor's own, [N, H, D], beside blocks that all anchors share: a block for each anchor. What they add
+// Candidates of an anchor's own beside blocks that all anchors share: a block for each anchor. What they add
 // to the row's sums, and later what they and the anchor give each other. Float64 sums of float32 rows.
 #pragma once
 
@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const Tower &anchors = task.anchors;
   const int64_t i = trace.block(), dim = anchors.dim, source = anchors.source_row(i), count = task.count_of(source);
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const float *anchor = anchors.source + source * dim, *own = task.own + source * task.each * dim;
+  const float *anchor = anchors.source + source * dim;
   double2 *pairs = task.pairs + source * task.each;
   PairedRow itself[1];
   measure<kWidth>(itself, anchor, {anchor}, dim);
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
     const float *rows[kPairedBatch];
 #pragma unroll
-    for (int b = 0; b < kPairedBatch; ++b) rows[b] = own + min(first + b, count - 1) * dim;
+    for (int b = 0; b < kPairedBatch; ++b) rows[b] = task.own + task.row_of(source, min(first + b, count - 1)) * dim;
     PairedRow batch[kPairedBatch];
     measure<kWidth>(batch, anchor, rows, dim);
 #pragma unroll
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
       if (task.ranks) above += task.scale * dot > positive + tie;
       if (lane > 0) continue;
       pairs[first + b] = make_double2(dot, of_row);
-      if (!batch[b].is_finite()) task.report->add_bad_row(task.matrix, source * task.each + first + b);
+      if (!batch[b].is_finite()) task.report->add_bad_row(task.matrix, task.row_of(source, first + b));
     }
   }
   if (lane == 0) maximum_of[warp] = maximum, above_of[warp] = above;
@@ -74,8 +74,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const Tower &anchors = task.anchors;
   const int64_t i = trace.block(), dim = anchors.dim, source = anchors.source_row(i), count = task.count_of(source);
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const float *anchor = anchors.source + source * dim, *own = task.own + source * task.each * dim;
-  float *gradients = task.gradients ? task.gradients + source * task.each * dim : nullptr;
+  const float *anchor = anchors.source + source * dim;
   double2 *shares = task.shares + source * task.each;
   const double g = task.softmax.upstream[i], log_sum_exp = task.softmax.log_sum_exp[i];
   const double factor = task.scale * task.upstream.scale(), anchor_factor = factor * anchors.inverse_norm[i];
@@ -96,7 +95,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
 #pragma unroll
       for (int b = 0; b < kPairedBatch; ++b) {
         const int64_t h = min(first + b, count - 1);
-        v[b] = Lanes<kWidth>::load(own + h * dim, dims, dim);
+        v[b] = Lanes<kWidth>::load(task.own + task.row_of(source, h) * dim, dims, dim);
         share[b] = shares[h];
       }
 #pragma unroll
@@ -105,11 +104,13 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
         const PairedShare of_row = {share[b].x, share[b].y};
 #pragma unroll
         for (int q = 0; q < kWidth; ++q) gradient[q] = fma(of_row.add, double(v[b].at[q]), gradient[q]);
-        if (gradients) of_row.gradient(v[b], u, anchor_factor).store(gradients + (first + b) * dim, dims, dim);
+        if (!task.gradients) continue;
+        float *out = task.gradients + task.row_of(source, first + b) * dim;
+        of_row.gradient(v[b], u, anchor_factor).store(out, dims, dim);
       }
     }
-    for (int64_t h = count + warp; gradients && h < task.each; h += warps)
-      Lanes<kWidth>{}.store(gradients + h * dim, dims, dim);
+    for (int64_t h = count + warp; task.gradients && h < task.each; h += warps)
+      Lanes<kWidth>{}.store(task.gradients + task.row_of(source, h) * dim, dims, dim);
 #pragma unroll
     for (int q = 0; q < kWidth; ++q) gradient_of[warp][lane * kWidth + q] = gradient[q];
     __syncthreads();
@@ -120,6 +121,20 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
     }
     __syncthreads();
   }
+}
+
+// Adds what candidates among others get of the anchors whose own they are to their accumulators. A warp a candidate.
+__global__ void add_anchors(Trace trace, const __grid_constant__ OwnTask task, const __grid_constant__ Tower candidates,
+                            double *accumulators) {
+  trace.mark();
+  const int64_t j = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp, anchors = task.anchors.rows;
+  if (j >= candidates.rows) return;
+  const int64_t i = j % anchors;
+  const double logit = task.logit_scale * task.pairs[i * task.each + j / anchors].x;
+  const double weight = task.softmax.upstream[i] * negative_weight(logit, task.softmax.log_sum_exp[i]);
+  const ExactRow anchor(task.anchors, i);
+  for (int64_t d = threadIdx.x % kWarp; d < candidates.dim; d += kWarp)
+    accumulators[j * candidates.padded_dim + d] += weight * anchor[d];
 }
 
 }  // namespace infonce::cuda

@@ -18,7 +18,9 @@ Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
   return {2.0 * double(rows) * double(columns) * double(depth), true};
 }
 
-bool is_masked(const Masks &masks) { return masks.row_ids || masks.row_bias || masks.column_bias; }
+bool is_masked(const Masks &masks) {
+  return masks.row_ids || masks.row_bias || masks.column_bias || masks.row_period || masks.column_period;
+}
 
 Float64Probabilities probabilities_of(const Direction *direction) {
   if (!direction) return {nullptr, nullptr};

@@ -38,6 +38,12 @@ void own_gradients(Stream &stream, const OwnTask &task) {
   launch(stream, "own_gradients", takes_vectors(task) ? own_gradients<4> : own_gradients<1>, task);
 }
 
+void add_anchors_to_own(Stream &stream, const OwnTask &task, const Tower &candidates, double *accumulators) {
+  const Operations operations = {2.0 * double(candidates.rows) * double(candidates.dim), true};
+  stream.launch_in_parts(operations, "add_anchors", add_anchors, blocks_of(candidates.rows, kRowsPerBlock),
+                         kRowsPerBlock * kWarp, 0, task, candidates, accumulators);
+}
+
 void paired_negatives(Stream &stream, const PairedTask &task) {
   const PairedProblem &problem = task.problem;
   // Dot products and two sums, of pairs of numbers.

@@ -84,11 +84,14 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
                      sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
     if (block.is_triangle()) sums.of_triangle = 1;
   }
-  if (work.has_own_beside() && of.matrix == work.anchors()) {
+  const infonce_block *own = work.own_beside();
+  if (own && of.matrix == work.anchors()) {
     OwnTask task = own_task_of(work);
     task.sums = sums.planes + sums.all++ * work.anchor_tower().plane_size();
     own_gradients(work.stream(), task);
-    work.lane->gradient_ready[task.matrix].record(work.stream());
+    if (task.gradients) work.lane->gradient_ready[task.matrix].record(work.stream());
+  } else if (own && of.matrix == own->candidates) {
+    add_anchors_to_own(work.stream(), own_task_of(work), work.tower(of.matrix), sums.planes);
   }
   return sums;
 }

@@ -107,7 +107,7 @@ void sum_exponentials(Work *work, Lane *previous) {
                         *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);
     is_summed = true;
   }
-  if (work->has_own_beside()) own_statistics(work->stream(), own_task_of(*work));
+  if (work->own_beside()) own_statistics(work->stream(), own_task_of(*work));
 }
 
 }  // namespace infonce::cuda::steps
