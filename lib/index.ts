@@ -26,6 +26,7 @@ export type {
   SyncForwardOptions,
   WithoutUpstream,
 } from './losses/forward.js';
+export type { Hardness } from './losses/hardness.js';
 export {
   type InfoNCEForward,
   type InfoNCEGradientName,

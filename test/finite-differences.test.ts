@@ -1,6 +1,7 @@
 import {
   type ClipProblem,
   clipSync,
+  type InfoNCEOptions,
   type InfoNCEProblem,
   infoNCESync,
   type NTXentProblem,
@@ -50,9 +51,9 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
   };
 }
 
-function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | 'unpaired'): Subject {
+function infoNCESubject(what: string, inputs: Inputs, options: InfoNCEOptions): Subject {
   const problem = (given: Inputs, temperature: number) =>
-    ({ ...given, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
+    ({ ...given, ...options, temperature }) as unknown as OnHost<InfoNCEProblem>;
   return {
     name: `infoNCE, ${what}`,
     inputs,
@@ -63,6 +64,7 @@ function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | '
 }
 
 const pair = { query, positiveKey: near(query, 0.7, 3) };
+const own = normal([6, 3, 5], 5);
 const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as OnHost<ClipProblem>;
 const supConOf = (inputs: Inputs, temperature: number) =>
   ({ ...inputs, labels, temperature }) as unknown as OnHost<SupConProblem>;
@@ -71,9 +73,19 @@ const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 2),
   ntXentSubject('first', 3),
   ntXentSubject('all', 3),
-  infoNCESubject('in-batch', pair, 'unpaired'),
-  infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, 'unpaired'),
-  infoNCESubject('paired', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired'),
+  infoNCESubject('in-batch', pair, {}),
+  infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, {}),
+  infoNCESubject('paired', { ...pair, negativeKeys: own }, { negativeMode: 'paired' }),
+  infoNCESubject('in-batch and paired', { ...pair, negativeKeys: own }, { negativeMode: 'paired', inBatch: true }),
+  infoNCESubject(
+    'some of the paired',
+    { ...pair, negativeKeys: own },
+    {
+      negativeMode: 'paired',
+      inBatch: true,
+      negativeCounts: Int32Array.of(3, 0, 1, 2, 3, 3),
+    },
+  ),
   {
     name: 'clip',
     inputs: { imageFeatures: query, textFeatures: near(query, 0.7, 6) },

@@ -71,19 +71,23 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
         .div(2);
     }
     case 'infoNCE': {
-      if (negatives === undefined) return crossEntropy(logitsOf(a!, b!), tf.eye(rows));
-      if (problem.inBatch) {
-        const candidates = tf.concat([b!, negatives]);
-        return crossEntropy(logitsOf(a!, candidates), tf.eye(rows, candidates.shape[0]));
-      }
-      const own = a!.mul(b!).sum(1, true);
+      const inBatch = negatives === undefined || problem.inBatch;
+      const keys = inBatch ? tf.matMul(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
+      const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
+      if (negatives === undefined) return crossEntropy(keys.mul(factor), isPositive);
       const others =
         problem.negativeMode === 'paired'
-          ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum(2)
+          ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum<tf.Tensor2D>(2)
           : tf.matMul(a!, negatives, false, true);
-      const logits = tf.concat([own, others], 1).mul<tf.Tensor2D>(factor);
-      const width = logits.shape[1];
-      return crossEntropy(logits, tf.tile(tf.oneHot(tf.tensor1d([0], 'int32'), width).toFloat(), [rows, 1]));
+      const positives = isPositive.pad([
+        [0, 0],
+        [0, others.shape[1]!],
+      ]);
+      const cosines = tf.concat([keys, others], 1);
+      return crossEntropy(
+        cosines.mul<tf.Tensor2D>(factor).add<tf.Tensor2D>(hardnessOf(problem, cosines, positives)),
+        positives,
+      );
     }
     default: {
       const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
@@ -94,6 +98,12 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
       return left.logSumExp(1).sub(logits.mul(positives).sum(1)).mul(has);
     }
   }
+}
+
+/** What hardness of all negatives adds to the logits: read out of the graph, it has no gradient. */
+function hardnessOf(problem: Named, cosines: tf.Tensor2D, positives: tf.Tensor2D): tf.Tensor {
+  const strength = (problem.hardness as { readonly strength: number } | undefined)?.strength ?? 0;
+  return tf.tensor2d(cosines.arraySync()).mul(tf.sub(1, positives)).mul(strength);
 }
 
 /** log Σ exp(logits) − the mean of the positives' logits, row by row; `positives` holds their weights. */
