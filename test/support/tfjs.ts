@@ -72,18 +72,18 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
     }
     case 'infoNCE': {
       const inBatch = negatives === undefined || problem.inBatch;
-      const keys = inBatch ? tf.matMul(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
+      const keys = inBatch ? tf.matMul<tf.Tensor2D>(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
       const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
       if (negatives === undefined) return crossEntropy(keys.mul<tf.Tensor2D>(factor), isPositive);
       const others =
         problem.negativeMode === 'paired'
           ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum<tf.Tensor2D>(2)
-          : tf.matMul(a!, negatives, false, true);
+          : tf.matMul<tf.Tensor2D>(a!, negatives, false, true);
       const positives = isPositive.pad<tf.Tensor2D>([
         [0, 0],
         [0, others.shape[1]!],
       ]);
-      const cosines = tf.concat([keys, others], 1);
+      const cosines = tf.concat<tf.Tensor2D>([keys, others], 1);
       return crossEntropy(
         cosines.mul<tf.Tensor2D>(factor).add<tf.Tensor2D>(hardnessOf(problem, cosines, positives)),
         positives,
