@@ -20,6 +20,7 @@ const SUITES = [
   'negative-queue',
   'numerics',
   'outputs',
+  'own-negatives',
   'pinned',
   'property',
   'queue',

@@ -28,6 +28,7 @@ export type {
   SyncForwardOptions,
   WithoutUpstream,
 } from './losses/forward.js';
+export type { Hardness } from './losses/hardness.js';
 export {
   type InfoNCEDetachedForward,
   type InfoNCEDetachedGradients,

@@ -44,7 +44,7 @@ function numbers(): Float32Array {
 }
 
 /** A block of the matrix and itself without the rows themselves, and a softmax whose positives are first views. */
-const BLOCK = [0, 0, 0, 0, 1, 0];
+const BLOCK = [0, 0, 0, 0, 1, 0, 0, 0];
 const SOFTMAX = [0, 0, 1, 0, 1];
 
 function form(block: readonly number[], softmax: readonly number[]): Float64Array {
@@ -289,12 +289,16 @@ describe('a problem', () => {
     [{ form: Float64Array.of(1, 0) }, /softmaxes of form must be 1 to|part of/],
     [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, 0) }, /part of a block or softmax/],
     [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, ...SOFTMAX, ...SOFTMAX) }, /softmaxes of form must be 1 to/],
-    [{ form: form([0, 7, 0, 0, 1, 0], SOFTMAX) }, /unknown matrix/],
+    [{ form: form([0, 7, 0, 0, 1, 0, 0, 0], SOFTMAX) }, /unknown matrix/],
     [{ form: form(BLOCK, [7, 0, 1, 0, 1]), reduction: 2 }, /unknown matrix/],
     [{ form: form(BLOCK, [-1, 0, 1, 0, 1]), reduction: 2 }, /unknown matrix/],
     [{ form: form(BLOCK, [2 ** 32, 0, 1, 0, 1]) }, /small counts/],
     [{ form: form(BLOCK, [Number.NaN, 0, 1, 0, 1]) }, /small counts/],
-    [{ form: form([0, 0, 0, 0, 0, 0], SOFTMAX) }, /a matrix and itself/],
+    [{ form: form([0, 0, 0, 0, 0, 0, 0, 0], SOFTMAX) }, /a matrix and itself/],
+    [{ form: form([0, 0, 0, 0, 1, 0, Number.NaN, 0], SOFTMAX) }, /stretch must be at least 0/],
+    [{ form: form([0, 0, 0, 0, 1, 0, 0, 1], SOFTMAX) }, /own candidates of nobody/],
+    [{ form: form([0, 0, 0, 0, 1, 1, 0, 0], SOFTMAX), ...features({ counts: new Int32Array(3) }) }, /counts has 3/],
+    [{ form: form([0, 0, 0, 0, 1, 1, 0, 0], SOFTMAX), ...features({ counts: [1] }) }, /counts must be an Int32Array/],
   ];
 
   it.each(wrong)('%# is refused', (changes, message) => {

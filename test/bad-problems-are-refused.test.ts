@@ -219,6 +219,73 @@ const query = normal([3, 2], 2);
 const positiveKey = normal([3, 2], 3);
 const withNaN = { data: Float32Array.of(1, 1, 1, 1, 1, Number.NaN), shape: [3, 2] };
 
+/** What is wrong beside negatives [3, 4, 2] of each query's own. */
+const OWN_NEGATIVES: readonly Row[] = [
+  [
+    'counts in a plain array',
+    'ERR_INFONCE_TYPE',
+    /negativeCounts: .*Int32Array\.from\(negativeCounts\)/,
+    { negativeCounts: [4, 4, 4] },
+  ],
+  [
+    'counts of another N',
+    'ERR_INFONCE_SHAPE',
+    /negativeCounts\.length: expected 3, .*got 2/,
+    { negativeCounts: Int32Array.of(4, 4) },
+  ],
+  [
+    'a count of more than there are',
+    'ERR_INFONCE_RANGE',
+    /negativeCounts\[1\]: expected 0 to 4, .*got 5/,
+    { negativeCounts: Int32Array.of(0, 5, 4) },
+  ],
+  [
+    'a negative count',
+    'ERR_INFONCE_RANGE',
+    /negativeCounts\[2\]: .*got -1/,
+    { inBatch: true, negativeCounts: Int32Array.of(0, 4, -1) },
+  ],
+  [
+    "counts of everyone's negatives",
+    'ERR_INFONCE_RANGE',
+    /negativeCounts: expected none/,
+    { negativeMode: 'unpaired', negativeKeys: normal([4, 2], 1), negativeCounts: Int32Array.of(1, 1, 1) },
+  ],
+  [
+    'counts without negatives',
+    'ERR_INFONCE_RANGE',
+    /negativeCounts: expected none/,
+    { negativeKeys: undefined, negativeCounts: Int32Array.of(1, 1, 1) },
+  ],
+  [
+    'NaN before the count',
+    'ERR_INFONCE_NON_FINITE',
+    /negativeKeys: .*first in negativeKeys\[1\]\[2\]\./,
+    {
+      inBatch: true,
+      negativeCounts: Int32Array.of(4, 3, 2),
+      negativeKeys: { data: new Float32Array(24).fill(Number.NaN, 12), shape: [3, 4, 2] },
+    },
+  ],
+  [
+    'hardness of the other keys where there are none',
+    'ERR_INFONCE_RANGE',
+    /hardness\.mode: .*'inBatch'.*inBatch: true/,
+    { hardness: { mode: 'inBatch', strength: 1 } },
+  ],
+  [
+    'hardness of own negatives where there are none',
+    'ERR_INFONCE_RANGE',
+    /hardness\.mode: .*'hard'.*negativeMode 'paired'/,
+    { negativeKeys: undefined, hardness: { mode: 'hard', strength: 1 } },
+  ],
+  ['hardness as a number', 'ERR_INFONCE_TYPE', /hardness: expected an object of options/, { hardness: 5 }],
+  ['hardness without a mode', 'ERR_INFONCE_TYPE', /hardness\.mode: .*got undefined/, { hardness: { strength: 5 } }],
+  ['hardness without a strength', 'ERR_INFONCE_TYPE', /hardness\.strength: /, { hardness: { mode: 'all' } }],
+  ['negative hardness', 'ERR_INFONCE_RANGE', /strength: .*got -1/, { hardness: { mode: 'all', strength: -1 } }],
+  ['hardness of NaN', 'ERR_INFONCE_RANGE', /strength: .*got NaN/, { hardness: { mode: 'all', strength: Number.NaN } }],
+];
+
 const INFO_NCE: readonly Row[] = [
   ['no positive keys', 'ERR_INFONCE_TYPE', /positiveKey: .*got undefined/, { query }],
   [
@@ -265,12 +332,14 @@ const INFO_NCE: readonly Row[] = [
     /negativeMode: .*Did you mean 'paired'\?/,
     { query, positiveKey, negativeMode: 'pair' },
   ],
-  [
-    'other keys beside paired negatives',
-    'ERR_INFONCE_RANGE',
-    /inBatch: .*Pass the negatives as \[M, D\]/,
-    { query, positiveKey, negativeMode: 'paired', negativeKeys: normal([3, 4, 2], 1), inBatch: true },
-  ],
+  ...OWN_NEGATIVES.map(
+    ([what, code, message, changes]): Row => [
+      what,
+      code,
+      message,
+      { query, positiveKey, negativeMode: 'paired', negativeKeys: normal([3, 4, 2], 1), ...changes },
+    ],
+  ),
   [
     'neither other keys nor negatives',
     'ERR_INFONCE_RANGE',

@@ -58,11 +58,10 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
 function infoNCESubject(
   what: string,
   inputs: Inputs,
-  negativeMode: 'paired' | 'unpaired',
-  options: Omit<InfoNCEOptions, 'gradient'> & InfoNCERows = {},
+  options: Omit<InfoNCEOptions, 'gradient'> & InfoNCERows,
 ): Subject {
   const problem = (given: Inputs, temperature: number) =>
-    ({ ...given, ...options, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
+    ({ ...given, ...options, temperature }) as unknown as OnHost<InfoNCEProblem>;
   return {
     name: `infoNCE, ${what}`,
     inputs,
@@ -77,6 +76,7 @@ const hard = { ...pair, negativeKeys: normal([7, 5], 4) };
 const ids = { queryIds: labels, keyIds: randomLabels(6, 3, 2), negativeIds: randomLabels(7, 3, 3) };
 const biases = { keyBias: normal([6], 8).data, negativeBias: normal([7], 9).data.fill(Number.NEGATIVE_INFINITY, 5) };
 const clipIds = { imageIds: ids.queryIds, textIds: ids.keyIds };
+const own = normal([6, 3, 5], 5);
 const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as OnHost<ClipProblem>;
 const supConOf = (inputs: Inputs, temperature: number) =>
   ({ ...inputs, labels, temperature }) as unknown as OnHost<SupConProblem>;
@@ -100,14 +100,22 @@ const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 2),
   ntXentSubject('first', 3),
   ntXentSubject('all', 3),
-  infoNCESubject('in-batch', pair, 'unpaired'),
-  infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, 'unpaired'),
-  infoNCESubject('ids', hard, 'unpaired', { inBatch: true, ...ids }),
-  infoNCESubject('biases', hard, 'unpaired', { inBatch: true, ...biases }),
-  infoNCESubject('targets', { query, positiveKey: normal([9, 5], 7) }, 'unpaired', {
-    targets: Int32Array.of(1, 1, 8, 0, 5, 1),
-  }),
-  infoNCESubject('paired', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired'),
+  infoNCESubject('in-batch', pair, {}),
+  infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, {}),
+  infoNCESubject('ids', hard, { inBatch: true, ...ids }),
+  infoNCESubject('biases', hard, { inBatch: true, ...biases }),
+  infoNCESubject('targets', { query, positiveKey: normal([9, 5], 7) }, { targets: Int32Array.of(1, 1, 8, 0, 5, 1) }),
+  infoNCESubject('paired', { ...pair, negativeKeys: own }, { negativeMode: 'paired' }),
+  infoNCESubject('in-batch and paired', { ...pair, negativeKeys: own }, { negativeMode: 'paired', inBatch: true }),
+  infoNCESubject(
+    'some of the paired',
+    { ...pair, negativeKeys: own },
+    {
+      negativeMode: 'paired',
+      inBatch: true,
+      negativeCounts: Int32Array.of(3, 0, 1, 2, 3, 3),
+    },
+  ),
   {
     name: 'clip',
     inputs: towers,

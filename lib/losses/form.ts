@@ -8,8 +8,15 @@ export interface Block {
   readonly columnSoftmax?: number;
   /** Pairs that are no candidates. */
   readonly leftOut?: keyof typeof LEFT_OUT | undefined;
-  /** Candidates are as many rows for each anchor, seen by it alone. */
-  readonly own?: boolean;
+  /**
+   * Candidates of an anchor's own: `'alone'`, of [anchors, H] each anchor sees its own H alone; `'among'`, of [H, anchors]
+   * it sees all, row j being anchor j mod anchors's own. Default: there are none.
+   */
+  readonly own?: keyof typeof OWN;
+  /** Added to the scale of its logits, without a gradient. Default 0. */
+  readonly stretch?: number;
+  /** With own candidates among others: instead, to that of the logits of an anchor and its own. Default 0. */
+  readonly ownStretch?: number;
 }
 
 /** The rows of a matrix, each with a loss. */
@@ -36,19 +43,24 @@ const POSITIVES = {
 } as const;
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, sigmoid: 16 } as const;
 const LEFT_OUT = { sameRow: 1, sameId: 2 } as const;
+const OWN = { alone: 1, among: 2 } as const;
 
-/** Blocks and softmaxes as the addon reads them: made once, for every call of a loss. */
+/** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */
 export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Float64Array {
   return Float64Array.of(
     blocks.length,
-    ...blocks.flatMap(({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own = false }) => [
-      anchors,
-      candidates,
-      rowSoftmax,
-      columnSoftmax,
-      leftOut === undefined ? 0 : LEFT_OUT[leftOut],
-      Number(own),
-    ]),
+    ...blocks.flatMap(
+      ({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own, stretch = 0, ownStretch = 0 }) => [
+        anchors,
+        candidates,
+        rowSoftmax,
+        columnSoftmax,
+        leftOut === undefined ? 0 : LEFT_OUT[leftOut],
+        own === undefined ? 0 : OWN[own],
+        stretch,
+        ownStretch,
+      ],
+    ),
     ...softmaxes.flatMap(({ anchors, positive, positivesIn, rowLoss = 'crossEntropy', weight = 1 }) => [
       anchors,
       POSITIVES[positive],

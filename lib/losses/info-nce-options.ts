@@ -1,18 +1,21 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { checkDuplicates, type Duplicates } from './duplicates.js';
+import { checkHardness, type Hardness } from './hardness.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { temperatureScale } from './scale.js';
 
 /**
  * Options of {@link infoNCE}, and what goes together:
  *
- * | | in-batch | `'unpaired'`, with or without in-batch | of a queue | `'paired'` |
+ * | | in-batch | `'unpaired'`, with or without in-batch | of a queue | `'paired'`, likewise |
  * | --- | --- | --- | --- | --- |
  * | `targets` | yes | yes | yes | no |
  * | `queryIds` with `keyIds` | yes | yes | yes | no |
  * | `queryIds` with `negativeIds` | – | yes | no | no |
  * | `keyBias` | yes | yes | yes | yes |
+ * | `negativeCounts` | – | no | no | yes |
+ * | `hardness`, without biases | yes | yes | yes | yes |
  * | `negativeBias` | – | yes | no | no |
  * | `negativeKeys` as a list | – | yes | no | no |
  * | `detach` | yes | yes | yes | yes |
@@ -32,8 +35,7 @@ export interface InfoNCEOptions<
    */
   readonly negativeMode?: 'unpaired' | 'paired' | undefined;
   /**
-   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`. Not yet with
-   * paired ones.
+   * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`.
    */
   readonly inBatch?: boolean | undefined;
   /**
@@ -41,6 +43,11 @@ export interface InfoNCEOptions<
    * `'negative'`, candidates as all others, whatever the ids.
    */
   readonly duplicates?: Duplicates | undefined;
+  /**
+   * Raises the logits of negatives with their cosine, without a gradient. Neither ranks nor `gradTemperature` count it.
+   * Default: none.
+   */
+  readonly hardness?: Hardness | undefined;
   /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
   readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
 }
@@ -58,6 +65,7 @@ export function checkOptions(options: InfoNCEOptions) {
     paired: checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
     duplicates: checkDuplicates(duplicates),
+    hardness: checkHardness(options.hardness),
     detach: checkDetach(options.detach),
     scale: SCALE.check(options.temperature),
   };
@@ -86,21 +94,13 @@ function checkDetach(value: unknown): readonly (typeof DETACHABLE)[number][] {
 }
 
 /** Whether all positive keys are candidates, beside the negatives or alone. */
-export function checkInBatch(hasNegatives: boolean, paired: boolean, inBatch = !hasNegatives): boolean {
+export function checkInBatch(hasNegatives: boolean, inBatch = !hasNegatives): boolean {
   if (!hasNegatives && !inBatch) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'inBatch',
       expected: 'true without negativeKeys',
       got: 'false',
       remedy: 'A query without other keys and without negativeKeys has nothing to tell its positive key from.',
-    });
-  }
-  if (hasNegatives && paired && inBatch) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'inBatch',
-      expected: "false or absent with negativeMode 'paired'",
-      got: 'true',
-      remedy: "Pass the negatives as [M, D], every query's own, to have them beside the other keys.",
     });
   }
   return inBatch;

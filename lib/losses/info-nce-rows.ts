@@ -1,5 +1,6 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkIdsTogether } from './duplicates.js';
+import { checkNegativeCounts, refuseNegativeCounts } from './negative-counts.js';
 import type { RowArray } from './plan.js';
 import { checkBias, checkIds, checkTargets, firstOf } from './row-arrays.js';
 
@@ -20,6 +21,11 @@ export interface InfoNCERows {
   readonly keyBias?: Float32Array | undefined;
   /** [M]. The same for the rows of `negativeKeys`, those of a list one tensor after the other. */
   readonly negativeBias?: Float32Array | undefined;
+  /**
+   * [N], of paired `negativeKeys`: how many of its M each query has, 0 to M. Rows beyond are not read and may hold
+   * anything, NaN too; their gradient is 0. Default: all M.
+   */
+  readonly negativeCounts?: Int32Array | undefined;
 }
 
 /** The rows that the arrays belong to. */
@@ -28,6 +34,8 @@ export interface RowCounts {
   readonly keys: number;
   /** Undefined: there are no negatives. */
   readonly negatives: number | undefined;
+  /** Of each query's own, where they are paired. */
+  readonly each: number | undefined;
   readonly paired: boolean;
   readonly fromQueue: boolean;
 }
@@ -44,17 +52,20 @@ const NONE: CheckedRows = {
   negativeIds: undefined,
   keyBias: undefined,
   negativeBias: undefined,
+  negativeCounts: undefined,
 };
 
-function hasAny({ targets, queryIds, keyIds, negativeIds, keyBias, negativeBias }: InfoNCERows): boolean {
+function hasAny(rows: InfoNCERows): boolean {
+  const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias, negativeCounts } = rows;
   const hasIds = queryIds !== undefined || keyIds !== undefined || negativeIds !== undefined;
-  return targets !== undefined || hasIds || keyBias !== undefined || negativeBias !== undefined;
+  const hasBias = keyBias !== undefined || negativeBias !== undefined;
+  return targets !== undefined || hasIds || hasBias || negativeCounts !== undefined;
 }
 
 /** Refuses what does not go together. `duplicates` is the option as given. */
 export function checkRows(
   given: InfoNCERows,
-  { queries, keys, negatives, paired, fromQueue }: RowCounts,
+  { queries, keys, negatives, each, paired, fromQueue }: RowCounts,
   duplicates: unknown,
   propagate: boolean,
 ): CheckedRows {
@@ -67,6 +78,7 @@ export function checkRows(
     const remedy = 'The rows of a queue are in no order that is known. Pass them as a tensor [M, D].';
     refuse(given, ['negativeIds', 'negativeBias'], 'nothing with the rows of a NegativeQueue', remedy);
   }
+  if (negatives === undefined || !paired) refuseNegativeCounts(given.negativeCounts);
   const ofNegatives = negatives ?? 0;
   const rows: CheckedRows = {
     targets: checkTargets(given.targets, 'targets', 'query', queries, { keys: 'positiveKey', count: keys }),
@@ -75,6 +87,7 @@ export function checkRows(
     negativeIds: checkIds(given.negativeIds, 'negativeIds', 'negativeKeys', ofNegatives),
     keyBias: checkBias(given.keyBias, 'keyBias', 'positiveKey', keys, propagate),
     negativeBias: checkBias(given.negativeBias, 'negativeBias', 'negativeKeys', ofNegatives, propagate),
+    negativeCounts: checkNegativeCounts(given.negativeCounts, queries, each ?? 0),
   };
   const candidates = [
     { name: 'keyIds', ids: rows.keyIds },

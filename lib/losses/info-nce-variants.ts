@@ -25,6 +25,12 @@ export const VARIANTS: readonly Variant[] = [
     shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
   },
   {
+    name: 'in-batch and paired',
+    options: { negativeMode: 'paired', inBatch: true },
+    shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
+  },
+  { name: 'with hardness', options: { inBatch: true, hardness: { mode: 'all', strength: 5 } }, shapes: unpaired },
+  {
     name: 'ids',
     options: { inBatch: true, duplicates: 'exclude' },
     shapes: unpaired,

@@ -1,5 +1,6 @@
 import type { TensorLike } from '../runtime/tensor.js';
 import type { ByOutput, ForwardPass } from './forward.js';
+import { refuseBiases, stretchesOf } from './hardness.js';
 import { infoNCEForm } from './info-nce-form.js';
 import { checkNegatives } from './info-nce-negatives.js';
 import { checkInBatch, checkOptions, type InfoNCEOptions, SCALE } from './info-nce-options.js';
@@ -218,29 +219,31 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
   className: 'InfoNCE',
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
-  rowArrays: ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias'],
-  options: ['temperature', 'negativeMode', 'inBatch', 'duplicates', 'detach'],
+  rowArrays: ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias', 'negativeCounts'],
+  options: ['temperature', 'negativeMode', 'inBatch', 'duplicates', 'hardness', 'detach'],
   scale: SCALE,
   variants: VARIANTS,
   checkOptions,
   describe(problem, read) {
     const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets !== undefined);
-    const { common, paired, inBatch: asked, duplicates, detach, scale } = checkOptions(problem);
+    const { common, paired, inBatch: asked, duplicates, hardness, detach, scale } = checkOptions(problem);
     const [query, keys] = matrices;
     const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });
-    const inBatch = checkInBatch(negatives !== undefined, paired, asked);
+    const inBatch = checkInBatch(negatives !== undefined, asked);
     const given = checkRows(
       problem,
       {
         queries: rows,
         keys: keys.tensor.shape[0]!,
         negatives: negatives?.tensor.shape[0],
+        each: negatives?.tensor.shape[1],
         paired,
         fromQueue: negatives?.fromQueue === true,
       },
       problem.duplicates,
       common.propagateNonFinite,
     );
+    if (hardness !== undefined) refuseBiases(given.keyBias ?? given.negativeBias);
     const excludes = duplicates === 'exclude';
     const keyIds = excludes && inBatch ? given.keyIds : undefined;
     const negativeIds = excludes ? given.negativeIds : undefined;
@@ -261,6 +264,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
         tensor: negatives.tensor,
         ids: negativeIds,
         bias: given.negativeBias,
+        counts: given.negativeCounts,
         fromQueue: negatives.fromQueue === true,
         parts: negatives.parts,
         detached: detach.includes('negativeKeys') ? 'skipped' : undefined,
@@ -272,6 +276,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       targets: given.targets !== undefined,
       keyIds: keyIds !== undefined,
       negativeIds: negativeIds !== undefined,
+      stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch),
     });
     return { common, task: { form, matrices: described, rows, dim, scale, targets: given.targets } };
   },

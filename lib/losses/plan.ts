@@ -48,6 +48,8 @@ export interface Matrix {
   readonly ids?: RowArray<Int32Array> | undefined;
   /** Added to the logits in which the row is a candidate. */
   readonly bias?: RowArray<Float32Array> | undefined;
+  /** Of candidates that anchors have of their own: how many each has. Default: all. */
+  readonly counts?: RowArray<Int32Array> | undefined;
   /** Whether it holds the rows of a queue, which have no gradient. */
   readonly fromQueue?: boolean;
   /**
@@ -126,7 +128,7 @@ export function ownersOf({ task }: Plan): (readonly [name: string, owner: Contex
 /** The plan without the arrays that a forward half has read. */
 export function withoutData(plan: Plan): Plan {
   const emptied = (tensor: InputTensor) => ({ ...tensor, data: new Float32Array(0) });
-  const matrices = plan.task.matrices.map(({ tensor, parts, ids: _ids, bias: _bias, ...matrix }) => ({
+  const matrices = plan.task.matrices.map(({ tensor, parts, ids: _ids, bias: _bias, counts: _counts, ...matrix }) => ({
     ...matrix,
     tensor: emptied(tensor),
     parts: parts?.map(emptied),
@@ -138,13 +140,14 @@ export function withoutData(plan: Plan): Plan {
 /** What the addon is asked. */
 export function nativeProblem({ task, common }: Plan): NativeProblem {
   return {
-    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias }) => ({
+    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias, counts }) => ({
       data,
       type: TYPES[dtype],
       rows: size / task.dim,
       views,
       ids: ids?.data,
       bias: bias?.data,
+      counts: counts?.data,
     })),
     form: task.form,
     reduction: REDUCTIONS[common.reduction],

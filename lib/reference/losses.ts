@@ -84,8 +84,8 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const query = tower(problem.query, problem, operands);
   const keys = tower(problem.positiveKey, problem, operands);
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
-  const { targets, duplicates = 'exclude', keyBias, negativeBias, detach = [] } = problem;
-  const negatives = negativeKeys && tower(negativeKeys, problem, operands);
+  const { targets, duplicates = 'exclude', keyBias, negativeBias, detach = [], negativeCounts, hardness } = problem;
+  const negatives = negativeKeys && tower(withoutRest(negativeKeys, negativeCounts), problem, operands);
   const paired = negativeMode === 'paired' && negatives !== undefined;
   const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
   const terms = range(query.rows).map(row => {
@@ -95,7 +95,7 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
       (duplicates === 'negative' || ids === undefined || ids[j] !== problem.queryIds?.[row]);
     const isKey = isCandidate(problem.keyIds, keyBias);
     const rowsOfKeys = range(keys.rows).filter(j => j === target || (inBatch && isKey(j)));
-    const rowsOfNegatives = range(each)
+    const rowsOfNegatives = range(negativeCounts?.[row] ?? each)
       .map(j => (paired ? row * each + j : j))
       .filter(isCandidate(problem.negativeIds, negativeBias));
     const positive = rowsOfKeys.indexOf(target);
@@ -103,13 +103,25 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
       ...rowsOfKeys.map(index => ({ tower: keys, index, bias: keyBias?.[index] ?? 0 })),
       ...rowsOfNegatives.map(index => ({ tower: negatives!, index, bias: negativeBias?.[index] ?? 0 })),
     ];
-    const apart = paired ? range(candidates.length) : [positive];
-    return { row, anchor: { tower: query, index: row }, candidates, positives: [positive], apart };
+    const apart = paired ? [positive, ...range(candidates.length).slice(rowsOfKeys.length)] : [positive];
+    const stretches = candidates.map(({ tower }, j) => {
+      const modes = ['all', paired && tower === negatives ? 'hard' : 'inBatch'];
+      return j !== positive && hardness !== undefined && modes.includes(hardness.mode) ? hardness.strength : 0;
+    });
+    return { row, anchor: { tower: query, index: row }, candidates, positives: [positive], apart, stretches };
   });
   const towers: Record<string, Tower> = { gradQuery: query };
   if (!detach.includes('positiveKey')) towers.gradPositiveKey = keys;
   if (negatives !== undefined && !detach.includes('negativeKeys')) towers.gradNegativeKeys = negatives;
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+}
+
+/** Zeros in place of the rows that are not there: nobody reads them. */
+function withoutRest(negatives: Tensor, counts: Int32Array | undefined): Tensor {
+  if (counts === undefined) return negatives;
+  const [, each, dim] = negatives.shape as [number, number, number];
+  const isThere = (row: number) => row % each < counts[Math.floor(row / each)]!;
+  return { ...negatives, data: negatives.data.map((value, k) => (isThere(Math.floor(k / dim)) ? value : 0)) };
 }
 
 export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands = 'exact'): ReferenceResult {

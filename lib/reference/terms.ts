@@ -24,6 +24,8 @@ export interface Term {
   readonly positives: readonly number[];
   /** The positions of those that no level of precision takes from the matrix, but treats one by one. */
   readonly apart: readonly number[];
+  /** Added to the scale of each candidate's logit, without a gradient. Absent: nothing. */
+  readonly stretches?: readonly number[];
 }
 
 export interface ReferenceResult {
@@ -51,16 +53,17 @@ export function evaluate(
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
-  for (const { row, anchor, candidates, positives, apart } of terms) {
+  for (const { row, anchor, candidates, positives, apart, stretches } of terms) {
     if (positives.length === 0) continue;
     const cosines = candidates.map(candidate => dot(anchor, candidate));
     const biases = candidates.map(({ bias = 0 }) => bias);
-    const exactLogits = cosines.map((cosine, j) => scale * cosine + biases[j]!);
+    const scales = candidates.map((_, j) => scale + (stretches?.[j] ?? 0));
+    const exactLogits = cosines.map((cosine, j) => scales[j]! * cosine + biases[j]!);
     const logits = [...exactLogits];
     if (anchor.tower.parts.length > 0) {
       const matrix = range(candidates.length).filter(position => !apart.includes(position));
       for (const position of matrix) {
-        logits[position] = scale * dotOfParts(anchor, candidates[position]!) + biases[position]!;
+        logits[position] = scales[position]! * dotOfParts(anchor, candidates[position]!) + biases[position]!;
       }
     }
     const exact = positives.map(positive => exactLogits[positive]!);

@@ -40,6 +40,8 @@ export interface NativeMatrix {
   readonly ids?: Int32Array | undefined;
   /** [rows], added to the logits of the row as a candidate. */
   readonly bias?: Float32Array | undefined;
+  /** [anchors]. Read of candidates that anchors have of their own. */
+  readonly counts?: Int32Array | undefined;
 }
 
 /** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */

@@ -38,16 +38,21 @@ bool is_candidate_alone(const infonce_problem &p, int matrix) {
 
 const char *wrong_matrices(const infonce_problem &p, bool opened) {
   if (p.dim < 1) return "dim is out of range";
-  const bool own = has_own_candidates(p);
+  const int own = own_candidates_of(p);
+  const infonce_block *own_block = own_block_of(p);
   const int64_t anchors = p.matrices[p.softmaxes[0].anchors].rows;
   int64_t all_rows = 0;
   for (int m = 0; m < p.matrix_count; ++m) {
     const infonce_matrix &matrix = p.matrices[m];
-    const bool are_own = own && m == p.blocks[0].candidates;
+    const bool are_own = m == own;
     const int64_t least_rows = opened && is_candidate_alone(p, m) ? 0 : 1;
     if (const char *wrong = wrong_matrix(matrix, least_rows, are_own ? INT64_MAX : kMostRows, p.dim)) return wrong;
-    if (are_own && matrix.rows % anchors != 0) return "anchors must divide their own candidates";
+    if (own_block && m == own_block->candidates && matrix.rows % anchors != 0)
+      return "anchors must divide their own candidates";
     if (are_own && matrix.rows / anchors > kMostRows) return kTooLarge;
+    for (int64_t i = 0; matrix.counts && i < anchors; ++i)
+      if (matrix.counts[i] < 0 || matrix.counts[i] > matrix.rows / anchors)
+        return "counts must be 0 to the number of an anchor's own candidates";
     if (!are_own) all_rows += matrix.rows;
   }
   return memory_of(p) != kNone && all_rows > kMostRows ? kTooLarge : nullptr;
@@ -73,7 +78,7 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
       return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";
     case INFONCE_POSITIVE_SAME_INDEX:
       if (p.matrices[elsewhere].rows < anchors.rows) return "there are fewer keys than anchors";
-      if (p.matrices[elsewhere].rows > anchors.rows && (p.softmax_count > 1 || has_own_candidates(p)))
+      if (p.matrices[elsewhere].rows > anchors.rows && (p.softmax_count > 1 || has_own_candidates_alone(p)))
         return "there must be as many keys as anchors";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID_ELSEWHERE:
@@ -234,7 +239,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
   if (is_sigmoid(*problem)) return "candidates of the sigmoid loss do not come in parts";
-  return has_own_candidates(*problem) ? "candidates of their own do not come in parts" : nullptr;
+  return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }
 
 const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part &part) {

@@ -1,5 +1,7 @@
 #include "common/form.h"
 
+#include <algorithm>
+
 namespace infonce {
 namespace {
 
@@ -35,6 +37,30 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
   return mirrored ? nullptr : "a second softmax has the pairs of the first, the other way round";
 }
 
+const char *wrong_own_block(const infonce_problem &p, const infonce_block &block) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (is_triangle(block) || block.column_softmax >= 0 || block.left_out || p.matrices[block.candidates].bias ||
+      (softmax.positive_matrices >> block.candidates & 1))
+    return "candidates of an anchor's own are another matrix, without a softmax, a bias or positives";
+  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || positives_are_anchors(softmax) ||
+      ((p.block_count == 1 || block.own == INFONCE_OWN_AMONG) && softmax.positive != INFONCE_POSITIVE_SAME_INDEX))
+    return "candidates of an anchor's own go with cross-entropy of positives by index";
+  int own = 0;
+  for (int b = 0; b < p.block_count; ++b) own += p.blocks[b].own != 0;
+  return own > 1 ? "more than one block of candidates of an anchor's own" : nullptr;
+}
+
+const char *wrong_stretch(const infonce_problem &p, const infonce_block &block) {
+  if (!(block.stretch >= 0 && scale_of(p, block) <= 1e30 && block.own_stretch >= 0 && own_scale_of(p, block) <= 1e30))
+    return "stretch must be at least 0, and at most 1e30";
+  if (block.own_stretch != 0 && block.own != INFONCE_OWN_AMONG) return "a stretch of own candidates of nobody";
+  if (is_triangle(block) || block.column_softmax >= 0 || p.matrices[block.candidates].bias)
+    return "stretched logits are of two matrices whose columns feed no softmax, without a bias";
+  return p.softmaxes[0].row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && !positives_are_anchors(p.softmaxes[0])
+             ? nullptr
+             : "stretched logits go with cross-entropy of positives by index";
+}
+
 const char *wrong_block(const infonce_problem &p, int index) {
   const infonce_block &block = p.blocks[index];
   if (block.anchors < 0 || block.anchors >= p.matrix_count || block.candidates < 0 ||
@@ -60,11 +86,10 @@ const char *wrong_block(const infonce_problem &p, int index) {
     if (p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID)
       return "rows of equal id are positives or are left out";
   }
-  if (block.own &&
-      (p.softmaxes[0].row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || p.block_count > 1 || is_triangle(block) ||
-       block.column_softmax >= 0 || block.left_out || p.softmaxes[0].positive != INFONCE_POSITIVE_SAME_INDEX ||
-       candidates.bias || (p.softmaxes[0].positive_matrices >> block.candidates & 1)))
-    return "candidates of their own are an anchor's only ones";
+  if (block.own < INFONCE_OWN_NONE || block.own > INFONCE_OWN_AMONG) return "unknown own";
+  if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
+  if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
+    return wrong;
   for (int other = 0; other < index; ++other)
     if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)
       return "two blocks of the same matrices";
@@ -100,6 +125,24 @@ int positives_elsewhere(const infonce_softmax &softmax) {
   return kNone;
 }
 
+const infonce_block *own_block_of(const infonce_problem &p) {
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].own) return &p.blocks[b];
+  return nullptr;
+}
+
+int own_candidates_of(const infonce_problem &p) {
+  const infonce_block *own = own_block_of(p);
+  return own && own->own == INFONCE_OWN_ALONE ? own->candidates : kNone;
+}
+
+double largest_scale(const infonce_problem &p) {
+  double largest = p.scale;
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].own != INFONCE_OWN_ALONE) largest = std::max(largest, scale_of(p, p.blocks[b]));
+  return largest;
+}
+
 const char *what_is_wrong_with_form(const infonce_problem &p) {
   if (p.matrix_count < 1 || p.matrix_count > INFONCE_MOST_MATRICES || p.block_count < 1 ||
       p.block_count > INFONCE_MOST_BLOCKS || p.softmax_count < 1 || p.softmax_count > INFONCE_MOST_SOFTMAXES)
@@ -127,6 +170,7 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
     bool has_logits = (p.softmaxes[0].positive_matrices >> m & 1) != 0;
     for (int b = 0; b < p.block_count; ++b) has_logits |= p.blocks[b].candidates == m;
     if (p.matrices[m].bias && !has_logits) return "a bias of rows that are no candidates";
+    if (p.matrices[m].counts && m != own_candidates_of(p)) return "counts are for candidates of an anchor's own";
   }
   return nullptr;
 }

@@ -23,8 +23,25 @@ inline int memory_of(const infonce_problem &problem) {
   return positives_are_anchors(softmax) ? positives_elsewhere(softmax) : kNone;
 }
 
+// The block with candidates of an anchor's own, or null; and their matrix if no other anchor sees them, or kNone.
+const infonce_block *own_block_of(const infonce_problem &problem);
+int own_candidates_of(const infonce_problem &problem);
+
 // Every anchor has candidates of its own, and no others.
-inline bool has_own_candidates(const infonce_problem &problem) { return problem.blocks[0].own != 0; }
+inline bool has_own_candidates_alone(const infonce_problem &problem) {
+  return problem.block_count == 1 && problem.blocks[0].own == INFONCE_OWN_ALONE;
+}
+
+// By what a block's dot products are multiplied to become logits.
+inline double scale_of(const infonce_problem &problem, const infonce_block &block) {
+  return problem.scale + block.stretch;
+}
+// The same of an anchor and its own candidates.
+inline double own_scale_of(const infonce_problem &problem, const infonce_block &block) {
+  return problem.scale + (block.own == INFONCE_OWN_AMONG ? block.own_stretch : block.stretch);
+}
+// The largest of the former among the blocks that all anchors share.
+double largest_scale(const infonce_problem &problem);
 
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 

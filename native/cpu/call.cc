@@ -21,7 +21,8 @@ double products_of(const infonce_problem &p) {
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
     // Own candidates are met by their anchor alone.
-    pairs += (block.own ? 1 : double(p.matrices[block.anchors].rows)) * double(p.matrices[block.candidates].rows);
+    pairs += (block.own == INFONCE_OWN_ALONE ? 1 : double(p.matrices[block.anchors].rows)) *
+             double(p.matrices[block.candidates].rows);
   }
   return pairs * double(p.dim);
 }
@@ -40,13 +41,14 @@ enum class Kind { kPairedNegatives, kPanel, kFloat64 };
 // To be tried in turn; the last one serves in any case.
 std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   const infonce_problem &p = request.problem;
-  if (has_own_candidates(p)) return {Kind::kPairedNegatives};
+  if (has_own_candidates_alone(p)) return {Kind::kPairedNegatives};
   if (is_sigmoid(p)) return {Kind::kPanel};
+  const double scale = largest_scale(p);
   // Unit rows bound the logits by the scale, but for biases.
-  const bool is_bounded = p.normalize && PanelScheme::surely_holds(p.scale) && !pairs.has_bias();
+  const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !pairs.has_bias();
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};
   // Nothing to prepare where that is already too much.
-  const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(p.scale);
+  const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(scale);
   if ((products_of(p) <= kTinyProducts && !request.in_parts) || bounded_too_high) return {Kind::kFloat64};
   if (is_bounded && !pairs.has_large_classes()) return {Kind::kPanel};
   return {Kind::kPanel, Kind::kFloat64};
@@ -67,7 +69,7 @@ std::unique_ptr<Scheme> make_scheme(Kind kind, infonce_context &c, const Request
 }
 
 void build_pairs(const infonce_problem &p, Pairs *pairs) {
-  if (has_own_candidates(p)) *pairs = Pairs();
+  if (has_own_candidates_alone(p)) *pairs = Pairs();
   else pairs->build(p, Layout(p));
 }
 
@@ -143,7 +145,7 @@ BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infon
   if (opened.bad.row < 0) saved->scheme = std::move(opened.scheme);
   infonce_problem &p = saved->request.problem;
   // Whether there is a bias stays to be seen by what parts are allowed.
-  for (infonce_matrix &matrix : p.matrices) matrix.data = nullptr, matrix.ids = nullptr;
+  for (infonce_matrix &matrix : p.matrices) matrix.data = nullptr, matrix.ids = matrix.counts = nullptr;
   for (infonce_softmax &softmax : p.softmaxes) softmax.targets = nullptr;
   p.cancelled = nullptr;
   return opened.bad;

@@ -35,15 +35,16 @@ Outcome Float64Scheme::open() {
     std::fill_n(passes_.softmaxes[s].sum, passes_.padded_rows(), 0.0);
   }
   for (const Block<double> &block : passes_.blocks()) {
-    log_sum_exp({&block.rows, &block.columns});
-    if (block.columns.softmax && !block.is_triangle) log_sum_exp({&block.columns, &block.rows});
+    log_sum_exp({&block.rows, &block.columns, block.scale});
+    if (block.columns.softmax && !block.is_triangle) log_sum_exp({&block.columns, &block.rows, block.scale});
   }
   return {};
 }
 
 BadRow Float64Scheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
-  log_sum_exp({&passes_.part()->rows, &passes_.part()->columns});
+  const Block<double> &part = *passes_.part();
+  log_sum_exp({&part.rows, &part.columns, part.scale});
   return {};
 }
 
@@ -63,7 +64,7 @@ BadRow Float64Scheme::add_gradient(float *output) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   const Block<double> &part = *passes_.part();
   pool_.parallel(blocks_of(passes_.rows(), kFloat64Rows), [&](int64_t t, int thread) {
-    accumulate({&part.rows, &part.columns}, t, anchor_accumulators_ + t * accumulator_doubles(), thread);
+    accumulate({&part.rows, &part.columns, part.scale}, t, anchor_accumulators_ + t * accumulator_doubles(), thread);
   });
   if (output) gradient(kPart, part.columns.rows, output);
   return {};
@@ -71,6 +72,7 @@ BadRow Float64Scheme::add_gradient(float *output) {
 
 void Float64Scheme::close_gradient(infonce_result *result) {
   const Layout &layout = passes_.layout();
+  passes_.begin_gradients(*result);
   for (int k = 0; k < layout.count(); ++k) {
     const int matrix = layout.matrix(k);
     if (!request_.wants(matrix)) continue;
@@ -107,12 +109,13 @@ template <class Rows> void Float64Scheme::walk(Rows rows, void (*kernel)(const R
 // Blocks from the last to the first, the triangle being the first.
 std::vector<Float64Scheme::Meeting> Float64Scheme::meetings_of(int matrix, bool triangles) const {
   std::vector<Meeting> meetings;
-  if (matrix == kPart && !triangles) meetings.push_back({&passes_.part()->columns, &passes_.part()->rows});
+  if (matrix == kPart && !triangles)
+    meetings.push_back({&passes_.part()->columns, &passes_.part()->rows, passes_.part()->scale});
   const std::vector<Block<double>> &blocks = passes_.blocks();
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     if (block->is_triangle != triangles) continue;
-    if (block->rows.matrix == matrix) meetings.push_back({&block->rows, &block->columns});
-    else if (block->columns.matrix == matrix) meetings.push_back({&block->columns, &block->rows});
+    if (block->rows.matrix == matrix) meetings.push_back({&block->rows, &block->columns, block->scale});
+    else if (block->columns.matrix == matrix) meetings.push_back({&block->columns, &block->rows, block->scale});
   }
   return meetings;
 }
@@ -158,7 +161,7 @@ Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, i
   rows.other = &passes_.operand(other.matrix, thread);
   rows.first = first;
   rows.count = kFloat64Rows;
-  rows.scale = problem_.scale;
+  rows.scale = meeting.scale;
   rows.owner_group = owner.groups;
   rows.other_group = other.groups;
   rows.owner_id = by_id ? owner.ids : nullptr;

@@ -26,6 +26,7 @@ class Float64Scheme final : public Scheme {
   // A side of a block, and the one that it meets there.
   struct Meeting {
     const Side<double> *owner, *other;
+    double scale;  // of the block's logits
   };
   std::vector<Meeting> meetings_of(int matrix, bool triangles) const;
   void log_sum_exp(const Meeting &meeting);

@@ -14,7 +14,7 @@ inline int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1)
 inline int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
 // The anchors of the first softmax come first, then the matrix of its other positives, then the rest; each begins at a
-// multiple of kRowMultiple.
+// multiple of kRowMultiple. Candidates of an anchor's own have no place: they are read as they are (OwnCandidates).
 class Layout {
  public:
   explicit Layout(const infonce_problem &problem) {
@@ -23,8 +23,9 @@ class Layout {
     elsewhere_ = positives_elsewhere(softmax);
     place(problem, anchors_);
     if (elsewhere_ != kNone) place(problem, elsewhere_);
+    const int own = own_candidates_of(problem);
     for (int m = 0; m < problem.matrix_count; ++m)
-      if (m != anchors_ && m != elsewhere_) place(problem, m);
+      if (m != anchors_ && m != elsewhere_ && m != own) place(problem, m);
     first_elsewhere_ = elsewhere_ != kNone ? first_[elsewhere_] : INT64_MAX;
   }
 

@@ -2,70 +2,9 @@
 
 #include <cstring>
 
+#include "cpu/paired_row.h"
+
 namespace infonce::cpu {
-namespace {
-
-// A plain row and how it becomes a unit row; the chain back as in Operand.
-struct Row {
-  const float *data;
-  double inverse;
-  bool zero, clamped;
-
-  double radial(bool normalize) const { return normalize && !clamped ? 1 : 0; }
-  double chain() const { return zero ? 0 : inverse; }
-};
-
-class PairedRow {
- public:
-  PairedRow(const infonce_problem &problem, const Kernels &kernels, const PairedNegatives::RowScratch &scratch)
-      : problem_(problem), kernels_(kernels), scratch_(scratch) {}
-
-  Row row(const float *data) const {
-    const double norm = std::sqrt(kernels_.row_dot(data, data, problem_.dim));
-    const bool normalize = problem_.normalize != 0;
-    finite_ &= norm < 1e300;
-    return {data, normalize ? 1 / std::max(norm, kSmallestNorm) : 1, normalize && norm == 0, !(norm > kSmallestNorm)};
-  }
-  bool finite() const { return finite_; }
-
-  double dot(const Row &a, const Row &b) const {
-    return kernels_.row_dot(a.data, b.data, problem_.dim) * a.inverse * b.inverse;
-  }
-
-  // gradient = (weight * u - radial * v <v, weight * u>) / |v| for the row v that stands against u.
-  void write_gradient(const Row &v, const Row &u, double weight, double dot, float *out) const {
-    const double along = v.radial(problem_.normalize) * weight * dot;
-    const double of_u = v.chain() * weight * u.inverse, of_v = v.chain() * along * v.inverse;
-    for (int64_t d = 0; d < problem_.dim; ++d) out[d] = float(of_u * u.data[d] - of_v * v.data[d]);
-  }
-
-  void add(const Row &v, double weight) {
-    const double w = weight * v.inverse;
-    for (int64_t d = 0; d < problem_.dim; ++d) scratch_.gradient[d] += w * v.data[d];
-  }
-
-  // Writes the query's gradient from what was added; returns <u, d loss / d u>.
-  double finish(const Row &query, double factor, float *out) const {
-    double along = 0;
-    for (int64_t d = 0; d < problem_.dim; ++d) along += scratch_.gradient[d] * query.data[d];
-    along *= query.inverse * factor;
-    const double of_v = query.radial(problem_.normalize) * along * query.inverse;
-    for (int64_t d = 0; d < problem_.dim; ++d)
-      out[d] = float(query.chain() * (factor * scratch_.gradient[d] - of_v * query.data[d]));
-    return along;
-  }
-
- private:
-  const infonce_problem &problem_;
-  const Kernels &kernels_;
-  PairedNegatives::RowScratch scratch_;
-  mutable bool finite_ = true;
-};
-
-int64_t element_size(int32_t type) { return type == INFONCE_FLOAT32 ? sizeof(float) : sizeof(uint16_t); }
-
-}  // namespace
-
 PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels, ThreadPool &pool)
     : request_(request),
       problem_(request.problem),
@@ -83,6 +22,7 @@ PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels,
     copies_[input] = {nullptr, of.data, of.rows / queries_ * problem_.dim * element_size(of.type)};
   }
   if (const float *bias = matrix(kKeys).bias) key_bias_.assign(bias, bias + queries_);
+  if (const int32_t *counts = matrix(kNegatives).counts) counts_.assign(counts, counts + queries_);
 }
 
 void PairedNegatives::take_kept(Workspace::Cursor &cursor) {
@@ -146,27 +86,28 @@ void PairedNegatives::close_gradient(infonce_result *result) {
 
 // Loss and, when they are asked for, gradients at once, while the row's negatives are near.
 PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &scratch, infonce_result *result) const {
-  const int64_t dim = problem_.dim;
+  const int64_t dim = problem_.dim, count = count_of(i);
+  const double scale = scale_of(problem_, problem_.blocks[0]);
   const auto own = [&](int64_t m) { return inputs_[kNegatives].rows(i * negatives_ + m, 1, scratch.negative); };
   const auto gradient_of = [&](InputName input) { return result->gradients[matrices_[input]].data; };
-  PairedRow rows(problem_, kernels_, scratch);
+  PairedRow rows(problem_, kernels_, scratch.gradient);
   RowOutcome outcome{};
   const auto check = [&](InputName input, int64_t row) {
     if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {matrices_[input], row};
   };
 
-  const Row query = rows.row(inputs_[kQueries].rows(i, 1, scratch.query));
+  const PlainRow query = rows.row(inputs_[kQueries].rows(i, 1, scratch.query));
   check(kQueries, i);
-  const Row key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
+  const PlainRow key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(kKeys, i);
   const double positive = rows.dot(query, key), bias = key_bias_.empty() ? 0 : double(key_bias_[i]);
   RowLoss<INFONCE_ROW_LOSS_CROSS_ENTROPY> loss(0, 0, 1);
-  for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
-    const Row negative = rows.row(own(m));
+  for (int64_t m = 0; m < count && !pool_.cancelled(); ++m) {
+    const PlainRow negative = rows.row(own(m));
     check(kNegatives, i * negatives_ + m);
     scratch.dots[m] = rows.dot(query, negative);
     outcome.above += scratch.dots[m] > positive + bias / problem_.scale;
-    loss.add(problem_.scale * scratch.dots[m], false);
+    loss.add(scale * scratch.dots[m], false);
   }
   loss.add(problem_.scale * positive + bias, true);
   loss.close();
@@ -177,15 +118,19 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   float *const grad_negatives = gradient_of(kNegatives);
   const double log_sum_exp = loss.log_sum_exp();
   const double positive_weight = g * only_positive_weight(loss.rest_share());
-  std::fill(scratch.gradient, scratch.gradient + dim, 0.0);
+  rows.clear();
   rows.add(key, positive_weight);
   rows.write_gradient(key, query, positive_weight * factor, positive, gradient_of(kKeys) + i * dim);
-  for (int64_t m = 0; m < negatives_ && !pool_.cancelled(); ++m) {
-    const Row negative = rows.row(own(m));
-    const double weight = g * negative_weight(problem_.scale * scratch.dots[m], log_sum_exp);
+  for (int64_t m = 0; m < count && !pool_.cancelled(); ++m) {
+    const PlainRow negative = rows.row(own(m));
+    const double weight = g * negative_weight(scale * scratch.dots[m], log_sum_exp);
     rows.add(negative, weight);
     if (!grad_negatives) continue;
     rows.write_gradient(negative, query, weight * factor, scratch.dots[m], grad_negatives + (i * negatives_ + m) * dim);
+  }
+  if (grad_negatives) {
+    float *const end = grad_negatives + (i + 1) * negatives_ * dim;
+    std::fill(end - (negatives_ - count) * dim, end, 0.0f);
   }
   outcome.radial = rows.finish(query, factor, gradient_of(kQueries) + i * dim);
   return outcome;

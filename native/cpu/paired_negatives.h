@@ -37,6 +37,10 @@ class PairedNegatives final : public Scheme {
     const void *from;
     int64_t row_bytes;  // of what belongs to one query
   };
+  // Clamped: by now another may stand there than the one that was found right.
+  int64_t count_of(int64_t i) const {
+    return counts_.empty() ? negatives_ : std::clamp<int64_t>(counts_[i], 0, negatives_);
+  }
   const infonce_matrix &matrix(InputName input) const { return problem_.matrices[matrices_[input]]; }
   RowOutcome row(int64_t i, const RowScratch &scratch, infonce_result *result) const;
 
@@ -50,6 +54,7 @@ class PairedNegatives final : public Scheme {
   Input inputs_[kInputs];
   Copy copies_[kInputs];
   std::vector<float> key_bias_;  // empty: none
+  std::vector<int32_t> counts_;  // empty: all are there
   RowOutcome *outcomes_ = nullptr;
   std::vector<RowScratch> scratch_;
   bool gradients_are_written_ = false;

@@ -48,6 +48,11 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
     groups_[i] = int32_t(positive);
     first_positives_[i] = first + positive;
   }
+  // Of an anchor's own candidates among others, too.
+  const infonce_block *own = own_block_of(problem);
+  if (own && own->own == INFONCE_OWN_AMONG)
+    for (int64_t j = 0; j < layout.rows(own->candidates); ++j)
+      groups_[layout.first(own->candidates) + j] = int32_t(j % anchors_);
   largest_partner_count_ = 1;
   if (!targets) return;
   anchor_start_.assign(rows + 1, 0);

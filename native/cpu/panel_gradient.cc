@@ -26,6 +26,7 @@ BadRow PanelScheme::add_gradient(float *gradient) {
 
 void PanelScheme::close_gradient(infonce_result *result) {
   const Layout &layout = passes_.layout();
+  passes_.begin_gradients(*result);
   if (!panel_is_filled_) place_tiles();
   radial_.assign(blocks_of(passes_.rows(), kPieceRows), 0.0);
   radial_apart_.assign(radial_.size(), 0.0);

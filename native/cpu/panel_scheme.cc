@@ -57,6 +57,10 @@ PanelScheme::Grid PanelScheme::grid_of(const Block<float> &block) const {
 void PanelScheme::find_pairs(Grid *grid) const {
   const int matrix = grid->block->columns.matrix;
   const Layout &layout = passes_.layout();
+  if (const infonce_block *own = own_block_of(problem_);
+      own && own->own == INFONCE_OWN_AMONG && own->candidates == matrix)
+    for (int64_t j = 0; j < layout.rows(matrix); ++j)
+      grid->holds_pairs[j % passes_.rows() / block_ * grid->column_squares + j / block_] = true;
   if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
   const int64_t squares = grid->column_squares;
   const int bits = block_ == kSmallBlock ? kSmallBlockBits : kSmallBlockBits + 1;  // many divisions would take time
@@ -245,7 +249,7 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
   block.first_column = column_square * block_;
   block.row_count = int(rows_of(rows, row_square));
   block.column_count = int(rows_of(columns, column_square));
-  block.scale = float(problem_.scale * kLog2E);
+  block.scale = float(grid.block->scale * kLog2E);
   block.shift = float(shift_ * kLog2E);
   const bool padding =
       block.first_row + block.row_count > rows.rows || block.first_column + block.column_count > columns.rows;

@@ -34,10 +34,12 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       pool_(pool),
       has_classes_(positives_are_anchors(problem_.softmaxes[0])),
       operands_(request, layout_, kernels, pool),
+      own_(request, layout_, kernels, pairs, pool),
       upstream_(upstream_of(problem_)) {
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
-      if (is_triangle(problem_.blocks[b]) == triangles) add_block(problem_.blocks[b]);
+      if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE)
+        add_block(problem_.blocks[b]);
 }
 
 template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
@@ -55,11 +57,12 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     return side;
   };
   blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax),
-                     infonce::is_triangle(block)});
+                     infonce::is_triangle(block), scale_of(problem_, block)});
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   operands_.take_kept(cursor, bfloat16);
+  own_.take_kept(cursor);
   for (int s = 0; s < softmax_count(); ++s)
     softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_));
   if (pairs_.has_large_classes())
@@ -75,7 +78,8 @@ template <class Scalar> BadRow Passes<Scalar>::prepare() {
   // -infinity is left to the groups.
   for (int64_t j = 0; bias_ && j < layout_.end(); ++j)
     bias_[j] = std::isinf(pairs_.bias(j)) ? 0 : Scalar(pairs_.bias(j) / problem_.scale);
-  return operands_.prepare();
+  const BadRow bad = operands_.prepare();
+  return bad.row < 0 ? own_.measure() : bad;
 }
 
 template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) {
@@ -85,7 +89,8 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   part_ = std::make_unique<Part>();
   part_->given = given;
   for (const Block<Scalar> &own : blocks_)
-    if (own.columns.matrix == problem_.blocks[given->block].candidates) part_->block.rows = own.rows;
+    if (own.columns.matrix == problem_.blocks[given->block].candidates)
+      part_->block.rows = own.rows, part_->block.scale = own.scale;
   Side<Scalar> &side = part_->block.columns;
   side.matrix = kPart;
   side.rows = candidates.rows;
@@ -116,7 +121,7 @@ template <class Scalar> double Passes<Scalar>::largest_logit() const {
     candidates = std::max(candidates, operands_.largest_norm(layout_.matrix(k)));
   for (int64_t j = 0; pairs_.has_bias() && j < layout_.end(); ++j)
     if (!std::isinf(pairs_.bias(j))) bias = std::max(bias, std::fabs(pairs_.bias(j)));
-  return std::fabs(problem_.scale) * (has_classes_ ? candidates : anchors) * candidates + bias;
+  return std::fabs(largest_scale(problem_)) * (has_classes_ ? candidates : anchors) * candidates + bias;
 }
 
 // With partners as rows of the layout; -1: any number comes of it.
@@ -176,6 +181,8 @@ template <class Scalar> void Passes<Scalar>::rank() {
   const auto rank_block = [&](int64_t t, int thread) {
     const int64_t first = t * kPassRows;
     rank_rows(first, std::min(kPassRows, padded_rows() - first), thread);
+    for (int64_t i = first; own_.exist() && i < std::min(first + kPassRows, rows()); ++i)
+      softmaxes[0].above[i] += own_.above(i);
   };
   const int64_t tasks = blocks_of(padded_rows(), kPassRows);
   constexpr int64_t kFewRows = 1024;
@@ -241,13 +248,16 @@ template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t
 }
 
 // Adds what row i of a softmax has outside the matrix part. The pairs of every softmax are those of the first, from
-// one side or the other.
-template <class Scalar> template <class Row> void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread) {
+// one side or the other; candidates that anchors have of their own are the first's alone.
+template <class Scalar>
+template <class Row>
+void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     const double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
     return row->close_with_mean(sum / double(pairs_.positive_count(i)));
   }
+  if (own) own_.add_to_loss(i, row);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread), is_positive);
   });
@@ -259,7 +269,8 @@ template <int32_t kRowLoss>
 void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread) {
   // The panel scheme stores exponentials, the float64 one works with probabilities from the log-sum-exp.
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
-  const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1;
+  const bool own = own_.exist() && &softmax == &softmaxes[0];
+  const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1 || own;
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = pairs_.positive_count(i);
     if (positive_count == 0) {
@@ -269,7 +280,7 @@ void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int6
       continue;
     }
     RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count);
-    add_pairs_to_loss(i, &row, thread);
+    add_pairs_to_loss(i, &row, thread, own);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();
     softmax.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
@@ -405,6 +416,22 @@ void Passes<Scalar>::add_pairs_of(int64_t i, Partners partners, Scalar *accumula
   });
 }
 
+// d (loss of row i) / d (logit of a candidate of its own), times row i's upstream gradient.
+template <class Scalar> template <int32_t kRowLoss> double Passes<Scalar>::own_weight(int64_t i, double logit) const {
+  const SoftmaxRows<Scalar> &softmax = softmaxes[0];
+  return upstream_.relative(i) *
+         RowLoss<kRowLoss>::pair_weight(false, 1, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
+}
+
+// What anchor i and the candidates of its own give each other.
+template <class Scalar>
+template <int32_t kRowLoss>
+void Passes<Scalar>::add_own_of(int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {
+  const double *sum = own_.add_gradient(i, problem_.scale * upstream_.largest, thread,
+                                        [&](double logit) { return own_weight<kRowLoss>(i, logit); });
+  kernels_.add_vector(accumulators, accumulator_rows, 1, sum, problem_.dim);
+}
+
 // Of anchors first ... first + count.
 template <class Scalar>
 void Passes<Scalar>::add_pairs(int64_t first, int64_t count, Partners partners, Scalar *accumulators,
@@ -412,6 +439,8 @@ void Passes<Scalar>::add_pairs(int64_t first, int64_t count, Partners partners, 
   with_row_loss(row_loss(), [&](auto kind) {
     for (int64_t r = 0; r < count; ++r)
       add_pairs_of<kind()>(first + r, partners, accumulators + r * kernels_.panel, accumulator_rows, thread);
+    for (int64_t r = 0; own_.exist() && partners == Partners::kElsewhere && r < count; ++r)
+      add_own_of<kind()>(first + r, accumulators + r * kernels_.panel, accumulator_rows, thread);
   });
 }
 
@@ -427,6 +456,20 @@ double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumul
   return along * problem_.scale * upstream_.largest;
 }
 
+// What rows of candidates get of the anchors whose own they are.
+template <class Scalar>
+void Passes<Scalar>::add_anchors_to_own(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                                        int thread) {
+  const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
+  with_row_loss(row_loss(), [&](auto kind) {
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t i = own_.anchor_of(first + r);
+      const double weight = own_weight<kind()>(i, own_.logit_of_row(first + r));
+      kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight, anchors, i);
+    }
+  });
+}
+
 template <class Scalar>
 double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
                               int64_t accumulator_rows, float *gradient, int thread) {
@@ -440,6 +483,7 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
       kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight_of_only_positive(i),
                        operand(layout_.anchors(), thread), i);
     });
+  if (own_.are_among(matrix)) add_anchors_to_own(first, count, accumulators, accumulator_rows, thread);
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

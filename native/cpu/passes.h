@@ -10,6 +10,7 @@
 
 #include "common/row_loss.h"
 #include "cpu/operands.h"
+#include "cpu/own_candidates.h"
 #include "cpu/pairs.h"
 #include "infonce/infonce.h"
 
@@ -67,6 +68,7 @@ template <class Scalar> struct Side {
 template <class Scalar> struct Block {
   Side<Scalar> rows, columns;
   bool is_triangle;  // of a matrix and itself: each pair once
+  double scale;      // of its logits
 };
 
 template <class Scalar> class Passes {
@@ -78,6 +80,7 @@ template <class Scalar> class Passes {
   // What is needed beside them, and the part that was taken up.
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
     operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
+    own_.take_scratch(cursor);
   }
 
   BadRow prepare();
@@ -105,6 +108,11 @@ template <class Scalar> class Passes {
   void losses();
   void losses(int64_t first, int64_t count, int thread);
   void write_losses(infonce_result *result) const;
+  // Before the gradients of a call: where `finish` writes those of candidates that anchors have of their own.
+  void begin_gradients(const infonce_result &result) {
+    if (own_candidates_of(problem_) != kNone)
+      own_.write_gradient_to(result.gradients[own_candidates_of(problem_)].data);
+  }
   // Weights anew for the problem's present upstream gradient.
   void resume();
 
@@ -142,7 +150,7 @@ template <class Scalar> class Passes {
   void rank_rows(int64_t first, int64_t count, int thread);
   double logit(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
-  template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread);
+  template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own);
   void sigmoid_losses(int64_t first, int64_t count);
   template <int32_t kRowLoss> void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
@@ -152,6 +160,9 @@ template <class Scalar> class Passes {
                  int thread);
   template <int32_t kRowLoss>
   void add_pairs_of(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  template <int32_t kRowLoss> void add_own_of(int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  template <int32_t kRowLoss> double own_weight(int64_t i, double logit) const;
+  void add_anchors_to_own(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;
@@ -161,6 +172,7 @@ template <class Scalar> class Passes {
   ThreadPool &pool_;
   const bool has_classes_;  // positives are anchors
   Operands<Scalar> operands_;
+  OwnCandidates own_;
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;

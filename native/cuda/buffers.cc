@@ -56,11 +56,14 @@ void take_masks(Workspace::Cursor &cursor, Work *work) {
     const int64_t rows = work->tower(m).rows;
     work->buffers.ids[m] = work->needs_ids(m) ? cursor.take<int32_t>(rows) : nullptr;
     work->buffers.bias[m] = work->needs_bias(m) ? cursor.take<float>(rows) : nullptr;
+    if (m == work->choice.own)
+      work->buffers.own_counts = work->problem.matrices[m].counts ? cursor.take<int32_t>(work->rows()) : nullptr;
   });
 }
 
 void take_operands(Workspace::Cursor &cursor, Work *work) {
   work->for_each_brought_matrix([&](int m) {
+    if (m == work->choice.own) return;
     Tower &tower = work->buffers.towers[m];
     tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
     tower.inverse_norm = cursor.take<double>(tower.padded_rows);
@@ -111,7 +114,8 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
   for (const MatrixGradient &gradient : work->gradients) {
     const int64_t plane = work->tower(gradient.matrix).plane_size();
     // A gradient that is that of pairs alone has one as well.
-    const int64_t least = std::max<int64_t>(1, int64_t(gradient.parts.size()));
+    const bool has_own = work->own_beside() && gradient.matrix == work->anchors();
+    const int64_t least = std::max<int64_t>(1, int64_t(gradient.parts.size()) + has_own);
     int64_t splits = 0, first = 0;
     for (const GradientPart &part : gradient.parts) {
       splits += part.splits;
@@ -163,8 +167,10 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   buffers.no_log2_sum = cursor.take<float>(longest);
   for (Direction &softmax : buffers.softmaxes) take_softmax(cursor, rows, &softmax);
   take_masks(cursor, work);
-  if (has_own_candidates(work->problem)) return;
+  if (has_own_candidates_alone(work->problem)) return;
 
+  if (const infonce_block *own = work->own_beside())
+    buffers.own_pairs = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
   take_operands(cursor, work);
   buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->anchor_tower().plane_size());
   take_classes(cursor, work);
@@ -192,12 +198,14 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
   const bool is_there = upstream.residence == INFONCE_ON_DEVICE;
   if (work->phase.has_losses) buffers.grad_output = is_there ? upstream.data : cursor.take<float>(upstream.count);
   take_halves(cursor, work);
-  if (has_own_candidates(work->problem)) {
+  if (has_own_candidates_alone(work->problem)) {
     const int negatives = work->problem.blocks[0].candidates;
     return work->paired_negatives.take_scratch(cursor, work->problem.matrices[negatives].rows);
   }
   if (work->in_float32 && work->phase.sums) take_statistics(cursor, work);
   if (work->computes_gradient()) take_accumulators(cursor, work);
+  if (const infonce_block *own = work->own_beside(); own && work->computes_gradient())
+    buffers.own_shares = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
 }
 
 }  // namespace infonce::cuda

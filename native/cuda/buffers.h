@@ -32,6 +32,9 @@ struct Buffers {
   OfClasses classes = {};
   int32_t *ids[INFONCE_MOST_MATRICES] = {};  // by matrix, prepared rows; null: not needed
   float *bias[INFONCE_MOST_MATRICES] = {};
+  // Of candidates of an anchor's own: their counts, or null, and what OwnTask has for all of them.
+  int32_t *own_counts = nullptr;
+  double2 *own_pairs = nullptr, *own_shares = nullptr;
   ClassSums class_sums = {};
   PairLogits pair_logits = {};
 

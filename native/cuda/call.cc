@@ -7,12 +7,6 @@
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda {
-namespace {
-
-constexpr double kLog2E = 1.4426950408889634;
-
-}  // namespace
-
 Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Phase phase,
            infonce_output logits, bool opened)
     : work_{phase, problem, result, &lane, Classes(problem)} {
@@ -21,7 +15,6 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   work_.in_float32 = work_.choice.in_float32;
   work_.in_float64 = work_.choice.in_float64;
   work_.rule = {work_.positives_are_anchors(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
-  work_.exponent = float(problem.scale * kLog2E);
   std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
   list_outputs(logits);
 }
@@ -85,7 +78,8 @@ void Call::list_outputs(infonce_output logits) {
     if (!adds) work_.outputs[kGradients + m] = {gradient, work_.size_of(m)};
     wanted |= 1u << m;
   });
-  if (has_own_candidates(work_.problem)) wanted = 0;  // their kernel computes all of it
+  if (has_own_candidates_alone(work_.problem)) wanted = 0;  // their kernel computes all of it
+  if (work_.choice.own != kNone) wanted &= ~(1u << work_.choice.own);
   work_.gradients = plan_gradients(work_.choice, wanted, work_.in_float32, work_.stream().hardware());
 
   // Every array that this phase of the call reads or fills.
@@ -140,7 +134,7 @@ void Call::compute(Lane *previous) {
   const Phase &phase = work_.phase;
   if (phase.has_losses) steps::measure_upstream(&work_);
   steps::bring_rows_into_place(&work_);
-  if (has_own_candidates(work_.problem)) {
+  if (has_own_candidates_alone(work_.problem)) {
     work_.paired_negatives.compute(work_);
     return steps::totals(work_);
   }

@@ -30,10 +30,11 @@ const Architecture &architecture_for(int64_t anchors, int64_t most_rows, const H
 // Own candidates are for no tile, and a matrix without rows has nothing to add.
 std::vector<Block> blocks_of(const infonce_problem &problem) {
   std::vector<Block> blocks;
-  for (int b = 0; b < problem.block_count && !has_own_candidates(problem); ++b) {
+  for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
-    if (problem.matrices[block.candidates].rows > 0)
-      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax, block.left_out});
+    if (problem.matrices[block.candidates].rows > 0 && block.own != INFONCE_OWN_ALONE)
+      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax, block.left_out,
+                        scale_of(problem, block)});
   }
   return blocks;
 }
@@ -42,9 +43,9 @@ std::vector<Block> blocks_of(const infonce_problem &problem) {
 std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
   std::vector<Block> row_blocks;
   for (const Block &block : blocks) {
-    row_blocks.push_back({block.rows, block.columns, block.row_softmax, kNone, block.left_out});
+    row_blocks.push_back({block.rows, block.columns, block.row_softmax, kNone, block.left_out, block.scale});
     if (block.column_softmax != kNone && !block.is_triangle())
-      row_blocks.push_back({block.columns, block.rows, block.column_softmax, kNone, block.left_out});
+      row_blocks.push_back({block.columns, block.rows, block.column_softmax, kNone, block.left_out, block.scale});
   }
   return row_blocks;
 }
@@ -60,15 +61,17 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, and sigmoids computed, which only the kernels in float64 do so far. And where further candidates come, a
-  // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
-  const bool is_sure = problem.normalize && problem.scale <= kSafeLogit;
-  if (is_masked(problem) || (opened && !is_sure) || is_sigmoid(problem)) {
+  // Masks are compared row by row, own candidates added to a row's sums and sigmoids computed, which only the kernels in
+  // float64 do so far. And where further candidates come, a constant shift has to be sure before they are seen; the
+  // running maximum in float64 holds any.
+  const double scale = largest_scale(problem);
+  const bool is_sure = problem.normalize && scale <= kSafeLogit;
+  if (is_masked(problem) || own_block_of(problem) || (opened && !is_sure) || is_sigmoid(problem)) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {
-    choice->online = problem.scale > kSafeLogit;
-    choice->in_float32 = problem.scale <= choice->largest_logit * (1 + 1e-6);
+    choice->online = scale > kSafeLogit;
+    choice->in_float32 = scale <= choice->largest_logit * (1 + 1e-6);
     choice->in_float64 = !choice->in_float32 || has_large_classes;
   } else {
     choice->online = choice->in_float64 = true;
@@ -140,14 +143,17 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   const infonce_matrix &anchors = problem.matrices[softmax.anchors];
   // What an anchor sees of each matrix.
   std::vector<infonce_matrix> matrices(problem.matrices, problem.matrices + problem.matrix_count);
-  if (has_own_candidates(problem)) matrices[problem.blocks[0].candidates].rows /= anchors.rows;
+  const int own = own_candidates_of(problem);
+  if (own != kNone) matrices[own].rows /= anchors.rows;
   int64_t most_rows = anchors.rows;
   for (int b = 0; b < problem.block_count; ++b)
     most_rows = std::max(most_rows, matrices[problem.blocks[b].candidates].rows);
 
   Choice choice;
   choice.anchors = softmax.anchors;
+  choice.own = own;
   choice.memory = memory_of(problem);
+  choice.scale = problem.scale;
   if (!positives_are_anchors(softmax)) choice.keys = positives_elsewhere(softmax);
   choice.blocks = blocks_of(problem);
   choice.row_blocks = row_blocks_of(choice.blocks);
@@ -174,7 +180,8 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
   tower.views = 1;
   tower.rows = rows;
   tower.padded_rows = round_up(rows, kRowMultiple);
-  choice.blocks = choice.row_blocks = {{block.anchors, block.candidates, block.row_softmax, kNone, block.left_out}};
+  choice.blocks = choice.row_blocks = {
+      {block.anchors, block.candidates, block.row_softmax, kNone, block.left_out, choice.scale + block.stretch}};
   choice.architecture = &architecture_for(choice.rows(choice.anchors), rows, hardware);
   choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);
   choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, tower.padded_dim);
@@ -229,7 +236,8 @@ std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted
     const Block &block = of_rows.block;
     planned |= uint32_t(1) << block.columns;
     if (block.is_triangle() || !is_wanted(block.columns)) continue;
-    GradientPart part{{block.columns, block.rows, block.column_softmax, block.row_softmax, block.left_out}};
+    GradientPart part{
+        {block.columns, block.rows, block.column_softmax, block.row_softmax, block.left_out, block.scale}};
     const bool from_columns = has_one_panel(block);
     if (from_columns) part.splits = of_rows.splits, part.of_columns = of_rows.of_columns;
     else if (in_float32) plan_part(&part);

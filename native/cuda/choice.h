@@ -12,7 +12,8 @@ namespace infonce::cuda {
 struct Block {
   int rows, columns;
   int row_softmax, column_softmax;
-  uint32_t left_out = 0;  // infonce_left_out bits
+  uint32_t left_out;  // infonce_left_out bits
+  double scale;       // of its logits
 
   bool is_triangle() const { return rows == columns; }
 };
@@ -41,6 +42,7 @@ struct MatrixGradient {
 struct Choice {
   int anchors = 0;                           // of the first softmax, the rows of every block
   int keys = kNone;                          // with the positives, unless those are anchors
+  int own = kNone;                           // with candidates of each anchor's own, which no other anchor sees
   int memory = kNone;                        // with further positives of anchors; it has no gradient
   Tower towers[INFONCE_MOST_MATRICES] = {};  // by matrix: their sizes; no arrays
   const Architecture *architecture = nullptr;
@@ -54,11 +56,12 @@ struct Choice {
   bool in_registers = false;
   bool flash = false;  // one pass for the anchors' log-sum-exp and what their gradient sums
   int32_t flash_splits = 0;
-  std::vector<Block> blocks;      // of the problem; none with own negatives, which no tile computes
+  double scale = 0;               // of the positives' logits
+  std::vector<Block> blocks;      // of the problem, but for own candidates, which no tile computes
   std::vector<Block> row_blocks;  // the same with each softmax as that of rows
   std::vector<Sweep> sweeps;
 
-  // Of own negatives those of one anchor.
+  // Of own candidates those of one anchor.
   int64_t rows(int matrix) const { return towers[matrix].rows; }
   int64_t longest_rows() const;
   bool has_triangle() const;

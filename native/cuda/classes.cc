@@ -106,7 +106,7 @@ void Classes::sort_by_target(const infonce_problem &problem) {
   const infonce_softmax &softmax = problem.softmaxes[0];
   if (is_sigmoid(problem)) return;
   const int64_t rows = rows_of(problem, 0), keys = problem.matrices[positives_elsewhere(softmax)].rows;
-  if (has_own_candidates(problem) || (!softmax.targets && rows == keys)) return;
+  if (has_own_candidates_alone(problem) || (!softmax.targets && rows == keys)) return;
   std::vector<int32_t> target_of(rows);
   if (softmax.targets) {
     // A copy, and no row that there is not: the caller's may be shared with a thread that writes them.

@@ -22,6 +22,8 @@ void PairedNegatives::compute(const Work &work) const {
                   work.choice.rows(negatives),
                   problem.dim,
                   problem.scale,
+                  scale_of(problem, problem.blocks[0]),
+                  work.buffers.own_counts,
                   problem.normalize != 0,
                   problem.ranks != 0};
   task.upstream = work.upstream;

@@ -39,7 +39,7 @@ WeightsOf weights_of(const Work &work, const Block &block) {
   weights.other_log2_sum = of_columns ? of_columns->log2_sum : buffers.no_log2_sum;
   weights.owner_target = target;
   weights.other_target = block.columns == work.anchors() ? target : buffers.no_weight;
-  weights.exponent = work.exponent;
+  weights.exponent = work.exponent_of(block);
   return weights;
 }
 
@@ -50,6 +50,11 @@ Masks masks_of(const Work &work, const Block &block) {
     masks.row_ids = buffers.ids[block.rows], masks.column_ids = buffers.ids[block.columns];
   if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
   else masks.row_bias = buffers.bias[block.rows];
+  const infonce_block *own = own_block_of(work.problem);
+  if (own && own->own == INFONCE_OWN_AMONG) {
+    if (own->candidates == block.columns) masks.column_period = work.rows();
+    if (own->candidates == block.rows) masks.row_period = work.rows();
+  }
   return masks;
 }
 
@@ -76,6 +81,32 @@ Softmax softmax_of(const Work &work) {
           buffers.softmaxes[1],
           work.problem.softmax_count > 1,
           work.upstream};
+}
+
+OwnTask own_task_of(const Work &work) {
+  const Buffers &buffers = work.buffers;
+  const infonce_problem &problem = work.problem;
+  const infonce_block &block = *work.own_beside();
+  const bool among = block.own == INFONCE_OWN_AMONG;
+  OwnTask task{};
+  task.anchors = work.anchor_tower();
+  task.matrix = block.candidates;
+  task.own = work.tower(task.matrix).source;
+  task.each = problem.matrices[task.matrix].rows / work.rows();
+  task.of_anchor = among ? 1 : task.each;
+  task.of_next = among ? work.rows() : 1;
+  task.counts = buffers.own_counts;
+  task.scale = problem.scale;
+  task.logit_scale = own_scale_of(problem, block);
+  task.ranks = problem.ranks != 0;
+  task.positive_logit = buffers.pair_logits.first;
+  task.softmax = buffers.softmaxes[0];
+  task.pairs = buffers.own_pairs;
+  task.shares = buffers.own_shares;
+  task.upstream = work.upstream;
+  if (!among) task.gradients = work.gradient_of(task.matrix);
+  task.report = buffers.report;
+  return task;
 }
 
 }  // namespace infonce::cuda

@@ -66,7 +66,6 @@ struct Work {
   const Report *report_of_call = nullptr;  // a part has one of its own
   std::vector<MatrixGradient> gradients = {};
   PositiveRule rule = {};
-  float exponent = 0;  // a logit in powers of two, of a dot product 1
   Output outputs[kOutputs] = {};
   bool returns_early = false;  // work may go on after the call's end
   bool downloads = false;      // something is brought back
@@ -104,6 +103,15 @@ struct Work {
       if (phase.prepares && !(phase.is_part && m == anchors())) visit(m);
     });
   }
+  // Logits in powers of two, of a dot product 1.
+  float exponent_of(const Block &block) const {
+    constexpr double kLog2E = 1.4426950408889634;
+    return float(block.scale * kLog2E);
+  }
+  // The block of an anchor's own candidates that others are beside, or null.
+  const infonce_block *own_beside() const {
+    return has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);
+  }
   bool needs_ids(int matrix) const;
   bool needs_bias(int matrix) const;
   int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host
@@ -115,5 +123,6 @@ WeightsOf weights_of(const Work &work, const Block &block);
 Masks masks_of(const Work &work, const Block &block);
 SigmoidTask sigmoid_of(const Work &work, const Block &block);
 Softmax softmax_of(const Work &work);
+OwnTask own_task_of(const Work &work);
 
 }  // namespace infonce::cuda

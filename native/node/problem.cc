@@ -9,7 +9,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 6, kSoftmaxFields = 5;
+constexpr int64_t kBlockFields = 8, kSoftmaxFields = 5;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -30,7 +30,7 @@ void read_matrices(Napi::Array array, Problem &problem) {
     matrix.rows = to_count(object.Get("rows"), "rows", 1);
     matrix.views = to_count(object.Get("views"), "views", 1);
     matrix.type = to_int32(object.Get("type"), "type");
-    problem.matrices[m] = {object.Get("data"), object.Get("ids"), object.Get("bias")};
+    problem.matrices[m] = {object.Get("data"), object.Get("ids"), object.Get("bias"), {}};
   }
 }
 
@@ -61,6 +61,8 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     block.column_softmax = small();
     block.left_out = static_cast<uint32_t>(small());
     block.own = small();
+    block.stretch = *next++;
+    block.own_stretch = *next++;
   }
   for (int32_t s = 0; s < fields.softmax_count; ++s) {
     infonce_softmax &softmax = fields.softmaxes[s];
@@ -72,13 +74,25 @@ void read_form(Napi::Value value, infonce_problem &fields) {
   }
 }
 
+// Only where there may be some.
+void read_counts(Napi::Array array, Problem &problem) {
+  const int own = own_candidates_of(problem.fields);
+  if (own >= 0 && own < problem.fields.matrix_count) {
+    const Napi::Object object = to_object(array.Get(static_cast<uint32_t>(own)), "matrix");
+    problem.matrices[own].counts = object.Get("counts");
+  }
+}
+
 // An entry for each row. Always copies: another thread may write to shared memory, backends index by ids and targets, and
 // a bias is looked at before it is used.
 void take_entries(Problem &problem, Arrays &arrays) {
   infonce_problem &fields = problem.fields;
   for (int m = 0; m < fields.matrix_count; ++m) {
-    const auto &[data, ids, bias] = problem.matrices[m];
+    const auto &[data, ids, bias, counts] = problem.matrices[m];
     infonce_matrix &matrix = fields.matrices[m];
+    if (!counts.IsEmpty() && !counts.IsUndefined()) {
+      matrix.counts = arrays.copy<int32_t>(counts, loss_rows(fields), "counts");
+    }
     if (!ids.IsUndefined()) {
       matrix.ids = arrays.copy<int32_t>(ids, matrix.rows, "ids");
     }
@@ -109,7 +123,8 @@ Problem read_problem(Napi::Object object) {
   Problem problem;
   infonce_problem &fields = problem.fields;
   fields.struct_size = sizeof(fields);
-  read_matrices(to_array(object.Get("matrices"), "matrices"), problem);
+  const Napi::Array matrices = to_array(object.Get("matrices"), "matrices");
+  read_matrices(matrices, problem);
   const Napi::Value form = object.Get("form");
   fields.reduction = to_int32(object.Get("reduction"), "reduction");
   const int32_t flags = to_int32(object.Get("flags"), "flags");
@@ -126,6 +141,7 @@ Problem read_problem(Napi::Object object) {
   if (is_sigmoid(fields)) {
     fields.bias = to_number(object.Get("bias"), "bias");
   }
+  read_counts(matrices, problem);
   return problem;
 }
 

@@ -52,7 +52,7 @@ Napi::Value ForwardWork::finish(Napi::Env env) {
   // The arrays may go.
   for (infonce_matrix &matrix : saved_.problem.matrices) {
     matrix.data = nullptr;
-    matrix.ids = nullptr;
+    matrix.ids = matrix.counts = nullptr;
     matrix.bias = nullptr;
   }
   for (infonce_softmax &softmax : saved_.problem.softmaxes) {

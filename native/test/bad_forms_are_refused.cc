@@ -2,8 +2,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <string>
 
 #include "test/context.h"
@@ -92,7 +94,8 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   REFUSES(all, problem.softmaxes[0].targets = nullptr);
   REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_SAME_INDEX);
   REFUSES(all, result.gradients[all.keys].data = nullptr);
-  REFUSES(all, problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
+  REFUSES(all, problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0,
+                                                        0, 0});
   const Named by_index = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
   targets[11] = 0;
   REFUSES(by_index, problem.softmaxes[0].targets = targets.data());
@@ -191,7 +194,7 @@ TEST_CASE("a gradient of a memory is refused beside further candidates, too") {
   REFUSES(all, result.gradients[all.keys].data = gradient.data());
 }
 
-TEST_CASE("candidates of their own go with no bias, no ids that leave out and no targets") {
+TEST_CASE("own candidates go with no bias, no ids that leave out, no positives, and alone with no targets") {
   Settings settings;
   settings.loss = Loss::kInfoNcePaired;
   settings.rows = 12;
@@ -206,9 +209,80 @@ TEST_CASE("candidates of their own go with no bias, no ids that leave out and no
   REFUSES(all, problem.blocks[0].left_out = INFONCE_LEAVE_OUT_SAME_ID;
           problem.matrices[kAnchors].ids = problem.matrices[kNegatives].ids = ids.data());
   REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_TARGET; problem.softmaxes[0].targets = ids.data());
-  REFUSES(all, problem.blocks[problem.block_count++] = {kAnchors, kKeys, 0, -1, 0, 0});
-  REFUSES(all, problem.blocks[problem.block_count++] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
+  REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED);
   REFUSES(all, problem.matrices[kKeys].rows = 13);
+
+  Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
+  form.further = {12, 24};
+  const Named beside = named(form);
+  const auto set_own = [](infonce_problem &problem, int64_t rows) -> infonce_block & {
+    int b = 0;
+    while (problem.matrices[problem.blocks[b].candidates].rows != rows) {
+      ++b;
+    }
+    problem.blocks[b].own = INFONCE_OWN_ALONE;
+    return problem.blocks[b];
+  };
+  for (const int32_t own : {-1, 3}) {
+    REFUSES(beside, set_own(problem, 24).own = own);
+  }
+  REFUSES(beside, set_own(problem, 24).own_stretch = 1);
+  REFUSES(beside, set_own(problem, 24).own = INFONCE_OWN_AMONG; set_own(problem, 12));
+  REFUSES(beside, infonce_block &block = set_own(problem, 24); block.own = INFONCE_OWN_AMONG;
+          problem.matrices[block.candidates].rows = 25);
+  REFUSES(beside, set_own(problem, 12); set_own(problem, 24));
+  REFUSES(beside, problem.matrices[set_own(problem, 24).candidates].bias = bias.data());
+  REFUSES(beside, set_own(problem, 24).column_softmax = 0);
+  REFUSES(beside, set_own(problem, 24).left_out = INFONCE_LEAVE_OUT_SAME_ROW);
+  REFUSES(beside, problem.matrices[set_own(problem, 24).candidates].rows = 25);
+  form.positive = INFONCE_POSITIVE_TARGET;
+  const Named by_target = named(form);
+  REFUSES(by_target, set_own(problem, 24).own = INFONCE_OWN_AMONG);
+  REFUSES(beside, problem.softmaxes[0].positive_matrices = bit_of(set_own(problem, 24).candidates));
+}
+
+TEST_CASE("counts are of own candidates, and no more than there are") {
+  Settings settings;
+  settings.loss = Loss::kInfoNcePaired;
+  settings.rows = 12;
+  settings.dim = 5;
+  settings.negative_rows = 3;
+  struct {
+    Case inputs;
+  } const all = {Case(settings)};
+  Buffer<int32_t> counts(12);
+  for (const int32_t count : {-1, 4, INT32_MAX, INT32_MIN}) {
+    counts[11] = count;
+    REFUSES(all, problem.matrices[kNegatives].counts = counts.data());
+  }
+  counts[11] = 0;
+  REFUSES(all, problem.matrices[kAnchors].counts = counts.data());
+  REFUSES(all, problem.matrices[kKeys].counts = counts.data());
+}
+
+TEST_CASE("a stretch of logits that two rows share, or that have a bias, is refused") {
+  const Buffer<float> bias(40);
+  for (const infonce_positive positive : kPositives) {
+    Form form = form_of(positive);
+    form.other_anchors = positive == INFONCE_POSITIVE_SAME_INDEX;
+    const Named all = named(form);
+    CAPTURE(positive);
+    for (const double stretch : std::initializer_list<double>{-1, -INFINITY, INFINITY, NAN, 1e31}) {
+      REFUSES(all, problem.blocks[all.further_block].stretch = stretch);
+    }
+    if (form.one_tower()) {
+      REFUSES(all, problem.blocks[all.further_block].stretch = 1);
+      continue;
+    }
+    REFUSES(all, problem.blocks[all.further_block].stretch = 1; problem.matrices[all.further].bias = bias.data());
+    REFUSES(all, problem.blocks[all.further_block].stretch = 1;
+            problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED);
+    for (int b = 0; b < all.inputs.problem.block_count; ++b) {
+      if (all.inputs.problem.blocks[b].column_softmax >= 0) {
+        REFUSES(all, problem.blocks[b].stretch = 1);
+      }
+    }
+  }
 }
 
 }  // namespace infonce::test

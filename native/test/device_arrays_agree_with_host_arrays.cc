@@ -210,6 +210,7 @@ TEST_CASE("parts on the device, and their gradients, give the bits of those on t
     form.halves = false;
     form.gradient = true;
     form.further.resize(1 + seed % 2, 20);
+    form.own = 0;
     INFO(describe(form));
     const Inputs whole = inputs_of(form);
     const Split split = in_random_parts(whole, seed);

@@ -32,7 +32,8 @@ class Draw {
 
 // Decoupled only where every row has candidates that are no positives.
 infonce_row_loss row_loss_of(const Form &form) {
-  const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
+  const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions &&
+                             form.own == 0 && form.stretch == 0;
   return has_negatives && form.seed / 8 % 2 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
 }
 
@@ -52,6 +53,7 @@ class Builder {
     name_matrices();
     add_softmaxes();
     add_blocks();
+    fill_counts();
     fill_matrices();
     fill_ids();
     fill_bias();
@@ -72,6 +74,9 @@ class Builder {
       rows.push_back(second);
     }
     rows.insert(rows.end(), form_.further.begin(), form_.further.end());
+    if (form_.own > 0) {
+      rows.push_back(form_.own * form_.rows);
+    }
     std::vector<int> order(rows.size());
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), draw_.random());
@@ -84,6 +89,9 @@ class Builder {
     problem_.matrices[anchors_].views = form_.views;
     second_ = has_second ? order[1] : kNone;
     further_.assign(order.begin() + 1 + has_second, order.end());
+    if (form_.own > 0) {
+      own_ = order.back();
+    }
   }
 
   void add_softmaxes() {
@@ -114,23 +122,46 @@ class Builder {
   void add_blocks() {
     std::vector<infonce_block> blocks;
     if (form_.one_tower() || form_.other_anchors) {
-      blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0});
+      blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0});
     }
     if (second_ != kNone && (form_.one_tower() || form_.in_batch)) {
-      blocks.push_back({anchors_, second_, 0, form_.both_directions ? 1 : kNone, 0, 0});
+      blocks.push_back({anchors_, second_, 0, form_.both_directions ? 1 : kNone, 0, 0, 0, 0});
     }
+    const infonce_own own = form_.among ? INFONCE_OWN_AMONG : INFONCE_OWN_ALONE;
     for (const int matrix : further_) {
-      blocks.push_back({anchors_, matrix, 0, kNone, 0, 0});
+      blocks.push_back({anchors_, matrix, 0, kNone, 0, matrix == own_ ? own : INFONCE_OWN_NONE, 0, 0});
     }
     if (form_.memory == 0) {
       std::shuffle(blocks.begin(), blocks.end(), draw_.random());
     }
     for (infonce_block &block : blocks) {
-      const bool leaves_out = form_.ids > 0 && (&block == &blocks.front() || draw_.one_in(2));
+      const bool leaves_out = form_.ids > 0 && block.own == 0 && (&block == &blocks.front() || draw_.one_in(2));
       block.left_out |= leaves_out ? INFONCE_LEAVE_OUT_SAME_ID : 0;
+      const bool may_stretch = form_.stretch > 0 && block.column_softmax == kNone;
+      block.stretch = may_stretch && !draw_.one_in(3) ? form_.stretch : 0;
+      block.own_stretch = may_stretch && block.own == INFONCE_OWN_AMONG && draw_.one_in(2) ? form_.stretch / 2 : 0;
     }
     std::copy(blocks.begin(), blocks.end(), problem_.blocks);
     problem_.block_count = static_cast<int32_t>(blocks.size());
+  }
+
+  void fill_counts() {
+    if (own_ == kNone || !form_.counted) {
+      return;
+    }
+    inputs_.counts = Buffer<int32_t>(static_cast<size_t>(form_.rows), form_.offset);
+    std::generate(inputs_.counts.begin(), inputs_.counts.end(),
+                  [&] { return static_cast<int32_t>(draw_.between(0, form_.own)); });
+    problem_.matrices[own_].counts = inputs_.counts.data();
+  }
+
+  // Rows beyond the counts may hold anything.
+  void spoil_rest_of_own() {
+    for (size_t i = 0; i < inputs_.counts.size(); ++i) {
+      const auto row = static_cast<int64_t>(i) * form_.own;
+      float *own = inputs_.matrices[own_].data();
+      std::fill(own + (row + inputs_.counts[i]) * form_.dim, own + (row + form_.own) * form_.dim, NAN);
+    }
   }
 
   void fill_matrices() {
@@ -146,6 +177,7 @@ class Builder {
         std::copy_n(inputs_.matrices[second_].data(), form_.dim, inputs_.matrices[matrix].data());
       }
     }
+    spoil_rest_of_own();
     for (int m = 0; m < problem_.matrix_count; ++m) {
       infonce_matrix &matrix = problem_.matrices[m];
       matrix.data = inputs_.matrices[m].data();
@@ -177,6 +209,9 @@ class Builder {
   }
 
   bool may_have_bias(int matrix) const {
+    if (matrix == own_) {
+      return false;
+    }
     bool may = false;
     for (int b = 0; b < problem_.block_count; ++b) {
       const infonce_block &block = problem_.blocks[b];
@@ -220,6 +255,7 @@ class Builder {
   infonce_problem &problem_;
   int anchors_ = 0;
   int second_ = kNone;  // keys or a memory
+  int own_ = kNone;     // among the further
   std::vector<int> further_;
 };
 
@@ -237,7 +273,8 @@ std::string describe(const Form &form) {
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }
-  text << " ids=" << form.ids << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
+  text << " own=" << form.own << " among=" << form.among << " counted=" << form.counted << " stretch=" << form.stretch
+       << " ids=" << form.ids << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
        << " temperature=" << form.temperature << " reduction=" << form.reduction << " normalize=" << form.normalize
        << " gradient=" << form.gradient << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count
        << " offset=" << form.offset;
@@ -282,6 +319,14 @@ Form random_form(uint32_t seed) {
   const int64_t most = form.reduction == INFONCE_REDUCTION_NONE ? form.rows : 1;
   form.grad_output_count = draw.of({int64_t{0}, int64_t{1}, most});
   form.offset = static_cast<size_t>(draw.between(0, 3));
+  // Apart, so that all else of a seed stays as it is.
+  Draw of_own(~seed);
+  if (!form.one_tower()) {
+    form.own = of_own.one_in(2) ? of_own.of({int64_t{1}, int64_t{3}, int64_t{7}}) : 0;
+    form.among = form.own > 0 && form.positive == INFONCE_POSITIVE_SAME_INDEX && of_own.one_in(3);
+    form.counted = !form.among && of_own.one_in(2);
+    form.stretch = !form.bias && of_own.one_in(2) ? of_own.of({1.0, 9.0, 40.0}) : 0;
+  }
   return form;
 }
 

@@ -21,6 +21,10 @@ struct Form {
   bool other_anchors = false;    // and the other anchors, of two towers by index
   bool both_directions = false;  // of two towers
   std::vector<int64_t> further;  // rows of further matrices of candidates
+  int64_t own = 0;               // candidates that each anchor has of its own, beside the others; 0: none
+  bool among = false;            // every anchor sees them all
+  bool counted = false;          // some anchors have fewer, and NaN in the rest
+  double stretch = 0;            // of some blocks that may have one
   int32_t ids = 0;               // how many there are, where equal ones leave out; 0: nothing does
   bool bias = false;             // of one matrix that may have one, and perhaps of others
   bool halves = false;           // matrices are of any type

@@ -86,7 +86,8 @@ TEST_CASE("the reference's gradients are its slopes") {
   for (uint32_t seed = 0; seed < 32; ++seed) {
     Form form = random_form(seed);
     form.temperature = 0.5;
-    form.halves = false;
+    form.halves = form.counted = false;
+    form.stretch = 0;  // which has no gradient
     INFO(describe(form));
     Inputs inputs = inputs_of(form);
     const Reference exact = reference(inputs);
@@ -279,6 +280,49 @@ TEST_CASE("own candidates and keys with a bias match the reference") {
   }
   problem.problem.matrices[kKeys].bias = bias.data();
   check_inputs(all, problem);
+}
+
+TEST_CASE("own candidates alone, fewer of some anchors and with hardness, match the reference") {
+  const std::vector<Engine> all = engines_for_rules();
+  Settings settings;
+  settings.loss = Loss::kInfoNcePaired;
+  settings.rows = 66;
+  settings.negative_rows = 7;
+  for (const int64_t dim : {5, 64}) {
+    settings.dim = dim;
+    Case problem(settings);
+    problem.problem.blocks[0].stretch = 5;
+    check_inputs(all, problem);
+    problem.counts = Buffer<int32_t>(66);
+    for (size_t i = 0; i < problem.counts.size(); ++i) {
+      problem.counts[i] = static_cast<int32_t>(i % 8);
+      float *own = problem.matrices[kNegatives].data() + i * 7 * static_cast<size_t>(dim);
+      std::fill(own + problem.counts[i] * dim, own + 7 * dim, NAN);
+    }
+    problem.problem.matrices[kNegatives].counts = problem.counts.data();
+    check_inputs(all, problem);
+  }
+}
+
+TEST_CASE("counts of all own candidates change no bit, and a stretch of 0 is none") {
+  const std::vector<Engine> all = engines_for_rules();
+  for (const int64_t further : {0, 30}) {
+    Form form;
+    form.rows = form.keys = 66;
+    form.dim = 64;
+    form.own = 3;
+    form.further.resize(further > 0 ? 1 : 0, further);
+    const Inputs without = inputs_of(form);
+    Inputs with = inputs_of(form);
+    Buffer<int32_t> counts(66);
+    std::fill(counts.begin(), counts.end(), 3);
+    for (int m = 0; m < with.problem.matrix_count; ++m) {
+      with.problem.matrices[m].counts = with.problem.matrices[m].rows == 198 ? counts.data() : nullptr;
+    }
+    for (const Engine &engine : all) {
+      CHECK(identical(run(*engine.context, without), run(*engine.context, with)));
+    }
+  }
 }
 
 }  // namespace infonce::test

@@ -43,6 +43,14 @@ class Rows {
     }
   }
 
+  // What nobody may read becomes a row of zeros.
+  void clear(int64_t row) {
+    std::fill_n(values_.begin() + row * dim_, dim_, 0.0);
+    if (!norms_.empty()) {
+      norms_[static_cast<size_t>(row)] = 0;
+    }
+  }
+
   double dot(int64_t row, const Rows &other, int64_t other_row) const {
     return dot(values_.data() + row * dim_, other.values_.data() + other_row * dim_);
   }
@@ -139,7 +147,8 @@ struct Candidate {
   int matrix;
   int64_t row;
   bool positive;
-  bool exact;  // treated apart from the matrix
+  bool exact;      // treated apart from the matrix
+  double stretch;  // of its logit
 };
 
 class Evaluation {
@@ -147,6 +156,13 @@ class Evaluation {
   Evaluation(const Inputs &from, Operands operands) : inputs_(from), problem_(from.problem), operands_(operands) {
     for (int m = 0; m < problem_.matrix_count; ++m) {
       rows_.emplace_back(from.matrices[m], problem_.dim, problem_.normalize, operands);
+      const infonce_matrix &matrix = problem_.matrices[m];
+      const int64_t each = matrix.rows / row_count(problem_);
+      for (int64_t j = 0; matrix.counts != nullptr && j < matrix.rows; ++j) {
+        if (j % each >= matrix.counts[j / each]) {
+          rows_.back().clear(j);
+        }
+      }
     }
   }
 
@@ -178,30 +194,35 @@ class Evaluation {
     const infonce_softmax &rules = problem_.softmaxes[softmax];
     std::vector<Candidate> candidates;
     std::vector<bool> is_candidate(static_cast<size_t>(problem_.matrix_count));
-    const auto add = [&](int matrix, int64_t row, bool left_out, bool own) {
+    const auto add = [&](int matrix, int64_t row, bool left_out, bool own, double stretch) {
       const bool positive = is_positive(rules, i, matrix, row);
       is_candidate[static_cast<size_t>(matrix)] = true;
       if (positive || !left_out) {
-        candidates.push_back({matrix, row, positive, own || is_treated_apart(rules, i, matrix, row)});
+        const bool exact = own || is_treated_apart(rules, i, matrix, row);
+        candidates.push_back({matrix, row, positive, exact, positive ? 0 : stretch});
       }
     };
     for (int b = 0; b < problem_.block_count; ++b) {
       const infonce_block &block = problem_.blocks[b];
       const int64_t columns = problem_.matrices[block.candidates].rows;
-      const int64_t share = block.own ? columns / problem_.matrices[block.anchors].rows : columns;
-      const int64_t first = block.own ? i * share : 0;
-      for (int64_t j = first; block.row_softmax == softmax && j < first + share; ++j) {
-        add(block.candidates, j, is_left_out(block, i, j), block.own);
+      const bool alone = block.own == INFONCE_OWN_ALONE;
+      const int64_t share = alone ? columns / problem_.matrices[block.anchors].rows : columns;
+      const int64_t first = alone ? i * share : 0;
+      const int32_t *counts = problem_.matrices[block.candidates].counts;
+      const int64_t end = first + (alone && counts ? counts[i] : share);
+      for (int64_t j = first; block.row_softmax == softmax && j < end; ++j) {
+        const bool among = block.own == INFONCE_OWN_AMONG && j % row_count(problem_) == i;
+        add(block.candidates, j, is_left_out(block, i, j), alone || among, among ? block.own_stretch : block.stretch);
       }
       const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
       for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {
-        add(block.anchors, j, is_left_out(block, j, i), false);
+        add(block.anchors, j, is_left_out(block, j, i), false, block.stretch);
       }
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
       const bool has_more = !is_candidate[static_cast<size_t>(m)] && (rules.positive_matrices >> m & 1);
       for (int64_t j = 0; has_more && j < problem_.matrices[m].rows; ++j) {
-        add(m, j, true, false);
+        add(m, j, true, false, 0);
       }
     }
     return candidates;
@@ -269,8 +290,8 @@ class Evaluation {
       const bool exact = operands_ == Operands::kExact || candidate.exact;
       cosines.push_back(owner.dot(i, other, candidate.row));
       exact_logits.push_back(problem_.scale * cosines.back() + bias);
-      logits.push_back(exact ? exact_logits.back()
-                             : problem_.scale * owner.dot_of_operands(i, other, candidate.row) + bias);
+      const double dot = exact ? cosines.back() : owner.dot_of_operands(i, other, candidate.row);
+      logits.push_back((problem_.scale + candidate.stretch) * dot + bias);
       largest = std::max(largest, logits.back());
       positives += candidate.positive;
     }

@@ -89,8 +89,9 @@ function plainRows(
         )
         .sum(1);
     case 'infoNCE': {
-      if (negatives === undefined || problem.inBatch) {
-        const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
+      const inBatch = negatives === undefined || problem.inBatch;
+      const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
+      if (inBatch && problem.negativeMode !== 'paired' && problem.hardness === undefined) {
         const candidates = negatives === undefined ? b! : tf.concat([b!, negatives]);
         const all = candidates.shape[0];
         const positive = (i: number) => targets?.[i] ?? i;
@@ -101,14 +102,22 @@ function plainRows(
           .sub<tf.Tensor2D>(maskOf(rows, all, leftOut(queryIds, ids, positive)));
         return crossEntropy(logits, maskOf(rows, all, (i, j) => j === positive(i)).div(LEFT_OUT));
       }
-      const own = a!.mul(b!).sum(1, true);
+      const keys = inBatch ? tf.matMul<tf.Tensor2D>(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
+      const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
+      if (negatives === undefined) return crossEntropy(keys.mul<tf.Tensor2D>(factor), isPositive);
       const others =
         problem.negativeMode === 'paired'
-          ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum(2)
-          : tf.matMul(a!, negatives, false, true);
-      const logits = tf.concat([own, others], 1).mul<tf.Tensor2D>(factor);
-      const width = logits.shape[1];
-      return crossEntropy(logits, tf.tile(tf.oneHot(tf.tensor1d([0], 'int32'), width).toFloat(), [rows, 1]));
+          ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum<tf.Tensor2D>(2)
+          : tf.matMul<tf.Tensor2D>(a!, negatives, false, true);
+      const positives = isPositive.pad<tf.Tensor2D>([
+        [0, 0],
+        [0, others.shape[1]!],
+      ]);
+      const cosines = tf.concat<tf.Tensor2D>([keys, others], 1);
+      return crossEntropy(
+        cosines.mul<tf.Tensor2D>(factor).add<tf.Tensor2D>(hardnessOf(problem, cosines, positives)),
+        positives,
+      );
     }
     default: {
       const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
@@ -133,6 +142,12 @@ function leftOut(ids: Int32Array | undefined, others: Int32Array | undefined, po
 function maskOf(rows: number, columns: number, isChosen: (i: number, j: number) => boolean): tf.Tensor2D {
   const row = (i: number) => Array.from({ length: columns }, (_, j) => (isChosen(i, j) ? LEFT_OUT : 0));
   return tf.tensor2d(Array.from({ length: rows }, (_, i) => row(i)));
+}
+
+/** What hardness of all negatives adds to the logits: read out of the graph, it has no gradient. */
+function hardnessOf(problem: Named, cosines: tf.Tensor2D, positives: tf.Tensor2D): tf.Tensor {
+  const strength = (problem.hardness as { readonly strength: number } | undefined)?.strength ?? 0;
+  return tf.tensor2d(cosines.arraySync()).mul(tf.sub(1, positives)).mul(strength);
 }
 
 /** log Σ exp(logits) − the mean of the positives' logits, row by row; `positives` holds their weights. */

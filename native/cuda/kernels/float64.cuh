@@ -11,6 +11,7 @@ namespace infonce::cuda {
 
 struct Float64Statistics {
   const double *positive_logit;  // [padded_rows] of the owner; +inf without one
+  double rank_factor;            // the logits' scale over that of the positives
   double *offset, *sum;
   int32_t *above;
   bool add;  // to what they hold
@@ -25,11 +26,11 @@ struct DoubleRanks {
   double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
 
   // By a whole warp: row `row` of the owner as the tile's row r.
-  __device__ void take_row(const Float64Task &task, const double *positive_logit, int64_t row, int r) {
+  __device__ void take_row(const Float64Task &task, const Float64Statistics &statistics, int64_t row, int r) {
     const ExactRow u = row_or_last(task.owner, row);
     const double square = sum_over_dim(task.owner.dim, [&](int64_t d) { return u[d] * u[d]; });
     if (threadIdx.x % kWarp) return;
-    positive[r] = row < task.owner.rows ? positive_logit[row] : INFINITY;
+    positive[r] = row < task.owner.rows ? statistics.positive_logit[row] * statistics.rank_factor : INFINITY;
     tie[r] = kTie * fabs(task.scale) * sqrt(square);
   }
   __device__ bool is_above(double logit, int row, int column) const {
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     maximum[r] = -INFINITY, sum[r] = 0, above[r] = 0;
-    ranks.take_row(task, statistics.positive_logit, first_row + r, warp_row + r);
+    ranks.take_row(task, statistics, first_row + r, warp_row + r);
   }
 
   for (int64_t column = 0; column < task.other.rows; column += DoubleTile::kColumns) {

@@ -120,14 +120,14 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   if (trace.is_cancelled()) return;
   __shared__ PairedShared<kWidth> shared;
   const PairedProblem &problem = task.problem;
-  const int64_t dim = problem.dim, count = problem.negative_rows;
+  const int64_t dim = problem.dim, each = problem.negative_rows;
   const bool normalize = problem.normalize;
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
 
-  const int64_t i = trace.block();
+  const int64_t i = trace.block(), count = problem.count_of(i);
   const float *query = problem.anchors + i * dim, *key = problem.keys + i * dim;
-  const float *own = problem.negatives + i * count * dim;
-  double2 *negatives = task.negatives + i * count;
+  const float *own = problem.negatives + i * each * dim;
+  double2 *negatives = task.negatives + i * each;
 
   PairedRow pair[2];
   measure<kWidth>(pair, query, {query, key}, dim);
@@ -151,11 +151,11 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
     for (int b = 0; b < kPairedBatch; ++b) {
       if (first + b >= count) break;
       const double inverse = batch[b].inverse_norm(normalize), dot = batch[b].dot * query_inverse * inverse;
-      maximum = max(maximum, problem.scale * dot);
+      maximum = max(maximum, problem.negative_scale * dot);
       if (problem.ranks) above += kBias ? problem.scale * dot > positive_logit : dot > positive;
       if (lane > 0) continue;
       negatives[first + b] = make_double2(dot, inverse);
-      if (!batch[b].is_finite()) task.report->add_bad_row(task.problem.negatives_matrix, i * count + first + b);
+      if (!batch[b].is_finite()) task.report->add_bad_row(task.problem.negatives_matrix, i * each + first + b);
     }
   }
   if (lane == 0) shared.maximum[warp] = maximum, shared.above[warp] = above;
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   for (int w = 0; w < warps; ++w) maximum = max(maximum, shared.maximum[w]);
   double sum = 0, moment = 0;
   for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
-    const double dot = negatives[m].x, exponential = exp(problem.scale * dot - maximum);
+    const double dot = negatives[m].x, exponential = exp(problem.negative_scale * dot - maximum);
     sum += exponential;
     moment += exponential * dot;
   }
@@ -190,7 +190,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
     const double log_sum_exp = row.log_sum_exp(), query_factor = factor * query_inverse;
     for (int64_t m = threadIdx.x; m < count; m += blockDim.x) {
       const double2 negative = negatives[m];
-      const double weight = g * negative_weight(problem.scale * negative.x, log_sum_exp);
+      const double weight = g * negative_weight(problem.negative_scale * negative.x, log_sum_exp);
       const PairedShare share = PairedShare::of(weight, factor, negative.x, negative.y, normalize);
       negatives[m] = make_double2(share.add, share.along);
     }
@@ -217,10 +217,12 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
 #pragma unroll
           for (int q = 0; q < kWidth; ++q) gradient[q] = fma(of_row.add, double(v[b].at[q]), gradient[q]);
           if (!task.grad_negatives) continue;
-          float *out = task.grad_negatives + (i * count + first + b) * dim;
+          float *out = task.grad_negatives + (i * each + first + b) * dim;
           of_row.gradient(v[b], u, query_factor).store(out, dims, dim);
         }
       }
+      for (int64_t m = count + warp; task.grad_negatives && m < each; m += warps)
+        Lanes<kWidth>{}.store(task.grad_negatives + (i * each + m) * dim, dims, dim);
 #pragma unroll
       for (int q = 0; q < kWidth; ++q) shared.gradient[warp][lane * kWidth + q] = gradient[q];
       __syncthreads();

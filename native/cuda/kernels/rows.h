@@ -56,6 +56,8 @@ struct Pairs {
 struct Masks {
   const int32_t *row_ids, *column_ids;  // both or none: pairs of equal id are no candidates, but for the positives
   const float *row_bias, *column_bias;  // of the candidates, of which either may be
+  // Of candidates that are the own ones of every so manieth anchor, whose pairs are treated apart; 0: there are none.
+  int64_t row_period, column_period;
 };
 
 // One direction of the softmax: rows that have a denominator and a loss. Arrays of [padded_rows].

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     loss[r] = slope[r] = 0, above[r] = 0;
-    if (statistics.ranks) ranks.take_row(task.block, statistics.positive_logit, first_row + r, warp_row + r);
+    if (statistics.ranks) ranks.take_row(task.block, statistics, first_row + r, warp_row + r);
   }
 
   for (int64_t column = 0; column < other.rows; column += DoubleTile::kColumns) {

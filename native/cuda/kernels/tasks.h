@@ -227,6 +227,8 @@ struct Float64Task {
     if constexpr (kMasked) {
       if (masks.row_bias) logit += masks.row_bias[i];
       if (masks.column_bias) logit += masks.column_bias[j];
+      if (masks.column_period > 0 && j % masks.column_period == i) logit = -INFINITY;
+      if (masks.row_period > 0 && i % masks.row_period == j) logit = -INFINITY;
       if (masks.row_ids && masks.row_ids[i] == masks.column_ids[j] && !range(pairs.classes, i).holds(j))
         logit = -INFINITY;
     }
@@ -254,8 +256,11 @@ struct PairedProblem {
   const float *anchors, *keys, *negatives;
   const float *key_bias;             // [N], or null
   int64_t rows, negative_rows, dim;  // N, M
-  double scale;
+  double scale, negative_scale;      // of the logits of keys, of negatives
+  const int32_t *counts;             // [N]: how many negatives a query has, or null: M
   bool normalize, ranks;
+
+  __host__ __device__ int64_t count_of(int64_t i) const { return counts ? counts[i] : negative_rows; }
 };
 
 struct PairedTask {
@@ -268,6 +273,33 @@ struct PairedTask {
   int32_t *above;
   double *radial;
   Report *report;
+};
+
+// Candidates of an anchor's own beside others, [N, each, dim], or [each, N, dim] among others. By row of the input, but
+// for what is by prepared row.
+struct OwnTask {
+  Tower anchors;
+  int32_t matrix;
+  const float *own;
+  int64_t each;
+  int64_t of_anchor, of_next;  // rows from the first own one of an anchor to that of the next, and to its second
+  const int32_t *counts;       // [N]: how many an anchor has, or null: all
+  double scale, logit_scale;   // of a dot product's gradient and rank, of its logit
+  bool ranks;
+  const double *positive_logit;  // by prepared row
+  Direction softmax;             // of the anchors
+  double2 *pairs;                // [N, each]: {dot product, inverse norm}
+  double2 *shares;               // [N, each]: {weight of the row, share along the row}
+  Upstream upstream;
+  double *sums;      // [padded_rows][padded_dim], by prepared row: what the anchors get
+  float *gradients;  // null: not wanted, or among others
+  Report *report;
+
+  __host__ __device__ int64_t row_of(int64_t source_row, int64_t h) const {
+    return source_row * of_anchor + h * of_next;
+  }
+
+  __host__ __device__ int64_t count_of(int64_t source_row) const { return counts ? counts[source_row] : each; }
 };
 
 // How a gradient gets the share of its pairs: from the partners that a rule gives, or from a range of them.

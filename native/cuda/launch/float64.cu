@@ -18,7 +18,9 @@ Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
   return {2.0 * double(rows) * double(columns) * double(depth), true};
 }
 
-bool is_masked(const Masks &masks) { return masks.row_ids || masks.row_bias || masks.column_bias; }
+bool is_masked(const Masks &masks) {
+  return masks.row_ids || masks.row_bias || masks.column_bias || masks.row_period || masks.column_period;
+}
 
 Float64Probabilities probabilities_of(const Direction *direction) {
   if (!direction) return {nullptr, nullptr};
@@ -27,10 +29,11 @@ Float64Probabilities probabilities_of(const Direction *direction) {
 
 }  // namespace
 
-void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit,
+void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit, double rank_factor,
                          const Direction &direction, bool add, bool ranks) {
   const Tower &owner = task.owner, &other = task.other;
-  const Float64Statistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
+  const Float64Statistics statistics = {
+      positive_logit, rank_factor, direction.offset, direction.sum, direction.above, add, ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "float64_statistics",
                          is_masked(task.masks) ? float64_statistics<true> : float64_statistics<false>,
                          dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,
@@ -85,7 +88,8 @@ void float64_gradient(Stream &stream, const Float64Task &task, const Direction *
 void sigmoid_statistics(Stream &stream, const SigmoidTask &task, const double *positive_logit,
                         const Direction &direction, bool ranks) {
   const Tower &owner = task.block.owner;
-  const Float64Statistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, false, ranks};
+  const Float64Statistics statistics = {positive_logit, 1,    direction.offset, direction.sum, direction.above,
+                                        false,          ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, task.block.other.padded_rows, owner.padded_dim),
                          "sigmoid_statistics", sigmoid_statistics,
                          dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,

@@ -12,9 +12,9 @@ namespace infonce::cuda {
 constexpr int64_t kLeastFloat64Panel = kRowMultiple * kRowMultiple;
 
 // Writes direction.offset (the largest logit; -inf without candidates), sum and above of all padded rows of the owner.
-// `positive_logit` [rows]: of the first positive, +inf without one; only logits above it by more than a few roundings
-// count, and none without `ranks`. `add`: to what is there, from other candidates.
-void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit,
+// `positive_logit` [rows]: of the first positive, +inf without one; only logits above `rank_factor` times that by more
+// than a few roundings count, and none without `ranks`. `add`: to what is there, from other candidates.
+void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit, double rank_factor,
                          const Direction &direction, bool add, bool ranks);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/kernels/paired_negatives.cuh"
+#include "cuda/kernels/own_candidates.cuh"
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -17,7 +17,32 @@ bool takes_vectors(const PairedTask &task) {
          aligned(task.grad_negatives);
 }
 
+bool takes_vectors(const OwnTask &task) {
+  return task.anchors.dim % 4 == 0 && aligned(task.anchors.source) && aligned(task.own) && aligned(task.gradients);
+}
+
+void launch(Stream &stream, const char *name, void (*kernel)(Trace, OwnTask), const OwnTask &task) {
+  const Tower &anchors = task.anchors;
+  const Operations operations = {4.0 * double(anchors.rows) * double(task.each) * double(anchors.dim), true};
+  const unsigned warps = std::min(blocks_of(task.each, kPairedBatch), unsigned(kPairedWarps));
+  stream.launch_in_parts(operations, name, kernel, unsigned(anchors.rows), kWarp * int(warps), 0, task);
+}
+
 }  // namespace
+
+void own_statistics(Stream &stream, const OwnTask &task) {
+  launch(stream, "own_statistics", takes_vectors(task) ? own_statistics<4> : own_statistics<1>, task);
+}
+
+void own_gradients(Stream &stream, const OwnTask &task) {
+  launch(stream, "own_gradients", takes_vectors(task) ? own_gradients<4> : own_gradients<1>, task);
+}
+
+void add_anchors_to_own(Stream &stream, const OwnTask &task, const Tower &candidates, double *accumulators) {
+  const Operations operations = {2.0 * double(candidates.rows) * double(candidates.dim), true};
+  stream.launch_in_parts(operations, "add_anchors", add_anchors, blocks_of(candidates.rows, kRowsPerBlock),
+                         kRowsPerBlock * kWarp, 0, task, candidates, accumulators);
+}
 
 void paired_negatives(Stream &stream, const PairedTask &task) {
   const PairedProblem &problem = task.problem;

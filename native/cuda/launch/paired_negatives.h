@@ -11,4 +11,9 @@ namespace infonce::cuda {
 // queries is unspecified.
 void paired_negatives(Stream &stream, const PairedTask &task);
 
+// With other candidates beside own ones: after the sums of those, and after the losses.
+void own_statistics(Stream &stream, const OwnTask &task);
+void own_gradients(Stream &stream, const OwnTask &task);
+void add_anchors_to_own(Stream &stream, const OwnTask &task, const Tower &candidates, double *accumulators);
+
 }  // namespace infonce::cuda

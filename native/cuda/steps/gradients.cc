@@ -1,6 +1,7 @@
 // The gradients of a call: what the blocks add to each matrix's, in registers, through panels of weights or in float64,
 // and then what finishes it.
 #include "cuda/launch/float64.h"
+#include "cuda/launch/paired_negatives.h"
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
@@ -84,10 +85,19 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
     const Float64Task task = {work.tower(block.rows), work.tower(block.columns),
                               work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
-                              masks_of(work, block),  work.problem.scale};
+                              masks_of(work, block),  block.scale};
     float64_gradient(work.stream(), task, of_rows, of_columns, work.buffers.float64_panel, float64_panel_elements(work),
                      accumulators);
     if (block.is_triangle()) sums.of_triangle = 1;
+  }
+  const infonce_block *own = work.own_beside();
+  if (own && of.matrix == work.anchors()) {
+    OwnTask task = own_task_of(work);
+    task.sums = sums.planes + sums.all++ * work.anchor_tower().plane_size();
+    own_gradients(work.stream(), task);
+    if (task.gradients) work.lane->gradient_ready[task.matrix].record(work.stream());
+  } else if (own && of.matrix == own->candidates) {
+    add_anchors_to_own(work.stream(), own_task_of(work), work.tower(of.matrix), sums.planes);
   }
   return sums;
 }

@@ -32,7 +32,7 @@ void totals(const Work &work) {
     task.loss[s] = buffers.softmaxes[s].loss;
     task.above[s] = buffers.softmaxes[s].all_above;
   }
-  const bool has_first_logits = !has_own_candidates(work.problem) && (task.ranks || !is_sigmoid(work.problem));
+  const bool has_first_logits = !has_own_candidates_alone(work.problem) && (task.ranks || !is_sigmoid(work.problem));
   task.first_logit = has_first_logits ? buffers.pair_logits.first : nullptr;
   task.radial = work.computes_gradient() ? buffers.radial : nullptr;
   task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;

@@ -46,12 +46,14 @@ void prepare(Work *work) {
   if (!classes.memory_order.empty()) buffers.towers[choice.memory].order = buffers.classes.memory_order;
   uint32_t others = 0;  // with which anchors have logits
   work->for_each_brought_matrix([&](int m) {
+    if (m == choice.own) return;  // read as it is
     Range *ranges = m == choice.anchors && classes.apart.empty() ? buffers.classes.apart : nullptr;
     cuda::prepare(work->stream(), choice.planes, {buffers.towers[m], m, ranges, buffers.report});
     if (m != choice.anchors || choice.has_triangle()) others |= uint32_t(1) << m;
   });
   if (work->phase.sums && work->in_float32 && work->in_float64 && !work->problem.normalize)
-    judge_logits(work->stream(), choice.anchors, others, work->problem.scale, choice.largest_logit, buffers.report);
+    judge_logits(work->stream(), choice.anchors, others, largest_scale(work->problem), choice.largest_logit,
+                 buffers.report);
 }
 
 void find_pairs(Work *work) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "cuda/launch/paired_negatives.h"
 #include "cuda/launch/sm90.h"
 #include "cuda/launch/float64.h"
 #include "cuda/steps/steps.h"
@@ -22,7 +23,7 @@ void sum_in_float32(const Work &work, const Sweep &sweep) {
   task.ranks = work.problem.ranks != 0;
   task.row_rank = buffers.softmaxes[0].rank;
   task.column_rank = of_columns ? task.row_rank : nullptr;  // the dot product of a pair is that of both softmaxes
-  task.exponent = work.exponent;
+  task.exponent = work.exponent_of(sweep.block);
   task.triangular = sweep.triangular;
   task.tiles_per_run = plan.tiles_per_run;
   task.by_row = buffers.by_row;
@@ -41,7 +42,7 @@ void sum_in_float32(const Work &work, const Sweep &sweep) {
   add.tiles = plan.tiles;
   add.tiles_per_run = plan.tiles_per_run;
   add.triangular = sweep.triangular;
-  add.exponent = work.exponent;
+  add.exponent = task.exponent;
   for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
     const int32_t longest = plan.tiles - first * plan.step;
     task.first_tile_row = add.first_tile_row = first;
@@ -59,7 +60,7 @@ void flash(const Work &work) {
   const Choice &choice = work.choice;
   const Tower &rows = work.anchor_tower();
   FlashTask task{};
-  task.weights = weights_of(work, {choice.anchors, choice.blocks[0].columns, kNone, kNone});
+  task.weights = weights_of(work, {choice.anchors, choice.blocks[0].columns, kNone, kNone, 0, choice.blocks[0].scale});
   task.ranks = work.problem.ranks != 0;
   task.row_rank = buffers.softmaxes[0].rank;
   const int32_t rows_of_block = sm90::gradient_blocks(choice.planes, rows.padded_dim).rows;
@@ -74,7 +75,7 @@ void flash(const Work &work) {
   add.tile_rows = tiles_of(rows.rows, rows_of_block);
   add.tiles = choice.flash_splits;
   add.tiles_per_run = 1;
-  add.exponent = work.exponent;
+  add.exponent = task.weights.exponent;
   add_statistics(work.stream(), add);
 }
 
@@ -102,12 +103,14 @@ void sum_exponentials(Work *work, Lane *previous) {
   if (!work->in_float64) return;
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
-    const Float64Task task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
-                              masks_of(*work, block),  work->problem.scale};
-    float64_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
-                        is_summed, work->problem.ranks != 0);
+    const Float64Task task = {work->tower(block.rows), work->tower(block.columns),
+                              work->pairs_of(block),   nullptr,
+                              masks_of(*work, block),  block.scale};
+    float64_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, block.scale / work->choice.scale,
+                        *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);
     is_summed = true;
   }
+  if (work->own_beside()) own_statistics(work->stream(), own_task_of(*work));
 }
 
 }  // namespace infonce::cuda::steps

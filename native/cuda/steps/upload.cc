@@ -1,5 +1,6 @@
 // What a call brings to the device. Copies of page-locked arrays are queued with the kernels; pageable ones go through
 // staging buffers, which the processor fills.
+#include <algorithm>
 #include <vector>
 
 #include "cuda/steps/steps.h"
@@ -26,6 +27,14 @@ void upload_masks(const Work &work) {
     upload_by_row(work, m, work.buffers.ids[m], matrix.ids);
     upload_by_row(work, m, work.buffers.bias[m], matrix.bias);
   });
+  if (int32_t *counts = work.buffers.own_counts) {
+    // Clamped: by now another may stand there than the one that was found right.
+    std::vector<int32_t> copy(work.rows());
+    const int64_t most = work.choice.rows(work.choice.own);
+    for (size_t i = 0; i < copy.size(); ++i)
+      copy[i] = int32_t(std::clamp<int64_t>(work.problem.matrices[work.choice.own].counts[i], 0, most));
+    work.lane->staging.upload(work.stream(), counts, copy.data(), copy.size() * sizeof(int32_t));
+  }
   if (const BadRow bad = first_bad_bias(work.problem); bad.row >= 0) tell_bad_row(work, bad.matrix, bad.row);
 }
 
@@ -65,7 +74,7 @@ void upload(const Work &work) {
   });
   if (!work.phase.prepares) return;
   upload_masks(work);
-  if (work.phase.is_part || has_own_candidates(work.problem)) return;
+  if (work.phase.is_part || has_own_candidates_alone(work.problem)) return;
   const auto upload_vector = [&](auto *to, const auto &vector) {
     if (!vector.empty()) lane.staging.upload(lane.stream, to, vector.data(), vector.size() * sizeof *to);
   };

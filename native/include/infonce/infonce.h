@@ -69,6 +69,9 @@ typedef struct infonce_matrix {
   /* [rows], on the host: added to every logit in which the row is the candidate; -infinity leaves it out. NULL: none.
      Gradients of the scale do not count it. Only for candidates of blocks whose columns feed no softmax. */
   const float *bias;
+  /* [anchors], on the host, of candidates with INFONCE_OWN_ALONE: how many each anchor has, at most H. Rows beyond are
+     never read, and their gradient is 0. NULL: all have H. */
+  const int32_t *counts;
 } infonce_matrix;
 
 /* Pairs of a block that are no candidates, beside the positives, which have terms of their own. Bits. */
@@ -77,13 +80,24 @@ typedef enum infonce_left_out {
   INFONCE_LEAVE_OUT_SAME_ID = 2   /* of two matrices: rows of equal id */
 } infonce_left_out;
 
+/* Whose the candidates of a block are; one block at most has any of an anchor's own. */
+typedef enum infonce_own {
+  INFONCE_OWN_NONE = 0,  /* every anchor's alike */
+  INFONCE_OWN_ALONE = 1, /* of [anchors, H] each anchor sees its own H alone */
+  INFONCE_OWN_AMONG = 2  /* of [H, anchors] every anchor sees all; row j is the own one of anchor j % anchors */
+} infonce_own;
+
 /* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. */
 typedef struct infonce_block {
   int32_t anchors, candidates; /* matrices: the rows of the rectangle, its columns */
   int32_t row_softmax;         /* to whose sums its rows add their exponentials; the first for now */
   int32_t column_softmax;      /* and its columns; -1: to none */
   uint32_t left_out;           /* infonce_left_out bits */
-  int32_t own;                 /* 1: of [anchors, H] candidates each anchor sees its own H alone */
+  int32_t own;                 /* infonce_own */
+  /* Hardness: added to the scale of these logits, at least 0. It has no gradient, of the scale or of rows, and ranks do
+     not count it. Only for blocks of two matrices whose columns feed no softmax, of candidates without bias. */
+  double stretch;
+  double own_stretch; /* with INFONCE_OWN_AMONG: instead, of the logits of an anchor and its own; else 0 */
 } infonce_block;
 
 /* Which rows are the positives of row i. */

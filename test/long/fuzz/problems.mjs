@@ -191,10 +191,11 @@ const MAKERS = {
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
-    const matrices = [rows, rows, own ? rows * candidates : candidates].map(each =>
-      nativeMatrix(random, context, each, dim),
+    const counts = Int32Array.from({ length: rows }, () => random.integer(0, candidates));
+    const matrices = [rows, rows, own ? rows * candidates : candidates].map((each, m) =>
+      nativeMatrix(random, context, each, dim, own && m === 2 && random.chance(0.5) ? { counts } : {}),
     );
-    const form = infoNCEForm({ inBatch: !own && random.chance(0.5), negatives: own ? 'paired' : 'unpaired' });
+    const form = infoNCEForm({ inBatch: random.chance(0.5), negatives: own ? 'paired' : 'unpaired' });
     return { matrices, form, without: [] };
   },
   targets(random, context, rows, dim, candidates) {

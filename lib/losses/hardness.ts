@@ -1,0 +1,96 @@
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
+import type { Matrix, RowArray } from './plan.js';
+
+/** Logits of negatives that are raised with their cosine, so that hard negatives count more. */
+export interface Hardness {
+  /**
+   * Which logits: `'hard'`, those of the query's own hard negatives; `'inBatch'`, those of every other candidate but the
+   * query's own hard negatives; `'all'`, those of both. That of the positive stays as it is.
+   */
+  readonly mode: 'inBatch' | 'hard' | 'all';
+  /** At least 0: strength · cosine is added to the logit, without a gradient. */
+  readonly strength: number;
+}
+
+/** What is added to the scale of the logits of the query's own hard negatives, and of all others. */
+export interface Stretches {
+  readonly own: number;
+  readonly others: number;
+}
+
+const MODES = ['inBatch', 'hard', 'all'] as const;
+const KEYS: ReadonlySet<string> = new Set(['mode', 'strength']);
+const MOST = 1e6;
+
+/** Checks the option `hardness`. */
+export function checkHardness(hardness: unknown): Hardness | undefined {
+  if (hardness === undefined) return undefined;
+  checkKeys(hardness, 'hardness', KEYS);
+  const given = hardness as Partial<Record<keyof Hardness, unknown>>;
+  if (given.mode === undefined) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'hardness.mode',
+      expected: "one of 'inBatch', 'hard', 'all'",
+      got: 'undefined',
+      remedy: "For every negative: { mode: 'all', strength }.",
+    });
+  }
+  const mode = checkChoice(given.mode, 'hardness.mode', MODES);
+  const expected = `a number from 0 to ${MOST}`;
+  const strength = checkNumber(given.strength, 'hardness.strength', expected, 'Usual values are 1 to 10.');
+  if (strength >= 0 && strength <= MOST) return { mode, strength };
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'hardness.strength',
+    expected,
+    got: describeValue(strength),
+    remedy: 'Usual values are 1 to 10.',
+  });
+}
+
+/** Refuses a mode that is about candidates which the call does not have. */
+export function stretchesOf(
+  { mode, strength }: Hardness,
+  negatives: Pick<Matrix, 'parts'> | undefined,
+  paired: boolean,
+  inBatch: boolean,
+): Stretches {
+  const hasOwn = negatives !== undefined && paired;
+  const isList = negatives?.parts !== undefined;
+  if (mode !== 'all' && isList) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'hardness.mode',
+      expected: "'all' where negativeKeys is a list",
+      got: describeValue(mode),
+      remedy: "A query's own hard negatives are negativeKeys [N, M, D] with negativeMode 'paired'.",
+    });
+  }
+  if (mode === 'hard' && !hasOwn) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'hardness.mode',
+      expected: "'inBatch' or 'all' where no query has negatives of its own",
+      got: "'hard'",
+      remedy: "A query's own hard negatives are negativeKeys [N, M, D] with negativeMode 'paired'.",
+    });
+  }
+  if (mode === 'inBatch' && hasOwn && !inBatch) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'hardness.mode',
+      expected: "'hard' or 'all' where a query has no negatives but its own",
+      got: "'inBatch'",
+      remedy: 'For the other keys as negatives pass inBatch: true.',
+    });
+  }
+  return { own: mode === 'inBatch' ? 0 : strength, others: mode === 'hard' ? 0 : strength };
+}
+
+/** Stretched logits have no bias. */
+export function refuseBiases(bias: RowArray<Float32Array> | undefined): void {
+  if (bias === undefined) return;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'hardness',
+    expected: `nothing with ${bias.name}`,
+    got: 'an object',
+    remedy: 'Leave out either.',
+  });
+}
