@@ -1,5 +1,6 @@
 #include "common/call.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -52,15 +53,28 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
   return memory_of(p) != kNone && all_rows > kMostRows ? kTooLarge : nullptr;
 }
 
-// Whether all candidates are positives of all anchors, as far as sizes tell.
+// Whether these rows have this id.
+bool have_id(const infonce_matrix &matrix, int32_t id) {
+  return std::all_of(matrix.ids, matrix.ids + matrix.rows, [id](int32_t other) { return other == id; });
+}
+
+// Whether all candidates are positives of all anchors, as far as sizes and ids tell.
 bool has_positives_alone(const infonce_problem &p, const infonce_softmax &softmax) {
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
+    const int elsewhere = positives_elsewhere(softmax);
+    const int64_t others = elsewhere == kNone ? 0 : p.matrices[elsewhere].rows;
+    if (p.block_count > (elsewhere == kNone ? 1 : 2) || anchors.rows + others == 1 || !anchors.ids) return false;
+    if (others > 0 && !p.matrices[elsewhere].ids) return false;
+    return have_id(anchors, anchors.ids[0]) && (others == 0 || have_id(p.matrices[elsewhere], anchors.ids[0]));
+  }
   if (p.block_count > 1 || softmax.positive > INFONCE_POSITIVE_ALL_VIEWS) return false;
   return anchors.rows == anchors.views && (anchors.views == 2 || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS);
 }
 
 const char *wrong_positives(const infonce_problem &p, const infonce_softmax &softmax) {
-  if (!has_positives(softmax.row_loss) && has_positives_alone(p, softmax)) return "no candidate is left in the sum";
+  if (softmax.row_loss == INFONCE_ROW_LOSS_DECOUPLED && has_positives_alone(p, softmax))
+    return "no candidate is left in the sum";
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
   const int elsewhere = positives_elsewhere(softmax);
   switch (softmax.positive) {

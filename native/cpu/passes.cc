@@ -155,6 +155,7 @@ template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t co
     for (int s = 1; s < softmax_count(); ++s) softmaxes[s].rank[i] = softmax.rank[i], softmaxes[s].above[i] = 0;
   }
   if (pairs_.largest_partner_count() < 2 || first >= rows()) return;
+  if (pairs_.all_positive() && !has_positives(row_loss())) return;
   // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
   int64_t partner[kPassRows];
   Scalar dots[kPassRows];

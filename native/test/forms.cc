@@ -30,10 +30,13 @@ class Draw {
   std::mt19937 random_;
 };
 
-// Decoupled only where every row has candidates that are no positives.
+// Without the positives in the denominator only where every row has candidates that are none.
 infonce_row_loss row_loss_of(const Form &form) {
   const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
-  return has_negatives && form.seed / 8 % 2 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  if (form.seed / 8 % 3 == 2) {
+    return INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  }
+  return has_negatives && form.seed / 8 % 3 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
 }
 
 class Builder {

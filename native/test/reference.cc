@@ -107,9 +107,12 @@ class Rows {
   std::vector<double> norms_;
 };
 
-// Rows of the anchor's sample or class, itself among them.
+// Rows of the anchor's sample or class, itself among them; 1 where all of them are treated apart, however many.
 int64_t class_size(const infonce_problem &problem, int64_t anchor) {
   const infonce_softmax &softmax = problem.softmaxes[0];
+  if (softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES) {
+    return 1;
+  }
   const infonce_matrix &anchors = problem.matrices[softmax.anchors];
   if (softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) {
     return anchors.views;
@@ -281,6 +284,10 @@ class Evaluation {
       return;
     }
     rank(rules, candidates, exact_logits);
+    if (rules.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES) {
+      add_terms(rules, i, candidates, cosines, logits, exact_logits);
+      return;
+    }
     const bool decoupled = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED;
     double sum = 0;
     double negative_sum = 0;
@@ -300,12 +307,50 @@ class Evaluation {
       // Of a row's only positive p - 1 would cancel.
       const bool cancels = candidates[c].positive && positives == 1 && in_sum;
       const double excess = cancels ? -negative_sum / sum : probability - target;
-      const double weight = rules.weight * upstream(i) * excess;
-      Rows &other = rows_[candidates[c].matrix];
-      owner.add(i, weight * problem_.scale, other, candidates[c].row);
-      other.add(candidates[c].row, weight * problem_.scale, owner, i);
-      result_.grad_scale += weight * cosines[c];
-      result_.grad_scale_size += std::abs(weight * cosines[c]);
+      add_gradient(rules, i, candidates[c], cosines[c], excess);
+    }
+  }
+
+  void add_gradient(const infonce_softmax &rules, int64_t i, const Candidate &candidate, double cosine, double slope) {
+    const double weight = rules.weight * upstream(i) * slope;
+    Rows &owner = rows_[rules.anchors];
+    Rows &other = rows_[candidate.matrix];
+    owner.add(i, weight * problem_.scale, other, candidate.row);
+    other.add(candidate.row, weight * problem_.scale, owner, i);
+    result_.grad_scale += weight * cosine;
+    result_.grad_scale_size += std::abs(weight * cosine);
+  }
+
+  // A cross-entropy for each positive, between itself and what is no positive.
+  void add_terms(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates,
+                 const std::vector<double> &cosines, const std::vector<double> &logits,
+                 const std::vector<double> &exact_logits) {
+    const double largest = *std::max_element(logits.begin(), logits.end());
+    double negative_sum = 0;
+    double positives = 0;
+    for (size_t c = 0; c < candidates.size(); ++c) {
+      negative_sum += candidates[c].positive ? 0 : std::exp(logits[c] - largest);
+      positives += candidates[c].positive;
+    }
+    double loss = 0;
+    std::vector<double> slopes(candidates.size());
+    for (size_t p = 0; p < candidates.size(); ++p) {
+      if (!candidates[p].positive) {
+        continue;
+      }
+      const double own = std::exp(exact_logits[p] - largest);
+      // Of exponentials that are no numbers beside the largest the logarithms are.
+      loss += own > negative_sum ? std::log1p(negative_sum / own)
+                                 : std::log(own + negative_sum) + largest - exact_logits[p];
+      slopes[p] = -negative_sum / (own + negative_sum) / positives;
+      for (size_t c = 0; c < candidates.size(); ++c) {
+        slopes[c] += candidates[c].positive ? 0 : std::exp(logits[c] - largest) / (own + negative_sum) / positives;
+      }
+    }
+    result_.rows.back().loss.push_back(loss / positives);
+    result_.row_loss[static_cast<size_t>(i)] += rules.weight * loss / positives;
+    for (size_t c = 0; c < candidates.size(); ++c) {
+      add_gradient(rules, i, candidates[c], cosines[c], slopes[c]);
     }
   }
 
@@ -315,9 +360,10 @@ class Evaluation {
     const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
     const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
-    int64_t perhaps_above = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED ? 0 : -1;  // without the positive itself
+    const bool has_positives = rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY;
+    int64_t perhaps_above = has_positives ? -1 : 0;  // without the positive itself
     for (size_t c = 0; c < candidates.size(); ++c) {
-      if (candidates[c].positive && rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED) {
+      if (candidates[c].positive && !has_positives) {
         continue;
       }
       const double error = kCosineError * (problem_.scale + std::abs(bias_of(candidates[c])));

@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 9
+#define INFONCE_ABI_VERSION 10
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -97,7 +97,9 @@ typedef enum infonce_positive {
 typedef enum infonce_row_loss {
   INFONCE_ROW_LOSS_CROSS_ENTROPY = 0,
   INFONCE_ROW_LOSS_DECOUPLED = 1, /* the same with C(i) alone in the sum, without the positives */
-  INFONCE_ROW_LOSSES              /* how many there are */
+  /* The mean over the positives p of log (exp(s_ip) + sum_{j in C(i)} exp(s_ij)) - s_ip. */
+  INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES = 2,
+  INFONCE_ROW_LOSSES /* how many there are */
 } infonce_row_loss;
 
 /* The rows of a matrix, each with a loss. */
