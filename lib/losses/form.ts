@@ -26,7 +26,7 @@ export interface Softmax {
 
 // As the enumerators of infonce.h.
 const POSITIVES = { firstView: 0, allViews: 1, sameId: 2, sameIndex: 3 } as const;
-const ROW_LOSSES = { crossEntropy: 0, decoupled: 1 } as const;
+const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, positiveAndNegatives: 2 } as const;
 const LEFT_OUT = { sameRow: 1 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once, for every call of a loss. */

@@ -65,7 +65,7 @@ export function ntXentLogits(
     ['features'],
     {
       task: {
-        form: FORMS.all,
+        form: FORMS.all.all,
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim: features.shape[1]!,

@@ -1,6 +1,7 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
+import { checkDenominator, type Denominator, ROW_LOSS_WITH } from './denominator.js';
 import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
@@ -26,9 +27,10 @@ export interface NTXentOptions<
   readonly positives?: 'first' | 'all' | undefined;
   /**
    * What the logarithm sums over: `'all'` (default), every other row; `'negatives'`, those that are no positives: the
-   * decoupled contrastive loss (DCL), which may be negative and needs two samples.
+   * decoupled contrastive loss (DCL), which may be negative and needs two samples; `'positiveAndNegatives'`, those and
+   * one positive: the mean over the positives of a logarithm for each.
    */
-  readonly denominator?: 'all' | 'negatives' | undefined;
+  readonly denominator?: Denominator | undefined;
 }
 
 /** Input and options of {@link ntXent}. */
@@ -80,31 +82,30 @@ export interface NTXentTypes extends LossTypes {
 }
 
 const POSITIVES = ['first', 'all'] as const;
-const DENOMINATORS = ['all', 'negatives'] as const;
 const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
   return {
     common: checkCommon(options),
     positives: checkChoice(options.positives, 'positives', POSITIVES),
-    denominator: checkChoice(options.denominator, 'denominator', DENOMINATORS),
+    denominator: checkDenominator(options.denominator),
     views: checkViews(options.nViews),
     scale: SCALE.check(options.temperature),
   };
 }
 
-const formWith = (positive: 'firstView' | 'allViews', rowLoss: 'crossEntropy' | 'decoupled') =>
+const formWith = (positive: 'firstView' | 'allViews', denominator: Denominator) =>
   formOf(
     [{ anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' }],
-    [{ anchors: 0, positive, positivesIn: [0], rowLoss }],
+    [{ anchors: 0, positive, positivesIn: [0], rowLoss: ROW_LOSS_WITH[denominator] }],
   );
-/** By `positives`, and whether they are left out of the denominator. */
-export const FORMS = {
-  first: formWith('firstView', 'crossEntropy'),
-  all: formWith('allViews', 'crossEntropy'),
-  'first decoupled': formWith('firstView', 'decoupled'),
-  'all decoupled': formWith('allViews', 'decoupled'),
-};
+const formsWith = (positive: 'firstView' | 'allViews') => ({
+  all: formWith(positive, 'all'),
+  negatives: formWith(positive, 'negatives'),
+  positiveAndNegatives: formWith(positive, 'positiveAndNegatives'),
+});
+/** By `positives` and `denominator`. */
+export const FORMS = { first: formsWith('firstView'), all: formsWith('allViews') };
 
 export const ntXentLoss = defineLoss<NTXentTypes>({
   name: 'ntXent',
@@ -120,6 +121,11 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       options: { positives, denominator: 'negatives' },
       fewestSamples: 2,
     })),
+    // With one positive this is cross-entropy.
+    {
+      name: 'all, each with the negatives',
+      options: { positives: 'all', denominator: 'positiveAndNegatives' },
+    },
   ],
   checkOptions,
   describe(problem, read) {
@@ -131,7 +137,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
     return {
       common,
       task: {
-        form: FORMS[denominator === 'all' ? positives : (`${positives} decoupled` as const)],
+        form: FORMS[positives][denominator],
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim,
@@ -155,6 +161,7 @@ function noNegatives(rows: number): InfoNCEError {
  *
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
+ * or, with `denominator: 'positiveAndNegatives'`, the mean over p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip.
  * Nothing of size rows × rows is stored.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradFeatures` and
@@ -163,7 +170,8 @@ function noNegatives(rows: number): InfoNCEError {
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
- * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6.
+ * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6; `'positiveAndNegatives'` is `NTXentLoss` of
+ * pytorch-metric-learning.
  * @function
  */
 export const ntXent = ntXentLoss.run;

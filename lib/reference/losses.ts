@@ -9,7 +9,8 @@ import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import type { TensorLike } from '../runtime/tensor.js';
-import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
+import { range } from './row-losses.js';
+import { evaluate, type ReferenceResult, type Term } from './terms.js';
 import { type Operands, type Tower, tower } from './tower.js';
 
 /** A problem whose inputs are float32 arrays of the host. */

@@ -44,7 +44,12 @@ export function randomProblem(
     problem[name] = scaled(normal(shape, seed + 2), length);
   }
   if (loss.viewMajor) problem.nViews = views;
-  if (loss.labels) problem.labels = randomLabels(samples, Math.ceil(samples / 3), seed);
+  if (loss.labels) {
+    const labels = randomLabels(samples, Math.ceil(samples / 3), seed);
+    // A variant that needs more than one sample needs more than one class.
+    if (variant.fewestSamples !== undefined) labels[samples - 1] = -1;
+    problem.labels = labels;
+  }
   return { ...problem, ...variant.options, [loss.scale.option]: loss.scale.at(temperature), ...options };
 }
 

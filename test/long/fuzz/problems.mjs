@@ -3,7 +3,7 @@ import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORM as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
 import { IN_BATCH, IN_BATCH_AND_UNPAIRED, PAIRED, UNPAIRED } from '../../../dist/esm/losses/info-nce.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
-import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
+import { FORMS as OF_CLASSES } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS } from '../../../dist/esm/runtime/binding.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
@@ -103,7 +103,11 @@ function problemOf(loss, random, context) {
   for (const name of Object.keys(loss.tensors)) shapes[name] = [rows, dim];
   const problem = {};
   for (const [name, shape] of Object.entries(shapes)) problem[name] = tensor(random, context, ...shape);
-  if (loss.labels) problem.labels = labelsOf(random, rows);
+  if (loss.labels) {
+    problem.labels = labelsOf(random, rows);
+    // A variant that needs two samples needs two classes.
+    if (variant.fewestSamples > 1) problem.labels[0] = 2 ** 30;
+  }
   if (nViews > 2) problem.nViews = nViews;
   // What says how another tensor is meant is not left out.
   const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
@@ -148,18 +152,22 @@ function nativeMatrix(random, context, rows, dim, rest = {}) {
 const MAKERS = {
   views(random, context, drawn, dim) {
     const views = random.integer(2, 4);
-    const [name, form] = random.pick(Object.entries(OF_VIEWS));
+    const [denominator, form] = random.pick(Object.values(OF_VIEWS).flatMap(forms => Object.entries(forms)));
     // Without positives, the sum over a single sample is empty.
-    const samples = Math.max(drawn, name.endsWith('decoupled') ? 2 : 1);
+    const samples = Math.max(drawn, denominator === 'negatives' ? 2 : 1);
     const matrices = [nativeMatrix(random, context, samples * views, dim, { views })];
     return { matrices, form, without: [] };
   },
   classes(random, context, rows, dim, candidates) {
     const remembers = random.chance(0.3);
-    const matrices = (remembers ? [rows, candidates] : [rows]).map(each =>
-      nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
-    );
-    return { matrices, form: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
+    const [denominator, forms] = random.pick(Object.entries(OF_CLASSES));
+    const matrices = (remembers ? [rows, candidates] : [rows]).map((each, m) => {
+      const ids = labelsOf(random, each);
+      // Without positives, the sum over a single class is empty.
+      if (denominator === 'negatives') ids[0] = 2 ** 30 + m;
+      return nativeMatrix(random, context, each, dim, { ids });
+    });
+    return { matrices, form: remembers ? forms.withMemory : forms.oneMatrix, without: [1] };
   },
   pairs(random, context, rows, dim) {
     const matrices = [rows, rows].map(each => nativeMatrix(random, context, each, dim));

@@ -1,0 +1,100 @@
+/** A row's loss and its derivatives by the logits of its candidates. */
+import type { Denominator } from '../losses/denominator.js';
+
+/** What the loss of a row is made of. */
+export interface Row {
+  /** Of all candidates, as a level of precision has them. */
+  readonly logits: readonly number[];
+  /** Positions of the positives among the candidates. */
+  readonly positives: readonly number[];
+  /** The logits of the positives in float64. */
+  readonly exact: readonly number[];
+}
+
+export interface RowResult {
+  readonly loss: number;
+  readonly slopes: readonly Slope[];
+}
+
+/** The derivative by a candidate's logit, and the size of what was added up in it. */
+export interface Slope {
+  readonly slope: number;
+  readonly terms: number;
+}
+
+/** The row losses by what their logarithm sums over. */
+export const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
+  all: ({ logits, positives, exact }) => ({
+    loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
+    slopes: slopes(logits, positives),
+  }),
+  negatives: ({ logits, positives, exact }) => ({
+    loss: logSumExp(logits.filter((_, j) => !positives.includes(j))) - meanOf(exact),
+    slopes: decoupledSlopes(logits, positives),
+  }),
+  positiveAndNegatives: perPositive,
+};
+
+/** log Σ_j exp(s_j) − `exact`, the positive's logit, without cancellation when that is by far the largest. */
+function crossEntropy(logits: readonly number[], positive: number, exact: number): number {
+  const differences = logits.filter((_, j) => j !== positive).map(logit => logit - logits[positive]!);
+  const largest = Math.max(0, ...differences);
+  const sum = differences.reduce((total, difference) => total + Math.exp(difference - largest), 0);
+  const loss = largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
+  return loss + (logits[positive]! - exact);
+}
+
+/** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
+function slopes(logits: readonly number[], positives: readonly number[]): Slope[] {
+  const largest = Math.max(...logits);
+  const exponentials = logits.map(logit => Math.exp(logit - largest));
+  const sum = exponentials.reduce((total, value) => total + value, 0);
+  return exponentials.map((value, j) => {
+    const softmax = value / sum;
+    if (!positives.includes(j)) return { slope: softmax, terms: softmax };
+    if (positives.length > 1) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
+    // softmax − 1 is minus the others' share, and keeps its digits when that is small.
+    const others = exponentials.reduce((total, other, k) => (k === j ? total : total + other), 0) / sum;
+    return { slope: -others, terms: others };
+  });
+}
+
+/** d loss / d s_j = softmax_j among the others for those that are no positives, −1 / P for P positives. */
+function decoupledSlopes(logits: readonly number[], positives: readonly number[]): Slope[] {
+  const total = logSumExp(logits.filter((_, j) => !positives.includes(j)));
+  return logits.map((logit, j) => {
+    const slope = positives.includes(j) ? -1 / positives.length : Math.exp(logit - total);
+    return { slope, terms: Math.abs(slope) };
+  });
+}
+
+/** The mean over the positives of a cross-entropy, each among itself and the candidates that are no positives. */
+function perPositive({ logits, positives, exact }: Row): RowResult {
+  const total = logits.map(() => ({ slope: 0, terms: 0 }));
+  let loss = 0;
+  positives.forEach((positive, i) => {
+    const kept = range(logits.length).filter(j => j === positive || !positives.includes(j));
+    const its = kept.map(j => logits[j]!);
+    const at = kept.indexOf(positive);
+    loss += crossEntropy(its, at, exact[i]!) / positives.length;
+    slopes(its, [at]).forEach(({ slope, terms }, k) => {
+      total[kept[k]!]!.slope += slope / positives.length;
+      total[kept[k]!]!.terms += terms / positives.length;
+    });
+  });
+  return { loss, slopes: total };
+}
+
+export function logSumExp(logits: readonly number[]): number {
+  const largest = Math.max(...logits);
+  return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
+}
+
+export function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** 0 … count − 1. */
+export function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
