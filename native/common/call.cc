@@ -1,6 +1,7 @@
 #include "common/call.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -81,6 +82,9 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
     case INFONCE_POSITIVE_FIRST_VIEW:
     case INFONCE_POSITIVE_ALL_VIEWS:
       if (anchors.views < 2 || anchors.rows % anchors.views != 0) return "views must divide rows and be at least 2";
+      if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED && anchors.views != 2) return "debiased losses have two views";
+      if (softmax.label_smoothing != 0 && softmax.positive == INFONCE_POSITIVE_ALL_VIEWS && anchors.views != 2)
+        return "label smoothing is for rows of one positive";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID:
       return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";
@@ -105,6 +109,16 @@ const char *wrong_upstream(const infonce_problem &p) {
   return upstream.data && (upstream.count == 1 || one_each) ? nullptr : "grad_output is missing or its count wrong";
 }
 
+// Smoothing is over all candidates.
+bool leaves_out_smoothed(const infonce_problem &p) {
+  const auto is_out = [](float bias) { return std::isinf(bias); };
+  for (int m = 0; m < p.matrix_count && p.softmaxes[0].label_smoothing != 0; ++m) {
+    const infonce_matrix &matrix = p.matrices[m];
+    if (matrix.bias && std::any_of(matrix.bias, matrix.bias + matrix.rows, is_out)) return true;
+  }
+  return false;
+}
+
 // Of anything but the arrays of results.
 const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (p.struct_size != sizeof p) return kWrongSize;
@@ -112,6 +126,7 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (const char *wrong = wrong_matrices(p, opened)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s)
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
+  if (leaves_out_smoothed(p)) return "label smoothing is for candidates that all rows have";
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
   return wrong_upstream(p);
@@ -239,6 +254,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->gradient = 0;
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
+  if (problem->softmaxes[0].label_smoothing != 0) return "label smoothing is over candidates that are all there";
   return has_own_candidates(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }
 

@@ -18,7 +18,7 @@ namespace infonce {
 
 // Whether the denominator of a row loss has all positives in it.
 INFONCE_HOST_DEVICE constexpr bool has_positives(int32_t row_loss) {
-  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || row_loss == INFONCE_ROW_LOSS_DEBIASED;
 }
 
 // Whether the loss of a row needs but the mean of its positives' logits, and not each of them.
@@ -32,7 +32,20 @@ template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {
     return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_DECOUPLED>());
   if (row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES)
     return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES>());
+  if (row_loss == INFONCE_ROW_LOSS_DEBIASED) return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_DEBIASED>());
   visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_CROSS_ENTROPY>());
+}
+
+// What a debiased row loss knows beside its row.
+struct Debiasing {
+  double tau_plus = 0;
+  double negatives = 0;          // of a row
+  double log_least = -INFINITY;  // of the sum over them
+};
+inline Debiasing debiasing_of(const infonce_problem &problem) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const double negatives = double(problem.matrices[softmax.anchors].rows - 2);
+  return {softmax.tau_plus, negatives, std::log(negatives) - problem.scale};
 }
 
 // d loss / d logit of a positive that is the only one, and of a pair that is none.
@@ -45,8 +58,8 @@ INFONCE_HOST_DEVICE inline double negative_weight(double logit, double log_sum_e
 template <int32_t kKind> class RowLoss {
  public:
   // The matrix part of the denominator is sum * e^offset. `positives`: how many the row has, at least one.
-  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives)
-      : positives_(positives), offset_(offset), base_(offset), total_(sum) {
+  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives, const Debiasing &debiasing = {})
+      : debiasing_(debiasing), positives_(positives), offset_(offset), base_(offset), total_(sum) {
     if (!(sum > 0)) base_ = -INFINITY;
   }
 
@@ -61,6 +74,7 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE void close() {
     positive_logit_ /= double(positives_);
     if (positives_ > 1 || kKind == INFONCE_ROW_LOSS_DECOUPLED) return;
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED) return close_debiased();
     positive_ = exponential(positive_logit_);
     rest_ = total_;
     total_ += positive_;
@@ -77,8 +91,13 @@ template <int32_t kKind> class RowLoss {
     return (base_ - positive_logit_) + std::log(total_);
   }
 
-  // The probability of a pair in the matrix part, and its d loss / d logit, is e^(logit - log_sum_exp).
+  // The mean logit of the positives, once closed.
+  INFONCE_HOST_DEVICE double positive_logit() const { return positive_logit_; }
+
+  // d loss / d logit of a pair in the matrix part is e^(logit - log_sum_exp).
   INFONCE_HOST_DEVICE double log_sum_exp() const {
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED)
+      return log_total() + (is_clamped_ ? kBeyondExponents : std::log1p(-debiasing_.tau_plus));
     // Without other candidates any number serves.
     if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return positive_logit_;
     if (kPositivesApart && positives_ > 1) return log_total() - std::log(mean_rest_share());
@@ -87,8 +106,11 @@ template <int32_t kKind> class RowLoss {
 
   // d loss / d (stored exponential e^(s - offset)) of a pair in the matrix part, but for positives there.
   INFONCE_HOST_DEVICE double matrix_weight() const {
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED && is_clamped_) return 0;
     if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return 0;
-    const double share = kPositivesApart && positives_ > 1 ? mean_rest_share() : 1;
+    double share = 1;
+    if (kPositivesApart && positives_ > 1) share = mean_rest_share();
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED) share = 1 / (1 - debiasing_.tau_plus);
     return base_ == offset_ ? share / total_ : share * std::exp(offset_ - base_) / total_;
   }
 
@@ -96,6 +118,8 @@ template <int32_t kKind> class RowLoss {
   // several has its own: log of what all of them stand beside.
   INFONCE_HOST_DEVICE double rest_share() const {
     if (kPositivesApart && positives_ > 1) return log_total();
+    // What the estimate takes off for the positive moves with its logit.
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED && !is_clamped_) return sum_ / (1 - debiasing_.tau_plus) / total_;
     return kKind != INFONCE_ROW_LOSS_DECOUPLED ? rest_ / total_ : 1;
   }
 
@@ -124,6 +148,17 @@ template <int32_t kKind> class RowLoss {
   }
   INFONCE_HOST_DEVICE double log_total() const { return base_ + std::log(total_); }
 
+  INFONCE_HOST_DEVICE void close_debiased() {
+    exponential(debiasing_.log_least);  // for the base
+    positive_ = exponential(positive_logit_);
+    sum_ = total_;
+    const double tau = debiasing_.tau_plus, least = std::exp(debiasing_.log_least - base_);
+    rest_ = (sum_ - tau * debiasing_.negatives * positive_) / (1 - tau);
+    is_clamped_ = !(rest_ > least);
+    if (is_clamped_) rest_ = least;
+    total_ = positive_ + rest_;
+  }
+
   // 1 - p of a positive beside a rest of this logarithm.
   INFONCE_HOST_DEVICE static double share_of_rest(double logit, double log_rest) {
     return 1 / (1 + std::exp(logit - log_rest));
@@ -140,11 +175,15 @@ template <int32_t kKind> class RowLoss {
     return mean > kLeastShare ? mean : kLeastShare;
   }
   static constexpr double kLeastShare = 1e-300;
+  static constexpr double kBeyondExponents = 4000;  // e^-4000 is 0
 
+  Debiasing debiasing_;
   int64_t positives_;
   double offset_, base_, total_;
   double positive_logit_ = 0;                 // the sum over positives; the mean, once closed
   double positive_ = 0, rest_ = 0;            // exponentials: of the only positive, of all else
+  double sum_ = 0;                            // exponentials of the negatives, of which the rest is an estimate
+  bool is_clamped_ = false;                   // the estimate is the least that it may be
   double term_losses_ = 0, rest_shares_ = 0;  // sums over the positives that have terms of their own
 };
 

@@ -1,5 +1,7 @@
 #include "cpu/passes.h"
 
+#include "common/smoothing.h"
+
 namespace infonce::cpu {
 namespace {
 constexpr double kNoLogSumExp = std::numeric_limits<double>::infinity();  // of a row without loss: every p is 0
@@ -63,6 +65,7 @@ template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor
   for (int s = 0; s < softmax_count(); ++s) softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0);
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
+  row_sums_ = cursor.take<double>(smoothing() == 0 ? 0 : 2 * problem_.matrix_count * problem_.dim);
   bias_ = pairs_.has_bias() ? cursor.take<Scalar>(layout_.end()) : nullptr;
   for (Block<Scalar> &block : blocks_) {
     const int matrix = block.columns.matrix;
@@ -150,6 +153,7 @@ template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t co
     const int64_t i = first + r, j = positives[r];
     if (j < 0) softmax.rank[i] = std::numeric_limits<Scalar>::infinity();
     else if (bias_) softmax.rank[i] += bias_[j];
+    softmax.rank[i] -= Scalar(margin());
     softmax.above[i] = 0;
     // The dot product of a pair is the same from both sides.
     for (int s = 1; s < softmax_count(); ++s) softmaxes[s].rank[i] = softmax.rank[i], softmaxes[s].above[i] = 0;
@@ -249,16 +253,19 @@ template <class Scalar> template <class Row> void Passes<Scalar>::add_pairs_to_l
     return row->close_with_mean(sum / double(pairs_.positive_count(i)));
   }
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-    if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread), is_positive);
+    const double off = is_positive ? problem_.scale * margin() : 0;
+    if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread) - off, is_positive);
   });
   row->close();
 }
 
 template <class Scalar>
 template <int32_t kRowLoss>
-void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread) {
+void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thread) {
   // The panel scheme stores exponentials, the float64 one works with probabilities from the log-sum-exp.
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
+  SoftmaxRows<Scalar> &softmax = softmaxes[index];
+  const Debiasing debiasing = kRowLoss == INFONCE_ROW_LOSS_DEBIASED ? debiasing_of(problem_) : Debiasing();
   const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1;
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = pairs_.positive_count(i);
@@ -268,7 +275,7 @@ void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int6
       softmax.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count);
+    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count, debiasing);
     add_pairs_to_loss(i, &row, thread);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();
@@ -276,6 +283,7 @@ void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int6
     const double g = upstream_.relative(i);
     softmax.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
     softmax.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g / double(positive_count) : 0);
+    if (smoothing() != 0) smooth(index, i, row.positive_logit(), thread);
   }
 }
 
@@ -287,13 +295,14 @@ template <class Scalar> void Passes<Scalar>::losses() {
 
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
   with_row_loss(row_loss(), [&](auto kind) {
-    for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(softmaxes[s], first, count, thread);
+    for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(s, first, count, thread);
   });
 }
 
 template <class Scalar> void Passes<Scalar>::resume() {
   upstream_ = upstream_of(problem_);
   sum_large_classes();
+  sum_smoothed();
   losses();
 }
 
@@ -343,6 +352,18 @@ template <class Scalar> double Passes<Scalar>::weight_of_only_positive(int64_t i
   double weight = g * only_positive_weight(softmaxes[0].rest_share[i]);
   for (int s = 1; s < softmax_count(); ++s) weight += g * only_positive_weight(softmaxes[s].rest_share[i]);
   return weight;
+}
+
+// A positive's logit has the margin in it times the scale.
+template <class Scalar> double Passes<Scalar>::grad_scale_of_margin() const {
+  double weights = 0;
+  for (int s = 0; s < softmax_count(); ++s) {
+    const Smoothing smoothing = smoothing_of(problem_, s);
+    const double in_block = smoothing.positive_is_apart ? 0 : smoothing.of_candidate();
+    for (int64_t i = 0; i < rows(); ++i)
+      weights += upstream_.relative(i) * (in_block + only_positive_weight(softmaxes[s].rest_share[i]));
+  }
+  return -margin() * upstream_.largest * weights;
 }
 
 template <class Scalar>
@@ -404,6 +425,8 @@ double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumul
   sums.row_panels = accumulators;
   sums.padded_rows = accumulator_rows;
   add_pairs(first, count, Partners::kElsewhere, accumulators, accumulator_rows, thread);
+  if (smoothing() != 0)
+    add_smoothing(layout_.anchors(), Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
   double along = 0;
   for (int64_t r = 0; r < count; ++r) along += kernels_.dot(operand(layout_.anchors(), thread), first + r, sums, r);
   return along * problem_.scale * upstream_.largest;
@@ -422,6 +445,10 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
       kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight_of_only_positive(i),
                        operand(layout_.anchors(), thread), i);
     });
+  if (smoothing() != 0 && !(of_anchors && counted_apart))
+    add_smoothing(matrix, Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
+  if (smoothing() != 0 && of_anchors)
+    add_smoothing(matrix, Partners::kAmongAnchors, first, count, accumulators, accumulator_rows, thread);
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

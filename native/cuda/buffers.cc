@@ -134,6 +134,16 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
   }
 }
 
+void take_smoothing(Workspace::Cursor &cursor, Work *work) {
+  const infonce_problem &problem = work->problem;
+  Buffers &buffers = work->buffers;
+  work->for_each_matrix([&](int m) {
+    buffers.row_sums[m] = cursor.take<double>(problem.dim);
+    buffers.weighted_row_sums[m] = cursor.take<double>(problem.dim);
+  });
+  for (int s = 0; s < problem.softmax_count; ++s) buffers.mean_logits[s] = cursor.take<double>(work->rows());
+}
+
 }  // namespace
 
 int64_t float64_panel_elements(const Work &work) {
@@ -198,6 +208,7 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
   }
   if (work->in_float32 && work->phase.sums) take_statistics(cursor, work);
   if (work->computes_gradient()) take_accumulators(cursor, work);
+  if (work->is_smoothed() && work->phase.has_losses) take_smoothing(cursor, work);
 }
 
 }  // namespace infonce::cuda

@@ -60,10 +60,11 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, which only the kernels in float64 do so far. And where further candidates come, a
+  // Masks are compared row by row, which only the kernels in float64 do so far, and smoothing adds to their sums. And where further candidates come, a
   // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const bool is_sure = problem.normalize && problem.scale <= kSafeLogit;
-  if (is_masked(problem) || (opened && !is_sure)) {
+  const bool is_smoothed = problem.softmaxes[0].label_smoothing != 0;
+  if (is_masked(problem) || is_smoothed || (opened && !is_sure)) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {

@@ -23,7 +23,8 @@ void PairedNegatives::compute(const Work &work) const {
                   problem.dim,
                   problem.scale,
                   problem.normalize != 0,
-                  problem.ranks != 0};
+                  problem.ranks != 0,
+                  problem.softmaxes[0].margin};
   task.upstream = work.upstream;
   task.negatives = dots_;
   task.grad_anchors = work.gradient_of(anchors);

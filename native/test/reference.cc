@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "test/reference_row_loss.h"
+
 namespace infonce::test {
 
 namespace {
@@ -261,96 +263,36 @@ class Evaluation {
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
     Rows &owner = rows_[rules.anchors];
+    RowCandidates row;
     std::vector<double> cosines;
-    std::vector<double> logits;
-    std::vector<double> exact_logits;
-    double largest = -INFINITY;
-    int64_t positives = 0;
     for (const Candidate &candidate : candidates) {
       const Rows &other = rows_[candidate.matrix];
       const double bias = bias_of(candidate);
+      const double margin = candidate.positive ? rules.margin : 0;
       const bool exact = operands_ == Operands::kExact || candidate.exact;
-      cosines.push_back(owner.dot(i, other, candidate.row));
-      exact_logits.push_back(problem_.scale * cosines.back() + bias);
-      logits.push_back(exact ? exact_logits.back()
-                             : problem_.scale * owner.dot_of_operands(i, other, candidate.row) + bias);
-      largest = std::max(largest, logits.back());
-      positives += candidate.positive;
+      cosines.push_back(owner.dot(i, other, candidate.row) - margin);
+      row.positive.push_back(candidate.positive);
+      row.exact_logits.push_back(problem_.scale * cosines.back() + bias);
+      row.logits.push_back(exact ? row.exact_logits.back()
+                                 : problem_.scale * (owner.dot_of_operands(i, other, candidate.row) - margin) + bias);
     }
     RowReference &rows = result_.rows.back();
-    if (positives == 0) {
+    if (std::find(row.positive.begin(), row.positive.end(), true) == row.positive.end()) {
       rows.loss.push_back(0);
       rows.above.push_back({-1, -1});
       return;
     }
-    rank(rules, candidates, exact_logits);
-    if (rules.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES) {
-      add_terms(rules, i, candidates, cosines, logits, exact_logits);
-      return;
-    }
-    const bool decoupled = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED;
-    double sum = 0;
-    double negative_sum = 0;
-    double positive_logits = 0;
+    rank(rules, candidates, row.exact_logits);
+    const RowOutcome outcome = row_loss_of(rules, problem_.scale, row);
+    rows.loss.push_back(outcome.loss);
+    result_.row_loss[static_cast<size_t>(i)] += rules.weight * outcome.loss;
     for (size_t c = 0; c < candidates.size(); ++c) {
-      const double exponential = std::exp(logits[c] - largest);
-      sum += decoupled && candidates[c].positive ? 0 : exponential;
-      negative_sum += candidates[c].positive ? 0 : exponential;
-      positive_logits += candidates[c].positive ? exact_logits[c] : 0;
-    }
-    rows.loss.push_back(std::log(sum) + largest - positive_logits / static_cast<double>(positives));
-    result_.row_loss[static_cast<size_t>(i)] += rules.weight * rows.loss.back();
-    for (size_t c = 0; c < candidates.size(); ++c) {
-      const bool in_sum = !decoupled || !candidates[c].positive;
-      const double probability = in_sum ? std::exp(logits[c] - largest) / sum : 0;
-      const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
-      // Of a row's only positive p - 1 would cancel.
-      const bool cancels = candidates[c].positive && positives == 1 && in_sum;
-      const double excess = cancels ? -negative_sum / sum : probability - target;
-      add_gradient(rules, i, candidates[c], cosines[c], excess);
-    }
-  }
-
-  void add_gradient(const infonce_softmax &rules, int64_t i, const Candidate &candidate, double cosine, double slope) {
-    const double weight = rules.weight * upstream(i) * slope;
-    Rows &owner = rows_[rules.anchors];
-    Rows &other = rows_[candidate.matrix];
-    owner.add(i, weight * problem_.scale, other, candidate.row);
-    other.add(candidate.row, weight * problem_.scale, owner, i);
-    result_.grad_scale += weight * cosine;
-    result_.grad_scale_size += std::abs(weight * cosine);
-  }
-
-  // A cross-entropy for each positive, between itself and what is no positive.
-  void add_terms(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates,
-                 const std::vector<double> &cosines, const std::vector<double> &logits,
-                 const std::vector<double> &exact_logits) {
-    const double largest = *std::max_element(logits.begin(), logits.end());
-    double negative_sum = 0;
-    double positives = 0;
-    for (size_t c = 0; c < candidates.size(); ++c) {
-      negative_sum += candidates[c].positive ? 0 : std::exp(logits[c] - largest);
-      positives += candidates[c].positive;
-    }
-    double loss = 0;
-    std::vector<double> slopes(candidates.size());
-    for (size_t p = 0; p < candidates.size(); ++p) {
-      if (!candidates[p].positive) {
-        continue;
-      }
-      const double own = std::exp(exact_logits[p] - largest);
-      // Of exponentials that are no numbers beside the largest the logarithms are.
-      loss += own > negative_sum ? std::log1p(negative_sum / own)
-                                 : std::log(own + negative_sum) + largest - exact_logits[p];
-      slopes[p] = -negative_sum / (own + negative_sum) / positives;
-      for (size_t c = 0; c < candidates.size(); ++c) {
-        slopes[c] += candidates[c].positive ? 0 : std::exp(logits[c] - largest) / (own + negative_sum) / positives;
-      }
-    }
-    result_.rows.back().loss.push_back(loss / positives);
-    result_.row_loss[static_cast<size_t>(i)] += rules.weight * loss / positives;
-    for (size_t c = 0; c < candidates.size(); ++c) {
-      add_gradient(rules, i, candidates[c], cosines[c], slopes[c]);
+      const double weight = rules.weight * upstream(i) * outcome.slopes[c];
+      Rows &other = rows_[candidates[c].matrix];
+      owner.add(i, weight * problem_.scale, other, candidates[c].row);
+      other.add(candidates[c].row, weight * problem_.scale, owner, i);
+      result_.grad_scale += weight * cosines[c];
+      result_.grad_scale_size += std::abs(weight * cosines[c]);
     }
   }
 
@@ -360,7 +302,8 @@ class Evaluation {
     const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
     const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
-    const bool has_positives = rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY;
+    const bool has_positives =
+        rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || rules.row_loss == INFONCE_ROW_LOSS_DEBIASED;
     int64_t perhaps_above = has_positives ? -1 : 0;  // without the positive itself
     for (size_t c = 0; c < candidates.size(); ++c) {
       if (candidates[c].positive && !has_positives) {

@@ -124,7 +124,9 @@ void gradients(const Work &work) {
       const Sums<float> sums = sum_in_float32(work, of);
       finish_or_add(work, of, sums, of.from_columns ? sums.planes : buffers.accumulators);
     } else {
-      finish_or_add(work, of, sum_in_float64(work, of), buffers.float64_accumulators);
+      const Sums<double> sums = sum_in_float64(work, of);
+      if (work.is_smoothed()) add_smoothing(work, of.matrix, sums.planes, sums.of_triangle);
+      finish_or_add(work, of, sums, buffers.float64_accumulators);
     }
   }
 }

@@ -99,6 +99,9 @@ typedef enum infonce_row_loss {
   INFONCE_ROW_LOSS_DECOUPLED = 1, /* the same with C(i) alone in the sum, without the positives */
   /* The mean over the positives p of log (exp(s_ip) + sum_{j in C(i)} exp(s_ij)) - s_ip. */
   INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES = 2,
+  /* log (exp(s_p) + max((sum_{j in C(i)} exp(s_ij) - tau * M * exp(s_p)) / (1 - tau), M * exp(-scale))) - s_p with
+     tau = tau_plus and M = |C(i)|, of two views. The second of the two is a constant. */
+  INFONCE_ROW_LOSS_DEBIASED = 3,
   INFONCE_ROW_LOSSES /* how many there are */
 } infonce_row_loss;
 
@@ -110,6 +113,13 @@ typedef struct infonce_softmax {
   int32_t row_loss;           /* infonce_row_loss */
   double weight;              /* of its rows' losses in the call's */
   const int32_t *targets;     /* [rows], on the host; else NULL */
+  /* Subtracted from the dot product of a row and its positive, which is one by index. Gradients of the scale count it. 0:
+     none. */
+  double margin;
+  /* 0 to below 1, of a cross-entropy with one positive: so much of the target is spread over all candidates, the positive
+     included, as equal parts. Not with pairs that are left out, but for the same row. 0: none. */
+  double label_smoothing;
+  double tau_plus; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
 } infonce_softmax;
 
 /* The upstream gradient. */
