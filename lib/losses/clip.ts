@@ -1,10 +1,11 @@
 import type { TensorLike } from '../runtime/tensor.js';
-import { formOf } from './form.js';
+import { formOf, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
+import { checkLabelSmoothing } from './row-loss.js';
 import { logitScale } from './scale.js';
 
 /** Options of {@link clip}. */
@@ -12,6 +13,11 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
   extends CommonOptions<R, G, K> {
   /** The factor itself, 1 / temperature, not its logarithm. Above 0. Default 1 / 0.07. */
   readonly logitScale?: number | undefined;
+  /**
+   * The share of a row's target that is spread over all rows of the other side, as PyTorch's `cross_entropy` has it: at
+   * least 0, below 1. Default 0.
+   */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** Inputs and options of {@link clip}. */
@@ -70,7 +76,11 @@ const SCALE = logitScale(1 / 0.07);
 const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
 
 function checkOptions(options: ClipOptions) {
-  return { common: checkCommon(options), scale: SCALE.check(options.logitScale) };
+  return {
+    common: checkCommon(options),
+    labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
+    scale: SCALE.check(options.logitScale),
+  };
 }
 
 export const FORM = formOf(
@@ -85,20 +95,20 @@ export const clipLoss = defineLoss<ClipTypes>({
   name: 'clip',
   className: 'Clip',
   tensors: { imageFeatures: ['[N, D]', 2, 2], textFeatures: ['[N, D]', 2, 2] },
-  options: ['logitScale'],
+  options: ['logitScale', 'labelSmoothing'],
   advice: new Map([
     ['temperature', SCALE_ADVICE],
     ['tau', SCALE_ADVICE],
   ]),
   scale: SCALE,
-  variants: [{ name: '' }],
+  variants: [{ name: 'plain' }, { name: 'smoothed', options: { labelSmoothing: 0.1 } }],
   checkOptions,
   describe(problem, read) {
     const pairs = checkPairs(read, 'imageFeatures', 'textFeatures');
-    const { common, scale } = checkOptions(problem);
+    const { common, labelSmoothing, scale } = checkOptions(problem);
     return {
       common,
-      task: { form: FORM, scale, ...pairs },
+      task: { form: withParameters(FORM, 2, { labelSmoothing }), scale, ...pairs },
     };
   },
 });

@@ -2,13 +2,14 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor, TensorLike } from '../runtime/tensor.js';
-import { formOf } from './form.js';
+import { formOf, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes, type TensorReader } from './loss.js';
 import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
+import { checkLabelSmoothing, checkMargin, refuseBeside } from './row-loss.js';
 import { temperatureScale } from './scale.js';
 
 /** Options of {@link infoNCE}. */
@@ -29,6 +30,13 @@ export interface InfoNCEOptions<
    * paired ones.
    */
   readonly inBatch?: boolean | undefined;
+  /** Subtracted from the positive's cosine before it is divided by the temperature. A finite number. Default 0. */
+  readonly margin?: number | undefined;
+  /**
+   * The share of a query's target that is spread over all its candidates, the positive included, as PyTorch's
+   * `cross_entropy` has it: at least 0, below 1. Default 0. Not yet with paired negatives.
+   */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** Inputs and options of {@link infoNCE}. */
@@ -143,9 +151,12 @@ const SCALE = temperatureScale(0.1);
 function checkOptions(options: InfoNCEOptions) {
   const { inBatch, negativeMode } = options;
   const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
+  const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
+  if (labelSmoothing > 0 && paired) refuseBeside('labelSmoothing', String(labelSmoothing), "negativeMode 'paired'");
   return {
     common: checkCommon(options),
     paired,
+    parameters: { margin: checkMargin(options.margin), labelSmoothing },
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
     scale: SCALE.check(options.temperature),
   };
@@ -168,7 +179,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   className: 'InfoNCE',
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
-  options: ['temperature', 'negativeMode', 'inBatch'],
+  options: ['temperature', 'negativeMode', 'inBatch', 'margin', 'labelSmoothing'],
   scale: SCALE,
   variants: [
     { name: 'in-batch' },
@@ -183,6 +194,11 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
       shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
     },
     {
+      name: 'smoothed, with a margin',
+      options: { inBatch: true, margin: 0.2, labelSmoothing: 0.1 },
+      shapes: (_, negatives, dim) => ({ negativeKeys: [negatives, dim] }),
+    },
+    {
       name: 'paired',
       options: { negativeMode: 'paired' },
       shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
@@ -191,7 +207,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
   checkOptions,
   describe(problem, read) {
     const { matrices, ...pairs } = checkPairs(read, 'query', 'positiveKey');
-    const { common, paired, inBatch, scale } = checkOptions(problem);
+    const { common, paired, inBatch, parameters, scale } = checkOptions(problem);
     const { negativeKeys } = problem;
     const fromQueue = NegativeQueue.isOne(negativeKeys);
     let negatives: InputTensor | undefined;
@@ -202,7 +218,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
       task: {
         scale,
         ...pairs,
-        form: formFor(negatives !== undefined, paired, inBatch),
+        form: withParameters(formFor(negatives !== undefined, paired, inBatch), 1, parameters),
         matrices:
           negatives === undefined ? matrices : [...matrices, { name: 'negativeKeys', tensor: negatives, fromQueue }],
       },
@@ -216,7 +232,8 @@ export const infoNCELoss = defineLoss<InfoNCETypes, InfoNCENegativesTypes>({
  *     loss_i = log Σ_{j ∈ D(i)} exp(s_ij) − s_i,positive
  *
  * where s is the cosine divided by the temperature and D(i) is every row of `positiveKey`, or with `negativeKeys` the
- * query's own positive and its negatives. Only queries look for keys; see {@link clip} for both directions.
+ * query's own positive and its negatives; with a `margin` s_i,positive is (cosine − margin) / temperature in both places.
+ * Only queries look for keys; see {@link clip} for both directions.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradQuery`, `gradPositiveKey`,
  * `gradTemperature` and, with negative keys, `gradNegativeKeys`.

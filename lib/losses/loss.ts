@@ -83,6 +83,8 @@ export interface Variant {
   readonly options?: { readonly [option: string]: unknown };
   /** Below, there is no loss. Default 1. */
   readonly fewestSamples?: number;
+  /** How many views a sample has. Default: any number. */
+  readonly views?: number;
   /** Shapes of the optional tensors that it takes. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
 }

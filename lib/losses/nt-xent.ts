@@ -2,11 +2,12 @@ import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
 import { checkDenominator, type Denominator, ROW_LOSS_WITH } from './denominator.js';
-import { formOf } from './form.js';
+import { formOf, type Softmax, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
+import { checkDebias, checkLabelSmoothing, type Debias, refuseBeside } from './row-loss.js';
 import { temperatureScale } from './scale.js';
 import { checkDivisible, checkViews } from './views.js';
 
@@ -31,6 +32,16 @@ export interface NTXentOptions<
    * one positive: the mean over the positives of a logarithm for each.
    */
   readonly denominator?: Denominator | undefined;
+  /**
+   * Debiased contrastive loss, of two views: the sum over a row's negatives is an estimate of that over the true ones
+   * among them, at least M exp(−1 / temperature) for M negatives. `{ tauPlus = 0, beta = 0 }`. Default: none.
+   */
+  readonly debias?: Debias | undefined;
+  /**
+   * The share of a row's target that is spread over all other rows, as PyTorch's `cross_entropy` has it: at least 0,
+   * below 1. Default 0. For rows of one positive, and neither with another `denominator` nor with `debias`.
+   */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** Input and options of {@link ntXent}. */
@@ -85,34 +96,55 @@ const POSITIVES = ['first', 'all'] as const;
 const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
+  const checked = checkEach(options);
+  const { positives, denominator, tauPlus, labelSmoothing, views } = checked;
+  if (tauPlus !== undefined) {
+    if (views !== 2) refuseBeside('debias', 'one', `nViews ${views}`, 'The debiased loss is one of two views.');
+    if (denominator !== 'all') refuseBeside('debias', 'one', `denominator '${denominator}'`);
+  }
+  if (labelSmoothing > 0) {
+    const got = String(labelSmoothing);
+    if (denominator !== 'all') refuseBeside('labelSmoothing', got, `denominator '${denominator}'`);
+    if (tauPlus !== undefined) refuseBeside('labelSmoothing', got, 'debias');
+    if (positives === 'all' && views > 2) {
+      refuseBeside('labelSmoothing', got, "several positives, positives 'all' of more than two views");
+    }
+  }
+  return checked;
+}
+
+function checkEach(options: NTXentOptions) {
   return {
     common: checkCommon(options),
     positives: checkChoice(options.positives, 'positives', POSITIVES),
     denominator: checkDenominator(options.denominator),
+    tauPlus: checkDebias(options.debias),
+    labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
     views: checkViews(options.nViews),
     scale: SCALE.check(options.temperature),
   };
 }
 
-const formWith = (positive: 'firstView' | 'allViews', denominator: Denominator) =>
+const formWith = (positive: 'firstView' | 'allViews', rowLoss: NonNullable<Softmax['rowLoss']>) =>
   formOf(
     [{ anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' }],
-    [{ anchors: 0, positive, positivesIn: [0], rowLoss: ROW_LOSS_WITH[denominator] }],
+    [{ anchors: 0, positive, positivesIn: [0], rowLoss }],
   );
 const formsWith = (positive: 'firstView' | 'allViews') => ({
-  all: formWith(positive, 'all'),
-  negatives: formWith(positive, 'negatives'),
-  positiveAndNegatives: formWith(positive, 'positiveAndNegatives'),
+  all: formWith(positive, ROW_LOSS_WITH.all),
+  negatives: formWith(positive, ROW_LOSS_WITH.negatives),
+  positiveAndNegatives: formWith(positive, ROW_LOSS_WITH.positiveAndNegatives),
 });
 /** By `positives` and `denominator`. */
 export const FORMS = { first: formsWith('firstView'), all: formsWith('allViews') };
+const DEBIASED = formWith('firstView', 'debiased');
 
 export const ntXentLoss = defineLoss<NTXentTypes>({
   name: 'ntXent',
   className: 'NTXent',
   tensors: { features: ['[nViews * B, D]', 2, 2] },
   viewMajor: true,
-  options: ['nViews', 'temperature', 'positives', 'denominator'],
+  options: ['nViews', 'temperature', 'positives', 'denominator', 'debias', 'labelSmoothing'],
   scale: SCALE,
   variants: [
     ...POSITIVES.map(positives => ({ name: positives, options: { positives } })),
@@ -126,18 +158,23 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       name: 'all, each with the negatives',
       options: { positives: 'all', denominator: 'positiveAndNegatives' },
     },
+    { name: 'debiased', options: { debias: { tauPlus: 0.1 } }, views: 2 },
+    { name: 'smoothed', options: { labelSmoothing: 0.1 } },
   ],
   checkOptions,
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, denominator, views, scale } = checkOptions(problem);
+    const { common, positives, denominator, tauPlus, labelSmoothing, views, scale } = checkOptions(problem);
     checkDivisible(rows, views);
     if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
     return {
       common,
       task: {
-        form: FORMS[positives][denominator],
+        form: withParameters(tauPlus === undefined ? FORMS[positives][denominator] : DEBIASED, 1, {
+          tauPlus,
+          labelSmoothing,
+        }),
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim,
@@ -171,7 +208,7 @@ function noNegatives(rows: number): InfoNCEError {
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
  * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6; `'positiveAndNegatives'` is `NTXentLoss` of
- * pytorch-metric-learning.
+ * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8.
  * @function
  */
 export const ntXent = ntXentLoss.run;

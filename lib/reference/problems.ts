@@ -31,10 +31,11 @@ export function variantsOf<Loss extends LossDescription>(losses: readonly Loss[]
 /** A random problem for a loss. Without normalisation rows are made about 1 long, so that logits keep their size. */
 export function randomProblem(
   { loss, variant }: LossVariant,
-  { samples: drawn, dim, views, negatives, temperature, noise, seed }: Sizes,
+  { samples: drawn, dim, views: drawnViews, negatives, temperature, noise, seed }: Sizes,
   options: CommonOptions = {},
 ): Record<string, unknown> {
   const samples = Math.max(drawn, variant.fewestSamples ?? 1);
+  const views = variant.views ?? drawnViews;
   const length = options.normalize === false ? 1 / Math.sqrt(dim) : 1;
   const [first, second] = Object.keys(loss.tensors);
   const anchors = loss.viewMajor ? viewsOf(samples, views, dim, noise, seed) : normal([samples, dim], seed);
@@ -56,5 +57,5 @@ export function randomProblem(
 /** Rows in the loss of a random problem, which is how many upstream gradients it takes. */
 export function rowsOf({ loss, variant }: LossVariant, { samples: drawn, views }: Sizes): number {
   const samples = Math.max(drawn, variant.fewestSamples ?? 1);
-  return loss.viewMajor ? samples * views : samples;
+  return loss.viewMajor ? samples * (variant.views ?? views) : samples;
 }

@@ -1,5 +1,6 @@
 /** A row's loss and its derivatives by the logits of its candidates. */
 import type { Denominator } from '../losses/denominator.js';
+import type { Debias } from '../losses/row-loss.js';
 
 /** What the loss of a row is made of. */
 export interface Row {
@@ -9,6 +10,13 @@ export interface Row {
   readonly positives: readonly number[];
   /** The logits of the positives in float64. */
   readonly exact: readonly number[];
+}
+
+/** Options of a row's loss. */
+export interface RowLossOptions {
+  readonly denominator?: Denominator | undefined;
+  readonly labelSmoothing?: number | undefined;
+  readonly debias?: Debias | undefined;
 }
 
 export interface RowResult {
@@ -22,8 +30,32 @@ export interface Slope {
   readonly terms: number;
 }
 
+/** `exactLogits`: of all candidates, in float64. */
+export function rowLoss(
+  row: Row,
+  exactLogits: readonly number[],
+  scale: number,
+  { denominator = 'all', labelSmoothing = 0, debias }: RowLossOptions,
+): RowResult {
+  if (debias !== undefined) return debiased(row, scale, debias);
+  const result = ROW_LOSSES[denominator](row);
+  if (labelSmoothing === 0) return result;
+  // ε (positive − mean): linear in the logits.
+  const spread = exactLogits.map((_, j) => {
+    const target = row.positives.includes(j) ? 1 / row.positives.length : 0;
+    return labelSmoothing * (target - 1 / exactLogits.length);
+  });
+  return {
+    loss: result.loss + spread.reduce((sum, weight, j) => sum + weight * exactLogits[j]!, 0),
+    slopes: result.slopes.map(({ slope, terms }, j) => ({
+      slope: slope + spread[j]!,
+      terms: terms + Math.abs(spread[j]!),
+    })),
+  };
+}
+
 /** The row losses by what their logarithm sums over. */
-export const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
+const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
   all: ({ logits, positives, exact }) => ({
     loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
     slopes: slopes(logits, positives),
@@ -83,6 +115,31 @@ function perPositive({ logits, positives, exact }: Row): RowResult {
     });
   });
   return { loss, slopes: total };
+}
+
+/** log (e^p + max((Σ e^s_j − τ M e^p) / (1 − τ), M e^−scale)) − p. */
+function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 0 }: Debias): RowResult {
+  const [positive] = positives;
+  const own = exact[0]!;
+  const isNegative = (j: number) => j !== positive;
+  const negatives = logits.length - 1;
+  const largest = Math.max(own, -scale, ...logits.filter((_, j) => isNegative(j)));
+  const sum = logits.reduce((total, logit, j) => total + (isNegative(j) ? Math.exp(logit - largest) : 0), 0);
+  const least = negatives * Math.exp(-scale - largest);
+  const positiveTerm = Math.exp(own - largest);
+  const estimate = (sum - tauPlus * negatives * positiveTerm) / (1 - tauPlus);
+  const clamped = !(estimate > least);
+  const rest = clamped ? least : estimate;
+  const total = positiveTerm + rest;
+  const ratio = rest / positiveTerm;
+  return {
+    loss: ratio < 1 ? Math.log1p(ratio) : largest - own + Math.log(total),
+    slopes: logits.map((logit, j) => {
+      const moving = clamped ? 0 : Math.exp(logit - largest) / (1 - tauPlus);
+      const slope = (isNegative(j) ? moving : clamped ? -rest : -sum / (1 - tauPlus)) / total;
+      return { slope, terms: Math.abs(slope) };
+    }),
+  };
 }
 
 export function logSumExp(logits: readonly number[]): number {

@@ -1,6 +1,5 @@
-import type { NTXentOptions } from '../losses/nt-xent.js';
 import type { CommonOptions } from '../losses/options.js';
-import { ROW_LOSSES, range } from './row-losses.js';
+import { type RowLossOptions, range, rowLoss } from './row-losses.js';
 import {
   accumulate,
   dot,
@@ -36,27 +35,27 @@ export function evaluate(
   scale: number,
   towers: Readonly<Record<string, Tower>>,
   scalarName: 'gradTemperature' | 'gradLogitScale',
-  options: CommonOptions & Pick<NTXentOptions, 'denominator'>,
+  options: CommonOptions & RowLossOptions & { readonly margin?: number | undefined },
 ): ReferenceResult {
-  const { reduction = 'mean', gradOutput = 1, denominator = 'all' } = options;
-  const rowLossOf = ROW_LOSSES[denominator];
+  const { reduction = 'mean', gradOutput = 1, denominator = 'all', margin = 0 } = options;
   const share = rows / terms.length;
-  const rowLoss = new Float64Array(rows);
+  const rowLosses = new Float64Array(rows);
   let gradScale = 0;
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
   for (const { row, anchor, candidates, positives, apart } of terms) {
     if (positives.length === 0) continue;
-    const cosines = candidates.map(candidate => dot(anchor, candidate));
-    const logits = cosines.map(cosine => scale * cosine);
+    const cosines = candidates.map((candidate, j) => dot(anchor, candidate) - (positives.includes(j) ? margin : 0));
+    const exactLogits = cosines.map(cosine => scale * cosine);
+    const logits = [...exactLogits];
     if (anchor.tower.parts.length > 0) {
       const matrix = range(candidates.length).filter(position => !apart.includes(position));
       for (const position of matrix) logits[position] = scale * dotOfParts(anchor, candidates[position]!);
     }
-    const exact = positives.map(positive => scale * cosines[positive]!);
-    const { loss, slopes } = rowLossOf({ logits, positives, exact });
-    rowLoss[row]! += share * loss;
+    const exact = positives.map(positive => exactLogits[positive]!);
+    const { loss, slopes } = rowLoss({ logits, positives, exact }, exactLogits, scale, options);
+    rowLosses[row]! += share * loss;
 
     const counts = (j: number) => denominator === 'all' || !positives.includes(j);
     const better = cosines.filter((cosine, j) => counts(j) && cosine > cosines[positives[0]!]!).length;
@@ -73,14 +72,14 @@ export function evaluate(
       gradScaleTerms += Math.abs(upstream * terms * cosines[j]!);
     });
   }
-  const total = rowLoss.reduce((sum, value) => sum + value, 0);
+  const total = rowLosses.reduce((sum, value) => sum + value, 0);
   const chain = scalarName === 'gradTemperature' ? -scale * scale : 1;
   const gradients: Record<string, ReferenceGradient> = {
     [scalarName]: { values: Float64Array.of(chain * gradScale), terms: Math.abs(chain) * gradScaleTerms },
   };
   for (const [name, tower] of Object.entries(towers)) gradients[name] = throughNormalisation(tower);
   return {
-    loss: reduction === 'none' ? rowLoss : Float64Array.of(reduction === 'sum' ? total : total / rows),
+    loss: reduction === 'none' ? rowLosses : Float64Array.of(reduction === 'sum' ? total : total / rows),
     top1: foundFirst / terms.length,
     top5: foundInFive / terms.length,
     gradients,

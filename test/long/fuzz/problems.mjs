@@ -96,8 +96,8 @@ const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 /** A problem of a loss: each of its variants as often. */
 function problemOf(loss, random, context) {
   const { rows: drawn, dim, negatives } = sizes(random);
-  const nViews = loss.viewMajor ? random.pick([2, 2, 3, MOST.views]) : 1;
   const variant = random.pick(loss.variants);
+  const nViews = loss.viewMajor ? (variant.views ?? random.pick([2, 2, 3, MOST.views])) : 1;
   const rows = Math.max(drawn, variant.fewestSamples ?? 1) * nViews;
   const shapes = variant.shapes?.(rows, negatives, dim) ?? {};
   for (const name of Object.keys(loss.tensors)) shapes[name] = [rows, dim];
