@@ -63,18 +63,21 @@ export function plainLoss(problem: Named, inputs: readonly tf.Tensor[], scale: t
 function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], factor: tf.Tensor): tf.Tensor1D {
   const logitsOf = (x: tf.Tensor2D, y: tf.Tensor2D) => tf.matMul(x, y, false, true).mul<tf.Tensor2D>(factor);
   const rows = a!.shape[0];
+  const { labelSmoothing = 0, margin = 0 } = problem as { labelSmoothing?: number; margin?: number };
   switch (kindOf(problem)) {
     case 'clip': {
       const logits = logitsOf(a!, b!);
-      return crossEntropy(logits, tf.eye(rows))
-        .add(crossEntropy(logits.transpose(), tf.eye(rows)))
+      return crossEntropy(logits, tf.eye(rows), labelSmoothing)
+        .add(crossEntropy(logits.transpose(), tf.eye(rows), labelSmoothing))
         .div(2);
     }
     case 'infoNCE': {
       if (negatives === undefined) return crossEntropy(logitsOf(a!, b!), tf.eye(rows));
       if (problem.inBatch) {
         const candidates = tf.concat([b!, negatives]);
-        return crossEntropy(logitsOf(a!, candidates), tf.eye(rows, candidates.shape[0]));
+        const positives = tf.eye(rows, candidates.shape[0]);
+        const logits = logitsOf(a!, candidates).sub<tf.Tensor2D>(positives.mul(margin).mul(factor));
+        return crossEntropy(logits, positives, labelSmoothing);
       }
       const own = a!.mul(b!).sum(1, true);
       const others =
@@ -89,6 +92,28 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
       const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
       const positives = positivesOf(problem, rows);
       const has = positives.sum(1).greater(0).toFloat();
+      if (labelSmoothing > 0) {
+        // A row is no candidate of its own.
+        const others = tf.scalar(1).sub(tf.eye(rows));
+        const mean = logits
+          .mul(others)
+          .sum(1)
+          .div(rows - 1);
+        const target = logits
+          .mul(positives)
+          .sum(1)
+          .mul(1 - labelSmoothing);
+        return logits.logSumExp(1).sub(target).sub(mean.mul(labelSmoothing));
+      }
+      if (problem.denominator === 'positiveAndNegatives' || problem.debias !== undefined) {
+        const isPositive = positives.greater(0).toFloat();
+        const exponentials = logits.exp();
+        const others = exponentials.mul(tf.scalar(1).sub(isPositive)).sum(1, true);
+        const rest =
+          problem.debias === undefined ? others : debiased(problem, others, exponentials.mul(positives), factor);
+        const terms = tf.log1p(rest.div(exponentials.add(1e-30)));
+        return terms.mul(positives).sum(1);
+      }
       // What is a positive has no part in the decoupled sum.
       const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
       return left.logSumExp(1).sub(logits.mul(positives).sum(1)).mul(has);
@@ -97,8 +122,17 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
 }
 
 /** log Σ exp(logits) − the mean of the positives' logits, row by row; `positives` holds their weights. */
-function crossEntropy(logits: tf.Tensor2D, positives: tf.Tensor): tf.Tensor1D {
-  return logits.logSumExp(1).sub(logits.mul(positives).sum(1));
+function crossEntropy(logits: tf.Tensor2D, positives: tf.Tensor, smoothing = 0): tf.Tensor1D {
+  const target = positives.mul(1 - smoothing).add(smoothing / logits.shape[1]);
+  return logits.logSumExp(1).sub(logits.mul(target).sum(1));
+}
+
+/** The sum over the negatives of rows of one positive each, as the debiased loss estimates it. */
+function debiased(problem: Named, others: tf.Tensor, positive: tf.Tensor, factor: tf.Tensor): tf.Tensor {
+  const { tauPlus } = problem.debias as { tauPlus: number };
+  const negatives = others.shape[0]! - 2;
+  const estimate = others.sub(positive.sum(1, true).mul(tauPlus * negatives)).div(1 - tauPlus);
+  return tf.maximum(estimate, factor.dataSync().map(scale => negatives * Math.exp(-scale))[0]!);
 }
 
 /** The weight of each row as a positive of each other. */
