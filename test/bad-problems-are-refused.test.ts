@@ -47,10 +47,10 @@ const NT_XENT: readonly Row[] = [
     { features: normal([2, 4], 1), denominator: 'negatives' },
   ],
   [
-    'debiasing with weights of hard negatives',
+    'harder negatives that count less',
     'ERR_INFONCE_RANGE',
-    /debias\.beta: expected 0, got 1\./,
-    { features, debias: { beta: 1 } },
+    /debias\.beta: expected a number from 0 to 1000, got -1\./,
+    { features, debias: { beta: -1 } },
   ],
   ['no debiasing', 'ERR_INFONCE_TYPE', /debias: expected an object of options, got true/, { features, debias: true }],
   [

@@ -38,11 +38,11 @@ const run = { context: sharedContext(TARGETS[0]!) };
 const query = normal([6, 5], 1);
 const labels = randomLabels(6, 2, 1);
 
-function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
+function ntXentSubject(positives: 'first' | 'all', nViews: number, options: Partial<NTXentProblem> = {}): Subject {
   const problem = (inputs: Inputs, temperature: number) =>
-    ({ ...inputs, nViews, positives, temperature }) as unknown as OnHost<NTXentProblem>;
+    ({ ...inputs, ...options, nViews, positives, temperature }) as unknown as OnHost<NTXentProblem>;
   return {
-    name: `ntXent, positives '${positives}', ${nViews} views`,
+    name: `ntXent, positives '${positives}', ${nViews} views ${JSON.stringify(options)}`,
     inputs: { features: viewsOf(4, nViews, 5, 0.7, 2) },
     scalar: ['temperature', 0.3],
     evaluate: (inputs, scalar) => ntXentSync(problem(inputs, scalar), run),
@@ -50,9 +50,14 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
   };
 }
 
-function infoNCESubject(what: string, inputs: Inputs, negativeMode: 'paired' | 'unpaired'): Subject {
+function infoNCESubject(
+  what: string,
+  inputs: Inputs,
+  negativeMode: 'paired' | 'unpaired',
+  options: Partial<InfoNCEProblem> = {},
+): Subject {
   const problem = (given: Inputs, temperature: number) =>
-    ({ ...given, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
+    ({ ...given, ...options, negativeMode, temperature }) as unknown as OnHost<InfoNCEProblem>;
   return {
     name: `infoNCE, ${what}`,
     inputs,
@@ -71,8 +76,17 @@ const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 2),
   ntXentSubject('first', 3),
   ntXentSubject('all', 3),
+  ntXentSubject('all', 3, { denominator: 'positiveAndNegatives' }),
+  ntXentSubject('first', 3, { labelSmoothing: 0.2 }),
+  ntXentSubject('first', 2, { debias: { tauPlus: 0.05 } }),
+  ntXentSubject('first', 2, { debias: { tauPlus: 0.05, beta: 1 } }),
   infoNCESubject('in-batch', pair, 'unpaired'),
   infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, 'unpaired'),
+  infoNCESubject('unpaired, smoothed, with a margin', { ...pair, negativeKeys: normal([7, 5], 4) }, 'unpaired', {
+    margin: 0.2,
+    labelSmoothing: 0.2,
+  }),
+  infoNCESubject('paired, with a margin', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired', { margin: 0.2 }),
   infoNCESubject('paired', { ...pair, negativeKeys: normal([6, 3, 5], 5) }, 'paired'),
   {
     name: 'clip',

@@ -34,7 +34,8 @@ export interface NTXentOptions<
   readonly denominator?: Denominator | undefined;
   /**
    * Debiased contrastive loss, of two views: the sum over a row's negatives is an estimate of that over the true ones
-   * among them, at least M exp(−1 / temperature) for M negatives. `{ tauPlus = 0, beta = 0 }`. Default: none.
+   * among them, at least M exp(−1 / temperature) for M negatives, of which the harder ones count more with `beta`.
+   * `{ tauPlus = 0, beta = 0 }`. Default: none.
    */
   readonly debias?: Debias | undefined;
   /**
@@ -97,15 +98,15 @@ const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
   const checked = checkEach(options);
-  const { positives, denominator, tauPlus, labelSmoothing, views } = checked;
-  if (tauPlus !== undefined) {
+  const { positives, denominator, debias, labelSmoothing, views } = checked;
+  if (debias !== undefined) {
     if (views !== 2) refuseBeside('debias', 'one', `nViews ${views}`, 'The debiased loss is one of two views.');
     if (denominator !== 'all') refuseBeside('debias', 'one', `denominator '${denominator}'`);
   }
   if (labelSmoothing > 0) {
     const got = String(labelSmoothing);
     if (denominator !== 'all') refuseBeside('labelSmoothing', got, `denominator '${denominator}'`);
-    if (tauPlus !== undefined) refuseBeside('labelSmoothing', got, 'debias');
+    if (debias !== undefined) refuseBeside('labelSmoothing', got, 'debias');
     if (positives === 'all' && views > 2) {
       refuseBeside('labelSmoothing', got, "several positives, positives 'all' of more than two views");
     }
@@ -118,7 +119,7 @@ function checkEach(options: NTXentOptions) {
     common: checkCommon(options),
     positives: checkChoice(options.positives, 'positives', POSITIVES),
     denominator: checkDenominator(options.denominator),
-    tauPlus: checkDebias(options.debias),
+    debias: checkDebias(options.debias),
     labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
     views: checkViews(options.nViews),
     scale: SCALE.check(options.temperature),
@@ -159,20 +160,21 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       options: { positives: 'all', denominator: 'positiveAndNegatives' },
     },
     { name: 'debiased', options: { debias: { tauPlus: 0.1 } }, views: 2 },
+    { name: 'debiased, hard negatives', options: { debias: { tauPlus: 0.1, beta: 1 } }, views: 2 },
     { name: 'smoothed', options: { labelSmoothing: 0.1 } },
   ],
   checkOptions,
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, denominator, tauPlus, labelSmoothing, views, scale } = checkOptions(problem);
+    const { common, positives, denominator, debias, labelSmoothing, views, scale } = checkOptions(problem);
     checkDivisible(rows, views);
     if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
     return {
       common,
       task: {
-        form: withParameters(tauPlus === undefined ? FORMS[positives][denominator] : DEBIASED, 1, {
-          tauPlus,
+        form: withParameters(debias === undefined ? FORMS[positives][denominator] : DEBIASED, 1, {
+          ...debias,
           labelSmoothing,
         }),
         matrices: [{ name: 'features', tensor: features, views }],
@@ -208,7 +210,8 @@ function noNegatives(rows: number): InfoNCEError {
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
  * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6; `'positiveAndNegatives'` is `NTXentLoss` of
- * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8.
+ * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8, and for its
+ * `beta` Robinson et al., "Contrastive Learning with Hard Negative Samples", 2021, equation 4.
  * @function
  */
 export const ntXent = ntXentLoss.run;

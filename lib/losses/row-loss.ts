@@ -6,26 +6,36 @@ import { checkKeys, checkNumber } from '../runtime/options.js';
 export interface Debias {
   /** The share of a row's negatives that are expected to be of its own class: at least 0, below 1. Default 0. */
   readonly tauPlus?: number | undefined;
-  /** How much harder negatives count more. Default 0, all alike; another value is not computed yet. */
+  /**
+   * How much more harder negatives count: each with exp(beta * logit). 0 to 1000. Default 0, all alike; others are computed
+   * in float64.
+   */
   readonly beta?: number | undefined;
 }
 
 const DEBIAS_KEYS = new Set(['tauPlus', 'beta']);
 
-/** `tauPlus`, or undefined without debiasing. */
-export function checkDebias(value: unknown): number | undefined {
+const MOST_BETA = 1000;
+
+/** Undefined without debiasing. */
+export function checkDebias(value: unknown): Required<Debias> | undefined {
   if (value === undefined) return undefined;
   checkKeys(value, 'debias', DEBIAS_KEYS);
   const { tauPlus = 0, beta = 0 } = value as Debias;
-  if (checkNumber(beta, 'debias.beta', '0') !== 0) {
+  const expected = `a number from 0 to ${MOST_BETA}`;
+  const weight = checkNumber(beta, 'debias.beta', expected);
+  if (!(weight >= 0 && weight <= MOST_BETA)) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'debias.beta',
-      expected: '0',
-      got: describeValue(beta),
-      remedy: 'Weights of hard negatives are not computed yet; tauPlus alone is the debiased loss.',
+      expected,
+      got: describeValue(weight),
+      remedy: 'Usual values are 0.5 to 2.',
     });
   }
-  return checkShare(tauPlus, 'debias.tauPlus', 'It is the chance of a class, 0.1 for ten classes.');
+  return {
+    tauPlus: checkShare(tauPlus, 'debias.tauPlus', 'It is the chance of a class, 0.1 for ten classes.'),
+    beta: weight,
+  };
 }
 
 export function checkLabelSmoothing(value: unknown = 0): number {

@@ -117,14 +117,19 @@ function perPositive({ logits, positives, exact }: Row): RowResult {
   return { loss, slopes: total };
 }
 
-/** log (e^p + max((Σ e^s_j − τ M e^p) / (1 − τ), M e^−scale)) − p. */
-function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 0 }: Debias): RowResult {
+/** log (e^p + max((R − τ M e^p) / (1 − τ), M e^−scale)) − p with R = M Σ e^((1 + β) s_j) / Σ e^(β s_j). */
+function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 0, beta = 0 }: Debias): RowResult {
   const [positive] = positives;
   const own = exact[0]!;
   const isNegative = (j: number) => j !== positive;
   const negatives = logits.length - 1;
-  const largest = Math.max(own, -scale, ...logits.filter((_, j) => isNegative(j)));
-  const sum = logits.reduce((total, logit, j) => total + (isNegative(j) ? Math.exp(logit - largest) : 0), 0);
+  const hardest = Math.max(...logits.filter((_, j) => isNegative(j)));
+  const largest = Math.max(own, -scale, hardest);
+  const sumOf = (factor: number) =>
+    logits.reduce((total, logit, j) => total + (isNegative(j) ? Math.exp(factor * (logit - hardest)) : 0), 0);
+  const hardSum = sumOf(1 + beta);
+  const weights = sumOf(beta);
+  const sum = negatives === 0 ? 0 : ((negatives * hardSum) / weights) * Math.exp(hardest - largest);
   const least = negatives * Math.exp(-scale - largest);
   const positiveTerm = Math.exp(own - largest);
   const estimate = (sum - tauPlus * negatives * positiveTerm) / (1 - tauPlus);
@@ -135,9 +140,15 @@ function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 
   return {
     loss: ratio < 1 ? Math.log1p(ratio) : largest - own + Math.log(total),
     slopes: logits.map((logit, j) => {
-      const moving = clamped ? 0 : Math.exp(logit - largest) / (1 - tauPlus);
-      const slope = (isNegative(j) ? moving : clamped ? -rest : -sum / (1 - tauPlus)) / total;
-      return { slope, terms: Math.abs(slope) };
+      const share = sum / (1 - tauPlus) / total;
+      if (!isNegative(j)) {
+        const slope = clamped ? -rest / total : -share;
+        return { slope, terms: Math.abs(slope) };
+      }
+      if (clamped) return { slope: 0, terms: 0 };
+      const more = ((1 + beta) * Math.exp((1 + beta) * (logit - hardest))) / hardSum;
+      const less = (beta * Math.exp(beta * (logit - hardest))) / weights;
+      return { slope: share * (more - less), terms: share * (more + less) };
     }),
   };
 }

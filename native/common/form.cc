@@ -14,6 +14,9 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   if (softmax.margin != 0 && positives_are_anchors(softmax)) return "a margin is for positives by index";
   const bool is_debiased = softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED;
   if (!(softmax.tau_plus >= 0 && softmax.tau_plus < 1)) return "tau_plus must be at least 0 and below 1";
+  constexpr double kMostBeta = 1e3;
+  if (!(softmax.beta >= 0 && softmax.beta <= kMostBeta)) return "beta is out of range";
+  if (softmax.beta != 0 && !is_debiased) return "beta is for debiased losses";
   if (softmax.tau_plus != 0 && !is_debiased) return "tau_plus is for debiased losses";
   const bool has_views = softmax.positive <= INFONCE_POSITIVE_ALL_VIEWS;
   if (is_debiased && (!has_views || p.block_count > 1 || (p.blocks[0].left_out & INFONCE_LEAVE_OUT_SAME_ID)))

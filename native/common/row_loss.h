@@ -36,16 +36,33 @@ template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {
   visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_CROSS_ENTROPY>());
 }
 
+// The sums of a row whose harder negatives count more, of exponentials of logits times 1 + beta and times beta.
+struct HardSums {
+  double log_hard, log_weights;
+
+  // log of what stands for the sum over the negatives.
+  INFONCE_HOST_DEVICE double log_sum(double negatives) const { return std::log(negatives) + log_hard - log_weights; }
+  // d loss / d logit of a negative is e^((1 + beta) * logit - first) - e^(beta * logit - second), where that by a term of
+  // the sum is e^-log_sum_exp.
+  INFONCE_HOST_DEVICE double first(double negatives, double beta, double log_sum_exp) const {
+    return log_hard - std::log1p(beta) - log_sum(negatives) + log_sum_exp;
+  }
+  INFONCE_HOST_DEVICE double second(double negatives, double beta, double log_sum_exp) const {
+    return log_weights - std::log(beta) - log_sum(negatives) + log_sum_exp;
+  }
+};
+
 // What a debiased row loss knows beside its row.
 struct Debiasing {
   double tau_plus = 0;
+  double beta = 0;               // 0: all negatives count alike
   double negatives = 0;          // of a row
   double log_least = -INFINITY;  // of the sum over them
 };
 inline Debiasing debiasing_of(const infonce_problem &problem) {
   const infonce_softmax &softmax = problem.softmaxes[0];
   const double negatives = double(problem.matrices[softmax.anchors].rows - 2);
-  return {softmax.tau_plus, negatives, std::log(negatives) - problem.scale};
+  return {softmax.tau_plus, softmax.beta, negatives, std::log(negatives) - problem.scale};
 }
 
 // d loss / d logit of a positive that is the only one, and of a pair that is none.

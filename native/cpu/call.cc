@@ -41,6 +41,7 @@ enum class Kind { kPairedNegatives, kPanel, kFloat64 };
 std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   const infonce_problem &p = request.problem;
   if (has_own_candidates(p)) return {Kind::kPairedNegatives};
+  if (p.softmaxes[0].beta != 0) return {Kind::kFloat64};  // two exponentials of each logit
   // Unit rows bound the logits by the scale, but for biases.
   const bool is_bounded = p.normalize && PanelScheme::surely_holds(p.scale) && !pairs.has_bias();
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};

@@ -35,6 +35,10 @@ Outcome Float64Scheme::open() {
     std::fill_n(passes_.softmaxes[s].offset, passes_.padded_rows(), -std::numeric_limits<double>::infinity());
     std::fill_n(passes_.softmaxes[s].sum, passes_.padded_rows(), 0.0);
   }
+  if (SoftmaxRows<double> *weights = passes_.weights_of_negatives()) {
+    std::fill_n(weights->offset, passes_.padded_rows(), -std::numeric_limits<double>::infinity());
+    std::fill_n(weights->sum, passes_.padded_rows(), 0.0);
+  }
   for (const Block<double> &block : passes_.blocks()) {
     log_sum_exp({&block.rows, &block.columns});
     if (block.columns.softmax && !block.is_triangle) log_sum_exp({&block.columns, &block.rows});
@@ -91,6 +95,14 @@ void Float64Scheme::log_sum_exp(const Meeting &meeting) {
     rows.maximum = softmax.offset + first;
     rows.sum = softmax.sum + first;
     rows.above = problem_.ranks ? softmax.above + first : nullptr;
+    rows.scale *= 1 + passes_.beta();
+    walk(rows, kernels_.float64_log_sum_exp);
+    const SoftmaxRows<double> *weights = passes_.weights_of_negatives();
+    if (!weights) return;
+    rows.maximum = weights->offset + first;
+    rows.sum = weights->sum + first;
+    rows.above = nullptr;
+    rows.scale = problem_.scale * passes_.beta();
     walk(rows, kernels_.float64_log_sum_exp);
   });
 }
@@ -127,6 +139,13 @@ void Float64Scheme::accumulate(const Meeting &meeting, int64_t task, double *acc
     rows.other_lse = softmax->log_sum_exp, rows.other_weight = softmax->weight;
   rows.accumulators = accumulators;
   rows.accumulator_rows = kFloat64Rows;
+  rows.scale *= 1 + passes_.beta();
+  walk(rows, kernels_.float64_gradient);
+  const SoftmaxRows<double> *weights = passes_.weights_of_negatives();
+  if (!weights) return;
+  rows.owner_lse = rows.other_lse = weights->log_sum_exp;
+  rows.owner_weight = rows.other_weight = weights->weight;
+  rows.scale = problem_.scale * passes_.beta();
   walk(rows, kernels_.float64_gradient);
 }
 

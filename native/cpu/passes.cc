@@ -63,6 +63,7 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   operands_.take_kept(cursor, bfloat16);
   for (int s = 0; s < softmax_count(); ++s) softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0);
+  if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) weights->take(cursor, padded_rows(), false);
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
   row_sums_ = cursor.take<double>(smoothing() == 0 ? 0 : 2 * problem_.matrix_count * problem_.dim);
@@ -293,7 +294,33 @@ template <class Scalar> void Passes<Scalar>::losses() {
   });
 }
 
+// Debiased losses whose harder negatives count more, in the float64 scheme.
+template <class Scalar> void Passes<Scalar>::hard_losses(int64_t first, int64_t count, int thread) {
+  const Debiasing debiasing = debiasing_of(problem_);
+  SoftmaxRows<Scalar> &hard = softmaxes[0], &weights = softmaxes[1];
+  for (int64_t i = first; i < std::min(first + count, rows()); ++i) {
+    const bool has_negatives = hard.sum[i] > 0;
+    const HardSums sums = {hard.offset[i] + std::log(hard.sum[i]), weights.offset[i] + std::log(weights.sum[i])};
+    const double offset = has_negatives ? sums.log_sum(debiasing.negatives) : hard.offset[i];
+    RowLoss<INFONCE_ROW_LOSS_DEBIASED> row(has_negatives ? 1 : 0, offset, 1, debiasing);
+    add_pairs_to_loss(i, &row, thread);
+    const double g = upstream_.relative(i), lse = row.log_sum_exp();
+    hard.loss[i] = row.loss();
+    hard.rest_share[i] = row.rest_share();
+    hard.log_sum_exp[i] = has_negatives ? sums.first(debiasing.negatives, debiasing.beta, lse) : kNoLogSumExp;
+    weights.log_sum_exp[i] = has_negatives ? sums.second(debiasing.negatives, debiasing.beta, lse) : kNoLogSumExp;
+    hard.weight[i] = Scalar(g);
+    weights.weight[i] = Scalar(-g);
+  }
+  for (int64_t i = std::max(first, rows()); i < first + count; ++i) {
+    hard.loss[i] = hard.rest_share[i] = 0;
+    hard.weight[i] = weights.weight[i] = 0;
+    hard.log_sum_exp[i] = weights.log_sum_exp[i] = kNoLogSumExp;
+  }
+}
+
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
+  if (beta() != 0) return hard_losses(first, count, thread);
   with_row_loss(row_loss(), [&](auto kind) {
     for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(s, first, count, thread);
   });

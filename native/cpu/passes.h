@@ -129,6 +129,9 @@ template <class Scalar> class Passes {
 
   SoftmaxRows<Scalar> softmaxes[INFONCE_MOST_SOFTMAXES];
   int softmax_count() const { return problem_.softmax_count; }
+  // Of logits times beta, where harder negatives count more; null: they do not.
+  SoftmaxRows<Scalar> *weights_of_negatives() { return beta() == 0 ? nullptr : &softmaxes[1]; }
+  double beta() const { return problem_.softmaxes[0].beta; }
   // Of every softmax.
   int64_t rows() const { return layout_.rows(layout_.anchors()); }
   int64_t padded_rows() const { return layout_.padded_rows(layout_.anchors()); }
@@ -142,6 +145,7 @@ template <class Scalar> class Passes {
   double logit(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
   template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread);
+  void hard_losses(int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> void losses_of(int softmax, int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;

@@ -32,6 +32,7 @@ template <class Scalar> void Passes<Scalar>::sum_smoothed() {
 // After the row's cross-entropy.
 template <class Scalar> void Passes<Scalar>::smooth(int index, int64_t i, double positive_logit, int thread) {
   const Smoothing smoothing = smoothing_of(problem_, index);
+  if (smoothing.amount == 0) return;
   const int anchors = problem_.softmaxes[index].anchors;
   const Operand<Scalar> &rows = operand(anchors, thread);
   const int64_t panel = kernels_.panel;

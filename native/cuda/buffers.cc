@@ -120,7 +120,7 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
     }
     int64_t &most = gradient.from_columns ? floats_of_columns : floats;
     most = std::max(most, first + std::max(splits, least) * plane);
-    doubles = std::max(doubles, least * plane);
+    doubles = std::max(doubles, (work->problem.softmaxes[0].beta != 0 ? 2 : 1) * least * plane);
   }
   Buffers &buffers = work->buffers;
   if (work->in_float32) {

@@ -64,7 +64,8 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool 
   // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const bool is_sure = problem.normalize && problem.scale <= kSafeLogit;
   const bool is_smoothed = problem.softmaxes[0].label_smoothing != 0;
-  if (is_masked(problem) || is_smoothed || (opened && !is_sure)) {
+  const bool has_hard_negatives = problem.softmaxes[0].beta != 0;  // two exponentials of each logit
+  if (is_masked(problem) || is_smoothed || has_hard_negatives || (opened && !is_sure)) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {

@@ -8,7 +8,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 6, kSoftmaxFields = 8;
+constexpr int64_t kBlockFields = 6, kSoftmaxFields = 9;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -71,6 +71,7 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     softmax.margin = *next++;
     softmax.label_smoothing = *next++;
     softmax.tau_plus = *next++;
+    softmax.beta = *next++;
   }
 }
 

@@ -181,6 +181,7 @@ TEST_CASE("parameters of a row loss that are out of range, or go with another on
     REFUSES(all, problem.softmaxes[0].margin = kNaN);
     REFUSES(all, problem.softmaxes[0].margin = INFINITY);
     REFUSES(all, problem.softmaxes[0].tau_plus = 0.1);
+    REFUSES(all, problem.softmaxes[0].beta = 1);
     REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED);  // of three views, or several blocks
     for (const double amount : {-0.1, 1.0, kNaN}) {
       REFUSES(all, problem.softmaxes[0].label_smoothing = amount);
@@ -206,6 +207,9 @@ TEST_CASE("parameters of a row loss that are out of range, or go with another on
   debiased.inputs.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED;
   for (const double tau_plus : {-0.1, 1.0, kNaN}) {
     REFUSES(debiased, problem.softmaxes[0].tau_plus = tau_plus);
+  }
+  for (const double beta : {-0.1, 1e4, kNaN}) {
+    REFUSES(debiased, problem.softmaxes[0].beta = beta);
   }
 }
 

@@ -291,7 +291,11 @@ TEST_CASE("debiased losses match the reference where their estimate is clamped a
       inputs.problem.softmaxes[0].tau_plus = tau_plus;
       CAPTURE(tau_plus);
       INFO(describe(form));
-      check_inputs(all, inputs);
+      for (const double beta : {0.0, 0.5, 2.0}) {
+        CAPTURE(beta);
+        inputs.problem.softmaxes[0].beta = beta;
+        check_inputs(all, inputs);
+      }
     }
   }
 }

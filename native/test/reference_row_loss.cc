@@ -65,18 +65,28 @@ RowOutcome positive_and_negatives(const RowCandidates &row) {
   return outcome;
 }
 
-RowOutcome debiased(const RowCandidates &row, double tau, double scale) {
+RowOutcome debiased(const RowCandidates &row, double tau, double beta, double scale) {
   const Sums sums(row);
   const double negatives = static_cast<double>(row.logits.size()) - 1;
   const double own = sums.exponential(sums.mean_positive);
-  const double estimate = (sums.negative_sum - tau * negatives * own) / (1 - tau);
+  // Harder negatives count more.
+  double hard_sum = 0;
+  double weights = 0;
+  for (size_t c = 0; c < row.logits.size(); ++c) {
+    hard_sum += row.positive[c] ? 0 : std::exp((1 + beta) * (row.logits[c] - sums.largest));
+    weights += row.positive[c] ? 0 : std::exp(beta * (row.logits[c] - sums.largest));
+  }
+  const double sum = negatives * hard_sum / weights;
+  const double estimate = (sum - tau * negatives * own) / (1 - tau);
   const double least = negatives * sums.exponential(-scale);
   const bool clamped = !(estimate > least);
   const double rest = clamped ? least : estimate;
   RowOutcome outcome{term(sums, sums.mean_positive, rest), {}};
   for (size_t c = 0; c < row.logits.size(); ++c) {
-    const double moving = clamped ? 0 : sums.exponential(row.logits[c]) / (1 - tau);
-    const double of_positive = clamped ? rest : sums.negative_sum / (1 - tau);
+    const double one = std::exp((1 + beta) * (row.logits[c] - sums.largest)) / hard_sum;
+    const double other = std::exp(beta * (row.logits[c] - sums.largest)) / weights;
+    const double moving = clamped ? 0 : sum * ((1 + beta) * one - beta * other) / (1 - tau);
+    const double of_positive = clamped ? rest : sum / (1 - tau);
     outcome.slopes.push_back((row.positive[c] ? -of_positive : moving) / (own + rest));
   }
   return outcome;
@@ -101,7 +111,7 @@ RowOutcome row_loss_of(const infonce_softmax &rules, double scale, const RowCand
     return positive_and_negatives(row);
   }
   if (rules.row_loss == INFONCE_ROW_LOSS_DEBIASED) {
-    return debiased(row, rules.tau_plus, scale);
+    return debiased(row, rules.tau_plus, rules.beta, scale);
   }
   RowOutcome outcome = cross_entropy(row, rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED);
   smooth(rules.label_smoothing, row, &outcome);

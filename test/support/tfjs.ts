@@ -109,8 +109,16 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
         const isPositive = positives.greater(0).toFloat();
         const exponentials = logits.exp();
         const others = exponentials.mul(tf.scalar(1).sub(isPositive)).sum(1, true);
-        const rest =
-          problem.debias === undefined ? others : debiased(problem, others, exponentials.mul(positives), factor);
+        const { beta = 0 } = (problem.debias ?? {}) as { beta?: number };
+        const isOther = tf.scalar(1).sub(isPositive).sub(tf.eye(rows));
+        const sumOf = (power: number) => logits.mul(power).exp().mul(isOther).sum(1, true);
+        const all =
+          beta === 0
+            ? others
+            : sumOf(1 + beta)
+                .div(sumOf(beta))
+                .mul(rows - 2);
+        const rest = problem.debias === undefined ? all : debiased(problem, all, exponentials.mul(positives), factor);
         const terms = tf.log1p(rest.div(exponentials.add(1e-30)));
         return terms.mul(positives).sum(1);
       }

@@ -15,6 +15,7 @@ struct Float64Statistics {
   int32_t *above;
   bool add;  // to what they hold
   bool ranks;
+  double factor;  // by which the task's scale is larger than that of the positives' logits
 };
 
 // What a direction of the softmax brings to the gradient; null: nothing.
@@ -57,7 +58,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     const ExactRow u = row_or_last(task.owner, first_row + r);
     const double square = sum_over_dim(task.owner.dim, [&](int64_t d) { return u[d] * u[d]; });
     if (lane) continue;
-    positive[warp_row + r] = first_row + r < task.owner.rows ? statistics.positive_logit[first_row + r] : INFINITY;
+    positive[warp_row + r] =
+        first_row + r < task.owner.rows ? statistics.factor * statistics.positive_logit[first_row + r] : INFINITY;
     tie[warp_row + r] = kTie * fabs(task.scale) * sqrt(square);
   }
 

@@ -7,6 +7,25 @@
 
 namespace infonce::cuda {
 
+// Of a debiased loss whose harder negatives count more: the second direction has their weights.
+__device__ inline void hard_loss_of_row(const LossesTask &task, int64_t i) {
+  const Direction &hard = task.rows, &weights = task.columns;
+  const Debiasing &debiasing = task.debiasing;
+  hard.all_above[i] = hard.above[i];
+  const bool real = i < task.anchors.rows, has_negatives = real && hard.sum[i] > 0;
+  const HardSums sums = {hard.offset[i] + log(hard.sum[i]), weights.offset[i] + log(weights.sum[i])};
+  const double offset = has_negatives ? sums.log_sum(debiasing.negatives) : hard.offset[i];
+  RowLoss<INFONCE_ROW_LOSS_DEBIASED> row(has_negatives ? 1 : 0, offset, 1, debiasing);
+  if (real) row.add(task.logits.at(0, i), true);
+  row.close();
+  const double g = real ? task.upstream.relative(task.anchors.source_row(i)) : 0, lse = row.log_sum_exp();
+  hard.loss[i] = real ? row.loss() : 0;
+  hard.rest_share[i] = real ? row.rest_share() : 0;
+  hard.upstream[i] = g, weights.upstream[i] = -g;
+  hard.log_sum_exp[i] = has_negatives ? sums.first(debiasing.negatives, debiasing.beta, lse) : INFINITY;
+  weights.log_sum_exp[i] = has_negatives ? sums.second(debiasing.negatives, debiasing.beta, lse) : INFINITY;
+}
+
 template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, int d, int64_t i) {
   const Direction &direction = d == 0 ? task.rows : task.columns;
   const bool real = i < task.anchors.rows;
@@ -60,7 +79,8 @@ template <int32_t kRowLoss> __global__ void losses(Trace trace, const __grid_con
   trace.mark();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= task.anchors.padded_rows) return;
-  loss_of_row<kRowLoss>(task, 0, i);
+  if (kRowLoss == INFONCE_ROW_LOSS_DEBIASED && task.debiasing.beta != 0) hard_loss_of_row(task, i);
+  else loss_of_row<kRowLoss>(task, 0, i);
   if (task.has_columns) loss_of_row<kRowLoss>(task, 1, i);
   if (!task.row_loss || i >= task.anchors.rows) return;
   const double loss = task.has_columns ? (task.rows.loss[i] + task.columns.loss[i]) / 2 : task.rows.loss[i];

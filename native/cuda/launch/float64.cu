@@ -28,9 +28,10 @@ Float64Probabilities probabilities_of(const Direction *direction) {
 }  // namespace
 
 void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit,
-                         const Direction &direction, bool add, bool ranks) {
+                         const Direction &direction, bool add, bool ranks, double factor) {
   const Tower &owner = task.owner, &other = task.other;
-  const Float64Statistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks};
+  const Float64Statistics statistics = {positive_logit, direction.offset, direction.sum, direction.above, add, ranks,
+                                        factor};
   stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "float64_statistics",
                          is_masked(task.masks) ? float64_statistics<true> : float64_statistics<false>,
                          dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,

@@ -15,7 +15,7 @@ constexpr int64_t kLeastFloat64Panel = kRowMultiple * kRowMultiple;
 // `positive_logit` [rows]: of the first positive, +inf without one; only logits above it by more than a few roundings
 // count, and none without `ranks`. `add`: to what is there, from other candidates.
 void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit,
-                         const Direction &direction, bool add, bool ranks);
+                         const Direction &direction, bool add, bool ranks, double factor = 1);
 
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
 // of pairs.classes taken off, whose members `elsewhere` are positives as well. Reads upstream and log_sum_exp of the

@@ -71,17 +71,26 @@ Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {
 
 Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
   const int memory = work.choice.memory;
+  const double beta = work.problem.softmaxes[0].beta;
   Sums<double> sums = {work.buffers.float64_accumulators, 0, 0};
   for (const GradientPart &part : of.parts) {
     const Block &block = part.block;
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
-    const Float64Task task = {work.tower(block.rows), work.tower(block.columns),
-                              work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
-                              masks_of(work, block),  work.problem.scale};
+    Float64Task task = {work.tower(block.rows), work.tower(block.columns),
+                        work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
+                        masks_of(work, block),  work.problem.scale};
+    task.scale *= 1 + beta;
     float64_gradient(work.stream(), task, work.softmax(block.row_softmax), work.softmax(block.column_softmax),
                      work.buffers.float64_panel, float64_panel_elements(work),
                      sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
     if (block.is_triangle()) sums.of_triangle = 1;
+    if (beta == 0) continue;
+    // Another plane, of the triangle as well: it is the only block.
+    const Direction *weights = &work.buffers.softmaxes[1];
+    task.scale = work.problem.scale * beta;
+    float64_gradient(work.stream(), task, weights, weights, work.buffers.float64_panel, float64_panel_elements(work),
+                     sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
+    sums.of_triangle = 2;
   }
   return sums;
 }

@@ -15,7 +15,7 @@ void losses(const Work &work) {
   sum_smoothed(work);
   for (int s = 0; s < work.problem.softmax_count; ++s) {
     task.smoothing[s] = smoothing_of(work.problem, s);
-    task.mean_logit[s] = work.buffers.mean_logits[s];
+    if (task.smoothing[s].amount != 0) task.mean_logit[s] = work.buffers.mean_logits[s];
   }
   cuda::losses(work.stream(), row_loss, task);
 }

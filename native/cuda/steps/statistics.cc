@@ -99,10 +99,17 @@ void sum_exponentials(Work *work, Lane *previous) {
   if (!work->in_float64) return;
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
-    const Float64Task task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
-                              masks_of(*work, block),  work->problem.scale};
+    Float64Task task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
+                        masks_of(*work, block),  work->problem.scale};
+    const double beta = work->problem.softmaxes[0].beta;
+    task.scale *= 1 + beta;
     float64_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, *work->softmax(block.row_softmax),
-                        is_summed, work->problem.ranks != 0);
+                        is_summed, work->problem.ranks != 0, 1 + beta);
+    if (beta != 0) {
+      task.scale = work->problem.scale * beta;
+      float64_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, work->buffers.softmaxes[1], is_summed,
+                          false);
+    }
     is_summed = true;
   }
 }

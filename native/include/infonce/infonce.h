@@ -99,8 +99,9 @@ typedef enum infonce_row_loss {
   INFONCE_ROW_LOSS_DECOUPLED = 1, /* the same with C(i) alone in the sum, without the positives */
   /* The mean over the positives p of log (exp(s_ip) + sum_{j in C(i)} exp(s_ij)) - s_ip. */
   INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES = 2,
-  /* log (exp(s_p) + max((sum_{j in C(i)} exp(s_ij) - tau * M * exp(s_p)) / (1 - tau), M * exp(-scale))) - s_p with
-     tau = tau_plus and M = |C(i)|, of two views. The second of the two is a constant. */
+  /* log (exp(s_p) + max((R - tau * M * exp(s_p)) / (1 - tau), M * exp(-scale))) - s_p with tau = tau_plus, M = |C(i)| and
+     R = M * sum_{j in C(i)} exp((1 + beta) * s_ij) / sum_{j in C(i)} exp(beta * s_ij), of two views. The second of what max
+     compares is a constant. */
   INFONCE_ROW_LOSS_DEBIASED = 3,
   INFONCE_ROW_LOSSES /* how many there are */
 } infonce_row_loss;
@@ -119,7 +120,7 @@ typedef struct infonce_softmax {
   /* 0 to below 1, of a cross-entropy with one positive: so much of the target is spread over all candidates, the positive
      included, as equal parts. Not with pairs that are left out, but for the same row. 0: none. */
   double label_smoothing;
-  double tau_plus; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
+  double tau_plus, beta; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
 } infonce_softmax;
 
 /* The upstream gradient. */
