@@ -119,8 +119,8 @@ function plainRows(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], fa
                 .div(sumOf(beta))
                 .mul(rows - 2);
         const rest = problem.debias === undefined ? all : debiased(problem, all, exponentials.mul(positives), factor);
-        const terms = tf.log1p(rest.div(exponentials.add(1e-30)));
-        return terms.mul(positives).sum(1);
+        // log (e^s + rest) − s, also of a row without a rest.
+        return tf.softplus(rest.add(1e-30).log().sub(logits)).mul(positives).sum(1);
       }
       // What is a positive has no part in the decoupled sum.
       const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
