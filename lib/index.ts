@@ -18,6 +18,7 @@ export {
   clip,
   clipSync,
 } from './losses/clip.js';
+export type { Denominator } from './losses/denominator.js';
 export type { Duplicates } from './losses/duplicates.js';
 export type {
   BackwardOptions,
@@ -80,8 +81,8 @@ export {
 export { type NTXentLogits, type NTXentLogitsProblem, ntXentLogits } from './losses/nt-xent-logits.js';
 export type { CommonOptions, Reduction } from './losses/options.js';
 export type { Out } from './losses/out.js';
-
 export type { Asked, Gradient, LossResult, LossValue, Output, Ranks } from './losses/results.js';
+export type { Debias } from './losses/row-loss.js';
 export type { RunOptions, SyncRunOptions } from './losses/run.js';
 export {
   type SigLipForward,

@@ -43,11 +43,11 @@ const run = { context: sharedContext(TARGETS[0]!) };
 const query = normal([6, 5], 1);
 const labels = randomLabels(6, 2, 1);
 
-function ntXentSubject(positives: 'first' | 'all', nViews: number): Subject {
+function ntXentSubject(positives: 'first' | 'all', nViews: number, options: Partial<NTXentProblem> = {}): Subject {
   const problem = (inputs: Inputs, temperature: number) =>
-    ({ ...inputs, nViews, positives, temperature }) as unknown as OnHost<NTXentProblem>;
+    ({ ...inputs, ...options, nViews, positives, temperature }) as unknown as OnHost<NTXentProblem>;
   return {
-    name: `ntXent, positives '${positives}', ${nViews} views`,
+    name: `ntXent, positives '${positives}', ${nViews} views ${JSON.stringify(options)}`,
     inputs: { features: viewsOf(4, nViews, 5, 0.7, 2) },
     scalar: ['temperature', 0.3],
     evaluate: (inputs, scalar) => ntXentSync(problem(inputs, scalar), run),
@@ -100,6 +100,10 @@ const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 2),
   ntXentSubject('first', 3),
   ntXentSubject('all', 3),
+  ntXentSubject('all', 3, { denominator: 'positiveAndNegatives' }),
+  ntXentSubject('first', 3, { labelSmoothing: 0.2 }),
+  ntXentSubject('first', 2, { debias: { tauPlus: 0.05 } }),
+  ntXentSubject('first', 2, { debias: { tauPlus: 0.05, beta: 1 } }),
   infoNCESubject('in-batch', pair, {}),
   infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, {}),
   infoNCESubject('ids', hard, { inBatch: true, ...ids }),
@@ -116,6 +120,8 @@ const SUBJECTS: readonly Subject[] = [
       negativeCounts: Int32Array.of(3, 0, 1, 2, 3, 3),
     },
   ),
+  infoNCESubject('unpaired, smoothed, with a margin', hard, { margin: 0.2, labelSmoothing: 0.2 }),
+  infoNCESubject('paired, with a margin', { ...pair, negativeKeys: own }, { negativeMode: 'paired', margin: 0.2 }),
   {
     name: 'clip',
     inputs: towers,

@@ -1,12 +1,13 @@
 import type { TensorLike } from '../runtime/tensor.js';
 import { checkDuplicates, checkIdsTogether, type Duplicates } from './duplicates.js';
-import { formOf } from './form.js';
+import { formOf, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs } from './pairs.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { checkIds, randomIds } from './row-arrays.js';
+import { checkLabelSmoothing, refuseBeside } from './row-loss.js';
 import { logitScale } from './scale.js';
 
 /** Options of {@link clip}. */
@@ -19,6 +20,11 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
    * `'negative'`, candidates as all others, whatever the ids.
    */
   readonly duplicates?: Duplicates | undefined;
+  /**
+   * The share of a row's target that is spread over all rows of the other side, as PyTorch's `cross_entropy` has it: at
+   * least 0, below 1. Default 0.
+   */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** Arrays of {@link clip} with an entry for each row. */
@@ -89,6 +95,7 @@ function checkOptions(options: ClipOptions) {
   return {
     common: checkCommon(options),
     duplicates: checkDuplicates(options.duplicates),
+    labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
     scale: SCALE.check(options.logitScale),
   };
 }
@@ -106,14 +113,15 @@ export const clipLoss = defineLoss<ClipTypes>({
   className: 'Clip',
   tensors: { imageFeatures: ['[N, D]', 2, 2], textFeatures: ['[N, D]', 2, 2] },
   rowArrays: ['imageIds', 'textIds'],
-  options: ['logitScale', 'duplicates'],
+  options: ['logitScale', 'labelSmoothing', 'duplicates'],
   advice: new Map([
     ['temperature', SCALE_ADVICE],
     ['tau', SCALE_ADVICE],
   ]),
   scale: SCALE,
   variants: [
-    { name: '' },
+    { name: 'plain' },
+    { name: 'smoothed', options: { labelSmoothing: 0.1 } },
     {
       name: 'ids',
       options: { duplicates: 'exclude' },
@@ -126,16 +134,17 @@ export const clipLoss = defineLoss<ClipTypes>({
   checkOptions,
   describe(problem, read) {
     const { matrices, rows, dim } = checkPairs(read, 'imageFeatures', 'textFeatures');
-    const { common, duplicates, scale } = checkOptions(problem);
+    const { common, duplicates, labelSmoothing, scale } = checkOptions(problem);
     const imageIds = checkIds(problem.imageIds, 'imageIds', 'imageFeatures', rows);
     const textIds = checkIds(problem.textIds, 'textIds', 'textFeatures', rows);
     checkIdsTogether({ name: 'imageIds', ids: imageIds }, [{ name: 'textIds', ids: textIds }], problem.duplicates);
     const excludes = imageIds !== undefined && duplicates === 'exclude';
+    if (excludes && labelSmoothing > 0) refuseBeside('labelSmoothing', String(labelSmoothing), 'ids');
     const [images, texts] = matrices;
     return {
       common,
       task: {
-        form: excludes ? WITHOUT_DUPLICATES : FORM,
+        form: excludes ? WITHOUT_DUPLICATES : withParameters(FORM, 2, { labelSmoothing }),
         scale,
         rows,
         dim,

@@ -41,7 +41,7 @@ const POSITIVES = {
   sameIdElsewhere: 5,
   none: 6,
 } as const;
-const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, sigmoid: 16 } as const;
+const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, positiveAndNegatives: 2, debiased: 3, sigmoid: 16 } as const;
 const LEFT_OUT = { sameRow: 1, sameId: 2 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 
@@ -67,6 +67,29 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
       positivesIn.reduce((bits, matrix) => bits | (1 << matrix), 0),
       ROW_LOSSES[rowLoss],
       weight,
+      ...PARAMETERS.map(() => 0),
     ]),
   );
+}
+
+/** Numbers of a row loss, the last fields of each softmax. 0: not asked for. */
+const PARAMETERS = ['margin', 'labelSmoothing', 'tauPlus', 'beta'] as const;
+const SOFTMAX_FIELDS = 5 + PARAMETERS.length;
+
+/** A form with these parameters of its row loss. */
+export function withParameters(
+  form: Float64Array,
+  softmaxes: number,
+  parameters: { readonly [name in (typeof PARAMETERS)[number]]?: number | undefined },
+): Float64Array {
+  if (!PARAMETERS.some(name => parameters[name])) return form;
+  const changed = form.slice();
+  for (let s = 1; s <= softmaxes; s++) {
+    const end = changed.length - (softmaxes - s) * SOFTMAX_FIELDS;
+    changed.set(
+      PARAMETERS.map(name => parameters[name] ?? 0),
+      end - PARAMETERS.length,
+    );
+  }
+  return changed;
 }

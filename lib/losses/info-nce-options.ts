@@ -2,7 +2,10 @@ import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { checkDuplicates, type Duplicates } from './duplicates.js';
 import { checkHardness, type Hardness } from './hardness.js';
+import type { CheckedRows } from './info-nce-rows.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
+import { firstOf } from './row-arrays.js';
+import { checkLabelSmoothing, checkMargin, refuseBeside } from './row-loss.js';
 import { temperatureScale } from './scale.js';
 
 /**
@@ -18,6 +21,8 @@ import { temperatureScale } from './scale.js';
  * | `hardness`, without biases | yes | yes | yes | yes |
  * | `negativeBias` | – | yes | no | no |
  * | `negativeKeys` as a list | – | yes | no | no |
+ * | `margin`, without `targets` | yes | yes | yes | yes |
+ * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
  *
  * Rows of this table go together. Everything else is refused with its reason.
@@ -38,6 +43,13 @@ export interface InfoNCEOptions<
    * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`.
    */
   readonly inBatch?: boolean | undefined;
+  /** Subtracted from the positive's cosine before it is divided by the temperature. A finite number. Default 0. */
+  readonly margin?: number | undefined;
+  /**
+   * The share of a query's target that is spread over all its candidates, the positive included, as PyTorch's
+   * `cross_entropy` has it: at least 0, below 1. Default 0.
+   */
+  readonly labelSmoothing?: number | undefined;
   /**
    * What candidates of the query's own id are: `'exclude'` (default with ids), no candidates, which the positive always is;
    * `'negative'`, candidates as all others, whatever the ids.
@@ -60,9 +72,13 @@ export const SCALE = temperatureScale(0.1);
 /** Checks every option, but for what depends on the inputs. */
 export function checkOptions(options: InfoNCEOptions) {
   const { inBatch, negativeMode, duplicates } = options;
+  const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
+  const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
+  if (labelSmoothing > 0 && paired) refuseBeside('labelSmoothing', String(labelSmoothing), "negativeMode 'paired'");
   return {
     common: checkCommon(options),
-    paired: checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired',
+    paired,
+    parameters: { margin: checkMargin(options.margin), labelSmoothing },
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
     duplicates: checkDuplicates(duplicates),
     hardness: checkHardness(options.hardness),
@@ -104,4 +120,21 @@ export function checkInBatch(hasNegatives: boolean, inBatch = !hasNegatives): bo
     });
   }
   return inBatch;
+}
+
+/** Smoothing is over candidates that all queries have, and of logits as they are. */
+export function refuseSmoothing(
+  labelSmoothing: number,
+  excludes: boolean,
+  { queryIds, keyBias, negativeBias }: CheckedRows,
+  hardness: Hardness | undefined,
+): void {
+  const got = String(labelSmoothing);
+  if (excludes && queryIds !== undefined) refuseBeside('labelSmoothing', got, queryIds.name);
+  if (hardness !== undefined) refuseBeside('labelSmoothing', got, 'hardness');
+  for (const bias of [keyBias, negativeBias]) {
+    if (bias !== undefined && firstOf(bias.data, value => value === Number.NEGATIVE_INFINITY) >= 0) {
+      refuseBeside('labelSmoothing', got, `${bias.name} of -Infinity`);
+    }
+  }
 }

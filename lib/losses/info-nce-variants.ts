@@ -20,6 +20,11 @@ export const VARIANTS: readonly Variant[] = [
   { name: 'unpaired', options: { negativeMode: 'unpaired' }, shapes: unpaired },
   { name: 'in-batch and unpaired', options: { inBatch: true }, shapes: unpaired },
   {
+    name: 'smoothed, with a margin',
+    options: { inBatch: true, margin: 0.2, labelSmoothing: 0.1 },
+    shapes: unpaired,
+  },
+  {
     name: 'paired',
     options: { negativeMode: 'paired' },
     shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),

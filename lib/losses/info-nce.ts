@@ -1,9 +1,10 @@
 import type { TensorLike } from '../runtime/tensor.js';
+import { withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { refuseBiases, stretchesOf } from './hardness.js';
 import { infoNCEForm } from './info-nce-form.js';
 import { checkNegatives } from './info-nce-negatives.js';
-import { checkInBatch, checkOptions, type InfoNCEOptions, SCALE } from './info-nce-options.js';
+import { checkInBatch, checkOptions, type InfoNCEOptions, refuseSmoothing, SCALE } from './info-nce-options.js';
 import { checkRows, type InfoNCERows } from './info-nce-rows.js';
 import { VARIANTS } from './info-nce-variants.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
@@ -220,13 +221,13 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
   rowArrays: ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias', 'negativeCounts'],
-  options: ['temperature', 'negativeMode', 'inBatch', 'duplicates', 'hardness', 'detach'],
+  options: ['temperature', 'negativeMode', 'inBatch', 'margin', 'labelSmoothing', 'duplicates', 'hardness', 'detach'],
   scale: SCALE,
   variants: VARIANTS,
   checkOptions,
   describe(problem, read) {
     const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets !== undefined);
-    const { common, paired, inBatch: asked, duplicates, hardness, detach, scale } = checkOptions(problem);
+    const { common, paired, inBatch: asked, parameters, duplicates, hardness, detach, scale } = checkOptions(problem);
     const [query, keys] = matrices;
     const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });
     const inBatch = checkInBatch(negatives !== undefined, asked);
@@ -245,6 +246,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     );
     if (hardness !== undefined) refuseBiases(given.keyBias ?? given.negativeBias);
     const excludes = duplicates === 'exclude';
+    if (parameters.labelSmoothing > 0) refuseSmoothing(parameters.labelSmoothing, excludes, given, hardness);
     const keyIds = excludes && inBatch ? given.keyIds : undefined;
     const negativeIds = excludes ? given.negativeIds : undefined;
     // Field by field: V8 is slow to copy an object that is spread and grows.
@@ -270,7 +272,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
         detached: detach.includes('negativeKeys') ? 'skipped' : undefined,
       });
     }
-    const form = infoNCEForm({
+    const kind = infoNCEForm({
       inBatch,
       negatives: negatives && (paired ? 'paired' : 'unpaired'),
       targets: given.targets !== undefined,
@@ -278,6 +280,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       negativeIds: negativeIds !== undefined,
       stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch),
     });
+    const form = withParameters(kind, 1, parameters);
     return { common, task: { form, matrices: described, rows, dim, scale, targets: given.targets } };
   },
 });
@@ -288,8 +291,9 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
  *     loss_i = log Σ_{j ∈ D(i)} exp(s_ij) − s_i,positive
  *
  * where s is the cosine divided by the temperature, to which the bias of the key is added, and D(i) is every row of
- * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them. Only queries look for
- * keys; see {@link clip} for both directions.
+ * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them; with a `margin`
+ * s_i,positive is (cosine − margin) / temperature in both places. Only queries look for keys; see {@link clip} for both
+ * directions.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradQuery`, `gradPositiveKey`,
  * `gradTemperature` and, with negative keys, `gradNegativeKeys`, without what is named in `detach`.

@@ -83,6 +83,8 @@ export interface Variant {
   readonly options?: { readonly [option: string]: unknown };
   /** Below, there is no loss. Default 1. */
   readonly fewestSamples?: number;
+  /** How many views a sample has. Default: any number. */
+  readonly views?: number;
   /** Shapes of the optional tensors that it takes, and of required ones that are not as all others are. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
   /** Arrays with an entry for each row, for tensors of these shapes. `random`: uniform numbers from 0 to 1. */

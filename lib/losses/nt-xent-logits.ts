@@ -62,7 +62,7 @@ export function ntXentLogits(
   checkDivisible(rows, views);
   const described = plan({ name: 'ntXentLogits', scale: SCALE }, ['features'], {
     task: {
-      form: FORMS.all,
+      form: FORMS.all.all,
       matrices: [{ name: 'features', tensor: features, views }],
       rows,
       dim: features.shape[1]!,

@@ -1,11 +1,13 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
-import { formOf } from './form.js';
+import { checkDenominator, type Denominator, ROW_LOSS_WITH } from './denominator.js';
+import { formOf, type Softmax, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
+import { checkDebias, checkLabelSmoothing, type Debias, refuseBeside } from './row-loss.js';
 import { temperatureScale } from './scale.js';
 import { checkDivisible, checkViews } from './views.js';
 
@@ -26,9 +28,21 @@ export interface NTXentOptions<
   readonly positives?: 'first' | 'all' | undefined;
   /**
    * What the logarithm sums over: `'all'` (default), every other row; `'negatives'`, those that are no positives: the
-   * decoupled contrastive loss (DCL), which may be negative and needs two samples.
+   * decoupled contrastive loss (DCL), which may be negative and needs two samples; `'positiveAndNegatives'`, those and
+   * one positive: the mean over the positives of a logarithm for each.
    */
-  readonly denominator?: 'all' | 'negatives' | undefined;
+  readonly denominator?: Denominator | undefined;
+  /**
+   * Debiased contrastive loss, of two views: the sum over a row's negatives is an estimate of that over the true ones
+   * among them, at least M exp(−1 / temperature) for M negatives, of which the harder ones count more with `beta`.
+   * `{ tauPlus = 0, beta = 0 }`. Default: none.
+   */
+  readonly debias?: Debias | undefined;
+  /**
+   * The share of a row's target that is spread over all other rows, as PyTorch's `cross_entropy` has it: at least 0,
+   * below 1. Default 0. For rows of one positive, and neither with another `denominator` nor with `debias`.
+   */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** Input and options of {@link ntXent}. */
@@ -80,38 +94,58 @@ export interface NTXentTypes extends LossTypes {
 }
 
 const POSITIVES = ['first', 'all'] as const;
-const DENOMINATORS = ['all', 'negatives'] as const;
 const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
+  const checked = checkEach(options);
+  const { positives, denominator, debias, labelSmoothing, views } = checked;
+  if (debias !== undefined) {
+    if (views !== 2) refuseBeside('debias', 'one', `nViews ${views}`, 'The debiased loss is one of two views.');
+    if (denominator !== 'all') refuseBeside('debias', 'one', `denominator '${denominator}'`);
+  }
+  if (labelSmoothing > 0) {
+    const got = String(labelSmoothing);
+    if (denominator !== 'all') refuseBeside('labelSmoothing', got, `denominator '${denominator}'`);
+    if (debias !== undefined) refuseBeside('labelSmoothing', got, 'debias');
+    if (positives === 'all' && views > 2) {
+      refuseBeside('labelSmoothing', got, "several positives, positives 'all' of more than two views");
+    }
+  }
+  return checked;
+}
+
+function checkEach(options: NTXentOptions) {
   return {
     common: checkCommon(options),
     positives: checkChoice(options.positives, 'positives', POSITIVES),
-    denominator: checkChoice(options.denominator, 'denominator', DENOMINATORS),
+    denominator: checkDenominator(options.denominator),
+    debias: checkDebias(options.debias),
+    labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
     views: checkViews(options.nViews),
     scale: SCALE.check(options.temperature),
   };
 }
 
-const formWith = (positive: 'firstView' | 'allViews', rowLoss: 'crossEntropy' | 'decoupled') =>
+const formWith = (positive: 'firstView' | 'allViews', rowLoss: NonNullable<Softmax['rowLoss']>) =>
   formOf(
     [{ anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' }],
     [{ anchors: 0, positive, positivesIn: [0], rowLoss }],
   );
-/** By `positives`, and whether they are left out of the denominator. */
-export const FORMS = {
-  first: formWith('firstView', 'crossEntropy'),
-  all: formWith('allViews', 'crossEntropy'),
-  'first decoupled': formWith('firstView', 'decoupled'),
-  'all decoupled': formWith('allViews', 'decoupled'),
-};
+const formsWith = (positive: 'firstView' | 'allViews') => ({
+  all: formWith(positive, ROW_LOSS_WITH.all),
+  negatives: formWith(positive, ROW_LOSS_WITH.negatives),
+  positiveAndNegatives: formWith(positive, ROW_LOSS_WITH.positiveAndNegatives),
+});
+/** By `positives` and `denominator`. */
+export const FORMS = { first: formsWith('firstView'), all: formsWith('allViews') };
+const DEBIASED = formWith('firstView', 'debiased');
 
 export const ntXentLoss = defineLoss<NTXentTypes>({
   name: 'ntXent',
   className: 'NTXent',
   tensors: { features: ['[nViews * B, D]', 2, 2] },
   viewMajor: true,
-  options: ['nViews', 'temperature', 'positives', 'denominator'],
+  options: ['nViews', 'temperature', 'positives', 'denominator', 'debias', 'labelSmoothing'],
   scale: SCALE,
   variants: [
     ...POSITIVES.map(positives => ({ name: positives, options: { positives } })),
@@ -120,18 +154,29 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       options: { positives, denominator: 'negatives' },
       fewestSamples: 2,
     })),
+    // With one positive this is cross-entropy.
+    {
+      name: 'all, each with the negatives',
+      options: { positives: 'all', denominator: 'positiveAndNegatives' },
+    },
+    { name: 'debiased', options: { debias: { tauPlus: 0.1 } }, views: 2 },
+    { name: 'debiased, hard negatives', options: { debias: { tauPlus: 0.1, beta: 1 } }, views: 2 },
+    { name: 'smoothed', options: { labelSmoothing: 0.1 } },
   ],
   checkOptions,
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, denominator, views, scale } = checkOptions(problem);
+    const { common, positives, denominator, debias, labelSmoothing, views, scale } = checkOptions(problem);
     checkDivisible(rows, views);
     if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
     return {
       common,
       task: {
-        form: FORMS[denominator === 'all' ? positives : (`${positives} decoupled` as const)],
+        form: withParameters(debias === undefined ? FORMS[positives][denominator] : DEBIASED, 1, {
+          ...debias,
+          labelSmoothing,
+        }),
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim,
@@ -155,6 +200,7 @@ function noNegatives(rows: number): InfoNCEError {
  *
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
+ * or, with `denominator: 'positiveAndNegatives'`, the mean over p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip.
  * Nothing of size rows × rows is stored.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradFeatures` and
@@ -163,7 +209,9 @@ function noNegatives(rows: number): InfoNCEError {
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
- * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6.
+ * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6; `'positiveAndNegatives'` is `NTXentLoss` of
+ * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8, and for its
+ * `beta` Robinson et al., "Contrastive Learning with Hard Negative Samples", 2021, equation 4.
  * @function
  */
 export const ntXent = ntXentLoss.run;

@@ -1,6 +1,7 @@
 import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { TensorLike } from '../runtime/tensor.js';
+import { checkDenominator, type Denominator, ROW_LOSS_WITH } from './denominator.js';
 import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
@@ -22,6 +23,12 @@ export interface SupConOptions<
    * positives of the rows of their class. They have neither a loss nor a gradient. An empty one changes nothing.
    */
   readonly memory?: NegativeQueue | undefined;
+  /**
+   * What the logarithm of row i sums over: `'all'` (default), every other row; `'negatives'`, rows of other classes, of
+   * which there must be one (a decoupled loss, which may be negative); `'positiveAndNegatives'`, those and one positive:
+   * the mean over the positives of a logarithm for each.
+   */
+  readonly denominator?: Denominator | undefined;
 }
 
 /** Inputs and options of {@link supCon}. */
@@ -77,24 +84,41 @@ export interface SupConTypes extends LossTypes {
 const SCALE = temperatureScale(0.07);
 
 function checkOptions(options: SupConOptions) {
-  return { common: checkCommon(options), scale: SCALE.check(options.temperature) };
+  return {
+    common: checkCommon(options),
+    denominator: checkDenominator(options.denominator),
+    scale: SCALE.check(options.temperature),
+  };
 }
 
 const OTHER_ROWS = { anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' } as const;
-export const ONE_MATRIX = formOf([OTHER_ROWS], [{ anchors: 0, positive: 'sameId', positivesIn: [0] }]);
-export const WITH_MEMORY = formOf(
-  [OTHER_ROWS, { anchors: 0, candidates: 1, rowSoftmax: 0 }],
-  [{ anchors: 0, positive: 'sameId', positivesIn: [0, 1] }],
-);
+const MEMORY = { anchors: 0, candidates: 1, rowSoftmax: 0 } as const;
+const formsWith = (denominator: Denominator) => {
+  const softmax = { anchors: 0, positive: 'sameId', rowLoss: ROW_LOSS_WITH[denominator] } as const;
+  return {
+    oneMatrix: formOf([OTHER_ROWS], [{ ...softmax, positivesIn: [0] }]),
+    withMemory: formOf([OTHER_ROWS, MEMORY], [{ ...softmax, positivesIn: [0, 1] }]),
+  };
+};
+/** By `denominator`. */
+export const FORMS = {
+  all: formsWith('all'),
+  negatives: formsWith('negatives'),
+  positiveAndNegatives: formsWith('positiveAndNegatives'),
+};
 
 export const supConLoss = defineLoss<SupConTypes>({
   name: 'supCon',
   className: 'SupCon',
   tensors: { features: ['[N, D] or [B, V, D]', 2, 3] },
   labels: true,
-  options: ['temperature', 'memory'],
+  options: ['temperature', 'memory', 'denominator'],
   scale: SCALE,
-  variants: [{ name: '' }],
+  variants: [
+    { name: 'all' },
+    { name: 'decoupled', options: { denominator: 'negatives' }, fewestSamples: 2 },
+    { name: 'each positive with the negatives', options: { denominator: 'positiveAndNegatives' } },
+  ],
   checkOptions,
   describe(problem, read) {
     const features = read('features');
@@ -102,15 +126,16 @@ export const supConLoss = defineLoss<SupConTypes>({
     const samples = shape[0]!;
     const views = shape.length === 3 ? shape[1]! : 1;
     const dim = shape[shape.length - 1]!;
-    const { common, scale } = checkOptions(problem);
+    const { common, denominator, scale } = checkOptions(problem);
     const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
     const rows = memory?.rows;
     const ids = { name: 'labels', data: rowLabels(problem.labels, samples, views) };
+    if (denominator === 'negatives') checkClasses(ids.data, memory?.labels);
     const matrix = { name: 'features', tensor: features, ids };
     return {
       common,
       task: {
-        form: rows === undefined ? ONE_MATRIX : WITH_MEMORY,
+        form: FORMS[denominator][rows === undefined ? 'oneMatrix' : 'withMemory'],
         matrices:
           rows === undefined
             ? [matrix]
@@ -140,7 +165,9 @@ export const supConLoss = defineLoss<SupConTypes>({
  * where s is the cosine divided by the temperature; with a `memory` j and p run over its rows too. A row alone in its
  * class has loss 0, stays in the mean and counts as not found in `top1` and `top5`; so the loss is finite where the
  * reference code divides by zero. The reference's factor temperature / base_temperature is left out: multiply by it
- * (`gradOutput`) if you port code that has it.
+ * (`gradOutput`) if you port code that has it. With `denominator: 'positiveAndNegatives'` row i's loss is the mean over
+ * p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip. pytorch-metric-learning's `NTXentLoss` averages that over all
+ * pairs, which is the same where all classes are of one size.
  *
  * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample); unless `ranks: false`, `top1`
  * and `top5`; unless `gradient: false`, `gradFeatures` and `gradTemperature`.
@@ -157,6 +184,19 @@ export const supCon = supConLoss.run;
  * @function
  */
 export const supConSync = supConLoss.runSync;
+
+/** Refuses rows that are all of one class: none has a negative. One row alone has no positive either, and loss 0. */
+function checkClasses(labels: Int32Array, remembered: Int32Array = new Int32Array(0)): void {
+  const rows = labels.length + remembered.length;
+  const isFirst = (label: number) => label === labels[0];
+  if (rows === 1 || !labels.every(isFirst) || !remembered.every(isFirst)) return;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'labels',
+    expected: "two classes or more with denominator 'negatives'",
+    got: `${rows} rows of one`,
+    remedy: 'Rows of other classes are the negatives.',
+  });
+}
 
 /** One label per row: a sample's label for each of its views. */
 function rowLabels(labels: unknown, samples: number, views: number): Int32Array {

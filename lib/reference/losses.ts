@@ -8,8 +8,9 @@ import type { InfoNCEProblem } from '../losses/info-nce.js';
 import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
 import type { Tensor } from '../runtime/host-tensor.js';
+import { range } from './row-losses.js';
 import { referenceSigLip } from './sigmoid.js';
-import { evaluate, type ReferenceResult, range, type Term } from './terms.js';
+import { evaluate, type ReferenceResult, type Term } from './terms.js';
 import { type OnHost, type Operands, type Tower, tower } from './tower.js';
 
 export type { OnHost };

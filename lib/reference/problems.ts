@@ -34,10 +34,11 @@ const BIASES = [-10, 0, 2.5];
 /** A random problem for a loss. Without normalisation rows are made about 1 long, so that logits keep their size. */
 export function randomProblem(
   { loss, variant }: LossVariant,
-  { samples: drawn, dim, views, negatives, temperature, noise, seed }: Sizes,
+  { samples: drawn, dim, views: drawnViews, negatives, temperature, noise, seed }: Sizes,
   options: CommonOptions = {},
 ): Record<string, unknown> {
   const samples = Math.max(drawn, variant.fewestSamples ?? 1);
+  const views = variant.views ?? drawnViews;
   const length = options.normalize === false ? 1 / Math.sqrt(dim) : 1;
   const [first, second] = Object.keys(loss.tensors);
   const anchors = loss.viewMajor ? viewsOf(samples, views, dim, noise, seed) : normal([samples, dim], seed);
@@ -48,7 +49,12 @@ export function randomProblem(
   }
   Object.assign(problem, variant.rowArrays?.(samples, negatives, randomSource(seed + 3)));
   if (loss.viewMajor) problem.nViews = views;
-  if (loss.labels) problem.labels = randomLabels(samples, Math.ceil(samples / 3), seed);
+  if (loss.labels) {
+    const labels = randomLabels(samples, Math.ceil(samples / 3), seed);
+    // A variant that needs more than one sample needs more than one class.
+    if (variant.fewestSamples !== undefined) labels[samples - 1] = -1;
+    problem.labels = labels;
+  }
   if (loss.bias !== undefined) problem[loss.bias.option] = BIASES[seed % BIASES.length];
   return { ...problem, ...variant.options, [loss.scale.option]: loss.scale.at(temperature), ...options };
 }
@@ -56,5 +62,5 @@ export function randomProblem(
 /** Rows in the loss of a random problem, which is how many upstream gradients it takes. */
 export function rowsOf({ loss, variant }: LossVariant, { samples: drawn, views }: Sizes): number {
   const samples = Math.max(drawn, variant.fewestSamples ?? 1);
-  return loss.viewMajor ? samples * views : samples;
+  return loss.viewMajor ? samples * (variant.views ?? views) : samples;
 }

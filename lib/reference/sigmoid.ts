@@ -1,5 +1,6 @@
 import type { SigLipProblem } from '../losses/sig-lip.js';
-import { type ReferenceResult, range } from './terms.js';
+import { range } from './row-losses.js';
+import type { ReferenceResult } from './terms.js';
 import { accumulate, dot, dotOfParts, type OnHost, type Operands, throughNormalisation, tower } from './tower.js';
 
 /** The loss of every pair by itself, Σ_j softplus(−y_ij (scale · cosine + bias)) for each image i. */

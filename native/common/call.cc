@@ -1,5 +1,6 @@
 #include "common/call.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdarg>
 #include <cstdint>
@@ -58,21 +59,37 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
   return memory_of(p) != kNone && all_rows > kMostRows ? kTooLarge : nullptr;
 }
 
-// Whether all candidates are positives of all anchors, as far as sizes tell.
+// Whether these rows have this id.
+bool have_id(const infonce_matrix &matrix, int32_t id) {
+  return std::all_of(matrix.ids, matrix.ids + matrix.rows, [id](int32_t other) { return other == id; });
+}
+
+// Whether all candidates are positives of all anchors, as far as sizes and ids tell.
 bool has_positives_alone(const infonce_problem &p, const infonce_softmax &softmax) {
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
+    const int elsewhere = positives_elsewhere(softmax);
+    const int64_t others = elsewhere == kNone ? 0 : p.matrices[elsewhere].rows;
+    if (p.block_count > (elsewhere == kNone ? 1 : 2) || anchors.rows + others == 1 || !anchors.ids) return false;
+    if (others > 0 && !p.matrices[elsewhere].ids) return false;
+    return have_id(anchors, anchors.ids[0]) && (others == 0 || have_id(p.matrices[elsewhere], anchors.ids[0]));
+  }
   if (p.block_count > 1 || softmax.positive > INFONCE_POSITIVE_ALL_VIEWS) return false;
   return anchors.rows == anchors.views && (anchors.views == 2 || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS);
 }
 
 const char *wrong_positives(const infonce_problem &p, const infonce_softmax &softmax) {
-  if (!has_positives(softmax.row_loss) && has_positives_alone(p, softmax)) return "no candidate is left in the sum";
+  if (softmax.row_loss == INFONCE_ROW_LOSS_DECOUPLED && has_positives_alone(p, softmax))
+    return "no candidate is left in the sum";
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
   const int elsewhere = positives_elsewhere(softmax);
   switch (softmax.positive) {
     case INFONCE_POSITIVE_FIRST_VIEW:
     case INFONCE_POSITIVE_ALL_VIEWS:
       if (anchors.views < 2 || anchors.rows % anchors.views != 0) return "views must divide rows and be at least 2";
+      if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED && anchors.views != 2) return "debiased losses have two views";
+      if (softmax.label_smoothing != 0 && softmax.positive == INFONCE_POSITIVE_ALL_VIEWS && anchors.views != 2)
+        return "label smoothing is for rows of one positive";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID:
       return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";
@@ -102,6 +119,16 @@ const char *wrong_upstream(const infonce_problem &p) {
   return upstream.data && (upstream.count == 1 || one_each) ? nullptr : "grad_output is missing or its count wrong";
 }
 
+// Smoothing is over all candidates.
+bool leaves_out_smoothed(const infonce_problem &p) {
+  const auto is_out = [](float bias) { return std::isinf(bias); };
+  for (int m = 0; m < p.matrix_count && p.softmaxes[0].label_smoothing != 0; ++m) {
+    const infonce_matrix &matrix = p.matrices[m];
+    if (matrix.bias && std::any_of(matrix.bias, matrix.bias + matrix.rows, is_out)) return true;
+  }
+  return false;
+}
+
 // Of anything but the arrays of results.
 const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (p.struct_size != sizeof p) return kWrongSize;
@@ -109,6 +136,7 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (const char *wrong = wrong_matrices(p, opened)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s)
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
+  if (leaves_out_smoothed(p)) return "label smoothing is for candidates that all rows have";
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
   if (is_sigmoid(p) ? !(std::fabs(p.bias) <= 1e30) : p.bias != 0)
@@ -239,6 +267,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
   if (is_sigmoid(*problem)) return "candidates of the sigmoid loss do not come in parts";
+  if (problem->softmaxes[0].label_smoothing != 0) return "label smoothing is over candidates that are all there";
   return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }
 

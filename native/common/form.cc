@@ -1,11 +1,37 @@
 #include "common/form.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace infonce {
 namespace {
 
 uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
+
+// Of the row loss.
+const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &softmax) {
+  constexpr double kMostMargin = 1e30;
+  if (!(std::fabs(softmax.margin) <= kMostMargin)) return "margin is out of range";
+  if (softmax.margin != 0 && positives_are_anchors(softmax)) return "a margin is for positives by index";
+  const bool is_debiased = softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED;
+  if (!(softmax.tau_plus >= 0 && softmax.tau_plus < 1)) return "tau_plus must be at least 0 and below 1";
+  constexpr double kMostBeta = 1e3;
+  if (!(softmax.beta >= 0 && softmax.beta <= kMostBeta)) return "beta is out of range";
+  if (softmax.beta != 0 && !is_debiased) return "beta is for debiased losses";
+  if (softmax.tau_plus != 0 && !is_debiased) return "tau_plus is for debiased losses";
+  const bool has_views = softmax.positive <= INFONCE_POSITIVE_ALL_VIEWS;
+  if (is_debiased && (!has_views || p.block_count > 1 || (p.blocks[0].left_out & INFONCE_LEAVE_OUT_SAME_ID)))
+    return "a debiased loss is that of one matrix with two views";
+  if (!(softmax.label_smoothing >= 0 && softmax.label_smoothing < 1))
+    return "label_smoothing must be at least 0 and below 1";
+  if (softmax.label_smoothing == 0) return nullptr;
+  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "label smoothing is for cross-entropy";
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "label smoothing is for rows of one positive";
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].own || (p.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID))
+      return "label smoothing is for candidates that all rows have";
+  return nullptr;
+}
 
 const char *wrong_softmax(const infonce_problem &p, int index) {
   const infonce_softmax &softmax = p.softmaxes[index];
@@ -27,6 +53,7 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
   } else if (softmax.positive_matrices != elsewhere || !elsewhere) {
     return "positives by index are in one other matrix";
   }
+  if (const char *wrong = wrong_parameters(p, softmax)) return wrong;
   if ((softmax.targets != nullptr) != (softmax.positive == INFONCE_POSITIVE_TARGET))
     return "targets are for positives by target";
   if (index == 0) return nullptr;
@@ -34,6 +61,9 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
   const infonce_softmax &first = p.softmaxes[0];
   const bool mirrored = first.positive == INFONCE_POSITIVE_SAME_INDEX && softmax.positive == first.positive &&
                         first.positive_matrices == own && softmax.positive_matrices == bit_of(first.anchors);
+  if (softmax.row_loss != first.row_loss || softmax.margin != first.margin ||
+      softmax.label_smoothing != first.label_smoothing)
+    return "the two softmaxes have the same row loss";
   return mirrored ? nullptr : "a second softmax has the pairs of the first, the other way round";
 }
 

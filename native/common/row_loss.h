@@ -16,16 +16,53 @@
 
 namespace infonce {
 
-// Whether the denominator of a row loss has the positives in it.
+// Whether the denominator of a row loss has all positives in it.
 INFONCE_HOST_DEVICE constexpr bool has_positives(int32_t row_loss) {
-  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || row_loss == INFONCE_ROW_LOSS_DEBIASED;
+}
+
+// Whether the loss of a row needs but the mean of its positives' logits, and not each of them.
+INFONCE_HOST_DEVICE constexpr bool needs_mean_of_positives(int32_t row_loss) {
+  return row_loss != INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
 }
 
 // Calls visit(std::integral_constant of the row loss).
 template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {
   if (row_loss == INFONCE_ROW_LOSS_DECOUPLED)
     return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_DECOUPLED>());
+  if (row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES)
+    return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES>());
+  if (row_loss == INFONCE_ROW_LOSS_DEBIASED) return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_DEBIASED>());
   visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_CROSS_ENTROPY>());
+}
+
+// The sums of a row whose harder negatives count more, of exponentials of logits times 1 + beta and times beta.
+struct HardSums {
+  double log_hard, log_weights;
+
+  // log of what stands for the sum over the negatives.
+  INFONCE_HOST_DEVICE double log_sum(double negatives) const { return std::log(negatives) + log_hard - log_weights; }
+  // d loss / d logit of a negative is e^((1 + beta) * logit - first) - e^(beta * logit - second), where that by a term of
+  // the sum is e^-log_sum_exp.
+  INFONCE_HOST_DEVICE double first(double negatives, double beta, double log_sum_exp) const {
+    return log_hard - std::log1p(beta) - log_sum(negatives) + log_sum_exp;
+  }
+  INFONCE_HOST_DEVICE double second(double negatives, double beta, double log_sum_exp) const {
+    return log_weights - std::log(beta) - log_sum(negatives) + log_sum_exp;
+  }
+};
+
+// What a debiased row loss knows beside its row.
+struct Debiasing {
+  double tau_plus = 0;
+  double beta = 0;               // 0: all negatives count alike
+  double negatives = 0;          // of a row
+  double log_least = -INFINITY;  // of the sum over them
+};
+inline Debiasing debiasing_of(const infonce_problem &problem) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const double negatives = double(problem.matrices[softmax.anchors].rows - 2);
+  return {softmax.tau_plus, softmax.beta, negatives, std::log(negatives) - problem.scale};
 }
 
 // d loss / d logit of a positive that is the only one, and of a pair that is none.
@@ -34,24 +71,27 @@ INFONCE_HOST_DEVICE inline double negative_weight(double logit, double log_sum_e
   return std::exp(logit - log_sum_exp);
 }
 
-// log (sum of exponentials) - mean logit of the positives. `kKind`: an infonce_row_loss.
+// A row's loss, by kKind, an infonce_row_loss, and what the gradient needs of it.
 template <int32_t kKind> class RowLoss {
  public:
   // The matrix part of the denominator is sum * e^offset. `positives`: how many the row has, at least one.
-  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives)
-      : positives_(positives), offset_(offset), base_(offset), total_(sum) {
+  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives, const Debiasing &debiasing = {})
+      : debiasing_(debiasing), positives_(positives), offset_(offset), base_(offset), total_(sum) {
     if (!(sum > 0)) base_ = -INFINITY;
   }
 
-  // Pairs outside the matrix part, one by one; after the last of them `close`.
+  // Pairs outside the matrix part, one by one; after the last of them `close`. Where a row has several positives, all of
+  // these pairs are.
   INFONCE_HOST_DEVICE void add(double logit, bool is_positive) {
     if (is_positive) positive_logit_ += logit;
+    if (is_positive && kPositivesApart && positives_ > 1) return add_term(logit);
     if (!is_positive || (positives_ > 1 && kHasPositives)) total_ += exponential(logit);
   }
   // An only positive is kept apart from the rest of the sum.
   INFONCE_HOST_DEVICE void close() {
     positive_logit_ /= double(positives_);
-    if (positives_ > 1 || !kHasPositives) return;
+    if (positives_ > 1 || kKind == INFONCE_ROW_LOSS_DECOUPLED) return;
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED) return close_debiased();
     positive_ = exponential(positive_logit_);
     rest_ = total_;
     total_ += positive_;
@@ -60,34 +100,60 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE void close_with_mean(double positive_logit) { positive_logit_ = positive_logit; }
 
   INFONCE_HOST_DEVICE double loss() const {
+    if (kPositivesApart && positives_ > 1) return term_losses_ / double(positives_);
     // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
     const double ratio = rest_ / positive_;
-    if (kHasPositives && positives_ == 1 && ratio < 1) return std::log1p(ratio);
+    if (kKind != INFONCE_ROW_LOSS_DECOUPLED && positives_ == 1 && ratio < 1) return std::log1p(ratio);
     // The difference of the large numbers first: beside them the logarithm would lose its digits.
     return (base_ - positive_logit_) + std::log(total_);
   }
 
-  INFONCE_HOST_DEVICE double log_sum_exp() const { return base_ + std::log(total_); }
+  // The mean logit of the positives, once closed.
+  INFONCE_HOST_DEVICE double positive_logit() const { return positive_logit_; }
+
+  // d loss / d logit of a pair in the matrix part is e^(logit - log_sum_exp).
+  INFONCE_HOST_DEVICE double log_sum_exp() const {
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED)
+      return log_total() + (is_clamped_ ? kBeyondExponents : std::log1p(-debiasing_.tau_plus));
+    // Without other candidates any number serves.
+    if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return positive_logit_;
+    if (kPositivesApart && positives_ > 1) return log_total() - std::log(mean_rest_share());
+    return log_total();
+  }
 
   // d loss / d (stored exponential e^(s - offset)) of a pair in the matrix part, but for positives there.
   INFONCE_HOST_DEVICE double matrix_weight() const {
-    return base_ == offset_ ? 1 / total_ : std::exp(offset_ - base_) / total_;
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED && is_clamped_) return 0;
+    if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return 0;
+    double share = 1;
+    if (kPositivesApart && positives_ > 1) share = mean_rest_share();
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED) share = 1 / (1 - debiasing_.tau_plus);
+    return base_ == offset_ ? share / total_ : share * std::exp(offset_ - base_) / total_;
   }
 
-  // 1 - p of an only positive, without the cancellation of 1 - p; 1 of any that is not in the denominator.
-  INFONCE_HOST_DEVICE double rest_share() const { return kHasPositives ? rest_ / total_ : 1; }
+  // 1 - p of an only positive, without the cancellation of 1 - p; 1 of any that is not in the denominator. Where each of
+  // several has its own: log of what all of them stand beside.
+  INFONCE_HOST_DEVICE double rest_share() const {
+    if (kPositivesApart && positives_ > 1) return log_total();
+    // What the estimate takes off for the positive moves with its logit.
+    if (kKind == INFONCE_ROW_LOSS_DEBIASED && !is_clamped_) return sum_ / (1 - debiasing_.tau_plus) / total_;
+    return kKind != INFONCE_ROW_LOSS_DECOUPLED ? rest_ / total_ : 1;
+  }
 
   // d loss / d (logit of a pair outside the matrix part), from what was kept of the row. By reference: a GPU
   // reads only what its case needs.
   INFONCE_HOST_DEVICE static double pair_weight(bool is_positive, int64_t positives, const double &logit,
                                                 const double &log_sum_exp, const double &rest_share) {
-    if (is_positive && !kHasPositives) return only_positive_weight(rest_share) / double(positives);
+    if (is_positive && kKind == INFONCE_ROW_LOSS_DECOUPLED) return only_positive_weight(rest_share) / double(positives);
     if (is_positive && positives == 1) return only_positive_weight(rest_share);
+    if (is_positive && kPositivesApart)
+      return only_positive_weight(share_of_rest(logit, rest_share)) / double(positives);
     return negative_weight(logit, log_sum_exp) - (is_positive ? 1.0 / double(positives) : 0.0);
   }
 
  private:
   static constexpr bool kHasPositives = has_positives(kKind);
+  static constexpr bool kPositivesApart = kKind == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
   static constexpr double kRange = 600;  // e^600 and its sums fit float64
 
   INFONCE_HOST_DEVICE double exponential(double logit) {
@@ -97,11 +163,45 @@ template <int32_t kKind> class RowLoss {
     }
     return std::exp(logit - base_);
   }
+  INFONCE_HOST_DEVICE double log_total() const { return base_ + std::log(total_); }
 
+  INFONCE_HOST_DEVICE void close_debiased() {
+    exponential(debiasing_.log_least);  // for the base
+    positive_ = exponential(positive_logit_);
+    sum_ = total_;
+    const double tau = debiasing_.tau_plus, least = std::exp(debiasing_.log_least - base_);
+    rest_ = (sum_ - tau * debiasing_.negatives * positive_) / (1 - tau);
+    is_clamped_ = !(rest_ > least);
+    if (is_clamped_) rest_ = least;
+    total_ = positive_ + rest_;
+  }
+
+  // 1 - p of a positive beside a rest of this logarithm.
+  INFONCE_HOST_DEVICE static double share_of_rest(double logit, double log_rest) {
+    return 1 / (1 + std::exp(logit - log_rest));
+  }
+  // log (e^logit + rest) - logit.
+  INFONCE_HOST_DEVICE void add_term(double logit) {
+    const double excess = total_ > 0 ? (base_ - logit) + std::log(total_) : -INFINITY;
+    term_losses_ += excess > 0 ? excess + std::log1p(std::exp(-excess)) : std::log1p(std::exp(excess));
+    rest_shares_ += 1 / (1 + std::exp(-excess));
+  }
+  // Where none of a row's gradient is left its logarithm is still a number.
+  INFONCE_HOST_DEVICE double mean_rest_share() const {
+    const double mean = rest_shares_ / double(positives_);
+    return mean > kLeastShare ? mean : kLeastShare;
+  }
+  static constexpr double kLeastShare = 1e-300;
+  static constexpr double kBeyondExponents = 4000;  // e^-4000 is 0
+
+  Debiasing debiasing_;
   int64_t positives_;
   double offset_, base_, total_;
-  double positive_logit_ = 0;       // the sum over positives; the mean, once closed
-  double positive_ = 0, rest_ = 0;  // exponentials: of the only positive, of all else
+  double positive_logit_ = 0;                 // the sum over positives; the mean, once closed
+  double positive_ = 0, rest_ = 0;            // exponentials: of the only positive, of all else
+  double sum_ = 0;                            // exponentials of the negatives, of which the rest is an estimate
+  bool is_clamped_ = false;                   // the estimate is the least that it may be
+  double term_losses_ = 0, rest_shares_ = 0;  // sums over the positives that have terms of their own
 };
 
 }  // namespace infonce

@@ -44,6 +44,7 @@ std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   if (has_own_candidates_alone(p)) return {Kind::kPairedNegatives};
   if (is_sigmoid(p)) return {Kind::kPanel};
   const double scale = largest_scale(p);
+  if (p.softmaxes[0].beta != 0) return {Kind::kFloat64};  // two exponentials of each logit
   // Unit rows bound the logits by the scale, but for biases.
   const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !pairs.has_bias();
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};

@@ -30,9 +30,14 @@ Outcome Float64Scheme::open() {
   if (const BadRow bad = passes_.prepare(); bad.row >= 0) return {true, bad};
   passes_.rank();
   passes_.sum_large_classes();
+  passes_.sum_smoothed();
   for (int s = 0; s < passes_.softmax_count(); ++s) {
     std::fill_n(passes_.softmaxes[s].offset, passes_.padded_rows(), -std::numeric_limits<double>::infinity());
     std::fill_n(passes_.softmaxes[s].sum, passes_.padded_rows(), 0.0);
+  }
+  if (SoftmaxRows<double> *weights = passes_.weights_of_negatives()) {
+    std::fill_n(weights->offset, passes_.padded_rows(), -std::numeric_limits<double>::infinity());
+    std::fill_n(weights->sum, passes_.padded_rows(), 0.0);
   }
   for (const Block<double> &block : passes_.blocks()) {
     log_sum_exp({&block.rows, &block.columns, block.scale});
@@ -92,6 +97,14 @@ void Float64Scheme::log_sum_exp(const Meeting &meeting) {
     rows.maximum = softmax.offset + first;
     rows.sum = softmax.sum + first;
     rows.above = problem_.ranks ? softmax.above + first : nullptr;
+    rows.scale *= 1 + passes_.beta();
+    walk(rows, kernels_.float64_log_sum_exp);
+    const SoftmaxRows<double> *weights = passes_.weights_of_negatives();
+    if (!weights) return;
+    rows.maximum = weights->offset + first;
+    rows.sum = weights->sum + first;
+    rows.above = nullptr;
+    rows.scale = problem_.scale * passes_.beta();
     walk(rows, kernels_.float64_log_sum_exp);
   });
 }
@@ -129,6 +142,13 @@ void Float64Scheme::accumulate(const Meeting &meeting, int64_t task, double *acc
     rows.other_lse = softmax->log_sum_exp, rows.other_weight = softmax->weight;
   rows.accumulators = accumulators;
   rows.accumulator_rows = kFloat64Rows;
+  rows.scale *= 1 + passes_.beta();
+  walk(rows, kernels_.float64_gradient);
+  const SoftmaxRows<double> *weights = passes_.weights_of_negatives();
+  if (!weights) return;
+  rows.owner_lse = rows.other_lse = weights->log_sum_exp;
+  rows.owner_weight = rows.other_weight = weights->weight;
+  rows.scale = problem_.scale * passes_.beta();
   walk(rows, kernels_.float64_gradient);
 }
 

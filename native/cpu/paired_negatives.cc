@@ -100,16 +100,17 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
   check(kQueries, i);
   const PlainRow key = rows.row(inputs_[kKeys].rows(i, 1, scratch.key));
   check(kKeys, i);
-  const double positive = rows.dot(query, key), bias = key_bias_.empty() ? 0 : double(key_bias_[i]);
+  const double positive = rows.dot(query, key), margin = problem_.softmaxes[0].margin,
+               bias = key_bias_.empty() ? 0 : double(key_bias_[i]);
   RowLoss<INFONCE_ROW_LOSS_CROSS_ENTROPY> loss(0, 0, 1);
   for (int64_t m = 0; m < count && !pool_.cancelled(); ++m) {
     const PlainRow negative = rows.row(own(m));
     check(kNegatives, i * negatives_ + m);
     scratch.dots[m] = rows.dot(query, negative);
-    outcome.above += scratch.dots[m] > positive + bias / problem_.scale;
+    outcome.above += scratch.dots[m] > positive + bias / problem_.scale - margin;
     loss.add(scale * scratch.dots[m], false);
   }
-  loss.add(problem_.scale * positive + bias, true);
+  loss.add(problem_.scale * positive + bias - problem_.scale * margin, true);
   loss.close();
   outcome.loss = loss.loss();
   if (!problem_.gradient || outcome.bad.row >= 0) return outcome;
@@ -132,7 +133,7 @@ PairedNegatives::RowOutcome PairedNegatives::row(int64_t i, const RowScratch &sc
     float *const end = grad_negatives + (i + 1) * negatives_ * dim;
     std::fill(end - (negatives_ - count) * dim, end, 0.0f);
   }
-  outcome.radial = rows.finish(query, factor, gradient_of(kQueries) + i * dim);
+  outcome.radial = rows.finish(query, factor, gradient_of(kQueries) + i * dim) - positive_weight * factor * margin;
   return outcome;
 }
 

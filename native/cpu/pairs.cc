@@ -104,7 +104,7 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
     // Rows of the memory among themselves are nobody's partners.
     const bool has_anchor = order_[class_start_[c]] < anchors_;
     const int64_t partners = has_anchor ? class_start_[c + 1] - class_start_[c] - 1 : 0;
-    if (all_positive_ && partners > kMostPartners) {
+    if (all_positive_ && partners > kMostPartners && needs_mean_of_positives(softmax.row_loss)) {
       large_class_[c] = large_class_count();
       large_classes_.push_back(c);
     } else {

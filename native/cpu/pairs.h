@@ -76,6 +76,8 @@ class Pairs {
     return is_positive || !partners_have_ids_ || ids_[i] != ids_[j];
   }
 
+  // Whether every partner is a positive.
+  bool all_positive() const { return all_positive_; }
   // Of a partner.
   bool is_positive(int64_t i, int64_t j) const { return all_positive_ || j == first_positives_[i]; }
 

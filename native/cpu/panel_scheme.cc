@@ -184,6 +184,7 @@ Outcome PanelScheme::open() {
   shift_ = sigmoid() ? -problem_.bias : std::max(0.0, passes_.largest_logit() - kSafeLogit);
   passes_.rank();
   passes_.sum_large_classes();
+  passes_.sum_smoothed();
   if (passes_.has_tight_class()) return kCannot;
   const int64_t padded_rows = passes_.padded_rows();
   for (int s = 0; s < passes_.softmax_count(); ++s) {

@@ -1,5 +1,7 @@
 #include "cpu/passes.h"
 
+#include "common/smoothing.h"
+
 namespace infonce::cpu {
 namespace {
 constexpr double kNoLogSumExp = std::numeric_limits<double>::infinity();  // of a row without loss: every p is 0
@@ -65,8 +67,10 @@ template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor
   own_.take_kept(cursor);
   for (int s = 0; s < softmax_count(); ++s)
     softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_));
+  if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) weights->take(cursor, padded_rows(), false, false);
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
+  row_sums_ = cursor.take<double>(smoothing() == 0 ? 0 : 2 * problem_.matrix_count * problem_.dim);
   bias_ = pairs_.has_bias() ? cursor.take<Scalar>(layout_.end()) : nullptr;
   for (Block<Scalar> &block : blocks_) {
     const int matrix = block.columns.matrix;
@@ -156,11 +160,13 @@ template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t co
     const int64_t i = first + r, j = positives[r];
     if (j < 0) softmax.rank[i] = std::numeric_limits<Scalar>::infinity();
     else if (bias_) softmax.rank[i] += bias_[j];
+    softmax.rank[i] -= Scalar(margin());
     softmax.above[i] = 0;
     // The dot product of a pair is the same from both sides.
     for (int s = 1; s < softmax_count(); ++s) softmaxes[s].rank[i] = softmax.rank[i], softmaxes[s].above[i] = 0;
   }
   if (pairs_.largest_partner_count() < 2 || first >= rows()) return;
+  if (pairs_.all_positive() && !has_positives(row_loss())) return;
   // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
   int64_t partner[kPassRows];
   Scalar dots[kPassRows];
@@ -259,17 +265,20 @@ void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own
   }
   if (own) own_.add_to_loss(i, row);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
-    if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread), is_positive);
+    const double off = is_positive ? problem_.scale * margin() : 0;
+    if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread) - off, is_positive);
   });
   row->close();
 }
 
 template <class Scalar>
 template <int32_t kRowLoss>
-void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread) {
+void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thread) {
   // The panel scheme stores exponentials, the float64 one works with probabilities from the log-sum-exp.
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
-  const bool own = own_.exist() && &softmax == &softmaxes[0];
+  SoftmaxRows<Scalar> &softmax = softmaxes[index];
+  const Debiasing debiasing = kRowLoss == INFONCE_ROW_LOSS_DEBIASED ? debiasing_of(problem_) : Debiasing();
+  const bool own = own_.exist() && index == 0;
   const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1 || own;
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = pairs_.positive_count(i);
@@ -279,7 +288,7 @@ void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int6
       softmax.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count);
+    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count, debiasing);
     add_pairs_to_loss(i, &row, thread, own);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();
@@ -287,6 +296,7 @@ void Passes<Scalar>::losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int6
     const double g = upstream_.relative(i);
     softmax.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
     softmax.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g / double(positive_count) : 0);
+    if (smoothing() != 0) smooth(index, i, row.positive_logit(), thread);
   }
 }
 
@@ -313,16 +323,43 @@ template <class Scalar> double Passes<Scalar>::grad_bias() const {
   return sum * upstream_.largest;
 }
 
+// Debiased losses whose harder negatives count more, in the float64 scheme.
+template <class Scalar> void Passes<Scalar>::hard_losses(int64_t first, int64_t count, int thread) {
+  const Debiasing debiasing = debiasing_of(problem_);
+  SoftmaxRows<Scalar> &hard = softmaxes[0], &weights = softmaxes[1];
+  for (int64_t i = first; i < std::min(first + count, rows()); ++i) {
+    const bool has_negatives = hard.sum[i] > 0;
+    const HardSums sums = {hard.offset[i] + std::log(hard.sum[i]), weights.offset[i] + std::log(weights.sum[i])};
+    const double offset = has_negatives ? sums.log_sum(debiasing.negatives) : hard.offset[i];
+    RowLoss<INFONCE_ROW_LOSS_DEBIASED> row(has_negatives ? 1 : 0, offset, 1, debiasing);
+    add_pairs_to_loss(i, &row, thread, false);
+    const double g = upstream_.relative(i), lse = row.log_sum_exp();
+    hard.loss[i] = row.loss();
+    hard.rest_share[i] = row.rest_share();
+    hard.log_sum_exp[i] = has_negatives ? sums.first(debiasing.negatives, debiasing.beta, lse) : kNoLogSumExp;
+    weights.log_sum_exp[i] = has_negatives ? sums.second(debiasing.negatives, debiasing.beta, lse) : kNoLogSumExp;
+    hard.weight[i] = Scalar(g);
+    weights.weight[i] = Scalar(-g);
+  }
+  for (int64_t i = std::max(first, rows()); i < first + count; ++i) {
+    hard.loss[i] = hard.rest_share[i] = 0;
+    hard.weight[i] = weights.weight[i] = 0;
+    hard.log_sum_exp[i] = weights.log_sum_exp[i] = kNoLogSumExp;
+  }
+}
+
 template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count, int thread) {
   if (is_sigmoid(problem_)) return sigmoid_losses(first, count);
+  if (beta() != 0) return hard_losses(first, count, thread);
   with_row_loss(row_loss(), [&](auto kind) {
-    for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(softmaxes[s], first, count, thread);
+    for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(s, first, count, thread);
   });
 }
 
 template <class Scalar> void Passes<Scalar>::resume() {
   upstream_ = upstream_of(problem_);
   sum_large_classes();
+  sum_smoothed();
   losses();
 }
 
@@ -372,6 +409,18 @@ template <class Scalar> double Passes<Scalar>::weight_of_only_positive(int64_t i
   double weight = g * only_positive_weight(softmaxes[0].rest_share[i]);
   for (int s = 1; s < softmax_count(); ++s) weight += g * only_positive_weight(softmaxes[s].rest_share[i]);
   return weight;
+}
+
+// A positive's logit has the margin in it times the scale.
+template <class Scalar> double Passes<Scalar>::grad_scale_of_margin() const {
+  double weights = 0;
+  for (int s = 0; s < softmax_count(); ++s) {
+    const Smoothing smoothing = smoothing_of(problem_, s);
+    const double in_block = smoothing.positive_is_apart ? 0 : smoothing.of_candidate();
+    for (int64_t i = 0; i < rows(); ++i)
+      weights += upstream_.relative(i) * (in_block + only_positive_weight(softmaxes[s].rest_share[i]));
+  }
+  return -margin() * upstream_.largest * weights;
 }
 
 template <class Scalar>
@@ -451,6 +500,8 @@ double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumul
   sums.row_panels = accumulators;
   sums.padded_rows = accumulator_rows;
   add_pairs(first, count, Partners::kElsewhere, accumulators, accumulator_rows, thread);
+  if (smoothing() != 0)
+    add_smoothing(layout_.anchors(), Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
   double along = 0;
   for (int64_t r = 0; r < count; ++r) along += kernels_.dot(operand(layout_.anchors(), thread), first + r, sums, r);
   return along * problem_.scale * upstream_.largest;
@@ -484,6 +535,10 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
                        operand(layout_.anchors(), thread), i);
     });
   if (own_.are_among(matrix)) add_anchors_to_own(first, count, accumulators, accumulator_rows, thread);
+  if (smoothing() != 0 && !(of_anchors && counted_apart))
+    add_smoothing(matrix, Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
+  if (smoothing() != 0 && of_anchors)
+    add_smoothing(matrix, Partners::kAmongAnchors, first, count, accumulators, accumulator_rows, thread);
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

@@ -101,6 +101,8 @@ template <class Scalar> class Passes {
 
   void rank();
   void sum_large_classes();
+  // What label smoothing needs of all rows. Nothing without it.
+  void sum_smoothed();
   // Whether the rows of a large class lie so close together that their gradient is lost in float32: as the class
   // contracts, p - 1 / positives cancels for every one of its pairs.
   bool has_tight_class() const;
@@ -133,11 +135,15 @@ template <class Scalar> class Passes {
   double grad_bias() const;
   // d loss / d scale from the anchors' sums.
   double grad_scale(double sum, double sum_apart) const {
-    return (sum + sum_apart) / problem_.scale / (has_triangle() ? 2 : 1);
+    const double of_dots = (sum + sum_apart) / problem_.scale / (has_triangle() ? 2 : 1);
+    return margin() == 0 ? of_dots : of_dots + grad_scale_of_margin();
   }
 
   SoftmaxRows<Scalar> softmaxes[INFONCE_MOST_SOFTMAXES];
   int softmax_count() const { return problem_.softmax_count; }
+  // Of logits times beta, where harder negatives count more; null: they do not.
+  SoftmaxRows<Scalar> *weights_of_negatives() { return beta() == 0 ? nullptr : &softmaxes[1]; }
+  double beta() const { return problem_.softmaxes[0].beta; }
   // Of every softmax.
   int64_t rows() const { return layout_.rows(layout_.anchors()); }
   int64_t padded_rows() const { return layout_.padded_rows(layout_.anchors()); }
@@ -152,9 +158,14 @@ template <class Scalar> class Passes {
   double dot_with_class(int64_t i, int64_t large_class, int thread);
   template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own);
   void sigmoid_losses(int64_t first, int64_t count);
-  template <int32_t kRowLoss> void losses_of(SoftmaxRows<Scalar> &softmax, int64_t first, int64_t count, int thread);
+  void hard_losses(int64_t first, int64_t count, int thread);
+  template <int32_t kRowLoss> void losses_of(int softmax, int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;
+  double margin() const { return problem_.softmaxes[0].margin; }  // of every softmax
+  double grad_scale_of_margin() const;
+  double smoothing() const { return problem_.softmaxes[0].label_smoothing; }  // of every softmax
+  void smooth(int softmax, int64_t i, double positive_logit, int thread);
   enum class Partners { kElsewhere, kAmongAnchors };
   void add_pairs(int64_t first, int64_t count, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
                  int thread);
@@ -164,6 +175,8 @@ template <class Scalar> class Passes {
   template <int32_t kRowLoss> double own_weight(int64_t i, double logit) const;
   void add_anchors_to_own(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  void add_smoothing(int matrix, Partners partners, int64_t first, int64_t count, Scalar *accumulators,
+                     int64_t accumulator_rows, int thread);
 
   const infonce_problem &problem_;
   const Layout layout_;
@@ -196,6 +209,10 @@ template <class Scalar> class Passes {
     return {first, first + dim, first + 2 * dim, first + 3 * dim, first + 3 * dim + 1};
   }
   double *class_sums_ = nullptr;
+  // By matrix, sums over its rows: of the unit rows, of those times the upstream gradient. Null: no smoothing.
+  double *row_sums_ = nullptr;
+  double *row_sum(int matrix) const { return row_sums_ + 2 * matrix * problem_.dim; }
+  double *weighted_row_sum(int matrix) const { return row_sum(matrix) + problem_.dim; }
 };
 
 extern template class Passes<float>;

@@ -124,7 +124,7 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
     }
     int64_t &most = gradient.from_columns ? floats_of_columns : floats;
     most = std::max(most, first + std::max(splits, least) * plane);
-    doubles = std::max(doubles, least * plane);
+    doubles = std::max(doubles, (work->problem.softmaxes[0].beta != 0 ? 2 : 1) * least * plane);
   }
   Buffers &buffers = work->buffers;
   if (work->in_float32) {
@@ -136,6 +136,16 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
     buffers.float64_accumulators = cursor.take<double>(doubles);
     buffers.float64_panel = cursor.take<double>(float64_panel_elements(*work));
   }
+}
+
+void take_smoothing(Workspace::Cursor &cursor, Work *work) {
+  const infonce_problem &problem = work->problem;
+  Buffers &buffers = work->buffers;
+  work->for_each_matrix([&](int m) {
+    buffers.row_sums[m] = cursor.take<double>(problem.dim);
+    buffers.weighted_row_sums[m] = cursor.take<double>(problem.dim);
+  });
+  for (int s = 0; s < problem.softmax_count; ++s) buffers.mean_logits[s] = cursor.take<double>(work->rows());
 }
 
 }  // namespace
@@ -206,6 +216,7 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
   if (work->computes_gradient()) take_accumulators(cursor, work);
   if (const infonce_block *own = work->own_beside(); own && work->computes_gradient())
     buffers.own_shares = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
+  if (work->is_smoothed() && work->phase.has_losses) take_smoothing(cursor, work);
 }
 
 }  // namespace infonce::cuda

@@ -49,6 +49,10 @@ struct Buffers {
   float *accumulators = nullptr, *accumulators_of_columns = nullptr;
   __nv_bfloat16 *panel = nullptr;
   double *float64_accumulators = nullptr, *float64_panel = nullptr;
+  // Of label smoothing: sums over the rows of each matrix, [dim], plain and with upstream gradients; by softmax, the mean
+  // logits of its anchors. Null without it.
+  double *row_sums[INFONCE_MOST_MATRICES] = {}, *weighted_row_sums[INFONCE_MOST_MATRICES] = {};
+  double *mean_logits[INFONCE_MOST_SOFTMAXES] = {};
 };
 
 // These fill the buffers of a call.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "cuda/launch/simclr_logits.h"
 #include "cuda/steps/steps.h"
@@ -16,6 +17,10 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   work_.in_float64 = work_.choice.in_float64;
   work_.rule = {work_.positives_are_anchors(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
   std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
+  for (int m = 0; m < problem.matrix_count && work_.is_smoothed(); ++m) {
+    const infonce_matrix &matrix = problem.matrices[m];
+    if (matrix.bias) work_.bias_sums[m] = std::accumulate(matrix.bias, matrix.bias + matrix.rows, 0.0);
+  }
   list_outputs(logits);
 }
 

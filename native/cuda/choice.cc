@@ -61,12 +61,14 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, own candidates added to a row's sums and sigmoids computed, which only the kernels in
-  // float64 do so far. And where further candidates come, a constant shift has to be sure before they are seen; the
-  // running maximum in float64 holds any.
+  // Masks are compared row by row, own candidates added to a row's sums, logits smoothed, sigmoids computed and two
+  // exponentials taken of each logit, which only the kernels in float64 do so far. And where further candidates come, a
+  // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const double scale = largest_scale(problem);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
-  if (is_masked(problem) || own_block_of(problem) || (opened && !is_sure) || is_sigmoid(problem)) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
+  if (is_masked(problem) || own_block_of(problem) || (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {

@@ -25,7 +25,8 @@ void PairedNegatives::compute(const Work &work) const {
                   scale_of(problem, problem.blocks[0]),
                   work.buffers.own_counts,
                   problem.normalize != 0,
-                  problem.ranks != 0};
+                  problem.ranks != 0,
+                  problem.softmaxes[0].margin};
   task.upstream = work.upstream;
   task.negatives = dots_;
   task.grad_anchors = work.gradient_of(anchors);

@@ -70,8 +70,9 @@ struct Work {
   bool returns_early = false;  // work may go on after the call's end
   bool downloads = false;      // something is brought back
   Upstream upstream = {};
-  Pairs pairs[INFONCE_MOST_MATRICES] = {};  // of the anchors with the rows of each matrix
-  Pairs pairs_of_keys = {};                 // of the keys with the anchors
+  double bias_sums[INFONCE_MOST_MATRICES] = {};  // over the rows of each matrix, for smoothing
+  Pairs pairs[INFONCE_MOST_MATRICES] = {};       // of the anchors with the rows of each matrix
+  Pairs pairs_of_keys = {};                      // of the keys with the anchors
   Buffers buffers = {};
   PairedNegatives paired_negatives = {};
 
@@ -112,6 +113,7 @@ struct Work {
   const infonce_block *own_beside() const {
     return has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);
   }
+  bool is_smoothed() const { return problem.softmaxes[0].label_smoothing != 0; }
   bool needs_ids(int matrix) const;
   bool needs_bias(int matrix) const;
   int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host

@@ -9,7 +9,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 8, kSoftmaxFields = 5;
+constexpr int64_t kBlockFields = 8, kSoftmaxFields = 9;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -71,6 +71,10 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     softmax.positive_matrices = static_cast<uint32_t>(small());
     softmax.row_loss = small();
     softmax.weight = *next++;
+    softmax.margin = *next++;
+    softmax.label_smoothing = *next++;
+    softmax.tau_plus = *next++;
+    softmax.beta = *next++;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <string>
 
 #include "test/context.h"
@@ -143,6 +144,8 @@ TEST_CASE("a second softmax is the first the other way round") {
   REFUSES(all, problem.softmaxes[1].positive_matrices = bit_of(all.keys));
   REFUSES(all, problem.softmaxes[1].positive_matrices = bit_of(all.further));
   REFUSES(all, problem.softmaxes[0].positive_matrices = bit_of(all.further));
+  REFUSES(all, problem.softmaxes[0].margin = 0.1);
+  REFUSES(all, problem.softmaxes[1].row_loss = INFONCE_ROW_LOSS_DECOUPLED);
   REFUSES(all, problem.softmaxes[0].weight = 0.75; problem.softmaxes[1].weight = 0.25);
   REFUSES(all, problem.softmaxes[1].positive = INFONCE_POSITIVE_TARGET; problem.softmaxes[1].targets = targets.data());
   REFUSES(all, problem.softmaxes[0].positive = problem.softmaxes[1].positive = INFONCE_POSITIVE_TARGET;
@@ -168,6 +171,58 @@ TEST_CASE("ids that are missing, or that positives have, leave nothing out") {
     REFUSES(all, leave_out(problem).ids = nullptr);
     REFUSES(all, leave_out(problem); problem.matrices[all.anchors].ids = nullptr);
   }
+}
+
+TEST_CASE("parameters of a row loss that are out of range, or go with another one, are refused") {
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  for (const infonce_positive positive : kPositives) {
+    Form form = form_of(positive);
+    form.ids = 0;
+    const Named all = named(form);
+    REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSSES);
+    REFUSES(all, problem.softmaxes[0].margin = kNaN);
+    REFUSES(all, problem.softmaxes[0].margin = INFINITY);
+    REFUSES(all, problem.softmaxes[0].tau_plus = 0.1);
+    REFUSES(all, problem.softmaxes[0].beta = 1);
+    REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED);  // of three views, or several blocks
+    for (const double amount : {-0.1, 1.0, kNaN}) {
+      REFUSES(all, problem.softmaxes[0].label_smoothing = amount);
+    }
+    REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1;
+            problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES);
+    if (form.one_tower()) {
+      REFUSES(all, problem.softmaxes[0].margin = 0.1);
+      REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1);  // of several positives
+    } else {
+      Buffer<float> bias(15);
+      bias[3] = -INFINITY;
+      REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1; problem.matrices[all.keys].bias = bias.data());
+      const Named by_ids = named(form_of(positive));
+      REFUSES(by_ids, problem.softmaxes[0].label_smoothing = 0.1);
+    }
+  }
+  Form form = form_of(INFONCE_POSITIVE_ALL_VIEWS);
+  form.views = 2;
+  form.ids = 0;
+  form.further = {};
+  Named debiased = named(form);
+  debiased.inputs.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED;
+  for (const double tau_plus : {-0.1, 1.0, kNaN}) {
+    REFUSES(debiased, problem.softmaxes[0].tau_plus = tau_plus);
+  }
+  for (const double beta : {-0.1, 1e4, kNaN}) {
+    REFUSES(debiased, problem.softmaxes[0].beta = beta);
+  }
+}
+
+TEST_CASE("rows that are all of one class have no decoupled loss") {
+  Form form = form_of(INFONCE_POSITIVE_SAME_ID);
+  form.further = {};
+  const Named all = named(form);
+  const Buffer<int32_t> same(12);
+  REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
+          for (infonce_matrix &matrix
+               : problem.matrices) matrix.ids = same.data());
 }
 
 TEST_CASE("a bias of candidates whose columns feed a softmax is refused") {

@@ -38,7 +38,8 @@ const char *name_of(Loss loss) {
 void set_one_tower(infonce_problem *problem, infonce_positive positive) {
   problem->matrix_count = problem->block_count = problem->softmax_count = 1;
   problem->blocks[0] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0};
-  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr};
+  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr, 0, 0,
+                           0,        0};
 }
 
 void add_memory(infonce_problem *problem) {
@@ -51,8 +52,8 @@ void set_two_towers(infonce_problem *problem, int candidates, bool own) {
   problem->matrix_count = candidates + 1;
   problem->block_count = problem->softmax_count = 1;
   problem->blocks[0] = {kAnchors, candidates, 0, -1, 0, own, 0, 0};
-  problem->softmaxes[0] = {kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1,
-                           nullptr};
+  problem->softmaxes[0] = {
+      kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr, 0, 0, 0, 0};
 }
 
 void add_other_direction(infonce_problem *problem) {

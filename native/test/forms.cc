@@ -30,12 +30,25 @@ class Draw {
   std::mt19937 random_;
 };
 
-// Decoupled only where every row has candidates that are no positives.
+// Without the positives in the denominator only where every row has candidates that are none.
 infonce_row_loss row_loss_of(const Form &form) {
-  const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions &&
-                             form.own == 0 && form.stretch == 0;
-  return has_negatives && form.seed / 8 % 2 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  if (form.own != 0 || form.stretch != 0) return INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
+  if (form.seed / 8 % 3 == 2) {
+    const bool is_debiasable = form.views == 2 && form.ids == 0 && form.further.empty();
+    return is_debiasable ? INFONCE_ROW_LOSS_DEBIASED : INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  }
+  return has_negatives && form.seed / 8 % 3 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
 }
+
+// Of candidates that all rows have, and one positive.
+double label_smoothing_of(const Form &form) {
+  const bool has_one = !form.one_tower() || form.positive == INFONCE_POSITIVE_FIRST_VIEW || form.views == 2;
+  const bool is_smoothed = has_one && form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0;
+  return is_smoothed && row_loss_of(form) == INFONCE_ROW_LOSS_CROSS_ENTROPY ? form.label_smoothing : 0;
+}
+
+double margin_of(const Form &form) { return !form.one_tower() && form.seed / 8 % 2 == 1 ? 0.125 : 0; }
 
 class Builder {
  public:
@@ -103,6 +116,9 @@ class Builder {
     first.positive = form_.positive;
     first.positive_matrices = form_.one_tower() ? own | elsewhere : elsewhere;
     first.row_loss = row_loss_of(form_);
+    first.margin = margin_of(form_);
+    first.label_smoothing = label_smoothing_of(form_);
+    first.tau_plus = first.row_loss == INFONCE_ROW_LOSS_DEBIASED ? 0.125 : 0;
     first.weight = form_.both_directions ? 0.5 : 1;
     if (form_.positive == INFONCE_POSITIVE_TARGET) {
       inputs_.targets = Buffer<int32_t>(static_cast<size_t>(form_.rows), form_.offset);
@@ -268,8 +284,8 @@ std::string describe(const Form &form) {
   std::ostringstream text;
   text << "seed=" << form.seed << " positive=" << form.positive << " N=" << form.rows << " D=" << form.dim
        << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
-       << " rowLoss=" << row_loss_of(form) << " otherAnchors=" << form.other_anchors
-       << " bothDirections=" << form.both_directions << " further=";
+       << " rowLoss=" << row_loss_of(form) << " margin=" << margin_of(form) << " smoothing=" << label_smoothing_of(form)
+       << " otherAnchors=" << form.other_anchors << " bothDirections=" << form.both_directions << " further=";
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }
@@ -313,6 +329,7 @@ Form random_form(uint32_t seed) {
   form.unwanted = draw.one_in(4);
   form.temperature = draw.of({0.5, 0.07, 0.01});
   form.reduction = draw.of({INFONCE_REDUCTION_MEAN, INFONCE_REDUCTION_SUM, INFONCE_REDUCTION_NONE});
+  form.label_smoothing = seed / 8 % 3 == 0 ? 0.25 : 0;
   form.normalize = !draw.one_in(3);
   form.gradient = !draw.one_in(6);
   form.ranks = !draw.one_in(3);

@@ -30,6 +30,7 @@ struct Form {
   bool halves = false;           // matrices are of any type
   bool unwanted = false;         // some gradients are not asked for
   double temperature = 0.1;
+  double label_smoothing = 0;  // where it goes with the rest
   infonce_reduction reduction = INFONCE_REDUCTION_MEAN;
   bool normalize = true;
   bool gradient = true;

@@ -265,6 +265,42 @@ TEST_CASE("a row whose every candidate but its positive is left out has a loss a
   }
 }
 
+TEST_CASE("a finite bias is smoothed with the rest of its logits") {
+  const std::vector<Engine> all = engines_for_rules();
+  for (const infonce_positive positive :
+       {INFONCE_POSITIVE_FIRST_VIEW, INFONCE_POSITIVE_SAME_INDEX, INFONCE_POSITIVE_TARGET}) {
+    for (const bool in_batch : {true, false}) {
+      Form form = form_with_further(positive);
+      form.in_batch = in_batch;
+      Inputs inputs = with_bias(form, [](size_t j) { return static_cast<float>(j % 3); });
+      inputs.problem.softmaxes[0].label_smoothing = 0.25;
+      INFO(describe(form));
+      check_inputs(all, inputs);
+    }
+  }
+}
+
+TEST_CASE("debiased losses match the reference where their estimate is clamped and where it is not") {
+  const std::vector<Engine> all = engines_for_rules();
+  for (const double tau_plus : {0.0, 0.1, 0.9}) {
+    for (const double temperature : {0.5, 0.07, 0.002}) {
+      Form form = form_with_further(INFONCE_POSITIVE_ALL_VIEWS);
+      form.further = {};
+      form.temperature = temperature;
+      Inputs inputs = inputs_of(form);
+      inputs.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED;
+      inputs.problem.softmaxes[0].tau_plus = tau_plus;
+      CAPTURE(tau_plus);
+      INFO(describe(form));
+      for (const double beta : {0.0, 0.5, 2.0}) {
+        CAPTURE(beta);
+        inputs.problem.softmaxes[0].beta = beta;
+        check_inputs(all, inputs);
+      }
+    }
+  }
+}
+
 TEST_CASE("own candidates and keys with a bias match the reference") {
   const std::vector<Engine> all = engines_for_rules();
   Settings settings;
@@ -279,6 +315,10 @@ TEST_CASE("own candidates and keys with a bias match the reference") {
     bias[j] = static_cast<float>(j % 5) - 2;
   }
   problem.problem.matrices[kKeys].bias = bias.data();
+  check_inputs(all, problem);
+  problem.problem.softmaxes[0].margin = 0.25;
+  check_inputs(all, problem);
+  problem.problem.matrices[kKeys].bias = nullptr;
   check_inputs(all, problem);
 }
 

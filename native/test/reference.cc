@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "test/reference_row_loss.h"
+
 namespace infonce::test {
 
 namespace {
@@ -115,9 +117,12 @@ class Rows {
   std::vector<double> norms_;
 };
 
-// Rows of the anchor's sample or class, itself among them.
+// Rows of the anchor's sample or class, itself among them; 1 where all of them are treated apart, however many.
 int64_t class_size(const infonce_problem &problem, int64_t anchor) {
   const infonce_softmax &softmax = problem.softmaxes[0];
+  if (softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES) {
+    return 1;
+  }
   const infonce_matrix &anchors = problem.matrices[softmax.anchors];
   if (softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) {
     return anchors.views;
@@ -279,49 +284,31 @@ class Evaluation {
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
     Rows &owner = rows_[rules.anchors];
+    RowCandidates row;
     std::vector<double> cosines;
-    std::vector<double> logits;
-    std::vector<double> exact_logits;
-    double largest = -INFINITY;
-    int64_t positives = 0;
     for (const Candidate &candidate : candidates) {
       const Rows &other = rows_[candidate.matrix];
       const double bias = bias_of(candidate);
+      const double margin = candidate.positive ? rules.margin : 0;
       const bool exact = operands_ == Operands::kExact || candidate.exact;
-      cosines.push_back(owner.dot(i, other, candidate.row));
-      exact_logits.push_back(problem_.scale * cosines.back() + bias);
-      const double dot = exact ? cosines.back() : owner.dot_of_operands(i, other, candidate.row);
-      logits.push_back((problem_.scale + candidate.stretch) * dot + bias);
-      largest = std::max(largest, logits.back());
-      positives += candidate.positive;
+      cosines.push_back(owner.dot(i, other, candidate.row) - margin);
+      row.positive.push_back(candidate.positive);
+      row.exact_logits.push_back(problem_.scale * cosines.back() + bias);
+      const double dot = exact ? cosines.back() : owner.dot_of_operands(i, other, candidate.row) - margin;
+      row.logits.push_back((problem_.scale + candidate.stretch) * dot + bias);
     }
     RowReference &rows = result_.rows.back();
-    if (positives == 0) {
+    if (std::find(row.positive.begin(), row.positive.end(), true) == row.positive.end()) {
       rows.loss.push_back(0);
       rows.above.push_back({-1, -1});
       return;
     }
-    rank(rules, candidates, exact_logits);
-    const bool decoupled = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED;
-    double sum = 0;
-    double negative_sum = 0;
-    double positive_logits = 0;
+    rank(rules, candidates, row.exact_logits);
+    const RowOutcome outcome = row_loss_of(rules, problem_.scale, row);
+    rows.loss.push_back(outcome.loss);
+    result_.row_loss[static_cast<size_t>(i)] += rules.weight * outcome.loss;
     for (size_t c = 0; c < candidates.size(); ++c) {
-      const double exponential = std::exp(logits[c] - largest);
-      sum += decoupled && candidates[c].positive ? 0 : exponential;
-      negative_sum += candidates[c].positive ? 0 : exponential;
-      positive_logits += candidates[c].positive ? exact_logits[c] : 0;
-    }
-    rows.loss.push_back(std::log(sum) + largest - positive_logits / static_cast<double>(positives));
-    result_.row_loss[static_cast<size_t>(i)] += rules.weight * rows.loss.back();
-    for (size_t c = 0; c < candidates.size(); ++c) {
-      const bool in_sum = !decoupled || !candidates[c].positive;
-      const double probability = in_sum ? std::exp(logits[c] - largest) / sum : 0;
-      const double target = candidates[c].positive ? 1 / static_cast<double>(positives) : 0;
-      // Of a row's only positive p - 1 would cancel.
-      const bool cancels = candidates[c].positive && positives == 1 && in_sum;
-      const double excess = cancels ? -negative_sum / sum : probability - target;
-      const double weight = rules.weight * upstream(i) * excess;
+      const double weight = rules.weight * upstream(i) * outcome.slopes[c];
       Rows &other = rows_[candidates[c].matrix];
       owner.add(i, weight * problem_.scale, other, candidates[c].row);
       other.add(candidates[c].row, weight * problem_.scale, owner, i);
@@ -336,9 +323,11 @@ class Evaluation {
     const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
     const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
-    int64_t perhaps_above = rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED ? 0 : -1;  // without the positive itself
+    const bool has_positives =
+        rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || rules.row_loss == INFONCE_ROW_LOSS_DEBIASED;
+    int64_t perhaps_above = has_positives ? -1 : 0;  // without the positive itself
     for (size_t c = 0; c < candidates.size(); ++c) {
-      if (candidates[c].positive && rules.row_loss == INFONCE_ROW_LOSS_DECOUPLED) {
+      if (candidates[c].positive && !has_positives) {
         continue;
       }
       const double error = kCosineError * (problem_.scale + std::abs(bias_of(candidates[c])));

@@ -72,12 +72,13 @@ function plainRows(
 ): tf.Tensor1D {
   const logitsOf = (x: tf.Tensor2D, y: tf.Tensor2D) => tf.matMul(x, y, false, true).mul<tf.Tensor2D>(factor);
   const rows = a!.shape[0];
+  const { labelSmoothing = 0, margin = 0 } = problem as { labelSmoothing?: number; margin?: number };
   switch (kindOf(problem)) {
     case 'clip': {
       const left = leftOut(problem.imageIds as Int32Array, problem.textIds as Int32Array, i => i);
       const logits = logitsOf(a!, b!).sub<tf.Tensor2D>(maskOf(rows, rows, left));
-      return crossEntropy(logits, tf.eye(rows))
-        .add(crossEntropy(logits.transpose(), tf.eye(rows)))
+      return crossEntropy(logits, tf.eye(rows), labelSmoothing)
+        .add(crossEntropy(logits.transpose(), tf.eye(rows), labelSmoothing))
         .div(2);
     }
     case 'sigLip':
@@ -100,7 +101,8 @@ function plainRows(
         const logits = logitsOf(a!, candidates)
           .add(biases.map(bias => Math.max(bias, -LEFT_OUT)))
           .sub<tf.Tensor2D>(maskOf(rows, all, leftOut(queryIds, ids, positive)));
-        return crossEntropy(logits, maskOf(rows, all, (i, j) => j === positive(i)).div(LEFT_OUT));
+        const positives = maskOf(rows, all, (i, j) => j === positive(i)).div<tf.Tensor2D>(LEFT_OUT);
+        return crossEntropy(logits.sub<tf.Tensor2D>(positives.mul(margin).mul(factor)), positives, labelSmoothing);
       }
       const keys = inBatch ? tf.matMul<tf.Tensor2D>(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
       const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
@@ -123,6 +125,36 @@ function plainRows(
       const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
       const positives = positivesOf(problem, rows);
       const has = positives.sum(1).greater(0).toFloat();
+      if (labelSmoothing > 0) {
+        // A row is no candidate of its own.
+        const others = tf.scalar(1).sub(tf.eye(rows));
+        const mean = logits
+          .mul(others)
+          .sum(1)
+          .div(rows - 1);
+        const target = logits
+          .mul(positives)
+          .sum(1)
+          .mul(1 - labelSmoothing);
+        return logits.logSumExp(1).sub(target).sub(mean.mul(labelSmoothing));
+      }
+      if (problem.denominator === 'positiveAndNegatives' || problem.debias !== undefined) {
+        const isPositive = positives.greater(0).toFloat();
+        const exponentials = logits.exp();
+        const others = exponentials.mul(tf.scalar(1).sub(isPositive)).sum(1, true);
+        const { beta = 0 } = (problem.debias ?? {}) as { beta?: number };
+        const isOther = tf.scalar(1).sub(isPositive).sub(tf.eye(rows));
+        const sumOf = (power: number) => logits.mul(power).exp().mul(isOther).sum(1, true);
+        const all =
+          beta === 0
+            ? others
+            : sumOf(1 + beta)
+                .div(sumOf(beta))
+                .mul(rows - 2);
+        const rest = problem.debias === undefined ? all : debiased(problem, all, exponentials.mul(positives), factor);
+        // log (e^s + rest) − s, also of a row without a rest.
+        return tf.softplus(rest.add(1e-30).log().sub(logits)).mul(positives).sum(1);
+      }
       // What is a positive has no part in the decoupled sum.
       const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
       return left.logSumExp(1).sub(logits.mul(positives).sum(1)).mul(has);
@@ -151,8 +183,17 @@ function hardnessOf(problem: Named, cosines: tf.Tensor2D, positives: tf.Tensor2D
 }
 
 /** log Σ exp(logits) − the mean of the positives' logits, row by row; `positives` holds their weights. */
-function crossEntropy(logits: tf.Tensor2D, positives: tf.Tensor): tf.Tensor1D {
-  return logits.logSumExp(1).sub(logits.mul(positives).sum(1));
+function crossEntropy(logits: tf.Tensor2D, positives: tf.Tensor, smoothing = 0): tf.Tensor1D {
+  const target = positives.mul(1 - smoothing).add(smoothing / logits.shape[1]);
+  return logits.logSumExp(1).sub(logits.mul(target).sum(1));
+}
+
+/** The sum over the negatives of rows of one positive each, as the debiased loss estimates it. */
+function debiased(problem: Named, others: tf.Tensor, positive: tf.Tensor, factor: tf.Tensor): tf.Tensor {
+  const { tauPlus } = problem.debias as { tauPlus: number };
+  const negatives = others.shape[0]! - 2;
+  const estimate = others.sub(positive.sum(1, true).mul(tauPlus * negatives)).div(1 - tauPlus);
+  return tf.maximum(estimate, factor.dataSync().map(scale => negatives * Math.exp(-scale))[0]!);
 }
 
 /** The weight of each row as a positive of each other. */

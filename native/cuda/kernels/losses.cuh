@@ -7,7 +7,27 @@
 
 namespace infonce::cuda {
 
-template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, const Direction &direction, int64_t i) {
+// Of a debiased loss whose harder negatives count more: the second direction has their weights.
+__device__ inline void hard_loss_of_row(const LossesTask &task, int64_t i) {
+  const Direction &hard = task.rows, &weights = task.columns;
+  const Debiasing &debiasing = task.debiasing;
+  hard.all_above[i] = hard.above[i];
+  const bool real = i < task.anchors.rows, has_negatives = real && hard.sum[i] > 0;
+  const HardSums sums = {hard.offset[i] + log(hard.sum[i]), weights.offset[i] + log(weights.sum[i])};
+  const double offset = has_negatives ? sums.log_sum(debiasing.negatives) : hard.offset[i];
+  RowLoss<INFONCE_ROW_LOSS_DEBIASED> row(has_negatives ? 1 : 0, offset, 1, debiasing);
+  if (real) row.add(task.logits.at(0, i), true);
+  row.close();
+  const double g = real ? task.upstream.relative(task.anchors.source_row(i)) : 0, lse = row.log_sum_exp();
+  hard.loss[i] = real ? row.loss() : 0;
+  hard.rest_share[i] = real ? row.rest_share() : 0;
+  hard.upstream[i] = g, weights.upstream[i] = -g;
+  hard.log_sum_exp[i] = has_negatives ? sums.first(debiasing.negatives, debiasing.beta, lse) : INFINITY;
+  weights.log_sum_exp[i] = has_negatives ? sums.second(debiasing.negatives, debiasing.beta, lse) : INFINITY;
+}
+
+template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, int d, int64_t i) {
+  const Direction &direction = d == 0 ? task.rows : task.columns;
   const bool real = i < task.anchors.rows;
   const Range range = !real || !task.pairs.apart ? Range{0, 0} : task.pairs.apart[i];
   const Range large = !real || !task.pairs.classes ? Range{0, 0} : task.pairs.classes[i];
@@ -24,7 +44,7 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
     return;
   }
   const int64_t positives = in_large_class ? partners : task.rule.first_only ? 1 : partners;
-  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives);
+  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing);
   if (in_large_class) {
     row.close_with_mean(task.logits.at(0, i));
   } else {
@@ -48,6 +68,10 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   // What the rounding of log2_sum lost comes back with the weight.
   direction.weight[i] = float(task.online ? g * exp2(log2_sum - log_sum_exp * kLog2E) : g * row.matrix_weight());
   direction.target[i] = float(in_large_class ? g / double(positives) : 0);
+  if (const double *mean = task.mean_logit[d]) {
+    direction.loss[i] += task.smoothing[d].amount * (row.positive_logit() - mean[i]);
+    direction.rest_share[i] -= task.smoothing[d].of_positive();
+  }
 }
 
 // A thread an anchor; padding rows included.
@@ -55,8 +79,9 @@ template <int32_t kRowLoss> __global__ void losses(Trace trace, const __grid_con
   trace.mark();
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= task.anchors.padded_rows) return;
-  loss_of_row<kRowLoss>(task, task.rows, i);
-  if (task.has_columns) loss_of_row<kRowLoss>(task, task.columns, i);
+  if (kRowLoss == INFONCE_ROW_LOSS_DEBIASED && task.debiasing.beta != 0) hard_loss_of_row(task, i);
+  else loss_of_row<kRowLoss>(task, 0, i);
+  if (task.has_columns) loss_of_row<kRowLoss>(task, 1, i);
   if (!task.row_loss || i >= task.anchors.rows) return;
   const double loss = task.has_columns ? (task.rows.loss[i] + task.columns.loss[i]) / 2 : task.rows.loss[i];
   task.row_loss[task.anchors.source_row(i)] = float(loss);
@@ -73,27 +98,31 @@ constexpr int kTotalsThreads = 1024;
 // One block: each thread adds every 1024th row, then a tree.
 __global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __grid_constant__ TotalsTask task) {
   trace.mark();
-  double sums[4] = {0, 0, 0, 0};  // as in infonce_scalars: loss, radial, top 1, top 5
+  double sums[5] = {0, 0, 0, 0, 0};  // as in infonce_scalars: loss, radial, top 1, top 5; then the margin's
   for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) {
     const bool has_positive = !task.first_logit || task.first_logit[i] < INFINITY;
     for (int d = 0; d < 2 && task.loss[d]; ++d) {
       sums[0] += task.loss[d][i];
       sums[2] += has_positive && task.above[d][i] < 1;
       sums[3] += has_positive && task.above[d][i] < 5;
+      if (task.margin != 0 && task.radial)
+        sums[4] += task.row_upstream[d][i] * (task.rest_share[d][i] - task.of_candidate[d]);
     }
     if (task.radial) sums[1] += task.radial[i];
   }
-  __shared__ double of_warp[4][kTotalsThreads / kWarp];
-  for (int k = 0; k < 4; ++k) {
+  __shared__ double of_warp[5][kTotalsThreads / kWarp];
+  for (int k = 0; k < 5; ++k) {
     sums[k] = warp_sum(sums[k]);
     if (threadIdx.x % kWarp == 0) of_warp[k][threadIdx.x / kWarp] = sums[k];
   }
   __syncthreads();
   if (threadIdx.x >= kWarp) return;
-  for (int k = 0; k < 4; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
+  for (int k = 0; k < 5; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
   if (threadIdx.x > 0) return;
   const double directions = task.loss[1] ? 2 : 1, rows = double(task.rows) * directions;
-  const infonce_scalars totals = {sums[0] / (task.loss_divisor * directions), sums[1] / task.radial_divisor,
+  double grad_scale = sums[1] / task.radial_divisor;
+  if (task.margin != 0 && task.radial) grad_scale += task.margin * task.upstream.scale() * sums[4];
+  const infonce_scalars totals = {sums[0] / (task.loss_divisor * directions), grad_scale,
                                   task.ranks ? sums[2] / rows : NAN, task.ranks ? sums[3] / rows : NAN};
   task.report->scalars = totals;
   if (task.scalars) *task.scalars = totals;

@@ -112,7 +112,7 @@ template <int kWidth> struct PairedShared {
   double gradient[kPairedWarps][Lanes<kWidth>::kDims];
 };
 
-// Grid: x queries. Threads: up to kPairedWarps warps. kBias: keys have one.
+// Grid: x queries. Threads: up to kPairedWarps warps. kBias: keys have one, or a margin.
 template <int kWidth, bool kBias>
 __global__ void __launch_bounds__(kPairedWarps *kWarp)
     paired_queries(Trace trace, const __grid_constant__ PairedTask task) {
@@ -137,7 +137,9 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   }
   const double query_inverse = pair[0].inverse_norm(normalize), key_inverse = pair[1].inverse_norm(normalize);
   const double positive = pair[1].dot * query_inverse * key_inverse;
-  const double bias = kBias ? double(problem.key_bias[i]) : 0, positive_logit = problem.scale * positive + bias;
+  double positive_logit = problem.scale * positive;
+  if (kBias && problem.key_bias) positive_logit += double(problem.key_bias[i]);
+  if (kBias) positive_logit -= problem.scale * problem.margin;
 
   double maximum = -INFINITY;
   int32_t above = 0;
@@ -183,7 +185,8 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   if (threadIdx.x == 0) {
     task.loss[i] = row.loss();
     task.above[i] = sum_of_warps(shared.above, warps);
-    task.radial[i] = task.grad_anchors ? radial : 0;
+    const double of_margin = kBias ? factor * positive_weight * problem.margin : 0;
+    task.radial[i] = task.grad_anchors ? radial - of_margin : 0;
   }
 
   if (task.grad_anchors) {

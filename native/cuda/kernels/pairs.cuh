@@ -17,7 +17,7 @@ template <int kPlanes> __device__ float operand_at(const Tower &tower, int64_t r
   return sum;
 }
 
-// A warp an anchor; padding rows included. kGeneral: with targets, biases or pairs that are left out.
+// A warp an anchor; padding rows included. kGeneral: with targets, biases, a margin or pairs that are left out.
 template <int kPlanes, bool kGeneral> __global__ void pair_logits(Trace trace, const __grid_constant__ PairsTask task) {
   trace.mark();
   const Tower &anchors = task.anchors, &positives = task.positives;
@@ -52,6 +52,7 @@ template <int kPlanes, bool kGeneral> __global__ void pair_logits(Trace trace, c
       const int64_t j = slot < of_tower ? partner_of(slot) : memory.first + slot - of_tower;
       const float *bias = slot < of_tower ? task.bias_of_keys : task.bias_of_memory;
       if (bias) logit += bias[j];
+      if (is_positive) logit -= task.scale * task.margin;
       if ((task.ids && !is_positive && task.ids[i] == task.ids[j]) || !(logit > kLeftOut)) logit = kLeftOut;
     }
     return logit;
@@ -69,6 +70,7 @@ template <int kPlanes, bool kGeneral> __global__ void pair_logits(Trace trace, c
   const double first_logit = logit_of(0, warp_sum(dot));
   const double length = anchors.normalize ? 1 : sqrt(warp_sum(anchor_square) * warp_sum(positive_square));
   rank = warp_sum(rank) + task.tie * length;
+  if constexpr (kGeneral) rank -= task.margin;
   if (lane == 0) task.logits.first[i] = first_logit, task.rank[i] = float(rank);
 
   if (large_class >= 0) {

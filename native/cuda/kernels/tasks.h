@@ -1,6 +1,8 @@
 // Kernel arguments: plain structs, passed by value, that launchers fill and kernels read. In the order of a call.
 #pragma once
 
+#include "common/row_loss.h"
+#include "common/smoothing.h"
 #include "cuda/kernels/rows.h"
 #include "cuda/kernels/tile_order.h"
 
@@ -62,6 +64,7 @@ struct PairsTask {
   const float *bias_of_keys, *bias_of_memory;
   const int32_t *ids;  // of the anchors
   double scale;
+  double margin;  // of the positives' dot products
   PairLogits logits;
   float *rank;
   float tie;  // relative to the lengths of the rows: dot products as near as this count as equal
@@ -115,6 +118,39 @@ struct LossesTask : Softmax {
   Tower anchors;
   bool online;      // weights belong to probabilities, else to exponentials
   float *row_loss;  // [rows] in the input's order, or null
+  Debiasing debiasing;
+  Smoothing smoothing[2];       // by direction
+  const double *mean_logit[2];  // [rows] over the candidates; null without smoothing
+};
+
+// Sums over the rows of a tower, which may have weights.
+struct RowSumTask {
+  Tower tower;
+  const double *weights;  // [rows], or null: 1
+  double *sum;            // [dim]
+};
+
+// The mean logit of each anchor's candidates.
+struct MeanLogitsTask {
+  Tower anchors;
+  const double *sums[INFONCE_MOST_MATRICES];  // of the candidates' rows, by matrix
+  int32_t matrices;
+  bool among_anchors;  // the anchor itself is in one of the sums
+  double scale;
+  double add;                    // to the sum of the logits
+  const double *positive_logit;  // [rows] of positives that are in no sum, or null
+  double candidates;
+  double *mean;  // [rows]
+};
+
+// What smoothing brings to the sums of a gradient, from candidates of a softmax.
+struct SmoothingTask {
+  Tower tower;
+  double each;               // by logit
+  const double *upstream;    // [rows]
+  const double *candidates;  // [dim], their sum, for rows that are anchors; else null
+  const double *anchors;  // [dim], the sum of anchors times upstream gradient, for rows that are candidates; else null
+  double *accumulators;   // [padded_rows][padded_dim]
 };
 
 struct TotalsTask {
@@ -126,6 +162,11 @@ struct TotalsTask {
       *first_logit;      // [rows]: +inf for a row without positive, which is not among the best; null: all have one
   const double *radial;  // null without gradient
   double loss_divisor, radial_divisor;
+  // The share of the margin in d loss / d scale.
+  double margin;           // 0: none
+  double of_candidate[2];  // by direction: d loss / d logit of a positive, beside its rest_share
+  const double *row_upstream[2], *rest_share[2];
+  Upstream upstream;
   Report *report;
   infonce_scalars *scalars;  // the caller's, or null
 };
@@ -259,6 +300,7 @@ struct PairedProblem {
   double scale, negative_scale;      // of the logits of keys, of negatives
   const int32_t *counts;             // [N]: how many negatives a query has, or null: M
   bool normalize, ranks;
+  double margin;  // of the keys' dot products
 
   __host__ __device__ int64_t count_of(int64_t i) const { return counts ? counts[i] : negative_rows; }
 };

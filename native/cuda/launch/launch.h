@@ -38,6 +38,11 @@ void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64
 void totals(Stream &stream, const TotalsTask &task);
 void spoil(Stream &stream, const Report *report, const Results &results);
 
+// smoothing.cu
+void sum_rows(Stream &stream, const RowSumTask &task);
+void mean_logits(Stream &stream, const MeanLogitsTask &task);
+void add_smoothing(Stream &stream, const SmoothingTask &task);
+
 // finish.cu
 // to += the sum of the splits, row by row times a factor, which may be null.
 void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t count, const float *factor,

@@ -50,8 +50,9 @@ void paired_negatives(Stream &stream, const PairedTask &task) {
   const Operations operations = {12.0 * double(problem.rows) * double(problem.negative_rows) * double(problem.dim),
                                  true};
   const bool by_four = takes_vectors(task);
-  const auto kernel = problem.key_bias ? (by_four ? paired_queries<4, true> : paired_queries<1, true>)
-                                       : (by_four ? paired_queries<4, false> : paired_queries<1, false>);
+  const auto kernel = problem.key_bias || problem.margin != 0
+                          ? (by_four ? paired_queries<4, true> : paired_queries<1, true>)
+                          : (by_four ? paired_queries<4, false> : paired_queries<1, false>);
   const unsigned warps = std::min(blocks_of(problem.negative_rows, kPairedBatch), unsigned(kPairedWarps));
   stream.launch_in_parts(operations, "paired_queries", kernel, unsigned(problem.rows), kWarp * int(warps), 0, task);
 }

@@ -14,7 +14,7 @@ template <bool kGeneral> auto kernel_for(Planes planes) {
 }  // namespace
 
 void pair_logits(Stream &stream, Planes planes, const PairsTask &task) {
-  const bool is_general = task.targets || task.bias_of_keys || task.bias_of_memory || task.ids;
+  const bool is_general = task.targets || task.bias_of_keys || task.bias_of_memory || task.ids || task.margin != 0;
   const auto kernel = is_general ? kernel_for<true>(planes) : kernel_for<false>(planes);
   const double pairs = double(task.anchors.rows) * double(task.logits.most_pairs);
   stream.launch_in_parts({4 * pairs * double(task.anchors.dim), true}, "pair_logits", kernel,

@@ -72,6 +72,7 @@ Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {
 
 Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
   const int memory = work.choice.memory;
+  const double beta = work.problem.softmaxes[0].beta;
   Sums<double> sums = {work.buffers.float64_accumulators, 0, 0};
   for (const GradientPart &part : of.parts) {
     const Block &block = part.block;
@@ -83,12 +84,19 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
       continue;
     }
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
-    const Float64Task task = {work.tower(block.rows), work.tower(block.columns),
-                              work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
-                              masks_of(work, block),  block.scale};
+    Float64Task task = {work.tower(block.rows), work.tower(block.columns),
+                        work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
+                        masks_of(work, block),  block.scale * (1 + beta)};
     float64_gradient(work.stream(), task, of_rows, of_columns, work.buffers.float64_panel, float64_panel_elements(work),
                      accumulators);
     if (block.is_triangle()) sums.of_triangle = 1;
+    if (beta == 0) continue;
+    // Another plane, of the triangle as well: it is the only block.
+    const Direction *weights = &work.buffers.softmaxes[1];
+    task.scale = work.problem.scale * beta;
+    float64_gradient(work.stream(), task, weights, weights, work.buffers.float64_panel, float64_panel_elements(work),
+                     sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
+    sums.of_triangle = 2;
   }
   const infonce_block *own = work.own_beside();
   if (own && of.matrix == work.anchors()) {
@@ -140,7 +148,9 @@ void gradients(const Work &work) {
       const Sums<float> sums = sum_in_float32(work, of);
       finish_or_add(work, of, sums, of.from_columns ? sums.planes : buffers.accumulators);
     } else {
-      finish_or_add(work, of, sum_in_float64(work, of), buffers.float64_accumulators);
+      const Sums<double> sums = sum_in_float64(work, of);
+      if (work.is_smoothed()) add_smoothing(work, of.matrix, sums.planes, sums.of_triangle);
+      finish_or_add(work, of, sums, buffers.float64_accumulators);
     }
   }
 }

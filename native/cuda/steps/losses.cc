@@ -18,9 +18,17 @@ LossesTask task_of(const Work &work) {
 }  // namespace
 
 void losses(const Work &work) {
-  const LossesTask task = task_of(work);
+  LossesTask task = task_of(work);
   if (is_sigmoid(work.problem)) return sigmoid_losses(work.stream(), task);
-  cuda::losses(work.stream(), work.problem.softmaxes[0].row_loss, task);
+  const int32_t row_loss = work.problem.softmaxes[0].row_loss;
+  if (row_loss == INFONCE_ROW_LOSS_DEBIASED) task.debiasing = debiasing_of(work.problem);
+  if (!work.is_smoothed()) return cuda::losses(work.stream(), row_loss, task);
+  sum_smoothed(work);
+  for (int s = 0; s < work.problem.softmax_count; ++s) {
+    task.smoothing[s] = smoothing_of(work.problem, s);
+    if (task.smoothing[s].amount != 0) task.mean_logit[s] = work.buffers.mean_logits[s];
+  }
+  cuda::losses(work.stream(), row_loss, task);
 }
 
 void totals(const Work &work) {
@@ -37,6 +45,14 @@ void totals(const Work &work) {
   task.radial = work.computes_gradient() ? buffers.radial : nullptr;
   task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;
   task.radial_divisor = work.problem.scale * (work.choice.has_triangle() || work.finds_pairs_by_range() ? 2 : 1);
+  task.margin = has_own_candidates_alone(work.problem) ? 0 : work.problem.softmaxes[0].margin;
+  for (int s = 0; s < work.problem.softmax_count && task.margin != 0; ++s) {
+    const Smoothing smoothing = smoothing_of(work.problem, s);
+    if (smoothing.amount != 0 && !smoothing.positive_is_apart) task.of_candidate[s] = smoothing.of_candidate();
+    task.row_upstream[s] = buffers.softmaxes[s].upstream;
+    task.rest_share[s] = buffers.softmaxes[s].rest_share;
+  }
+  task.upstream = work.upstream;
   task.report = buffers.report;
   task.scalars = work.result->device_scalars;
   cuda::totals(work.stream(), task);

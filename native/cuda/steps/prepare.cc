@@ -86,6 +86,7 @@ void find_pairs(Work *work) {
   task.class_sums = buffers.class_sums.sums;
   task.class_of = work->classes.large.empty() ? nullptr : buffers.classes.class_of;
   task.scale = work->problem.scale;
+  task.margin = work->problem.softmaxes[0].margin;
   task.logits = buffers.pair_logits;
   task.rank = buffers.softmaxes[0].rank;
   task.tie = tie_of(choice.planes, task.anchors.padded_dim);

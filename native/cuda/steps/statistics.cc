@@ -103,11 +103,16 @@ void sum_exponentials(Work *work, Lane *previous) {
   if (!work->in_float64) return;
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
-    const Float64Task task = {work->tower(block.rows), work->tower(block.columns),
-                              work->pairs_of(block),   nullptr,
-                              masks_of(*work, block),  block.scale};
-    float64_log_sum_exp(work->stream(), task, work->buffers.pair_logits.first, block.scale / work->choice.scale,
+    const double beta = work->problem.softmaxes[0].beta;
+    Float64Task task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
+                        masks_of(*work, block),  block.scale * (1 + beta)};
+    const double *positive_logit = work->buffers.pair_logits.first;
+    float64_log_sum_exp(work->stream(), task, positive_logit, task.scale / work->choice.scale,
                         *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);
+    if (beta != 0) {
+      task.scale = block.scale * beta;
+      float64_log_sum_exp(work->stream(), task, positive_logit, 1, work->buffers.softmaxes[1], is_summed, false);
+    }
     is_summed = true;
   }
   if (work->own_beside()) own_statistics(work->stream(), own_task_of(*work));

@@ -23,6 +23,11 @@ void sum_exponentials(Work *work, Lane *previous);
 void losses(const Work &work);
 void totals(const Work &work);
 
+// smoothing.cc
+void sum_smoothed(const Work &work);  // what the losses need of all rows
+// To what a matrix's gradient sums, in planes of which those of the triangle come first.
+void add_smoothing(const Work &work, int matrix, double *planes, int32_t of_triangle);
+
 // gradients.cc
 void gradients(const Work &work);
 

@@ -116,8 +116,14 @@ typedef enum infonce_positive {
 typedef enum infonce_row_loss {
   INFONCE_ROW_LOSS_CROSS_ENTROPY = 0,
   INFONCE_ROW_LOSS_DECOUPLED = 1, /* the same with C(i) alone in the sum, without the positives */
-  INFONCE_ROW_LOSSES,             /* how many there are of softmaxes */
-  INFONCE_ROW_LOSS_SIGMOID = 16   /* each pair by itself, in one block of two matrices */
+  /* The mean over the positives p of log (exp(s_ip) + sum_{j in C(i)} exp(s_ij)) - s_ip. */
+  INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES = 2,
+  /* log (exp(s_p) + max((R - tau * M * exp(s_p)) / (1 - tau), M * exp(-scale))) - s_p with tau = tau_plus, M = |C(i)| and
+     R = M * sum_{j in C(i)} exp((1 + beta) * s_ij) / sum_{j in C(i)} exp(beta * s_ij), of two views. The second of what max
+     compares is a constant. */
+  INFONCE_ROW_LOSS_DEBIASED = 3,
+  INFONCE_ROW_LOSSES,           /* how many there are of softmaxes */
+  INFONCE_ROW_LOSS_SIGMOID = 16 /* each pair by itself, in one block of two matrices */
 } infonce_row_loss;
 
 /* The rows of a matrix, each with a loss. */
@@ -128,6 +134,13 @@ typedef struct infonce_softmax {
   int32_t row_loss;           /* infonce_row_loss */
   double weight;              /* of its rows' losses in the call's */
   const int32_t *targets;     /* [rows], on the host; else NULL */
+  /* Subtracted from the dot product of a row and its positive, which is one by index. Gradients of the scale count it. 0:
+     none. */
+  double margin;
+  /* 0 to below 1, of a cross-entropy with one positive: so much of the target is spread over all candidates, the positive
+     included, as equal parts. Not with pairs that are left out, but for the same row. 0: none. */
+  double label_smoothing;
+  double tau_plus, beta; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
 } infonce_softmax;
 
 /* The upstream gradient. */

@@ -4,7 +4,7 @@ import { FORM as BOTH_DIRECTIONS, WITHOUT_DUPLICATES } from '../../../dist/esm/l
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
-import { ONE_MATRIX, WITH_MEMORY } from '../../../dist/esm/losses/sup-con.js';
+import { FORMS as OF_CLASSES } from '../../../dist/esm/losses/sup-con.js';
 import { FLAGS, SCALAR_COUNT } from '../../../dist/esm/runtime/binding.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
@@ -109,8 +109,8 @@ function varyNegatives(random, problem, variant, rows, dim) {
 /** A problem of a loss: each of its variants as often. */
 function problemOf(loss, random, context) {
   const { rows: drawn, dim, negatives } = sizes(random);
-  const nViews = loss.viewMajor ? random.pick([2, 2, 3, MOST.views]) : 1;
   const variant = random.pick(loss.variants);
+  const nViews = loss.viewMajor ? (variant.views ?? random.pick([2, 2, 3, MOST.views])) : 1;
   const rows = Math.max(drawn, variant.fewestSamples ?? 1) * nViews;
   const shapes = Object.fromEntries(Object.keys(loss.tensors).map(name => [name, [rows, dim]]));
   Object.assign(shapes, variant.shapes?.(rows, negatives, dim));
@@ -120,7 +120,11 @@ function problemOf(loss, random, context) {
     problem,
     variant.rowArrays?.(rows, negatives, () => random.unit()),
   );
-  if (loss.labels) problem.labels = labelsOf(random, rows);
+  if (loss.labels) {
+    problem.labels = labelsOf(random, rows);
+    // A variant that needs two samples needs two classes.
+    if (variant.fewestSamples > 1) problem.labels[0] = 2 ** 30;
+  }
   if (nViews > 2) problem.nViews = nViews;
   if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
   // What says how another tensor is meant is not left out.
@@ -169,18 +173,22 @@ function nativeMatrix(random, context, rows, dim, rest = {}) {
 const MAKERS = {
   views(random, context, drawn, dim) {
     const views = random.integer(2, 4);
-    const [name, form] = random.pick(Object.entries(OF_VIEWS));
+    const [denominator, form] = random.pick(Object.values(OF_VIEWS).flatMap(forms => Object.entries(forms)));
     // Without positives, the sum over a single sample is empty.
-    const samples = Math.max(drawn, name.endsWith('decoupled') ? 2 : 1);
+    const samples = Math.max(drawn, denominator === 'negatives' ? 2 : 1);
     const matrices = [nativeMatrix(random, context, samples * views, dim, { views })];
     return { matrices, form, without: [] };
   },
   classes(random, context, rows, dim, candidates) {
     const remembers = random.chance(0.3);
-    const matrices = (remembers ? [rows, candidates] : [rows]).map(each =>
-      nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
-    );
-    return { matrices, form: remembers ? WITH_MEMORY : ONE_MATRIX, without: [1] };
+    const [denominator, forms] = random.pick(Object.entries(OF_CLASSES));
+    const matrices = (remembers ? [rows, candidates] : [rows]).map((each, m) => {
+      const ids = labelsOf(random, each);
+      // Without positives, the sum over a single class is empty.
+      if (denominator === 'negatives') ids[0] = 2 ** 30 + m;
+      return nativeMatrix(random, context, each, dim, { ids });
+    });
+    return { matrices, form: remembers ? forms.withMemory : forms.oneMatrix, without: [1] };
   },
   pairs(random, context, rows, dim) {
     const matrices = [rows, rows].map(each =>

@@ -1,0 +1,68 @@
+/** Options of how a row's logits become its loss, beside {@link Denominator}. */
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkKeys, checkNumber } from '../runtime/options.js';
+
+/** Of a debiased contrastive loss. */
+export interface Debias {
+  /** The share of a row's negatives that are expected to be of its own class: at least 0, below 1. Default 0. */
+  readonly tauPlus?: number | undefined;
+  /**
+   * How much more harder negatives count: each with exp(beta * logit). 0 to 1000. Default 0, all alike; others are computed
+   * in float64.
+   */
+  readonly beta?: number | undefined;
+}
+
+const DEBIAS_KEYS = new Set(['tauPlus', 'beta']);
+
+const MOST_BETA = 1000;
+
+/** Undefined without debiasing. */
+export function checkDebias(value: unknown): Required<Debias> | undefined {
+  if (value === undefined) return undefined;
+  checkKeys(value, 'debias', DEBIAS_KEYS);
+  const { tauPlus = 0, beta = 0 } = value as Debias;
+  const expected = `a number from 0 to ${MOST_BETA}`;
+  const weight = checkNumber(beta, 'debias.beta', expected);
+  if (!(weight >= 0 && weight <= MOST_BETA)) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'debias.beta',
+      expected,
+      got: describeValue(weight),
+      remedy: 'Usual values are 0.5 to 2.',
+    });
+  }
+  return {
+    tauPlus: checkShare(tauPlus, 'debias.tauPlus', 'It is the chance of a class, 0.1 for ten classes.'),
+    beta: weight,
+  };
+}
+
+export function checkLabelSmoothing(value: unknown = 0): number {
+  return checkShare(value, 'labelSmoothing', 'Usual values are 0.05 to 0.2.');
+}
+
+function checkShare(value: unknown, argument: string, remedy: string): number {
+  const expected = 'a number of at least 0 and below 1';
+  const share = checkNumber(value, argument, expected);
+  if (share >= 0 && share < 1) return share;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument, expected, got: describeValue(share), remedy });
+}
+
+const GREATEST_MARGIN = 1e30;
+
+export function checkMargin(value: unknown = 0): number {
+  const margin = checkNumber(value, 'margin', 'a finite number');
+  if (Math.abs(margin) <= GREATEST_MARGIN) return margin;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'margin',
+    expected: `a number from -${GREATEST_MARGIN} to ${GREATEST_MARGIN}`,
+    got: describeValue(margin),
+    remedy: 'It is subtracted from a cosine; usual values are 0 to 0.3.',
+  });
+}
+
+/** Refuses an option beside another one. */
+export function refuseBeside(argument: string, got: string, other: string, remedy?: string): never {
+  throw new InfoNCEError('ERR_INFONCE_RANGE', { argument, expected: `none with ${other}`, got, remedy });
+}

@@ -1,0 +1,168 @@
+/** A row's loss and its derivatives by the logits of its candidates. */
+import type { Denominator } from '../losses/denominator.js';
+import type { Debias } from '../losses/row-loss.js';
+
+/** What the loss of a row is made of. */
+export interface Row {
+  /** Of all candidates, as a level of precision has them. */
+  readonly logits: readonly number[];
+  /** Positions of the positives among the candidates. */
+  readonly positives: readonly number[];
+  /** The logits of the positives in float64. */
+  readonly exact: readonly number[];
+}
+
+/** Options of a row's loss. */
+export interface RowLossOptions {
+  readonly denominator?: Denominator | undefined;
+  readonly labelSmoothing?: number | undefined;
+  readonly debias?: Debias | undefined;
+}
+
+export interface RowResult {
+  readonly loss: number;
+  readonly slopes: readonly Slope[];
+}
+
+/** The derivative by a candidate's logit, and the size of what was added up in it. */
+export interface Slope {
+  readonly slope: number;
+  readonly terms: number;
+}
+
+/** `exactLogits`: of all candidates, in float64. */
+export function rowLoss(
+  row: Row,
+  exactLogits: readonly number[],
+  scale: number,
+  { denominator = 'all', labelSmoothing = 0, debias }: RowLossOptions,
+): RowResult {
+  if (debias !== undefined) return debiased(row, scale, debias);
+  const result = ROW_LOSSES[denominator](row);
+  if (labelSmoothing === 0) return result;
+  // ε (positive − mean): linear in the logits.
+  const spread = exactLogits.map((_, j) => {
+    const target = row.positives.includes(j) ? 1 / row.positives.length : 0;
+    return labelSmoothing * (target - 1 / exactLogits.length);
+  });
+  return {
+    loss: result.loss + spread.reduce((sum, weight, j) => sum + weight * exactLogits[j]!, 0),
+    slopes: result.slopes.map(({ slope, terms }, j) => ({
+      slope: slope + spread[j]!,
+      terms: terms + Math.abs(spread[j]!),
+    })),
+  };
+}
+
+/** The row losses by what their logarithm sums over. */
+const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
+  all: ({ logits, positives, exact }) => ({
+    loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
+    slopes: slopes(logits, positives),
+  }),
+  negatives: ({ logits, positives, exact }) => ({
+    loss: logSumExp(logits.filter((_, j) => !positives.includes(j))) - meanOf(exact),
+    slopes: decoupledSlopes(logits, positives),
+  }),
+  positiveAndNegatives: perPositive,
+};
+
+/** log Σ_j exp(s_j) − `exact`, the positive's logit, without cancellation when that is by far the largest. */
+function crossEntropy(logits: readonly number[], positive: number, exact: number): number {
+  const differences = logits.filter((_, j) => j !== positive).map(logit => logit - logits[positive]!);
+  const largest = Math.max(0, ...differences);
+  const sum = differences.reduce((total, difference) => total + Math.exp(difference - largest), 0);
+  const loss = largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
+  return loss + (logits[positive]! - exact);
+}
+
+/** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
+function slopes(logits: readonly number[], positives: readonly number[]): Slope[] {
+  const largest = Math.max(...logits);
+  const exponentials = logits.map(logit => Math.exp(logit - largest));
+  const sum = exponentials.reduce((total, value) => total + value, 0);
+  return exponentials.map((value, j) => {
+    const softmax = value / sum;
+    if (!positives.includes(j)) return { slope: softmax, terms: softmax };
+    if (positives.length > 1) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
+    // softmax − 1 is minus the others' share, and keeps its digits when that is small.
+    const others = exponentials.reduce((total, other, k) => (k === j ? total : total + other), 0) / sum;
+    return { slope: -others, terms: others };
+  });
+}
+
+/** d loss / d s_j = softmax_j among the others for those that are no positives, −1 / P for P positives. */
+function decoupledSlopes(logits: readonly number[], positives: readonly number[]): Slope[] {
+  const total = logSumExp(logits.filter((_, j) => !positives.includes(j)));
+  return logits.map((logit, j) => {
+    const slope = positives.includes(j) ? -1 / positives.length : Math.exp(logit - total);
+    return { slope, terms: Math.abs(slope) };
+  });
+}
+
+/** The mean over the positives of a cross-entropy, each among itself and the candidates that are no positives. */
+function perPositive({ logits, positives, exact }: Row): RowResult {
+  const total = logits.map(() => ({ slope: 0, terms: 0 }));
+  let loss = 0;
+  positives.forEach((positive, i) => {
+    const kept = range(logits.length).filter(j => j === positive || !positives.includes(j));
+    const its = kept.map(j => logits[j]!);
+    const at = kept.indexOf(positive);
+    loss += crossEntropy(its, at, exact[i]!) / positives.length;
+    slopes(its, [at]).forEach(({ slope, terms }, k) => {
+      total[kept[k]!]!.slope += slope / positives.length;
+      total[kept[k]!]!.terms += terms / positives.length;
+    });
+  });
+  return { loss, slopes: total };
+}
+
+/** log (e^p + max((R − τ M e^p) / (1 − τ), M e^−scale)) − p with R = M Σ e^((1 + β) s_j) / Σ e^(β s_j). */
+function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 0, beta = 0 }: Debias): RowResult {
+  const [positive] = positives;
+  const own = exact[0]!;
+  const isNegative = (j: number) => j !== positive;
+  const negatives = logits.length - 1;
+  const hardest = Math.max(...logits.filter((_, j) => isNegative(j)));
+  const largest = Math.max(own, -scale, hardest);
+  const sumOf = (factor: number) =>
+    logits.reduce((total, logit, j) => total + (isNegative(j) ? Math.exp(factor * (logit - hardest)) : 0), 0);
+  const hardSum = sumOf(1 + beta);
+  const weights = sumOf(beta);
+  const sum = negatives === 0 ? 0 : ((negatives * hardSum) / weights) * Math.exp(hardest - largest);
+  const least = negatives * Math.exp(-scale - largest);
+  const positiveTerm = Math.exp(own - largest);
+  const estimate = (sum - tauPlus * negatives * positiveTerm) / (1 - tauPlus);
+  const clamped = !(estimate > least);
+  const rest = clamped ? least : estimate;
+  const total = positiveTerm + rest;
+  const ratio = rest / positiveTerm;
+  return {
+    loss: ratio < 1 ? Math.log1p(ratio) : largest - own + Math.log(total),
+    slopes: logits.map((logit, j) => {
+      const share = sum / (1 - tauPlus) / total;
+      if (!isNegative(j)) {
+        const slope = clamped ? -rest / total : -share;
+        return { slope, terms: Math.abs(slope) };
+      }
+      if (clamped) return { slope: 0, terms: 0 };
+      const more = ((1 + beta) * Math.exp((1 + beta) * (logit - hardest))) / hardSum;
+      const less = (beta * Math.exp(beta * (logit - hardest))) / weights;
+      return { slope: share * (more - less), terms: share * (more + less) };
+    }),
+  };
+}
+
+export function logSumExp(logits: readonly number[]): number {
+  const largest = Math.max(...logits);
+  return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
+}
+
+export function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** 0 … count − 1. */
+export function range(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i);
+}
