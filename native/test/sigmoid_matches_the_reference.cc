@@ -13,8 +13,8 @@ namespace infonce::test {
 
 namespace {
 
-// By precision. A float32 logit of -20 is right to 1e-6, and so is what its exponential is right to.
-constexpr double kTolerance[] = {3e-6, 2e-4, 2e-2};
+// By precision. An exponential is as right as its logit: one of -20 in float32 to 2e-6, one of 10 of bfloat16 rows to 4e-2.
+constexpr double kTolerance[] = {3e-6, 2e-4, 6e-2};
 
 struct Sigmoid : Inputs {
   int64_t rows, columns, dim;
