@@ -47,19 +47,19 @@ const SIG_LIP: readonly Row[] = [
   [
     'ids of images alone',
     'ERR_INFONCE_TYPE',
-    /textIds: expected an Int32Array, got undefined/,
+    /textIds: expected an Int32Array with imageIds, got undefined/,
     { ...PAIR, imageIds: new Int32Array(3) },
   ],
   [
     'ids of texts alone',
     'ERR_INFONCE_TYPE',
-    /imageIds: expected an Int32Array, got undefined/,
+    /imageIds: expected an Int32Array with textIds, got undefined/,
     { ...PAIR, textIds: new Int32Array(3) },
   ],
   [
     'ids of another length',
     'ERR_INFONCE_SHAPE',
-    /textIds: expected 3 ids, one for each row of textFeatures, got 2/,
+    /textIds: expected 3 entries, one for each row of textFeatures, got 2/,
     { ...PAIR, imageIds: new Int32Array(3), textIds: new Int32Array(2) },
   ],
   [

@@ -13,7 +13,8 @@ namespace infonce::test {
 
 namespace {
 
-constexpr double kTolerance[] = {1e-6, 2e-4, 2e-2};  // by precision
+// By precision. An exponential is as right as its logit: one of -20 in float32 to 2e-6, one of 10 of bfloat16 rows to 4e-2.
+constexpr double kTolerance[] = {3e-6, 2e-4, 6e-2};
 
 struct Sigmoid : Inputs {
   int64_t rows, columns, dim;
@@ -132,8 +133,7 @@ double error_of(const Buffer<float> &got, const std::vector<double> &expected) {
     difference += (got[k] - expected[k]) * (got[k] - expected[k]);
     size += expected[k] * expected[k];
   }
-  // In one dimension unit rows have no gradient.
-  return std::sqrt(difference / std::max(size, 1e-24));
+  return std::sqrt(difference / std::max(size, 1e-300));
 }
 
 void check(const Output &got, const Exact &expected, const Sigmoid &from, double tolerance) {
@@ -163,8 +163,9 @@ TEST_CASE("the sigmoid loss is that of its formula") {
   for (const Engine &engine : engines()) {
     INFO(engine.name);
     for (const int32_t positive : kPositives) {
+      // No single dimension: there a unit row has no gradient.
       for (const auto &[rows, columns, dim] :
-           {std::array<int64_t, 3>{1, 1, 1}, {1, 5, 3}, {33, 40, 19}, {150, 170, 64}, {1100, 1300, 16}}) {
+           {std::array<int64_t, 3>{1, 1, 2}, {1, 5, 3}, {33, 40, 19}, {150, 170, 64}, {1100, 1300, 16}}) {
         if (rows > 200 && (engine.precision != INFONCE_PRECISION_HIGHEST || simulated())) continue;
         for (const double bias : {-10.0, 0.0, 3.0}) {
           if (simulated() && rows > 100 && bias != -10) continue;
