@@ -308,7 +308,10 @@ describe('a problem', () => {
 
 it('the bias of a problem is read with the sigmoid loss alone, which needs it', () => {
   const tower = { data: numbers(), type: 0, rows: ROWS, views: 1 };
-  const sigmoid = problem({ matrices: [tower, tower], form: form([0, 1, 0, -1, 0, 0], [0, 3, 2, 16, 1]) });
+  const sigmoid = problem({
+    matrices: [tower, tower],
+    form: form([0, 1, 0, -1, 0, 0, 0, 0], [0, 3, 2, 16, 1, 0, 0, 0, 0]),
+  });
   const results = { ...result(), gradients: [new Float32Array(ROWS * DIM), new Float32Array(ROWS * DIM)] };
   context.run({ ...sigmoid, bias: -3 }, results);
   expect(results.scalars[SCALARS.loss]).toBeGreaterThan(0);
