@@ -69,7 +69,8 @@ OwnCandidates::RowOutcome OwnCandidates::measure_row(int64_t i, const Scratch &s
   const PlainRow anchor = rows.row(inputs_[kAnchors].rows(i, 1, scratch.anchor));
   const int64_t j = pairs_.first_positives()[i];
   const PlainRow positive = rows.row(positives_.rows(layout_.place_of(j).row, 1, scratch.positive));
-  const double rank = rows.dot(anchor, positive) + pairs_.bias(j) / problem_.scale;
+  const double margin = problem_.softmaxes[0].margin;
+  const double rank = rows.dot(anchor, positive) + pairs_.bias(j) / problem_.scale - margin;
   for (int64_t h = 0; h < count_of(i) && !pool_.cancelled(); ++h) {
     const PlainRow own = rows.row(inputs_[kOwn].rows(row_of(i, h), 1, scratch.own));
     if (!rows.finite() && outcome.bad.row < 0) outcome.bad = {block_->candidates, row_of(i, h)};
