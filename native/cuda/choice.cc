@@ -60,8 +60,8 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, and sigmoids computed, which only the kernels in float64 do so far. And where further candidates come, a
-  // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
+  // Masks are compared row by row, and sigmoids computed, which only the kernels in float64 do so far. And where further
+  // candidates come, a constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const bool is_sure = problem.normalize && problem.scale <= kSafeLogit;
   if (is_masked(problem) || (opened && !is_sure) || is_sigmoid(problem)) {
     choice->online = choice->in_float64 = true;
