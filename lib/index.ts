@@ -1,7 +1,7 @@
 /**
  * Contrastive losses with their gradients, computed by native code. A loss is a function ({@link ntXent}, {@link infoNCE},
- * {@link clip}, {@link supCon}, {@link sigLip}) with a synchronous twin and a class whose options are fixed; {@link createContext} says what
- * it runs on.
+ * {@link clip}, {@link supCon}, {@link sigLip}) with a synchronous twin and a class whose options are fixed;
+ * {@link createContext} says what it runs on.
  *
  * @module infonce
  */

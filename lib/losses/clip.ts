@@ -164,7 +164,8 @@ export const clipLoss = defineLoss<ClipTypes>({
  *
  *     loss_i = ½ (log Σ_j exp(s_ij) − s_ii) + ½ (log Σ_j exp(s_ji) − s_ii)
  *
- * where s is `logitScale` times the cosine, and j runs over all texts or images but, with ids, those of the id of i. With `reduction: 'none'` row i's loss is that of pair i.
+ * where s is `logitScale` times the cosine, and j runs over all texts or images but, with ids, those of the id of i. With
+ * `reduction: 'none'` row i's loss is that of pair i.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,
  * `gradImageFeatures`, `gradTextFeatures` and `gradLogitScale`.

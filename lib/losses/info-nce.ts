@@ -226,7 +226,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
   variants: VARIANTS,
   checkOptions,
   describe(problem, read) {
-    const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets !== undefined);
+    const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets && 'K');
     const { common, paired, inBatch: asked, parameters, duplicates, hardness, detach, scale } = checkOptions(problem);
     const [query, keys] = matrices;
     const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });

@@ -1,11 +1,10 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
-import { formatShape } from '../runtime/shape.js';
 import type { TensorLike } from '../runtime/tensor.js';
 import { checkIdsTogether } from './duplicates.js';
 import { formOf } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { type Asks, defineLoss, type LossTypes, type TensorReader } from './loss.js';
+import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type Common, type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPairs, type Pairs } from './pairs.js';
 import type { Matrix } from './plan.js';
@@ -176,7 +175,8 @@ export const sigLipLoss = defineLoss<SigLipTypes, [SigLipTypes<'sameIndex'>]>({
   checkOptions,
   describe(problem, read) {
     const { common, positives, scale, bias } = checkOptions(problem);
-    const towers = positives === 'none' ? checkTowers(read) : checkPairs(read, 'imageFeatures', 'textFeatures');
+    const rowsOfTexts = positives === 'none' ? 'M' : undefined;
+    const towers = checkPairs(read, 'imageFeatures', 'textFeatures', rowsOfTexts);
     const withIds = problem.imageIds !== undefined || problem.textIds !== undefined;
     if (withIds && positives === 'none') throw idsWithoutPositives();
     return {
@@ -219,28 +219,6 @@ export const sigLip = sigLipLoss.run;
  * @function
  */
 export const sigLipSync = sigLipLoss.runSync;
-
-/** Two towers of any numbers of rows. */
-function checkTowers(read: TensorReader): Pairs {
-  const image = read('imageFeatures');
-  const text = read('textFeatures');
-  const [rows, dim] = image.shape as [number, number];
-  if (text.shape[1] !== dim) {
-    throw new InfoNCEError('ERR_INFONCE_SHAPE', {
-      argument: 'textFeatures.shape',
-      expected: `[M, ${dim}] to go with imageFeatures`,
-      got: formatShape(text.shape),
-    });
-  }
-  return {
-    matrices: [
-      { name: 'imageFeatures', tensor: image },
-      { name: 'textFeatures', tensor: text },
-    ],
-    rows,
-    dim,
-  };
-}
 
 function idsWithoutPositives(): InfoNCEError {
   return new InfoNCEError('ERR_INFONCE_RANGE', {
