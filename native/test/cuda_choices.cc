@@ -198,7 +198,7 @@ TEST_CASE("plans cover all rows and columns, and panels fit the cache") {
 infonce_problem with_negatives(bool both_directions, int64_t rows, int64_t dim) {
   infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, rows, dim});
   problem.block_count = 2;
-  problem.blocks[1] = {kAnchors, kKeys, 0, both_directions ? 1 : -1, 0, 0};
+  problem.blocks[1] = {kAnchors, kKeys, 0, both_directions ? 1 : -1, 0, 0, 0, 0};
   if (both_directions) {
     problem.softmax_count = 2;
     problem.softmaxes[1] = problem.softmaxes[0];
@@ -231,7 +231,7 @@ TEST_CASE("every block has its statistics and its part of the gradients") {
 TEST_CASE("the triangle's part comes first, and of it alone pairs count twice") {
   infonce_problem problem = problem_of({Loss::kInfoNceInBatch, 512, 64});
   problem.block_count = 2;
-  problem.blocks[1] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
+  problem.blocks[1] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0};
   const Choice choice = choice_for(problem, INFONCE_PRECISION_HIGHEST, UseOfSm90::kAlways);
   CHECK(choice.has_triangle());
   const auto gradients = gradients_of(choice, UseOfSm90::kAlways);
