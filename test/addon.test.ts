@@ -9,6 +9,7 @@ import {
   SCALAR_COUNT,
   SCALARS,
 } from '../lib/runtime/binding.js';
+import { type MatrixFields, nativeProblemOf, type ProblemFields } from '../lib/runtime/native-problem.js';
 
 // The addon alone, as the package loads it: what JavaScript may not do to it, whoever calls.
 const built: string = path.resolve(import.meta.dirname, '../dist/esm/runtime/native.js');
@@ -51,22 +52,23 @@ function form(block: readonly number[], softmax: readonly number[]): Float64Arra
   return Float64Array.of(1, ...block, ...softmax);
 }
 
+const FIELDS: ProblemFields = {
+  matrices: [{ data: numbers(), type: 0, rows: ROWS, views: 2 }],
+  form: form(BLOCK, SOFTMAX),
+  reduction: 0,
+  // To normalise, with gradients and ranks.
+  flags: 1 | 2 | 8,
+  dim: DIM,
+  scale: 10,
+};
+
 function problem(changes: object = {}): NativeProblem {
-  return {
-    matrices: [{ data: numbers(), type: 0, rows: ROWS, views: 2 }],
-    form: form(BLOCK, SOFTMAX),
-    reduction: 0,
-    // To normalise, with gradients and ranks.
-    flags: 1 | 2 | 8,
-    dim: DIM,
-    scale: 10,
-    ...changes,
-  };
+  return nativeProblemOf({ ...FIELDS, ...changes });
 }
 
 /** The matrix of a problem with other fields. */
-function features(changes: object): object {
-  return { matrices: [{ ...problem().matrices[0], ...changes }] };
+function features(changes: object): { readonly matrices: readonly MatrixFields[] } {
+  return { matrices: [{ ...FIELDS.matrices[0]!, ...changes }] };
 }
 
 function result(changes: object = {}): NativeResult {
@@ -276,10 +278,15 @@ describe('the limits of the processor', () => {
 
 describe('a problem', () => {
   const wrong: readonly (readonly [object, RegExp])[] = [
-    [{ matrices: undefined }, /matrices must be an array/],
-    [{ matrices: [] }, /matrices must be 1 to/],
-    [{ matrices: [null] }, /matrix must be an object/],
+    [{ matrices: [] }, /matrices of numbers must be 1 to/],
     [features({ rows: 2 ** 53 }), /rows must be/],
+    [features({ rows: 0.5 }), /rows must be an integer/],
+    [features({ views: Number.NaN }), /views must be/],
+    [features({ type: 2 ** 31 }), /type is too large/],
+    [{ dim: 0 }, /dim must be/],
+    [{ reduction: -1 }, /reduction must be/],
+    [{ flags: -1 }, /flags must be/],
+    [{ bias: 1 }, /bias/],
     [features({ rows: 2 ** 52, data: buffer }), /too large/],
     [features({ ids: new Int32Array(3) }), /ids has 3 elements, expected 8/],
     [{ form: new Float32Array(12) }, /form must be a Float64Array/],
@@ -304,20 +311,33 @@ describe('a problem', () => {
   it.each(wrong)('%# is refused', (changes, message) => {
     refuses(() => context.run(problem(changes), result({ rowLoss: new Float32Array(ROWS) })), message);
   });
+
+  it.each([
+    [{ numbers: undefined }, /numbers must be a Float64Array/],
+    [{ numbers: new Float64Array(4) }, /numbers has a part/],
+    [{ numbers: new Float64Array(10) }, /numbers has a part/],
+    [{ arrays: undefined }, /arrays must be an array/],
+    [{ arrays: [] }, /data of a matrix must be/],
+    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, ROWS, 2, 0, 1) }, /ids must be an Int32Array/],
+    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11 + 16, DIM, 10, 0, ROWS, 2, 0, 0) }, /targets must be/],
+  ])('whose parts do not fit is refused: %#', (changes, message) => {
+    refuses(() => context.run({ ...problem(), ...(changes as object) }, result()), message);
+  });
 });
 
-it('the bias of a problem is read with the sigmoid loss alone, which needs it', () => {
+it('the bias of a problem is that of the sigmoid loss', () => {
   const tower = { data: numbers(), type: 0, rows: ROWS, views: 1 };
-  const sigmoid = problem({
+  const sigmoid = {
     matrices: [tower, tower],
     form: form([0, 1, 0, -1, 0, 0, 0, 0], [0, 3, 2, 16, 1, 0, 0, 0, 0]),
-  });
+  };
   const results = { ...result(), gradients: [new Float32Array(ROWS * DIM), new Float32Array(ROWS * DIM)] };
-  context.run({ ...sigmoid, bias: -3 }, results);
-  expect(results.scalars[SCALARS.loss]).toBeGreaterThan(0);
+  context.run(problem(sigmoid), results);
+  const without = results.scalars[SCALARS.loss]!;
+  context.run(problem({ ...sigmoid, bias: -3 }), results);
+  expect(results.scalars[SCALARS.loss]).toBeLessThan(without);
   expect(results.scalars[SCALARS.gradBias]).not.toBe(0);
-  refuses(() => context.run(sigmoid, results), /bias/);
-  expect(lossOf({ bias: 'nothing that is looked at' })).toBe(lossOf({}));
+  refuses(() => context.run(problem({ ...sigmoid, bias: Number.NaN }), results), /bias/);
 });
 
 describe('a submitted call', () => {
@@ -329,12 +349,14 @@ describe('a submitted call', () => {
   });
 
   it('that reading its arguments disposes of fails', () => {
-    const hostile = problem({
-      get dim() {
+    const whole = problem();
+    const hostile = {
+      ...whole,
+      get numbers() {
         context.dispose();
-        return DIM;
+        return whole.numbers;
       },
-    });
+    };
     expect(() => context.run(hostile, result(), () => {})).toThrow(/disposed/);
     expect(() => context.run(hostile, result())).toThrow(/disposed/);
   });

@@ -1,19 +1,17 @@
 /** The one file, beside each loss's `describe`, that knows the parts of a native problem and result. */
 import {
-  FLAGS,
   type NativeMemoryNeeds,
   type NativeOutput,
   type NativeProblem,
   type NativeResult,
-  REDUCTIONS,
   SCALAR_COUNT,
   SCALARS,
-  TYPES,
 } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
+import { FLAGS, nativeProblemOf, REDUCTIONS, TYPES } from '../runtime/native-problem.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
 import type { LearnedScalars } from './scale.js';
@@ -139,7 +137,7 @@ export function withoutData(plan: Plan): Plan {
 
 /** What the addon is asked. */
 export function nativeProblem({ task, common }: Plan): NativeProblem {
-  return {
+  return nativeProblemOf({
     matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias, counts }) => ({
       data,
       type: TYPES[dtype],
@@ -161,7 +159,7 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
     targets: task.targets?.data,
     bias: task.bias,
     gradOutput: common.gradOutput,
-  };
+  });
 }
 
 /** What the addon fills: `gradients` by matrix. */

@@ -1,6 +1,4 @@
 /** What the native addon exports: the C contract of `native/include/infonce/infonce.h` as JavaScript sees it. */
-import type { DType } from './host-tensor.js';
-
 /**
  * Memory of a context's device. Garbage collection frees it, `dispose` sooner; calls that use it keep it until they end.
  * Using it in another context, or after its context was disposed, is refused.
@@ -16,55 +14,20 @@ export type NativeInput = Float32Array | Uint16Array | NativeBuffer;
 /** A result array: of exactly its size, or a buffer of at least that. */
 export type NativeOutput = Float32Array | NativeBuffer;
 
-/** The enumerators of `infonce_type` and `infonce_reduction`. */
-export const TYPES: { readonly [dtype in DType]: number } = { float32: 0, float16: 1, bfloat16: 2 };
-export const REDUCTIONS = { mean: 0, sum: 1, none: 2 } as const;
-
-/** The fields of `infonce_problem` that are 0 or 1. */
-export const FLAGS = {
-  normalize: 1,
-  gradient: 2,
-  propagateNonFinite: 4,
-  /** Whether top1 and top5 are wanted; else they are NaN. */
-  ranks: 8,
-} as const;
-
-/** `infonce_matrix`: its rows are [rows, dim]. */
-export interface NativeMatrix {
-  readonly data: NativeInput;
-  /** Of {@link TYPES}. */
-  readonly type: number;
-  readonly rows: number;
-  readonly views: number;
-  /** [rows] */
-  readonly ids?: Int32Array | undefined;
-  /** [rows], added to the logits of the row as a candidate. */
-  readonly bias?: Float32Array | undefined;
-  /** [anchors]. Read of candidates that anchors have of their own. */
-  readonly counts?: Int32Array | undefined;
-}
-
-/** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */
+/**
+ * `infonce_problem`, made by `nativeProblemOf`. Types and shapes are already checked; the addon checks sizes again, the
+ * backend all rules.
+ */
 export interface NativeProblem {
   /**
    * Which losses of which rows it is, made once by `formOf`: how many blocks there are, the fields of each
    * `infonce_block`, and those of each `infonce_softmax`.
    */
   readonly form: Float64Array;
-  readonly matrices: readonly NativeMatrix[];
-  /** Of {@link REDUCTIONS}. */
-  readonly reduction: number;
-  /** Bits of {@link FLAGS}. One number, because each property that the addon reads takes a tenth of a microsecond. */
-  readonly flags: number;
-  readonly dim: number;
-  /** 1 / temperature, or the logit scale. */
-  readonly scale: number;
-  /** Of each row with a loss, where the form has positives by target. */
-  readonly targets?: Int32Array | undefined;
-  /** Read with the row loss `'sigmoid'` alone, which needs it. */
-  readonly bias?: number | undefined;
-  /** Absent: 1. Length 1: for all rows. Length of the rows with a loss: one each. */
-  readonly gradOutput?: Float32Array | undefined;
+  /** Of the problem: reduction, flags, dim, scale, bias. Of each matrix: rows, views, type, and which row arrays it has. */
+  readonly numbers: Float64Array;
+  /** Of each matrix its data, ids, bias and counts; targets; gradOutput: those that `numbers` say are there. */
+  readonly arrays: readonly (NativeInput | Int32Array)[];
 }
 
 /** Where each scalar stands in the array of a {@link NativeResult}. Seconds are 0 unless measured. */
@@ -142,7 +105,7 @@ export interface NativeContext {
   /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
   forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
-  /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in NativeProblem. */
+  /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in ProblemFields. */
   backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done?: Done): Begun;
   /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;

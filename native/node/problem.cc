@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "common/form.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -11,8 +10,18 @@ namespace {
 
 constexpr int64_t kBlockFields = 8, kSoftmaxFields = 9;
 
-// FLAGS of lib/runtime/binding.ts.
-enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
+// FLAGS of lib/runtime/native-problem.ts.
+enum Flag : int32_t {
+  kNormalize = 1,
+  kGradient = 2,
+  kPropagateNonFinite = 4,
+  kRanks = 8,
+  kTargets = 16,
+  kGradOutput = 32
+};
+
+// ROW_ARRAYS of the same.
+enum RowArray : int32_t { kIds = 1, kBias = 2, kCounts = 4 };
 
 int32_t checked_count(int64_t count, int64_t most, const char *name) {
   if (count < 1 || count > most) {
@@ -21,17 +30,54 @@ int32_t checked_count(int64_t count, int64_t most, const char *name) {
   return static_cast<int32_t>(count);
 }
 
-void read_matrices(Napi::Array array, Problem &problem) {
-  infonce_problem &fields = problem.fields;
-  fields.matrix_count = checked_count(array.Length(), INFONCE_MOST_MATRICES, "matrices");
-  for (int m = 0; m < fields.matrix_count; ++m) {
-    const Napi::Object object = to_object(array.Get(static_cast<uint32_t>(m)), "matrix");
-    infonce_matrix &matrix = fields.matrices[m];
-    matrix.rows = to_count(object.Get("rows"), "rows", 1);
-    matrix.views = to_count(object.Get("views"), "views", 1);
-    matrix.type = to_int32(object.Get("type"), "type");
-    problem.matrices[m] = {object.Get("data"), object.Get("ids"), object.Get("bias"), {}};
+// The numbers in their order: those of the problem, then those of each matrix. Returns the flags; `row_arrays` by matrix.
+int32_t read_numbers(Napi::Value value, infonce_problem &fields,
+                     std::array<int32_t, INFONCE_MOST_MATRICES> &row_arrays) {
+  constexpr size_t kOfProblem = 5, kOfMatrix = 4;
+  const Span<double> span = to_span<double>(value, "numbers");
+  if (span.size < kOfProblem || (span.size - kOfProblem) % kOfMatrix != 0) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "numbers has a part of a problem or matrix"};
   }
+  const double *next = span.data;
+  fields.reduction = to_int32(*next++, "reduction");
+  const int32_t flags = to_int32(*next++, "flags");
+  fields.normalize = (flags & kNormalize) != 0;
+  fields.gradient = (flags & kGradient) != 0;
+  fields.propagate_non_finite = (flags & kPropagateNonFinite) != 0;
+  fields.ranks = (flags & kRanks) != 0;
+  fields.dim = to_count(*next++, "dim", 1);
+  fields.scale = *next++;
+  fields.bias = *next++;
+  fields.matrix_count = checked_count(static_cast<int64_t>((span.size - kOfProblem) / kOfMatrix), INFONCE_MOST_MATRICES,
+                                      "matrices of numbers");
+  for (int m = 0; m < fields.matrix_count; ++m) {
+    infonce_matrix &matrix = fields.matrices[m];
+    matrix.rows = to_count(*next++, "rows", 1);
+    matrix.views = to_count(*next++, "views", 1);
+    matrix.type = to_int32(*next++, "type");
+    row_arrays[m] = to_int32(*next++, "row arrays");
+  }
+  return flags;
+}
+
+// Those that there are, in their order.
+void read_arrays(Napi::Array array, int32_t flags, const std::array<int32_t, INFONCE_MOST_MATRICES> &row_arrays,
+                 Problem &problem) {
+  uint32_t next = 0;
+  const auto take = [&](bool is_there, Napi::Value &value) {
+    if (is_there) {
+      value = array.Get(next++);
+    }
+  };
+  for (int m = 0; m < problem.fields.matrix_count; ++m) {
+    Problem::Matrix &matrix = problem.matrices[m];
+    take(true, matrix.data);
+    take((row_arrays[m] & kIds) != 0, matrix.ids);
+    take((row_arrays[m] & kBias) != 0, matrix.bias);
+    take((row_arrays[m] & kCounts) != 0, matrix.counts);
+  }
+  take((flags & kTargets) != 0, problem.targets);
+  take((flags & kGradOutput) != 0, problem.grad_output);
 }
 
 int32_t to_small(double number) {
@@ -78,15 +124,6 @@ void read_form(Napi::Value value, infonce_problem &fields) {
   }
 }
 
-// Only where there may be some.
-void read_counts(Napi::Array array, Problem &problem) {
-  const int own = own_candidates_of(problem.fields);
-  if (own >= 0 && own < problem.fields.matrix_count) {
-    const Napi::Object object = to_object(array.Get(static_cast<uint32_t>(own)), "matrix");
-    problem.matrices[own].counts = object.Get("counts");
-  }
-}
-
 // An entry for each row. Always copies: another thread may write to shared memory, backends index by ids and targets, and
 // a bias is looked at before it is used.
 void take_entries(Problem &problem, Arrays &arrays) {
@@ -94,17 +131,17 @@ void take_entries(Problem &problem, Arrays &arrays) {
   for (int m = 0; m < fields.matrix_count; ++m) {
     const auto &[data, ids, bias, counts] = problem.matrices[m];
     infonce_matrix &matrix = fields.matrices[m];
-    if (!counts.IsEmpty() && !counts.IsUndefined()) {
-      matrix.counts = arrays.copy<int32_t>(counts, loss_rows(fields), "counts");
-    }
-    if (!ids.IsUndefined()) {
+    if (!ids.IsEmpty()) {
       matrix.ids = arrays.copy<int32_t>(ids, matrix.rows, "ids");
     }
-    if (!bias.IsUndefined()) {
+    if (!bias.IsEmpty()) {
       matrix.bias = arrays.copy<float>(bias, matrix.rows, "bias");
     }
+    if (!counts.IsEmpty()) {
+      matrix.counts = arrays.copy<int32_t>(counts, loss_rows(fields), "counts");
+    }
   }
-  if (!problem.targets.IsUndefined()) {
+  if (!problem.targets.IsEmpty()) {
     fields.softmaxes[0].targets = arrays.copy<int32_t>(problem.targets, loss_rows(fields), "targets");
   }
 }
@@ -127,25 +164,13 @@ Problem read_problem(Napi::Object object) {
   Problem problem;
   infonce_problem &fields = problem.fields;
   fields.struct_size = sizeof(fields);
-  const Napi::Array matrices = to_array(object.Get("matrices"), "matrices");
-  read_matrices(matrices, problem);
-  const Napi::Value form = object.Get("form");
-  fields.reduction = to_int32(object.Get("reduction"), "reduction");
-  const int32_t flags = to_int32(object.Get("flags"), "flags");
-  fields.normalize = (flags & kNormalize) != 0;
-  fields.gradient = (flags & kGradient) != 0;
-  fields.propagate_non_finite = (flags & kPropagateNonFinite) != 0;
-  fields.ranks = (flags & kRanks) != 0;
-  fields.dim = to_count(object.Get("dim"), "dim", 1);
-  fields.scale = to_number(object.Get("scale"), "scale");
-  problem.targets = object.Get("targets");
-  problem.grad_output = object.Get("gradOutput");
+  const Napi::Value form = object.Get("form"), numbers = object.Get("numbers");
+  const Napi::Array arrays = to_array(object.Get("arrays"), "arrays");
+  // Before elements of `arrays` are read, which may run JavaScript.
   read_form(form, fields);
-  // Of no other problem: each property takes time to read.
-  if (is_sigmoid(fields)) {
-    fields.bias = to_number(object.Get("bias"), "bias");
-  }
-  read_counts(matrices, problem);
+  std::array<int32_t, INFONCE_MOST_MATRICES> row_arrays;
+  const int32_t flags = read_numbers(numbers, fields, row_arrays);
+  read_arrays(arrays, flags, row_arrays, problem);
   return problem;
 }
 
@@ -170,7 +195,7 @@ void take_presence(Problem &problem, Arrays &arrays) {
 }
 
 infonce_grad_output take_grad_output(Napi::Value value, Arrays &arrays) {
-  if (value.IsUndefined()) {
+  if (value.IsEmpty() || value.IsUndefined()) {
     return {};
   }
   const Span<float> span = to_span<float>(value, "gradOutput", INFONCE_IN_GRAD_OUTPUT);

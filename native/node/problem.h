@@ -15,6 +15,7 @@ struct Problem {
   struct Matrix {
     Napi::Value data, ids, bias, counts;
   };
+  // Empty: there is none.
   std::array<Matrix, INFONCE_MOST_MATRICES> matrices;
   Napi::Value targets, grad_output;
 };

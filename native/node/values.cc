@@ -105,8 +105,7 @@ double to_number(Napi::Value value, const char *name) {
   return number;
 }
 
-int64_t to_count(Napi::Value value, const char *name, int64_t least) {
-  const double number = to_number(value, name);
+int64_t to_count(double number, const char *name, int64_t least) {
   // Written so that NaN is refused.
   if (!(number >= static_cast<double>(least) && number <= static_cast<double>(kMaxSafeInteger)) ||
       number != std::floor(number)) {
@@ -115,13 +114,19 @@ int64_t to_count(Napi::Value value, const char *name, int64_t least) {
   return static_cast<int64_t>(number);
 }
 
-int32_t to_int32(Napi::Value value, const char *name) {
-  const int64_t count = to_count(value, name, 0);
+int64_t to_count(Napi::Value value, const char *name, int64_t least) {
+  return to_count(to_number(value, name), name, least);
+}
+
+int32_t to_int32(double number, const char *name) {
+  const int64_t count = to_count(number, name, 0);
   if (count > std::numeric_limits<int32_t>::max()) {
     throw refused(std::string(name) + " is too large");
   }
   return static_cast<int32_t>(count);
 }
+
+int32_t to_int32(Napi::Value value, const char *name) { return to_int32(to_number(value, name), name); }
 
 Napi::Object to_object(Napi::Value value, const char *name) {
   if (!value.IsObject()) {

@@ -33,9 +33,11 @@ bool to_flag(Napi::Value value, const char *name);
 double to_number(Napi::Value value, const char *name);
 
 // An integer from `least` to 2^53 - 1.
+int64_t to_count(double number, const char *name, int64_t least);
 int64_t to_count(Napi::Value value, const char *name, int64_t least);
 
 // An integer from 0 to 2^31 - 1.
+int32_t to_int32(double number, const char *name);
 int32_t to_int32(Napi::Value value, const char *name);
 
 Napi::Object to_object(Napi::Value value, const char *name);

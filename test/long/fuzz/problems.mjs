@@ -5,7 +5,8 @@ import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
 import { FORMS as OF_CLASSES } from '../../../dist/esm/losses/sup-con.js';
-import { FLAGS, SCALAR_COUNT } from '../../../dist/esm/runtime/binding.js';
+import { SCALAR_COUNT } from '../../../dist/esm/runtime/binding.js';
+import { FLAGS, nativeProblemOf } from '../../../dist/esm/runtime/native-problem.js';
 import { rememberPinned, typedArray } from './memory.mjs';
 
 /** The most rows of a view, numbers of a row and views that these problems have. */
@@ -242,7 +243,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
   const gradient = random.chance(0.7);
   const output = length =>
     random.chance(0.1) ? context.allocate(4 * length) : typedArray(random, Float32Array, length, () => 0);
-  const problem = {
+  const problem = nativeProblemOf({
     matrices,
     // A copy: the package's own is the same for every call, and a call's arguments are spoiled.
     form: form.slice(),
@@ -257,7 +258,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
     targets,
     bias,
     gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
-  };
+  });
   const gradientOf = (matrix, m) => (without.includes(m) ? undefined : output(matrix.rows * dim));
   const result = {
     scalars: typedArray(random, Float64Array, SCALAR_COUNT, () => 0),
