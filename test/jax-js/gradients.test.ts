@@ -120,10 +120,10 @@ describe.each(['cpu', 'wasm'] as const)('device %s', device => {
     const n = towers('ntXent all');
     const options = { temperature: n.temperature };
     expect(together(ntXent(n.arrays[0]!, { ...options, positives: 'all' }), ['gradFeatures'])).toEqual(n.expected);
-    const s = towers('supCon');
+    const s = towers('supCon all');
     const labels = s.problem.labels as Int32Array;
     expect(together(supCon(s.arrays[0]!, labels, options), ['gradFeatures'])).toEqual(s.expected);
-    const c = towers('clip');
+    const c = towers('clip plain');
     const clipped = clip(c.arrays[0]!, c.arrays[1]!, { logitScale: 1 / c.temperature });
     expect(together(clipped, ['gradImageFeatures', 'gradTextFeatures'])).toEqual(c.expected);
     const g = towers('sigLip ids');
