@@ -6,6 +6,7 @@ left out here, though infonce computes them in the call that is timed.
 
 import torch
 import torch.nn.functional as F
+from presets import LOGIT_BIAS
 
 EPSILON = 1e-12
 
@@ -29,6 +30,12 @@ def info_nce(query, key, scale, cast):
     return F.cross_entropy(logits, torch.arange(len(query), device=query.device))
 
 
+def hard_negatives(query, key, negative, scale, cast):
+    candidates = F.normalize(torch.cat([key, negative]), dim=1, eps=EPSILON)
+    logits = cast(F.normalize(query, dim=1, eps=EPSILON) * scale) @ cast(candidates).T
+    return F.cross_entropy(logits, torch.arange(len(query), device=query.device))
+
+
 def clip(image, text, scale, cast):
     image, text = F.normalize(image, dim=1, eps=EPSILON), F.normalize(text, dim=1, eps=EPSILON)
     logits = cast(image * scale) @ cast(text).T
@@ -36,7 +43,14 @@ def clip(image, text, scale, cast):
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-FUNCTIONS = {"ntXent": nt_xent, "infoNCE": info_nce, "clip": clip}
+def sig_lip(image, text, scale, cast):
+    """The sum over pairs of softplus(-y logit), y being 1 for pairs and -1 else, as softplus(logit) - logit of pairs."""
+    image, text = F.normalize(image, dim=1, eps=EPSILON), F.normalize(text, dim=1, eps=EPSILON)
+    logits = cast(image * scale) @ cast(text).T + LOGIT_BIAS
+    return (F.softplus(logits).sum() - logits.diagonal().sum()) / len(image)
+
+
+FUNCTIONS = {"ntXent": nt_xent, "infoNCE": info_nce, "hardNegatives": hard_negatives, "clip": clip, "sigLip": sig_lip}
 
 
 def same(x):

@@ -5,6 +5,7 @@ from header import NUMBERS, STRUCTS
 ON_HOST, ON_DEVICE = NUMBERS["ON_HOST"], NUMBERS["ON_DEVICE"]
 VIEWS = 2
 NO_SOFTMAX = -1
+LOGIT_BIAS = -10.0  # of the sigmoid loss
 
 
 def one_tower():
@@ -21,13 +22,26 @@ def two_towers(both_directions):
     return (block,), (softmax(0, "SAME_INDEX", 1, 0.5), softmax(1, "SAME_INDEX", 0, 0.5))
 
 
-def softmax(anchors, positive, positive_matrix, weight=1):
+def hard_negatives():
+    """Keys and as many further negatives, all of them every query's."""
+    (keys,), softmaxes = two_towers(False)
+    negatives = STRUCTS["block"](anchors=0, candidates=2, row_softmax=0, column_softmax=NO_SOFTMAX)
+    return (keys, negatives), softmaxes
+
+
+def sigmoid():
+    (pairs,), _ = two_towers(False)
+    return (pairs,), (softmax(0, "SAME_INDEX", 1, row_loss="SIGMOID"),)
+
+
+def softmax(anchors, positive, positive_matrix, weight=1, row_loss="CROSS_ENTROPY"):
     return STRUCTS["softmax"](anchors=anchors, positive=NUMBERS[f"POSITIVE_{positive}"],
-                              positive_matrices=1 << positive_matrix,
-                              row_loss=NUMBERS["ROW_LOSS_CROSS_ENTROPY"], weight=weight)
+                              positive_matrices=1 << positive_matrix, row_loss=NUMBERS[f"ROW_LOSS_{row_loss}"],
+                              weight=weight)
 
 
-LOSSES = {"ntXent": one_tower(), "infoNCE": two_towers(False), "clip": two_towers(True)}
+LOSSES = {"ntXent": one_tower(), "infoNCE": two_towers(False), "hardNegatives": hard_negatives(),
+          "clip": two_towers(True), "sigLip": sigmoid()}
 
 
 def call(shape, scale, towers, gradients, residence=ON_DEVICE, device_scalars=None):
@@ -39,7 +53,7 @@ def call(shape, scale, towers, gradients, residence=ON_DEVICE, device_scalars=No
     problem = STRUCTS["problem"](
         matrix_count=len(matrices), matrices=matrices, block_count=len(blocks), blocks=blocks,
         softmax_count=len(softmaxes), softmaxes=softmaxes, reduction=NUMBERS["REDUCTION_MEAN"], normalize=1, gradient=1,
-        ranks=1, dim=shape.dim, scale=scale,
+        ranks=1, dim=shape.dim, scale=scale, bias=LOGIT_BIAS if shape.loss == "sigLip" else 0,
     )
     outputs = tuple(STRUCTS["output"](data=gradient, residence=residence) for gradient in gradients)
     return problem, STRUCTS["result"](gradients=outputs, device_scalars=device_scalars)

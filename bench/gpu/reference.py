@@ -8,13 +8,16 @@ def dot(a, b):
     return math.fsum(map(mul, a, b))
 
 
-def loss_and_gradients(loss, anchors, keys, scale):
+def loss_and_gradients(loss, towers, scale, bias=0.0):
     """Rows are lists of floats. Returns (loss, d loss / d scale, [gradient of each tower]); the mean over rows."""
+    anchors, *others = towers
     n = len(anchors)
     u, u_norm = unit_rows(anchors)
-    v, v_norm = (u, u_norm) if loss == "ntXent" else unit_rows(keys)
+    v, v_norm = (u, u_norm) if loss == "ntXent" else unit_rows([row for tower in others for row in tower])
     cosine = [[dot(a, b) for b in v] for a in u]
-    if loss == "ntXent":
+    if loss == "sigLip":
+        total, upstream = sigmoids(cosine, scale, bias)
+    elif loss == "ntXent":
         total, upstream = direction(cosine, scale, [(i + n // 2) % n for i in range(n)], without_self=True)
     else:
         total, upstream = direction(cosine, scale, range(n))
@@ -27,7 +30,8 @@ def loss_and_gradients(loss, anchors, keys, scale):
     if loss == "ntXent":
         both = [[a + b for a, b in zip(*rows)] for rows in zip(grad_u, grad_v)]
         return total, grad_scale, [through_norm(u, u_norm, both)]
-    return total, grad_scale, [through_norm(u, u_norm, grad_u), through_norm(v, v_norm, grad_v)]
+    of_others = through_norm(v, v_norm, grad_v)
+    return total, grad_scale, [through_norm(u, u_norm, grad_u), *(of_others[k : k + n] for k in range(0, len(v), n))]
 
 
 def direction(cosine, scale, positives, without_self=False):
@@ -45,6 +49,17 @@ def direction(cosine, scale, positives, without_self=False):
         gradient = [e / denominator / n for e in exponentials]
         gradient[positive] -= 1 / n
         upstream.append(gradient)
+    return total / n, upstream
+
+
+def sigmoids(cosine, scale, bias):
+    """The mean over rows of the sum of softplus(-y logit), and d loss / d logit."""
+    n = len(cosine)
+    total, upstream = 0.0, []
+    for i, row in enumerate(cosine):
+        signed = [(scale * c + bias) * (-1 if i == j else 1) for j, c in enumerate(row)]
+        total += math.fsum(max(x, 0) + math.log1p(math.exp(-abs(x))) for x in signed)
+        upstream.append([(-1 if i == j else 1) / (1 + math.exp(-x)) / n for j, x in enumerate(signed)])
     return total / n, upstream
 
 

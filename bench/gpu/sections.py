@@ -19,7 +19,7 @@ from shapes import AIMS, MATRIX_FITS, Shape, faster_aims, judged
 TITLES = {
     "errors": "Errors of loss and gradient against float64",
     "aims": "Performance targets",
-    "losses": "InfoNCE and CLIP",
+    "losses": "InfoNCE, with as many hard negatives, CLIP, SigLIP",
     "ladder": "NT-Xent by size",
     "flights": "Calls on page-locked arrays of the host, one at a time and two in flight",
 }
@@ -141,9 +141,9 @@ def ladder(session):
     return rows
 
 
-def two_towers(session):
+def of_losses(session):
     rows = []
-    for loss in ("infoNCE", "clip"):
+    for loss in ("infoNCE", "hardNegatives", "clip", "sigLip"):
         for n, dim in ((4096, 128),) if session.quick else ((8192, 128), (8192, 512), (32768, 512)):
             shape = Shape(loss, n, dim)
             if not session.out_of_time(f"{shape}"):
@@ -269,7 +269,7 @@ def print_speeds(rows):
         "what": lambda row: row["what"],
         "median ms": lambda row: figure(row["medianMs"], 4),
         "± MAD": lambda row: figure(row["madMs"], 2),
-        "TFLOP/s as 6N²D": lambda row: figure(row["teraflopsPlain"]),
+        "TFLOP/s, plain": lambda row: figure(row["teraflopsPlain"]),
         "done": lambda row: figure(row.get("teraflopsDone")),
         "infonce faster by": lambda row: f"{figure(row['infonceFasterBy'])}×" if "infonceFasterBy" in row else None,
         "extra MB": lambda row: figure(row["extraBytes"] / 1e6),
@@ -278,4 +278,4 @@ def print_speeds(rows):
     print(report.table(columns, rows), flush=True)
 
 
-RUN = {"errors": errors, "aims": aims, "losses": two_towers, "ladder": ladder, "flights": flights}
+RUN = {"errors": errors, "aims": aims, "losses": of_losses, "ladder": ladder, "flights": flights}

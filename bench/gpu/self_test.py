@@ -65,8 +65,8 @@ def in_flight(backend):
 
 def case(runtime, stream, context, shape):
     towers = normal_towers(random.Random(shape.rows * 1000 + shape.dim), shape)
-    anchors, keys = (to_rows(tower, shape.dim) for tower in (towers[0], towers[-1]))
-    loss, grad_scale, expected = reference.loss_and_gradients(shape.loss, anchors, keys, SCALE)
+    rows = [to_rows(tower, shape.dim) for tower in towers]
+    loss, grad_scale, expected = reference.loss_and_gradients(shape.loss, rows, SCALE, presets.LOGIT_BIAS)
     first, second = [call(runtime, stream, context, shape, towers) for _ in range(2)]
     scalars, *gradients = first
     errors = [abs(scalars["loss"] - loss) / abs(loss), abs(scalars["grad_scale"] - grad_scale) / abs(grad_scale)]

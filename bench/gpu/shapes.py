@@ -14,7 +14,7 @@ class Shape:
 
     @property
     def towers(self):
-        return 1 if self.loss == "ntXent" else 2
+        return {"ntXent": 1, "hardNegatives": 3}.get(self.loss, 2)
 
     @property
     def matrix_bytes(self):
