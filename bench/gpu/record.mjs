@@ -134,7 +134,7 @@ function print() {
       ['N × D', ({ rows, dim }) => `${rows} × ${dim}`],
       ['ms', ({ medianMs }) => figure(medianMs)],
       ['± MAD', ({ madMs }) => figure(madMs)],
-      ['TFLOP/s as 6N²D', ({ teraflopsPlain }) => figure(teraflopsPlain)],
+      ['TFLOP/s, plain', ({ teraflopsPlain }) => figure(teraflopsPlain)],
       ['infonce faster by', ({ infonceFasterBy }) => figure(infonceFasterBy)],
       ['aim', measured => reached(measured).join(', ')],
     ];
