@@ -1,5 +1,5 @@
 import type { TensorLike } from '../runtime/tensor.js';
-import { checkDuplicates, checkIdsTogether, type Duplicates } from './duplicates.js';
+import { checkDuplicates, checkIdsTogether, type Duplicates, refuseBesidePositives } from './duplicates.js';
 import { formOf, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
@@ -17,7 +17,8 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
   readonly logitScale?: number | undefined;
   /**
    * What images and texts of equal id are, beside the pairs: `'exclude'` (default with ids), no candidates of each other;
-   * `'negative'`, candidates as all others, whatever the ids.
+   * `'negative'`, candidates as all others, whatever the ids; `'positive'`, further positives of each other: a row's loss
+   * is the mean over its positives, its pair always among them. None of them counts as better than that in the ranks.
    */
   readonly duplicates?: Duplicates | undefined;
   /**
@@ -92,10 +93,13 @@ const SCALE = logitScale(1 / 0.07);
 const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
 
 function checkOptions(options: ClipOptions) {
+  const duplicates = checkDuplicates(options.duplicates);
+  const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
+  if (duplicates === 'positive') refuseBesidePositives({ labelSmoothing: labelSmoothing > 0 });
   return {
     common: checkCommon(options),
-    duplicates: checkDuplicates(options.duplicates),
-    labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
+    duplicates,
+    labelSmoothing,
     scale: SCALE.check(options.logitScale),
   };
 }
@@ -107,6 +111,13 @@ const BOTH_DIRECTIONS = [
 ] as const;
 export const FORM = formOf([IMAGES_AND_TEXTS], BOTH_DIRECTIONS);
 export const WITHOUT_DUPLICATES = formOf([{ ...IMAGES_AND_TEXTS, leftOut: 'sameId' }], BOTH_DIRECTIONS);
+export const WITH_FURTHER_POSITIVES = formOf([{ ...IMAGES_AND_TEXTS, leftOut: 'sameIdPositive' }], BOTH_DIRECTIONS);
+const BY_ID = { exclude: WITHOUT_DUPLICATES, positive: WITH_FURTHER_POSITIVES };
+
+function randomIdsOf(rows: number, _negatives: number, random: () => number) {
+  const items = Math.ceil((2 * rows) / 3);
+  return { imageIds: randomIds(rows, items, random), textIds: randomIds(rows, items, random) };
+}
 
 export const clipLoss = defineLoss<ClipTypes>({
   name: 'clip',
@@ -122,14 +133,8 @@ export const clipLoss = defineLoss<ClipTypes>({
   variants: [
     { name: 'plain' },
     { name: 'smoothed', options: { labelSmoothing: 0.1 } },
-    {
-      name: 'ids',
-      options: { duplicates: 'exclude' },
-      rowArrays: (rows, _negatives, random) => {
-        const items = Math.ceil((2 * rows) / 3);
-        return { imageIds: randomIds(rows, items, random), textIds: randomIds(rows, items, random) };
-      },
-    },
+    { name: 'ids', options: { duplicates: 'exclude' }, rowArrays: randomIdsOf },
+    { name: 'ids of further positives', options: { duplicates: 'positive' }, rowArrays: randomIdsOf },
   ],
   checkOptions,
   describe(problem, read) {
@@ -138,17 +143,17 @@ export const clipLoss = defineLoss<ClipTypes>({
     const imageIds = checkIds(problem.imageIds, 'imageIds', 'imageFeatures', rows);
     const textIds = checkIds(problem.textIds, 'textIds', 'textFeatures', rows);
     checkIdsTogether({ name: 'imageIds', ids: imageIds }, [{ name: 'textIds', ids: textIds }], problem.duplicates);
-    const excludes = imageIds !== undefined && duplicates === 'exclude';
-    if (excludes && labelSmoothing > 0) refuseBeside('labelSmoothing', String(labelSmoothing), 'ids');
+    const readsIds = imageIds !== undefined && duplicates !== 'negative';
+    if (readsIds && labelSmoothing > 0) refuseBeside('labelSmoothing', String(labelSmoothing), 'ids');
     const [images, texts] = matrices;
     return {
       common,
       task: {
-        form: excludes ? WITHOUT_DUPLICATES : withParameters(FORM, 2, { labelSmoothing }),
+        form: readsIds ? BY_ID[duplicates] : withParameters(FORM, 2, { labelSmoothing }),
         scale,
         rows,
         dim,
-        matrices: excludes
+        matrices: readsIds
           ? [
               { ...images, ids: imageIds },
               { ...texts, ids: textIds },
@@ -164,8 +169,9 @@ export const clipLoss = defineLoss<ClipTypes>({
  *
  *     loss_i = ½ (log Σ_j exp(s_ij) − s_ii) + ½ (log Σ_j exp(s_ji) − s_ii)
  *
- * where s is `logitScale` times the cosine, and j runs over all texts or images but, with ids, those of the id of i. With
- * `reduction: 'none'` row i's loss is that of pair i.
+ * where s is `logitScale` times the cosine, and j runs over all texts or images but, with ids, those of the id of i; as
+ * `duplicates: 'positive'` the mean over them and the pair stands in place of s_ii. With `reduction: 'none'` row i's loss
+ * is that of pair i.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,
  * `gradImageFeatures`, `gradTextFeatures` and `gradLogitScale`.

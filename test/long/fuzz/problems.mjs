@@ -1,6 +1,6 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
-import { FORM as BOTH_DIRECTIONS, WITHOUT_DUPLICATES } from '../../../dist/esm/losses/clip.js';
+import { FORM as BOTH_DIRECTIONS, WITH_FURTHER_POSITIVES, WITHOUT_DUPLICATES } from '../../../dist/esm/losses/clip.js';
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
@@ -194,7 +194,12 @@ const MAKERS = {
     const matrices = [rows, rows].map(each =>
       nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
     );
-    const form = random.pick([infoNCEForm({ inBatch: true }), BOTH_DIRECTIONS, WITHOUT_DUPLICATES]);
+    const form = random.pick([
+      infoNCEForm({ inBatch: true }),
+      BOTH_DIRECTIONS,
+      WITHOUT_DUPLICATES,
+      WITH_FURTHER_POSITIVES,
+    ]);
     return { matrices, form, without: [] };
   },
   negatives(random, context, rows, dim, candidates) {
@@ -220,6 +225,7 @@ const MAKERS = {
       targets: true,
       keyIds: random.chance(0.5),
       negativeIds: random.chance(0.5),
+      positives: random.chance(0.5),
     });
     return { matrices, form, targets, without: [] };
   },
