@@ -3,7 +3,7 @@ import { clipSync, type InfoNCEProblem, infoNCESync, type Tensor } from 'infonce
 import { describe, expect, it } from 'vitest';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { effort } from './support/contexts.js';
-import { clipCase, infoNCECase, type Named } from './support/problems.js';
+import { type Case, clipCase, infoNCECase, type Named } from './support/problems.js';
 import { near, normal, randomLabels } from './support/random.js';
 
 const DIM = 6;
@@ -52,7 +52,7 @@ describe.each(ROWS)('with %i queries', rows => {
   });
 });
 
-function expectReference(make: typeof infoNCECase, given: Named): void {
+function expectReference(make: (problem: never) => Case, given: Named): void {
   const { run, reference } = make(given as never);
   const result = run();
   const expected = reference();

@@ -139,11 +139,19 @@ export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands =
   const isDuplicate = (i: number, t: number) =>
     duplicates !== 'negative' && i !== t && imageIds !== undefined && imageIds[i] === textIds?.[t];
   const arePositives = duplicates === 'positive';
+  const negatives = problem.negativeTexts && tower(problem.negativeTexts, problem, operands);
   const terms = [
-    ...everyKey(image, text, isDuplicate, arePositives),
+    ...everyKey(image, text, isDuplicate, arePositives).map(term => ({
+      ...term,
+      candidates: [...term.candidates, ...range(negatives?.rows ?? 0).map(index => ({ tower: negatives!, index }))],
+    })),
     ...everyKey(text, image, (row, j) => isDuplicate(j, row), arePositives),
   ];
-  const towers = { gradImageFeatures: image, gradTextFeatures: text };
+  const towers = {
+    gradImageFeatures: image,
+    gradTextFeatures: text,
+    ...(negatives && { gradNegativeTexts: negatives }),
+  };
   return evaluate(terms, image.rows, logitScale, towers, 'gradLogitScale', problem);
 }
 
