@@ -92,11 +92,32 @@ const INFO_NCE: readonly Row[] = [
     { ...pair, queryIds, keyIds: new Int32Array(4), duplicates: 'negative' },
   ],
   [
-    'duplicates as positives',
-    'ERR_INFONCE_RANGE',
-    /duplicates: expected 'exclude' or 'negative', got 'positive'\. For several positives of a row there is supCon/,
-    { ...pair, queryIds, keyIds: queryIds, duplicates: 'positive' },
+    'duplicates as positives without ids',
+    'ERR_INFONCE_TYPE',
+    /queryIds: expected an Int32Array with duplicates: 'positive', got undefined/,
+    { ...pair, duplicates: 'positive' },
   ],
+  ...(
+    [
+      ['a margin', 'margin', { margin: 0.1 }],
+      ['label smoothing', 'labelSmoothing', { labelSmoothing: 0.1 }],
+      ['hardness', 'hardness', { hardness: { mode: 'all', strength: 1 } }],
+      ["each query's own negatives", "negativeMode 'paired'", { negativeMode: 'paired', inBatch: true }],
+    ] as const
+  ).map(
+    ([what, named, option]): Row => [
+      `duplicates as positives with ${what}`,
+      'ERR_INFONCE_RANGE',
+      new RegExp(`duplicates: expected none with ${named}, got 'positive'\\. It is for rows of one positive`),
+      {
+        ...(named === "negativeMode 'paired'" ? inPairs : pair),
+        queryIds,
+        keyIds: queryIds,
+        duplicates: 'positive',
+        ...option,
+      },
+    ],
+  ),
   [
     'unknown duplicates',
     'ERR_INFONCE_RANGE',
@@ -213,6 +234,25 @@ const CLIP: readonly Row[] = [
     'ERR_INFONCE_SHAPE',
     /textIds: expected 3 entries, one for each row of textFeatures, got 2/,
     { imageFeatures: query, textFeatures: query, imageIds: queryIds, textIds: new Int32Array(2) },
+  ],
+  [
+    'duplicates as positives without ids',
+    'ERR_INFONCE_TYPE',
+    /imageIds: expected an Int32Array with duplicates: 'positive', got undefined/,
+    { imageFeatures: query, textFeatures: query, duplicates: 'positive' },
+  ],
+  [
+    'duplicates as positives with label smoothing',
+    'ERR_INFONCE_RANGE',
+    /duplicates: expected none with labelSmoothing, got 'positive'\. It is for rows of one positive/,
+    {
+      imageFeatures: query,
+      textFeatures: query,
+      imageIds: queryIds,
+      textIds: queryIds,
+      duplicates: 'positive',
+      labelSmoothing: 0.1,
+    },
   ],
 ];
 

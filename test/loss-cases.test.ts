@@ -12,7 +12,6 @@ const NOT_THERE: Readonly<Record<string, (of: LossCase) => boolean>> = {
   "hardness 'hard' of a list": ({ options }) => (options.hardness as Partial<Hardness> | undefined)?.mode === 'hard',
   falseNegatives: ({ options }) => 'falseNegatives' in options,
   directions: ({ options }) => 'directions' in options,
-  "duplicates: 'positive'": ({ options }) => options.duplicates === 'positive',
   matryoshka: ({ options }) => 'dims' in options,
 };
 

@@ -35,7 +35,11 @@ export type NTXentOptions<K extends boolean = boolean> = CallOptions<NTXentCore<
 /** Options of {@link supCon}. */
 export type SupConOptions<K extends boolean = boolean> = CallOptions<SupConCore<Reduction, boolean, K>>;
 /** Options of {@link clip}. */
-export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>> & ClipRows;
+export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>> &
+  ClipRows & {
+    /** [M, D]. Further texts that images are compared with; consumed, too. Default: none. */
+    readonly negativeTexts?: JaxArray | undefined;
+  };
 /** Options of {@link sigLip}. */
 export type SigLipOptions<K extends boolean = boolean, P extends SigLipPositives = SigLipPositives> = CallOptions<
   SigLipCore<Reduction, boolean, K, P>
@@ -135,17 +139,27 @@ export function supCon<K extends boolean = true>(
  *
  * @param imageFeatures [N, D]
  * @param textFeatures [N, D]. Row i belongs to image i.
- * @returns `[{ loss, top1, top5, gradLogitScale }, [gradImageFeatures, gradTextFeatures]]`
+ * @returns `[{ loss, top1, top5, gradLogitScale }, [gradImageFeatures, gradTextFeatures]]`, and with `negativeTexts` their
+ * gradient as a third
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function clip<K extends boolean = true>(
   imageFeatures: JaxArray,
   textFeatures: JaxArray,
+  options: ClipOptions<K> & { readonly negativeTexts: JaxArray },
+): LossAndGradients<Scale, [JaxArray, JaxArray, JaxArray], K>;
+export function clip<K extends boolean = true>(
+  imageFeatures: JaxArray,
+  textFeatures: JaxArray,
+  options?: ClipOptions<K>,
+): LossAndGradients<Scale, [JaxArray, JaxArray], K>;
+export function clip<K extends boolean = true>(
+  imageFeatures: JaxArray,
+  textFeatures: JaxArray,
   options: ClipOptions<K> = {},
-): LossAndGradients<Scale, [JaxArray, JaxArray], K> {
-  const given = { imageFeatures, textFeatures };
-  const [value, gradients] = lossAndGradients<Found<K, Scale>>(clipLoss, given, options);
-  return [value, gradients as [JaxArray, JaxArray]];
+): LossAndGradients<Scale, unknown, K> {
+  const { negativeTexts, ...rest } = options;
+  return lossAndGradients(clipLoss, { imageFeatures, textFeatures, negativeTexts }, rest);
 }
 
 /**

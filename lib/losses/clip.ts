@@ -1,10 +1,10 @@
 import type { TensorLike } from '../runtime/tensor.js';
-import { checkDuplicates, checkIdsTogether, type Duplicates } from './duplicates.js';
+import { checkDuplicates, checkIdsTogether, type Duplicates, refuseBesidePositives } from './duplicates.js';
 import { formOf, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
-import { checkPairs } from './pairs.js';
+import { checkPairs, checkRowsOf } from './pairs.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { checkIds, randomIds } from './row-arrays.js';
 import { checkLabelSmoothing, refuseBeside } from './row-loss.js';
@@ -17,11 +17,12 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
   readonly logitScale?: number | undefined;
   /**
    * What images and texts of equal id are, beside the pairs: `'exclude'` (default with ids), no candidates of each other;
-   * `'negative'`, candidates as all others, whatever the ids.
+   * `'negative'`, candidates as all others, whatever the ids; `'positive'`, further positives of each other: a row's loss
+   * is the mean over its positives, its pair always among them. None of them counts as better than that in the ranks.
    */
   readonly duplicates?: Duplicates | undefined;
   /**
-   * The share of a row's target that is spread over all rows of the other side, as PyTorch's `cross_entropy` has it: at
+   * The share of a row's target that is spread over all rows that it is compared with, as PyTorch's `cross_entropy` has it: at
    * least 0, below 1. Default 0.
    */
   readonly labelSmoothing?: number | undefined;
@@ -43,6 +44,20 @@ export interface ClipProblem<R extends Reduction = Reduction, G extends boolean 
   readonly imageFeatures: TensorLike;
   /** [N, D]. Row i belongs to image i. */
   readonly textFeatures: TensorLike;
+  /**
+   * [M, D]. Further texts that images are compared with, such as hard negatives: they belong to none of them. They look for
+   * no image themselves. Default: none.
+   */
+  readonly negativeTexts?: TensorLike | undefined;
+}
+
+/** Inputs and options of {@link clip} when negative texts are given. */
+export interface ClipNegativesProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends ClipProblem<R, G, K> {
+  readonly negativeTexts: TensorLike;
 }
 
 /** The gradients of {@link clip}. */
@@ -51,8 +66,15 @@ export interface ClipGradients<O extends Output = 'host'> {
   readonly gradImageFeatures: Gradient<O>;
   /** [N, D] */
   readonly gradTextFeatures: Gradient<O>;
+  /** [M, D]. Absent without `negativeTexts`. */
+  readonly gradNegativeTexts?: Gradient<O>;
   /** Derivative of the loss by the logit scale, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradLogitScale: number;
+}
+
+/** The gradients of {@link clip} when negative texts are given. */
+export interface ClipNegativesGradients<O extends Output = 'host'> extends ClipGradients<O> {
+  readonly gradNegativeTexts: Gradient<O>;
 }
 
 /** What {@link clip} resolves to. */
@@ -63,13 +85,29 @@ export type ClipResult<
   K extends boolean = true,
 > = LossResult<R, G, ClipGradients<O>, K>;
 
+/** What {@link clip} resolves to when negative texts are given. */
+export type ClipNegativesResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+  K extends boolean = true,
+> = LossResult<R, G, ClipNegativesGradients<O>, K>;
+
 /** The gradients of {@link clip} that `out` may name. */
-export type ClipGradientName = 'gradImageFeatures' | 'gradTextFeatures';
+export type ClipGradientName = 'gradImageFeatures' | 'gradTextFeatures' | 'gradNegativeTexts';
 
 /** What {@link clip}'s `forward` resolves to. */
 export type ClipForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<ClipGradients, ClipGradients<'device'>>,
+  ClipGradientName
+> &
+  Asked<K, Ranks>;
+
+/** The same when negative texts are given. */
+export type ClipNegativesForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
+  R,
+  ByOutput<ClipNegativesGradients, ClipNegativesGradients<'device'>>,
   ClipGradientName
 > &
   Asked<K, Ranks>;
@@ -88,14 +126,31 @@ export interface ClipTypes extends LossTypes {
     : never;
 }
 
+/** @internal The types of {@link clip} when negative texts are given. */
+export interface ClipNegativesTypes extends LossTypes {
+  readonly name: 'clip';
+  readonly out: ClipGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: ClipNegativesProblem<R, G, K>;
+        gradients: ClipNegativesGradients<O>;
+        result: ClipNegativesResult<R, G, O, K>;
+        forward: ClipNegativesForward<R, K>;
+      }
+    : never;
+}
+
 const SCALE = logitScale(1 / 0.07);
 const SCALE_ADVICE = 'Pass logitScale: 1 / temperature.';
 
 function checkOptions(options: ClipOptions) {
+  const duplicates = checkDuplicates(options.duplicates);
+  const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
+  if (duplicates === 'positive') refuseBesidePositives({ labelSmoothing: labelSmoothing > 0 });
   return {
     common: checkCommon(options),
-    duplicates: checkDuplicates(options.duplicates),
-    labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
+    duplicates,
+    labelSmoothing,
     scale: SCALE.check(options.logitScale),
   };
 }
@@ -105,13 +160,32 @@ const BOTH_DIRECTIONS = [
   { anchors: 0, positive: 'sameIndex', positivesIn: [1], weight: 0.5 },
   { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 },
 ] as const;
-export const FORM = formOf([IMAGES_AND_TEXTS], BOTH_DIRECTIONS);
-export const WITHOUT_DUPLICATES = formOf([{ ...IMAGES_AND_TEXTS, leftOut: 'sameId' }], BOTH_DIRECTIONS);
+const IMAGES_AND_NEGATIVES = { anchors: 0, candidates: 2, rowSoftmax: 0 } as const;
+const formsWith = (leftOut?: 'sameId' | 'sameIdPositive') => ({
+  alone: formOf([{ ...IMAGES_AND_TEXTS, leftOut }], BOTH_DIRECTIONS),
+  withNegatives: formOf([{ ...IMAGES_AND_TEXTS, leftOut }, IMAGES_AND_NEGATIVES], BOTH_DIRECTIONS),
+});
+/** By what rows of equal id are. */
+export const FORMS = {
+  negative: formsWith(),
+  exclude: formsWith('sameId'),
+  positive: formsWith('sameIdPositive'),
+};
 
-export const clipLoss = defineLoss<ClipTypes>({
+function negativeTexts(_rows: number, negatives: number, dim: number) {
+  return { negativeTexts: [negatives, dim] };
+}
+
+function randomIdsOf(rows: number, _negatives: number, random: () => number) {
+  const items = Math.ceil((2 * rows) / 3);
+  return { imageIds: randomIds(rows, items, random), textIds: randomIds(rows, items, random) };
+}
+
+export const clipLoss = defineLoss<ClipTypes, [ClipNegativesTypes]>({
   name: 'clip',
   className: 'Clip',
   tensors: { imageFeatures: ['[N, D]', 2, 2], textFeatures: ['[N, D]', 2, 2] },
+  optionalTensors: { negativeTexts: ['[M, D]', 2, 2] },
   rowArrays: ['imageIds', 'textIds'],
   options: ['logitScale', 'labelSmoothing', 'duplicates'],
   advice: new Map([
@@ -122,14 +196,15 @@ export const clipLoss = defineLoss<ClipTypes>({
   variants: [
     { name: 'plain' },
     { name: 'smoothed', options: { labelSmoothing: 0.1 } },
+    { name: 'negative texts', shapes: negativeTexts },
     {
-      name: 'ids',
-      options: { duplicates: 'exclude' },
-      rowArrays: (rows, _negatives, random) => {
-        const items = Math.ceil((2 * rows) / 3);
-        return { imageIds: randomIds(rows, items, random), textIds: randomIds(rows, items, random) };
-      },
+      name: 'negative texts, ids of further positives',
+      options: { duplicates: 'positive' },
+      shapes: negativeTexts,
+      rowArrays: randomIdsOf,
     },
+    { name: 'ids', options: { duplicates: 'exclude' }, rowArrays: randomIdsOf },
+    { name: 'ids of further positives', options: { duplicates: 'positive' }, rowArrays: randomIdsOf },
   ],
   checkOptions,
   describe(problem, read) {
@@ -138,22 +213,24 @@ export const clipLoss = defineLoss<ClipTypes>({
     const imageIds = checkIds(problem.imageIds, 'imageIds', 'imageFeatures', rows);
     const textIds = checkIds(problem.textIds, 'textIds', 'textFeatures', rows);
     checkIdsTogether({ name: 'imageIds', ids: imageIds }, [{ name: 'textIds', ids: textIds }], problem.duplicates);
-    const excludes = imageIds !== undefined && duplicates === 'exclude';
-    if (excludes && labelSmoothing > 0) refuseBeside('labelSmoothing', String(labelSmoothing), 'ids');
-    const [images, texts] = matrices;
+    const readsIds = imageIds !== undefined && duplicates !== 'negative';
+    if (readsIds && labelSmoothing > 0) refuseBeside('labelSmoothing', String(labelSmoothing), 'ids');
+    const [images, texts] = readsIds
+      ? [
+          { ...matrices[0], ids: imageIds },
+          { ...matrices[1], ids: textIds },
+        ]
+      : matrices;
+    const negatives = problem.negativeTexts === undefined ? undefined : checkRowsOf('negativeTexts', read, dim);
+    const forms = FORMS[readsIds ? duplicates : 'negative'];
     return {
       common,
       task: {
-        form: excludes ? WITHOUT_DUPLICATES : withParameters(FORM, 2, { labelSmoothing }),
+        form: withParameters(negatives ? forms.withNegatives : forms.alone, 2, { labelSmoothing }),
         scale,
         rows,
         dim,
-        matrices: excludes
-          ? [
-              { ...images, ids: imageIds },
-              { ...texts, ids: textIds },
-            ]
-          : matrices,
+        matrices: negatives ? [images, texts, negatives] : [images, texts],
       },
     };
   },
@@ -164,11 +241,13 @@ export const clipLoss = defineLoss<ClipTypes>({
  *
  *     loss_i = ½ (log Σ_j exp(s_ij) − s_ii) + ½ (log Σ_j exp(s_ji) − s_ii)
  *
- * where s is `logitScale` times the cosine, and j runs over all texts or images but, with ids, those of the id of i. With
- * `reduction: 'none'` row i's loss is that of pair i.
+ * where s is `logitScale` times the cosine, and j runs over all texts, in the first term the `negativeTexts` too, or images
+ * but, with ids, those of the id of i; as
+ * `duplicates: 'positive'` the mean over them and the pair stands in place of s_ii. With `reduction: 'none'` row i's loss
+ * is that of pair i.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,
- * `gradImageFeatures`, `gradTextFeatures` and `gradLogitScale`.
+ * `gradImageFeatures`, `gradTextFeatures`, `gradLogitScale` and, with negative texts, `gradNegativeTexts`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
  * @see Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
  * @function

@@ -1,20 +1,23 @@
 import { InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import type { RowArray } from './plan.js';
+import { refuseBeside } from './row-loss.js';
 
-/** What candidates of an anchor's own id are: left out, or negatives as all others. */
-export type Duplicates = 'exclude' | 'negative';
+/** What candidates of an anchor's own id are: left out, negatives as all others, or further positives. */
+export type Duplicates = 'exclude' | 'negative' | 'positive';
 
-const DUPLICATES = ['exclude', 'negative'] as const;
+const DUPLICATES = ['exclude', 'negative', 'positive'] as const;
 
 export function checkDuplicates(value: unknown): Duplicates {
-  if (value !== 'positive') return checkChoice(value, 'duplicates', DUPLICATES);
-  throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'duplicates',
-    expected: "'exclude' or 'negative'",
-    got: "'positive'",
-    remedy: "For several positives of a row there is supCon. 'exclude' at least makes no negatives of them.",
-  });
+  return checkChoice(value, 'duplicates', DUPLICATES);
+}
+
+/** Refuses the first option that is asked for beside several positives of a row. */
+export function refuseBesidePositives(asked: Readonly<Record<string, boolean>>): void {
+  const other = Object.keys(asked).find(name => asked[name]);
+  if (other === undefined) return;
+  const remedy = "It is for rows of one positive. 'exclude' leaves duplicates out.";
+  refuseBeside('duplicates', "'positive'", other, remedy);
 }
 
 /** Ids are compared: refuses those of anchors without those of candidates, and the other way round. */
@@ -25,8 +28,9 @@ export function checkIdsTogether(
 ): void {
   const given = candidates.find(({ ids }) => ids !== undefined);
   if (anchors.ids !== undefined && given !== undefined) return;
-  if (anchors.ids === undefined && given === undefined && duplicates !== 'exclude') return;
-  const beside = given?.name ?? anchors.ids?.name ?? "duplicates: 'exclude'";
+  const asked = duplicates === 'exclude' || duplicates === 'positive';
+  if (anchors.ids === undefined && given === undefined && !asked) return;
+  const beside = given?.name ?? anchors.ids?.name ?? `duplicates: '${duplicates}'`;
   const names = candidates.map(({ name }) => name).join(' or ');
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: anchors.ids === undefined ? anchors.name : candidates[0]!.name,

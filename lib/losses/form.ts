@@ -6,7 +6,7 @@ export interface Block {
   readonly rowSoftmax: number;
   /** And columns. Default: to none. */
   readonly columnSoftmax?: number;
-  /** Pairs that are no candidates. */
+  /** Pairs that are no candidates; with `'sameIdPositive'` those of equal id are further positives. */
   readonly leftOut?: keyof typeof LEFT_OUT | undefined;
   /**
    * Candidates of an anchor's own: `'alone'`, of [anchors, H] each anchor sees its own H alone; `'among'`, of [H, anchors]
@@ -42,7 +42,7 @@ const POSITIVES = {
   none: 6,
 } as const;
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, positiveAndNegatives: 2, debiased: 3, sigmoid: 16 } as const;
-const LEFT_OUT = { sameRow: 1, sameId: 2 } as const;
+const LEFT_OUT = { sameRow: 1, sameId: 2, sameIdPositive: 4 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */

@@ -12,6 +12,8 @@ export interface InfoNCEForm {
   readonly keyIds?: boolean;
   /** And negatives. */
   readonly negativeIds?: boolean;
+  /** Whether they are further positives instead. */
+  readonly positives?: boolean;
   /** Of hardness. */
   readonly stretches?: Stretches | undefined;
 }
@@ -20,12 +22,12 @@ const made = new Map<number, Float64Array>();
 
 /** Made once for each kind, but with hardness, which is a number. */
 export function infoNCEForm(kind: InfoNCEForm): Float64Array {
-  const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false } = kind;
+  const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false, positives = false } = kind;
   if (kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0) return newForm(kind);
   const isPaired = negatives === 'paired';
   const negativeBits = negatives === undefined ? 0 : isPaired ? 2 : 4;
-  const key =
-    Number(inBatch) | negativeBits | (Number(targets) << 3) | (Number(keyIds) << 4) | (Number(negativeIds) << 5);
+  const idBits = Number(keyIds) | (Number(negativeIds) << 1) | (Number(positives) << 2);
+  const key = Number(inBatch) | negativeBits | (Number(targets) << 3) | (idBits << 4);
   let form = made.get(key);
   if (form === undefined) {
     form = newForm(kind);
@@ -34,16 +36,18 @@ export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   return form;
 }
 
-function newForm({ inBatch, negatives, targets, keyIds, negativeIds, stretches }: InfoNCEForm): Float64Array {
+function newForm(kind: InfoNCEForm): Float64Array {
+  const { inBatch, negatives, targets, keyIds, negativeIds, positives, stretches } = kind;
   const { own = 0, others = 0 } = stretches ?? {};
+  const byId = positives ? 'sameIdPositive' : 'sameId';
   const blocks: Block[] = [];
   if (inBatch) {
-    const leftOut = keyIds ? 'sameId' : undefined;
+    const leftOut = keyIds ? byId : undefined;
     blocks.push({ anchors: 0, candidates: 1, rowSoftmax: 0, leftOut, stretch: others });
   }
   if (negatives === 'paired') blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, own: 'alone', stretch: own });
   else if (negatives === 'unpaired') {
-    const leftOut = negativeIds ? 'sameId' : undefined;
+    const leftOut = negativeIds ? byId : undefined;
     blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others });
   }
   return formOf(blocks, [{ anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] }]);

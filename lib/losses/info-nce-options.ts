@@ -1,6 +1,6 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
-import { checkDuplicates, type Duplicates } from './duplicates.js';
+import { checkDuplicates, type Duplicates, refuseBesidePositives } from './duplicates.js';
 import { checkHardness, type Hardness } from './hardness.js';
 import type { CheckedRows } from './info-nce-rows.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
@@ -24,6 +24,7 @@ import { temperatureScale } from './scale.js';
  * | `margin`, without `targets` | yes | yes | yes | yes |
  * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
+ * | `duplicates: 'positive'`, without `margin`, `labelSmoothing` and `hardness` | yes | yes | yes | no |
  *
  * Rows of this table go together. Everything else is refused with its reason.
  */
@@ -52,7 +53,8 @@ export interface InfoNCEOptions<
   readonly labelSmoothing?: number | undefined;
   /**
    * What candidates of the query's own id are: `'exclude'` (default with ids), no candidates, which the positive always is;
-   * `'negative'`, candidates as all others, whatever the ids.
+   * `'negative'`, candidates as all others, whatever the ids; `'positive'`, further positives: the query's loss is the
+   * mean over its positives, its own one always among them. None of them counts as better than that in the ranks.
    */
   readonly duplicates?: Duplicates | undefined;
   /**
@@ -71,17 +73,28 @@ export const SCALE = temperatureScale(0.1);
 
 /** Checks every option, but for what depends on the inputs. */
 export function checkOptions(options: InfoNCEOptions) {
-  const { inBatch, negativeMode, duplicates } = options;
+  const { inBatch, negativeMode } = options;
   const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
   const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
   if (labelSmoothing > 0 && paired) refuseBeside('labelSmoothing', String(labelSmoothing), "negativeMode 'paired'");
+  const margin = checkMargin(options.margin);
+  const duplicates = checkDuplicates(options.duplicates);
+  const hardness = checkHardness(options.hardness);
+  if (duplicates === 'positive') {
+    refuseBesidePositives({
+      "negativeMode 'paired'": paired,
+      labelSmoothing: labelSmoothing > 0,
+      margin: margin !== 0,
+      hardness: hardness !== undefined,
+    });
+  }
   return {
     common: checkCommon(options),
     paired,
-    parameters: { margin: checkMargin(options.margin), labelSmoothing },
+    parameters: { margin, labelSmoothing },
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
-    duplicates: checkDuplicates(duplicates),
-    hardness: checkHardness(options.hardness),
+    duplicates,
+    hardness,
     detach: checkDetach(options.detach),
     scale: SCALE.check(options.temperature),
   };

@@ -69,7 +69,7 @@ export function checkRows(
   duplicates: unknown,
   propagate: boolean,
 ): CheckedRows {
-  if (duplicates !== 'exclude' && !hasAny(given)) return NONE;
+  if (duplicates !== 'exclude' && duplicates !== 'positive' && !hasAny(given)) return NONE;
   if (negatives === undefined) refuse(given, ['negativeIds', 'negativeBias'], 'nothing without negativeKeys');
   else if (paired) {
     const names = ['targets', 'queryIds', 'keyIds', 'negativeIds', 'negativeBias'] as const;

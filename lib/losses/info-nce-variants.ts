@@ -11,6 +11,15 @@ function biases(count: number, random: Random, leavesOut: boolean): Float32Array
   return Float32Array.from({ length: count }, (_, j) => (leavesOut && j % 3 === 2 ? Number.NEGATIVE_INFINITY : bias()));
 }
 
+function randomIdsOf(rows: number, negatives: number, random: Random) {
+  const items = Math.ceil((2 * (rows + negatives)) / 3);
+  return {
+    queryIds: randomIds(rows, items, random),
+    keyIds: randomIds(rows, items, random),
+    negativeIds: randomIds(negatives, items, random),
+  };
+}
+
 /** More keys than queries. */
 const keysOf = (rows: number) => rows + 3;
 
@@ -39,14 +48,13 @@ export const VARIANTS: readonly Variant[] = [
     name: 'ids',
     options: { inBatch: true, duplicates: 'exclude' },
     shapes: unpaired,
-    rowArrays: (rows, negatives, random) => {
-      const items = Math.ceil((2 * (rows + negatives)) / 3);
-      return {
-        queryIds: randomIds(rows, items, random),
-        keyIds: randomIds(rows, items, random),
-        negativeIds: randomIds(negatives, items, random),
-      };
-    },
+    rowArrays: randomIdsOf,
+  },
+  {
+    name: 'ids of further positives',
+    options: { inBatch: true, duplicates: 'positive' },
+    shapes: unpaired,
+    rowArrays: randomIdsOf,
   },
   {
     name: 'biases',

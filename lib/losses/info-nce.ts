@@ -245,13 +245,13 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       common.propagateNonFinite,
     );
     if (hardness !== undefined) refuseBiases(given.keyBias ?? given.negativeBias);
-    const excludes = duplicates === 'exclude';
-    if (parameters.labelSmoothing > 0) refuseSmoothing(parameters.labelSmoothing, excludes, given, hardness);
-    const keyIds = excludes && inBatch ? given.keyIds : undefined;
-    const negativeIds = excludes ? given.negativeIds : undefined;
+    const readsIds = duplicates !== 'negative';
+    if (parameters.labelSmoothing > 0) refuseSmoothing(parameters.labelSmoothing, readsIds, given, hardness);
+    const keyIds = readsIds && inBatch ? given.keyIds : undefined;
+    const negativeIds = readsIds ? given.negativeIds : undefined;
     // Field by field: V8 is slow to copy an object that is spread and grows.
     const described: Matrix[] = [
-      { name: query.name, tensor: query.tensor, ids: excludes ? given.queryIds : undefined },
+      { name: query.name, tensor: query.tensor, ids: readsIds ? given.queryIds : undefined },
       {
         name: keys.name,
         tensor: keys.tensor,
@@ -278,6 +278,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       targets: given.targets !== undefined,
       keyIds: keyIds !== undefined,
       negativeIds: negativeIds !== undefined,
+      positives: duplicates === 'positive',
       stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch),
     });
     const form = withParameters(kind, 1, parameters);
@@ -291,7 +292,8 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
  *     loss_i = log Σ_{j ∈ D(i)} exp(s_ij) − s_i,positive
  *
  * where s is the cosine divided by the temperature, to which the bias of the key is added, and D(i) is every row of
- * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them; with a `margin`
+ * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them; with `duplicates:
+ * 'positive'` the mean over the query's positives stands in place of s_i,positive; with a `margin`
  * s_i,positive is (cosine − margin) / temperature in both places. Only queries look for keys; see {@link clip} for both
  * directions.
  *

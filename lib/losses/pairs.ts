@@ -35,3 +35,14 @@ export function checkPairs(read: TensorReader, anchorsName: string, keysName: st
     dim,
   };
 }
+
+/** Any number of rows of this dimension. */
+export function checkRowsOf(name: string, read: TensorReader, dim: number): Matrix {
+  const tensor = read(name);
+  if (tensor.shape[1] === dim) return { name, tensor };
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: `${name}.shape`,
+    expected: `[M, ${dim}], rows of the same length as the others`,
+    got: formatShape(tensor.shape),
+  });
+}

@@ -1,5 +1,6 @@
 import {
   type ClipGradientName,
+  type ClipNegativesResult,
   type ClipOptions,
   type ClipResult,
   type ClipRows,
@@ -24,27 +25,62 @@ export class Clip<R extends Reduction = 'mean', G extends boolean = true, K exte
   }
 
   /**
-   * `imageFeatures` and `textFeatures` [N, D]; `rows` are the batch's ids. Resolves to what {@link clip} does. A logit scale
-   * that is learned changes every step: the one given here goes before that of the options.
+   * `imageFeatures` and `textFeatures` [N, D]; `rows` are the batch's ids, `negativeTexts` [M, D] further texts. Resolves to
+   * what {@link clip} does. A logit scale that is learned changes every step: the one given here goes before that of the
+   * options.
    */
+  forward<O extends Output = 'host'>(
+    imageFeatures: TensorLike,
+    textFeatures: TensorLike,
+    logitScale: number | undefined,
+    run: RunOptions<O, ClipGradientName> | undefined,
+    rows: ClipRows | undefined,
+    negativeTexts: TensorLike,
+  ): Promise<ClipNegativesResult<R, G, O, K>>;
+  forward<O extends Output = 'host'>(
+    imageFeatures: TensorLike,
+    textFeatures: TensorLike,
+    logitScale?: number,
+    run?: RunOptions<O, ClipGradientName>,
+    rows?: ClipRows,
+    negativeTexts?: TensorLike,
+  ): Promise<ClipResult<R, G, O, K>>;
   forward<O extends Output = 'host'>(
     imageFeatures: TensorLike,
     textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
     run?: RunOptions<O, ClipGradientName>,
     rows?: ClipRows,
-  ): Promise<ClipResult<R, G, O, K>> {
-    return clip({ ...rows, ...this.options, imageFeatures, textFeatures, logitScale }, run);
+    negativeTexts?: TensorLike,
+  ): Promise<unknown> {
+    return clip({ ...rows, ...this.options, imageFeatures, textFeatures, negativeTexts, logitScale }, run);
   }
 
   /** {@link forward}, computed before it returns. */
   forwardSync<O extends Output = 'host'>(
     imageFeatures: TensorLike,
     textFeatures: TensorLike,
+    logitScale: number | undefined,
+    run: SyncRunOptions<O, ClipGradientName> | undefined,
+    rows: ClipRows | undefined,
+    negativeTexts: TensorLike,
+  ): ClipNegativesResult<R, G, O, K>;
+  forwardSync<O extends Output = 'host'>(
+    imageFeatures: TensorLike,
+    textFeatures: TensorLike,
+    logitScale?: number,
+    run?: SyncRunOptions<O, ClipGradientName>,
+    rows?: ClipRows,
+    negativeTexts?: TensorLike,
+  ): ClipResult<R, G, O, K>;
+  forwardSync<O extends Output = 'host'>(
+    imageFeatures: TensorLike,
+    textFeatures: TensorLike,
     logitScale: number | undefined = this.options.logitScale,
     run?: SyncRunOptions<O, ClipGradientName>,
     rows?: ClipRows,
-  ): ClipResult<R, G, O, K> {
-    return clipSync({ ...rows, ...this.options, imageFeatures, textFeatures, logitScale }, run);
+    negativeTexts?: TensorLike,
+  ): unknown {
+    return clipSync({ ...rows, ...this.options, imageFeatures, textFeatures, negativeTexts, logitScale }, run);
   }
 }

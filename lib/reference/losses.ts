@@ -91,9 +91,10 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
   const terms = range(query.rows).map(row => {
     const target = targets?.[row] ?? row;
+    const isDuplicate = (ids: Int32Array | undefined, j: number) =>
+      duplicates !== 'negative' && ids !== undefined && ids[j] === problem.queryIds?.[row];
     const isCandidate = (ids: Int32Array | undefined, bias: Float32Array | undefined) => (j: number) =>
-      bias?.[j] !== Number.NEGATIVE_INFINITY &&
-      (duplicates === 'negative' || ids === undefined || ids[j] !== problem.queryIds?.[row]);
+      bias?.[j] !== Number.NEGATIVE_INFINITY && (duplicates === 'positive' || !isDuplicate(ids, j));
     const isKey = isCandidate(problem.keyIds, keyBias);
     const rowsOfKeys = range(keys.rows).filter(j => j === target || (inBatch && isKey(j)));
     const rowsOfNegatives = range(negativeCounts?.[row] ?? each)
@@ -104,12 +105,17 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
       ...rowsOfKeys.map(index => ({ tower: keys, index, bias: keyBias?.[index] ?? 0 })),
       ...rowsOfNegatives.map(index => ({ tower: negatives!, index, bias: negativeBias?.[index] ?? 0 })),
     ];
-    const apart = paired ? [positive, ...range(candidates.length).slice(rowsOfKeys.length)] : [positive];
+    const unranked = range(candidates.length).filter(j => {
+      const isKeyAt = j < rowsOfKeys.length;
+      return j !== positive && isDuplicate(isKeyAt ? problem.keyIds : problem.negativeIds, candidates[j]!.index);
+    });
+    const positives = [positive, ...unranked];
+    const apart = paired ? [positive, ...range(candidates.length).slice(rowsOfKeys.length)] : positives;
     const stretches = candidates.map(({ tower }, j) => {
       const modes = ['all', paired && tower === negatives ? 'hard' : 'inBatch'];
       return j !== positive && hardness !== undefined && modes.includes(hardness.mode) ? hardness.strength : 0;
     });
-    return { row, anchor: { tower: query, index: row }, candidates, positives: [positive], apart, stretches };
+    return { row, anchor: { tower: query, index: row }, candidates, positives, apart, unranked, stretches };
   });
   const towers: Record<string, Tower> = { gradQuery: query };
   if (!detach.includes('positiveKey')) towers.gradPositiveKey = keys;
@@ -131,26 +137,45 @@ export function referenceClip(problem: OnHost<ClipProblem>, operands: Operands =
   const { logitScale = 1 / 0.07 } = problem;
   const { imageIds, textIds, duplicates = 'exclude' } = problem;
   const isDuplicate = (i: number, t: number) =>
-    duplicates === 'exclude' && i !== t && imageIds !== undefined && imageIds[i] === textIds?.[t];
+    duplicates !== 'negative' && i !== t && imageIds !== undefined && imageIds[i] === textIds?.[t];
+  const arePositives = duplicates === 'positive';
+  const negatives = problem.negativeTexts && tower(problem.negativeTexts, problem, operands);
   const terms = [
-    ...everyKey(image, text, (row, j) => !isDuplicate(row, j)),
-    ...everyKey(text, image, (row, j) => !isDuplicate(j, row)),
+    ...everyKey(image, text, isDuplicate, arePositives).map(term => ({
+      ...term,
+      candidates: [...term.candidates, ...range(negatives?.rows ?? 0).map(index => ({ tower: negatives!, index }))],
+    })),
+    ...everyKey(text, image, (row, j) => isDuplicate(j, row), arePositives),
   ];
-  const towers = { gradImageFeatures: image, gradTextFeatures: text };
+  const towers = {
+    gradImageFeatures: image,
+    gradTextFeatures: text,
+    ...(negatives && { gradNegativeTexts: negatives }),
+  };
   return evaluate(terms, image.rows, logitScale, towers, 'gradLogitScale', problem);
 }
 
-/** Every anchor against every key that is a candidate, key i being the positive of anchor i. */
-function everyKey(anchors: Tower, keys: Tower, isCandidate: (anchor: number, key: number) => boolean): Term[] {
+/**
+ * Every anchor against every key, key i being the positive of anchor i. Duplicates are further positives where
+ * `arePositives`, else no candidates.
+ */
+function everyKey(
+  anchors: Tower,
+  keys: Tower,
+  isDuplicate: (anchor: number, key: number) => boolean,
+  arePositives: boolean,
+): Term[] {
   return range(anchors.rows).map(row => {
-    const indices = range(keys.rows).filter(index => isCandidate(row, index));
-    const positive = indices.indexOf(row);
+    const indices = range(keys.rows).filter(index => arePositives || !isDuplicate(row, index));
+    const unranked = range(indices.length).filter(j => isDuplicate(row, indices[j]!));
+    const positives = [indices.indexOf(row), ...unranked];
     return {
       row,
       anchor: { tower: anchors, index: row },
       candidates: indices.map(index => ({ tower: keys, index })),
-      positives: [positive],
-      apart: [positive],
+      positives,
+      apart: positives,
+      unranked,
     };
   });
 }

@@ -24,6 +24,8 @@ export interface Term {
   readonly positives: readonly number[];
   /** The positions of those that no level of precision takes from the matrix, but treats one by one. */
   readonly apart: readonly number[];
+  /** The positions of those that do not count in the ranks. Absent: all count. */
+  readonly unranked?: readonly number[];
   /** Added to the scale of each candidate's logit, without a gradient. Absent: nothing. */
   readonly stretches?: readonly number[];
 }
@@ -52,7 +54,7 @@ export function evaluate(
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
-  for (const { row, anchor, candidates, positives, apart, stretches } of terms) {
+  for (const { row, anchor, candidates, positives, apart, unranked, stretches } of terms) {
     if (positives.length === 0) continue;
     const cosines = candidates.map((candidate, j) => dot(anchor, candidate) - (positives.includes(j) ? margin : 0));
     const biases = candidates.map(({ bias = 0 }) => bias);
@@ -69,7 +71,7 @@ export function evaluate(
     const { loss, slopes } = rowLoss({ logits, positives, exact }, exactLogits, scale, options);
     rowLosses[row]! += share * loss;
 
-    const counts = (j: number) => denominator === 'all' || !positives.includes(j);
+    const counts = (j: number) => (denominator === 'all' || !positives.includes(j)) && !unranked?.includes(j);
     // Hardness does not count.
     const ranked = cosines.map((cosine, j) => scale * cosine + biases[j]!);
     const better = ranked.filter((logit, j) => counts(j) && logit > ranked[positives[0]!]!).length;

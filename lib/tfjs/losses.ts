@@ -57,6 +57,8 @@ export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<
    * the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
    */
   readonly logitScale?: number | tf.Tensor | undefined;
+  /** [M, D]. Further texts that images are compared with. Default: none. */
+  readonly negativeTexts?: tf.Tensor2D | undefined;
 }
 
 /**
@@ -64,7 +66,7 @@ export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<
  *
  * @param imageFeatures [N, D]
  * @param textFeatures [N, D]. Row i belongs to image i.
- * @returns the loss, which can be differentiated once by both and by `logitScale`.
+ * @returns the loss, which can be differentiated once by both, by `negativeTexts` and by `logitScale`.
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function clip<R extends Reduction = 'mean'>(

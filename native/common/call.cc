@@ -276,8 +276,8 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (part.block < 0 || part.block >= p.block_count) return "a part of an unknown block";
   const infonce_block &block = p.blocks[part.block];
   if (block.column_softmax != kNone) return "a part's columns feed no softmax";
-  if (block.candidates == memory_of(p)) return "parts hold no positives";
-  if ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && !part.candidates.ids) return "ids are missing";
+  if (block.candidates == memory_of(p) || has_further_positives(block)) return "parts hold no positives";
+  if (leaves_out_by_id(block) && !part.candidates.ids) return "ids are missing";
   if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
 }

@@ -20,7 +20,7 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   if (softmax.beta != 0 && !is_debiased) return "beta is for debiased losses";
   if (softmax.tau_plus != 0 && !is_debiased) return "tau_plus is for debiased losses";
   const bool has_views = softmax.positive <= INFONCE_POSITIVE_ALL_VIEWS;
-  if (is_debiased && (!has_views || p.block_count > 1 || (p.blocks[0].left_out & INFONCE_LEAVE_OUT_SAME_ID)))
+  if (is_debiased && (!has_views || p.block_count > 1 || leaves_out_by_id(p.blocks[0])))
     return "a debiased loss is that of one matrix with two views";
   if (!(softmax.label_smoothing >= 0 && softmax.label_smoothing < 1))
     return "label_smoothing must be at least 0 and below 1";
@@ -28,8 +28,7 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "label smoothing is for cross-entropy";
   if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "label smoothing is for rows of one positive";
   for (int b = 0; b < p.block_count; ++b)
-    if (p.blocks[b].own || (p.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID))
-      return "label smoothing is for candidates that all rows have";
+    if (p.blocks[b].own || leaves_out_by_id(p.blocks[b])) return "label smoothing is for candidates that all rows have";
   return nullptr;
 }
 
@@ -91,6 +90,18 @@ const char *wrong_stretch(const infonce_problem &p, const infonce_block &block) 
              : "stretched logits go with cross-entropy of positives by index";
 }
 
+// Positives by id beside those by index.
+const char *wrong_further_positives(const infonce_problem &p) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || softmax.margin != 0 || softmax.label_smoothing != 0 ||
+      (softmax.positive != INFONCE_POSITIVE_SAME_INDEX && softmax.positive != INFONCE_POSITIVE_TARGET))
+    return "further positives go with cross-entropy of positives by index, without margin and smoothing";
+  for (int b = 0; b < p.block_count; ++b)
+    if (is_triangle(p.blocks[b]) || p.blocks[b].own || p.blocks[b].stretch != 0)
+      return "further positives go with blocks of two matrices, without candidates of an anchor's own and stretches";
+  return nullptr;
+}
+
 const char *wrong_block(const infonce_problem &p, int index) {
   const infonce_block &block = p.blocks[index];
   if (block.anchors < 0 || block.anchors >= p.matrix_count || block.candidates < 0 ||
@@ -100,7 +111,9 @@ const char *wrong_block(const infonce_problem &p, int index) {
       block.column_softmax >= p.softmax_count)
     return "a block of an unknown softmax";
   if (block.row_softmax != 0) return "a block's rows are those of the first softmax";
-  if (block.left_out & ~uint32_t(INFONCE_LEAVE_OUT_SAME_ROW | INFONCE_LEAVE_OUT_SAME_ID)) return "unknown left_out";
+  constexpr uint32_t kById = INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
+  if ((block.left_out & ~(INFONCE_LEAVE_OUT_SAME_ROW | kById)) || (block.left_out & kById) == kById)
+    return "unknown left_out";
   if (block.anchors != p.softmaxes[block.row_softmax].anchors) return "a block's rows are those of their softmax";
   if (is_triangle(block) != (block.column_softmax == block.row_softmax) ||
       is_triangle(block) != ((block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) != 0))
@@ -111,11 +124,12 @@ const char *wrong_block(const infonce_problem &p, int index) {
     return "a block's columns are the rows of their softmax";
   const infonce_matrix &candidates = p.matrices[block.candidates];
   if (candidates.bias && block.column_softmax >= 0) return "a bias is for candidates whose columns feed no softmax";
-  if (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) {
+  if (leaves_out_by_id(block)) {
     if (!p.matrices[block.anchors].ids || !candidates.ids) return "ids are missing";
     if (p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID)
       return "rows of equal id are positives or are left out";
   }
+  if (const char *wrong = has_further_positives(block) ? wrong_further_positives(p) : nullptr) return wrong;
   if (block.own < INFONCE_OWN_NONE || block.own > INFONCE_OWN_AMONG) return "unknown own";
   if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
   if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
@@ -164,6 +178,12 @@ const infonce_block *own_block_of(const infonce_problem &p) {
 int own_candidates_of(const infonce_problem &p) {
   const infonce_block *own = own_block_of(p);
   return own && own->own == INFONCE_OWN_ALONE ? own->candidates : kNone;
+}
+
+bool has_further_positives(const infonce_problem &p) {
+  for (int b = 0; b < p.block_count; ++b)
+    if (has_further_positives(p.blocks[b])) return true;
+  return false;
 }
 
 double largest_scale(const infonce_problem &p) {

@@ -43,6 +43,15 @@ inline double own_scale_of(const infonce_problem &problem, const infonce_block &
 // The largest of the former among the blocks that all anchors share.
 double largest_scale(const infonce_problem &problem);
 
+// Whether a block leaves out pairs of equal id, and whether they are further positives.
+inline bool leaves_out_by_id(const infonce_block &block) {
+  return (block.left_out & (INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE)) != 0;
+}
+inline bool has_further_positives(const infonce_block &block) {
+  return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
+}
+bool has_further_positives(const infonce_problem &problem);
+
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
 // Pairs have losses of their own, without a softmax.

@@ -87,6 +87,11 @@ template <int32_t kKind> class RowLoss {
     if (is_positive && kPositivesApart && positives_ > 1) return add_term(logit);
     if (!is_positive || (positives_ > 1 && kHasPositives)) total_ += exponential(logit);
   }
+  // Further positives at once: log of the sum of their exponentials, and the sum of their logits.
+  INFONCE_HOST_DEVICE void add_positives(double log_sum_exp, double sum) {
+    positive_logit_ += sum;
+    total_ += exponential(log_sum_exp);
+  }
   // An only positive is kept apart from the rest of the sum.
   INFONCE_HOST_DEVICE void close() {
     positive_logit_ /= double(positives_);

@@ -49,6 +49,12 @@ class Layout {
   Place place_of(int64_t row) const {
     return is_elsewhere(row) ? Place{elsewhere_, row - first_elsewhere_} : Place{anchors_, row};
   }
+  // Of any row.
+  Place place_of_any(int64_t row) const {
+    int k = count_ - 1;
+    while (row < first_[order_[k]]) --k;
+    return {order_[k], row - first_[order_[k]]};
+  }
 
  private:
   void place(const infonce_problem &problem, int matrix) {

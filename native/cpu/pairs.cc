@@ -34,6 +34,7 @@ void Pairs::build(const infonce_problem &problem, const Layout &layout) {
   else build_one_each(problem, layout);
   copy_ids(problem, layout);
   copy_bias(problem, layout);
+  further_.build(problem, layout, groups_, first_positives_);
 }
 
 // An anchor and its positive are of the positive's group.
@@ -123,7 +124,7 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
 int64_t Pairs::bytes() const {
   return bytes_of(groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) + bytes_of(order_) +
          bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) + bytes_of(large_classes_) +
-         bytes_of(row_large_class_) + bytes_of(anchor_start_) + bytes_of(anchors_by_positive_);
+         bytes_of(row_large_class_) + bytes_of(anchor_start_) + bytes_of(anchors_by_positive_) + further_.bytes();
 }
 
 void Pairs::build_classes_of_views(int64_t rows, int64_t views) {
@@ -163,7 +164,7 @@ void Pairs::copy_ids(const infonce_problem &problem, const Layout &layout) {
   partners_have_ids_ = false;
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
-    if (!(block.left_out & INFONCE_LEAVE_OUT_SAME_ID)) continue;
+    if (!leaves_out_by_id(block)) continue;
     ids_.resize(layout.end());
     partners_have_ids_ |= is_triangle(block) && !all_positive_;
     for (const int matrix : {block.anchors, block.candidates})

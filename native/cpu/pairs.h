@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/further_positives.h"
 #include "cpu/layout.h"
 #include "infonce/infonce.h"
 
@@ -55,6 +56,9 @@ class Pairs {
     const int64_t k = class_start_[class_of_[i]] + slot;
     return order_[k] < i ? order_[k] : order_[k + 1];
   }
+
+  // Beside the partners.
+  const FurtherPositives &further() const { return further_; }
 
   // False of the sigmoid loss: its positives are in the matrix part, where pairs of equal group are.
   bool are_apart() const { return are_apart_; }
@@ -114,6 +118,7 @@ class Pairs {
   std::vector<int64_t> class_of_;
   std::vector<int64_t> large_class_, large_classes_;  // by class; the classes
   std::vector<int32_t> row_large_class_;
+  FurtherPositives further_;
   std::vector<int64_t> anchor_start_, anchors_by_positive_;  // of positives by target
 };
 

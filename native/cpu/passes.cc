@@ -45,7 +45,7 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
 }
 
 template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
-  const bool by_id = (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) != 0;
+  const bool by_id = leaves_out_by_id(block);
   const auto side = [&](int matrix, int softmax) {
     Side<Scalar> side;
     const int64_t first = layout_.first(matrix);
@@ -242,6 +242,12 @@ template <class Scalar> double Passes<Scalar>::logit(int64_t i, int64_t j, int t
   return problem_.scale * dot + pairs_.bias(j);
 }
 
+template <class Scalar> double Passes<Scalar>::logit_of_any(int64_t i, int64_t j, int thread) {
+  const Layout::Place at = layout_.place_of_any(j);
+  const double dot = kernels_.dot(operand(layout_.anchors(), thread), i, operand(at.matrix, thread), at.row);
+  return problem_.scale * dot + pairs_.bias(j);
+}
+
 // <u_i, sum of the other rows of its large class>, from the sum of all.
 template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t large_class, int thread) {
   const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
@@ -271,6 +277,16 @@ void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own
   row->close();
 }
 
+// visit(anchor of the first softmax, row of the layout) for each further positive of row i of a softmax: that of the
+// columns has the pairs of its row.
+template <class Scalar>
+template <class Visit>
+void Passes<Scalar>::for_each_further(int softmax, int64_t i, Visit &&visit) const {
+  const int64_t row = layout_.first(problem_.softmaxes[softmax].anchors) + i;
+  if (softmax == 0) pairs_.further().for_each_of(i, [&](int64_t j) { visit(i, j); });
+  else pairs_.further().for_each_anchor_of(row, [&](int64_t anchor) { visit(anchor, row); });
+}
+
 template <class Scalar>
 template <int32_t kRowLoss>
 void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thread) {
@@ -279,7 +295,8 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
   SoftmaxRows<Scalar> &softmax = softmaxes[index];
   const Debiasing debiasing = kRowLoss == INFONCE_ROW_LOSS_DEBIASED ? debiasing_of(problem_) : Debiasing();
   const bool own = own_.exist() && index == 0;
-  const bool lse_is_read = !kStoresExponentials || pairs_.largest_partner_count() > 1 || own;
+  const bool lse_is_read =
+      !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist();
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = pairs_.positive_count(i);
     if (positive_count == 0) {
@@ -288,10 +305,18 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
       softmax.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], positive_count, debiasing);
+    const int64_t further = pairs_.further().exist() ? further_count(index, i) : 0, all = positive_count + further;
+    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], all, debiasing);
+    if (further > 0)
+      for_each_further(index, i, [&](int64_t a, int64_t j) { row.add(logit_of_any(a, j, thread), true); });
     add_pairs_to_loss(i, &row, thread, own);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();
+    // Of one by index beside others, too, minus what its logit weighs.
+    if (further > 0) {
+      const double s = logit(i, pairs_.first_positives()[i], thread);
+      softmax.rest_share[i] = -RowLoss<kRowLoss>::pair_weight(true, all, s, row.log_sum_exp(), 0);
+    }
     softmax.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
     const double g = upstream_.relative(i);
     softmax.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
@@ -534,6 +559,7 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
       kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight_of_only_positive(i),
                        operand(layout_.anchors(), thread), i);
     });
+  if (pairs_.further().exist()) add_further(matrix, first, count, accumulators, accumulator_rows, thread);
   if (own_.are_among(matrix)) add_anchors_to_own(first, count, accumulators, accumulator_rows, thread);
   if (smoothing() != 0 && !(of_anchors && counted_apart))
     add_smoothing(matrix, Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);

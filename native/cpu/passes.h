@@ -155,8 +155,11 @@ template <class Scalar> class Passes {
   void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);
   void rank_rows(int64_t first, int64_t count, int thread);
   double logit(int64_t i, int64_t j, int thread);
+  double logit_of_any(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
   template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own);
+  template <class Visit> void for_each_further(int softmax, int64_t i, Visit &&visit) const;
+  int64_t further_count(int softmax, int64_t i) const;
   void sigmoid_losses(int64_t first, int64_t count);
   void hard_losses(int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> void losses_of(int softmax, int64_t first, int64_t count, int thread);
@@ -175,6 +178,9 @@ template <class Scalar> class Passes {
   template <int32_t kRowLoss> double own_weight(int64_t i, double logit) const;
   void add_anchors_to_own(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   void add_large_class(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows, int thread);
+  double weight_of_further(int64_t i, int64_t j, int thread);
+  void add_further(int matrix, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                   int thread);
   void add_smoothing(int matrix, Partners partners, int64_t first, int64_t count, Scalar *accumulators,
                      int64_t accumulator_rows, int thread);
 

@@ -184,6 +184,8 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   take_operands(cursor, work);
   buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->anchor_tower().plane_size());
   take_classes(cursor, work);
+  for (int s = 0; s < work->problem.softmax_count && has_further_positives(work->problem); ++s)
+    buffers.further[s] = {cursor.take<double>(rows), cursor.take<double>(rows), cursor.take<int32_t>(rows)};
   const int64_t most_pairs = work->classes.most_partners;
   buffers.pair_logits.first = cursor.take<double>(rows);
   buffers.pair_logits.slots = cursor.take<double>(most_pairs * rows);

@@ -37,6 +37,7 @@ struct Buffers {
   double2 *own_pairs = nullptr, *own_shares = nullptr;
   ClassSums class_sums = {};
   PairLogits pair_logits = {};
+  FurtherSums further[INFONCE_MOST_SOFTMAXES] = {};  // by softmax
 
   // Of a gradient in parts: what the anchors' gradient sums, that of the triangle first.
   double *sums_of_parts = nullptr;

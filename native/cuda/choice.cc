@@ -53,8 +53,7 @@ std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
 // Whether pairs are left out by id, or logits have biases.
 bool is_masked(const infonce_problem &problem) {
   for (int b = 0; b < problem.block_count; ++b)
-    if ((problem.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID) || problem.matrices[problem.blocks[b].candidates].bias)
-      return true;
+    if (leaves_out_by_id(problem.blocks[b]) || problem.matrices[problem.blocks[b].candidates].bias) return true;
   const infonce_softmax &softmax = problem.softmaxes[0];
   return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
 }

@@ -7,7 +7,7 @@ namespace infonce::cuda {
 bool Work::needs_ids(int matrix) const {
   if (problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE) return true;
   return std::any_of(problem.blocks, problem.blocks + problem.block_count, [&](const infonce_block &block) {
-    return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) && (block.anchors == matrix || block.candidates == matrix);
+    return leaves_out_by_id(block) && (block.anchors == matrix || block.candidates == matrix);
   });
 }
 
@@ -46,7 +46,7 @@ WeightsOf weights_of(const Work &work, const Block &block) {
 Masks masks_of(const Work &work, const Block &block) {
   const Buffers &buffers = work.buffers;
   Masks masks{};
-  if (block.left_out & INFONCE_LEAVE_OUT_SAME_ID)
+  if (block.left_out & (INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE))
     masks.row_ids = buffers.ids[block.rows], masks.column_ids = buffers.ids[block.columns];
   if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
   else masks.row_bias = buffers.bias[block.rows];

@@ -118,7 +118,7 @@ TEST_CASE("matrices and blocks that do not go together are refused in any form")
     REFUSES(all, problem.blocks[all.further_block].row_softmax = 1);
     REFUSES(all, problem.blocks[all.further_block].own = 1);  // beside others
     REFUSES(all, problem.blocks[all.further_block].left_out |= INFONCE_LEAVE_OUT_SAME_ROW);
-    REFUSES(all, problem.blocks[all.further_block].left_out |= 4);
+    REFUSES(all, problem.blocks[all.further_block].left_out |= 8);
     REFUSES(all, problem.softmaxes[0].positive_matrices |= bit_of(all.anchors) | bit_of(all.further));
   }
 }
@@ -170,6 +170,34 @@ TEST_CASE("ids that are missing, or that positives have, leave nothing out") {
     };
     REFUSES(all, leave_out(problem).ids = nullptr);
     REFUSES(all, leave_out(problem); problem.matrices[all.anchors].ids = nullptr);
+  }
+}
+
+TEST_CASE("positives by id beside those by index are refused with what they do not go with") {
+  const auto add = [](infonce_problem &problem, const Named &all) -> infonce_block & {
+    problem.blocks[all.further_block].left_out |= INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
+    return problem.blocks[all.further_block];
+  };
+  for (const infonce_positive positive : kPositives) {
+    Form form = form_of(positive);
+    form.ids = form.one_tower() ? 0 : 4;
+    form.stretch = 0;
+    form.own = 0;
+    form.bias = false;
+    const Named all = named(form);
+    CAPTURE(positive);
+    if (form.one_tower() || form.other_anchors) {
+      REFUSES(all, add(problem, all));
+      continue;
+    }
+    REFUSES(all, add(problem, all).left_out |= INFONCE_LEAVE_OUT_SAME_ID);
+    REFUSES(all, add(problem, all); problem.matrices[all.further].ids = nullptr);
+    REFUSES(all, add(problem, all); problem.matrices[all.anchors].ids = nullptr);
+    REFUSES(all, add(problem, all); problem.softmaxes[0].margin = 0.1);
+    REFUSES(all, add(problem, all); problem.softmaxes[0].label_smoothing = 0.1);
+    REFUSES(all, add(problem, all); problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED);
+    REFUSES(all, add(problem, all); problem.blocks[0].stretch = 1);
+    REFUSES(all, add(problem, all).own = INFONCE_OWN_AMONG);
   }
 }
 

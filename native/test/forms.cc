@@ -50,6 +50,13 @@ double label_smoothing_of(const Form &form) {
 
 double margin_of(const Form &form) { return !form.one_tower() && form.seed / 8 % 2 == 1 ? 0.125 : 0; }
 
+// Rows of equal id are further positives in place of being left out.
+bool has_further_positives(const Form &form) {
+  const bool has_what_it_takes = form.ids > 0 && !form.one_tower() && !form.other_anchors && margin_of(form) == 0;
+  return has_what_it_takes && row_loss_of(form) == INFONCE_ROW_LOSS_CROSS_ENTROPY && form.own == 0 &&
+         form.stretch == 0 && form.seed / 16 % 2 == 1;
+}
+
 class Builder {
  public:
   explicit Builder(const Form &form) : form_(form), draw_(form.seed), problem_(inputs_.problem) {}
@@ -152,7 +159,9 @@ class Builder {
     }
     for (infonce_block &block : blocks) {
       const bool leaves_out = form_.ids > 0 && block.own == 0 && (&block == &blocks.front() || draw_.one_in(2));
-      block.left_out |= leaves_out ? INFONCE_LEAVE_OUT_SAME_ID : 0;
+      const uint32_t by_id =
+          has_further_positives(form_) ? INFONCE_LEAVE_OUT_SAME_ID_POSITIVE : INFONCE_LEAVE_OUT_SAME_ID;
+      block.left_out |= leaves_out ? by_id : 0;
       const bool may_stretch = form_.stretch > 0 && block.column_softmax == kNone;
       block.stretch = may_stretch && !draw_.one_in(3) ? form_.stretch : 0;
       block.own_stretch = may_stretch && block.own == INFONCE_OWN_AMONG && draw_.one_in(2) ? form_.stretch / 2 : 0;
@@ -290,10 +299,10 @@ std::string describe(const Form &form) {
     text << rows << ",";
   }
   text << " own=" << form.own << " among=" << form.among << " counted=" << form.counted << " stretch=" << form.stretch
-       << " ids=" << form.ids << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
-       << " temperature=" << form.temperature << " reduction=" << form.reduction << " normalize=" << form.normalize
-       << " gradient=" << form.gradient << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count
-       << " offset=" << form.offset;
+       << " ids=" << form.ids << " furtherPositives=" << has_further_positives(form) << " bias=" << form.bias
+       << " halves=" << form.halves << " unwanted=" << form.unwanted << " temperature=" << form.temperature
+       << " reduction=" << form.reduction << " normalize=" << form.normalize << " gradient=" << form.gradient
+       << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count << " offset=" << form.offset;
   return text.str();
 }
 

@@ -134,6 +134,38 @@ TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())
   }
 }
 
+TEST_CASE("positives by id beside those by index match the reference") {
+  const std::vector<Engine> all = engines();
+  uint32_t seed = 16;  // of forms whose rows of equal id may be further positives
+  for (const bool in_batch : {true, false}) {
+    for (const auto positive : {INFONCE_POSITIVE_SAME_INDEX, INFONCE_POSITIVE_TARGET}) {
+      for (const bool both : {false, true}) {
+        if (both && (!in_batch || positive == INFONCE_POSITIVE_TARGET)) {
+          continue;
+        }
+        // All of one id, a few large classes, pairs of rows, none.
+        for (const int32_t ids : {1, 4, 90, 5000}) {
+          Form form;
+          form.seed = seed;
+          form.positive = positive;
+          form.rows = 130;
+          form.keys = both ? form.rows : 150;
+          form.in_batch = in_batch;
+          form.both_directions = both;
+          form.further = {70, 9};
+          form.dim = 48;
+          form.ids = ids;
+          form.bias = ids == 4;
+          form.reduction = ids == 90 ? INFONCE_REDUCTION_NONE : INFONCE_REDUCTION_MEAN;
+          form.grad_output_count = ids == 90 ? form.rows : 0;
+          check_form(all, form);
+          seed = 16 + (seed + 1) % 4;  // another order of the matrices and blocks
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("as many matrices and blocks as there may be match the reference") {
   const std::vector<Engine> all = engines_for_rules();
   for (const infonce_positive positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_INDEX}) {

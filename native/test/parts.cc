@@ -18,7 +18,8 @@ bool is_open(const Inputs &whole, const infonce_block &block) {
   const infonce_softmax &softmax = whole.problem.softmaxes[0];
   const bool is_memory =
       softmax.positive <= INFONCE_POSITIVE_SAME_ID && (softmax.positive_matrices & bit_of(block.candidates));
-  return block.column_softmax == kNone && !is_memory;
+  const bool has_positives = (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
+  return block.column_softmax == kNone && !is_memory && !has_positives;
 }
 
 // Rows without which the call cannot be opened: up to the last positive.

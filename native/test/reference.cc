@@ -153,6 +153,7 @@ struct Candidate {
   int64_t row;
   bool positive;
   bool exact;      // treated apart from the matrix
+  bool further;    // a positive by id beside the one by index, which ranks do not count
   double stretch;  // of its logit
 };
 
@@ -199,12 +200,15 @@ class Evaluation {
     const infonce_softmax &rules = problem_.softmaxes[softmax];
     std::vector<Candidate> candidates;
     std::vector<bool> is_candidate(static_cast<size_t>(problem_.matrix_count));
-    const auto add = [&](int matrix, int64_t row, bool left_out, bool own, double stretch) {
-      const bool positive = is_positive(rules, i, matrix, row);
+    const auto add = [&](int matrix, int64_t row, bool left_out, bool own, double stretch, bool same_id = false) {
+      const bool by_rule = is_positive(rules, i, matrix, row);
+      const float *bias = problem_.matrices[matrix].bias;
+      const bool further = same_id && !by_rule && !(bias && std::isinf(bias[row]));
+      const bool positive = by_rule || further;
       is_candidate[static_cast<size_t>(matrix)] = true;
       if (positive || !left_out) {
-        const bool exact = own || is_treated_apart(rules, i, matrix, row);
-        candidates.push_back({matrix, row, positive, exact, positive ? 0 : stretch});
+        const bool exact = own || further || is_treated_apart(rules, i, matrix, row);
+        candidates.push_back({matrix, row, positive, exact, further, positive ? 0 : stretch});
       }
     };
     for (int b = 0; b < problem_.block_count; ++b) {
@@ -217,11 +221,12 @@ class Evaluation {
       const int64_t end = first + (alone && counts ? counts[i] : share);
       for (int64_t j = first; block.row_softmax == softmax && j < end; ++j) {
         const bool among = block.own == INFONCE_OWN_AMONG && j % row_count(problem_) == i;
-        add(block.candidates, j, is_left_out(block, i, j), alone || among, among ? block.own_stretch : block.stretch);
+        add(block.candidates, j, is_left_out(block, i, j), alone || among, among ? block.own_stretch : block.stretch,
+            is_further(block, i, j));
       }
       const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
       for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {
-        add(block.anchors, j, is_left_out(block, j, i), false, block.stretch);
+        add(block.anchors, j, is_left_out(block, j, i), false, block.stretch, is_further(block, j, i));
       }
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
@@ -235,8 +240,16 @@ class Evaluation {
 
   bool is_left_out(const infonce_block &block, int64_t row, int64_t column) const {
     const bool same_row = (block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) && row == column;
-    return same_row || ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) &&
-                        problem_.matrices[block.anchors].ids[row] == problem_.matrices[block.candidates].ids[column]);
+    constexpr uint32_t kById = INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
+    return same_row || ((block.left_out & kById) && have_same_id(block, row, column));
+  }
+
+  bool is_further(const infonce_block &block, int64_t row, int64_t column) const {
+    return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) && have_same_id(block, row, column);
+  }
+
+  bool have_same_id(const infonce_block &block, int64_t row, int64_t column) const {
+    return problem_.matrices[block.anchors].ids[row] == problem_.matrices[block.candidates].ids[column];
   }
 
   bool is_positive(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
@@ -320,14 +333,15 @@ class Evaluation {
   // Counts the logits above that of the row's first positive, and the row in top1 and top5 if there are fewer than 1 or
   // 5 of them.
   void rank(const infonce_softmax &rules, const std::vector<Candidate> &candidates, const std::vector<double> &logits) {
-    const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
+    const auto first =
+        std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive && !c.further; });
     const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
     const bool has_positives =
         rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || rules.row_loss == INFONCE_ROW_LOSS_DEBIASED;
     int64_t perhaps_above = has_positives ? -1 : 0;  // without the positive itself
     for (size_t c = 0; c < candidates.size(); ++c) {
-      if (candidates[c].positive && !has_positives) {
+      if (candidates[c].further || (candidates[c].positive && !has_positives)) {
         continue;
       }
       const double error = kCosineError * (problem_.scale + std::abs(bias_of(candidates[c])));

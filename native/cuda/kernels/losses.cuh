@@ -43,8 +43,11 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
     direction.log_sum_exp[i] = INFINITY, direction.log2_sum[i] = INFINITY;
     return;
   }
-  const int64_t positives = in_large_class ? partners : task.rule.first_only ? 1 : partners;
+  const FurtherSums &further = task.further[d];
+  const int64_t further_count = further.count ? further.count[i] : 0;
+  const int64_t positives = further_count + (in_large_class ? partners : task.rule.first_only ? 1 : partners);
   RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing);
+  if (further_count > 0) row.add_positives(further.log_sum_exp[i], further.sum[i]);
   if (in_large_class) {
     row.close_with_mean(task.logits.at(0, i));
   } else {
@@ -63,6 +66,9 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   const float log2_sum = float(log_sum_exp * kLog2E);
   direction.upstream[i] = g;
   direction.rest_share[i] = row.rest_share();
+  // Of one by index beside others, too, minus what its logit weighs.
+  if (further_count > 0)
+    direction.rest_share[i] = -RowLoss<kRowLoss>::pair_weight(true, positives, task.logits.at(0, i), log_sum_exp, 0.0);
   direction.log_sum_exp[i] = log_sum_exp;
   direction.log2_sum[i] = log2_sum;
   // What the rounding of log2_sum lost comes back with the weight.

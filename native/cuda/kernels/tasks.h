@@ -114,6 +114,33 @@ struct Softmax {
   Upstream upstream;
 };
 
+// Sums over the positives by id that a row has beside the one by index, [padded_rows]. Null: there are none.
+struct FurtherSums {
+  double *log_sum_exp;  // of their exponentials
+  double *sum;          // of their logits
+  int32_t *count;
+};
+
+// These pairs in a block.
+struct FurtherTask {
+  Tower anchors, candidates;
+  const int32_t *anchor_ids, *candidate_ids;
+  const float *bias;     // of the candidates, or null
+  bool are_keys;         // the positives by index are candidates, too
+  const Range *targets;  // by anchor, its positive by index; null: that of its own index
+  double scale;
+  Direction of_rows, of_columns;
+  bool has_columns;
+
+#ifdef __CUDACC__
+  __device__ bool holds(int64_t i, int64_t j) const {
+    if (anchor_ids[i] != candidate_ids[j] || (bias && isinf(bias[j]))) return false;
+    return !are_keys || (targets ? targets[i].first : i) != j;
+  }
+  __device__ double logit(double dot, int64_t j) const { return scale * dot + (bias ? bias[j] : 0); }
+#endif
+};
+
 struct LossesTask : Softmax {
   Tower anchors;
   bool online;      // weights belong to probabilities, else to exponentials
@@ -121,6 +148,7 @@ struct LossesTask : Softmax {
   Debiasing debiasing;
   Smoothing smoothing[2];       // by direction
   const double *mean_logit[2];  // [rows] over the candidates; null without smoothing
+  FurtherSums further[2];
 };
 
 // Sums over the rows of a tower, which may have weights.

@@ -150,6 +150,7 @@ void gradients(const Work &work) {
     } else {
       const Sums<double> sums = sum_in_float64(work, of);
       if (work.is_smoothed()) add_smoothing(work, of.matrix, sums.planes, sums.of_triangle);
+      add_further_positives(work, of.matrix, sums.planes);
       finish_or_add(work, of, sums, buffers.float64_accumulators);
     }
   }

@@ -1,4 +1,6 @@
 // Each row's loss, and what the losses come to.
+#include <algorithm>
+
 #include "cuda/launch/float64.h"
 #include "cuda/steps/steps.h"
 
@@ -12,6 +14,7 @@ LossesTask task_of(const Work &work) {
   static_cast<Softmax &>(task) = softmax_of(work);
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
+  std::copy_n(work.buffers.further, work.problem.softmax_count, task.further);
   return task;
 }
 

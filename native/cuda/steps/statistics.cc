@@ -115,6 +115,7 @@ void sum_exponentials(Work *work, Lane *previous) {
     }
     is_summed = true;
   }
+  sum_further_positives(*work);
   if (work->own_beside()) own_statistics(work->stream(), own_task_of(*work));
 }
 

@@ -28,6 +28,11 @@ void sum_smoothed(const Work &work);  // what the losses need of all rows
 // To what a matrix's gradient sums, in planes of which those of the triangle come first.
 void add_smoothing(const Work &work, int matrix, double *planes, int32_t of_triangle);
 
+// further_positives.cc
+void sum_further_positives(const Work &work);
+// To what a matrix's gradient sums, in a plane.
+void add_further_positives(const Work &work, int matrix, double *accumulators);
+
 // gradients.cc
 void gradients(const Work &work);
 

@@ -77,7 +77,10 @@ typedef struct infonce_matrix {
 /* Pairs of a block that are no candidates, beside the positives, which have terms of their own. Bits. */
 typedef enum infonce_left_out {
   INFONCE_LEAVE_OUT_SAME_ROW = 1, /* of a matrix and itself: the row */
-  INFONCE_LEAVE_OUT_SAME_ID = 2   /* of two matrices: rows of equal id */
+  INFONCE_LEAVE_OUT_SAME_ID = 2,  /* of two matrices: rows of equal id */
+  /* The same, and they are further positives, beside the one by index: of a cross-entropy without margin and smoothing.
+     Ranks are those of the one by index, and a further one does not count as a better candidate. */
+  INFONCE_LEAVE_OUT_SAME_ID_POSITIVE = 4
 } infonce_left_out;
 
 /* Whose the candidates of a block are; one block at most has any of an anchor's own. */

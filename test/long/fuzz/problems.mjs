@@ -1,6 +1,6 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
-import { FORM as BOTH_DIRECTIONS, WITHOUT_DUPLICATES } from '../../../dist/esm/losses/clip.js';
+import { FORMS as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
@@ -191,12 +191,14 @@ const MAKERS = {
     });
     return { matrices, form: remembers ? forms.withMemory : forms.oneMatrix, without: [1] };
   },
-  pairs(random, context, rows, dim) {
-    const matrices = [rows, rows].map(each =>
+  pairs(random, context, rows, dim, candidates) {
+    const hasNegatives = random.chance(0.3);
+    const matrices = [rows, rows, ...(hasNegatives ? [candidates] : [])].map(each =>
       nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
     );
-    const form = random.pick([infoNCEForm({ inBatch: true }), BOTH_DIRECTIONS, WITHOUT_DUPLICATES]);
-    return { matrices, form, without: [] };
+    const both = random.pick(Object.values(BOTH_DIRECTIONS));
+    if (hasNegatives) return { matrices, form: both.withNegatives, without: [] };
+    return { matrices, form: random.pick([infoNCEForm({ inBatch: true }), both.alone]), without: [] };
   },
   negatives(random, context, rows, dim, candidates) {
     const own = random.chance(0.5);
@@ -221,6 +223,7 @@ const MAKERS = {
       targets: true,
       keyIds: random.chance(0.5),
       negativeIds: random.chance(0.5),
+      positives: random.chance(0.5),
     });
     return { matrices, form, targets, without: [] };
   },
