@@ -1,27 +1,35 @@
-import { type Block, formOf } from './form.js';
+import { type Block, formOf, type Softmax } from './form.js';
 import type { Stretches } from './hardness.js';
+import { blocksOfDirections, type Directions } from './info-nce-directions.js';
 
 /** Of what kind an `infoNCE` is. Its matrices are the queries, the positive keys and, if there are any, the negatives. */
 export interface InfoNCEForm {
   /** Whether all positive keys are candidates. */
   readonly inBatch: boolean;
   readonly negatives?: 'unpaired' | 'paired' | undefined;
+  /** Whether unpaired negatives are a list, of whose tensors row i is query i's own. */
+  readonly areOwn?: boolean;
   /** Whether positives are given by target. */
   readonly targets?: boolean;
+  /** Whether queries have ids by which something is left out. */
+  readonly queryIds?: boolean;
   /** Whether positive keys of the query's id are left out. */
   readonly keyIds?: boolean;
   /** And negatives. */
   readonly negativeIds?: boolean;
   /** Of hardness. */
   readonly stretches?: Stretches | undefined;
+  /** Default: queries look for keys alone. */
+  readonly directions?: Directions | undefined;
 }
 
 const made = new Map<number, Float64Array>();
 
-/** Made once for each kind, but with hardness, which is a number. */
+/** Made once for each kind, but with other directions and with hardness, which is a number. */
 export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false } = kind;
-  if (kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0) return newForm(kind);
+  const isHard = kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0;
+  if (isHard || kind.directions?.any) return newForm(kind);
   const isPaired = negatives === 'paired';
   const negativeBits = negatives === undefined ? 0 : isPaired ? 2 : 4;
   const key =
@@ -34,17 +42,30 @@ export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   return form;
 }
 
-function newForm({ inBatch, negatives, targets, keyIds, negativeIds, stretches }: InfoNCEForm): Float64Array {
-  const { own = 0, others = 0 } = stretches ?? {};
-  const blocks: Block[] = [];
-  if (inBatch) {
-    const leftOut = keyIds ? 'sameId' : undefined;
-    blocks.push({ anchors: 0, candidates: 1, rowSoftmax: 0, leftOut, stretch: others });
-  }
+const ONE_WAY: Directions = {
+  keyToQuery: false,
+  queryToQuery: false,
+  keyToKey: false,
+  perDirection: false,
+  any: false,
+};
+
+function newForm(kind: InfoNCEForm): Float64Array {
+  const { negatives, areOwn = false, targets, queryIds = false, keyIds = false, negativeIds = false } = kind;
+  const { stretches = { own: 0, others: 0 }, directions = ONE_WAY } = kind;
+  const { own, others } = stretches;
+  const isUnpaired = negatives === 'unpaired';
+  const of = { directions, queryIds, keyIds, negativeIds, negatives: isUnpaired, areOwn, stretches };
+  const blocks: Block[] = kind.inBatch ? blocksOfDirections(of) : [];
   if (negatives === 'paired') blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, own: 'alone', stretch: own });
-  else if (negatives === 'unpaired') {
+  else if (isUnpaired) {
     const leftOut = negativeIds ? 'sameId' : undefined;
-    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others });
+    // An own one is told from the others only where that makes a difference.
+    const parts = areOwn && own !== others ? ({ own: 'among', ownStretch: own } as const) : {};
+    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others, ...parts });
   }
-  return formOf(blocks, [{ anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] }]);
+  const toKeys: Softmax = { anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] };
+  if (!directions.perDirection || !directions.keyToQuery) return formOf(blocks, [toKeys]);
+  const toQueries: Softmax = { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 };
+  return formOf(blocks, [{ ...toKeys, weight: 0.5 }, toQueries]);
 }

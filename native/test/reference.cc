@@ -149,6 +149,7 @@ bool has_large_class(const infonce_problem &problem) {
 }
 
 struct Candidate {
+  int owner;  // the matrix whose row i meets it: the anchors', or that of the positives
   int matrix;
   int64_t row;
   bool positive;
@@ -199,12 +200,16 @@ class Evaluation {
     const infonce_softmax &rules = problem_.softmaxes[softmax];
     std::vector<Candidate> candidates;
     std::vector<bool> is_candidate(static_cast<size_t>(problem_.matrix_count));
-    const auto add = [&](int matrix, int64_t row, bool left_out, bool own, double stretch) {
-      const bool positive = is_positive(rules, i, matrix, row);
-      is_candidate[static_cast<size_t>(matrix)] = true;
+    const auto add = [&](int owner, int matrix, int64_t row, bool left_out, bool own, double stretch) {
+      const bool of_anchor = owner == rules.anchors;
+      const bool from_positive = !of_anchor && matrix == rules.anchors;
+      const bool positive = of_anchor ? is_positive(rules, i, matrix, row) : from_positive && i == row;
+      if (of_anchor || from_positive) {
+        is_candidate[static_cast<size_t>(of_anchor ? matrix : owner)] = true;
+      }
       if (positive || !left_out) {
-        const bool exact = own || is_treated_apart(rules, i, matrix, row);
-        candidates.push_back({matrix, row, positive, exact, positive ? 0 : stretch});
+        const bool exact = own || (of_anchor ? is_treated_apart(rules, i, matrix, row) : positive);
+        candidates.push_back({owner, matrix, row, positive, exact, positive ? 0 : stretch});
       }
     };
     for (int b = 0; b < problem_.block_count; ++b) {
@@ -217,17 +222,18 @@ class Evaluation {
       const int64_t end = first + (alone && counts ? counts[i] : share);
       for (int64_t j = first; block.row_softmax == softmax && j < end; ++j) {
         const bool among = block.own == INFONCE_OWN_AMONG && j % row_count(problem_) == i;
-        add(block.candidates, j, is_left_out(block, i, j), alone || among, among ? block.own_stretch : block.stretch);
+        const double stretch = among ? block.own_stretch : block.stretch;
+        add(block.anchors, block.candidates, j, is_left_out(block, i, j), alone || among, stretch);
       }
       const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
       for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {
-        add(block.anchors, j, is_left_out(block, j, i), false, block.stretch);
+        add(block.candidates, block.anchors, j, is_left_out(block, j, i), false, block.stretch);
       }
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
       const bool has_more = !is_candidate[static_cast<size_t>(m)] && (rules.positive_matrices >> m & 1);
       for (int64_t j = 0; has_more && j < problem_.matrices[m].rows; ++j) {
-        add(m, j, true, false, 0);
+        add(rules.anchors, m, j, true, false, 0);
       }
     }
     return candidates;
@@ -235,8 +241,10 @@ class Evaluation {
 
   bool is_left_out(const infonce_block &block, int64_t row, int64_t column) const {
     const bool same_row = (block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) && row == column;
-    return same_row || ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) &&
-                        problem_.matrices[block.anchors].ids[row] == problem_.matrices[block.candidates].ids[column]);
+    const bool own = (block.left_out & INFONCE_LEAVE_OUT_OWN) && column % row_count(problem_) == row;
+    return same_row || own ||
+           ((block.left_out & INFONCE_LEAVE_OUT_SAME_ID) &&
+            problem_.matrices[block.anchors].ids[row] == problem_.matrices[block.candidates].ids[column]);
   }
 
   bool is_positive(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
@@ -283,10 +291,11 @@ class Evaluation {
   }
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
-    Rows &owner = rows_[rules.anchors];
     RowCandidates row;
+    row.alike = rules.positive == INFONCE_POSITIVE_SAME_INDEX;
     std::vector<double> cosines;
     for (const Candidate &candidate : candidates) {
+      const Rows &owner = rows_[candidate.owner];
       const Rows &other = rows_[candidate.matrix];
       const double bias = bias_of(candidate);
       const double margin = candidate.positive ? rules.margin : 0;
@@ -309,6 +318,7 @@ class Evaluation {
     result_.row_loss[static_cast<size_t>(i)] += rules.weight * outcome.loss;
     for (size_t c = 0; c < candidates.size(); ++c) {
       const double weight = rules.weight * upstream(i) * outcome.slopes[c];
+      Rows &owner = rows_[candidates[c].owner];
       Rows &other = rows_[candidates[c].matrix];
       owner.add(i, weight * problem_.scale, other, candidates[c].row);
       other.add(candidates[c].row, weight * problem_.scale, owner, i);
@@ -325,7 +335,9 @@ class Evaluation {
     int64_t surely_above = 0;
     const bool has_positives =
         rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || rules.row_loss == INFONCE_ROW_LOSS_DEBIASED;
-    int64_t perhaps_above = has_positives ? -1 : 0;  // without the positive itself
+    // Without the positive itself, as often as it is there.
+    const auto copies = std::count_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
+    int64_t perhaps_above = has_positives ? -(rules.positive == INFONCE_POSITIVE_SAME_INDEX ? copies : 1) : 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
       if (candidates[c].positive && !has_positives) {
         continue;
