@@ -60,6 +60,7 @@ export {
   infoNCE,
   infoNCESync,
 } from './losses/info-nce.js';
+export type { Direction, Partition } from './losses/info-nce-directions.js';
 export type { InfoNCEOptions } from './losses/info-nce-options.js';
 export type { InfoNCERows } from './losses/info-nce-rows.js';
 export type { LossFunction, SyncLossFunction } from './losses/loss.js';
@@ -115,6 +116,10 @@ export {
 } from './losses/sup-con.js';
 export { Clip } from './modules/clip.js';
 export { InfoNCE } from './modules/info-nce.js';
+export {
+  MultipleNegativesRankingLoss,
+  type MultipleNegativesRankingOptions,
+} from './modules/multiple-negatives-ranking-loss.js';
 export { NTXent } from './modules/nt-xent.js';
 export { SigLip } from './modules/sig-lip.js';
 export { SupCon } from './modules/sup-con.js';

@@ -1,17 +1,15 @@
 import * as infonce from 'infonce';
-import { type Hardness, infoNCESync, type Tensor } from 'infonce';
+import { infoNCESync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
 import { type LossCase, lossCases } from './support/loss-cases.js';
-import { FUNCTIONS, type Named } from './support/problems.js';
+import { FUNCTIONS } from './support/problems.js';
 import { thrownBy } from './support/thrown.js';
 
 /** What of these cases is not there yet, and how it is known that it is not. */
 const NOT_THERE: Readonly<Record<string, (of: LossCase) => boolean>> = {
-  "hardness 'hard' of a list": ({ options }) => (options.hardness as Partial<Hardness> | undefined)?.mode === 'hard',
   falseNegatives: ({ options }) => 'falseNegatives' in options,
-  directions: ({ options }) => 'directions' in options,
   matryoshka: ({ options }) => 'dims' in options,
 };
 
@@ -31,20 +29,6 @@ describe.each(Object.entries(NOT_THERE))('%s is refused until it is there', (nam
   });
 });
 
-/** The problem with the tensors of each list as one, which is what the reference takes. */
-function withoutLists(problem: Named): Named {
-  const joined = Object.entries(problem).map(([name, value]) => {
-    if (!Array.isArray(value) || name === 'detach') return [name, value];
-    const parts = value as readonly Tensor[];
-    const [rows, dim] = parts[0]!.shape as [number, number];
-    return [
-      name,
-      { data: Float32Array.of(...parts.flatMap(({ data }) => [...data])), shape: [parts.length * rows, dim] },
-    ];
-  });
-  return Object.fromEntries(joined);
-}
-
 /** A result as plain numbers, the arrays of a list one after the other. */
 function numbersOf(value: unknown): number[] {
   if (typeof value === 'number') return [value];
@@ -59,7 +43,7 @@ describe.each(RUNS)('$name', ({ target, loss, inputs, options, expected, source 
   const { runSync, reference } = FUNCTIONS[loss as keyof typeof FUNCTIONS];
   const problem = { ...inputs, ...options };
   const result = runSync(problem, { context: sharedContext(target) });
-  const formula = reference(withoutLists(problem));
+  const formula = reference(problem);
 
   it.each(Object.keys(expected))(`%s is that of ${source}`, name => {
     const { tolerance } = HIGHEST;

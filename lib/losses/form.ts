@@ -6,13 +6,16 @@ export interface Block {
   readonly rowSoftmax: number;
   /** And columns. Default: to none. */
   readonly columnSoftmax?: number;
-  /** Pairs that are no candidates; with `'sameIdPositive'` those of equal id are further positives. */
+  /**
+   * Pairs that are no candidates: with `'sameIdPositive'` those of equal id are further positives; `'own'`, of [H, anchors]
+   * row j for anchor j mod anchors.
+   */
   readonly leftOut?: keyof typeof LEFT_OUT | undefined;
   /**
    * Candidates of an anchor's own: `'alone'`, of [anchors, H] each anchor sees its own H alone; `'among'`, of [H, anchors]
    * it sees all, row j being anchor j mod anchors's own. Default: there are none.
    */
-  readonly own?: keyof typeof OWN;
+  readonly own?: keyof typeof OWN | undefined;
   /** Added to the scale of its logits, without a gradient. Default 0. */
   readonly stretch?: number;
   /** With own candidates among others: instead, to that of the logits of an anchor and its own. Default 0. */
@@ -42,7 +45,7 @@ const POSITIVES = {
   none: 6,
 } as const;
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, positiveAndNegatives: 2, debiased: 3, sigmoid: 16 } as const;
-const LEFT_OUT = { sameRow: 1, sameId: 2, sameIdPositive: 4 } as const;
+const LEFT_OUT = { sameRow: 1, sameId: 2, sameRowOrId: 3, sameIdPositive: 4, own: 8, ownOrSameId: 10 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */

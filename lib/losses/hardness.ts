@@ -1,12 +1,15 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
+import type { CheckedRows } from './info-nce-rows.js';
 import type { Matrix, RowArray } from './plan.js';
+import { refuseBeside } from './row-loss.js';
 
 /** Logits of negatives that are raised with their cosine, so that hard negatives count more. */
 export interface Hardness {
   /**
-   * Which logits: `'hard'`, those of the query's own hard negatives; `'inBatch'`, those of every other candidate but the
-   * query's own hard negatives; `'all'`, those of both. That of the positive stays as it is.
+   * Which logits of queries: `'hard'`, those of the query's own hard negatives, paired ones or row i of each tensor of a
+   * list; `'inBatch'`, those of every other candidate but the query's own hard negatives; `'all'`, those of both. That of
+   * the positive stays as it is.
    */
   readonly mode: 'inBatch' | 'hard' | 'all';
   /** At least 0: strength · cosine is added to the logit, without a gradient. */
@@ -54,23 +57,21 @@ export function stretchesOf(
   negatives: Pick<Matrix, 'parts'> | undefined,
   paired: boolean,
   inBatch: boolean,
+  { targets, negativeIds }: CheckedRows,
 ): Stretches {
   const hasOwn = negatives !== undefined && paired;
   const isList = negatives?.parts !== undefined;
-  if (mode !== 'all' && isList) {
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'hardness.mode',
-      expected: "'all' where negativeKeys is a list",
-      got: describeValue(mode),
-      remedy: "A query's own hard negatives are negativeKeys [N, M, D] with negativeMode 'paired'.",
-    });
+  const rows = targets ?? negativeIds;
+  if (mode !== 'all' && isList && rows !== undefined) {
+    const remedy = "Own negatives are told from others by index alone. Pass mode 'all'.";
+    refuseBeside('hardness.mode', describeValue(mode), `${rows.name} where negativeKeys is a list`, remedy);
   }
-  if (mode === 'hard' && !hasOwn) {
+  if (mode === 'hard' && !hasOwn && !isList) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'hardness.mode',
       expected: "'inBatch' or 'all' where no query has negatives of its own",
       got: "'hard'",
-      remedy: "A query's own hard negatives are negativeKeys [N, M, D] with negativeMode 'paired'.",
+      remedy: "A query's own are negativeKeys as a list of [N, D], or [N, M, D] with negativeMode 'paired'.",
     });
   }
   if (mode === 'inBatch' && hasOwn && !inBatch) {

@@ -1,13 +1,18 @@
-import { type Block, formOf } from './form.js';
+import { type Block, formOf, type Softmax } from './form.js';
 import type { Stretches } from './hardness.js';
+import { blocksOfDirections, type Directions, type DirectionsForm } from './info-nce-directions.js';
 
 /** Of what kind an `infoNCE` is. Its matrices are the queries, the positive keys and, if there are any, the negatives. */
 export interface InfoNCEForm {
   /** Whether all positive keys are candidates. */
   readonly inBatch: boolean;
   readonly negatives?: 'unpaired' | 'paired' | undefined;
+  /** Whether unpaired negatives are a list, of whose tensors row i is query i's own. */
+  readonly areOwn?: boolean;
   /** Whether positives are given by target. */
   readonly targets?: boolean;
+  /** Whether queries have ids by which something is left out. */
+  readonly queryIds?: boolean;
   /** Whether positive keys of the query's id are left out. */
   readonly keyIds?: boolean;
   /** And negatives. */
@@ -16,14 +21,17 @@ export interface InfoNCEForm {
   readonly positives?: boolean;
   /** Of hardness. */
   readonly stretches?: Stretches | undefined;
+  /** Default: queries look for keys alone. */
+  readonly directions?: Directions | undefined;
 }
 
 const made = new Map<number, Float64Array>();
 
-/** Made once for each kind, but with hardness, which is a number. */
+/** Made once for each kind, but with other directions and with hardness, which is a number. */
 export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false, positives = false } = kind;
-  if (kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0) return newForm(kind);
+  const isHard = kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0;
+  if (isHard || kind.directions?.any) return newForm(kind);
   const isPaired = negatives === 'paired';
   const negativeBits = negatives === undefined ? 0 : isPaired ? 2 : 4;
   const idBits = Number(keyIds) | (Number(negativeIds) << 1) | (Number(positives) << 2);
@@ -36,19 +44,40 @@ export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   return form;
 }
 
+const ONE_WAY: Directions = {
+  keyToQuery: false,
+  queryToQuery: false,
+  keyToKey: false,
+  perDirection: false,
+  any: false,
+};
+
 function newForm(kind: InfoNCEForm): Float64Array {
-  const { inBatch, negatives, targets, keyIds, negativeIds, positives, stretches } = kind;
-  const { own = 0, others = 0 } = stretches ?? {};
-  const byId = positives ? 'sameIdPositive' : 'sameId';
-  const blocks: Block[] = [];
-  if (inBatch) {
-    const leftOut = keyIds ? byId : undefined;
-    blocks.push({ anchors: 0, candidates: 1, rowSoftmax: 0, leftOut, stretch: others });
-  }
+  const { negatives, areOwn = false, targets, queryIds = false, keyIds = false, negativeIds = false } = kind;
+  const { stretches = { own: 0, others: 0 }, directions = ONE_WAY } = kind;
+  const { own, others } = stretches;
+  const isUnpaired = negatives === 'unpaired';
+  const byId = kind.positives ? 'sameIdPositive' : 'sameId';
+  const of: DirectionsForm = {
+    directions,
+    byId,
+    queryIds,
+    keyIds,
+    negativeIds,
+    negatives: isUnpaired,
+    areOwn,
+    stretches,
+  };
+  const blocks: Block[] = kind.inBatch ? blocksOfDirections(of) : [];
   if (negatives === 'paired') blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, own: 'alone', stretch: own });
-  else if (negatives === 'unpaired') {
+  else if (isUnpaired) {
     const leftOut = negativeIds ? byId : undefined;
-    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others });
+    // An own one is told from the others only where that makes a difference.
+    const parts = areOwn && own !== others ? ({ own: 'among', ownStretch: own } as const) : {};
+    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others, ...parts });
   }
-  return formOf(blocks, [{ anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] }]);
+  const toKeys: Softmax = { anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] };
+  if (!directions.perDirection || !directions.keyToQuery) return formOf(blocks, [toKeys]);
+  const toQueries: Softmax = { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 };
+  return formOf(blocks, [{ ...toKeys, weight: 0.5 }, toQueries]);
 }

@@ -2,6 +2,7 @@ import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { checkDuplicates, type Duplicates, refuseBesidePositives } from './duplicates.js';
 import { checkHardness, type Hardness } from './hardness.js';
+import { checkDirections, type Direction, type Partition } from './info-nce-directions.js';
 import type { CheckedRows } from './info-nce-rows.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { firstOf } from './row-arrays.js';
@@ -25,8 +26,10 @@ import { temperatureScale } from './scale.js';
  * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
  * | `duplicates: 'positive'`, without `margin`, `labelSmoothing` and `hardness` | yes | yes | yes | no |
+ * | `directions`, without `targets`, biases and `labelSmoothing` | yes | with in-batch | with in-batch | with in-batch, but for `'keyToKey'` |
  *
- * Rows of this table go together. Everything else is refused with its reason.
+ * Rows of this table go together, but that `hardness` of mode `'hard'` or `'inBatch'` takes a list without `targets` and
+ * `negativeIds`. Everything else is refused with its reason.
  */
 export interface InfoNCEOptions<
   R extends Reduction = Reduction,
@@ -62,6 +65,20 @@ export interface InfoNCEOptions<
    * Default: none.
    */
   readonly hardness?: Hardness | undefined;
+  /**
+   * Whose logits a query's denominator has, for queries and keys of which row i belongs together: `'queryToKey'`, which is
+   * always among them, those of query i with the keys and negatives; `'keyToQuery'` those of key i with the queries;
+   * `'queryToQuery'` of query i with the other queries; `'keyToKey'` of key i with the other keys and the negatives, but
+   * for query i's own, row i of each tensor of a list. Beside the first they need `inBatch`. Rows of equal id are no
+   * candidates of each other, whichever rows they are. Default `['queryToKey']`.
+   */
+  readonly directions?: readonly Direction[] | undefined;
+  /**
+   * `'joint'` (default): all directions have one denominator, in which the positive counts in both that have it. Ranks are
+   * those among all of its candidates. `'perDirection'`: the loss is the mean of those of `'queryToKey'` and
+   * `'keyToQuery'`, each with a denominator of its own; ranks are the mean over both.
+   */
+  readonly partition?: Partition | undefined;
   /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
   readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
 }
@@ -80,8 +97,10 @@ export function checkOptions(options: InfoNCEOptions) {
   const margin = checkMargin(options.margin);
   const duplicates = checkDuplicates(options.duplicates);
   const hardness = checkHardness(options.hardness);
+  const directions = checkDirections(options.directions, options.partition);
   if (duplicates === 'positive') {
     refuseBesidePositives({
+      directions: directions.any,
       "negativeMode 'paired'": paired,
       labelSmoothing: labelSmoothing > 0,
       margin: margin !== 0,
@@ -95,6 +114,7 @@ export function checkOptions(options: InfoNCEOptions) {
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
     duplicates,
     hardness,
+    directions,
     detach: checkDetach(options.detach),
     scale: SCALE.check(options.temperature),
   };

@@ -43,6 +43,16 @@ export const VARIANTS: readonly Variant[] = [
     options: { negativeMode: 'paired', inBatch: true },
     shapes: (rows, negatives, dim) => ({ negativeKeys: [rows, negatives, dim] }),
   },
+  {
+    name: 'all directions',
+    options: { inBatch: true, directions: ['queryToKey', 'keyToQuery', 'queryToQuery', 'keyToKey'] },
+    shapes: unpaired,
+  },
+  {
+    name: 'each direction by itself',
+    options: { inBatch: true, directions: ['queryToKey', 'keyToQuery'], partition: 'perDirection' },
+    shapes: unpaired,
+  },
   { name: 'with hardness', options: { inBatch: true, hardness: { mode: 'all', strength: 5 } }, shapes: unpaired },
   {
     name: 'ids',

@@ -2,6 +2,7 @@ import type { TensorLike } from '../runtime/tensor.js';
 import { withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { refuseBiases, stretchesOf } from './hardness.js';
+import { refuseWithDirections } from './info-nce-directions.js';
 import { infoNCEForm } from './info-nce-form.js';
 import { checkNegatives } from './info-nce-negatives.js';
 import { checkInBatch, checkOptions, type InfoNCEOptions, refuseSmoothing, SCALE } from './info-nce-options.js';
@@ -221,13 +222,34 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
   rowArrays: ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias', 'negativeCounts'],
-  options: ['temperature', 'negativeMode', 'inBatch', 'margin', 'labelSmoothing', 'duplicates', 'hardness', 'detach'],
+  options: [
+    'temperature',
+    'negativeMode',
+    'inBatch',
+    'margin',
+    'labelSmoothing',
+    'duplicates',
+    'hardness',
+    'directions',
+    'partition',
+    'detach',
+  ],
   scale: SCALE,
   variants: VARIANTS,
   checkOptions,
   describe(problem, read) {
     const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets && 'K');
-    const { common, paired, inBatch: asked, parameters, duplicates, hardness, detach, scale } = checkOptions(problem);
+    const {
+      common,
+      paired,
+      inBatch: asked,
+      parameters,
+      duplicates,
+      hardness,
+      directions,
+      detach,
+      scale,
+    } = checkOptions(problem);
     const [query, keys] = matrices;
     const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });
     const inBatch = checkInBatch(negatives !== undefined, asked);
@@ -247,6 +269,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     if (hardness !== undefined) refuseBiases(given.keyBias ?? given.negativeBias);
     const readsIds = duplicates !== 'negative';
     if (parameters.labelSmoothing > 0) refuseSmoothing(parameters.labelSmoothing, readsIds, given, hardness);
+    refuseWithDirections(directions, given, { paired, inBatch, ...parameters });
     const keyIds = readsIds && inBatch ? given.keyIds : undefined;
     const negativeIds = readsIds ? given.negativeIds : undefined;
     // Field by field: V8 is slow to copy an object that is spread and grows.
@@ -275,13 +298,16 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     const kind = infoNCEForm({
       inBatch,
       negatives: negatives && (paired ? 'paired' : 'unpaired'),
+      areOwn: negatives?.parts !== undefined,
       targets: given.targets !== undefined,
+      queryIds: readsIds && given.queryIds !== undefined,
       keyIds: keyIds !== undefined,
       negativeIds: negativeIds !== undefined,
       positives: duplicates === 'positive',
-      stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch),
+      stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch, given),
+      directions,
     });
-    const form = withParameters(kind, 1, parameters);
+    const form = withParameters(kind, directions.perDirection && directions.keyToQuery ? 2 : 1, parameters);
     return { common, task: { form, matrices: described, rows, dim, scale, targets: given.targets } };
   },
 });
@@ -294,8 +320,8 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
  * where s is the cosine divided by the temperature, to which the bias of the key is added, and D(i) is every row of
  * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them; with `duplicates:
  * 'positive'` the mean over the query's positives stands in place of s_i,positive; with a `margin`
- * s_i,positive is (cosine − margin) / temperature in both places. Only queries look for keys; see {@link clip} for both
- * directions.
+ * s_i,positive is (cosine − margin) / temperature in both places. With `directions` the sum has the logits of key i with
+ * the queries and with the other keys, and of query i with the other queries, too.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradQuery`, `gradPositiveKey`,
  * `gradTemperature` and, with negative keys, `gradNegativeKeys`, without what is named in `detach`.

@@ -8,10 +8,11 @@ import type { InfoNCEProblem } from '../losses/info-nce.js';
 import type { NTXentProblem } from '../losses/nt-xent.js';
 import type { SupConProblem } from '../losses/sup-con.js';
 import type { Tensor } from '../runtime/host-tensor.js';
+import { withDirections } from './directions.js';
 import { range } from './row-losses.js';
 import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, type Term } from './terms.js';
-import { type OnHost, type Operands, type Tower, tower } from './tower.js';
+import { joinTensors, type OnHost, type Operands, type Tower, tower } from './tower.js';
 
 export type { OnHost };
 
@@ -86,7 +87,9 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const keys = tower(problem.positiveKey, problem, operands);
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
   const { targets, duplicates = 'exclude', keyBias, negativeBias, detach = [], negativeCounts, hardness } = problem;
-  const negatives = negativeKeys && tower(withoutRest(negativeKeys, negativeCounts), problem, operands);
+  const areOwn = Array.isArray(negativeKeys); // row j is query j mod N's own
+  const negatives = negativeKeys && tower(withoutRest(joinTensors(negativeKeys), negativeCounts), problem, operands);
+  const isOwn = (row: number, j: number) => paired || (areOwn && j % query.rows === row);
   const paired = negativeMode === 'paired' && negatives !== undefined;
   const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
   const terms = range(query.rows).map(row => {
@@ -110,9 +113,11 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
       return j !== positive && isDuplicate(isKeyAt ? problem.keyIds : problem.negativeIds, candidates[j]!.index);
     });
     const positives = [positive, ...unranked];
-    const apart = paired ? [positive, ...range(candidates.length).slice(rowsOfKeys.length)] : positives;
-    const stretches = candidates.map(({ tower }, j) => {
-      const modes = ['all', paired && tower === negatives ? 'hard' : 'inBatch'];
+    const isOwnAt = (j: number) => candidates[j]!.tower === negatives && isOwn(row, candidates[j]!.index);
+    const areApart = paired || (areOwn && hardness !== undefined && hardness.mode !== 'all');
+    const apart = [...positives, ...(areApart ? range(candidates.length).filter(isOwnAt) : [])];
+    const stretches = candidates.map((_, j) => {
+      const modes = ['all', isOwnAt(j) ? 'hard' : 'inBatch'];
       return j !== positive && hardness !== undefined && modes.includes(hardness.mode) ? hardness.strength : 0;
     });
     return { row, anchor: { tower: query, index: row }, candidates, positives, apart, unranked, stretches };
@@ -120,7 +125,8 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const towers: Record<string, Tower> = { gradQuery: query };
   if (!detach.includes('positiveKey')) towers.gradPositiveKey = keys;
   if (negatives !== undefined && !detach.includes('negativeKeys')) towers.gradNegativeKeys = negatives;
-  return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+  const all = withDirections(terms, { query, keys, negatives, areOwn }, problem);
+  return evaluate(all, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
 }
 
 /** Zeros in place of the rows that are not there: nobody reads them. */

@@ -10,6 +10,8 @@ export interface Row {
   readonly positives: readonly number[];
   /** The logits of the positives in float64. */
   readonly exact: readonly number[];
+  /** Whether all positives are the same pair. */
+  readonly areCopies?: boolean | undefined;
 }
 
 /** Options of a row's loss. */
@@ -56,9 +58,9 @@ export function rowLoss(
 
 /** The row losses by what their logarithm sums over. */
 const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
-  all: ({ logits, positives, exact }) => ({
+  all: ({ logits, positives, exact, areCopies = positives.length === 1 }) => ({
     loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
-    slopes: slopes(logits, positives),
+    slopes: slopes(logits, positives, areCopies),
   }),
   negatives: ({ logits, positives, exact }) => ({
     loss: logSumExp(logits.filter((_, j) => !positives.includes(j))) - meanOf(exact),
@@ -77,17 +79,18 @@ function crossEntropy(logits: readonly number[], positive: number, exact: number
 }
 
 /** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
-function slopes(logits: readonly number[], positives: readonly number[]): Slope[] {
+function slopes(logits: readonly number[], positives: readonly number[], areCopies: boolean): Slope[] {
   const largest = Math.max(...logits);
   const exponentials = logits.map(logit => Math.exp(logit - largest));
   const sum = exponentials.reduce((total, value) => total + value, 0);
   return exponentials.map((value, j) => {
     const softmax = value / sum;
     if (!positives.includes(j)) return { slope: softmax, terms: softmax };
-    if (positives.length > 1) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
-    // softmax − 1 is minus the others' share, and keeps its digits when that is small.
-    const others = exponentials.reduce((total, other, k) => (k === j ? total : total + other), 0) / sum;
-    return { slope: -others, terms: others };
+    if (!areCopies) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
+    // softmax − 1 is minus the others' share, and keeps its digits when that is small. Each copy has its part of it.
+    const others = exponentials.reduce((total, other, k) => (positives.includes(k) ? total : total + other), 0);
+    const share = others / sum / positives.length;
+    return { slope: -share, terms: share };
   });
 }
 
@@ -109,7 +112,7 @@ function perPositive({ logits, positives, exact }: Row): RowResult {
     const its = kept.map(j => logits[j]!);
     const at = kept.indexOf(positive);
     loss += crossEntropy(its, at, exact[i]!) / positives.length;
-    slopes(its, [at]).forEach(({ slope, terms }, k) => {
+    slopes(its, [at], true).forEach(({ slope, terms }, k) => {
       total[kept[k]!]!.slope += slope / positives.length;
       total[kept[k]!]!.terms += terms / positives.length;
     });

@@ -14,6 +14,8 @@ import {
 export interface Candidate extends Place {
   /** Added to its logit. Default 0. */
   readonly bias?: number;
+  /** Whose logit with it counts instead of the anchor's. */
+  readonly of?: Place;
 }
 
 /** One anchor, its denominator, and the positions of its positives in that. It counts in the loss of `row`. */
@@ -22,6 +24,8 @@ export interface Term {
   readonly anchor: Place;
   readonly candidates: readonly Candidate[];
   readonly positives: readonly number[];
+  /** Whether all positives are the same pair. */
+  readonly areCopies?: boolean;
   /** The positions of those that no level of precision takes from the matrix, but treats one by one. */
   readonly apart: readonly number[];
   /** The positions of those that do not count in the ranks. Absent: all count. */
@@ -54,9 +58,10 @@ export function evaluate(
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
-  for (const { row, anchor, candidates, positives, apart, unranked, stretches } of terms) {
+  for (const { row, anchor, candidates, positives, apart, unranked, stretches, areCopies } of terms) {
     if (positives.length === 0) continue;
-    const cosines = candidates.map((candidate, j) => dot(anchor, candidate) - (positives.includes(j) ? margin : 0));
+    const anchorOf = (j: number) => candidates[j]!.of ?? anchor;
+    const cosines = candidates.map((other, j) => dot(anchorOf(j), other) - (positives.includes(j) ? margin : 0));
     const biases = candidates.map(({ bias = 0 }) => bias);
     const scales = candidates.map((_, j) => scale + (stretches?.[j] ?? 0));
     const exactLogits = cosines.map((cosine, j) => scales[j]! * cosine + biases[j]!);
@@ -64,11 +69,12 @@ export function evaluate(
     if (anchor.tower.parts.length > 0) {
       const matrix = range(candidates.length).filter(position => !apart.includes(position));
       for (const position of matrix) {
-        logits[position] = scales[position]! * dotOfParts(anchor, candidates[position]!) + biases[position]!;
+        const cosine = dotOfParts(anchorOf(position), candidates[position]!);
+        logits[position] = scales[position]! * cosine + biases[position]!;
       }
     }
     const exact = positives.map(positive => exactLogits[positive]!);
-    const { loss, slopes } = rowLoss({ logits, positives, exact }, exactLogits, scale, options);
+    const { loss, slopes } = rowLoss({ logits, positives, exact, areCopies }, exactLogits, scale, options);
     rowLosses[row]! += share * loss;
 
     const counts = (j: number) => (denominator === 'all' || !positives.includes(j)) && !unranked?.includes(j);
@@ -82,8 +88,8 @@ export function evaluate(
     const upstream = share * given * (reduction === 'mean' ? 1 / rows : 1);
     slopes.forEach(({ slope, terms }, j) => {
       const candidate = candidates[j]!;
-      accumulate(anchor, upstream * scale * slope, upstream * scale * terms, candidate);
-      accumulate(candidate, upstream * scale * slope, upstream * scale * terms, anchor);
+      accumulate(anchorOf(j), upstream * scale * slope, upstream * scale * terms, candidate);
+      accumulate(candidate, upstream * scale * slope, upstream * scale * terms, anchorOf(j));
       gradScale += upstream * slope * cosines[j]!;
       gradScaleTerms += Math.abs(upstream * terms * cosines[j]!);
     });

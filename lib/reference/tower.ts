@@ -3,12 +3,22 @@ import type { Tensor } from '../runtime/host-tensor.js';
 import type { TensorLike } from '../runtime/tensor.js';
 import { bfloat16Bits, fromBfloat16 } from './half.js';
 
-/** A problem whose inputs are float32 arrays of the host, and none a list: that is as its rows in one. */
+/** A problem whose inputs are float32 arrays of the host, or lists of such. */
 export type OnHost<Problem> = {
   readonly [key in keyof Problem]: TensorLike extends Problem[key]
-    ? Tensor | Extract<Problem[key], undefined>
+    ? Tensor | Lists<Problem[key]> | Extract<Problem[key], undefined>
     : Problem[key];
 };
+
+type Lists<Input> = readonly TensorLike[] extends Input ? readonly Tensor[] : never;
+
+/** The tensors of a list as one. */
+export function joinTensors(given: Tensor | readonly Tensor[]): Tensor {
+  if ('shape' in given) return given;
+  const dim = given[0]!.shape[1]!;
+  const data = Float32Array.from(given.flatMap(part => [...part.data]));
+  return { data, shape: [data.length / dim, dim] };
+}
 
 /**
  * What a level of precision makes of unit rows: nothing, the nearest bfloat16 number (one product), or that and what it

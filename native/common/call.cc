@@ -37,10 +37,17 @@ bool is_candidate_alone(const infonce_problem &p, int matrix) {
   return true;
 }
 
+// Whether some are an anchor's own in a block that looks at that.
+bool has_own_rows(const infonce_problem &p, int matrix) {
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].candidates == matrix && (p.blocks[b].own || (p.blocks[b].left_out & INFONCE_LEAVE_OUT_OWN)))
+      return true;
+  return false;
+}
+
 const char *wrong_matrices(const infonce_problem &p, bool opened) {
   if (p.dim < 1) return "dim is out of range";
   const int own = own_candidates_of(p);
-  const infonce_block *own_block = own_block_of(p);
   const int64_t anchors = p.matrices[p.softmaxes[0].anchors].rows;
   int64_t all_rows = 0;
   for (int m = 0; m < p.matrix_count; ++m) {
@@ -48,8 +55,7 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
     const bool are_own = m == own;
     const int64_t least_rows = opened && is_candidate_alone(p, m) ? 0 : 1;
     if (const char *wrong = wrong_matrix(matrix, least_rows, are_own ? INT64_MAX : kMostRows, p.dim)) return wrong;
-    if (own_block && m == own_block->candidates && matrix.rows % anchors != 0)
-      return "anchors must divide their own candidates";
+    if (has_own_rows(p, m) && matrix.rows % anchors != 0) return "anchors must divide their own candidates";
     if (are_own && matrix.rows / anchors > kMostRows) return kTooLarge;
     for (int64_t i = 0; matrix.counts && i < anchors; ++i)
       if (matrix.counts[i] < 0 || matrix.counts[i] > matrix.rows / anchors)
@@ -95,7 +101,8 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
       return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";
     case INFONCE_POSITIVE_SAME_INDEX:
       if (p.matrices[elsewhere].rows < anchors.rows) return "there are fewer keys than anchors";
-      if (p.matrices[elsewhere].rows > anchors.rows && (p.softmax_count > 1 || has_own_candidates_alone(p)))
+      if (p.matrices[elsewhere].rows > anchors.rows &&
+          (p.softmax_count > 1 || has_own_candidates_alone(p) || joins_sides(p)))
         return "there must be as many keys as anchors";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID_ELSEWHERE:
@@ -267,6 +274,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
   if (is_sigmoid(*problem)) return "candidates of the sigmoid loss do not come in parts";
+  if (joins_sides(*problem)) return "candidates of joined sides do not come in parts";
   if (problem->softmaxes[0].label_smoothing != 0) return "label smoothing is over candidates that are all there";
   return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }

@@ -68,12 +68,16 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
 
 const char *wrong_own_block(const infonce_problem &p, const infonce_block &block) {
   const infonce_softmax &softmax = p.softmaxes[0];
+  if (block.anchors != softmax.anchors || block.row_softmax != 0)
+    return "own candidates are those of the first softmax";
   if (is_triangle(block) || block.column_softmax >= 0 || block.left_out || p.matrices[block.candidates].bias ||
       (softmax.positive_matrices >> block.candidates & 1))
     return "candidates of an anchor's own are another matrix, without a softmax, a bias or positives";
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || positives_are_anchors(softmax) ||
       ((p.block_count == 1 || block.own == INFONCE_OWN_AMONG) && softmax.positive != INFONCE_POSITIVE_SAME_INDEX))
     return "candidates of an anchor's own go with cross-entropy of positives by index";
+  if (block.own == INFONCE_OWN_ALONE && has_block_beside_anchors(p))
+    return "candidates that no other anchor sees go with blocks of the anchors";
   int own = 0;
   for (int b = 0; b < p.block_count; ++b) own += p.blocks[b].own != 0;
   return own > 1 ? "more than one block of candidates of an anchor's own" : nullptr;
@@ -102,6 +106,25 @@ const char *wrong_further_positives(const infonce_problem &p) {
   return nullptr;
 }
 
+// Whether row i of a matrix stands for row i of a softmax.
+bool is_side_of(const infonce_problem &p, int matrix, int softmax) {
+  const infonce_softmax &of = p.softmaxes[softmax];
+  return matrix == of.anchors || (of.positive == INFONCE_POSITIVE_SAME_INDEX && of.positive_matrices == bit_of(matrix));
+}
+
+const char *wrong_joined_sides(const infonce_problem &p) {
+  for (int s = 0; s < p.softmax_count; ++s) {
+    const infonce_softmax &softmax = p.softmaxes[s];
+    if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || softmax.positive != INFONCE_POSITIVE_SAME_INDEX)
+      return "sides are joined in a cross-entropy of positives by index";
+    if (softmax.label_smoothing != 0) return "joined sides are not smoothed";
+  }
+  for (int m = 0; m < p.matrix_count; ++m)
+    if (p.matrices[m].bias) return "joined sides have no bias";
+  if (has_further_positives(p)) return "joined sides have no further positives";
+  return nullptr;
+}
+
 const char *wrong_block(const infonce_problem &p, int index) {
   const infonce_block &block = p.blocks[index];
   if (block.anchors < 0 || block.anchors >= p.matrix_count || block.candidates < 0 ||
@@ -110,17 +133,18 @@ const char *wrong_block(const infonce_problem &p, int index) {
   if (block.row_softmax < 0 || block.row_softmax >= p.softmax_count || block.column_softmax < kNone ||
       block.column_softmax >= p.softmax_count)
     return "a block of an unknown softmax";
-  if (block.row_softmax != 0) return "a block's rows are those of the first softmax";
   constexpr uint32_t kById = INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
-  if ((block.left_out & ~(INFONCE_LEAVE_OUT_SAME_ROW | kById)) || (block.left_out & kById) == kById)
+  if ((block.left_out & ~(INFONCE_LEAVE_OUT_SAME_ROW | kById | INFONCE_LEAVE_OUT_OWN)) ||
+      (block.left_out & kById) == kById)
     return "unknown left_out";
-  if (block.anchors != p.softmaxes[block.row_softmax].anchors) return "a block's rows are those of their softmax";
-  if (is_triangle(block) != (block.column_softmax == block.row_softmax) ||
-      is_triangle(block) != ((block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) != 0))
-    return "a matrix and itself, and nothing else, is left out by row and has one softmax for rows and columns";
+  if (!is_side_of(p, block.anchors, block.row_softmax)) return "a block's rows are those of their softmax";
+  if (is_triangle(block) && block.column_softmax != block.row_softmax)
+    return "a matrix and itself have one softmax for rows and columns";
+  if (is_triangle(block) != ((block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) != 0))
+    return "a matrix and itself, and nothing else, is left out by row";
   if (is_triangle(block) && p.softmaxes[0].positive == INFONCE_POSITIVE_TARGET)
     return "anchors with targets are no candidates of each other";
-  if (block.column_softmax >= 0 && block.candidates != p.softmaxes[block.column_softmax].anchors)
+  if (block.column_softmax >= 0 && !is_side_of(p, block.candidates, block.column_softmax))
     return "a block's columns are the rows of their softmax";
   const infonce_matrix &candidates = p.matrices[block.candidates];
   if (candidates.bias && block.column_softmax >= 0) return "a bias is for candidates whose columns feed no softmax";
@@ -130,6 +154,8 @@ const char *wrong_block(const infonce_problem &p, int index) {
       return "rows of equal id are positives or are left out";
   }
   if (const char *wrong = has_further_positives(block) ? wrong_further_positives(p) : nullptr) return wrong;
+  if ((block.left_out & INFONCE_LEAVE_OUT_OWN) && (block.column_softmax >= 0 || is_side_of(p, block.candidates, 0)))
+    return "own candidates that are left out are another matrix, without a softmax or positives";
   if (block.own < INFONCE_OWN_NONE || block.own > INFONCE_OWN_AMONG) return "unknown own";
   if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
   if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
@@ -186,6 +212,34 @@ bool has_further_positives(const infonce_problem &p) {
   return false;
 }
 
+bool joins_sides(const infonce_problem &p) {
+  for (int b = 0; b < p.block_count; ++b) {
+    const infonce_block &block = p.blocks[b];
+    const bool has_both_sides = !is_triangle(block) && block.column_softmax == block.row_softmax;
+    if (has_both_sides || block.anchors != p.softmaxes[0].anchors || (block.left_out & INFONCE_LEAVE_OUT_OWN))
+      return true;
+  }
+  return false;
+}
+
+bool has_block_beside_anchors(const infonce_problem &p) {
+  const int anchors = p.softmaxes[0].anchors;
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].anchors != anchors && p.blocks[b].candidates != anchors) return true;
+  return false;
+}
+
+int multiplicity_of_positive(const infonce_problem &p, int index) {
+  const infonce_softmax &softmax = p.softmaxes[index];
+  int sides = 0;
+  for (int b = 0; b < p.block_count && softmax.positive == INFONCE_POSITIVE_SAME_INDEX; ++b) {
+    const infonce_block &block = p.blocks[b];
+    if ((bit_of(block.anchors) | bit_of(block.candidates)) == (bit_of(softmax.anchors) | softmax.positive_matrices))
+      sides += (block.row_softmax == index) + (block.column_softmax == index);
+  }
+  return std::max(sides, 1);
+}
+
 double largest_scale(const infonce_problem &p) {
   double largest = p.scale;
   for (int b = 0; b < p.block_count; ++b)
@@ -203,6 +257,8 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
     if (const char *wrong = wrong_block(p, b)) return wrong;
   if (is_sigmoid(p))
     if (const char *wrong = wrong_sigmoid(p)) return wrong;
+  if (joins_sides(p))
+    if (const char *wrong = wrong_joined_sides(p)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
     bool fed = false;

@@ -54,6 +54,13 @@ bool has_further_positives(const infonce_problem &problem);
 
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
+// Whether rows of other matrices than the first softmax's anchors, or columns beside the rows, add to a row's sums.
+bool joins_sides(const infonce_problem &problem);
+// Whether a block has none of the first softmax's anchors.
+bool has_block_beside_anchors(const infonce_problem &problem);
+// How often a row's positive by index is in its sum.
+int multiplicity_of_positive(const infonce_problem &problem, int softmax);
+
 // Pairs have losses of their own, without a softmax.
 inline bool is_sigmoid(const infonce_problem &problem) {
   return problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_SIGMOID;

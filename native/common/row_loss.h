@@ -75,8 +75,15 @@ INFONCE_HOST_DEVICE inline double negative_weight(double logit, double log_sum_e
 template <int32_t kKind> class RowLoss {
  public:
   // The matrix part of the denominator is sum * e^offset. `positives`: how many the row has, at least one.
-  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives, const Debiasing &debiasing = {})
-      : debiasing_(debiasing), positives_(positives), offset_(offset), base_(offset), total_(sum) {
+  // `multiplicity`: how often an only positive is in the denominator of a cross-entropy.
+  INFONCE_HOST_DEVICE RowLoss(double sum, double offset, int64_t positives, const Debiasing &debiasing = {},
+                              double multiplicity = 1)
+      : debiasing_(debiasing),
+        positives_(positives),
+        multiplicity_(multiplicity),
+        offset_(offset),
+        base_(offset),
+        total_(sum) {
     if (!(sum > 0)) base_ = -INFINITY;
   }
 
@@ -99,7 +106,7 @@ template <int32_t kKind> class RowLoss {
     if (kKind == INFONCE_ROW_LOSS_DEBIASED) return close_debiased();
     positive_ = exponential(positive_logit_);
     rest_ = total_;
-    total_ += positive_;
+    total_ += multiplicity_ * positive_;
   }
   // Instead of pairs: all positives are in the matrix part, and this is the mean of their logits.
   INFONCE_HOST_DEVICE void close_with_mean(double positive_logit) { positive_logit_ = positive_logit; }
@@ -108,7 +115,8 @@ template <int32_t kKind> class RowLoss {
     if (kPositivesApart && positives_ > 1) return term_losses_ / double(positives_);
     // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
     const double ratio = rest_ / positive_;
-    if (kKind != INFONCE_ROW_LOSS_DECOUPLED && positives_ == 1 && ratio < 1) return std::log1p(ratio);
+    if (kKind != INFONCE_ROW_LOSS_DECOUPLED && positives_ == 1 && ratio < 1)
+      return multiplicity_ == 1 ? std::log1p(ratio) : std::log(multiplicity_ + ratio);
     // The difference of the large numbers first: beside them the logarithm would lose its digits.
     return (base_ - positive_logit_) + std::log(total_);
   }
@@ -201,6 +209,7 @@ template <int32_t kKind> class RowLoss {
 
   Debiasing debiasing_;
   int64_t positives_;
+  double multiplicity_;
   double offset_, base_, total_;
   double positive_logit_ = 0;                 // the sum over positives; the mean, once closed
   double positive_ = 0, rest_ = 0;            // exponentials: of the only positive, of all else

@@ -78,12 +78,16 @@ BadRow Float64Scheme::add_gradient(float *output) {
 void Float64Scheme::close_gradient(infonce_result *result) {
   const Layout &layout = passes_.layout();
   passes_.begin_gradients(*result);
+  std::pair<double, double> along(0, 0);
   for (int k = 0; k < layout.count(); ++k) {
     const int matrix = layout.matrix(k);
-    if (!request_.wants(matrix)) continue;
-    const double grad_scale = gradient(matrix, layout.rows(matrix), result->gradients[matrix].data);
-    if (matrix == layout.anchors()) result->scalars.grad_scale = grad_scale;
+    const bool is_counted = matrix == layout.anchors() || passes_.counts_all();
+    if (!request_.wants(matrix) && !is_counted) continue;
+    float *output = request_.wants(matrix) ? result->gradients[matrix].data : nullptr;
+    const auto [of_matrix, apart] = gradient(matrix, layout.rows(matrix), output);
+    if (is_counted) along.first += of_matrix, along.second += apart;
   }
+  result->scalars.grad_scale = passes_.grad_scale(along.first, along.second);
 }
 
 // Goes on from what the owner's rows hold.
@@ -152,8 +156,8 @@ void Float64Scheme::accumulate(const Meeting &meeting, int64_t task, double *acc
   walk(rows, kernels_.float64_gradient);
 }
 
-// Returns d loss / d scale as the owner's side sees it.
-double Float64Scheme::gradient(int matrix, int64_t rows, float *output) {
+// Returns the sum of <u, d loss / d u> over the rows, and that of what is counted apart.
+std::pair<double, double> Float64Scheme::gradient(int matrix, int64_t rows, float *output) {
   const bool of_anchors = matrix == passes_.layout().anchors(), counts_apart = of_anchors && counts_apart_;
   const std::vector<Meeting> others = meetings_of(matrix, false), own = meetings_of(matrix, true);
   const int64_t tasks = blocks_of(rows, kFloat64Rows);
@@ -170,7 +174,7 @@ double Float64Scheme::gradient(int matrix, int64_t rows, float *output) {
   });
   double along = 0, along_apart = 0;
   for (int64_t t = 0; t < tasks; ++t) along += radial[t], along_apart += radial_apart[t];
-  return passes_.grad_scale(along, along_apart);
+  return {along, along_apart};
 }
 
 Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, int thread) {

@@ -3,6 +3,8 @@
 // running maximum first and with the finished log-sum-exps after.
 #pragma once
 
+#include <utility>
+
 #include "cpu/passes.h"
 
 namespace infonce::cpu {
@@ -32,7 +34,7 @@ class Float64Scheme final : public Scheme {
   void log_sum_exp(const Meeting &meeting);
   // Adds what the anchors of a task get of a part.
   void accumulate(const Meeting &meeting, int64_t task, double *accumulators, int thread);
-  double gradient(int matrix, int64_t rows, float *output);
+  std::pair<double, double> gradient(int matrix, int64_t rows, float *output);
   template <class Rows> void walk(Rows rows, void (*kernel)(const Rows &)) const;
   Float64Rows float64_rows(const Meeting &meeting, int64_t first, int thread);
   int64_t accumulator_doubles() const { return kFloat64Rows * passes_.padded_dim(); }

@@ -24,6 +24,7 @@ void Pairs::build(const infonce_problem &problem, const Layout &layout) {
   all_positive_ = softmax.positive != INFONCE_POSITIVE_FIRST_VIEW;
   large_classes_.clear();
   anchor_start_.clear();
+  groups_of_own_.clear();
   groups_.assign(layout.end(), -1);
   first_positives_.assign(layout.padded_rows(layout.anchors()), -1);
   for (int k = 0; k < layout.count(); ++k)
@@ -49,11 +50,7 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
     groups_[i] = int32_t(positive);
     first_positives_[i] = first + positive;
   }
-  // Of an anchor's own candidates among others, too.
-  const infonce_block *own = own_block_of(problem);
-  if (own && own->own == INFONCE_OWN_AMONG)
-    for (int64_t j = 0; j < layout.rows(own->candidates); ++j)
-      groups_[layout.first(own->candidates) + j] = int32_t(j % anchors_);
+  group_own(problem, layout);
   largest_partner_count_ = 1;
   if (!targets) return;
   anchor_start_.assign(rows + 1, 0);
@@ -62,6 +59,19 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
   std::partial_sum(anchor_start_.begin(), anchor_start_.end(), anchor_start_.begin());
   std::vector<int64_t> next(anchor_start_.begin(), anchor_start_.end() - 1);
   for (int64_t i = 0; i < anchors_; ++i) anchors_by_positive_[next[groups_[i]]++] = i;
+}
+
+// An anchor's own candidates among others are of its group, too, and so are those that a block leaves out.
+void Pairs::group_own(const infonce_problem &problem, const Layout &layout) {
+  for (int b = 0; b < problem.block_count; ++b) {
+    const infonce_block &block = problem.blocks[b];
+    const bool left_out = (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
+    if (!left_out && block.own != INFONCE_OWN_AMONG) continue;
+    std::vector<int32_t> &groups = left_out ? groups_of_own_ : groups_;
+    groups.resize(layout.end(), -1);
+    for (int64_t j = 0; j < layout.rows(block.candidates); ++j)
+      groups[layout.first(block.candidates) + j] = int32_t(j % anchors_);
+  }
 }
 
 // Ranks are those of row i, whether it is a positive or not.
@@ -122,9 +132,10 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
 }
 
 int64_t Pairs::bytes() const {
-  return bytes_of(groups_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) + bytes_of(order_) +
-         bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) + bytes_of(large_classes_) +
-         bytes_of(row_large_class_) + bytes_of(anchor_start_) + bytes_of(anchors_by_positive_) + further_.bytes();
+  return bytes_of(groups_) + bytes_of(groups_of_own_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) +
+         bytes_of(order_) + bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) +
+         bytes_of(large_classes_) + bytes_of(row_large_class_) + bytes_of(anchor_start_) +
+         bytes_of(anchors_by_positive_) + further_.bytes();
 }
 
 void Pairs::build_classes_of_views(int64_t rows, int64_t views) {

@@ -23,6 +23,8 @@ class Pairs {
   // By row. Pairs of equal group are no candidates of the matrix part, nor is what has a negative one: padding, and
   // candidates whose bias is -infinity.
   const int32_t *groups() const { return groups_.data(); }
+  // The same where rows leave out candidates of their own.
+  const int32_t *groups_of_own() const { return groups_of_own_.data(); }
   const int32_t *ids() const { return ids_.empty() ? nullptr : ids_.data(); }  // where a block leaves out by them
   bool has_bias() const { return !bias_.empty(); }
   double bias(int64_t row) const { return bias_.empty() ? 0 : double(bias_[row]); }
@@ -96,6 +98,7 @@ class Pairs {
   }
 
  private:
+  void group_own(const infonce_problem &problem, const Layout &layout);
   void build_one_each(const infonce_problem &problem, const Layout &layout);
   void build_sigmoid(const infonce_problem &problem, const Layout &layout);
   void build_classes(const infonce_problem &problem, const Layout &layout);
@@ -111,7 +114,7 @@ class Pairs {
   bool all_positive_ = false;
   bool partners_have_ids_ = false;  // by which the triangle leaves out
   int64_t largest_partner_count_ = 0;
-  std::vector<int32_t> groups_, ids_;
+  std::vector<int32_t> groups_, groups_of_own_, ids_;
   std::vector<float> bias_;
   std::vector<int64_t> first_positives_;
   std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one

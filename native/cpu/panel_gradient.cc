@@ -28,7 +28,7 @@ void PanelScheme::close_gradient(infonce_result *result) {
   const Layout &layout = passes_.layout();
   passes_.begin_gradients(*result);
   if (!panel_is_filled_) place_tiles();
-  radial_.assign(blocks_of(passes_.rows(), kPieceRows), 0.0);
+  radial_.assign(blocks_of(passes_.counts_all() ? layout.end() : passes_.rows(), kPieceRows), 0.0);
   radial_apart_.assign(radial_.size(), 0.0);
   for (const Grid &grid : grids_) std::fill_n(no_weight_, grid.block->columns.padded_rows, 0.0f);
   bool apart = counts_apart_;
@@ -44,7 +44,8 @@ void PanelScheme::close_gradient(infonce_result *result) {
     const int matrix = layout.matrix(k);
     const bool is_done = accumulates_once() && (matrix == tiles_[0].grid->block->rows.matrix ||
                                                 matrix == tiles_[0].grid->block->columns.matrix);
-    if (wants(matrix) && !is_done) finish_matrix(matrix, layout.rows(matrix), result->gradients[matrix].data);
+    float *gradient = wants(matrix) ? result->gradients[matrix].data : nullptr;
+    if (accumulates(matrix) && !is_done) finish_matrix(matrix, layout.rows(matrix), gradient);
   }
   double along = 0, along_apart = 0;
   for (size_t piece = 0; piece < radial_.size(); ++piece) along += radial_[piece], along_apart += radial_apart_[piece];
@@ -54,7 +55,7 @@ void PanelScheme::close_gradient(infonce_result *result) {
 
 // Beside that of its rows.
 bool PanelScheme::has_column_gradient(const Tile &tile) const {
-  return !tile.on_diagonal && wants(tile.grid->block->columns.matrix);
+  return !tile.on_diagonal && accumulates(tile.grid->block->columns.matrix);
 }
 
 // Squares in order, the middle ones in pieces: threads start from both ends and meet there, and small tasks let them end
@@ -138,13 +139,15 @@ void PanelScheme::finish_matrix(int matrix, int64_t rows, float *gradient) {
 }
 
 void PanelScheme::finish(int matrix, int64_t first, int64_t end, float *accumulators, float *gradient, int thread) {
-  const bool of_anchors = matrix == passes_.layout().anchors();
+  // In the order of the layout, which the anchors begin.
+  const bool is_counted = matrix == passes_.layout().anchors() || passes_.counts_all();
+  const int64_t before = is_counted ? passes_.layout().first(matrix) : 0;
   if (matrix != kPart) end = std::min(end, passes_.layout().rows(matrix));
   for (int64_t piece = first; piece < end; piece += kPieceRows) {
     const double along =
         passes_.finish(matrix, counts_apart_, piece, std::min(kPieceRows, end - piece),
                        accumulators + (piece - first) * kernels_.float32.panel, block_, gradient, thread);
-    if (of_anchors) radial_[piece / kPieceRows] = along;
+    if (is_counted) radial_[(before + piece) / kPieceRows] = along;
   }
 }
 

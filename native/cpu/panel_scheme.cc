@@ -57,12 +57,15 @@ PanelScheme::Grid PanelScheme::grid_of(const Block<float> &block) const {
 void PanelScheme::find_pairs(Grid *grid) const {
   const int matrix = grid->block->columns.matrix;
   const Layout &layout = passes_.layout();
-  if (const infonce_block *own = own_block_of(problem_);
-      own && own->own == INFONCE_OWN_AMONG && own->candidates == matrix)
+  if (grid->block->holds_own)
     for (int64_t j = 0; j < layout.rows(matrix); ++j)
       grid->holds_pairs[j % passes_.rows() / block_ * grid->column_squares + j / block_] = true;
   if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
   const int64_t squares = grid->column_squares;
+  if (grid->block->rows.matrix != layout.anchors()) {
+    for (int64_t s = 0; s < std::min(grid->row_squares, squares); ++s) grid->holds_pairs[s * (squares + 1)] = true;
+    return;
+  }
   const int bits = block_ == kSmallBlock ? kSmallBlockBits : kSmallBlockBits + 1;  // many divisions would take time
   if (sigmoid()) {
     const int32_t positive = problem_.softmaxes[0].positive;
@@ -139,12 +142,16 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
     if (!request_.in_parts || &accumulators != &accumulators_[passes_.layout().anchors()]) accumulators.sums = nullptr;
   if (problem_.gradient && !accumulates_once()) {
     if (!request_.in_parts) take_gradient(cursor);
-    const auto take_columns = [&](const Grid &grid) {
-      const Side<float> &columns = grid.block->columns;
-      if (!grid.is_triangle() && wants(columns.matrix)) take_accumulators(cursor, columns.matrix, columns.rows);
+    uint32_t taken = uint32_t(1) << passes_.layout().anchors();
+    const auto take_sides = [&](const Grid &grid) {
+      for (const Side<float> *side : {&grid.block->rows, &grid.block->columns}) {
+        const uint32_t bit = uint32_t(1) << side->matrix;
+        if (!(taken & bit) && accumulates(side->matrix)) take_accumulators(cursor, side->matrix, side->rows);
+        taken |= bit;
+      }
     };
-    if (passes_.part()) take_columns(part_grid_);
-    else std::for_each(grids_.begin(), grids_.end(), take_columns);
+    if (passes_.part()) take_sides(part_grid_);
+    else std::for_each(grids_.begin(), grids_.end(), take_sides);
   }
   for (ThreadScratch &scratch : scratch_) {
     scratch.square = cursor.take<float>(square_floats);
@@ -286,10 +293,15 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
 }
 
 void PanelScheme::sum_tile(const Tile &tile) {
-  pool_.parallel(tile.rows + (tile.has_column_sums() ? tile.columns : 0), [&](int64_t owner, int) {
+  const Block<float> &block = *tile.grid->block;
+  const int64_t columns = tile.has_column_sums() ? tile.columns : 0;
+  // Both sides may add to the same sums; those of a triangle's tile are different rows.
+  const bool apart = columns > 0 && !block.is_triangle && block.rows.softmax == block.columns.softmax;
+  pool_.parallel(tile.rows + (apart ? 0 : columns), [&](int64_t owner, int) {
     const bool of_rows = owner < tile.rows;
     add_statistics(tile, of_rows, of_rows ? owner : owner - tile.rows);
   });
+  if (apart) pool_.parallel(columns, [&](int64_t owner, int) { add_statistics(tile, false, owner); });
 }
 
 void PanelScheme::add_statistics(const Tile &tile, bool of_rows, int64_t s) {

@@ -89,6 +89,7 @@ class PanelScheme final : public Scheme {
   // panel_gradient.cc
   bool accumulates_once() const { return tiles_.size() == 1 && !counts_apart_ && !request_.in_parts; }
   bool wants(int matrix) const { return matrix == kPart ? part_has_gradient_ : request_.wants(matrix); }
+  bool accumulates(int matrix) const { return wants(matrix) || passes_.counts_all(); }
   bool has_column_gradient(const Tile &tile) const;
   std::vector<Owner> owners_of(const Tile &tile) const;
   void accumulate_tile(const Tile &tile, infonce_result *result);
@@ -127,7 +128,7 @@ class PanelScheme final : public Scheme {
     float *square, *pack, *accumulators, *statistics;
   };
   std::vector<ThreadScratch> scratch_;
-  // Sums of <u, d loss / d u> over anchors, always over the same rows, so that the sum does not depend on how they were
+  // Sums of <u, d loss / d u> over anchors, or over the rows of all matrices, always over the same rows, so that the sum does not depend on how they were
   // shared out.
   std::vector<double> radial_, radial_apart_;
 };

@@ -35,6 +35,7 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       pairs_(pairs),
       pool_(pool),
       has_classes_(positives_are_anchors(problem_.softmaxes[0])),
+      counts_all_(has_block_beside_anchors(problem_)),
       operands_(request, layout_, kernels, pool),
       own_(request, layout_, kernels, pairs, pool),
       upstream_(upstream_of(problem_)) {
@@ -46,6 +47,7 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
 
 template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
   const bool by_id = leaves_out_by_id(block);
+  const bool leaves_out_own = (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
   const auto side = [&](int matrix, int softmax) {
     Side<Scalar> side;
     const int64_t first = layout_.first(matrix);
@@ -59,7 +61,9 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     return side;
   };
   blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax),
-                     infonce::is_triangle(block), scale_of(problem_, block)});
+                     infonce::is_triangle(block), scale_of(problem_, block),
+                     leaves_out_own || block.own == INFONCE_OWN_AMONG});
+  if (leaves_out_own) blocks_.back().columns.groups = pairs_.groups_of_own() + layout_.first(block.candidates);
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
@@ -120,12 +124,12 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
 
 template <class Scalar> double Passes<Scalar>::largest_logit() const {
   const double anchors = operands_.largest_norm(layout_.anchors());
-  double candidates = has_triangle() ? anchors : 0, bias = 0;
+  double candidates = has_triangle() || counts_all_ ? anchors : 0, bias = 0;
   for (int k = 1; k < layout_.count(); ++k)
     candidates = std::max(candidates, operands_.largest_norm(layout_.matrix(k)));
   for (int64_t j = 0; pairs_.has_bias() && j < layout_.end(); ++j)
     if (!std::isinf(pairs_.bias(j))) bias = std::max(bias, std::fabs(pairs_.bias(j)));
-  return std::fabs(largest_scale(problem_)) * (has_classes_ ? candidates : anchors) * candidates + bias;
+  return std::fabs(largest_scale(problem_)) * (has_classes_ || counts_all_ ? candidates : anchors) * candidates + bias;
 }
 
 // With partners as rows of the layout; -1: any number comes of it.
@@ -295,6 +299,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
   SoftmaxRows<Scalar> &softmax = softmaxes[index];
   const Debiasing debiasing = kRowLoss == INFONCE_ROW_LOSS_DEBIASED ? debiasing_of(problem_) : Debiasing();
   const bool own = own_.exist() && index == 0;
+  const double multiplicity = multiplicity_of_positive(problem_, index);
   const bool lse_is_read =
       !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist();
   for (int64_t i = first; i < first + count; ++i) {
@@ -306,7 +311,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
       continue;
     }
     const int64_t further = pairs_.further().exist() ? further_count(index, i) : 0, all = positive_count + further;
-    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], all, debiasing);
+    RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], all, debiasing, multiplicity);
     if (further > 0)
       for_each_further(index, i, [&](int64_t a, int64_t j) { row.add(logit_of_any(a, j, thread), true); });
     add_pairs_to_loss(i, &row, thread, own);
@@ -521,14 +526,21 @@ void Passes<Scalar>::add_pairs(int64_t first, int64_t count, Partners partners, 
 template <class Scalar>
 double Passes<Scalar>::count_apart(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
                                    int thread) {
-  Operand<Scalar> sums;  // the accumulators as rows
-  sums.row_panels = accumulators;
-  sums.padded_rows = accumulator_rows;
   add_pairs(first, count, Partners::kElsewhere, accumulators, accumulator_rows, thread);
   if (smoothing() != 0)
     add_smoothing(layout_.anchors(), Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
+  return along(layout_.anchors(), first, count, accumulators, accumulator_rows, thread);
+}
+
+// The sum of <u, d loss / d u> over rows first ... first + count.
+template <class Scalar>
+double Passes<Scalar>::along(int matrix, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                             int thread) {
+  Operand<Scalar> sums;  // the accumulators as rows
+  sums.row_panels = accumulators;
+  sums.padded_rows = accumulator_rows;
   double along = 0;
-  for (int64_t r = 0; r < count; ++r) along += kernels_.dot(operand(layout_.anchors(), thread), first + r, sums, r);
+  for (int64_t r = 0; r < count; ++r) along += kernels_.dot(operand(matrix, thread), first + r, sums, r);
   return along * problem_.scale * upstream_.largest;
 }
 
@@ -565,6 +577,7 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
     add_smoothing(matrix, Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
   if (smoothing() != 0 && of_anchors)
     add_smoothing(matrix, Partners::kAmongAnchors, first, count, accumulators, accumulator_rows, thread);
+  if (!gradient) return along(matrix, first, count, accumulators, accumulator_rows, thread);
   return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                           problem_.scale * upstream_.largest, gradient});
 }

@@ -67,8 +67,9 @@ template <class Scalar> struct Side {
 
 template <class Scalar> struct Block {
   Side<Scalar> rows, columns;
-  bool is_triangle;  // of a matrix and itself: each pair once
-  double scale;      // of its logits
+  bool is_triangle;        // of a matrix and itself: each pair once
+  double scale;            // of its logits
+  bool holds_own = false;  // columns are of the groups of the rows whose own they are
 };
 
 template <class Scalar> class Passes {
@@ -91,7 +92,7 @@ template <class Scalar> class Passes {
   }
   double largest_logit() const;
 
-  // Of the problem: a triangle first.
+  // Of the problem: triangles first.
   const std::vector<Block<Scalar>> &blocks() const { return blocks_; }
   // The anchors and the part; null: none.
   const Block<Scalar> *part() const { return part_ ? &part_->block : nullptr; }
@@ -122,20 +123,23 @@ template <class Scalar> class Passes {
   // others once. So those come first and are counted apart.
   bool counts_apart(bool has_parts) const {
     const bool has_others = blocks_.size() > 1 || layout_.elsewhere() != kNone || has_parts;
-    return has_triangle() && has_others;
+    return has_triangle() && has_others && !counts_all_;
   }
+  // Where logits have no anchor, d loss / d scale is summed up from the gradients of all matrices, in which each logit
+  // stands on both sides.
+  bool counts_all() const { return counts_all_; }
   // For anchors whose accumulators hold what all blocks but the triangle bring: adds that of the pairs elsewhere. Returns
   // the sum of <u, d loss / d u> so far.
   double count_apart(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   // Adds the (other) pairs' share to the accumulated gradient of rows first ... first + count and writes them to
-  // `gradient`. Returns the sum of <u, d loss / d u>.
+  // `gradient`, if it is there. Returns the sum of <u, d loss / d u>.
   double finish(int matrix, bool counted_apart, int64_t first, int64_t count, Scalar *accumulators,
                 int64_t accumulator_rows, float *gradient, int thread);
   // Of the sigmoid loss.
   double grad_bias() const;
-  // d loss / d scale from the anchors' sums.
+  // d loss / d scale from the anchors' sums, or from all.
   double grad_scale(double sum, double sum_apart) const {
-    const double of_dots = (sum + sum_apart) / problem_.scale / (has_triangle() ? 2 : 1);
+    const double of_dots = (sum + sum_apart) / problem_.scale / (has_triangle() || counts_all_ ? 2 : 1);
     return margin() == 0 ? of_dots : of_dots + grad_scale_of_margin();
   }
 
@@ -150,6 +154,7 @@ template <class Scalar> class Passes {
 
  private:
   bool has_triangle() const { return blocks_[0].is_triangle; }
+  double along(int matrix, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   int32_t row_loss() const { return problem_.softmaxes[0].row_loss; }  // of every softmax
   void add_block(const infonce_block &block);
   void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);
@@ -190,6 +195,7 @@ template <class Scalar> class Passes {
   const Pairs &pairs_;
   ThreadPool &pool_;
   const bool has_classes_;  // positives are anchors
+  const bool counts_all_;
   Operands<Scalar> operands_;
   OwnCandidates own_;
   Upstream upstream_;

@@ -32,7 +32,7 @@ class Draw {
 
 // Without the positives in the denominator only where every row has candidates that are none.
 infonce_row_loss row_loss_of(const Form &form) {
-  if (form.own != 0 || form.stretch != 0) return INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  if (form.own != 0 || form.stretch != 0 || form.joins_sides()) return INFONCE_ROW_LOSS_CROSS_ENTROPY;
   const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
   if (form.seed / 8 % 3 == 2) {
     const bool is_debiasable = form.views == 2 && form.ids == 0 && form.further.empty();
@@ -44,7 +44,8 @@ infonce_row_loss row_loss_of(const Form &form) {
 // Of candidates that all rows have, and one positive.
 double label_smoothing_of(const Form &form) {
   const bool has_one = !form.one_tower() || form.positive == INFONCE_POSITIVE_FIRST_VIEW || form.views == 2;
-  const bool is_smoothed = has_one && form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0;
+  const bool is_smoothed =
+      has_one && form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0 && !form.joins_sides();
   return is_smoothed && row_loss_of(form) == INFONCE_ROW_LOSS_CROSS_ENTROPY ? form.label_smoothing : 0;
 }
 
@@ -148,7 +149,20 @@ class Builder {
       blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0});
     }
     if (second_ != kNone && (form_.one_tower() || form_.in_batch)) {
-      blocks.push_back({anchors_, second_, 0, form_.both_directions ? 1 : kNone, 0, 0, 0, 0});
+      const int reverse = form_.both_directions ? 1 : form_.joint ? 0 : kNone;
+      blocks.push_back({anchors_, second_, 0, form_.keys_apart ? kNone : reverse, 0, 0, 0, 0});
+    }
+    const int of_keys = form_.both_directions ? 1 : 0;
+    if (form_.keys_apart) {
+      blocks.push_back({second_, anchors_, of_keys, kNone, 0, 0, 0, 0});
+    }
+    if (form_.other_keys) {
+      blocks.push_back({second_, second_, of_keys, of_keys, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0});
+    }
+    if (form_.keys_to_further) {
+      const int matrix = further_.back();
+      const bool divides = problem_.matrices[matrix].rows % form_.rows == 0;
+      blocks.push_back({second_, matrix, of_keys, kNone, divides ? uint32_t{INFONCE_LEAVE_OUT_OWN} : 0, 0, 0, 0});
     }
     const infonce_own own = form_.among ? INFONCE_OWN_AMONG : INFONCE_OWN_ALONE;
     for (const int matrix : further_) {
@@ -287,6 +301,18 @@ class Builder {
 // Around the sizes of blocks and vectors.
 constexpr int64_t kRows[] = {1, 2, 7, 63, 64, 65, 130};
 
+// Of some forms that allow it.
+void join_sides(Form *form, Draw &draw) {
+  if (form->positive != INFONCE_POSITIVE_SAME_INDEX || form->keys != form->rows || form->bias || draw.one_in(3)) {
+    return;
+  }
+  const bool is_own_alone = form->own > 0 && !form->among;
+  form->keys_apart = draw.one_in(3);
+  form->joint = form->in_batch && !form->both_directions && draw.one_in(2);
+  form->other_keys = !is_own_alone && draw.one_in(2);
+  form->keys_to_further = !is_own_alone && (form->own > 0 || !form->further.empty()) && draw.one_in(2);
+}
+
 }  // namespace
 
 std::string describe(const Form &form) {
@@ -294,7 +320,9 @@ std::string describe(const Form &form) {
   text << "seed=" << form.seed << " positive=" << form.positive << " N=" << form.rows << " D=" << form.dim
        << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
        << " rowLoss=" << row_loss_of(form) << " margin=" << margin_of(form) << " smoothing=" << label_smoothing_of(form)
-       << " otherAnchors=" << form.other_anchors << " bothDirections=" << form.both_directions << " further=";
+       << " joint=" << form.joint << " keysApart=" << form.keys_apart << " otherKeys=" << form.other_keys
+       << " keysToFurther=" << form.keys_to_further << " otherAnchors=" << form.other_anchors
+       << " bothDirections=" << form.both_directions << " further=";
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }
@@ -353,6 +381,7 @@ Form random_form(uint32_t seed) {
     form.counted = !form.among && of_own.one_in(2);
     form.stretch = !form.bias && of_own.one_in(2) ? of_own.of({1.0, 9.0, 40.0}) : 0;
   }
+  join_sides(&form, of_own);
   return form;
 }
 

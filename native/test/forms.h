@@ -20,6 +20,10 @@ struct Form {
   bool in_batch = true;          // the keys are candidates
   bool other_anchors = false;    // and the other anchors, of two towers by index
   bool both_directions = false;  // of two towers
+  bool joint = false;            // of as many keys as anchors: keys look for anchors in the first softmax
+  bool keys_apart = false;       // keys look for anchors in a block of their own
+  bool other_keys = false;       // a key looks for other keys
+  bool keys_to_further = false;  // and for further candidates
   std::vector<int64_t> further;  // rows of further matrices of candidates
   int64_t own = 0;               // candidates that each anchor has of its own, beside the others; 0: none
   bool among = false;            // every anchor sees them all
@@ -39,6 +43,7 @@ struct Form {
   size_t offset = 0;              // elements before each input and output
 
   bool one_tower() const { return positive <= INFONCE_POSITIVE_SAME_ID; }
+  bool joins_sides() const { return joint || keys_apart || other_keys || keys_to_further; }
 };
 
 std::string describe(const Form &form);

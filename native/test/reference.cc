@@ -149,6 +149,7 @@ bool has_large_class(const infonce_problem &problem) {
 }
 
 struct Candidate {
+  int owner;  // the matrix whose row i meets it: the anchors', or that of the positives
   int matrix;
   int64_t row;
   bool positive;
@@ -200,15 +201,20 @@ class Evaluation {
     const infonce_softmax &rules = problem_.softmaxes[softmax];
     std::vector<Candidate> candidates;
     std::vector<bool> is_candidate(static_cast<size_t>(problem_.matrix_count));
-    const auto add = [&](int matrix, int64_t row, bool left_out, bool own, double stretch, bool same_id = false) {
-      const bool by_rule = is_positive(rules, i, matrix, row);
+    const auto add = [&](int owner, int matrix, int64_t row, bool left_out, bool own, double stretch,
+                         bool same_id = false) {
+      const bool of_anchor = owner == rules.anchors;
+      const bool from_positive = !of_anchor && matrix == rules.anchors;
+      const bool by_rule = of_anchor ? is_positive(rules, i, matrix, row) : from_positive && i == row;
       const float *bias = problem_.matrices[matrix].bias;
       const bool further = same_id && !by_rule && !(bias && std::isinf(bias[row]));
       const bool positive = by_rule || further;
-      is_candidate[static_cast<size_t>(matrix)] = true;
+      if (of_anchor || from_positive) {
+        is_candidate[static_cast<size_t>(of_anchor ? matrix : owner)] = true;
+      }
       if (positive || !left_out) {
-        const bool exact = own || further || is_treated_apart(rules, i, matrix, row);
-        candidates.push_back({matrix, row, positive, exact, further, positive ? 0 : stretch});
+        const bool exact = own || further || (of_anchor ? is_treated_apart(rules, i, matrix, row) : positive);
+        candidates.push_back({owner, matrix, row, positive, exact, further, positive ? 0 : stretch});
       }
     };
     for (int b = 0; b < problem_.block_count; ++b) {
@@ -221,18 +227,20 @@ class Evaluation {
       const int64_t end = first + (alone && counts ? counts[i] : share);
       for (int64_t j = first; block.row_softmax == softmax && j < end; ++j) {
         const bool among = block.own == INFONCE_OWN_AMONG && j % row_count(problem_) == i;
-        add(block.candidates, j, is_left_out(block, i, j), alone || among, among ? block.own_stretch : block.stretch,
+        const double stretch = among ? block.own_stretch : block.stretch;
+        add(block.anchors, block.candidates, j, is_left_out(block, i, j), alone || among, stretch,
             is_further(block, i, j));
       }
       const bool columns_too = block.column_softmax == softmax && block.anchors != block.candidates;
       for (int64_t j = 0; columns_too && j < problem_.matrices[block.anchors].rows; ++j) {
-        add(block.anchors, j, is_left_out(block, j, i), false, block.stretch, is_further(block, j, i));
+        add(block.candidates, block.anchors, j, is_left_out(block, j, i), false, block.stretch,
+            is_further(block, j, i));
       }
     }
     for (int m = 0; m < problem_.matrix_count; ++m) {
       const bool has_more = !is_candidate[static_cast<size_t>(m)] && (rules.positive_matrices >> m & 1);
       for (int64_t j = 0; has_more && j < problem_.matrices[m].rows; ++j) {
-        add(m, j, true, false, 0);
+        add(rules.anchors, m, j, true, false, 0);
       }
     }
     return candidates;
@@ -240,8 +248,9 @@ class Evaluation {
 
   bool is_left_out(const infonce_block &block, int64_t row, int64_t column) const {
     const bool same_row = (block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) && row == column;
+    const bool own = (block.left_out & INFONCE_LEAVE_OUT_OWN) && column % row_count(problem_) == row;
     constexpr uint32_t kById = INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
-    return same_row || ((block.left_out & kById) && have_same_id(block, row, column));
+    return same_row || own || ((block.left_out & kById) && have_same_id(block, row, column));
   }
 
   bool is_further(const infonce_block &block, int64_t row, int64_t column) const {
@@ -296,10 +305,11 @@ class Evaluation {
   }
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
-    Rows &owner = rows_[rules.anchors];
     RowCandidates row;
+    row.alike = rules.positive == INFONCE_POSITIVE_SAME_INDEX;
     std::vector<double> cosines;
     for (const Candidate &candidate : candidates) {
+      const Rows &owner = rows_[candidate.owner];
       const Rows &other = rows_[candidate.matrix];
       const double bias = bias_of(candidate);
       const double margin = candidate.positive ? rules.margin : 0;
@@ -322,6 +332,7 @@ class Evaluation {
     result_.row_loss[static_cast<size_t>(i)] += rules.weight * outcome.loss;
     for (size_t c = 0; c < candidates.size(); ++c) {
       const double weight = rules.weight * upstream(i) * outcome.slopes[c];
+      Rows &owner = rows_[candidates[c].owner];
       Rows &other = rows_[candidates[c].matrix];
       owner.add(i, weight * problem_.scale, other, candidates[c].row);
       other.add(candidates[c].row, weight * problem_.scale, owner, i);
@@ -339,7 +350,10 @@ class Evaluation {
     int64_t surely_above = 0;
     const bool has_positives =
         rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || rules.row_loss == INFONCE_ROW_LOSS_DEBIASED;
-    int64_t perhaps_above = has_positives ? -1 : 0;  // without the positive itself
+    // Without the positive itself, as often as it is there.
+    const auto copies =
+        std::count_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive && !c.further; });
+    int64_t perhaps_above = has_positives ? -(rules.positive == INFONCE_POSITIVE_SAME_INDEX ? copies : 1) : 0;
     for (size_t c = 0; c < candidates.size(); ++c) {
       if (candidates[c].further || (candidates[c].positive && !has_positives)) {
         continue;

@@ -36,8 +36,8 @@ RowOutcome cross_entropy(const RowCandidates &row, bool decoupled) {
     const double probability = in_sum ? sums.exponential(row.logits[c]) / sum : 0;
     const double target = row.positive[c] ? 1 / sums.positives : 0;
     // Of a row's only positive p - 1 would cancel.
-    const bool cancels = row.positive[c] && sums.positives == 1 && in_sum;
-    outcome.slopes.push_back(cancels ? -sums.negative_sum / sum : probability - target);
+    const bool cancels = row.positive[c] && (sums.positives == 1 || row.alike) && in_sum;
+    outcome.slopes.push_back(cancels ? -sums.negative_sum / sum / sums.positives : probability - target);
   }
   return outcome;
 }

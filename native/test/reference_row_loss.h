@@ -9,6 +9,7 @@ namespace infonce::test {
 
 struct RowCandidates {
   std::vector<bool> positive;
+  bool alike = false;                // all positives are the same pair
   std::vector<double> logits;        // as a level of precision has them
   std::vector<double> exact_logits;  // in float64
 };

@@ -4,7 +4,7 @@
  * A problem is matrices, blocks and softmaxes, as plain data. Rows of a matrix become unit rows u = a / max(|a|, 1e-12).
  * A block is the rectangle of logits s_ij = scale * <u_i, v_j> + bias_j of two matrices, scale = 1 / temperature. A
  * softmax gives each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its positives,
- * which no block leaves out, that is
+ * which no block leaves out and which count as often as blocks bring them, that is
  *
  *     loss_i = log (sum_{j in C(i) or P(i)} exp(s_ij))  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
  *
@@ -80,7 +80,8 @@ typedef enum infonce_left_out {
   INFONCE_LEAVE_OUT_SAME_ID = 2,  /* of two matrices: rows of equal id */
   /* The same, and they are further positives, beside the one by index: of a cross-entropy without margin and smoothing.
      Ranks are those of the one by index, and a further one does not count as a better candidate. */
-  INFONCE_LEAVE_OUT_SAME_ID_POSITIVE = 4
+  INFONCE_LEAVE_OUT_SAME_ID_POSITIVE = 4,
+  INFONCE_LEAVE_OUT_OWN = 8 /* of [H, rows] candidates: row j for row j % rows */
 } infonce_left_out;
 
 /* Whose the candidates of a block are; one block at most has any of an anchor's own. */
@@ -90,10 +91,13 @@ typedef enum infonce_own {
   INFONCE_OWN_AMONG = 2  /* of [H, anchors] every anchor sees all; row j is the own one of anchor j % anchors */
 } infonce_own;
 
-/* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. */
+/* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. Row i of
+   a side adds to row i of the side's softmax, of which it is the anchor or, in a cross-entropy, the positive by index. Two
+   different matrices of one softmax, or rows that are no anchors of the first softmax, go with no bias, no label smoothing
+   and no parts, and anchors and positives are as many. */
 typedef struct infonce_block {
   int32_t anchors, candidates; /* matrices: the rows of the rectangle, its columns */
-  int32_t row_softmax;         /* to whose sums its rows add their exponentials; the first for now */
+  int32_t row_softmax;         /* to whose sums its rows add their exponentials */
   int32_t column_softmax;      /* and its columns; -1: to none */
   uint32_t left_out;           /* infonce_left_out bits */
   int32_t own;                 /* infonce_own */

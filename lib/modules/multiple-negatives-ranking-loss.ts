@@ -1,0 +1,123 @@
+import type { Hardness } from '../losses/hardness.js';
+import { type InfoNCEListResult, type InfoNCEResult, infoNCE, infoNCELoss, infoNCESync } from '../losses/info-nce.js';
+import type { Direction, Partition } from '../losses/info-nce-directions.js';
+import { type AnyLoss, fixedOptions } from '../losses/loss.js';
+import { COMMON_KEYS, type CommonOptions, type Reduction } from '../losses/options.js';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { Context } from '../runtime/handles.js';
+import { checkNumber } from '../runtime/options.js';
+import type { TensorLike } from '../runtime/tensor.js';
+
+/** Options of {@link MultipleNegativesRankingLoss}. */
+export interface MultipleNegativesRankingOptions<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends CommonOptions<R, G, K> {
+  /** What cosines are multiplied by, 1 / temperature. Above 0. Default 20. */
+  readonly scale?: number | undefined;
+  /** As those of {@link InfoNCEOptions}. Default `['queryToKey']`. */
+  readonly directions?: readonly Direction[] | undefined;
+  /** As that of {@link InfoNCEOptions}. Default `'joint'`. */
+  readonly partition?: Partition | undefined;
+  /** As that of {@link InfoNCEOptions}. Default: none. */
+  readonly hardness?: Hardness | undefined;
+}
+
+const SCALE = 20;
+const GREATEST_SCALE = 1e30;
+
+const LOSS: AnyLoss = {
+  ...infoNCELoss,
+  className: 'MultipleNegativesRankingLoss',
+  optionKeys: ['scale', 'directions', 'partition', 'hardness', ...COMMON_KEYS],
+  advice: new Map([
+    ['temperature', 'Pass scale: 1 / temperature.'],
+    ['similarityFct', 'It is the cosine, or with normalize: false the dot product.'],
+  ]),
+  checkOptions: (options: MultipleNegativesRankingOptions) => infoNCELoss.checkOptions(optionsOf(options)),
+};
+
+function optionsOf({ scale = SCALE, ...options }: MultipleNegativesRankingOptions) {
+  return { ...options, temperature: 1 / checkScale(scale), inBatch: true };
+}
+
+function checkScale(value: unknown): number {
+  const scale = checkNumber(value, 'scale', 'a finite number above 0');
+  if (scale > 0 && scale <= GREATEST_SCALE) return scale;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'scale',
+    expected: `a number above 0 and at most ${GREATEST_SCALE}`,
+    got: describeValue(scale),
+    remedy: 'It is the factor itself, 1 / temperature. Usual values are 20 to 100.',
+  });
+}
+
+/**
+ * {@link infoNCE} with the arguments and defaults of sentence-transformers' `MultipleNegativesRankingLoss`: queries look for
+ * their positives among those of all queries and all negatives. Row i of each matrix of negatives is a hard negative of
+ * query i.
+ */
+export class MultipleNegativesRankingLoss<
+  R extends Reduction = 'mean',
+  G extends boolean = true,
+  K extends boolean = true,
+> {
+  /** As they were given. */
+  readonly options: MultipleNegativesRankingOptions<R, G, K>;
+  readonly #run: { readonly context?: Context | undefined };
+
+  /**
+   * `run`: where its calls run.
+   *
+   * @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`.
+   */
+  constructor(
+    options: MultipleNegativesRankingOptions<R, G, K> = {},
+    run: { readonly context?: Context | undefined } = {},
+  ) {
+    this.options = fixedOptions(LOSS, options);
+    this.#run = run;
+  }
+
+  /**
+   * `query`, `positive` and each of `negatives` [N, D]; the negatives are in the memory of the host. Resolves to what
+   * {@link infoNCE} does: `gradQuery`, `gradPositiveKey`, and in `gradNegativeKeys` one for each of `negatives`. The
+   * derivative by the scale is −`gradTemperature` / scale².
+   */
+  forward(query: TensorLike, positive: TensorLike): Promise<InfoNCEResult<R, G, 'host', K>>;
+  forward(
+    query: TensorLike,
+    positive: TensorLike,
+    ...negatives: readonly [TensorLike, ...TensorLike[]]
+  ): Promise<InfoNCEListResult<R, G, 'host', K>>;
+  forward(
+    query: TensorLike,
+    positive: TensorLike,
+    ...negatives: readonly TensorLike[]
+  ): Promise<InfoNCEListResult<R, G, 'host', K> | InfoNCEResult<R, G, 'host', K>>;
+  async forward(query: TensorLike, positive: TensorLike, ...negatives: readonly TensorLike[]): Promise<unknown> {
+    return infoNCE(this.#problem(query, positive, negatives), this.#run);
+  }
+
+  /** {@link forward}, computed before it returns. */
+  forwardSync(query: TensorLike, positive: TensorLike): InfoNCEResult<R, G, 'host', K>;
+  forwardSync(
+    query: TensorLike,
+    positive: TensorLike,
+    ...negatives: readonly [TensorLike, ...TensorLike[]]
+  ): InfoNCEListResult<R, G, 'host', K>;
+  forwardSync(
+    query: TensorLike,
+    positive: TensorLike,
+    ...negatives: readonly TensorLike[]
+  ): InfoNCEListResult<R, G, 'host', K> | InfoNCEResult<R, G, 'host', K>;
+  forwardSync(query: TensorLike, positive: TensorLike, ...negatives: readonly TensorLike[]): unknown {
+    return infoNCESync(this.#problem(query, positive, negatives), this.#run);
+  }
+
+  #problem(query: TensorLike, positiveKey: TensorLike, negatives: readonly TensorLike[]) {
+    const negativeKeys = negatives.length > 0 ? negatives : undefined;
+    return { ...optionsOf(this.options), query, positiveKey, negativeKeys };
+  }
+}
