@@ -59,7 +59,7 @@ function joined(term: Term, { query, keys, negatives, areOwn }: Towers, problem:
     ...term,
     candidates,
     positives,
-    areCopies: true,
+    areCopies: term.positives.length === 1,
     apart: [...term.apart, ...positives.slice(1)],
     stretches: [...(term.stretches ?? term.candidates.map(() => 0)), ...added],
   };
