@@ -58,6 +58,7 @@ export {
 export type { InfoNCEOptions } from './losses/info-nce-options.js';
 export type { InfoNCERows } from './losses/info-nce-rows.js';
 export type { LossFunction, SyncLossFunction } from './losses/loss.js';
+export { type MatryoshkaOptions, matryoshka, matryoshkaSync } from './losses/matryoshka.js';
 export {
   type LossNamed,
   type MemoryOptions,
