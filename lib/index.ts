@@ -83,7 +83,7 @@ export { type NTXentLogits, type NTXentLogitsProblem, ntXentLogits } from './los
 export type { CommonOptions, Reduction } from './losses/options.js';
 export type { Out } from './losses/out.js';
 export type { Asked, Gradient, LossResult, LossValue, Output, Ranks } from './losses/results.js';
-export type { Debias } from './losses/row-loss.js';
+export type { Debias, Weighting } from './losses/row-loss.js';
 export type { RunOptions, SyncRunOptions } from './losses/run.js';
 export {
   type SigLipForward,

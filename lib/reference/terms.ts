@@ -1,5 +1,5 @@
 import type { CommonOptions } from '../losses/options.js';
-import { type RowLossOptions, range, rowLoss } from './row-losses.js';
+import { type RowLossOptions, range, rowLoss, weightsOf } from './row-losses.js';
 import {
   accumulate,
   dot,
@@ -48,11 +48,15 @@ export function evaluate(
   const { reduction = 'mean', gradOutput = 1, denominator = 'all', margin = 0 } = options;
   const share = rows / terms.length;
   const rowLosses = new Float64Array(rows);
+  const { weighting } = options;
+  const cosinesOfPositives = () =>
+    terms.map(({ anchor, candidates, positives }) => dot(anchor, candidates[positives[0]!]!));
+  const weights = weighting && weightsOf(cosinesOfPositives(), weighting);
   let gradScale = 0;
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
-  for (const { row, anchor, candidates, positives, apart, stretches } of terms) {
+  for (const [index, { row, anchor, candidates, positives, apart, stretches }] of terms.entries()) {
     if (positives.length === 0) continue;
     const cosines = candidates.map((candidate, j) => dot(anchor, candidate) - (positives.includes(j) ? margin : 0));
     const biases = candidates.map(({ bias = 0 }) => bias);
@@ -66,7 +70,12 @@ export function evaluate(
       }
     }
     const exact = positives.map(positive => exactLogits[positive]!);
-    const { loss, slopes } = rowLoss({ logits, positives, exact }, exactLogits, scale, options);
+    const { loss, slopes } = rowLoss(
+      { logits, positives, exact, weight: weights?.[index] },
+      exactLogits,
+      scale,
+      options,
+    );
     rowLosses[row]! += share * loss;
 
     const counts = (j: number) => denominator === 'all' || !positives.includes(j);

@@ -9,7 +9,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 8, kSoftmaxFields = 9;
+constexpr int64_t kBlockFields = 8, kSoftmaxFields = 10;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -75,6 +75,7 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     softmax.label_smoothing = *next++;
     softmax.tau_plus = *next++;
     softmax.beta = *next++;
+    softmax.mises_fisher_sigma = *next++;
   }
 }
 

@@ -11,6 +11,7 @@ struct RowCandidates {
   std::vector<bool> positive;
   std::vector<double> logits;        // as a level of precision has them
   std::vector<double> exact_logits;  // in float64
+  double positive_weight = 1;        // of a decoupled loss
 };
 
 struct RowOutcome {
