@@ -27,7 +27,9 @@ INFONCE_HOST_DEVICE constexpr bool needs_mean_of_positives(int32_t row_loss) {
 }
 
 // The weight of a positive by von Mises and Fisher, from exp(dot product / sigma) and the mean of that over all rows.
-INFONCE_HOST_DEVICE inline double mises_fisher_weight(double exponential, double mean) { return 2 - exponential / mean; }
+INFONCE_HOST_DEVICE inline double mises_fisher_weight(double exponential, double mean) {
+  return 2 - exponential / mean;
+}
 
 // Calls visit(std::integral_constant of the row loss).
 template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {

@@ -293,8 +293,8 @@ std::string describe(const Form &form) {
   text << "seed=" << form.seed << " positive=" << form.positive << " N=" << form.rows << " D=" << form.dim
        << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
        << " rowLoss=" << row_loss_of(form) << " margin=" << margin_of(form) << " smoothing=" << label_smoothing_of(form)
-       << " sigma=" << sigma_of(form)
-       << " otherAnchors=" << form.other_anchors << " bothDirections=" << form.both_directions << " further=";
+       << " sigma=" << sigma_of(form) << " otherAnchors=" << form.other_anchors
+       << " bothDirections=" << form.both_directions << " further=";
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }
