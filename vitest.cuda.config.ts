@@ -14,6 +14,7 @@ const SUITES = [
   'jax-js/gradients',
   'logits',
   'loss-cases',
+  'matryoshka',
   'memory',
   'memory-required',
   'modules',

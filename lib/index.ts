@@ -64,6 +64,7 @@ export type { Direction, Partition } from './losses/info-nce-directions.js';
 export type { InfoNCEOptions } from './losses/info-nce-options.js';
 export type { InfoNCERows } from './losses/info-nce-rows.js';
 export type { LossFunction, SyncLossFunction } from './losses/loss.js';
+export { type MatryoshkaOptions, matryoshka, matryoshkaSync } from './losses/matryoshka.js';
 export {
   type LossNamed,
   type MemoryOptions,
@@ -88,7 +89,7 @@ export { type NTXentLogits, type NTXentLogitsProblem, ntXentLogits } from './los
 export type { CommonOptions, Reduction } from './losses/options.js';
 export type { Out } from './losses/out.js';
 export type { Asked, Gradient, LossResult, LossValue, Output, Ranks } from './losses/results.js';
-export type { Debias } from './losses/row-loss.js';
+export type { Debias, Weighting } from './losses/row-loss.js';
 export type { RunOptions, SyncRunOptions } from './losses/run.js';
 export {
   type SigLipForward,

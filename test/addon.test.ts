@@ -46,7 +46,7 @@ function numbers(): Float32Array {
 
 /** A block of the matrix and itself without the rows themselves, and a softmax whose positives are first views. */
 const BLOCK = [0, 0, 0, 0, 1, 0, 0, 0];
-const SOFTMAX = [0, 0, 1, 0, 1, 0, 0, 0, 0];
+const SOFTMAX = [0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
 
 function form(block: readonly number[], softmax: readonly number[]): Float64Array {
   return Float64Array.of(1, ...block, ...softmax);
@@ -297,10 +297,10 @@ describe('a problem', () => {
     [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, 0) }, /part of a block or softmax/],
     [{ form: Float64Array.of(1, ...BLOCK, ...SOFTMAX, ...SOFTMAX, ...SOFTMAX) }, /softmaxes of form must be 1 to/],
     [{ form: form([0, 7, 0, 0, 1, 0, 0, 0], SOFTMAX) }, /unknown matrix/],
-    [{ form: form(BLOCK, [7, 0, 1, 0, 1, 0, 0, 0, 0]), reduction: 2 }, /unknown matrix/],
-    [{ form: form(BLOCK, [-1, 0, 1, 0, 1, 0, 0, 0, 0]), reduction: 2 }, /unknown matrix/],
-    [{ form: form(BLOCK, [2 ** 32, 0, 1, 0, 1, 0, 0, 0, 0]) }, /small counts/],
-    [{ form: form(BLOCK, [Number.NaN, 0, 1, 0, 1, 0, 0, 0, 0]) }, /small counts/],
+    [{ form: form(BLOCK, [7, 0, 1, 0, 1, 0, 0, 0, 0, 0]), reduction: 2 }, /unknown matrix/],
+    [{ form: form(BLOCK, [-1, 0, 1, 0, 1, 0, 0, 0, 0, 0]), reduction: 2 }, /unknown matrix/],
+    [{ form: form(BLOCK, [2 ** 32, 0, 1, 0, 1, 0, 0, 0, 0, 0]) }, /small counts/],
+    [{ form: form(BLOCK, [Number.NaN, 0, 1, 0, 1, 0, 0, 0, 0, 0]) }, /small counts/],
     [{ form: form([0, 0, 0, 0, 0, 0, 0, 0], SOFTMAX) }, /a matrix and itself/],
     [{ form: form([0, 0, 0, 0, 1, 0, Number.NaN, 0], SOFTMAX) }, /stretch must be at least 0/],
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 1], SOFTMAX) }, /own candidates of nobody/],
@@ -329,7 +329,7 @@ it('the bias of a problem is that of the sigmoid loss', () => {
   const tower = { data: numbers(), type: 0, rows: ROWS, views: 1 };
   const sigmoid = {
     matrices: [tower, tower],
-    form: form([0, 1, 0, -1, 0, 0, 0, 0], [0, 3, 2, 16, 1, 0, 0, 0, 0]),
+    form: form([0, 1, 0, -1, 0, 0, 0, 0], [0, 3, 2, 16, 1, 0, 0, 0, 0, 0]),
   };
   const results = { ...result(), gradients: [new Float32Array(ROWS * DIM), new Float32Array(ROWS * DIM)] };
   context.run(problem(sigmoid), results);

@@ -55,6 +55,44 @@ function ntXentSubject(positives: 'first' | 'all', nViews: number, options: Part
   };
 }
 
+/** A decoupled loss of two views whose weights stay those of the inputs that nothing has moved. */
+function weightedSubject(sigma: number): Subject {
+  const subject = ntXentSubject('first', 2, {
+    denominator: 'negatives',
+    weighting: { kind: 'vonMisesFisher', sigma },
+  });
+  const rows = 8;
+  const cosines = ({ data }: Tensor): number[] =>
+    Array.from({ length: rows }, (_, i) => {
+      const row = (r: number) => Array.from(data.subarray(5 * r, 5 * r + 5));
+      const [a, b] = [row(i), row((i + rows / 2) % rows)];
+      return a.reduce((sum, value, d) => sum + value * b[d]!, 0) / norm2(a) / norm2(b);
+    });
+  const weightsOf = (of: readonly number[]) => {
+    const exponentials = of.map(cosine => Math.exp(cosine / sigma));
+    const mean = exponentials.reduce((sum, value) => sum + value, 0) / rows;
+    return exponentials.map(value => 2 - value / mean);
+  };
+  const fixed = weightsOf(cosines(subject.inputs.features!));
+  /** What the loss is more for the weights that have moved. */
+  const excess = ({ features }: Inputs, temperature: number): number => {
+    const now = cosines(features!);
+    const moved = weightsOf(now);
+    return now.reduce((sum, cosine, i) => sum + ((fixed[i]! - moved[i]!) * cosine) / temperature / rows, 0);
+  };
+  return {
+    ...subject,
+    evaluate: (inputs, scalar) => {
+      const result = subject.evaluate(inputs, scalar) as { readonly loss: number };
+      return { ...result, loss: result.loss - excess(inputs, scalar) };
+    },
+    reference: (inputs, scalar) => {
+      const result = subject.reference(inputs, scalar);
+      return { ...result, loss: result.loss.map(loss => loss - excess(inputs, scalar)) };
+    },
+  };
+}
+
 function infoNCESubject(
   what: string,
   inputs: Inputs,
@@ -104,6 +142,9 @@ const SUBJECTS: readonly Subject[] = [
   ntXentSubject('first', 3, { labelSmoothing: 0.2 }),
   ntXentSubject('first', 2, { debias: { tauPlus: 0.05 } }),
   ntXentSubject('first', 2, { debias: { tauPlus: 0.05, beta: 1 } }),
+  ntXentSubject('first', 2, { denominator: 'negatives' }),
+  weightedSubject(0.5),
+  weightedSubject(0.2),
   infoNCESubject('in-batch', pair, {}),
   infoNCESubject('unpaired', { ...pair, negativeKeys: normal([7, 5], 4) }, {}),
   infoNCESubject('ids', hard, { inBatch: true, ...ids }),

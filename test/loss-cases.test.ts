@@ -1,27 +1,22 @@
-import * as infonce from 'infonce';
-import { infoNCESync, type Tensor } from 'infonce';
+import { infoNCESync, matryoshkaSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
+import { referenceMatryoshka } from '../lib/reference/matryoshka.js';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
 import { type LossCase, lossCases } from './support/loss-cases.js';
-import { FUNCTIONS } from './support/problems.js';
+import { FUNCTIONS, type Functions, type Named } from './support/problems.js';
 import { thrownBy } from './support/thrown.js';
 
 /** What of these cases is not there yet, and how it is known that it is not. */
 const NOT_THERE: Readonly<Record<string, (of: LossCase) => boolean>> = {
   falseNegatives: ({ options }) => 'falseNegatives' in options,
-  matryoshka: ({ options }) => 'dims' in options,
 };
-
-/** Those that are functions of their own. */
-const FUNCTIONS_NOT_THERE = ['matryoshka'];
 
 const CASES = lossCases();
 const isThere = (of: LossCase) => !Object.values(NOT_THERE).some(isOne => isOne(of));
 
-describe.each(Object.entries(NOT_THERE))('%s is refused until it is there', (name, isOne) => {
+describe.each(Object.entries(NOT_THERE))('%s is refused until it is there', (_, isOne) => {
   it.each(CASES.filter(isOne))('$name', ({ loss, inputs, options }) => {
-    if (FUNCTIONS_NOT_THERE.includes(name)) expect(infonce).not.toHaveProperty(name);
     const functions = (FUNCTIONS as Readonly<Record<string, (typeof FUNCTIONS)['infoNCE']>>)[loss];
     if (functions === undefined) return;
     const error = thrownBy(() => functions.runSync({ ...inputs, ...options }));
@@ -35,12 +30,27 @@ function numbersOf(value: unknown): number[] {
   return ArrayBuffer.isView(value) ? [...(value as Float32Array)] : (value as readonly unknown[]).flatMap(numbersOf);
 }
 
+/** The functions of a case: of those with `dims`, matryoshka's of its loss. */
+function functionsOf({ loss, options }: LossCase): Pick<Functions, 'runSync' | 'reference'> {
+  const functions = FUNCTIONS[loss as keyof typeof FUNCTIONS];
+  const { dims, dimWeights: weights } = options as { dims?: readonly number[]; dimWeights?: readonly number[] };
+  if (dims === undefined) return functions;
+  const leading = { dims, weights };
+  const sync = matryoshkaSync as unknown as (loss: unknown, problem: Named, leading: object, run?: object) => Named;
+  const inner = ({ dims: _dims, dimWeights: _weights, ...problem }: Named) => problem;
+  return {
+    runSync: (problem, run) => sync(functions.runSync, inner(problem), leading, run),
+    reference: problem => referenceMatryoshka(functions.reference, inner(problem), leading),
+  };
+}
+
 const RUNS = TARGETS.flatMap(target =>
   CASES.filter(isThere).map(of => ({ ...of, name: `${of.name} on ${target}`, target })),
 );
 
-describe.each(RUNS)('$name', ({ target, loss, inputs, options, expected, source }) => {
-  const { runSync, reference } = FUNCTIONS[loss as keyof typeof FUNCTIONS];
+describe.each(RUNS)('$name', ({ target, ...of }) => {
+  const { inputs, options, expected, source } = of;
+  const { runSync, reference } = functionsOf(of);
   const problem = { ...inputs, ...options };
   const result = runSync(problem, { context: sharedContext(target) });
   const formula = reference(problem);

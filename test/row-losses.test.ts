@@ -182,6 +182,57 @@ describe('labelSmoothing', () => {
   });
 });
 
+describe('weighting', () => {
+  const weighting = { kind: 'vonMisesFisher' } as const;
+  const decoupled = { denominator: 'negatives', temperature: 0.2 } as const;
+
+  it('multiplies the logit of each positive by 2 − N · softmax of the cosines over sigma', () => {
+    // The views of the samples are 60 and 90 degrees apart: cosines 0.5 and 0.
+    const features = unit(0, 90, 60, 180);
+    for (const [sigma, given] of [
+      [0.5, weighting],
+      [2, { ...weighting, sigma: 2 }],
+    ] as const) {
+      const problem = { features, ...decoupled, reduction: 'none' } as const;
+      const plain = ntXentSync(problem).loss;
+      const weighted = ntXentSync({ ...problem, weighting: given }).loss;
+      const share = 1 / (1 + Math.exp(-0.5 / sigma));
+      // Of sample 0 the weight 2 − 2 share; the positive of sample 1 has the logit 0.
+      const more = (2 * share - 1) * (0.5 / 0.2);
+      same(weighted, [plain[0]! + more, plain[1]!, plain[2]! + more, plain[3]!], 'loss');
+    }
+  });
+
+  it('has the weights of one view in both, which add up to the rows', () => {
+    const features = viewsOf(30, 2, 6, 0.7, 10);
+    const problem = { features, ...decoupled, reduction: 'none' } as const;
+    const plain = ntXentSync({ ...problem, denominator: 'positiveAndNegatives' });
+    const [whole, weighted] = [undefined, weighting].map(given => ntXentSync({ ...problem, weighting: given }));
+    const row = (i: number) => features.data.subarray(6 * i, 6 * i + 6);
+    const dot = (a: Float32Array, b: Float32Array) => a.reduce((sum, value, d) => sum + value * b[d]!, 0);
+    const logits = plain.loss.map((_, i) => {
+      const [a, b] = [row(i), row((i + 30) % 60)];
+      return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)) / 0.2;
+    });
+    const weights = weighted!.loss.map((loss, i) => 1 - (loss - whole!.loss[i]!) / logits[i]!);
+    same(weights.subarray(0, 30), weights.subarray(30), 'weights');
+    expect(weights.reduce((sum, value) => sum + value, 0)).toBeCloseTo(60, 2);
+    expect(Math.max(...weights) - Math.min(...weights)).toBeGreaterThan(0.5);
+  });
+
+  it('of pairs that are all alike, or of a large sigma, changes nothing', () => {
+    const features = viewsOf(30, 2, 6, 0, 11);
+    const plain = ntXentSync({ features, ...decoupled });
+    for (const result of [
+      ntXentSync({ features, ...decoupled, weighting }),
+      ntXentSync({ features, ...decoupled, weighting: { ...weighting, sigma: 1e30 } }),
+    ]) {
+      same(result.loss, plain.loss, 'loss');
+      same(result.gradFeatures, plain.gradFeatures, 'gradFeatures');
+    }
+  });
+});
+
 describe('debias', () => {
   const features = viewsOf(30, 2, 6, 0.7, 9);
 

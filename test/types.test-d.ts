@@ -15,6 +15,8 @@ import {
   infoNCE,
   infoNCESync,
   type LossValue,
+  matryoshka,
+  matryoshkaSync,
   memoryRequired,
   NegativeQueue,
   type NTXentResult,
@@ -242,6 +244,30 @@ describe('what is made of losses', () => {
     expectTypeOf(sigmoid.top1).toEqualTypeOf<number | undefined>();
     // @ts-expect-error: device tensors are not put together
     accumulate(ntXent, [{ features: deviceTensor }]);
+  });
+
+  it('matryoshka has the result of the loss', async () => {
+    const dims = [4, 2];
+    const result = await matryoshka(ntXent, { features: tensor }, { dims, weights: [1, 0.5] });
+    expectTypeOf(result).toEqualTypeOf(ntXentSync({ features: tensor }));
+    const rows = matryoshkaSync(infoNCE, { query: tensor, positiveKey: tensor, reduction: 'none' }, { dims });
+    expectTypeOf(rows.loss).toEqualTypeOf<Float32Array>();
+    const hard = { query: tensor, positiveKey: tensor, negativeKeys: half };
+    expectTypeOf(matryoshkaSync(infoNCESync, hard, { dims }).gradNegativeKeys).toEqualTypeOf<Float32Array>();
+    const list = { ...hard, negativeKeys: [tensor, tensor] };
+    const gradients = matryoshkaSync(infoNCE, list, { dims }).gradNegativeKeys;
+    expectTypeOf(gradients).toEqualTypeOf<readonly Float32Array[]>();
+    const plain = matryoshkaSync(clip, { imageFeatures: tensor, textFeatures: half, gradient: false }, { dims });
+    expectTypeOf(plain).not.toHaveProperty('gradLogitScale');
+    const towers = { imageFeatures: tensor, textFeatures: tensor };
+    expectTypeOf(matryoshkaSync(sigLip, towers, { dims }).top1).toEqualTypeOf<number>();
+    expectTypeOf(matryoshka(supCon, { features: tensor, labels }, { dims })).resolves.toHaveProperty('top5');
+    // @ts-expect-error: the inputs of another loss
+    matryoshka(ntXent, { query: tensor, positiveKey: tensor }, { dims });
+    // @ts-expect-error: no dims
+    matryoshka(ntXent, { features: tensor }, {});
+    // @ts-expect-error: a synchronous call has no signal
+    matryoshkaSync(ntXent, { features: tensor }, { dims }, { signal: AbortSignal.abort() });
   });
 
   it('a queue holds one type of numbers', () => {

@@ -76,7 +76,7 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
 }
 
 /** Numbers of a row loss, the last fields of each softmax. 0: not asked for. */
-const PARAMETERS = ['margin', 'labelSmoothing', 'tauPlus', 'beta'] as const;
+const PARAMETERS = ['margin', 'labelSmoothing', 'tauPlus', 'beta', 'sigma'] as const;
 const SOFTMAX_FIELDS = 5 + PARAMETERS.length;
 
 /** A form with these parameters of its row loss. */

@@ -7,7 +7,14 @@ import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
-import { checkDebias, checkLabelSmoothing, type Debias, refuseBeside } from './row-loss.js';
+import {
+  checkDebias,
+  checkLabelSmoothing,
+  checkWeighting,
+  type Debias,
+  refuseBeside,
+  type Weighting,
+} from './row-loss.js';
 import { temperatureScale } from './scale.js';
 import { checkDivisible, checkViews } from './views.js';
 
@@ -38,6 +45,11 @@ export interface NTXentOptions<
    * `{ tauPlus = 0, beta = 0 }`. Default: none.
    */
   readonly debias?: Debias | undefined;
+  /**
+   * Weights of the positives in a decoupled loss, `denominator: 'negatives'`, of two views (DCLW):
+   * `{ kind: 'vonMisesFisher', sigma = 0.5 }`. Default: none, all count alike.
+   */
+  readonly weighting?: Weighting | undefined;
   /**
    * The share of a row's target that is spread over all other rows, as PyTorch's `cross_entropy` has it: at least 0,
    * below 1. Default 0. For rows of one positive, and neither with another `denominator` nor with `debias`.
@@ -98,10 +110,18 @@ const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
   const checked = checkEach(options);
-  const { positives, denominator, debias, labelSmoothing, views } = checked;
+  const { positives, denominator, debias, sigma, labelSmoothing, views } = checked;
   if (debias !== undefined) {
     if (views !== 2) refuseBeside('debias', 'one', `nViews ${views}`, 'The debiased loss is one of two views.');
     if (denominator !== 'all') refuseBeside('debias', 'one', `denominator '${denominator}'`);
+  }
+  if (sigma !== undefined) {
+    if (debias !== undefined) refuseBeside('weighting', 'one', 'debias');
+    if (denominator !== 'negatives') {
+      const remedy = "Weights are those of the decoupled loss: pass denominator: 'negatives'.";
+      refuseBeside('weighting', 'one', `denominator '${denominator}'`, remedy);
+    }
+    if (views !== 2) refuseBeside('weighting', 'one', `nViews ${views}`, 'Weights are of pairs: two views.');
   }
   if (labelSmoothing > 0) {
     const got = String(labelSmoothing);
@@ -120,6 +140,7 @@ function checkEach(options: NTXentOptions) {
     positives: checkChoice(options.positives, 'positives', POSITIVES),
     denominator: checkDenominator(options.denominator),
     debias: checkDebias(options.debias),
+    sigma: checkWeighting(options.weighting),
     labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
     views: checkViews(options.nViews),
     scale: SCALE.check(options.temperature),
@@ -145,7 +166,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
   className: 'NTXent',
   tensors: { features: ['[nViews * B, D]', 2, 2] },
   viewMajor: true,
-  options: ['nViews', 'temperature', 'positives', 'denominator', 'debias', 'labelSmoothing'],
+  options: ['nViews', 'temperature', 'positives', 'denominator', 'debias', 'weighting', 'labelSmoothing'],
   scale: SCALE,
   variants: [
     ...POSITIVES.map(positives => ({ name: positives, options: { positives } })),
@@ -161,13 +182,19 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
     },
     { name: 'debiased', options: { debias: { tauPlus: 0.1 } }, views: 2 },
     { name: 'debiased, hard negatives', options: { debias: { tauPlus: 0.1, beta: 1 } }, views: 2 },
+    {
+      name: 'decoupled, weighted',
+      options: { denominator: 'negatives', weighting: { kind: 'vonMisesFisher' } },
+      fewestSamples: 2,
+      views: 2,
+    },
     { name: 'smoothed', options: { labelSmoothing: 0.1 } },
   ],
   checkOptions,
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, denominator, debias, labelSmoothing, views, scale } = checkOptions(problem);
+    const { common, positives, denominator, debias, sigma, labelSmoothing, views, scale } = checkOptions(problem);
     checkDivisible(rows, views);
     if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
     return {
@@ -176,6 +203,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
         form: withParameters(debias === undefined ? FORMS[positives][denominator] : DEBIASED, 1, {
           ...debias,
           labelSmoothing,
+          sigma,
         }),
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
@@ -200,7 +228,8 @@ function noNegatives(rows: number): InfoNCEError {
  *
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
- * or, with `denominator: 'positiveAndNegatives'`, the mean over p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip.
+ * or, with `denominator: 'negatives'` and `weighting`, a log of the sum over negatives less a weight times s_ip; with
+ * `denominator: 'positiveAndNegatives'`, the mean over p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip.
  * Nothing of size rows × rows is stored.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradFeatures` and
@@ -209,7 +238,7 @@ function noNegatives(rows: number): InfoNCEError {
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
- * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6; `'positiveAndNegatives'` is `NTXentLoss` of
+ * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6, and with `weighting` 7; `'positiveAndNegatives'` is `NTXentLoss` of
  * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8, and for its
  * `beta` Robinson et al., "Contrastive Learning with Hard Negative Samples", 2021, equation 4.
  * @function

@@ -1,6 +1,6 @@
 /** Options of how a row's logits become its loss, beside {@link Denominator}. */
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import { checkKeys, checkNumber } from '../runtime/options.js';
+import { checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
 
 /** Of a debiased contrastive loss. */
 export interface Debias {
@@ -36,6 +36,46 @@ export function checkDebias(value: unknown): Required<Debias> | undefined {
     tauPlus: checkShare(tauPlus, 'debias.tauPlus', 'It is the chance of a class, 0.1 for ten classes.'),
     beta: weight,
   };
+}
+
+/** How positives count in a decoupled loss of two views. */
+export interface Weighting {
+  /**
+   * `'vonMisesFisher'`: the logit of row i's positive is multiplied by 2 − e_i / mean(e), where e is exp(cosine / sigma) of
+   * each row with its positive and the mean is that over all rows. The gradient takes these weights as constants.
+   */
+  readonly kind: 'vonMisesFisher';
+  /** From 1e-30 to 1e30. Default 0.5. */
+  readonly sigma?: number | undefined;
+}
+
+const WEIGHTING_KEYS = new Set(['kind', 'sigma']);
+const WEIGHTING_KINDS = ['vonMisesFisher'] as const;
+const LEAST_SIGMA = 1e-30;
+const GREATEST_SIGMA = 1e30;
+
+/** The sigma of the weights; undefined without any. */
+export function checkWeighting(value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  checkKeys(value, 'weighting', WEIGHTING_KEYS);
+  const { kind, sigma = 0.5 } = value as { readonly kind?: unknown; readonly sigma?: unknown };
+  if (kind === undefined) {
+    throw new InfoNCEError('ERR_INFONCE_TYPE', {
+      argument: 'weighting.kind',
+      expected: "'vonMisesFisher'",
+      got: 'undefined',
+    });
+  }
+  checkChoice(kind, 'weighting.kind', WEIGHTING_KINDS);
+  const expected = `a number from ${LEAST_SIGMA} to ${GREATEST_SIGMA}`;
+  const checked = checkNumber(sigma, 'weighting.sigma', expected);
+  if (checked >= LEAST_SIGMA && checked <= GREATEST_SIGMA) return checked;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'weighting.sigma',
+    expected,
+    got: describeValue(checked),
+    remedy: 'It divides cosines; 0.5 is usual.',
+  });
 }
 
 export function checkLabelSmoothing(value: unknown = 0): number {

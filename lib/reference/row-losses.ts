@@ -1,6 +1,6 @@
 /** A row's loss and its derivatives by the logits of its candidates. */
 import type { Denominator } from '../losses/denominator.js';
-import type { Debias } from '../losses/row-loss.js';
+import type { Debias, Weighting } from '../losses/row-loss.js';
 
 /** What the loss of a row is made of. */
 export interface Row {
@@ -12,6 +12,8 @@ export interface Row {
   readonly exact: readonly number[];
   /** Whether all positives are the same pair. */
   readonly areCopies?: boolean | undefined;
+  /** What the mean logit of the positives is multiplied by, with weights. */
+  readonly weight?: number | undefined;
 }
 
 /** Options of a row's loss. */
@@ -19,6 +21,7 @@ export interface RowLossOptions {
   readonly denominator?: Denominator | undefined;
   readonly labelSmoothing?: number | undefined;
   readonly debias?: Debias | undefined;
+  readonly weighting?: Weighting | undefined;
 }
 
 export interface RowResult {
@@ -62,9 +65,9 @@ const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResu
     loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
     slopes: slopes(logits, positives, areCopies),
   }),
-  negatives: ({ logits, positives, exact }) => ({
-    loss: logSumExp(logits.filter((_, j) => !positives.includes(j))) - meanOf(exact),
-    slopes: decoupledSlopes(logits, positives),
+  negatives: ({ logits, positives, exact, weight = 1 }) => ({
+    loss: logSumExp(logits.filter((_, j) => !positives.includes(j))) - weight * meanOf(exact),
+    slopes: decoupledSlopes(logits, positives, weight),
   }),
   positiveAndNegatives: perPositive,
 };
@@ -94,11 +97,11 @@ function slopes(logits: readonly number[], positives: readonly number[], areCopi
   });
 }
 
-/** d loss / d s_j = softmax_j among the others for those that are no positives, −1 / P for P positives. */
-function decoupledSlopes(logits: readonly number[], positives: readonly number[]): Slope[] {
+/** d loss / d s_j = softmax_j among the others for those that are no positives, −weight / P for P positives. */
+function decoupledSlopes(logits: readonly number[], positives: readonly number[], weight: number): Slope[] {
   const total = logSumExp(logits.filter((_, j) => !positives.includes(j)));
   return logits.map((logit, j) => {
-    const slope = positives.includes(j) ? -1 / positives.length : Math.exp(logit - total);
+    const slope = positives.includes(j) ? -weight / positives.length : Math.exp(logit - total);
     return { slope, terms: Math.abs(slope) };
   });
 }
@@ -154,6 +157,12 @@ function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 
       return { slope: share * (more - less), terms: share * (more + less) };
     }),
   };
+}
+
+/** 2 − N · softmax over the rows of the cosines with positives over sigma, for N rows. */
+export function weightsOf(cosines: readonly number[], { sigma = 0.5 }: Weighting): number[] {
+  const total = logSumExp(cosines.map(cosine => cosine / sigma));
+  return cosines.map(cosine => 2 - cosines.length * Math.exp(cosine / sigma - total));
 }
 
 export function logSumExp(logits: readonly number[]): number {

@@ -1,5 +1,5 @@
 import type { CommonOptions } from '../losses/options.js';
-import { type RowLossOptions, range, rowLoss } from './row-losses.js';
+import { type RowLossOptions, range, rowLoss, weightsOf } from './row-losses.js';
 import {
   accumulate,
   dot,
@@ -54,11 +54,16 @@ export function evaluate(
   const { reduction = 'mean', gradOutput = 1, denominator = 'all', margin = 0 } = options;
   const share = rows / terms.length;
   const rowLosses = new Float64Array(rows);
+  const { weighting } = options;
+  const cosinesOfPositives = () =>
+    terms.map(({ anchor, candidates, positives }) => dot(anchor, candidates[positives[0]!]!));
+  const weights = weighting && weightsOf(cosinesOfPositives(), weighting);
   let gradScale = 0;
   let gradScaleTerms = 0;
   let foundFirst = 0;
   let foundInFive = 0;
-  for (const { row, anchor, candidates, positives, apart, unranked, stretches, areCopies } of terms) {
+  for (const [index, term] of terms.entries()) {
+    const { row, anchor, candidates, positives, apart, unranked, stretches, areCopies } = term;
     if (positives.length === 0) continue;
     const anchorOf = (j: number) => candidates[j]!.of ?? anchor;
     const cosines = candidates.map((other, j) => dot(anchorOf(j), other) - (positives.includes(j) ? margin : 0));
@@ -74,7 +79,12 @@ export function evaluate(
       }
     }
     const exact = positives.map(positive => exactLogits[positive]!);
-    const { loss, slopes } = rowLoss({ logits, positives, exact, areCopies }, exactLogits, scale, options);
+    const { loss, slopes } = rowLoss(
+      { logits, positives, exact, areCopies, weight: weights?.[index] },
+      exactLogits,
+      scale,
+      options,
+    );
     rowLosses[row]! += share * loss;
 
     const counts = (j: number) => (denominator === 'all' || !positives.includes(j)) && !unranked?.includes(j);

@@ -22,6 +22,11 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   const bool has_views = softmax.positive <= INFONCE_POSITIVE_ALL_VIEWS;
   if (is_debiased && (!has_views || p.block_count > 1 || leaves_out_by_id(p.blocks[0])))
     return "a debiased loss is that of one matrix with two views";
+  const double sigma = softmax.mises_fisher_sigma;
+  constexpr double kLeastSigma = 1e-30, kMostSigma = 1e30;
+  if (sigma != 0 && !(sigma >= kLeastSigma && sigma <= kMostSigma)) return "mises_fisher_sigma is out of range";
+  if (sigma != 0 && (softmax.row_loss != INFONCE_ROW_LOSS_DECOUPLED || !has_views))
+    return "weights of positives are for decoupled losses of two views";
   if (!(softmax.label_smoothing >= 0 && softmax.label_smoothing < 1))
     return "label_smoothing must be at least 0 and below 1";
   if (softmax.label_smoothing == 0) return nullptr;

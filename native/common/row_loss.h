@@ -26,6 +26,11 @@ INFONCE_HOST_DEVICE constexpr bool needs_mean_of_positives(int32_t row_loss) {
   return row_loss != INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
 }
 
+// The weight of a positive by von Mises and Fisher, from exp(dot product / sigma) and the mean of that over all rows.
+INFONCE_HOST_DEVICE inline double mises_fisher_weight(double exponential, double mean) {
+  return 2 - exponential / mean;
+}
+
 // Calls visit(std::integral_constant of the row loss).
 template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {
   if (row_loss == INFONCE_ROW_LOSS_DECOUPLED)
@@ -87,6 +92,9 @@ template <int32_t kKind> class RowLoss {
     if (!(sum > 0)) base_ = -INFINITY;
   }
 
+  // Of the positives' logits in a decoupled loss. Default 1.
+  INFONCE_HOST_DEVICE void weigh_positives(double weight) { positive_weight_ = weight; }
+
   // Pairs outside the matrix part, one by one; after the last of them `close`. Where a row has several positives, all of
   // these pairs are.
   INFONCE_HOST_DEVICE void add(double logit, bool is_positive) {
@@ -118,6 +126,7 @@ template <int32_t kKind> class RowLoss {
     if (kKind != INFONCE_ROW_LOSS_DECOUPLED && positives_ == 1 && ratio < 1)
       return multiplicity_ == 1 ? std::log1p(ratio) : std::log(multiplicity_ + ratio);
     // The difference of the large numbers first: beside them the logarithm would lose its digits.
+    if (kKind == INFONCE_ROW_LOSS_DECOUPLED) return (base_ - positive_weight_ * positive_logit_) + std::log(total_);
     return (base_ - positive_logit_) + std::log(total_);
   }
 
@@ -144,13 +153,13 @@ template <int32_t kKind> class RowLoss {
     return base_ == offset_ ? share / total_ : share * std::exp(offset_ - base_) / total_;
   }
 
-  // 1 - p of an only positive, without the cancellation of 1 - p; 1 of any that is not in the denominator. Where each of
-  // several has its own: log of what all of them stand beside.
+  // 1 - p of an only positive, without the cancellation of 1 - p; their weight where they are not in the denominator.
+  // Where each of several has its own: log of what all of them stand beside.
   INFONCE_HOST_DEVICE double rest_share() const {
     if (kPositivesApart && positives_ > 1) return log_total();
     // What the estimate takes off for the positive moves with its logit.
     if (kKind == INFONCE_ROW_LOSS_DEBIASED && !is_clamped_) return sum_ / (1 - debiasing_.tau_plus) / total_;
-    return kKind != INFONCE_ROW_LOSS_DECOUPLED ? rest_ / total_ : 1;
+    return kKind != INFONCE_ROW_LOSS_DECOUPLED ? rest_ / total_ : positive_weight_;
   }
 
   // d loss / d (logit of a pair outside the matrix part), from what was kept of the row. By reference: a GPU
@@ -211,6 +220,7 @@ template <int32_t kKind> class RowLoss {
   int64_t positives_;
   double multiplicity_;
   double offset_, base_, total_;
+  double positive_weight_ = 1;
   double positive_logit_ = 0;                 // the sum over positives; the mean, once closed
   double positive_ = 0, rest_ = 0;            // exponentials: of the only positive, of all else
   double sum_ = 0;                            // exponentials of the negatives, of which the rest is an estimate

@@ -36,6 +36,13 @@ double products_of(const infonce_problem &p, const infonce_part &part) {
   return double(rows_of(p, 0)) * double(part.candidates.rows) * double(p.dim);
 }
 
+// Whether the rounding of unit rows to float32 moves the weights of positives by more than it may move a loss.
+bool has_sharp_weights(const infonce_problem &p) {
+  constexpr double kLeastSigma = 0.01;
+  const double sigma = p.softmaxes[0].mises_fisher_sigma;
+  return p.normalize && sigma > 0 && sigma < kLeastSigma;
+}
+
 enum class Kind { kPairedNegatives, kPanel, kFloat64 };
 
 // To be tried in turn; the last one serves in any case.
@@ -45,6 +52,7 @@ std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   if (is_sigmoid(p)) return {Kind::kPanel};
   const double scale = largest_scale(p);
   if (p.softmaxes[0].beta != 0) return {Kind::kFloat64};  // two exponentials of each logit
+  if (has_sharp_weights(p)) return {Kind::kFloat64};
   // Unit rows bound the logits by the scale, but for biases.
   const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !pairs.has_bias();
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};

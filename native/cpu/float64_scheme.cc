@@ -31,6 +31,7 @@ Outcome Float64Scheme::open() {
   passes_.rank();
   passes_.sum_large_classes();
   passes_.sum_smoothed();
+  passes_.weigh_positives();
   for (int s = 0; s < passes_.softmax_count(); ++s) {
     std::fill_n(passes_.softmaxes[s].offset, passes_.padded_rows(), -std::numeric_limits<double>::infinity());
     std::fill_n(passes_.softmaxes[s].sum, passes_.padded_rows(), 0.0);

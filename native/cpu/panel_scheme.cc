@@ -192,6 +192,7 @@ Outcome PanelScheme::open() {
   passes_.rank();
   passes_.sum_large_classes();
   passes_.sum_smoothed();
+  passes_.weigh_positives();
   if (passes_.has_tight_class()) return kCannot;
   const int64_t padded_rows = passes_.padded_rows();
   for (int s = 0; s < passes_.softmax_count(); ++s) {

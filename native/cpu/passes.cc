@@ -75,6 +75,7 @@ template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
   row_sums_ = cursor.take<double>(smoothing() == 0 ? 0 : 2 * problem_.matrix_count * problem_.dim);
+  positive_weights_ = sigma() == 0 ? nullptr : cursor.take<double>(padded_rows());
   bias_ = pairs_.has_bias() ? cursor.take<Scalar>(layout_.end()) : nullptr;
   for (Block<Scalar> &block : blocks_) {
     const int matrix = block.columns.matrix;
@@ -224,6 +225,19 @@ template <class Scalar> void Passes<Scalar>::sum_large_classes() {
   });
 }
 
+template <class Scalar> void Passes<Scalar>::weigh_positives() {
+  if (!positive_weights_) return;
+  pool_.parallel(blocks_of(rows(), kPassRows), [&](int64_t t, int thread) {
+    for (int64_t i = t * kPassRows; i < std::min((t + 1) * kPassRows, rows()); ++i)
+      positive_weights_[i] = logit(i, pairs_.first_positives()[i], thread) / problem_.scale / sigma();
+  });
+  const double largest = *std::max_element(positive_weights_, positive_weights_ + rows());
+  double sum = 0;
+  for (int64_t i = 0; i < rows(); ++i) sum += positive_weights_[i] = std::exp(positive_weights_[i] - largest);
+  for (int64_t i = 0; i < rows(); ++i)
+    positive_weights_[i] = mises_fisher_weight(positive_weights_[i], sum / double(rows()));
+}
+
 template <class Scalar> bool Passes<Scalar>::has_tight_class() const {
   if (!has_positives(row_loss())) return false;
   constexpr double kLeastSpread = 0.018;  // at which float32 gradients were measured to be right to 1e-5
@@ -312,6 +326,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
     }
     const int64_t further = pairs_.further().exist() ? further_count(index, i) : 0, all = positive_count + further;
     RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], all, debiasing, multiplicity);
+    if (kRowLoss == INFONCE_ROW_LOSS_DECOUPLED && positive_weights_) row.weigh_positives(positive_weights_[i]);
     if (further > 0)
       for_each_further(index, i, [&](int64_t a, int64_t j) { row.add(logit_of_any(a, j, thread), true); });
     add_pairs_to_loss(i, &row, thread, own);

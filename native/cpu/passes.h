@@ -104,6 +104,8 @@ template <class Scalar> class Passes {
   void sum_large_classes();
   // What label smoothing needs of all rows. Nothing without it.
   void sum_smoothed();
+  // The weights of positives, which need all of their logits. Nothing without them.
+  void weigh_positives();
   // Whether the rows of a large class lie so close together that their gradient is lost in float32: as the class
   // contracts, p - 1 / positives cancels for every one of its pairs.
   bool has_tight_class() const;
@@ -172,6 +174,7 @@ template <class Scalar> class Passes {
   double weight_of_only_positive(int64_t i) const;
   double margin() const { return problem_.softmaxes[0].margin; }  // of every softmax
   double grad_scale_of_margin() const;
+  double sigma() const { return problem_.softmaxes[0].mises_fisher_sigma; }
   double smoothing() const { return problem_.softmaxes[0].label_smoothing; }  // of every softmax
   void smooth(int softmax, int64_t i, double positive_logit, int thread);
   enum class Partners { kElsewhere, kAmongAnchors };
@@ -221,6 +224,7 @@ template <class Scalar> class Passes {
     return {first, first + dim, first + 2 * dim, first + 3 * dim, first + 3 * dim + 1};
   }
   double *class_sums_ = nullptr;
+  double *positive_weights_ = nullptr;  // by anchor; null: 1 each
   // By matrix, sums over its rows: of the unit rows, of those times the upstream gradient. Null: no smoothing.
   double *row_sums_ = nullptr;
   double *row_sum(int matrix) const { return row_sums_ + 2 * matrix * problem_.dim; }

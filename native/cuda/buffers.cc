@@ -219,6 +219,8 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
   if (const infonce_block *own = work->own_beside(); own && work->computes_gradient())
     buffers.own_shares = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
   if (work->is_smoothed() && work->phase.has_losses) take_smoothing(cursor, work);
+  if (work->has_positive_weights() && work->phase.has_losses)
+    buffers.positive_weights = cursor.take<double>(work->rows());
 }
 
 }  // namespace infonce::cuda

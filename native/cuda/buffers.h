@@ -54,6 +54,7 @@ struct Buffers {
   // logits of its anchors. Null without it.
   double *row_sums[INFONCE_MOST_MATRICES] = {}, *weighted_row_sums[INFONCE_MOST_MATRICES] = {};
   double *mean_logits[INFONCE_MOST_SOFTMAXES] = {};
+  double *positive_weights = nullptr;  // [rows]; null: 1 each
 };
 
 // These fill the buffers of a call.

@@ -113,6 +113,7 @@ struct Work {
   const infonce_block *own_beside() const {
     return has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);
   }
+  bool has_positive_weights() const { return problem.softmaxes[0].mises_fisher_sigma != 0; }
   bool is_smoothed() const { return problem.softmaxes[0].label_smoothing != 0; }
   bool needs_ids(int matrix) const;
   bool needs_bias(int matrix) const;

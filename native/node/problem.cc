@@ -8,7 +8,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 8, kSoftmaxFields = 9;
+constexpr int64_t kBlockFields = 8, kSoftmaxFields = 10;
 
 // FLAGS of lib/runtime/native-problem.ts.
 enum Flag : int32_t {
@@ -121,6 +121,7 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     softmax.label_smoothing = *next++;
     softmax.tau_plus = *next++;
     softmax.beta = *next++;
+    softmax.mises_fisher_sigma = *next++;
   }
 }
 

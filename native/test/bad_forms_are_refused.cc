@@ -212,6 +212,7 @@ TEST_CASE("parameters of a row loss that are out of range, or go with another on
     REFUSES(all, problem.softmaxes[0].margin = INFINITY);
     REFUSES(all, problem.softmaxes[0].tau_plus = 0.1);
     REFUSES(all, problem.softmaxes[0].beta = 1);
+    REFUSES(all, problem.softmaxes[0].mises_fisher_sigma = 0.5);
     REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED);  // of three views, or several blocks
     for (const double amount : {-0.1, 1.0, kNaN}) {
       REFUSES(all, problem.softmaxes[0].label_smoothing = amount);
@@ -241,6 +242,15 @@ TEST_CASE("parameters of a row loss that are out of range, or go with another on
   for (const double beta : {-0.1, 1e4, kNaN}) {
     REFUSES(debiased, problem.softmaxes[0].beta = beta);
   }
+  REFUSES(debiased, problem.softmaxes[0].mises_fisher_sigma = 0.5);
+  Named decoupled = named(form);
+  decoupled.inputs.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
+  for (const double sigma : {-0.5, 1e-31, 1e31, kNaN}) {
+    REFUSES(decoupled, problem.softmaxes[0].mises_fisher_sigma = sigma);
+  }
+  decoupled.inputs.problem.softmaxes[0].mises_fisher_sigma = 0.5;
+  REFUSES(decoupled, problem.matrices[0].views = 3);
+  REFUSES(decoupled, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_CROSS_ENTROPY);
 }
 
 TEST_CASE("rows that are all of one class have no decoupled loss") {

@@ -58,6 +58,13 @@ bool has_further_positives(const Form &form) {
          form.stretch == 0 && form.seed / 16 % 2 == 1;
 }
 
+// Of two views.
+double sigma_of(const Form &form) {
+  const bool has_pairs = form.one_tower() && form.positive != INFONCE_POSITIVE_SAME_ID && form.views == 2;
+  const double sigmas[] = {0, 0.5, 0.05, 0.002};
+  return has_pairs && row_loss_of(form) == INFONCE_ROW_LOSS_DECOUPLED ? sigmas[form.seed / 24 % 4] : 0;
+}
+
 class Builder {
  public:
   explicit Builder(const Form &form) : form_(form), draw_(form.seed), problem_(inputs_.problem) {}
@@ -127,6 +134,7 @@ class Builder {
     first.margin = margin_of(form_);
     first.label_smoothing = label_smoothing_of(form_);
     first.tau_plus = first.row_loss == INFONCE_ROW_LOSS_DEBIASED ? 0.125 : 0;
+    first.mises_fisher_sigma = sigma_of(form_);
     first.weight = form_.both_directions ? 0.5 : 1;
     if (form_.positive == INFONCE_POSITIVE_TARGET) {
       inputs_.targets = Buffer<int32_t>(static_cast<size_t>(form_.rows), form_.offset);
@@ -321,8 +329,8 @@ std::string describe(const Form &form) {
        << " views=" << form.views << " memory=" << form.memory << " keys=" << form.keys << " inBatch=" << form.in_batch
        << " rowLoss=" << row_loss_of(form) << " margin=" << margin_of(form) << " smoothing=" << label_smoothing_of(form)
        << " joint=" << form.joint << " keysApart=" << form.keys_apart << " otherKeys=" << form.other_keys
-       << " keysToFurther=" << form.keys_to_further << " otherAnchors=" << form.other_anchors
-       << " bothDirections=" << form.both_directions << " further=";
+       << " keysToFurther=" << form.keys_to_further << " sigma=" << sigma_of(form)
+       << " otherAnchors=" << form.other_anchors << " bothDirections=" << form.both_directions << " further=";
   for (const int64_t rows : form.further) {
     text << rows << ",";
   }

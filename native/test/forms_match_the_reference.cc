@@ -333,6 +333,26 @@ TEST_CASE("debiased losses match the reference where their estimate is clamped a
   }
 }
 
+TEST_CASE("decoupled losses with weights of their positives match the reference") {
+  const std::vector<Engine> all = engines_for_rules();
+  for (const infonce_positive positive : {INFONCE_POSITIVE_FIRST_VIEW, INFONCE_POSITIVE_ALL_VIEWS}) {
+    for (const double temperature : {0.5, 0.07, 0.002}) {
+      Form form = form_with_further(positive);
+      form.views = 2;
+      form.temperature = temperature;
+      if (positive == INFONCE_POSITIVE_FIRST_VIEW) form.further = {};
+      Inputs inputs = inputs_of(form);
+      inputs.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
+      INFO(describe(form));
+      for (const double sigma : {0.5, 0.02, 0.001, 1e-30, 1e30}) {
+        CAPTURE(sigma);
+        inputs.problem.softmaxes[0].mises_fisher_sigma = sigma;
+        check_inputs(all, inputs);
+      }
+    }
+  }
+}
+
 TEST_CASE("own candidates and keys with a bias match the reference") {
   const std::vector<Engine> all = engines_for_rules();
   Settings settings;

@@ -178,6 +178,7 @@ class Evaluation {
     result_.row_loss.assign(static_cast<size_t>(n), 0);
     for (int s = 0; s < problem_.softmax_count; ++s) {
       result_.rows.emplace_back();
+      weigh_positives(s);
       for (int64_t i = 0; i < problem_.matrices[problem_.softmaxes[s].anchors].rows; ++i) {
         add_row(problem_.softmaxes[s], i, candidates_of(s, i));
       }
@@ -244,6 +245,29 @@ class Evaluation {
       }
     }
     return candidates;
+  }
+
+  // By the dot products of all rows with their first positives.
+  void weigh_positives(int softmax) {
+    const infonce_softmax &rules = problem_.softmaxes[softmax];
+    weights_.clear();
+    for (int64_t i = 0; rules.mises_fisher_sigma != 0 && i < row_count(problem_); ++i) {
+      const std::vector<Candidate> candidates = candidates_of(softmax, i);
+      const auto first = std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive; });
+      weights_.push_back(rows_[rules.anchors].dot(i, rows_[first->matrix], first->row) / rules.mises_fisher_sigma);
+    }
+    if (weights_.empty()) {
+      return;
+    }
+    const double largest = *std::max_element(weights_.begin(), weights_.end());
+    double sum = 0;
+    for (double &weight : weights_) {
+      weight = std::exp(weight - largest);
+      sum += weight;
+    }
+    for (double &weight : weights_) {
+      weight = 2 - static_cast<double>(row_count(problem_)) * weight / sum;
+    }
   }
 
   bool is_left_out(const infonce_block &block, int64_t row, int64_t column) const {
@@ -327,6 +351,7 @@ class Evaluation {
       return;
     }
     rank(rules, candidates, row.exact_logits);
+    row.positive_weight = weights_.empty() ? 1 : weights_[static_cast<size_t>(i)];
     const RowOutcome outcome = row_loss_of(rules, problem_.scale, row);
     rows.loss.push_back(outcome.loss);
     result_.row_loss[static_cast<size_t>(i)] += rules.weight * outcome.loss;
@@ -373,6 +398,7 @@ class Evaluation {
   const infonce_problem &problem_;
   Operands operands_;
   std::vector<Rows> rows_;
+  std::vector<double> weights_;  // of positives, by row; empty: 1 each
   Reference result_;
 };
 

@@ -30,11 +30,12 @@ struct Sums {
 RowOutcome cross_entropy(const RowCandidates &row, bool decoupled) {
   const Sums sums(row);
   const double sum = sums.negative_sum + (decoupled ? 0 : sums.positive_sum);
-  RowOutcome outcome{std::log(sum) + sums.largest - sums.mean_positive, {}};
+  const double weight = decoupled ? row.positive_weight : 1;
+  RowOutcome outcome{std::log(sum) + sums.largest - weight * sums.mean_positive, {}};
   for (size_t c = 0; c < row.logits.size(); ++c) {
     const bool in_sum = !decoupled || !row.positive[c];
     const double probability = in_sum ? sums.exponential(row.logits[c]) / sum : 0;
-    const double target = row.positive[c] ? 1 / sums.positives : 0;
+    const double target = row.positive[c] ? weight / sums.positives : 0;
     // Of a row's only positive p - 1 would cancel.
     const bool cancels = row.positive[c] && (sums.positives == 1 || row.alike) && in_sum;
     outcome.slopes.push_back(cancels ? -sums.negative_sum / sum / sums.positives : probability - target);

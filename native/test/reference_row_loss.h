@@ -12,6 +12,7 @@ struct RowCandidates {
   bool alike = false;                // all positives are the same pair
   std::vector<double> logits;        // as a level of precision has them
   std::vector<double> exact_logits;  // in float64
+  double positive_weight = 1;        // of a decoupled loss
 };
 
 struct RowOutcome {

@@ -157,9 +157,18 @@ function plainRows(
       }
       // What is a positive has no part in the decoupled sum.
       const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
-      return left.logSumExp(1).sub(logits.mul(positives).sum(1)).mul(has);
+      const own = logits.mul(positives).sum<tf.Tensor1D>(1);
+      const weights = problem.weighting === undefined ? tf.scalar(1) : weightsOf(problem, own, factor);
+      return left.logSumExp(1).sub(own.mul(weights)).mul(has);
     }
   }
+}
+
+/** Constants: their numbers are read, and nothing is differentiated through that. */
+function weightsOf(problem: Named, own: tf.Tensor1D, factor: tf.Tensor): tf.Tensor1D {
+  const { sigma = 0.5 } = problem.weighting as { sigma?: number };
+  const softmax = tf.softmax(own.div<tf.Tensor1D>(factor).div<tf.Tensor1D>(sigma));
+  return tf.tensor1d(softmax.dataSync().map(share => 2 - own.shape[0] * share));
 }
 
 /** Far below all logits. */

@@ -48,6 +48,7 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   const int64_t positives = further_count + (in_large_class ? partners : task.rule.first_only ? 1 : partners);
   RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing);
   if (further_count > 0) row.add_positives(further.log_sum_exp[i], further.sum[i]);
+  if (kRowLoss == INFONCE_ROW_LOSS_DECOUPLED && task.positive_weights) row.weigh_positives(task.positive_weights[i]);
   if (in_large_class) {
     row.close_with_mean(task.logits.at(0, i));
   } else {
@@ -100,6 +101,35 @@ __global__ void write_row_losses(Trace trace, const double *loss, float *row_los
 }
 
 constexpr int kTotalsThreads = 1024;
+
+// One block: what each thread has of every 1024th row, then a tree.
+template <class Combine> __device__ double over_block(double of_this_thread, Combine &&combine) {
+  __shared__ double of_thread[kTotalsThreads];
+  of_thread[threadIdx.x] = of_this_thread;
+  for (int half = kTotalsThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (int(threadIdx.x) < half)
+      of_thread[threadIdx.x] = combine(of_thread[threadIdx.x], of_thread[threadIdx.x + half]);
+  }
+  __syncthreads();
+  const double all = of_thread[0];
+  __syncthreads();
+  return all;
+}
+
+// One block. Exponentials are less the largest.
+__global__ void __launch_bounds__(kTotalsThreads)
+    weigh_positives(Trace trace, const __grid_constant__ PositiveWeightsTask task) {
+  trace.mark();
+  const auto exponent = [&](int64_t i) { return task.logits[i] / task.scale / task.sigma; };
+  double largest = -INFINITY, sum = 0;
+  for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) largest = fmax(largest, exponent(i));
+  largest = over_block(largest, [](double a, double b) { return fmax(a, b); });
+  for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) sum += exp(exponent(i) - largest);
+  sum = over_block(sum, [](double a, double b) { return a + b; });
+  for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads)
+    task.weights[i] = mises_fisher_weight(exp(exponent(i) - largest), sum / double(task.rows));
+}
 
 // One block: each thread adds every 1024th row, then a tree.
 __global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __grid_constant__ TotalsTask task) {

@@ -146,9 +146,18 @@ struct LossesTask : Softmax {
   bool online;      // weights belong to probabilities, else to exponentials
   float *row_loss;  // [rows] in the input's order, or null
   Debiasing debiasing;
-  Smoothing smoothing[2];       // by direction
-  const double *mean_logit[2];  // [rows] over the candidates; null without smoothing
+  Smoothing smoothing[2];          // by direction
+  const double *mean_logit[2];     // [rows] over the candidates; null without smoothing
+  const double *positive_weights;  // [rows], of a decoupled loss; null: 1 each
   FurtherSums further[2];
+};
+
+// The weights of positives by von Mises and Fisher.
+struct PositiveWeightsTask {
+  const double *logits;  // [rows], of the positives
+  int64_t rows;
+  double scale, sigma;
+  double *weights;  // [rows]
 };
 
 // Sums over the rows of a tower, which may have weights.

@@ -34,6 +34,7 @@ void add_statistics(Stream &stream, const AddStatisticsTask &task);
 
 // losses.cu
 void losses(Stream &stream, int32_t row_loss, const LossesTask &task);
+void weigh_positives(Stream &stream, const PositiveWeightsTask &task);
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
 void totals(Stream &stream, const TotalsTask &task);
 void spoil(Stream &stream, const Report *report, const Results &results);

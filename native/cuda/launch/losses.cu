@@ -13,6 +13,10 @@ void losses(Stream &stream, int32_t row_loss, const LossesTask &task) {
   });
 }
 
+void weigh_positives(Stream &stream, const PositiveWeightsTask &task) {
+  stream.launch("weigh_positives", weigh_positives, 1, kTotalsThreads, 0, task);
+}
+
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows) {
   stream.launch("write_row_losses", write_row_losses, blocks_of(rows, kThreads), kThreads, 0, loss, row_loss, rows);
 }

@@ -25,6 +25,13 @@ void losses(const Work &work) {
   if (is_sigmoid(work.problem)) return sigmoid_losses(work.stream(), task);
   const int32_t row_loss = work.problem.softmaxes[0].row_loss;
   if (row_loss == INFONCE_ROW_LOSS_DEBIASED) task.debiasing = debiasing_of(work.problem);
+  if (work.has_positive_weights()) {
+    const Buffers &buffers = work.buffers;
+    const double sigma = work.problem.softmaxes[0].mises_fisher_sigma;
+    weigh_positives(work.stream(),
+                    {buffers.pair_logits.first, work.rows(), work.problem.scale, sigma, buffers.positive_weights});
+    task.positive_weights = buffers.positive_weights;
+  }
   if (!work.is_smoothed()) return cuda::losses(work.stream(), row_loss, task);
   sum_smoothed(work);
   for (int s = 0; s < work.problem.softmax_count; ++s) {

@@ -148,6 +148,10 @@ typedef struct infonce_softmax {
      included, as equal parts. Not with pairs that are left out, but for the same row. 0: none. */
   double label_smoothing;
   double tau_plus, beta; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
+  /* Of INFONCE_ROW_LOSS_DECOUPLED and two views, above 0: the positive's logit in the loss of row i has the weight
+     2 - exp(d_i / sigma) / (the mean over all rows of that), of dot products d with positives. Weights are constants.
+     0: 1 each. */
+  double mises_fisher_sigma;
 } infonce_softmax;
 
 /* The upstream gradient. */
