@@ -88,6 +88,7 @@ export {
 export { type NTXentLogits, type NTXentLogitsProblem, ntXentLogits } from './losses/nt-xent-logits.js';
 export type { CommonOptions, Reduction } from './losses/options.js';
 export type { Out } from './losses/out.js';
+export type { PositivesForm } from './losses/positives-form.js';
 export type { Asked, Gradient, LossResult, LossValue, Output, Ranks } from './losses/results.js';
 export type { Debias, Weighting } from './losses/row-loss.js';
 export type { RunOptions, SyncRunOptions } from './losses/run.js';

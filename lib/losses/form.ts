@@ -44,7 +44,14 @@ const POSITIVES = {
   sameIdElsewhere: 5,
   none: 6,
 } as const;
-const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, positiveAndNegatives: 2, debiased: 3, sigmoid: 16 } as const;
+const ROW_LOSSES = {
+  crossEntropy: 0,
+  decoupled: 1,
+  positiveAndNegatives: 2,
+  debiased: 3,
+  meanInside: 4,
+  sigmoid: 16,
+} as const;
 const LEFT_OUT = { sameRow: 1, sameId: 2, sameRowOrId: 3, sameIdPositive: 4, own: 8, ownOrSameId: 10 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 

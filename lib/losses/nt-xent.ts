@@ -6,6 +6,7 @@ import { formOf, type Softmax, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
+import { checkPositivesForm, type PositivesForm } from './positives-form.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import {
   checkDebias,
@@ -39,6 +40,12 @@ export interface NTXentOptions<
    * one positive: the mean over the positives of a logarithm for each.
    */
   readonly denominator?: Denominator | undefined;
+  /**
+   * Where the mean over a row's positives is: `'out'` (default), outside of the logarithm, L_out of Khosla et al.; `'in'`,
+   * inside, their L_in: −log of the mean of the positives' probabilities. The same for rows of one positive. With
+   * `denominator: 'all'` alone, without `debias`.
+   */
+  readonly form?: PositivesForm | undefined;
   /**
    * Debiased contrastive loss, of two views: the sum over a row's negatives is an estimate of that over the true ones
    * among them, at least M exp(−1 / temperature) for M negatives, of which the harder ones count more with `beta`.
@@ -110,10 +117,11 @@ const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
   const checked = checkEach(options);
-  const { positives, denominator, debias, sigma, labelSmoothing, views } = checked;
+  const { positives, denominator, form, debias, sigma, labelSmoothing, views } = checked;
   if (debias !== undefined) {
     if (views !== 2) refuseBeside('debias', 'one', `nViews ${views}`, 'The debiased loss is one of two views.');
     if (denominator !== 'all') refuseBeside('debias', 'one', `denominator '${denominator}'`);
+    if (form === 'in') refuseBeside('debias', 'one', "form 'in'", 'The debiased loss has one positive.');
   }
   if (sigma !== undefined) {
     if (debias !== undefined) refuseBeside('weighting', 'one', 'debias');
@@ -135,10 +143,12 @@ function checkOptions(options: NTXentOptions) {
 }
 
 function checkEach(options: NTXentOptions) {
+  const denominator = checkDenominator(options.denominator);
   return {
     common: checkCommon(options),
     positives: checkChoice(options.positives, 'positives', POSITIVES),
-    denominator: checkDenominator(options.denominator),
+    denominator,
+    form: checkPositivesForm(options.form, denominator),
     debias: checkDebias(options.debias),
     sigma: checkWeighting(options.weighting),
     labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
@@ -160,13 +170,15 @@ const formsWith = (positive: 'firstView' | 'allViews') => ({
 /** By `positives` and `denominator`. */
 export const FORMS = { first: formsWith('firstView'), all: formsWith('allViews') };
 const DEBIASED = formWith('firstView', 'debiased');
+/** With one positive this is cross-entropy. */
+export const MEAN_INSIDE = formWith('allViews', 'meanInside');
 
 export const ntXentLoss = defineLoss<NTXentTypes>({
   name: 'ntXent',
   className: 'NTXent',
   tensors: { features: ['[nViews * B, D]', 2, 2] },
   viewMajor: true,
-  options: ['nViews', 'temperature', 'positives', 'denominator', 'debias', 'weighting', 'labelSmoothing'],
+  options: ['nViews', 'temperature', 'positives', 'denominator', 'form', 'debias', 'weighting', 'labelSmoothing'],
   scale: SCALE,
   variants: [
     ...POSITIVES.map(positives => ({ name: positives, options: { positives } })),
@@ -180,6 +192,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       name: 'all, each with the negatives',
       options: { positives: 'all', denominator: 'positiveAndNegatives' },
     },
+    { name: 'all, the mean inside', options: { positives: 'all', form: 'in' } },
     { name: 'debiased', options: { debias: { tauPlus: 0.1 } }, views: 2 },
     { name: 'debiased, hard negatives', options: { debias: { tauPlus: 0.1, beta: 1 } }, views: 2 },
     {
@@ -194,17 +207,15 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, denominator, debias, sigma, labelSmoothing, views, scale } = checkOptions(problem);
+    const { common, positives, denominator, form, debias, sigma, labelSmoothing, views, scale } = checkOptions(problem);
     checkDivisible(rows, views);
     if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
+    const isInside = form === 'in' && positives === 'all' && views > 2;
+    const kind = isInside ? MEAN_INSIDE : debias === undefined ? FORMS[positives][denominator] : DEBIASED;
     return {
       common,
       task: {
-        form: withParameters(debias === undefined ? FORMS[positives][denominator] : DEBIASED, 1, {
-          ...debias,
-          labelSmoothing,
-          sigma,
-        }),
+        form: withParameters(kind, 1, { ...debias, labelSmoothing, sigma }),
         matrices: [{ name: 'features', tensor: features, views }],
         rows,
         dim,
@@ -229,7 +240,8 @@ function noNegatives(rows: number): InfoNCEError {
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
  * or, with `denominator: 'negatives'` and `weighting`, a log of the sum over negatives less a weight times s_ip; with
- * `denominator: 'positiveAndNegatives'`, the mean over p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip.
+ * `denominator: 'positiveAndNegatives'`, the mean over p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip; or, with
+ * `form: 'in'`, the same sum's logarithm − log (mean over p of exp(s_ip)).
  * Nothing of size rows × rows is stored.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradFeatures` and
@@ -237,8 +249,9 @@ function noNegatives(rows: number): InfoNCEError {
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed; `ERR_INFONCE_VIEWS` when
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
- * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equation 2; for `denominator: 'negatives'`
- * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6, and with `weighting` 7; `'positiveAndNegatives'` is `NTXentLoss` of
+ * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equations 2 and 3 (`form: 'in'`); for
+ * `denominator: 'negatives'` Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6, and with `weighting` 7;
+ * `'positiveAndNegatives'` is `NTXentLoss` of
  * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8, and for its
  * `beta` Robinson et al., "Contrastive Learning with Hard Negative Samples", 2021, equation 4.
  * @function

@@ -2,11 +2,12 @@ import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { TensorLike } from '../runtime/tensor.js';
 import { checkDenominator, type Denominator, ROW_LOSS_WITH } from './denominator.js';
-import { formOf } from './form.js';
+import { formOf, type Softmax } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { checkMemory, type NegativeQueue } from './negative-queue.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
+import { checkPositivesForm, type PositivesForm } from './positives-form.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { temperatureScale } from './scale.js';
 
@@ -29,6 +30,12 @@ export interface SupConOptions<
    * the mean over the positives of a logarithm for each.
    */
   readonly denominator?: Denominator | undefined;
+  /**
+   * Where the mean over a row's positives is: `'out'` (default), outside of the logarithm, L_out of Khosla et al.; `'in'`,
+   * inside, their L_in: −log of the mean of the positives' probabilities. The same for rows of one positive. With
+   * `denominator: 'all'` alone.
+   */
+  readonly form?: PositivesForm | undefined;
 }
 
 /** Inputs and options of {@link supCon}. */
@@ -84,27 +91,30 @@ export interface SupConTypes extends LossTypes {
 const SCALE = temperatureScale(0.07);
 
 function checkOptions(options: SupConOptions) {
+  const denominator = checkDenominator(options.denominator);
   return {
     common: checkCommon(options),
-    denominator: checkDenominator(options.denominator),
+    denominator,
+    form: checkPositivesForm(options.form, denominator),
     scale: SCALE.check(options.temperature),
   };
 }
 
 const OTHER_ROWS = { anchors: 0, candidates: 0, rowSoftmax: 0, columnSoftmax: 0, leftOut: 'sameRow' } as const;
 const MEMORY = { anchors: 0, candidates: 1, rowSoftmax: 0 } as const;
-const formsWith = (denominator: Denominator) => {
-  const softmax = { anchors: 0, positive: 'sameId', rowLoss: ROW_LOSS_WITH[denominator] } as const;
+const formsWith = (rowLoss: NonNullable<Softmax['rowLoss']>) => {
+  const softmax = { anchors: 0, positive: 'sameId', rowLoss } as const;
   return {
     oneMatrix: formOf([OTHER_ROWS], [{ ...softmax, positivesIn: [0] }]),
     withMemory: formOf([OTHER_ROWS, MEMORY], [{ ...softmax, positivesIn: [0, 1] }]),
   };
 };
-/** By `denominator`. */
+/** By `denominator`, and with the mean inside. */
 export const FORMS = {
-  all: formsWith('all'),
-  negatives: formsWith('negatives'),
-  positiveAndNegatives: formsWith('positiveAndNegatives'),
+  all: formsWith(ROW_LOSS_WITH.all),
+  negatives: formsWith(ROW_LOSS_WITH.negatives),
+  positiveAndNegatives: formsWith(ROW_LOSS_WITH.positiveAndNegatives),
+  inside: formsWith('meanInside'),
 };
 
 export const supConLoss = defineLoss<SupConTypes>({
@@ -112,11 +122,12 @@ export const supConLoss = defineLoss<SupConTypes>({
   className: 'SupCon',
   tensors: { features: ['[N, D] or [B, V, D]', 2, 3] },
   labels: true,
-  options: ['temperature', 'memory', 'denominator'],
+  options: ['temperature', 'memory', 'denominator', 'form'],
   scale: SCALE,
   variants: [
     { name: 'all' },
     { name: 'decoupled', options: { denominator: 'negatives' }, fewestSamples: 2 },
+    { name: 'the mean inside', options: { form: 'in' } },
     { name: 'each positive with the negatives', options: { denominator: 'positiveAndNegatives' } },
   ],
   checkOptions,
@@ -126,7 +137,7 @@ export const supConLoss = defineLoss<SupConTypes>({
     const samples = shape[0]!;
     const views = shape.length === 3 ? shape[1]! : 1;
     const dim = shape[shape.length - 1]!;
-    const { common, denominator, scale } = checkOptions(problem);
+    const { common, denominator, form, scale } = checkOptions(problem);
     const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
     const rows = memory?.rows;
     const ids = { name: 'labels', data: rowLabels(problem.labels, samples, views) };
@@ -135,7 +146,7 @@ export const supConLoss = defineLoss<SupConTypes>({
     return {
       common,
       task: {
-        form: FORMS[denominator][rows === undefined ? 'oneMatrix' : 'withMemory'],
+        form: FORMS[form === 'in' ? 'inside' : denominator][rows === undefined ? 'oneMatrix' : 'withMemory'],
         matrices:
           rows === undefined
             ? [matrix]
@@ -166,13 +177,14 @@ export const supConLoss = defineLoss<SupConTypes>({
  * class has loss 0, stays in the mean and counts as not found in `top1` and `top5`; so the loss is finite where the
  * reference code divides by zero. The reference's factor temperature / base_temperature is left out: multiply by it
  * (`gradOutput`) if you port code that has it. With `denominator: 'positiveAndNegatives'` row i's loss is the mean over
- * p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip. pytorch-metric-learning's `NTXentLoss` averages that over all
+ * p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip; with `form: 'in'` log of the mean over p of exp(s_ip) stands in
+ * place of the mean of s_ip. pytorch-metric-learning's `NTXentLoss` averages that over all
  * pairs, which is the same where all classes are of one size.
  *
  * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample); unless `ranks: false`, `top1`
  * and `top5`; unless `gradient: false`, `gradFeatures` and `gradTemperature`.
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed.
- * @see Khosla et al., "Supervised Contrastive Learning", 2020, equation 2 (L_out); for `memory` Wang et al.,
+ * @see Khosla et al., "Supervised Contrastive Learning", 2020, equation 2 (L_out) and 3 (L_in); for `memory` Wang et al.,
  * "Cross-Batch Memory for Embedding Learning", 2020.
  * @function
  */

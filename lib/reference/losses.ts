@@ -32,8 +32,8 @@ const NEXT_BETTER: Readonly<Record<Operands, Operands>> = {
 const LARGEST_SMALL_CLASS = 17;
 
 export function referenceNTXent(problem: OnHost<NTXentProblem>, operands: Operands = 'exact'): ReferenceResult {
-  const { nViews = 2, positives = 'first', temperature = 0.1 } = problem;
-  const isLarge = positives === 'all' && nViews > LARGEST_SMALL_CLASS;
+  const { nViews = 2, positives = 'first', temperature = 0.1, form = 'out' } = problem;
+  const isLarge = positives === 'all' && nViews > LARGEST_SMALL_CLASS && form === 'out';
   const features = tower(problem.features, problem, isLarge ? NEXT_BETTER[operands] : operands);
   const samples = features.rows / nViews;
   const terms = range(features.rows).map(row => {
@@ -56,12 +56,12 @@ export function referenceSupCon(
   operands: Operands = 'exact',
   memory?: Memory,
 ): ReferenceResult {
-  const { temperature = 0.07, labels } = problem;
+  const { temperature = 0.07, labels, form = 'out' } = problem;
   const rows = problem.features.data.length / problem.features.shape.at(-1)!;
   const views = rows / labels.length;
   const labelOf = (row: number) => labels[Math.floor(row / views)];
   const isLarge = (row: number) =>
-    range(rows).filter(other => labelOf(other) === labelOf(row)).length > LARGEST_SMALL_CLASS;
+    form === 'out' && range(rows).filter(other => labelOf(other) === labelOf(row)).length > LARGEST_SMALL_CLASS;
   const features = tower(problem.features, problem, range(rows).some(isLarge) ? NEXT_BETTER[operands] : operands);
   const remembered = memory && tower(memory.features, problem, operands);
   const terms = range(rows).map(row => {
@@ -76,7 +76,7 @@ export function referenceSupCon(
         ...range(remembered?.rows ?? 0).map(index => ({ tower: remembered!, index })),
       ],
       positives,
-      apart: positives.length < LARGEST_SMALL_CLASS ? positives : [],
+      apart: positives.length < LARGEST_SMALL_CLASS || form === 'in' ? positives : [],
     };
   });
   return evaluate(terms, features.rows, 1 / temperature, { gradFeatures: features }, 'gradTemperature', problem);

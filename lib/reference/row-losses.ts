@@ -1,5 +1,6 @@
 /** A row's loss and its derivatives by the logits of its candidates. */
 import type { Denominator } from '../losses/denominator.js';
+import type { PositivesForm } from '../losses/positives-form.js';
 import type { Debias, Weighting } from '../losses/row-loss.js';
 
 /** What the loss of a row is made of. */
@@ -19,6 +20,7 @@ export interface Row {
 /** Options of a row's loss. */
 export interface RowLossOptions {
   readonly denominator?: Denominator | undefined;
+  readonly form?: PositivesForm | undefined;
   readonly labelSmoothing?: number | undefined;
   readonly debias?: Debias | undefined;
   readonly weighting?: Weighting | undefined;
@@ -40,10 +42,10 @@ export function rowLoss(
   row: Row,
   exactLogits: readonly number[],
   scale: number,
-  { denominator = 'all', labelSmoothing = 0, debias }: RowLossOptions,
+  { denominator = 'all', form = 'out', labelSmoothing = 0, debias }: RowLossOptions,
 ): RowResult {
   if (debias !== undefined) return debiased(row, scale, debias);
-  const result = ROW_LOSSES[denominator](row);
+  const result = form === 'in' ? meanInside(row) : ROW_LOSSES[denominator](row);
   if (labelSmoothing === 0) return result;
   // ε (positive − mean): linear in the logits.
   const spread = exactLogits.map((_, j) => {
@@ -121,6 +123,24 @@ function perPositive({ logits, positives, exact }: Row): RowResult {
     });
   });
   return { loss, slopes: total };
+}
+
+/** −log (mean over the positives of softmax_p): −log (1 / P) + log (1 + rest / Σ_p e^s_p). */
+function meanInside({ logits, positives, exact }: Row): RowResult {
+  const rest = logits.filter((_, j) => !positives.includes(j));
+  const ofPositives = logSumExp(exact);
+  const ofRest = rest.length === 0 ? Number.NEGATIVE_INFINITY : logSumExp(rest);
+  const excess = ofRest - ofPositives;
+  const both = excess > 0 ? excess + Math.log1p(Math.exp(-excess)) : Math.log1p(Math.exp(excess));
+  const restShare = 1 / (1 + Math.exp(-excess));
+  return {
+    loss: both + Math.log(positives.length),
+    slopes: logits.map((logit, j) => {
+      const at = positives.indexOf(j);
+      const share = at < 0 ? Math.exp(logit - ofRest) : -Math.exp(exact[at]! - ofPositives);
+      return { slope: share * restShare, terms: Math.abs(share) * restShare };
+    }),
+  };
 }
 
 /** log (e^p + max((R − τ M e^p) / (1 − τ), M e^−scale)) − p with R = M Σ e^((1 + β) s_j) / Σ e^(β s_j). */

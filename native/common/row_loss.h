@@ -18,12 +18,13 @@ namespace infonce {
 
 // Whether the denominator of a row loss has all positives in it.
 INFONCE_HOST_DEVICE constexpr bool has_positives(int32_t row_loss) {
-  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || row_loss == INFONCE_ROW_LOSS_DEBIASED;
+  return row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || row_loss == INFONCE_ROW_LOSS_DEBIASED ||
+         row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE;
 }
 
 // Whether the loss of a row needs but the mean of its positives' logits, and not each of them.
 INFONCE_HOST_DEVICE constexpr bool needs_mean_of_positives(int32_t row_loss) {
-  return row_loss != INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  return row_loss != INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && row_loss != INFONCE_ROW_LOSS_MEAN_INSIDE;
 }
 
 // The weight of a positive by von Mises and Fisher, from exp(dot product / sigma) and the mean of that over all rows.
@@ -38,6 +39,8 @@ template <class Visit> void with_row_loss(int32_t row_loss, Visit &&visit) {
   if (row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES)
     return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES>());
   if (row_loss == INFONCE_ROW_LOSS_DEBIASED) return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_DEBIASED>());
+  if (row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE)
+    return visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_MEAN_INSIDE>());
   visit(std::integral_constant<int32_t, INFONCE_ROW_LOSS_CROSS_ENTROPY>());
 }
 
@@ -100,6 +103,7 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE void add(double logit, bool is_positive) {
     if (is_positive) positive_logit_ += logit;
     if (is_positive && kPositivesApart && positives_ > 1) return add_term(logit);
+    if (is_positive && kMeanInside && positives_ > 1) return add_inside(logit);
     if (!is_positive || (positives_ > 1 && kHasPositives)) total_ += exponential(logit);
   }
   // Further positives at once: log of the sum of their exponentials, and the sum of their logits.
@@ -110,6 +114,7 @@ template <int32_t kKind> class RowLoss {
   // An only positive is kept apart from the rest of the sum.
   INFONCE_HOST_DEVICE void close() {
     positive_logit_ /= double(positives_);
+    if (kMeanInside && positives_ > 1) log_positives_ += std::log(positive_);
     if (positives_ > 1 || kKind == INFONCE_ROW_LOSS_DECOUPLED) return;
     if (kKind == INFONCE_ROW_LOSS_DEBIASED) return close_debiased();
     positive_ = exponential(positive_logit_);
@@ -121,6 +126,7 @@ template <int32_t kKind> class RowLoss {
 
   INFONCE_HOST_DEVICE double loss() const {
     if (kPositivesApart && positives_ > 1) return term_losses_ / double(positives_);
+    if (kMeanInside && positives_ > 1) return softplus(log_total() - log_positives_) + std::log(double(positives_));
     // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
     const double ratio = rest_ / positive_;
     if (kKind != INFONCE_ROW_LOSS_DECOUPLED && positives_ == 1 && ratio < 1)
@@ -137,6 +143,7 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE double log_sum_exp() const {
     if (kKind == INFONCE_ROW_LOSS_DEBIASED)
       return log_total() + (is_clamped_ ? kBeyondExponents : std::log1p(-debiasing_.tau_plus));
+    if (kMeanInside && positives_ > 1) return log_positives_ + softplus(log_total() - log_positives_);
     // Without other candidates any number serves.
     if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return positive_logit_;
     if (kPositivesApart && positives_ > 1) return log_total() - std::log(mean_rest_share());
@@ -147,6 +154,7 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE double matrix_weight() const {
     if (kKind == INFONCE_ROW_LOSS_DEBIASED && is_clamped_) return 0;
     if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return 0;
+    if (kMeanInside && positives_ > 1) return std::exp(offset_ - log_sum_exp());
     double share = 1;
     if (kPositivesApart && positives_ > 1) share = mean_rest_share();
     if (kKind == INFONCE_ROW_LOSS_DEBIASED) share = 1 / (1 - debiasing_.tau_plus);
@@ -154,8 +162,10 @@ template <int32_t kKind> class RowLoss {
   }
 
   // 1 - p of an only positive, without the cancellation of 1 - p; their weight where they are not in the denominator.
-  // Where each of several has its own: log of what all of them stand beside.
+  // Where each of several has its own: log of what all of them stand beside. Where the mean is inside: log of what an
+  // exponential is divided by to be its positive's weight.
   INFONCE_HOST_DEVICE double rest_share() const {
+    if (kMeanInside && positives_ > 1) return log_positives_ + softplus(log_positives_ - log_total());
     if (kPositivesApart && positives_ > 1) return log_total();
     // What the estimate takes off for the positive moves with its logit.
     if (kKind == INFONCE_ROW_LOSS_DEBIASED && !is_clamped_) return sum_ / (1 - debiasing_.tau_plus) / total_;
@@ -168,6 +178,7 @@ template <int32_t kKind> class RowLoss {
                                                 const double &log_sum_exp, const double &rest_share) {
     if (is_positive && kKind == INFONCE_ROW_LOSS_DECOUPLED) return only_positive_weight(rest_share) / double(positives);
     if (is_positive && positives == 1) return only_positive_weight(rest_share);
+    if (is_positive && kMeanInside) return -std::exp(logit - rest_share);
     if (is_positive && kPositivesApart)
       return only_positive_weight(share_of_rest(logit, rest_share)) / double(positives);
     return negative_weight(logit, log_sum_exp) - (is_positive ? 1.0 / double(positives) : 0.0);
@@ -176,6 +187,7 @@ template <int32_t kKind> class RowLoss {
  private:
   static constexpr bool kHasPositives = has_positives(kKind);
   static constexpr bool kPositivesApart = kKind == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  static constexpr bool kMeanInside = kKind == INFONCE_ROW_LOSS_MEAN_INSIDE;
   static constexpr double kRange = 600;  // e^600 and its sums fit float64
 
   INFONCE_HOST_DEVICE double exponential(double logit) {
@@ -186,6 +198,18 @@ template <int32_t kKind> class RowLoss {
     return std::exp(logit - base_);
   }
   INFONCE_HOST_DEVICE double log_total() const { return base_ + std::log(total_); }
+  // log (1 + e^x)
+  INFONCE_HOST_DEVICE static double softplus(double x) {
+    return x > 0 ? x + std::log1p(std::exp(-x)) : std::log1p(std::exp(x));
+  }
+  // Positives have a base of their own: none may vanish beside a rest that is far larger.
+  INFONCE_HOST_DEVICE void add_inside(double logit) {
+    if (logit > log_positives_) {
+      positive_ = positive_ > 0 ? positive_ * std::exp(log_positives_ - logit) : 0;
+      log_positives_ = logit;
+    }
+    positive_ += std::exp(logit - log_positives_);
+  }
 
   INFONCE_HOST_DEVICE void close_debiased() {
     exponential(debiasing_.log_least);  // for the base
@@ -221,10 +245,11 @@ template <int32_t kKind> class RowLoss {
   double multiplicity_;
   double offset_, base_, total_;
   double positive_weight_ = 1;
-  double positive_logit_ = 0;                 // the sum over positives; the mean, once closed
-  double positive_ = 0, rest_ = 0;            // exponentials: of the only positive, of all else
-  double sum_ = 0;                            // exponentials of the negatives, of which the rest is an estimate
-  bool is_clamped_ = false;                   // the estimate is the least that it may be
+  double positive_logit_ = 0;         // the sum over positives; the mean, once closed
+  double positive_ = 0, rest_ = 0;    // exponentials: of the only positive, of all else
+  double sum_ = 0;                    // exponentials of the negatives, of which the rest is an estimate
+  bool is_clamped_ = false;           // the estimate is the least that it may be
+  double log_positives_ = -INFINITY;  // where the mean is inside: the base of their sum; its logarithm, once closed
   double term_losses_ = 0, rest_shares_ = 0;  // sums over the positives that have terms of their own
 };
 

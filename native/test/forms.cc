@@ -36,7 +36,10 @@ infonce_row_loss row_loss_of(const Form &form) {
   const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
   if (form.seed / 8 % 3 == 2) {
     const bool is_debiasable = form.views == 2 && form.ids == 0 && form.further.empty();
-    return is_debiasable ? INFONCE_ROW_LOSS_DEBIASED : INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+    const bool mean_inside = form.seed / 24 % 2 == 1;
+    return is_debiasable ? INFONCE_ROW_LOSS_DEBIASED
+           : mean_inside ? INFONCE_ROW_LOSS_MEAN_INSIDE
+                         : INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
   }
   return has_negatives && form.seed / 8 % 3 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
 }

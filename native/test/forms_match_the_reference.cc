@@ -353,6 +353,24 @@ TEST_CASE("decoupled losses with weights of their positives match the reference"
   }
 }
 
+TEST_CASE("a mean inside the logarithm matches the reference, of few and of many positives") {
+  const std::vector<Engine> all = engines_for_rules();
+  for (const infonce_positive positive : {INFONCE_POSITIVE_ALL_VIEWS, INFONCE_POSITIVE_SAME_ID}) {
+    for (const double temperature : {0.5, 0.07, 0.002}) {
+      for (const bool normalize : {true, false}) {
+        Form form = form_with_further(positive);
+        form.views = positive == INFONCE_POSITIVE_ALL_VIEWS ? 22 : 1;
+        form.temperature = temperature;
+        form.normalize = normalize;
+        Inputs inputs = inputs_of(form);
+        inputs.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_MEAN_INSIDE;
+        INFO(describe(form));
+        check_inputs(all, inputs);
+      }
+    }
+  }
+}
+
 TEST_CASE("own candidates and keys with a bias match the reference") {
   const std::vector<Engine> all = engines_for_rules();
   Settings settings;

@@ -120,7 +120,7 @@ class Rows {
 // Rows of the anchor's sample or class, itself among them; 1 where all of them are treated apart, however many.
 int64_t class_size(const infonce_problem &problem, int64_t anchor) {
   const infonce_softmax &softmax = problem.softmaxes[0];
-  if (softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES) {
+  if (softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES || softmax.row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE) {
     return 1;
   }
   const infonce_matrix &anchors = problem.matrices[softmax.anchors];
@@ -373,8 +373,9 @@ class Evaluation {
         std::find_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive && !c.further; });
     const double own = logits[static_cast<size_t>(first - candidates.begin())];
     int64_t surely_above = 0;
-    const bool has_positives =
-        rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || rules.row_loss == INFONCE_ROW_LOSS_DEBIASED;
+    const bool has_positives = rules.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY ||
+                               rules.row_loss == INFONCE_ROW_LOSS_DEBIASED ||
+                               rules.row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE;
     // Without the positive itself, as often as it is there.
     const auto copies =
         std::count_if(candidates.begin(), candidates.end(), [](auto &c) { return c.positive && !c.further; });

@@ -66,6 +66,30 @@ RowOutcome positive_and_negatives(const RowCandidates &row) {
   return outcome;
 }
 
+// The logarithm of a mean of probabilities.
+RowOutcome mean_inside(const RowCandidates &row) {
+  const Sums sums(row);
+  double largest = -INFINITY;  // of the positives
+  for (size_t c = 0; c < row.logits.size(); ++c) {
+    largest = row.positive[c] ? std::max(largest, row.exact_logits[c]) : largest;
+  }
+  double positives = 0;
+  for (size_t c = 0; c < row.logits.size(); ++c) {
+    positives += row.positive[c] ? std::exp(row.exact_logits[c] - largest) : 0;
+  }
+  const double rest = sums.negative_sum / std::exp(largest - sums.largest) / positives;  // in sums of the positives
+  const double log_rest = std::log(sums.negative_sum) + sums.largest - largest - std::log(positives);
+  const double loss = log_rest < 0 ? std::log1p(rest) : log_rest + std::log1p(std::exp(-log_rest));
+  RowOutcome outcome{loss + std::log(sums.positives), {}};
+  for (size_t c = 0; c < row.logits.size(); ++c) {
+    const double share = std::exp(row.exact_logits[c] - largest) / positives;
+    const double of_rest = 1 / (1 + std::exp(-log_rest));
+    const double of_negative = std::exp(row.logits[c] - sums.largest) / sums.negative_sum * of_rest;
+    outcome.slopes.push_back(row.positive[c] ? -share * of_rest : of_negative);
+  }
+  return outcome;
+}
+
 RowOutcome debiased(const RowCandidates &row, double tau, double beta, double scale) {
   const Sums sums(row);
   const double negatives = static_cast<double>(row.logits.size()) - 1;
@@ -110,6 +134,9 @@ void smooth(double amount, const RowCandidates &row, RowOutcome *outcome) {
 RowOutcome row_loss_of(const infonce_softmax &rules, double scale, const RowCandidates &row) {
   if (rules.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES) {
     return positive_and_negatives(row);
+  }
+  if (rules.row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE) {
+    return mean_inside(row);
   }
   if (rules.row_loss == INFONCE_ROW_LOSS_DEBIASED) {
     return debiased(row, rules.tau_plus, rules.beta, scale);

@@ -39,18 +39,21 @@ export function scalarsOf(problem: Named): readonly (readonly [name: string, val
 export function pluginLoss(problem: Named, inputs: readonly tf.Tensor[], scalars: readonly tf.Tensor[]): tf.Tensor {
   const learned = Object.fromEntries(scalarsOf(problem).map(([name], i) => [name, scalars[i]]));
   const options = { ...optionsOf(problem), ...learned } as object;
-  const [first, second, negativeKeys] = inputs as tf.Tensor2D[];
+  const [first, second, negatives] = inputs as tf.Tensor2D[];
   switch (kindOf(problem)) {
     case 'ntXent':
       return ntXent(first!, options);
     case 'supCon':
       return supCon(first!, problem.labels as Int32Array, options);
     case 'clip':
-      return clip(first!, second!, options);
+      return clip(first!, second!, { ...options, ...(negatives && { negativeTexts: negatives }) });
     case 'sigLip':
       return sigLip(first!, second!, options);
     default:
-      return infoNCE(first!, second!, { ...options, ...(negativeKeys && { negativeKeys }) }) as LossTensor<'mean'>;
+      return infoNCE(first!, second!, {
+        ...options,
+        ...(negatives && { negativeKeys: negatives }),
+      }) as LossTensor<'mean'>;
   }
 }
 
@@ -75,10 +78,18 @@ function plainRows(
   const { labelSmoothing = 0, margin = 0 } = problem as { labelSmoothing?: number; margin?: number };
   switch (kindOf(problem)) {
     case 'clip': {
-      const left = leftOut(problem.imageIds as Int32Array, problem.textIds as Int32Array, i => i);
-      const logits = logitsOf(a!, b!).sub<tf.Tensor2D>(maskOf(rows, rows, left));
-      return crossEntropy(logits, tf.eye(rows), labelSmoothing)
-        .add(crossEntropy(logits.transpose(), tf.eye(rows), labelSmoothing))
+      const same = leftOut(problem.imageIds as Int32Array, problem.textIds as Int32Array, i => i);
+      const arePositives = problem.duplicates === 'positive';
+      const pairs = logitsOf(a!, b!);
+      const logits = arePositives ? pairs : pairs.sub<tf.Tensor2D>(maskOf(rows, rows, same));
+      const positives = maskOf(rows, rows, (i, j) => i === j || (arePositives && same(i, j))).div<tf.Tensor2D>(
+        LEFT_OUT,
+      );
+      const others = negatives === undefined ? [] : [logitsOf(a!, negatives)];
+      const ofImages = tf.concat<tf.Tensor2D>([logits, ...others], 1);
+      const none = [0, negatives?.shape[0] ?? 0] as [number, number];
+      return crossEntropy(ofImages, meanOver(positives).pad([[0, 0], none]), labelSmoothing)
+        .add(crossEntropy(logits.transpose(), meanOver(positives.transpose()), labelSmoothing))
         .div(2);
     }
     case 'sigLip':
@@ -97,12 +108,16 @@ function plainRows(
         const all = candidates.shape[0];
         const positive = (i: number) => targets?.[i] ?? i;
         const ids = keyIds && Int32Array.of(...keyIds, ...negativeIds!);
+        const same = leftOut(queryIds, ids, positive);
+        const arePositives = problem.duplicates === 'positive';
         const biases = Array.from({ length: all }, (_, j) => keyBias?.[j] ?? negativeBias?.[j - b!.shape[0]] ?? 0);
         const logits = logitsOf(a!, candidates)
           .add(biases.map(bias => Math.max(bias, -LEFT_OUT)))
-          .sub<tf.Tensor2D>(maskOf(rows, all, leftOut(queryIds, ids, positive)));
-        const positives = maskOf(rows, all, (i, j) => j === positive(i)).div<tf.Tensor2D>(LEFT_OUT);
-        return crossEntropy(logits.sub<tf.Tensor2D>(positives.mul(margin).mul(factor)), positives, labelSmoothing);
+          .sub<tf.Tensor2D>(maskOf(rows, all, (i, j) => !arePositives && same(i, j)));
+        const isPositive = (i: number, j: number) => j === positive(i) || (arePositives && same(i, j));
+        const positives = maskOf(rows, all, isPositive).div<tf.Tensor2D>(LEFT_OUT);
+        const withMargin = logits.sub<tf.Tensor2D>(positives.mul(margin).mul(factor));
+        return crossEntropy(withMargin, meanOver(positives), labelSmoothing);
       }
       const keys = inBatch ? tf.matMul<tf.Tensor2D>(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
       const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
@@ -155,6 +170,11 @@ function plainRows(
         // log (e^s + rest) − s, also of a row without a rest.
         return tf.softplus(rest.add(1e-30).log().sub(logits)).mul(positives).sum(1);
       }
+      if (problem.form === 'in') {
+        // log of the weights that the mean gives, far below all logits for what is no positive.
+        const weights = positives.add(tf.scalar(1e-30)).log();
+        return logits.logSumExp(1).sub(logits.add(weights).logSumExp(1)).mul(has);
+      }
       // What is a positive has no part in the decoupled sum.
       const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
       const own = logits.mul(positives).sum<tf.Tensor1D>(1);
@@ -183,6 +203,11 @@ function leftOut(ids: Int32Array | undefined, others: Int32Array | undefined, po
 function maskOf(rows: number, columns: number, isChosen: (i: number, j: number) => boolean): tf.Tensor2D {
   const row = (i: number) => Array.from({ length: columns }, (_, j) => (isChosen(i, j) ? LEFT_OUT : 0));
   return tf.tensor2d(Array.from({ length: rows }, (_, i) => row(i)));
+}
+
+/** Of 1 for each positive and else 0: the weights of their mean, row by row. */
+function meanOver(positives: tf.Tensor2D): tf.Tensor2D {
+  return positives.div(positives.sum(1, true));
 }
 
 /** What hardness of all negatives adds to the logits: read out of the graph, it has no gradient. */

@@ -129,6 +129,8 @@ typedef enum infonce_row_loss {
      R = M * sum_{j in C(i)} exp((1 + beta) * s_ij) / sum_{j in C(i)} exp(beta * s_ij), of two views. The second of what max
      compares is a constant. */
   INFONCE_ROW_LOSS_DEBIASED = 3,
+  /* log (sum_{j in C(i) or P(i)} exp(s_ij)) - log ((1 / |P(i)|) sum_{j in P(i)} exp(s_ij)) */
+  INFONCE_ROW_LOSS_MEAN_INSIDE = 4,
   INFONCE_ROW_LOSSES,           /* how many there are of softmaxes */
   INFONCE_ROW_LOSS_SIGMOID = 16 /* each pair by itself, in one block of two matrices */
 } infonce_row_loss;

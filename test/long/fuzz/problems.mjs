@@ -2,7 +2,7 @@
 import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORMS as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
-import { FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
+import { MEAN_INSIDE, FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
 import { FORMS as OF_CLASSES } from '../../../dist/esm/losses/sup-con.js';
 import { SCALAR_COUNT } from '../../../dist/esm/runtime/binding.js';
@@ -174,7 +174,8 @@ function nativeMatrix(random, context, rows, dim, rest = {}) {
 const MAKERS = {
   views(random, context, drawn, dim) {
     const views = random.integer(2, 4);
-    const [denominator, form] = random.pick(Object.values(OF_VIEWS).flatMap(forms => Object.entries(forms)));
+    const forms = Object.values(OF_VIEWS).flatMap(forms => Object.entries(forms));
+    const [denominator, form] = random.pick([...forms, ['inside', MEAN_INSIDE]]);
     // Without positives, the sum over a single sample is empty.
     const samples = Math.max(drawn, denominator === 'negatives' ? 2 : 1);
     const matrices = [nativeMatrix(random, context, samples * views, dim, { views })];
