@@ -44,7 +44,7 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
     return;
   }
   const int64_t positives = in_large_class ? partners : task.rule.first_only ? 1 : partners;
-  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing);
+  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing, task.multiplicity[d]);
   if (in_large_class) {
     row.close_with_mean(task.logits.at(0, i));
   } else {
