@@ -40,8 +40,7 @@ bool is_candidate_alone(const infonce_problem &p, int matrix) {
 // Whether some are an anchor's own in a block that looks at that.
 bool has_own_rows(const infonce_problem &p, int matrix) {
   for (int b = 0; b < p.block_count; ++b)
-    if (p.blocks[b].candidates == matrix && (p.blocks[b].own || (p.blocks[b].left_out & INFONCE_LEAVE_OUT_OWN)))
-      return true;
+    if (p.blocks[b].candidates == matrix && (p.blocks[b].own || tells_own(p.blocks[b]))) return true;
   return false;
 }
 

@@ -54,6 +54,11 @@ bool has_further_positives(const infonce_problem &problem);
 
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
+// Whether the pairs of a row and its own candidates, row j being row j % rows's, are not among the block's others.
+inline bool tells_own(const infonce_block &block) {
+  return block.own == INFONCE_OWN_AMONG || (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
+}
+
 // Whether rows of other matrices than the first softmax's anchors, or columns beside the rows, add to a row's sums.
 bool joins_sides(const infonce_problem &problem);
 // Whether a block has none of the first softmax's anchors.

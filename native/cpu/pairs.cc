@@ -61,16 +61,14 @@ void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout)
   for (int64_t i = 0; i < anchors_; ++i) anchors_by_positive_[next[groups_[i]]++] = i;
 }
 
-// An anchor's own candidates among others are of its group, too, and so are those that a block leaves out.
+// An anchor's own candidates among others are of its group, too, in blocks that treat them apart or leave them out.
 void Pairs::group_own(const infonce_problem &problem, const Layout &layout) {
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
-    const bool left_out = (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
-    if (!left_out && block.own != INFONCE_OWN_AMONG) continue;
-    std::vector<int32_t> &groups = left_out ? groups_of_own_ : groups_;
-    groups.resize(layout.end(), -1);
+    if (!tells_own(block)) continue;
+    groups_of_own_.resize(layout.end(), -1);
     for (int64_t j = 0; j < layout.rows(block.candidates); ++j)
-      groups[layout.first(block.candidates) + j] = int32_t(j % anchors_);
+      groups_of_own_[layout.first(block.candidates) + j] = int32_t(j % anchors_);
   }
 }
 

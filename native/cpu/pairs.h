@@ -23,7 +23,7 @@ class Pairs {
   // By row. Pairs of equal group are no candidates of the matrix part, nor is what has a negative one: padding, and
   // candidates whose bias is -infinity.
   const int32_t *groups() const { return groups_.data(); }
-  // The same where rows leave out candidates of their own.
+  // The same in blocks in which rows have candidates of their own.
   const int32_t *groups_of_own() const { return groups_of_own_.data(); }
   const int32_t *ids() const { return ids_.empty() ? nullptr : ids_.data(); }  // where a block leaves out by them
   bool has_bias() const { return !bias_.empty(); }

@@ -47,7 +47,6 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
 
 template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
   const bool by_id = leaves_out_by_id(block);
-  const bool leaves_out_own = (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
   const auto side = [&](int matrix, int softmax) {
     Side<Scalar> side;
     const int64_t first = layout_.first(matrix);
@@ -61,9 +60,8 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     return side;
   };
   blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax),
-                     infonce::is_triangle(block), scale_of(problem_, block),
-                     leaves_out_own || block.own == INFONCE_OWN_AMONG});
-  if (leaves_out_own) blocks_.back().columns.groups = pairs_.groups_of_own() + layout_.first(block.candidates);
+                     infonce::is_triangle(block), scale_of(problem_, block), tells_own(block)});
+  if (tells_own(block)) blocks_.back().columns.groups = pairs_.groups_of_own() + layout_.first(block.candidates);
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
@@ -592,9 +590,12 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
     add_smoothing(matrix, Partners::kElsewhere, first, count, accumulators, accumulator_rows, thread);
   if (smoothing() != 0 && of_anchors)
     add_smoothing(matrix, Partners::kAmongAnchors, first, count, accumulators, accumulator_rows, thread);
-  if (!gradient) return along(matrix, first, count, accumulators, accumulator_rows, thread);
-  return kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
-                          problem_.scale * upstream_.largest, gradient});
+  // The same whether the gradient is wanted or not.
+  const double of_all = counts_all_ ? along(matrix, first, count, accumulators, accumulator_rows, thread) : 0;
+  if (!gradient) return of_all;
+  const double of_rows = kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
+                                          problem_.scale * upstream_.largest, gradient});
+  return counts_all_ ? of_all : of_rows;
 }
 
 template class Passes<float>;

@@ -33,7 +33,8 @@ std::vector<Block> blocks_of(const infonce_problem &problem) {
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
     if (problem.matrices[block.candidates].rows > 0 && block.own != INFONCE_OWN_ALONE)
-      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax, block.left_out,
+      blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax,
+                        block.left_out | (tells_own(block) ? uint32_t(INFONCE_LEAVE_OUT_OWN) : 0),
                         scale_of(problem, block)});
   }
   return blocks;
@@ -60,14 +61,15 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, own candidates added to a row's sums, logits smoothed, sigmoids computed and two
+  // Masks are compared row by row, sides joined, own candidates added to a row's sums, logits smoothed, sigmoids computed and two
   // exponentials taken of each logit, which only the kernels in float64 do so far. And where further candidates come, a
   // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const double scale = largest_scale(problem);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
   const infonce_softmax &softmax = problem.softmaxes[0];
   const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
-  if (is_masked(problem) || own_block_of(problem) || (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
+  if (is_masked(problem) || choice->joins_sides || own_block_of(problem) || (opened && !is_sure) ||
+      is_sigmoid(problem) || has_parameters) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {
@@ -135,7 +137,8 @@ int64_t Choice::longest_rows() const {
 }
 
 bool Choice::has_triangle() const {
-  return std::any_of(blocks.begin(), blocks.end(), [](const Block &block) { return block.is_triangle(); });
+  return std::any_of(blocks.begin(), blocks.end(),
+                     [&](const Block &block) { return block.is_triangle() && block.rows == anchors; });
 }
 
 Choice choose(const infonce_problem &problem, infonce_precision precision, bool has_large_classes,
@@ -155,6 +158,7 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   choice.own = own;
   choice.memory = memory_of(problem);
   choice.scale = problem.scale;
+  choice.joins_sides = joins_sides(problem);
   if (!positives_are_anchors(softmax)) choice.keys = positives_elsewhere(softmax);
   choice.blocks = blocks_of(problem);
   choice.row_blocks = row_blocks_of(choice.blocks);
@@ -193,8 +197,33 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
   return choice;
 }
 
+namespace {
+
+// Any matrix may be either side of several blocks.
+std::vector<MatrixGradient> plan_joined(const Choice &choice, uint32_t wanted) {
+  std::vector<MatrixGradient> gradients;
+  const auto plan = [&](int matrix) {
+    if (!(wanted >> matrix & 1) || choice.rows(matrix) == 0) return;
+    MatrixGradient of{matrix, {}};
+    for (const Block &block : choice.blocks) {
+      const Block other = {block.columns,     block.rows,     block.column_softmax,
+                           block.row_softmax, block.left_out, block.scale};
+      if (block.rows == matrix) of.parts.insert(block.is_triangle() ? of.parts.begin() : of.parts.end(), {block});
+      else if (block.columns == matrix) of.parts.push_back({other});
+    }
+    gradients.push_back(of);
+  };
+  plan(choice.anchors);
+  for (int m = 0; m < INFONCE_MOST_MATRICES; ++m)
+    if (m != choice.anchors) plan(m);
+  return gradients;
+}
+
+}  // namespace
+
 std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,
                                            const Hardware &hardware) {
+  if (choice.joins_sides) return plan_joined(choice, wanted);
   std::vector<MatrixGradient> gradients;
   const auto is_wanted = [&](int matrix) { return (wanted >> matrix & 1) != 0; };
   const Architecture &architecture = *choice.architecture;

@@ -12,7 +12,7 @@ namespace infonce::cuda {
 struct Block {
   int rows, columns;
   int row_softmax, column_softmax;
-  uint32_t left_out;  // infonce_left_out bits
+  uint32_t left_out;  // infonce_left_out bits; of own candidates that are treated apart, too
   double scale;       // of its logits
 
   bool is_triangle() const { return rows == columns; }
@@ -40,7 +40,7 @@ struct MatrixGradient {
 };
 
 struct Choice {
-  int anchors = 0;                           // of the first softmax, the rows of every block
+  int anchors = 0;                           // of the first softmax; the rows of every block, unless sides are joined
   int keys = kNone;                          // with the positives, unless those are anchors
   int own = kNone;                           // with candidates of each anchor's own, which no other anchor sees
   int memory = kNone;                        // with further positives of anchors; it has no gradient
@@ -64,7 +64,8 @@ struct Choice {
   // Of own candidates those of one anchor.
   int64_t rows(int matrix) const { return towers[matrix].rows; }
   int64_t longest_rows() const;
-  bool has_triangle() const;
+  bool has_triangle() const;  // of the anchors
+  bool joins_sides = false;
 };
 
 // `opened`: further candidates come in parts.

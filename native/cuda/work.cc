@@ -50,10 +50,9 @@ Masks masks_of(const Work &work, const Block &block) {
     masks.row_ids = buffers.ids[block.rows], masks.column_ids = buffers.ids[block.columns];
   if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
   else masks.row_bias = buffers.bias[block.rows];
-  const infonce_block *own = own_block_of(work.problem);
-  if (own && own->own == INFONCE_OWN_AMONG) {
-    if (own->candidates == block.columns) masks.column_period = work.rows();
-    if (own->candidates == block.rows) masks.row_period = work.rows();
+  if (block.left_out & INFONCE_LEAVE_OUT_OWN) {
+    const bool are_rows = block.rows != work.anchors() && block.rows != work.choice.keys;
+    (are_rows ? masks.row_period : masks.column_period) = work.rows();
   }
   return masks;
 }

@@ -89,7 +89,8 @@ struct Work {
   // Of the block's rows.
   Pairs pairs_of(const Block &block) const {
     if (block.rows == anchors()) return pairs[block.columns];
-    return block.rows == choice.keys ? pairs_of_keys : Pairs{};
+    const bool holds_pairs = block.rows == choice.keys && (block.columns == anchors() || block.is_triangle());
+    return holds_pairs ? pairs_of_keys : Pairs{};
   }
   // Whether they are rows of the anchors' own matrix.
   bool positives_are_anchors() const { return choice.keys == kNone; }
@@ -120,6 +121,8 @@ struct Work {
   int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host
   // Whether pairs of a gradient are found by range: with targets, or where a triangle counts twice what pairs count once.
   bool finds_pairs_by_range() const;
+  // How often a logit counts in what the anchors' gradient has along their rows.
+  int count_of_radial() const { return choice.has_triangle() || finds_pairs_by_range() ? 2 : 1; }
 };
 
 WeightsOf weights_of(const Work &work, const Block &block);

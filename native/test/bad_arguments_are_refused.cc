@@ -203,7 +203,7 @@ TEST_CASE("blocks and softmaxes that do not go together are refused") {
   }
   REFUSES(Loss::kSupConMemory, problem.blocks[1].column_softmax = 0);
   REFUSES(Loss::kSupConMemory, problem.blocks[1].own = 1);
-  REFUSES(Loss::kInfoNceInBatch, problem.blocks[0].column_softmax = 0);
+  REFUSES(Loss::kInfoNceInBatch, problem.blocks[0].column_softmax = 1);
   REFUSES(Loss::kInfoNceInBatch, problem.blocks[0].own = 1);
   REFUSES(Loss::kClip, problem.softmax_count = 1);
   REFUSES(Loss::kClip, problem.blocks[0].column_softmax = -1);

@@ -154,6 +154,39 @@ TEST_CASE("a second softmax is the first the other way round") {
   REFUSES(all, problem.softmax_count = 1);
 }
 
+TEST_CASE("joined sides go with as many keys, by index, without a bias, smoothing or candidates that one anchor sees") {
+  Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
+  form.keys = 12;
+  form.joint = form.other_keys = form.keys_to_further = true;
+  form.further = {24};
+  const Named all = named(form);
+  const Buffer<float> bias(24);
+  Buffer<int32_t> targets(12);
+  REFUSES(all, problem.matrices[all.further].bias = bias.data());
+  REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES);
+  REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_TARGET; problem.softmaxes[0].targets = targets.data());
+  REFUSES(all, problem.matrices[all.further].rows = 23);
+  REFUSES(all, problem.blocks[all.keys_block].left_out ^= INFONCE_LEAVE_OUT_SAME_ROW);
+  REFUSES(all, problem.blocks[all.keys_block].left_out |= 8);
+  for (int b = 0; b < all.inputs.problem.block_count; ++b) {
+    const infonce_block &block = all.inputs.problem.blocks[b];
+    REFUSES(all, problem.blocks[b].row_softmax = 1);
+    if (block.candidates != all.further) {
+      REFUSES(all, problem.blocks[b].left_out |= INFONCE_LEAVE_OUT_OWN);
+      continue;
+    }
+    REFUSES(all, problem.blocks[b].column_softmax = 0);
+    REFUSES(all, problem.blocks[b].left_out = 0; problem.blocks[b].own = INFONCE_OWN_ALONE);
+  }
+  form.ids = 0;
+  const Named without_ids = named(form);
+  REFUSES(without_ids, problem.softmaxes[0].label_smoothing = 0.1);
+  form.keys = 15;
+  form.joint = form.other_keys = form.keys_to_further = false;
+  const Named more = named(form);
+  REFUSES(more, problem.blocks[more.keys_block].column_softmax = 0);
+}
+
 TEST_CASE("ids that are missing, or that positives have, leave nothing out") {
   for (const infonce_positive positive : kPositives) {
     const Named all = named(form_of(positive));

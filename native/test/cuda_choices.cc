@@ -241,6 +241,26 @@ TEST_CASE("the triangle's part comes first, and of it alone pairs count twice") 
   CHECK(gradients[1].parts.size() == 1);
 }
 
+TEST_CASE("joined sides are computed in float64, each block for both of its matrices") {
+  infonce_problem problem = with_negatives(false, 512, 300);
+  problem.blocks[1].column_softmax = 0;
+  problem.blocks[2] = {kKeys, kKeys, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
+  problem.blocks[3] = {kKeys, kNegatives, 0, -1, 0, 0};
+  problem.block_count = 4;
+  const Choice choice = choice_for(problem, INFONCE_PRECISION_MEDIUM, UseOfSm90::kAlways);
+  CHECK(!choice.in_float32);
+  CHECK(!choice.has_triangle());
+  CHECK(choice.row_blocks.size() == 5);
+  const auto gradients = gradients_of(choice, UseOfSm90::kAlways);
+  REQUIRE(gradients.size() == 3);
+  CHECK(gradients[0].matrix == kAnchors);
+  for (const MatrixGradient &gradient : gradients) {
+    CHECK(gradient.parts.size() == (gradient.matrix == kKeys ? 3 : 2));
+    for (const GradientPart &part : gradient.parts) CHECK(part.block.rows == gradient.matrix);
+  }
+  CHECK(gradients[1 + (gradients[1].matrix != kKeys)].parts[0].block.is_triangle());
+}
+
 TEST_CASE("what leaves out by id, or has a bias, is computed in float64") {
   const float bias = 0;
   infonce_problem problem = with_negatives(false, 512, 64);

@@ -21,7 +21,7 @@ struct Form {
   bool other_anchors = false;    // and the other anchors, of two towers by index
   bool both_directions = false;  // of two towers
   bool joint = false;            // of as many keys as anchors: keys look for anchors in the first softmax
-  bool keys_apart = false;       // keys look for anchors in a block of their own
+  bool keys_apart = false;       // keys look for anchors in a block of their own, instead
   bool other_keys = false;       // a key looks for other keys
   bool keys_to_further = false;  // and for further candidates
   std::vector<int64_t> further;  // rows of further matrices of candidates

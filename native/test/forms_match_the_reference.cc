@@ -124,7 +124,7 @@ TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())
     // All at once in some of them: 2048 rows of anchors, keys and further candidates, and more.
     const int64_t views = form.views;
     form.rows = seed % 3 == 0 ? 300 : 2100 / views * views;
-    form.keys = form.one_tower() ? 0 : form.rows + (form.both_directions ? 0 : 350);
+    form.keys = form.one_tower() ? 0 : form.rows + (form.both_directions || form.joins_sides() ? 0 : 350);
     form.further.resize(1 + seed % 2, 2500);
     form.memory = form.memory > 0 ? 2200 : 0;
     form.dim = 3 + seed % 5;

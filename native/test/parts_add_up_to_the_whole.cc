@@ -34,6 +34,7 @@ void check_parts(const std::vector<Engine> &engines, const Inputs &whole, const 
 Form random_form_in_parts(uint32_t seed) {
   Form form = random_form(seed);
   form.own = 0;
+  form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
   form.label_smoothing = 0;  // for candidates that are all there
   if (form.further.empty()) {
     form.further = {static_cast<int64_t>(seed % 70) + 1};

@@ -39,6 +39,19 @@ __global__ void add_splits(Trace trace, const __grid_constant__ Tower tower, con
   }
 }
 
+// radial += factor * <u, sums>, a warp a row.
+__global__ void add_radial(Trace trace, const __grid_constant__ Tower tower, const double *sums, double factor,
+                           const __grid_constant__ Upstream upstream, double *radial) {
+  trace.mark();
+  const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (i >= tower.rows) return;
+  const ExactRow unit(tower, i);
+  double along = 0;
+  for (int64_t d = threadIdx.x % kWarp; d < tower.dim; d += kWarp) along += sums[i * tower.padded_dim + d] * unit[d];
+  along = warp_sum(along);
+  if (threadIdx.x % kWarp == 0) radial[i] += factor * upstream.scale() * along;
+}
+
 // A warp a row.
 template <class Scalar, PairRule kRule, int32_t kRowLoss>
 __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {

@@ -46,7 +46,7 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   const FurtherSums &further = task.further[d];
   const int64_t further_count = further.count ? further.count[i] : 0;
   const int64_t positives = further_count + (in_large_class ? partners : task.rule.first_only ? 1 : partners);
-  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing);
+  RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing, task.multiplicity[d]);
   if (further_count > 0) row.add_positives(further.log_sum_exp[i], further.sum[i]);
   if (kRowLoss == INFONCE_ROW_LOSS_DECOUPLED && task.positive_weights) row.weigh_positives(task.positive_weights[i]);
   if (in_large_class) {

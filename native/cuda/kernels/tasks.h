@@ -146,6 +146,7 @@ struct LossesTask : Softmax {
   bool online;      // weights belong to probabilities, else to exponentials
   float *row_loss;  // [rows] in the input's order, or null
   Debiasing debiasing;
+  double multiplicity[2];          // by direction, of an only positive
   Smoothing smoothing[2];          // by direction
   const double *mean_logit[2];     // [rows] over the candidates; null without smoothing
   const double *positive_weights;  // [rows], of a decoupled loss; null: 1 each

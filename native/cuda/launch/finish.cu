@@ -35,6 +35,12 @@ void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_
   launch_add(stream, tower, splits, count, factor, to);
 }
 
+void add_radial(Stream &stream, const Tower &tower, const double *sums, double factor, const Upstream &upstream,
+                double *radial) {
+  stream.launch("add_radial", add_radial, blocks_of(tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, tower, sums,
+                factor, upstream, radial);
+}
+
 void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task) {
   launch(stream, rule, row_loss, task);
 }

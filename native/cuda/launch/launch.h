@@ -50,6 +50,9 @@ void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t
                 double *to);
 void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
                 double *to);
+// radial [rows] += factor * the upstream gradient * what the sums [padded_rows][padded_dim] have along the rows.
+void add_radial(Stream &stream, const Tower &tower, const double *sums, double factor, const Upstream &upstream,
+                double *radial);
 void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task);
 void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task);
 

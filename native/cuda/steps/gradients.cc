@@ -110,6 +110,19 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
   return sums;
 }
 
+// d loss / d scale is summed up from the anchors' gradient: what logits without an anchor bring to that of the keys is
+// added, those of two keys being there twice. After the anchors' own.
+void count_keys_alone(const Work &work, const MatrixGradient &of, const Sums<double> &sums) {
+  const Tower &keys = work.tower(of.matrix);
+  const double *plane = sums.planes;
+  for (const GradientPart &part : of.parts) {
+    const double count = work.count_of_radial() / (part.block.is_triangle() ? 2.0 : 1.0);
+    if (part.block.columns != work.anchors())
+      add_radial(work.stream(), keys, plane, work.problem.scale * count, work.upstream, work.buffers.radial);
+    plane += keys.plane_size();
+  }
+}
+
 // The anchors' sums into those of parts, where the triangle's come first.
 template <class Scalar> void add_to_parts(const Work &work, const Sums<Scalar> &sums) {
   const Tower &anchors = work.anchor_tower();
@@ -149,6 +162,7 @@ void gradients(const Work &work) {
       finish_or_add(work, of, sums, of.from_columns ? sums.planes : buffers.accumulators);
     } else {
       const Sums<double> sums = sum_in_float64(work, of);
+      if (work.choice.joins_sides && of.matrix == work.choice.keys) count_keys_alone(work, of, sums);
       if (work.is_smoothed()) add_smoothing(work, of.matrix, sums.planes, sums.of_triangle);
       add_further_positives(work, of.matrix, sums.planes);
       finish_or_add(work, of, sums, buffers.float64_accumulators);

@@ -15,6 +15,7 @@ LossesTask task_of(const Work &work) {
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
   std::copy_n(work.buffers.further, work.problem.softmax_count, task.further);
+  for (int s = 0; s < work.problem.softmax_count; ++s) task.multiplicity[s] = multiplicity_of_positive(work.problem, s);
   return task;
 }
 
@@ -54,7 +55,7 @@ void totals(const Work &work) {
   task.first_logit = has_first_logits ? buffers.pair_logits.first : nullptr;
   task.radial = work.computes_gradient() ? buffers.radial : nullptr;
   task.loss_divisor = work.problem.reduction == INFONCE_REDUCTION_MEAN ? double(work.rows()) : 1;
-  task.radial_divisor = work.problem.scale * (work.choice.has_triangle() || work.finds_pairs_by_range() ? 2 : 1);
+  task.radial_divisor = work.problem.scale * work.count_of_radial();
   task.margin = has_own_candidates_alone(work.problem) ? 0 : work.problem.softmaxes[0].margin;
   for (int s = 0; s < work.problem.softmax_count && task.margin != 0; ++s) {
     const Smoothing smoothing = smoothing_of(work.problem, s);
