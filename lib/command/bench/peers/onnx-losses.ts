@@ -166,7 +166,9 @@ function sigmoids(model: OnnxModel, problem: Problem, form: OnnxForm): void {
   model.node('Add', [s, model.floats('bias', [], [LOGIT_BIAS])], 'biased');
   model.node('Mul', ['biased', 'signs'], 'far');
   model.node('Softplus', ['far'], 'losses');
-  model.node('ReduceSum', ['losses'], 'sumOfLosses', { keepdims: 0 });
+  // Row by row: in one sum of float32 so many numbers lose their digits.
+  model.node('ReduceSum', ['losses', model.integers('axis1', [1], [1])], 'rowLosses', { keepdims: 1 });
+  model.node('ReduceSum', ['rowLosses'], 'sumOfLosses', { keepdims: 0 });
   model.node('Mul', ['sumOfLosses', model.floats('lossScale', [], [1 / rows])], 'loss');
 
   model.node('Sigmoid', ['far'], 'slopes');
