@@ -2,9 +2,10 @@ import { fileURLToPath } from 'node:url';
 import { compare, PEERS, withContext } from '../measure/library.mjs';
 import { medianMs, size, spread, times } from '../report/table.mjs';
 
-export const title = 'Other engines, NT-Xent, loss and gradient';
+export const title = 'Other engines, loss and gradient';
 export const note = 'The same mathematics in float32, checked to agree within 1e-4 before it is timed; all threads.';
 export const columns = [
+  ['loss', row => row.loss],
   ['engine', row => row.engine],
   ['on', row => row.runsOn],
   size,
@@ -15,7 +16,15 @@ export const columns = [
 ];
 
 const BENCH = fileURLToPath(new URL('../', import.meta.url));
-const SIZES = [1024, 2048];
+/** NT-Xent in every engine; losses of two towers in the fastest one. */
+const LOSSES = [
+  { loss: 'ntxent', sizes: [1024, 2048], engines: PEERS },
+  ...['infonce', 'clip', 'siglip'].map(loss => ({
+    loss,
+    sizes: [2048],
+    engines: PEERS.filter(({ id }) => id.startsWith('onnxruntime')),
+  })),
+];
 const DIM = 128;
 const TARGETS = { onnxruntime: 5, 'tfjs-wasm': 300, 'tfjs-cpu': 800 };
 const NEED_A_GPU = ['jax-js-webgpu', 'tfjs-webgpu'];
@@ -26,11 +35,16 @@ export async function run({ announce, device, quick, threads, timing }) {
   process.chdir(BENCH); // packages that are not next to infonce are searched for here
   try {
     return await withContext({ device }, async context => {
-      const peers = PEERS.filter(({ id }) => !NEED_A_GPU.includes(id));
-      const sizes = quick ? SIZES.slice(0, 1) : SIZES;
-      const comparison = { loss: 'ntxent', sizes, dim: DIM, context, threads, peers, budgetMs: timing.budgetMs };
-      const results = (await compare(comparison, announce)).flatMap(({ results }) => results);
-      return results.map(row => ({ ...timed(row), target: TARGETS[row.id] }));
+      const rows = [];
+      for (const { loss, sizes: all, engines } of LOSSES) {
+        const peers = engines.filter(({ id }) => !NEED_A_GPU.includes(id));
+        const sizes = quick ? all.slice(0, 1) : all;
+        const comparison = { loss, sizes, dim: DIM, context, threads, peers, budgetMs: timing.budgetMs };
+        const results = (await compare(comparison, announce)).flatMap(({ results }) => results);
+        const target = id => (loss === 'ntxent' ? TARGETS[id] : undefined);
+        rows.push(...results.map(row => ({ loss, ...timed(row), target: target(row.id) })));
+      }
+      return rows;
     });
   } finally {
     process.chdir(home);

@@ -1,6 +1,7 @@
 /** Problems that every loss must take: what the public calls and the raw addon start from. */
 import { LOSSES } from '../../../dist/esm/losses/all.js';
 import { FORMS as BOTH_DIRECTIONS } from '../../../dist/esm/losses/clip.js';
+import { withParameters } from '../../../dist/esm/losses/form.js';
 import { infoNCEForm } from '../../../dist/esm/losses/info-nce-form.js';
 import { MEAN_INSIDE, FORMS as OF_VIEWS } from '../../../dist/esm/losses/nt-xent.js';
 import { FORMS as OF_SIGMOIDS } from '../../../dist/esm/losses/sig-lip.js';
@@ -128,11 +129,15 @@ function problemOf(loss, random, context) {
   }
   if (nViews > 2) problem.nViews = nViews;
   if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
+  // A copy: a call's arguments are spoiled, and options may be objects.
+  const variantOptions = structuredClone(variant.options);
   // What says how another tensor is meant is not left out.
-  const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
+  const given = { ...(variant.shapes ? {} : variantOptions), [loss.scale.option]: loss.scale.at(temperature(random)) };
   if (loss.bias) given[loss.bias.option] = logitBias(random);
-  const made = { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
+  const made = { ...problem, ...(variant.shapes && variantOptions), ...options(random, rows, given) };
   if (variant.unranked) delete made.ranks;
+  // Weights are those of the decoupled loss alone.
+  if (made.denominator !== 'negatives') delete made.weighting;
   return made;
 }
 
@@ -179,7 +184,9 @@ const MAKERS = {
     // Without positives, the sum over a single sample is empty.
     const samples = Math.max(drawn, denominator === 'negatives' ? 2 : 1);
     const matrices = [nativeMatrix(random, context, samples * views, dim, { views })];
-    return { matrices, form, without: [] };
+    const weighted = views === 2 && denominator === 'negatives' && random.chance(0.5);
+    const sigma = weighted ? random.pick([0.5, 0.001, 1e30]) : 0;
+    return { matrices, form: withParameters(form, 1, { sigma }), without: [] };
   },
   classes(random, context, rows, dim, candidates) {
     const remembers = random.chance(0.3);

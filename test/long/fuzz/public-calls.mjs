@@ -77,6 +77,7 @@ const MAKERS = [
       return exported(world, loss, problemAndRun(random, world, loss, true), true);
     },
   ],
+  [8, (random, world) => matryoshka(random, world)],
   [8, (random, world) => module(random, world)],
   [10, (random, world) => forward(random, world)],
   [10, (random, world) => backward(random, world)],
@@ -110,6 +111,23 @@ const MAKERS = [
   [2, (_random, world) => ({ name: 'controller.abort', args: [], call: () => world.controller().abort() })],
   [2, (random, world) => wrongReceiver(random, world)],
 ];
+
+/** Over some leading dimensions; all of those of rows that lie on a device. */
+function matryoshka(random, world) {
+  const loss = random.pick(LOSSES);
+  const asynchronous = random.chance(0.5);
+  const [problem, run] = problemAndRun(random, world, loss, asynchronous);
+  if (run?.output === 'device') delete run.out;
+  delete run?.output;
+  const dim = problem[tensorsOf(loss)[0]].shape.at(-1);
+  const onDevice = Object.values(problem).some(value => value?.context !== undefined);
+  const drawn = Array.from({ length: onDevice ? 0 : random.integer(1, 3) }, () => random.integer(1, dim));
+  const dims = onDevice ? [dim] : [...new Set(drawn)];
+  const options = { dims, ...(random.chance(0.5) && { weights: dims.map(() => random.normal()) }) };
+  const name = asynchronous ? 'matryoshka' : 'matryoshkaSync';
+  const call = ([given, ...rest]) => world.infonce[name](world.infonce[loss], given, ...rest);
+  return { name: `${name} of ${loss}`, args: [problem, options, run], call, asynchronous, finite: false };
+}
 
 /** The classes split a problem: options at construction, inputs at the call. */
 function module(random, world) {

@@ -1,4 +1,4 @@
-import { type Problem, partnerOf, targetsOf } from '../problem.js';
+import { LOGIT_BIAS, type Problem, partnerOf, targetsOf } from '../problem.js';
 import { OnnxModel } from './onnx-model.js';
 import { type ByLoss, formulaOf } from './peer.js';
 
@@ -15,7 +15,13 @@ export const gradientOf = (tower: string): string => `gradient_${tower}`;
 
 type Graph = (model: OnnxModel, problem: Problem, form: OnnxForm) => void;
 
-const GRAPHS: ByLoss<Graph> = { ntxent: oneTower, supcon: oneTower, infonce: twoTowers, clip: twoTowers };
+const GRAPHS: ByLoss<Graph> = {
+  ntxent: oneTower,
+  supcon: oneTower,
+  infonce: twoTowers,
+  clip: twoTowers,
+  siglip: sigmoids,
+};
 
 /**
  * A loss forward and backward as an ONNX model: z (and y) [N, D] → loss [], gradient_z (and gradient_y) [N, D].
@@ -23,7 +29,8 @@ const GRAPHS: ByLoss<Graph> = { ntxent: oneTower, supcon: oneTower, infonce: two
  *     U = Z / |Z|     S = U Vᵀ / τ     P = softmax(S)     dS = (P − T) / N     dU = dS V / τ     dZ = (dU − U ⟨U, dU⟩) / |Z|
  *
  * With one tower V is U, S has −∞ on its diagonal and dU has dSᵀ U / τ as well; T is one in the column of the positive, or
- * for SupCon 1 / |P(i)| in those of the positives. Clip is the mean of this over S and Sᵀ.
+ * for SupCon 1 / |P(i)| in those of the positives. Clip is the mean of this over S and Sᵀ. SigLIP has for P − T the signs,
+ * −1 of positives, times the sigmoid of what these make of S + b.
  */
 export async function onnxLoss(problem: Problem, form: OnnxForm): Promise<Uint8Array> {
   const model = new OnnxModel();
@@ -148,6 +155,34 @@ function twoTowers(model: OnnxModel, problem: Problem, form: OnnxForm): void {
     model.node('Sub', [`weighted_${z}`, `positives_${z}`], `unscaled_${z}`);
     model.node('Mul', [`unscaled_${z}`, gradScale], `g_${z}`);
   }
+}
+
+function sigmoids(model: OnnxModel, problem: Problem, form: OnnxForm): void {
+  const { rows, temperature } = problem;
+  const signs = new Float32Array(rows * rows).fill(1);
+  for (let row = 0; row < rows; row++) signs[row * rows + row] = -1;
+  model.floats('signs', [rows, rows], signs);
+  const s = similarities(model, 'u_z', 'u_y', problem, form);
+  model.node('Add', [s, model.floats('bias', [], [LOGIT_BIAS])], 'biased');
+  model.node('Mul', ['biased', 'signs'], 'far');
+  model.node('Softplus', ['far'], 'losses');
+  // Row by row: in one sum of float32 so many numbers lose their digits.
+  model.node('ReduceSum', ['losses', model.integers('axis1', [1], [1])], 'rowLosses', { keepdims: 1 });
+  model.node('ReduceSum', ['rowLosses'], 'sumOfLosses', { keepdims: 0 });
+  model.node('Mul', ['sumOfLosses', model.floats('lossScale', [], [1 / rows])], 'loss');
+
+  model.node('Sigmoid', ['far'], 'slopes');
+  model.node('Mul', ['slopes', 'signs'], 'difference');
+  if (form === 'derived') {
+    model.node('Mul', ['difference', model.floats('gradScale', [], [1 / (rows * temperature)])], 'dS');
+    model.node('MatMul', ['dS', 'u_y'], 'g_z');
+    model.node('Transpose', ['dS'], 'dSTransposed', { perm: [1, 0] });
+    model.node('MatMul', ['dSTransposed', 'u_z'], 'g_y');
+    return;
+  }
+  const alpha = { float: 1 / (rows * temperature) };
+  model.node('Gemm', ['difference', 'u_y'], 'g_z', { alpha });
+  model.node('Gemm', ['difference', 'u_z'], 'g_y', { transA: 1, alpha });
 }
 
 /** On the diagonal −∞, or where logits are multiplied with zeros, a number that is as good. */
