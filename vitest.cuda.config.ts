@@ -30,6 +30,7 @@ const SUITES = [
   'ranks',
   'relations',
   'row-arrays',
+  'smoothed-classes',
   'teardown',
   'tfjs/derivatives',
   'trim',
