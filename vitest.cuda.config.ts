@@ -31,6 +31,7 @@ const SUITES = [
   'ranks',
   'relations',
   'row-arrays',
+  'smoothed-classes',
   'teardown',
   'tfjs/derivatives',
   'trim',

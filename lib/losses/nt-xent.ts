@@ -59,7 +59,7 @@ export interface NTXentOptions<
   readonly weighting?: Weighting | undefined;
   /**
    * The share of a row's target that is spread over all other rows, as PyTorch's `cross_entropy` has it: at least 0,
-   * below 1. Default 0. For rows of one positive, and neither with another `denominator` nor with `debias`.
+   * below 1. Default 0. Neither with another `denominator` or `form`, nor with `debias`.
    */
   readonly labelSmoothing?: number | undefined;
 }
@@ -117,7 +117,7 @@ const SCALE = temperatureScale(0.1);
 
 function checkOptions(options: NTXentOptions) {
   const checked = checkEach(options);
-  const { positives, denominator, form, debias, sigma, labelSmoothing, views } = checked;
+  const { denominator, form, debias, sigma, labelSmoothing, views } = checked;
   if (debias !== undefined) {
     if (views !== 2) refuseBeside('debias', 'one', `nViews ${views}`, 'The debiased loss is one of two views.');
     if (denominator !== 'all') refuseBeside('debias', 'one', `denominator '${denominator}'`);
@@ -135,9 +135,8 @@ function checkOptions(options: NTXentOptions) {
     const got = String(labelSmoothing);
     if (denominator !== 'all') refuseBeside('labelSmoothing', got, `denominator '${denominator}'`);
     if (debias !== undefined) refuseBeside('labelSmoothing', got, 'debias');
-    if (positives === 'all' && views > 2) {
-      refuseBeside('labelSmoothing', got, "several positives, positives 'all' of more than two views");
-    }
+    if (form === 'in')
+      refuseBeside('labelSmoothing', got, "form 'in'", 'It smooths the mean outside of the logarithm.');
   }
   return checked;
 }
@@ -202,6 +201,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       views: 2,
     },
     { name: 'smoothed', options: { labelSmoothing: 0.1 } },
+    { name: 'all, smoothed', options: { positives: 'all', labelSmoothing: 0.1 } },
   ],
   checkOptions,
   describe(problem, read) {

@@ -2,13 +2,14 @@ import { allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { TensorLike } from '../runtime/tensor.js';
 import { checkDenominator, type Denominator, ROW_LOSS_WITH } from './denominator.js';
-import { formOf, type Softmax } from './form.js';
+import { formOf, type Softmax, withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { type Asks, defineLoss, type LossTypes } from './loss.js';
 import { checkMemory, type NegativeQueue } from './negative-queue.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
 import { checkPositivesForm, type PositivesForm } from './positives-form.js';
 import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
+import { checkLabelSmoothing, refuseBeside } from './row-loss.js';
 import { temperatureScale } from './scale.js';
 
 /** Options of {@link supCon}. */
@@ -36,6 +37,12 @@ export interface SupConOptions<
    * `denominator: 'all'` alone.
    */
   readonly form?: PositivesForm | undefined;
+  /**
+   * The share of a row's target that is spread over all other rows and those of the `memory`, as PyTorch's `cross_entropy`
+   * has it: at least 0, below 1; the rest is the positives', in equal parts. Default 0. Not with another `denominator` or
+   * `form`.
+   */
+  readonly labelSmoothing?: number | undefined;
 }
 
 /** Inputs and options of {@link supCon}. */
@@ -92,10 +99,19 @@ const SCALE = temperatureScale(0.07);
 
 function checkOptions(options: SupConOptions) {
   const denominator = checkDenominator(options.denominator);
+  const form = checkPositivesForm(options.form, denominator);
+  const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
+  if (labelSmoothing > 0) {
+    const got = String(labelSmoothing);
+    if (denominator !== 'all') refuseBeside('labelSmoothing', got, `denominator '${denominator}'`);
+    if (form === 'in')
+      refuseBeside('labelSmoothing', got, "form 'in'", 'It smooths the mean outside of the logarithm.');
+  }
   return {
     common: checkCommon(options),
     denominator,
-    form: checkPositivesForm(options.form, denominator),
+    form,
+    labelSmoothing,
     scale: SCALE.check(options.temperature),
   };
 }
@@ -122,12 +138,13 @@ export const supConLoss = defineLoss<SupConTypes>({
   className: 'SupCon',
   tensors: { features: ['[N, D] or [B, V, D]', 2, 3] },
   labels: true,
-  options: ['temperature', 'memory', 'denominator', 'form'],
+  options: ['temperature', 'memory', 'denominator', 'form', 'labelSmoothing'],
   scale: SCALE,
   variants: [
     { name: 'all' },
     { name: 'decoupled', options: { denominator: 'negatives' }, fewestSamples: 2 },
     { name: 'the mean inside', options: { form: 'in' } },
+    { name: 'smoothed', options: { labelSmoothing: 0.1 } },
     { name: 'each positive with the negatives', options: { denominator: 'positiveAndNegatives' } },
   ],
   checkOptions,
@@ -137,16 +154,17 @@ export const supConLoss = defineLoss<SupConTypes>({
     const samples = shape[0]!;
     const views = shape.length === 3 ? shape[1]! : 1;
     const dim = shape[shape.length - 1]!;
-    const { common, denominator, form, scale } = checkOptions(problem);
+    const { common, denominator, form, labelSmoothing, scale } = checkOptions(problem);
     const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
     const rows = memory?.rows;
     const ids = { name: 'labels', data: rowLabels(problem.labels, samples, views) };
     if (denominator === 'negatives') checkClasses(ids.data, memory?.labels);
     const matrix = { name: 'features', tensor: features, ids };
+    const kind = FORMS[form === 'in' ? 'inside' : denominator][rows === undefined ? 'oneMatrix' : 'withMemory'];
     return {
       common,
       task: {
-        form: FORMS[form === 'in' ? 'inside' : denominator][rows === undefined ? 'oneMatrix' : 'withMemory'],
+        form: withParameters(kind, 1, { labelSmoothing }),
         matrices:
           rows === undefined
             ? [matrix]

@@ -94,8 +94,6 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
       if (anchors.views < 2 || anchors.rows % anchors.views != 0) return "views must divide rows and be at least 2";
       if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED && anchors.views != 2) return "debiased losses have two views";
       if (softmax.mises_fisher_sigma != 0 && anchors.views != 2) return "weights of positives are for two views";
-      if (softmax.label_smoothing != 0 && softmax.positive == INFONCE_POSITIVE_ALL_VIEWS && anchors.views != 2)
-        return "label smoothing is for rows of one positive";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID:
       return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";

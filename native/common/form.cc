@@ -31,7 +31,6 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
     return "label_smoothing must be at least 0 and below 1";
   if (softmax.label_smoothing == 0) return nullptr;
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "label smoothing is for cross-entropy";
-  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "label smoothing is for rows of one positive";
   for (int b = 0; b < p.block_count; ++b)
     if (p.blocks[b].own || leaves_out_by_id(p.blocks[b])) return "label smoothing is for candidates that all rows have";
   return nullptr;

@@ -1,5 +1,6 @@
-// Label smoothing: log-sum-exp - (1 - amount) * positive - amount * mean logit of the candidates. Beside the
-// cross-entropy that is amount * (positive - mean), whose gradient is of rank one: no kernel of pairs sees it.
+// Label smoothing: log-sum-exp - (1 - amount) * mean logit of the positives - amount * that of the candidates. Beside the
+// cross-entropy that is amount * (the former - the latter). The gradient of the latter is of rank one: no kernel of pairs
+// sees it.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,7 @@ struct Smoothing {
   double candidates = 0;           // of a row, the positive included
   bool positive_is_apart = false;  // no block has it
 
-  // d loss / d (the positive's logit), less the cross-entropy's, but for what a positive in a block gets there.
+  // d loss / d (the logit of an only positive), less the cross-entropy's, but for what a positive in a block gets there.
   INFONCE_HOST_DEVICE double of_positive() const { return positive_is_apart ? amount * (1 - 1 / candidates) : amount; }
   // d loss / d (logit of any candidate in a block), less the cross-entropy's.
   INFONCE_HOST_DEVICE double of_candidate() const { return -amount / candidates; }

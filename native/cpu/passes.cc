@@ -338,7 +338,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
     softmax.log_sum_exp[i] = lse_is_read ? row.log_sum_exp() : 0;
     const double g = upstream_.relative(i);
     softmax.weight[i] = Scalar(kStoresExponentials ? g * row.matrix_weight() : g);
-    softmax.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g / double(positive_count) : 0);
+    softmax.target[i] = Scalar(pairs_.large_class(i) >= 0 ? g * (1 - smoothing()) / double(positive_count) : 0);
     if (smoothing() != 0) smooth(index, i, row.positive_logit(), thread);
   }
 }
@@ -442,8 +442,11 @@ double Passes<Scalar>::pair_weight(int64_t i, int64_t j, bool is_positive, doubl
   // A row of the memory, too, has no upstream gradient to look at.
   if (positive_count == 0 || !pairs_.counts(i, j, is_positive)) return 0;
   const SoftmaxRows<Scalar> &softmax = softmaxes[0];
-  return upstream_.relative(i) * RowLoss<kRowLoss>::pair_weight(is_positive, positive_count, logit,
-                                                                softmax.log_sum_exp[i], softmax.rest_share[i]);
+  double weight =
+      RowLoss<kRowLoss>::pair_weight(is_positive, positive_count, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
+  // That of an only one is smoothed already.
+  if (is_positive && positive_count > 1) weight += smoothing() / double(positive_count);
+  return upstream_.relative(i) * weight;
 }
 
 // The same of anchor i and its positive by index, which every softmax has.
@@ -472,7 +475,7 @@ void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accum
   // The panel scheme took the class off its matrix already, with the row itself, where it was in there.
   const bool taken_off = sizeof(Scalar) == sizeof(float) && has_positives(row_loss());
   const ClassSums sums = class_sums(pairs_.large_class(i));
-  const double g = upstream_.relative(i), each = 1.0 / double(pairs_.positive_count(i));
+  const double g = upstream_.relative(i), each = (1 - smoothing()) / double(pairs_.positive_count(i));
   const bool has_memory = layout_.elsewhere() != kNone;
   if (partners == Partners::kElsewhere) {
     if (!taken_off && has_memory)

@@ -20,7 +20,7 @@ template <class Scalar> void Passes<Scalar>::sum_smoothed() {
     bool has_losses = false;
     for (int s = 0; s < softmax_count(); ++s) has_losses |= problem_.softmaxes[s].anchors == matrix;
     for (int64_t i = 0; i < layout_.rows(matrix); ++i, values += panel) {
-      const double g = has_losses ? upstream_.relative(i) : 0;
+      const double g = has_losses && pairs_.positive_count(i) > 0 ? upstream_.relative(i) : 0;
       for (int64_t d = 0; d < count; ++d) {
         sum[d] += values[d];
         weighted[d] += g * values[d];
@@ -63,7 +63,8 @@ void Passes<Scalar>::add_smoothing(int matrix, Partners partners, int64_t first,
       if (among_anchors != (partners == Partners::kAmongAnchors)) return;
       for (int64_t r = 0; r < count; ++r) {
         Scalar *const row = accumulators + r * kernels_.panel;
-        const double g = upstream_.relative(first + r);
+        const bool has_loss = matrix == anchors && pairs_.positive_count(first + r) > 0;
+        const double g = has_loss ? upstream_.relative(first + r) : 0;
         if (matrix == anchors) kernels_.add_vector(row, accumulator_rows, each * g, row_sum(candidates), dim);
         if (matrix == candidates) kernels_.add_vector(row, accumulator_rows, each, weighted_row_sum(anchors), dim);
         // The row itself, in both sums.

@@ -80,7 +80,8 @@ Classes::Classes(const infonce_problem &problem) {
     const int64_t partners = whole.size() + in_memory.size() - 1;
     // What is not in the denominator, or has a logit that counts by itself, is treated pair by pair, however much it is.
     const int32_t row_loss = problem.softmaxes[0].row_loss;
-    const bool is_large = partners > kMostPartners && has_positives(row_loss) && needs_mean_of_positives(row_loss);
+    const bool is_large = partners > kMostPartners && has_positives(row_loss) && needs_mean_of_positives(row_loss) &&
+                          problem.softmaxes[0].label_smoothing == 0;
     if (is_large && large.empty()) {
       class_of.assign(rows, -1);
       members.resize(rows);

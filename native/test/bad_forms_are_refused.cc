@@ -254,7 +254,8 @@ TEST_CASE("parameters of a row loss that are out of range, or go with another on
             problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES);
     if (form.one_tower()) {
       REFUSES(all, problem.softmaxes[0].margin = 0.1);
-      REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1);  // of several positives
+      REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1;
+              problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_MEAN_INSIDE);
     } else {
       Buffer<float> bias(15);
       bias[3] = -INFINITY;

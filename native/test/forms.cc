@@ -44,11 +44,10 @@ infonce_row_loss row_loss_of(const Form &form) {
   return has_negatives && form.seed / 8 % 3 == 1 ? INFONCE_ROW_LOSS_DECOUPLED : INFONCE_ROW_LOSS_CROSS_ENTROPY;
 }
 
-// Of candidates that all rows have, and one positive.
+// Of candidates that all rows have.
 double label_smoothing_of(const Form &form) {
-  const bool has_one = !form.one_tower() || form.positive == INFONCE_POSITIVE_FIRST_VIEW || form.views == 2;
   const bool is_smoothed =
-      has_one && form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0 && !form.joins_sides();
+      form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0 && !form.joins_sides();
   return is_smoothed && row_loss_of(form) == INFONCE_ROW_LOSS_CROSS_ENTROPY ? form.label_smoothing : 0;
 }
 

@@ -122,8 +122,9 @@ void smooth(double amount, const RowCandidates &row, RowOutcome *outcome) {
     return;  // some logit may be -infinity
   }
   const auto candidates = static_cast<double>(row.logits.size());
+  const auto positives = static_cast<double>(std::count(row.positive.begin(), row.positive.end(), true));
   for (size_t c = 0; c < row.logits.size(); ++c) {
-    const double weight = amount * ((row.positive[c] ? 1 : 0) - 1 / candidates);
+    const double weight = amount * ((row.positive[c] ? 1 / positives : 0) - 1 / candidates);
     outcome->loss += weight * row.exact_logits[c];
     outcome->slopes[c] += weight;
   }

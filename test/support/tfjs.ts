@@ -151,7 +151,7 @@ function plainRows(
           .mul(positives)
           .sum(1)
           .mul(1 - labelSmoothing);
-        return logits.logSumExp(1).sub(target).sub(mean.mul(labelSmoothing));
+        return logits.logSumExp(1).sub(target).sub(mean.mul(labelSmoothing)).mul(has);
       }
       if (problem.denominator === 'positiveAndNegatives' || problem.debias !== undefined) {
         const isPositive = positives.greater(0).toFloat();

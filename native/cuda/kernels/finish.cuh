@@ -14,7 +14,9 @@ __device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, 
   const int64_t positives = task.rule.first_only ? 1 : partners;
   const Direction &rows = task.rows;
   const double weight = RowLoss<kRowLoss>::pair_weight(is_positive, positives, task.logits.at(slot, i),
-                                                       rows.log_sum_exp[i], rows.rest_share[i]);
+                                                       rows.log_sum_exp[i], rows.rest_share[i]) +
+                        // That of an only one is smoothed already.
+                        (is_positive && positives > 1 ? task.smoothing / double(positives) : 0);
   // Rounded by itself: weights of two rows are added, and which product a fused one took would be the compiler's choice.
   return __dmul_rn(rows.upstream[i], weight);
 }

@@ -393,6 +393,7 @@ template <class Scalar> struct FinishTask : Softmax {
   const Range *ranges;  // kByRange: by row, its partners
   bool of_keys;         // kByRange: rows are keys and partners anchors, else the other way round
   double scale;
+  double smoothing;            // its amount
   const Scalar *accumulators;  // [all_splits][padded_rows][padded_dim]
   int32_t splits, all_splits;  // the first are those of the triangle, or all
   const float *factor;         // of a row's accumulators, or null: 1

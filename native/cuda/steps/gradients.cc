@@ -40,6 +40,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   }
   task.counts_others = task.splits < task.all_splits;
   task.scale = work.problem.scale;
+  task.smoothing = work.problem.softmaxes[0].label_smoothing;
   task.factor = sums.factor;
   task.sums = to;
   task.gradient = work.gradient_of(matrix);

@@ -146,8 +146,8 @@ typedef struct infonce_softmax {
   /* Subtracted from the dot product of a row and its positive, which is one by index. Gradients of the scale count it. 0:
      none. */
   double margin;
-  /* 0 to below 1, of a cross-entropy with one positive: so much of the target is spread over all candidates, the positive
-     included, as equal parts. Not with pairs that are left out, but for the same row. 0: none. */
+  /* 0 to below 1, of a cross-entropy: so much of the target is spread over all candidates, the positives included, as
+     equal parts. Not with pairs that are left out, but for the same row. 0: none. */
   double label_smoothing;
   double tau_plus, beta; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
   /* Of INFONCE_ROW_LOSS_DECOUPLED and two views, above 0: the positive's logit in the loss of row i has the weight
