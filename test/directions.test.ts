@@ -20,7 +20,7 @@ const ALL = DIRECTIONS.at(-1)!;
 type Given = Omit<InfoNCEProblem, 'query' | 'positiveKey' | 'negativeKeys' | 'gradient' | 'gradOutput' | 'ranks'> & {
   readonly query: Tensor;
   readonly positiveKey: Tensor;
-  readonly negativeKeys?: readonly Tensor[];
+  readonly negativeKeys?: readonly Tensor[] | undefined;
 };
 
 function problemOf(rows: number, changes: Partial<Given> = {}): Given {
