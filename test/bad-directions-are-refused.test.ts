@@ -84,7 +84,7 @@ const DIRECTIONS: readonly Row[] = [
   [
     'hardness of own negatives in a list with targets',
     'ERR_INFONCE_RANGE',
-    /hardness\.mode: expected none with targets where negativeKeys is a list, got 'hard'/,
+    /hardness\.mode: expected none with targets where negativeKeys is a list, got "hard"/,
     { ...list, targets: Int32Array.of(0, 1, 2), hardness: { mode: 'hard', strength: 1 } },
   ],
   [

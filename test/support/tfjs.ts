@@ -170,7 +170,7 @@ function directedRows(
   a: tf.Tensor2D,
   b: tf.Tensor2D,
   negatives: tf.Tensor2D | undefined,
-): tf.Tensor {
+): tf.Tensor1D {
   const among = (x: tf.Tensor2D) => logitsOf(x, x).sub<tf.Tensor2D>(tf.eye(x.shape[0]).mul(LEFT_OUT));
   const withNegatives = (x: tf.Tensor2D) => (negatives === undefined ? [] : [logitsOf(x, negatives)]);
   const blocks: Readonly<Record<string, () => tf.Tensor2D[]>> = {
@@ -184,9 +184,9 @@ function directedRows(
     .sum(1)
     .mul(logitsOf(tf.ones([1, 1]), tf.ones([1, 1])).reshape([]));
   const all = (directions as readonly string[]).map(direction => blocks[direction]!());
-  if (partition !== 'perDirection') return tf.concat(all.flat(), 1).logSumExp(1).sub(positives);
-  const each = all.map(of => tf.concat(of, 1).logSumExp(1).sub(positives));
-  return tf.addN(each).div(each.length);
+  if (partition !== 'perDirection') return tf.concat(all.flat(), 1).logSumExp(1).sub<tf.Tensor1D>(positives);
+  const each = all.map(of => tf.concat(of, 1).logSumExp(1).sub<tf.Tensor1D>(positives));
+  return tf.addN(each).div<tf.Tensor1D>(each.length);
 }
 
 /** Far below all logits. */
