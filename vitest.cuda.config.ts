@@ -7,6 +7,7 @@ const SUITES = [
   'classes',
   'determinism',
   'device-tensors',
+  'directions',
   'finite-differences',
   'forward-backward',
   'further-positives',

@@ -161,6 +161,16 @@ const SUBJECTS: readonly Subject[] = [
       negativeCounts: Int32Array.of(3, 0, 1, 2, 3, 3),
     },
   ),
+  infoNCESubject('all directions', hard, {
+    inBatch: true,
+    margin: 0.1,
+    directions: ['queryToKey', 'keyToQuery', 'queryToQuery', 'keyToKey'],
+  }),
+  infoNCESubject('each direction by itself', hard, {
+    inBatch: true,
+    directions: ['queryToKey', 'keyToQuery'],
+    partition: 'perDirection',
+  }),
   infoNCESubject('unpaired, smoothed, with a margin', hard, { margin: 0.2, labelSmoothing: 0.2 }),
   infoNCESubject('paired, with a margin', { ...pair, negativeKeys: own }, { negativeMode: 'paired', margin: 0.2 }),
   {

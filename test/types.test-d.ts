@@ -15,6 +15,7 @@ import {
   infoNCE,
   infoNCESync,
   type LossValue,
+  MultipleNegativesRankingLoss,
   matryoshka,
   matryoshkaSync,
   memoryRequired,
@@ -145,6 +146,10 @@ describe('results follow what was asked', () => {
   it('modules too', () => {
     expectTypeOf(new InfoNCE({ reduction: 'none' }).forwardSync(tensor, tensor).loss).toEqualTypeOf<Float32Array>();
     expectTypeOf(new InfoNCE().forwardSync(tensor, tensor, tensor).gradNegativeKeys).toEqualTypeOf<Float32Array>();
+    const ranking = new MultipleNegativesRankingLoss();
+    expectTypeOf(ranking.forwardSync(tensor, tensor, tensor).gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
+    expectTypeOf(ranking.forwardSync(tensor, tensor).gradQuery).toEqualTypeOf<Float32Array>();
+    expectTypeOf(ranking.forward(tensor, tensor, tensor, tensor)).resolves.toHaveProperty('gradNegativeKeys');
     expectTypeOf(new InfoNCE({ gradient: false }).forwardSync(tensor, tensor)).not.toHaveProperty('gradQuery');
     expectTypeOf(new InfoNCE().forwardSync(tensor, tensor).top1).toEqualTypeOf<number>();
     expectTypeOf(new InfoNCE({ ranks: false }).forwardSync(tensor, tensor)).not.toHaveProperty('top1');

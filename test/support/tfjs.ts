@@ -103,6 +103,7 @@ function plainRows(
     case 'infoNCE': {
       const inBatch = negatives === undefined || problem.inBatch;
       const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
+      if (problem.directions !== undefined) return directedRows(problem, logitsOf, a!, b!, negatives);
       if (inBatch && problem.negativeMode !== 'paired' && problem.hardness === undefined) {
         const candidates = negatives === undefined ? b! : tf.concat([b!, negatives]);
         const all = candidates.shape[0];
@@ -189,6 +190,32 @@ function weightsOf(problem: Named, own: tf.Tensor1D, factor: tf.Tensor): tf.Tens
   const { sigma = 0.5 } = problem.weighting as { sigma?: number };
   const softmax = tf.softmax(own.div<tf.Tensor1D>(factor).div<tf.Tensor1D>(sigma));
   return tf.tensor1d(softmax.dataSync().map(share => 2 - own.shape[0] * share));
+}
+
+/** Of all directions that the problem names, with negatives that are nobody's own. */
+function directedRows(
+  { directions, partition }: Named,
+  logitsOf: (x: tf.Tensor2D, y: tf.Tensor2D) => tf.Tensor2D,
+  a: tf.Tensor2D,
+  b: tf.Tensor2D,
+  negatives: tf.Tensor2D | undefined,
+): tf.Tensor1D {
+  const among = (x: tf.Tensor2D) => logitsOf(x, x).sub<tf.Tensor2D>(tf.eye(x.shape[0]).mul(LEFT_OUT));
+  const withNegatives = (x: tf.Tensor2D) => (negatives === undefined ? [] : [logitsOf(x, negatives)]);
+  const blocks: Readonly<Record<string, () => tf.Tensor2D[]>> = {
+    queryToKey: () => [logitsOf(a, b), ...withNegatives(a)],
+    keyToQuery: () => [logitsOf(b, a)],
+    queryToQuery: () => [among(a)],
+    keyToKey: () => [among(b), ...withNegatives(b)],
+  };
+  const positives = a
+    .mul(b)
+    .sum(1)
+    .mul(logitsOf(tf.ones([1, 1]), tf.ones([1, 1])).reshape([]));
+  const all = (directions as readonly string[]).map(direction => blocks[direction]!());
+  if (partition !== 'perDirection') return tf.concat(all.flat(), 1).logSumExp(1).sub<tf.Tensor1D>(positives);
+  const each = all.map(of => tf.concat(of, 1).logSumExp(1).sub<tf.Tensor1D>(positives));
+  return tf.addN(each).div<tf.Tensor1D>(each.length);
 }
 
 /** Far below all logits. */

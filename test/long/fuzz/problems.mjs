@@ -104,6 +104,9 @@ function varyNegatives(random, problem, variant, rows, dim) {
   if (problem.negativeKeys?.shape.length === 2 && variant.rowArrays === undefined && random.chance(0.3)) {
     const part = () => ({ data: matrix(random, rows * dim), shape });
     problem.negativeKeys = Array.from({ length: random.integer(1, 3) }, part);
+    if (variant.options?.labelSmoothing === undefined && random.chance(0.5)) {
+      problem.hardness = { mode: random.pick(['hard', 'inBatch', 'all']), strength: random.pick([0, 1, 9, 1e3]) };
+    }
   }
   if (random.chance(0.2)) problem.detach = ['positiveKey', 'negativeKeys'].filter(() => random.chance(0.5));
 }
@@ -216,6 +219,28 @@ const MAKERS = {
     );
     const form = infoNCEForm({ inBatch: random.chance(0.5), negatives: own ? 'paired' : 'unpaired' });
     return { matrices, form, without: [] };
+  },
+  directions(random, context, rows, dim, candidates) {
+    const areOwn = random.chance(0.5);
+    const negatives = areOwn ? rows * random.integer(1, 3) : candidates;
+    const perDirection = random.chance(0.3);
+    const keyToQuery = perDirection || random.chance(0.7);
+    const sameSide = () => !perDirection && random.chance(0.5);
+    const directions = { keyToQuery, queryToQuery: sameSide(), keyToKey: sameSide(), perDirection, any: true };
+    const matrices = [rows, rows, negatives].map(each =>
+      nativeMatrix(random, context, each, dim, { ids: labelsOf(random, each) }),
+    );
+    const form = infoNCEForm({
+      inBatch: true,
+      negatives: 'unpaired',
+      areOwn,
+      queryIds: random.chance(0.5),
+      keyIds: random.chance(0.5),
+      negativeIds: random.chance(0.5),
+      stretches: { own: 0, others: random.pick([0, 0, 5]) },
+      directions,
+    });
+    return { matrices, form, without: [2] };
   },
   targets(random, context, rows, dim, candidates) {
     const counts = [rows, rows + random.integer(0, 3), candidates];
