@@ -29,6 +29,7 @@ export type {
   SyncForwardOptions,
   WithoutUpstream,
 } from './losses/forward.js';
+export type { FalseNegatives, Guide } from './losses/false-negatives.js';
 export type { Hardness } from './losses/hardness.js';
 export {
   type InfoNCEDetachedForward,

@@ -10,7 +10,6 @@ import { thrownBy } from './support/thrown.js';
 /** What of these cases is not there yet, and how it is known that it is not. */
 const NOT_THERE: Readonly<Record<string, (of: LossCase) => boolean>> = {
   "hardness 'hard' of a list": ({ options }) => (options.hardness as Partial<Hardness> | undefined)?.mode === 'hard',
-  falseNegatives: ({ options }) => 'falseNegatives' in options,
   directions: ({ options }) => 'directions' in options,
   "duplicates: 'positive'": ({ options }) => options.duplicates === 'positive',
   matryoshka: ({ options }) => 'dims' in options,

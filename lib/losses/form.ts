@@ -17,6 +17,17 @@ export interface Block {
   readonly stretch?: number;
   /** With own candidates among others: instead, to that of the logits of an anchor and its own. Default 0. */
   readonly ownStretch?: number;
+  /** Default: none. */
+  readonly threshold?: Threshold | undefined;
+}
+
+/** Candidates are left out whose cosine is above their row's threshold, that of its positive less the margin. */
+export interface Threshold {
+  /** Whether the margin is taken times the size of the positive's cosine. */
+  readonly strategy: keyof typeof THRESHOLDS;
+  readonly margin: number;
+  /** Whether cosines are those of the matrices' guides. */
+  readonly byGuide: boolean;
 }
 
 /** The rows of a matrix, each with a loss. */
@@ -43,6 +54,7 @@ const POSITIVES = {
 } as const;
 const ROW_LOSSES = { crossEntropy: 0, decoupled: 1, positiveAndNegatives: 2, debiased: 3, sigmoid: 16 } as const;
 const LEFT_OUT = { sameRow: 1, sameId: 2 } as const;
+const THRESHOLDS = { absolute: 1, relative: 2 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */
@@ -50,7 +62,17 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
   return Float64Array.of(
     blocks.length,
     ...blocks.flatMap(
-      ({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own, stretch = 0, ownStretch = 0 }) => [
+      ({
+        anchors,
+        candidates,
+        rowSoftmax,
+        columnSoftmax = -1,
+        leftOut,
+        own,
+        stretch = 0,
+        ownStretch = 0,
+        threshold,
+      }) => [
         anchors,
         candidates,
         rowSoftmax,
@@ -59,6 +81,9 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
         own === undefined ? 0 : OWN[own],
         stretch,
         ownStretch,
+        threshold === undefined ? 0 : THRESHOLDS[threshold.strategy],
+        Number(threshold?.byGuide ?? false),
+        threshold?.margin ?? 0,
       ],
     ),
     ...softmaxes.flatMap(({ anchors, positive, positivesIn, rowLoss = 'crossEntropy', weight = 1 }) => [

@@ -1,6 +1,7 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { checkDuplicates, type Duplicates } from './duplicates.js';
+import { checkFalseNegatives, type FalseNegatives, refuseBesideThresholds } from './false-negatives.js';
 import { checkHardness, type Hardness } from './hardness.js';
 import type { CheckedRows } from './info-nce-rows.js';
 import { type CommonOptions, checkCommon, type Reduction } from './options.js';
@@ -19,6 +20,7 @@ import { temperatureScale } from './scale.js';
  * | `keyBias` | yes | yes | yes | yes |
  * | `negativeCounts` | – | no | no | yes |
  * | `hardness`, without biases | yes | yes | yes | yes |
+ * | `falseNegatives`, without `labelSmoothing` | yes | yes | without `guide` | no |
  * | `negativeBias` | – | yes | no | no |
  * | `negativeKeys` as a list | – | yes | no | no |
  * | `margin`, without `targets` | yes | yes | yes | yes |
@@ -60,6 +62,11 @@ export interface InfoNCEOptions<
    * Default: none.
    */
   readonly hardness?: Hardness | undefined;
+  /**
+   * Leaves out candidates that are too close to the query to be negatives: likely positives. Never the positive itself, and
+   * without a gradient; neither `margin`, `hardness` nor biases count in what is compared. Default: none is.
+   */
+  readonly falseNegatives?: FalseNegatives | undefined;
   /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
   readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
 }
@@ -75,6 +82,8 @@ export function checkOptions(options: InfoNCEOptions) {
   const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
   const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
   if (labelSmoothing > 0 && paired) refuseBeside('labelSmoothing', String(labelSmoothing), "negativeMode 'paired'");
+  const falseNegatives = checkFalseNegatives(options.falseNegatives);
+  refuseBesideThresholds(falseNegatives, labelSmoothing, paired);
   return {
     common: checkCommon(options),
     paired,
@@ -82,6 +91,7 @@ export function checkOptions(options: InfoNCEOptions) {
     inBatch: inBatch === undefined ? undefined : checkBoolean(inBatch, 'inBatch', false),
     duplicates: checkDuplicates(duplicates),
     hardness: checkHardness(options.hardness),
+    falseNegatives,
     detach: checkDetach(options.detach),
     scale: SCALE.check(options.temperature),
   };

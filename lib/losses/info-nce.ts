@@ -1,4 +1,5 @@
 import type { TensorLike } from '../runtime/tensor.js';
+import { checkGuide, thresholdOf } from './false-negatives.js';
 import { withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { refuseBiases, stretchesOf } from './hardness.js';
@@ -221,13 +222,33 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
   optionalTensors: { negativeKeys: ['[M, D] or [N, M, D]', 2, 3] },
   rowArrays: ['targets', 'queryIds', 'keyIds', 'negativeIds', 'keyBias', 'negativeBias', 'negativeCounts'],
-  options: ['temperature', 'negativeMode', 'inBatch', 'margin', 'labelSmoothing', 'duplicates', 'hardness', 'detach'],
+  options: [
+    'temperature',
+    'negativeMode',
+    'inBatch',
+    'margin',
+    'labelSmoothing',
+    'duplicates',
+    'hardness',
+    'falseNegatives',
+    'detach',
+  ],
   scale: SCALE,
   variants: VARIANTS,
   checkOptions,
   describe(problem, read) {
     const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets && 'K');
-    const { common, paired, inBatch: asked, parameters, duplicates, hardness, detach, scale } = checkOptions(problem);
+    const {
+      common,
+      paired,
+      inBatch: asked,
+      parameters,
+      duplicates,
+      hardness,
+      falseNegatives,
+      detach,
+      scale,
+    } = checkOptions(problem);
     const [query, keys] = matrices;
     const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });
     const inBatch = checkInBatch(negatives !== undefined, asked);
@@ -247,16 +268,18 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     if (hardness !== undefined) refuseBiases(given.keyBias ?? given.negativeBias);
     const excludes = duplicates === 'exclude';
     if (parameters.labelSmoothing > 0) refuseSmoothing(parameters.labelSmoothing, excludes, given, hardness);
+    const guides = checkGuide(falseNegatives, read, query, keys, negatives);
     const keyIds = excludes && inBatch ? given.keyIds : undefined;
     const negativeIds = excludes ? given.negativeIds : undefined;
     // Field by field: V8 is slow to copy an object that is spread and grows.
     const described: Matrix[] = [
-      { name: query.name, tensor: query.tensor, ids: excludes ? given.queryIds : undefined },
+      { name: query.name, tensor: query.tensor, ids: excludes ? given.queryIds : undefined, guide: guides[0] },
       {
         name: keys.name,
         tensor: keys.tensor,
         ids: keyIds,
         bias: given.keyBias,
+        guide: guides[1],
         detached: detach.includes('positiveKey') ? 'dropped' : undefined,
       },
     ];
@@ -267,6 +290,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
         ids: negativeIds,
         bias: given.negativeBias,
         counts: given.negativeCounts,
+        guide: guides[2],
         fromQueue: negatives.fromQueue === true,
         parts: negatives.parts,
         detached: detach.includes('negativeKeys') ? 'skipped' : undefined,
@@ -278,6 +302,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       targets: given.targets !== undefined,
       keyIds: keyIds !== undefined,
       negativeIds: negativeIds !== undefined,
+      threshold: thresholdOf(falseNegatives),
       stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch),
     });
     const form = withParameters(kind, 1, parameters);

@@ -132,6 +132,8 @@ interface Definition<T extends LossTypes> extends LossDescription {
 export interface Part {
   readonly index: number;
   readonly value: unknown;
+  /** Its name, where it is no part of the problem's own tensor but stands for its rows in another model, [rows, G]. */
+  readonly place?: string;
 }
 
 /** Checks and reads the problem's tensor of that name, or a part of it. */
@@ -188,6 +190,7 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
     const read: TensorReader = (input, part) => {
       const [text, fewest, most] = layouts[input]!;
       if (part === undefined) return check(given[input], input, text, fewest, most);
+      if (part.place !== undefined) return check(part.value, part.place, '[rows, G]', 2, 2);
       return check(part.value, `${input}[${part.index}]`, text, fewest, most);
     };
     return plan(definition, tensorNames, definition.describe(problem, read));

@@ -11,7 +11,7 @@ import type { Tensor } from '../runtime/host-tensor.js';
 import { range } from './row-losses.js';
 import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, type Term } from './terms.js';
-import { type OnHost, type Operands, type Tower, tower } from './tower.js';
+import { dot, type OnHost, type Operands, type Tower, tower } from './tower.js';
 
 export type { OnHost };
 
@@ -87,6 +87,7 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
   const { targets, duplicates = 'exclude', keyBias, negativeBias, detach = [], negativeCounts, hardness } = problem;
   const negatives = negativeKeys && tower(withoutRest(negativeKeys, negativeCounts), problem, operands);
+  const isClose = closeOf(problem, query, keys, negatives);
   const paired = negativeMode === 'paired' && negatives !== undefined;
   const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
   const terms = range(query.rows).map(row => {
@@ -95,10 +96,13 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
       bias?.[j] !== Number.NEGATIVE_INFINITY &&
       (duplicates === 'negative' || ids === undefined || ids[j] !== problem.queryIds?.[row]);
     const isKey = isCandidate(problem.keyIds, keyBias);
-    const rowsOfKeys = range(keys.rows).filter(j => j === target || (inBatch && isKey(j)));
+    const rowsOfKeys = range(keys.rows).filter(
+      j => j === target || (inBatch && isKey(j) && !isClose(row, target, 'positiveKey', j)),
+    );
     const rowsOfNegatives = range(negativeCounts?.[row] ?? each)
       .map(j => (paired ? row * each + j : j))
-      .filter(isCandidate(problem.negativeIds, negativeBias));
+      .filter(isCandidate(problem.negativeIds, negativeBias))
+      .filter(j => !isClose(row, target, 'negativeKeys', j));
     const positive = rowsOfKeys.indexOf(target);
     const candidates = [
       ...rowsOfKeys.map(index => ({ tower: keys, index, bias: keyBias?.[index] ?? 0 })),
@@ -115,6 +119,27 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   if (!detach.includes('positiveKey')) towers.gradPositiveKey = keys;
   if (negatives !== undefined && !detach.includes('negativeKeys')) towers.gradNegativeKeys = negatives;
   return evaluate(terms, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+}
+
+/** Whether a candidate's cosine is above the threshold of its query, by the rows of the loss or of a guide. */
+function closeOf(problem: OnHost<InfoNCEProblem>, query: Tower, keys: Tower, negatives: Tower | undefined) {
+  const { falseNegatives } = problem;
+  const { margin = 0, strategy = 'absolute', guide } = falseNegatives ?? {};
+  const towerOf = (rows: unknown) => tower(rows as Tensor, {}, 'exact');
+  const towers = guide
+    ? {
+        query: towerOf(guide.query),
+        positiveKey: towerOf(guide.positiveKey),
+        negativeKeys: guide.negativeKeys && towerOf(guide.negativeKeys),
+      }
+    : { query, positiveKey: keys, negativeKeys: negatives };
+  return (row: number, target: number, of: 'positiveKey' | 'negativeKeys', index: number): boolean => {
+    if (falseNegatives === undefined) return false;
+    const anchor = { tower: towers.query, index: row };
+    const positive = dot(anchor, { tower: towers.positiveKey, index: target });
+    const slack = strategy === 'relative' ? Math.abs(positive) * margin : margin;
+    return dot(anchor, { tower: towers[of]!, index }) > positive - slack;
+  };
 }
 
 /** Zeros in place of the rows that are not there: nobody reads them. */

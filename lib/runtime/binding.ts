@@ -42,6 +42,8 @@ export interface NativeMatrix {
   readonly bias?: Float32Array | undefined;
   /** [anchors]. Read of candidates that anchors have of their own. */
   readonly counts?: Int32Array | undefined;
+  /** [rows, guideDim]. Read of problems with thresholds by guide. */
+  readonly guide?: { readonly data: NativeInput; readonly type: number } | undefined;
 }
 
 /** `infonce_problem`. Types and shapes are already checked; the addon checks sizes again, the backend all rules. */
@@ -57,6 +59,8 @@ export interface NativeProblem {
   /** Bits of {@link FLAGS}. One number, because each property that the addon reads takes a tenth of a microsecond. */
   readonly flags: number;
   readonly dim: number;
+  /** Read with guides. */
+  readonly guideDim?: number | undefined;
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
   /** Of each row with a loss, where the form has positives by target. */
@@ -100,7 +104,7 @@ export interface NativeFailure extends Error {
     | 'INTERNAL'
     | 'CANCELLED'
     | 'DEVICE_LOST';
-  /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}. */
+  /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
   readonly matrix: number;
   /** Its first bad row, -1 if there is none. */
   readonly row: number;
@@ -108,6 +112,8 @@ export interface NativeFailure extends Error {
 
 export const NO_MATRIX = -1;
 export const IN_GRAD_OUTPUT = -2;
+/** By how much the index of a matrix's guide is more than its own. */
+export const GUIDE_OF = 64;
 
 /** What a forward call has kept for `backward`. Garbage collection frees it, `dispose` sooner. */
 export interface NativeSaved {

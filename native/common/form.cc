@@ -28,7 +28,7 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "label smoothing is for cross-entropy";
   if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "label smoothing is for rows of one positive";
   for (int b = 0; b < p.block_count; ++b)
-    if (p.blocks[b].own || (p.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID))
+    if (p.blocks[b].own || p.blocks[b].threshold || (p.blocks[b].left_out & INFONCE_LEAVE_OUT_SAME_ID))
       return "label smoothing is for candidates that all rows have";
   return nullptr;
 }
@@ -91,6 +91,39 @@ const char *wrong_stretch(const infonce_problem &p, const infonce_block &block) 
              : "stretched logits go with cross-entropy of positives by index";
 }
 
+const char *wrong_threshold(const infonce_problem &p, const infonce_block &block) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (block.threshold < INFONCE_THRESHOLD_NONE || block.threshold > INFONCE_THRESHOLD_RELATIVE)
+    return "unknown threshold";
+  if (block.by_guide != 0 && block.by_guide != 1) return "by_guide must be 0 or 1";
+  if (block.threshold == INFONCE_THRESHOLD_NONE)
+    return block.by_guide || block.threshold_margin != 0 ? "a margin or a guide of no threshold" : nullptr;
+  if (!(std::fabs(block.threshold_margin) <= 1e30)) return "threshold_margin is out of range";
+  if (is_triangle(block) || block.column_softmax >= 0)
+    return "thresholds are for two matrices whose columns feed no softmax";
+  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || positives_are_anchors(softmax))
+    return "thresholds go with cross-entropy of positives by index";
+  const infonce_block &first = *threshold_of(p);
+  if (block.threshold != first.threshold || block.by_guide != first.by_guide ||
+      block.threshold_margin != first.threshold_margin)
+    return "blocks with a threshold have the same one";
+  return nullptr;
+}
+
+// Beside what single blocks say.
+const char *wrong_guides(const infonce_problem &p) {
+  const infonce_block *block = threshold_of(p);
+  const bool by_guide = block && block->by_guide;
+  if (by_guide != (p.guide_dim != 0)) return "guide_dim is for thresholds by guide";
+  for (int m = 0; m < p.matrix_count; ++m)
+    if ((p.matrices[m].guide != nullptr) != by_guide) return "by guide all matrices have one, else none";
+  for (int b = 0; b < p.block_count && block; ++b) {
+    if (by_guide && !p.blocks[b].threshold) return "by guide all blocks have a threshold";
+    if (p.blocks[b].own) return "thresholds do not go with an anchor's own candidates";
+  }
+  return nullptr;
+}
+
 const char *wrong_block(const infonce_problem &p, int index) {
   const infonce_block &block = p.blocks[index];
   if (block.anchors < 0 || block.anchors >= p.matrix_count || block.candidates < 0 ||
@@ -120,6 +153,7 @@ const char *wrong_block(const infonce_problem &p, int index) {
   if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
   if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
     return wrong;
+  if (const char *wrong = wrong_threshold(p, block)) return wrong;
   for (int other = 0; other < index; ++other)
     if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)
       return "two blocks of the same matrices";
@@ -166,6 +200,12 @@ int own_candidates_of(const infonce_problem &p) {
   return own && own->own == INFONCE_OWN_ALONE ? own->candidates : kNone;
 }
 
+const infonce_block *threshold_of(const infonce_problem &p) {
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].threshold != INFONCE_THRESHOLD_NONE) return &p.blocks[b];
+  return nullptr;
+}
+
 double largest_scale(const infonce_problem &p) {
   double largest = p.scale;
   for (int b = 0; b < p.block_count; ++b)
@@ -183,6 +223,7 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
     if (const char *wrong = wrong_block(p, b)) return wrong;
   if (is_sigmoid(p))
     if (const char *wrong = wrong_sigmoid(p)) return wrong;
+  if (const char *wrong = wrong_guides(p)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
     bool fed = false;

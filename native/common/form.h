@@ -43,6 +43,21 @@ inline double own_scale_of(const infonce_problem &problem, const infonce_block &
 // The largest of the former among the blocks that all anchors share.
 double largest_scale(const infonce_problem &problem);
 
+// The block whose threshold all blocks share that have one, or null.
+const infonce_block *threshold_of(const infonce_problem &problem);
+inline bool has_guides(const infonce_problem &problem) { return problem.guide_dim != 0; }
+
+// A matrix's guide as one.
+inline infonce_matrix guide_of(const infonce_matrix &matrix) {
+  infonce_matrix guide{};
+  guide.data = matrix.guide;
+  guide.type = matrix.guide_type;
+  guide.residence = matrix.guide_residence;
+  guide.rows = matrix.rows;
+  guide.views = 1;
+  return guide;
+}
+
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
 // Pairs have losses of their own, without a softmax.

@@ -12,6 +12,7 @@
 #include "cpu/operands.h"
 #include "cpu/own_candidates.h"
 #include "cpu/pairs.h"
+#include "cpu/thresholds.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cpu {
@@ -69,6 +70,7 @@ template <class Scalar> struct Block {
   Side<Scalar> rows, columns;
   bool is_triangle;  // of a matrix and itself: each pair once
   double scale;      // of its logits
+  bool by_threshold = false;  // pairs above their row's threshold are left out
 };
 
 template <class Scalar> class Passes {
@@ -81,6 +83,7 @@ template <class Scalar> class Passes {
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
     operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
     own_.take_scratch(cursor);
+    thresholds_.take_scratch(cursor, bfloat16);
   }
 
   BadRow prepare();
@@ -98,6 +101,7 @@ template <class Scalar> class Passes {
   const Layout &layout() const { return layout_; }
   int64_t padded_dim() const { return operands_.padded_dim(); }
   const Operand<Scalar> &operand(int matrix, int thread) { return operands_.at(matrix, thread); }
+  Thresholds<Scalar> &thresholds() { return thresholds_; }
 
   void rank();
   void sum_large_classes();
@@ -186,6 +190,7 @@ template <class Scalar> class Passes {
   const bool has_classes_;  // positives are anchors
   Operands<Scalar> operands_;
   OwnCandidates own_;
+  Thresholds<Scalar> thresholds_;
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;

@@ -9,7 +9,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 8, kSoftmaxFields = 9;
+constexpr int64_t kBlockFields = 11, kSoftmaxFields = 9;
 
 // FLAGS of lib/runtime/binding.ts.
 enum Flag : int32_t { kNormalize = 1, kGradient = 2, kPropagateNonFinite = 4, kRanks = 8 };
@@ -30,7 +30,7 @@ void read_matrices(Napi::Array array, Problem &problem) {
     matrix.rows = to_count(object.Get("rows"), "rows", 1);
     matrix.views = to_count(object.Get("views"), "views", 1);
     matrix.type = to_int32(object.Get("type"), "type");
-    problem.matrices[m] = {object.Get("data"), object.Get("ids"), object.Get("bias"), {}};
+    problem.matrices[m] = {object.Get("data"), object.Get("ids"), object.Get("bias"), {}, {}};
   }
 }
 
@@ -63,6 +63,9 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     block.own = small();
     block.stretch = *next++;
     block.own_stretch = *next++;
+    block.threshold = small();
+    block.by_guide = small();
+    block.threshold_margin = *next++;
   }
   for (int32_t s = 0; s < fields.softmax_count; ++s) {
     infonce_softmax &softmax = fields.softmaxes[s];
@@ -87,12 +90,28 @@ void read_counts(Napi::Array array, Problem &problem) {
   }
 }
 
+// Likewise.
+void read_guides(Napi::Object object, Napi::Array array, Problem &problem) {
+  infonce_problem &fields = problem.fields;
+  const infonce_block *block = threshold_of(fields);
+  if (!block || !block->by_guide) {
+    return;
+  }
+  fields.guide_dim = to_count(object.Get("guideDim"), "guideDim", 1);
+  for (int m = 0; m < fields.matrix_count; ++m) {
+    const Napi::Object guide =
+        to_object(to_object(array.Get(static_cast<uint32_t>(m)), "matrix").Get("guide"), "guide");
+    fields.matrices[m].guide_type = to_int32(guide.Get("type"), "type");
+    problem.matrices[m].guide = guide.Get("data");
+  }
+}
+
 // An entry for each row. Always copies: another thread may write to shared memory, backends index by ids and targets, and
 // a bias is looked at before it is used.
 void take_entries(Problem &problem, Arrays &arrays) {
   infonce_problem &fields = problem.fields;
   for (int m = 0; m < fields.matrix_count; ++m) {
-    const auto &[data, ids, bias, counts] = problem.matrices[m];
+    const auto &[data, ids, bias, counts, guide] = problem.matrices[m];
     infonce_matrix &matrix = fields.matrices[m];
     if (!counts.IsEmpty() && !counts.IsUndefined()) {
       matrix.counts = arrays.copy<int32_t>(counts, loss_rows(fields), "counts");
@@ -146,6 +165,7 @@ Problem read_problem(Napi::Object object) {
     fields.bias = to_number(object.Get("bias"), "bias");
   }
   read_counts(matrices, problem);
+  read_guides(object, matrices, problem);
   return problem;
 }
 
@@ -156,6 +176,12 @@ void take_inputs(Problem &problem, Arrays &arrays) {
     const Place place = arrays.matrix(problem.matrices[m].data, matrix.type, matrix_size(fields, m), m);
     matrix.data = place.data;
     matrix.residence = place.residence;
+    if (fields.guide_dim != 0) {
+      const Place guide = arrays.matrix(problem.matrices[m].guide, matrix.guide_type,
+                                        product(matrix.rows, fields.guide_dim), INFONCE_GUIDE_OF + m);
+      matrix.guide = guide.data;
+      matrix.guide_residence = guide.residence;
+    }
   }
   take_entries(problem, arrays);
   fields.grad_output = take_grad_output(problem.grad_output, arrays);
@@ -165,6 +191,7 @@ void take_presence(Problem &problem, Arrays &arrays) {
   static constexpr float kThere = 0;
   for (int m = 0; m < problem.fields.matrix_count; ++m) {
     problem.fields.matrices[m].data = &kThere;
+    problem.fields.matrices[m].guide = problem.fields.guide_dim == 0 ? nullptr : &kThere;
   }
   take_entries(problem, arrays);
 }

@@ -13,7 +13,7 @@ namespace infonce::node {
 struct Problem {
   infonce_problem fields{};
   struct Matrix {
-    Napi::Value data, ids, bias, counts;
+    Napi::Value data, ids, bias, counts, guide;
   };
   std::array<Matrix, INFONCE_MOST_MATRICES> matrices;
   Napi::Value targets, grad_output;
