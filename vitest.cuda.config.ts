@@ -7,6 +7,7 @@ const SUITES = [
   'classes',
   'determinism',
   'device-tensors',
+  'false-negatives',
   'finite-differences',
   'forward-backward',
   'golden',

@@ -20,6 +20,7 @@ export {
 } from './losses/clip.js';
 export type { Denominator } from './losses/denominator.js';
 export type { Duplicates } from './losses/duplicates.js';
+export type { FalseNegatives, Guide } from './losses/false-negatives.js';
 export type {
   BackwardOptions,
   ByOutput,
@@ -29,7 +30,6 @@ export type {
   SyncForwardOptions,
   WithoutUpstream,
 } from './losses/forward.js';
-export type { FalseNegatives, Guide } from './losses/false-negatives.js';
 export type { Hardness } from './losses/hardness.js';
 export {
   type InfoNCEDetachedForward,

@@ -35,6 +35,34 @@ export interface Guide {
   readonly negativeKeys?: TensorLike | readonly TensorLike[] | undefined;
 }
 
+/** The option in a trainer, whose guide holds arrays of that. */
+export type FalseNegativesOf<Rows> = Omit<FalseNegatives, 'guide'> & {
+  /** As of {@link FalseNegatives}. */
+  readonly guide?:
+    | {
+        readonly query: Rows;
+        readonly positiveKey: Rows;
+        readonly negativeKeys?: Rows | readonly Rows[] | undefined;
+      }
+    | undefined;
+};
+
+/** The options of a trainer's op as those of the function: `read` takes an array of the guide for a tensor. */
+export function withGuideRead<Options extends { readonly falseNegatives?: unknown }>(
+  options: Options,
+  read: (value: unknown, name: string) => unknown,
+): Options {
+  const { falseNegatives } = options as { readonly falseNegatives?: { readonly guide?: object | null } | null };
+  const guide = falseNegatives?.guide;
+  if (typeof guide !== 'object' || guide === null) return options;
+  const rows = Object.entries(guide).map(([name, value]: [string, unknown]) => {
+    const place = `${NAME}.guide.${name}`;
+    if (!Array.isArray(value)) return [name, value === undefined ? undefined : read(value, place)];
+    return [name, value.map((each, index) => read(each, `${place}[${index}]`))];
+  });
+  return { ...options, falseNegatives: { ...falseNegatives, guide: Object.fromEntries(rows) } };
+}
+
 /** The option, checked, but for the guide's tensors. */
 export interface CheckedFalseNegatives {
   readonly margin: number;

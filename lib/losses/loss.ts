@@ -87,12 +87,12 @@ export interface Variant {
   readonly views?: number;
   /** Shapes of the optional tensors that it takes, and of required ones that are not as all others are. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
-  /** Arrays with an entry for each row, for tensors of these shapes. `random`: uniform numbers from 0 to 1. */
+  /** Arrays with an entry for each row, alone or in an option, for tensors of these shapes. `random`: uniform numbers from 0 to 1. */
   readonly rowArrays?: (
     rows: number,
     negatives: number,
     random: () => number,
-  ) => { readonly [input: string]: Int32Array | Float32Array };
+  ) => { readonly [input: string]: Int32Array | Float32Array | object };
   /** Whether it has no ranks. */
   readonly unranked?: true;
 }

@@ -87,22 +87,23 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const { temperature = 0.1, negativeMode = 'unpaired', negativeKeys, inBatch = negativeKeys === undefined } = problem;
   const { targets, duplicates = 'exclude', keyBias, negativeBias, detach = [], negativeCounts, hardness } = problem;
   const negatives = negativeKeys && tower(withoutRest(negativeKeys, negativeCounts), problem, operands);
-  const isClose = closeOf(problem, query, keys, negatives);
+  const closeTo = closeOf(problem, query, keys, negatives);
   const paired = negativeMode === 'paired' && negatives !== undefined;
   const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
   const terms = range(query.rows).map(row => {
     const target = targets?.[row] ?? row;
+    const isClose = closeTo(row, target);
     const isCandidate = (ids: Int32Array | undefined, bias: Float32Array | undefined) => (j: number) =>
       bias?.[j] !== Number.NEGATIVE_INFINITY &&
       (duplicates === 'negative' || ids === undefined || ids[j] !== problem.queryIds?.[row]);
     const isKey = isCandidate(problem.keyIds, keyBias);
     const rowsOfKeys = range(keys.rows).filter(
-      j => j === target || (inBatch && isKey(j) && !isClose(row, target, 'positiveKey', j)),
+      j => j === target || (inBatch && isKey(j) && !isClose('positiveKey', j)),
     );
     const rowsOfNegatives = range(negativeCounts?.[row] ?? each)
       .map(j => (paired ? row * each + j : j))
       .filter(isCandidate(problem.negativeIds, negativeBias))
-      .filter(j => !isClose(row, target, 'negativeKeys', j));
+      .filter(j => !isClose('negativeKeys', j));
     const positive = rowsOfKeys.indexOf(target);
     const candidates = [
       ...rowsOfKeys.map(index => ({ tower: keys, index, bias: keyBias?.[index] ?? 0 })),
@@ -133,12 +134,12 @@ function closeOf(problem: OnHost<InfoNCEProblem>, query: Tower, keys: Tower, neg
         negativeKeys: guide.negativeKeys && towerOf(guide.negativeKeys),
       }
     : { query, positiveKey: keys, negativeKeys: negatives };
-  return (row: number, target: number, of: 'positiveKey' | 'negativeKeys', index: number): boolean => {
-    if (falseNegatives === undefined) return false;
+  return (row: number, target: number) => {
+    if (falseNegatives === undefined) return () => false;
     const anchor = { tower: towers.query, index: row };
     const positive = dot(anchor, { tower: towers.positiveKey, index: target });
-    const slack = strategy === 'relative' ? Math.abs(positive) * margin : margin;
-    return dot(anchor, { tower: towers[of]!, index }) > positive - slack;
+    const most = positive - (strategy === 'relative' ? Math.abs(positive) * margin : margin);
+    return (of: 'positiveKey' | 'negativeKeys', index: number) => dot(anchor, { tower: towers[of]!, index }) > most;
   };
 }
 
