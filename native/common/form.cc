@@ -118,7 +118,7 @@ const char *wrong_guides(const infonce_problem &p) {
   for (int m = 0; m < p.matrix_count; ++m)
     if ((p.matrices[m].guide != nullptr) != by_guide) return "by guide all matrices have one, else none";
   for (int b = 0; b < p.block_count && block; ++b) {
-    if (by_guide && !p.blocks[b].threshold) return "by guide all blocks have a threshold";
+    if (!p.blocks[b].threshold) return "all blocks have a threshold, or none";
     if (p.blocks[b].own) return "thresholds do not go with an anchor's own candidates";
   }
   return nullptr;

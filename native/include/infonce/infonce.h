@@ -111,7 +111,7 @@ typedef struct infonce_block {
   double stretch;
   double own_stretch; /* with INFONCE_OWN_AMONG: instead, of the logits of an anchor and its own; else 0 */
   /* Leaves out pairs whose cosine, the dot product of the rows as used, is above that of their row's threshold. Without
-     gradient. Blocks that have one have the same. Of positives by index and cross-entropy. */
+     gradient. All blocks have the same one, or none has one. Of positives by index and cross-entropy. */
   int32_t threshold;       /* infonce_threshold */
   int32_t by_guide;        /* 1: cosines are those of the matrices' guides, and of the positives' */
   double threshold_margin; /* 0 without a threshold */
