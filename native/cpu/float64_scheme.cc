@@ -42,7 +42,8 @@ Outcome Float64Scheme::open() {
   }
   for (const Block<double> &block : passes_.blocks()) {
     log_sum_exp({&block.rows, &block.columns, block.scale, block.by_threshold});
-    if (block.columns.softmax && !block.is_triangle) log_sum_exp({&block.columns, &block.rows, block.scale, block.by_threshold});
+    if (block.columns.softmax && !block.is_triangle)
+      log_sum_exp({&block.columns, &block.rows, block.scale, block.by_threshold});
   }
   return {};
 }
@@ -128,8 +129,10 @@ std::vector<Float64Scheme::Meeting> Float64Scheme::meetings_of(int matrix, bool 
   const std::vector<Block<double>> &blocks = passes_.blocks();
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     if (block->is_triangle != triangles) continue;
-    if (block->rows.matrix == matrix) meetings.push_back({&block->rows, &block->columns, block->scale, block->by_threshold});
-    else if (block->columns.matrix == matrix) meetings.push_back({&block->columns, &block->rows, block->scale, block->by_threshold});
+    if (block->rows.matrix == matrix)
+      meetings.push_back({&block->rows, &block->columns, block->scale, block->by_threshold});
+    else if (block->columns.matrix == matrix)
+      meetings.push_back({&block->columns, &block->rows, block->scale, block->by_threshold});
   }
   return meetings;
 }

@@ -68,8 +68,8 @@ template <class Scalar> struct Side {
 
 template <class Scalar> struct Block {
   Side<Scalar> rows, columns;
-  bool is_triangle;  // of a matrix and itself: each pair once
-  double scale;      // of its logits
+  bool is_triangle;           // of a matrix and itself: each pair once
+  double scale;               // of its logits
   bool by_threshold = false;  // pairs above their row's threshold are left out
 };
 

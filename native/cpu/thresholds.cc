@@ -118,11 +118,9 @@ template <class Scalar> void Thresholds<Scalar>::find(int64_t first, int64_t cou
     const int64_t j = pairs_.first_positives()[first + r];
     positive[r] = j < 0 ? -1 : layout_.place_of(j).row;
   }
-  if (!is_exact_)
-    kernels_.ranking_dots(rows, first, int(count), compared().at(positives, thread), positive, dots);
+  if (!is_exact_) kernels_.ranking_dots(rows, first, int(count), compared().at(positives, thread), positive, dots);
   double longest = 0;
-  for (int k = 1; k < layout_.count(); ++k)
-    longest = std::max(longest, compared().largest_norm(layout_.matrix(k)));
+  for (int k = 1; k < layout_.count(); ++k) longest = std::max(longest, compared().largest_norm(layout_.matrix(k)));
   for (int64_t r = 0; r < count; ++r) {
     const int64_t i = first + r;
     if (positive[r] < 0) {
@@ -132,7 +130,8 @@ template <class Scalar> void Thresholds<Scalar>::find(int64_t first, int64_t cou
     }
     const double cosine = is_exact_ ? exact_dot(i, positives, positive[r], thread) : double(dots[r]);
     const double margin = block_->threshold_margin;
-    const double most = cosine - (block_->threshold == INFONCE_THRESHOLD_RELATIVE ? std::fabs(cosine) * margin : margin);
+    const double most =
+        cosine - (block_->threshold == INFONCE_THRESHOLD_RELATIVE ? std::fabs(cosine) * margin : margin);
     most_[i] = Scalar(std::clamp(most, -double(kMost), double(kMost)));
     if (!is_exact_) continue;
     // What the rounding of unit rows and of each addition can make of a dot product.

@@ -25,10 +25,10 @@ INFONCE_INLINE void float64_dots_of(const Float64Rows &rows, const Operand<doubl
   for (int column = 0; column < count; column += kFloat64Panel)
     for (int panel = 0; panel < rows.count; panel += kFloat64Panel)
       for_each_tile<kFloat64TileRows>(kFloat64Panel, [&](int row, auto height) {
-        float64_product<decltype(height)::value>(
-            owner.depth_panels + (rows.first + panel) * owner.padded_dim + row, kFloat64Panel,
-            other.depth_panels + (first + column) * other.padded_dim, owner.dim,
-            scratch + (panel + row) * kFloat64Columns + column, kFloat64Columns);
+        float64_product<decltype(height)::value>(owner.depth_panels + (rows.first + panel) * owner.padded_dim + row,
+                                                 kFloat64Panel,
+                                                 other.depth_panels + (first + column) * other.padded_dim, owner.dim,
+                                                 scratch + (panel + row) * kFloat64Columns + column, kFloat64Columns);
       });
 }
 INFONCE_INLINE void float64_dots(const Float64Rows &rows, int64_t first, int count) {
