@@ -19,7 +19,7 @@ void Float64Scheme::take_scratch(Workspace::Cursor &cursor) {
   for (ThreadScratch &scratch : scratch_) {
     scratch.logits = cursor.take<double>(kFloat64Scratch);
     scratch.accumulators = cursor.take<double>(accumulator_doubles());
-    scratch.guide_dots = passes_.thresholds().by_guide() ? cursor.take<double>(kFloat64Scratch) : nullptr;
+    scratch.guide_dots = passes_.has_guides() ? cursor.take<double>(kFloat64Scratch) : nullptr;
   }
 }
 
@@ -194,7 +194,7 @@ Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, i
   rows.other_bias = other.bias;
   rows.scratch = scratch_[thread].logits;
   if (!meeting.by_threshold) return rows;
-  Thresholds<double> &thresholds = passes_.thresholds();
+  Thresholds<double> &thresholds = *passes_.thresholds();
   (owner.matrix == passes_.layout().anchors() ? rows.owner_most : rows.other_most) = thresholds.most();
   if (!thresholds.by_guide()) return rows;
   rows.owner_guide = &thresholds.guide(owner.matrix, thread);

@@ -151,7 +151,7 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
     scratch.statistics = cursor.take<float>(block_ * kernels_.float32.panel * (sigmoid() ? 2 : 1));
     scratch.pack = cursor.take<float>(kGradientScratch);
     scratch.accumulators = cursor.take<float>(block_ * dim);
-    scratch.guide_dots = passes_.thresholds().by_guide() ? cursor.take<float>(square_floats) : nullptr;
+    scratch.guide_dots = passes_.has_guides() ? cursor.take<float>(square_floats) : nullptr;
   }
 }
 
@@ -291,7 +291,7 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
 Threshold PanelScheme::threshold_at(const LogitsBlock &square, const Block<float> &block, int thread) {
   Threshold threshold{};
   if (!block.by_threshold) return threshold;
-  Thresholds<float> &of = passes_.thresholds();
+  Thresholds<float> &of = *passes_.thresholds();
   if (of.by_guide()) {
     threshold.rows = &of.guide(block.rows.matrix, thread);
     threshold.columns = &of.guide(block.columns.matrix, thread);

@@ -37,8 +37,9 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       has_classes_(positives_are_anchors(problem_.softmaxes[0])),
       operands_(request, layout_, kernels, pool),
       own_(request, layout_, kernels, pairs, pool),
-      thresholds_(request, layout_, kernels, pairs, operands_, pool),
       upstream_(upstream_of(problem_)) {
+  if (threshold_of(problem_))
+    thresholds_ = std::make_unique<Thresholds<Scalar>>(request, layout_, kernels, pairs, operands_, pool);
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
       if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE)
@@ -67,7 +68,7 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   operands_.take_kept(cursor, bfloat16);
   own_.take_kept(cursor);
-  thresholds_.take_kept(cursor, bfloat16);
+  if (thresholds_) thresholds_->take_kept(cursor, bfloat16);
   for (int s = 0; s < softmax_count(); ++s)
     softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_));
   if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) weights->take(cursor, padded_rows(), false, false);
@@ -87,7 +88,7 @@ template <class Scalar> BadRow Passes<Scalar>::prepare() {
     bias_[j] = std::isinf(pairs_.bias(j)) ? 0 : Scalar(pairs_.bias(j) / problem_.scale);
   if (const BadRow bad = operands_.prepare(); bad.row >= 0) return bad;
   if (const BadRow bad = own_.measure(); bad.row >= 0) return bad;
-  return thresholds_.prepare();
+  return thresholds_ ? thresholds_->prepare() : BadRow();
 }
 
 template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) {

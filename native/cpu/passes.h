@@ -83,7 +83,7 @@ template <class Scalar> class Passes {
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
     operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
     own_.take_scratch(cursor);
-    thresholds_.take_scratch(cursor, bfloat16);
+    if (thresholds_) thresholds_->take_scratch(cursor, bfloat16);
   }
 
   BadRow prepare();
@@ -101,7 +101,8 @@ template <class Scalar> class Passes {
   const Layout &layout() const { return layout_; }
   int64_t padded_dim() const { return operands_.padded_dim(); }
   const Operand<Scalar> &operand(int matrix, int thread) { return operands_.at(matrix, thread); }
-  Thresholds<Scalar> &thresholds() { return thresholds_; }
+  Thresholds<Scalar> *thresholds() { return thresholds_.get(); }  // null: there are none
+  bool has_guides() const { return thresholds_ && thresholds_->by_guide(); }
 
   void rank();
   void sum_large_classes();
@@ -190,7 +191,7 @@ template <class Scalar> class Passes {
   const bool has_classes_;  // positives are anchors
   Operands<Scalar> operands_;
   OwnCandidates own_;
-  Thresholds<Scalar> thresholds_;
+  std::unique_ptr<Thresholds<Scalar>> thresholds_;
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;

@@ -32,8 +32,8 @@ Thresholds<Scalar>::Thresholds(const Request &request, const Layout &layout, con
       all_kernels_(kernels),
       kernels_(scalar_kernels<Scalar>(kernels)),
       pool_(pool),
-      block_(threshold_of(request.problem)),
-      is_exact_(block_ && sizeof(Scalar) == sizeof(float) && !kernels.bfloat16),
+      block_(*threshold_of(request.problem)),
+      is_exact_(sizeof(Scalar) == sizeof(float) && !kernels.bfloat16),
       operands_(operands),
       guides_(of_guides_, layout, kernels, pool),
       room_(pool.threads()) {
@@ -50,7 +50,6 @@ Thresholds<Scalar>::Thresholds(const Request &request, const Layout &layout, con
 }
 
 template <class Scalar> void Thresholds<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
-  if (!exist()) return;
   if (by_guide()) guides_.take_kept(cursor, bfloat16);
   const int64_t rows = layout_.padded_rows(layout_.anchors());
   most_ = cursor.take<Scalar>(rows);
@@ -61,14 +60,12 @@ template <class Scalar> void Thresholds<Scalar>::take_kept(Workspace::Cursor &cu
 }
 
 template <class Scalar> void Thresholds<Scalar>::take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
-  if (!exist()) return;
   if (by_guide()) guides_.take_scratch(cursor, bfloat16, nullptr);
   const int64_t dim = by_guide() ? of_guides_.problem.dim : request_.problem.dim;
   for (float *&room : room_) room = is_exact_ ? cursor.take<float>(2 * dim) : nullptr;
 }
 
 template <class Scalar> BadRow Thresholds<Scalar>::prepare() {
-  if (!exist()) return {};
   if (by_guide()) {
     const BadRow bad = guides_.prepare();
     if (bad.row >= 0) return {INFONCE_GUIDE_OF + bad.matrix, bad.row};
@@ -129,9 +126,8 @@ template <class Scalar> void Thresholds<Scalar>::find(int64_t first, int64_t cou
       continue;
     }
     const double cosine = is_exact_ ? exact_dot(i, positives, positive[r], thread) : double(dots[r]);
-    const double margin = block_->threshold_margin;
-    const double most =
-        cosine - (block_->threshold == INFONCE_THRESHOLD_RELATIVE ? std::fabs(cosine) * margin : margin);
+    const double margin = block_.threshold_margin;
+    const double most = cosine - (block_.threshold == INFONCE_THRESHOLD_RELATIVE ? std::fabs(cosine) * margin : margin);
     most_[i] = Scalar(std::clamp(most, -double(kMost), double(kMost)));
     if (!is_exact_) continue;
     // What the rounding of unit rows and of each addition can make of a dot product.

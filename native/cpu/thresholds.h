@@ -18,19 +18,18 @@ namespace infonce::cpu {
 
 template <class Scalar> class Thresholds {
  public:
-  // `operands`: of the problem's own matrices.
+  // Of a problem that has one. `operands`: of its own matrices.
   Thresholds(const Request &request, const Layout &layout, const Kernels &kernels, const Pairs &pairs,
              Operands<Scalar> &operands, ThreadPool &pool);
 
-  bool exist() const { return block_ != nullptr; }
-  bool by_guide() const { return exist() && block_->by_guide; }
+  bool by_guide() const { return block_.by_guide != 0; }
   void take_kept(Workspace::Cursor &cursor, bool bfloat16);
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16);
 
   // After the operands. Returns the first row of a guide that holds NaN or infinity.
   BadRow prepare();
 
-  const Scalar *most() const { return most_; }  // by anchor, padded; null: there are none
+  const Scalar *most() const { return most_; }  // by anchor, padded
   const Scalar *near() const { return near_; }  // as of Threshold
   // A matrix's guide as `thread` should read it.
   const Operand<Scalar> &guide(int matrix, int thread) { return guides_.at(matrix, thread); }
@@ -63,8 +62,8 @@ template <class Scalar> class Thresholds {
   const Kernels &all_kernels_;
   const ScalarKernels<Scalar> &kernels_;
   ThreadPool &pool_;
-  const infonce_block *const block_;
-  const bool is_exact_;  // pairs near a threshold are decided in float64
+  const infonce_block &block_;  // of which all have the same
+  const bool is_exact_;         // pairs near a threshold are decided in float64
   Operands<Scalar> &operands_;
   Operands<Scalar> guides_;
   Scalar *most_ = nullptr, *near_ = nullptr;
