@@ -41,13 +41,14 @@ function guideOf(rows: number, keys = rows) {
 
 /** By own cosines and by a guide's. */
 function optionsOf(rows: number, keys = rows): readonly FalseNegatives[] {
-  return [
+  const all: readonly FalseNegatives[] = [
     { margin: 0.1 },
     { margin: -0.1, strategy: 'absolute' },
     { margin: 0.3, strategy: 'relative' },
     { margin: 0, guide: guideOf(rows, keys) },
     { margin: 0.2, strategy: 'relative', guide: guideOf(rows, keys) },
   ];
+  return effort(all, [all[0]!, all[4]!]);
 }
 
 const repeated = (row: readonly number[], rows: number): Tensor => ({
@@ -68,7 +69,7 @@ describe.each(TARGETS)('%s', target => {
 
   it.each(ROWS)('candidates above the threshold are left out, %i rows', rows => {
     for (const normalize of [true, false]) {
-      for (const temperature of [0.2, 0.012, 0.004]) {
+      for (const temperature of effort([0.2, 0.012, 0.004], [0.2])) {
         for (const falseNegatives of optionsOf(rows)) {
           const given = problemOf(rows, { normalize, temperature, falseNegatives });
           expectReference(given, `${JSON.stringify(falseNegatives).slice(0, 40)} ${temperature} ${normalize}`);

@@ -149,9 +149,12 @@ TEST_CASE("thresholds that the contract does not allow are refused") {
 }
 
 TEST_CASE("NaN in a guide is told with its row") {
-  Form form = random_form_with_threshold(4, true);
-  form.rows = 20;
-  form.keys = 20;
+  Form form;
+  form.rows = form.keys = 20;
+  form.further = {9};
+  form.dim = 5;
+  form.threshold = INFONCE_THRESHOLD_ABSOLUTE;
+  form.by_guide = true;
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
   for (int m = 0; m < 2; ++m) {
     const Inputs inputs = inputs_of(form);
