@@ -141,9 +141,11 @@ function problemOf(loss, random, context) {
     addThresholds(random, problem, variant);
   }
   // What says how another tensor is meant is not left out.
-  const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
+  // A copy: arguments are spoiled, also within.
+  const ofVariant = structuredClone(variant.options);
+  const given = { ...(variant.shapes ? {} : ofVariant), [loss.scale.option]: loss.scale.at(temperature(random)) };
   if (loss.bias) given[loss.bias.option] = logitBias(random);
-  const made = { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
+  const made = { ...problem, ...(variant.shapes && ofVariant), ...options(random, rows, given) };
   if (variant.unranked) delete made.ranks;
   return made;
 }
