@@ -8,6 +8,7 @@ const SUITES = [
   'determinism',
   'device-tensors',
   'directions',
+  'false-negatives',
   'finite-differences',
   'forward-backward',
   'further-positives',

@@ -25,6 +25,7 @@ export {
 } from './losses/clip.js';
 export type { Denominator } from './losses/denominator.js';
 export type { Duplicates } from './losses/duplicates.js';
+export type { FalseNegatives, Guide } from './losses/false-negatives.js';
 export type {
   BackwardOptions,
   ByOutput,

@@ -45,11 +45,12 @@ function numbers(): Float32Array {
 }
 
 /** A block of the matrix and itself without the rows themselves, and a softmax whose positives are first views. */
-const BLOCK = [0, 0, 0, 0, 1, 0, 0, 0];
+const BLOCK = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
 const SOFTMAX = [0, 0, 1, 0, 1, 0, 0, 0, 0, 0];
 
 function form(block: readonly number[], softmax: readonly number[]): Float64Array {
-  return Float64Array.of(1, ...block, ...softmax);
+  const fields = [...BLOCK.keys()].map(k => block[k] ?? 0);
+  return Float64Array.of(1, ...fields, ...softmax);
 }
 
 const FIELDS: ProblemFields = {
@@ -304,6 +305,18 @@ describe('a problem', () => {
     [{ form: form([0, 0, 0, 0, 0, 0, 0, 0], SOFTMAX) }, /a matrix and itself/],
     [{ form: form([0, 0, 0, 0, 1, 0, Number.NaN, 0], SOFTMAX) }, /stretch must be at least 0/],
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 1], SOFTMAX) }, /own candidates of nobody/],
+    [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 3], SOFTMAX) }, /unknown threshold/],
+    [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 0, 1], SOFTMAX) }, /a guide of no threshold/],
+    [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 1, 1], SOFTMAX) }, /guideDim must be/],
+    [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 1, 1], SOFTMAX), guideDim: 2 }, /guide must be an object/],
+    [
+      {
+        form: form([0, 0, 0, 0, 1, 0, 0, 0, 1, 1], SOFTMAX),
+        guideDim: 2,
+        ...features({ guide: { data: numbers(), type: 0 } }),
+      },
+      /data of a matrix/,
+    ],
     [{ form: form([0, 0, 0, 0, 1, 1, 0, 0], SOFTMAX), ...features({ counts: new Int32Array(3) }) }, /counts has 3/],
     [{ form: form([0, 0, 0, 0, 1, 1, 0, 0], SOFTMAX), ...features({ counts: [1] }) }, /counts must be an Int32Array/],
   ];

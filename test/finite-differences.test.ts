@@ -115,6 +115,7 @@ const ids = { queryIds: labels, keyIds: randomLabels(6, 3, 2), negativeIds: rand
 const biases = { keyBias: normal([6], 8).data, negativeBias: normal([7], 9).data.fill(Number.NEGATIVE_INFINITY, 5) };
 const clipIds = { imageIds: ids.queryIds, textIds: ids.keyIds };
 const own = normal([6, 3, 5], 5);
+const guide = { query: normal([6, 4], 11), positiveKey: normal([6, 4], 12), negativeKeys: normal([7, 4], 13) };
 const clipOf = (inputs: Inputs, logitScale: number) => ({ ...inputs, logitScale }) as unknown as OnHost<ClipProblem>;
 const supConOf = (inputs: Inputs, temperature: number) =>
   ({ ...inputs, labels, temperature }) as unknown as OnHost<SupConProblem>;
@@ -171,6 +172,8 @@ const SUBJECTS: readonly Subject[] = [
     directions: ['queryToKey', 'keyToQuery'],
     partition: 'perDirection',
   }),
+  infoNCESubject('false negatives', hard, { inBatch: true, falseNegatives: { margin: 0.25 } }),
+  infoNCESubject('false negatives by a guide', hard, { inBatch: true, falseNegatives: { margin: 0.1, guide } }),
   infoNCESubject('unpaired, smoothed, with a margin', hard, { margin: 0.2, labelSmoothing: 0.2 }),
   infoNCESubject('paired, with a margin', { ...pair, negativeKeys: own }, { negativeMode: 'paired', margin: 0.2 }),
   {

@@ -5,24 +5,8 @@ import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { sharedContext, TARGETS } from './support/contexts.js';
 import { type LossCase, lossCases } from './support/loss-cases.js';
 import { FUNCTIONS, type Functions, type Named } from './support/problems.js';
-import { thrownBy } from './support/thrown.js';
-
-/** What of these cases is not there yet, and how it is known that it is not. */
-const NOT_THERE: Readonly<Record<string, (of: LossCase) => boolean>> = {
-  falseNegatives: ({ options }) => 'falseNegatives' in options,
-};
 
 const CASES = lossCases();
-const isThere = (of: LossCase) => !Object.values(NOT_THERE).some(isOne => isOne(of));
-
-describe.each(Object.entries(NOT_THERE))('%s is refused until it is there', (_, isOne) => {
-  it.each(CASES.filter(isOne))('$name', ({ loss, inputs, options }) => {
-    const functions = (FUNCTIONS as Readonly<Record<string, (typeof FUNCTIONS)['infoNCE']>>)[loss];
-    if (functions === undefined) return;
-    const error = thrownBy(() => functions.runSync({ ...inputs, ...options }));
-    expect(error).toMatchObject({ name: 'InfoNCEError', code: expect.stringMatching(/TYPE|RANGE/) });
-  });
-});
 
 /** A result as plain numbers, the arrays of a list one after the other. */
 function numbersOf(value: unknown): number[] {
@@ -44,9 +28,7 @@ function functionsOf({ loss, options }: LossCase): Pick<Functions, 'runSync' | '
   };
 }
 
-const RUNS = TARGETS.flatMap(target =>
-  CASES.filter(isThere).map(of => ({ ...of, name: `${of.name} on ${target}`, target })),
-);
+const RUNS = TARGETS.flatMap(target => CASES.map(of => ({ ...of, name: `${of.name} on ${target}`, target })));
 
 describe.each(RUNS)('$name', ({ target, ...of }) => {
   const { inputs, options, expected, source } = of;
@@ -93,8 +75,4 @@ describe.each(TARGETS)('TensorFlow Recommenders has the same sum on %s', target 
     const targets = Int32Array.of(0, 1);
     expect(infoNCESync({ query, positiveKey, targets, ...options }, run).loss).toBeCloseTo(3.312778, 5);
   });
-});
-
-it('lists only what has a case', () => {
-  for (const [name, isOne] of Object.entries(NOT_THERE)) expect(CASES.some(isOne), name).toBe(true);
 });

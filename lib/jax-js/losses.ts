@@ -1,5 +1,6 @@
 import type { Array as JaxArray } from '@jax-js/jax';
 import { type ClipOptions as ClipCore, type ClipGradients, type ClipRows, clipLoss } from '../losses/clip.js';
+import { type FalseNegativesOf, withGuideRead } from '../losses/false-negatives.js';
 import { infoNCELoss } from '../losses/info-nce.js';
 import type { InfoNCEOptions as InfoNCECore } from '../losses/info-nce-options.js';
 import type { InfoNCERows } from '../losses/info-nce-rows.js';
@@ -46,7 +47,14 @@ export type SigLipOptions<K extends boolean = boolean, P extends SigLipPositives
 > &
   SigLipRows;
 /** Options of {@link infoNCE}. */
-export type InfoNCEOptions<K extends boolean = boolean> = CallOptions<InfoNCECore<Reduction, boolean, K>> & InfoNCERows;
+export type InfoNCEOptions<K extends boolean = boolean> = Omit<
+  CallOptions<InfoNCECore<Reduction, boolean, K>>,
+  'falseNegatives'
+> &
+  InfoNCERows & {
+    /** Leaves out candidates that are too close to the query to be negatives. The guide's arrays are consumed. */
+    readonly falseNegatives?: FalseNegativesOf<JaxArray> | undefined;
+  };
 
 /** What a loss finds beside the gradient by its arrays. */
 export type Found<K extends boolean, Scalar> = LossValue<'mean'> & Asked<K, Ranks> & Scalar;
@@ -213,5 +221,6 @@ export function infoNCE<K extends boolean = true>(
   negativeKeys?: JaxArray | NegativeQueue | readonly JaxArray[],
   options: InfoNCEOptions<K> = {},
 ): LossAndGradients<Temperature, unknown, K> {
-  return lossAndGradients(infoNCELoss, { query, positiveKey, negativeKeys }, options);
+  const read = withGuideRead(options, (value, name) => readArray(value, name).tensor);
+  return lossAndGradients(infoNCELoss, { query, positiveKey, negativeKeys }, read);
 }

@@ -20,6 +20,17 @@ export interface Block {
   readonly stretch?: number;
   /** With own candidates among others: instead, to that of the logits of an anchor and its own. Default 0. */
   readonly ownStretch?: number;
+  /** Default: none. */
+  readonly threshold?: Threshold | undefined;
+}
+
+/** Candidates are left out whose cosine is above their row's threshold, that of its positive less the margin. */
+export interface Threshold {
+  /** Whether the margin is taken times the size of the positive's cosine. */
+  readonly strategy: keyof typeof THRESHOLDS;
+  readonly margin: number;
+  /** Whether cosines are those of the matrices' guides. */
+  readonly byGuide: boolean;
 }
 
 /** The rows of a matrix, each with a loss. */
@@ -53,6 +64,7 @@ const ROW_LOSSES = {
   sigmoid: 16,
 } as const;
 const LEFT_OUT = { sameRow: 1, sameId: 2, sameRowOrId: 3, sameIdPositive: 4, own: 8, ownOrSameId: 10 } as const;
+const THRESHOLDS = { absolute: 1, relative: 2 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 
 /** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */
@@ -60,7 +72,17 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
   return Float64Array.of(
     blocks.length,
     ...blocks.flatMap(
-      ({ anchors, candidates, rowSoftmax, columnSoftmax = -1, leftOut, own, stretch = 0, ownStretch = 0 }) => [
+      ({
+        anchors,
+        candidates,
+        rowSoftmax,
+        columnSoftmax = -1,
+        leftOut,
+        own,
+        stretch = 0,
+        ownStretch = 0,
+        threshold,
+      }) => [
         anchors,
         candidates,
         rowSoftmax,
@@ -69,6 +91,9 @@ export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]):
         own === undefined ? 0 : OWN[own],
         stretch,
         ownStretch,
+        threshold === undefined ? 0 : THRESHOLDS[threshold.strategy],
+        Number(threshold?.byGuide ?? false),
+        threshold?.margin ?? 0,
       ],
     ),
     ...softmaxes.flatMap(({ anchors, positive, positivesIn, rowLoss = 'crossEntropy', weight = 1 }) => [

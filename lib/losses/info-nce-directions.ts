@@ -1,7 +1,7 @@
 /** Who looks for whom in an {@link infoNCE}. */
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
-import type { Block } from './form.js';
+import type { Block, Threshold } from './form.js';
 import type { Stretches } from './hardness.js';
 import type { CheckedRows } from './info-nce-rows.js';
 import { refuseBeside } from './row-loss.js';
@@ -126,6 +126,8 @@ export interface DirectionsForm {
   readonly negatives: boolean;
   readonly areOwn: boolean;
   readonly stretches: Stretches;
+  /** Of the queries' logits, without other directions. */
+  readonly threshold: Threshold | undefined;
 }
 
 const QUERIES = 0;
@@ -136,9 +138,10 @@ const NEGATIVES = 2;
 export function blocksOfDirections(of: DirectionsForm): Block[] {
   const { keyToQuery, queryToQuery, keyToKey, perDirection } = of.directions;
   const { others } = of.stretches;
+  const { threshold } = of;
   const backwards = perDirection ? 1 : 0;
   const leftOut = of.keyIds ? of.byId : undefined;
-  const toKeys: Block = { anchors: QUERIES, candidates: KEYS, rowSoftmax: 0, leftOut, stretch: others };
+  const toKeys: Block = { anchors: QUERIES, candidates: KEYS, rowSoftmax: 0, leftOut, stretch: others, threshold };
   const blocks: Block[] = [];
   // Hardness is of the queries' logits alone: those of the keys are computed apart.
   if (keyToQuery && others > 0) {

@@ -1,4 +1,4 @@
-import { type Block, formOf, type Softmax } from './form.js';
+import { type Block, formOf, type Softmax, type Threshold } from './form.js';
 import type { Stretches } from './hardness.js';
 import { blocksOfDirections, type Directions, type DirectionsForm } from './info-nce-directions.js';
 
@@ -23,15 +23,17 @@ export interface InfoNCEForm {
   readonly stretches?: Stretches | undefined;
   /** Default: queries look for keys alone. */
   readonly directions?: Directions | undefined;
+  /** Of every block. */
+  readonly threshold?: Threshold | undefined;
 }
 
 const made = new Map<number, Float64Array>();
 
-/** Made once for each kind, but with other directions and with hardness, which is a number. */
+/** Made once for each kind, but with other directions and with hardness or a threshold, which are numbers. */
 export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false, positives = false } = kind;
   const isHard = kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0;
-  if (isHard || kind.directions?.any) return newForm(kind);
+  if (isHard || kind.directions?.any || kind.threshold !== undefined) return newForm(kind);
   const isPaired = negatives === 'paired';
   const negativeBits = negatives === undefined ? 0 : isPaired ? 2 : 4;
   const idBits = Number(keyIds) | (Number(negativeIds) << 1) | (Number(positives) << 2);
@@ -54,7 +56,7 @@ const ONE_WAY: Directions = {
 
 function newForm(kind: InfoNCEForm): Float64Array {
   const { negatives, areOwn = false, targets, queryIds = false, keyIds = false, negativeIds = false } = kind;
-  const { stretches = { own: 0, others: 0 }, directions = ONE_WAY } = kind;
+  const { stretches = { own: 0, others: 0 }, directions = ONE_WAY, threshold } = kind;
   const { own, others } = stretches;
   const isUnpaired = negatives === 'unpaired';
   const byId = kind.positives ? 'sameIdPositive' : 'sameId';
@@ -67,6 +69,7 @@ function newForm(kind: InfoNCEForm): Float64Array {
     negatives: isUnpaired,
     areOwn,
     stretches,
+    threshold,
   };
   const blocks: Block[] = kind.inBatch ? blocksOfDirections(of) : [];
   if (negatives === 'paired') blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, own: 'alone', stretch: own });
@@ -74,7 +77,7 @@ function newForm(kind: InfoNCEForm): Float64Array {
     const leftOut = negativeIds ? byId : undefined;
     // An own one is told from the others only where that makes a difference.
     const parts = areOwn && own !== others ? ({ own: 'among', ownStretch: own } as const) : {};
-    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others, ...parts });
+    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others, threshold, ...parts });
   }
   const toKeys: Softmax = { anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] };
   if (!directions.perDirection || !directions.keyToQuery) return formOf(blocks, [toKeys]);

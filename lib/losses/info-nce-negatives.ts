@@ -106,7 +106,7 @@ function onlyOnHost(argument: string, got: string): InfoNCEError {
 }
 
 /** Of sizes alone there is nothing to join. */
-function joined(parts: readonly InputTensor[], { rows, dim }: Queries): InputTensor {
+export function joined(parts: readonly InputTensor[], { rows, dim }: Pick<Queries, 'rows' | 'dim'>): InputTensor {
   const { dtype } = parts[0]!;
   const shape = [parts.length * rows, dim];
   const size = parts.length * rows * dim;

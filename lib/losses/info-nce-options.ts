@@ -1,6 +1,7 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkBoolean, checkChoice } from '../runtime/options.js';
 import { checkDuplicates, type Duplicates, refuseBesidePositives } from './duplicates.js';
+import { checkFalseNegatives, type FalseNegatives, refuseBesideThresholds } from './false-negatives.js';
 import { checkHardness, type Hardness } from './hardness.js';
 import { checkDirections, type Direction, type Partition } from './info-nce-directions.js';
 import type { CheckedRows } from './info-nce-rows.js';
@@ -20,12 +21,13 @@ import { temperatureScale } from './scale.js';
  * | `keyBias` | yes | yes | yes | yes |
  * | `negativeCounts` | – | no | no | yes |
  * | `hardness`, without biases | yes | yes | yes | yes |
+ * | `falseNegatives`, without `labelSmoothing` and other `directions` | yes | yes | without `guide` | no |
  * | `negativeBias` | – | yes | no | no |
  * | `negativeKeys` as a list | – | yes | no | no |
  * | `margin`, without `targets` | yes | yes | yes | yes |
  * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
- * | `duplicates: 'positive'`, without `margin`, `labelSmoothing` and `hardness` | yes | yes | yes | no |
+ * | `duplicates: 'positive'`, without `margin`, `labelSmoothing`, `hardness`, `falseNegatives` and other `directions` | yes | yes | yes | no |
  * | `directions`, without `targets`, biases and `labelSmoothing` | yes | with in-batch | with in-batch | with in-batch, but for `'keyToKey'` |
  *
  * Rows of this table go together, but that `hardness` of mode `'hard'` or `'inBatch'` takes a list without `targets` and
@@ -79,6 +81,11 @@ export interface InfoNCEOptions<
    * `'keyToQuery'`, each with a denominator of its own; ranks are the mean over both.
    */
   readonly partition?: Partition | undefined;
+  /**
+   * Leaves out candidates that are too close to the query to be negatives: likely positives. Never the positive itself, and
+   * without a gradient; neither `margin`, `hardness` nor biases count in what is compared. Default: none is.
+   */
+  readonly falseNegatives?: FalseNegatives | undefined;
   /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
   readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
 }
@@ -94,6 +101,7 @@ export function checkOptions(options: InfoNCEOptions) {
   const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';
   const labelSmoothing = checkLabelSmoothing(options.labelSmoothing);
   if (labelSmoothing > 0 && paired) refuseBeside('labelSmoothing', String(labelSmoothing), "negativeMode 'paired'");
+  const falseNegatives = checkFalseNegatives(options.falseNegatives);
   const margin = checkMargin(options.margin);
   const duplicates = checkDuplicates(options.duplicates);
   const hardness = checkHardness(options.hardness);
@@ -105,8 +113,10 @@ export function checkOptions(options: InfoNCEOptions) {
       labelSmoothing: labelSmoothing > 0,
       margin: margin !== 0,
       hardness: hardness !== undefined,
+      falseNegatives: falseNegatives !== undefined,
     });
   }
+  refuseBesideThresholds(falseNegatives, { labelSmoothing, paired, directions });
   return {
     common: checkCommon(options),
     paired,
@@ -115,6 +125,7 @@ export function checkOptions(options: InfoNCEOptions) {
     duplicates,
     hardness,
     directions,
+    falseNegatives,
     detach: checkDetach(options.detach),
     scale: SCALE.check(options.temperature),
   };

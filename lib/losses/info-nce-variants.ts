@@ -23,6 +23,14 @@ function randomIdsOf(rows: number, negatives: number, random: Random) {
 /** More keys than queries. */
 const keysOf = (rows: number) => rows + 3;
 
+/** Rows of a guide in which an item is an axis: cosines are 0 and 1, which no rounding takes across a threshold. */
+function guideRows(count: number, random: Random) {
+  const axes = 4;
+  const data = new Float32Array(count * axes);
+  for (const [row, item] of randomIds(count, axes, random).entries()) data[row * axes + item] = 1 + random();
+  return { data, shape: [count, axes] };
+}
+
 /** The ways of asking for {@link infoNCE} that are computed differently. */
 export const VARIANTS: readonly Variant[] = [
   { name: 'in-batch' },
@@ -65,6 +73,22 @@ export const VARIANTS: readonly Variant[] = [
     options: { inBatch: true, duplicates: 'positive' },
     shapes: unpaired,
     rowArrays: randomIdsOf,
+  },
+  {
+    name: 'false negatives by a guide',
+    options: { inBatch: true },
+    shapes: unpaired,
+    // Where the positive is of another item, candidates of the query's own are left out.
+    rowArrays: (rows, negatives, random) => ({
+      falseNegatives: {
+        margin: -0.5,
+        guide: {
+          query: guideRows(rows, random),
+          positiveKey: guideRows(rows, random),
+          negativeKeys: guideRows(negatives, random),
+        },
+      },
+    }),
   },
   {
     name: 'biases',

@@ -1,4 +1,5 @@
 import type { TensorLike } from '../runtime/tensor.js';
+import { checkGuide, thresholdOf } from './false-negatives.js';
 import { withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
 import { refuseBiases, stretchesOf } from './hardness.js';
@@ -232,6 +233,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     'hardness',
     'directions',
     'partition',
+    'falseNegatives',
     'detach',
   ],
   scale: SCALE,
@@ -247,6 +249,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       duplicates,
       hardness,
       directions,
+      falseNegatives,
       detach,
       scale,
     } = checkOptions(problem);
@@ -270,16 +273,18 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     const readsIds = duplicates !== 'negative';
     if (parameters.labelSmoothing > 0) refuseSmoothing(parameters.labelSmoothing, readsIds, given, hardness);
     refuseWithDirections(directions, given, { paired, inBatch, ...parameters });
+    const guides = checkGuide(falseNegatives, read, query, keys, negatives);
     const keyIds = readsIds && inBatch ? given.keyIds : undefined;
     const negativeIds = readsIds ? given.negativeIds : undefined;
     // Field by field: V8 is slow to copy an object that is spread and grows.
     const described: Matrix[] = [
-      { name: query.name, tensor: query.tensor, ids: readsIds ? given.queryIds : undefined },
+      { name: query.name, tensor: query.tensor, ids: readsIds ? given.queryIds : undefined, guide: guides[0] },
       {
         name: keys.name,
         tensor: keys.tensor,
         ids: keyIds,
         bias: given.keyBias,
+        guide: guides[1],
         detached: detach.includes('positiveKey') ? 'dropped' : undefined,
       },
     ];
@@ -290,6 +295,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
         ids: negativeIds,
         bias: given.negativeBias,
         counts: given.negativeCounts,
+        guide: guides[2],
         fromQueue: negatives.fromQueue === true,
         parts: negatives.parts,
         detached: detach.includes('negativeKeys') ? 'skipped' : undefined,
@@ -306,6 +312,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       positives: duplicates === 'positive',
       stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch, given),
       directions,
+      threshold: thresholdOf(falseNegatives),
     });
     const form = withParameters(kind, directions.perDirection && directions.keyToQuery ? 2 : 1, parameters);
     return { common, task: { form, matrices: described, rows, dim, scale, targets: given.targets } };

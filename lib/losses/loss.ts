@@ -87,12 +87,12 @@ export interface Variant {
   readonly views?: number;
   /** Shapes of the optional tensors that it takes, and of required ones that are not as all others are. */
   readonly shapes?: (rows: number, negatives: number, dim: number) => { readonly [tensor: string]: readonly number[] };
-  /** Arrays with an entry for each row, for tensors of these shapes. `random`: uniform numbers from 0 to 1. */
+  /** Arrays with an entry for each row, alone or in an option, for tensors of these shapes. `random`: uniform numbers from 0 to 1. */
   readonly rowArrays?: (
     rows: number,
     negatives: number,
     random: () => number,
-  ) => { readonly [input: string]: Int32Array | Float32Array };
+  ) => { readonly [input: string]: Int32Array | Float32Array | object };
   /** Whether it has no ranks. */
   readonly unranked?: true;
 }
@@ -132,6 +132,8 @@ interface Definition<T extends LossTypes> extends LossDescription {
 export interface Part {
   readonly index: number;
   readonly value: unknown;
+  /** Its name, where it is no part of the problem's own tensor but stands for its rows in another model, [rows, G]. */
+  readonly place?: string;
 }
 
 /** Checks and reads the problem's tensor of that name, or a part of it. */
@@ -188,6 +190,7 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
     const read: TensorReader = (input, part) => {
       const [text, fewest, most] = layouts[input]!;
       if (part === undefined) return check(given[input], input, text, fewest, most);
+      if (part.place !== undefined) return check(part.value, part.place, '[rows, G]', 2, 2);
       return check(part.value, `${input}[${part.index}]`, text, fewest, most);
     };
     return plan(definition, tensorNames, definition.describe(problem, read));

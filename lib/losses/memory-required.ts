@@ -191,7 +191,7 @@ function measure(plan: Plan, context: OwnedContext): MemoryRequired {
   const needs = memoryNeeds(plan, context);
   let inputs = 0;
   let inPlace = 0;
-  for (const { tensor } of task.matrices) {
+  for (const { tensor } of task.matrices.flatMap(({ tensor, guide }) => (guide ? [{ tensor }, guide] : [{ tensor }]))) {
     if (tensor.owner === undefined) inputs += tensor.size * BYTES[tensor.dtype];
     else if (tensor.dtype === 'float32') inPlace += 4 * tensor.size;
   }

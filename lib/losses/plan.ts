@@ -55,6 +55,8 @@ export interface Matrix {
    * `'dropped'`, others are `'skipped'`.
    */
   readonly detached?: 'dropped' | 'skipped' | undefined;
+  /** The same rows of a guide model, [rows, G], where thresholds are by guide. */
+  readonly guide?: Pick<Matrix, 'name' | 'tensor' | 'parts'> | undefined;
   /** The tensors it was joined from, each with a gradient of its own. */
   readonly parts?: readonly InputTensor[] | undefined;
 }
@@ -119,26 +121,33 @@ export function inputsWithGradient(plan: Plan, part: Part): Matrix[] {
 
 /** The contexts of the inputs that lie on a device, by the inputs' names. */
 export function ownersOf({ task }: Plan): (readonly [name: string, owner: Context | undefined])[] {
-  const owners = task.matrices.map(({ name, tensor }) => [name, tensor.owner] as const);
+  const owners: (readonly [string, Context | undefined])[] = task.matrices.map(({ name, tensor }) => [
+    name,
+    tensor.owner,
+  ]);
+  for (const { guide } of task.matrices) if (guide !== undefined) owners.push([guide.name, guide.tensor.owner]);
   return task.emptyQueue === undefined ? owners : [...owners, [task.emptyQueue.name, task.emptyQueue.owner]];
 }
 
 /** The plan without the arrays that a forward half has read. */
 export function withoutData(plan: Plan): Plan {
   const emptied = (tensor: InputTensor) => ({ ...tensor, data: new Float32Array(0) });
-  const matrices = plan.task.matrices.map(({ tensor, parts, ids: _ids, bias: _bias, counts: _counts, ...matrix }) => ({
-    ...matrix,
-    tensor: emptied(tensor),
-    parts: parts?.map(emptied),
-  }));
+  const matrices = plan.task.matrices.map(
+    ({ tensor, parts, ids: _ids, bias: _bias, counts: _counts, guide: _guide, ...matrix }) => ({
+      ...matrix,
+      tensor: emptied(tensor),
+      parts: parts?.map(emptied),
+    }),
+  );
   const { targets: _targets, ...task } = plan.task;
   return { ...plan, task: { ...task, matrices } };
 }
 
 /** What the addon is asked. */
 export function nativeProblem({ task, common }: Plan): NativeProblem {
+  const guide = task.matrices[0]!.guide?.tensor;
   return nativeProblemOf({
-    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias, counts }) => ({
+    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias, counts, guide }) => ({
       data,
       type: TYPES[dtype],
       rows: size / task.dim,
@@ -146,6 +155,7 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
       ids: ids?.data,
       bias: bias?.data,
       counts: counts?.data,
+      guide: guide && { data: guide.tensor.data, type: TYPES[guide.tensor.dtype] },
     })),
     form: task.form,
     reduction: REDUCTIONS[common.reduction],
@@ -155,6 +165,7 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
       Number(common.propagateNonFinite) * FLAGS.propagateNonFinite +
       Number(common.ranks) * FLAGS.ranks,
     dim: task.dim,
+    guideDim: guide?.shape[1],
     scale: task.scale,
     targets: task.targets?.data,
     bias: task.bias,

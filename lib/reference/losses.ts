@@ -12,7 +12,7 @@ import { withDirections } from './directions.js';
 import { range } from './row-losses.js';
 import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, type Term } from './terms.js';
-import { joinTensors, type OnHost, type Operands, type Tower, tower } from './tower.js';
+import { dot, joinTensors, type OnHost, type Operands, type Tower, tower } from './tower.js';
 
 export type { OnHost };
 
@@ -90,19 +90,24 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   const areOwn = Array.isArray(negativeKeys); // row j is query j mod N's own
   const negatives = negativeKeys && tower(withoutRest(joinTensors(negativeKeys), negativeCounts), problem, operands);
   const isOwn = (row: number, j: number) => paired || (areOwn && j % query.rows === row);
+  const closeTo = closeOf(problem, query, keys, negatives);
   const paired = negativeMode === 'paired' && negatives !== undefined;
   const each = negatives === undefined ? 0 : negatives.rows / (paired ? query.rows : 1);
   const terms = range(query.rows).map(row => {
     const target = targets?.[row] ?? row;
     const isDuplicate = (ids: Int32Array | undefined, j: number) =>
       duplicates !== 'negative' && ids !== undefined && ids[j] === problem.queryIds?.[row];
+    const isClose = closeTo(row, target);
     const isCandidate = (ids: Int32Array | undefined, bias: Float32Array | undefined) => (j: number) =>
       bias?.[j] !== Number.NEGATIVE_INFINITY && (duplicates === 'positive' || !isDuplicate(ids, j));
     const isKey = isCandidate(problem.keyIds, keyBias);
-    const rowsOfKeys = range(keys.rows).filter(j => j === target || (inBatch && isKey(j)));
+    const rowsOfKeys = range(keys.rows).filter(
+      j => j === target || (inBatch && isKey(j) && !isClose('positiveKey', j)),
+    );
     const rowsOfNegatives = range(negativeCounts?.[row] ?? each)
       .map(j => (paired ? row * each + j : j))
-      .filter(isCandidate(problem.negativeIds, negativeBias));
+      .filter(isCandidate(problem.negativeIds, negativeBias))
+      .filter(j => !isClose('negativeKeys', j));
     const positive = rowsOfKeys.indexOf(target);
     const candidates = [
       ...rowsOfKeys.map(index => ({ tower: keys, index, bias: keyBias?.[index] ?? 0 })),
@@ -127,6 +132,27 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   if (negatives !== undefined && !detach.includes('negativeKeys')) towers.gradNegativeKeys = negatives;
   const all = withDirections(terms, { query, keys, negatives, areOwn }, problem);
   return evaluate(all, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+}
+
+/** Whether a candidate's cosine is above the threshold of its query, by the rows of the loss or of a guide. */
+function closeOf(problem: OnHost<InfoNCEProblem>, query: Tower, keys: Tower, negatives: Tower | undefined) {
+  const { falseNegatives } = problem;
+  const { margin = 0, strategy = 'absolute', guide } = falseNegatives ?? {};
+  const towerOf = (rows: unknown) => tower(rows as Tensor, {}, 'exact');
+  const towers = guide
+    ? {
+        query: towerOf(guide.query),
+        positiveKey: towerOf(guide.positiveKey),
+        negativeKeys: guide.negativeKeys && towerOf(guide.negativeKeys),
+      }
+    : { query, positiveKey: keys, negativeKeys: negatives };
+  return (row: number, target: number) => {
+    if (falseNegatives === undefined) return () => false;
+    const anchor = { tower: towers.query, index: row };
+    const positive = dot(anchor, { tower: towers.positiveKey, index: target });
+    const most = positive - (strategy === 'relative' ? Math.abs(positive) * margin : margin);
+    return (of: 'positiveKey' | 'negativeKeys', index: number) => dot(anchor, { tower: towers[of]!, index }) > most;
+  };
 }
 
 /** Zeros in place of the rows that are not there: nobody reads them. */

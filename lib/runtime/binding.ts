@@ -24,9 +24,12 @@ export interface NativeProblem {
    * `infonce_block`, and those of each `infonce_softmax`.
    */
   readonly form: Float64Array;
-  /** Of the problem: reduction, flags, dim, scale, bias. Of each matrix: rows, views, type, and which row arrays it has. */
+  /**
+   * Of the problem: reduction, flags, dim, scale, bias, the dim of guides. Of each matrix: rows, views, type, which arrays it
+   * has beside its data, and the type of its guide.
+   */
   readonly numbers: Float64Array;
-  /** Of each matrix its data, ids, bias and counts; targets; gradOutput: those that `numbers` say are there. */
+  /** Of each matrix its data, ids, bias, counts and guide; targets; gradOutput: those that `numbers` say are there. */
   readonly arrays: readonly (NativeInput | Int32Array)[];
 }
 
@@ -63,7 +66,7 @@ export interface NativeFailure extends Error {
     | 'INTERNAL'
     | 'CANCELLED'
     | 'DEVICE_LOST';
-  /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}. */
+  /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
   readonly matrix: number;
   /** Its first bad row, -1 if there is none. */
   readonly row: number;
@@ -71,6 +74,8 @@ export interface NativeFailure extends Error {
 
 export const NO_MATRIX = -1;
 export const IN_GRAD_OUTPUT = -2;
+/** By how much the index of a matrix's guide is more than its own. */
+export const GUIDE_OF = 64;
 
 /** What a forward call has kept for `backward`. Garbage collection frees it, `dispose` sooner. */
 export interface NativeSaved {

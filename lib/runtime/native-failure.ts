@@ -1,4 +1,4 @@
-import { IN_GRAD_OUTPUT, type NativeFailure } from './binding.js';
+import { GUIDE_OF, IN_GRAD_OUTPUT, type NativeFailure } from './binding.js';
 import { InfoNCEError } from './errors.js';
 
 /** An input of a call: its shape tells where a row stands. */
@@ -7,6 +7,8 @@ interface Input {
   readonly tensor: { readonly shape: readonly number[] };
   /** The tensors that it was joined from. */
   readonly parts?: readonly { readonly shape: readonly number[] }[] | undefined;
+  /** The same rows of a guide model. */
+  readonly guide?: Input | undefined;
 }
 
 /** What an error message needs of a call: the caller's names of it and of its inputs, by matrix. */
@@ -17,7 +19,7 @@ export interface Naming {
 
 /** The error for a failure of the addon, with the names of the call that failed. */
 export function nativeError(failure: NativeFailure, { call, inputs = [] }: Naming): InfoNCEError {
-  const input = inputs[failure.matrix];
+  const input = failure.matrix < GUIDE_OF ? inputs[failure.matrix] : inputs[failure.matrix - GUIDE_OF]?.guide;
   const argument = failure.matrix === IN_GRAD_OUTPUT ? 'gradOutput' : (input?.name ?? call);
   switch (failure.status as NativeFailure['status'] | undefined) {
     case 'NON_FINITE':

@@ -17,8 +17,8 @@ export const FLAGS = {
   gradOutput: 32,
 } as const;
 
-/** Which arrays with an entry a row there are. */
-const ROW_ARRAYS = { ids: 1, bias: 2, counts: 4 } as const;
+/** Which arrays a matrix has beside its data. */
+const ARRAYS = { ids: 1, bias: 2, counts: 4, guide: 8 } as const;
 
 /** `infonce_matrix`: its rows are [rows, dim]. */
 export interface MatrixFields {
@@ -33,6 +33,8 @@ export interface MatrixFields {
   readonly bias?: Float32Array | undefined;
   /** [anchors], of candidates that anchors have of their own. */
   readonly counts?: Int32Array | undefined;
+  /** [rows, guideDim], of problems with thresholds by guide. */
+  readonly guide?: { readonly data: NativeInput; readonly type: number } | undefined;
 }
 
 /** `infonce_problem`. */
@@ -45,6 +47,8 @@ export interface ProblemFields {
   /** Bits of {@link FLAGS}, but for those of arrays. */
   readonly flags: number;
   readonly dim: number;
+  /** Of guides. Default 0: there are none. */
+  readonly guideDim?: number | undefined;
   /** 1 / temperature, or the logit scale. */
   readonly scale: number;
   /** Of the row loss `'sigmoid'`. Default 0. */
@@ -55,8 +59,8 @@ export interface ProblemFields {
   readonly gradOutput?: Float32Array | undefined;
 }
 
-const OF_PROBLEM = 5;
-const OF_MATRIX = 4;
+const OF_PROBLEM = 6;
+const OF_MATRIX = 5;
 
 /** The same as two lists of numbers and one of arrays. */
 export function nativeProblemOf(fields: ProblemFields): NativeProblem {
@@ -75,12 +79,17 @@ export function nativeProblemOf(fields: ProblemFields): NativeProblem {
     numbers[next++] = matrix.views;
     numbers[next++] = matrix.type;
     numbers[next++] =
-      add(matrix.ids, ROW_ARRAYS.ids) | add(matrix.bias, ROW_ARRAYS.bias) | add(matrix.counts, ROW_ARRAYS.counts);
+      add(matrix.ids, ARRAYS.ids) |
+      add(matrix.bias, ARRAYS.bias) |
+      add(matrix.counts, ARRAYS.counts) |
+      add(matrix.guide?.data, ARRAYS.guide);
+    numbers[next++] = matrix.guide?.type ?? 0;
   }
   numbers[0] = fields.reduction;
   numbers[1] = fields.flags | add(fields.targets, FLAGS.targets) | add(fields.gradOutput, FLAGS.gradOutput);
   numbers[2] = fields.dim;
   numbers[3] = fields.scale;
   numbers[4] = fields.bias ?? 0;
+  numbers[5] = fields.guideDim ?? 0;
   return { form: fields.form, numbers, arrays };
 }

@@ -1,5 +1,6 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import { type ClipOptions as ClipCore, type ClipRows, clipLoss } from '../losses/clip.js';
+import { type FalseNegativesOf, withGuideRead } from '../losses/false-negatives.js';
 import { infoNCELoss } from '../losses/info-nce.js';
 import type { InfoNCEOptions as InfoNCECore } from '../losses/info-nce-options.js';
 import type { InfoNCERows } from '../losses/info-nce-rows.js';
@@ -9,6 +10,7 @@ import type { Reduction } from '../losses/options.js';
 import { type SigLipOptions as SigLipCore, sigLipLoss } from '../losses/sig-lip.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
 import { type LossTensor, lossOf, type OpOptions, readCall } from './differentiable.js';
+import { readTensor } from './tensor.js';
 
 export interface NTXentOptions<R extends Reduction = Reduction> extends OpOptions<NTXentCore<R>> {
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
@@ -104,7 +106,11 @@ export function sigLip<R extends Reduction = 'mean'>(
   return lossOf<R>(readCall(sigLipLoss, { imageFeatures, textFeatures }, options));
 }
 
-export interface InfoNCEOptions<R extends Reduction = Reduction> extends OpOptions<InfoNCECore<R>>, InfoNCERows {
+export interface InfoNCEOptions<R extends Reduction = Reduction>
+  extends Omit<OpOptions<InfoNCECore<R>>, 'falseNegatives'>,
+    InfoNCERows {
+  /** Leaves out candidates that are too close to the query to be negatives. The guide's tensors are constants. */
+  readonly falseNegatives?: FalseNegativesOf<tf.Tensor2D> | undefined;
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
   /**
@@ -129,5 +135,7 @@ export function infoNCE<R extends Reduction = 'mean'>(
   options: InfoNCEOptions<R> = {},
 ): LossTensor<R> {
   const advice = 'Negative keys are an option: { negativeKeys }.';
-  return lossOf<R>(readCall(infoNCELoss, { query, positiveKey }, options, advice));
+  // What is no object of options is refused there.
+  const read = options instanceof tf.Tensor ? options : withGuideRead(options, readTensor);
+  return lossOf<R>(readCall(infoNCELoss, { query, positiveKey }, read, advice));
 }

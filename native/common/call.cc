@@ -46,6 +46,7 @@ bool has_own_rows(const infonce_problem &p, int matrix) {
 
 const char *wrong_matrices(const infonce_problem &p, bool opened) {
   if (p.dim < 1) return "dim is out of range";
+  if (p.guide_dim < 0) return "guide_dim is out of range";
   const int own = own_candidates_of(p);
   const int64_t anchors = p.matrices[p.softmaxes[0].anchors].rows;
   int64_t all_rows = 0;
@@ -60,6 +61,9 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
       if (matrix.counts[i] < 0 || matrix.counts[i] > matrix.rows / anchors)
         return "counts must be 0 to the number of an anchor's own candidates";
     if (!are_own) all_rows += matrix.rows;
+    if (!matrix.guide) continue;
+    const infonce_matrix guide = guide_of(matrix);
+    if (const char *wrong = wrong_matrix(guide, least_rows, kMostRows, p.guide_dim)) return wrong;
   }
   return memory_of(p) != kNone && all_rows > kMostRows ? kTooLarge : nullptr;
 }
@@ -182,6 +186,8 @@ infonce_status non_finite(infonce_failure *failure, int32_t matrix, int64_t row)
 bool all_on_device(const infonce_problem &p, const infonce_result &r) {
   for (int m = 0; m < p.matrix_count; ++m)
     if (p.matrices[m].residence != INFONCE_ON_DEVICE) return false;
+  for (int m = 0; m < p.matrix_count; ++m)
+    if (p.matrices[m].guide && p.matrices[m].guide_residence != INFONCE_ON_DEVICE) return false;
   if (p.grad_output.count > 0 && p.grad_output.residence != INFONCE_ON_DEVICE) return false;
   bool on_device = true;
   const auto look = [&](const infonce_output &output, int64_t) { on_device &= output.residence == INFONCE_ON_DEVICE; };
@@ -273,6 +279,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
   if (is_sigmoid(*problem)) return "candidates of the sigmoid loss do not come in parts";
   if (joins_sides(*problem)) return "candidates of joined sides do not come in parts";
+  if (threshold_of(*problem)) return "thresholds are for candidates that are all there";
   if (problem->softmaxes[0].label_smoothing != 0) return "label smoothing is over candidates that are all there";
   return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }

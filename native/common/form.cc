@@ -32,7 +32,8 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   if (softmax.label_smoothing == 0) return nullptr;
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "label smoothing is for cross-entropy";
   for (int b = 0; b < p.block_count; ++b)
-    if (p.blocks[b].own || leaves_out_by_id(p.blocks[b])) return "label smoothing is for candidates that all rows have";
+    if (p.blocks[b].own || p.blocks[b].threshold || leaves_out_by_id(p.blocks[b]))
+      return "label smoothing is for candidates that all rows have";
   return nullptr;
 }
 
@@ -126,6 +127,41 @@ const char *wrong_joined_sides(const infonce_problem &p) {
   for (int m = 0; m < p.matrix_count; ++m)
     if (p.matrices[m].bias) return "joined sides have no bias";
   if (has_further_positives(p)) return "joined sides have no further positives";
+  if (threshold_of(p)) return "joined sides have no thresholds";
+  return nullptr;
+}
+
+const char *wrong_threshold(const infonce_problem &p, const infonce_block &block) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (block.threshold < INFONCE_THRESHOLD_NONE || block.threshold > INFONCE_THRESHOLD_RELATIVE)
+    return "unknown threshold";
+  if (block.by_guide != 0 && block.by_guide != 1) return "by_guide must be 0 or 1";
+  if (block.threshold == INFONCE_THRESHOLD_NONE)
+    return block.by_guide || block.threshold_margin != 0 ? "a margin or a guide of no threshold" : nullptr;
+  if (!(std::fabs(block.threshold_margin) <= 1e30)) return "threshold_margin is out of range";
+  if (is_triangle(block) || block.column_softmax >= 0)
+    return "thresholds are for two matrices whose columns feed no softmax";
+  if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY || positives_are_anchors(softmax))
+    return "thresholds go with cross-entropy of positives by index";
+  if (has_further_positives(p)) return "thresholds do not go with further positives";
+  const infonce_block &first = *threshold_of(p);
+  if (block.threshold != first.threshold || block.by_guide != first.by_guide ||
+      block.threshold_margin != first.threshold_margin)
+    return "blocks with a threshold have the same one";
+  return nullptr;
+}
+
+// Beside what single blocks say.
+const char *wrong_guides(const infonce_problem &p) {
+  const infonce_block *block = threshold_of(p);
+  const bool by_guide = block && block->by_guide;
+  if (by_guide != (p.guide_dim != 0)) return "guide_dim is for thresholds by guide";
+  for (int m = 0; m < p.matrix_count; ++m)
+    if ((p.matrices[m].guide != nullptr) != by_guide) return "by guide all matrices have one, else none";
+  for (int b = 0; b < p.block_count && block; ++b) {
+    if (!p.blocks[b].threshold) return "all blocks have a threshold, or none";
+    if (p.blocks[b].own) return "thresholds do not go with an anchor's own candidates";
+  }
   return nullptr;
 }
 
@@ -164,6 +200,7 @@ const char *wrong_block(const infonce_problem &p, int index) {
   if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
   if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
     return wrong;
+  if (const char *wrong = wrong_threshold(p, block)) return wrong;
   for (int other = 0; other < index; ++other)
     if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)
       return "two blocks of the same matrices";
@@ -216,6 +253,12 @@ bool has_further_positives(const infonce_problem &p) {
   return false;
 }
 
+const infonce_block *threshold_of(const infonce_problem &p) {
+  for (int b = 0; b < p.block_count; ++b)
+    if (p.blocks[b].threshold != INFONCE_THRESHOLD_NONE) return &p.blocks[b];
+  return nullptr;
+}
+
 bool joins_sides(const infonce_problem &p) {
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
@@ -263,6 +306,7 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
     if (const char *wrong = wrong_sigmoid(p)) return wrong;
   if (joins_sides(p))
     if (const char *wrong = wrong_joined_sides(p)) return wrong;
+  if (const char *wrong = wrong_guides(p)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
     bool fed = false;

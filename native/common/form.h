@@ -52,6 +52,21 @@ inline bool has_further_positives(const infonce_block &block) {
 }
 bool has_further_positives(const infonce_problem &problem);
 
+// The block whose threshold all blocks share that have one, or null.
+const infonce_block *threshold_of(const infonce_problem &problem);
+inline bool has_guides(const infonce_problem &problem) { return problem.guide_dim != 0; }
+
+// A matrix's guide as one.
+inline infonce_matrix guide_of(const infonce_matrix &matrix) {
+  infonce_matrix guide{};
+  guide.data = matrix.guide;
+  guide.type = matrix.guide_type;
+  guide.residence = matrix.guide_residence;
+  guide.rows = matrix.rows;
+  guide.views = 1;
+  return guide;
+}
+
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
 // Whether the pairs of a row and its own candidates, row j being row j % rows's, are not among the block's others.

@@ -18,13 +18,14 @@ constexpr double kTinyProducts = 1 << 15;  // up to here float64 costs about a m
 
 double products_of(const infonce_problem &p) {
   double pairs = 0;
+  const int64_t dim = p.dim + p.guide_dim;
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
     // Own candidates are met by their anchor alone.
     pairs += (block.own == INFONCE_OWN_ALONE ? 1 : double(p.matrices[block.anchors].rows)) *
              double(p.matrices[block.candidates].rows);
   }
-  return pairs * double(p.dim);
+  return pairs * double(dim);
 }
 
 void begin_call(ThreadPool &pool, const infonce_problem &p, double products, const int32_t *cancelled) {
@@ -154,7 +155,7 @@ BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infon
   if (opened.bad.row < 0) saved->scheme = std::move(opened.scheme);
   infonce_problem &p = saved->request.problem;
   // Whether there is a bias stays to be seen by what parts are allowed.
-  for (infonce_matrix &matrix : p.matrices) matrix.data = nullptr, matrix.ids = matrix.counts = nullptr;
+  for (infonce_matrix &matrix : p.matrices) matrix.data = matrix.guide = nullptr, matrix.ids = matrix.counts = nullptr;
   for (infonce_softmax &softmax : p.softmaxes) softmax.targets = nullptr;
   p.cancelled = nullptr;
   return opened.bad;

@@ -19,6 +19,7 @@ void Float64Scheme::take_scratch(Workspace::Cursor &cursor) {
   for (ThreadScratch &scratch : scratch_) {
     scratch.logits = cursor.take<double>(kFloat64Scratch);
     scratch.accumulators = cursor.take<double>(accumulator_doubles());
+    scratch.guide_dots = passes_.has_guides() ? cursor.take<double>(kFloat64Scratch) : nullptr;
   }
 }
 
@@ -41,8 +42,9 @@ Outcome Float64Scheme::open() {
     std::fill_n(weights->sum, passes_.padded_rows(), 0.0);
   }
   for (const Block<double> &block : passes_.blocks()) {
-    log_sum_exp({&block.rows, &block.columns, block.scale});
-    if (block.columns.softmax && !block.is_triangle) log_sum_exp({&block.columns, &block.rows, block.scale});
+    log_sum_exp({&block.rows, &block.columns, block.scale, block.by_threshold});
+    if (block.columns.softmax && !block.is_triangle)
+      log_sum_exp({&block.columns, &block.rows, block.scale, block.by_threshold});
   }
   return {};
 }
@@ -132,8 +134,10 @@ std::vector<Float64Scheme::Meeting> Float64Scheme::meetings_of(int matrix, bool 
   const std::vector<Block<double>> &blocks = passes_.blocks();
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     if (block->is_triangle != triangles) continue;
-    if (block->rows.matrix == matrix) meetings.push_back({&block->rows, &block->columns, block->scale});
-    else if (block->columns.matrix == matrix) meetings.push_back({&block->columns, &block->rows, block->scale});
+    if (block->rows.matrix == matrix)
+      meetings.push_back({&block->rows, &block->columns, block->scale, block->by_threshold});
+    else if (block->columns.matrix == matrix)
+      meetings.push_back({&block->columns, &block->rows, block->scale, block->by_threshold});
   }
   return meetings;
 }
@@ -194,6 +198,13 @@ Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, i
   rows.owner_bias = owner.bias;
   rows.other_bias = other.bias;
   rows.scratch = scratch_[thread].logits;
+  if (!meeting.by_threshold) return rows;
+  Thresholds<double> &thresholds = *passes_.thresholds();
+  (owner.matrix == passes_.layout().anchors() ? rows.owner_most : rows.other_most) = thresholds.most();
+  if (!thresholds.by_guide()) return rows;
+  rows.owner_guide = &thresholds.guide(owner.matrix, thread);
+  rows.other_guide = &thresholds.guide(other.matrix, thread);
+  rows.guide_scratch = scratch_[thread].guide_dots;
   return rows;
 }
 

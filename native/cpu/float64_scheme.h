@@ -29,6 +29,7 @@ class Float64Scheme final : public Scheme {
   struct Meeting {
     const Side<double> *owner, *other;
     double scale;  // of the block's logits
+    bool by_threshold = false;
   };
   std::vector<Meeting> meetings_of(int matrix, bool triangles) const;
   void log_sum_exp(const Meeting &meeting);
@@ -48,6 +49,7 @@ class Float64Scheme final : public Scheme {
   double *anchor_accumulators_ = nullptr;  // by task, while parts add to them
   struct ThreadScratch {
     double *logits, *accumulators;
+    double *guide_dots;  // as the logits; null without guides
   };
   std::vector<ThreadScratch> scratch_;
 };

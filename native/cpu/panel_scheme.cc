@@ -158,6 +158,7 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
     scratch.statistics = cursor.take<float>(block_ * kernels_.float32.panel * (sigmoid() ? 2 : 1));
     scratch.pack = cursor.take<float>(kGradientScratch);
     scratch.accumulators = cursor.take<float>(block_ * dim);
+    scratch.guide_dots = passes_.has_guides() ? cursor.take<float>(square_floats) : nullptr;
   }
 }
 
@@ -268,6 +269,8 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
   block.column_group = columns.groups + block.first_column;
   if (columns.ids) block.row_id = rows.ids + block.first_row, block.column_id = columns.ids + block.first_column;
   if (columns.bias) block.column_bias = columns.bias + block.first_column;
+  const Threshold threshold = threshold_at(block, *grid.block, thread);
+  if (grid.block->by_threshold) block.threshold = &threshold;
   block.exponentials = problem_.gradient ? square_of(tile, i, j) : scratch_[thread].square;
   block.stride = int(block_);
   block.scratch = scratch_[thread].statistics;
@@ -291,6 +294,23 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
   }
   if (sigmoid()) kernels_.sigmoid_block(block);
   else kernels_.logits_block(block);
+}
+
+Threshold PanelScheme::threshold_at(const LogitsBlock &square, const Block<float> &block, int thread) {
+  Threshold threshold{};
+  if (!block.by_threshold) return threshold;
+  Thresholds<float> &of = *passes_.thresholds();
+  if (of.by_guide()) {
+    threshold.rows = &of.guide(block.rows.matrix, thread);
+    threshold.columns = &of.guide(block.columns.matrix, thread);
+    threshold.dots = scratch_[thread].guide_dots;
+  }
+  threshold.most = of.most() + square.first_row;
+  if (!of.near()) return threshold;
+  threshold.near = of.near() + square.first_row;
+  threshold.is_above = Thresholds<float>::is_above;
+  threshold.asked = of.ask(block.columns.matrix, thread);
+  return threshold;
 }
 
 void PanelScheme::sum_tile(const Tile &tile) {

@@ -81,6 +81,7 @@ class PanelScheme final : public Scheme {
 
   void compute_tile(const Tile &tile, bool statistics);
   void compute_square(const Tile &tile, int64_t i, int64_t j, bool statistics, int thread);
+  Threshold threshold_at(const LogitsBlock &square, const Block<float> &block, int thread);
   void sum_tile(const Tile &tile);
   void add_statistics(const Tile &tile, bool of_rows, int64_t s);
   bool sigmoid() const { return !pairs_.are_apart(); }
@@ -126,6 +127,7 @@ class PanelScheme final : public Scheme {
   Accumulators accumulators_[INFONCE_MOST_MATRICES + 1];
   struct ThreadScratch {
     float *square, *pack, *accumulators, *statistics;
+    float *guide_dots;  // of a square; null without guides
   };
   std::vector<ThreadScratch> scratch_;
   // Sums of <u, d loss / d u> over anchors, or over the rows of all matrices, always over the same rows, so that the sum does not depend on how they were

@@ -39,6 +39,8 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       operands_(request, layout_, kernels, pool),
       own_(request, layout_, kernels, pairs, pool),
       upstream_(upstream_of(problem_)) {
+  if (threshold_of(problem_))
+    thresholds_ = std::make_unique<Thresholds<Scalar>>(request, layout_, kernels, pairs, operands_, pool);
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
       if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE)
@@ -60,13 +62,15 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     return side;
   };
   blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax),
-                     infonce::is_triangle(block), scale_of(problem_, block), tells_own(block)});
+                     infonce::is_triangle(block), scale_of(problem_, block), tells_own(block),
+                     block.threshold != INFONCE_THRESHOLD_NONE});
   if (tells_own(block)) blocks_.back().columns.groups = pairs_.groups_of_own() + layout_.first(block.candidates);
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   operands_.take_kept(cursor, bfloat16);
   own_.take_kept(cursor);
+  if (thresholds_) thresholds_->take_kept(cursor, bfloat16);
   for (int s = 0; s < softmax_count(); ++s)
     softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_));
   if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) weights->take(cursor, padded_rows(), false, false);
@@ -85,8 +89,9 @@ template <class Scalar> BadRow Passes<Scalar>::prepare() {
   // -infinity is left to the groups.
   for (int64_t j = 0; bias_ && j < layout_.end(); ++j)
     bias_[j] = std::isinf(pairs_.bias(j)) ? 0 : Scalar(pairs_.bias(j) / problem_.scale);
-  const BadRow bad = operands_.prepare();
-  return bad.row < 0 ? own_.measure() : bad;
+  if (const BadRow bad = operands_.prepare(); bad.row >= 0) return bad;
+  if (const BadRow bad = own_.measure(); bad.row >= 0) return bad;
+  return thresholds_ ? thresholds_->prepare() : BadRow();
 }
 
 template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) {

@@ -12,6 +12,7 @@
 #include "cpu/operands.h"
 #include "cpu/own_candidates.h"
 #include "cpu/pairs.h"
+#include "cpu/thresholds.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cpu {
@@ -67,9 +68,10 @@ template <class Scalar> struct Side {
 
 template <class Scalar> struct Block {
   Side<Scalar> rows, columns;
-  bool is_triangle;        // of a matrix and itself: each pair once
-  double scale;            // of its logits
-  bool holds_own = false;  // columns are of the groups of the rows whose own they are
+  bool is_triangle;           // of a matrix and itself: each pair once
+  double scale;               // of its logits
+  bool holds_own = false;     // columns are of the groups of the rows whose own they are
+  bool by_threshold = false;  // pairs above their row's threshold are left out
 };
 
 template <class Scalar> class Passes {
@@ -82,6 +84,7 @@ template <class Scalar> class Passes {
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
     operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
     own_.take_scratch(cursor);
+    if (thresholds_) thresholds_->take_scratch(cursor, bfloat16);
   }
 
   BadRow prepare();
@@ -99,6 +102,8 @@ template <class Scalar> class Passes {
   const Layout &layout() const { return layout_; }
   int64_t padded_dim() const { return operands_.padded_dim(); }
   const Operand<Scalar> &operand(int matrix, int thread) { return operands_.at(matrix, thread); }
+  Thresholds<Scalar> *thresholds() { return thresholds_.get(); }  // null: there are none
+  bool has_guides() const { return thresholds_ && thresholds_->by_guide(); }
 
   void rank();
   void sum_large_classes();
@@ -201,6 +206,7 @@ template <class Scalar> class Passes {
   const bool counts_all_;
   Operands<Scalar> operands_;
   OwnCandidates own_;
+  std::unique_ptr<Thresholds<Scalar>> thresholds_;
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;

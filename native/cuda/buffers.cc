@@ -49,6 +49,12 @@ void take_inputs(Workspace::Cursor &cursor, Work *work) {
         matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && !work->phase.keeps;
     work->buffers.inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(m));
   });
+  work->for_each_brought_guide([&](int m) {
+    const infonce_matrix guide = guide_of(work->problem.matrices[m]);
+    const bool is_in_place =
+        guide.residence == INFONCE_ON_DEVICE && guide.type == INFONCE_FLOAT32 && !work->phase.keeps;
+    work->buffers.guide_inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->guide_size_of(m));
+  });
 }
 
 void take_masks(Workspace::Cursor &cursor, Work *work) {
@@ -68,6 +74,16 @@ void take_operands(Workspace::Cursor &cursor, Work *work) {
     tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
     tower.inverse_norm = cursor.take<double>(tower.padded_rows);
   });
+  work->for_each_brought_guide([&](int m) {
+    Tower &guide = work->buffers.guides[m];
+    guide = work->tower(m);
+    guide.planes = nullptr;
+    guide.dim = work->problem.guide_dim;
+    guide.padded_dim = 0;
+    guide.normalize = true;
+    guide.inverse_norm = cursor.take<double>(guide.padded_rows);
+  });
+  if (threshold_of(work->problem)) work->buffers.most = cursor.take<double>(work->anchor_tower().padded_rows);
 }
 
 void take_halves(Workspace::Cursor &cursor, Work *work) {
@@ -75,6 +91,11 @@ void take_halves(Workspace::Cursor &cursor, Work *work) {
     const infonce_matrix &matrix = work->problem.matrices[m];
     const bool is_half = matrix.type != INFONCE_FLOAT32 && matrix.residence == INFONCE_ON_HOST;
     work->buffers.inputs[m].halves = is_half ? cursor.take<uint16_t>(work->size_of(m)) : nullptr;
+  });
+  work->for_each_brought_guide([&](int m) {
+    const infonce_matrix guide = guide_of(work->problem.matrices[m]);
+    const bool is_half = guide.type != INFONCE_FLOAT32 && guide.residence == INFONCE_ON_HOST;
+    work->buffers.guide_inputs[m].halves = is_half ? cursor.take<uint16_t>(work->guide_size_of(m)) : nullptr;
   });
 }
 

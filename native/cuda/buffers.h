@@ -22,6 +22,9 @@ struct Buffers {
   // What the gradients need: rows, operands, statistics.
   Input inputs[INFONCE_MOST_MATRICES];  // by matrix, as the next
   Tower towers[INFONCE_MOST_MATRICES] = {};
+  Input guide_inputs[INFONCE_MOST_MATRICES];
+  Tower guides[INFONCE_MOST_MATRICES] = {};  // without planes
+  double *most = nullptr;                    // [padded rows] of the anchors: their thresholds; null: there are none
   double *radial = nullptr;
   Report *report = nullptr;
   Direction softmaxes[2] = {};

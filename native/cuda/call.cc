@@ -91,7 +91,8 @@ void Call::list_outputs(infonce_output logits) {
   const infonce_problem &problem = work_.problem;
   bool on_device = problem.grad_output.count == 0 || problem.grad_output.residence == INFONCE_ON_DEVICE;
   for (int m = 0; m < problem.matrix_count && work_.phase.prepares; ++m)
-    on_device &= problem.matrices[m].residence == INFONCE_ON_DEVICE;
+    on_device &= problem.matrices[m].residence == INFONCE_ON_DEVICE &&
+                 (!problem.matrices[m].guide || problem.matrices[m].guide_residence == INFONCE_ON_DEVICE);
   for (const Output &output : work_.outputs) on_device &= output.count == 0 || output.on_device();
   const bool is_alone = work_.phase.returns_losses == work_.phase.sums;
   work_.returns_early = is_alone && on_device && work_.result->device_scalars;
@@ -168,6 +169,8 @@ BadRow Call::bad_row() const {
   if (const int64_t row = report.first_bad_row(kUpstreamInput); row >= 0) return {INFONCE_IN_GRAD_OUTPUT, row};
   for (int m = 0; m < work_.problem.matrix_count; ++m)
     if (const int64_t row = report.first_bad_row(m); row >= 0) return {m, row};
+  for (int m = 0; m < work_.problem.matrix_count; ++m)
+    if (const int64_t row = report.first_bad_row(kGuideInputs + m); row >= 0) return {INFONCE_GUIDE_OF + m, row};
   return {};
 }
 

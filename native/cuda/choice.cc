@@ -51,10 +51,11 @@ std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
   return row_blocks;
 }
 
-// Whether pairs are left out by id, or logits have biases.
+// Whether pairs are left out by id or threshold, or logits have biases.
 bool is_masked(const infonce_problem &problem) {
   for (int b = 0; b < problem.block_count; ++b)
     if (leaves_out_by_id(problem.blocks[b]) || problem.matrices[problem.blocks[b].candidates].bias) return true;
+  if (threshold_of(problem)) return true;
   const infonce_softmax &softmax = problem.softmaxes[0];
   return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
 }

@@ -54,7 +54,23 @@ Masks masks_of(const Work &work, const Block &block) {
     const bool are_rows = block.rows != work.anchors() && block.rows != work.choice.keys;
     (are_rows ? masks.row_period : masks.column_period) = work.rows();
   }
+  if (const infonce_block *threshold = threshold_of(work.problem)) {
+    (block.rows == work.anchors() ? masks.row_most : masks.column_most) = buffers.most;
+    masks.by_guide = threshold->by_guide != 0;
+  }
   return masks;
+}
+
+Float64Task float64_task_of(const Work &work, const Block &block) {
+  Float64Task task{};
+  task.owner = work.tower(block.rows);
+  task.other = work.tower(block.columns);
+  task.pairs = work.pairs_of(block);
+  task.masks = masks_of(work, block);
+  task.scale = block.scale * (1 + work.problem.softmaxes[0].beta);
+  task.guide_owner = work.buffers.guides[block.rows];
+  task.guide_other = work.buffers.guides[block.columns];
+  return task;
 }
 
 SigmoidTask sigmoid_of(const Work &work, const Block &block) {

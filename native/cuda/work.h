@@ -82,6 +82,7 @@ struct Work {
   const Tower &tower(int matrix) const { return buffers.towers[matrix]; }
   const Tower &anchor_tower() const { return tower(anchors()); }
   Tower memory_tower() const { return choice.memory == kNone ? Tower{} : tower(choice.memory); }
+  int64_t guide_size_of(int matrix) const { return problem.matrices[matrix].rows * problem.guide_dim; }
   int64_t size_of(int matrix) const { return problem.matrices[matrix].rows * problem.dim; }
   bool computes_gradient() const { return problem.gradient && phase.has_gradients; }
   float *gradient_of(int matrix) const { return outputs[kGradients + matrix].device; }  // null: not wanted
@@ -103,6 +104,11 @@ struct Work {
   template <class Visit> void for_each_brought_matrix(Visit &&visit) const {
     for_each_matrix([&](int m) {
       if (phase.prepares && !(phase.is_part && m == anchors())) visit(m);
+    });
+  }
+  template <class Visit> void for_each_brought_guide(Visit &&visit) const {
+    for_each_brought_matrix([&](int m) {
+      if (has_guides(problem)) visit(m);
     });
   }
   // Logits in powers of two, of a dot product 1.
@@ -127,6 +133,7 @@ struct Work {
 
 WeightsOf weights_of(const Work &work, const Block &block);
 Masks masks_of(const Work &work, const Block &block);
+Float64Task float64_task_of(const Work &work, const Block &block);  // but for `elsewhere`
 SigmoidTask sigmoid_of(const Work &work, const Block &block);
 Softmax softmax_of(const Work &work);
 OwnTask own_task_of(const Work &work);

@@ -8,7 +8,7 @@ namespace infonce::node {
 
 namespace {
 
-constexpr int64_t kBlockFields = 8, kSoftmaxFields = 10;
+constexpr int64_t kBlockFields = 11, kSoftmaxFields = 10;
 
 // FLAGS of lib/runtime/native-problem.ts.
 enum Flag : int32_t {
@@ -20,8 +20,8 @@ enum Flag : int32_t {
   kGradOutput = 32
 };
 
-// ROW_ARRAYS of the same.
-enum RowArray : int32_t { kIds = 1, kBias = 2, kCounts = 4 };
+// ARRAYS of the same.
+enum ArrayOfMatrix : int32_t { kIds = 1, kBias = 2, kCounts = 4, kGuide = 8 };
 
 int32_t checked_count(int64_t count, int64_t most, const char *name) {
   if (count < 1 || count > most) {
@@ -30,10 +30,9 @@ int32_t checked_count(int64_t count, int64_t most, const char *name) {
   return static_cast<int32_t>(count);
 }
 
-// The numbers in their order: those of the problem, then those of each matrix. Returns the flags; `row_arrays` by matrix.
-int32_t read_numbers(Napi::Value value, infonce_problem &fields,
-                     std::array<int32_t, INFONCE_MOST_MATRICES> &row_arrays) {
-  constexpr size_t kOfProblem = 5, kOfMatrix = 4;
+// The numbers in their order: those of the problem, then those of each matrix. Returns the flags; `arrays` by matrix.
+int32_t read_numbers(Napi::Value value, infonce_problem &fields, std::array<int32_t, INFONCE_MOST_MATRICES> &arrays) {
+  constexpr size_t kOfProblem = 6, kOfMatrix = 5;
   const Span<double> span = to_span<double>(value, "numbers");
   if (span.size < kOfProblem || (span.size - kOfProblem) % kOfMatrix != 0) {
     throw Failure{INFONCE_INVALID_ARGUMENT, "numbers has a part of a problem or matrix"};
@@ -48,6 +47,7 @@ int32_t read_numbers(Napi::Value value, infonce_problem &fields,
   fields.dim = to_count(*next++, "dim", 1);
   fields.scale = *next++;
   fields.bias = *next++;
+  fields.guide_dim = to_count(*next++, "guideDim", 0);
   fields.matrix_count = checked_count(static_cast<int64_t>((span.size - kOfProblem) / kOfMatrix), INFONCE_MOST_MATRICES,
                                       "matrices of numbers");
   for (int m = 0; m < fields.matrix_count; ++m) {
@@ -55,13 +55,14 @@ int32_t read_numbers(Napi::Value value, infonce_problem &fields,
     matrix.rows = to_count(*next++, "rows", 1);
     matrix.views = to_count(*next++, "views", 1);
     matrix.type = to_int32(*next++, "type");
-    row_arrays[m] = to_int32(*next++, "row arrays");
+    arrays[m] = to_int32(*next++, "arrays");
+    matrix.guide_type = to_int32(*next++, "type");
   }
   return flags;
 }
 
 // Those that there are, in their order.
-void read_arrays(Napi::Array array, int32_t flags, const std::array<int32_t, INFONCE_MOST_MATRICES> &row_arrays,
+void read_arrays(Napi::Array array, int32_t flags, const std::array<int32_t, INFONCE_MOST_MATRICES> &arrays,
                  Problem &problem) {
   uint32_t next = 0;
   const auto take = [&](bool is_there, Napi::Value &value) {
@@ -72,9 +73,10 @@ void read_arrays(Napi::Array array, int32_t flags, const std::array<int32_t, INF
   for (int m = 0; m < problem.fields.matrix_count; ++m) {
     Problem::Matrix &matrix = problem.matrices[m];
     take(true, matrix.data);
-    take((row_arrays[m] & kIds) != 0, matrix.ids);
-    take((row_arrays[m] & kBias) != 0, matrix.bias);
-    take((row_arrays[m] & kCounts) != 0, matrix.counts);
+    take((arrays[m] & kIds) != 0, matrix.ids);
+    take((arrays[m] & kBias) != 0, matrix.bias);
+    take((arrays[m] & kCounts) != 0, matrix.counts);
+    take((arrays[m] & kGuide) != 0, matrix.guide);
   }
   take((flags & kTargets) != 0, problem.targets);
   take((flags & kGradOutput) != 0, problem.grad_output);
@@ -109,6 +111,9 @@ void read_form(Napi::Value value, infonce_problem &fields) {
     block.own = small();
     block.stretch = *next++;
     block.own_stretch = *next++;
+    block.threshold = small();
+    block.by_guide = small();
+    block.threshold_margin = *next++;
   }
   for (int32_t s = 0; s < fields.softmax_count; ++s) {
     infonce_softmax &softmax = fields.softmaxes[s];
@@ -130,7 +135,7 @@ void read_form(Napi::Value value, infonce_problem &fields) {
 void take_entries(Problem &problem, Arrays &arrays) {
   infonce_problem &fields = problem.fields;
   for (int m = 0; m < fields.matrix_count; ++m) {
-    const auto &[data, ids, bias, counts] = problem.matrices[m];
+    const auto &[data, ids, bias, counts, guide] = problem.matrices[m];
     infonce_matrix &matrix = fields.matrices[m];
     if (!ids.IsEmpty()) {
       matrix.ids = arrays.copy<int32_t>(ids, matrix.rows, "ids");
@@ -169,9 +174,9 @@ Problem read_problem(Napi::Object object) {
   const Napi::Array arrays = to_array(object.Get("arrays"), "arrays");
   // Before elements of `arrays` are read, which may run JavaScript.
   read_form(form, fields);
-  std::array<int32_t, INFONCE_MOST_MATRICES> row_arrays;
-  const int32_t flags = read_numbers(numbers, fields, row_arrays);
-  read_arrays(arrays, flags, row_arrays, problem);
+  std::array<int32_t, INFONCE_MOST_MATRICES> of_matrices;
+  const int32_t flags = read_numbers(numbers, fields, of_matrices);
+  read_arrays(arrays, flags, of_matrices, problem);
   return problem;
 }
 
@@ -182,6 +187,12 @@ void take_inputs(Problem &problem, Arrays &arrays) {
     const Place place = arrays.matrix(problem.matrices[m].data, matrix.type, matrix_size(fields, m), m);
     matrix.data = place.data;
     matrix.residence = place.residence;
+    if (fields.guide_dim != 0) {
+      const Place guide = arrays.matrix(problem.matrices[m].guide, matrix.guide_type,
+                                        product(matrix.rows, fields.guide_dim), INFONCE_GUIDE_OF + m);
+      matrix.guide = guide.data;
+      matrix.guide_residence = guide.residence;
+    }
   }
   take_entries(problem, arrays);
   fields.grad_output = take_grad_output(problem.grad_output, arrays);
@@ -191,6 +202,7 @@ void take_presence(Problem &problem, Arrays &arrays) {
   static constexpr float kThere = 0;
   for (int m = 0; m < problem.fields.matrix_count; ++m) {
     problem.fields.matrices[m].data = &kThere;
+    problem.fields.matrices[m].guide = problem.fields.guide_dim == 0 ? nullptr : &kThere;
   }
   take_entries(problem, arrays);
 }

@@ -13,7 +13,7 @@ namespace infonce::node {
 struct Problem {
   infonce_problem fields{};
   struct Matrix {
-    Napi::Value data, ids, bias, counts;
+    Napi::Value data, ids, bias, counts, guide;
   };
   // Empty: there is none.
   std::array<Matrix, INFONCE_MOST_MATRICES> matrices;

@@ -75,6 +75,7 @@ struct Inputs {
   PerMatrix<uint16_t> halves;  // the same numbers where the problem's matrix is of 16 bits
   PerMatrix<int32_t> ids;
   PerMatrix<float> bias;
+  PerMatrix<float> guides;
   Buffer<int32_t> counts;   // of candidates that anchors have of their own
   Buffer<int32_t> targets;  // of the first softmax
   Buffer<float> grad_output;

@@ -32,7 +32,7 @@ class Draw {
 
 // Without the positives in the denominator only where every row has candidates that are none.
 infonce_row_loss row_loss_of(const Form &form) {
-  if (form.own != 0 || form.stretch != 0 || form.joins_sides()) return INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  if (form.own != 0 || form.stretch != 0 || form.threshold || form.joins_sides()) return INFONCE_ROW_LOSS_CROSS_ENTROPY;
   const bool has_negatives = form.ids == 0 && !form.bias && !form.further.empty() && !form.both_directions;
   if (form.seed / 8 % 3 == 2) {
     const bool is_debiasable = form.views == 2 && form.ids == 0 && form.further.empty();
@@ -46,8 +46,8 @@ infonce_row_loss row_loss_of(const Form &form) {
 
 // Of candidates that all rows have.
 double label_smoothing_of(const Form &form) {
-  const bool is_smoothed =
-      form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0 && !form.joins_sides();
+  const bool is_smoothed = form.ids == 0 && !form.bias && form.own == 0 && form.stretch == 0 && !form.joins_sides() &&
+                           form.threshold == INFONCE_THRESHOLD_NONE;
   return is_smoothed && row_loss_of(form) == INFONCE_ROW_LOSS_CROSS_ENTROPY ? form.label_smoothing : 0;
 }
 
@@ -87,6 +87,7 @@ class Builder {
     fill_matrices();
     fill_ids();
     fill_bias();
+    fill_guides();
     if (form_.grad_output_count > 0) {
       inputs_.grad_output = random_weights(draw_.random(), form_.grad_output_count, form_.offset);
     }
@@ -189,6 +190,9 @@ class Builder {
       const bool may_stretch = form_.stretch > 0 && block.column_softmax == kNone;
       block.stretch = may_stretch && !draw_.one_in(3) ? form_.stretch : 0;
       block.own_stretch = may_stretch && block.own == INFONCE_OWN_AMONG && draw_.one_in(2) ? form_.stretch / 2 : 0;
+      block.threshold = form_.threshold;
+      block.threshold_margin = form_.threshold_margin;
+      block.by_guide = form_.by_guide;
     }
     std::copy(blocks.begin(), blocks.end(), problem_.blocks);
     problem_.block_count = static_cast<int32_t>(blocks.size());
@@ -298,6 +302,21 @@ class Builder {
     }
   }
 
+  // Items are axes, and cosines 0 or 1.
+  void fill_guides() {
+    constexpr int64_t kItems = 5;
+    problem_.guide_dim = form_.by_guide ? kItems : 0;
+    for (int m = 0; m < problem_.matrix_count && form_.by_guide; ++m) {
+      infonce_matrix &matrix = problem_.matrices[m];
+      inputs_.guides[m] = Buffer<float>(static_cast<size_t>(matrix.rows * kItems), form_.offset);
+      std::fill(inputs_.guides[m].begin(), inputs_.guides[m].end(), 0.0F);
+      for (int64_t j = 0; j < matrix.rows; ++j) {
+        inputs_.guides[m][static_cast<size_t>(j * kItems + draw_.between(0, kItems - 1))] = 0.75F;
+      }
+      matrix.guide = inputs_.guides[m].data();
+    }
+  }
+
   const Form &form_;
   Draw draw_;
   Inputs inputs_;
@@ -337,10 +356,12 @@ std::string describe(const Form &form) {
     text << rows << ",";
   }
   text << " own=" << form.own << " among=" << form.among << " counted=" << form.counted << " stretch=" << form.stretch
-       << " ids=" << form.ids << " furtherPositives=" << has_further_positives(form) << " bias=" << form.bias
-       << " halves=" << form.halves << " unwanted=" << form.unwanted << " temperature=" << form.temperature
-       << " reduction=" << form.reduction << " normalize=" << form.normalize << " gradient=" << form.gradient
-       << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count << " offset=" << form.offset;
+       << " threshold=" << form.threshold << " thresholdMargin=" << form.threshold_margin
+       << " byGuide=" << form.by_guide << " ids=" << form.ids << " furtherPositives=" << has_further_positives(form)
+       << " bias=" << form.bias << " halves=" << form.halves << " unwanted=" << form.unwanted
+       << " temperature=" << form.temperature << " reduction=" << form.reduction << " normalize=" << form.normalize
+       << " gradient=" << form.gradient << " ranks=" << form.ranks << " gradOutput=" << form.grad_output_count
+       << " offset=" << form.offset;
   return text.str();
 }
 
@@ -392,6 +413,20 @@ Form random_form(uint32_t seed) {
     form.stretch = !form.bias && of_own.one_in(2) ? of_own.of({1.0, 9.0, 40.0}) : 0;
   }
   join_sides(&form, of_own);
+  return form;
+}
+
+Form random_form_with_threshold(uint32_t seed, bool by_guide) {
+  // Two towers.
+  Form form = random_form(seed % 2 == 0 ? seed / 2 * 8 : seed / 2 * 8 + 1);
+  Draw draw(seed);
+  form.both_directions = form.other_anchors = false;
+  form.own = 0;
+  form.in_batch |= form.further.empty();
+  form.dim = std::max<int64_t>(form.dim, 3);
+  form.by_guide = by_guide;
+  form.threshold = draw.one_in(2) ? INFONCE_THRESHOLD_ABSOLUTE : INFONCE_THRESHOLD_RELATIVE;
+  form.threshold_margin = by_guide ? draw.of({0.5, -0.5}) : draw.of({0.0, 0.125, -0.125, 3.0});
   return form;
 }
 

@@ -29,10 +29,13 @@ struct Form {
   bool among = false;            // every anchor sees them all
   bool counted = false;          // some anchors have fewer, and NaN in the rest
   double stretch = 0;            // of some blocks that may have one
-  int32_t ids = 0;               // how many there are, where equal ones leave out; 0: nothing does
-  bool bias = false;             // of one matrix that may have one, and perhaps of others
-  bool halves = false;           // matrices are of any type
-  bool unwanted = false;         // some gradients are not asked for
+  infonce_threshold threshold = INFONCE_THRESHOLD_NONE;  // of all blocks, where it goes with the rest
+  double threshold_margin = 0;
+  bool by_guide = false;  // whose rows are of a few items, so that no rounding decides anything
+  int32_t ids = 0;        // how many there are, where equal ones leave out; 0: nothing does
+  bool bias = false;      // of one matrix that may have one, and perhaps of others
+  bool halves = false;    // matrices are of any type
+  bool unwanted = false;  // some gradients are not asked for
   double temperature = 0.1;
   double label_smoothing = 0;  // where it goes with the rest
   infonce_reduction reduction = INFONCE_REDUCTION_MEAN;
@@ -50,6 +53,9 @@ std::string describe(const Form &form);
 
 // Forms in turn, with everything else at random.
 Form random_form(uint32_t seed);
+
+// The same with a threshold: of the guide's cosines, or of the rows' own, which only 'highest' tells apart as float64 does.
+Form random_form_with_threshold(uint32_t seed, bool by_guide);
 
 Inputs inputs_of(const Form &form);
 

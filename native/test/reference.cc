@@ -163,6 +163,9 @@ class Evaluation {
   Evaluation(const Inputs &from, Operands operands) : inputs_(from), problem_(from.problem), operands_(operands) {
     for (int m = 0; m < problem_.matrix_count; ++m) {
       rows_.emplace_back(from.matrices[m], problem_.dim, problem_.normalize, operands);
+      if (problem_.guide_dim > 0) {
+        guides_.emplace_back(from.guides[m], problem_.guide_dim, true, Operands::kExact);
+      }
       const infonce_matrix &matrix = problem_.matrices[m];
       const int64_t each = matrix.rows / row_count(problem_);
       for (int64_t j = 0; matrix.counts != nullptr && j < matrix.rows; ++j) {
@@ -274,7 +277,8 @@ class Evaluation {
     const bool same_row = (block.left_out & INFONCE_LEAVE_OUT_SAME_ROW) && row == column;
     const bool own = (block.left_out & INFONCE_LEAVE_OUT_OWN) && column % row_count(problem_) == row;
     constexpr uint32_t kById = INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
-    return same_row || own || ((block.left_out & kById) && have_same_id(block, row, column));
+    return same_row || own || is_above_threshold(block, row, column) ||
+           ((block.left_out & kById) && have_same_id(block, row, column));
   }
 
   bool is_further(const infonce_block &block, int64_t row, int64_t column) const {
@@ -283,6 +287,23 @@ class Evaluation {
 
   bool have_same_id(const infonce_block &block, int64_t row, int64_t column) const {
     return problem_.matrices[block.anchors].ids[row] == problem_.matrices[block.candidates].ids[column];
+  }
+
+  bool is_above_threshold(const infonce_block &block, int64_t row, int64_t column) const {
+    if (block.threshold == INFONCE_THRESHOLD_NONE) {
+      return false;
+    }
+    const infonce_softmax &rules = problem_.softmaxes[0];
+    const std::vector<Rows> &rows = block.by_guide ? guides_ : rows_;
+    const int64_t positive = rules.positive == INFONCE_POSITIVE_TARGET ? rules.targets[row] : row;
+    int keys = 0;
+    while (!(rules.positive_matrices >> keys & 1)) {
+      ++keys;
+    }
+    const double own = rows[block.anchors].dot(row, rows[keys], positive);
+    const double slack =
+        block.threshold == INFONCE_THRESHOLD_RELATIVE ? std::abs(own) * block.threshold_margin : block.threshold_margin;
+    return rows[block.anchors].dot(row, rows[block.candidates], column) > own - slack;
   }
 
   bool is_positive(const infonce_softmax &rules, int64_t i, int matrix, int64_t j) const {
@@ -400,6 +421,7 @@ class Evaluation {
   Operands operands_;
   std::vector<Rows> rows_;
   std::vector<double> weights_;  // of positives, by row; empty: 1 each
+  std::vector<Rows> guides_;     // empty: there are none
   Reference result_;
 };
 

@@ -141,6 +141,17 @@ describe.each(['cpu', 'wasm'] as const)('device %s', device => {
     expect(together(paired, ['gradQuery', 'gradPositiveKey', 'gradNegativeKeys'])).toEqual(p.expected);
   });
 
+  it('takes a guide of arrays, which are constants', () => {
+    const tensors = { query: normal([6, 3], 7), positiveKey: normal([6, 3], 8) };
+    const problem = { query: normal([6, 4], 1), positiveKey: normal([6, 4], 2) };
+    const expected = infoNCESync({ ...problem, falseNegatives: { margin: 0, guide: tensors } });
+    expect(expected.loss).not.toBe(infoNCESync(problem).loss);
+    const guide = { query: array([6, 3], 7), positiveKey: array([6, 3], 8) };
+    const options = { falseNegatives: { margin: 0, guide } };
+    const found = infoNCE(array([6, 4], 1), array([6, 4], 2), undefined, options);
+    expect(together(found, ['gradQuery', 'gradPositiveKey'])).toEqual(expected);
+  });
+
   it('takes lists of negatives and arrays for the rows; what is detached has a gradient of zeros', () => {
     const list = [normal([6, 4], 3), normal([6, 4], 4)] as const;
     const options = {

@@ -52,9 +52,23 @@ function mapValues<From, To>(record: Readonly<Record<string, From>>, map: (value
 export function lossCases(): LossCase[] {
   const file = new URL('../golden/loss-cases.json', import.meta.url);
   const { cases } = JSON.parse(readFileSync(file, 'utf8')) as { readonly cases: readonly EncodedCase[] };
-  return cases.map(each => ({
-    ...each,
-    inputs: mapValues(each.inputs, input => ('dtype' in input ? inputOf(input) : (input.map(inputOf) as Tensor[]))),
-    expected: mapValues(each.expected, numbersOf),
-  }));
+  return cases.map(each => {
+    const inputs = mapValues(each.inputs, input =>
+      'dtype' in input ? inputOf(input) : (input.map(inputOf) as Tensor[]),
+    );
+    return withGuide({ ...each, inputs, expected: mapValues(each.expected, numbersOf) });
+  });
+}
+
+/** The tensors of a guide, which a case has among its inputs, in the option that takes them. */
+function withGuide(of: LossCase): LossCase {
+  const { falseNegatives } = of.options;
+  if (typeof falseNegatives !== 'object' || !('guideQuery' in of.inputs)) return of;
+  const { guideQuery, guidePositiveKey, guideNegativeKeys, ...inputs } = of.inputs;
+  const guide = {
+    query: guideQuery,
+    positiveKey: guidePositiveKey,
+    ...(guideNegativeKeys === undefined ? {} : { negativeKeys: guideNegativeKeys }),
+  };
+  return { ...of, inputs, options: { ...of.options, falseNegatives: { ...falseNegatives, guide } } };
 }

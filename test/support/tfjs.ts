@@ -18,7 +18,31 @@ export function toTf({ data, shape }: Tensor): tf.Tensor {
 /** The options of a problem: all that is no tensor. */
 function optionsOf(problem: Named): Named {
   const tensors = tensorsOf(problem);
-  return Object.fromEntries(Object.entries(problem).filter(([key]) => !(key in tensors) && key !== 'labels'));
+  const options = Object.entries(problem).filter(([key]) => !(key in tensors) && key !== 'labels');
+  return { ...Object.fromEntries(options), ...guideOf(problem) };
+}
+
+interface Guided {
+  readonly falseNegatives?: { readonly margin: number; readonly guide: Readonly<Record<string, Tensor>> };
+}
+
+/** The option with a guide, whose tensors are those of TensorFlow.js. */
+function guideOf(problem: Named): Named {
+  const { falseNegatives } = problem as Guided;
+  if (falseNegatives === undefined) return {};
+  const guide = Object.fromEntries(Object.entries(falseNegatives.guide).map(([name, rows]) => [name, toTf(rows)]));
+  return { falseNegatives: { ...falseNegatives, guide } };
+}
+
+/** Whether a guide takes a candidate, of the keys and then the negatives, for a positive. */
+function isClose(problem: Named): (i: number, j: number) => boolean {
+  const { falseNegatives } = problem as Guided;
+  if (falseNegatives === undefined) return () => false;
+  const { margin, guide } = falseNegatives;
+  const unit = (rows: Tensor) => tf.tidy(() => tf.div(toTf(rows), toTf(rows).norm(2, 1, true)));
+  const candidates = tf.concat([unit(guide.positiveKey!), unit(guide.negativeKeys!)]);
+  const cosines = tf.matMul(unit(guide.query!), candidates, false, true).arraySync() as number[][];
+  return (i, j) => i !== j && cosines[i]![j]! > cosines[i]![i]! - margin;
 }
 
 export type LossKind = keyof typeof FUNCTIONS;
@@ -114,7 +138,8 @@ function plainRows(
         const biases = Array.from({ length: all }, (_, j) => keyBias?.[j] ?? negativeBias?.[j - b!.shape[0]] ?? 0);
         const logits = logitsOf(a!, candidates)
           .add(biases.map(bias => Math.max(bias, -LEFT_OUT)))
-          .sub<tf.Tensor2D>(maskOf(rows, all, (i, j) => !arePositives && same(i, j)));
+          .sub<tf.Tensor2D>(maskOf(rows, all, (i, j) => !arePositives && same(i, j)))
+          .sub<tf.Tensor2D>(maskOf(rows, all, isClose(problem)));
         const isPositive = (i: number, j: number) => j === positive(i) || (arePositives && same(i, j));
         const positives = maskOf(rows, all, isPositive).div<tf.Tensor2D>(LEFT_OUT);
         const withMargin = logits.sub<tf.Tensor2D>(positives.mul(margin).mul(factor));

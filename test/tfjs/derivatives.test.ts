@@ -103,6 +103,21 @@ it.each(['mean', 'none'] as const)("refuses a second derivative instead of givin
   expect(around.dataSync()).toEqual(first(matrix()).dataSync());
 });
 
+it('takes a guide of tensors, which are constants', () => {
+  const keys = normal([8, 5], 2);
+  const rows = { query: normal([8, 3], 3), positiveKey: normal([8, 3], 4) };
+  const falseNegatives = { margin: 0.1, strategy: 'relative' } as const;
+  const problem = { query: features, positiveKey: keys, falseNegatives: { ...falseNegatives, guide: rows } };
+  const expected = infoNCESync(problem);
+  expect(expected.loss).not.toBe(infoNCESync({ query: features, positiveKey: keys }).loss);
+  const [query, positiveKey] = [rows.query, rows.positiveKey].map(toTf) as [tf.Tensor2D, tf.Tensor2D];
+  const options = { falseNegatives: { ...falseNegatives, guide: { query, positiveKey } } };
+  const gradient = tf.grad(x => infoNCE(x as tf.Tensor2D, toTf(keys) as tf.Tensor2D, options))(matrix());
+  expect(gradient.dataSync()).toEqual(expected.gradQuery);
+  const wrong = { falseNegatives: { margin: 0, guide: rows } } as never;
+  expect(thrownBy(() => infoNCE(matrix(), matrix(), wrong)).message).toMatch(/guide\.query: expected a tf\.Tensor/);
+});
+
 it('takes lists of negatives, ids and biases, and leaves out what is detached', () => {
   const keys = normal([8, 5], 2);
   const lists = [normal([8, 5], 3), normal([8, 5], 4)] as const;

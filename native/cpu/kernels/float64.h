@@ -20,16 +20,20 @@ INFONCE_NOINLINE void float64_product(const double *a, int64_t step, const doubl
 }
 
 // Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kFloat64Columns].
-INFONCE_INLINE void float64_dots(const Float64Rows &rows, int64_t first, int count) {
-  const Operand<double> &owner = *rows.owner, &other = *rows.other;
+INFONCE_INLINE void float64_dots_of(const Float64Rows &rows, const Operand<double> &owner, const Operand<double> &other,
+                                    int64_t first, int count, double *scratch) {
   for (int column = 0; column < count; column += kFloat64Panel)
     for (int panel = 0; panel < rows.count; panel += kFloat64Panel)
       for_each_tile<kFloat64TileRows>(kFloat64Panel, [&](int row, auto height) {
-        float64_product<decltype(height)::value>(
-            owner.depth_panels + (rows.first + panel) * owner.padded_dim + row, kFloat64Panel,
-            other.depth_panels + (first + column) * other.padded_dim, owner.dim,
-            rows.scratch + (panel + row) * kFloat64Columns + column, kFloat64Columns);
+        float64_product<decltype(height)::value>(owner.depth_panels + (rows.first + panel) * owner.padded_dim + row,
+                                                 kFloat64Panel,
+                                                 other.depth_panels + (first + column) * other.padded_dim, owner.dim,
+                                                 scratch + (panel + row) * kFloat64Columns + column, kFloat64Columns);
       });
+}
+INFONCE_INLINE void float64_dots(const Float64Rows &rows, int64_t first, int count) {
+  float64_dots_of(rows, *rows.owner, *rows.other, first, count, rows.scratch);
+  if (rows.owner_guide) float64_dots_of(rows, *rows.owner_guide, *rows.other_guide, first, count, rows.guide_scratch);
 }
 
 INFONCE_INLINE Longs load_longs(const int32_t *numbers) {
@@ -39,11 +43,17 @@ INFONCE_INLINE Longs load_longs(const int32_t *numbers) {
   return __builtin_convertvector(half, Longs);
 }
 
-// Of the owner's row i and the other side's rows j ... kAll: not by groups alone, but by ids, and there are biases.
-template <bool kAll> INFONCE_INLINE Longs float64_excluded(const Float64Rows &rows, int64_t i, int64_t j) {
+// Of the owner's row i and the other side's rows j ..., whose dot products stand at `dots` in the scratch. kAll: not by
+// groups alone, but by ids and thresholds, and there are biases.
+template <bool kAll>
+INFONCE_INLINE Longs float64_excluded(const Float64Rows &rows, int64_t i, int64_t j, const double *dots) {
   const Longs column = load_longs(rows.other_group + j), row = int64_t(rows.owner_group[i]) - Longs{};
   Longs out = (row == column) | ((row | column) < 0);
   if (kAll && rows.owner_id) out |= int64_t(rows.owner_id[i]) - Longs{} == load_longs(rows.other_id + j);
+  if (kAll && (rows.owner_most || rows.other_most)) {
+    const Doubles compared = load(rows.owner_guide ? rows.guide_scratch + (dots - rows.scratch) : dots);
+    out |= compared > (rows.owner_most ? broadcast(rows.owner_most[i]) : load(rows.other_most + j));
+  }
   return out;
 }
 
@@ -77,7 +87,7 @@ template <bool kCounts, bool kAll> void float64_log_sum_exp_of(const Float64LogS
       Doubles best = minus_infinity;
       Longs above{};
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = float64_excluded<kAll>(rows, rows.first + r, first + c);
+        const Longs out = float64_excluded<kAll>(rows, rows.first + r, first + c, logits + c);
         const Doubles cosine = float64_cosines<kAll>(rows, rows.first + r, first + c, logits + c);
         const Doubles dot = choose(out, minus_infinity, cosine);
         if (kCounts) above -= dot > broadcast(rows.owner_rank[rows.first + r]);
@@ -99,7 +109,9 @@ template <bool kCounts, bool kAll> void float64_log_sum_exp_of(const Float64LogS
   }
 }
 
-inline bool looks_at_all(const Float64Rows &rows) { return rows.owner_id || rows.owner_bias || rows.other_bias; }
+inline bool looks_at_all(const Float64Rows &rows) {
+  return rows.owner_id || rows.owner_bias || rows.other_bias || rows.owner_most || rows.other_most;
+}
 
 inline void float64_log_sum_exp(const Float64LogSumExp &rows) {
   if (looks_at_all(rows))
@@ -127,7 +139,7 @@ template <bool kAll> void float64_gradient_of(const Float64Gradient &rows) {
       const int64_t i = rows.first + r;
       double *w = rows.scratch + r * kFloat64Columns;
       for (int c = 0; c < count; c += kDoubleLanes) {
-        const Longs out = float64_excluded<kAll>(rows, i, first + c);
+        const Longs out = float64_excluded<kAll>(rows, i, first + c, w + c);
         const Doubles s = float64_cosines<kAll>(rows, i, first + c, w + c) * scale;
         Doubles weight{};
         if (rows.owner_weight)

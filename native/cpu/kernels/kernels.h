@@ -25,6 +25,17 @@ struct PreparedRows {
   double largest_norm;    // of the unit rows: about 1, or the input's own without normalisation
 };
 
+// Leaves out pairs whose dot product is above their row's. Decided the same way each time.
+struct Threshold {
+  const Operand<float> *rows, *columns;  // whose dot products these are; null: the block's own
+  float *dots;                           // room for those of others, as the block's exponentials; else null
+  const float *most;                     // of the block's first row on, finite: what is above is out
+  // Above this and no higher than `most` `is_above` is asked, with rows of the operands. Null: nothing is near.
+  const float *near;
+  bool (*is_above)(void *asked, int64_t row, int64_t column);
+  void *asked;
+};
+
 // Groups say which pairs stay out of the matrix part: those of equal group. Padding rows have a negative one. In a sigmoid
 // block, pairs of equal group are the positives.
 struct LogitsBlock {
@@ -38,6 +49,7 @@ struct LogitsBlock {
   const int32_t *row_group, *column_group;
   const int32_t *row_id, *column_id;  // null: no pair is left out by them
   const float *column_bias;           // added to dot products; null: none
+  const Threshold *threshold;         // null: none
   // The dot product that a logit must exceed to outrank the positive; read to count.
   const float *row_rank, *column_rank;
   float *exponentials;  // out [row_count][stride]
@@ -92,6 +104,10 @@ struct Float64Rows {
   const int32_t *owner_id, *other_id;     // null: no pair is left out by them
   const double *owner_bias, *other_bias;  // added to dot products; null: none
   double *scratch;
+  // Leaves out dot products above that of the owner's or the other side's row; at most one of these is there.
+  const double *owner_most, *other_most;
+  const Operand<double> *owner_guide, *other_guide;  // whose dot products these are; null: the rows' own
+  double *guide_scratch;                             // as `scratch`, where there are guides
 };
 
 struct Float64LogSumExp : Float64Rows {

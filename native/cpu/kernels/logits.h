@@ -54,8 +54,8 @@ INFONCE_INLINE Ints count_above(Ints count, Floats x, Floats y) {
 
 enum class Statistics { kNone, kRows, kBoth };
 
-// What is looked at beside dot products: nothing, groups, or groups, ids and biases.
-enum class Looks { kNone, kGroups, kAll };
+// What is looked at beside dot products: nothing, groups, groups with ids and biases, or also thresholds.
+enum class Looks { kNone, kGroups, kAll, kThresholds };
 
 // Statistics of a row's strips, one lane each column modulo the lanes, until row_sums gathers them.
 struct RowLanes {
@@ -67,7 +67,8 @@ struct RowLanes {
 template <int V, Looks kLooks, Statistics kStatistics, bool kCounts>
 INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, RowLanes lanes) {
   constexpr bool kOfRows = kStatistics != Statistics::kNone, kOfColumns = kStatistics == Statistics::kBoth;
-  constexpr bool kMasked = kLooks != Looks::kNone, kAll = kLooks == Looks::kAll;
+  constexpr bool kMasked = kLooks != Looks::kNone, kByThreshold = kLooks == Looks::kThresholds;
+  constexpr bool kAll = kLooks == Looks::kAll || kByThreshold;
   const bool by_id = kAll && block.row_id, has_bias = kAll && block.column_bias;
   const Floats scale = broadcast(block.scale), shift = broadcast(block.shift);
   const Ints earlier = (first > 0 ? -1 : 0) - Ints{};  // the first strip finds nothing to add to
@@ -82,6 +83,12 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
   }
   for (int r = 0; r < block.row_count; ++r) {
     float *e = block.exponentials + r * block.stride + first;
+    const float *compared = e;
+    Floats most{};
+    if (kByThreshold) {
+      if (block.threshold->dots) compared = block.threshold->dots + r * block.stride + first;
+      most = broadcast(block.threshold->most[r]);
+    }
     Floats row_sum{}, row_rank{};
     Ints row_above{};
     if (kOfRows) {
@@ -93,11 +100,14 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
     }
     INFONCE_UNROLL for (int v = 0; v < V; ++v) {
       Floats dot = load(e + v * kLanes);
+      Ints above{};
+      if (kByThreshold) above = load(compared + v * kLanes) > most;
       if (kAll) dot += column_bias[v];
       Floats exponential = exp2_floats(dot * scale - shift);
       if (kMasked) {
         Ints out = excluded(block.row_group[r], column_group[v]);
         if (by_id) out |= block.row_id[r] - Ints{} == column_id[v];
+        if (kByThreshold) out |= above;
         exponential = (Floats)((Ints)exponential & ~out);
         if (kCounts) dot = (Floats)(((Ints)dot & ~out) | ((Ints)broadcast(-__builtin_inff()) & out));
       }
@@ -155,9 +165,46 @@ template <Looks kLooks> void exponentials(const LogitsBlock &block) {
   else with_statistics<kLooks, false>(block);
 }
 
+// Where a row's dot products are near its threshold: those that are above it exactly become larger than all others. In
+// pairs that are left out anyway nothing is decided.
+inline void decide_near(const LogitsBlock &block, int r, float *dots) {
+  const Threshold &threshold = *block.threshold;
+  for (int c = 0; c < block.column_count; ++c) {
+    if (!(dots[c] > threshold.near[r]) || dots[c] > threshold.most[r]) continue;
+    if (block.row_group[r] == block.column_group[c] || (block.row_group[r] | block.column_group[c]) < 0) continue;
+    if (threshold.is_above(threshold.asked, block.first_row + r, block.first_column + c)) dots[c] = __builtin_inff();
+  }
+}
+
+template <class Product> void compare(const LogitsBlock &block) {
+  const Threshold &threshold = *block.threshold;
+  float *dots = block.exponentials;
+  if (threshold.rows) {
+    LogitsBlock guide = block;
+    guide.rows = threshold.rows;
+    guide.columns = threshold.columns;
+    guide.exponentials = dots = threshold.dots;
+    product_tiles<Product>(guide);
+  }
+  for (int r = 0; threshold.near && r < block.row_count; ++r, dots += block.stride) {
+    const Floats near = broadcast(threshold.near[r]), most = broadcast(threshold.most[r]);
+    Ints any{};
+    for (int c = 0; c < block.column_count; c += kLanes) {
+      const Floats dot = load(dots + c);
+      any |= (dot > near) & ~(dot > most);
+    }
+    bool is_near = false;
+    INFONCE_UNROLL for (int lane = 0; lane < kLanes; ++lane) is_near |= any[lane] != 0;
+    if (is_near) decide_near(block, r, dots);
+  }
+}
+
 template <class Product> void logits_block(const LogitsBlock &block) {
   product_tiles<Product>(block);
-  if (block.row_id || block.column_bias) exponentials<Looks::kAll>(block);
+  if (block.threshold) {
+    compare<Product>(block);
+    exponentials<Looks::kThresholds>(block);
+  } else if (block.row_id || block.column_bias) exponentials<Looks::kAll>(block);
   else if (block.masked) exponentials<Looks::kGroups>(block);
   else exponentials<Looks::kNone>(block);
 }

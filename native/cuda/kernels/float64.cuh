@@ -55,8 +55,37 @@ struct Float64Panel {
   int64_t columns;  // a multiple of the tile's; weights beyond the other tower's rows are 0
 };
 
+// A thread a row, which adds up as the tile does: equal rows have equal dot products.
+__global__ void thresholds(Trace trace, const __grid_constant__ ThresholdTask task) {
+  trace.mark();
+  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= task.anchors.rows) return;
+  const ExactRow u(task.anchors, i), v(task.positives, task.targets[i].first);
+  double dot = 0;
+  for (int64_t d = 0; d < task.anchors.dim; ++d) dot = fma(u[d], v[d], dot);
+  task.most[i] = dot - (task.is_relative ? fabs(dot) * task.margin : task.margin);
+}
+
+// Which of a thread's pairs are above the threshold by the guides' dot products: a bit each, in the order of for_each.
+__device__ __forceinline__ uint32_t above_by_guide(const Float64Task &task, DoubleTile &tile, int64_t row,
+                                                   int64_t column) {
+  static_assert(DoubleTile::kThreadRows * DoubleTile::kThreadColumns == 32, "a bit for each pair");
+  UnitRowLoader loader(row_or_last(task.guide_owner, row + threadIdx.x % kWarp),
+                       row_or_last(task.guide_other, column + threadIdx.x), task.guide_owner.dim);
+  DoubleSums dots;
+  dots.clear();
+  multiply(dots, tile, loader, task.guide_owner.dim);
+  uint32_t above = 0;
+  dots.for_each([&](double &dot, int r, int c) {
+    const int64_t i = row + DoubleSums::first_row() + r, j = column + DoubleSums::column(c);
+    const bool is_real = i < task.owner.rows && j < task.other.rows;
+    if (is_real && task.masks.is_above(dot, i, j)) above |= 1u << (r * DoubleTile::kThreadColumns + c);
+  });
+  return above;
+}
+
 // Grid: x tile rows of the owner.
-template <bool kMasked>
+template <bool kMasked, bool kByGuide = false>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
     float64_statistics(Trace trace, const __grid_constant__ Float64Task task,
                        const __grid_constant__ Float64Statistics statistics) {
@@ -77,6 +106,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   }
 
   for (int64_t column = 0; column < task.other.rows; column += DoubleTile::kColumns) {
+    uint32_t left_out = 0;
+    if constexpr (kByGuide) left_out = above_by_guide(task, tile, tile_row, column);
     UnitRowLoader loader(row_or_last(task.owner, tile_row + lane), row_or_last(task.other, column + threadIdx.x),
                          task.owner.dim);
     DoubleSums logits;
@@ -93,7 +124,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
         const int64_t j = column + DoubleSums::column(c);
         double &logit = logits.at[r][c];
         if constexpr (kMasked) {
-          const bool counts = first_row + r < task.owner.rows && j < task.other.rows && !apart.holds(j);
+          bool counts = first_row + r < task.owner.rows && j < task.other.rows && !apart.holds(j);
+          if constexpr (kByGuide) counts &= !(left_out >> (r * DoubleTile::kThreadColumns + c) & 1);
           logit = counts ? task.template logit<kMasked>(logit, first_row + r, j) : -INFINITY;
         } else {
           logit = j < task.other.rows && !apart.holds(j) ? task.scale * logit : -INFINITY;
@@ -134,7 +166,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
 }
 
 // Grid: x tile rows, y tile columns of the panel.
-template <bool kMasked>
+template <bool kMasked, bool kByGuide = false>
 __global__ void __launch_bounds__(DoubleTile::kThreads)
     float64_weights(Trace trace, const __grid_constant__ Float64Task task,
                     const __grid_constant__ Float64Probabilities of_owner,
@@ -145,6 +177,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
   const int64_t row = panel.first_row + int64_t(trace.block()) * DoubleTile::kRows;
   const int64_t column = panel.first_column + int64_t(blockIdx.y) * DoubleTile::kColumns;
 
+  uint32_t left_out = 0;
+  if constexpr (kByGuide) left_out = above_by_guide(task, tile, row, column);
   UnitRowLoader loader(row_or_last(task.owner, row + threadIdx.x % kWarp),
                        row_or_last(task.other, column + threadIdx.x), task.owner.dim);
   DoubleSums dots;
@@ -157,6 +191,8 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
       const double logit = task.template logit<kMasked>(dot, i, j);
       weight = of_owner.weight(i, logit) + of_other.weight(j, logit);
       const Range members = task.range(task.pairs.classes, i);
+      if constexpr (kByGuide)
+        if (left_out >> (r * DoubleTile::kThreadColumns + c) & 1) weight = 0;
       if (members.holds(j)) {
         const double positives = double(members.size() + task.range(task.elsewhere, i).size() - 1);
         weight -= (of_owner.upstream_of(i) + of_other.upstream_of(j)) / positives;

@@ -58,6 +58,15 @@ struct Masks {
   const float *row_bias, *column_bias;  // of the candidates, of which either may be
   // Of candidates that are the own ones of every so manieth anchor, whose pairs are treated apart; 0: there are none.
   int64_t row_period, column_period;
+  // By row of either side, at most one of them: dot products above are left out, of the rows or, `by_guide`, of guides.
+  const double *row_most, *column_most;
+  bool by_guide;
+
+#ifdef __CUDACC__
+  __device__ bool is_above(double dot, int64_t i, int64_t j) const {
+    return (row_most && dot > row_most[i]) || (column_most && dot > column_most[j]);
+  }
+#endif
 };
 
 // One direction of the softmax: rows that have a denominator and a loss. Arrays of [padded_rows].
@@ -92,8 +101,9 @@ struct Upstream {
   __device__ double scale() const { return count == 0 ? factor : factor * *largest; }
 };
 
-// What may hold a bad row: each matrix, by its index, and the upstream gradient.
-constexpr int kUpstreamInput = INFONCE_MOST_MATRICES, kInputs = kUpstreamInput + 1;
+// What may hold a bad row: each matrix, by its index, each one's guide, and the upstream gradient.
+constexpr int kGuideInputs = INFONCE_MOST_MATRICES;
+constexpr int kUpstreamInput = kGuideInputs + INFONCE_MOST_MATRICES, kInputs = kUpstreamInput + 1;
 
 // What the kernels tell the host, and each other. Begins as zeros.
 struct Report {

@@ -294,6 +294,7 @@ struct Float64Task {
   const Range *elsewhere;  // by the owner's rows: members of their large classes in another tower; null: none
   Masks masks;             // kMasked
   double scale;
+  Tower guide_owner, guide_other;  // of masks by guide
 
 #ifdef __CUDACC__
   // The owner's padding has the pairs of its last row; nothing comes of them.
@@ -310,10 +311,20 @@ struct Float64Task {
       if (masks.row_period > 0 && i % masks.row_period == j) logit = -INFINITY;
       if (masks.row_ids && masks.row_ids[i] == masks.column_ids[j] && !range(pairs.classes, i).holds(j))
         logit = -INFINITY;
+      if (!masks.by_guide && masks.is_above(dot, i, j)) logit = -INFINITY;
     }
     return logit;
   }
 #endif
+};
+
+// Each anchor's threshold: of its dot product with its positive, which the tile would sum up alike.
+struct ThresholdTask {
+  Tower anchors, positives;
+  const Range *targets;  // by anchor, the row of its positive
+  bool is_relative;
+  double margin;
+  double *most;
 };
 
 // The sigmoid loss, in float64.

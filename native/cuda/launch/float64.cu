@@ -19,7 +19,8 @@ Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
 }
 
 bool is_masked(const Masks &masks) {
-  return masks.row_ids || masks.row_bias || masks.column_bias || masks.row_period || masks.column_period;
+  return masks.row_ids || masks.row_bias || masks.column_bias || masks.row_period || masks.column_period ||
+         masks.row_most || masks.column_most;
 }
 
 Float64Probabilities probabilities_of(const Direction *direction) {
@@ -29,13 +30,20 @@ Float64Probabilities probabilities_of(const Direction *direction) {
 
 }  // namespace
 
+void thresholds(Stream &stream, const ThresholdTask &task) {
+  constexpr int kThreads = 128;
+  stream.launch("thresholds", thresholds, blocks_of(task.anchors.rows, kThreads), kThreads, 0, task);
+}
+
 void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit, double rank_factor,
                          const Direction &direction, bool add, bool ranks) {
   const Tower &owner = task.owner, &other = task.other;
   const Float64Statistics statistics = {
       positive_logit, rank_factor, direction.offset, direction.sum, direction.above, add, ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, other.padded_rows, owner.padded_dim), "float64_statistics",
-                         is_masked(task.masks) ? float64_statistics<true> : float64_statistics<false>,
+                         task.masks.by_guide     ? float64_statistics<true, true>
+                         : is_masked(task.masks) ? float64_statistics<true>
+                                                 : float64_statistics<false>,
                          dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,
                          statistics);
 }
@@ -75,7 +83,9 @@ void accumulate(Stream &stream, const Float64Task &task, bool has_weights, doubl
 
 void float64_gradient(Stream &stream, const Float64Task &task, const Direction *owner_direction,
                       const Direction *other_direction, double *panel, int64_t panel_elements, double *accumulators) {
-  const auto weights = is_masked(task.masks) ? float64_weights<true> : float64_weights<false>;
+  const auto weights = task.masks.by_guide     ? float64_weights<true, true>
+                       : is_masked(task.masks) ? float64_weights<true>
+                                               : float64_weights<false>;
   const Float64Probabilities of_owner = probabilities_of(owner_direction), of_other = probabilities_of(other_direction);
   accumulate(stream, task, owner_direction || other_direction, panel, panel_elements, accumulators,
              [&](const Float64Panel &block, dim3 grid) {

@@ -17,6 +17,9 @@ constexpr int64_t kLeastFloat64Panel = kRowMultiple * kRowMultiple;
 void float64_log_sum_exp(Stream &stream, const Float64Task &task, const double *positive_logit, double rank_factor,
                          const Direction &direction, bool add, bool ranks);
 
+// Writes `most` of all anchors.
+void thresholds(Stream &stream, const ThresholdTask &task);
+
 // accumulators [owner.padded_rows][owner.padded_dim] = sum over j of W_ij v_j, without pairs.apart and with the targets
 // of pairs.classes taken off, whose members `elsewhere` are positives as well. Reads upstream and log_sum_exp of the
 // directions; a null one adds nothing. `panel` is aligned to 16 bytes; its size changes no bit of the result.

@@ -85,9 +85,8 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
       continue;
     }
     const int elsewhere = block.is_triangle() ? memory : work.anchors();
-    Float64Task task = {work.tower(block.rows), work.tower(block.columns),
-                        work.pairs_of(block),   memory == kNone ? nullptr : work.pairs[elsewhere].classes,
-                        masks_of(work, block),  block.scale * (1 + beta)};
+    Float64Task task = float64_task_of(work, block);
+    if (memory != kNone) task.elsewhere = work.pairs[elsewhere].classes;
     float64_gradient(work.stream(), task, of_rows, of_columns, work.buffers.float64_panel, float64_panel_elements(work),
                      accumulators);
     if (block.is_triangle()) sums.of_triangle = 1;

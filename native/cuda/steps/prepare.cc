@@ -1,4 +1,5 @@
 // Operands of the tensor cores, and the pairs that are treated one by one.
+#include "cuda/launch/float64.h"
 #include "cuda/steps/steps.h"
 
 namespace infonce::cuda::steps {
@@ -51,6 +52,10 @@ void prepare(Work *work) {
     cuda::prepare(work->stream(), choice.planes, {buffers.towers[m], m, ranges, buffers.report});
     if (m != choice.anchors || choice.has_triangle()) others |= uint32_t(1) << m;
   });
+  work->for_each_brought_guide([&](int m) {
+    buffers.guides[m].order = buffers.towers[m].order;
+    cuda::prepare(work->stream(), choice.planes, {buffers.guides[m], kGuideInputs + m, nullptr, buffers.report});
+  });
   if (work->phase.sums && work->in_float32 && work->in_float64 && !work->problem.normalize)
     judge_logits(work->stream(), choice.anchors, others, largest_scale(work->problem), choice.largest_logit,
                  buffers.report);
@@ -77,6 +82,11 @@ void find_pairs(Work *work) {
   if (choice.memory != kNone) {
     task.memory = work->pairs[choice.memory];
     task.bias_of_memory = buffers.bias[choice.memory];
+  }
+  if (const infonce_block *block = threshold_of(work->problem)) {
+    const Tower *towers = block->by_guide ? buffers.guides : buffers.towers;
+    thresholds(work->stream(), {towers[choice.anchors], towers[choice.keys], work->pairs[choice.keys].apart,
+                                block->threshold == INFONCE_THRESHOLD_RELATIVE, block->threshold_margin, buffers.most});
   }
   // Further views of a sample are pairs, but no positives where the first one is.
   for (const Block &block : choice.blocks)

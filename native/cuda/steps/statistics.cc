@@ -104,8 +104,7 @@ void sum_exponentials(Work *work, Lane *previous) {
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
     const double beta = work->problem.softmaxes[0].beta;
-    Float64Task task = {work->tower(block.rows), work->tower(block.columns), work->pairs_of(block), nullptr,
-                        masks_of(*work, block),  block.scale * (1 + beta)};
+    Float64Task task = float64_task_of(*work, block);
     const double *positive_logit = work->buffers.pair_logits.first;
     float64_log_sum_exp(work->stream(), task, positive_logit, task.scale / work->choice.scale,
                         *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);

@@ -64,14 +64,15 @@ void upload(const Work &work) {
   const infonce_grad_output &upstream = work.problem.grad_output;
   if (work.phase.has_losses && upstream.residence == INFONCE_ON_HOST)
     lane.upload(const_cast<float *>(buffers.grad_output), upstream.data, size_t(upstream.count) * sizeof(float));
-  work.for_each_brought_matrix([&](int m) {
-    const infonce_matrix &matrix = work.problem.matrices[m];
+  const auto upload_rows = [&](const infonce_matrix &matrix, const Buffers::Input &input, int64_t size) {
     if (matrix.residence == INFONCE_ON_DEVICE) return;
-    const Buffers::Input &input = buffers.inputs[m];
-    const size_t size = size_t(work.size_of(m));
-    if (input.halves) lane.upload(input.halves, matrix.data, size * sizeof(uint16_t));
-    else lane.upload(input.rows, matrix.data, size * sizeof(float));
-  });
+    if (input.halves) lane.upload(input.halves, matrix.data, size_t(size) * sizeof(uint16_t));
+    else lane.upload(input.rows, matrix.data, size_t(size) * sizeof(float));
+  };
+  const infonce_matrix *matrices = work.problem.matrices;
+  work.for_each_brought_matrix([&](int m) { upload_rows(matrices[m], buffers.inputs[m], work.size_of(m)); });
+  work.for_each_brought_guide(
+      [&](int m) { upload_rows(guide_of(matrices[m]), buffers.guide_inputs[m], work.guide_size_of(m)); });
   if (!work.phase.prepares) return;
   upload_masks(work);
   if (work.phase.is_part || has_own_candidates_alone(work.problem)) return;
@@ -93,15 +94,19 @@ void upload(const Work &work) {
 
 void bring_rows_into_place(Work *work) {
   Stream &stream = work->stream();
-  work->for_each_brought_matrix([&](int m) {
-    const infonce_matrix &matrix = work->problem.matrices[m];
-    const Buffers::Input &input = work->buffers.inputs[m];
-    const int64_t size = work->size_of(m);
+  Buffers &buffers = work->buffers;
+  const auto bring = [&](const infonce_matrix &matrix, const Buffers::Input &input, int64_t size) {
     if (matrix.type != INFONCE_FLOAT32)
       widen(stream, matrix.type == INFONCE_FLOAT16, input.halves ? input.halves : matrix.data, input.rows, size);
     else if (matrix.residence == INFONCE_ON_DEVICE && input.rows)
       stream.copy(input.rows, matrix.data, size_t(size) * sizeof(float), cudaMemcpyDeviceToDevice);
-    work->buffers.towers[m].source = input.rows ? input.rows : static_cast<const float *>(matrix.data);
+    return input.rows ? input.rows : static_cast<const float *>(matrix.data);
+  };
+  const infonce_matrix *matrices = work->problem.matrices;
+  work->for_each_brought_matrix(
+      [&](int m) { buffers.towers[m].source = bring(matrices[m], buffers.inputs[m], work->size_of(m)); });
+  work->for_each_brought_guide([&](int m) {
+    buffers.guides[m].source = bring(guide_of(matrices[m]), buffers.guide_inputs[m], work->guide_size_of(m));
   });
 }
 

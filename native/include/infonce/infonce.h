@@ -72,6 +72,11 @@ typedef struct infonce_matrix {
   /* [anchors], on the host, of candidates with INFONCE_OWN_ALONE: how many each anchor has, at most H. Rows beyond are
      never read, and their gradient is 0. NULL: all have H. */
   const int32_t *counts;
+  /* [rows, guide_dim]: the same rows of another model, whose cosines a threshold compares. They are always scaled to unit
+     length, and have no gradient. Where a block is `by_guide`; else NULL. */
+  const void *guide;
+  int32_t guide_type;      /* infonce_type */
+  int32_t guide_residence; /* infonce_residence of `guide` */
 } infonce_matrix;
 
 /* Pairs of a block that are no candidates, beside the positives, which have terms of their own. Bits. */
@@ -91,6 +96,13 @@ typedef enum infonce_own {
   INFONCE_OWN_AMONG = 2  /* of [H, anchors] every anchor sees all; row j is the own one of anchor j % anchors */
 } infonce_own;
 
+/* Above which cosine a candidate is none: that of the positive, less the margin, or less the margin times its size. */
+typedef enum infonce_threshold {
+  INFONCE_THRESHOLD_NONE = 0,
+  INFONCE_THRESHOLD_ABSOLUTE = 1,
+  INFONCE_THRESHOLD_RELATIVE = 2
+} infonce_threshold;
+
 /* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. Row i of
    a side adds to row i of the side's softmax, of which it is the anchor or, in a cross-entropy, the positive by index. Two
    different matrices of one softmax, or rows that are no anchors of the first softmax, go with no bias, no label smoothing
@@ -105,6 +117,11 @@ typedef struct infonce_block {
      not count it. Only for blocks of two matrices whose columns feed no softmax, of candidates without bias. */
   double stretch;
   double own_stretch; /* with INFONCE_OWN_AMONG: instead, of the logits of an anchor and its own; else 0 */
+  /* Leaves out pairs whose cosine, the dot product of the rows as used, is above that of their row's threshold. Without
+     gradient. All blocks have the same one, or none has one. Of positives by index and cross-entropy. */
+  int32_t threshold;       /* infonce_threshold */
+  int32_t by_guide;        /* 1: cosines are those of the matrices' guides, and of the positives' */
+  double threshold_margin; /* 0 without a threshold */
 } infonce_block;
 
 /* Which rows are the positives of row i. */
@@ -179,6 +196,7 @@ typedef struct infonce_problem {
   int32_t propagate_non_finite; /* 1: NaN or infinity in the input makes every result NaN instead of failing */
   int32_t ranks;                /* 1: top1 and top5 are wanted; 0: nothing is counted */
   int64_t dim;                  /* D, of all matrices */
+  int64_t guide_dim;            /* of all guides; 0: there are none */
   double scale;                 /* 1 / temperature, or the logit scale */
   double bias;                  /* added to every logit of the sigmoid loss; else 0 */
   infonce_grad_output grad_output;
@@ -224,9 +242,10 @@ typedef struct infonce_result {
   double upload_seconds, kernel_seconds, download_seconds;
 } infonce_result;
 
-/* Beside the index of a matrix. */
+/* Beside the index of a matrix. That of its guide is so much more. */
 #define INFONCE_NO_MATRIX (-1)
 #define INFONCE_IN_GRAD_OUTPUT (-2)
+#define INFONCE_GUIDE_OF 64
 
 /* Filled by a call that does not return INFONCE_OK, if struct_size is that of this header. */
 typedef struct infonce_failure {

@@ -111,6 +111,16 @@ function varyNegatives(random, problem, variant, rows, dim) {
   if (random.chance(0.2)) problem.detach = ['positiveKey', 'negativeKeys'].filter(() => random.chance(0.5));
 }
 
+/** Thresholds of own cosines, where nothing stands against them. */
+function addThresholds(random, problem, variant) {
+  if (problem.falseNegatives || variant.options?.negativeMode === 'paired' || variant.options?.labelSmoothing) return;
+  if (!random.chance(0.2)) return;
+  problem.falseNegatives = {
+    margin: random.pick([0, 0.1, -0.2, 3]),
+    ...(random.chance(0.5) && { strategy: random.pick(['absolute', 'relative']) }),
+  };
+}
+
 /** A problem of a loss: each of its variants as often. */
 function problemOf(loss, random, context) {
   const { rows: drawn, dim, negatives } = sizes(random);
@@ -131,7 +141,10 @@ function problemOf(loss, random, context) {
     if (variant.fewestSamples > 1) problem.labels[0] = 2 ** 30;
   }
   if (nViews > 2) problem.nViews = nViews;
-  if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
+  if (loss.name === 'infoNCE') {
+    varyNegatives(random, problem, variant, rows, dim);
+    addThresholds(random, problem, variant);
+  }
   // A copy: a call's arguments are spoiled, and options may be objects.
   const variantOptions = structuredClone(variant.options);
   // What says how another tensor is meant is not left out.
@@ -260,6 +273,21 @@ const MAKERS = {
     });
     return { matrices, form, targets, without: [] };
   },
+  thresholds(random, context, rows, dim, candidates) {
+    const byGuide = random.chance(0.5);
+    const guideDim = random.integer(1, 40);
+    const guideOf = each => {
+      const { data, type } = nativeMatrix(random, context, each, guideDim);
+      return { guide: { data, type } };
+    };
+    const matrices = [rows, rows, candidates].map(each =>
+      nativeMatrix(random, context, each, dim, byGuide ? guideOf(each) : {}),
+    );
+    const strategy = random.pick(['absolute', 'relative']);
+    const threshold = { strategy, margin: random.pick([0, 0.1, -0.2, 3]), byGuide };
+    const form = infoNCEForm({ inBatch: random.chance(0.5), negatives: 'unpaired', threshold });
+    return { matrices, form, guideDim, without: [] };
+  },
   sigmoids(random, context, rows, dim, candidates) {
     const [name, form] = random.pick(Object.entries(OF_SIGMOIDS));
     const matrices = [rows, name === 'none' ? candidates : rows].map(each =>
@@ -273,7 +301,7 @@ const MAKERS = {
 export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
   const { rows: samples, dim, negatives } = sizes(random);
   const made = MAKERS[kind](random, context, samples, dim, negatives);
-  const { matrices, form, targets, bias, without, unranked = false } = made;
+  const { matrices, form, targets, bias, guideDim, without, unranked = false } = made;
   const { rows } = matrices[0];
   const reduction = random.integer(0, 2);
   const gradient = random.chance(0.7);
@@ -290,6 +318,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
       random.chance(0.5) * FLAGS.propagateNonFinite +
       (random.chance(0.7) && !unranked) * FLAGS.ranks,
     dim,
+    guideDim,
     scale: 1 / temperature(random),
     targets,
     bias,

@@ -1,0 +1,79 @@
+// Rows' thresholds: which cosine leaves a candidate out, of the rows as used or of a guide model's. Near a threshold the
+// float32 scheme decides in float64, from the rows as they came.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "common/call.h"
+#include "cpu/input.h"
+#include "cpu/layout.h"
+#include "cpu/operands.h"
+#include "cpu/pairs.h"
+#include "cpu/scheme.h"
+#include "cpu/thread_pool.h"
+#include "cpu/workspace.h"
+
+namespace infonce::cpu {
+
+template <class Scalar> class Thresholds {
+ public:
+  // Of a problem that has one. `operands`: of its own matrices.
+  Thresholds(const Request &request, const Layout &layout, const Kernels &kernels, const Pairs &pairs,
+             Operands<Scalar> &operands, ThreadPool &pool);
+
+  bool by_guide() const { return block_.by_guide != 0; }
+  void take_kept(Workspace::Cursor &cursor, bool bfloat16);
+  void take_scratch(Workspace::Cursor &cursor, bool bfloat16);
+
+  // After the operands. Returns the first row of a guide that holds NaN or infinity.
+  BadRow prepare();
+
+  const Scalar *most() const { return most_; }  // by anchor, padded
+  const Scalar *near() const { return near_; }  // as of Threshold
+  // A matrix's guide as `thread` should read it.
+  const Operand<Scalar> &guide(int matrix, int thread) { return guides_.at(matrix, thread); }
+
+  // Of a Threshold whose columns are this matrix.
+  void *ask(int matrix, int thread) { return &asked_[thread * INFONCE_MOST_MATRICES + matrix]; }
+  static bool is_above(void *asked, int64_t row, int64_t column);
+
+ private:
+  struct Asked {
+    Thresholds *thresholds;
+    int matrix, thread;
+  };
+  // The rows as they came, of one matrix.
+  struct Exact {
+    Input input;
+    std::byte *copy = nullptr;  // for later gradients, when the input is gone
+    const void *from = nullptr;
+    int64_t bytes = 0;
+  };
+  Operands<Scalar> &compared() { return by_guide() ? guides_ : operands_; }
+  double exact_dot(int64_t i, int matrix, int64_t j, int thread);
+  void keep_rows();
+  void find(int64_t first, int64_t count, int thread);
+
+  const Request &request_;
+  const Request of_guides_;  // the problem with guides in the place of matrices
+  const Layout &layout_;
+  const Pairs &pairs_;
+  const Kernels &all_kernels_;
+  const ScalarKernels<Scalar> &kernels_;
+  ThreadPool &pool_;
+  const infonce_block &block_;  // of which all have the same
+  const bool is_exact_;         // pairs near a threshold are decided in float64
+  Operands<Scalar> &operands_;
+  Operands<Scalar> guides_;
+  Scalar *most_ = nullptr, *near_ = nullptr;
+  double *exact_most_ = nullptr;
+  Exact exact_[INFONCE_MOST_MATRICES];
+  std::vector<float *> room_;  // by thread: two rows of 16 bits as float32
+  std::vector<Asked> asked_;
+};
+
+extern template class Thresholds<float>;
+extern template class Thresholds<double>;
+
+}  // namespace infonce::cpu
