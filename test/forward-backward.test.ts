@@ -59,29 +59,27 @@ describe.each(LOSSES)('%s', loss => {
     pass.dispose();
   });
 
-  // What hardness adds to a logit has no gradient, and the weights of positives are constants.
-  it.skipIf('hardness' in problem || 'weighting' in problem)(
-    'has the gradient of differences of a weighted sum of row losses',
-    () => {
-      const weighted = (given: Named) => {
-        const { loss: rowLoss } = runSync({ ...given, gradient: false }, { context });
-        return (rowLoss as Float32Array).reduce((sum, value, row) => sum + value * upstream[row]!, 0);
-      };
-      const pass = forwardSync(problem, { context });
-      const gradients = pass.backwardSync(upstream);
-      for (const [name, { data, shape }] of Object.entries(tensorsOf(problem))) {
-        const gradient = gradients[gradientName(name)] as Float32Array;
-        const [length] = distance(gradient, new Float32Array(gradient.length));
-        const at = (step: number) =>
-          weighted({ ...problem, [name]: { data: data.map((x, i) => x + (step * gradient[i]!) / length), shape } });
-        const slope = (step: number) => (at(step) - at(-step)) / (2 * step);
-        // Two steps, so that the error falls with the fourth power; float32 leaves some 1e-6 of the sum, over the step.
-        const measured = (4 * slope(0.02) - slope(0.04)) / 3;
-        expect(Math.abs(measured - length)).toBeLessThan(2e-3 * length);
-      }
-      pass.dispose();
-    },
-  );
+  // What hardness adds to a logit has no gradient, and weights of positives are constants.
+  const hasConstants = ['hardness', 'weighting'].some(option => option in problem);
+  it.skipIf(hasConstants)('has the gradient of differences of a weighted sum of row losses', () => {
+    const weighted = (given: Named) => {
+      const { loss: rowLoss } = runSync({ ...given, gradient: false }, { context });
+      return (rowLoss as Float32Array).reduce((sum, value, row) => sum + value * upstream[row]!, 0);
+    };
+    const pass = forwardSync(problem, { context });
+    const gradients = pass.backwardSync(upstream);
+    for (const [name, { data, shape }] of Object.entries(tensorsOf(problem))) {
+      const gradient = gradients[gradientName(name)] as Float32Array;
+      const [length] = distance(gradient, new Float32Array(gradient.length));
+      const at = (step: number) =>
+        weighted({ ...problem, [name]: { data: data.map((x, i) => x + (step * gradient[i]!) / length), shape } });
+      const slope = (step: number) => (at(step) - at(-step)) / (2 * step);
+      // Two steps, so that the error falls with the fourth power; float32 leaves some 1e-6 of the sum, over the step.
+      const measured = (4 * slope(0.02) - slope(0.04)) / 3;
+      expect(Math.abs(measured - length)).toBeLessThan(2e-3 * length);
+    }
+    pass.dispose();
+  });
 
   it('keeps none of the arrays it was given', async () => {
     const copies = Object.fromEntries(

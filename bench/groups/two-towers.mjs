@@ -2,8 +2,8 @@ import { clipSync, infoNCESync, plainFlops, randomMatrix, sigLipSync, time, with
 import { figure, medianMs, peak, percent, size, spread, threads } from '../report/table.mjs';
 
 export const title = 'Two towers: infoNCE, clip and sigLip, loss and all gradients';
-export const note = `of peak: 6·N·(N+M)·D FLOP in the time taken, with M hard negatives beside the N keys, as a share of the
-measured multiply-add peak. more: time beyond that of the loss without the option, measured right after.`;
+export const note = `of peak: 6·N·(N+M)·D FLOP in the time taken, with M hard negatives beside the N keys, as a share of
+the measured multiply-add peak. more: time beyond that of the loss without the option, measured right after.`;
 export const columns = [
   ['loss', row => row.loss],
   size,

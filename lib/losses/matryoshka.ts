@@ -99,16 +99,17 @@ const NAMES = LOSSES.map(({ name }) => name)
  * so that embeddings stay useful when they are cut off there. `loss` is the loss's function ({@link ntXent},
  * {@link infoNCE}, …); `problem` and `run` are what that takes.
  *
- * Rows of every input are cut off alike. The numbers of host arrays are read from copies of the leading ones, O(N dims_k)
- * each, unless dims_k is D. Device tensors and queues are refused unless `dims` is `[D]`, and so is `output: 'device'`.
+ * Rows of every input are cut off alike. Host arrays are read through copies of their leading numbers, rows times dims_k of
+ * them, unless dims_k is D. Device tensors and queues are refused unless `dims` is `[D]`; `output: 'device'` always is.
  * The call takes as many places of the context's queue as `dims` has entries.
  *
- * @returns What the loss resolves to: `loss` and the gradients, those of learned scalars too, are weighted sums, gradients
- * in the shapes of the whole inputs; `top1` and `top5` are those of the first of `dims`. `gradOutput` multiplies all
- * gradients.
+ * @returns What the loss resolves to. `loss` and the gradients, those of learned scalars too, are weighted sums;
+ * gradients have the shapes of the whole inputs. `top1` and `top5` are those of the first of `dims`. `gradOutput`
+ * multiplies all gradients.
  * @throws {@link InfoNCEError} (the promise rejects with it) for what the loss does not take; `ERR_INFONCE_RANGE` or
  * `ERR_INFONCE_TYPE` for `dims` or `weights` that do not fit.
- * @see Kusupati et al., "Matryoshka Representation Learning", 2022; the same as `MatryoshkaLoss` of sentence-transformers.
+ * @see Kusupati et al., "Matryoshka Representation Learning", 2022; the same as `MatryoshkaLoss` of
+ * sentence-transformers.
  * @function
  */
 export const matryoshka = async function matryoshka(
@@ -127,8 +128,8 @@ export const matryoshka = async function matryoshka(
 } as Matryoshka<typeof LOSSES>;
 
 /**
- * {@link matryoshka}, computed before it returns. `loss` may be the loss's function or its synchronous twin: `ntXent` and
- * `ntXentSync` say the same.
+ * {@link matryoshka}, computed before it returns. `loss` may be the loss's function or its synchronous twin, in both
+ * functions alike: `ntXent` and `ntXentSync` say the same.
  *
  * @function
  */
@@ -240,7 +241,7 @@ function cutOffMatrix(matrix: Matrix, { tensors, task }: Plan, dim: number): Mat
   if (fromQueue || tensor.owner !== undefined) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
-      expected: `a tensor in the memory of the host, of which the first ${dim} of ${task.dim} numbers of each row are read`,
+      expected: `a tensor in the memory of the host, to take the first ${dim} of ${task.dim} numbers of each row`,
       got: fromQueue ? 'a NegativeQueue' : 'a device tensor',
       remedy: 'Pass what its toArray() gives.',
     });

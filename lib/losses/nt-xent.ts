@@ -250,10 +250,10 @@ function noNegatives(rows: number): InfoNCEError {
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
  * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equations 2 and 3 (`form: 'in'`); for
- * `denominator: 'negatives'` Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6, and with `weighting` 7;
- * `'positiveAndNegatives'` is `NTXentLoss` of
- * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8, and for its
- * `beta` Robinson et al., "Contrastive Learning with Hard Negative Samples", 2021, equation 4.
+ * `denominator: 'negatives'` Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6, and for `weighting` its DCLW,
+ * as lightly's `DCLWLoss` has it; `'positiveAndNegatives'` is `NTXentLoss` of pytorch-metric-learning; for `debias` Chuang et
+ * al., "Debiased Contrastive Learning", 2020, equation 8, and for its `beta` Robinson et al., "Contrastive Learning with Hard
+ * Negative Samples", 2021, equation 4.
  * @function
  */
 export const ntXent = ntXentLoss.run;

@@ -41,8 +41,8 @@ export function checkDebias(value: unknown): Required<Debias> | undefined {
 /** How positives count in a decoupled loss of two views. */
 export interface Weighting {
   /**
-   * `'vonMisesFisher'`: the logit of row i's positive is multiplied by 2 − e_i / mean(e), where e is exp(cosine / sigma) of
-   * each row with its positive and the mean is that over all rows. The gradient takes these weights as constants.
+   * `'vonMisesFisher'`: the logit of row i's positive is multiplied by 2 − e_i / mean(e), where e is exp(cosine / sigma)
+   * of each row with its positive and the mean is that over all rows. The gradient takes these weights as constants.
    */
   readonly kind: 'vonMisesFisher';
   /** From 1e-30 to 1e30. Default 0.5. */

@@ -29,8 +29,8 @@ const GRAPHS: ByLoss<Graph> = {
  *     U = Z / |Z|     S = U Vᵀ / τ     P = softmax(S)     dS = (P − T) / N     dU = dS V / τ     dZ = (dU − U ⟨U, dU⟩) / |Z|
  *
  * With one tower V is U, S has −∞ on its diagonal and dU has dSᵀ U / τ as well; T is one in the column of the positive, or
- * for SupCon 1 / |P(i)| in those of the positives. Clip is the mean of this over S and Sᵀ. SigLIP has for P − T the signs,
- * −1 of positives, times the sigmoid of what these make of S + b.
+ * for SupCon 1 / |P(i)| in those of the positives. Clip is the mean of this over S and Sᵀ. SigLIP has for P − T the
+ * signs, −1 of positives, times the sigmoid of what these make of S + b.
  */
 export async function onnxLoss(problem: Problem, form: OnnxForm): Promise<Uint8Array> {
   const model = new OnnxModel();
