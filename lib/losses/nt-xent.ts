@@ -221,7 +221,8 @@ function noNegatives(rows: number): InfoNCEError {
  * @throws {@link InfoNCEError} (the promise rejects with it) for input that cannot be computed; `ERR_INFONCE_VIEWS` when
  * `nViews` does not divide the rows.
  * @see Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", 2020, equation 1; for
- * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equations 2 and 3 (`form: 'in'`); for `denominator: 'negatives'`
+ * `positives: 'all'` Khosla et al., "Supervised Contrastive Learning", 2020, equations 2 and 3 (`form: 'in'`); for
+ * `denominator: 'negatives'`
  * Yeh et al., "Decoupled Contrastive Learning", 2022, equation 6; `'positiveAndNegatives'` is `NTXentLoss` of
  * pytorch-metric-learning; for `debias` Chuang et al., "Debiased Contrastive Learning", 2020, equation 8, and for its
  * `beta` Robinson et al., "Contrastive Learning with Hard Negative Samples", 2021, equation 4.
