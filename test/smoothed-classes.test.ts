@@ -11,7 +11,7 @@ import { thrownBy } from './support/thrown.js';
 const DIM = 7;
 const SMOOTHED = { labelSmoothing: 0.2 } as const;
 
-describe.each(effort([2, 40, 150], [2, 40]))('with %i rows', rows => {
+describe.each(effort([1, 2, 40, 150], [1, 2, 40]))('with %i rows', rows => {
   const features = normal([rows, DIM], 1);
 
   it.each([

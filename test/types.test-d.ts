@@ -1,6 +1,7 @@
 import type { Array as JaxArray } from '@jax-js/jax';
 import {
   accumulate,
+  Clip,
   type Context,
   clip,
   clipSync,
@@ -121,6 +122,14 @@ describe('results follow what was asked', () => {
     const result = clipSync({ imageFeatures: tensor, textFeatures: tensor });
     expectTypeOf(result.gradLogitScale).toEqualTypeOf<number>();
     expectTypeOf(result).not.toHaveProperty('gradTemperature');
+  });
+
+  it('the negative texts of clip, where there are some', async () => {
+    const pair = { imageFeatures: tensor, textFeatures: half };
+    expectTypeOf(clipSync({ ...pair, negativeTexts: tensor }).gradNegativeTexts).toEqualTypeOf<Float32Array>();
+    expectTypeOf(clipSync(pair).gradNegativeTexts).toEqualTypeOf<Float32Array | undefined>();
+    const given = await new Clip().forward(tensor, half, undefined, undefined, undefined, tensor);
+    expectTypeOf(given.gradNegativeTexts).toEqualTypeOf<Float32Array>();
   });
 
   it('the scale and the bias for sigLip, whose ranks follow its positives', async () => {

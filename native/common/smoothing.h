@@ -40,8 +40,8 @@ inline Smoothing smoothing_of(const infonce_problem &p, int index) {
     if (softmax.positive_matrices >> m & 1) smoothing.positive_is_apart = false;
   });
   if (smoothing.positive_is_apart) ++smoothing.candidates;
-  // The mean of one logit is that logit.
-  if (smoothing.candidates <= 1) smoothing.amount = 0;
+  // The mean of one logit is that logit, and a row alone has none.
+  if (smoothing.candidates <= 1) smoothing.amount = 0, smoothing.candidates = 1;
   return smoothing;
 }
 

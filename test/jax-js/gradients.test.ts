@@ -126,6 +126,10 @@ describe.each(['cpu', 'wasm'] as const)('device %s', device => {
     const c = towers('clip plain');
     const clipped = clip(c.arrays[0]!, c.arrays[1]!, { logitScale: 1 / c.temperature });
     expect(together(clipped, ['gradImageFeatures', 'gradTextFeatures'])).toEqual(c.expected);
+    const t = towers('clip negative texts');
+    const given = { logitScale: 1 / t.temperature, negativeTexts: t.arrays[2]! };
+    const withTexts = clip(t.arrays[0]!, t.arrays[1]!, given);
+    expect(together(withTexts, ['gradImageFeatures', 'gradTextFeatures', 'gradNegativeTexts'])).toEqual(t.expected);
     const g = towers('sigLip ids');
     const { imageIds, textIds, logitBias } = g.problem as Record<'imageIds' | 'textIds', Int32Array> & {
       readonly logitBias: number;

@@ -135,7 +135,11 @@ function module(random, world) {
   const asynchronous = random.chance(0.5);
   const [options, run] = problemAndRun(random, world, loss, asynchronous);
   const inputs = [];
+  // Where it is the last of all.
+  const last = options.negativeTexts;
+  delete options.negativeTexts;
   for (const key of parametersOf(loss)) {
+    if (key === 'negativeTexts') continue;
     inputs.push(options[key]);
     delete options[key];
   }
@@ -150,7 +154,7 @@ function module(random, world) {
   const made = ([options, ...rest]) => new world.infonce[name](options)[method](...rest);
   // The constructor throws what it refuses, also before an asynchronous call.
   const call = asynchronous ? async words => made(words) : made;
-  return { name: `new ${name}().${method}`, args: [options, ...inputs, run, rows], call, asynchronous };
+  return { name: `new ${name}().${method}`, args: [options, ...inputs, run, rows, last], call, asynchronous };
 }
 
 /** The forward pass of a loss; its result is kept for the backward pass. */
