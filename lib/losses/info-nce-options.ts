@@ -25,10 +25,10 @@ import { temperatureScale } from './scale.js';
  * | `margin`, without `targets` | yes | yes | yes | yes |
  * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
- * | `directions`, without `targets`, biases and `labelSmoothing` | yes | with in-batch | with in-batch | with in-batch, but for `'keyToKey'` |
+ * | `directions` | yes | with in-batch | with in-batch | the same, but `'keyToKey'` |
  *
- * Rows of this table go together, but that `hardness` of mode `'hard'` or `'inBatch'` takes a list without `targets` and
- * `negativeIds`. Everything else is refused with its reason.
+ * Rows of this table go together, but that `directions` go without `targets`, biases and `labelSmoothing`, and `hardness` of
+ * mode `'hard'` or `'inBatch'` of a list without `targets` and `negativeIds`. Everything else is refused with its reason.
  */
 export interface InfoNCEOptions<
   R extends Reduction = Reduction,
@@ -64,16 +64,16 @@ export interface InfoNCEOptions<
    */
   readonly hardness?: Hardness | undefined;
   /**
-   * Whose logits a query's denominator has, for queries and keys of which row i belongs together: `'queryToKey'`, which is
-   * always among them, those of query i with the keys and negatives; `'keyToQuery'` those of key i with the queries;
-   * `'queryToQuery'` of query i with the other queries; `'keyToKey'` of key i with the other keys and the negatives, but
-   * for query i's own, row i of each tensor of a list. Beside the first they need `inBatch`. Rows of equal id are no
-   * candidates of each other, whichever rows they are. Default `['queryToKey']`.
+   * Whose logits the denominator of query i has: `'queryToKey'`, which is always among them, those of query i with the
+   * keys and negatives; `'keyToQuery'` those of key i with the queries; `'queryToQuery'` of query i with the other
+   * queries; `'keyToKey'` of key i with the other keys and the negatives, but for query i's own, row i of each tensor of
+   * a list. Beside the first they need `inBatch`. Rows of equal id are no candidates of each other, whichever rows they
+   * are. Default `['queryToKey']`.
    */
   readonly directions?: readonly Direction[] | undefined;
   /**
-   * `'joint'` (default): all directions have one denominator, in which the positive counts in both that have it. Ranks are
-   * those among all of its candidates. `'perDirection'`: the loss is the mean of those of `'queryToKey'` and
+   * `'joint'` (default): all directions have one denominator, in which the positive counts in both that have it. Ranks
+   * are those among all of its candidates. `'perDirection'`: the loss is the mean of those of `'queryToKey'` and
    * `'keyToQuery'`, each with a denominator of its own; ranks are the mean over both.
    */
   readonly partition?: Partition | undefined;

@@ -3,8 +3,8 @@
  *
  * A problem is matrices, blocks and softmaxes, as plain data. Rows of a matrix become unit rows u = a / max(|a|, 1e-12).
  * A block is the rectangle of logits s_ij = scale * <u_i, v_j> + bias_j of two matrices, scale = 1 / temperature. A
- * softmax gives each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its positives,
- * which no block leaves out and which count as often as blocks bring them, that is
+ * softmax gives each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its
+ * positives, which no block leaves out and which count as often as blocks bring them, that is
  *
  *     loss_i = log (sum_{j in C(i) or P(i)} exp(s_ij))  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
  *
@@ -88,10 +88,10 @@ typedef enum infonce_own {
   INFONCE_OWN_AMONG = 2  /* of [H, anchors] every anchor sees all; row j is the own one of anchor j % anchors */
 } infonce_own;
 
-/* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. Row i of
-   a side adds to row i of the side's softmax, of which it is the anchor or, in a cross-entropy, the positive by index. Two
-   different matrices of one softmax, or rows that are no anchors of the first softmax, go with no bias, no label smoothing
-   and no parts, and anchors and positives are as many. */
+/* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. Row i
+   of a side adds to row i of the side's softmax, of which it is the anchor or, in a cross-entropy, the positive by
+   index. Two different matrices of one softmax, or rows that are no anchors of the first softmax, go with no bias, no
+   label smoothing and no parts, and anchors and positives are as many. */
 typedef struct infonce_block {
   int32_t anchors, candidates; /* matrices: the rows of the rectangle, its columns */
   int32_t row_softmax;         /* to whose sums its rows add their exponentials */
