@@ -93,6 +93,25 @@ describe.each(TARGETS)('%s', target => {
     }
   });
 
+  it('go with negatives that no other query sees, but for keys among themselves', () => {
+    for (const rows of ROWS) {
+      const negativeKeys = normal([rows, 3, DIM], 6);
+      const negativeCounts = Int32Array.from({ length: rows }, (_, row) => row % 4);
+      const directions = ['queryToKey', 'keyToQuery', 'queryToQuery'] as const;
+      for (const more of [{ directions }, { directions: directions.slice(0, 2), partition: 'perDirection' as const }]) {
+        const given = {
+          ...problemOf(rows, { ...more, negativeCounts }),
+          negativeKeys,
+          negativeMode: 'paired',
+        } as const;
+        for (const hardness of [undefined, { mode: 'all', strength: 3 } as const]) {
+          const { problem, functions } = infoNCECase({ ...given, hardness });
+          expectResult(run({ ...given, hardness }), functions.reference(problem), HIGHEST, `${rows}`);
+        }
+      }
+    }
+  });
+
   it('have a loss of log 2 and no gradient where only the positive is left', () => {
     const rows = 6;
     const same = new Int32Array(rows);
