@@ -130,10 +130,12 @@ function problemOf(loss, random, context) {
   }
   if (nViews > 2) problem.nViews = nViews;
   if (loss.name === 'infoNCE') varyNegatives(random, problem, variant, rows, dim);
+  // A copy: what a call is given may be spoiled.
+  const asked = structuredClone(variant.options);
   // What says how another tensor is meant is not left out.
-  const given = { ...(variant.shapes ? {} : variant.options), [loss.scale.option]: loss.scale.at(temperature(random)) };
+  const given = { ...(variant.shapes ? {} : asked), [loss.scale.option]: loss.scale.at(temperature(random)) };
   if (loss.bias) given[loss.bias.option] = logitBias(random);
-  const made = { ...problem, ...(variant.shapes && variant.options), ...options(random, rows, given) };
+  const made = { ...problem, ...(variant.shapes && asked), ...options(random, rows, given) };
   if (variant.unranked) delete made.ranks;
   return made;
 }
@@ -213,6 +215,7 @@ const MAKERS = {
     const areOwn = random.chance(0.5);
     const negatives = areOwn ? rows * random.integer(1, 3) : candidates;
     const perDirection = random.chance(0.3);
+    const others = random.pick([0, 0, 5]);
     const keyToQuery = perDirection || random.chance(0.7);
     const sameSide = () => !perDirection && random.chance(0.5);
     const directions = { keyToQuery, queryToQuery: sameSide(), keyToKey: sameSide(), perDirection, any: true };
@@ -225,8 +228,9 @@ const MAKERS = {
       areOwn,
       queryIds: random.chance(0.5),
       keyIds: random.chance(0.5),
-      negativeIds: random.chance(0.5),
-      stretches: { own: 0, others: random.pick([0, 0, 5]) },
+      // Own ones that are told from others have none.
+      negativeIds: !(areOwn && others > 0) && random.chance(0.5),
+      stretches: { own: 0, others },
       directions,
     });
     return { matrices, form, without: [2] };
