@@ -24,7 +24,8 @@ export interface Directions {
 
 const DIRECTIONS = ['queryToKey', 'keyToQuery', 'queryToQuery', 'keyToKey'] as const;
 const PARTITIONS = ['joint', 'perDirection'] as const;
-const NONE: Directions = {
+/** Queries look for keys alone. */
+export const ONE_WAY: Directions = {
   keyToQuery: false,
   queryToQuery: false,
   keyToKey: false,
@@ -35,7 +36,7 @@ const NONE: Directions = {
 /** Checks the options `directions` and `partition`. */
 export function checkDirections(directions: unknown, partition: unknown): Directions {
   const perDirection = checkChoice(partition, 'partition', PARTITIONS) === 'perDirection';
-  if (directions === undefined) return perDirection ? { ...NONE, perDirection } : NONE;
+  if (directions === undefined) return perDirection ? { ...ONE_WAY, perDirection } : ONE_WAY;
   if (!Array.isArray(directions)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'directions',

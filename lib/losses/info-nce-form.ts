@@ -1,6 +1,6 @@
 import { type Block, formOf, type Softmax, type Threshold } from './form.js';
 import type { Stretches } from './hardness.js';
-import { blocksOfDirections, type Directions, type DirectionsForm } from './info-nce-directions.js';
+import { blocksOfDirections, type Directions, type DirectionsForm, ONE_WAY } from './info-nce-directions.js';
 
 /** Of what kind an `infoNCE` is. Its matrices are the queries, the positive keys and, if there are any, the negatives. */
 export interface InfoNCEForm {
@@ -45,14 +45,6 @@ export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   }
   return form;
 }
-
-const ONE_WAY: Directions = {
-  keyToQuery: false,
-  queryToQuery: false,
-  keyToKey: false,
-  perDirection: false,
-  any: false,
-};
 
 function newForm(kind: InfoNCEForm): Float64Array {
   const { negatives, areOwn = false, targets, queryIds = false, keyIds = false, negativeIds = false } = kind;

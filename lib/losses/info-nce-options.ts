@@ -21,17 +21,22 @@ import { temperatureScale } from './scale.js';
  * | `keyBias` | yes | yes | yes | yes |
  * | `negativeCounts` | – | no | no | yes |
  * | `hardness`, without biases | yes | yes | yes | yes |
- * | `falseNegatives`, without `labelSmoothing` and other `directions` | yes | yes | without `guide` | no |
+ * | `falseNegatives` | yes | yes | without `guide` | no |
  * | `negativeBias` | – | yes | no | no |
  * | `negativeKeys` as a list | – | yes | no | no |
  * | `margin`, without `targets` | yes | yes | yes | yes |
  * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
- * | `duplicates: 'positive'`, without `margin`, `labelSmoothing`, `hardness`, `falseNegatives` and other `directions` | yes | yes | yes | no |
- * | `directions`, without `targets`, biases and `labelSmoothing` | yes | with in-batch | with in-batch | with in-batch, but for `'keyToKey'` |
+ * | `duplicates: 'positive'` | yes | yes | yes | no |
+ * | `directions` | yes | with in-batch | with in-batch | the same, but `'keyToKey'` |
  *
- * Rows of this table go together, but that `hardness` of mode `'hard'` or `'inBatch'` takes a list without `targets` and
- * `negativeIds`. Everything else is refused with its reason.
+ * Rows of this table go together, but that
+ * - `directions` go without `targets`, biases, `labelSmoothing` and `falseNegatives`;
+ * - `falseNegatives` go without `labelSmoothing`;
+ * - `duplicates: 'positive'` goes without `margin`, `labelSmoothing`, `hardness`, `falseNegatives` and `directions`;
+ * - `hardness` of mode `'hard'` or `'inBatch'` of a list goes without `targets` and `negativeIds`.
+ *
+ * Everything else is refused with its reason.
  */
 export interface InfoNCEOptions<
   R extends Reduction = Reduction,
@@ -68,16 +73,16 @@ export interface InfoNCEOptions<
    */
   readonly hardness?: Hardness | undefined;
   /**
-   * Whose logits a query's denominator has, for queries and keys of which row i belongs together: `'queryToKey'`, which is
-   * always among them, those of query i with the keys and negatives; `'keyToQuery'` those of key i with the queries;
-   * `'queryToQuery'` of query i with the other queries; `'keyToKey'` of key i with the other keys and the negatives, but
-   * for query i's own, row i of each tensor of a list. Beside the first they need `inBatch`. Rows of equal id are no
-   * candidates of each other, whichever rows they are. Default `['queryToKey']`.
+   * Whose logits the denominator of query i has: `'queryToKey'`, which is always among them, those of query i with the
+   * keys and negatives; `'keyToQuery'` those of key i with the queries; `'queryToQuery'` of query i with the other
+   * queries; `'keyToKey'` of key i with the other keys and the negatives, but for query i's own, row i of each tensor of
+   * a list. Beside the first they need `inBatch`. Rows of equal id are no candidates of each other, whichever rows they
+   * are. Default `['queryToKey']`.
    */
   readonly directions?: readonly Direction[] | undefined;
   /**
-   * `'joint'` (default): all directions have one denominator, in which the positive counts in both that have it. Ranks are
-   * those among all of its candidates. `'perDirection'`: the loss is the mean of those of `'queryToKey'` and
+   * `'joint'` (default): all directions have one denominator, in which the positive counts in both that have it. Ranks
+   * are those among all of its candidates. `'perDirection'`: the loss is the mean of those of `'queryToKey'` and
    * `'keyToQuery'`, each with a denominator of its own; ranks are the mean over both.
    */
   readonly partition?: Partition | undefined;

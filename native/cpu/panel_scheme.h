@@ -130,8 +130,8 @@ class PanelScheme final : public Scheme {
     float *guide_dots;  // of a square; null without guides
   };
   std::vector<ThreadScratch> scratch_;
-  // Sums of <u, d loss / d u> over anchors, or over the rows of all matrices, always over the same rows, so that the sum does not depend on how they were
-  // shared out.
+  // Sums of <u, d loss / d u> over anchors, or over the rows of all matrices, always over the same rows, so that the sum
+  // does not depend on how they were shared out.
   std::vector<double> radial_, radial_apart_;
 };
 

@@ -62,9 +62,9 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, sides joined, own candidates added to a row's sums, logits smoothed, sigmoids computed and two
-  // exponentials taken of each logit, which only the kernels in float64 do so far. And where further candidates come, a
-  // constant shift has to be sure before they are seen; the running maximum in float64 holds any.
+  // Masks are compared row by row, sides joined, own candidates added to a row's sums, logits smoothed, sigmoids computed
+  // and two exponentials taken of each logit, which only the kernels in float64 do so far. And where further candidates
+  // come, a constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const double scale = largest_scale(problem);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
   const infonce_softmax &softmax = problem.softmaxes[0];

@@ -254,9 +254,9 @@ TEST_CASE("joined sides are computed in float64, each block for both of its matr
   const auto gradients = gradients_of(choice, UseOfSm90::kAlways);
   REQUIRE(gradients.size() == 3);
   CHECK(gradients[0].matrix == kAnchors);
-  for (const MatrixGradient &gradient : gradients) {
+  for (const auto &gradient : gradients) {
     CHECK(gradient.parts.size() == (gradient.matrix == kKeys ? 3 : 2));
-    for (const GradientPart &part : gradient.parts) CHECK(part.block.rows == gradient.matrix);
+    for (const auto &part : gradient.parts) CHECK(part.block.rows == gradient.matrix);
   }
   CHECK(gradients[1 + (gradients[1].matrix != kKeys)].parts[0].block.is_triangle());
 }

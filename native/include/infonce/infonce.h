@@ -3,8 +3,8 @@
  *
  * A problem is matrices, blocks and softmaxes, as plain data. Rows of a matrix become unit rows u = a / max(|a|, 1e-12).
  * A block is the rectangle of logits s_ij = scale * <u_i, v_j> + bias_j of two matrices, scale = 1 / temperature. A
- * softmax gives each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its positives,
- * which no block leaves out and which count as often as blocks bring them, that is
+ * softmax gives each row i of a matrix a loss; with C(i) the candidates that its blocks bring it and P(i) its
+ * positives, which no block leaves out and which count as often as blocks bring them, that is
  *
  *     loss_i = log (sum_{j in C(i) or P(i)} exp(s_ij))  -  (1 / |P(i)|) sum_{j in P(i)} s_ij
  *

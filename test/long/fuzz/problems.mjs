@@ -237,6 +237,7 @@ const MAKERS = {
     const areOwn = random.chance(0.5);
     const negatives = areOwn ? rows * random.integer(1, 3) : candidates;
     const perDirection = random.chance(0.3);
+    const others = random.pick([0, 0, 5]);
     const keyToQuery = perDirection || random.chance(0.7);
     const sameSide = () => !perDirection && random.chance(0.5);
     const directions = { keyToQuery, queryToQuery: sameSide(), keyToKey: sameSide(), perDirection, any: true };
@@ -249,8 +250,9 @@ const MAKERS = {
       areOwn,
       queryIds: random.chance(0.5),
       keyIds: random.chance(0.5),
-      negativeIds: random.chance(0.5),
-      stretches: { own: 0, others: random.pick([0, 0, 5]) },
+      // Own ones that are told from others have none.
+      negativeIds: !(areOwn && others > 0) && random.chance(0.5),
+      stretches: { own: 0, others },
       directions,
     });
     return { matrices, form, without: [2] };
