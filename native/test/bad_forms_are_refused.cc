@@ -95,8 +95,8 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   REFUSES(all, problem.softmaxes[0].targets = nullptr);
   REFUSES(all, problem.softmaxes[0].positive = INFONCE_POSITIVE_SAME_INDEX);
   REFUSES(all, result.gradients[all.keys].data = nullptr);
-  REFUSES(all, problem.blocks[problem.block_count++] = {all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0,
-                                                        0, 0});
+  REFUSES(all,
+          problem.blocks[problem.block_count++] = block_of(all.anchors, all.anchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW));
   const Named by_index = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
   targets[11] = 0;
   REFUSES(by_index, problem.softmaxes[0].targets = targets.data());

@@ -37,23 +37,21 @@ const char *name_of(Loss loss) {
 
 void set_one_tower(infonce_problem *problem, infonce_positive positive) {
   problem->matrix_count = problem->block_count = problem->softmax_count = 1;
-  problem->blocks[0] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0};
-  problem->softmaxes[0] = {kAnchors, positive, bit_of(kAnchors), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr, 0, 0,
-                           0,        0};
+  problem->blocks[0] = block_of(kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW);
+  problem->softmaxes[0] = softmax_of(kAnchors, positive, bit_of(kAnchors));
 }
 
 void add_memory(infonce_problem *problem) {
   problem->matrix_count = problem->block_count = 2;
-  problem->blocks[1] = {kAnchors, kMemory, 0, -1, 0, 0, 0, 0};
+  problem->blocks[1] = block_of(kAnchors, kMemory, 0, -1);
   problem->softmaxes[0].positive_matrices |= bit_of(kMemory);
 }
 
 void set_two_towers(infonce_problem *problem, int candidates, bool own) {
   problem->matrix_count = candidates + 1;
   problem->block_count = problem->softmax_count = 1;
-  problem->blocks[0] = {kAnchors, candidates, 0, -1, 0, own, 0, 0};
-  problem->softmaxes[0] = {
-      kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys), INFONCE_ROW_LOSS_CROSS_ENTROPY, 1, nullptr, 0, 0, 0, 0};
+  problem->blocks[0] = block_of(kAnchors, candidates, 0, -1, 0, own);
+  problem->softmaxes[0] = softmax_of(kAnchors, INFONCE_POSITIVE_SAME_INDEX, bit_of(kKeys));
 }
 
 void add_other_direction(infonce_problem *problem) {

@@ -89,6 +89,28 @@ int64_t row_count(const infonce_problem &problem);
 
 constexpr uint32_t bit_of(int matrix) { return uint32_t(1) << matrix; }
 
+// All other fields are 0.
+inline infonce_block block_of(int anchors, int candidates, int row_softmax, int column_softmax, uint32_t left_out = 0,
+                              int own = INFONCE_OWN_NONE) {
+  infonce_block block{};
+  block.anchors = anchors;
+  block.candidates = candidates;
+  block.row_softmax = row_softmax;
+  block.column_softmax = column_softmax;
+  block.left_out = left_out;
+  block.own = own;
+  return block;
+}
+// Of weight 1.
+inline infonce_softmax softmax_of(int anchors, int positive, uint32_t positive_matrices) {
+  infonce_softmax softmax{};
+  softmax.anchors = anchors;
+  softmax.positive = positive;
+  softmax.positive_matrices = positive_matrices;
+  softmax.weight = 1;
+  return softmax;
+}
+
 // Rows of length 0.5 to 1, so that without normalisation too no logit exceeds the scale.
 Buffer<float> random_rows(std::mt19937 &random, int64_t rows, int64_t dim, size_t offset);
 // From -1 to 2.

@@ -198,7 +198,7 @@ TEST_CASE("plans cover all rows and columns, and panels fit the cache") {
 infonce_problem with_negatives(bool both_directions, int64_t rows, int64_t dim) {
   infonce_problem problem = problem_of({Loss::kInfoNceUnpaired, rows, dim});
   problem.block_count = 2;
-  problem.blocks[1] = {kAnchors, kKeys, 0, both_directions ? 1 : -1, 0, 0, 0, 0};
+  problem.blocks[1] = block_of(kAnchors, kKeys, 0, both_directions ? 1 : -1);
   if (both_directions) {
     problem.softmax_count = 2;
     problem.softmaxes[1] = problem.softmaxes[0];
@@ -231,7 +231,7 @@ TEST_CASE("every block has its statistics and its part of the gradients") {
 TEST_CASE("the triangle's part comes first, and of it alone pairs count twice") {
   infonce_problem problem = problem_of({Loss::kInfoNceInBatch, 512, 64});
   problem.block_count = 2;
-  problem.blocks[1] = {kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0};
+  problem.blocks[1] = block_of(kAnchors, kAnchors, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW);
   const Choice choice = choice_for(problem, INFONCE_PRECISION_HIGHEST, UseOfSm90::kAlways);
   CHECK(choice.has_triangle());
   const auto gradients = gradients_of(choice, UseOfSm90::kAlways);
@@ -244,8 +244,8 @@ TEST_CASE("the triangle's part comes first, and of it alone pairs count twice") 
 TEST_CASE("joined sides are computed in float64, each block for both of its matrices") {
   infonce_problem problem = with_negatives(false, 512, 300);
   problem.blocks[1].column_softmax = 0;
-  problem.blocks[2] = {kKeys, kKeys, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0};
-  problem.blocks[3] = {kKeys, kNegatives, 0, -1, 0, 0};
+  problem.blocks[2] = block_of(kKeys, kKeys, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW);
+  problem.blocks[3] = block_of(kKeys, kNegatives, 0, -1);
   problem.block_count = 4;
   const Choice choice = choice_for(problem, INFONCE_PRECISION_MEDIUM, UseOfSm90::kAlways);
   CHECK(!choice.in_float32);

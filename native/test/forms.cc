@@ -157,27 +157,27 @@ class Builder {
   void add_blocks() {
     std::vector<infonce_block> blocks;
     if (form_.one_tower() || form_.other_anchors) {
-      blocks.push_back({anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0});
+      blocks.push_back(block_of(anchors_, anchors_, 0, 0, INFONCE_LEAVE_OUT_SAME_ROW));
     }
     if (second_ != kNone && (form_.one_tower() || form_.in_batch)) {
       const int reverse = form_.both_directions ? 1 : form_.joint ? 0 : kNone;
-      blocks.push_back({anchors_, second_, 0, form_.keys_apart ? kNone : reverse, 0, 0, 0, 0});
+      blocks.push_back(block_of(anchors_, second_, 0, form_.keys_apart ? kNone : reverse));
     }
     const int of_keys = form_.both_directions ? 1 : 0;
     if (form_.keys_apart) {
-      blocks.push_back({second_, anchors_, of_keys, kNone, 0, 0, 0, 0});
+      blocks.push_back(block_of(second_, anchors_, of_keys, kNone));
     }
     if (form_.other_keys) {
-      blocks.push_back({second_, second_, of_keys, of_keys, INFONCE_LEAVE_OUT_SAME_ROW, 0, 0, 0});
+      blocks.push_back(block_of(second_, second_, of_keys, of_keys, INFONCE_LEAVE_OUT_SAME_ROW));
     }
     if (form_.keys_to_further) {
       const int matrix = further_.back();
       const bool divides = problem_.matrices[matrix].rows % form_.rows == 0;
-      blocks.push_back({second_, matrix, of_keys, kNone, divides ? uint32_t{INFONCE_LEAVE_OUT_OWN} : 0, 0, 0, 0});
+      blocks.push_back(block_of(second_, matrix, of_keys, kNone, divides ? uint32_t{INFONCE_LEAVE_OUT_OWN} : 0));
     }
     const infonce_own own = form_.among ? INFONCE_OWN_AMONG : INFONCE_OWN_ALONE;
     for (const int matrix : further_) {
-      blocks.push_back({anchors_, matrix, 0, kNone, 0, matrix == own_ ? own : INFONCE_OWN_NONE, 0, 0});
+      blocks.push_back(block_of(anchors_, matrix, 0, kNone, 0, matrix == own_ ? own : INFONCE_OWN_NONE));
     }
     if (form_.memory == 0) {
       std::shuffle(blocks.begin(), blocks.end(), draw_.random());

@@ -147,7 +147,7 @@ TEST_CASE("keys in a block of their own are the keys of the other side") {
     infonce_block &block = problem.blocks[b];
     if (softmax.positive_matrices == bit_of(block.candidates)) {
       block.column_softmax = -1;
-      problem.blocks[problem.block_count] = {block.candidates, block.anchors, 0, -1, 0, 0, 0, 0};
+      problem.blocks[problem.block_count] = block_of(block.candidates, block.anchors, 0, -1);
     }
   }
   ++problem.block_count;

@@ -25,7 +25,7 @@ struct Sigmoid : Inputs {
     problem.struct_size = sizeof problem;
     problem.matrix_count = 2;
     problem.block_count = problem.softmax_count = 1;
-    problem.blocks[0] = {0, 1, 0, -1, 0, 0, 0, 0};
+    problem.blocks[0] = block_of(0, 1, 0, -1);
     infonce_softmax &softmax = problem.softmaxes[0];
     softmax.positive = positive;
     softmax.positive_matrices = bit_of(1);
