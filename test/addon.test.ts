@@ -307,8 +307,8 @@ describe('a problem', () => {
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 1], SOFTMAX) }, /own candidates of nobody/],
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 3], SOFTMAX) }, /unknown threshold/],
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 0, 1], SOFTMAX) }, /a guide of no threshold/],
-    [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 1, 1], SOFTMAX) }, /guideDim must be/],
-    [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 1, 1], SOFTMAX), guideDim: 2 }, /guide must be an object/],
+    [{ guideDim: 0.5 }, /guideDim must be an integer/],
+    [{ guideDim: 2 }, /data of a matrix must be a Float32Array/],
     [
       {
         form: form([0, 0, 0, 0, 1, 0, 0, 0, 1, 1], SOFTMAX),
@@ -327,12 +327,12 @@ describe('a problem', () => {
 
   it.each([
     [{ numbers: undefined }, /numbers must be a Float64Array/],
-    [{ numbers: new Float64Array(4) }, /numbers has a part/],
-    [{ numbers: new Float64Array(10) }, /numbers has a part/],
+    [{ numbers: new Float64Array(5) }, /numbers has a part/],
+    [{ numbers: new Float64Array(12) }, /numbers has a part/],
     [{ arrays: undefined }, /arrays must be an array/],
     [{ arrays: [] }, /data of a matrix must be/],
-    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, ROWS, 2, 0, 1) }, /ids must be an Int32Array/],
-    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11 + 16, DIM, 10, 0, ROWS, 2, 0, 0) }, /targets must be/],
+    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, 0, ROWS, 2, 0, 1, 0) }, /ids must be an Int32Array/],
+    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11 + 16, DIM, 10, 0, 0, ROWS, 2, 0, 0, 0) }, /targets must be/],
   ])('whose parts do not fit is refused: %#', (changes, message) => {
     refuses(() => context.run({ ...problem(), ...(changes as object) }, result()), message);
   });

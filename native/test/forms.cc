@@ -57,7 +57,7 @@ double margin_of(const Form &form) { return !form.one_tower() && form.seed / 8 %
 bool has_further_positives(const Form &form) {
   const bool has_what_it_takes = form.ids > 0 && !form.one_tower() && !form.other_anchors && margin_of(form) == 0;
   return has_what_it_takes && row_loss_of(form) == INFONCE_ROW_LOSS_CROSS_ENTROPY && form.own == 0 &&
-         form.stretch == 0 && form.seed / 16 % 2 == 1;
+         form.stretch == 0 && form.threshold == INFONCE_THRESHOLD_NONE && form.seed / 16 % 2 == 1;
 }
 
 // Of two views.
@@ -421,6 +421,7 @@ Form random_form_with_threshold(uint32_t seed, bool by_guide) {
   Form form = random_form(seed % 2 == 0 ? seed / 2 * 8 : seed / 2 * 8 + 1);
   Draw draw(seed);
   form.both_directions = form.other_anchors = false;
+  form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
   form.own = 0;
   form.in_batch |= form.further.empty();
   form.dim = std::max<int64_t>(form.dim, 3);
