@@ -331,7 +331,10 @@ describe('a problem', () => {
     [{ numbers: new Float64Array(12) }, /numbers has a part/],
     [{ arrays: undefined }, /arrays must be an array/],
     [{ arrays: [] }, /data of a matrix must be/],
-    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, 0, ROWS, 2, 0, 1, 0) }, /ids must be an Int32Array/],
+    [
+      { arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, 0, ROWS, 2, 0, 1, 0) },
+      /ids must be an Int32Array/,
+    ],
     [{ arrays: [numbers()], numbers: Float64Array.of(0, 11 + 16, DIM, 10, 0, 0, ROWS, 2, 0, 0, 0) }, /targets must be/],
   ])('whose parts do not fit is refused: %#', (changes, message) => {
     refuses(() => context.run({ ...problem(), ...(changes as object) }, result()), message);

@@ -32,6 +32,7 @@ function inputs() {
     ids: randomLabels(N, 3, 12),
     probabilities: Float32Array.from({ length: N }, (_, i) => (i + 1) / 30),
     chunks: [4, 3].map(rows => ({ query: normal([rows, D], 13), positiveKey: normal([rows, D], 14 + rows) })),
+    guide: { query: normal([N, 5], 20), positiveKey: normal([N, 5], 21), negativeKeys: normal([N, 5], 22) },
     queue,
     memory,
   };
@@ -50,16 +51,14 @@ function rowsOf(page: string): Row[] {
     const rows = [...section.matchAll(/^\| (?!-)(.*?) +\| (.*?) +\|$/gm)];
     return rows
       .map(([, there, here]) => ({ library: section.split('\n')[0]!, there: there!, here: here! }))
-      .filter(({ here }) => /^`\w+\(/.test(here) && !here.startsWith('`new '));
+      .filter(({ here }) => /^`(new )?\w+\(/.test(here) && !here.startsWith('`new NegativeQueue'));
   });
 }
 
 const ROWS = rowsOf('docs/which-loss.md');
 
-/** The numbers of a tensor, or of a list one after the other. */
-function joined(value: unknown): unknown {
-  if (!Array.isArray(value)) return value;
-  const parts = value as readonly Tensor[];
+/** The rows of all of them. */
+function joined(parts: readonly Tensor[]): Tensor {
   const data = Float32Array.from(parts.flatMap(part => [...part.data]));
   return { data, shape: [data.length / D, D] };
 }
@@ -67,9 +66,8 @@ function joined(value: unknown): unknown {
 /** The loss of the formula, of a problem without queues. */
 function formula(loss: keyof typeof FUNCTIONS, problem: Named, leading?: MatryoshkaOptions): number {
   const { queue, memory, ...rest } = problem;
-  const plain = Object.fromEntries(Object.entries(rest).map(([name, value]) => [name, joined(value)]));
   const { reference } = FUNCTIONS[loss];
-  const result = leading === undefined ? reference(plain) : referenceMatryoshka(reference, plain, leading);
+  const result = leading === undefined ? reference(rest) : referenceMatryoshka(reference, rest, leading);
   return result.loss[0]!;
 }
 
@@ -107,12 +105,25 @@ function scope(checked: string[]): Readonly<Record<string, unknown>> {
     const call = infonce.accumulate as unknown as (...given: unknown[]) => Promise<Named>;
     const result = await call(original, chunks, options);
     const names = Object.keys(chunks[0]!);
-    const whole = Object.fromEntries(names.map(name => [name, joined(chunks.map(chunk => chunk[name]))]));
+    const whole = Object.fromEntries(names.map(name => [name, joined(chunks.map(chunk => chunk[name] as Tensor))]));
     expectClose(result.loss as number, [formula(loss, { ...whole, ...options })], HIGHEST.tolerance, 0, loss);
     checked.push(loss);
     return { ...result, ...(result.chunks as readonly Named[])[0] };
   };
-  return { ...Object.fromEntries(losses), matryoshka, accumulate };
+  class MultipleNegativesRankingLoss {
+    readonly #loss: infonce.MultipleNegativesRankingLoss;
+    constructor(options: infonce.MultipleNegativesRankingOptions<'mean', true, true>) {
+      this.#loss = new infonce.MultipleNegativesRankingLoss(options);
+    }
+    async forward(query: Tensor, positiveKey: Tensor, ...negativeKeys: readonly Tensor[]) {
+      const result = await this.#loss.forward(query, positiveKey, ...negativeKeys);
+      const problem = { query, positiveKey, negativeKeys, inBatch: true, temperature: 1 / 20 };
+      expectClose(result.loss, [formula('infoNCE', problem)], HIGHEST.tolerance, 0, 'infoNCE');
+      checked.push('infoNCE');
+      return result;
+    }
+  }
+  return { ...Object.fromEntries(losses), matryoshka, accumulate, MultipleNegativesRankingLoss };
 }
 
 it('the page has rows of every library that it names', () => {

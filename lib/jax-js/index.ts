@@ -3,5 +3,6 @@
  *
  * @module infonce/jax-js
  */
+export type { FalseNegativesOf } from '../losses/false-negatives.js';
 export * from './losses.js';
 export { type Encoder, valueAndGrad } from './value-and-grad.js';
