@@ -41,8 +41,11 @@ export type FalseNegativesOf<Rows> = Omit<FalseNegatives, 'guide'> & {
   /** As of {@link FalseNegatives}. */
   readonly guide?:
     | {
+        /** [N, G] */
         readonly query: Rows;
+        /** [N, G], with `targets` [K, G]. */
         readonly positiveKey: Rows;
+        /** [M, G], or a list of [N, G], as `negativeKeys` of the loss are. */
         readonly negativeKeys?: Rows | readonly Rows[] | undefined;
       }
     | undefined;
