@@ -1,4 +1,4 @@
-import { infoNCESync, matryoshkaSync, type Tensor } from 'infonce';
+import { infoNCESync, matryoshkaSync, ntXentSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { referenceMatryoshka } from '../lib/reference/matryoshka.js';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
@@ -74,5 +74,18 @@ describe.each(TARGETS)('TensorFlow Recommenders has the same sum on %s', target 
     const positiveKey = { data: Float32Array.of(0, 1, 0, 0, 1, 1, 1, 1, 0), shape: [3, 3] };
     const targets = Int32Array.of(0, 1);
     expect(infoNCESync({ query, positiveKey, targets, ...options }, run).loss).toBeCloseTo(3.312778, 5);
+  });
+});
+
+/** simclr_loss_test.py of KerasCV, which adds the losses of both views where this is their mean. */
+describe.each(TARGETS)('KerasCV has twice the loss on %s', target => {
+  const data = Float32Array.of(1, 2, 3, 4, 2, 3, 4, 5, 3, 4, 5, 6, 6, 5, 4, 3, 5, 4, 3, 2, 4, 3, 2, 1);
+  it.each([
+    [0.5, 3.566689],
+    [0.1, 5.7261],
+  ])('at temperature %d', (temperature, published) => {
+    const features = { data, shape: [6, 4] };
+    const { loss } = ntXentSync({ features, temperature }, { context: sharedContext(target) });
+    expect(2 * loss).toBeCloseTo(published, 5);
   });
 });
