@@ -21,6 +21,7 @@ const SUITE = [
     `clip:200x128:${precision}:0.1`,
     `infoNCE:129x70:${precision}:0.1`,
     `unpaired:100x260:${precision}:0.1`,
+    `hardNegatives:130x70:${precision}:0.1`,
     `supCon:150x64:${precision}:0.1`,
   ]),
   'ntXentAll:132x65:highest:0.1',
@@ -31,6 +32,11 @@ const SUITE = [
   'infoNCE:130x300:highest:0.0125',
   'ntXent:130x64:highest:0.001',
   'clip:70x40:highest:0.001',
+  // By kernels of their own, or those in float64.
+  ...['ids', 'furtherPositives', 'guide', 'directions', 'ownAmongOthers', 'smoothed', 'sigLip', 'weighted'].map(
+    loss => `${loss}:70x40:highest:0.1`,
+  ),
+  ...['hardDebiased', 'meanInside'].map(loss => `${loss}:66x40:highest:0.1`),
 ];
 const BOUNDS = { highest: 2e-5, high: 2e-4, medium: 2e-2 };
 
@@ -53,6 +59,36 @@ const LOSSES = {
     const negativeKeys = randomMatrix(rows + 29, dim, 3);
     return infonce.infoNCESync({ query: a, positiveKey: b, negativeKeys, temperature }, run);
   },
+  hardNegatives: (a, b, temperature, run) => {
+    const negativeKeys = randomMatrix(a.shape[0], a.shape[1], 3);
+    return infonce.infoNCESync({ query: a, positiveKey: b, negativeKeys, inBatch: true, temperature }, run);
+  },
+  ids: (a, b, temperature, run) => inBatch(a, b, temperature, run, idsOf(a)),
+  furtherPositives: (a, b, temperature, run) =>
+    inBatch(a, b, temperature, run, { ...idsOf(a), duplicates: 'positive' }),
+  guide: (a, b, temperature, run) => {
+    const [query, positiveKey] = [5, 6].map(seed => randomMatrix(a.shape[0], 12, seed));
+    return inBatch(a, b, temperature, run, { falseNegatives: { margin: 0.1, guide: { query, positiveKey } } });
+  },
+  directions: (a, b, temperature, run) => {
+    const directions = ['queryToKey', 'keyToQuery', 'queryToQuery', 'keyToKey'];
+    return inBatch(a, b, temperature, run, { directions });
+  },
+  ownAmongOthers: (a, b, temperature, run) => {
+    const [rows, dim] = a.shape;
+    const negativeKeys = { data: randomMatrix(rows * 3, dim, 3).data, shape: [rows, 3, dim] };
+    return inBatch(a, b, temperature, run, { negativeKeys, negativeMode: 'paired', inBatch: true });
+  },
+  smoothed: (a, b, temperature, run) => inBatch(a, b, temperature, run, { labelSmoothing: 0.1 }),
+  sigLip: (a, b, temperature, run) =>
+    infonce.sigLipSync({ imageFeatures: a, textFeatures: b, logitScale: 1 / temperature }, run),
+  weighted: (a, _b, temperature, run) => {
+    const weighting = { kind: 'vonMisesFisher' };
+    return infonce.ntXentSync({ features: a, denominator: 'negatives', weighting, temperature }, run);
+  },
+  hardDebiased: (a, _b, temperature, run) =>
+    infonce.ntXentSync({ features: a, debias: { tauPlus: 0.1, beta: 1 }, temperature }, run),
+  meanInside: (a, _b, temperature, run) => supCon(a, 5, temperature, run, { form: 'in' }),
   paired: (a, b, temperature, run) => {
     const [rows, dim] = a.shape;
     const negativeKeys = { data: randomMatrix(rows * 7, dim, 3).data, shape: [rows, 7, dim] };
@@ -63,9 +99,18 @@ const LOSSES = {
   logits: (a, _b, temperature, run) => infonce.ntXentLogits({ features: a, temperature }, run),
 };
 
-function supCon(features, classes, temperature, run) {
+function supCon(features, classes, temperature, run, options = {}) {
   const labels = Int32Array.from({ length: features.shape[0] }, (_, i) => i % classes);
-  return infonce.supConSync({ features, labels, temperature }, run);
+  return infonce.supConSync({ features, labels, temperature, ...options }, run);
+}
+
+function inBatch(query, positiveKey, temperature, run, options) {
+  return infonce.infoNCESync({ query, positiveKey, temperature, ...options }, run);
+}
+
+function idsOf({ shape }) {
+  const ids = Int32Array.from({ length: shape[0] }, (_, i) => i % 9);
+  return { queryIds: ids, keyIds: ids };
 }
 
 function parse(problem) {
