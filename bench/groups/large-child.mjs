@@ -1,24 +1,37 @@
 /**
- * large-child.mjs ROWS DIM DEVICE: NT-Xent in a fresh process. Prints a timing and `extraMB` as JSON, where extraMB is
- * the memory of the first call beyond the process, its input and its output.
+ * large-child.mjs LOSS ROWS DIM DEVICE: one loss in a fresh process. Prints a timing and `extraMB` as JSON, where extraMB
+ * is the memory of the first call beyond the process, its inputs and its results.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { ntXentSync, randomMatrix, time, withContext } from '../measure/library.mjs';
+import { infoNCESync, ntXentSync, randomMatrix, sigLipSync, time, withContext } from '../measure/library.mjs';
 
-const [rows, dim] = process.argv.slice(2, 4).map(Number);
-const device = process.argv[4];
+const LOSSES = {
+  ntXent: (rows, dim) => {
+    const features = randomMatrix(rows, dim);
+    return run => ntXentSync({ features, temperature: 0.1 }, run);
+  },
+  hardNegatives: (rows, dim) => {
+    const [query, positiveKey, negativeKeys] = [1, 2, 3].map(seed => randomMatrix(rows, dim, seed));
+    return run => infoNCESync({ query, positiveKey, negativeKeys, inBatch: true, temperature: 0.1 }, run);
+  },
+  sigLip: (rows, dim) => {
+    const [imageFeatures, textFeatures] = [1, 2].map(seed => randomMatrix(rows, dim, seed));
+    return run => sigLipSync({ imageFeatures, textFeatures }, run);
+  },
+};
 
-const features = randomMatrix(rows, dim);
-const small = randomMatrix(64, dim);
+const [loss, rows, dim, device] = process.argv.slice(2);
+const call = LOSSES[loss](Number(rows), Number(dim));
+const small = LOSSES[loss](64, Number(dim));
 const result = await withContext({ device }, async context => {
-  ntXentSync({ features: small }, { context });
+  small({ context });
   globalThis.gc();
   forgetPeak();
   const before = process.memoryUsage.rss();
-  const { gradFeatures } = ntXentSync({ features, temperature: 0.1 }, { context });
-  const extraMB = (peakBytes() - before - gradFeatures.byteLength) / 1e6;
-  const call = () => ntXentSync({ features, temperature: 0.1 }, { context });
-  return { ...(await time(call, { budgetMs: 0, iterations: 3, warmup: false })), extraMB };
+  const { loss: _, ...first } = call({ context });
+  const results = Object.values(first).reduce((bytes, value) => bytes + (value.byteLength ?? 0), 0);
+  const extraMB = (peakBytes() - before - results) / 1e6;
+  return { ...(await time(() => call({ context }), { budgetMs: 0, iterations: 3, warmup: false })), extraMB };
 });
 console.log(JSON.stringify(result));
 

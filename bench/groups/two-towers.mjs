@@ -26,6 +26,7 @@ const MOST_MORE = 0.1;
 const query = randomMatrix(ROWS, DIM, 1);
 const positiveKey = randomMatrix(ROWS, DIM, 2);
 const negativeKeys = randomMatrix(ROWS, DIM, 3);
+const guide = { query: randomMatrix(ROWS, DIM, 4), positiveKey: randomMatrix(ROWS, DIM, 5) };
 const towers = { imageFeatures: query, textFeatures: positiveKey };
 const hard = { query, positiveKey, negativeKeys, inBatch: true };
 // A third of them in pairs.
@@ -53,6 +54,18 @@ const CASES = [
     negatives: ROWS,
     beside: 'infoNCE, hard negatives',
   },
+  {
+    loss: 'infoNCE, thresholds',
+    call: run => infoNCESync({ query, positiveKey, falseNegatives: { margin: 0.1 } }, run),
+    beside: 'infoNCE',
+  },
+  {
+    loss: 'infoNCE, thresholds by a guide',
+    call: run => infoNCESync({ query, positiveKey, falseNegatives: { margin: 0.1, guide } }, run),
+    beside: 'infoNCE',
+    // A product of its own, a third of the three.
+    mostMore: 1 / 3 + MOST_MORE,
+  },
   { loss: 'clip', call: run => clipSync(towers, run), target: 0.8 },
   {
     loss: 'clip, ids',
@@ -75,7 +88,7 @@ export async function run(session) {
   return rows;
 }
 
-async function row(session, { loss, call, negatives = 0, beside, target }, threads) {
+async function row(session, { loss, call, negatives = 0, beside, target, mostMore = MOST_MORE }, threads) {
   session.announce(`${loss} ${ROWS} × ${DIM}, threads: ${threads}`);
   const plain = CASES.find(other => other.loss === beside);
   const timing = await session.withPeak({ instructionSet: session.instructionSet, threads }, () =>
@@ -84,7 +97,7 @@ async function row(session, { loss, call, negatives = 0, beside, target }, threa
       if (plain === undefined) return measured;
       // Again, because the machine may be faster now.
       const { medianMs } = await time(() => plain.call({ context }), session.timing);
-      return { ...measured, more: measured.medianMs / medianMs - 1, mostMore: MOST_MORE };
+      return { ...measured, more: measured.medianMs / medianMs - 1, mostMore };
     }),
   );
   const flops = (plainFlops(ROWS, DIM) * (ROWS + negatives)) / ROWS;
