@@ -351,7 +351,8 @@ class Evaluation {
 
   void add_row(const infonce_softmax &rules, int64_t i, const std::vector<Candidate> &candidates) {
     RowCandidates row;
-    row.alike = rules.positive == INFONCE_POSITIVE_SAME_INDEX;
+    row.alike = rules.positive == INFONCE_POSITIVE_SAME_INDEX &&
+                std::none_of(candidates.begin(), candidates.end(), [](auto &c) { return c.further; });
     std::vector<double> cosines;
     for (const Candidate &candidate : candidates) {
       const Rows &owner = rows_[candidate.owner];
