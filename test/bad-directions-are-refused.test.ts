@@ -88,6 +88,29 @@ const DIRECTIONS: readonly Row[] = [
     { ...list, targets: Int32Array.of(0, 1, 2), hardness: { mode: 'hard', strength: 1 } },
   ],
   [
+    'hardness of own negatives in a list with thresholds',
+    'ERR_INFONCE_RANGE',
+    /hardness\.mode: expected none with falseNegatives where negativeKeys is a list, got "hard"/,
+    { ...list, falseNegatives: { margin: 0 }, hardness: { mode: 'hard', strength: 1 } },
+  ],
+  [
+    'thresholds with another direction',
+    'ERR_INFONCE_RANGE',
+    /falseNegatives: expected none with other directions.*\['queryToKey'\] alone/,
+    { directions: both, falseNegatives: { margin: 0 } },
+  ],
+  [
+    'thresholds with further positives',
+    'ERR_INFONCE_RANGE',
+    /duplicates: expected none with falseNegatives, got 'positive'/,
+    {
+      duplicates: 'positive',
+      queryIds: Int32Array.of(0, 1, 2),
+      keyIds: Int32Array.of(0, 1, 2),
+      falseNegatives: { margin: 0 },
+    },
+  ],
+  [
     'hardness of all but own negatives in a list with their ids',
     'ERR_INFONCE_RANGE',
     /hardness\.mode: expected none with negativeIds/,

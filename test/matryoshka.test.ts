@@ -108,6 +108,22 @@ describe('matryoshka', () => {
     expect(result.gradFeatures.filter((_, k) => k % 6 === 5)).toEqual(new Float32Array(8));
   });
 
+  it('tells of an array of the caller that was transferred meanwhile', async () => {
+    for (const name of ['gradFeatures', 'loss'] as const) {
+      const out = { gradFeatures: new Float32Array(48), loss: new Float32Array(8) };
+      const call = matryoshka(ntXent, { features, reduction: 'none' }, { dims: [2, 5] }, { ...run, out });
+      structuredClone(out[name], { transfer: [out[name].buffer] });
+      await expect(call).rejects.toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: `out.${name}` });
+    }
+  });
+
+  it('reads the numbers of an array whatever its methods do', () => {
+    const data = features.data.slice();
+    Object.defineProperty(data, 'constructor', { value: 1 });
+    const expected = matryoshkaSync(ntXent, { features }, { dims: [2, 5] }, run);
+    expect(matryoshkaSync(ntXent, { features: { ...features, data } }, { dims: [2, 5] }, run)).toEqual(expected);
+  });
+
   it('has no gradients where none are wanted', () => {
     const result = matryoshkaSync(ntXent, { features, gradient: false }, { dims: [2, 5] }, run);
     expect(Object.keys(result).sort()).toEqual(['loss', 'top1', 'top5']);

@@ -58,13 +58,14 @@ export function stretchesOf(
   paired: boolean,
   inBatch: boolean,
   { targets, negativeIds }: CheckedRows,
+  hasThresholds: boolean,
 ): Stretches {
   const hasOwn = negatives !== undefined && paired;
   const isList = negatives?.parts !== undefined;
-  const rows = targets ?? negativeIds;
-  if (mode !== 'all' && isList && rows !== undefined) {
+  const against = (targets ?? negativeIds)?.name ?? (hasThresholds ? 'falseNegatives' : undefined);
+  if (mode !== 'all' && isList && against !== undefined) {
     const remedy = "Own negatives are told from others by index alone. Pass mode 'all'.";
-    refuseBeside('hardness.mode', describeValue(mode), `${rows.name} where negativeKeys is a list`, remedy);
+    refuseBeside('hardness.mode', describeValue(mode), `${against} where negativeKeys is a list`, remedy);
   }
   if (mode === 'hard' && !hasOwn && !isList) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {

@@ -34,7 +34,8 @@ import { temperatureScale } from './scale.js';
  * - `directions` go without `targets`, biases, `labelSmoothing` and `falseNegatives`;
  * - `falseNegatives` go without `labelSmoothing`;
  * - `duplicates: 'positive'` goes without `margin`, `labelSmoothing`, `hardness`, `falseNegatives` and `directions`;
- * - `hardness` of mode `'hard'` or `'inBatch'` of a list goes without `targets` and `negativeIds`.
+ * - `hardness` of mode `'hard'` or `'inBatch'` of a list goes without `targets`, `negativeIds` and
+ *   `falseNegatives`.
  *
  * Everything else is refused with its reason.
  */

@@ -310,7 +310,7 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
       keyIds: keyIds !== undefined,
       negativeIds: negativeIds !== undefined,
       positives: duplicates === 'positive',
-      stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch, given),
+      stretches: hardness && stretchesOf(hardness, negatives, paired, inBatch, given, falseNegatives !== undefined),
       directions,
       threshold: thresholdOf(falseNegatives),
     });

@@ -260,7 +260,10 @@ function leadingNumbers(
   const rows = size / from;
   const numbers = data as Float32Array | Uint16Array;
   const cut = (dtype === 'float32' ? allocate : allocateHalf)(rows * to, name);
-  for (let row = 0; row < rows; row++) cut.set(numbers.subarray(row * from, row * from + to), row * to);
+  // Number by number: what methods of the caller's array do is the caller's to change.
+  for (let row = 0, next = 0; row < rows; row++) {
+    for (let k = row * from; k < row * from + to; k++) cut[next++] = numbers[k]!;
+  }
   return { data: cut, dtype, shape: [...shape.slice(0, -1), to], size: rows * to, owner: undefined };
 }
 
@@ -271,11 +274,14 @@ function sumOf(plan: Plan, buffers: ResultBuffers, leading: readonly Leading[], 
   const ranks = common.ranks ? { top1, top5 } : {};
   const value = { loss: sumOfLosses(buffers.native.rowLoss, leading, results), ...ranks };
   if (!common.gradient) return value;
-  task.matrices.forEach(({ name }, m) => {
+  task.matrices.forEach(({ name, tensor }, m) => {
     const sum = buffers.gradients[m] as Float32Array | undefined;
-    sum?.fill(0);
+    if (sum === undefined) return;
+    const gradient = gradientName(name);
+    checkUnchanged(sum, tensor.size, gradient);
+    for (let k = 0; k < sum.length; k++) sum[k] = 0;
     leading.forEach(({ dim, weight }, k) => {
-      if (sum !== undefined) addLeading(sum, task.dim, results[k]![gradientName(name)] as Float32Array, dim, weight);
+      addLeading(sum, task.dim, results[k]![gradient] as Float32Array, dim, weight);
     });
   });
   const named: { [name: string]: unknown } = { ...value };
@@ -290,10 +296,22 @@ function sumOfLosses(
   results: readonly Result[],
 ): number | Float32Array {
   if (rowLoss === undefined) return weightedSum('loss', leading, results);
+  checkUnchanged(rowLoss, (results[0]!.loss as Float32Array).length, 'loss');
   for (let row = 0; row < rowLoss.length; row++) {
     rowLoss[row] = leading.reduce((sum, { weight }, k) => sum + weight * (results[k]!.loss as Float32Array)[row]!, 0);
   }
   return rowLoss;
+}
+
+/** An array of the caller's may have been transferred while the calls ran. */
+function checkUnchanged(array: Float32Array, length: number, name: string): void {
+  if (array.length === length) return;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: `out.${name}`,
+    expected: 'an array that stays as it is until the call has ended',
+    got: `${array.length} numbers in place of ${length}`,
+    remedy: 'A transfer or a resizable buffer changed it meanwhile: pass another one.',
+  });
 }
 
 function weightedSum(name: string, leading: readonly Leading[], results: readonly Result[]): number {

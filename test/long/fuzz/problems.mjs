@@ -113,8 +113,11 @@ function varyNegatives(random, problem, variant, rows, dim) {
 
 /** Thresholds of own cosines, where nothing stands against them. */
 function addThresholds(random, problem, variant) {
-  if (problem.falseNegatives || variant.options?.negativeMode === 'paired' || variant.options?.labelSmoothing) return;
-  if (!random.chance(0.2)) return;
+  const { negativeMode, labelSmoothing, directions, duplicates } = variant.options ?? {};
+  const isAgainst = negativeMode === 'paired' || labelSmoothing || directions || duplicates === 'positive';
+  const { mode = 'all' } = problem.hardness ?? variant.options?.hardness ?? {};
+  const ofOwn = mode !== 'all' && Array.isArray(problem.negativeKeys);
+  if (problem.falseNegatives || isAgainst || ofOwn || !random.chance(0.2)) return;
   problem.falseNegatives = {
     margin: random.pick([0, 0.1, -0.2, 3]),
     ...(random.chance(0.5) && { strategy: random.pick(['absolute', 'relative']) }),
@@ -288,7 +291,7 @@ const MAKERS = {
     const strategy = random.pick(['absolute', 'relative']);
     const threshold = { strategy, margin: random.pick([0, 0.1, -0.2, 3]), byGuide };
     const form = infoNCEForm({ inBatch: random.chance(0.5), negatives: 'unpaired', threshold });
-    return { matrices, form, guideDim, without: [] };
+    return { matrices, form, guideDim: byGuide ? guideDim : undefined, without: [] };
   },
   sigmoids(random, context, rows, dim, candidates) {
     const [name, form] = random.pick(Object.entries(OF_SIGMOIDS));
@@ -299,8 +302,8 @@ const MAKERS = {
   },
 };
 
-/** `{ problem, result }` as the addon takes them. */
-export function nativeCall(random, context, kind = random.pick(Object.keys(MAKERS))) {
+/** `{ problem, result }` as the addon takes them, and the rows of the first matrix. */
+export function nativeCall(random, context, { kind = random.pick(Object.keys(MAKERS)), upstream = true } = {}) {
   const { rows: samples, dim, negatives } = sizes(random);
   const made = MAKERS[kind](random, context, samples, dim, negatives);
   const { matrices, form, targets, bias, guideDim, without, unranked = false } = made;
@@ -324,7 +327,7 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
     scale: 1 / temperature(random),
     targets,
     bias,
-    gradOutput: random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
+    gradOutput: upstream && random.chance(0.3) ? matrix(random, reduction === 2 ? rows : 1) : undefined,
   });
   const gradientOf = (matrix, m) => (without.includes(m) ? undefined : output(matrix.rows * dim));
   const result = {
@@ -332,5 +335,5 @@ export function nativeCall(random, context, kind = random.pick(Object.keys(MAKER
     rowLoss: reduction === 2 ? typedArray(random, Float32Array, rows, () => 0) : undefined,
     gradients: gradient ? matrices.map(gradientOf) : undefined,
   };
-  return { problem, result };
+  return { problem, result, rows };
 }

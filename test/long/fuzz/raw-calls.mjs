@@ -111,14 +111,8 @@ const MAKERS = [
   [
     6,
     (random, world, context) => {
-      const { problem } = nativeCall(random, context, 'views');
-      problem.gradOutput = undefined;
-      const logits = typedArray(
-        random,
-        Float32Array,
-        problem.matrices[0].rows * (problem.matrices[0].rows - 1),
-        () => 0,
-      );
+      const { problem, rows } = nativeCall(random, context, { kind: 'views', upstream: false });
+      const logits = typedArray(random, Float32Array, rows * (rows - 1), () => 0);
       const target = world.orDisposed(context);
       return {
         name: 'raw logits',
