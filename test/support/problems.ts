@@ -13,6 +13,7 @@ import { type OnHost, REFERENCES } from '../../lib/reference/losses.js';
 import { randomProblem, rowsOf as rowsOfVariant, type Sizes, variantsOf } from '../../lib/reference/problems.js';
 import type { ReferenceResult } from '../../lib/reference/terms.js';
 import type { Operands } from '../../lib/reference/tower.js';
+import { effort } from './contexts.js';
 
 export { gradientName } from '../../lib/losses/results.js';
 export type { Sizes };
@@ -110,6 +111,12 @@ const VARIANTS = new Map(variantsOf(all.LOSSES).map(of => [`${of.loss.name} ${of
 
 /** Every variant of every loss. */
 export const LOSSES = [...VARIANTS.keys()];
+
+/** For what does not depend on the formula: all of them, or under a simulator a third. The property suite has them all. */
+export const SAMPLE_OF_LOSSES = effort(
+  LOSSES,
+  LOSSES.filter((_, k) => k % 3 === 0),
+);
 
 export type LossName = string;
 
