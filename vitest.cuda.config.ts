@@ -17,7 +17,6 @@ const SUITES = [
   'jax-js/gradients',
   'logits',
   'loss-cases',
-  'matryoshka',
   'mean-inside',
   'memory',
   'memory-required',
