@@ -66,7 +66,7 @@ Form alone(uint32_t bits, double temperature) {
 TEST_CASE("any joined sides match the reference") {
   const std::vector<Engine> all = engines_for_rules();
   for (const int64_t rows : {int64_t{1}, int64_t{5}, int64_t{130}}) {
-    for (uint32_t bits = 1; bits < 32; bits += rows == 130 && simulated() ? 7 : 1) {
+    for (uint32_t bits = 1; bits < 32; bits += !simulated() ? 1 : rows == 130 ? 7 : 3) {
       Form form = form_of(bits, rows);
       form.temperature = bits % 3 == 0 ? 0.01 : 0.1;
       form.normalize = bits % 5 != 0;

@@ -63,6 +63,7 @@ TEST_CASE("one part, several and none match the reference at every temperature")
   for (const bool one_tower : {true, false}) {
     for (const bool bias : {true, false}) {
       for (const double temperature : {0.5, 0.07, 0.01, 0.001}) {
+        if (simulated() && bias != (temperature < 0.05)) continue;  // of both, with and without a bias
         Form form = form_in_parts(one_tower);
         form.bias = bias;
         form.temperature = temperature;
