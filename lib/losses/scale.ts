@@ -50,7 +50,7 @@ export function logitScale(fallback: number): Scale {
   return {
     option: 'logitScale',
     gradient: 'gradLogitScale',
-    check: value => (value === undefined ? fallback : checkLogitScale(value)),
+    check: value => (value === undefined ? fallback : checkFactor(value, 'logitScale')),
     at: temperature => 1 / temperature,
     derivative: byScale => byScale,
   };
@@ -80,11 +80,12 @@ function checkTemperature(value: unknown): number {
   });
 }
 
-function checkLogitScale(value: unknown): number {
-  const scale = checkNumber(value, 'logitScale', 'a finite number above 0');
+/** A factor of logits, under its option's name. */
+export function checkFactor(value: unknown, argument: string): number {
+  const scale = checkNumber(value, argument, 'a finite number above 0');
   if (scale > 0 && scale <= GREATEST_SCALE) return scale;
   throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'logitScale',
+    argument,
     expected: `a number above 0 and at most ${GREATEST_SCALE}`,
     got: describeValue(scale),
     remedy: 'Pass the factor itself, 1 / temperature, not its logarithm.',

@@ -3,9 +3,8 @@ import { type InfoNCEListResult, type InfoNCEResult, infoNCE, infoNCELoss, infoN
 import type { Direction, Partition } from '../losses/info-nce-directions.js';
 import { type AnyLoss, fixedOptions } from '../losses/loss.js';
 import { COMMON_KEYS, type CommonOptions, type Reduction } from '../losses/options.js';
-import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { checkFactor } from '../losses/scale.js';
 import type { Context } from '../runtime/handles.js';
-import { checkNumber } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
 
 /** Options of {@link MultipleNegativesRankingLoss}. */
@@ -25,7 +24,6 @@ export interface MultipleNegativesRankingOptions<
 }
 
 const SCALE = 20;
-const GREATEST_SCALE = 1e30;
 
 const LOSS: AnyLoss = {
   ...infoNCELoss,
@@ -39,18 +37,7 @@ const LOSS: AnyLoss = {
 };
 
 function optionsOf({ scale = SCALE, ...options }: MultipleNegativesRankingOptions) {
-  return { ...options, temperature: 1 / checkScale(scale), inBatch: true };
-}
-
-function checkScale(value: unknown): number {
-  const scale = checkNumber(value, 'scale', 'a finite number above 0');
-  if (scale > 0 && scale <= GREATEST_SCALE) return scale;
-  throw new InfoNCEError('ERR_INFONCE_RANGE', {
-    argument: 'scale',
-    expected: `a number above 0 and at most ${GREATEST_SCALE}`,
-    got: describeValue(scale),
-    remedy: 'It is the factor itself, 1 / temperature. Usual values are 20 to 100.',
-  });
+  return { ...options, temperature: 1 / checkFactor(scale, 'scale'), inBatch: true };
 }
 
 /**

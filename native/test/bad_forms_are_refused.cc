@@ -321,15 +321,23 @@ TEST_CASE("a gradient of a memory is refused beside further candidates, too") {
   REFUSES(all, result.gradients[all.keys].data = gradient.data());
 }
 
+// Anchors that see candidates of their own alone.
+struct OwnAlone {
+  Case inputs;
+
+  OwnAlone() : inputs(settings()) {}
+  static Settings settings() {
+    Settings settings;
+    settings.loss = Loss::kInfoNcePaired;
+    settings.rows = 12;
+    settings.dim = 5;
+    settings.negative_rows = 3;
+    return settings;
+  }
+};
+
 TEST_CASE("own candidates go with no bias, no ids that leave out, no positives, and alone with no targets") {
-  Settings settings;
-  settings.loss = Loss::kInfoNcePaired;
-  settings.rows = 12;
-  settings.dim = 5;
-  settings.negative_rows = 3;
-  struct {
-    Case inputs;
-  } const all = {Case(settings)};
+  const OwnAlone all;
   const Buffer<float> bias(36);
   const Buffer<int32_t> ids(36);
   REFUSES(all, problem.matrices[kNegatives].bias = bias.data());
@@ -369,14 +377,7 @@ TEST_CASE("own candidates go with no bias, no ids that leave out, no positives, 
 }
 
 TEST_CASE("counts are of own candidates, and no more than there are") {
-  Settings settings;
-  settings.loss = Loss::kInfoNcePaired;
-  settings.rows = 12;
-  settings.dim = 5;
-  settings.negative_rows = 3;
-  struct {
-    Case inputs;
-  } const all = {Case(settings)};
+  const OwnAlone all;
   Buffer<int32_t> counts(12);
   for (const int32_t count : {-1, 4, INT32_MAX, INT32_MIN}) {
     counts[11] = count;
