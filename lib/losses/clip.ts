@@ -22,8 +22,8 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
    */
   readonly duplicates?: Duplicates | undefined;
   /**
-   * The share of a row's target that is spread over all rows that it is compared with, as PyTorch's `cross_entropy` has it: at
-   * least 0, below 1. Default 0.
+   * The share of a row's target that is spread over all rows that it is compared with, as PyTorch's `cross_entropy` has
+   * it: at least 0, below 1. Default 0.
    */
   readonly labelSmoothing?: number | undefined;
 }
@@ -241,9 +241,9 @@ export const clipLoss = defineLoss<ClipTypes, [ClipNegativesTypes]>({
  *
  *     loss_i = ½ (log Σ_j exp(s_ij) − s_ii) + ½ (log Σ_j exp(s_ji) − s_ii)
  *
- * where s is `logitScale` times the cosine, and j runs over all texts, in the first term the `negativeTexts` too, or images
- * but, with ids, those of the id of i; as
- * `duplicates: 'positive'` the mean over them and the pair stands in place of s_ii. With `reduction: 'none'` row i's loss
+ * where s is `logitScale` times the cosine, and j runs over all texts, in the first term the `negativeTexts` too, or images.
+ * With ids, those of the id of i are left out, or with `duplicates: 'positive'` the mean over them and the pair stands in
+ * place of s_ii. With `reduction: 'none'` row i's loss
  * is that of pair i.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,

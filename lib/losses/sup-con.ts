@@ -196,8 +196,8 @@ export const supConLoss = defineLoss<SupConTypes>({
  * reference code divides by zero. The reference's factor temperature / base_temperature is left out: multiply by it
  * (`gradOutput`) if you port code that has it. With `denominator: 'positiveAndNegatives'` row i's loss is the mean over
  * p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip; with `form: 'in'` log of the mean over p of exp(s_ip) stands in
- * place of the mean of s_ip. pytorch-metric-learning's `NTXentLoss` averages that over all
- * pairs, which is the same where all classes are of one size.
+ * place of the mean of s_ip. pytorch-metric-learning's `NTXentLoss` averages that over all pairs, which is the same where
+ * all classes are of one size.
  *
  * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample); unless `ranks: false`, `top1`
  * and `top5`; unless `gradient: false`, `gradFeatures` and `gradTemperature`.
