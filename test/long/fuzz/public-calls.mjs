@@ -26,6 +26,8 @@ function useQueue(random, world, loss, problem) {
     Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
     delete problem.negativeIds;
     delete problem.negativeBias;
+    // A queue keeps no rows of another model.
+    delete problem.falseNegatives?.guide;
   }
   if (loss === 'supCon' && world.labelled.has(queue) && fits(problem.features)) problem.memory = queue;
 }
