@@ -98,12 +98,17 @@ INFONCE_NOINLINE void exponential_strip(const LogitsBlock &block, int first, Row
         row_rank = broadcast(block.row_rank[r]);
       }
     }
+    Floats dots[V], exponentials[V];
     INFONCE_UNROLL for (int v = 0; v < V; ++v) {
-      Floats dot = load(e + v * kLanes);
+      dots[v] = load(e + v * kLanes);
+      if (kAll) dots[v] += column_bias[v];
+      exponentials[v] = dots[v] * scale - shift;
+    }
+    exp2_floats(exponentials);
+    INFONCE_UNROLL for (int v = 0; v < V; ++v) {
+      Floats dot = dots[v], exponential = exponentials[v];
       Ints above{};
       if (kByThreshold) above = load(compared + v * kLanes) > most;
-      if (kAll) dot += column_bias[v];
-      Floats exponential = exp2_floats(dot * scale - shift);
       if (kMasked) {
         Ints out = excluded(block.row_group[r], column_group[v]);
         if (by_id) out |= block.row_id[r] - Ints{} == column_id[v];
@@ -144,13 +149,8 @@ template <Looks kLooks, Statistics kStatistics, bool kCounts> void exponential_s
     exponential_strip<2, kLooks, kStatistics, kCounts>(block, column, lanes);
   if (kStatistics == Statistics::kNone) return;
   for (int row = 0; row < block.row_count; row += kLanes) {
-    Floats sums[kLanes], counts[kLanes];
-    INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) {
-      sums[r] = load(lanes.sum + (row + r) * kLanes);
-      if (kCounts) counts[r] = __builtin_convertvector(load_ints(lanes.above + (row + r) * kLanes), Floats);
-    }
-    store(block.row_sum + row, row_sums(sums));
-    if (kCounts) store(block.row_above + row, row_sums(counts));
+    store(block.row_sum + row, row_sums_of(lanes.sum + row * kLanes));
+    if (kCounts) store(block.row_above + row, row_sums_of(lanes.above + row * kLanes));
   }
 }
 

@@ -7,82 +7,135 @@
 
 namespace infonce::cpu::INFONCE_KERNEL_NAMESPACE {
 
-// log(1 + x) for 0 <= x <= 1, below 1e-7 relative error.
-INFONCE_INLINE Floats log1p_floats(Floats x) {
-  Floats p = broadcast(0x1.56ee0ap-8f);
-  p = p * x + broadcast(-0x1.e369f0p-6f);
-  p = p * x + broadcast(0x1.4069dcp-4f);
-  p = p * x + broadcast(-0x1.17d2c2p-3f);
-  p = p * x + broadcast(0x1.874a80p-3f);
-  p = p * x + broadcast(-0x1.fcc8c6p-3f);
-  p = p * x + broadcast(0x1.553004p-2f);
-  p = p * x + broadcast(-0x1.fffeacp-2f);
-  p = p * x + broadcast(1.0f);
-  return p * x;
+constexpr float kLog2 = 0x1.62e430p-1f;
+
+// log(1 + p) for 0 <= p < 2^120, below 2e-7 relative error.
+INFONCE_INLINE Floats log1p_floats(Floats p) {
+  // 1 + p = 2^whole (1 + f), with 1 + f between the square roots of 1/2 and 2. Of p, not of 1 + p, so that small ones keep
+  // their digits.
+  const Ints from = 0x3f3504f3 - Ints{};
+  const Ints whole = ((Ints)(1.0f + p) - from) >> 23;
+  const Floats power = (Floats)((whole + 127) << 23), inverse = (Floats)((127 - whole) << 23);
+  const Floats f = (p - (power - 1.0f)) * inverse;
+  Floats q = broadcast(0x1.65c790p-4f);
+  q = q * f + broadcast(-0x1.2504b4p-3f);
+  q = q * f + broadcast(0x1.31852ap-3f);
+  q = q * f + broadcast(-0x1.535d2ep-3f);
+  q = q * f + broadcast(0x1.98d2bep-3f);
+  q = q * f + broadcast(-0x1.00049ap-2f);
+  q = q * f + broadcast(0x1.5556f4p-2f);
+  q = q * f + broadcast(-0x1.fffffap-2f);
+  q = q * f + broadcast(1.0f);
+  return q * f + __builtin_convertvector(whole, Floats) * broadcast(kLog2);
 }
 
-// Statistics of a row's strips, as RowLanes.
+// Statistics of a row's strips, as RowLanes. The loss is log(2) linear + log(1 + product), product + 1 being the product of
+// all 1 + 2^-|t|: one logarithm for many pairs.
 struct SigmoidLanes {
-  float *sum, *slope;  // [row_count][kLanes]
+  float *linear, *product, *slope;  // [row_count][kLanes]
   int32_t *above;
 };
 
-// One vector of columns, all rows: dot products in, derivatives out.
-template <bool kMasked, bool kStatistics, bool kCounts>
+// (1 + x) (1 + y) - 1
+INFONCE_INLINE Floats times(Floats x, Floats y) { return x + y * (1.0f + x); }
+
+// Columns first ... first + V vectors of the block, all rows: dot products in, derivatives out.
+template <int V, bool kMasked, bool kStatistics, bool kCounts>
 INFONCE_NOINLINE void sigmoid_strip(const LogitsBlock &block, int first, SigmoidLanes lanes) {
   const Floats scale = broadcast(block.scale), shift = broadcast(block.shift);
   const Ints sign = INT32_MIN - Ints{}, earlier = (first > 0 ? -1 : 0) - Ints{};
-  const Ints column_group = kMasked ? load_ints(block.column_group + first) : Ints{};
+  const auto begun = [&](const float *lane) { return (Floats)((Ints)load(lane) & earlier); };
+  Ints column_group[V] = {};
+  INFONCE_UNROLL for (int v = 0; v < V; ++v) {
+    if (kMasked) column_group[v] = load_ints(block.column_group + first + v * kLanes);
+  }
   for (int r = 0; r < block.row_count; ++r) {
     float *out = block.exponentials + r * block.stride + first;
-    Floats dot = load(out);
-    Floats t = dot * scale - shift;
-    Ints positive{}, padding{};
-    if (kMasked) {
-      const Ints row_group = block.row_group[r] - Ints{};
-      positive = row_group == column_group;
-      padding = (row_group | column_group) < 0;
-      t = (Floats)((Ints)t ^ (positive & sign));
+    Floats linear{}, product{}, slopes{}, row_rank{};
+    Ints above{};
+    if (kStatistics) {
+      linear = begun(lanes.linear + r * kLanes);
+      product = begun(lanes.product + r * kLanes);
+      slopes = begun(lanes.slope + r * kLanes);
+      if (kCounts) {
+        above = load_ints(lanes.above + r * kLanes) & earlier;
+        row_rank = broadcast(block.row_rank[r]);
+      }
     }
-    const Ints is_above = t > Floats{};
-    const Floats x = exp2_floats((Floats)((Ints)t | sign));  // 2^-|t|
-    const Floats share = 1.0f / (1.0f + x);
-    Floats loss = log1p_floats(x) + (Floats)((Ints)t & is_above) * broadcast(0x1.62e430p-1f);
-    Floats slope = (Floats)(((Ints)share & is_above) | ((Ints)(x * share) & ~is_above));
-    if (kMasked) {
-      loss = (Floats)((Ints)loss & ~padding);
-      slope = (Floats)(((Ints)slope ^ (positive & sign)) & ~padding);
-      const Ints none = positive | padding;
-      if (kCounts) dot = (Floats)(((Ints)dot & ~none) | ((Ints)broadcast(-__builtin_inff()) & none));
+    // Of each pair: t, less than 0 where its loss is small; 2^-|t|.
+    Floats t[V], x[V];
+    Ints positive[V] = {}, padding[V] = {};
+    INFONCE_UNROLL for (int v = 0; v < V; ++v) {
+      t[v] = load(out + v * kLanes) * scale - shift;
+      if (kMasked) {
+        const Ints row_group = block.row_group[r] - Ints{};
+        positive[v] = row_group == column_group[v];
+        padding[v] = (row_group | column_group[v]) < 0;
+        t[v] = (Floats)((Ints)t[v] ^ (positive[v] & sign));
+      }
+      x[v] = (Floats)((Ints)t[v] | sign);
     }
-    store(out, slope);
+    exp2_floats(x);
+    INFONCE_UNROLL for (int v = 0; v < V; ++v) {
+      Floats dot = load(out + v * kLanes);
+      Floats slope = where_negative(t[v], x[v], broadcast(1.0f)) / (1.0f + x[v]);
+      Floats steep = at_least(t[v], Floats{});
+      if (kMasked) {
+        x[v] = (Floats)((Ints)x[v] & ~padding[v]);
+        slope = (Floats)(((Ints)slope ^ (positive[v] & sign)) & ~padding[v]);
+        steep = (Floats)((Ints)steep & ~padding[v]);
+        const Ints none = positive[v] | padding[v];
+        if (kCounts) dot = (Floats)(((Ints)dot & ~none) | ((Ints)broadcast(-__builtin_inff()) & none));
+      }
+      store(out + v * kLanes, slope);
+      if (!kStatistics) continue;
+      linear += steep;
+      product = times(product, x[v]);
+      slopes += slope;
+      if (kCounts) above = count_above(above, dot, row_rank);
+    }
     if (!kStatistics) continue;
-    store(lanes.sum + r * kLanes, (Floats)((Ints)load(lanes.sum + r * kLanes) & earlier) + loss);
-    store(lanes.slope + r * kLanes, (Floats)((Ints)load(lanes.slope + r * kLanes) & earlier) + slope);
-    if (kCounts) {
-      const Ints above = load_ints(lanes.above + r * kLanes) & earlier;
-      store(lanes.above + r * kLanes, count_above(above, dot, broadcast(block.row_rank[r])));
+    store(lanes.linear + r * kLanes, linear);
+    store(lanes.product + r * kLanes, product);
+    store(lanes.slope + r * kLanes, slopes);
+    if (kCounts) store(lanes.above + r * kLanes, above);
+  }
+}
+
+// Lane r of the result is log(1 + product) over the lanes of rows[r]; those of half a row are multiplied first, below
+// 2^(kMaxBlock / 2).
+template <int H = 1> INFONCE_INLINE Floats row_logarithms(Floats (&rows)[kLanes]) {
+  if constexpr (2 * H < kLanes) {
+    INFONCE_UNROLL for (int i = 0; i < kLanes; i += 2 * H) {
+      const Floats x = rows[i], y = rows[i + H];
+      rows[i] = times(low_lanes<H>(x, y), high_lanes<H>(x, y));
     }
+    return row_logarithms<2 * H>(rows);
+  } else {
+    const Floats x = log1p_floats(rows[0]), y = log1p_floats(rows[H]);
+    return low_lanes<H>(x, y) + high_lanes<H>(x, y);
   }
 }
 
 template <bool kMasked, bool kStatistics, bool kCounts> void sigmoid_strips(const LogitsBlock &block) {
+  constexpr int kStripVectors = 4;
   const int size = block.row_count * kLanes;
-  const SigmoidLanes lanes = {block.scratch, block.scratch + size,
-                              reinterpret_cast<int32_t *>(block.scratch + 2 * size)};
-  for (int column = 0; column < block.column_count; column += kLanes)
-    sigmoid_strip<kMasked, kStatistics, kCounts>(block, column, lanes);
+  const SigmoidLanes lanes = {block.scratch, block.scratch + size, block.scratch + 2 * size,
+                              reinterpret_cast<int32_t *>(block.scratch + 3 * size)};
+  int column = 0;
+  for (; column + kStripVectors * kLanes <= block.column_count; column += kStripVectors * kLanes)
+    sigmoid_strip<kStripVectors, kMasked, kStatistics, kCounts>(block, column, lanes);
+  for (; column < block.column_count; column += kPanel)
+    sigmoid_strip<2, kMasked, kStatistics, kCounts>(block, column, lanes);
   if (!kStatistics) return;
   for (int row = 0; row < block.row_count; row += kLanes) {
-    Floats sums[kLanes], slopes[kLanes], counts[kLanes];
-    INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) {
-      sums[r] = load(lanes.sum + (row + r) * kLanes);
-      slopes[r] = load(lanes.slope + (row + r) * kLanes);
-      if (kCounts) counts[r] = __builtin_convertvector(load_ints(lanes.above + (row + r) * kLanes), Floats);
-    }
-    store(block.row_sum + row, row_sums(sums));
-    store(block.row_slope + row, row_sums(slopes));
-    if (kCounts) store(block.row_above + row, row_sums(counts));
+    const int lane = row * kLanes;
+    Floats products[kLanes];
+    INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) products[r] = load(lanes.product + lane + r * kLanes);
+    const Floats steep = row_sums_of(lanes.linear + lane) * broadcast(kLog2);
+    store(block.row_sum + row, steep + row_logarithms(products));
+    store(block.row_slope + row, row_sums_of(lanes.slope + lane));
+    if (kCounts) store(block.row_above + row, row_sums_of(lanes.above + lane));
   }
 }
 

@@ -172,6 +172,20 @@ template <int H = 1> INFONCE_INLINE Floats row_sums(Floats (&rows)[kLanes]) {
   return rows[0];
 }
 
+// Lane r of the result is the sum over the lanes of row r, which lie one behind another.
+INFONCE_INLINE Floats row_sums_of(const float *lanes) {
+  Floats rows[kLanes];
+  INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) rows[r] = load(lanes + r * kLanes);
+  return row_sums(rows);
+}
+
+INFONCE_INLINE Floats row_sums_of(const int32_t *lanes) {
+  Floats rows[kLanes];
+  INFONCE_UNROLL for (int r = 0; r < kLanes; ++r) rows[r] =
+      __builtin_convertvector(load_ints(lanes + r * kLanes), Floats);
+  return row_sums(rows);
+}
+
 template <int H = 1> INFONCE_INLINE void transpose(Floats (&rows)[kLanes]) {
   INFONCE_UNROLL for (int i = 0; i < kLanes; ++i) {
     if (i & H) continue;
@@ -182,30 +196,51 @@ template <int H = 1> INFONCE_INLINE void transpose(Floats (&rows)[kLanes]) {
   if constexpr (2 * H < kLanes) transpose<2 * H>(rows);
 }
 
-// 2^t, about 1 ulp, for t <= 126; flushes towards 2^-126 (or 0) below.
-INFONCE_INLINE Floats exp2_floats(Floats t) {
-#if defined(__AVX512F__)
-  const Floats whole = (Floats)_mm512_maskz_roundscale_ps(0xffff, (__m512)t, 0);
+// t, or `least` where it is less; where t is no number, t.
+INFONCE_INLINE Floats at_least(Floats t, Floats least) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return (Floats)_mm256_max_ps((__m256)least, (__m256)t);
 #else
-  const Floats lowest = broadcast(-126.0f);
-  const Ints below = t < lowest;
-  t = (Floats)(((Ints)t & ~below) | ((Ints)lowest & below));
-  const Floats magic = broadcast(12582912.0f);  // 1.5 * 2^23: rounds to an integer, kept in the low bits
-  const Floats shifted = t + magic;
-  const Floats whole = shifted - magic;
+  const Ints below = t < least;
+  return (Floats)(((Ints)t & ~below) | ((Ints)least & below));
 #endif
-  const Floats f = t - whole;
-  Floats p = broadcast(0x1.41d334p-13f);
-  p = p * f + broadcast(0x1.5f456ap-10f);
-  p = p * f + broadcast(0x1.3b2dbcp-7f);
-  p = p * f + broadcast(0x1.c6aed4p-5f);
-  p = p * f + broadcast(0x1.ebfbdap-3f);
-  p = p * f + broadcast(0x1.62e430p-1f);
-  p = p * f + broadcast(1.0f);
-#if defined(__AVX512F__)
-  return (Floats)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)whole);
+}
+
+// x where t has a minus sign, else y.
+INFONCE_INLINE Floats where_negative(Floats t, Floats x, Floats y) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return (Floats)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)t);
 #else
-  return (Floats)((Ints)p + ((Ints)shifted << 23));
+  const Ints negative = (Ints)t >> 31;
+  return (Floats)(((Ints)x & negative) | ((Ints)y & ~negative));
+#endif
+}
+
+// 2^t, about 1 ulp, for t <= 126; flushes towards 2^-126 (or 0) below. Each step is done for all vectors: a chain of steps
+// that depend on each other fills the processor's queue, and nothing behind it is begun.
+template <int V> INFONCE_INLINE void exp2_floats(Floats (&t)[V]) {
+  const auto each = [](auto step) { INFONCE_UNROLL for (int v = 0; v < V; ++v) step(v); };
+  Floats whole[V], p[V];
+#if defined(__AVX512F__)
+  each([&](int v) { whole[v] = (Floats)_mm512_maskz_roundscale_ps(0xffff, (__m512)t[v], 0); });
+#else
+  const Floats magic = broadcast(12582912.0f);  // 1.5 * 2^23: rounds to an integer, kept in the low bits
+  Floats shifted[V];
+  each([&](int v) { t[v] = at_least(t[v], broadcast(-126.0f)); });
+  each([&](int v) { shifted[v] = t[v] + magic; });
+  each([&](int v) { whole[v] = shifted[v] - magic; });
+#endif
+  each([&](int v) { t[v] -= whole[v]; });
+  each([&](int v) { p[v] = broadcast(0x1.41d334p-13f) * t[v] + broadcast(0x1.5f456ap-10f); });
+  each([&](int v) { p[v] = p[v] * t[v] + broadcast(0x1.3b2dbcp-7f); });
+  each([&](int v) { p[v] = p[v] * t[v] + broadcast(0x1.c6aed4p-5f); });
+  each([&](int v) { p[v] = p[v] * t[v] + broadcast(0x1.ebfbdap-3f); });
+  each([&](int v) { p[v] = p[v] * t[v] + broadcast(0x1.62e430p-1f); });
+  each([&](int v) { p[v] = p[v] * t[v] + broadcast(1.0f); });
+#if defined(__AVX512F__)
+  each([&](int v) { t[v] = (Floats)_mm512_maskz_scalef_ps(0xffff, (__m512)p[v], (__m512)whole[v]); });
+#else
+  each([&](int v) { t[v] = (Floats)((Ints)p[v] + ((Ints)shifted[v] << 23)); });
 #endif
 }
 
