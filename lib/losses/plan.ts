@@ -11,7 +11,7 @@ import type { OwnedContext } from '../runtime/context.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
-import { FLAGS, nativeProblemOf, REDUCTIONS, TYPES } from '../runtime/native-problem.js';
+import { FLAGS, nativeProblemOf, numberCount, REDUCTIONS, TYPES } from '../runtime/native-problem.js';
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
 import type { LearnedScalars } from './scale.js';
@@ -143,10 +143,15 @@ export function withoutData(plan: Plan): Plan {
   return { ...plan, task: { ...task, matrices } };
 }
 
-/** What the addon is asked. */
+/** By the number of matrices: filled anew by each problem. An array that the addon has read costs a microsecond to free. */
+const NUMBERS: Float64Array[] = [];
+
+/** What the addon is asked: until the next problem is made, which takes its numbers. */
 export function nativeProblem({ task, common }: Plan): NativeProblem {
   const guide = task.matrices[0]!.guide?.tensor;
-  return nativeProblemOf({
+  const count = task.matrices.length;
+  NUMBERS[count] ??= new Float64Array(numberCount(count));
+  const fields = {
     matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias, counts, guide }) => ({
       data,
       type: TYPES[dtype],
@@ -170,15 +175,20 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
     targets: task.targets?.data,
     bias: task.bias,
     gradOutput: common.gradOutput,
-  });
+  };
+  return nativeProblemOf(fields, NUMBERS[count]);
 }
+
+/** The numbers of a call that ends before another begins. */
+export const SCALARS_OF_SYNC = new Float64Array(SCALAR_COUNT);
 
 /** What the addon fills: `gradients` by matrix. */
 export function nativeResult(
   rowLoss: Float32Array | undefined,
   gradients: readonly (NativeOutput | undefined)[],
+  scalars: Float64Array = new Float64Array(SCALAR_COUNT),
 ): NativeResult {
-  return { scalars: new Float64Array(SCALAR_COUNT), rowLoss, gradients };
+  return { scalars, rowLoss, gradients };
 }
 
 /** The numbers that the addon filled in. */

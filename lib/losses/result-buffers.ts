@@ -30,6 +30,7 @@ export function resultBuffers(
   part: Part,
   context: OwnedContext,
   { output, out }: Destination,
+  scalars?: Float64Array,
 ): ResultBuffers {
   const given = checkOut(out, output, plan, part);
   const made: OwnedDeviceTensor[] = [];
@@ -52,7 +53,7 @@ export function resultBuffers(
     const hasRows = part !== 'gradients' && plan.common.reduction === 'none';
     const rowLoss = hasRows ? (given.loss ?? allocate(plan.task.rows, 'loss')) : undefined;
     const memory = arrays.map((array, m) => memoryOf(array, plan.task.matrices[m]!.name));
-    return { native: nativeResult(rowLoss, memory), gradients, made, dropped };
+    return { native: nativeResult(rowLoss, memory, scalars), gradients, made, dropped };
   } catch (error) {
     giveBack(made);
     throw error;

@@ -5,7 +5,7 @@ import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import type { Context } from '../runtime/handles.js';
 import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Out, UncheckedOut } from './out.js';
-import { namingOf, nativeProblem, ownersOf, type Plan } from './plan.js';
+import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC } from './plan.js';
 import { giveBack, resultBuffers, resultOf } from './result-buffers.js';
 import type { Output } from './results.js';
 
@@ -71,18 +71,17 @@ export function contextOfCall(plan: Plan, named: unknown, out: UncheckedOut = {}
   ]);
 }
 
-function prepare(plan: Plan, { context: named, output, out }: UncheckedRun) {
+function prepare(plan: Plan, { context: named, output, out }: UncheckedRun, scalars?: Float64Array) {
   const context = contextOfCall(plan, named, out);
-  const buffers = resultBuffers(plan, 'both', context, { output: checkOutput(output), out });
-  return { context, buffers, problem: nativeProblem(plan) };
+  return { context, buffers: resultBuffers(plan, 'both', context, { output: checkOutput(output), out }, scalars) };
 }
 
 /** Runs on this thread and the context's workers. */
 export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object {
   checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
-  const { context, buffers, problem } = prepare(plan, options);
+  const { context, buffers } = prepare(plan, options, SCALARS_OF_SYNC);
   try {
-    context.performSync(native => native.run(problem, buffers.native), namingOf(plan));
+    context.performSync(native => native.run(nativeProblem(plan), buffers.native), namingOf(plan));
   } catch (error) {
     giveBack(buffers.made);
     throw error;
@@ -94,9 +93,13 @@ export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object 
 /** Queues for the context's background thread. Inputs are copied before it returns. */
 export async function runAsync(plan: Plan, options: UncheckedRun = NO_OPTIONS): Promise<object> {
   checkKeys(options, 'run', KEYS, RUN_ADVICE);
-  const { context, buffers, problem } = prepare(plan, options);
+  const { context, buffers } = prepare(plan, options);
   try {
-    await context.perform((native, done) => native.run(problem, buffers.native, done), namingOf(plan), options.signal);
+    await context.perform(
+      (native, done) => native.run(nativeProblem(plan), buffers.native, done),
+      namingOf(plan),
+      options.signal,
+    );
   } catch (error) {
     giveBack(buffers.made);
     throw error;

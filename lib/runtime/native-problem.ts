@@ -62,9 +62,14 @@ export interface ProblemFields {
 const OF_PROBLEM = 6;
 const OF_MATRIX = 5;
 
-/** The same as two lists of numbers and one of arrays. */
-export function nativeProblemOf(fields: ProblemFields): NativeProblem {
-  const numbers = new Float64Array(OF_PROBLEM + OF_MATRIX * fields.matrices.length);
+/** How many numbers a problem of so many matrices has. */
+export const numberCount = (matrices: number): number => OF_PROBLEM + OF_MATRIX * matrices;
+
+/** The same as two lists of numbers and one of arrays. `numbers`: to be filled, of {@link numberCount}. */
+export function nativeProblemOf(
+  fields: ProblemFields,
+  numbers: Float64Array = new Float64Array(numberCount(fields.matrices.length)),
+): NativeProblem {
   const arrays: NativeProblem['arrays'][number][] = [];
   /** Adds an array, if there is one, and returns its bit. */
   const add = (array: NativeProblem['arrays'][number] | undefined, bit: number) => {

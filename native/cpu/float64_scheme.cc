@@ -118,7 +118,7 @@ void Float64Scheme::log_sum_exp(const Meeting &meeting) {
 
 // In steps, so that a cancelled call soon ends.
 template <class Rows> void Float64Scheme::walk(Rows rows, void (*kernel)(const Rows &)) const {
-  const int64_t end = rows.other->padded_rows;
+  const int64_t end = rows.other_end;
   for (int64_t first = 0; first < end && !pool_.cancelled(); first += kStepRows) {
     rows.other_first = first;
     rows.other_end = std::min(first + kStepRows, end);
@@ -189,7 +189,8 @@ Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, i
   rows.owner = &passes_.operand(owner.matrix, thread);
   rows.other = &passes_.operand(other.matrix, thread);
   rows.first = first;
-  rows.count = kFloat64Rows;
+  rows.count = int(std::min<int64_t>(kFloat64Rows, owner.rows - first));
+  rows.other_end = other.rows;
   rows.scale = meeting.scale;
   rows.owner_group = owner.groups;
   rows.other_group = other.groups;

@@ -19,7 +19,8 @@ INFONCE_NOINLINE void float64_product(const double *a, int64_t step, const doubl
   sum.store_to(out, stride);
 }
 
-// Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kFloat64Columns].
+// Dot products of the owner's rows with columns first ... first + count, into scratch [rows][kFloat64Columns]. Whole panels:
+// what lies behind the rows and columns is padding.
 INFONCE_INLINE void float64_dots_of(const Float64Rows &rows, const Operand<double> &owner, const Operand<double> &other,
                                     int64_t first, int count, double *scratch) {
   for (int column = 0; column < count; column += kFloat64Panel)
@@ -131,11 +132,12 @@ INFONCE_NOINLINE void float64_gradient_tile(const double *w, const double *other
 template <bool kAll> void float64_gradient_of(const Float64Gradient &rows) {
   const Operand<double> &other = *rows.other;
   const Doubles scale = broadcast(rows.scale);
+  const int panels = (rows.count + kFloat64Panel - 1) / kFloat64Panel * kFloat64Panel;  // the rows and padding
   for (int64_t first = rows.other_first; first < rows.other_end; first += kFloat64Columns) {
     const int64_t left = rows.other_end - first;
     const int count = left < kFloat64Columns ? int(left) : kFloat64Columns;
     float64_dots(rows, first, count);
-    for (int r = 0; r < rows.count; ++r) {
+    for (int r = 0; r < panels; ++r) {
       const int64_t i = rows.first + r;
       double *w = rows.scratch + r * kFloat64Columns;
       for (int c = 0; c < count; c += kDoubleLanes) {
@@ -150,7 +152,7 @@ template <bool kAll> void float64_gradient_of(const Float64Gradient &rows) {
       }
     }
     for (int64_t d = 0; d < other.padded_dim; d += kFloat64Panel)
-      for_each_tile<kFloat64TileRows>(rows.count, [&](int row, auto height) {
+      for_each_tile<kFloat64TileRows>(panels, [&](int row, auto height) {
         float64_gradient_tile<decltype(height)::value>(
             rows.scratch + row * kFloat64Columns, other.row_panels + d * other.padded_rows + first * kFloat64Panel,
             count, rows.accumulators + d * rows.accumulator_rows + row * kFloat64Panel);

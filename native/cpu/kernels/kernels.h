@@ -98,7 +98,7 @@ struct Float64Rows {
   const Operand<double> *owner, *other;
   int64_t first;
   int count;                       // at most kFloat64Rows
-  int64_t other_first, other_end;  // multiples of kFloat64Columns, or the end
+  int64_t other_first, other_end;  // multiples of kFloat64Columns, or the end of the rows
   double scale;
   const int32_t *owner_group, *other_group;
   const int32_t *owner_id, *other_id;     // null: no pair is left out by them
