@@ -7,7 +7,7 @@ infonce_list(float_kernels infonce_float_kernels)
 infonce_list(bfloat16_kernels infonce_bfloat16_kernels)
 infonce_list(kernel_flags infonce_kernel_flags)
 if(INFONCE_SANITIZE)
-  list(APPEND kernel_flags -O1) # at -O3 the instrumented, unrolled tiles take minutes to compile
+  list(APPEND cxx_flags -O1) # at -O3 the instrumented, unrolled tiles take minutes to compile
 endif()
 infonce_list(avx2_flags infonce_avx2_flags)
 infonce_list(avx512_flags infonce_avx512_flags)
