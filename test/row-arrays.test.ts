@@ -281,7 +281,9 @@ describe('a list of negative keys', () => {
     });
     expect(thrownBy(() => infoNCESync(given, { output: 'device' }))).toMatchObject({
       code: 'ERR_INFONCE_RANGE',
-      message: expect.stringMatching(/output: expected 'host' with a list of negativeKeys.*detach: \['negativeKeys'\]/),
+      message: expect.stringMatching(
+        /output: expected 'host' with arrays in a list of negativeKeys.*detach: \['negativeKeys'\]/,
+      ),
     });
     expect(infoNCESync({ ...given, detach: ['negativeKeys'] }, { output: 'device' }).gradQuery.toArraySync()).toEqual(
       expected.gradQuery,

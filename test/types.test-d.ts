@@ -106,8 +106,8 @@ describe('results follow what was asked', () => {
     expectTypeOf(infoNCE.forwardSync(given).backwardSync().gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
     const { gradNegativeKeys } = new InfoNCE().forwardSync(tensor, tensor, [tensor], {}, { targets: labels });
     expectTypeOf(gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
-    // @ts-expect-error: a queue is no part of a list
-    infoNCESync({ ...given, negativeKeys: [tensor, queue] });
+    const withQueue = infoNCESync({ ...given, negativeKeys: [tensor, queue] });
+    expectTypeOf(withQueue.gradNegativeKeys).toEqualTypeOf<readonly (Float32Array | undefined)[]>();
   });
 
   it('perhaps no gradient for what may be detached', async () => {

@@ -5,7 +5,7 @@ import { infoNCELoss } from '../losses/info-nce.js';
 import type { InfoNCEOptions as InfoNCECore } from '../losses/info-nce-options.js';
 import type { InfoNCERows } from '../losses/info-nce-rows.js';
 import type { AnyLoss } from '../losses/loss.js';
-import type { NegativeQueue } from '../losses/negative-queue.js';
+import { NegativeQueue } from '../losses/negative-queue.js';
 import { type NTXentOptions as NTXentCore, type NTXentGradients, ntXentLoss } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
 import { type Asked, gradientName, type LossValue, type Ranks } from '../losses/results.js';
@@ -79,7 +79,7 @@ function lossAndGradients<Value>(
   loss: AnyLoss,
   given: Readonly<Record<string, unknown>>,
   options: { readonly context?: Context | undefined },
-): [value: Value, gradients: (JaxArray | JaxArray[])[]] {
+): [value: Value, gradients: (JaxArray | (JaxArray | undefined)[])[]] {
   const known = loss.optionKeys.filter(key => key !== 'gradient');
   checkKeys(options, loss.name, new Set([...known, ...(loss.rowArrays ?? []), 'context']), ADVICE);
   const { context, ...rest } = options;
@@ -91,7 +91,7 @@ function lossAndGradients<Value>(
     ...optional.map(name => ({ name, read: readArrays(given[name], name) })),
   ];
   const tensors = Object.fromEntries(
-    inputs.map(({ name, read }) => [name, Array.isArray(read) ? read.map(({ tensor }) => tensor) : read.tensor]),
+    inputs.map(({ name, read }) => [name, Array.isArray(read) ? read.map(tensorOf) : read.tensor]),
   );
   const result = runSync(loss.describe({ ...rest, ...given, ...tensors }), { context });
   const value = { ...result } as Record<string, unknown>;
@@ -99,16 +99,20 @@ function lossAndGradients<Value>(
     const gradient = value[gradientName(name)] as Float32Array | readonly Float32Array[] | undefined;
     delete value[gradientName(name)];
     if (!Array.isArray(read)) return toArray(gradient as Float32Array | undefined, read);
-    return read.map((part, index) => toArray(gradient?.[index] as Float32Array | undefined, part));
+    return read.map((part, index) =>
+      NegativeQueue.isOne(part) ? undefined : toArray(gradient?.[index] as Float32Array | undefined, part),
+    );
   });
   return [value as Value, gradients];
 }
 
-/** An array, or each of a list. */
-function readArrays(value: unknown, name: string): Read | Read[] {
+/** An array, or each of a list, in which queues stay as they are. */
+function readArrays(value: unknown, name: string): Read | (Read | NegativeQueue)[] {
   if (!Array.isArray(value)) return readArray(value, name);
-  return value.map((array, index) => readArray(array, `${name}[${index}]`));
+  return value.map((array, index) => (NegativeQueue.isOne(array) ? array : readArray(array, `${name}[${index}]`)));
 }
+
+const tensorOf = (read: Read | NegativeQueue) => (NegativeQueue.isOne(read) ? read : read.tensor);
 
 /**
  * The library's `ntXent` of an array of jax-js, which it consumes.
@@ -198,9 +202,9 @@ export function sigLip<K extends boolean = true, P extends SigLipPositives = 'sa
  * @param query [N, D]
  * @param positiveKey [N, D]. Row i is the positive of query i. With `targets` [K, D].
  * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or
- * a list of arrays [N, D]. Undefined: the other rows of `positiveKey`.
+ * a list of arrays [N, D] and queues. Undefined: the other rows of `positiveKey`.
  * @returns `[{ loss, top1, top5, gradTemperature }, [gradQuery, gradPositiveKey]]`, and `gradNegativeKeys` as a third with
- * an array of them, or a list of them. What `detach` names has a gradient of zeros, as with jax-js's `stopGradient`.
+ * an array of them, or a list of them, with undefined in the place of a queue. What `detach` names has a gradient of zeros, as with jax-js's `stopGradient`.
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE<K extends boolean = true>(
@@ -218,7 +222,13 @@ export function infoNCE<K extends boolean = true>(
 export function infoNCE<K extends boolean = true>(
   query: JaxArray,
   positiveKey: JaxArray,
-  negativeKeys?: JaxArray | NegativeQueue | readonly JaxArray[],
+  negativeKeys: readonly (JaxArray | NegativeQueue)[],
+  options?: InfoNCEOptions<K>,
+): LossAndGradients<Temperature, [JaxArray, JaxArray, (JaxArray | undefined)[]], K>;
+export function infoNCE<K extends boolean = true>(
+  query: JaxArray,
+  positiveKey: JaxArray,
+  negativeKeys?: JaxArray | NegativeQueue | readonly (JaxArray | NegativeQueue)[],
   options: InfoNCEOptions<K> = {},
 ): LossAndGradients<Temperature, unknown, K> {
   const read = withGuideRead(options, (value, name) => readArray(value, name).tensor);

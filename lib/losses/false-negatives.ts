@@ -2,12 +2,12 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import type { InputTensor, TensorLike } from '../runtime/tensor.js';
+import type { TensorLike } from '../runtime/tensor.js';
 import type { Threshold } from './form.js';
 import type { Directions } from './info-nce-directions.js';
 import { joined } from './info-nce-negatives.js';
 import type { TensorReader } from './loss.js';
-import type { Matrix } from './plan.js';
+import type { ListTensor, Matrix } from './plan.js';
 import { refuseBeside } from './row-loss.js';
 
 /** Candidates that are left out, because they are likely to be positives: those whose cosine is above a threshold. */
@@ -124,7 +124,7 @@ export function checkGuide(
   read: TensorReader,
   query: Matrix,
   keys: Matrix,
-  negatives: Matrix | undefined,
+  negatives: readonly Matrix[],
 ): readonly (Matrix | undefined)[] {
   const guide = of?.guide;
   if (guide === undefined) return [];
@@ -137,17 +137,17 @@ export function checkGuide(
   checkRows(queries, query, dim);
   const ofKeys = matrix('positiveKey');
   checkRows(ofKeys, keys, dim);
-  if (negatives === undefined) {
+  if (negatives.length === 0) {
     if (guide.negativeKeys !== undefined) refuseNegatives('nothing without negativeKeys', 'rows of the guide');
     return [queries, ofKeys];
   }
-  if (negatives.fromQueue) {
+  if (negatives.some(({ fromQueue }) => fromQueue)) {
     refuseBeside(`${NAME}.guide`, 'an object', 'a NegativeQueue', 'A queue keeps no rows of another model.');
   }
-  if (negatives.parts !== undefined) return [queries, ofKeys, listOf(guide.negativeKeys, read, negatives, dim)];
+  if (negatives[0]!.list !== undefined) return [queries, ofKeys, ...listOf(guide.negativeKeys, read, negatives, dim)];
   if (guide.negativeKeys === undefined) refuseNegatives('a tensor [M, G], the rows of negativeKeys', 'undefined');
   const ofNegatives = matrix('negativeKeys');
-  checkRows(ofNegatives, negatives, dim);
+  checkRows(ofNegatives, negatives[0]!, dim);
   return [queries, ofKeys, ofNegatives];
 }
 
@@ -156,25 +156,30 @@ function refuseNegatives(expected: string, got: string): never {
   throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: `${NAME}.guide.negativeKeys`, expected, got, remedy });
 }
 
-function listOf(given: unknown, read: TensorReader, { parts = [] }: Matrix, dim: number): Matrix {
+/** Joined as the negatives are. */
+function listOf(given: unknown, read: TensorReader, negatives: readonly Matrix[], dim: number): Matrix[] {
   const name = `${NAME}.guide.negativeKeys`;
-  if (!Array.isArray(given) || given.length !== parts.length) {
+  const { length } = negatives[0]!.list!;
+  if (!Array.isArray(given) || given.length !== length) {
     const got = Array.isArray(given) ? `a list of ${given.length}` : describeValue(given);
-    refuseNegatives(`a list of ${parts.length} tensors, as negativeKeys is`, got);
+    refuseNegatives(`a list of ${length} tensors, as negativeKeys is`, got);
   }
-  const tensors = Array.from(given as readonly unknown[], (value, index): InputTensor => {
-    const place = `${name}[${index}]`;
-    const tensor = read('negativeKeys', { index, value, place });
-    checkRows({ name: place, tensor }, { name: `negativeKeys[${index}]`, tensor: parts[index]! }, dim);
-    if (tensor.owner === undefined && tensor.dtype === 'float32') return tensor;
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: place,
-      expected: 'a float32 tensor in the memory of the host',
-      got: tensor.owner === undefined ? `dtype '${tensor.dtype}'` : 'a device tensor',
-      remedy: 'The tensors of a list are put together by the host.',
+  return negatives.map(({ list }) => {
+    const tensors = list!.tensors.map(({ index, tensor: of }): ListTensor => {
+      const place = `${name}[${index}]`;
+      const tensor = read('negativeKeys', { index, value: given[index], place });
+      checkRows({ name: place, tensor }, { name: `negativeKeys[${index}]`, tensor: of }, dim);
+      if (tensor.owner === undefined && tensor.dtype === 'float32') return { index, tensor };
+      throw new InfoNCEError('ERR_INFONCE_TYPE', {
+        argument: place,
+        expected: 'a float32 tensor in the memory of the host',
+        got: tensor.owner === undefined ? `dtype '${tensor.dtype}'` : 'a device tensor',
+        remedy: 'The tensors of a list are put together by the host.',
+      });
     });
+    const guide = { name, tensor: tensors[0]!.tensor, list: { length, tensors } };
+    return { ...guide, tensor: joined(guide, { rows: guide.tensor.shape[0]!, dim }) };
   });
-  return { name, tensor: joined(tensors, { rows: parts[0]!.shape[0]!, dim }), parts: tensors };
 }
 
 function checkRows({ name, tensor }: Matrix, of: Matrix, dim: number): void {

@@ -51,21 +51,35 @@ export function checkHardness(hardness: unknown): Hardness | undefined {
   });
 }
 
+/** Whether row i of the matrix, of each of its tensors if it is joined, is query i's own. */
+export function areOwn({ list }: Matrix): boolean {
+  return list !== undefined && list.tensors.length > 0;
+}
+
 /** Refuses a mode that is about candidates which the call does not have. */
 export function stretchesOf(
   { mode, strength }: Hardness,
-  negatives: Pick<Matrix, 'parts'> | undefined,
+  negatives: readonly Matrix[],
   paired: boolean,
   inBatch: boolean,
   { targets, negativeIds }: CheckedRows,
   hasThresholds: boolean,
 ): Stretches {
-  const hasOwn = negatives !== undefined && paired;
-  const isList = negatives?.parts !== undefined;
+  const hasOwn = negatives.length > 0 && paired;
+  const lists = negatives.filter(areOwn).length;
+  const isList = lists > 0;
   const against = (targets ?? negativeIds)?.name ?? (hasThresholds ? 'falseNegatives' : undefined);
   if (mode !== 'all' && isList && against !== undefined) {
     const remedy = "Own negatives are told from others by index alone. Pass mode 'all'.";
     refuseBeside('hardness.mode', describeValue(mode), `${against} where negativeKeys is a list`, remedy);
+  }
+  if (mode !== 'all' && lists > 1) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'hardness.mode',
+      expected: "'all' where tensors of a list are on a device or of several types",
+      got: describeValue(mode),
+      remedy: "Own negatives are told from others in one matrix. Pass arrays of one type, or mode 'all'.",
+    });
   }
   if (mode === 'hard' && !hasOwn && !isList) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {

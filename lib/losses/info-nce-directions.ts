@@ -123,9 +123,8 @@ export interface DirectionsForm {
   readonly byId: 'sameId' | 'sameIdPositive';
   readonly keyIds: boolean;
   readonly negativeIds: boolean;
-  /** Whether there are negatives that every query sees, and whether each is some query's own. */
-  readonly negatives: boolean;
-  readonly areOwn: boolean;
+  /** Of each matrix of negatives that every query sees, whether each row is some query's own. */
+  readonly negatives: readonly boolean[];
   readonly stretches: Stretches;
   /** Of the queries' logits, without other directions. */
   readonly threshold: Threshold | undefined;
@@ -160,15 +159,11 @@ export function blocksOfDirections(of: DirectionsForm): Block[] {
   if (queryToQuery) blocks.push(among(QUERIES, of.queryIds));
   if (!keyToKey) return blocks;
   blocks.push(among(KEYS, of.keyIds));
-  if (of.negatives) {
+  of.negatives.forEach((areOwn, k) => {
     const byId = of.keyIds && of.negativeIds;
     const own = byId ? 'ownOrSameId' : 'own';
-    blocks.push({
-      anchors: KEYS,
-      candidates: NEGATIVES,
-      rowSoftmax: 0,
-      leftOut: of.areOwn ? own : byId ? 'sameId' : undefined,
-    });
-  }
+    const leftOut = areOwn ? own : byId ? 'sameId' : undefined;
+    blocks.push({ anchors: KEYS, candidates: NEGATIVES + k, rowSoftmax: 0, leftOut });
+  });
   return blocks;
 }

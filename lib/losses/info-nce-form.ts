@@ -1,14 +1,15 @@
 import { type Block, formOf, type Softmax, type Threshold } from './form.js';
 import type { Stretches } from './hardness.js';
 import { blocksOfDirections, type Directions, type DirectionsForm, ONE_WAY } from './info-nce-directions.js';
+import { tooManyMatrices } from './info-nce-negatives.js';
 
 /** Of what kind an `infoNCE` is. Its matrices are the queries, the positive keys and, if there are any, the negatives. */
 export interface InfoNCEForm {
   /** Whether all positive keys are candidates. */
   readonly inBatch: boolean;
   readonly negatives?: 'unpaired' | 'paired' | undefined;
-  /** Whether unpaired negatives are a list, of whose tensors row i is query i's own. */
-  readonly areOwn?: boolean;
+  /** Of the matrices of unpaired negatives whether they are of a list, of whose tensors row i is query i's own. Default: one, no. */
+  readonly areOwn?: readonly boolean[];
   /** Whether positives are given by target. */
   readonly targets?: boolean;
   /** Whether queries have ids by which something is left out. */
@@ -27,13 +28,17 @@ export interface InfoNCEForm {
   readonly threshold?: Threshold | undefined;
 }
 
+/** That a native problem has room for. */
+const MOST_BLOCKS = 8;
+
 const made = new Map<number, Float64Array>();
 
 /** Made once for each kind, but with other directions and with hardness or a threshold, which are numbers. */
 export function infoNCEForm(kind: InfoNCEForm): Float64Array {
   const { inBatch, negatives, targets = false, keyIds = false, negativeIds = false, positives = false } = kind;
   const isHard = kind.stretches !== undefined && kind.stretches.own + kind.stretches.others > 0;
-  if (isHard || kind.directions?.any || kind.threshold !== undefined) return newForm(kind);
+  const isOne = (kind.areOwn ?? [false]).length < 2;
+  if (isHard || !isOne || kind.directions?.any || kind.threshold !== undefined) return newForm(kind);
   const isPaired = negatives === 'paired';
   const negativeBits = negatives === undefined ? 0 : isPaired ? 2 : 4;
   const idBits = Number(keyIds) | (Number(negativeIds) << 1) | (Number(positives) << 2);
@@ -47,7 +52,7 @@ export function infoNCEForm(kind: InfoNCEForm): Float64Array {
 }
 
 function newForm(kind: InfoNCEForm): Float64Array {
-  const { negatives, areOwn = false, targets, queryIds = false, keyIds = false, negativeIds = false } = kind;
+  const { negatives, areOwn = [false], targets, queryIds = false, keyIds = false, negativeIds = false } = kind;
   const { stretches = { own: 0, others: 0 }, directions = ONE_WAY, threshold } = kind;
   const { own, others } = stretches;
   const isUnpaired = negatives === 'unpaired';
@@ -58,8 +63,7 @@ function newForm(kind: InfoNCEForm): Float64Array {
     queryIds,
     keyIds,
     negativeIds,
-    negatives: isUnpaired,
-    areOwn,
+    negatives: isUnpaired ? areOwn : [],
     stretches,
     threshold,
   };
@@ -67,11 +71,15 @@ function newForm(kind: InfoNCEForm): Float64Array {
   if (negatives === 'paired') blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, own: 'alone', stretch: own });
   else if (isUnpaired) {
     const leftOut = negativeIds ? byId : undefined;
-    // An own one is told from the others only where that makes a difference.
-    const parts = areOwn && own !== others ? ({ own: 'among', ownStretch: own } as const) : {};
-    blocks.push({ anchors: 0, candidates: 2, rowSoftmax: 0, leftOut, stretch: others, threshold, ...parts });
+    areOwn.forEach((isOwn, k) => {
+      // An own one is told from the others only where that makes a difference.
+      const apart = isOwn && own !== others ? ({ own: 'among', ownStretch: own } as const) : {};
+      blocks.push({ anchors: 0, candidates: 2 + k, rowSoftmax: 0, leftOut, stretch: others, threshold, ...apart });
+    });
   }
   const toKeys: Softmax = { anchors: 0, positive: targets ? 'target' : 'sameIndex', positivesIn: [1] };
+  if (blocks.length > MOST_BLOCKS)
+    throw tooManyMatrices(areOwn.length, 'fewer queues and tensors on a device with these directions');
   if (!directions.perDirection || !directions.keyToQuery) return formOf(blocks, [toKeys]);
   const toQueries: Softmax = { anchors: 1, positive: 'sameIndex', positivesIn: [0], weight: 0.5 };
   return formOf(blocks, [{ ...toKeys, weight: 0.5 }, toQueries]);

@@ -1,11 +1,11 @@
 /** What {@link infoNCE} takes for `negativeKeys`: a tensor, a list of tensors, or a queue. */
 import { allocate, allocateHalf, copyInto } from '../runtime/arrays.js';
-import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { InfoNCEError } from '../runtime/errors.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor } from '../runtime/tensor.js';
 import type { Part, TensorReader } from './loss.js';
 import { checkNegativeQueue, NegativeQueue } from './negative-queue.js';
-import type { Matrix } from './plan.js';
+import type { ListTensor, Matrix, RowArray } from './plan.js';
 
 const NAME = 'negativeKeys';
 
@@ -17,14 +17,16 @@ interface Queries {
   readonly paired: boolean;
 }
 
-/** The negatives as a matrix; undefined: there are none. */
-export function checkNegatives(given: unknown, read: TensorReader, queries: Queries): Matrix | undefined {
-  if (given === undefined) return undefined;
-  if (NegativeQueue.isOne(given)) {
-    return { name: NAME, tensor: checkNegativeQueue(given, queries.paired, queries.dim), fromQueue: true };
-  }
+/** The negatives as matrices: those of a list may be several. */
+export function checkNegatives(given: unknown, read: TensorReader, queries: Queries): Matrix[] {
+  if (given === undefined) return [];
+  if (NegativeQueue.isOne(given)) return [ofQueue(given, NAME, queries)];
   if (Array.isArray(given)) return checkList(given, read, queries);
-  return { name: NAME, tensor: checkTensor(read(NAME), queries) };
+  return [{ name: NAME, tensor: checkTensor(read(NAME), queries) }];
+}
+
+function ofQueue(queue: NegativeQueue, name: string, { paired, dim }: Queries): Matrix {
+  return { name: NAME, tensor: checkNegativeQueue(queue, name, paired, dim), fromQueue: true };
 }
 
 function checkTensor(negatives: InputTensor, { rows, dim, paired }: Queries): InputTensor {
@@ -50,8 +52,14 @@ function tensorRemedy(shape: readonly number[], paired: boolean, dim: number): s
   return 'negativeKeys[i] holds the negatives of query i.';
 }
 
-/** Joined as one matrix, so that a list has the bits of its concatenation. */
-function checkList(given: readonly unknown[], read: TensorReader, queries: Queries): Matrix {
+/** Beside the queries and the positive keys. */
+const MOST_MATRICES = 6;
+
+/**
+ * Arrays of one type are joined as one matrix, so that a list of them has the bits of its concatenation. Queues, and
+ * tensors on a device, stay where they are.
+ */
+function checkList(given: readonly unknown[], read: TensorReader, queries: Queries): Matrix[] {
   if (queries.paired) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: NAME,
@@ -60,7 +68,8 @@ function checkList(given: readonly unknown[], read: TensorReader, queries: Queri
       remedy: "With 'unpaired' every query has all of the list. For its own alone join them as [N, M, D].",
     });
   }
-  if (given.length === 0) {
+  const { length } = given;
+  if (length === 0) {
     throw new InfoNCEError('ERR_INFONCE_SHAPE', {
       argument: NAME,
       expected: 'a list of at least one tensor',
@@ -68,53 +77,79 @@ function checkList(given: readonly unknown[], read: TensorReader, queries: Queri
       remedy: 'Leave negativeKeys out to have none.',
     });
   }
-  const parts = Array.from(given, (value: unknown, index) => checkPart({ index, value }, read, queries));
-  const { dtype } = parts[0]!;
-  const other = parts.findIndex(part => part.dtype !== dtype);
-  if (other >= 0) {
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: `${NAME}[${other}].dtype`,
-      expected: `'${dtype}', that of ${NAME}[0]`,
-      got: `'${parts[other]!.dtype}'`,
-    });
+  const matrices: Matrix[] = [];
+  const arrays = new Map<string, ListTensor[]>();
+  for (const [index, value] of Array.from(given).entries()) {
+    if (NegativeQueue.isOne(value)) {
+      matrices.push({ ...ofQueue(value, `${NAME}[${index}]`, queries), list: { length, tensors: [] } });
+      continue;
+    }
+    const tensor = checkPart({ index, value }, read, queries);
+    const alike = tensor.owner === undefined ? arrays.get(tensor.dtype) : undefined;
+    if (alike !== undefined) {
+      alike.push({ index, tensor });
+      continue;
+    }
+    const tensors = [{ index, tensor }];
+    if (tensor.owner === undefined) arrays.set(tensor.dtype, tensors);
+    matrices.push({ name: NAME, tensor, list: { length, tensors } });
   }
-  return { name: NAME, tensor: joined(parts, queries), parts };
+  if (matrices.length > MOST_MATRICES) {
+    throw tooManyMatrices(matrices.length, `at most ${MOST_MATRICES} queues and tensors on a device`);
+  }
+  return matrices.map(matrix => ({ ...matrix, tensor: joined(matrix, queries) }));
+}
+
+export function tooManyMatrices(count: number, expected: string): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: NAME,
+    expected,
+    got: String(count),
+    remedy: 'Put the rows of several into one tensor. Any number of arrays of the host may be in a list.',
+  });
 }
 
 function checkPart(part: Part, read: TensorReader, { rows, dim }: Queries): InputTensor {
-  const argument = `${NAME}[${part.index}]`;
-  if (NegativeQueue.isOne(part.value)) throw onlyOnHost(argument, describeValue(part.value));
   const tensor = read(NAME, part);
-  if (tensor.owner !== undefined) throw onlyOnHost(argument, 'a device tensor');
   const { shape } = tensor;
   if (shape.length === 2 && shape[0] === rows && shape[1] === dim) return tensor;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
-    argument: `${argument}.shape`,
+    argument: `${NAME}[${part.index}].shape`,
     expected: `that of query, ${formatShape([rows, dim])}`,
     got: formatShape(shape),
     remedy: 'Each tensor of a list has a row for each query. Pass other negatives as one tensor [M, D].',
   });
 }
 
-function onlyOnHost(argument: string, got: string): InfoNCEError {
-  return new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument,
-    expected: 'a tensor in the memory of the host',
-    got,
-    remedy: `The tensors of a list are put together by the host. Pass what toArray() gives, or one tensor as ${NAME}.`,
-  });
-}
-
-/** Of sizes alone there is nothing to join. */
-export function joined(parts: readonly InputTensor[], { rows, dim }: Pick<Queries, 'rows' | 'dim'>): InputTensor {
-  const { dtype } = parts[0]!;
-  const shape = [parts.length * rows, dim];
-  const size = parts.length * rows * dim;
-  const arrays = parts.map(({ data }) => data as Float32Array | Uint16Array);
+/** The tensors of the matrix's list as one. Of sizes alone there is nothing to join. */
+export function joined(
+  { tensor, list }: Pick<Matrix, 'tensor' | 'list'>,
+  { rows, dim }: Pick<Queries, 'rows' | 'dim'>,
+): InputTensor {
+  const { tensors } = list!;
+  if (tensors.length < 2) return tensor;
+  const { dtype } = tensor;
+  const shape = [tensors.length * rows, dim];
+  const size = tensors.length * rows * dim;
+  const arrays = tensors.map(({ tensor }) => tensor.data as Float32Array | Uint16Array);
   const isThere = arrays.every(({ length }) => length > 0);
   const data = (dtype === 'float32' ? allocate : allocateHalf)(isThere ? size : 0, NAME);
-  for (const [index, array] of isThere ? arrays.entries() : []) {
-    copyInto(data, index * rows * dim, array, rows * dim, `${NAME}[${index}]`);
+  for (const [k, array] of isThere ? arrays.entries() : []) {
+    copyInto(data, k * rows * dim, array, rows * dim, `${NAME}[${tensors[k]!.index}]`);
   }
   return { data, dtype, shape, size, owner: undefined };
+}
+
+/** What is given for each row of a list, or of one tensor, for the rows of a matrix. */
+export function rowsOf<Data extends Int32Array | Float32Array>(
+  given: RowArray<Data> | undefined,
+  { list }: Matrix,
+  { rows }: Pick<Queries, 'rows'>,
+): RowArray<Data> | undefined {
+  if (given === undefined || list === undefined || list.tensors.length === list.length) return given;
+  const data = new (given.data.constructor as new (length: number) => Data)(list.tensors.length * rows);
+  for (const [k, { index }] of list.tensors.entries()) {
+    data.set(given.data.subarray(index * rows, (index + 1) * rows), k * rows);
+  }
+  return { name: given.name, data };
 }

@@ -2,10 +2,10 @@ import type { TensorLike } from '../runtime/tensor.js';
 import { checkGuide, thresholdOf } from './false-negatives.js';
 import { withParameters } from './form.js';
 import type { ByOutput, ForwardPass } from './forward.js';
-import { refuseBiases, stretchesOf } from './hardness.js';
+import { areOwn, refuseBiases, stretchesOf } from './hardness.js';
 import { refuseWithDirections } from './info-nce-directions.js';
 import { infoNCEForm } from './info-nce-form.js';
-import { checkNegatives } from './info-nce-negatives.js';
+import { checkNegatives, rowsOf } from './info-nce-negatives.js';
 import { checkInBatch, checkOptions, type InfoNCEOptions, refuseSmoothing, SCALE } from './info-nce-options.js';
 import { checkRows, type InfoNCERows } from './info-nce-rows.js';
 import { VARIANTS } from './info-nce-variants.js';
@@ -28,11 +28,11 @@ export interface InfoNCEProblem<
   /** [N, D]. Row i is the positive of query i. With `targets` [K, D]. */
   readonly positiveKey: TensorLike;
   /**
-   * [M, D] or, paired, [N, M, D]; or, unpaired, the keys of a queue, which have no gradient; or a list of tensors [N, D] of
-   * the host and of one type, such as hard negatives of each query, of which every query has all. Absent: the other rows of
+   * [M, D] or, paired, [N, M, D]; or, unpaired, the keys of a queue, which have no gradient; or a list of tensors [N, D],
+   * such as hard negatives of each query, and queues, of which every query has all. Absent: the other rows of
    * `positiveKey`.
    */
-  readonly negativeKeys?: TensorLike | NegativeQueue | readonly TensorLike[] | undefined;
+  readonly negativeKeys?: TensorLike | NegativeQueue | readonly (TensorLike | NegativeQueue)[] | undefined;
 }
 
 /** Inputs and options of {@link infoNCE} when negative keys are given in a tensor. */
@@ -51,6 +51,15 @@ export interface InfoNCEListProblem<
   K extends boolean = boolean,
 > extends InfoNCEProblem<R, G, K> {
   readonly negativeKeys: readonly TensorLike[];
+}
+
+/** Inputs and options of {@link infoNCE} when negative keys are given in a list with queues. */
+export interface InfoNCEQueueListProblem<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  K extends boolean = boolean,
+> extends InfoNCEProblem<R, G, K> {
+  readonly negativeKeys: readonly (TensorLike | NegativeQueue)[];
 }
 
 /** Inputs and options of {@link infoNCE} when gradients are left out. */
@@ -85,13 +94,20 @@ export interface InfoNCEListGradients<O extends Output = 'host'> extends Omit<In
   readonly gradNegativeKeys: readonly Gradient<O>[];
 }
 
+/** The gradients of {@link infoNCE} when negative keys are given in a list with queues. */
+export interface InfoNCEQueueListGradients<O extends Output = 'host'>
+  extends Omit<InfoNCEGradients<O>, 'gradNegativeKeys'> {
+  /** In the order of the list, each in the shape of its tensor; undefined in the place of a queue. */
+  readonly gradNegativeKeys: readonly (Gradient<O> | undefined)[];
+}
+
 /** The gradients of {@link infoNCE} when some are left out. */
 export interface InfoNCEDetachedGradients<O extends Output = 'host'>
   extends Pick<InfoNCEGradients<O>, 'gradQuery' | 'gradTemperature'> {
   /** Absent if it is detached. */
   readonly gradPositiveKey?: Gradient<O>;
   /** Absent if it is detached, and where there is none. */
-  readonly gradNegativeKeys?: Gradient<O> | readonly Gradient<O>[];
+  readonly gradNegativeKeys?: Gradient<O> | readonly (Gradient<O> | undefined)[];
 }
 
 /** What {@link infoNCE} resolves to. */
@@ -117,6 +133,14 @@ export type InfoNCEListResult<
   O extends Output = 'host',
   K extends boolean = true,
 > = LossResult<R, G, InfoNCEListGradients<O>, K>;
+
+/** What {@link infoNCE} resolves to when negative keys are given in a list with queues. */
+export type InfoNCEQueueListResult<
+  R extends Reduction = Reduction,
+  G extends boolean = boolean,
+  O extends Output = 'host',
+  K extends boolean = true,
+> = LossResult<R, G, InfoNCEQueueListGradients<O>, K>;
 
 /** What {@link infoNCE} resolves to when gradients are left out. */
 export type InfoNCEDetachedResult<
@@ -149,6 +173,14 @@ export type InfoNCENegativesForward<R extends Reduction = Reduction, K extends b
 export type InfoNCEListForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
   R,
   ByOutput<InfoNCEListGradients, InfoNCEListGradients<'device'>>,
+  InfoNCEGradientName
+> &
+  Asked<K, Ranks>;
+
+/** The same when negative keys are given in a list with queues. */
+export type InfoNCEQueueListForward<R extends Reduction = Reduction, K extends boolean = true> = ForwardPass<
+  R,
+  ByOutput<InfoNCEQueueListGradients, InfoNCEQueueListGradients<'device'>>,
   InfoNCEGradientName
 > &
   Asked<K, Ranks>;
@@ -203,6 +235,20 @@ export interface InfoNCEListTypes extends LossTypes {
     : never;
 }
 
+/** @internal The types of {@link infoNCE} when negative keys are given in a list with queues. */
+export interface InfoNCEQueueListTypes extends LossTypes {
+  readonly name: 'infoNCE';
+  readonly out: InfoNCEGradientName;
+  readonly of: this extends Asks<infer R, infer G, infer O, infer K>
+    ? {
+        problem: InfoNCEQueueListProblem<R, G, K>;
+        gradients: InfoNCEQueueListGradients<O>;
+        result: InfoNCEQueueListResult<R, G, O, K>;
+        forward: InfoNCEQueueListForward<R, K>;
+      }
+    : never;
+}
+
 /** @internal The types of {@link infoNCE} when gradients are left out. */
 export interface InfoNCEDetachedTypes extends LossTypes {
   readonly name: 'infoNCE';
@@ -217,7 +263,10 @@ export interface InfoNCEDetachedTypes extends LossTypes {
     : never;
 }
 
-export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoNCEListTypes, InfoNCENegativesTypes]>({
+export const infoNCELoss = defineLoss<
+  InfoNCETypes,
+  [InfoNCEDetachedTypes, InfoNCEListTypes, InfoNCEQueueListTypes, InfoNCENegativesTypes]
+>({
   name: 'infoNCE',
   className: 'InfoNCE',
   tensors: { query: ['[N, D]', 2, 2], positiveKey: ['[N, D]', 2, 2] },
@@ -255,16 +304,17 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
     } = checkOptions(problem);
     const [query, keys] = matrices;
     const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });
-    const inBatch = checkInBatch(negatives !== undefined, asked);
+    const inBatch = checkInBatch(negatives.length > 0, asked);
     const given = checkRows(
       problem,
       {
         queries: rows,
         keys: keys.tensor.shape[0]!,
-        negatives: negatives?.tensor.shape[0],
-        each: negatives?.tensor.shape[1],
+        negatives:
+          negatives.length === 0 ? undefined : negatives.reduce((sum, { tensor }) => sum + tensor.shape[0]!, 0),
+        each: negatives[0]?.tensor.shape[1],
         paired,
-        fromQueue: negatives?.fromQueue === true,
+        fromQueue: negatives.some(({ fromQueue }) => fromQueue),
       },
       problem.duplicates,
       common.propagateNonFinite,
@@ -288,23 +338,23 @@ export const infoNCELoss = defineLoss<InfoNCETypes, [InfoNCEDetachedTypes, InfoN
         detached: detach.includes('positiveKey') ? 'dropped' : undefined,
       },
     ];
-    if (negatives !== undefined) {
+    for (const [k, matrix] of negatives.entries()) {
       described.push({
-        name: negatives.name,
-        tensor: negatives.tensor,
-        ids: negativeIds,
-        bias: given.negativeBias,
+        name: matrix.name,
+        tensor: matrix.tensor,
+        ids: rowsOf(negativeIds, matrix, { rows }),
+        bias: rowsOf(given.negativeBias, matrix, { rows }),
         counts: given.negativeCounts,
-        guide: guides[2],
-        fromQueue: negatives.fromQueue === true,
-        parts: negatives.parts,
+        guide: guides[2 + k],
+        fromQueue: matrix.fromQueue === true,
+        list: matrix.list,
         detached: detach.includes('negativeKeys') ? 'skipped' : undefined,
       });
     }
     const kind = infoNCEForm({
       inBatch,
-      negatives: negatives && (paired ? 'paired' : 'unpaired'),
-      areOwn: negatives?.parts !== undefined,
+      negatives: negatives.length === 0 ? undefined : paired ? 'paired' : 'unpaired',
+      areOwn: negatives.map(areOwn),
       targets: given.targets !== undefined,
       queryIds: readsIds && given.queryIds !== undefined,
       keyIds: keyIds !== undefined,

@@ -229,9 +229,17 @@ function notOnDevice(output: unknown): InfoNCEError {
   });
 }
 
-/** The call with the first `dim` numbers of each row. A list is one matrix, with one gradient. */
+/** The call with the first `dim` numbers of each row. What is joined of a list has one gradient, at its first place. */
 function cutOff(whole: Plan, dim: number): Plan {
-  const matrices = whole.task.matrices.map(matrix => ({ ...cutOffMatrix(matrix, whole, dim), parts: undefined }));
+  const matrices = whole.task.matrices.map(matrix => {
+    const cut = cutOffMatrix(matrix, whole, dim);
+    const { list } = cut;
+    if (list === undefined) return cut;
+    return {
+      ...cut,
+      list: { ...list, tensors: list.tensors.slice(0, 1).map(({ index }) => ({ index, tensor: cut.tensor })) },
+    };
+  });
   return { ...whole, task: { ...whole.task, dim, matrices } };
 }
 
@@ -274,14 +282,15 @@ function sumOf(plan: Plan, buffers: ResultBuffers, leading: readonly Leading[], 
   const ranks = common.ranks ? { top1, top5 } : {};
   const value = { loss: sumOfLosses(buffers.native.rowLoss, leading, results), ...ranks };
   if (!common.gradient) return value;
-  task.matrices.forEach(({ name, tensor }, m) => {
+  task.matrices.forEach(({ name, tensor, list }, m) => {
     const sum = buffers.gradients[m] as Float32Array | undefined;
     if (sum === undefined) return;
     const gradient = gradientName(name);
     checkUnchanged(sum, tensor.size, gradient);
     for (let k = 0; k < sum.length; k++) sum[k] = 0;
     leading.forEach(({ dim, weight }, k) => {
-      addLeading(sum, task.dim, results[k]![gradient] as Float32Array, dim, weight);
+      const given = results[k]![gradient] as Float32Array & readonly Float32Array[];
+      addLeading(sum, task.dim, list === undefined ? given : given[list.tensors[0]!.index]!, dim, weight);
     });
   });
   const named: { [name: string]: unknown } = { ...value };

@@ -302,8 +302,8 @@ function together(pieces: readonly Piece[], work: (native: NativeContext, piece:
 }
 
 /** A queue's rows as the negative keys of queries of `dim` numbers. */
-export function checkNegativeQueue(queue: NegativeQueue, paired: boolean, dim: number): InputTensor {
-  checkDim(queue, 'negativeKeys', dim);
+export function checkNegativeQueue(queue: NegativeQueue, name: string, paired: boolean, dim: number): InputTensor {
+  checkDim(queue, name, dim);
   if (paired) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'negativeMode',
@@ -312,10 +312,10 @@ export function checkNegativeQueue(queue: NegativeQueue, paired: boolean, dim: n
       remedy: "The rows of a queue are every query's negatives.",
     });
   }
-  const { rows } = contentsOf(queue, 'negativeKeys');
+  const { rows } = contentsOf(queue, name);
   if (rows !== undefined) return rows;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
-    argument: 'negativeKeys',
+    argument: name,
     expected: 'a queue with at least one row',
     got: 'an empty one',
     remedy: 'enqueue() keys first, or leave negativeKeys out for the other loss, with in-batch negatives.',

@@ -33,7 +33,7 @@ const NOTHING: CheckedOut = { loss: undefined, gradients: new Map() };
 export function checkOut(out: UncheckedOut | undefined, output: Output, plan: Plan, part: Part): CheckedOut {
   if (out === undefined) return NOTHING;
   const { task, common } = plan;
-  const inputs = inputsWithGradient(plan, part).filter(({ parts }) => parts === undefined);
+  const inputs = inputsWithGradient(plan, part).filter(({ list }) => list === undefined);
   const names = inputs.map(({ name }) => gradientName(name));
   checkKeys(out, 'out', new Set(part === 'gradients' ? names : ['loss', ...names]), adviceFor(plan, part, names));
 
@@ -124,8 +124,8 @@ function adviceFor(plan: Plan, part: Part, names: readonly string[]): Map<string
       part === 'losses' ? 'Pass it to backward(gradOutput, { out }).' : 'This call does not compute that gradient.',
     );
   }
-  for (const { name, fromQueue, detached, parts } of plan.task.matrices) {
-    if (parts)
+  for (const { name, fromQueue, detached, list } of plan.task.matrices) {
+    if (list)
       advice.set(gradientName(name), 'The gradients of a list come in new arrays. Pass its rows as one tensor.');
     if (fromQueue) advice.set(gradientName(name), 'Rows of a NegativeQueue have no gradient.');
     if (detached) advice.set(gradientName(name), `It is left out by detach: ['${name}'].`);
@@ -138,8 +138,9 @@ function adviceFor(plan: Plan, part: Part, names: readonly string[]): Map<string
 function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, plan: Plan): void {
   const { task, common } = plan;
   const others: (readonly [name: string, memory: NativeInput | Int32Array])[] = [];
-  for (const { name, tensor, parts = [tensor], ids, bias } of task.matrices) {
-    for (const { data } of parts) others.push([name, data]);
+  for (const { name, tensor, list, ids, bias } of task.matrices) {
+    others.push([name, tensor.data]);
+    for (const { index, tensor } of list?.tensors ?? []) others.push([`${name}[${index}]`, tensor.data]);
     for (const array of [ids, bias]) if (array !== undefined) others.push([array.name, array.data]);
   }
   if (task.targets !== undefined) others.push([task.targets.name, task.targets.data]);

@@ -35,6 +35,19 @@ export interface RowArray<Data> {
   readonly data: Data;
 }
 
+/** A list of tensors and queues that a caller passed as one input, or what of it is in one matrix. */
+export interface TensorList {
+  readonly length: number;
+  /** Those in the matrix, joined in this order, each with a gradient of its own. */
+  readonly tensors: readonly ListTensor[];
+}
+
+/** A tensor at its place in a list. */
+export interface ListTensor {
+  readonly index: number;
+  readonly tensor: InputTensor;
+}
+
 /** An input of a call as a matrix. */
 export interface Matrix {
   readonly name: string;
@@ -56,9 +69,9 @@ export interface Matrix {
    */
   readonly detached?: 'dropped' | 'skipped' | undefined;
   /** The same rows of a guide model, [rows, G], where thresholds are by guide. */
-  readonly guide?: Pick<Matrix, 'name' | 'tensor' | 'parts'> | undefined;
-  /** The tensors it was joined from, each with a gradient of its own. */
-  readonly parts?: readonly InputTensor[] | undefined;
+  readonly guide?: Pick<Matrix, 'name' | 'tensor' | 'list'> | undefined;
+  /** Of an input that is a list. */
+  readonly list?: TensorList | undefined;
 }
 
 /** The part of a native problem that a loss decides. */
@@ -133,10 +146,13 @@ export function ownersOf({ task }: Plan): (readonly [name: string, owner: Contex
 export function withoutData(plan: Plan): Plan {
   const emptied = (tensor: InputTensor) => ({ ...tensor, data: new Float32Array(0) });
   const matrices = plan.task.matrices.map(
-    ({ tensor, parts, ids: _ids, bias: _bias, counts: _counts, guide: _guide, ...matrix }) => ({
+    ({ tensor, list, ids: _ids, bias: _bias, counts: _counts, guide: _guide, ...matrix }) => ({
       ...matrix,
       tensor: emptied(tensor),
-      parts: parts?.map(emptied),
+      list: list && {
+        length: list.length,
+        tensors: list.tensors.map(({ index, tensor }) => ({ index, tensor: emptied(tensor) })),
+      },
     }),
   );
   const { targets: _targets, ...task } = plan.task;

@@ -5,7 +5,16 @@ import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { InputTensor } from '../runtime/tensor.js';
 import { checkOut, type GradientArray, type UncheckedOut } from './out.js';
-import { computesGradient, type Matrix, namingOf, nativeResult, type Part, type Plan, scalarsOf } from './plan.js';
+import {
+  computesGradient,
+  type ListTensor,
+  type Matrix,
+  namingOf,
+  nativeResult,
+  type Part,
+  type Plan,
+  scalarsOf,
+} from './plan.js';
 import { gradientName, type LossValue, type Output, type Ranks } from './results.js';
 
 /** The arrays that a call fills: the caller's, and new ones for the rest. */
@@ -46,7 +55,7 @@ export function resultBuffers(
     const arrays = plan.task.matrices.map(matrix => {
       if (!computesGradient(plan, part, matrix)) return undefined;
       const name = gradientName(matrix.name);
-      if (output === 'device' && matrix.parts) throw listOnDevice(matrix);
+      if (output === 'device' && (matrix.list?.tensors.length ?? 1) > 1) throw joinedOnDevice(matrix);
       return given.gradients.get(name) ?? newGradient(name, matrix.tensor, matrix.detached === 'dropped');
     });
     const gradients = arrays.map((array, m) => (plan.task.matrices[m]!.detached ? undefined : array));
@@ -60,12 +69,12 @@ export function resultBuffers(
   }
 }
 
-function listOnDevice({ name }: Matrix): InfoNCEError {
+function joinedOnDevice({ name }: Matrix): InfoNCEError {
   return new InfoNCEError('ERR_INFONCE_RANGE', {
     argument: 'output',
-    expected: `'host' with a list of ${name}`,
+    expected: `'host' with arrays in a list of ${name}`,
     got: "'device'",
-    remedy: `Pass ${name} as one [M, D], or leave its gradient out with detach: ['${name}'].`,
+    remedy: `Pass device tensors, or one [M, D], or leave its gradient out with detach: ['${name}'].`,
   });
 }
 
@@ -91,9 +100,15 @@ export function gradientsOf(
   results: object = {},
 ): object {
   const named = results as { [name: string]: unknown };
-  task.matrices.forEach(({ name, parts }, m) => {
+  task.matrices.forEach(({ name, list, detached }, m) => {
     const gradient = gradients[m];
-    if (gradient !== undefined) named[gradientName(name)] = parts ? split(gradient, parts) : gradient;
+    if (list === undefined) {
+      if (gradient !== undefined) named[gradientName(name)] = gradient;
+    } else if (!detached) {
+      named[gradientName(name)] ??= new Array(list.length).fill(undefined);
+      const all = named[gradientName(name)] as (GradientArray | undefined)[];
+      if (gradient !== undefined) split(gradient, list.tensors, all);
+    }
   });
   giveBack(dropped);
   const { gradScale, gradBias } = scalarsOf(native);
@@ -102,13 +117,14 @@ export function gradientsOf(
   return results;
 }
 
-/** The gradient of tensors that were joined, as one for each. Those of lists are on the host. */
-function split(gradient: GradientArray, parts: readonly InputTensor[]): Float32Array[] {
+/** Puts the gradient of tensors that were joined into the places of each. Joined ones are on the host. */
+function split(gradient: GradientArray, tensors: readonly ListTensor[], all: (GradientArray | undefined)[]): void {
   let from = 0;
-  return parts.map(({ size }) => {
-    from += size;
-    return (gradient as Float32Array).subarray(from - size, from);
-  });
+  for (const { index, tensor } of tensors) {
+    const whole = OwnedDeviceTensor.isOne(gradient) || gradient.length === tensor.size;
+    all[index] = whole ? gradient : gradient.subarray(from, from + tensor.size);
+    from += tensor.size;
+  }
 }
 
 /** All results of a call. */

@@ -2,6 +2,7 @@ import {
   type InfoNCEGradientName,
   type InfoNCEListResult,
   type InfoNCENegativesResult,
+  type InfoNCEQueueListResult,
   type InfoNCEResult,
   infoNCE,
   infoNCELoss,
@@ -47,6 +48,13 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
+    negativeKeys: readonly (TensorLike | NegativeQueue)[],
+    run?: RunOptions<O, InfoNCEGradientName>,
+    rows?: InfoNCERows,
+  ): Promise<InfoNCEQueueListResult<R, G, O, K>>;
+  forward<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: RunOptions<O, InfoNCEGradientName>,
     rows?: InfoNCERows,
@@ -54,7 +62,7 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
   forward<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
-    negativeKeys?: TensorLike | NegativeQueue | readonly TensorLike[],
+    negativeKeys?: TensorLike | NegativeQueue | readonly (TensorLike | NegativeQueue)[],
     run?: RunOptions<O, InfoNCEGradientName>,
     rows?: InfoNCERows,
   ): Promise<unknown> {
@@ -79,6 +87,13 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
   forwardSync<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
+    negativeKeys: readonly (TensorLike | NegativeQueue)[],
+    run?: SyncRunOptions<O, InfoNCEGradientName>,
+    rows?: InfoNCERows,
+  ): InfoNCEQueueListResult<R, G, O, K>;
+  forwardSync<O extends Output = 'host'>(
+    query: TensorLike,
+    positiveKey: TensorLike,
     negativeKeys?: TensorLike | NegativeQueue,
     run?: SyncRunOptions<O, InfoNCEGradientName>,
     rows?: InfoNCERows,
@@ -86,7 +101,7 @@ export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K e
   forwardSync<O extends Output = 'host'>(
     query: TensorLike,
     positiveKey: TensorLike,
-    negativeKeys?: TensorLike | NegativeQueue | readonly TensorLike[],
+    negativeKeys?: TensorLike | NegativeQueue | readonly (TensorLike | NegativeQueue)[],
     run?: SyncRunOptions<O, InfoNCEGradientName>,
     rows?: InfoNCERows,
   ): unknown {

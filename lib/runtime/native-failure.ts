@@ -5,8 +5,8 @@ import { InfoNCEError } from './errors.js';
 interface Input {
   readonly name: string;
   readonly tensor: { readonly shape: readonly number[] };
-  /** The tensors that it was joined from. */
-  readonly parts?: readonly { readonly shape: readonly number[] }[] | undefined;
+  /** The tensors that it was joined from, by their places in a list. */
+  readonly list?: { readonly tensors: readonly (Pick<Input, 'tensor'> & { readonly index: number })[] } | undefined;
   /** The same rows of a guide model. */
   readonly guide?: Input | undefined;
 }
@@ -79,9 +79,10 @@ export function nativeError(failure: NativeFailure, { call, inputs = [] }: Namin
 /** `row 5`, in a list `row 5 of negativeKeys[1]`, or in an input of three dimensions `negativeKeys[1][2]`. */
 function place(row: number, input: Input | undefined): string {
   let first = 0;
-  for (const [index, { shape }] of (input?.parts ?? []).entries()) {
-    if (row < first + shape[0]!) return `row ${row - first} of ${input!.name}[${index}]`;
-    first += shape[0]!;
+  for (const { index, tensor } of input?.list?.tensors ?? []) {
+    const rows = tensor.shape[0]!;
+    if (row < first + rows) return `row ${row - first} of ${input!.name}[${index}]`;
+    first += rows;
   }
   if (input?.tensor.shape.length !== 3) return `row ${row}`;
   const inner = input.tensor.shape[1]!;

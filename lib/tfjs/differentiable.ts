@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { type ForwardPass, forwardSync } from '../losses/forward.js';
 import type { AnyLoss } from '../losses/loss.js';
+import { NegativeQueue } from '../losses/negative-queue.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
 import { gradientName, type LossValue, type Output, type Ranks } from '../losses/results.js';
 import { runSync } from '../losses/run.js';
@@ -97,7 +98,9 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
     const value = name in given ? given[name] : problem[name];
     if (name in given || value instanceof tf.Tensor) problem[name] = read(value, name, name);
     else if (Array.isArray(value)) {
-      problem[name] = value.map((tensor, index) => read(tensor, name, `${name}[${index}]`, index));
+      problem[name] = value.map((each: unknown, index) =>
+        NegativeQueue.isOne(each) ? each : read(each, name, `${name}[${index}]`, index),
+      );
     }
   }
   if (loss.labels) problem.labels = readLabels(given.labels, 'labels');

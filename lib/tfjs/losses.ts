@@ -117,7 +117,12 @@ export interface InfoNCEOptions<R extends Reduction = Reduction>
    * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or a list of tensors
    * [N, D]. Absent: the other rows of `positiveKey`.
    */
-  readonly negativeKeys?: tf.Tensor2D | tf.Tensor3D | NegativeQueue | readonly tf.Tensor2D[] | undefined;
+  readonly negativeKeys?:
+    | tf.Tensor2D
+    | tf.Tensor3D
+    | NegativeQueue
+    | readonly (tf.Tensor2D | NegativeQueue)[]
+    | undefined;
 }
 
 /**

@@ -99,13 +99,19 @@ const temperature = random => random.pick([0.001, 0.02, 0.07, 0.1, 1, 1000]);
 const logitBias = random => random.pick([-10, 0, 3, -200, 1e4]);
 
 /** Sometimes several matrices of negatives in a list, sometimes no gradient of an input. */
-function varyNegatives(random, problem, variant, rows, dim) {
+function varyNegatives(random, context, problem, variant, rows, dim) {
   const shape = [rows, dim];
+  const { directions, hardness } = variant.options ?? {};
   if (problem.negativeKeys?.shape.length === 2 && variant.rowArrays === undefined && random.chance(0.3)) {
-    const part = () => ({ data: matrix(random, rows * dim), shape });
+    // Of any type, wherever they lie: in several matrices, in which own negatives are not told from others.
+    const isMixed = directions === undefined && hardness === undefined && random.chance(0.3);
+    const part = () => (isMixed ? tensor(random, context, ...shape) : { data: matrix(random, rows * dim), shape });
     problem.negativeKeys = Array.from({ length: random.integer(1, 3) }, part);
     if (variant.options?.labelSmoothing === undefined && random.chance(0.5)) {
-      problem.hardness = { mode: random.pick(['hard', 'inBatch', 'all']), strength: random.pick([0, 1, 9, 1e3]) };
+      problem.hardness = {
+        mode: isMixed ? 'all' : random.pick(['hard', 'inBatch', 'all']),
+        strength: random.pick([0, 1, 9, 1e3]),
+      };
     }
   }
   if (random.chance(0.2)) problem.detach = ['positiveKey', 'negativeKeys'].filter(() => random.chance(0.5));
@@ -145,7 +151,7 @@ function problemOf(loss, random, context) {
   }
   if (nViews > 2) problem.nViews = nViews;
   if (loss.name === 'infoNCE') {
-    varyNegatives(random, problem, variant, rows, dim);
+    varyNegatives(random, context, problem, variant, rows, dim);
     addThresholds(random, problem, variant);
   }
   // A copy: a call's arguments are spoiled, and options may be objects.
@@ -250,7 +256,7 @@ const MAKERS = {
     const form = infoNCEForm({
       inBatch: true,
       negatives: 'unpaired',
-      areOwn,
+      areOwn: [areOwn],
       queryIds: random.chance(0.5),
       keyIds: random.chance(0.5),
       // Own ones that are told from others have none.

@@ -23,7 +23,9 @@ function useQueue(random, world, loss, problem) {
   if (queue === undefined || random.chance(0.7)) return;
   const fits = tensor => tensor.shape[1] === queue.dim && tensor.context === undefined;
   if (loss === 'infoNCE' && queue.size > 0 && fits(problem.query) && fits(problem.positiveKey)) {
-    Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
+    const list = problem.negativeKeys;
+    if (Array.isArray(list) && problem.falseNegatives?.guide === undefined && random.chance(0.5)) list.push(queue);
+    else Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
     delete problem.negativeIds;
     delete problem.negativeBias;
     // A queue keeps no rows of another model.
