@@ -15,6 +15,7 @@ const SUITES = [
   'golden',
   'inputs',
   'jax-js/gradients',
+  'lists-of-negatives',
   'logits',
   'loss-cases',
   'mean-inside',
