@@ -38,7 +38,8 @@ const FORMULAS: ByLoss<Formula> = {
     const { numpy: np, nn } = jax;
     const logits = similarities(jax, image!, text!, problem).add(LOGIT_BIAS);
     const signs = np.eye(problem.rows).mul(-2).add(1);
-    return np.sum(nn.softplus(logits.mul(signs))).mul(1 / problem.rows);
+    // Row by row: in one sum of float32 so many numbers lose their digits.
+    return np.mean(np.sum(nn.softplus(logits.mul(signs)), 1));
   },
   supcon(jax, [u], problem) {
     const { numpy: np, nn } = jax;

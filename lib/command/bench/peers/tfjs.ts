@@ -34,7 +34,8 @@ const FORMULAS: ByLoss<Formula> = {
   siglip(tf, [image, text], { rows, temperature }) {
     const logits = similarities(tf, image!, text!, temperature).add(LOGIT_BIAS);
     const signs = tf.eye(rows).mul(-2).add(1);
-    return tf.softplus(logits.mul(signs)).sum().div<tfjs.Scalar>(rows);
+    // Row by row: in one sum of float32 so many numbers lose their digits.
+    return tf.softplus(logits.mul(signs)).sum(1).mean();
   },
   supcon(tf, [u], { rows, temperature }, targets) {
     const logits = similarities(tf, u!, u!, temperature);
