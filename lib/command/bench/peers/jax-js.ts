@@ -27,6 +27,12 @@ const FORMULAS: ByLoss<Formula> = {
     const positives = rowDots(jax, query!.ref, key!.ref, problem);
     return np.mean(nn.logsumexp(similarities(jax, query!, key!, problem), 1).sub(positives));
   },
+  hardnegatives(jax, [query, key, negative], problem) {
+    const { numpy: np, nn } = jax;
+    const positives = rowDots(jax, query!.ref, key!.ref, problem);
+    const candidates = np.concatenate([key!, negative!]);
+    return np.mean(nn.logsumexp(similarities(jax, query!, candidates, problem), 1).sub(positives));
+  },
   clip(jax, [image, text], problem) {
     const { numpy: np, nn } = jax;
     const positives = rowDots(jax, image!.ref, text!.ref, problem);

@@ -26,6 +26,11 @@ const FORMULAS: ByLoss<Formula> = {
     const positives = query!.mul(key!).sum(1).div(temperature);
     return similarities(tf, query!, key!, temperature).logSumExp(1).sub(positives).mean();
   },
+  hardnegatives(tf, [query, key, negative], { temperature }) {
+    const positives = query!.mul(key!).sum(1).div(temperature);
+    const candidates = tf.concat([key!, negative!]);
+    return similarities(tf, query!, candidates, temperature).logSumExp(1).sub(positives).mean();
+  },
   clip(tf, [image, text], { temperature }) {
     const logits = similarities(tf, image!, text!, temperature);
     const positives = image!.mul(text!).sum(1).div(temperature);
