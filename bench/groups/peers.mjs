@@ -16,10 +16,10 @@ export const columns = [
 ];
 
 const BENCH = fileURLToPath(new URL('../', import.meta.url));
-/** NT-Xent in every engine; losses of two towers in the fastest one. */
+/** NT-Xent in every engine; losses of two towers or three in the fastest one. */
 const LOSSES = [
   { loss: 'ntxent', sizes: [1024, 2048], engines: PEERS },
-  ...['infonce', 'clip', 'siglip'].map(loss => ({
+  ...['infonce', 'hardnegatives', 'clip', 'siglip'].map(loss => ({
     loss,
     sizes: [2048],
     engines: PEERS.filter(({ id }) => id.startsWith('onnxruntime')),

@@ -40,24 +40,42 @@ describe('infonce bench', () => {
     expect(stdout).toMatch(/^tfjs-webgpu: not installed: .*webgpu\. Install: npm install .*webgpu$/m);
   });
 
-  it.each(['ntxent', 'infonce', 'clip', 'supcon', 'siglip'])(
-    '%s has the same loss and gradients in every engine',
-    loss => {
-      const { sizes } = report(['--loss', loss]);
-      expect(sizes.map(({ rows }) => rows)).toEqual([8, 16]);
-      for (const { peak, results } of sizes) {
-        expect(peak!.peakGflops).toBeGreaterThan(0);
-        expect(results.map(({ id }) => id)).toEqual(expect.arrayContaining(['infonce', ...PEERS]));
-        for (const row of results) {
-          expect(row).toMatchObject({ outcome: 'timed', dim: 12 });
-          if (row.outcome !== 'timed') continue;
-          expect(row.medianMs).toBeGreaterThan(0);
-          expect(row.shareOfPeak).toBeCloseTo(row.gflops / peak!.peakGflops, 10);
-          expect(row.difference ?? 0).toBeLessThan(1e-4);
-        }
+  it.each([
+    ['ntxent', 6],
+    ['infonce', 6],
+    ['hardnegatives', 12],
+    ['clip', 6],
+    ['supcon', 6],
+    ['siglip', 6],
+  ])('%s has the same loss and gradients in every engine, and %i·N²·D operations', (loss, work) => {
+    const { sizes } = report(['--loss', loss]);
+    expect(sizes.map(({ rows }) => rows)).toEqual([8, 16]);
+    for (const { rows, peak, results } of sizes) {
+      expect(peak!.peakGflops).toBeGreaterThan(0);
+      expect(results.map(({ id }) => id)).toEqual(expect.arrayContaining(['infonce', ...PEERS]));
+      for (const row of results) {
+        expect(row).toMatchObject({ outcome: 'timed', dim: 12 });
+        if (row.outcome !== 'timed') continue;
+        expect(row.medianMs).toBeGreaterThan(0);
+        expect((1e6 * row.gflops * row.medianMs) / (work * rows ** 2 * 12)).toBeCloseTo(1, 10);
+        expect(row.shareOfPeak).toBeCloseTo(row.gflops / peak!.peakGflops, 10);
+        expect(row.difference ?? 0).toBeLessThan(1e-4);
       }
-    },
-  );
+    }
+  });
+
+  it('keeps the digits of a sum over many pairs in every engine', () => {
+    const { sizes } = report(['--loss', 'siglip', '--rows', '512', '--peers', 'jax-js-wasm,tfjs-wasm']);
+    const [ours, ...others] = sizes[0]!.results;
+    expect(ours!.id).toBe('infonce');
+    expect(others.map(({ outcome }) => outcome)).toEqual(['timed', 'timed']);
+  });
+
+  it('says what it counts', () => {
+    const { stdout } = bench([...SHORT, '--loss', 'hardnegatives', '--peers', 'none']);
+    expect(stdout).toMatch(/^InfoNCE with in-batch negatives and as many hard ones, loss and gradients/);
+    expect(stdout).toMatch(/^GFLOP\/s counts the 12·N²·D of the plain algorithm/m);
+  });
 
   it('obeys what is asked of the device', () => {
     const words = ['--precision', 'medium', '--threads', '1', '--peers', 'none', '--rows', '4'];
@@ -89,7 +107,7 @@ describe('infonce bench', () => {
     [['--rows', '8,x'], /--rows .* Expected an integer/],
     [['--dim', '1'], /--dim .* Expected an integer from 2/],
     [['--time', '0'], /--time .* Expected a number above 0/],
-    [['--loss', 'triplet'], /--loss .* ntxent, infonce, clip, supcon/],
+    [['--loss', 'triplet'], /--loss .* ntxent, infonce, clip, supcon, siglip, hardnegatives/],
     [['--peers', 'tfjs'], /no peer called 'tfjs'\. Expected all, none, or of .*tfjs-wasm/],
     [['--chart', 'bars.png'], /--chart .* \.html or \.svg/],
     [['--device', 'cuda', '--threads', '2'], /--threads is for the CPU/],

@@ -6,7 +6,6 @@ import { cpuTarget } from '../../runtime/backends/cpu.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import type { Context } from '../../runtime/handles.js';
 import { CHART_PACKAGES, loadPlot } from '../charts/index.js';
-import { LOSSES, type LossName } from '../losses.js';
 import { MANIFEST } from '../manifest.js';
 import { type ComputeOptions, contextFor, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
@@ -16,13 +15,14 @@ import { startProgress } from '../terminal/progress.js';
 import { chartFile } from './chart.js';
 import { compare } from './comparison.js';
 import { gpuLimits } from './gpu-limits.js';
+import { BENCH_LOSSES, type BenchLoss } from './losses.js';
 import { parseChart, parseDim, parsePeers, parseRows, parseSeconds, refuseThreadsOnGpu } from './options.js';
 import { PEERS, type Peer } from './peers/index.js';
 import { TEMPERATURE } from './problem.js';
 import { type MissingPeer, printed, type Report } from './report.js';
 
 interface BenchOptions extends OutputOptions, ComputeOptions {
-  readonly loss: LossName;
+  readonly loss: BenchLoss;
   readonly rows: readonly number[];
   readonly dim: number;
   readonly time: number;
@@ -35,7 +35,11 @@ export function benchCommand(): Command {
   return withComputeOptions(
     new Command('bench')
       .description('times a loss with its gradients on this machine, beside its limits and other engines')
-      .addOption(new Option('--loss <name>', 'which loss').choices(LOSSES).default('ntxent'))
+      .addOption(
+        new Option('--loss <name>', 'which loss; hardnegatives: infoNCE with N hard negatives beside the keys')
+          .choices(BENCH_LOSSES)
+          .default('ntxent'),
+      )
       .addOption(
         new Option('--rows <counts>', 'batch sizes N, separated by commas')
           .argParser(parseRows)

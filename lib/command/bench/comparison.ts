@@ -1,19 +1,19 @@
 import { isOnHost } from '../../runtime/backends/index.js';
 import { createContext } from '../../runtime/create-context.js';
 import type { Context, Precision } from '../../runtime/handles.js';
-import type { LossName } from '../losses.js';
 import { difference, TOLERANCE } from './agreement.js';
 import { type Peak, withPeak } from './cpu-limits.js';
 import { duration } from './figures.js';
 import type { GpuLimits } from './gpu-limits.js';
 import { openInfonce } from './infonce.js';
+import { type BenchLoss, candidatesOf } from './losses.js';
 import { CannotRun, type Peer } from './peers/index.js';
 import { type Answer, type Engine, makeProblem, type Problem, plainFlops } from './problem.js';
 import { median, type Timing, time } from './timing.js';
 
 /** Settings of a comparison. */
 export interface Comparison {
-  readonly loss: LossName;
+  readonly loss: BenchLoss;
   readonly sizes: readonly number[];
   readonly dim: number;
   readonly context: Context;
@@ -48,11 +48,11 @@ export type Row = TimedRow | DisagreeingRow | NotTimedRow;
 export interface TimedRow extends RowOf<'timed'>, Timing {
   /** Relative, of loss or gradients, from infonce in float32 on the CPU; undefined for that itself. */
   readonly difference: number | undefined;
-  /** 6·N²·D floating-point operations in the time taken. */
+  /** The plain algorithm's floating-point operations, 6·N²·D or with hard negatives 12·N²·D, in the time taken. */
   readonly gflops: number;
   /**
-   * On the CPU that as a share of the measured peak. Of infonce on a GPU: 6·N²·D in the time of the kernels, as a share of
-   * what the tensor cores can do.
+   * On the CPU that as a share of the measured peak. Of infonce on a GPU: the same operations in the time of the kernels, as
+   * a share of what the tensor cores can do.
    */
   readonly shareOfPeak: number | undefined;
   /** Its median over infonce's. */
@@ -125,7 +125,7 @@ async function measureInfonce(
 
   if (!isOnHost(device.id)) {
     const row = await measured();
-    return { expected, ours: row.outcome === 'timed' ? onGpu(row, parts, gpuLimits) : row, peak: undefined };
+    return { expected, ours: row.outcome === 'timed' ? onGpu(row, problem, parts, gpuLimits) : row, peak: undefined };
   }
   const { instructionSet, threads } = device;
   const medium = precision === 'medium';
@@ -144,10 +144,19 @@ function inFloat32(problem: Problem): Answer | Promise<Answer> {
   }
 }
 
-function onGpu(row: TimedRow, parts: readonly DeviceParts[], limits: GpuLimits | undefined): TimedRow {
+function onGpu(
+  row: TimedRow,
+  problem: Problem,
+  parts: readonly DeviceParts[],
+  limits: GpuLimits | undefined,
+): TimedRow {
   const measured = medians(parts.slice(-row.samples)); // without warm-up
-  const teraflops = plainFlops(row.rows, row.dim) / measured.kernelsMs / 1e9;
+  const teraflops = flopsOf(problem) / measured.kernelsMs / 1e9;
   return { ...row, parts: measured, shareOfPeak: limits?.tensorTflops && teraflops / limits.tensorTflops };
+}
+
+function flopsOf({ loss, rows, dim }: Problem): number {
+  return plainFlops(rows, dim, candidatesOf(loss, rows));
 }
 
 function medians(parts: readonly DeviceParts[]): DeviceParts {
@@ -204,7 +213,7 @@ async function measureEngine(
     outcome: 'timed',
     ...timing,
     difference: apart,
-    gflops: plainFlops(rows, dim) / timing.medianMs / 1e6,
+    gflops: flopsOf(problem) / timing.medianMs / 1e6,
     shareOfPeak: undefined,
     infonceFasterBy: undefined,
     parts: undefined,

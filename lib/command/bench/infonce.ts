@@ -1,17 +1,17 @@
 import { gradientName } from '../../losses/results.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import type { Context } from '../../runtime/handles.js';
-import { lossNamed, towersOf } from '../losses.js';
 import { threadsInWords } from './figures.js';
+import { callOf } from './losses.js';
 import type { Answer, Engine, Problem } from './problem.js';
 
 /** This package's function, as its users call it. */
 function call({ loss: name, inputs, labels, temperature }: Problem, context: Context): Answer {
-  const loss = lossNamed(name);
-  const towers = towersOf(name);
+  const { loss, towers, options } = callOf(name);
   const problem = {
     ...Object.fromEntries(towers.map((tower, index) => [tower, inputs[index]])),
     ...(loss.labels && { labels }),
+    ...options,
     [loss.scale.option]: loss.scale.at(temperature),
   };
   const run = loss.runSync as (problem: object, run: object) => Readonly<Record<string, unknown>>;

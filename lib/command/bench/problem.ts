@@ -1,4 +1,4 @@
-import { type LossName, towersOf } from '../losses.js';
+import { type BenchLoss, callOf } from './losses.js';
 import { type Matrix, randomMatrix } from './random.js';
 
 export const TEMPERATURE = 0.1;
@@ -8,11 +8,11 @@ const ROWS_OF_A_CLASS = 4;
 
 /** The problem of every engine: rows not yet normalised, the mean loss, gradients of the inputs. */
 export interface Problem {
-  readonly loss: LossName;
+  readonly loss: BenchLoss;
   readonly rows: number;
   readonly dim: number;
   readonly temperature: number;
-  /** [rows, dim]: one matrix, or for infonce, clip and siglip two. NT-Xent has two views: row i and row i + rows / 2. */
+  /** [rows, dim]: one matrix, for infonce, clip and siglip two, for hardnegatives three. NT-Xent has two views: row i and row i + rows / 2. */
   readonly inputs: readonly Matrix[];
   /** The class of each row, for supcon: four consecutive rows are one. */
   readonly labels: Int32Array;
@@ -35,13 +35,13 @@ export interface Engine {
   close(): void | Promise<void>;
 }
 
-export function makeProblem(loss: LossName, rows: number, dim: number): Problem {
+export function makeProblem(loss: BenchLoss, rows: number, dim: number): Problem {
   return {
     loss,
     rows,
     dim,
     temperature: TEMPERATURE,
-    inputs: towersOf(loss).map((_, tower) => randomMatrix(rows, dim, tower + 1)),
+    inputs: callOf(loss).towers.map((_, tower) => randomMatrix(rows, dim, tower + 1)),
     labels: Int32Array.from({ length: rows }, (_, row) => Math.floor(row / ROWS_OF_A_CLASS)),
   };
 }
@@ -62,9 +62,9 @@ export function targetsOf({ rows, labels }: Problem): Float32Array {
 }
 
 /**
- * Floating-point operations of the plain algorithm, N×N matrices and all: the similarities and both factors of the
- * gradient, 2 for each multiply-add.
+ * Floating-point operations of the plain algorithm, matrices of all pairs included: the similarities and both factors of
+ * the gradient, 2 for each multiply-add.
  */
-export function plainFlops(rows: number, dim: number): number {
-  return 6 * rows * rows * dim;
+export function plainFlops(rows: number, dim: number, candidates: number = rows): number {
+  return 6 * rows * candidates * dim;
 }

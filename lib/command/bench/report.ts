@@ -1,10 +1,11 @@
 import { isOnHost } from '../../runtime/backends/index.js';
-import type { LossName } from '../losses.js';
 import { type Column, table } from '../terminal/table.js';
 import type { Row, SizeResult, TimedRow } from './comparison.js';
 import { agree } from './cpu-limits.js';
 import { duration, figure, percent, threadsInWords, times } from './figures.js';
 import type { GpuLimits } from './gpu-limits.js';
+import { type BenchLoss, candidatesOf } from './losses.js';
+import { plainFlops } from './problem.js';
 
 /** A peer that cannot take part at all. */
 export interface MissingPeer {
@@ -28,7 +29,7 @@ export interface Report {
     readonly instructionSet: string;
     readonly threads: number;
   };
-  readonly loss: LossName;
+  readonly loss: BenchLoss;
   readonly temperature: number;
   readonly precision: string;
   readonly dim: number;
@@ -37,9 +38,10 @@ export interface Report {
   readonly notInstalled: readonly MissingPeer[];
 }
 
-const LOSS_NAMES: { readonly [loss in LossName]?: string } = {
+const LOSS_NAMES: { readonly [loss in BenchLoss]?: string } = {
   ntxent: 'NT-Xent',
   infonce: 'InfoNCE with in-batch negatives',
+  hardnegatives: 'InfoNCE with in-batch negatives and as many hard ones',
   clip: 'CLIP',
   siglip: 'SigLIP',
   supcon: 'SupCon, four rows a class',
@@ -121,8 +123,9 @@ export function machineOf({ version, device, machine }: Report): string {
 
 /** The machine's limits, what the columns need said, and why an engine was not timed: a line each. */
 export function remarks(report: Report): string[] {
-  const { sizes, gpuLimits, precision } = report;
-  const lines = gpuLimits ? gpuRemarks(gpuLimits) : cpuRemarks(sizes, precision);
+  const { loss, sizes, gpuLimits, precision } = report;
+  const plain = `${plainFlops(1, 1, candidatesOf(loss, 1))}·N²·D`;
+  const lines = gpuLimits ? gpuRemarks(gpuLimits, plain) : cpuRemarks(sizes, precision, plain);
   const rows = sizes.flatMap(({ results }) => results);
   for (const row of rows) {
     const what = `${row.engine}, ${row.rows} × ${row.dim}`;
@@ -133,7 +136,7 @@ export function remarks(report: Report): string[] {
   return lines;
 }
 
-function cpuRemarks(sizes: readonly SizeResult[], precision: string): string[] {
+function cpuRemarks(sizes: readonly SizeResult[], precision: string, plain: string): string[] {
   const peaks = sizes.flatMap(({ peak }) => (peak ? [peak] : []));
   if (peaks.length === 0) return [];
   const [lowest, highest] = [Math.min, Math.max].map(of => of(...peaks.map(({ peakGflops }) => peakGflops)));
@@ -141,7 +144,7 @@ function cpuRemarks(sizes: readonly SizeResult[], precision: string): string[] {
   const products = precision === 'medium' ? 'multiply-adds as precision medium does them' : 'float32 multiply-adds';
   const lines = [
     `Peak, measured before and after infonce: ${least === most ? least : `${least} – ${most}`} GFLOP/s of ${products}.`,
-    'GFLOP/s counts the 6·N²·D of the plain algorithm; one that does fewer can pass 100 % of the peak.',
+    `GFLOP/s counts the ${plain} of the plain algorithm; one that does fewer can pass 100 % of the peak.`,
   ];
   if (peaks.some(({ unsteady }) => unsteady) || !agree(lowest!, highest!)) {
     lines.push('* The peak changed meanwhile: another program was running. Measure again on an idle machine.');
@@ -149,7 +152,7 @@ function cpuRemarks(sizes: readonly SizeResult[], precision: string): string[] {
   return lines;
 }
 
-function gpuRemarks({ multiprocessors, clockMHz, memoryGBs, tensorTflops }: GpuLimits): string[] {
+function gpuRemarks({ multiprocessors, clockMHz, memoryGBs, tensorTflops }: GpuLimits, plain: string): string[] {
   const limits = [
     `${multiprocessors} multiprocessors`,
     clockMHz && `${figure(clockMHz)} MHz at most`,
@@ -158,7 +161,7 @@ function gpuRemarks({ multiprocessors, clockMHz, memoryGBs, tensorTflops }: GpuL
   ];
   return [
     `The GPU by its attributes and generation, not measured: ${limits.filter(Boolean).join(', ')}.`,
-    "TFLOP/s counts 6·N²·D in the whole call, of peak in the kernels alone; upload, kernels, download: by the device's clock.",
+    `TFLOP/s counts ${plain} in the whole call, of peak in the kernels alone; upload, kernels, download: by the device's clock.`,
   ];
 }
 

@@ -27,6 +27,12 @@ const FORMULAS: ByLoss<Formula> = {
     const positives = rowDots(jax, query!.ref, key!.ref, problem);
     return np.mean(nn.logsumexp(similarities(jax, query!, key!, problem), 1).sub(positives));
   },
+  hardnegatives(jax, [query, key, negative], problem) {
+    const { numpy: np, nn } = jax;
+    const positives = rowDots(jax, query!.ref, key!.ref, problem);
+    const candidates = np.concatenate([key!, negative!]);
+    return np.mean(nn.logsumexp(similarities(jax, query!, candidates, problem), 1).sub(positives));
+  },
   clip(jax, [image, text], problem) {
     const { numpy: np, nn } = jax;
     const positives = rowDots(jax, image!.ref, text!.ref, problem);
@@ -38,7 +44,8 @@ const FORMULAS: ByLoss<Formula> = {
     const { numpy: np, nn } = jax;
     const logits = similarities(jax, image!, text!, problem).add(LOGIT_BIAS);
     const signs = np.eye(problem.rows).mul(-2).add(1);
-    return np.sum(nn.softplus(logits.mul(signs))).mul(1 / problem.rows);
+    // Row by row: in one sum of float32 so many numbers lose their digits.
+    return np.mean(np.sum(nn.softplus(logits.mul(signs)), 1));
   },
   supcon(jax, [u], problem) {
     const { numpy: np, nn } = jax;

@@ -10,7 +10,7 @@ import { type ByLoss, formulaOf } from './peer.js';
 export type OnnxForm = 'derived' | 'by-hand';
 
 /** A graph's names of its inputs and their gradients. */
-export const TOWERS = ['z', 'y'] as const;
+export const TOWERS = ['z', 'y', 'x'] as const;
 export const gradientOf = (tower: string): string => `gradient_${tower}`;
 
 type Graph = (model: OnnxModel, problem: Problem, form: OnnxForm) => void;
@@ -19,18 +19,20 @@ const GRAPHS: ByLoss<Graph> = {
   ntxent: oneTower,
   supcon: oneTower,
   infonce: twoTowers,
+  hardnegatives: hardNegatives,
   clip: twoTowers,
   siglip: sigmoids,
 };
 
 /**
- * A loss forward and backward as an ONNX model: z (and y) [N, D] → loss [], gradient_z (and gradient_y) [N, D].
+ * A loss forward and backward as an ONNX model: z (and y, and x) [N, D] → loss [], gradient_z (and those of y and x) [N, D].
  *
  *     U = Z / |Z|     S = U Vᵀ / τ     P = softmax(S)     dS = (P − T) / N     dU = dS V / τ     dZ = (dU − U ⟨U, dU⟩) / |Z|
  *
  * With one tower V is U, S has −∞ on its diagonal and dU has dSᵀ U / τ as well; T is one in the column of the positive, or
- * for SupCon 1 / |P(i)| in those of the positives. Clip is the mean of this over S and Sᵀ. SigLIP has for P − T the
- * signs, −1 of positives, times the sigmoid of what these make of S + b.
+ * for SupCon 1 / |P(i)| in those of the positives. Clip is the mean of this over S and Sᵀ. With hard negatives the
+ * rows of V are those of Y, then those of X. SigLIP has for P − T the signs, −1 of positives, times the sigmoid of what
+ * these make of S + b.
  */
 export async function onnxLoss(problem: Problem, form: OnnxForm): Promise<Uint8Array> {
   const model = new OnnxModel();
@@ -99,9 +101,7 @@ function oneTower(model: OnnxModel, problem: Problem, form: OnnxForm): void {
     model.node('Sub', ['weights', 'twiceTargets'], 'difference');
     model.node('MatMul', ['difference', 'u_z'], 'unscaled');
   } else {
-    model.node('GatherElements', ['p', columnsOf(model, positives)], 'pPositive', { axis: 1 });
-    model.node('Log', ['pPositive'], 'logPositive');
-    meanOf(model, 'logPositive');
+    lossOfProbabilities(model, positives);
     model.node('Gather', ['u_z', model.integers('positives', [rows], positives)], 'uPositive', { axis: 0 });
     model.node('Mul', ['uPositive', 'two'], 'twicePositive');
     model.node('MatMul', ['weights', 'u_z'], 'weighted');
@@ -157,6 +157,37 @@ function twoTowers(model: OnnxModel, problem: Problem, form: OnnxForm): void {
   }
 }
 
+function hardNegatives(model: OnnxModel, problem: Problem, form: OnnxForm): void {
+  const { rows, temperature } = problem;
+  model.node('Concat', ['u_y', 'u_x'], 'v', { axis: 0 });
+  const s = similarities(model, 'u_z', 'v', problem, form);
+  const own = Array.from({ length: rows }, (_, row) => row);
+  const halves = model.integers('halves', [2], [rows, rows]);
+  const gradScale = model.floats('gradScale', [], [1 / (rows * temperature)]);
+
+  if (form === 'derived') {
+    model.node('LogSoftmax', [s], 'logP', { axis: 1 });
+    lossOfColumns(model, 'logP', own);
+    model.node('Exp', ['logP'], 'p');
+    model.node('Sub', ['p', oneHot(model, own, 2 * rows)], 'difference');
+    model.node('Mul', ['difference', gradScale], 'dS');
+    model.node('MatMul', ['dS', 'v'], 'g_z');
+    model.node('Transpose', ['dS'], 'dSTransposed', { perm: [1, 0] });
+    model.node('MatMul', ['dSTransposed', 'u_z'], 'g_v');
+    model.node('Split', ['g_v', halves], ['g_y', 'g_x'], { axis: 0 });
+    return;
+  }
+  model.node('Softmax', [s], 'p', { axis: 1 });
+  lossOfProbabilities(model, own);
+  // The positives are rows as they are, and negatives have none.
+  model.node('Gemm', ['p', 'v'], 'weighted_z');
+  model.node('Sub', ['weighted_z', 'u_y'], 'unscaled_z');
+  model.node('Gemm', ['p', 'u_z'], 'weighted_v', { transA: 1 });
+  model.node('Split', ['weighted_v', halves], ['weighted_y', 'unscaled_x'], { axis: 0 });
+  model.node('Sub', ['weighted_y', 'u_z'], 'unscaled_y');
+  for (const z of TOWERS) model.node('Mul', [`unscaled_${z}`, gradScale], `g_${z}`);
+}
+
 function sigmoids(model: OnnxModel, problem: Problem, form: OnnxForm): void {
   const { rows, temperature } = problem;
   const signs = new Float32Array(rows * rows).fill(1);
@@ -196,11 +227,11 @@ function supConTargets(model: OnnxModel, problem: Problem): string {
   return model.floats('targets', [problem.rows, problem.rows], targetsOf(problem));
 }
 
-function oneHot(model: OnnxModel, columns: readonly number[]): string {
+function oneHot(model: OnnxModel, columns: readonly number[], width = columns.length): string {
   const rows = columns.length;
-  const ones = new Float32Array(rows * rows);
-  for (const [row, column] of columns.entries()) ones[row * rows + column] = 1;
-  return model.floats('oneHot', [rows, rows], ones);
+  const ones = new Float32Array(rows * width);
+  for (const [row, column] of columns.entries()) ones[row * width + column] = 1;
+  return model.floats('oneHot', [rows, width], ones);
 }
 
 function columnsOf(model: OnnxModel, columns: readonly number[]): string {
@@ -210,6 +241,12 @@ function columnsOf(model: OnnxModel, columns: readonly number[]): string {
 /** − mean log P[i, column of i] */
 function lossOfColumns(model: OnnxModel, logP: string, columns: readonly number[]): void {
   meanOf(model, model.node('GatherElements', [logP, columnsOf(model, columns)], 'logPositive', { axis: 1 }));
+}
+
+/** The same from P, where nothing else needs its logarithms. */
+function lossOfProbabilities(model: OnnxModel, columns: readonly number[]): void {
+  model.node('GatherElements', ['p', columnsOf(model, columns)], 'pPositive', { axis: 1 });
+  meanOf(model, model.node('Log', ['pPositive'], 'logPositive'));
 }
 
 function meanOf(model: OnnxModel, logPositive: string): void {

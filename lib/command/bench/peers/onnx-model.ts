@@ -36,11 +36,17 @@ export class OnnxModel {
     return this.#constant(name, INT64, dims, () => BigInt64Array.from(values, BigInt));
   }
 
-  /** Applies an operator. Returns `output`. */
-  node(opType: string, input: readonly string[], output: string, attributes: Attributes = {}): string {
+  /** Applies an operator. Returns `output`, of several the first. */
+  node(
+    opType: string,
+    input: readonly string[],
+    output: string | readonly string[],
+    attributes: Attributes = {},
+  ): string {
+    const outputs = [output].flat();
     const attribute = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));
-    this.#nodes.push({ opType, name: output, input, output: [output], attribute });
-    return output;
+    this.#nodes.push({ opType, name: outputs[0], input, output: outputs, attribute });
+    return outputs[0]!;
   }
 
   async serialize(inputs: Shapes, outputs: Shapes): Promise<Uint8Array> {

@@ -1,4 +1,4 @@
-import type { LossName } from '../../losses.js';
+import type { BenchLoss } from '../losses.js';
 import type { Engine, Problem } from '../problem.js';
 
 /** Another engine that computes the same losses and gradients in float32. */
@@ -17,10 +17,10 @@ export class CannotRun extends Error {
 }
 
 /** What a peer computes losses by; it need not know all. */
-export type ByLoss<Formula> = { readonly [name in LossName]?: Formula };
+export type ByLoss<Formula> = { readonly [name in BenchLoss]?: Formula };
 
 /** Throws {@link CannotRun} for a loss that the peer does not know. */
-export function formulaOf<Formula>(formulas: ByLoss<Formula>, loss: LossName): Formula {
+export function formulaOf<Formula>(formulas: ByLoss<Formula>, loss: BenchLoss): Formula {
   const formula = formulas[loss];
   if (formula === undefined) throw new CannotRun(`it has no formula of ${loss}`);
   return formula;

@@ -26,6 +26,11 @@ const FORMULAS: ByLoss<Formula> = {
     const positives = query!.mul(key!).sum(1).div(temperature);
     return similarities(tf, query!, key!, temperature).logSumExp(1).sub(positives).mean();
   },
+  hardnegatives(tf, [query, key, negative], { temperature }) {
+    const positives = query!.mul(key!).sum(1).div(temperature);
+    const candidates = tf.concat([key!, negative!]);
+    return similarities(tf, query!, candidates, temperature).logSumExp(1).sub(positives).mean();
+  },
   clip(tf, [image, text], { temperature }) {
     const logits = similarities(tf, image!, text!, temperature);
     const positives = image!.mul(text!).sum(1).div(temperature);
@@ -34,7 +39,8 @@ const FORMULAS: ByLoss<Formula> = {
   siglip(tf, [image, text], { rows, temperature }) {
     const logits = similarities(tf, image!, text!, temperature).add(LOGIT_BIAS);
     const signs = tf.eye(rows).mul(-2).add(1);
-    return tf.softplus(logits.mul(signs)).sum().div<tfjs.Scalar>(rows);
+    // Row by row: in one sum of float32 so many numbers lose their digits.
+    return tf.softplus(logits.mul(signs)).sum(1).mean();
   },
   supcon(tf, [u], { rows, temperature }, targets) {
     const logits = similarities(tf, u!, u!, temperature);
