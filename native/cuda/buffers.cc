@@ -41,8 +41,8 @@ void take_classes(Workspace::Cursor &cursor, Work *work) {
   take(&buffers.classes.memory_large, classes.memory_large);
 }
 
-// Whether kernels read the caller's rows. Not where rows apart begin elsewhere in vectors of four than others would: some
-// sums are in an order of their own then.
+// Whether kernels read the caller's rows. Those that could be read four numbers at a time, but for their stride, are
+// copied: some sums would have another order.
 bool are_in_place(const Work &work, const infonce_matrix &matrix, int64_t dim) {
   const bool are_float32 = matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32;
   return are_float32 && !work.phase.keeps && (dim % 4 != 0 || row_stride_of(matrix, dim) % 4 == 0);
