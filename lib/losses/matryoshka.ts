@@ -97,10 +97,10 @@ const NAMES = LOSSES.map(({ name }) => name)
  * so that embeddings stay useful when they are cut off there. `loss` is the loss's function ({@link ntXent},
  * {@link infoNCE}, …); `problem` and `run` are what that takes.
  *
- * Rows of every input are cut off alike, those of device tensors and queues too, and read where they are. A promise's call
- * copies arrays of the host, as that of the loss does: rows times dims_k numbers. Each of `dims` has gradients of its own
- * until the host has added them up, which is why `output: 'device'` is refused. The call takes as many places of the
- * context's queue as `dims` has entries.
+ * Rows of every input are cut off alike, those of device tensors and queues too, and read where they are. The call that
+ * returns a promise copies arrays of the host, as the loss itself does: of each of `dims` rows times dims_k numbers. Each
+ * has gradients of its own until the host has added them up, which is why `output: 'device'` is refused. The call takes
+ * as many places of the context's queue as `dims` has entries.
  *
  * @returns What the loss resolves to. `loss` and the gradients, those of learned scalars too, are weighted sums;
  * gradients have the shapes of the whole inputs. `top1` and `top5` are those of the first of `dims`. `gradOutput`

@@ -19,8 +19,8 @@ class Input {
     if (matrix.type == INFONCE_BFLOAT16) widen_ = kernels.widen_bfloat16;
   }
 
-  // Rows first ... first + count: where they lie or, of 16 bits, widened into `room`. Each begins `step()` after the one
-  // before.
+  // Rows first ... first + count: where they lie or, of 16 bits, widened into `room`. Each begins `step()` numbers after
+  // the one before.
   const float *rows(int64_t first, int64_t count, float *room) const {
     if (!widen_) return static_cast<const float *>(data_) + first * stride_;
     const uint16_t *from = static_cast<const uint16_t *>(data_) + first * stride_;

@@ -43,8 +43,8 @@ class Arrays {
  public:
   Arrays(When when, BackendContext &backend, HostPool &pool) : when_(when), backend_(backend), pool_(pool) {}
 
-  // An input matrix: a typed array of exactly as many elements, or of at least that with gaps between rows; or a buffer of
-  // at least that. What is copied has no gaps.
+  // An input matrix: a typed array of exactly as many elements or, with gaps between rows, of at least that; or a buffer
+  // of at least that. What is copied has no gaps.
   Place matrix(Napi::Value value, int32_t type, const RowLayout &layout, int32_t index);
   // Any typed array, whole: of the host's memory.
   Span<const void> bytes(Napi::Value value, const char *name);
