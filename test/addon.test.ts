@@ -282,6 +282,11 @@ describe('a problem', () => {
     [{ matrices: [] }, /matrices of numbers must be 1 to/],
     [features({ rows: 2 ** 53 }), /rows must be/],
     [features({ rows: 0.5 }), /rows must be an integer/],
+    [features({ rowStride: -1 }), /rowStride must be/],
+    [features({ rowStride: 2 ** 53 }), /rowStride must be/],
+    [features({ rowStride: DIM - 1 }), /row_stride must be 0 or at least dim/],
+    [features({ rowStride: DIM + 1 }), /has 32 elements, at least 39 are needed/],
+    [features({ rowStride: 2 ** 52 }), /too large/],
     [features({ views: Number.NaN }), /views must be/],
     [features({ type: 2 ** 31 }), /type is too large/],
     [{ dim: 0 }, /dim must be/],
@@ -328,16 +333,66 @@ describe('a problem', () => {
   it.each([
     [{ numbers: undefined }, /numbers must be a Float64Array/],
     [{ numbers: new Float64Array(5) }, /numbers has a part/],
-    [{ numbers: new Float64Array(12) }, /numbers has a part/],
+    [{ numbers: new Float64Array(13) }, /numbers has a part/],
     [{ arrays: undefined }, /arrays must be an array/],
     [{ arrays: [] }, /data of a matrix must be/],
     [
-      { arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, 0, ROWS, 2, 0, 1, 0) },
+      { arrays: [numbers()], numbers: Float64Array.of(0, 11, DIM, 10, 0, 0, ROWS, 0, 2, 0, 1, 0) },
       /ids must be an Int32Array/,
     ],
-    [{ arrays: [numbers()], numbers: Float64Array.of(0, 11 + 16, DIM, 10, 0, 0, ROWS, 2, 0, 0, 0) }, /targets must be/],
+    [
+      { arrays: [numbers()], numbers: Float64Array.of(0, 11 + 16, DIM, 10, 0, 0, ROWS, 0, 2, 0, 0, 0) },
+      /targets must be/,
+    ],
   ])('whose parts do not fit is refused: %#', (changes, message) => {
     refuses(() => context.run({ ...problem(), ...(changes as object) }, result()), message);
+  });
+});
+
+describe('rows that stand apart', () => {
+  const STRIDE = DIM + 3;
+
+  /** With NaN between rows, and none or some of it behind the last. */
+  function apart(behind: number): Float32Array {
+    const array = new Float32Array((ROWS - 1) * STRIDE + DIM + behind).fill(Number.NaN);
+    for (let row = 0; row < ROWS; row++) array.set(numbers().subarray(row * DIM, (row + 1) * DIM), row * STRIDE);
+    return array;
+  }
+
+  function computed(data: Float32Array | NativeBuffer): NativeResult {
+    const filled = result();
+    context.run(problem(features({ data, rowStride: STRIDE })), filled);
+    return filled;
+  }
+
+  it('give what others do, in arrays, pinned ones and buffers', () => {
+    const expected = result();
+    context.run(problem(), expected);
+    const array = apart(0);
+    const pinned = new Float32Array(context.pinned(array.byteLength));
+    pinned.set(array);
+    const there = context.allocate(array.byteLength);
+    context.write(there, 0, array, 0, array.byteLength);
+    for (const data of [array, apart(3), apart(50), pinned, there]) expect(computed(data)).toEqual(expected);
+    refuses(() => computed(buffer), /buffer of 128 bytes, 212 are needed/);
+  });
+
+  it('are copied before a queued call, but for pinned ones', async () => {
+    const expected = result();
+    context.run(problem(), expected);
+    const array = apart(0);
+    const pinned = new Float32Array(context.pinned(array.byteLength));
+    pinned.set(array);
+    for (const data of [array, pinned]) {
+      const filled = result();
+      const ended = new Promise((resolve, reject) => {
+        const done = (failure: unknown) => (failure ? reject(failure as Error) : resolve(undefined));
+        context.run(problem(features({ data, rowStride: STRIDE })), filled, done);
+      });
+      if (data === array) data.fill(7);
+      await ended;
+      expect(filled).toEqual(expected);
+    }
   });
 });
 

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type Context, ntXent, ntXentSync } from 'infonce';
+import { type Context, infoNCE, matryoshkaSync, ntXent, ntXentSync } from 'infonce';
 import { expect, it } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { normal, scaled } from './support/random.js';
@@ -45,6 +45,22 @@ it('needs a bounded panel, not a matrix of all pairs', () => {
   ntXentSync({ features }, { context });
   // 16,384² float32 numbers are a gigabyte.
   expect((process.resourceUsage().maxRSS - before) * 1024).toBeLessThan(256 * MEGABYTE);
+  context.dispose();
+}, 60_000);
+
+it('reads leading dimensions where they are, without a copy of the inputs', () => {
+  const [rows, each, dim] = [32, 1500, 256];
+  const data = new Float32Array(rows * each * dim);
+  for (let i = 0; i < data.length; i++) data[i] = (i % 97) - 48;
+  const inputs = { query: normal([rows, dim], 4), positiveKey: normal([rows, dim], 5) };
+  const negatives = { negativeKeys: { data, shape: [rows, each, dim] }, negativeMode: 'paired' } as const;
+  const context = newContext({ threads: 1 });
+  const before = process.memoryUsage().arrayBuffers;
+  const problem = { ...inputs, ...negatives, detach: ['negativeKeys'] as const };
+  const { loss } = matryoshkaSync(infoNCE, problem, { dims: [255, 128] }, { context });
+  // The negatives are 47 MB, their leading numbers 70 MB.
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * MEGABYTE);
+  expect(loss).toBeGreaterThan(0);
   context.dispose();
 }, 60_000);
 

@@ -1,7 +1,5 @@
-import { allocate, allocateHalf } from '../runtime/arrays.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkInteger, checkKeys, checkNumber, type KeyAdvice } from '../runtime/options.js';
-import type { InputTensor } from '../runtime/tensor.js';
 import { LOSSES } from './all.js';
 import type { Loss, LossTypes, Of } from './loss.js';
 import type { Reduction } from './options.js';
@@ -99,9 +97,10 @@ const NAMES = LOSSES.map(({ name }) => name)
  * so that embeddings stay useful when they are cut off there. `loss` is the loss's function ({@link ntXent},
  * {@link infoNCE}, …); `problem` and `run` are what that takes.
  *
- * Rows of every input are cut off alike. Host arrays are read through copies of their leading numbers, rows times dims_k of
- * them, unless dims_k is D. Device tensors and queues are refused unless `dims` is `[D]`; `output: 'device'` always is.
- * The call takes as many places of the context's queue as `dims` has entries.
+ * Rows of every input are cut off alike, those of device tensors and queues too, and read where they are. The call that
+ * returns a promise copies arrays of the host, as the loss itself does: of each of `dims` rows times dims_k numbers. Each
+ * has gradients of its own until the host has added them up, which is why `output: 'device'` is refused. The call takes
+ * as many places of the context's queue as `dims` has entries.
  *
  * @returns What the loss resolves to. `loss` and the gradients, those of learned scalars too, are weighted sums;
  * gradients have the shapes of the whole inputs. `top1` and `top5` are those of the first of `dims`. `gradOutput`
@@ -243,36 +242,12 @@ function cutOff(whole: Plan, dim: number): Plan {
   return { ...whole, task: { ...whole.task, dim, matrices } };
 }
 
-function cutOffMatrix(matrix: Matrix, { tensors, task }: Plan, dim: number): Matrix {
-  const { name, tensor, fromQueue } = matrix;
+/** The same rows, of which the backend reads the first numbers where they are. */
+function cutOffMatrix(matrix: Matrix, { task }: Plan, dim: number): Matrix {
   if (dim === task.dim) return matrix;
-  if (fromQueue || tensor.owner !== undefined) {
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: name,
-      expected: `a tensor in the memory of the host, to take the first ${dim} of ${task.dim} numbers of each row`,
-      got: fromQueue ? 'a NegativeQueue' : 'a device tensor',
-      remedy: 'Pass what its toArray() gives.',
-    });
-  }
-  // Others have dimensions of their own.
-  if (!tensors.includes(name)) return matrix;
-  return { ...matrix, tensor: leadingNumbers(tensor, name, task.dim, dim) };
-}
-
-function leadingNumbers(
-  { data, dtype, shape, size }: InputTensor,
-  name: string,
-  from: number,
-  to: number,
-): InputTensor {
-  const rows = size / from;
-  const numbers = data as Float32Array | Uint16Array;
-  const cut = (dtype === 'float32' ? allocate : allocateHalf)(rows * to, name);
-  // Number by number: what methods of the caller's array do is the caller's to change.
-  for (let row = 0, next = 0; row < rows; row++) {
-    for (let k = row * from; k < row * from + to; k++) cut[next++] = numbers[k]!;
-  }
-  return { data: cut, dtype, shape: [...shape.slice(0, -1), to], size: rows * to, owner: undefined };
+  const { data, dtype, shape, size, owner } = matrix.tensor;
+  const tensor = { data, dtype, shape: [...shape.slice(0, -1), dim], size: (size / task.dim) * dim, owner };
+  return { ...matrix, tensor, rowStride: task.dim };
 }
 
 /** The results of the whole call, from those of each of its leading dimensions. */

@@ -53,6 +53,8 @@ export interface Matrix {
   readonly name: string;
   /** Its last dimension are the numbers of a row. */
   readonly tensor: InputTensor;
+  /** Numbers of its data from the beginning of a row to that of the next. Default: as many as a row has. */
+  readonly rowStride?: number | undefined;
   /** Rows are view-major. Default 1. */
   readonly views?: number;
   /** Of each row: equal ones are of one class. */
@@ -168,10 +170,11 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
   const count = task.matrices.length;
   NUMBERS[count] ??= new Float64Array(numberCount(count));
   const fields = {
-    matrices: task.matrices.map(({ tensor: { data, dtype, size }, views = 1, ids, bias, counts, guide }) => ({
-      data,
-      type: TYPES[dtype],
-      rows: size / task.dim,
+    matrices: task.matrices.map(({ tensor, rowStride, views = 1, ids, bias, counts, guide }) => ({
+      data: tensor.data,
+      type: TYPES[tensor.dtype],
+      rows: tensor.size / task.dim,
+      rowStride,
       views,
       ids: ids?.data,
       bias: bias?.data,

@@ -26,6 +26,8 @@ export interface MatrixFields {
   /** Of {@link TYPES}. */
   readonly type: number;
   readonly rows: number;
+  /** Numbers from the beginning of a row to that of the next. Default 0: as many as a row has. */
+  readonly rowStride?: number | undefined;
   readonly views: number;
   /** [rows] */
   readonly ids?: Int32Array | undefined;
@@ -60,7 +62,7 @@ export interface ProblemFields {
 }
 
 const OF_PROBLEM = 6;
-const OF_MATRIX = 5;
+const OF_MATRIX = 6;
 
 /** How many numbers a problem of so many matrices has. */
 export const numberCount = (matrices: number): number => OF_PROBLEM + OF_MATRIX * matrices;
@@ -81,6 +83,7 @@ export function nativeProblemOf(
   for (const matrix of fields.matrices) {
     arrays.push(matrix.data);
     numbers[next++] = matrix.rows;
+    numbers[next++] = matrix.rowStride ?? 0;
     numbers[next++] = matrix.views;
     numbers[next++] = matrix.type;
     numbers[next++] =

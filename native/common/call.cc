@@ -24,7 +24,9 @@ bool is_type(int32_t type) { return type >= INFONCE_FLOAT32 && type <= INFONCE_B
 const char *wrong_matrix(const infonce_matrix &matrix, int64_t least_rows, int64_t most_rows, int64_t dim) {
   constexpr double kMostNumbers = 1LL << 48;
   if (matrix.rows < least_rows) return "a matrix has no rows";
-  if (matrix.rows > most_rows || double(matrix.rows) * double(dim) >= kMostNumbers) return kTooLarge;
+  if (matrix.row_stride != 0 && matrix.row_stride < dim) return "row_stride must be 0 or at least dim";
+  const double stride = double(row_stride_of(matrix, dim));
+  if (matrix.rows > most_rows || double(matrix.rows) * stride >= kMostNumbers) return kTooLarge;
   if (!matrix.data && matrix.rows > 0) return "a matrix is missing";
   if (!is_type(matrix.type)) return "unknown element type";
   if (!is_residence(matrix.residence)) return "unknown residence";

@@ -56,6 +56,11 @@ bool has_further_positives(const infonce_problem &problem);
 const infonce_block *threshold_of(const infonce_problem &problem);
 inline bool has_guides(const infonce_problem &problem) { return problem.guide_dim != 0; }
 
+// Elements from one row of a matrix to the next.
+inline int64_t row_stride_of(const infonce_matrix &matrix, int64_t dim) {
+  return matrix.row_stride == 0 ? dim : matrix.row_stride;
+}
+
 // A matrix's guide as one.
 inline infonce_matrix guide_of(const infonce_matrix &matrix) {
   infonce_matrix guide{};

@@ -57,8 +57,8 @@ PreparedRows Operands<Scalar>::prepare_rows(const Input &input, int64_t rows, in
                                             int thread) {
   const int64_t count = std::min(kPassRows, operand->padded_rows - first);
   const int64_t given = std::min(count, std::max<int64_t>(0, rows - first));
-  return kernels_.prepare(input.rows(first, given, room_[thread]), given, problem_.normalize != 0, operand, first,
-                          count);
+  return kernels_.prepare(input.rows(first, given, room_[thread]), input.step(), given, problem_.normalize != 0,
+                          operand, first, count);
 }
 
 template <class Scalar> void Operands<Scalar>::note(int name, const PreparedRows &prepared, double *norm, BadRow *bad) {

@@ -1,7 +1,6 @@
 #include "cpu/own_candidates.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace infonce::cpu {
 
@@ -25,7 +24,7 @@ OwnCandidates::OwnCandidates(const Request &request, const Layout &layout, const
   for (const InputName input : {kAnchors, kOwn}) {
     const infonce_matrix &of = input == kOwn ? own : anchors;
     inputs_[input] = Input(of, problem_.dim, kernels);
-    copies_[input] = {nullptr, of.data, of.rows / anchors_ * problem_.dim * element_size(of.type)};
+    copies_[input] = {nullptr, of.rows / anchors_};
   }
 }
 
@@ -33,7 +32,10 @@ void OwnCandidates::take_kept(Workspace::Cursor &cursor) {
   if (!exist()) return;
   dots_ = cursor.take<double>(anchors_ * each_);
   if (!request_.in_halves) return;
-  for (Copy &copy : copies_) copy.to = cursor.take<std::byte>(anchors_ * copy.share_bytes);
+  for (int input = 0; input < kInputs; ++input) {
+    Copy &copy = copies_[input];
+    copy.to = cursor.take<std::byte>(anchors_ * copy.rows * inputs_[input].row_bytes());
+  }
 }
 
 void OwnCandidates::take_scratch(Workspace::Cursor &cursor) {
@@ -50,9 +52,9 @@ BadRow OwnCandidates::measure() {
   if (!exist()) return {};
   pool_.parallel(anchors_, [&](int64_t i, int thread) {
     outcomes_[i] = measure_row(i, scratch_[thread]);
-    for (const Copy &copy : copies_) {
-      const int64_t offset = i * copy.share_bytes;
-      if (copy.to) std::memcpy(copy.to + offset, static_cast<const std::byte *>(copy.from) + offset, copy.share_bytes);
+    for (int input = 0; input < kInputs; ++input) {
+      const Copy &copy = copies_[input];
+      if (copy.to) inputs_[input].copy_rows(i * copy.rows, copy.rows, copy.to);
     }
   });
   for (int input = 0; input < kInputs; ++input)

@@ -72,8 +72,7 @@ class OwnCandidates {
   };
   struct Copy {
     std::byte *to;
-    const void *from;
-    int64_t share_bytes;  // as much as the rows of one anchor
+    int64_t rows;  // of one anchor
   };
 
   int64_t row_of(int64_t i, int64_t h) const {

@@ -1,7 +1,5 @@
 #include "cpu/paired_negatives.h"
 
-#include <cstring>
-
 #include "cpu/paired_row.h"
 
 namespace infonce::cpu {
@@ -19,7 +17,7 @@ PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels,
   for (const InputName input : {kQueries, kKeys, kNegatives}) {
     const infonce_matrix &of = matrix(input);
     inputs_[input] = Input(of, problem_.dim, kernels);
-    copies_[input] = {nullptr, of.data, of.rows / queries_ * problem_.dim * element_size(of.type)};
+    copies_[input] = {nullptr, of.rows / queries_};
   }
   if (const float *bias = matrix(kKeys).bias) key_bias_.assign(bias, bias + queries_);
   if (const int32_t *counts = matrix(kNegatives).counts) counts_.assign(counts, counts + queries_);
@@ -27,7 +25,10 @@ PairedNegatives::PairedNegatives(const Request &request, const Kernels &kernels,
 
 void PairedNegatives::take_kept(Workspace::Cursor &cursor) {
   if (!request_.in_halves) return;
-  for (Copy &copy : copies_) copy.to = cursor.take<std::byte>(queries_ * copy.row_bytes);
+  for (int input = 0; input < kInputs; ++input) {
+    Copy &copy = copies_[input];
+    copy.to = cursor.take<std::byte>(queries_ * copy.rows * inputs_[input].row_bytes());
+  }
 }
 
 void PairedNegatives::take_scratch(Workspace::Cursor &cursor) {
@@ -44,9 +45,9 @@ Outcome PairedNegatives::close(infonce_result *result) {
   pool_.parallel(queries_, [&](int64_t i, int thread) {
     outcomes_[i] = row(i, scratch_[thread], result);
     if (!request_.in_halves) return;
-    for (const Copy &copy : copies_) {
-      const int64_t offset = i * copy.row_bytes;
-      std::memcpy(copy.to + offset, static_cast<const std::byte *>(copy.from) + offset, size_t(copy.row_bytes));
+    for (int input = 0; input < kInputs; ++input) {
+      const Copy &copy = copies_[input];
+      inputs_[input].copy_rows(i * copy.rows, copy.rows, copy.to);
     }
   });
   double loss = 0, top1 = 0, top5 = 0;

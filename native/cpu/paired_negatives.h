@@ -34,8 +34,7 @@ class PairedNegatives final : public Scheme {
   };
   struct Copy {
     std::byte *to;
-    const void *from;
-    int64_t row_bytes;  // of what belongs to one query
+    int64_t rows;  // of one query
   };
   // Clamped: by now another may stand there than the one that was found right.
   int64_t count_of(int64_t i) const {

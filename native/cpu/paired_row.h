@@ -69,6 +69,4 @@ class PairedRow {
   mutable bool finite_ = true;
 };
 
-inline int64_t element_size(int32_t type) { return type == INFONCE_FLOAT32 ? sizeof(float) : sizeof(uint16_t); }
-
 }  // namespace infonce::cpu

@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
-
-#include "cpu/paired_row.h"
 
 namespace infonce::cpu {
 namespace {
@@ -40,10 +37,8 @@ Thresholds<Scalar>::Thresholds(const Request &request, const Layout &layout, con
   const infonce_problem &problem = by_guide() ? of_guides_.problem : request.problem;
   for (int k = 0; is_exact_ && k < layout_.count(); ++k) {
     const infonce_matrix &matrix = problem.matrices[layout_.matrix(k)];
-    if (!by_guide() || matrix.data) {
-      exact_[layout_.matrix(k)] = {Input(matrix, problem.dim, kernels), nullptr, matrix.data,
-                                   matrix.rows * problem.dim * element_size(matrix.type)};
-    }
+    if (!by_guide() || matrix.data)
+      exact_[layout_.matrix(k)] = {Input(matrix, problem.dim, kernels), matrix.rows, nullptr};
   }
   for (int thread = 0; is_exact_ && thread < pool.threads(); ++thread)
     for (int m = 0; m < INFONCE_MOST_MATRICES; ++m) asked_.push_back({this, m, thread});
@@ -56,7 +51,8 @@ template <class Scalar> void Thresholds<Scalar>::take_kept(Workspace::Cursor &cu
   if (!is_exact_) return;
   near_ = cursor.take<Scalar>(rows);
   exact_most_ = cursor.take<double>(rows);
-  for (Exact &exact : exact_) exact.copy = request_.in_halves ? cursor.take<std::byte>(exact.bytes) : nullptr;
+  for (Exact &exact : exact_)
+    exact.copy = request_.in_halves ? cursor.take<std::byte>(exact.rows * exact.input.row_bytes()) : nullptr;
 }
 
 template <class Scalar> void Thresholds<Scalar>::take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
@@ -80,10 +76,9 @@ template <class Scalar> BadRow Thresholds<Scalar>::prepare() {
 
 template <class Scalar> void Thresholds<Scalar>::keep_rows() {
   for (Exact &exact : exact_) {
-    constexpr int64_t kShare = int64_t(1) << 20;
-    pool_.parallel(blocks_of(exact.bytes, kShare), [&](int64_t t, int) {
-      const int64_t offset = t * kShare, bytes = std::min(kShare, exact.bytes - offset);
-      std::memcpy(exact.copy + offset, static_cast<const std::byte *>(exact.from) + offset, bytes);
+    pool_.parallel(blocks_of(exact.rows, kPassRows), [&](int64_t t, int) {
+      const int64_t first = t * kPassRows;
+      exact.input.copy_rows(first, std::min(kPassRows, exact.rows - first), exact.copy);
     });
     exact.input.move_to(exact.copy);
   }

@@ -46,9 +46,8 @@ template <class Scalar> class Thresholds {
   // The rows as they came, of one matrix.
   struct Exact {
     Input input;
+    int64_t rows = 0;
     std::byte *copy = nullptr;  // for later gradients, when the input is gone
-    const void *from = nullptr;
-    int64_t bytes = 0;
   };
   Operands<Scalar> &compared() { return by_guide() ? guides_ : operands_; }
   double exact_dot(int64_t i, int matrix, int64_t j, int thread);

@@ -41,19 +41,23 @@ void take_classes(Workspace::Cursor &cursor, Work *work) {
   take(&buffers.classes.memory_large, classes.memory_large);
 }
 
+// Whether kernels read the caller's rows. Those that could be read four numbers at a time, but for their stride, are
+// copied: some sums would have another order.
+bool are_in_place(const Work &work, const infonce_matrix &matrix, int64_t dim) {
+  const bool are_float32 = matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32;
+  return are_float32 && !work.phase.keeps && (dim % 4 != 0 || row_stride_of(matrix, dim) % 4 == 0);
+}
+
 // Of the matrices whose rows this call brings, in float32 and as operands.
 void take_inputs(Workspace::Cursor &cursor, Work *work) {
+  const infonce_problem &problem = work->problem;
   work->for_each_brought_matrix([&](int m) {
-    const infonce_matrix &matrix = work->problem.matrices[m];
-    const bool is_in_place =
-        matrix.residence == INFONCE_ON_DEVICE && matrix.type == INFONCE_FLOAT32 && !work->phase.keeps;
-    work->buffers.inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->size_of(m));
+    const bool in_place = are_in_place(*work, problem.matrices[m], problem.dim);
+    work->buffers.inputs[m].rows = in_place ? nullptr : cursor.take<float>(work->size_of(m));
   });
   work->for_each_brought_guide([&](int m) {
-    const infonce_matrix guide = guide_of(work->problem.matrices[m]);
-    const bool is_in_place =
-        guide.residence == INFONCE_ON_DEVICE && guide.type == INFONCE_FLOAT32 && !work->phase.keeps;
-    work->buffers.guide_inputs[m].rows = is_in_place ? nullptr : cursor.take<float>(work->guide_size_of(m));
+    const bool in_place = are_in_place(*work, guide_of(problem.matrices[m]), problem.guide_dim);
+    work->buffers.guide_inputs[m].rows = in_place ? nullptr : cursor.take<float>(work->guide_size_of(m));
   });
 }
 

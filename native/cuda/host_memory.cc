@@ -1,5 +1,7 @@
 #include "cuda/host_memory.h"
 
+#include <algorithm>
+#include <cstring>
 #include <new>
 #include <string>
 
@@ -44,6 +46,15 @@ HostMemories::OfDevice HostMemories::take(void *address) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto found = memories_.extract(address);
   return found.empty() ? OfDevice() : std::move(found.mapped());
+}
+
+void ByteRows::copy(void *to, size_t first, size_t size) const {
+  auto *next = static_cast<char *>(to);
+  while (size > 0) {
+    const size_t at = first % row, bytes = follow_each_other() ? size : std::min(size, row - at);
+    std::memcpy(next, static_cast<const char *>(from) + first / row * stride + at, bytes);
+    next += bytes, first += bytes, size -= bytes;
+  }
 }
 
 bool is_page_locked(const void *memory) {

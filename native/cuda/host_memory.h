@@ -59,6 +59,17 @@ class HostMemories {
   std::unordered_map<void *, OfDevice> memories_;
 };
 
+// Rows of bytes in memory of the host, each so many after the one before.
+struct ByteRows {
+  const void *from;
+  size_t row, stride, count;
+
+  size_t bytes() const { return row * count; }
+  bool follow_each_other() const { return row == stride || count <= 1; }
+  // Copies those bytes of the rows that, without what is between them, are `first` ... `first` + `size`.
+  void copy(void *to, size_t first, size_t size) const;
+};
+
 // Whether the device copies to and from it directly.
 bool is_page_locked(const void *memory);
 

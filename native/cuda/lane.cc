@@ -55,6 +55,13 @@ void Lane::upload(void *to, const void *from, size_t bytes) {
   else staging.upload(stream, to, from, bytes);
 }
 
+void Lane::upload(void *to, const ByteRows &rows) {
+  constexpr size_t kMostPitch = size_t(1) << 30;  // copies of rows know no larger one
+  if (rows.follow_each_other()) upload(to, rows.from, rows.bytes());
+  else if (rows.stride <= kMostPitch && is_page_locked(rows.from)) stream.upload_rows(to, rows);
+  else staging.upload(stream, to, rows);
+}
+
 void Lane::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
   if (kind == cudaMemcpyHostToDevice) {
     upload(to, from, bytes);

@@ -41,6 +41,7 @@ struct Lane {
   // page-locked.
   void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
   void upload(void *to, const void *from, size_t bytes);
+  void upload(void *to, const ByteRows &rows);
   // The word on the device that makes the call's kernels return; null: it cannot be cancelled.
   void watch(const int32_t *asked, int32_t *told);
   // For the next call, whose begin() may wait for this one while nobody is in this one's end().

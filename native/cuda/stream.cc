@@ -106,6 +106,14 @@ void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int 
   throw Error(code, std::string("launching ") + name);
 }
 
+void Stream::upload_rows(void *to, const ByteRows &rows) {
+  cudaError_t code = injected_fault("", told_, handle_);
+  if (code == cudaSuccess)
+    code =
+        cudaMemcpy2DAsync(to, rows.row, rows.from, rows.stride, rows.row, rows.count, cudaMemcpyHostToDevice, handle_);
+  check(code, "copying to the device");
+}
+
 void Stream::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
   cudaError_t code = injected_fault("", told_, handle_);
   if (code == cudaSuccess) code = cudaMemcpyAsync(to, from, bytes, kind, handle_);

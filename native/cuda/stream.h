@@ -78,6 +78,8 @@ class Stream {
   }
 
   void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
+  // Rows of page-locked memory, which come to lie next to each other.
+  void upload_rows(void *to, const ByteRows &rows);
   void fill(void *to, int byte, size_t bytes);
 
   // What is queued here from now on happens after what has been recorded.

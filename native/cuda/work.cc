@@ -107,6 +107,7 @@ OwnTask own_task_of(const Work &work) {
   task.anchors = work.anchor_tower();
   task.matrix = block.candidates;
   task.own = work.tower(task.matrix).source;
+  task.own_stride = work.tower(task.matrix).source_stride;
   task.each = problem.matrices[task.matrix].rows / work.rows();
   task.of_anchor = among ? 1 : task.each;
   task.of_next = among ? work.rows() : 1;

@@ -43,14 +43,15 @@ void Staging::reserve(size_t bytes) {
   capacity_ = wanted;
 }
 
-void Staging::upload(Stream &stream, void *to, const void *from, size_t bytes) {
+void Staging::upload(Stream &stream, void *to, const ByteRows &rows) {
+  const size_t bytes = rows.bytes();
   reserve(bytes);
   for (size_t at = 0; at < bytes; at += capacity_) {
     Buffer &buffer = buffers_[next_];
     next_ = (next_ + 1) % kBuffers;
     const size_t size = std::min(capacity_, bytes - at);
     stream.synchronize(buffer.done.get());
-    std::memcpy(buffer.memory.get(), static_cast<const char *>(from) + at, size);
+    rows.copy(buffer.memory.get(), at, size);
     stream.copy(static_cast<char *>(to) + at, buffer.memory.get(), size, cudaMemcpyHostToDevice);
     buffer.done.record(stream);
   }

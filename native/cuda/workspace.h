@@ -48,8 +48,11 @@ class Staging {
   Staging(const Staging &) = delete;
   Staging &operator=(const Staging &) = delete;
 
-  // `from` may be reused when this returns.
-  void upload(Stream &stream, void *to, const void *from, size_t bytes);
+  // What is copied may be reused when these return. Rows come to lie next to each other.
+  void upload(Stream &stream, void *to, const void *from, size_t bytes) {
+    upload(stream, to, {from, bytes, bytes, size_t(bytes > 0)});
+  }
+  void upload(Stream &stream, void *to, const ByteRows &rows);
   // In `downloads`, after `ready` has happened in `stream` and beside what is done there then; `to` is filled when this
   // returns.
   void download(Stream &stream, Stream &downloads, cudaEvent_t ready, void *to, const void *from, size_t bytes);

@@ -15,23 +15,58 @@ namespace {
 
 constexpr int64_t kScalars = 8;  // in the order of SCALARS in lib/runtime/binding.ts
 
-// 2^53 - 1 elements of 4 bytes fit.
+constexpr char kMatrix[] = "data of a matrix";
+
+// 2^54 elements of 4 bytes fit.
 uint64_t bytes_of(int64_t size, size_t element) { return static_cast<uint64_t>(size) * element; }
+
+// Elements from the beginning of the first row to the end of the last.
+int64_t size_of(const RowLayout &layout) {
+  return layout.has_gaps() ? product(layout.rows - 1, layout.stride) + layout.dim : product(layout.rows, layout.dim);
+}
+
+// The elements of a matrix, from the first to the last.
+template <typename T> Span<T> to_matrix(Napi::Value value, const RowLayout &layout, int32_t index) {
+  const int64_t size = size_of(layout);
+  if (!layout.has_gaps()) {
+    return to_span_of<T>(value, size, kMatrix, index);
+  }
+  const Span<T> span = to_span<T>(value, kMatrix, index);
+  if (span.size < static_cast<uint64_t>(size)) {
+    throw Failure{INFONCE_INVALID_ARGUMENT,
+                  std::string(kMatrix) + " has " + std::to_string(span.size) + " elements, at least " +
+                      std::to_string(size) + " are needed",
+                  index};
+  }
+  return {span.data, static_cast<size_t>(size)};
+}
 
 }  // namespace
 
-Place Arrays::matrix(Napi::Value value, int32_t type, int64_t size, int32_t index) {
-  constexpr char kName[] = "data of a matrix";
+Place Arrays::matrix(Napi::Value value, int32_t type, const RowLayout &layout, int32_t index) {
   const size_t element = type == INFONCE_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
-  if (const void *data = in_buffer(value, bytes_of(size, element), kName)) {
-    return {data, INFONCE_ON_DEVICE};
+  if (const void *data = in_buffer(value, bytes_of(size_of(layout), element), kMatrix)) {
+    return {data, INFONCE_ON_DEVICE, layout.stride};
   }
-  if (type == INFONCE_FLOAT32) {
-    const Span<float> span = to_span_of<float>(value, size, kName, index);
-    return {input(span.data, span.size * sizeof(float)), INFONCE_ON_HOST};
+  return type == INFONCE_FLOAT32 ? host_matrix<float>(value, layout, index)
+                                 : host_matrix<uint16_t>(value, layout, index);
+}
+
+template <typename T> Place Arrays::host_matrix(Napi::Value value, const RowLayout &layout, int32_t index) {
+  const Span<T> span = to_matrix<T>(value, layout, index);
+  const size_t bytes = span.size * sizeof(T);
+  if (stays(span.data, bytes)) {
+    return {span.data, INFONCE_ON_HOST, layout.stride};
   }
-  const Span<uint16_t> span = to_span_of<uint16_t>(value, size, kName, index);
-  return {input(span.data, span.size * sizeof(uint16_t)), INFONCE_ON_HOST};
+  if (!layout.has_gaps()) {
+    return {copied(span.data, bytes), INFONCE_ON_HOST, layout.stride};
+  }
+  copies_.push_back(pool_.take(static_cast<size_t>(layout.rows * layout.dim) * sizeof(T)));
+  T *const copy = static_cast<T *>(copies_.back().get());
+  for (int64_t row = 0; row < layout.rows; ++row) {
+    std::copy_n(span.data + row * layout.stride, layout.dim, copy + row * layout.dim);
+  }
+  return {copy, INFONCE_ON_HOST, 0};
 }
 
 Span<const void> Arrays::bytes(Napi::Value value, const char *name) {
@@ -108,16 +143,18 @@ const void *Arrays::copied(const void *data, size_t bytes) {
   return std::memcpy(copies_.back().get(), data, bytes);
 }
 
-const void *Arrays::input(const void *data, size_t bytes) {
+bool Arrays::stays(const void *data, size_t bytes) {
   if (when_ == When::kNow || bytes == 0) {
-    return data;
+    return true;
   }
   if (std::shared_ptr<void> pinned = pinned_memory_at(data, bytes)) {
     kept_.push_back(std::move(pinned));
-    return data;
+    return true;
   }
-  return copied(data, bytes);
+  return false;
 }
+
+const void *Arrays::input(const void *data, size_t bytes) { return stays(data, bytes) ? data : copied(data, bytes); }
 
 void *Arrays::output(Napi::Value array, void *data, size_t bytes, const char *name) {
   if (when_ == When::kNow || bytes == 0) {

@@ -20,10 +20,19 @@ enum class When {
   kLater  // inputs are copied and results copied back; pinned arrays and buffers stay where they are, and are kept
 };
 
+// How an input matrix lies in its array.
+struct RowLayout {
+  int64_t rows, dim;
+  int64_t stride;  // as row_stride of infonce_matrix
+
+  bool has_gaps() const { return stride > dim; }
+};
+
 // An input, and where it lives.
 struct Place {
   const void *data;
   infonce_residence residence;
+  int64_t row_stride;
 };
 
 // The arrays of one piece of work: takes them from JavaScript, says where they lie, and gives the results back. Throws an
@@ -34,8 +43,9 @@ class Arrays {
  public:
   Arrays(When when, BackendContext &backend, HostPool &pool) : when_(when), backend_(backend), pool_(pool) {}
 
-  // An input matrix: a typed array of exactly `size` elements, or a buffer of at least that.
-  Place matrix(Napi::Value value, int32_t type, int64_t size, int32_t index);
+  // An input matrix: a typed array of exactly as many elements or, with gaps between rows, of at least that; or a buffer
+  // of at least that. What is copied has no gaps.
+  Place matrix(Napi::Value value, int32_t type, const RowLayout &layout, int32_t index);
   // Any typed array, whole: of the host's memory.
   Span<const void> bytes(Napi::Value value, const char *name);
   // A typed array of exactly `size` elements, copied also for work that is done now.
@@ -72,7 +82,10 @@ class Arrays {
     const char *name;
   };
 
+  template <typename T> Place host_matrix(Napi::Value value, const RowLayout &layout, int32_t index);
   const void *copied(const void *data, size_t bytes);
+  // Whether the work may read it where it is, until it has ended.
+  bool stays(const void *data, size_t bytes);
   const void *input(const void *data, size_t bytes);
   void *output(Napi::Value array, void *data, size_t bytes, const char *name);
   // The memory of a buffer of at least `bytes`; null if the value is no buffer.

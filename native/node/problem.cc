@@ -32,7 +32,7 @@ int32_t checked_count(int64_t count, int64_t most, const char *name) {
 
 // The numbers in their order: those of the problem, then those of each matrix. Returns the flags; `arrays` by matrix.
 int32_t read_numbers(Napi::Value value, infonce_problem &fields, std::array<int32_t, INFONCE_MOST_MATRICES> &arrays) {
-  constexpr size_t kOfProblem = 6, kOfMatrix = 5;
+  constexpr size_t kOfProblem = 6, kOfMatrix = 6;
   const Span<double> span = to_span<double>(value, "numbers");
   if (span.size < kOfProblem || (span.size - kOfProblem) % kOfMatrix != 0) {
     throw Failure{INFONCE_INVALID_ARGUMENT, "numbers has a part of a problem or matrix"};
@@ -53,6 +53,7 @@ int32_t read_numbers(Napi::Value value, infonce_problem &fields, std::array<int3
   for (int m = 0; m < fields.matrix_count; ++m) {
     infonce_matrix &matrix = fields.matrices[m];
     matrix.rows = to_count(*next++, "rows", 1);
+    matrix.row_stride = to_count(*next++, "rowStride", 0);
     matrix.views = to_count(*next++, "views", 1);
     matrix.type = to_int32(*next++, "type");
     arrays[m] = to_int32(*next++, "arrays");
@@ -184,12 +185,14 @@ void take_inputs(Problem &problem, Arrays &arrays) {
   infonce_problem &fields = problem.fields;
   for (int m = 0; m < fields.matrix_count; ++m) {
     infonce_matrix &matrix = fields.matrices[m];
-    const Place place = arrays.matrix(problem.matrices[m].data, matrix.type, matrix_size(fields, m), m);
+    const Place place =
+        arrays.matrix(problem.matrices[m].data, matrix.type, {matrix.rows, fields.dim, matrix.row_stride}, m);
     matrix.data = place.data;
     matrix.residence = place.residence;
+    matrix.row_stride = place.row_stride;
     if (fields.guide_dim != 0) {
       const Place guide = arrays.matrix(problem.matrices[m].guide, matrix.guide_type,
-                                        product(matrix.rows, fields.guide_dim), INFONCE_GUIDE_OF + m);
+                                        {matrix.rows, fields.guide_dim, 0}, INFONCE_GUIDE_OF + m);
       matrix.guide = guide.data;
       matrix.guide_residence = guide.residence;
     }

@@ -193,6 +193,7 @@ Napi::Function to_function(Napi::Value value, const char *name) {
 
 template Span<float> to_span(Napi::Value, const char *, int32_t);
 template Span<double> to_span(Napi::Value, const char *, int32_t);
+template Span<uint16_t> to_span(Napi::Value, const char *, int32_t);
 template Span<float> to_span_of(Napi::Value, int64_t, const char *, int32_t);
 template Span<double> to_span_of(Napi::Value, int64_t, const char *, int32_t);
 template Span<uint16_t> to_span_of(Napi::Value, int64_t, const char *, int32_t);

@@ -76,6 +76,9 @@ TEST_CASE("sizes that are out of range or do not match are refused") {
       REFUSES(loss, problem.matrices[m].rows = 0);
       REFUSES(loss, problem.matrices[m].rows = -12);
       REFUSES(loss, problem.matrices[m].rows = INT64_MAX);
+      REFUSES(loss, problem.matrices[m].row_stride = 4);
+      REFUSES(loss, problem.matrices[m].row_stride = -1);
+      REFUSES(loss, problem.matrices[m].row_stride = INT64_MAX);
     }
   }
   for (const Loss loss : {Loss::kNtXentFirst, Loss::kNtXentAll}) {

@@ -87,6 +87,8 @@ TEST_CASE("bad parts are refused") {
     REFUSES_PART(whole, part.candidates.rows = 0);
     REFUSES_PART(whole, part.candidates.rows = -1);
     REFUSES_PART(whole, part.candidates.rows = INT64_MAX);
+    REFUSES_PART(whole, part.candidates.row_stride = whole.problem.dim - 1);
+    REFUSES_PART(whole, part.candidates.row_stride = INT64_MAX);
     REFUSES_PART(whole, part.candidates.data = nullptr);
     REFUSES_PART(whole, part.candidates.type = 3);
     REFUSES_PART(whole, part.candidates.residence = 2);

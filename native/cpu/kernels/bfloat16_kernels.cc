@@ -45,9 +45,10 @@ INFONCE_INLINE void multiply(Tile<float, R> &tile, const uint32_t *a, int64_t st
   }
 }
 
-PreparedRows prepare(const float *source, int64_t rows, bool normalize, Operand<float> *operand, int64_t first,
-                     int64_t count) {
-  const PreparedRows prepared = avx512::kernels().float32.prepare(source, rows, normalize, operand, first, count);
+PreparedRows prepare(const float *source, int64_t source_stride, int64_t rows, bool normalize, Operand<float> *operand,
+                     int64_t first, int64_t count) {
+  const PreparedRows prepared =
+      avx512::kernels().float32.prepare(source, source_stride, rows, normalize, operand, first, count);
   if (!operand->row_pairs) return prepared;
   for (int64_t d = 0; d < operand->padded_dim; d += kPanel) {
     const float *panel = operand->row_panels + d * operand->padded_rows;

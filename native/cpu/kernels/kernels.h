@@ -136,9 +136,10 @@ constexpr int64_t kFloat64Scratch = kFloat64Rows * kFloat64Columns;
 
 template <class Scalar> struct ScalarKernels {
   int panel;
-  // Fills rows first ... first + count, both multiples of the panel, with the `rows` rows at `source` and padding.
-  PreparedRows (*prepare)(const float *source, int64_t rows, bool normalize, Operand<Scalar> *operand, int64_t first,
-                          int64_t count);
+  // Fills rows first ... first + count, both multiples of the panel, with the `rows` rows at `source`, each so many
+  // numbers after the one before, and padding.
+  PreparedRows (*prepare)(const float *source, int64_t source_stride, int64_t rows, bool normalize,
+                          Operand<Scalar> *operand, int64_t first, int64_t count);
   // In the order of the logits product, so that equal rows give equal values; `lanes` anchors at a time.
   void (*ranking_dots)(const Operand<Scalar> &rows, int64_t first, int count, const Operand<Scalar> &partners,
                        const int64_t *partner, Scalar *dots);

@@ -60,8 +60,8 @@ INFONCE_INLINE void transpose_square(const double *from, double *to) {
 }
 
 template <class Scalar>
-PreparedRows prepare_rows(const float *source, int64_t rows, bool normalize, Operand<Scalar> *operand, int64_t first,
-                          int64_t count) {
+PreparedRows prepare_rows(const float *source, int64_t source_stride, int64_t rows, bool normalize,
+                          Operand<Scalar> *operand, int64_t first, int64_t count) {
   constexpr int panel = 2 * kLanesOf<Scalar>;
   const int64_t dim = operand->dim, chunk_stride = operand->padded_rows * panel;
   PreparedRows prepared = {-1, 0.0};
@@ -74,7 +74,7 @@ PreparedRows prepare_rows(const float *source, int64_t rows, bool normalize, Ope
       operand->radial[i] = 0.0f;
       continue;
     }
-    const float *row = source + (i - first) * dim;
+    const float *row = source + (i - first) * source_stride;
     const double norm = __builtin_sqrt(squared_norm(row, dim));
     if (!(norm < 1e300) && prepared.first_bad_row < 0) prepared.first_bad_row = i;
     const double inverse = normalize ? 1.0 / (norm > kSmallestNorm ? norm : kSmallestNorm) : 1.0;

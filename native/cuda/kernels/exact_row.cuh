@@ -14,7 +14,7 @@ struct ExactRow {
   double inverse;
 
   __device__ ExactRow(const Tower &tower, int64_t r)
-      : data(tower.source + tower.source_row(r) * tower.dim), inverse(tower.inverse_norm[r]) {}
+      : data(tower.source + tower.source_row(r) * tower.source_stride), inverse(tower.inverse_norm[r]) {}
   __device__ double operator[](int64_t d) const { return data[d] * inverse; }
 };
 

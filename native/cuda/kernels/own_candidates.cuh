@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const Tower &anchors = task.anchors;
   const int64_t i = trace.block(), dim = anchors.dim, source = anchors.source_row(i), count = task.count_of(source);
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const float *anchor = anchors.source + source * dim;
+  const float *anchor = anchors.source + source * anchors.source_stride;
   double2 *pairs = task.pairs + source * task.each;
   PairedRow itself[1];
   measure<kWidth>(itself, anchor, {anchor}, dim);
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
     const float *rows[kPairedBatch];
 #pragma unroll
-    for (int b = 0; b < kPairedBatch; ++b) rows[b] = task.own + task.row_of(source, min(first + b, count - 1)) * dim;
+    for (int b = 0; b < kPairedBatch; ++b) rows[b] = task.own_row(source, min(first + b, count - 1));
     PairedRow batch[kPairedBatch];
     measure<kWidth>(batch, anchor, rows, dim);
 #pragma unroll
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const Tower &anchors = task.anchors;
   const int64_t i = trace.block(), dim = anchors.dim, source = anchors.source_row(i), count = task.count_of(source);
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const float *anchor = anchors.source + source * dim;
+  const float *anchor = anchors.source + source * anchors.source_stride;
   double2 *shares = task.shares + source * task.each;
   const double g = task.softmax.upstream[i], log_sum_exp = task.softmax.log_sum_exp[i];
   const double factor = task.scale * task.upstream.scale(), anchor_factor = factor * anchors.inverse_norm[i];
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
 #pragma unroll
       for (int b = 0; b < kPairedBatch; ++b) {
         const int64_t h = min(first + b, count - 1);
-        v[b] = Lanes<kWidth>::load(task.own + task.row_of(source, h) * dim, dims, dim);
+        v[b] = Lanes<kWidth>::load(task.own_row(source, h), dims, dim);
         share[b] = shares[h];
       }
 #pragma unroll

@@ -125,8 +125,9 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
 
   const int64_t i = trace.block(), count = problem.count_of(i);
-  const float *query = problem.anchors + i * dim, *key = problem.keys + i * dim;
-  const float *own = problem.negatives + i * each * dim;
+  const float *query = problem.anchors + i * problem.anchor_stride, *key = problem.keys + i * problem.key_stride;
+  const int64_t stride = problem.negative_stride;
+  const float *own = problem.negatives + i * each * stride;
   double2 *negatives = task.negatives + i * each;
 
   PairedRow pair[2];
@@ -146,7 +147,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   for (int64_t first = warp * kPairedBatch; first < count; first += warps * kPairedBatch) {
     const float *rows[kPairedBatch];
 #pragma unroll
-    for (int b = 0; b < kPairedBatch; ++b) rows[b] = own + min(first + b, count - 1) * dim;
+    for (int b = 0; b < kPairedBatch; ++b) rows[b] = own + min(first + b, count - 1) * stride;
     PairedRow batch[kPairedBatch];
     measure<kWidth>(batch, query, rows, dim);
 #pragma unroll
@@ -210,7 +211,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
 #pragma unroll
         for (int b = 0; b < kPairedBatch; ++b) {
           const int64_t m = min(first + b, count - 1);
-          v[b] = Lanes<kWidth>::load(own + m * dim, dims, dim);
+          v[b] = Lanes<kWidth>::load(own + m * stride, dims, dim);
           share[b] = negatives[m];
         }
 #pragma unroll

@@ -34,6 +34,15 @@ template <class Half> __global__ void widen(Trace trace, const Half *from, float
   for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += step) to[i] = float(from[i]);
 }
 
+// Rows that stand apart, of any type, next to each other. A warp a row.
+template <class Number>
+__global__ void bring_together(Trace trace, const Number *from, int64_t stride, float *to, int64_t rows, int64_t dim) {
+  trace.mark();
+  const int64_t r = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (r >= rows) return;
+  for (int64_t d = threadIdx.x % kWarp; d < dim; d += kWarp) to[r * dim + d] = float(from[r * stride + d]);
+}
+
 // A warp a row; padding rows included.
 template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constant__ PrepareTask task) {
   trace.mark();
@@ -43,7 +52,7 @@ template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constan
   if (r >= tower.padded_rows) return;
   const bool padding = r >= tower.rows;
   const int64_t source_row = padding ? 0 : tower.source_row(r);
-  const float *row = tower.source + source_row * tower.dim;
+  const float *row = tower.source + source_row * tower.source_stride;
 
   // Squares of float32 numbers cannot overflow float64, nor their roots lose digits.
   double squares = 0;

@@ -22,8 +22,9 @@ enum class Planes { kMedium = 1, kHigh = 2, kHighest = 3 };
 // side, so that the pairs treated one by one form a band around the diagonal. Prepared row r is row source_row(r) of
 // the input; all else counts prepared rows.
 struct Tower {
-  const float *source;   // [rows, dim], the caller's
-  const int32_t *order;  // [rows], or null: samples of `views` rows, which the input holds view by view
+  const float *source;    // [rows, dim], the caller's, or a copy
+  int64_t source_stride;  // numbers from one row of it to the next
+  const int32_t *order;   // [rows], or null: samples of `views` rows, which the input holds view by view
   int64_t views;
   __nv_bfloat16 *planes;  // [planes][padded_rows][padded_dim]: unit rows, the first plane plus the second plus ...
   double *inverse_norm;   // [padded_rows]: unit row = source row * inverse norm; 0 for a row of zeros

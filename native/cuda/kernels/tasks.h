@@ -344,10 +344,11 @@ struct SigmoidTask {
 struct PairedProblem {
   int32_t anchors_matrix, keys_matrix, negatives_matrix;
   const float *anchors, *keys, *negatives;
-  const float *key_bias;             // [N], or null
-  int64_t rows, negative_rows, dim;  // N, M
-  double scale, negative_scale;      // of the logits of keys, of negatives
-  const int32_t *counts;             // [N]: how many negatives a query has, or null: M
+  int64_t anchor_stride, key_stride, negative_stride;  // numbers from one row of them to the next
+  const float *key_bias;                               // [N], or null
+  int64_t rows, negative_rows, dim;                    // N, M
+  double scale, negative_scale;                        // of the logits of keys, of negatives
+  const int32_t *counts;                               // [N]: how many negatives a query has, or null: M
   bool normalize, ranks;
   double margin;  // of the keys' dot products
 
@@ -372,6 +373,7 @@ struct OwnTask {
   Tower anchors;
   int32_t matrix;
   const float *own;
+  int64_t own_stride;  // numbers from one row of it to the next
   int64_t each;
   int64_t of_anchor, of_next;  // rows from the first own one of an anchor to that of the next, and to its second
   const int32_t *counts;       // [N]: how many an anchor has, or null: all
@@ -388,6 +390,9 @@ struct OwnTask {
 
   __host__ __device__ int64_t row_of(int64_t source_row, int64_t h) const {
     return source_row * of_anchor + h * of_next;
+  }
+  __host__ __device__ const float *own_row(int64_t source_row, int64_t h) const {
+    return own + row_of(source_row, h) * own_stride;
   }
 
   __host__ __device__ int64_t count_of(int64_t source_row) const { return counts ? counts[source_row] : each; }

@@ -20,6 +20,9 @@ inline Operations operations_of(Planes planes, int64_t rows, int64_t columns, in
 
 // prepare.cu
 void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t count);  // else bfloat16
+// `type`: of the numbers, an infonce_type.
+void bring_together(Stream &stream, int32_t type, const void *from, int64_t stride, float *to, int64_t rows,
+                    int64_t dim);
 void prepare(Stream &stream, Planes planes, const PrepareTask &task);
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report);
 void judge_logits(Stream &stream, int anchors, uint32_t others, double scale, double largest, Report *report);

@@ -12,13 +12,15 @@ bool aligned(const void *pointer) { return reinterpret_cast<uintptr_t>(pointer) 
 
 // Whether every row begins at a multiple of 16 bytes.
 bool takes_vectors(const PairedTask &task) {
-  return task.problem.dim % 4 == 0 && aligned(task.problem.anchors) && aligned(task.problem.keys) &&
-         aligned(task.problem.negatives) && aligned(task.grad_anchors) && aligned(task.grad_keys) &&
-         aligned(task.grad_negatives);
+  return (task.problem.dim | task.problem.anchor_stride | task.problem.key_stride | task.problem.negative_stride) % 4 ==
+             0 &&
+         aligned(task.problem.anchors) && aligned(task.problem.keys) && aligned(task.problem.negatives) &&
+         aligned(task.grad_anchors) && aligned(task.grad_keys) && aligned(task.grad_negatives);
 }
 
 bool takes_vectors(const OwnTask &task) {
-  return task.anchors.dim % 4 == 0 && aligned(task.anchors.source) && aligned(task.own) && aligned(task.gradients);
+  return (task.anchors.dim | task.anchors.source_stride | task.own_stride) % 4 == 0 && aligned(task.anchors.source) &&
+         aligned(task.own) && aligned(task.gradients);
 }
 
 void launch(Stream &stream, const char *name, void (*kernel)(Trace, OwnTask), const OwnTask &task) {

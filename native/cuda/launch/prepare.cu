@@ -26,6 +26,17 @@ void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t
                   count);
 }
 
+void bring_together(Stream &stream, int32_t type, const void *from, int64_t stride, float *to, int64_t rows,
+                    int64_t dim) {
+  const auto launch = [&](auto kernel, const auto *numbers) {
+    stream.launch("bring_together", kernel, blocks_of(rows, kRowsPerBlock), kThreads, 0, numbers, stride, to, rows,
+                  dim);
+  };
+  if (type == INFONCE_FLOAT16) launch(bring_together<__half>, static_cast<const __half *>(from));
+  else if (type == INFONCE_BFLOAT16) launch(bring_together<__nv_bfloat16>, static_cast<const __nv_bfloat16 *>(from));
+  else launch(bring_together<float>, static_cast<const float *>(from));
+}
+
 void prepare(Stream &stream, Planes planes, const PrepareTask &task) {
   const auto kernel = planes == Planes::kMedium ? prepare<1> : planes == Planes::kHigh ? prepare<2> : prepare<3>;
   stream.launch("prepare", kernel, blocks_of(task.tower.padded_rows, kRowsPerBlock), kThreads, 0, task);

@@ -64,15 +64,17 @@ void upload(const Work &work) {
   const infonce_grad_output &upstream = work.problem.grad_output;
   if (work.phase.has_losses && upstream.residence == INFONCE_ON_HOST)
     lane.upload(const_cast<float *>(buffers.grad_output), upstream.data, size_t(upstream.count) * sizeof(float));
-  const auto upload_rows = [&](const infonce_matrix &matrix, const Buffers::Input &input, int64_t size) {
+  const auto upload_rows = [&](const infonce_matrix &matrix, const Buffers::Input &input, int64_t dim) {
     if (matrix.residence == INFONCE_ON_DEVICE) return;
-    if (input.halves) lane.upload(input.halves, matrix.data, size_t(size) * sizeof(uint16_t));
-    else lane.upload(input.rows, matrix.data, size_t(size) * sizeof(float));
+    const size_t number = input.halves ? sizeof(uint16_t) : sizeof(float);
+    void *const to = input.halves ? input.halves : input.rows;
+    lane.upload(to,
+                {matrix.data, size_t(dim) * number, size_t(row_stride_of(matrix, dim)) * number, size_t(matrix.rows)});
   };
   const infonce_matrix *matrices = work.problem.matrices;
-  work.for_each_brought_matrix([&](int m) { upload_rows(matrices[m], buffers.inputs[m], work.size_of(m)); });
+  work.for_each_brought_matrix([&](int m) { upload_rows(matrices[m], buffers.inputs[m], work.problem.dim); });
   work.for_each_brought_guide(
-      [&](int m) { upload_rows(guide_of(matrices[m]), buffers.guide_inputs[m], work.guide_size_of(m)); });
+      [&](int m) { upload_rows(guide_of(matrices[m]), buffers.guide_inputs[m], work.problem.guide_dim); });
   if (!work.phase.prepares) return;
   upload_masks(work);
   if (work.phase.is_part || has_own_candidates_alone(work.problem)) return;
@@ -95,18 +97,22 @@ void upload(const Work &work) {
 void bring_rows_into_place(Work *work) {
   Stream &stream = work->stream();
   Buffers &buffers = work->buffers;
-  const auto bring = [&](const infonce_matrix &matrix, const Buffers::Input &input, int64_t size) {
-    if (matrix.type != INFONCE_FLOAT32)
-      widen(stream, matrix.type == INFONCE_FLOAT16, input.halves ? input.halves : matrix.data, input.rows, size);
-    else if (matrix.residence == INFONCE_ON_DEVICE && input.rows)
-      stream.copy(input.rows, matrix.data, size_t(size) * sizeof(float), cudaMemcpyDeviceToDevice);
-    return input.rows ? input.rows : static_cast<const float *>(matrix.data);
+  const auto bring = [&](const infonce_matrix &matrix, const Buffers::Input &input, int64_t dim, Tower *tower) {
+    const bool on_device = matrix.residence == INFONCE_ON_DEVICE;
+    const int64_t size = matrix.rows * dim, stride = on_device ? row_stride_of(matrix, dim) : dim;
+    const void *const from = input.halves ? input.halves : matrix.data;
+    tower->source = input.rows ? input.rows : static_cast<const float *>(matrix.data);
+    tower->source_stride = input.rows ? dim : stride;
+    if (!input.rows || (!on_device && matrix.type == INFONCE_FLOAT32)) return;
+    if (stride != dim) bring_together(stream, matrix.type, from, stride, input.rows, matrix.rows, dim);
+    else if (matrix.type != INFONCE_FLOAT32) widen(stream, matrix.type == INFONCE_FLOAT16, from, input.rows, size);
+    else stream.copy(input.rows, from, size_t(size) * sizeof(float), cudaMemcpyDeviceToDevice);
   };
   const infonce_matrix *matrices = work->problem.matrices;
   work->for_each_brought_matrix(
-      [&](int m) { buffers.towers[m].source = bring(matrices[m], buffers.inputs[m], work->size_of(m)); });
+      [&](int m) { bring(matrices[m], buffers.inputs[m], work->problem.dim, &buffers.towers[m]); });
   work->for_each_brought_guide([&](int m) {
-    buffers.guides[m].source = bring(guide_of(matrices[m]), buffers.guide_inputs[m], work->guide_size_of(m));
+    bring(guide_of(matrices[m]), buffers.guide_inputs[m], work->problem.guide_dim, &buffers.guides[m]);
   });
 }
 

@@ -64,6 +64,9 @@ typedef struct infonce_matrix {
   int32_t type;      /* infonce_type */
   int32_t residence; /* infonce_residence of `data` */
   int64_t rows;
+  /* Elements from the beginning of a row of `data` to that of the next, at least dim; 0: dim. What is between rows is
+     never read. Guides and gradients have none. */
+  int64_t row_stride;
   int64_t views;      /* rows are view-major: i and j are views of one sample where i % (rows / views) is j's; else 1 */
   const int32_t *ids; /* [rows], on the host: rows of equal id are of one class; NULL: none are needed */
   /* [rows], on the host: added to every logit in which the row is the candidate; -infinity leaves it out. NULL: none.

@@ -180,11 +180,13 @@ export function logitsProblem(random, context) {
   return { features: tensor(random, context, rows * nViews, dim), nViews, temperature: temperature(random) };
 }
 
-/** A matrix as the addon takes it: an array, a pinned one, or a buffer at least as large. */
+/** A matrix as the addon takes it: an array, a pinned one, or a buffer at least as large; its rows may stand apart. */
 function nativeMatrix(random, context, rows, dim, rest = {}) {
   const type = random.chance(0.15) ? random.integer(1, 2) : 0;
-  const data = type > 0 ? bits(random, rows * dim) : matrix(random, rows * dim);
-  const given = { data, type, rows, views: 1, ...rest };
+  const rowStride = rest.rowStride ?? (random.chance(0.2) ? dim + random.integer(1, 9) : random.pick([0, dim]));
+  const size = (rows - 1) * (rowStride || dim) + dim;
+  const data = type > 0 ? bits(random, size) : matrix(random, size);
+  const given = { data, type, rows, views: 1, ...rest, rowStride };
   const place = random.weighted([
     [8, 'array'],
     [1, 'buffer'],
@@ -288,7 +290,7 @@ const MAKERS = {
     const byGuide = random.chance(0.5);
     const guideDim = random.integer(1, 40);
     const guideOf = each => {
-      const { data, type } = nativeMatrix(random, context, each, guideDim);
+      const { data, type } = nativeMatrix(random, context, each, guideDim, { rowStride: 0 });
       return { guide: { data, type } };
     };
     const matrices = [rows, rows, candidates].map(each =>

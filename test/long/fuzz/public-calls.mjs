@@ -116,7 +116,7 @@ const MAKERS = [
   [2, (random, world) => wrongReceiver(random, world)],
 ];
 
-/** Over some leading dimensions; all of those of rows that lie on a device. */
+/** Over some leading dimensions. */
 function matryoshka(random, world) {
   const loss = random.pick(LOSSES);
   const asynchronous = random.chance(0.5);
@@ -124,9 +124,7 @@ function matryoshka(random, world) {
   if (run?.output === 'device') delete run.out;
   delete run?.output;
   const dim = problem[tensorsOf(loss)[0]].shape.at(-1);
-  const onDevice = Object.values(problem).some(value => value?.context !== undefined);
-  const drawn = Array.from({ length: onDevice ? 0 : random.integer(1, 3) }, () => random.integer(1, dim));
-  const dims = onDevice ? [dim] : [...new Set(drawn)];
+  const dims = [...new Set(Array.from({ length: random.integer(1, 3) }, () => random.integer(1, dim)))];
   const options = { dims, ...(random.chance(0.5) && { weights: dims.map(() => random.normal()) }) };
   const name = asynchronous ? 'matryoshka' : 'matryoshkaSync';
   const call = ([given, ...rest]) => world.infonce[name](world.infonce[loss], given, ...rest);
