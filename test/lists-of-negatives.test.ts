@@ -7,6 +7,7 @@ import {
   type InfoNCEQueueListProblem,
   infoNCE,
   infoNCESync,
+  matryoshkaSync,
   memoryRequired,
   NegativeQueue,
   type Tensor,
@@ -135,6 +136,18 @@ describe('a list of negative keys', () => {
       'gradNegativeKeys',
     );
     expect(memoryRequired({ loss: 'infoNCE', ...pair, negativeKeys }, { context }).total).toBeGreaterThan(0);
+  });
+
+  it('is taken by matryoshka, in as many matrices', () => {
+    const negativeKeys = [onDevice(first), second, half, fourth];
+    const dims = [DIM, 2];
+    const result = matryoshkaSync(infoNCE, { ...pair, negativeKeys }, { dims }, { context });
+    const expected = matryoshkaSync(infoNCE, { ...pair, negativeKeys: all }, { dims }, { context });
+    expectClose(result.loss, [expected.loss], 2e-6, 0, 'loss');
+    result.gradNegativeKeys.forEach((gradient, index) => {
+      const part = expected.gradNegativeKeys.subarray(index * SIZE, (index + 1) * SIZE);
+      expectClose(gradient, part, HIGHEST.tolerance, 1e-7, `gradNegativeKeys[${index}]`);
+    });
   });
 
   it('names the list in what it says of a bad row', () => {

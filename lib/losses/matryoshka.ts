@@ -1,5 +1,6 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkInteger, checkKeys, checkNumber, type KeyAdvice } from '../runtime/options.js';
+import type { InputTensor } from '../runtime/tensor.js';
 import { LOSSES } from './all.js';
 import type { Loss, LossTypes, Of } from './loss.js';
 import type { Reduction } from './options.js';
@@ -144,7 +145,7 @@ export const matryoshkaSync = function matryoshkaSync(
 } as MatryoshkaSync<typeof LOSSES>;
 
 /** What a call of a loss gives. */
-type Result = { readonly [name: string]: number | Float32Array };
+type Result = { readonly [name: string]: number | Float32Array | readonly Float32Array[] };
 
 interface Call {
   /** By entry of `dims`. */
@@ -228,26 +229,21 @@ function notOnDevice(output: unknown): InfoNCEError {
   });
 }
 
-/** The call with the first `dim` numbers of each row. What is joined of a list has one gradient, at its first place. */
+/** The call with the first `dim` numbers of each row. */
 function cutOff(whole: Plan, dim: number): Plan {
-  const matrices = whole.task.matrices.map(matrix => {
-    const cut = cutOffMatrix(matrix, whole, dim);
-    const { list } = cut;
-    if (list === undefined) return cut;
-    return {
-      ...cut,
-      list: { ...list, tensors: list.tensors.slice(0, 1).map(({ index }) => ({ index, tensor: cut.tensor })) },
-    };
-  });
+  const matrices = whole.task.matrices.map(matrix => cutOffMatrix(matrix, whole, dim));
   return { ...whole, task: { ...whole.task, dim, matrices } };
 }
 
 /** The same rows, of which the backend reads the first numbers where they are. */
 function cutOffMatrix(matrix: Matrix, { task }: Plan, dim: number): Matrix {
   if (dim === task.dim) return matrix;
-  const { data, dtype, shape, size, owner } = matrix.tensor;
-  const tensor = { data, dtype, shape: [...shape.slice(0, -1), dim], size: (size / task.dim) * dim, owner };
-  return { ...matrix, tensor, rowStride: task.dim };
+  const cut = ({ data, dtype, shape, size, owner }: InputTensor): InputTensor => {
+    return { data, dtype, shape: [...shape.slice(0, -1), dim], size: (size / task.dim) * dim, owner };
+  };
+  const { tensor, list } = matrix;
+  const ofList = list?.tensors.map(({ index, tensor }) => ({ index, tensor: cut(tensor) }));
+  return { ...matrix, tensor: cut(tensor), list: list && { ...list, tensors: ofList! }, rowStride: task.dim };
 }
 
 /** The results of the whole call, from those of each of its leading dimensions. */
@@ -263,13 +259,17 @@ function sumOf(plan: Plan, buffers: ResultBuffers, leading: readonly Leading[], 
     const gradient = gradientName(name);
     checkUnchanged(sum, tensor.size, gradient);
     for (let k = 0; k < sum.length; k++) sum[k] = 0;
-    leading.forEach(({ dim, weight }, k) => {
-      const given = results[k]![gradient] as Float32Array & readonly Float32Array[];
-      addLeading(sum, task.dim, list === undefined ? given : given[list.tensors[0]!.index]!, dim, weight);
+    leading.forEach((of, k) => {
+      const given = results[k]![gradient];
+      if (list === undefined) addLeading(sum, 0, task.dim, given as Float32Array, of);
+      let first = 0;
+      for (const { index, tensor } of list?.tensors ?? []) {
+        addLeading(sum, first, task.dim, (given as readonly Float32Array[])[index]!, of);
+        first += tensor.size;
+      }
     });
   });
-  const named: { [name: string]: unknown } = { ...value };
-  gradientsOf(plan, buffers, named);
+  const named = gradientsOf(plan, buffers, value) as { [name: string]: unknown };
   for (const { gradient } of learnedScalars(plan)) named[gradient] = weightedSum(gradient, leading, results);
   return named;
 }
@@ -302,10 +302,16 @@ function weightedSum(name: string, leading: readonly Leading[], results: readonl
   return leading.reduce((sum, { weight }, k) => sum + weight * (results[k]![name] as number), 0);
 }
 
-/** Adds weight times the gradient [rows, dim] to the first numbers of each row of the sum. */
-function addLeading(sum: Float32Array, dimOfSum: number, gradient: Float32Array, dim: number, weight: number): void {
+/** Adds weight times the gradient [rows, dim] to the first numbers of each row of the sum, from its number `first` on. */
+function addLeading(
+  sum: Float32Array,
+  first: number,
+  dimOfSum: number,
+  gradient: Float32Array,
+  { dim, weight }: Leading,
+): void {
   const rows = gradient.length / dim;
   for (let row = 0, from = 0; row < rows; row++) {
-    for (let to = row * dimOfSum, end = to + dim; to < end; to++, from++) sum[to]! += weight * gradient[from]!;
+    for (let to = first + row * dimOfSum, end = to + dim; to < end; to++, from++) sum[to]! += weight * gradient[from]!;
   }
 }
