@@ -58,8 +58,8 @@ const MIDDLING = { dim: 33, views: 2, negatives: 17, temperature: 0.1, noise: 1,
 
 const threads = fc.integer({ min: 1, max: 3 });
 
-const RUNS = { numRuns: effort(60, 12), seed: 20_240_607 };
-const FEWER_RUNS = { numRuns: effort(20, 5), seed: 20_240_607 };
+const RUNS = { numRuns: effort(60, 6), seed: 20_240_607 };
+const FEWER_RUNS = { numRuns: effort(20, 3), seed: 20_240_607 };
 
 describe.each(TARGETS)('on %s', target => {
   describe.each(LOSSES)('%s', loss => {

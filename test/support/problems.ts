@@ -112,7 +112,7 @@ const VARIANTS = new Map(variantsOf(all.LOSSES).map(of => [`${of.loss.name} ${of
 /** Every variant of every loss. */
 export const LOSSES = [...VARIANTS.keys()];
 
-/** For what does not depend on the formula: all of them, or under a simulator a third. The property suite has them all. */
+/** All of them, or under a simulator, where each takes minutes, a third. The property suite has them all. */
 export const SAMPLE_OF_LOSSES = effort(
   LOSSES,
   LOSSES.filter((_, k) => k % 3 === 0),
