@@ -23,7 +23,7 @@ class Problem {
         apart_(padded_rows_),
         report_(1),
         weight_(std::vector<float>(size_t(padded_rows_), 0.5f / float(rows))) {
-    tower_ = {source_.get(), nullptr, 2, planes_.get(), inverse_norm_.get(), rows, padded_rows_, dim, dim, true};
+    tower_ = {source_.get(), dim, nullptr, 2, planes_.get(), inverse_norm_.get(), rows, padded_rows_, dim, dim, true};
     constexpr int kMatrix = 0;
     prepare(stream, kPlanes, {tower_, kMatrix, apart_.get(), report_.get()});
     stream.synchronize();
