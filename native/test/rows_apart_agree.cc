@@ -179,8 +179,10 @@ TEST_CASE("rows that stand apart, of one matrix or all, give the bits of others"
         const Case inputs(settings);
         INFO(describe(settings));
         const Output expected = run_with_rows(context, inputs);
+        // All of them, then one by one: a simulated GPU of the smallest alone.
+        const bool one_by_one = rows == 6 || !simulated();
         for (uint32_t mask = kAll; mask != 0;
-             mask = mask == kAll ? bit_of(inputs.problem.matrix_count - 1) : mask / 2) {
+             mask = mask == kAll ? (one_by_one ? bit_of(inputs.problem.matrix_count - 1) : 0) : mask / 2) {
           CAPTURE(mask);
           const ProblemApart apart(context, inputs, static_cast<uint32_t>(rows), rows == 130, mask);
           CHECK(identical(run_apart(context, inputs, apart), expected));
