@@ -2,7 +2,15 @@ import { clipSync, infoNCESync, ntXentSync, supConSync, type Tensor } from 'info
 import { describe, expect, it } from 'vitest';
 import { expectClose, expectResult, HIGHEST } from './support/compare.js';
 import { effort, SIMULATED, sharedContext, TARGETS } from './support/contexts.js';
-import { clipCase, infoNCECase, ntXentCase, randomCase, SAMPLE_OF_LOSSES, sigLipCase, supConCase } from './support/problems.js';
+import {
+  clipCase,
+  infoNCECase,
+  ntXentCase,
+  randomCase,
+  SAMPLE_OF_LOSSES,
+  sigLipCase,
+  supConCase,
+} from './support/problems.js';
 import { near, normal, randomLabels, randomSource, scaled, viewsOf } from './support/random.js';
 
 function tensor(rows: readonly (readonly number[])[]): Tensor {
