@@ -10,6 +10,7 @@ constexpr int64_t kSmallBlock = 1 << kSmallBlockBits, kLargeBlock = 2 * kSmallBl
 constexpr int64_t kSmallBlockRows =
     2048;  // up to here 64-row squares balance better; above, 128 halve the partial sums
 constexpr int64_t kPanelBytes = int64_t(136) << 20;  // the triangle of N = 8192
+constexpr int64_t kMostPanels = 64;                  // of more the panel would hold too little to save time
 constexpr int64_t kTileRows = 1024;                  // a tile that is computed again: 4 MB, stays in the outer cache
 constexpr double kSafeLogit = 70;       // e^70 times a million rows, and its reciprocal, are normal float32 numbers
 constexpr double kLargestLogit = 110;   // above, a constant shift loses too many rows and float32 too many digits
@@ -118,7 +119,10 @@ void PanelScheme::take_gradient(Workspace::Cursor &cursor) {
 void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
   passes_.take_scratch(cursor, kernels_.bfloat16);
   const int64_t square_floats = block_ * block_, dim = passes_.padded_dim();
-  const int64_t budget = passes_.part() ? 0 : kPanelBytes / int64_t(sizeof(float));
+  int64_t all = 0;
+  for (const Tile &tile : tiles()) all += tile.squares() * square_floats;
+  int64_t budget = passes_.part() ? 0 : kPanelBytes / int64_t(sizeof(float));
+  if (all > kMostPanels * budget) budget = 0;
   int64_t slots = 0, column_slots = 0, longest = 0;
   panel_floats_ = scratch_floats_ = 0;
   // The last tiles of the first pass are kept: the gradient pass walks backwards and finds them in the cache.
