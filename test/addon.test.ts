@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -9,7 +10,13 @@ import {
   SCALAR_COUNT,
   SCALARS,
 } from '../lib/runtime/binding.js';
-import { type MatrixFields, nativeProblemOf, type ProblemFields } from '../lib/runtime/native-problem.js';
+import {
+  type MatrixFields,
+  MOST_BLOCKS,
+  MOST_MATRICES,
+  nativeProblemOf,
+  type ProblemFields,
+} from '../lib/runtime/native-problem.js';
 
 // The addon alone, as the package loads it: what JavaScript may not do to it, whoever calls.
 const built: string = path.resolve(import.meta.dirname, '../dist/esm/runtime/native.js');
@@ -436,4 +443,10 @@ describe('a submitted call', () => {
     for (const ticket of [1, 0, 2 ** 40]) expect(context.cancel(ticket)).toBe('unknown');
     refuses(() => context.cancel(-1), /ticket must be/);
   });
+});
+
+it('counts as many matrices and blocks as the C contract', async () => {
+  const header = await readFile(new URL('../native/include/infonce/infonce.h', import.meta.url), 'utf8');
+  expect(header).toContain(`#define INFONCE_MOST_MATRICES ${MOST_MATRICES}\n`);
+  expect(header).toContain(`#define INFONCE_MOST_BLOCKS ${MOST_BLOCKS}\n`);
 });

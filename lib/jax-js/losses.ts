@@ -204,7 +204,8 @@ export function sigLip<K extends boolean = true, P extends SigLipPositives = 'sa
  * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or
  * a list of arrays [N, D] and queues. Undefined: the other rows of `positiveKey`.
  * @returns `[{ loss, top1, top5, gradTemperature }, [gradQuery, gradPositiveKey]]`, and `gradNegativeKeys` as a third with
- * an array of them, or a list of them, with undefined in the place of a queue. What `detach` names has a gradient of zeros, as with jax-js's `stopGradient`.
+ * an array of them, or a list of them, with undefined in the place of a queue. What `detach` names has a gradient of
+ * zeros, as with jax-js's `stopGradient`.
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE<K extends boolean = true>(

@@ -1,3 +1,4 @@
+import { MOST_BLOCKS } from '../runtime/native-problem.js';
 import { type Block, formOf, type Softmax, type Threshold } from './form.js';
 import type { Stretches } from './hardness.js';
 import { blocksOfDirections, type Directions, type DirectionsForm, ONE_WAY } from './info-nce-directions.js';
@@ -8,7 +9,10 @@ export interface InfoNCEForm {
   /** Whether all positive keys are candidates. */
   readonly inBatch: boolean;
   readonly negatives?: 'unpaired' | 'paired' | undefined;
-  /** Of the matrices of unpaired negatives whether they are of a list, of whose tensors row i is query i's own. Default: one, no. */
+  /**
+   * Of each matrix of unpaired negatives whether it is of a list, of whose tensors row i is query i's own. Default: one,
+   * and it is not.
+   */
   readonly areOwn?: readonly boolean[];
   /** Whether positives are given by target. */
   readonly targets?: boolean;
@@ -27,9 +31,6 @@ export interface InfoNCEForm {
   /** Of every block. */
   readonly threshold?: Threshold | undefined;
 }
-
-/** That a native problem has room for. */
-const MOST_BLOCKS = 8;
 
 const made = new Map<number, Float64Array>();
 

@@ -1,6 +1,7 @@
 /** What {@link infoNCE} takes for `negativeKeys`: a tensor, a list of tensors, or a queue. */
 import { allocate, allocateHalf, copyInto } from '../runtime/arrays.js';
 import { InfoNCEError } from '../runtime/errors.js';
+import { MOST_MATRICES } from '../runtime/native-problem.js';
 import { formatShape } from '../runtime/shape.js';
 import type { InputTensor } from '../runtime/tensor.js';
 import type { Part, TensorReader } from './loss.js';
@@ -53,7 +54,7 @@ function tensorRemedy(shape: readonly number[], paired: boolean, dim: number): s
 }
 
 /** Beside the queries and the positive keys. */
-const MOST_MATRICES = 6;
+const MOST = MOST_MATRICES - 2;
 
 /**
  * Arrays of one type are joined as one matrix, so that a list of them has the bits of its concatenation. Queues, and
@@ -94,8 +95,8 @@ function checkList(given: readonly unknown[], read: TensorReader, queries: Queri
     if (tensor.owner === undefined) arrays.set(tensor.dtype, tensors);
     matrices.push({ name: NAME, tensor, list: { length, tensors } });
   }
-  if (matrices.length > MOST_MATRICES) {
-    throw tooManyMatrices(matrices.length, `at most ${MOST_MATRICES} queues and tensors on a device`);
+  if (matrices.length > MOST) {
+    throw tooManyMatrices(matrices.length, `at most ${MOST} queues and tensors on a device`);
   }
   return matrices.map(matrix => ({ ...matrix, tensor: joined(matrix, queries) }));
 }

@@ -17,6 +17,10 @@ export const FLAGS = {
   gradOutput: 32,
 } as const;
 
+/** How many matrices and blocks a problem has room for: `INFONCE_MOST_MATRICES`, `INFONCE_MOST_BLOCKS`. */
+export const MOST_MATRICES = 8;
+export const MOST_BLOCKS = 8;
+
 /** Which arrays a matrix has beside its data. */
 const ARRAYS = { ids: 1, bias: 2, counts: 4, guide: 8 } as const;
 
