@@ -445,6 +445,39 @@ describe('a submitted call', () => {
   });
 });
 
+describe('what rows came to', () => {
+  const above = () => new Int32Array(ROWS).fill(-7);
+
+  it('is how many candidates are above the positive of each', async () => {
+    const [now, later] = [above(), above()];
+    const filled = result({ above: [now] });
+    context.run(problem(), filled);
+    expect(now.filter(count => count === 0).length / ROWS).toBe(filled.scalars[SCALARS.top1]);
+    expect(now.filter(count => count >= 0 && count < 5).length / ROWS).toBe(filled.scalars[SCALARS.top5]);
+    expect(now.every(count => count >= 0 && count <= ROWS - 2)).toBe(true);
+    await new Promise<void>((done, fail) =>
+      context.run(problem(), result({ above: [later] }), failure => (failure === null ? done() : fail(failure))),
+    );
+    expect(later).toEqual(now);
+  });
+
+  it('is left alone without ranks, and by softmaxes for which there is no array', () => {
+    const untouched = above();
+    context.run(problem({ flags: 1 | 2 }), result({ above: [untouched] }));
+    expect(untouched).toEqual(above());
+    context.run(problem(), result({ above: [] }));
+  });
+
+  it('needs arrays of its type and size', () => {
+    refuses(
+      () => context.run(problem(), result({ above: [new Int32Array(ROWS - 1)] })),
+      /above has 7 elements, expected 8/,
+    );
+    refuses(() => context.run(problem(), result({ above: [new Float32Array(ROWS)] })), /above must be an Int32Array/);
+    refuses(() => context.run(problem(), result({ above: above() })), /above must be an array/);
+  });
+});
+
 it('counts as many matrices and blocks as the C contract', async () => {
   const header = await readFile(new URL('../native/include/infonce/infonce.h', import.meta.url), 'utf8');
   expect(header).toContain(`#define INFONCE_MOST_MATRICES ${MOST_MATRICES}\n`);

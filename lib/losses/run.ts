@@ -90,13 +90,21 @@ export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object 
   return resultOf(plan, buffers);
 }
 
-/** Queues for the context's background thread. Inputs are copied before it returns. */
-export async function runAsync(plan: Plan, options: UncheckedRun = NO_OPTIONS): Promise<object> {
+/**
+ * Queues for the context's background thread. Inputs are copied before it returns. `above`: to be filled, by softmax, with
+ * the number of candidates above each row's positive.
+ */
+export async function runAsync(
+  plan: Plan,
+  options: UncheckedRun = NO_OPTIONS,
+  above?: readonly Int32Array[],
+): Promise<object> {
   checkKeys(options, 'run', KEYS, RUN_ADVICE);
   const { context, buffers } = prepare(plan, options);
+  const native = above === undefined ? buffers.native : { ...buffers.native, above };
   try {
     await context.perform(
-      (native, done) => native.run(nativeProblem(plan), buffers.native, done),
+      (addon, done) => addon.run(nativeProblem(plan), native, done),
       namingOf(plan),
       options.signal,
     );

@@ -52,6 +52,8 @@ export interface NativeResult {
   /** By {@link SCALARS}. */
   readonly scalars: Float64Array;
   readonly rowLoss?: Float32Array | undefined;
+  /** By softmax, of each of its rows the candidates above the (first) positive, -1 without one. Filled with ranks alone. */
+  readonly above?: readonly Int32Array[] | undefined;
   /** By matrix; undefined: not wanted. Needed when gradients are. */
   readonly gradients?: readonly (NativeOutput | undefined)[] | undefined;
 }
@@ -107,7 +109,7 @@ export interface NativeContext {
   readonly threads: number;
   readonly instructionSet: string;
   run(problem: NativeProblem, result: NativeResult, done?: Done): Begun;
-  /** Loss without gradients; only `scalars` and `rowLoss` of the result are filled. */
+  /** Loss without gradients; only `scalars`, `rowLoss` and `above` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
   forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
   /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in ProblemFields. */

@@ -86,6 +86,11 @@ infonce_output Arrays::result(Napi::Value value, int64_t size, const char *name)
   return {static_cast<float *>(output(value, span.data, span.size * sizeof(float), name)), INFONCE_ON_HOST};
 }
 
+int32_t *Arrays::counts(Napi::Value value, int64_t size, const char *name) {
+  const Span<int32_t> span = to_span_of<int32_t>(value, size, name);
+  return static_cast<int32_t *>(output(value, span.data, span.size * sizeof(int32_t), name));
+}
+
 Span<void> Arrays::target(Napi::Value value, const char *name) {
   const Span<void> span = to_bytes(value, name);
   return {output(value, span.data, span.size, name), span.size};

@@ -55,6 +55,8 @@ class Arrays {
 
   // A result: a Float32Array of exactly `size` elements, or a buffer of at least that.
   infonce_output result(Napi::Value value, int64_t size, const char *name);
+  // A result on the host: an Int32Array of exactly `size` elements.
+  int32_t *counts(Napi::Value value, int64_t size, const char *name);
   // The bytes of any typed array, to be filled.
   Span<void> target(Napi::Value value, const char *name);
   // A Float64Array for `write_scalars`.

@@ -155,13 +155,15 @@ void take_entries(Problem &problem, Arrays &arrays) {
 
 }  // namespace
 
-int64_t loss_rows(const infonce_problem &fields) {
-  const int32_t matrix = fields.softmaxes[0].anchors;
+int64_t anchor_rows(const infonce_problem &fields, int softmax) {
+  const int32_t matrix = fields.softmaxes[softmax].anchors;
   if (matrix < 0 || matrix >= fields.matrix_count) {
     throw Failure{INFONCE_INVALID_ARGUMENT, "a softmax of an unknown matrix"};
   }
   return fields.matrices[matrix].rows;
 }
+
+int64_t loss_rows(const infonce_problem &fields) { return anchor_rows(fields, 0); }
 
 int64_t matrix_size(const infonce_problem &fields, int matrix) {
   return product(fields.matrices[matrix].rows, fields.dim);

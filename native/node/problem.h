@@ -32,7 +32,10 @@ void take_presence(Problem &problem, Arrays &arrays);
 // Points at an upstream gradient, which may be undefined.
 infonce_grad_output take_grad_output(Napi::Value value, Arrays &arrays);
 
-// The rows of the first softmax, which a row loss and an upstream gradient have.
+// The rows of a softmax.
+int64_t anchor_rows(const infonce_problem &fields, int softmax);
+
+// Those of the first, which a row loss and an upstream gradient have.
 int64_t loss_rows(const infonce_problem &fields);
 
 // Elements of a matrix.

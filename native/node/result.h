@@ -12,7 +12,7 @@ namespace infonce::node {
 
 // Which results a call fills beside the scalars: both are set for a whole loss.
 struct Fills {
-  bool row_loss;
+  bool rows;
   bool gradients;
 };
 
@@ -20,6 +20,7 @@ struct Fills {
 struct Result {
   Napi::Value scalars;
   Napi::Value row_loss;
+  std::array<Napi::Value, INFONCE_MOST_SOFTMAXES> above;     // by softmax
   std::array<Napi::Value, INFONCE_MOST_MATRICES> gradients;  // by matrix
 };
 

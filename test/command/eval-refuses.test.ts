@@ -169,6 +169,10 @@ it.each<readonly [readonly string[], RegExp]>([
   [['FILE', '--batch', '1'], /'--batch <samples>' argument '1' is invalid\. Expected an integer/],
   [['FILE', '--threads', '1.5'], /'--threads <count>' argument '1\.5' is invalid/],
   [['FILE', '--device', 'gpu'], /argument 'gpu' is invalid\. Expected 'auto', 'cpu', 'cuda' or 'cuda:N'/],
+  [['FILE', '--qrels', 'FILE'], /--qrels needs two files, of queries and of documents; there are 1/],
+  [['FILE', 'FILE', '--qrels', 'FILE', '--loss', 'clip'], /--qrels goes with --loss infonce, not clip/],
+  [['FILE', 'FILE', '--qrels', 'FILE', '--temperatures', '0.1'], /--temperatures does not go with --qrels/],
+  [['FILE', 'FILE', '--query-ids', 'FILE'], /--query-ids goes with --qrels/],
   [['FILE', '--nope'], /unknown option '--nope'\nSee infonce eval --help/],
 ])('refuses %j', (words, message) => {
   expectRefusal(

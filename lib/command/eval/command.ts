@@ -7,25 +7,34 @@ import { note, printResult } from '../terminal/output.js';
 import { startProgress } from '../terminal/progress.js';
 import { defaultBatch, type Evaluation, evaluate } from './evaluation.js';
 import { readLabels } from './labels.js';
-import type { Question } from './losses.js';
+import { isRetrieval, type Question } from './losses.js';
 import { badFile } from './npy.js';
-import { type EvalOptions, temperaturesOf, usage, viewsOf, withEvalOptions } from './options.js';
-import type { EvalReport } from './report.js';
+import { checkJudged, type EvalOptions, temperaturesOf, usage, viewsOf, withEvalOptions } from './options.js';
+import { type EvalReport, spreadReport } from './report.js';
+import { judge } from './retrieval/command.js';
 import { Batches, Sources } from './sources.js';
-import { formatReport } from './text.js';
+import { formatJudged, formatReport } from './text.js';
+import { type SpreadOfView, warningsOf } from './warnings.js';
 
 const EXAMPLES = `
 Examples:
   infonce eval views.npy --views 2 --temperatures 0.02,0.05,0.1   all first views, then all second views
   infonce eval images.npy texts.npy --loss clip                   row i of each belongs together
+  infonce eval queries.npy documents.npy --qrels test.tsv         which documents are relevant to which queries
   infonce eval embeddings.npy --loss supcon --labels labels.npy   a class for each row`;
 
 export function evalCommand(): Command {
   const command = new Command('eval')
-    .description('computes loss, ranks, alignment and uniformity of embeddings in .npy files')
+    .description('computes loss, ranks, recall, alignment and uniformity of embeddings in .npy files')
     .argument('<file...>', 'a matrix of float32, float16 or float64, or one for each view');
   command.addHelpText('after', EXAMPLES);
   return withEvalOptions(command).action(async (files: readonly string[], options: EvalOptions) => {
+    if (options.qrels !== undefined) {
+      checkJudged(files, options, command.getOptionValueSource('loss') === 'default');
+      const report = await judge([files[0]!, files[1]!], options.qrels, options);
+      printResult(report, options, () => formatJudged(report));
+      return;
+    }
     const views = viewsOf(files, options);
     const sources = await open(files, views, options);
     try {
@@ -69,7 +78,14 @@ async function examine(
 ): Promise<EvalReport> {
   const { loss, positives, normalize, temperature } = options;
   const { samples, views, dim } = sources;
-  const question: Question = { loss, positives, normalize, views, dim };
+  const question: Question = {
+    loss,
+    positives,
+    normalize,
+    views,
+    dim,
+    retrieval: options.retrieval && isRetrieval(loss),
+  };
   const batches = new Batches(samples, options.batch ?? defaultBatch(question, sources, context));
   if (options.batch === undefined && batches.count > 1) {
     note(`In batches of ${batches.size} samples; --batch sets another number.`);
@@ -79,15 +95,16 @@ async function examine(
   const begun = performance.now();
   let evaluation: Evaluation;
   try {
-    evaluation = await evaluate(question, sources, labels, temperatures, batches, context, done => {
+    evaluation = await evaluate(question, sources, labels, temperatures, batches, context, (done, retrieved) => {
       const rate = (1000 * done) / (performance.now() - begun);
       const megabytes = ((rate * sources.bytesPerSample) / 1e6).toFixed(1);
-      progress.update(done, `${Math.round(rate * views).toLocaleString('en-US')} rows/s, ${megabytes} MB/s`);
+      const speed = `${Math.round(rate * views).toLocaleString('en-US')} rows/s, ${megabytes} MB/s`;
+      progress.update(done, retrieved === undefined ? speed : `retrieval ${Math.floor(100 * retrieved)} %`);
     });
   } finally {
     progress.stop();
   }
-  const { losses, seconds, uniformity, flops, alone, ...means } = evaluation;
+  const { losses, seconds, uniformity, spread, flops, alone, retrieval, ...means } = evaluation;
   if (alone === means.rows) {
     throw new CommandError(
       EXIT.problem,
@@ -95,6 +112,12 @@ async function examine(
         'Mix the rows so that classes come together in batches, or make batches larger with --batch.',
     );
   }
+  const summary = losses[temperatures.indexOf(temperature)]!;
+  const spreadOfViews: SpreadOfView[] = spread.map((figures, view) => ({
+    name: sources.nameOf(view),
+    rows: samples,
+    spread: figures,
+  }));
   const values = temperatures.map((each, i) => ({ temperature: each, loss: losses[i]! }));
   return {
     objective: loss,
@@ -106,10 +129,20 @@ async function examine(
     batches: { samples: batches.size, count: batches.count, last: batches.last },
     device: { id: context.device.id, name: context.device.name, precision: context.precision },
     temperature,
-    loss: losses[temperatures.indexOf(temperature)]!,
+    loss: summary,
     ...means,
     uniformity: uniformity.reduce((sum, view) => sum + view, 0) / views,
     uniformityOfViews: uniformity,
+    spread: spreadOfViews.map(spreadReport),
+    warnings: warningsOf({
+      views: spreadOfViews,
+      dim,
+      alignment: labels === undefined ? means.alignment : undefined,
+      temperature,
+      loss: summary,
+      chance: means.chance,
+    }),
+    ...(retrieval && { retrieval }),
     rowsWithoutPositives: alone,
     temperatures: values,
     seconds,

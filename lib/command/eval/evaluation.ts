@@ -5,6 +5,7 @@ import { InfoNCEError } from '../../runtime/errors.js';
 import type { Context } from '../../runtime/handles.js';
 import { lossNamed } from '../losses.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
+import { room } from './buffers.js';
 import {
   alignmentOfClasses,
   geometryOfViews,
@@ -15,7 +16,9 @@ import {
 } from './geometry.js';
 import { type BatchRows, blockOf, denominator, lossOf, lossRows, type Question, sizeOf } from './losses.js';
 import { type Numbers, numberAt, tensorOf } from './matrix.js';
+import { type PairRetrieval, retrieveAcross, retrieveWithin } from './retrieval/pairs.js';
 import type { Batch, Batches, Sources } from './sources.js';
+import { type Spread, SpreadOfRows } from './spread.js';
 
 export interface Evaluation {
   /** Rows that have a loss. */
@@ -30,6 +33,9 @@ export interface Evaluation {
   readonly alignment: number;
   /** Of each view. */
   readonly uniformity: readonly number[];
+  readonly spread: readonly Spread[];
+  /** Where it is asked for: among all samples, whatever the batches. */
+  readonly retrieval: PairRetrieval | undefined;
   /** supCon: rows whose class has no other row in their batch. */
   readonly alone: number;
   /** Multiply-adds of the plain algorithm, 2 for each. */
@@ -55,7 +61,10 @@ export function defaultBatch(question: Question, sources: Sources, context: Cont
   return count;
 }
 
-/** Reads and computes batch after batch in the memory of two. `onProgress` receives the samples that are done. */
+/**
+ * Reads and computes batch after batch in the memory of two. `onProgress` receives the samples that are done, and the share
+ * of the retrieval, which comes after them where they are several batches.
+ */
 export async function evaluate(
   question: Question,
   sources: Sources,
@@ -63,11 +72,12 @@ export async function evaluate(
   temperatures: readonly number[],
   batches: Batches,
   context: Context,
-  onProgress: (samples: number) => void,
+  onProgress: (samples: number, retrieved?: number) => void,
 ): Promise<Evaluation> {
   const { views, dim } = question;
   const begun = performance.now();
-  const sums = new Sums(question, temperatures.length);
+  const sums = new Sums(question, temperatures.length, sources.samples);
+  let retrieval: PairRetrieval | undefined;
   const size = batches.largest * views * dim;
   const buffers = Array.from({ length: Math.min(2, batches.count) }, () => room(context, size, sources.dtype));
   const read = async (index: number): Promise<BatchRows> => {
@@ -85,19 +95,23 @@ export async function evaluate(
     reading.catch(() => {});
     try {
       await sums.add(rows, temperatures, context);
+      if (question.retrieval && batches.count === 1) retrieval = await retrieveWithin(question, rows.numbers, context);
     } catch (error) {
       await reading.catch(() => {});
       throw await inWordsOfFiles(error, rows, batches.at(index), sources);
     }
     onProgress(batches.at(index).first + rows.count);
   }
-  return sums.evaluation((performance.now() - begun) / 1000);
-}
-
-/** Memory that calls read in place. */
-function room(context: Context, length: number, dtype: 'float32' | 'float16'): Numbers {
-  if (dtype === 'float32') return context.pinned(length);
-  return new Uint16Array(context.pinned(Math.ceil(length / 2)).buffer, 0, length);
+  if (question.retrieval && batches.count > 1) {
+    retrieval = await retrieveAcross(question, sources, batches.size, context, share =>
+      onProgress(sources.samples, share),
+    );
+  }
+  const { flops, ...evaluation } = sums.evaluation();
+  // Both ways are one product of all pairs within a batch, and two across batches.
+  const products = retrieval === undefined ? 0 : batches.count === 1 ? 1 : 2;
+  const ofRetrieval = products * 2 * dim * sources.samples ** 2;
+  return { ...evaluation, flops: flops + ofRetrieval, retrieval, seconds: (performance.now() - begun) / 1000 };
 }
 
 function labelsOf({ first, count }: Batch, sources: Sources, labels: Int32Array | undefined): Int32Array {
@@ -114,6 +128,7 @@ class Sums {
   readonly #question: Question;
   readonly #losses: Float64Array;
   readonly #uniformity: PairSum[];
+  readonly #spread: SpreadOfRows[];
   #alignment: PairSum = { sum: 0, pairs: 0 };
   #rows = 0;
   #chance = 0;
@@ -122,10 +137,12 @@ class Sums {
   #alone = 0;
   #flops = 0;
 
-  constructor(question: Question, temperatures: number) {
+  constructor(question: Question, temperatures: number, samples: number) {
+    const { views, dim } = question;
     this.#question = question;
     this.#losses = new Float64Array(temperatures);
-    this.#uniformity = Array.from({ length: question.views }, () => ({ sum: 0, pairs: 0 }));
+    this.#uniformity = Array.from({ length: views }, () => ({ sum: 0, pairs: 0 }));
+    this.#spread = Array.from({ length: views }, () => new SpreadOfRows(dim, samples, views));
   }
 
   async add(batch: BatchRows, temperatures: readonly number[], context: Context): Promise<void> {
@@ -136,7 +153,12 @@ class Sums {
     const blocks = Array.from({ length: views }, (_, view) => blockOf(numbers, view, count * dim));
     const towards = blocks.map(block => rowLosses(block, count, dim, context));
     // In this thread, while the context works on the losses.
-    const { alignment: ofViews, partnerCosines, zeroRows } = geometryOfViews(numbers, dim, views, count);
+    for (const view of this.#spread) view.beginBatch();
+    const {
+      alignment: ofViews,
+      partnerCosines,
+      zeroRows,
+    } = geometryOfViews(numbers, dim, views, count, (row, view) => this.#spread[view]!.add(row));
     const alignment = lossNamed(loss).labels ? alignmentOfClasses(numbers, dim, labels) : { ...ofViews, alone: 0 };
     const [results, sums] = await Promise.all([Promise.all(losses), Promise.all(towards)]);
 
@@ -156,7 +178,7 @@ class Sums {
     this.#flops += 2 * dim * (temperatures.length * rows ** 2 + views * count ** 2);
   }
 
-  evaluation(seconds: number): Evaluation {
+  evaluation(): Omit<Evaluation, 'retrieval' | 'seconds'> {
     const rows = this.#rows;
     const { sum, pairs } = this.#alignment;
     return {
@@ -167,9 +189,9 @@ class Sums {
       top5: this.#top5 / rows,
       alignment: Math.max(0, sum) / pairs,
       uniformity: this.#uniformity.map(view => Math.log(view.sum / view.pairs)),
+      spread: this.#spread.map(view => view.spread()),
       alone: this.#alone,
       flops: this.#flops,
-      seconds,
     };
   }
 }

@@ -14,7 +14,7 @@ export interface PairSum {
 }
 
 /** A row of a batch in float64, and what makes it a unit vector. */
-class Row {
+export class Row {
   readonly values: Float64Array;
   /** 1 / length. */
   factor = 0;
@@ -68,8 +68,14 @@ export interface ViewGeometry {
   readonly zeroRows: Int32Array;
 }
 
-/** `numbers` holds `views` blocks of `count` rows. */
-export function geometryOfViews(numbers: Numbers, dim: number, views: number, count: number): ViewGeometry {
+/** `numbers` holds `views` blocks of `count` rows. `visit` is shown each row once. */
+export function geometryOfViews(
+  numbers: Numbers,
+  dim: number,
+  views: number,
+  count: number,
+  visit: (row: Row, view: number) => void,
+): ViewGeometry {
   const rows = Array.from({ length: 3 }, () => Array.from({ length: views }, () => new Row(dim)));
   const partnerCosines = new Float64Array(views * count);
   const zeroRows = new Int32Array(views);
@@ -81,6 +87,7 @@ export function geometryOfViews(numbers: Numbers, dim: number, views: number, co
       for (let view = 0; view < views; view++) {
         sample[view]!.load(numbers, view * count + begin + i);
         if (sample[view]!.squared === 0) zeroRows[view]!++;
+        visit(sample[view]!, view);
       }
       for (let a = 0; a < views; a++) {
         for (let b = a + 1; b < views; b++) sum += sample[a]!.distance(sample[b]!);

@@ -11,6 +11,8 @@ export interface Question {
   readonly normalize: boolean;
   readonly views: number;
   readonly dim: number;
+  /** Whether rows of two views look for each other among all. */
+  readonly retrieval: boolean;
 }
 
 /** The numbers of a batch: `views` blocks of `count` rows. */
@@ -19,6 +21,11 @@ export interface BatchRows {
   readonly count: number;
   /** Of each row, for supCon. */
   readonly labels: Int32Array;
+}
+
+/** Whether it is a loss of queries and documents, or images and texts, which look for each other. */
+export function isRetrieval(loss: LossName): boolean {
+  return towersOf(loss).length === 2;
 }
 
 /** Rows that have a loss. */

@@ -16,6 +16,10 @@ export interface EvalOptions extends OutputOptions, ComputeOptions {
   readonly temperatures?: readonly number[];
   readonly batch?: number;
   readonly normalize: boolean;
+  readonly retrieval: boolean;
+  readonly qrels?: string;
+  readonly queryIds?: string;
+  readonly documentIds?: string;
 }
 
 /** Those of the softmax: others have no chance to compare with, and a bias beside the temperature. */
@@ -54,13 +58,17 @@ export function withEvalOptions(command: Command): Command {
         'samples in a batch (default: all, up to 65536 rows, if they fit in memory)',
       ).argParser(numberWithin({ integer: true, least: 2, most: Number.MAX_SAFE_INTEGER })),
     )
-    .option('--no-normalize', 'take the rows as they are in the loss');
+    .option('--no-normalize', 'take the rows as they are in the loss')
+    .option('--qrels <file>', 'which documents, rows of the second file, are relevant to which queries, of the first')
+    .option('--query-ids <file>', 'with --qrels: an id for each query, in lines of text or JSON (default: row numbers)')
+    .option('--document-ids <file>', 'with --qrels: an id for each document')
+    .option('--no-retrieval', 'infonce, clip: without recall, MRR and nDCG, which compare all rows with all');
   return withComputeOptions(command).option('--json', 'print the result as JSON');
 }
 
 /** How many views there are, of options that go together. */
 export function viewsOf(files: readonly string[], options: EvalOptions): number {
-  const { loss, views, layout, positives, labels } = options;
+  const { loss, views, layout, positives, labels, queryIds, documentIds } = options;
   const described = lossNamed(loss);
   const several = files.length > 1;
   const count = several ? files.length : (views ?? (described.labels ? 1 : 2));
@@ -79,7 +87,29 @@ export function viewsOf(files: readonly string[], options: EvalOptions): number 
   if (positives === 'all' && !takesPositives(loss)) throw usage(`--positives goes with ${lossesThat(takesPositives)}.`);
   if (takesLabels(loss) && labels === undefined) throw usage(`--loss ${loss} needs --labels FILE.`);
   if (!takesLabels(loss) && labels !== undefined) throw usage(`--labels goes with ${lossesThat(takesLabels)}.`);
+  if (queryIds !== undefined || documentIds !== undefined) {
+    throw usage(`${queryIds === undefined ? '--document-ids' : '--query-ids'} goes with --qrels.`);
+  }
   return count;
+}
+
+/** Refuses what does not go with `--qrels`. `isDefault`: whether the loss is not said. */
+export function checkJudged(files: readonly string[], options: EvalOptions, isDefault: boolean): void {
+  const { loss, views = 2, layout, positives, labels, temperatures, retrieval } = options;
+  if (files.length !== 2)
+    throw usage(`--qrels needs two files, of queries and of documents; there are ${files.length}.`);
+  if (!isDefault && loss !== 'infonce') throw usage(`--qrels goes with --loss infonce, not ${loss}.`);
+  const others = {
+    '--views': views !== 2,
+    '--layout samples': layout === 'samples',
+    '--positives all': positives === 'all',
+    '--labels': labels !== undefined,
+    '--temperatures': temperatures !== undefined,
+    '--no-retrieval': !retrieval,
+  };
+  for (const [name, isThere] of Object.entries(others)) {
+    if (isThere) throw usage(`${name} does not go with --qrels, which says what belongs together.`);
+  }
 }
 
 /** `--loss one or two`: the losses of which that is true. */

@@ -1,6 +1,24 @@
 import type { DeviceId } from '../../runtime/backends/backend.js';
 import type { Precision } from '../../runtime/handles.js';
 import type { LossName } from '../losses.js';
+import type { Retrieval } from './retrieval/measures.js';
+import type { PairRetrieval } from './retrieval/pairs.js';
+import type { SpreadOfView, Warning } from './warnings.js';
+
+/** How the rows of a view are spread, as `Spread` says. */
+export interface SpreadReport {
+  /** What messages call the view. */
+  readonly name: string;
+  readonly zeroRows: number;
+  readonly meanLength: number;
+  readonly effectiveRank: number;
+  readonly repeatedRows: number;
+}
+
+export function spreadReport({ name, spread }: SpreadOfView): SpreadReport {
+  const { zeroRows, meanLength, effectiveRank, repeatedRows } = spread;
+  return { name, zeroRows, meanLength, effectiveRank, repeatedRows };
+}
 
 /** What `infonce eval --json` prints. docs/command/eval.md describes it. */
 export interface EvalReport {
@@ -30,6 +48,11 @@ export interface EvalReport {
   readonly alignment: number;
   readonly uniformity: number;
   readonly uniformityOfViews: readonly number[];
+  /** Of each view. */
+  readonly spread: readonly SpreadReport[];
+  readonly warnings: readonly Warning[];
+  /** infonce, clip; absent with --no-retrieval. */
+  readonly retrieval?: PairRetrieval;
   /** supcon: rows without another of their class in their batch. */
   readonly rowsWithoutPositives: number;
   readonly temperatures: readonly { readonly temperature: number; readonly loss: number }[];
@@ -37,4 +60,33 @@ export interface EvalReport {
   readonly rowsPerSecond: number;
   readonly bytesPerSecond: number;
   readonly flopsPerSecond: number;
+}
+
+/** What `infonce eval --qrels --json` prints. */
+export interface JudgedReport
+  extends Pick<
+    EvalReport,
+    | 'normalize'
+    | 'files'
+    | 'device'
+    | 'temperature'
+    | 'loss'
+    | 'chance'
+    | 'alignment'
+    | 'spread'
+    | 'warnings'
+    | 'seconds'
+    | 'rowsPerSecond'
+    | 'flopsPerSecond'
+  > {
+  readonly objective: 'infonce';
+  readonly judgements: {
+    readonly file: string;
+    /** Documents judged for a query, relevant or not. */
+    readonly count: number;
+    readonly relevant: number;
+    /** Queries of the file without a relevant document, which no mean has. */
+    readonly queriesWithoutRelevant: number;
+  };
+  readonly retrieval: { readonly firstToSecond: Retrieval };
 }

@@ -57,6 +57,12 @@ export class Sources {
     return { file: this.files[0]!, row };
   }
 
+  /** What a view is called. */
+  nameOf(view: number): string {
+    if (this.files.length > 1 || this.views === 1) return this.place(view, 0).file.file;
+    return `view ${view + 1}`;
+  }
+
   /** Counted through all files. */
   rowIndex(view: number, sample: number): number {
     const { row } = this.place(view, sample);

@@ -1,38 +1,102 @@
 import { table } from '../terminal/table.js';
-import type { EvalReport } from './report.js';
+import type { EvalReport, JudgedReport } from './report.js';
+import type { Retrieval } from './retrieval/measures.js';
 
 /** The report for people. */
 export function formatReport(report: EvalReport): string {
-  const { objective, files, samples, views, batches, device, loss, chance, top1, top5, alignment, uniformity } = report;
-  const sizes = files.map(({ file, rows, dim, dtype }) => `${file}: ${count(rows)} × ${count(dim)}, ${dtype}`);
+  const { objective, samples, views, batches, uniformity } = report;
   const last = batches.last === batches.samples ? '' : `, the last of ${count(batches.last)}`;
   const inBatches =
     batches.count === 1 ? 'in one batch' : `in ${count(batches.count)} batches of ${count(batches.samples)}${last}`;
-  const about = [
-    `${objective} of ${count(samples)} samples with ${views} view${views === 1 ? '' : 's'}, ${inBatches}`,
-    `on ${device.id} (${device.name}), precision ${device.precision}`,
-  ];
   const views_ = report.uniformityOfViews.map(view => view.toFixed(4)).join(', ');
-  const summary = [
-    ['loss', `${loss.toFixed(6)} at temperature ${report.temperature}; ${chance.toFixed(6)} by chance`],
-    ['top-1', percent(top1)],
-    ['top-5', percent(top5)],
-    ['alignment', `${alignment.toFixed(6)} (0 to 4, lower is closer)`],
-    [
-      'uniformity',
-      `${uniformity.toFixed(6)} (0 to -4, lower is more uniform)${views > 1 ? `; of the views ${views_}` : ''}`,
-    ],
-  ] as const;
   const alone = report.rowsWithoutPositives;
-  return [
-    [...sizes, ...about].join('\n'),
-    summary.map(([name, text]) => `${name.padEnd(10)}  ${text}`).join('\n'),
-    ...(alone > 0
-      ? [`${count(alone)} of ${count(report.rows)} rows are alone in their class within their batch: loss 0.`]
-      : []),
-    ...(report.temperatures.length > 1 ? [byTemperature(report)] : []),
+  return paragraphs([
+    head(report, `${objective} of ${count(samples)} samples with ${views} view${views === 1 ? '' : 's'}, ${inBatches}`),
+    summary([
+      lossLine(report),
+      ['top-1', percent(report.top1)],
+      ['top-5', percent(report.top5)],
+      alignmentLine(report),
+      [
+        'uniformity',
+        `${uniformity.toFixed(6)} (0 to -4, lower is more uniform)${views > 1 ? `; of the views ${views_}` : ''}`,
+      ],
+      dimensionsLine(report),
+    ]),
+    alone > 0 && `${count(alone)} of ${count(report.rows)} rows are alone in their class within their batch: loss 0.`,
+    report.retrieval !== undefined &&
+      retrievalTable([
+        ['first → second', report.retrieval.firstToSecond],
+        ['second → first', report.retrieval.secondToFirst],
+      ]),
+    report.temperatures.length > 1 && byTemperature(report),
+    warnings(report),
     throughput(report),
-  ].join('\n\n');
+  ]);
+}
+
+/** The report of queries and judged documents for people. */
+export function formatJudged(report: JudgedReport): string {
+  const { judgements, files, retrieval } = report;
+  const { queries, success1, success5, success10 } = retrieval.firstToSecond;
+  const of = `infonce of ${count(judgements.relevant)} relevant documents of ${count(queries)} queries, among ${count(files[1]!.rows)}`;
+  const without = judgements.queriesWithoutRelevant;
+  return paragraphs([
+    head(report, of),
+    summary([lossLine(report), alignmentLine(report), dimensionsLine(report)]),
+    without > 0 && `${count(without)} of ${count(files[0]!.rows)} queries have no relevant document: no mean has them.`,
+    [
+      retrievalTable([['query → document', retrieval.firstToSecond]]),
+      `one or more found among the first 1, 5, 10: ${[success1, success5, success10].map(percent).join(', ')}`,
+    ].join('\n'),
+    warnings(report),
+    throughput(report),
+  ]);
+}
+
+function paragraphs(parts: readonly (string | false)[]): string {
+  return parts.filter(part => part !== false && part !== '').join('\n\n');
+}
+
+function head({ files, device }: EvalReport | JudgedReport, of: string): string {
+  const sizes = files.map(({ file, rows, dim, dtype }) => `${file}: ${count(rows)} × ${count(dim)}, ${dtype}`);
+  return [...sizes, of, `on ${device.id} (${device.name}), precision ${device.precision}`].join('\n');
+}
+
+type Line = readonly [name: string, text: string];
+
+function summary(lines: readonly Line[]): string {
+  return lines.map(([name, text]) => `${name.padEnd(10)}  ${text}`).join('\n');
+}
+
+function lossLine({ loss, temperature, chance }: EvalReport | JudgedReport): Line {
+  return ['loss', `${loss.toFixed(6)} at temperature ${temperature}; ${chance.toFixed(6)} by chance`];
+}
+
+function alignmentLine({ alignment }: EvalReport | JudgedReport): Line {
+  return ['alignment', `${alignment.toFixed(6)} (0 to 4, lower is closer)`];
+}
+
+function dimensionsLine({ spread, files }: EvalReport | JudgedReport): Line {
+  const ranks = spread.map(({ effectiveRank }) => effectiveRank.toFixed(1)).join(', ');
+  return ['dimensions', `${ranks} in effect, of ${count(files[0]!.dim)}`];
+}
+
+function warnings(report: EvalReport | JudgedReport): string {
+  return report.warnings.map(({ message }) => `Warning: ${message}`).join('\n');
+}
+
+function retrievalTable(rows: readonly (readonly [direction: string, figures: Retrieval])[]): string {
+  const titles = ['recall@1', 'recall@5', 'recall@10', 'MRR', 'nDCG@10'];
+  return table(
+    [{ title: 'retrieval' }, ...titles.map(title => ({ title, align: 'right' as const }))],
+    rows.map(([direction, { recall1, recall5, recall10, mrr, ndcg10 }]) => [
+      direction,
+      ...[recall1, recall5, recall10].map(percent),
+      mrr.toFixed(4),
+      ndcg10.toFixed(4),
+    ]),
+  );
 }
 
 function byTemperature({ temperatures, chance }: EvalReport): string {
@@ -47,10 +111,11 @@ function byTemperature({ temperatures, chance }: EvalReport): string {
   );
 }
 
-function throughput({ seconds, rowsPerSecond, bytesPerSecond, flopsPerSecond }: EvalReport): string {
+function throughput(report: EvalReport | JudgedReport): string {
+  const { seconds, rowsPerSecond, flopsPerSecond } = report;
   const rates = [
     `${count(Math.round(rowsPerSecond))} rows/s`,
-    `${(bytesPerSecond / 1e6).toFixed(1)} MB/s`,
+    ...('bytesPerSecond' in report ? [`${(report.bytesPerSecond / 1e6).toFixed(1)} MB/s`] : []),
     `${(flopsPerSecond / 1e9).toFixed(1)} GFLOP/s`,
   ];
   return `${seconds.toFixed(2)} s: ${rates.join(', ')}`;
