@@ -17,8 +17,14 @@ function throwing(command: Command): Command {
 
 /** The command line that lists the options of the subcommand. */
 function helpOf(program: Command): string {
-  const called = program.commands.find(command => command.name() === process.argv[2]);
-  return `infonce ${called === undefined ? '' : `${called.name()} `}--help`;
+  const names: string[] = [];
+  let command: Command | undefined = program;
+  for (const word of process.argv.slice(2)) {
+    command = command.commands.find(subcommand => subcommand.name() === word);
+    if (command === undefined) break;
+    names.push(word);
+  }
+  return ['infonce', ...names, '--help'].join(' ');
 }
 
 endWell();

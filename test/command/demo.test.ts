@@ -11,8 +11,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { PairFigures } from '../../lib/command/demo/pairs/figures.js';
-import type { SimclrFigures } from '../../lib/command/demo/simclr/figures.js';
+import type { PairFigures } from '../../lib/command/demo/digits/pairs/figures.js';
+import type { SimclrFigures } from '../../lib/command/demo/digits/simclr/figures.js';
 import { infonce } from '../support/command.js';
 import { CopiedPackage, root } from '../support/copied-package.js';
 

@@ -3,23 +3,21 @@ import { type Chart, type ChartOptions, draw, WIDTH } from './chart.js';
 import type { Drawing } from './plot.js';
 
 export interface ImageGridOptions extends Omit<ChartOptions, 'height'> {
-  /** Pixels a side of an image. */
-  readonly side: number;
-  /** Rows of images of equally many; pixels are gray values from 0 (black) to 1, row by row. */
-  readonly rows: readonly { readonly name: string; readonly images: readonly ArrayLike<number>[] }[];
+  /** Rows of images of equally many, each a data URI. */
+  readonly rows: readonly { readonly name: string; readonly images: readonly string[] }[];
+  /** Room for the names, in CSS pixels. Default 56. */
+  readonly nameWidth?: number | undefined;
 }
 
 const GAP = 3;
-const NAME_WIDTH = 56;
-
 /** Small images in rows with names. */
-export function imageGrid(drawing: Drawing, { side, rows, ...options }: ImageGridOptions): Chart {
+export function imageGrid(drawing: Drawing, { rows, nameWidth = 56, ...options }: ImageGridOptions): Chart {
   const { plot } = drawing;
-  const size = (WIDTH - NAME_WIDTH + GAP) / rows[0]!.images.length;
-  const [width, height] = [WIDTH - NAME_WIDTH, size * rows.length - GAP];
+  const size = (WIDTH - nameWidth + GAP) / rows[0]!.images.length;
+  const [width, height] = [WIDTH - nameWidth, size * rows.length - GAP];
   const center = (place: number) => place * size + (size - GAP) / 2;
   const cells = rows.flatMap(({ images }, row) =>
-    images.map((image, column) => ({ x: center(column), y: center(row), uri: bitmapUri(grayOf(image), side) })),
+    images.map((uri, column) => ({ x: center(column), y: center(row), uri })),
   );
   const svg = draw(
     drawing,
@@ -28,7 +26,7 @@ export function imageGrid(drawing: Drawing, { side, rows, ...options }: ImageGri
       marginTop: 0,
       marginRight: 0,
       marginBottom: 0,
-      marginLeft: NAME_WIDTH,
+      marginLeft: nameWidth,
       x: { axis: null, domain: [0, width] },
       y: { axis: null, domain: [height, 0] },
       marks: [
@@ -43,6 +41,8 @@ export function imageGrid(drawing: Drawing, { side, rows, ...options }: ImageGri
   return { svg, caption: options.caption };
 }
 
-function grayOf(image: ArrayLike<number>): Uint8Array {
-  return Uint8Array.from(image, value => Math.round(255 * Math.min(Math.max(value, 0), 1)));
+/** A square image of gray values from 0 (black) to 1, row by row, as a data URI. */
+export function grayUri(image: ArrayLike<number>, side: number): string {
+  const gray = Uint8Array.from(image, value => Math.round(255 * Math.min(Math.max(value, 0), 1)));
+  return bitmapUri(gray, side);
 }

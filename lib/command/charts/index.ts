@@ -1,7 +1,7 @@
 export { barChart } from './bars.js';
 export type { Chart } from './chart.js';
 export { histogram } from './histogram.js';
-export { imageGrid } from './images.js';
+export { grayUri, imageGrid } from './images.js';
 export { lineChart } from './lines.js';
 export { page, type Section } from './page.js';
 export { CHART_PACKAGES, type Drawing, loadPlot } from './plot.js';

@@ -1,22 +1,8 @@
 import type { AvailableDevice } from '../../runtime/backends/backend.js';
-import type { Context } from '../../runtime/handles.js';
-import type { Digits } from './data/digits.js';
 import { type History, last } from './network/training.js';
-import type { DemoOptions } from './options.js';
+import type { Setting } from './run.js';
 
-/** The inputs of a demonstration. */
-export interface Setting {
-  readonly options: DemoOptions;
-  readonly context: Context;
-  /** The backend of TensorFlow.js. */
-  readonly backend: string;
-  /** The path of the page. */
-  readonly report: string;
-  readonly train: Digits;
-  readonly test: Digits;
-}
-
-/** Figures of a run that both demonstrations print. */
+/** Figures of a run that every training prints. */
 export interface RunFigures {
   readonly device: {
     readonly id: string;
@@ -45,8 +31,12 @@ export interface RunFigures {
   };
 }
 
-export function runFigures({ options, context, backend }: Setting, temperature: number, history: History): RunFigures {
-  const { steps, batch, dim, seed } = options;
+export function runFigures(
+  { options, context, backend }: Setting,
+  { temperature, dim }: Pick<RunFigures['options'], 'temperature' | 'dim'>,
+  history: History,
+): RunFigures {
+  const { steps, batch, seed } = options;
   const { id, name, instructionSet, threads }: AvailableDevice = context.device;
   const { seconds, samplesPerSecond, stepMs, lossMs } = history;
   return {
@@ -68,24 +58,28 @@ export function runFigures({ options, context, backend }: Setting, temperature: 
 
 export const percent = (share: number): string => (100 * share).toFixed(1);
 
-/** The lines that both demonstrations begin with. */
-export function runLines({ device, backend, options, training }: RunFigures, encoder: string): string[] {
+/** The lines that every training begins with; a step takes a batch of samples, such as `digits`. */
+export function runLines(
+  { device, backend, options, training }: RunFigures,
+  encoder: string,
+  samples: string,
+): string[] {
   const { name, instructionSet, threads } = device;
   const { steps, batch } = options;
   const { firstLoss, lastLoss, lastTop1, seconds, samplesPerSecond, stepMs, lossMs } = training;
   return [
     `loss on    ${name}, ${instructionSet}${threads > 0 ? `, ${threads} threads` : ''}`,
     `encoder    ${encoder}, in TensorFlow.js (${backend})`,
-    `training   ${steps} steps of ${batch} digits in ${seconds.toFixed(1)} s: ${Math.round(samplesPerSecond)} samples/s`,
+    `training   ${steps} steps of ${batch} ${samples} in ${seconds.toFixed(1)} s: ${Math.round(samplesPerSecond)} samples/s`,
     `a step     ${stepMs.toFixed(1)} ms, of which ${lossMs.toFixed(2)} ms in the loss and its gradient`,
     `loss       ${firstLoss.toFixed(3)} at first, ${lastLoss.toFixed(3)} over the last 20 steps; top-1 ${percent(lastTop1)} %`,
   ];
 }
 
 /** The last line of a page. */
-export function footer({ device, backend, options, training }: RunFigures): string {
+export function footer({ device, backend, options, training }: RunFigures, samples: string): string {
   return (
-    `${options.steps} steps of ${options.batch} digits in ${training.seconds.toFixed(1)} s; ` +
+    `${options.steps} steps of ${options.batch} ${samples} in ${training.seconds.toFixed(1)} s; ` +
     `${training.lossMs.toFixed(2)} of ${training.stepMs.toFixed(1)} ms a step in the loss and its gradient, ` +
     `computed by infonce on ${device.name} (${device.instructionSet}); the encoder by TensorFlow.js (${backend}). ` +
     `Embeddings of ${options.dim} numbers, seed ${options.seed}.`

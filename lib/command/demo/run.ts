@@ -1,23 +1,29 @@
+import type { Context } from '../../runtime/handles.js';
 import { contextFor } from '../terminal/context.js';
-import { loadDigits } from './data/digits.js';
 import { startTensorFlow } from './network/backend.js';
-import type { DemoOptions } from './options.js';
-import { runPairs } from './pairs/run.js';
+import type { TrainingOptions } from './options.js';
 import { placeForReport } from './report/write.js';
-import { runSimclr } from './simclr/run.js';
 
-/** Digits that no training sees. */
-const HELD_OUT = 1000;
+/** What a training runs with. */
+export interface Setting<Options extends TrainingOptions = TrainingOptions> {
+  readonly options: Options;
+  readonly context: Context;
+  /** The backend of TensorFlow.js. */
+  readonly backend: string;
+  /** The path of the page. */
+  readonly report: string;
+}
 
-/** Trains, judges, prints the figures and writes the report. */
-export async function runDemo(options: DemoOptions): Promise<void> {
+/** Runs a training, which judges itself, prints its figures and writes its report. */
+export async function runTraining<Options extends TrainingOptions>(
+  options: Options,
+  train: (setting: Setting<Options>) => Promise<void>,
+): Promise<void> {
   const context = contextFor(options);
   try {
     const report = await placeForReport(options.out);
     const backend = await startTensorFlow();
-    const digits = await loadDigits(HELD_OUT, options.seed);
-    const setting = { options, context, backend, report, ...digits };
-    await (options.pairs ? runPairs(setting) : runSimclr(setting));
+    await train({ options, context, backend, report });
   } finally {
     context.dispose();
   }

@@ -29,9 +29,9 @@ export function installedVersion(name: string): string | undefined {
   return undefined;
 }
 
-/** Those that are not installed. */
+/** Those that are not installed. A package of data may have no main file. */
 export function notInstalled(names: readonly string[]): string[] {
-  return names.filter(name => locate(name) === undefined);
+  return names.filter(name => locate(name) === undefined && locate(`${name}/package.json`) === undefined);
 }
 
 /** The line that installs packages: where there is one, the version that the tests run with. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { product, productOfData } from './tensors.js';
+import { type Layer, layer } from './variables.js';
 
 const HIDDEN = 256;
 /** Numbers in a representation. */
@@ -18,18 +19,11 @@ export interface EncoderOptions {
  * embeddings; what is learned is judged by representations, as in SimCLR.
  */
 export class Encoder {
-  readonly #layers: readonly { readonly weights: tf.Variable<tf.Rank.R2>; readonly bias: tf.Variable<tf.Rank.R1> }[];
+  readonly #layers: readonly Layer[];
 
   constructor({ inputs, outputs, seed }: EncoderOptions) {
     const sizes = [inputs, HIDDEN, REPRESENTATION, outputs];
-    this.#layers = sizes.slice(1).map((to, i) => {
-      const from = sizes[i]!;
-      return {
-        // He initialisation.
-        weights: learned(() => tf.randomNormal<tf.Rank.R2>([from, to], 0, Math.sqrt(2 / from), 'float32', seed + i)),
-        bias: learned(() => tf.zeros<tf.Rank.R1>([to])),
-      };
-    });
+    this.#layers = sizes.slice(1).map((to, i) => layer(sizes[i]!, to, seed + i));
   }
 
   get variables(): tf.Variable[] {
@@ -54,11 +48,6 @@ export class Encoder {
   dispose(): void {
     tf.dispose(this.variables);
   }
-}
-
-/** A variable with a value of which nothing else is left. */
-function learned<R extends tf.Rank>(initial: () => tf.Tensor<R>): tf.Variable<R> {
-  return tf.tidy(() => tf.variable(initial()));
 }
 
 /** The layers in words. */

@@ -1,3 +1,4 @@
+import type * as tf from '@tensorflow/tfjs';
 import { type Progress, startProgress } from '../../terminal/progress.js';
 
 /** The report of a training step. */
@@ -7,6 +8,44 @@ export interface Step {
   readonly top1: number;
   /** Milliseconds in the loss and its gradient. */
   readonly lossMs: number;
+}
+
+/** A step of an optimizer, which follows the gradient of a loss of embeddings by the variables. */
+export function optimize<Embeddings>(
+  optimizer: tf.Optimizer,
+  variables: tf.Variable[],
+  embed: () => Embeddings,
+  lossOf: (embeddings: Embeddings) => tf.Tensor,
+  top1Of: (embeddings: Embeddings) => number,
+): Step {
+  let top1 = 0;
+  let lossMs = 0;
+  const value = optimizer.minimize(
+    () => {
+      const embeddings = embed();
+      const start = performance.now();
+      const loss = lossOf(embeddings);
+      lossMs = performance.now() - start;
+      top1 = top1Of(embeddings);
+      return loss as tf.Scalar;
+    },
+    true,
+    variables,
+  ) as tf.Scalar;
+  const loss = value.dataSync()[0]!;
+  value.dispose();
+  return { loss, top1, lossMs };
+}
+
+/** Lets the learning rate fall to nothing along half a cosine; `done` is the share of the steps that are done. */
+export function slowDown(optimizer: tf.AdamOptimizer, first: number, done: number): void {
+  // TensorFlow.js reads it at every step, but its types hide it.
+  (optimizer as unknown as { learningRate: number }).learningRate = (first * (1 + Math.cos(Math.PI * done))) / 2;
+}
+
+/** Rows as the library's own functions take them. */
+export function rowsOf(x: tf.Tensor2D): { readonly data: Float32Array; readonly shape: readonly [number, number] } {
+  return { data: x.dataSync<'float32'>(), shape: x.shape };
 }
 
 /** The result of a training. */

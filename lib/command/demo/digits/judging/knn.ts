@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { cosines } from '../network/tensors.js';
+import { cosines } from '../../network/tensors.js';
 
 const NEIGHBOURS = 20;
 const CLASSES = 10;

@@ -1,10 +1,11 @@
-import { printResult } from '../../terminal/output.js';
+import { printResult } from '../../../terminal/output.js';
+import { Encoder, REPRESENTATION } from '../../network/encoder.js';
+import { lossSurface } from '../../report/loss-surface.js';
+import { writeReport } from '../../report/write.js';
+import { runFigures } from '../../run-figures.js';
 import { PIXELS } from '../data/digits.js';
 import { project } from '../judging/projection.js';
-import { Encoder, REPRESENTATION } from '../network/encoder.js';
-import { lossSurface } from '../report/loss-surface.js';
-import { writeReport } from '../report/write.js';
-import { runFigures, type Setting } from '../run-figures.js';
+import type { DigitsSetting } from '../run.js';
 import { formatFigures, type SimclrFigures, type Spread } from './figures.js';
 import { Judge } from './judge.js';
 import { simclrPage } from './page.js';
@@ -19,7 +20,7 @@ const SWEEP_STEPS = 100;
 const MAPPED = 500;
 
 /** SimCLR: trains, judges before and after, sweeps temperatures, prints the figures and writes the report. */
-export async function runSimclr(setting: Setting): Promise<void> {
+export async function runSimclr(setting: DigitsSetting): Promise<void> {
   const { options, context, train, test, report } = setting;
   const { steps, batch, dim, seed, temperature = TEMPERATURE } = options;
   const judge = new Judge(train, test, seed);
@@ -42,7 +43,7 @@ export async function runSimclr(setting: Setting): Promise<void> {
 
   const spread = ({ alignment, uniformity }: Spread): Spread => ({ alignment, uniformity });
   const measured = {
-    ...runFigures(setting, temperature, history),
+    ...runFigures(setting, { temperature, dim }, history),
     accuracy: { pixels, untrained: untrained.accuracy, trained: trained.accuracy },
     geometry: { untrained: spread(untrained.geometry), trained: spread(trained.geometry) },
     sweep: { steps: sweepSteps, entries },

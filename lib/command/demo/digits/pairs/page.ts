@@ -1,16 +1,18 @@
-import { type Chart, type Drawing, imageGrid, lineChart, loadPlot, page } from '../../charts/index.js';
+import { type Chart, type Drawing, grayUri, imageGrid, loadPlot, page } from '../../../charts/index.js';
+import type { ScaleHistory } from '../../network/clip.js';
+import { type LossSurface, lossSurfaceSection } from '../../report/loss-surface.js';
+import { retrievalChart } from '../../report/retrieval-chart.js';
+import { scaleChart } from '../../report/scale-chart.js';
+import { lossChart, similarityCharts, top1Chart } from '../../report/training-charts.js';
+import { footer } from '../../run-figures.js';
 import { imageAt, SIDE } from '../data/digits.js';
 import { join } from '../data/halves.js';
-import { type LossSurface, lossSurfaceSection } from '../report/loss-surface.js';
-import { lossChart, similarityCharts, top1Chart } from '../report/training-charts.js';
-import { footer } from '../run-figures.js';
 import { type PairFigures, RETRIEVAL_COLUMNS, retrievalRows } from './figures.js';
 import type { PairJudgement } from './retrieval.js';
-import type { PairHistory } from './training.js';
 
 export interface PairMaterial {
   readonly figures: Omit<PairFigures, 'report'>;
-  readonly history: PairHistory;
+  readonly history: ScaleHistory;
   readonly untrained: PairJudgement;
   readonly trained: PairJudgement;
   /** At the temperature that was learned. */
@@ -26,7 +28,7 @@ const SHOWN = 6;
 export async function pairsPage(material: PairMaterial): Promise<string> {
   const drawing = await loadPlot();
   const { figures, history, untrained, trained } = material;
-  const count = trained.found.length;
+  const count = trained.leftToRight.ranks.length;
   return page({
     title: 'Two encoders that find the other half of a digit',
     intro:
@@ -63,25 +65,22 @@ export async function pairsPage(material: PairMaterial): Promise<string> {
       {
         title: 'Within the first k',
         text: `How often a left half has its own right half among the k most similar of ${count}.`,
-        charts: [nearest(drawing, material)],
+        charts: [
+          retrievalChart(
+            drawing,
+            { untrained: untrained.leftToRight.retrieval, trained: trained.leftToRight.retrieval },
+            { label: 'Share of right halves among the first 1, 5 and 10, before and after training' },
+          ),
+        ],
       },
       {
         title: 'The scale that is learned',
         text: 'The factor of the similarities, 1 / temperature: it follows its gradient as the weights do.',
-        charts: [
-          lineChart(drawing, {
-            label: `The scale at every step, from ${history.scales[0]!.toFixed(1)} to ${history.scales.at(-1)!.toFixed(1)}`,
-            x: { title: 'step' },
-            y: { title: 'logit scale' },
-            series: [
-              { name: 'scale', points: history.scales.map((scale, step) => [step + 1, scale] as const), color: 3 },
-            ],
-          }),
-        ],
+        charts: [scaleChart(drawing, history.scales)],
       },
       lossSurfaceSection(drawing, material.surface),
     ],
-    footer: footer(figures),
+    footer: footer(figures, 'digits'),
   });
 }
 
@@ -90,33 +89,14 @@ function found(drawing: Drawing, { images, untrained, trained }: PairMaterial, f
   const chosen = Array.from({ length: SHOWN }, (_, i) => first + i);
   const row = (name: string, right: (index: number) => number) => ({
     name,
-    images: chosen.map(index => join(imageAt(images, index), imageAt(images, right(index)))),
+    images: chosen.map(index => grayUri(join(imageAt(images, index), imageAt(images, right(index))), SIDE)),
   });
   return imageGrid(drawing, {
     label: `${SHOWN} held-out digits, and their left halves with the right halves found before and after training`,
-    side: SIDE,
     rows: [
       row('digit', index => index),
-      row('before', index => untrained.found[index]!),
-      row('after', index => trained.found[index]!),
-    ],
-  });
-}
-
-function nearest(drawing: Drawing, { untrained, trained }: PairMaterial): Chart {
-  const points = ({ leftToRight: { top1, top5, top10 } }: PairJudgement) =>
-    [
-      [1, 100 * top1],
-      [5, 100 * top5],
-      [10, 100 * top10],
-    ] as const;
-  return lineChart(drawing, {
-    label: 'Share of right halves among the first 1, 5 and 10, before and after training',
-    x: { title: 'k', ticks: [1, 5, 10] },
-    y: { title: 'found (%)', domain: [0, 100] },
-    series: [
-      { name: 'before training', points: points(untrained), dots: true, color: 1 },
-      { name: 'after training', points: points(trained), dots: true, color: 0 },
+      row('before', index => untrained.leftToRight.found[index]![0]!),
+      row('after', index => trained.leftToRight.found[index]![0]!),
     ],
   });
 }

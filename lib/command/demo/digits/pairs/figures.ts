@@ -1,8 +1,8 @@
-import { table } from '../../terminal/table.js';
+import { table } from '../../../terminal/table.js';
+import type { Retrieval } from '../../judging/retrieval.js';
+import { layersOf } from '../../network/encoder.js';
+import { percent, type RunFigures, runLines } from '../../run-figures.js';
 import { HALF_PIXELS } from '../data/halves.js';
-import { layersOf } from '../network/encoder.js';
-import { percent, type RunFigures, runLines } from '../run-figures.js';
-import type { Retrieval } from './retrieval.js';
 
 export interface PairFigures extends RunFigures {
   /** The factor of the similarities that the model has learned: 1 / temperature. */
@@ -22,7 +22,7 @@ export interface Directions {
 export function formatFigures(figures: PairFigures, heldOut: number): string {
   const { options, logitScale, retrieval, report } = figures;
   return [
-    ...runLines(figures, `two of ${layersOf(HALF_PIXELS, options.dim)}`),
+    ...runLines(figures, `two of ${layersOf(HALF_PIXELS, options.dim)}`, 'digits'),
     `scale      ${logitScale.first.toFixed(1)} at first, ${logitScale.last.toFixed(1)} learned`,
     '',
     `Of ${heldOut} held-out halves, % that find their own other half among ${heldOut}`,

@@ -1,7 +1,7 @@
-import { table } from '../../terminal/table.js';
+import { table } from '../../../terminal/table.js';
+import { layersOf } from '../../network/encoder.js';
+import { percent, type RunFigures, runLines } from '../../run-figures.js';
 import { PIXELS } from '../data/digits.js';
-import { layersOf } from '../network/encoder.js';
-import { percent, type RunFigures, runLines } from '../run-figures.js';
 import type { Judgement } from './judge.js';
 import type { SweepEntry } from './sweep.js';
 
@@ -26,7 +26,7 @@ export interface Spread {
 export function formatFigures(figures: SimclrFigures, heldOut: number): string {
   const { accuracy, options, sweep, report } = figures;
   return [
-    ...runLines(figures, layersOf(PIXELS, options.dim)),
+    ...runLines(figures, layersOf(PIXELS, options.dim), 'digits'),
     '',
     `Of ${heldOut} held-out digits, % named right`,
     table(ACCURACY_COLUMNS, accuracyRows(accuracy)),

@@ -1,11 +1,11 @@
 import * as tf from '@tensorflow/tfjs';
+import { type Geometry, geometryOf } from '../../judging/geometry.js';
+import type { Encoder } from '../../network/encoder.js';
+import { withRows } from '../../network/tensors.js';
 import { type Digits, firstOf, PIXELS } from '../data/digits.js';
 import { oneView } from '../data/views.js';
-import { type Geometry, geometryOf } from '../judging/geometry.js';
 import { knnAccuracy } from '../judging/knn.js';
 import { linearAccuracy } from '../judging/linear-probe.js';
-import type { Encoder } from '../network/encoder.js';
-import { withRows } from '../network/tensors.js';
 
 /** Labelled digits that neighbours are sought among and the linear probe learns from. */
 export const KNOWN = 4000;

@@ -1,5 +1,5 @@
-import { randomSource } from '../../../reference/random.js';
-import { importOptional } from '../../terminal/optional.js';
+import { randomSource } from '../../../../reference/random.js';
+import { importOptional } from '../../../terminal/optional.js';
 
 interface UmapModule {
   readonly UMAP: new (options: {

@@ -1,10 +1,19 @@
-import { type Drawing, imageGrid, lineChart, loadPlot, page, pointMap, type Section } from '../../charts/index.js';
+import {
+  type Drawing,
+  grayUri,
+  imageGrid,
+  lineChart,
+  loadPlot,
+  page,
+  pointMap,
+  type Section,
+} from '../../../charts/index.js';
+import type { Geometry } from '../../judging/geometry.js';
+import type { History } from '../../network/training.js';
+import { type LossSurface, lossSurfaceSection } from '../../report/loss-surface.js';
+import { lossChart, similarityCharts, top1Chart } from '../../report/training-charts.js';
+import { footer, percent } from '../../run-figures.js';
 import { imageAt, SIDE } from '../data/digits.js';
-import type { Geometry } from '../judging/geometry.js';
-import type { History } from '../network/training.js';
-import { type LossSurface, lossSurfaceSection } from '../report/loss-surface.js';
-import { lossChart, similarityCharts, top1Chart } from '../report/training-charts.js';
-import { footer, percent } from '../run-figures.js';
 import { ACCURACY_COLUMNS, accuracyRows, type SimclrFigures } from './figures.js';
 import { KNOWN } from './judge.js';
 import type { SweepEntry } from './sweep.js';
@@ -73,7 +82,7 @@ export async function simclrPage(material: SimclrMaterial): Promise<string> {
       lossSurfaceSection(drawing, material.surface),
       ...sweepSections(drawing, sweep),
     ],
-    footer: footer(figures),
+    footer: footer(figures, 'digits'),
   });
 }
 
@@ -81,10 +90,12 @@ export async function simclrPage(material: SimclrMaterial): Promise<string> {
 function views(drawing: Drawing, { images }: SimclrMaterial) {
   return [0, 1].map(half => {
     const chosen = Array.from({ length: SHOWN }, (_, i) => half * SHOWN + i);
-    const row = (name: string, of: Float32Array) => ({ name, images: chosen.map(index => imageAt(of, index)) });
+    const row = (name: string, of: Float32Array) => ({
+      name,
+      images: chosen.map(index => grayUri(imageAt(of, index), SIDE)),
+    });
     return imageGrid(drawing, {
       label: `${SHOWN} held-out digits, and two random views of each`,
-      side: SIDE,
       rows: [row('clean', images.clean), row('view', images.views[0]), row('view', images.views[1])],
     });
   });

@@ -1,5 +1,5 @@
-import { randomSource } from '../../../reference/random.js';
-import { importOptional } from '../../terminal/optional.js';
+import { importOptional } from '../../../terminal/optional.js';
+import { shuffled } from '../../shuffled.js';
 
 /** Pixels a side of a digit. */
 export const SIDE = 28;
@@ -42,15 +42,4 @@ export function imageAt(images: Float32Array, index: number): Float32Array {
 /** The first digits of some. */
 export function firstOf({ images, labels }: Digits, count: number): Digits {
   return { images: images.subarray(0, count * PIXELS), labels: labels.subarray(0, count), count };
-}
-
-/** The numbers below `count` in random order (Fisher–Yates). */
-function shuffled(count: number, seed: number): Uint32Array {
-  const random = randomSource(seed);
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [order[i], order[j]] = [order[j]!, order[i]!];
-  }
-  return order;
 }

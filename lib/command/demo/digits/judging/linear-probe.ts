@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { productOfData } from '../network/tensors.js';
+import { productOfData } from '../../network/tensors.js';
 import type { Labelled } from './knn.js';
 
 const CLASSES = 10;

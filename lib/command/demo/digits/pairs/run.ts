@@ -1,17 +1,18 @@
-import { printResult } from '../../terminal/output.js';
+import { printResult } from '../../../terminal/output.js';
+import { lossSurface } from '../../report/loss-surface.js';
+import { writeReport } from '../../report/write.js';
+import { runFigures } from '../../run-figures.js';
 import { oneView } from '../data/views.js';
-import { lossSurface } from '../report/loss-surface.js';
-import { writeReport } from '../report/write.js';
-import { runFigures, type Setting } from '../run-figures.js';
+import type { DigitsSetting } from '../run.js';
 import { type Directions, formatFigures, type PairFigures } from './figures.js';
 import { pairsPage } from './page.js';
-import { judgePairs } from './retrieval.js';
+import { judgePairs, type PairJudgement } from './retrieval.js';
 import { PairModel, trainPairs } from './training.js';
 
 const TEMPERATURE = 0.07;
 
 /** The CLIP-style variant: trains, judges before and after, prints the figures and writes the report. */
-export async function runPairs(setting: Setting): Promise<void> {
+export async function runPairs(setting: DigitsSetting): Promise<void> {
   const { options, context, train, test, report } = setting;
   const { steps, batch, dim, seed, temperature = TEMPERATURE } = options;
   const images = oneView(test, seed + 2);
@@ -21,9 +22,12 @@ export async function runPairs(setting: Setting): Promise<void> {
   const trained = judgePairs(model, images);
   model.dispose();
 
-  const directions = ({ leftToRight, rightToLeft }: Directions): Directions => ({ leftToRight, rightToLeft });
+  const directions = ({ leftToRight, rightToLeft }: PairJudgement): Directions => ({
+    leftToRight: leftToRight.retrieval,
+    rightToLeft: rightToLeft.retrieval,
+  });
   const measured = {
-    ...runFigures(setting, temperature, history),
+    ...runFigures(setting, { temperature, dim }, history),
     logitScale: { first: 1 / temperature, last: history.scales.at(-1)! },
     retrieval: { untrained: directions(untrained), trained: directions(trained) },
   };

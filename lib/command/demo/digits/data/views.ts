@@ -1,4 +1,4 @@
-import { normal, randomSource } from '../../../reference/random.js';
+import { normal, randomSource } from '../../../../reference/random.js';
 import { type Digits, PIXELS, SIDE } from './digits.js';
 
 /** The digit is moved by up to so many pixels each way, turned by up to so many degrees, and blurred by noise. */

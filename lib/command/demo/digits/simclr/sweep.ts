@@ -1,6 +1,6 @@
-import type { Context } from '../../../runtime/handles.js';
+import type { Context } from '../../../../runtime/handles.js';
+import { Encoder } from '../../network/encoder.js';
 import { type Digits, PIXELS } from '../data/digits.js';
-import { Encoder } from '../network/encoder.js';
 import type { Accuracy, Judge } from './judge.js';
 import { type TrainingOptions, trainSimclr } from './training.js';
 
