@@ -3,11 +3,11 @@ import * as tf from '@tensorflow/tfjs';
 import { createContext } from 'infonce';
 import { expect, it } from 'vitest';
 import type * as data from '../../lib/command/demo/digits/data/digits.js';
-import type * as encoders from '../../lib/command/demo/network/encoder.js';
 import type * as retrieval from '../../lib/command/demo/digits/pairs/retrieval.js';
 import type * as pairs from '../../lib/command/demo/digits/pairs/training.js';
 import type * as judges from '../../lib/command/demo/digits/simclr/judge.js';
 import type * as training from '../../lib/command/demo/digits/simclr/training.js';
+import type * as encoders from '../../lib/command/demo/network/encoder.js';
 
 const load = <Module>(file: string) =>
   import(new URL(`../../dist/esm/command/demo/${file}.js`, import.meta.url).href) as Promise<Module>;
