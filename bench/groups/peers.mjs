@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { compare, PEERS, withContext } from '../measure/library.mjs';
-import { medianMs, size, spread, times } from '../report/table.mjs';
+import { figure, size, spread, times } from '../report/table.mjs';
 
 export const title = 'Other engines, loss and gradient';
 export const note = 'The same mathematics in float32, checked to agree within 1e-4 before it is timed; all threads.';
@@ -9,7 +9,7 @@ export const columns = [
   ['engine', row => row.engine],
   ['on', row => row.runsOn],
   size,
-  medianMs,
+  ['median ms', row => row.reason ?? figure(row.medianMs, 4)],
   spread,
   ['infonce is faster by', row => times(row.infonceFasterBy)],
   ['target', row => row.target && `≥ ${row.target}×`],
@@ -42,7 +42,7 @@ export async function run({ announce, device, quick, threads, timing }) {
         const comparison = { loss, sizes, dim: DIM, context, threads, peers, budgetMs: timing.budgetMs };
         const results = (await compare(comparison, announce)).flatMap(({ results }) => results);
         const target = id => (loss === 'ntxent' ? TARGETS[id] : undefined);
-        rows.push(...results.map(row => ({ loss, ...timed(row), target: target(row.id) })));
+        rows.push(...results.map(row => ({ loss, ...checked(row), target: target(row.id) })));
       }
       return rows;
     });
@@ -51,8 +51,8 @@ export async function run({ announce, device, quick, threads, timing }) {
   }
 }
 
-/** A peer that fails or computes something else makes the comparison worthless. */
-function timed(row) {
-  if (row.outcome === 'timed') return row;
+/** A peer that fails or computes something else makes the comparison worthless; one that is too slow for it does not. */
+function checked(row) {
+  if (row.outcome === 'timed' || row.outcome === 'skipped') return row;
   throw new Error(`${row.id}, ${row.rows} × ${row.dim}: ${row.outcome}: ${row.reason ?? `by ${row.difference}`}`);
 }
