@@ -1,6 +1,7 @@
 /** The groups by device, loaded when they run: packages of a group are installed only if it was chosen. */
 const GROUPS = {
   latency: { devices: ['cpu'], load: () => import('./latency.mjs') },
+  results: { devices: ['cpu'], load: () => import('./results.mjs') },
   queue: { devices: ['cpu', 'cuda'], load: () => import('./queue.mjs') },
   'nt-xent': { devices: ['cpu'], load: () => import('./nt-xent.mjs') },
   avx2: { devices: ['cpu'], load: () => import('./avx2.mjs') },

@@ -1,4 +1,3 @@
-import { allocate } from '../runtime/arrays.js';
 import type { NativeOutput, NativeResult } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
@@ -45,7 +44,7 @@ export function resultBuffers(
   const made: OwnedDeviceTensor[] = [];
   const dropped: OwnedDeviceTensor[] = [];
   function newGradient(name: string, { size, shape }: InputTensor, isDropped: boolean): GradientArray {
-    if (output === 'host') return allocate(size, name);
+    if (output === 'host') return context.resultArray(size, name);
     const tensor = context.allocate(shape, 'float32', namingOf(plan));
     made.push(tensor);
     if (isDropped) dropped.push(tensor);
@@ -60,7 +59,7 @@ export function resultBuffers(
     });
     const gradients = arrays.map((array, m) => (plan.task.matrices[m]!.detached ? undefined : array));
     const hasRows = part !== 'gradients' && plan.common.reduction === 'none';
-    const rowLoss = hasRows ? (given.loss ?? allocate(plan.task.rows, 'loss')) : undefined;
+    const rowLoss = hasRows ? (given.loss ?? context.resultArray(plan.task.rows, 'loss')) : undefined;
     const memory = arrays.map((array, m) => memoryOf(array, plan.task.matrices[m]!.name));
     return { native: nativeResult(rowLoss, memory, scalars), gradients, made, dropped };
   } catch (error) {

@@ -144,6 +144,13 @@ export interface NativeContext {
   /** Memory that the device copies to and from directly, and that queued work uses where it is. */
   pinned(byteLength: number): ArrayBuffer;
   /**
+   * Memory for a result, of any content: that of earlier results which were collected. Queued work uses it where it is.
+   * Undefined where an ordinary ArrayBuffer is better.
+   */
+  result(byteLength: number): ArrayBuffer | undefined;
+  /** Gives back the host's memory that is kept for later work, and keeps none before `result` or work asks for some. */
+  rest(): void;
+  /**
    * Gives back the memory, of the device and of the host, that is kept for later work, and returns how many bytes. It waits
    * for nothing: what work has in use stays.
    */

@@ -20,6 +20,7 @@ import type { DeviceTensor, Precision, Timings } from './handles.js';
 import { BYTES, checkArray, type DType } from './host-tensor.js';
 import { type Naming, nativeError } from './native-failure.js';
 import { checkInteger } from './options.js';
+import { ResultMemory } from './result-memory.js';
 import { productOf } from './shape.js';
 import { Submissions, type WhenFull } from './submissions.js';
 
@@ -44,6 +45,7 @@ export class OwnedContext implements TensorContext {
   declare readonly [Symbol.dispose]: () => void;
   readonly #native: NativeContext;
   readonly #submissions: Submissions;
+  readonly #results: ResultMemory;
   readonly #timed: boolean;
   #lastTimings: Timings | undefined;
   #lost: string | undefined;
@@ -68,6 +70,7 @@ export class OwnedContext implements TensorContext {
     this.#submissions = new Submissions(native, queue.queueLimit, queue.whenFull, () => {
       if (this.#disposed) native.dispose();
     });
+    this.#results = new ResultMemory(native);
     this.#timed = measure;
     this.device = describeDevice(target, native.instructionSet, native.threads);
     this.precision = precision;
@@ -144,6 +147,12 @@ export class OwnedContext implements TensorContext {
     return new OwnedDeviceTensor(this, buffer, shape, dtype);
   }
 
+  /** An array of any content on the host, for a result that a call fills. */
+  resultArray(length: number, name: string): Float32Array {
+    this.#checkInUse();
+    return this.#results.allocate(length, name);
+  }
+
   tensor(data: Float32Array, shape: readonly number[], dtype?: 'float32'): DeviceTensor<'float32'>;
   tensor<Type extends 'float16' | 'bfloat16'>(
     data: Uint16Array,
@@ -187,6 +196,7 @@ export class OwnedContext implements TensorContext {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#results.close();
     if (this.pending === 0) this.#native.dispose();
   }
 

@@ -47,6 +47,7 @@ Napi::Function Context::define(Napi::Env env) {
        InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::write>("write"),
        InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::cancel>("cancel"),
        InstanceMethod<&Context::allocate>("allocate"), InstanceMethod<&Context::pinned>("pinned"),
+       InstanceMethod<&Context::result>("result"), InstanceMethod<&Context::rest>("rest"),
        InstanceMethod<&Context::memory_required>("memoryRequired"), InstanceMethod<&Context::logits>("logits"),
        InstanceMethod<&Context::trim>("trim"), InstanceMethod<&Context::dispose>("dispose")});
 }
@@ -174,6 +175,18 @@ Napi::Value Context::pinned(const Napi::CallbackInfo &info) {
     backend();
     return new_pinned(info.Env(), pool_->allocator(), static_cast<size_t>(bytes));
   });
+}
+
+Napi::Value Context::result(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&] {
+    const int64_t bytes = to_count(info[0], "byteLength", 1);
+    backend();
+    return new_result(info.Env(), *pool_, static_cast<size_t>(bytes));
+  });
+}
+
+void Context::rest(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] { pool_->rest(); });
 }
 
 Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {

@@ -30,6 +30,8 @@ class Context : public Napi::ObjectWrap<Context> {
   Napi::Value cancel(const Napi::CallbackInfo &info);
   Napi::Value allocate(const Napi::CallbackInfo &info);
   Napi::Value pinned(const Napi::CallbackInfo &info);
+  Napi::Value result(const Napi::CallbackInfo &info);
+  void rest(const Napi::CallbackInfo &info);
   Napi::Value memory_required(const Napi::CallbackInfo &info);
   void logits(const Napi::CallbackInfo &info);
   Napi::Value trim(const Napi::CallbackInfo &info);

@@ -31,12 +31,20 @@ void HostAllocator::release(void *memory) const noexcept {
   }
 }
 
-void ReturnToPool::operator()(void *memory) const noexcept { pool->put(memory, size_class); }
+void ReturnToPool::operator()(void *memory) const noexcept { pool->put(memory, size_class, is_result); }
 
 void HostPool::close() noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     closed_ = true;
+  }
+  trim();
+}
+
+void HostPool::rest() noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    resting_ = true;
   }
   trim();
 }
@@ -85,7 +93,8 @@ void HostPool::count_used(size_t bytes) {
 }
 
 bool HostPool::holds_too_much() const {
-  return closed_ || idle_bytes_ > kMostIdleBytes || idle_bytes_ + used_bytes_ > std::max(most_used_bytes_, kFewBytes);
+  return closed_ || resting_ || idle_bytes_ > kMostIdleBytes ||
+         idle_bytes_ + used_bytes_ > std::max(most_used_bytes_, kFewBytes);
 }
 
 HostPool::Blocks HostPool::take_surplus() {
@@ -97,13 +106,28 @@ HostPool::Blocks HostPool::take_surplus() {
   return surplus;
 }
 
-HostBlock HostPool::take(size_t bytes) {
-  const size_t size_class = class_of(bytes), size = size_of_class(size_class);
-  ReturnToPool give_back{shared_from_this(), size_class};
+HostBlock HostPool::take(size_t bytes) { return take(class_of(bytes), false); }
+
+HostBlock HostPool::take_for_result(size_t bytes) {
+  const size_t size_class = class_of(bytes);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (result_bytes_ + size_of_class(size_class) > kMostResultBytes) {
+      return {};
+    }
+  }
+  return take(size_class, true);
+}
+
+HostBlock HostPool::take(size_t size_class, bool is_result) {
+  const size_t size = size_of_class(size_class);
+  ReturnToPool give_back{shared_from_this(), size_class, is_result};
   Blocks surplus;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    resting_ = false;
     count_used(size);
+    result_bytes_ += is_result ? size : 0;
     const auto fits = [size_class](const Idle &idle) { return idle.size_class == size_class; };
     const auto found = std::find_if(idle_.begin(), idle_.end(), fits);
     if (found != idle_.end()) {
@@ -120,11 +144,12 @@ HostBlock HostPool::take(size_t bytes) {
   } catch (...) {
     const std::lock_guard<std::mutex> lock(mutex_);
     used_bytes_ -= size;
+    result_bytes_ -= is_result ? size : 0;
     throw;
   }
 }
 
-void HostPool::put(void *memory, size_t size_class) noexcept {
+void HostPool::put(void *memory, size_t size_class, bool is_result) noexcept {
   const size_t size = size_of_class(size_class);
   Blocks surplus;
   try {
@@ -136,6 +161,7 @@ void HostPool::put(void *memory, size_t size_class) noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     used_bytes_ -= size;
+    result_bytes_ -= is_result ? size : 0;
     if (!surplus.empty()) {
       idle_.splice(idle_.end(), surplus);
       idle_bytes_ += size;

@@ -29,6 +29,7 @@ class HostPool;
 struct ReturnToPool {
   std::shared_ptr<HostPool> pool;
   size_t size_class = 0;
+  bool is_result = false;
 
   void operator()(void *memory) const noexcept;
 };
@@ -48,8 +49,15 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
   // At least `bytes`, of any content.
   HostBlock take(size_t bytes);
 
+  // The same for a result, which comes back when the garbage collector has found it. Null where so many are not back yet
+  // that they had better be left to it.
+  HostBlock take_for_result(size_t bytes);
+
   // Releases the idle blocks; returns how many bytes.
   size_t trim() noexcept;
+
+  // Releases the idle blocks, and until the next one is taken every block as soon as it is given back.
+  void rest() noexcept;
 
   // Releases the idle blocks, and from now on every block as soon as it is given back.
   void close() noexcept;
@@ -65,6 +73,8 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
   static constexpr size_t kMostIdleBytes = size_t{256} << 20;
   // So much may be held in any case.
   static constexpr size_t kFewBytes = size_t{8} << 20;
+  // Node.js gives results back in a later turn of the event loop: a loop of synchronous calls has none.
+  static constexpr size_t kMostResultBytes = size_t{128} << 20;
 
   static size_t size_of_class(size_t size_class) { return (4 + size_class % 4) << (6 + size_class / 4); }
   static size_t class_of(size_t bytes);
@@ -81,7 +91,8 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
   bool holds_too_much() const;
   Blocks take_surplus();
 
-  void put(void *memory, size_t size_class) noexcept;
+  HostBlock take(size_t size_class, bool is_result);
+  void put(void *memory, size_t size_class, bool is_result) noexcept;
   void *allocate(size_t bytes);
   void release(const Blocks &blocks) const noexcept;
 
@@ -91,7 +102,9 @@ class HostPool : public std::enable_shared_from_this<HostPool> {
   size_t idle_bytes_ = 0;
   size_t used_bytes_ = 0;
   size_t most_used_bytes_ = 0;
+  size_t result_bytes_ = 0;  // of those used
   bool closed_ = false;
+  bool resting_ = false;
 };
 
 }  // namespace infonce::node

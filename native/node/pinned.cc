@@ -62,24 +62,49 @@ Registry &registry() {
 
 }  // namespace
 
-Napi::Value new_pinned(Napi::Env env, const HostAllocator &allocator, size_t bytes) {
-  std::shared_ptr<void> memory(allocator.allocate(bytes), [allocator](void *data) { allocator.release(data); });
+namespace {
+
+// An ArrayBuffer of the memory, which is registered until it is collected. Empty where Node.js allows no foreign memory in
+// one.
+Napi::Value array_buffer_of(Napi::Env env, const std::shared_ptr<void> &memory, size_t bytes) {
   registry().add(memory, bytes);
   napi_value buffer = nullptr;
   const napi_status status = napi_create_external_arraybuffer(
       env, memory.get(), bytes, [](napi_env, void *data, void *) { registry().remove(data); }, nullptr, &buffer);
   if (status == napi_ok) {
-    // Only now, because it takes a while. V8 counts the memory itself.
-    std::memset(memory.get(), 0, bytes);
     return {env, buffer};
   }
   registry().remove(memory.get());
   if (status == napi_no_external_buffers_allowed) {
-    return Napi::ArrayBuffer::New(env, bytes);
+    return {};
   }
   const Napi::Error error = Napi::Error::New(env);
   throw Failure{INFONCE_OUT_OF_MEMORY,
                 "no ArrayBuffer can have " + std::to_string(bytes) + " bytes here: " + error.Message()};
+}
+
+}  // namespace
+
+Napi::Value new_pinned(Napi::Env env, const HostAllocator &allocator, size_t bytes) {
+  const std::shared_ptr<void> memory(allocator.allocate(bytes), [allocator](void *data) { allocator.release(data); });
+  const Napi::Value buffer = array_buffer_of(env, memory, bytes);
+  if (buffer.IsEmpty()) {
+    return Napi::ArrayBuffer::New(env, bytes);
+  }
+  // Only now, because it takes a while. V8 counts the memory itself.
+  std::memset(memory.get(), 0, bytes);
+  return buffer;
+}
+
+Napi::Value new_result(Napi::Env env, HostPool &pool, size_t bytes) {
+  std::shared_ptr<void> memory;
+  try {
+    memory = pool.take_for_result(bytes);
+  } catch (const Failure &) {
+    // Page-locked memory may be short where other memory is not.
+  }
+  const Napi::Value buffer = memory ? array_buffer_of(env, memory, bytes) : Napi::Value();
+  return buffer.IsEmpty() ? env.Undefined() : buffer;
 }
 
 std::shared_ptr<void> pinned_memory_at(const void *data, size_t bytes) { return registry().find(data, bytes); }
