@@ -93,8 +93,13 @@ describe('pairs', () => {
     expect(evaluate([...files(), '--loss', 'clip', '--no-normalize']).retrieval).toEqual(expected(false));
   });
 
-  it('of other losses, or where it is not wanted, are not ranked', () => {
-    expect(evaluate(files())).not.toHaveProperty('retrieval');
+  it('of two files are ranked whatever the loss', () => {
+    expect(evaluate(files()).retrieval).toEqual(expected());
+  });
+
+  it('of one file with ntxent, or where it is not wanted, are not ranked', () => {
+    const even = writeNpy(at('even.npy'), [52, 24], queries.data.subarray(24));
+    expect(evaluate([even])).not.toHaveProperty('retrieval');
     expect(evaluate([...files(), '--loss', 'clip', '--no-retrieval'])).not.toHaveProperty('retrieval');
   });
 

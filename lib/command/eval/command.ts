@@ -84,7 +84,7 @@ async function examine(
     normalize,
     views,
     dim,
-    retrieval: options.retrieval && isRetrieval(loss),
+    retrieval: options.retrieval && isRetrieval(loss, sources.files.length),
   };
   const batches = new Batches(samples, options.batch ?? defaultBatch(question, sources, context));
   if (options.batch === undefined && batches.count > 1) {

@@ -23,9 +23,9 @@ export interface BatchRows {
   readonly labels: Int32Array;
 }
 
-/** Whether it is a loss of queries and documents, or images and texts, which look for each other. */
-export function isRetrieval(loss: LossName): boolean {
-  return towersOf(loss).length === 2;
+/** Whether rows of two views look for each other: with a loss of two towers, or two files without classes. */
+export function isRetrieval(loss: LossName, files: number): boolean {
+  return towersOf(loss).length === 2 || (files === 2 && !lossNamed(loss).labels);
 }
 
 /** Rows that have a loss. */

@@ -51,7 +51,7 @@ export interface EvalReport {
   /** Of each view. */
   readonly spread: readonly SpreadReport[];
   readonly warnings: readonly Warning[];
-  /** infonce, clip; absent with --no-retrieval. */
+  /** infonce, clip, and two files without labels; absent with --no-retrieval. */
   readonly retrieval?: PairRetrieval;
   /** supcon: rows without another of their class in their batch. */
   readonly rowsWithoutPositives: number;

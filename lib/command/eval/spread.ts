@@ -26,10 +26,20 @@ const FEWEST_OF_VIEW = 16;
 /** Less is what rounding leaves of equal rows. */
 const SMALLEST_VARIANCE = 1e-12;
 
+let lastProbe = new Float64Array(0);
+
+/** A direction of no meaning, the same for all views: rows that have the same component in it are the same. */
+function probe(dim: number): Float64Array {
+  if (lastProbe.length === dim) return lastProbe;
+  const random = randomSource(dim);
+  // Of all 53 bits, so that sums of rows of few different numbers differ as well.
+  lastProbe = Float64Array.from({ length: dim }, () => random() + random() / 2 ** 32);
+  return lastProbe;
+}
+
 /** Takes the rows of a view one by one. */
 export class SpreadOfRows {
   readonly #total: Float64Array;
-  /** A direction of no meaning: rows that have the same component in it are the same. */
   readonly #probe: Float64Array;
   readonly #sampled: Float64Array[] = [];
   readonly #step: number;
@@ -44,8 +54,7 @@ export class SpreadOfRows {
   /** `count` is how many rows there are, `views` how many views. */
   constructor(dim: number, count: number, views: number) {
     this.#total = new Float64Array(dim);
-    // Of all 53 bits, so that sums of rows of few different numbers differ as well.
-    this.#probe = Float64Array.from({ length: dim }, () => this.#random() + this.#random() / 2 ** 32);
+    this.#probe = probe(dim);
     const size = Math.min(MOST_OF_VIEW, Math.max(FEWEST_OF_VIEW, Math.floor(SAMPLE / views)));
     this.#step = Math.max(1, count / size);
     this.#choose();
@@ -82,7 +91,7 @@ export class SpreadOfRows {
     const directed = this.#rows - this.#zeroRows;
     return {
       zeroRows: this.#zeroRows,
-      meanLength: directed === 0 ? 0 : Math.hypot(...this.#total) / directed,
+      meanLength: directed === 0 ? 0 : Math.sqrt(this.#total.reduce((sum, value) => sum + value ** 2, 0)) / directed,
       effectiveRank: effectiveRank(this.#sampled),
       sampled: this.#sampled.length,
       repeatedRows: this.#repeated,

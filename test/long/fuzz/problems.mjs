@@ -342,6 +342,8 @@ export function nativeCall(random, context, { kind = random.pick(Object.keys(MAK
     scalars: typedArray(random, Float64Array, SCALAR_COUNT, () => 0),
     rowLoss: reduction === 2 ? typedArray(random, Float32Array, rows, () => 0) : undefined,
     gradients: gradient ? matrices.map(gradientOf) : undefined,
+    // Of softmaxes that there are or not.
+    above: random.chance(0.3) ? [0, 1].map(() => typedArray(random, Int32Array, rows, () => 0)) : undefined,
   };
   return { problem, result, rows };
 }

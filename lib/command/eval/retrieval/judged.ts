@@ -187,8 +187,9 @@ class SumsOfExponentials {
 
   add(begin: number, losses: Float32Array): void {
     const sums = this.#logarithms;
-    // log (exp(loss) − 1), which is of no use where that is 0: nothing is added.
-    losses.forEach((loss, i) => {
+    losses.forEach((rounded, i) => {
+      // log (exp(loss) − 1): of a loss of 0 that is -Infinity, which adds nothing.
+      const loss = Math.max(0, rounded);
       const sum = loss > 1 ? loss + Math.log1p(-Math.exp(-loss)) : Math.log(Math.expm1(loss));
       sums[begin + i] = logOfSum(sums[begin + i]!, sum);
     });
