@@ -1,6 +1,6 @@
-// What `npm install` and `npm rebuild infonce` run. The addon that was built before publishing is taken if it loads here;
-// otherwise, and in a clone of the repository, it is compiled. Nothing is downloaded but, by node-gyp where Node.js came
-// without them, the headers of Node.js.
+// What `npm install` and `npm rebuild infonce` run, and what may be run by itself. The addon that was built before publishing
+// is taken if it loads here; otherwise, and in a clone of the repository, it is compiled. Nothing is downloaded but, by
+// node-gyp where Node.js came without them, the headers of Node.js.
 //
 // INFONCE_BUILD_FROM_SOURCE=1, or npm's --build-from-source, compiles in any case.
 import { spawnSync } from 'node:child_process';
@@ -58,15 +58,23 @@ function ownHeaders() {
   }
 }
 
+// npm and pnpm name their own node-gyp, yarn has one on the PATH. Without a package manager: that of the npm that came with
+// Node.js, if there is none on the PATH.
+function nodeGyp(words) {
+  const options = { cwd: root, stdio: 'inherit' };
+  if (npm_config_node_gyp) return spawnSync(process.execPath, [npm_config_node_gyp, ...words], options);
+  const found = spawnSync('node-gyp', words, { ...options, shell: process.platform === 'win32' });
+  const ownOfNpm = ['../lib/node_modules', 'node_modules']
+    .map(place => path.resolve(process.execPath, '..', place, 'npm/node_modules/node-gyp/bin/node-gyp.js'))
+    .find(existsSync);
+  return found.error?.code === 'ENOENT' && ownOfNpm
+    ? spawnSync(process.execPath, [ownOfNpm, ...words], options)
+    : found;
+}
+
 function compile() {
   const headers = npm_config_nodedir ? undefined : ownHeaders();
-  const words = ['rebuild', ...(headers ? [`--nodedir=${headers}`] : [])];
-  const options = { cwd: root, stdio: 'inherit' };
-  // npm and pnpm name their own node-gyp; yarn has one on the PATH.
-  const { status } = npm_config_node_gyp
-    ? spawnSync(process.execPath, [npm_config_node_gyp, ...words], options)
-    : spawnSync('node-gyp', words, { ...options, shell: process.platform === 'win32' });
-  return status === 0;
+  return nodeGyp(['rebuild', ...(headers ? [`--nodedir=${headers}`] : [])]).status === 0;
 }
 
 function install() {

@@ -30,7 +30,6 @@ const OPTIONS = {
   precision: 'highest',
   measure: false,
   trace: true,
-  nextTurn: setImmediate,
 } as const;
 
 const ROWS = 8;

@@ -7,9 +7,15 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '..');
 
-/** What a program prints in a process of its own. */
-async function output(program: string, environment: NodeJS.ProcessEnv = {}, folder = root): Promise<string> {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {
+/** What a program prints in a process of its own, with these flags of Node.js. */
+async function output(
+  program: string,
+  environment: NodeJS.ProcessEnv = {},
+  folder = root,
+  flags: readonly string[] = [],
+): Promise<string> {
+  const words = [...flags, '--input-type=module', '--eval', program];
+  const { stdout } = await promisify(execFile)(process.execPath, words, {
     cwd: folder,
     env: { ...process.env, ...environment },
   });
@@ -71,6 +77,11 @@ describe('the process', () => {
   });
 });
 
+/** What turns the permission model on; its name has changed. */
+const PERMISSIONS = [
+  process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission',
+];
+
 describe('the addon', () => {
   const platform = `${process.platform}-${process.arch}`;
   const name = process.platform === 'linux' ? 'infonce.glibc.node' : 'infonce.node';
@@ -106,6 +117,8 @@ describe('the addon', () => {
       expect(printed).toContain(path.join(folder, 'build', 'Release', 'infonce.node'));
       expect(printed).toContain(path.join(folder, 'prebuilds', platform, name));
       expect(printed).toMatch(/--ignore-scripts/);
+      expect(printed).toMatch(/npm install-scripts approve infonce.*pnpm approve-builds.*bun pm trust infonce/s);
+      expect(printed.split('Tried:')).toHaveLength(2);
       expect(printed).toMatch(/compiler/);
       expect(printed).toMatch(/npm rebuild infonce/);
       expect(printed).toContain(path.join('docs', 'troubleshooting.md'));
@@ -116,7 +129,28 @@ describe('the addon', () => {
     await put(`prebuilds/${platform}/${name}`, 'an addon for another kind of machine');
     const printed = await output(FIRST_CALL, {}, folder);
     expect(printed).toMatch(/^ERR_INFONCE_DEVICE native addon .*a file that cannot be loaded: .*infonce\S*\.node/);
-    expect(printed).toMatch(/another operating system/);
+    expect(printed).toMatch(/damaged|another operating system/);
     expect(printed).toMatch(/npm rebuild infonce/);
+  });
+
+  it.each([
+    [['--no-addons'], /--no-addons/],
+    [[...PERMISSIONS, '--allow-fs-read=*'], /--allow-addons/],
+  ])('is not asked to be installed again where Node.js loads none: %j', async (flags, remedy) => {
+    const printed = await output(FIRST_CALL, {}, root, flags);
+    expect(printed).toMatch(/^ERR_INFONCE_DEVICE native addon .*cannot be loaded: .*disabled/);
+    expect(printed).toMatch(remedy);
+    expect(printed).not.toMatch(/npm rebuild|operating system/);
+  });
+
+  it('prints its help once when nobody catches its error', async () => {
+    const uncaught =
+      "import { ntXentSync } from 'infonce'; ntXentSync({ features: { data: new Float32Array(4), shape: [2, 2] } });";
+    const failed: { readonly stderr?: string } = await output(uncaught, {}, folder).then(
+      () => ({}),
+      error => error,
+    );
+    for (const said of ['Tried:', 'npm rebuild infonce --ignore', 'build/Release/infonce.node'])
+      expect(failed.stderr!.split(said), said).toHaveLength(2);
   });
 });

@@ -30,6 +30,6 @@ describe.runIf(process.platform === 'linux')('in a process that may not grow', (
       { cwd: path.resolve(import.meta.dirname, '..') },
     );
     const code = 'ERR_INFONCE_OUT_OF_MEMORY';
-    expect(stdout.trim().split('\n')).toEqual([code, code, code, 'true']);
+    expect(stdout.trim().split('\n')).toEqual([code, code, 'ERR_INFONCE_NO_THREAD', 'true']);
   }, 30_000);
 });

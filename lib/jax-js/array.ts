@@ -1,5 +1,6 @@
 import { type Device, Array as JaxArray, numpy as np } from '@jax-js/jax';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { foreignNumbers, typedArrayOf } from '../runtime/foreign-tensor.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 
 export function isJaxArray(value: unknown): value is JaxArray {
@@ -19,7 +20,7 @@ export function readArray(value: unknown, name: string): Read {
       argument: name,
       expected: 'a numpy.Array of jax-js that holds numbers',
       got: describeValue(value),
-      remedy: 'Within grad, vjp, jit or vmap there are none yet. Differentiate with valueAndGrad of infonce/jax-js.',
+      remedy: madeOf(value, name),
     });
   }
   if (value.dtype !== 'float32') {
@@ -32,6 +33,15 @@ export function readArray(value: unknown, name: string): Read {
   }
   const { shape, device } = value;
   return { tensor: { data: value.dataSync() as Float32Array, shape }, device };
+}
+
+/** How to make an array of other numbers, or where there are none. */
+function madeOf(value: unknown, name: string): string {
+  const foreign = foreignNumbers(value, name);
+  if (foreign === undefined)
+    return 'Within grad, vjp, jit or vmap there are none yet. Differentiate with valueAndGrad of infonce/jax-js.';
+  const shape = foreign.shape === undefined ? '' : `, { shape: ${foreign.shape} }`;
+  return `Make one: numpy.array(${typedArrayOf(foreign, 'Float32Array')}${shape}).`;
 }
 
 /** An array of the shape and on the device of another: of these numbers, or of zeros. */

@@ -1,5 +1,5 @@
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { checkTensor, type InputTensor, problemAdvice } from '../runtime/tensor.js';
+import { checkTensor, type InputTensor, problemAdvice, problemRemedy } from '../runtime/tensor.js';
 import {
   type ForwardOptions,
   forwardAsync,
@@ -182,10 +182,12 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
   const tensorNames = Object.keys(layouts);
   const optionKeys = [...definition.options, ...COMMON_KEYS];
   const keys = new Set([...tensorNames, ...(labels ? ['labels'] : []), ...rowArrays, ...optionKeys]);
-  const allAdvice: KeyAdvice = new Map([...problemAdvice(...Object.keys(tensors)), ...advice]);
+  const needed = Object.keys(tensors);
+  const allAdvice: KeyAdvice = new Map([...problemAdvice(...needed), ...advice]);
+  const remedy = problemRemedy(...needed);
 
   function describe(problem: object, check: TensorCheck = checkTensor): Plan {
-    checkKeys(problem, name, keys, allAdvice);
+    checkKeys(problem, name, keys, allAdvice, remedy);
     const given = problem as { readonly [input: string]: unknown };
     const read: TensorReader = (input, part) => {
       const [text, fewest, most] = layouts[input]!;

@@ -2,7 +2,7 @@ import { allocate } from '../runtime/arrays.js';
 import type { Context } from '../runtime/handles.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
-import { checkTensor, problemAdvice, type TensorLike } from '../runtime/tensor.js';
+import { checkTensor, problemAdvice, problemRemedy, type TensorLike } from '../runtime/tensor.js';
 import { FORMS } from './nt-xent.js';
 import type { Common } from './options.js';
 import { namingOf, nativeProblem, plan } from './plan.js';
@@ -55,7 +55,7 @@ export function ntXentLogits(
   problem: NTXentLogitsProblem,
   run: { readonly context?: Context | undefined } = {},
 ): NTXentLogits {
-  checkKeys(problem, 'ntXentLogits', KEYS, ADVICE);
+  checkKeys(problem, 'ntXentLogits', KEYS, ADVICE, problemRemedy('features'));
   const features = checkTensor(problem.features, 'features', '[nViews * B, D]', 2, 2);
   const rows = features.shape[0]!;
   const views = checkViews(problem.nViews);

@@ -1,5 +1,6 @@
 import { types } from 'node:util';
 import { describeValue, InfoNCEError } from './errors.js';
+import { foreignNumbers, typedArrayOf } from './foreign-tensor.js';
 
 /** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
 export function checkFloat32Array(
@@ -39,7 +40,7 @@ function checkTypedArray(
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: name,
       expected,
-      got: describeValue(value),
+      got: foreignNumbers(value, name)?.kind ?? describeValue(value),
       remedy: target === undefined ? 'Pass the bits of the numbers.' : conversionOf(value, name, target),
     });
   }
@@ -47,8 +48,8 @@ function checkTypedArray(
   if (length === 0 && isDetached(buffer)) throw detachedError(name);
 }
 
-/** How to make a typed array of what was passed, judged by its first element. */
-function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'Int32Array'): string {
+/** How to make a typed array of what was passed. */
+export function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'Int32Array'): string {
   if (types.isUint8Array(value)) {
     return (
       `If its bytes are those of a ${target}, with b for ${name}: ` +
@@ -59,21 +60,15 @@ function conversionOf(value: unknown, name: string, target: 'Float32Array' | 'In
   if (types.isUint16Array(value) && target === 'Float32Array') {
     return `If each is a number: Float32Array.from(${name}). If they are the bits of 16-bit numbers, give their dtype.`;
   }
-  if (typeof value === 'object' && value !== null && 'data' in value) return `Pass its data: ${name}.data.`;
-  const first: unknown = Array.isArray(value) || types.isTypedArray(value) ? value[0] : undefined;
-  if (Array.isArray(first)) {
-    const depth = Array.isArray(first[0]) ? 'Infinity' : '';
-    return `Flatten it row by row: ${target}.from(${name}.flat(${depth})).`;
+  if (types.isPromise(value)) return 'It is a promise: await it.';
+  const foreign = foreignNumbers(value, name);
+  if (foreign === undefined) {
+    const isTensor = typeof value === 'object' && value !== null && 'data' in value && ArrayBuffer.isView(value.data);
+    return isTensor ? `Pass its data: ${name}.data.` : `Pass the numbers: new ${target}([…]).`;
   }
-  if (types.isTypedArray(first)) return `Flatten it row by row: ${target}.from(${name}.flatMap(row => [...row])).`;
-  switch (typeof first) {
-    case 'number':
-      return `Convert it: ${target}.from(${name}).`;
-    case 'bigint':
-      return `Convert it: ${target}.from(${name}, Number).`;
-    default:
-      return `Pass the numbers: new ${target}([…]).`;
-  }
+  const array = typedArrayOf(foreign, target);
+  if (array === `${name}.data`) return `Pass its data: ${array}.`;
+  return `${/\.flat/.test(array) ? 'Flatten it row by row' : 'Convert it'}: ${array}.`;
 }
 
 function detachedError(name: string): InfoNCEError {

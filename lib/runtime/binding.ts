@@ -67,7 +67,8 @@ export interface NativeFailure extends Error {
     | 'DEVICE_UNAVAILABLE'
     | 'INTERNAL'
     | 'CANCELLED'
-    | 'DEVICE_LOST';
+    | 'DEVICE_LOST'
+    | 'NO_THREAD';
   /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
   readonly matrix: number;
   /** Its first bad row, -1 if there is none. */
@@ -201,8 +202,6 @@ export interface NativeContextOptions {
   readonly measure: boolean;
   /** CUDA: whether kernels record that they run, so that the error after a fault names the kernel. */
   readonly trace: boolean;
-  /** Calls back in a later turn of the event loop: large results are copied in several. */
-  readonly nextTurn: (callback: () => void) => void;
 }
 
 /**

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers';
 import type { DeviceId, Target } from './backends/backend.js';
 import { cpuTarget } from './backends/cpu.js';
 import { checkLibraryPath } from './backends/cuda-library.js';
@@ -105,9 +104,8 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
       instructionSet,
       measure: measure && !onHost,
       trace,
-      nextTurn: setImmediate,
     };
-    const context = construct(native, names.device);
+    const context = construct(native, names);
     return new OwnedContext(context, asKnownNow(target), native, { queueLimit, whenFull });
   }
 
@@ -174,12 +172,13 @@ function checkInstructionSet(forced: string | undefined, { backend, id, native }
   });
 }
 
-function construct(options: NativeContextOptions, argument: string): NativeContext {
+function construct(options: NativeContextOptions, names: typeof OPTION_NAMES): NativeContext {
   const { Context: NativeContextClass } = nativeBinding();
   try {
     return new NativeContextClass(options);
-  } catch (failure) {
-    throw nativeError(failure as NativeFailure, { call: argument });
+  } catch (error) {
+    const failure = error as NativeFailure;
+    throw nativeError(failure, { call: failure.status === 'NO_THREAD' ? names.threads : names.device });
   }
 }
 

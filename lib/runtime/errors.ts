@@ -10,6 +10,7 @@
  * | `ERR_INFONCE_NON_FINITE` | NaN or infinity in an input |
  * | `ERR_INFONCE_DEVICE` | the device, the instruction set or the native addon cannot be used |
  * | `ERR_INFONCE_OUT_OF_MEMORY` | not enough memory for the results or the working buffers |
+ * | `ERR_INFONCE_NO_THREAD` | the system starts no more threads for this process |
  * | `ERR_INFONCE_QUEUE_FULL` | as many calls are in flight in the context as its `queueLimit` allows |
  * | `ERR_INFONCE_DEVICE_LOST` | a fault has taken the device from the context; `context.lost` says what happened |
  * | `ERR_INFONCE_DISPOSED` | the context, device tensor, queue or forward pass was disposed before the call |
@@ -23,6 +24,7 @@ export type InfoNCEErrorCode =
   | 'ERR_INFONCE_NON_FINITE'
   | 'ERR_INFONCE_DEVICE'
   | 'ERR_INFONCE_OUT_OF_MEMORY'
+  | 'ERR_INFONCE_NO_THREAD'
   | 'ERR_INFONCE_QUEUE_FULL'
   | 'ERR_INFONCE_DEVICE_LOST'
   | 'ERR_INFONCE_DISPOSED'
@@ -45,6 +47,8 @@ export class InfoNCEError extends Error {
   readonly code: InfoNCEErrorCode;
   /** The argument, option or environment variable the error is about. */
   readonly argument: string;
+  // Private: what prints an error with its properties would print it twice.
+  readonly #remedy: string | undefined;
 
   /** @internal */
   constructor(code: InfoNCEErrorCode, fault: Fault) {
@@ -55,6 +59,12 @@ export class InfoNCEError extends Error {
     );
     this.code = code;
     this.argument = fault.argument;
+    this.#remedy = fault.remedy;
+  }
+
+  /** The end of the message: what to do about it. */
+  get remedy(): string | undefined {
+    return this.#remedy;
   }
 
   /** `'InfoNCEError'` */

@@ -17,6 +17,10 @@ export interface Naming {
   readonly inputs?: readonly Input[];
 }
 
+const NO_THREAD =
+  'Use fewer threads: createContext({ threads }) or INFONCE_THREADS; 1 starts none, and a synchronous call needs no other. ' +
+  'Or raise the limit: ulimit -u, TasksMax of systemd, in a container --pids-limit; for the memory of a stack ulimit -v.';
+
 /** The error for a failure of the addon, with the names of the call that failed. */
 export function nativeError(failure: NativeFailure, { call, inputs = [] }: Naming): InfoNCEError {
   const input = failure.matrix < GUIDE_OF ? inputs[failure.matrix] : inputs[failure.matrix - GUIDE_OF]?.guide;
@@ -37,6 +41,14 @@ export function nativeError(failure: NativeFailure, { call, inputs = [] }: Namin
         expected: 'enough memory for the working buffers',
         got: failure.message,
         remedy: 'Use fewer rows at a time.',
+        cause: failure,
+      });
+    case 'NO_THREAD':
+      return new InfoNCEError('ERR_INFONCE_NO_THREAD', {
+        argument,
+        expected: 'another thread for this process',
+        got: failure.message,
+        remedy: NO_THREAD,
         cause: failure,
       });
     case 'DEVICE_UNAVAILABLE':

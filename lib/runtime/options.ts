@@ -1,4 +1,5 @@
 import { describeValue, InfoNCEError, type InfoNCEErrorCode } from './errors.js';
+import { foreignNumbers } from './foreign-tensor.js';
 import { suggest } from './nearest.js';
 
 /** The remedy for an unknown option, by its name. */
@@ -6,18 +7,23 @@ export type KeyAdvice = ReadonlyMap<string, string>;
 
 const NO_ADVICE: KeyAdvice = new Map();
 
-/** Refuses anything but an object with known keys only. `owner` is the object's name in the message. */
+/**
+ * Refuses anything but an object with known keys only. `owner` is the object's name in the message, `remedy` what to do about
+ * something that has none of them.
+ */
 export function checkKeys(
   options: unknown,
   owner: string,
   known: ReadonlySet<string>,
   advice: KeyAdvice = NO_ADVICE,
+  remedy?: string,
 ): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options) || ArrayBuffer.isView(options)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: owner,
       expected: 'an object of options',
       got: describeValue(options),
+      remedy,
     });
   }
   for (const key in options) {
@@ -26,7 +32,12 @@ export function checkKeys(
         argument: owner,
         expected: 'only known options',
         got: `'${key}'`,
-        remedy: advice.get(key) ?? suggest(key, known) ?? `Known: ${[...known].join(', ')}.`,
+        remedy:
+          advice.get(key) ??
+          suggest(key, known) ??
+          (remedy !== undefined && !Object.keys(options).some(other => known.has(other))
+            ? remedy
+            : `Known: ${[...known].join(', ')}.`),
       });
     }
   }
@@ -81,8 +92,15 @@ export function checkNumber(
     argument: name,
     expected,
     got: describeValue(value),
-    remedy: typeof value === 'string' ? `Convert it: Number(${name}).` : remedy,
+    remedy: typeof value === 'string' ? `Convert it: Number(${name}).` : (numberRemedy(value, name) ?? remedy),
   });
+}
+
+/** How to get at the number of an array or a tensor of one. */
+function numberRemedy(value: unknown, name: string): string | undefined {
+  const { length, size } = Object(value) as { readonly length?: unknown; readonly size?: unknown };
+  const foreign = length === 1 || size === 1 ? foreignNumbers(value, name) : undefined;
+  return foreign && `Pass its number: ${foreign.data}[0].`;
 }
 
 /** What {@link checkInteger} accepts, and what its errors say. */

@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import { foreignNumbers, typedArrayOf } from '../runtime/foreign-tensor.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { formatShape } from '../runtime/shape.js';
 
@@ -63,7 +64,7 @@ function checkTensor(value: unknown, name: string, expected = 'a tf.Tensor'): tf
       argument: name,
       expected,
       got: describeValue(value),
-      remedy: `Make one: tf.tensor(${name}). For plain arrays there is the same loss in 'infonce'.`,
+      remedy: `Make one: ${madeOf(value, name)}. For plain arrays there is the same loss in 'infonce'.`,
     });
   }
   if (value.isDisposed) {
@@ -75,6 +76,14 @@ function checkTensor(value: unknown, name: string, expected = 'a tf.Tensor'): tf
     });
   }
   return value;
+}
+
+/** The expression of a tensor of the same numbers. */
+function madeOf(value: unknown, name: string): string {
+  const foreign = Array.isArray(value) ? undefined : foreignNumbers(value, name);
+  if (foreign === undefined) return `tf.tensor(${name})`;
+  const { shape } = foreign;
+  return `tf.tensor(${typedArrayOf(foreign, 'Float32Array')}${shape === undefined ? '' : `, ${shape}`})`;
 }
 
 function readSync(tensor: tf.Tensor, name: string): ArrayLike<number> {

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "common/form.h"
+#include "common/threads.h"
 #include "infonce/infonce.h"
 
 namespace infonce {
@@ -91,6 +92,8 @@ template <class Body> infonce_status guarded(infonce_failure *failure, Body &&bo
     return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "%s", error.what());
   } catch (const std::bad_alloc &) {
     return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "not enough memory for the call's workspace");
+  } catch (const NoThread &error) {
+    return fail(failure, INFONCE_NO_THREAD, INFONCE_NO_MATRIX, -1, "%s", error.what());
   } catch (const std::exception &error) {
     return fail(failure, INFONCE_INTERNAL, INFONCE_NO_MATRIX, -1, "%s", error.what());
   }

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <limits>
 #include <string>
-#include <system_error>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -301,12 +300,7 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
                 "this processor cannot run instruction set '%s'", options->instruction_set);
   return guarded(failure, [&] {
     const int threads = options->threads > 0 ? options->threads : processor_count();
-    try {
-      *context = new infonce_context(*chosen, kernels_for(*chosen, options->precision), threads);
-    } catch (const std::system_error &) {
-      return fail(failure, INFONCE_OUT_OF_MEMORY, INFONCE_NO_MATRIX, -1, "the system refuses to start %d threads",
-                  threads);
-    }
+    *context = new infonce_context(*chosen, kernels_for(*chosen, options->precision), threads);
     return INFONCE_OK;
   });
 }

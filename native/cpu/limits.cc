@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/call.h"
+#include "common/threads.h"
 #include "cpu/instruction_sets.h"
 #include "cpu/kernels/kernels.h"
 
@@ -30,7 +31,7 @@ double seconds() { return std::chrono::duration<double>(std::chrono::steady_cloc
 class Threads {
  public:
   ~Threads() { join(); }
-  template <class Body> void start(Body &&body) { threads_.emplace_back(std::forward<Body>(body)); }
+  template <class Body> void start(Body &&body) { threads_.push_back(start_thread(std::forward<Body>(body))); }
   void join() {
     for (std::thread &thread : threads_)
       if (thread.joinable()) thread.join();

@@ -9,6 +9,8 @@
 #include <immintrin.h>
 #endif
 
+#include "common/threads.h"
+
 namespace infonce::cpu {
 namespace {
 
@@ -37,7 +39,7 @@ int current_processor() {
 ThreadPool::ThreadPool(int threads) : shares_(threads) {
   try {
     workers_.reserve(threads);
-    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+    for (int t = 1; t < threads; ++t) workers_.push_back(start_thread([this, t] { work(t); }));
   } catch (...) {
     stop();
     throw;

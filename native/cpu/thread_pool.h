@@ -16,7 +16,7 @@ namespace infonce::cpu {
 
 class ThreadPool {
  public:
-  // Throws std::system_error if the system starts no more threads.
+  // Throws NoThread.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;

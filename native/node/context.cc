@@ -65,7 +65,6 @@ void Context::open(Napi::Object self, Napi::Object object) {
   options.precision = read_precision(object);
   options.measure = to_flag(object.Get("measure"), "measure");
   options.trace = to_flag(object.Get("trace"), "trace");
-  const Napi::Function next_turn = to_function(object.Get("nextTurn"), "nextTurn");
   const Napi::Value forced = object.Get("instructionSet");
   const std::string forced_set = forced.IsUndefined() ? "" : to_string(forced, "instructionSet");
   options.instruction_set = forced.IsUndefined() ? nullptr : forced_set.c_str();
@@ -76,7 +75,7 @@ void Context::open(Napi::Object self, Napi::Object object) {
   define_value(self, "instructionSet",
                Napi::String::New(Env(), forced.IsUndefined() ? device.instruction_set : forced_set));
   pool_ = std::make_shared<HostPool>(HostAllocator(backend, options.device));
-  queue_ = std::make_unique<Queue>(*context, next_turn);
+  queue_ = std::make_unique<Queue>(*context);
   backend_ = std::move(context);
 }
 

@@ -3,6 +3,8 @@
 #include <exception>
 #include <new>
 
+#include "common/threads.h"
+
 namespace infonce::node {
 
 namespace {
@@ -21,6 +23,8 @@ const char *status_name(infonce_status status) {
       return "CANCELLED";
     case INFONCE_DEVICE_LOST:
       return "DEVICE_LOST";
+    case INFONCE_NO_THREAD:
+      return "NO_THREAD";
     default:
       return "INTERNAL";
   }
@@ -57,6 +61,8 @@ Failure current_failure() {
     return failure;
   } catch (const std::bad_alloc &) {
     return {INFONCE_OUT_OF_MEMORY, "out of memory"};
+  } catch (const NoThread &refused) {
+    return {INFONCE_NO_THREAD, refused.what()};
   } catch (const std::exception &exception) {
     return {INFONCE_INTERNAL, exception.what()};
   } catch (...) {

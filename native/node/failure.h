@@ -26,7 +26,7 @@ infonce_failure empty_report();
 // Throws the Failure that a backend reported, unless `status` is INFONCE_OK.
 void check(infonce_status status, const infonce_failure &report);
 
-// The exception being handled as a Failure: std::bad_alloc becomes OUT_OF_MEMORY, any other INTERNAL.
+// The exception being handled as a Failure: std::bad_alloc becomes OUT_OF_MEMORY, NoThread NO_THREAD, any other INTERNAL.
 Failure current_failure();
 
 // Calls `call`; what it throws leaves as a JavaScript Error, exceptions of JavaScript itself unchanged.

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "common/threads.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -14,8 +15,8 @@ namespace {
 // Calls in flight at once: while kernels of one run, inputs of the next are uploaded.
 constexpr size_t kMostActive = 2;
 
-// What is copied into JavaScript's arrays in one turn of the event loop: well under a millisecond.
-constexpr size_t kBytesATurn = size_t{4} << 20;
+// What is copied into JavaScript's arrays before others have their turn, or twice that: well under a millisecond.
+constexpr size_t kBytesATurn = size_t{2} << 20;
 
 }  // namespace
 
@@ -28,7 +29,7 @@ class Queue::Running {
     const std::lock_guard<std::mutex> lock(running.mutex_);
     const auto added = running.queues_.insert(queue).first;
     try {
-      queue->thread_ = std::thread([queue] { queue->work(); });
+      queue->thread_ = start_thread([queue] { queue->work(); });
     } catch (...) {
       running.queues_.erase(added);
       throw;
@@ -67,9 +68,6 @@ class Queue::Running {
   std::mutex mutex_;
   std::set<Queue *> queues_;
 };
-
-Queue::Queue(BackendContext &backend, Napi::Function next_turn)
-    : backend_(backend), next_turn_(Napi::Persistent(next_turn)) {}
 
 Queue::~Queue() { stop(env_); }
 
@@ -127,17 +125,20 @@ void Queue::stop(Napi::Env env) {
 }
 
 void Queue::start(Napi::Env env) {
-  Wakeup wakeup = Wakeup::New(env, "infonce", 0, 1, this);
   try {
+    wakeup_ = Wakeup::New(env, "infonce", 0, 1, this);
+    wakeup_->Unref(env);
+    for (std::optional<Turn> &turn : turns_) {
+      turn = Turn::New(env, "infonce", 0, 1, this);
+      turn->Unref(env);
+    }
     Running::start(this);
   } catch (...) {
-    wakeup.Release();
+    release_functions();
     throw;
   }
-  wakeup.Unref(env);
-  wakeup_ = wakeup;
   env_ = env;
-  // Hooks run in the reverse of the order they were added in: this one before that of `wakeup_`, which frees it.
+  // Hooks run in the reverse of the order they were added in: this one before those of the functions, which free them.
   napi_add_env_cleanup_hook(env, environment_closing, this);
 }
 
@@ -240,7 +241,7 @@ void Queue::deliver(Napi::Env env) {
       const std::lock_guard<std::mutex> lock(mutex_);
       finished_.splice(finished_.begin(), entry);
     }
-    pause(env);
+    pause();
     return;
   }
   // Before `done`, which may submit again or dispose the context.
@@ -253,9 +254,17 @@ void Queue::deliver(Napi::Env env) {
 }
 
 // Leaves the event loop to others for a turn. Wakeups that come meanwhile are in vain.
-void Queue::pause(Napi::Env env) {
+void Queue::pause() {
   paused_ = true;
-  next_turn_.Call({Napi::Function::New(env, [this](const Napi::CallbackInfo &info) { resume(info.Env()); })});
+  turns_[next_turn_]->NonBlockingCall();
+  next_turn_ = (next_turn_ + 1) % turns_.size();
+}
+
+// A pause keeps a job back, which keeps the queue.
+void Queue::resume_next(Napi::Env env, Napi::Function, Queue *queue, std::nullptr_t *) {
+  if (static_cast<napi_env>(env) != nullptr) {
+    queue->resume(env);
+  }
 }
 
 void Queue::resume(Napi::Env env) {
@@ -263,7 +272,7 @@ void Queue::resume(Napi::Env env) {
   copied_ = 0;
   deliver(env);
   if (!paused_ && has_finished()) {
-    pause(env);
+    pause();
   }
 }
 
@@ -280,6 +289,7 @@ void Queue::environment_closing(void *data) {
   queue->waiting_.clear();
   queue->finished_.clear();
   queue->wakeup_.reset();
+  queue->turns_ = {};
 }
 
 void Queue::add_pending(Napi::Env env) {
@@ -297,9 +307,21 @@ void Queue::remove_pending(Napi::Env env) {
 
 void Queue::close_if_idle(Napi::Env env) {
   if (pending_ == 0 && stopped_) {
+    release_functions();
+    napi_remove_env_cleanup_hook(env, environment_closing, this);
+  }
+}
+
+void Queue::release_functions() {
+  for (std::optional<Turn> &turn : turns_) {
+    if (turn) {
+      turn->Release();
+      turn.reset();
+    }
+  }
+  if (wakeup_) {
     wakeup_->Release();
     wakeup_.reset();
-    napi_remove_env_cleanup_hook(env, environment_closing, this);
   }
 }
 

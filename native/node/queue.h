@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include <array>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -26,8 +27,7 @@ enum class CancelOutcome { kDropped, kAsked, kUnknown };
 // All methods belong to the thread of the environment.
 class Queue {
  public:
-  // `next_turn` calls a function back in a later turn of the event loop.
-  Queue(BackendContext &backend, Napi::Function next_turn);
+  explicit Queue(BackendContext &backend) : backend_(backend) {}
   // Pending jobs keep their context alive, so there are none by now, or the environment has closed.
   ~Queue();
   Queue(const Queue &) = delete;
@@ -55,8 +55,10 @@ class Queue {
   using Entries = std::list<Entry>;
 
   static void deliver_next(Napi::Env env, Napi::Function, Queue *queue, std::nullptr_t *);
+  static void resume_next(Napi::Env env, Napi::Function, Queue *queue, std::nullptr_t *);
   static void environment_closing(void *queue);
   using Wakeup = Napi::TypedThreadSafeFunction<Queue, std::nullptr_t, &Queue::deliver_next>;
+  using Turn = Napi::TypedThreadSafeFunction<Queue, std::nullptr_t, &Queue::resume_next>;
 
   // The background thread.
   void work();
@@ -69,18 +71,18 @@ class Queue {
   void join(bool cancel);
   void finish(Entries &from);
   void deliver(Napi::Env env);
-  void pause(Napi::Env env);
+  void pause();
   void resume(Napi::Env env);
   bool has_finished();
   void add_pending(Napi::Env env);
   void remove_pending(Napi::Env env);
   void close_if_idle(Napi::Env env);
+  void release_functions();
 
   // The queues whose threads run, which must end before the process does.
   class Running;
 
   BackendContext &backend_;
-  Napi::FunctionReference next_turn_;
 
   // Joined by whoever takes it out of `Running`.
   std::thread thread_;
@@ -91,6 +93,10 @@ class Queue {
   bool stopped_ = false;
   // One call for each finished job. Open from the first submit until the last delivery after `stop`.
   std::optional<Wakeup> wakeup_;
+  // Open as long. Called by turns to go on in a later turn of the event loop, because one that is called while it runs
+  // goes on in the same. JavaScript's own setImmediate may be a test's, which never calls back.
+  std::array<std::optional<Turn>, 2> turns_;
+  size_t next_turn_ = 0;
   int64_t last_ticket_ = 0;
   size_t pending_ = 0;
   // Bytes copied into JavaScript's arrays since the event loop was last left to others.

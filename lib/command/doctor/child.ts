@@ -5,7 +5,13 @@ import type { Answers, Message, Task } from './probe.js';
 /** How a task ended. One that crashed or hung may have answered before. */
 export type Outcome<Answer> =
   | { readonly ended: 'well'; readonly answer: Answer }
-  | { readonly ended: 'failed' | 'crashed' | 'hung'; readonly reason: string; readonly answer: Answer | undefined };
+  | {
+      readonly ended: 'failed' | 'crashed' | 'hung';
+      readonly reason: string;
+      /** Of the error: its end. */
+      readonly remedy?: string | undefined;
+      readonly answer: Answer | undefined;
+    };
 
 const PROBE = fileURLToPath(new URL('./probe.js', import.meta.url));
 /** Of what a crash leaves on stderr. */
@@ -21,7 +27,7 @@ export function probe<Name extends Task>(task: Name, seconds: number, subject = 
     let doing = 'starting Node.js';
     let output = '';
     let answer: Answers[Name] | undefined;
-    let failure: string | undefined;
+    let failure: Extract<Message, { readonly kind: 'failed' }> | undefined;
     const kill = (): void => void child.kill('SIGKILL');
     process.once('exit', kill);
 
@@ -49,12 +55,13 @@ export function probe<Name extends Task>(task: Name, seconds: number, subject = 
       timer = setTimeout(giveUp, 1000 * seconds);
       if (message.kind === 'starting') doing = message.what;
       else doing = 'ending';
-      if (message.kind === 'failed') failure = message.message;
+      if (message.kind === 'failed') failure = message;
       if (message.kind === 'answer') answer = message.answer as Answers[Name];
     });
     child.on('error', error => settle({ ended: 'failed', reason: error.message, answer }));
     const outcomeOf = (code: number | null, signal: NodeJS.Signals | null): Outcome<Answers[Name]> => {
-      if (code === 0 && failure !== undefined) return { ended: 'failed', reason: failure, answer };
+      if (code === 0 && failure !== undefined)
+        return { ended: 'failed', reason: failure.message, remedy: failure.remedy, answer };
       if (code === 0 && answer !== undefined) return { ended: 'well', answer };
       const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
       const said = output.trim() === '' ? '' : `: ${output.trim().split('\n').at(-1)}`;

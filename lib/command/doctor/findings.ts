@@ -35,8 +35,11 @@ export class Findings {
 
   addon(outcome: Outcome<Answers['addon']>): void {
     if (outcome.ended === 'well') return;
-    this.#problem(outcome.ended === 'failed' ? EXIT.missing : EXIT.problem, `addon: ${outcome.reason}`);
-    this.advice.push(cpu.advice.find);
+    const { ended, reason, remedy = '' } = outcome;
+    // What to do stands in its own place.
+    const fault = reason.slice(0, reason.length - remedy.length).trimEnd();
+    this.#problem(ended === 'failed' ? EXIT.missing : EXIT.problem, `addon: ${fault}`);
+    this.advice.push(remedy === '' ? cpu.advice.find : remedy);
   }
 
   /** If a device was `asked` for, {@link absent} reports that it cannot be used. */

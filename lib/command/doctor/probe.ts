@@ -10,6 +10,7 @@ import { cpuTarget } from '../../runtime/backends/cpu.js';
 import { backendOf } from '../../runtime/backends/index.js';
 import { contextOf, createContext } from '../../runtime/create-context.js';
 import { type BackendDevices, describeDevice, devicesOf } from '../../runtime/devices.js';
+import { InfoNCEError } from '../../runtime/errors.js';
 import type { Precision } from '../../runtime/handles.js';
 import { nativeBinding } from '../../runtime/native.js';
 import { DRIVER_LIBRARY } from './gpu.js';
@@ -31,7 +32,7 @@ export type Task = keyof Answers;
 export type Message =
   | { readonly kind: 'starting'; readonly what: string }
   | { readonly kind: 'answer'; readonly answer: Answers[Task] }
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly message: string; readonly remedy: string | undefined };
 
 /** Waits until the message is on its way, so that it is not lost if what follows crashes. */
 function send(message: Message): Promise<void> {
@@ -88,6 +89,7 @@ process.on('disconnect', () => process.exit());
 try {
   await send({ kind: 'answer', answer: await TASKS[task as Task](subject) });
 } catch (error) {
-  await send({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+  const remedy = error instanceof InfoNCEError ? error.remedy : undefined;
+  await send({ kind: 'failed', message: error instanceof Error ? error.message : String(error), remedy });
 }
 process.disconnect();

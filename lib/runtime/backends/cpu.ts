@@ -1,11 +1,9 @@
+import { INSTALL_AGAIN } from '../installing.js';
 import { nativeBinding } from '../native.js';
 import type { Backend, Target } from './backend.js';
 
 const FLOAT32_MEDIUM_NOTE =
   "precision 'medium' runs the float32 code here: no bfloat16 dot products (AVX512-BF16) with this instruction set";
-
-const INSTALL_AGAIN =
-  'Install the addon again: npm rebuild infonce (in a clone of the repository: npm run build:native)';
 
 /** The backend that is part of the addon. */
 export const cpu: Backend = {

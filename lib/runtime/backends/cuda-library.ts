@@ -2,10 +2,13 @@ import { statSync } from 'node:fs';
 import path from 'node:path';
 import {
   cudaLibraryName,
+  cudaPackage,
+  cudaPackageLibrary,
+  localCudaLibrary,
   packageRoot,
   prebuildFolder,
+  prebuiltCudaLibrary,
   prebuiltCudaVersions,
-  resolveOptionalPackage,
 } from '../addon.cjs';
 import type { NativeFailure } from '../binding.js';
 import { describeValue, InfoNCEError } from '../errors.js';
@@ -13,9 +16,8 @@ import { nativeBinding } from '../native.js';
 import type { Missing } from './backend.js';
 
 const LIBRARY = cudaLibraryName();
-const LOCAL_BUILD = path.join(packageRoot, 'build-cuda', 'Release', LIBRARY);
+const LOCAL_BUILD = localCudaLibrary();
 const PREBUILT = path.join(packageRoot, prebuildFolder);
-const PLATFORM_PACKAGE = `@infonce/cuda-${process.platform}-${process.arch}`;
 const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 
 // The variable: without a GPU, or where a prebuilt library serves, nothing is compiled otherwise.
@@ -50,7 +52,7 @@ export function findLibraries(option: string | undefined): CudaLibraries {
   if (libraries.length > 0) return { found: true, libraries };
   const reason =
     `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor a prebuilt one in ${PREBUILT}, ` +
-    `nor the package ${PLATFORM_PACKAGE}`;
+    `nor the package ${cudaPackage}`;
   return { found: false, error: undefined, reason, remedy: MISSING_REMEDY };
 }
 
@@ -63,18 +65,18 @@ export function libraryPlaces(): LibraryPlace[] {
 }
 
 function unnamedPlaces(): LibraryPlace[] {
-  const inPackage = resolveOptionalPackage(PLATFORM_PACKAGE);
+  const inPackage = cudaPackageLibrary();
   return [
     { place: 'local build', file: LOCAL_BUILD, found: isFile(LOCAL_BUILD) },
     ...prebuiltLibraries(),
-    { place: 'platform package', file: inPackage ?? PLATFORM_PACKAGE, found: inPackage !== undefined },
+    { place: 'platform package', file: inPackage ?? cudaPackage, found: inPackage !== undefined },
   ];
 }
 
 /** Those that the package brings. */
 export function prebuiltLibraries(): LibraryPlace[] {
   return prebuiltCudaVersions.map(version => {
-    const file = path.join(PREBUILT, cudaLibraryName(version));
+    const file = prebuiltCudaLibrary(version);
     return { place: `prebuilt by CUDA ${version}`, file, found: isFile(file) };
   });
 }

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 10
+#define INFONCE_ABI_VERSION 11
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -35,8 +35,9 @@ typedef enum infonce_status {
   INFONCE_OUT_OF_MEMORY = 3,    /* failure.message says what was needed and what is left */
   INFONCE_DEVICE_UNAVAILABLE = 4,
   INFONCE_INTERNAL = 5,
-  INFONCE_CANCELLED = 6,  /* the caller set problem.cancelled */
-  INFONCE_DEVICE_LOST = 7 /* a fault has taken the device from the context, whose calls all fail from now on */
+  INFONCE_CANCELLED = 6,   /* the caller set problem.cancelled */
+  INFONCE_DEVICE_LOST = 7, /* a fault has taken the device from the context, whose calls all fail from now on */
+  INFONCE_NO_THREAD = 8    /* the system starts no more threads for this process */
 } infonce_status;
 
 typedef enum infonce_reduction {

@@ -168,12 +168,7 @@ const MAKERS = [
   [
     3,
     (_random, world) => {
-      const call = ([options]) => {
-        const context = new world.binding.Context(options);
-        // Another `nextTurn` would leave calls without an end.
-        if (options.nextTurn === setImmediate) world.keep(world.rawContexts, context);
-        else context.dispose();
-      };
+      const call = ([options]) => void world.keep(world.rawContexts, new world.binding.Context(options));
       return { name: 'raw new Context', args: [world.rawOptions()], call };
     },
   ],

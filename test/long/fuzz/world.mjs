@@ -87,7 +87,7 @@ export class World {
     const library = onCpu ? '' : process.env.INFONCE_CUDA_LIBRARY;
     const threads = onCpu ? this.random.integer(1, 2) : 0;
     const trace = this.random.chance(0.5);
-    return { library, device: 0, threads, precision, measure: false, trace, nextTurn: setImmediate };
+    return { library, device: 0, threads, precision, measure: false, trace };
   }
 
   /** The same context, or sometimes one that was disposed. */
