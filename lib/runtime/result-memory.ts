@@ -9,6 +9,8 @@ import type { NativeContext } from './binding.js';
 const LEAST_BYTES = 128 * 1024;
 /** Memory of earlier results is kept for so long after the last one. */
 const KEPT_MS = 5000;
+/** As they are now: a test may replace them by its own later, which never call back. */
+const timers = { setInterval, clearInterval };
 
 /** Where the results of a context's calls lie: in memory that its earlier results had, once they were collected. */
 export class ResultMemory {
@@ -38,7 +40,7 @@ export class ResultMemory {
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    timers.clearInterval(this.#timer);
     this.#timer = undefined;
     this.#native.rest();
   }
@@ -46,9 +48,9 @@ export class ResultMemory {
 
 /** Keeps neither the process nor the context alive. */
 function watch(memory: WeakRef<ResultMemory>): NodeJS.Timeout {
-  const timer = setInterval(() => {
+  const timer = timers.setInterval(() => {
     const alive = memory.deref();
-    if (alive === undefined) clearInterval(timer);
+    if (alive === undefined) timers.clearInterval(timer);
     else alive.tick();
   }, KEPT_MS);
   return timer.unref();
