@@ -45,6 +45,7 @@ const simulated = process.env.INFONCE_TEST_EFFORT === 'simulator';
 export default defineConfig({
   test: {
     include: SUITES.map(suite => `test/${suite}.test.ts`),
+    setupFiles: ['test/support/typed-arrays.ts'],
     // What a GPU's memory tells is not what a process of a simulator takes.
     exclude: simulated ? ['test/memory.test.ts'] : [],
     env: { INFONCE_TEST_DEVICE: 'cuda' },

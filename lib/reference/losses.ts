@@ -12,7 +12,7 @@ import { withDirections } from './directions.js';
 import { range } from './row-losses.js';
 import { referenceSigLip } from './sigmoid.js';
 import { evaluate, type ReferenceResult, type Term } from './terms.js';
-import { dot, joinTensors, type OnHost, type Operands, type Tower, tower } from './tower.js';
+import { dot, joinTensors, type OnHost, type Operands, type Place, type Tower, tower } from './tower.js';
 
 export type { OnHost };
 
@@ -36,14 +36,15 @@ export function referenceNTXent(problem: OnHost<NTXentProblem>, operands: Operan
   const isLarge = positives === 'all' && nViews > LARGEST_SMALL_CLASS && form === 'out';
   const features = tower(problem.features, problem, isLarge ? NEXT_BETTER[operands] : operands);
   const samples = features.rows / nViews;
+  const places = placesOf(features);
   const terms = range(features.rows).map(row => {
     const others = range(features.rows).filter(j => j !== row);
     const views = range(nViews).map(view => view * samples + (row % samples));
     const otherViews = views.filter(j => j !== row).map(j => others.indexOf(j));
     return {
       row,
-      anchor: { tower: features, index: row },
-      candidates: others.map(index => ({ tower: features, index })),
+      anchor: places[row]!,
+      candidates: others.map(index => places[index]!),
       positives: positives === 'first' ? otherViews.slice(0, 1) : otherViews,
       apart: isLarge ? [] : otherViews,
     };
@@ -64,17 +65,16 @@ export function referenceSupCon(
     form === 'out' && range(rows).filter(other => labelOf(other) === labelOf(row)).length > LARGEST_SMALL_CLASS;
   const features = tower(problem.features, problem, range(rows).some(isLarge) ? NEXT_BETTER[operands] : operands);
   const remembered = memory && tower(memory.features, problem, operands);
+  const places = placesOf(features);
+  const placesOfMemory = remembered ? placesOf(remembered) : [];
   const terms = range(rows).map(row => {
     const others = range(rows).filter(j => j !== row);
     const labelled = [...others.map(labelOf), ...(memory?.labels ?? [])];
     const positives = range(labelled.length).filter(position => labelled[position] === labelOf(row));
     return {
       row,
-      anchor: { tower: features, index: row },
-      candidates: [
-        ...others.map(index => ({ tower: features, index })),
-        ...range(remembered?.rows ?? 0).map(index => ({ tower: remembered!, index })),
-      ],
+      anchor: places[row]!,
+      candidates: [...others.map(index => places[index]!), ...placesOfMemory],
       positives,
       apart: positives.length < LARGEST_SMALL_CLASS || form === 'in' ? positives : [],
     };
@@ -132,6 +132,10 @@ export function referenceInfoNCE(problem: OnHost<InfoNCEProblem>, operands: Oper
   if (negatives !== undefined && !detach.includes('negativeKeys')) towers.gradNegativeKeys = negatives;
   const all = withDirections(terms, { query, keys, negatives, areOwn }, problem);
   return evaluate(all, query.rows, 1 / temperature, towers, 'gradTemperature', problem);
+}
+
+function placesOf(of: Tower): Place[] {
+  return range(of.rows).map(index => ({ tower: of, index }));
 }
 
 /** Whether a candidate's cosine is above the threshold of its query, by the rows of the loss or of a guide. */
@@ -197,6 +201,7 @@ function everyKey(
   isDuplicate: (anchor: number, key: number) => boolean,
   arePositives: boolean,
 ): Term[] {
+  const places = placesOf(keys);
   return range(anchors.rows).map(row => {
     const indices = range(keys.rows).filter(index => arePositives || !isDuplicate(row, index));
     const unranked = range(indices.length).filter(j => isDuplicate(row, indices[j]!));
@@ -204,7 +209,7 @@ function everyKey(
     return {
       row,
       anchor: { tower: anchors, index: row },
-      candidates: indices.map(index => ({ tower: keys, index })),
+      candidates: indices.map(index => places[index]!),
       positives,
       apart: positives,
       unranked,

@@ -48,8 +48,9 @@ export function rowLoss(
   const result = form === 'in' ? meanInside(row) : ROW_LOSSES[denominator](row);
   if (labelSmoothing === 0) return result;
   // ε (positive − mean): linear in the logits.
+  const isPositive = flagsOf(row.positives, row.logits.length);
   const spread = exactLogits.map((_, j) => {
-    const target = row.positives.includes(j) ? 1 / row.positives.length : 0;
+    const target = isPositive[j] ? 1 / row.positives.length : 0;
     return labelSmoothing * (target - 1 / exactLogits.length);
   });
   return {
@@ -67,53 +68,71 @@ const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResu
     loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
     slopes: slopes(logits, positives, areCopies),
   }),
-  negatives: ({ logits, positives, exact, weight = 1 }) => ({
-    loss: logSumExp(logits.filter((_, j) => !positives.includes(j))) - weight * meanOf(exact),
-    slopes: decoupledSlopes(logits, positives, weight),
-  }),
+  negatives: decoupled,
   positiveAndNegatives: perPositive,
 };
 
+/** For each of `count` positions whether it is among those: 1 or 0. */
+export function flagsOf(positions: readonly number[], count: number): Uint8Array {
+  const flags = new Uint8Array(count);
+  for (const position of positions) flags[position] = 1;
+  return flags;
+}
+
+/** The logits of candidates that are no positives. */
+function negativesOf(row: Row): number[] {
+  const isPositive = flagsOf(row.positives, row.logits.length);
+  return row.logits.filter((_, j) => !isPositive[j]);
+}
+
 /** log Σ_j exp(s_j) − `exact`, the positive's logit, without cancellation when that is by far the largest. */
 function crossEntropy(logits: readonly number[], positive: number, exact: number): number {
-  const differences = logits.filter((_, j) => j !== positive).map(logit => logit - logits[positive]!);
-  const largest = Math.max(0, ...differences);
-  const sum = differences.reduce((total, difference) => total + Math.exp(difference - largest), 0);
+  const own = logits[positive]!;
+  let largest = 0;
+  for (let j = 0; j < logits.length; j++) if (logits[j]! - own > largest) largest = logits[j]! - own;
+  let sum = 0;
+  for (let j = 0; j < logits.length; j++) if (j !== positive) sum += Math.exp(logits[j]! - own - largest);
   const loss = largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
-  return loss + (logits[positive]! - exact);
+  return loss + (own - exact);
 }
 
 /** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
 function slopes(logits: readonly number[], positives: readonly number[], areCopies: boolean): Slope[] {
-  const largest = Math.max(...logits);
+  const isPositive = flagsOf(positives, logits.length);
+  const largest = largestOf(logits);
   const exponentials = logits.map(logit => Math.exp(logit - largest));
-  const sum = exponentials.reduce((total, value) => total + value, 0);
+  const sum = sumOf(exponentials);
+  // softmax − 1 is minus the others' share, and keeps its digits when that is small. Each copy has its part of it.
+  const others = sumOf(exponentials.filter((_, j) => !isPositive[j]));
   return exponentials.map((value, j) => {
     const softmax = value / sum;
-    if (!positives.includes(j)) return { slope: softmax, terms: softmax };
+    if (!isPositive[j]) return { slope: softmax, terms: softmax };
     if (!areCopies) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
-    // softmax − 1 is minus the others' share, and keeps its digits when that is small. Each copy has its part of it.
-    const others = exponentials.reduce((total, other, k) => (positives.includes(k) ? total : total + other), 0);
     const share = others / sum / positives.length;
     return { slope: -share, terms: share };
   });
 }
 
 /** d loss / d s_j = softmax_j among the others for those that are no positives, −weight / P for P positives. */
-function decoupledSlopes(logits: readonly number[], positives: readonly number[], weight: number): Slope[] {
-  const total = logSumExp(logits.filter((_, j) => !positives.includes(j)));
-  return logits.map((logit, j) => {
-    const slope = positives.includes(j) ? -weight / positives.length : Math.exp(logit - total);
+function decoupled(row: Row): RowResult {
+  const { logits, positives, exact, weight = 1 } = row;
+  const total = logSumExp(negativesOf(row));
+  const isPositive = flagsOf(row.positives, row.logits.length);
+  const slopes = logits.map((logit, j) => {
+    const slope = isPositive[j] ? -weight / positives.length : Math.exp(logit - total);
     return { slope, terms: Math.abs(slope) };
   });
+  return { loss: total - weight * meanOf(exact), slopes };
 }
 
 /** The mean over the positives of a cross-entropy, each among itself and the candidates that are no positives. */
-function perPositive({ logits, positives, exact }: Row): RowResult {
+function perPositive(row: Row): RowResult {
+  const { logits, positives, exact } = row;
+  const isPositive = flagsOf(row.positives, row.logits.length);
   const total = logits.map(() => ({ slope: 0, terms: 0 }));
   let loss = 0;
   positives.forEach((positive, i) => {
-    const kept = range(logits.length).filter(j => j === positive || !positives.includes(j));
+    const kept = range(logits.length).filter(j => j === positive || !isPositive[j]);
     const its = kept.map(j => logits[j]!);
     const at = kept.indexOf(positive);
     loss += crossEntropy(its, at, exact[i]!) / positives.length;
@@ -126,8 +145,9 @@ function perPositive({ logits, positives, exact }: Row): RowResult {
 }
 
 /** −log (mean over the positives of softmax_p): −log (1 / P) + log (1 + rest / Σ_p e^s_p). */
-function meanInside({ logits, positives, exact }: Row): RowResult {
-  const rest = logits.filter((_, j) => !positives.includes(j));
+function meanInside(row: Row): RowResult {
+  const { logits, positives, exact } = row;
+  const rest = negativesOf(row);
   const ofPositives = logSumExp(exact);
   const ofRest = rest.length === 0 ? Number.NEGATIVE_INFINITY : logSumExp(rest);
   const excess = ofRest - ofPositives;
@@ -186,12 +206,24 @@ export function weightsOf(cosines: readonly number[], { sigma = 0.5 }: Weighting
 }
 
 export function logSumExp(logits: readonly number[]): number {
-  const largest = Math.max(...logits);
-  return largest + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0));
+  const largest = largestOf(logits);
+  return largest + Math.log(sumOf(logits.map(logit => Math.exp(logit - largest))));
 }
 
 export function meanOf(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+  return sumOf(values) / values.length;
+}
+
+function sumOf(values: readonly number[]): number {
+  let sum = 0;
+  for (let j = 0; j < values.length; j++) sum += values[j]!;
+  return sum;
+}
+
+function largestOf(values: readonly number[]): number {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let j = 0; j < values.length; j++) if (values[j]! > largest) largest = values[j]!;
+  return largest;
 }
 
 /** 0 … count − 1. */

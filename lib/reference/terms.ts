@@ -1,5 +1,5 @@
 import type { CommonOptions } from '../losses/options.js';
-import { type RowLossOptions, range, rowLoss, weightsOf } from './row-losses.js';
+import { flagsOf, type RowLossOptions, range, rowLoss, weightsOf } from './row-losses.js';
 import {
   accumulate,
   dot,
@@ -66,14 +66,16 @@ export function evaluate(
     const { row, anchor, candidates, positives, apart, unranked, stretches, areCopies } = term;
     if (positives.length === 0) continue;
     const anchorOf = (j: number) => candidates[j]!.of ?? anchor;
-    const cosines = candidates.map((other, j) => dot(anchorOf(j), other) - (positives.includes(j) ? margin : 0));
+    const isPositive = flagsOf(positives, candidates.length);
+    const cosines = candidates.map((other, j) => dot(anchorOf(j), other) - (isPositive[j] ? margin : 0));
     const biases = candidates.map(({ bias = 0 }) => bias);
     const scales = candidates.map((_, j) => scale + (stretches?.[j] ?? 0));
     const exactLogits = cosines.map((cosine, j) => scales[j]! * cosine + biases[j]!);
     const logits = [...exactLogits];
     if (anchor.tower.parts.length > 0) {
-      const matrix = range(candidates.length).filter(position => !apart.includes(position));
-      for (const position of matrix) {
+      const isApart = flagsOf(apart, candidates.length);
+      for (const position of range(candidates.length)) {
+        if (isApart[position]) continue;
         const cosine = dotOfParts(anchorOf(position), candidates[position]!);
         logits[position] = scales[position]! * cosine + biases[position]!;
       }
@@ -87,7 +89,8 @@ export function evaluate(
     );
     rowLosses[row]! += share * loss;
 
-    const counts = (j: number) => (denominator === 'all' || !positives.includes(j)) && !unranked?.includes(j);
+    const isUnranked = flagsOf(unranked ?? [], candidates.length);
+    const counts = (j: number) => (denominator === 'all' || !isPositive[j]) && !isUnranked[j];
     // Hardness does not count.
     const ranked = cosines.map((cosine, j) => scale * cosine + biases[j]!);
     const better = ranked.filter((logit, j) => counts(j) && logit > ranked[positives[0]!]!).length;

@@ -38,6 +38,8 @@ export interface Tower {
   readonly normalized: boolean;
   /** Lengths of the rows as they came. */
   readonly norm: Float64Array;
+  /** Lengths of the rows of `unit`. */
+  readonly lengths: Float64Array;
   /** d loss / d unit. */
   readonly grad: Float64Array;
   /** For each row the lengths of the vectors added up in `grad`, added up. */
@@ -62,7 +64,7 @@ export function tower(tensor: Tensor, { normalize = true }: CommonOptions, opera
   const dim = tensor.shape[tensor.shape.length - 1]!;
   const rows = tensor.data.length / dim;
   const given = Float64Array.from(tensor.data);
-  const norm = Float64Array.from({ length: rows }, (_, row) => norm2(given.subarray(row * dim, (row + 1) * dim)));
+  const norm = lengthsOf(given, rows);
   const divisors = norm.map(length => (normalize ? Math.max(length, SMALLEST_NORM) : 1));
   const unit = given.map((value, i) => value / divisors[Math.floor(i / dim)]!);
   return {
@@ -72,9 +74,15 @@ export function tower(tensor: Tensor, { normalize = true }: CommonOptions, opera
     parts: operands === 'exact' ? [] : split(unit, operands === 'bfloat16' ? 1 : 2),
     normalized: normalize,
     norm,
+    lengths: lengthsOf(unit, rows),
     grad: new Float64Array(unit.length),
     terms: new Float64Array(rows),
   };
+}
+
+function lengthsOf(values: Float64Array, rows: number): Float64Array {
+  const dim = values.length / rows;
+  return Float64Array.from({ length: rows }, (_, row) => norm2(values.subarray(row * dim, (row + 1) * dim)));
 }
 
 /** Into bfloat16 parts, each the nearest to what the earlier ones leave. */
@@ -106,15 +114,11 @@ export function throughNormalisation({ rows, dim, unit, normalized, norm, grad, 
 
 /** Adds weight · source to the gradient on target, and terms · ‖source‖ to its terms. */
 export function accumulate(target: Place, weight: number, terms: number, source: Place): void {
-  const { dim } = target.tower;
-  const offset = target.index * dim;
-  const from = rowOf(source);
-  for (let k = 0; k < dim; k++) target.tower.grad[offset + k]! += weight * from[k]!;
-  target.tower.terms[target.index]! += Math.abs(terms) * norm2(from);
-}
-
-function rowOf({ tower, index }: Place, values = tower.unit): Float64Array {
-  return values.subarray(index * tower.dim, (index + 1) * tower.dim);
+  const { dim, grad } = target.tower;
+  const { unit, lengths } = source.tower;
+  for (let k = 0, to = target.index * dim, from = source.index * dim; k < dim; k++, to++, from++)
+    grad[to]! += weight * unit[from]!;
+  target.tower.terms[target.index]! += Math.abs(terms) * lengths[source.index]!;
 }
 
 /** The products of parts that a level computes: those of the first with all, of the second with all but the last … */
@@ -126,16 +130,15 @@ export function dotOfParts(a: Place, b: Place): number {
   return sum;
 }
 
-export function dot(a: Place, b: Place, leftValues?: Float64Array, rightValues?: Float64Array): number {
-  const left = rowOf(a, leftValues);
-  const right = rowOf(b, rightValues);
+export function dot(a: Place, b: Place, left = a.tower.unit, right = b.tower.unit): number {
+  const { dim } = a.tower;
   let sum = 0;
-  for (let k = 0; k < left.length; k++) sum += left[k]! * right[k]!;
+  for (let k = 0, i = a.index * dim, j = b.index * dim; k < dim; k++, i++, j++) sum += left[i]! * right[j]!;
   return sum;
 }
 
 export function norm2(values: ArrayLike<number>): number {
   let squares = 0;
-  for (let k = 0; k < values.length; k++) squares += values[k]! ** 2;
+  for (let k = 0; k < values.length; k++) squares += values[k]! * values[k]!;
   return Math.sqrt(squares);
 }
