@@ -25,6 +25,7 @@ const LOSSES = [
     engines: PEERS.filter(({ id }) => id.startsWith('onnxruntime')),
   })),
 ];
+const QUICK_SIZE = 256;
 const DIM = 128;
 const TARGETS = { onnxruntime: 5, 'tfjs-wasm': 300, 'tfjs-cpu': 800 };
 const NEED_A_GPU = ['jax-js-webgpu', 'tfjs-webgpu'];
@@ -38,7 +39,7 @@ export async function run({ announce, device, quick, threads, timing }) {
       const rows = [];
       for (const { loss, sizes: all, engines } of LOSSES) {
         const peers = engines.filter(({ id }) => !NEED_A_GPU.includes(id));
-        const sizes = quick ? all.slice(0, 1) : all;
+        const sizes = quick ? [QUICK_SIZE] : all;
         const comparison = { loss, sizes, dim: DIM, context, threads, peers, budgetMs: timing.budgetMs };
         const results = (await compare(comparison, announce)).flatMap(({ results }) => results);
         const target = id => (loss === 'ntxent' ? TARGETS[id] : undefined);

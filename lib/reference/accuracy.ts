@@ -32,7 +32,8 @@ export function cancellationFloor(terms: number, { rounding }: Accuracy): number
 
 /** ‖actual − expected‖, and ‖expected‖. */
 export function distance(actual: ArrayLike<number>, expected: ArrayLike<number>): readonly [number, number] {
-  const differences = Float64Array.from(expected, (value, i) => actual[i]! - value);
+  const differences = new Float64Array(expected.length);
+  for (let k = 0; k < differences.length; k++) differences[k] = actual[k]! - expected[k]!;
   return [norm2(differences), norm2(expected)];
 }
 
