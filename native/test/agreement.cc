@@ -48,11 +48,18 @@ double gradient_size(const Inputs &from) {
   return from.problem.scale * share * std::sqrt(rows);
 }
 
+// What the error of a cosine is multiplied by: the scale, and more where the sum of negatives cancels against its share of
+// positives.
+double amplification(const infonce_problem &problem) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  return softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED ? problem.scale / (1 - softmax.tau_plus) : problem.scale;
+}
+
 }  // namespace
 
 Expectation::Expectation(const Inputs &from, infonce_precision precision, const Reference &exact)
     : inputs_(from), precision_(precision), references_{exact} {
-  const bool bounded = from.problem.scale <= 1 / kColdest && from.problem.dim >= kFewDimensions;
+  const bool bounded = amplification(from.problem) <= 1 / kColdest && from.problem.dim >= kFewDimensions;
   if (precision != INFONCE_PRECISION_HIGHEST && !bounded) {
     const bool medium = precision == INFONCE_PRECISION_MEDIUM;
     references_.push_back(reference(from, medium ? Operands::kBfloat16 : Operands::kTwoBfloat16));
