@@ -16,6 +16,7 @@ import {
 } from './geometry.js';
 import { type BatchRows, blockOf, denominator, lossOf, lossRows, type Question, sizeOf } from './losses.js';
 import { type Numbers, numberAt, tensorOf } from './matrix.js';
+import { notFinite } from './not-finite.js';
 import { type PairRetrieval, retrieveAcross, retrieveWithin } from './retrieval/pairs.js';
 import type { Batch, Batches, Sources } from './sources.js';
 import { type Spread, SpreadOfRows } from './spread.js';
@@ -228,11 +229,7 @@ async function inWordsOfFiles(error: unknown, rows: BatchRows, { first }: Batch,
     const inBatch = Math.floor(index / sources.dim);
     const column = index % sources.dim;
     const { file, row } = sources.place(Math.floor(inBatch / count), first + (inBatch % count));
-    const value = await file.describe(row, column);
-    const where = `row ${row}, column ${column} (counted from 0)`;
-    return new CommandError(EXIT.problem, `${file.file}: expected finite numbers, got ${value} in ${where}.`, {
-      cause: error,
-    });
+    return notFinite(file, row, column, error);
   }
   return error;
 }

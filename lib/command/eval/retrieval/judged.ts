@@ -4,14 +4,14 @@ import type { LossValue } from '../../../losses/results.js';
 import { runAsync } from '../../../losses/run.js';
 import { isOnHost } from '../../../runtime/backends/index.js';
 import type { Context } from '../../../runtime/handles.js';
-import { CommandError, EXIT } from '../../terminal/exit.js';
 import { room } from '../buffers.js';
-import { Row } from '../geometry.js';
 import { type MatrixFile, type Numbers, tensorOf } from '../matrix.js';
 import { Batches } from '../sources.js';
 import { type Spread, SpreadOfRows } from '../spread.js';
+import { SumsOfExponentials } from './loss-of-parts.js';
 import { type Relevant, type Retrieval, RetrievalSum } from './measures.js';
 import type { Judgements } from './qrels.js';
+import { addRows, rowsOf, spreadOf, sumOfDistances } from './rows.js';
 
 /** What is asked of queries and documents whose relevance is judged. */
 export interface JudgedQuestion {
@@ -84,7 +84,7 @@ export async function evaluateJudged(
       if (part + 1 < parts.count) reading = read(part + 1);
       // It may fail before anybody waits for it.
       reading.catch(() => {});
-      if (chunk === 0) await take(spreadOfDocuments, candidates, documents, parts.at(part).first);
+      if (chunk === 0) await addRows(spreadOfDocuments, candidates, documents, parts.at(part).first);
       const counted = await compare(question, { anchors, positives, relevant, candidates }, parts.at(part).first);
       counted.above.forEach((count, i) => {
         above[begin + i]! += count;
@@ -130,18 +130,6 @@ function partSize({ queries, documents, batch, context }: JudgedQuestion, pairs:
   return count;
 }
 
-/** Rows of a file, in any order, at the beginning of `into`. */
-async function rowsOf(file: MatrixFile, rows: Int32Array, into: Numbers): Promise<Numbers> {
-  const { dim } = file;
-  const numbers = into.subarray(0, rows.length * dim);
-  for (let i = 0; i < rows.length; i++) {
-    const place = i * dim;
-    if (i > 0 && rows[i] === rows[i - 1]) numbers.copyWithin(place, place - dim, place);
-    else await file.read(rows[i]!, numbers.subarray(place, place + dim));
-  }
-  return numbers;
-}
-
 /** The rows that a part of the documents is compared with. */
 interface Compared {
   readonly anchors: Numbers;
@@ -172,88 +160,6 @@ async function compare(
   };
   const result = (await runAsync(infoNCELoss.describe(problem), { context }, [above])) as LossValue<'none'>;
   return { above, loss: result.loss };
-}
-
-/**
- * Of each pair log Σ exp(s_ij − s_ip) over the documents so far. The loss of a part is log (1 + Σ) over its documents, and so
- * is that of all.
- */
-class SumsOfExponentials {
-  readonly #logarithms: Float64Array;
-
-  constructor(pairs: number) {
-    this.#logarithms = new Float64Array(pairs).fill(Number.NEGATIVE_INFINITY);
-  }
-
-  add(begin: number, losses: Float32Array): void {
-    const sums = this.#logarithms;
-    losses.forEach((rounded, i) => {
-      // log (exp(loss) − 1): of a loss of 0 that is -Infinity, which adds nothing.
-      const loss = Math.max(0, rounded);
-      const sum = loss > 1 ? loss + Math.log1p(-Math.exp(-loss)) : Math.log(Math.expm1(loss));
-      sums[begin + i] = logOfSum(sums[begin + i]!, sum);
-    });
-  }
-
-  mean(): number {
-    return this.#logarithms.reduce((sum, logarithm) => sum + logOfSum(0, logarithm), 0) / this.#logarithms.length;
-  }
-}
-
-/** log (exp(a) + exp(b)) */
-function logOfSum(a: number, b: number): number {
-  const greater = Math.max(a, b);
-  const less = Math.min(a, b);
-  return less === Number.NEGATIVE_INFINITY ? greater : greater + Math.log1p(Math.exp(less - greater));
-}
-
-async function sumOfDistances(
-  anchors: Numbers,
-  positives: Numbers,
-  documents: MatrixFile,
-  relevant: Int32Array,
-): Promise<number> {
-  const query = new Row(documents.dim);
-  const document = new Row(documents.dim);
-  let sum = 0;
-  for (let i = 0; i < relevant.length; i++) {
-    query.load(anchors, i);
-    document.load(positives, i);
-    if (!Number.isFinite(document.squared)) throw await notFinite(document, documents, relevant[i]!);
-    sum += query.distance(document);
-  }
-  return sum;
-}
-
-async function spreadOf(file: MatrixFile, most: number): Promise<Spread> {
-  const { dim, dtype } = file;
-  const spread = new SpreadOfRows(dim, file.rows, 2);
-  const length = Math.min(most, file.rows) * dim;
-  const numbers = dtype === 'float16' ? new Uint16Array(length) : new Float32Array(length);
-  for (let first = 0; first < file.rows; first += most) {
-    const part = numbers.subarray(0, Math.min(most, file.rows - first) * dim);
-    await file.read(first, part);
-    await take(spread, part, file, first);
-  }
-  return spread.spread();
-}
-
-/** Takes rows of a file, from `first` on, and refuses those that are not finite. */
-async function take(spread: SpreadOfRows, numbers: Numbers, file: MatrixFile, first: number): Promise<void> {
-  const row = new Row(file.dim);
-  spread.beginBatch();
-  for (let i = 0; i < numbers.length / file.dim; i++) {
-    row.load(numbers, i);
-    if (!Number.isFinite(row.squared)) throw await notFinite(row, file, first + i);
-    spread.add(row);
-  }
-}
-
-async function notFinite({ values }: Row, file: MatrixFile, row: number): Promise<CommandError> {
-  const column = values.findIndex(value => !Number.isFinite(value));
-  const value = await file.describe(row, column);
-  const where = `row ${row}, column ${column} (counted from 0)`;
-  return new CommandError(EXIT.problem, `${file.file}: expected finite numbers, got ${value} in ${where}.`);
 }
 
 function retrievalOf({ queries, grades }: Judgements, above: Int32Array): Retrieval {
