@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { infonce } from '../support/command.js';
+import { writeNpy } from '../support/npy.js';
 
 it('prints its version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -36,6 +37,38 @@ it('suggests what an unknown subcommand may have meant', () => {
 it('names the help of the subcommand whose options are wrong', () => {
   const { exit, stderr } = infonce(['doctor', '--nope']);
   expect([exit, stderr]).toEqual([2, "infonce: unknown option '--nope'\nSee infonce doctor --help.\n"]);
+});
+
+describe.runIf(process.platform === 'linux')('a result that cannot be written', () => {
+  const embeddings = path.join(tmpdir(), `infonce-full-${process.pid}.npy`);
+  beforeAll(() => writeNpy(embeddings, [4, 2], Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1)));
+  afterAll(() => rmSync(embeddings));
+
+  it.each([
+    [['--version']],
+    [['--nope', '--json']],
+    [['doctor', '--device', 'cpu']],
+    [['eval', embeddings, '--json']],
+    [['bench', '--rows', '16', '--dim', '16', '--time', '0.1', '--peers', 'none', '--device', 'cpu']],
+  ])('of %j ends with 74', words => {
+    const full = openSync('/dev/full', 'w');
+    const main = ['dist/esm/command/main.js', ...words];
+    const { status, stderr } = spawnSync(process.execPath, main, { encoding: 'utf8', stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    expect({ status, stderr }).toEqual({
+      status: 74,
+      stderr: expect.stringMatching(/infonce: the result cannot be written to stdout: ENOSPC/),
+    });
+    expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  it('keeps what is on stdout where only stderr is full', () => {
+    const full = openSync('/dev/full', 'w');
+    const main = ['dist/esm/command/main.js', '--nope', '--json'];
+    const { status, stdout } = spawnSync(process.execPath, main, { encoding: 'utf8', stdio: ['ignore', 'pipe', full] });
+    closeSync(full);
+    expect([status, JSON.parse(stdout)]).toEqual([2, { error: expect.objectContaining({ exit: 2 }) }]);
+  });
 });
 
 /** A folder with a stand-in for nvidia-smi, which `infonce doctor` runs. */

@@ -139,6 +139,14 @@ function readyForChart(chart: string): void {
 
 async function writeChart(report: Report, chart: string): Promise<void> {
   const kind = path.extname(chart).toLowerCase() === '.svg' ? 'svg' : 'html';
-  writeFileSync(chart, chartFile(report, await loadPlot(), kind));
+  const drawn = chartFile(report, await loadPlot(), kind);
+  try {
+    writeFileSync(chart, drawn);
+  } catch (error) {
+    // The result is on stdout already.
+    note(`infonce: --chart ${chart}: it cannot be written: ${(error as Error).message}`);
+    process.exitCode = EXIT.output;
+    return;
+  }
   note(`Chart: ${path.resolve(chart)}`);
 }

@@ -11,6 +11,8 @@ export const EXIT = {
   missing: 3,
   /** A fault of this package. */
   fault: 70,
+  /** What it has found cannot be written: a full disk. EX_IOERR of sysexits.h. */
+  output: 74,
 } as const;
 
 export type Exit = (typeof EXIT)[keyof typeof EXIT];

@@ -1,6 +1,10 @@
+import { EXIT } from './exit.js';
 import { stopAllProgress } from './progress.js';
 
-/** Has Ctrl-C leave the terminal as it was, and a reader that goes away (`| head`) end the command without a word. */
+/**
+ * Has Ctrl-C leave the terminal as it was, a reader that goes away (`| head`) end the command without a word, and a result
+ * that cannot be written (a full disk) end it with its own exit code.
+ */
 export function endWell(): void {
   for (const [signal, exit] of [
     ['SIGINT', 130],
@@ -11,10 +15,12 @@ export function endWell(): void {
       process.exit(exit);
     });
   }
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-      process.exit();
-    });
-  }
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    stopAllProgress();
+    if (error.code === 'EPIPE') process.exit();
+    process.stderr.write(`infonce: the result cannot be written to stdout: ${error.message}\n`);
+    process.exit(EXIT.output);
+  });
+  // Nothing is left to say it with, and the result may still reach stdout.
+  process.stderr.on('error', () => {});
 }
