@@ -14,6 +14,8 @@
  * | `ERR_INFONCE_QUEUE_FULL` | as many calls are in flight in the context as its `queueLimit` allows |
  * | `ERR_INFONCE_DEVICE_LOST` | a fault has taken the device from the context; `context.lost` says what happened |
  * | `ERR_INFONCE_DISPOSED` | the context, device tensor, queue or forward pass was disposed before the call |
+ * | `ERR_INFONCE_FILE` | a file that cannot be used: of another format, damaged, with rows that do not fit |
+ * | `ERR_INFONCE_NOT_FOUND` | a file, or a package that reads files of its format, is not there |
  * | `ERR_INFONCE_INTERNAL` | a fault of this package; please report it |
  */
 export type InfoNCEErrorCode =
@@ -28,6 +30,8 @@ export type InfoNCEErrorCode =
   | 'ERR_INFONCE_QUEUE_FULL'
   | 'ERR_INFONCE_DEVICE_LOST'
   | 'ERR_INFONCE_DISPOSED'
+  | 'ERR_INFONCE_FILE'
+  | 'ERR_INFONCE_NOT_FOUND'
   | 'ERR_INFONCE_INTERNAL';
 
 /** The facts a message is composed of: "`argument`: expected `expected`, got `got`. `remedy`". */

@@ -32,7 +32,12 @@ function expectRefusal(words: readonly string[], code: number, message: RegExp):
 
 describe('a file', () => {
   it.each<readonly [string, number, RegExp, () => string]>([
-    ['that is not there', 3, /nowhere\.npy: there is no such file/, () => at('nowhere.npy')],
+    [
+      'that is not there',
+      3,
+      /nowhere\.npy: expected a file that can be read, got none: there is no such file/,
+      () => at('nowhere.npy'),
+    ],
     [
       'that is a folder',
       1,
@@ -81,18 +86,6 @@ describe('a file', () => {
       /types <f4, <f2, <f8, got \|O\. Python objects are no matrix/,
       () => writeNpy(at('bad.npy'), [12, 4], numbers, { type: '|O' }),
     ],
-    [
-      'with the bytes in the other order',
-      1,
-      /got >f4\. .*newbyteorder/,
-      () => writeNpy(at('bad.npy'), [12, 4], numbers, { type: '>f4' }),
-    ],
-    [
-      'of bfloat16',
-      1,
-      /got \|V2\. If it is bfloat16/,
-      () => writeNpy(at('bad.npy'), [12, 4], numbers, { type: '|V2' }),
-    ],
     ['of integers', 1, /got <i4\. Save array\.astype/, () => writeNpy(at('bad.npy'), [12, 4], new Int32Array(48))],
     [
       'of records',
@@ -102,12 +95,6 @@ describe('a file', () => {
         writeNpy(at('bad.npy'), [], numbers, {
           header: "{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (48,), }",
         }),
-    ],
-    [
-      'in Fortran order',
-      1,
-      /got Fortran order\. Save np\.ascontiguousarray/,
-      () => writeNpy(at('bad.npy'), [12, 4], numbers, { fortran: true }),
     ],
     ['of one dimension', 1, /got shape \(48\)\. Save it in two/, () => writeNpy(at('bad.npy'), [48], numbers)],
     ['of three dimensions', 1, /got shape \(2, 6, 4\)\. .*reshape/, () => writeNpy(at('bad.npy'), [2, 6, 4], numbers)],
@@ -131,7 +118,7 @@ describe('a file', () => {
 
 describe('labels', () => {
   it.each<readonly [string, number, RegExp, () => string]>([
-    ['that are not there', 3, /nowhere: there is no such file/, () => at('nowhere')],
+    ['that are not there', 3, /nowhere: .*there is no such file/, () => at('nowhere')],
     ['of the wrong number', 1, /expected 12 labels, got 3\./, () => text('1\n2\n3\n')],
     ['that are words', 1, /expected an integer in each line, got "cat" in line 2\./, () => text('1\ncat\n3')],
     ['that are fractions', 1, /got "0\.5" in line 1/, () => text('0.5\n')],
@@ -143,6 +130,19 @@ describe('labels', () => {
       1,
       /got <f4\. Save labels\.astype\(np\.int32\)/,
       () => writeNpy(at('labels.npy'), [12], new Float32Array(12)),
+    ],
+    // np.unique() numbers text, which astype() calls int() of; objects it compares with each other, so text is made of them.
+    [
+      'of text',
+      1,
+      /got <U1\. Number the classes: save np\.unique\(labels, return_inverse=True\)\[1\]/,
+      () => writeNpy(at('labels.npy'), [12], new Int32Array(12), { type: '<U1' }),
+    ],
+    [
+      'of objects',
+      1,
+      /got \|O\. .*np\.unique\(labels\.astype\(str\), return_inverse=True\)\[1\]/,
+      () => writeNpy(at('labels.npy'), [12], new Int32Array(12), { type: '|O' }),
     ],
     ['in a matrix', 1, /got shape \(3, 4\)/, () => writeNpy(at('labels.npy'), [3, 4], new Int32Array(12))],
   ])('%s are refused', (_what, code, message, write) => {
@@ -161,6 +161,9 @@ it.each<readonly [readonly string[], RegExp]>([
   [['FILE', 'FILE', 'FILE', '--loss', 'infonce'], /--loss infonce compares two views; there are 3/],
   [['FILE', 'FILE', '--layout', 'samples'], /--layout samples is about the rows of one file/],
   [['FILE', '--loss', 'supcon'], /--loss supcon needs --labels/],
+  [['FILE', '--format', 'raw'], /dim: expected how many numbers a row of .*good\.npy has, got undefined\. .*--dim/],
+  [['FILE', '--format', 'parqet'], /'parqet' is invalid\. Allowed choices are npy, jsonl, /],
+  [['FILE', '--format', 'jsonl', '--column', 'a,b'], /column: expected one name with the format jsonl, got 2 names/],
   [['FILE', '--labels', 'FILE'], /--labels goes with --loss supcon/],
   [['FILE', 'FILE', '--loss', 'clip', '--positives', 'all'], /--positives goes with --loss ntxent/],
   [['FILE', '--temperature', '0'], /'--temperature <number>' argument '0' is invalid\. Expected a number from/],

@@ -270,6 +270,10 @@ describe('supcon', () => {
           BigInt64Array.from(labels, label => (BigInt(label) << 40n) - 7n),
         ),
     ],
+    [
+      'int32 of big-endian machines',
+      () => writeNpy(at('labels.npy'), [106], Buffer.from(labels.slice().buffer).swap32(), { type: '>i4' }),
+    ],
     ['text', () => writeText(`${labels.join('\n')}\n`)],
     ['text beyond 32 bits, of Windows', () => writeText([...labels].map(label => 2 ** 40 * label).join('\r\n'))],
   ])('with labels of %s', (_what, write) => {

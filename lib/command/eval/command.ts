@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { badFile } from '../../files/bytes.js';
 import type { Context } from '../../runtime/handles.js';
 import { lossNamed } from '../losses.js';
 import { contextFor } from '../terminal/context.js';
@@ -8,7 +9,6 @@ import { startProgress } from '../terminal/progress.js';
 import { defaultBatch, type Evaluation, evaluate } from './evaluation.js';
 import { readLabels } from './labels.js';
 import { isRetrieval, type Question } from './losses.js';
-import { badFile } from './npy.js';
 import { checkJudged, type EvalOptions, temperaturesOf, usage, viewsOf, withEvalOptions } from './options.js';
 import { type EvalReport, spreadReport } from './report.js';
 import { judge } from './retrieval/command.js';
@@ -21,12 +21,16 @@ Examples:
   infonce eval views.npy --views 2 --temperatures 0.02,0.05,0.1   all first views, then all second views
   infonce eval images.npy texts.npy --loss clip                   row i of each belongs together
   infonce eval queries.npy documents.npy --qrels test.tsv         which documents are relevant to which queries
-  infonce eval embeddings.npy --loss supcon --labels labels.npy   a class for each row`;
+  infonce eval embeddings.npy --loss supcon --labels labels.npy   a class for each row
+  infonce eval a.jsonl b.jsonl --column vector                    an object in each line`;
 
 export function evalCommand(): Command {
   const command = new Command('eval')
-    .description('computes loss, ranks, recall, alignment and uniformity of embeddings in .npy files')
-    .argument('<file...>', 'a matrix of float32, float16 or float64, or one for each view');
+    .description('computes loss, ranks, recall, alignment and uniformity of embeddings in files')
+    .argument(
+      '<file...>',
+      'embeddings (.npy, .jsonl, .json, .csv, .tsv, .fvecs, .bvecs, .f32, .parquet, .arrow, .safetensors), or a file for each view',
+    );
   command.addHelpText('after', EXAMPLES);
   return withEvalOptions(command).action(async (files: readonly string[], options: EvalOptions) => {
     if (options.qrels !== undefined) {
@@ -36,9 +40,9 @@ export function evalCommand(): Command {
       return;
     }
     const views = viewsOf(files, options);
-    const sources = await open(files, views, options);
+    const sources = await openSources(files, views, options);
     try {
-      const labels = options.labels === undefined ? undefined : await labelsFor(options.labels, sources);
+      const labels = lossNamed(options.loss).labels ? await labelsFor(options, sources) : undefined;
       const context = contextFor(options, { whenFull: 'wait' });
       const report = await examine(sources, labels, context, options);
       printResult(report, options, () => formatReport(report));
@@ -48,10 +52,10 @@ export function evalCommand(): Command {
   });
 }
 
-async function open(files: readonly string[], views: number, { layout }: EvalOptions): Promise<Sources> {
-  const sources = await Sources.open(files, views, layout === 'samples');
+async function openSources(files: readonly string[], views: number, options: EvalOptions): Promise<Sources> {
+  const sources = await Sources.open(files, views, options.layout === 'samples', options);
   const [{ file, rows }] = sources.files as [Sources['files'][number]];
-  let wrong: CommandError | undefined;
+  let wrong: Error | undefined;
   if (!Number.isInteger(sources.samples))
     wrong = usage(`${file} has ${rows} ${rows === 1 ? 'row' : 'rows'}, which ${views} views do not divide.`);
   else if (sources.samples < 2) {
@@ -62,7 +66,12 @@ async function open(files: readonly string[], views: number, { layout }: EvalOpt
   throw wrong;
 }
 
-async function labelsFor(file: string, sources: Sources): Promise<Int32Array> {
+async function labelsFor({ loss, labels: file }: EvalOptions, sources: Sources): Promise<Int32Array> {
+  if (file === undefined) {
+    const { labels } = sources;
+    if (labels !== undefined) return labels;
+    throw usage(`--loss ${loss} needs --labels FILE, or files with a label in each row.`);
+  }
   const labels = await readLabels(file);
   const { samples, views } = sources;
   if (labels.length === samples || labels.length === samples * views) return labels;
@@ -108,7 +117,7 @@ async function examine(
   if (alone === means.rows) {
     throw new CommandError(
       EXIT.problem,
-      `${options.labels}: expected rows of the same class in a batch, got none. ` +
+      `${options.labels ?? 'label'}: expected rows of the same class in a batch, got none. ` +
         'Mix the rows so that classes come together in batches, or make batches larger with --batch.',
     );
   }

@@ -1,6 +1,10 @@
 import type { FileHandle } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { badFile, fillFrom, isNpy, openFile, readNpy } from './npy.js';
+import { badFile, fillFrom, openFile, swapBytes } from '../../files/bytes.js';
+import { numberClasses } from '../../files/classes.js';
+import { isNpy, readNpy } from '../../files/npy.js';
+import { labelsAdvice } from '../../files/numpy-advice.js';
+import type { TypeName } from '../../files/stored-type.js';
 
 type Integers =
   | Int8Array
@@ -12,17 +16,16 @@ type Integers =
   | BigInt64Array
   | BigUint64Array;
 
-const SIZES = { '|b1': 1, '|i1': 1, '|u1': 1, '<i2': 2, '<u2': 2, '<i4': 4, '<u4': 4, '<i8': 8, '<u8': 8 };
-const MAKE: Readonly<Record<string, (bytes: ArrayBuffer) => Integers>> = {
-  '|b1': bytes => new Uint8Array(bytes),
-  '|i1': bytes => new Int8Array(bytes),
-  '|u1': bytes => new Uint8Array(bytes),
-  '<i2': bytes => new Int16Array(bytes),
-  '<u2': bytes => new Uint16Array(bytes),
-  '<i4': bytes => new Int32Array(bytes),
-  '<u4': bytes => new Uint32Array(bytes),
-  '<i8': bytes => new BigInt64Array(bytes),
-  '<u8': bytes => new BigUint64Array(bytes),
+const MAKE: { readonly [name in TypeName]?: (bytes: ArrayBuffer) => Integers } = {
+  bool: bytes => new Uint8Array(bytes),
+  int8: bytes => new Int8Array(bytes),
+  uint8: bytes => new Uint8Array(bytes),
+  int16: bytes => new Int16Array(bytes),
+  uint16: bytes => new Uint16Array(bytes),
+  int32: bytes => new Int32Array(bytes),
+  uint32: bytes => new Uint32Array(bytes),
+  int64: bytes => new BigInt64Array(bytes),
+  uint64: bytes => new BigUint64Array(bytes),
 };
 
 /** Classes from a .npy file of integers, or a text file with one integer in each line. Equal ones stay equal. */
@@ -36,18 +39,19 @@ export async function readLabels(file: string): Promise<Int32Array> {
 }
 
 async function fromNpy(file: string, handle: FileHandle): Promise<Int32Array> {
-  const advice = () => 'Save labels.astype(np.int32).';
-  const { type, shape, offset } = await readNpy(file, handle, SIZES, advice);
+  const types = Object.keys(MAKE) as TypeName[];
+  const { type, shape, offset } = await readNpy(file, handle, { types, advice: labelsAdvice });
   const count = shape.reduce((product, dimension) => product * dimension, 1);
   if (shape.filter(dimension => dimension !== 1).length > 1 || count === 0) {
     throw badFile(file, 'one label after the other', `shape (${shape.join(', ')})`, 'Save labels.reshape(-1).');
   }
-  const bytes = new ArrayBuffer(count * SIZES[type as keyof typeof SIZES]);
-  await fillFrom(handle, new Uint8Array(bytes), offset);
-  return toInt32(MAKE[type]!(bytes));
+  const bytes = new Uint8Array(count * type.bytes);
+  await fillFrom(handle, bytes, offset);
+  if (type.swapped) swapBytes(bytes, type.bytes);
+  return numberClasses(MAKE[type.name]!(bytes.buffer));
 }
 
-const REMEDY = 'Or save labels with np.save().';
+const REMEDY = 'Number the classes, or save their numbers: np.save(name, np.unique(labels, return_inverse=True)[1]).';
 
 async function fromText(file: string, handle: FileHandle): Promise<Int32Array> {
   const values: number[] = [];
@@ -72,26 +76,5 @@ async function fromText(file: string, handle: FileHandle): Promise<Int32Array> {
     throw badFile(file, 'an integer in each line', found, REMEDY);
   }
   if (values.length === 0) throw badFile(file, 'an integer in each line', 'none', REMEDY);
-  return toInt32(values);
-}
-
-/** As they are, or numbered in the order in which they appear where one does not fit. */
-function toInt32(values: Integers | readonly number[]): Int32Array {
-  const labels = new Int32Array(values.length);
-  for (let i = 0; i < labels.length; i++) {
-    labels[i] = Number(values[i]);
-    if (labels[i] !== Number(values[i])) return numbered(values, labels);
-  }
-  return labels;
-}
-
-function numbered(values: Integers | readonly number[], labels: Int32Array): Int32Array {
-  const numbers = new Map<number | bigint, number>();
-  for (let i = 0; i < labels.length; i++) {
-    const value = values[i]!;
-    const number = numbers.get(value) ?? numbers.size;
-    numbers.set(value, number);
-    labels[i] = number;
-  }
-  return labels;
+  return numberClasses(values);
 }

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { FORMATS, type Format } from '../../files/formats.js';
 import { LOSSES, type LossName, lossNamed, towersOf } from '../losses.js';
 import { type ComputeOptions, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
@@ -9,6 +10,9 @@ import { listOf, numberWithin } from '../terminal/values.js';
 export interface EvalOptions extends OutputOptions, ComputeOptions {
   readonly loss: LossName;
   readonly views?: number;
+  readonly format?: Format;
+  readonly column?: readonly string[];
+  readonly dim?: number;
   readonly layout: 'views' | 'samples';
   readonly positives: 'first' | 'all';
   readonly labels?: string;
@@ -36,6 +40,18 @@ export function withEvalOptions(command: Command): Command {
         'views of a sample (default: 2, for supcon 1; with several files, as many)',
       ).argParser(numberWithin({ integer: true, least: 1, most: 1_000_000 })),
     )
+    .addOption(new Option('--format <name>', 'of the files (default: what their names end in)').choices([...FORMATS]))
+    .addOption(
+      new Option(
+        '--column <names>',
+        "the field, column or tensor with the embeddings, or columns of one number each: a,b or 'e*'",
+      ).argParser(listOf(name => name)),
+    )
+    .addOption(
+      new Option('--dim <count>', 'numbers in a row, of a raw file').argParser(
+        numberWithin({ integer: true, least: 1, most: Number.MAX_SAFE_INTEGER }),
+      ),
+    )
     .addOption(
       new Option(
         '--layout <order>',
@@ -49,7 +65,10 @@ export function withEvalOptions(command: Command): Command {
         .choices(['first', 'all'])
         .default('first'),
     )
-    .option('--labels <file>', 'supcon: a class for each row or sample, integers in a .npy file or in lines of text')
+    .option(
+      '--labels <file>',
+      'supcon: a class for each row or sample, integers in a .npy file or in lines of text (default: the label of each row, where the files have it)',
+    )
     .addOption(new Option('--temperature <number>', 'the temperature').argParser(temperature).default(0.07))
     .addOption(new Option('--temperatures <list>', 'more of them, 0.02,0.05,…').argParser(listOf(temperature)))
     .addOption(
@@ -85,7 +104,6 @@ export function viewsOf(files: readonly string[], options: EvalOptions): number 
   const takesPositives = (name: LossName) => lossNamed(name).options.includes('positives');
   const takesLabels = (name: LossName) => lossNamed(name).labels === true;
   if (positives === 'all' && !takesPositives(loss)) throw usage(`--positives goes with ${lossesThat(takesPositives)}.`);
-  if (takesLabels(loss) && labels === undefined) throw usage(`--loss ${loss} needs --labels FILE.`);
   if (!takesLabels(loss) && labels !== undefined) throw usage(`--labels goes with ${lossesThat(takesLabels)}.`);
   if (queryIds !== undefined || documentIds !== undefined) {
     throw usage(`${queryIds === undefined ? '--document-ids' : '--query-ids'} goes with --qrels.`);

@@ -1,5 +1,6 @@
-import { MatrixFile, type Numbers } from './matrix.js';
-import { badFile } from './npy.js';
+import { badFile } from '../../files/bytes.js';
+import { numberClasses } from '../../files/classes.js';
+import { MatrixFile, type Numbers, type ReadingOptions } from './matrix.js';
 
 /** Consecutive samples. */
 export interface Batch {
@@ -30,10 +31,15 @@ export class Sources {
   }
 
   /** Opens the files. With several, each is a view, and `views` is their number. */
-  static async open(names: readonly string[], views: number, bySample: boolean): Promise<Sources> {
+  static async open(
+    names: readonly string[],
+    views: number,
+    bySample: boolean,
+    reading: ReadingOptions = {},
+  ): Promise<Sources> {
     const files: MatrixFile[] = [];
     try {
-      for (const name of names) files.push(await MatrixFile.open(name));
+      for (const name of names) files.push(await MatrixFile.open(name, reading));
       checkAlike(files);
       return new Sources(files, views, bySample);
     } catch (error) {
@@ -44,6 +50,12 @@ export class Sources {
 
   async close(): Promise<void> {
     await Promise.all(this.files.map(file => file.close()));
+  }
+
+  /** The classes of all rows, file by file, where the files say them. */
+  get labels(): Int32Array | undefined {
+    const classes = this.files.flatMap(file => file.classes ?? []);
+    return classes.length === this.views * this.samples ? numberClasses(classes) : undefined;
   }
 
   get bytesPerSample(): number {
@@ -98,13 +110,13 @@ export class Sources {
 
 function checkAlike(files: readonly MatrixFile[]): void {
   const [first, ...others] = files;
-  for (const { file, rows, dim, dtype } of others) {
+  for (const { file, rows, dim, dtype, stored } of others) {
     if (rows !== first!.rows || dim !== first!.dim) {
       const expected = `shape (${first!.rows}, ${first!.dim}), as ${first!.file} has`;
       throw badFile(file, expected, `(${rows}, ${dim})`, 'Row i of each file is a view of sample i.');
     }
     if (dtype !== first!.dtype) {
-      throw badFile(file, `${first!.stored}, as ${first!.file} has`, dtype, 'Save both in the same type.');
+      throw badFile(file, `${first!.stored}, as ${first!.file} has`, stored, 'Save both in the same type.');
     }
   }
 }

@@ -1,4 +1,4 @@
-import { InfoNCEError } from '../../runtime/errors.js';
+import { InfoNCEError, type InfoNCEErrorCode } from '../../runtime/errors.js';
 
 /** Exit codes. */
 export const EXIT = {
@@ -33,5 +33,6 @@ export class CommandError extends Error {
 export function exitOf(error: unknown): Exit {
   if (error instanceof CommandError) return error.exit;
   if (!(error instanceof InfoNCEError) || error.code === 'ERR_INFONCE_INTERNAL') return EXIT.fault;
-  return error.code === 'ERR_INFONCE_DEVICE' ? EXIT.missing : EXIT.problem;
+  const missing: readonly InfoNCEErrorCode[] = ['ERR_INFONCE_DEVICE', 'ERR_INFONCE_NOT_FOUND'];
+  return missing.includes(error.code) ? EXIT.missing : EXIT.problem;
 }

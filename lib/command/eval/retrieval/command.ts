@@ -1,7 +1,7 @@
+import { badFile } from '../../../files/bytes.js';
 import { contextFor } from '../../terminal/context.js';
 import { startProgress } from '../../terminal/progress.js';
 import { MatrixFile } from '../matrix.js';
-import { badFile } from '../npy.js';
 import type { EvalOptions } from '../options.js';
 import { type JudgedReport, spreadReport } from '../report.js';
 import { type SpreadOfView, warningsOf } from '../warnings.js';
@@ -14,9 +14,9 @@ export async function judge(
   qrels: string,
   options: EvalOptions,
 ): Promise<JudgedReport> {
-  const queries = await MatrixFile.open(queryFile);
+  const queries = await MatrixFile.open(queryFile, options);
   try {
-    const documents = await MatrixFile.open(documentFile);
+    const documents = await MatrixFile.open(documentFile, options);
     try {
       return await judgeRows(queries, documents, qrels, options);
     } finally {
@@ -78,13 +78,13 @@ async function judgeRows(
 }
 
 function checkAlike(queries: MatrixFile, documents: MatrixFile): void {
-  const { file, rows, dim, dtype } = documents;
+  const { file, rows, dim, dtype, stored } = documents;
   if (dim !== queries.dim) {
     const expected = `rows of ${queries.dim} numbers, as ${queries.file} has`;
     throw badFile(file, expected, `${dim}`, 'Queries and documents are rows of one model.');
   }
   if (dtype !== queries.dtype) {
-    throw badFile(file, `${queries.stored}, as ${queries.file} has`, dtype, 'Save both in the same type.');
+    throw badFile(file, `${queries.stored}, as ${queries.file} has`, stored, 'Save both in the same type.');
   }
   if (rows < 2) throw badFile(file, 'at least two documents', '1', 'A relevant document is compared with the others.');
 }

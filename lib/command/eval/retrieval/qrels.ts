@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
-import type { CommandError } from '../../terminal/exit.js';
-import { badFile, openFile } from '../npy.js';
+import { badFile, openFile } from '../../../files/bytes.js';
+import type { InfoNCEError } from '../../../runtime/errors.js';
 
 /** Which documents are relevant to which queries, by row. */
 export interface Judgements {
@@ -106,7 +106,7 @@ function rowWith(id: string, { rows, rowOf }: RowIds): number | undefined {
   return row < rows ? row : undefined;
 }
 
-function unknownId(id: string, ids: RowIds, kind: keyof typeof OPTIONS, file: string, line: number): CommandError {
+function unknownId(id: string, ids: RowIds, kind: keyof typeof OPTIONS, file: string, line: number): InfoNCEError {
   const got = `${quoted(id)} in line ${line}`;
   if (ids.rowOf !== undefined) {
     return badFile(file, `the id of a ${kind} in ${ids.file}`, got, 'Judgements are of rows that are there.');

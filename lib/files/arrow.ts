@@ -1,0 +1,84 @@
+import type { FileHandle } from 'node:fs/promises';
+import type { DataType, RecordBatch, Vector } from 'apache-arrow';
+import { fromFloat16 } from '../reference/half.js';
+import { badFile } from './bytes.js';
+import { type Column, chooseColumns, fieldsBeside } from './fields.js';
+import { loadReader } from './packages.js';
+import type { RowStore } from './row-store.js';
+
+type Arrow = typeof import('apache-arrow');
+
+/** Arrow's IPC format, as a file (Feather) or a stream, one record batch after the other. */
+export async function readArrow(
+  file: string,
+  handle: FileHandle,
+  store: RowStore,
+  column: string | readonly string[] | undefined,
+): Promise<void> {
+  const arrow = await loadReader('apache-arrow', () => import('apache-arrow'), file);
+  const wrong = (cause: unknown) => {
+    const { message } = cause as Error;
+    const compressed = message.includes('codec not found');
+    const remedy = compressed
+      ? "apache-arrow unpacks nothing by itself: save it with compression='uncompressed' (Feather), or set a codec in its compressionRegistry."
+      : 'It is of another format, or damaged: save it again.';
+    return badFile(file, 'an Arrow file or stream', compressed ? 'one that is compressed' : message, remedy, cause);
+  };
+  let take: ((batch: RecordBatch) => Promise<void>) | undefined;
+  const batches = batchesOf(arrow, handle);
+  for (;;) {
+    const next = await batches.next().catch(cause => Promise.reject(wrong(cause)));
+    if (next.done === true) return;
+    take ??= takerOf(arrow, store, next.value, column);
+    await take(next.value);
+  }
+}
+
+async function* batchesOf({ RecordBatchReader }: Arrow, handle: FileHandle): AsyncGenerator<RecordBatch> {
+  const reader = await RecordBatchReader.from(handle);
+  await reader.open();
+  for await (const batch of reader) yield batch;
+}
+
+function takerOf(
+  arrow: Arrow,
+  store: RowStore,
+  { schema }: RecordBatch,
+  wanted: string | readonly string[] | undefined,
+) {
+  const columns = schema.fields.map(({ name, type }): Column => ({ name, holds: holdsOf(arrow, type) }));
+  const chosen = chooseColumns(store.file, columns, wanted);
+  const { id, label } = fieldsBeside(columns.map(({ name }) => name));
+  return async (batch: RecordBatch) => {
+    const child = (name: string | undefined) => (name === undefined ? null : batch.getChild(name));
+    const [ids, labels] = [child(id), child(label)];
+    const numbers = 'array' in chosen ? [] : chosen.numbers.map(name => child(name)!);
+    const arrays = 'array' in chosen ? child(chosen.array) : null;
+    for (let row = 0; row < batch.numRows; row++) {
+      const values =
+        arrays === null ? numbers.map(vector => vector.get(row) as unknown) : arrayIn(arrow, store, arrays.get(row));
+      const full = store.add(values, { id: ids?.get(row) as unknown, label: labels?.get(row) as unknown });
+      if (full !== undefined) await full;
+    }
+  };
+}
+
+function holdsOf({ DataType }: Arrow, type: DataType): Column['holds'] {
+  if (DataType.isFloat(type) || DataType.isInt(type)) return 'number';
+  const isList = DataType.isFixedSizeList(type) || DataType.isList(type) || DataType.isLargeList(type);
+  const [inner] = isList ? type.children : [];
+  return inner !== undefined && (DataType.isFloat(inner.type) || DataType.isInt(inner.type)) ? 'array' : 'other';
+}
+
+function arrayIn({ DataType, Precision }: Arrow, store: RowStore, value: Vector | null): ArrayLike<unknown> {
+  if (value === null) {
+    const got = `null in row ${store.rows} (counted from 0)`;
+    throw badFile(store.file, 'an array of numbers', got, 'Remove rows without an embedding.');
+  }
+  // What is null in an array is a number like others in its bytes.
+  if (value.nullCount > 0) return [...value] as unknown[];
+  const { type } = value;
+  const numbers = value.toArray() as Float32Array | Uint16Array;
+  const isHalf = DataType.isFloat(type) && type.precision === Precision.HALF;
+  return isHalf ? Float32Array.from(numbers, fromFloat16) : numbers;
+}

@@ -1,0 +1,8 @@
+/**
+ * Embeddings in files: reads what programs and data sets keep them in, writes NumPy's `.npy`.
+ *
+ * @module infonce/files
+ */
+export type { Format } from './formats.js';
+export { type Beside, type Embeddings, type ReadOptions, readEmbeddings } from './read-embeddings.js';
+export { writeNpy } from './write-npy.js';

@@ -1,0 +1,111 @@
+import { fileURLToPath } from 'node:url';
+import { describeValue, InfoNCEError } from '../runtime/errors.js';
+import type { HalfTensor, Tensor } from '../runtime/host-tensor.js';
+import { checkChoice, checkInteger, checkKeys } from '../runtime/options.js';
+import { numberClasses } from './classes.js';
+import { FORMATS, type Format } from './formats.js';
+import { openRows } from './open.js';
+import type { Numbers, RowsFile } from './rows-file.js';
+
+/** Options of {@link readEmbeddings}. */
+export interface ReadOptions {
+  /** Default: what the file's name ends in, `.npy` by the file's first bytes. */
+  readonly format?: Format | undefined;
+  /**
+   * The field, column or tensor with the embeddings: a name, in JSON also the path to it (`'response.embedding'`). In a
+   * table with a column for each number, their names; `'e*'` is all that begin with e. Default: the one that is called
+   * `embedding`, `vector` or the like, or the only one that it can be.
+   */
+  readonly column?: string | readonly string[] | undefined;
+  /** How many numbers a row has. Needed for `raw`; default: what the file says. */
+  readonly dim?: number | undefined;
+}
+
+/** What stands in a file beside its embeddings. */
+export interface Beside {
+  /** The field or column `id` of each row; undefined where rows have none. */
+  readonly ids: readonly string[] | undefined;
+  /**
+   * The field or column `label` or `class` of each row: integers as they are, others numbered in the order in which they
+   * appear. Undefined where rows have none.
+   */
+  readonly labels: Int32Array | undefined;
+}
+
+/**
+ * The embeddings of a file, a tensor [rows, dim] that every loss takes. float16 and bfloat16 are kept as they are, all else
+ * becomes float32.
+ */
+export type Embeddings = ((Tensor & { readonly dtype: 'float32' }) | HalfTensor) & Beside;
+
+const KEYS: ReadonlySet<string> = new Set(['format', 'column', 'dim']);
+
+/**
+ * Reads a file of embeddings: .npy, JSON lines, JSON, CSV, .fvecs, .bvecs, raw float32, Parquet, Arrow or safetensors. CSV
+ * needs the package csv-parse, Parquet hyparquet, Arrow apache-arrow.
+ *
+ * @param file The path of the file.
+ * @throws `InfoNCEError`: `ERR_INFONCE_NOT_FOUND` if the file or the package is not there, `ERR_INFONCE_FILE` for what cannot
+ * be read, with the row (counted from 0) and what was expected; codes of bad options.
+ */
+export async function readEmbeddings(file: string | URL, options: ReadOptions = {}): Promise<Embeddings> {
+  const rows = await openRows(pathOf(file, 'file'), checked(options));
+  try {
+    const length = rows.rows * rows.dim;
+    const data = rows.dtype === 'float32' ? new Float32Array(length) : new Uint16Array(length);
+    await rows.read(0, data);
+    return new ReadRows(data, rows) as Beside as Embeddings;
+  } finally {
+    await rows.close();
+  }
+}
+
+/** Refuses what is no path. */
+export function pathOf(file: unknown, argument: string): string {
+  if (typeof file === 'string') return file;
+  if (file instanceof URL) return fileURLToPath(file);
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument,
+    expected: 'the path of a file, a string or a URL',
+    got: describeValue(file),
+  });
+}
+
+function checked(options: ReadOptions): ReadOptions {
+  checkKeys(options, 'options', KEYS);
+  const { format, column, dim } = options;
+  if (format !== undefined) checkChoice(format, 'format', FORMATS);
+  if (dim !== undefined) checkInteger(dim, 'dim');
+  const names = typeof column === 'string' ? [column] : (column ?? ['']);
+  if (Array.isArray(names) && names.length > 0 && names.every(name => typeof name === 'string')) return options;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'column',
+    expected: 'the name of a column, or names',
+    got: describeValue(column),
+  });
+}
+
+/** A tensor and no more to those who look through its keys, as the losses do: what stands beside is its class's. */
+class ReadRows implements Beside {
+  readonly data: Numbers;
+  readonly dtype: RowsFile['dtype'];
+  readonly shape: readonly number[];
+  readonly #ids: readonly string[] | undefined;
+  readonly #labels: Int32Array | undefined;
+
+  constructor(data: Numbers, { dtype, rows, dim, ids, classes }: RowsFile) {
+    this.data = data;
+    this.dtype = dtype;
+    this.shape = [rows, dim];
+    this.#ids = ids;
+    this.#labels = classes && numberClasses(classes);
+  }
+
+  get ids(): readonly string[] | undefined {
+    return this.#ids;
+  }
+
+  get labels(): Int32Array | undefined {
+    return this.#labels;
+  }
+}
