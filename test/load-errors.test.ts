@@ -28,6 +28,8 @@ const REASONS: readonly (readonly [said: string, remedy: RegExp, not?: RegExp])[
   ["Module did not self-register: '/a/infonce.node'.", /damaged/],
   ['Dynamic require of "../../../build/Release/infonce.node" is not supported', /bundler.*external/s, /npm rebuild/],
   ['require is not defined', /bundler.*external/s],
+  ['No such built-in module: ../../../build/Release/infonce.node', /createRequire\(process\.execPath\)/, /npm rebuild/],
+  ['Requires ffi access to "/a/infonce.node", run again with the --allow-ffi flag', /Deno.*--allow-ffi/, /npm rebuild/],
   ['something that nobody has seen', /usual reasons.*npm rebuild infonce/s],
 ];
 
@@ -46,5 +48,5 @@ it('codes of Node.js count where its words do not say it', () => {
   const denied = Object.assign(new Error('Access to this API has been restricted'), { code: 'ERR_ACCESS_DENIED' });
   expect(loadError(denied).remedy).toMatch(/--allow-fs-read=/);
   const single = Object.assign(new Error('No such built-in module'), { code: 'ERR_UNKNOWN_BUILTIN_MODULE' });
-  expect(loadError(single).remedy).toMatch(/external/);
+  expect(loadError(single).remedy).toMatch(/createRequire\(process\.execPath\)/);
 });

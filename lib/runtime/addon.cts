@@ -65,13 +65,14 @@ function requireAt(place: string): unknown {
         return undefined;
     }
   } catch (error) {
-    if (MISSING.includes((error as { readonly code?: string }).code)) return undefined;
+    const { code, message } = error as { readonly code?: string; readonly message?: string };
+    if (MISSING.test(`${code} ${message}`)) return undefined;
     throw error;
   }
 }
 
-/** What Node.js, bundlers and Yarn's Plug'n'Play say of a file that is not there. */
-const MISSING: readonly unknown[] = ['MODULE_NOT_FOUND', 'QUALIFIED_PATH_RESOLUTION_FAILED'];
+/** What Node.js, bundlers, Yarn's Plug'n'Play and executables that Bun has compiled say of a file that is not there. */
+const MISSING = /^(?:MODULE_NOT_FOUND|QUALIFIED_PATH_RESOLUTION_FAILED) |Cannot (?:find|require) module/;
 
 /** The name of the prebuilt addon: on Linux it tells the C library. */
 export function prebuiltAddon(): string {

@@ -59,11 +59,21 @@ const REASONS: readonly { readonly sign: RegExp; readonly remedy: string }[] = [
       '--allow-addons. Leave --no-addons out, or add --allow-addons; see NODE_OPTIONS and the execArgv of a Worker, too.',
   },
   {
+    sign: /--allow-ffi/,
+    remedy: 'Deno loads addons with --allow-ffi; this one also needs --allow-read and --allow-env.',
+  },
+  {
     sign: /ERR_ACCESS_DENIED/,
     remedy: `The permission model forbids to read it: start Node.js with --allow-fs-read=${packageRoot} and --allow-addons.`,
   },
   {
-    sign: /ERR_UNKNOWN_BUILTIN_MODULE|Dynamic require|require is not (?:defined|a function)/i,
+    sign: /ERR_UNKNOWN_BUILTIN_MODULE|No such built-in module/,
+    remedy:
+      'A single executable of Node.js requires no files: use createRequire(process.execPath)("infonce"), and put node_modules ' +
+      'with the package beside the executable.',
+  },
+  {
+    sign: /Dynamic require|require is not (?:defined|a function)/i,
     remedy: LEFT_BEHIND,
   },
   {
