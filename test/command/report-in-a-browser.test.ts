@@ -36,6 +36,8 @@ interface Measured {
     /** Texts that leave their card. */
     readonly cut: readonly string[];
   }[];
+  /** The share of a card's height that lies under its content. */
+  readonly cards: readonly { readonly title: string; readonly blank: number }[];
   readonly scrollWidth: number;
   readonly clientWidth: number;
   /** Luminance of the background, 0 to 1. */
@@ -53,6 +55,21 @@ describe.skipIf(noBrowser)(`pages in a browser${noBrowser ? ` (skipped: ${noBrow
     browser = await openBrowser();
   }, 5 * MINUTES);
   afterAll(() => browser?.close());
+
+  it.each([
+    [
+      'simclr.html',
+      'trained encoder',
+      /^A linear classifier names \d+ % of held-out digits right after 4 steps; untrained \d+ %$/,
+    ],
+    ['pairs.html', 'trained encoders', /^\d+ % of left halves have .* of 1000 after 40 steps; untrained \d+ %$/],
+  ] as const)('%s begins with its gain, and marks the trained row', async (name, row, headline) => {
+    const page = await browser.newPage();
+    await page.goto(pathToFileURL(files[name]).href);
+    expect(await page.innerText('h1')).toMatch(headline);
+    expect(await page.locator('.marked td:first-child').allInnerTexts()).toEqual([row]);
+    await page.close();
+  });
 
   const files = {
     'simclr.html': path.join(folder, 'report.html'),
@@ -94,6 +111,11 @@ describe.skipIf(noBrowser)(`pages in a browser${noBrowser ? ` (skipped: ${noBrow
         expect(Math.min(filled.across, filled.down), label).toBeGreaterThan(0.1);
         expect(cut, label).toEqual([]);
       }
+    });
+
+    it('fills its cards', () => {
+      expect(measured.cards.length).toBeGreaterThan(0);
+      expect(measured.cards.filter(({ blank }) => !(blank <= 0.15))).toEqual([]);
     });
 
     it('never scrolls sideways', () => {

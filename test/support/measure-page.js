@@ -60,8 +60,12 @@
       cut: cut.map(({ textContent }) => textContent),
     };
   });
+  const cards = [...document.querySelectorAll('.card')].map(card => {
+    const [box, content] = [card, card.lastElementChild].map(element => element.getBoundingClientRect());
+    return { title: card.querySelector('h2').textContent, blank: (box.bottom - content.bottom) / box.height };
+  });
   const { scrollWidth, clientWidth } = document.documentElement;
   const background = getComputedStyle(document.body).backgroundColor;
   const bright = luminance(rgb(background));
-  return { texts, charts, scrollWidth, clientWidth, bright };
+  return { texts, charts, cards, scrollWidth, clientWidth, bright };
 })();

@@ -1,5 +1,5 @@
 export { barChart } from './bars.js';
-export type { Chart } from './chart.js';
+export type { Chart, ChartOptions } from './chart.js';
 export { histogram } from './histogram.js';
 export { grayUri, imageGrid } from './images.js';
 export { lineChart } from './lines.js';

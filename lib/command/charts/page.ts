@@ -8,11 +8,20 @@ export interface Section {
   readonly text: string;
   /** Two stand side by side where there is room. */
   readonly charts?: readonly Chart[] | undefined;
-  readonly table?: { readonly columns: readonly Column[]; readonly rows: readonly (readonly string[])[] } | undefined;
+  readonly table?:
+    | {
+        readonly columns: readonly Column[];
+        readonly rows: readonly (readonly string[])[];
+        /** The row that the page is about. */
+        readonly marked?: number | undefined;
+      }
+    | undefined;
 }
 
 export interface Page {
   readonly title: string;
+  /** The page's main figure in a sentence, as its largest line. Default: the title. */
+  readonly headline?: string | undefined;
   readonly intro: string;
   readonly sections: readonly Section[];
   readonly footer: string;
@@ -22,7 +31,7 @@ const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '
 const escaped = (text: string) => text.replace(/[&<>"]/g, letter => ESCAPES[letter]!);
 
 /** A page in one file: no scripts, no fonts, nothing fetched; for wide and narrow, light and dark screens. */
-export function page({ title, intro, sections, footer }: Page): string {
+export function page({ title, headline, intro, sections, footer }: Page): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -35,7 +44,7 @@ export function page({ title, intro, sections, footer }: Page): string {
 <body>
 <main>
 <header>
-<h1>${escaped(title)}</h1>
+${headline === undefined ? '' : `<p class="title">${escaped(title)}</p>\n`}<h1>${escaped(headline ?? title)}</h1>
 <p>${escaped(intro)}</p>
 </header>
 <div class="cards">
@@ -74,7 +83,7 @@ function legendOf(legend: Legend): string {
   return `<ul class="legend">${entries.map(entry => `<li>${entry}</li>`).join('')}</ul>\n`;
 }
 
-function tableOf({ columns, rows }: NonNullable<Section['table']>): string {
+function tableOf({ columns, rows, marked }: NonNullable<Section['table']>): string {
   const cells = (tag: 'th' | 'td', texts: readonly string[]) =>
     texts
       .map((text, i) => `<${tag}${columns[i]?.align === 'right' ? ' class="right"' : ''}>${escaped(text)}</${tag}>`)
@@ -86,7 +95,7 @@ function tableOf({ columns, rows }: NonNullable<Section['table']>): string {
   return `<div class="scroll"><table>
 <thead><tr>${head}</tr></thead>
 <tbody>
-${rows.map(row => `<tr>${cells('td', row)}</tr>`).join('\n')}
+${rows.map((row, i) => `<tr${i === marked ? ' class="marked"' : ''}>${cells('td', row)}</tr>`).join('\n')}
 </tbody>
 </table></div>`;
 }

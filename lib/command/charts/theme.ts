@@ -7,6 +7,7 @@ const COLORS = {
   light: {
     page: '#f4f5f7',
     card: '#ffffff',
+    marked: '#e3f0fa',
     line: '#d9dde3',
     text: '#1c2128',
     quiet: '#57606a',
@@ -27,6 +28,7 @@ const COLORS = {
   dark: {
     page: '#0e1116',
     card: '#171b22',
+    marked: '#1d3247',
     line: '#2f3641',
     text: '#e6eaf0',
     quiet: '#a3adba',
@@ -69,12 +71,13 @@ export const STYLE = `
 body { margin: 0; padding: 40px clamp(14px, 2.5vw, 32px) 56px; background: var(--page); color: var(--text);
   font: 15px/1.5 system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif; }
 main { max-width: 1216px; margin: 0 auto; }
-header { margin: 0 4px 28px; max-width: 68ch; }
+header { margin: 0 4px 28px; max-width: 76ch; }
+.title { margin-bottom: 4px; font-weight: 600; }
 h1 { margin: 0 0 8px; font-size: 28px; line-height: 1.2; letter-spacing: -0.01em; text-wrap: balance; }
 h2 { margin: 0 0 4px; font-size: 17px; line-height: 1.3; }
 p { margin: 0; color: var(--quiet); text-wrap: pretty; }
 code { font: 0.92em ui-monospace, 'Cascadia Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace; }
-.cards { display: grid; gap: 20px; grid-template-columns: minmax(0, 1fr); }
+.cards { display: grid; gap: 20px; grid-template-columns: minmax(0, 1fr); grid-auto-flow: dense; }
 .card { display: flex; flex-direction: column; min-width: 0; padding: 20px; border: 1px solid var(--line);
   border-radius: 12px; background: var(--card); }
 .card > p { max-width: 100ch; font-size: 14px; }
@@ -89,9 +92,11 @@ figure svg { display: block; width: 100%; max-width: 440px; height: auto; overfl
 .scroll { overflow-x: auto; margin-top: 16px; }
 table { width: 100%; border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 0 7px 14px; text-align: left; vertical-align: baseline; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { padding-left: 0; }
+th:first-child, td:first-child { padding-left: 8px; }
+th:last-child, td:last-child { padding-right: 8px; }
 tr:last-child td { border-bottom: 0; }
 .full th, .full td { white-space: nowrap; }
+.marked td { background: var(--marked); font-weight: 600; }
 th { color: var(--quiet); font-weight: 600; vertical-align: bottom; }
 .right { text-align: right; }
 footer { margin: 28px 4px 0; font-size: 13px; color: var(--quiet); }

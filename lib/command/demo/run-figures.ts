@@ -58,6 +58,9 @@ export function runFigures(
 
 export const percent = (share: number): string => (100 * share).toFixed(1);
 
+/** A share in whole percent, for headlines. */
+export const whole = (share: number): string => (100 * share).toFixed(0);
+
 /** The lines that every training begins with; a step takes a batch of samples, such as `digits`. */
 export function runLines(
   { device, backend, options, training }: RunFigures,

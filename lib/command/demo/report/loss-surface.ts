@@ -48,6 +48,7 @@ export function lossSurfaceSection(drawing: Drawing, { temperature, side, values
     charts: [
       surfaceChart(drawing, {
         label: 'InfoNCE with one negative over the angles from the query to its positive and to the negative',
+        height: 370,
         x: { title: 'angle to the positive (°)', ...axis },
         y: { title: 'angle to the negative (°)', ...axis },
         value: { title: 'loss', domain: [0, Math.ceil(most)] },

@@ -1,11 +1,11 @@
-import { type Chart, type Drawing, lineChart } from '../../charts/index.js';
+import { type Chart, type ChartOptions, type Drawing, lineChart } from '../../charts/index.js';
 import type { Retrieval } from '../judging/retrieval.js';
 
 /** The shares of queries that find what belongs to them among the first k, before and after training. */
 export function retrievalChart(
   drawing: Drawing,
   { untrained, trained }: { readonly untrained: Retrieval; readonly trained: Retrieval },
-  { label, caption }: { readonly label: string; readonly caption?: string | undefined },
+  options: ChartOptions,
 ): Chart {
   const points = ({ top1, top5, top10 }: Retrieval) =>
     [
@@ -14,8 +14,7 @@ export function retrievalChart(
       [10, 100 * top10],
     ] as const;
   return lineChart(drawing, {
-    label,
-    caption,
+    ...options,
     x: { title: 'k', ticks: [1, 5, 10] },
     y: { title: 'found (%)', domain: [0, 100] },
     series: [

@@ -2,12 +2,16 @@ import { type Chart, type Drawing, histogram, lineChart } from '../../charts/ind
 import type { Geometry } from '../judging/geometry.js';
 import { type History, last, smoothed } from '../network/training.js';
 
+/** A chart that stands alone is as high as the pair of charts beside its card. */
+const BESIDE_A_PAIR = 320;
+
 const overSteps = (values: readonly number[]) => values.map((value, step) => [step + 1, value] as const);
 
 /** The loss of every step, pale, and its running mean. */
 export function lossChart(drawing: Drawing, { losses }: History): Chart {
   return lineChart(drawing, {
     label: `The loss at every step of training, from ${losses[0]!.toFixed(2)} to ${last(losses).toFixed(2)}`,
+    height: BESIDE_A_PAIR,
     x: { title: 'step' },
     y: { title: 'loss' },
     series: [
@@ -22,6 +26,7 @@ export function top1Chart(drawing: Drawing, { top1 }: History): Chart {
   const percentages = top1.map(share => 100 * share);
   return lineChart(drawing, {
     label: `Top-1 at every step of training, from ${percentages[0]!.toFixed(0)} % to ${last(percentages).toFixed(0)} %`,
+    height: BESIDE_A_PAIR,
     x: { title: 'step' },
     y: { title: 'top-1 (%)' },
     series: [

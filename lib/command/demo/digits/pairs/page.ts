@@ -4,7 +4,7 @@ import { type LossSurface, lossSurfaceSection } from '../../report/loss-surface.
 import { retrievalChart } from '../../report/retrieval-chart.js';
 import { scaleChart } from '../../report/scale-chart.js';
 import { lossChart, similarityCharts, top1Chart } from '../../report/training-charts.js';
-import { footer } from '../../run-figures.js';
+import { footer, whole } from '../../run-figures.js';
 import { imageAt, SIDE } from '../data/digits.js';
 import { join } from '../data/halves.js';
 import { type PairFigures, RETRIEVAL_COLUMNS, retrievalRows } from './figures.js';
@@ -23,6 +23,8 @@ export interface PairMaterial {
 
 /** Digits in a row of pictures. */
 const SHOWN = 6;
+/** Height of a chart whose card is beside that of the loss surface. */
+const BESIDE_THE_SURFACE = 395;
 
 /** The page of the CLIP-style demonstration. */
 export async function pairsPage(material: PairMaterial): Promise<string> {
@@ -31,6 +33,9 @@ export async function pairsPage(material: PairMaterial): Promise<string> {
   const count = trained.leftToRight.ranks.length;
   return page({
     title: 'Two encoders that find the other half of a digit',
+    headline:
+      `${whole(trained.leftToRight.retrieval.top10)} % of left halves have their own right half among the first 10 of ${count} ` +
+      `after ${figures.options.steps} steps; untrained ${whole(untrained.leftToRight.retrieval.top10)} %`,
     intro:
       'The loss of CLIP on handwritten digits: one encoder sees left halves, another right ones. They learn to put the ' +
       'halves of a digit together, and the scale of their similarities, from shifted, turned and noisy digits.',
@@ -41,7 +46,7 @@ export async function pairsPage(material: PairMaterial): Promise<string> {
           `Each of ${count} held-out halves looks for its own other half among ${count}. In the pictures, left halves ` +
           'beside the right half that was found most similar.',
         charts: [0, SHOWN].map(first => found(drawing, material, first)),
-        table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(figures.retrieval) },
+        table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(figures.retrieval), marked: 1 },
       },
       {
         title: 'Loss',
@@ -69,14 +74,17 @@ export async function pairsPage(material: PairMaterial): Promise<string> {
           retrievalChart(
             drawing,
             { untrained: untrained.leftToRight.retrieval, trained: trained.leftToRight.retrieval },
-            { label: 'Share of right halves among the first 1, 5 and 10, before and after training' },
+            {
+              label: 'Share of right halves among the first 1, 5 and 10, before and after training',
+              height: BESIDE_THE_SURFACE,
+            },
           ),
         ],
       },
       {
         title: 'The scale that is learned',
         text: 'The factor of the similarities, 1 / temperature: it follows its gradient as the weights do.',
-        charts: [scaleChart(drawing, history.scales)],
+        charts: [scaleChart(drawing, history.scales, BESIDE_THE_SURFACE)],
       },
       lossSurfaceSection(drawing, material.surface),
     ],

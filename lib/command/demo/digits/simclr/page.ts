@@ -12,7 +12,7 @@ import type { Geometry } from '../../judging/geometry.js';
 import type { History } from '../../network/training.js';
 import { type LossSurface, lossSurfaceSection } from '../../report/loss-surface.js';
 import { lossChart, similarityCharts, top1Chart } from '../../report/training-charts.js';
-import { footer, percent } from '../../run-figures.js';
+import { footer, percent, whole } from '../../run-figures.js';
 import { imageAt, SIDE } from '../data/digits.js';
 import { ACCURACY_COLUMNS, accuracyRows, type SimclrFigures } from './figures.js';
 import { KNOWN } from './judge.js';
@@ -39,9 +39,12 @@ export async function simclrPage(material: SimclrMaterial): Promise<string> {
   const drawing = await loadPlot();
   const { figures, history, geometry } = material;
   const { untrained, trained } = figures.geometry;
-  const { sweep } = figures;
+  const { accuracy, sweep } = figures;
   return page({
     title: 'What NT-Xent teaches an encoder',
+    headline:
+      `A linear classifier names ${whole(accuracy.trained.views.linear)} % of held-out digits right after ` +
+      `${figures.options.steps} steps; untrained ${whole(accuracy.untrained.views.linear)} %`,
     intro:
       'SimCLR on handwritten digits: no label is used in training. Two random views of each digit, shifted, turned and ' +
       'noisy, have to find each other among those of all others in the batch.',
@@ -52,7 +55,7 @@ export async function simclrPage(material: SimclrMaterial): Promise<string> {
           `By the 20 nearest of ${KNOWN} labelled neighbours and by a linear classifier trained on those, from pixels and ` +
           'from the encoder’s representations. Views are as in training; clean digits are as they were written.',
         charts: views(drawing, material),
-        table: { columns: ACCURACY_COLUMNS, rows: accuracyRows(figures.accuracy) },
+        table: { columns: ACCURACY_COLUMNS, rows: accuracyRows(accuracy), marked: 2 },
       },
       {
         title: 'Loss',
@@ -122,7 +125,13 @@ function sweepSections(drawing: Drawing, { steps, entries }: SimclrFigures['swee
     color,
   });
   const chart = (what: string, y: string, ...series: ReturnType<typeof line>[]) =>
-    lineChart(drawing, { label: `${what} at temperatures ${temperatures.join(', ')}`, x, y: { title: y }, series });
+    lineChart(drawing, {
+      label: `${what} at temperatures ${temperatures.join(', ')}`,
+      height: series.length > 1 ? undefined : 265, // there is no legend above it
+      x,
+      y: { title: y },
+      series,
+    });
   const best = entries.reduce((a, b) => (b.accuracy.knn > a.accuracy.knn ? b : a));
   return [
     {
