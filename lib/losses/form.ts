@@ -67,8 +67,11 @@ const LEFT_OUT = { sameRow: 1, sameId: 2, sameRowOrId: 3, sameIdPositive: 4, own
 const THRESHOLDS = { absolute: 1, relative: 2 } as const;
 const OWN = { alone: 1, among: 2 } as const;
 
+/** Numbers of a form. Named, so that no declaration has the generic arrays of TypeScript 5.7. */
+export interface Form extends Float64Array {}
+
 /** Blocks and softmaxes as the addon reads them: made once for every call of a loss, unless they have numbers of its own. */
-export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Float64Array {
+export function formOf(blocks: readonly Block[], softmaxes: readonly Softmax[]): Form {
   return Float64Array.of(
     blocks.length,
     ...blocks.flatMap(
@@ -113,10 +116,10 @@ const SOFTMAX_FIELDS = 5 + PARAMETERS.length;
 
 /** A form with these parameters of its row loss. */
 export function withParameters(
-  form: Float64Array,
+  form: Form,
   softmaxes: number,
   parameters: { readonly [name in (typeof PARAMETERS)[number]]?: number | undefined },
-): Float64Array {
+): Form {
   if (!PARAMETERS.some(name => parameters[name])) return form;
   const changed = form.slice();
   for (let s = 1; s <= softmaxes; s++) {

@@ -199,7 +199,7 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
 }
 
 /** The numbers of a call that ends before another begins. */
-export const SCALARS_OF_SYNC = new Float64Array(SCALAR_COUNT);
+export const SCALARS_OF_SYNC: Float64Array = new Float64Array(SCALAR_COUNT);
 
 /** What the addon fills: `gradients` by matrix. */
 export function nativeResult(
