@@ -4,5 +4,11 @@
  * @module infonce/files
  */
 export type { Format } from './formats.js';
-export { type Beside, type Embeddings, type ReadOptions, readEmbeddings } from './read-embeddings.js';
+export {
+  type Beside,
+  type Embeddings,
+  type Float32Stored,
+  type ReadOptions,
+  readEmbeddings,
+} from './read-embeddings.js';
 export { writeNpy } from './write-npy.js';

@@ -36,7 +36,13 @@ export interface Beside {
  * The embeddings of a file, a tensor [rows, dim] that every loss takes. float16 and bfloat16 are kept as they are, all else
  * becomes float32.
  */
-export type Embeddings = ((Tensor & { readonly dtype: 'float32' }) | HalfTensor) & Beside;
+export type Embeddings = ((Tensor & Float32Stored) | HalfTensor) & Beside;
+
+/** Of a tensor of float32 numbers. */
+export interface Float32Stored {
+  /** What the numbers are stored as. */
+  readonly dtype: 'float32';
+}
 
 const KEYS: ReadonlySet<string> = new Set(['format', 'column', 'dim']);
 
