@@ -122,6 +122,7 @@ export {
   supCon,
   supConSync,
 } from './losses/sup-con.js';
+export type { ViewLayout } from './losses/view-layout.js';
 export { Clip } from './modules/clip.js';
 export { InfoNCE } from './modules/info-nce.js';
 export {

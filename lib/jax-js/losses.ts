@@ -117,7 +117,7 @@ const tensorOf = (read: Read | NegativeQueue) => (NegativeQueue.isOne(read) ? re
 /**
  * The library's `ntXent` of an array of jax-js, which it consumes.
  *
- * @param features [nViews * B, D], view-major: row v * B + b is view v of sample b.
+ * @param features [nViews * B, D]; row v * B + b is view v of sample b, unless `layout` is `'interleaved'`.
  * @returns `[{ loss, top1, top5, gradTemperature }, gradFeatures]`
  * @throws `InfoNCEError` for what cannot be computed.
  */

@@ -7,8 +7,8 @@ import type { Context } from '../runtime/handles.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { checkGradOutput, checkGradOutputLength, type Reduction } from './options.js';
 import type { Out } from './out.js';
-import { namingOf, nativeProblem, type Plan, withoutData } from './plan.js';
-import { giveBack, gradientsOf, lossOf, type ResultBuffers, resultBuffers } from './result-buffers.js';
+import { namingOf, nativeProblem, type Plan, viewMajorUpstream, withoutData } from './plan.js';
+import { giveBack, gradientsOf, lossOf, type ResultBuffers, resultBuffers, settle } from './result-buffers.js';
 import type { LossValue, Output } from './results.js';
 import { checkOutput, contextOfCall, RUN_ADVICE, SYNC_RUN_ADVICE, type UncheckedRun } from './run.js';
 
@@ -104,10 +104,13 @@ export function forwardSync<Problem>(
   const plan = describeForward(describe, problem);
   checkKeys(options, 'run', SYNC_FORWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...OUTPUT_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
-  const { native: result } = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
-  const saved = context.performSync<NativeSaved>(native => native.forward(nativeProblem(plan), result), namingOf(plan));
-  context.keepTimings(result);
-  return passOf(withoutData(plan), context, saved, lossOf(plan, result));
+  const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
+  const saved = context.performSync<NativeSaved>(
+    native => native.forward(nativeProblem(plan), buffers.native),
+    namingOf(plan),
+  );
+  settle(plan, context, buffers);
+  return passOf(withoutData(plan), context, saved, lossOf(plan, buffers.native));
 }
 
 /** The forward half, queued for the context's background thread. */
@@ -119,14 +122,14 @@ export async function forwardAsync<Problem>(
   const plan = describeForward(describe, problem);
   checkKeys(options, 'run', FORWARD_KEYS, new Map([...RUN_ADVICE, ...OUTPUT_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
-  const { native: result } = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
+  const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
   const saved = await context.perform<NativeSaved>(
-    (native, done) => native.forward(nativeProblem(plan), result, done),
+    (native, done) => native.forward(nativeProblem(plan), buffers.native, done),
     namingOf(plan),
     options.signal,
   );
-  context.keepTimings(result);
-  return passOf(withoutData(plan), context, saved, lossOf(plan, result));
+  settle(plan, context, buffers);
+  return passOf(withoutData(plan), context, saved, lossOf(plan, buffers.native));
 }
 
 function describeForward<Problem>(describe: Describe<Problem>, problem: Problem): Plan {
@@ -166,7 +169,11 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     checkGradOutputLength({ gradOutput, reduction: plan.common.reduction }, plan.task.rows);
     contextOfCall(plan, context, out);
     const call: Plan = { ...plan, common: { ...plan.common, gradOutput } };
-    return { gradOutput, buffers: resultBuffers(call, 'gradients', context, { output: checkOutput(output), out }) };
+    const upstream = viewMajorUpstream(plan.task, gradOutput);
+    return {
+      gradOutput: upstream,
+      buffers: resultBuffers(call, 'gradients', context, { output: checkOutput(output), out }),
+    };
   }
 
   async function backward(given?: unknown, options: UncheckedRun = NO_OPTIONS): Promise<object> {
@@ -182,7 +189,7 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
       giveBack(buffers.made);
       throw error;
     }
-    context.keepTimings(buffers.native);
+    settle(plan, context, buffers);
     return gradientsOf(plan, buffers);
   }
 
@@ -195,7 +202,7 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
       giveBack(buffers.made);
       throw error;
     }
-    context.keepTimings(buffers.native);
+    settle(plan, context, buffers);
     return gradientsOf(plan, buffers);
   }
 

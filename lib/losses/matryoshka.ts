@@ -4,6 +4,7 @@ import type { InputTensor } from '../runtime/tensor.js';
 import { LOSSES } from './all.js';
 import type { Loss, LossTypes, Of } from './loss.js';
 import type { Reduction } from './options.js';
+import { checkUnchanged } from './out.js';
 import type { Matrix, Plan } from './plan.js';
 import { gradientsOf, type ResultBuffers, resultBuffers } from './result-buffers.js';
 import { gradientName } from './results.js';
@@ -285,17 +286,6 @@ function sumOfLosses(
     rowLoss[row] = leading.reduce((sum, { weight }, k) => sum + weight * (results[k]!.loss as Float32Array)[row]!, 0);
   }
   return rowLoss;
-}
-
-/** An array of the caller's may have been transferred while the calls ran. */
-function checkUnchanged(array: Float32Array, length: number, name: string): void {
-  if (array.length === length) return;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: `out.${name}`,
-    expected: 'an array that stays as it is until the call has ended',
-    got: `${array.length} numbers in place of ${length}`,
-    remedy: 'A transfer or a resizable buffer changed it meanwhile: pass another one.',
-  });
 }
 
 function weightedSum(name: string, leading: readonly Leading[], results: readonly Result[]): number {

@@ -11,7 +11,7 @@ import { checkShape, formatShape, productOf } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
 import { LOSSES, type LossName } from './all.js';
 import type { AnyLoss, LossTypes, Of } from './loss.js';
-import { computesGradient, inputsWithGradient, MOST_NUMBERS, memoryNeeds, type Plan } from './plan.js';
+import { computesGradient, inputsWithGradient, interleavedOf, MOST_NUMBERS, memoryNeeds, type Plan } from './plan.js';
 import { contextOfCall } from './run.js';
 
 /** A tensor of which only the size is known. */
@@ -200,6 +200,11 @@ function measure(plan: Plan, context: OwnedContext): MemoryRequired {
   let dropped = 0;
   for (const matrix of task.matrices) {
     if (matrix.detached && computesGradient(plan, 'both', matrix)) dropped += 4 * matrix.tensor.size;
+  }
+  // Put into another order on the host, whatever the device.
+  if (interleavedOf(task) !== undefined && isOnHost(context.device.id)) {
+    const { size, dtype } = task.matrices[0]!.tensor;
+    inputs += size * BYTES[dtype];
   }
   // Copies on the host are the addon's. The backend of a device counts its own, of all inputs.
   const total = isOnHost(context.device.id) ? needs.device + inputs + results + dropped : needs.device - inPlace;

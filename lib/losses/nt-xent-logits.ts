@@ -5,17 +5,27 @@ import { checkKeys } from '../runtime/options.js';
 import { checkTensor, problemAdvice, problemRemedy, type TensorLike } from '../runtime/tensor.js';
 import { FORMS } from './nt-xent.js';
 import type { Common } from './options.js';
-import { namingOf, nativeProblem, plan } from './plan.js';
+import { interleavedOf, namingOf, nativeProblem, plan } from './plan.js';
 import { contextOfCall, SYNC_RUN_ADVICE } from './run.js';
 import { temperatureScale } from './scale.js';
+import {
+  checkLayoutOnHost,
+  checkViewLayout,
+  type Interleaved,
+  interleave,
+  interleavedRow,
+  type ViewLayout,
+} from './view-layout.js';
 import { checkDivisible, checkViews } from './views.js';
 
 /** Input and options of {@link ntXentLogits}. */
 export interface NTXentLogitsProblem {
-  /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
+  /** [nViews * B, D]; row v * B + b is view v of sample b, unless `layout` is `'interleaved'`. */
   readonly features: TensorLike;
   /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
   readonly nViews?: number | undefined;
+  /** As of {@link ntXent}. Rows and columns of the logits are in the same order. Default `'viewMajor'`. */
+  readonly layout?: ViewLayout | undefined;
   /** Above 0. Default 0.1. */
   readonly temperature?: number | undefined;
 }
@@ -28,7 +38,7 @@ export interface NTXentLogits {
   readonly labels: Int32Array;
 }
 
-const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'temperature']);
+const KEYS: ReadonlySet<string> = new Set(['features', 'nViews', 'layout', 'temperature']);
 const ADVICE = problemAdvice('features');
 const RUN_KEYS: ReadonlySet<string> = new Set(['context']);
 const SCALE = temperatureScale(0.1);
@@ -59,11 +69,13 @@ export function ntXentLogits(
   const features = checkTensor(problem.features, 'features', '[nViews * B, D]', 2, 2);
   const rows = features.shape[0]!;
   const views = checkViews(problem.nViews);
-  checkDivisible(rows, views);
+  const layout = checkViewLayout(problem.layout);
+  checkDivisible(rows, views, layout);
+  checkLayoutOnHost(features, layout, 'features');
   const described = plan({ name: 'ntXentLogits', scale: SCALE }, ['features'], {
     task: {
       form: FORMS.all.all,
-      matrices: [{ name: 'features', tensor: features, views }],
+      matrices: [{ name: 'features', tensor: features, views, interleaved: layout === 'interleaved' }],
       rows,
       dim: features.shape[1]!,
       scale: SCALE.check(problem.temperature),
@@ -74,5 +86,28 @@ export function ntXentLogits(
   const context = contextOfCall(described, run.context);
   const logits = allocate(rows * (rows - 1), 'logits');
   context.performSync(native => native.logits(nativeProblem(described), logits), namingOf(described));
+  const order = interleavedOf(described.task);
+  if (order !== undefined) interleaveLogits(logits, order);
   return { logits: { data: logits, shape: [rows, rows - 1] }, labels: new Int32Array(rows) };
+}
+
+/** Puts the rows of view-major logits into the interleaved order, and in each the negatives, which ascend. */
+function interleaveLogits(logits: Float32Array, order: Interleaved): void {
+  const { rows, views } = order;
+  const samples = rows / views;
+  const positives = views - 1;
+  interleave(logits, order);
+  const negatives = new Float32Array(rows - views);
+  for (let row = 0; row < rows; row++) {
+    const sample = Math.floor(row / views);
+    let from = row * (rows - 1) + positives;
+    const first = from;
+    for (let other = 0; other < rows; other++) {
+      if (other % samples === sample) continue;
+      const place = interleavedRow(other, order);
+      // The views of the row's own sample are no negatives.
+      negatives[place < sample * views ? place : place - views] = logits[from++]!;
+    }
+    logits.set(negatives, first);
+  }
 }

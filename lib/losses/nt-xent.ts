@@ -17,6 +17,7 @@ import {
   type Weighting,
 } from './row-loss.js';
 import { temperatureScale } from './scale.js';
+import { checkLayoutOnHost, checkViewLayout, type ViewLayout } from './view-layout.js';
 import { checkDivisible, checkViews } from './views.js';
 
 /** Options of {@link ntXent}. */
@@ -27,6 +28,13 @@ export interface NTXentOptions<
 > extends CommonOptions<R, G, K> {
   /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
   readonly nViews?: number | undefined;
+  /**
+   * How the rows of B samples with V views stand: `'viewMajor'` (default), view v of sample s in row v * B + s, all samples of
+   * view 0 before those of view 1; or `'interleaved'`, in row s * V + v, the views of a sample next to each other. Shapes
+   * cannot tell them apart: the wrong one gives the loss of wrong pairs. Gradients and row losses come in the same order.
+   * Interleaved rows are copied into the other order first, which takes the host: not with device tensors.
+   */
+  readonly layout?: ViewLayout | undefined;
   /** Above 0. Default 0.1. */
   readonly temperature?: number | undefined;
   /**
@@ -70,7 +78,7 @@ export interface NTXentProblem<
   G extends boolean = boolean,
   K extends boolean = boolean,
 > extends NTXentOptions<R, G, K> {
-  /** [nViews * B, D], view-major: row v * B + b is view v of sample b. */
+  /** [nViews * B, D]; row v * B + b is view v of sample b, unless `layout` is `'interleaved'`. */
   readonly features: TensorLike;
 }
 
@@ -152,6 +160,7 @@ function checkEach(options: NTXentOptions) {
     sigma: checkWeighting(options.weighting),
     labelSmoothing: checkLabelSmoothing(options.labelSmoothing),
     views: checkViews(options.nViews),
+    layout: checkViewLayout(options.layout),
     scale: SCALE.check(options.temperature),
   };
 }
@@ -177,7 +186,17 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
   className: 'NTXent',
   tensors: { features: ['[nViews * B, D]', 2, 2] },
   viewMajor: true,
-  options: ['nViews', 'temperature', 'positives', 'denominator', 'form', 'debias', 'weighting', 'labelSmoothing'],
+  options: [
+    'nViews',
+    'layout',
+    'temperature',
+    'positives',
+    'denominator',
+    'form',
+    'debias',
+    'weighting',
+    'labelSmoothing',
+  ],
   scale: SCALE,
   variants: [
     ...POSITIVES.map(positives => ({ name: positives, options: { positives } })),
@@ -207,8 +226,10 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
   describe(problem, read) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
-    const { common, positives, denominator, form, debias, sigma, labelSmoothing, views, scale } = checkOptions(problem);
-    checkDivisible(rows, views);
+    const checked = checkOptions(problem);
+    const { common, positives, denominator, form, debias, sigma, labelSmoothing, views, layout, scale } = checked;
+    checkDivisible(rows, views, layout);
+    checkLayoutOnHost(features, layout, 'features');
     if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
     const isInside = form === 'in' && positives === 'all' && views > 2;
     const kind = isInside ? MEAN_INSIDE : debias === undefined ? FORMS[positives][denominator] : DEBIASED;
@@ -216,7 +237,7 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
       common,
       task: {
         form: withParameters(kind, 1, { ...debias, labelSmoothing, sigma }),
-        matrices: [{ name: 'features', tensor: features, views }],
+        matrices: [{ name: 'features', tensor: features, views, interleaved: layout === 'interleaved' }],
         rows,
         dim,
         scale,

@@ -165,3 +165,14 @@ function overlap(a: NativeInput | Int32Array, b: NativeInput | Int32Array): bool
   if (!ArrayBuffer.isView(a) || !ArrayBuffer.isView(b) || a.buffer !== b.buffer) return false;
   return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }
+
+/** An array of the caller's may have been transferred while the calls ran. */
+export function checkUnchanged(array: Float32Array, length: number, name: string): void {
+  if (array.length === length) return;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: `out.${name}`,
+    expected: 'an array that stays as it is until the call has ended',
+    got: `${array.length} numbers in place of ${length}`,
+    remedy: 'A transfer or a resizable buffer changed it meanwhile: pass another one.',
+  });
+}

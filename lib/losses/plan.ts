@@ -15,6 +15,7 @@ import { FLAGS, nativeProblemOf, numberCount, REDUCTIONS, TYPES } from '../runti
 import type { checkTensor, InputTensor } from '../runtime/tensor.js';
 import { type Common, checkGradOutputLength } from './options.js';
 import type { LearnedScalars } from './scale.js';
+import { type Interleaved, interleavedRow, viewMajorCopy } from './view-layout.js';
 
 /** How a problem's tensors are read. */
 export type TensorCheck = typeof checkTensor;
@@ -55,8 +56,10 @@ export interface Matrix {
   readonly tensor: InputTensor;
   /** Numbers of its data from the beginning of a row to that of the next. Default: as many as a row has. */
   readonly rowStride?: number | undefined;
-  /** Rows are view-major. Default 1. */
+  /** Rows are view-major, unless they are `interleaved`. Default 1. */
   readonly views?: number;
+  /** Whether the views of a sample stand together. Backends see a view-major copy. */
+  readonly interleaved?: boolean;
   /** Of each row: equal ones are of one class. */
   readonly ids?: RowArray<Int32Array> | undefined;
   /** Added to the logits in which the row is a candidate. */
@@ -169,9 +172,10 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
   const guide = task.matrices[0]!.guide?.tensor;
   const count = task.matrices.length;
   NUMBERS[count] ??= new Float64Array(numberCount(count));
+  const order = interleavedOf(task);
   const fields = {
-    matrices: task.matrices.map(({ tensor, rowStride, views = 1, ids, bias, counts, guide }) => ({
-      data: tensor.data,
+    matrices: task.matrices.map(({ name, tensor, rowStride, views = 1, interleaved, ids, bias, counts, guide }) => ({
+      data: interleaved ? viewMajorCopy(tensor.data, order!, name) : tensor.data,
       type: TYPES[tensor.dtype],
       rows: tensor.size / task.dim,
       rowStride,
@@ -193,9 +197,22 @@ export function nativeProblem({ task, common }: Plan): NativeProblem {
     scale: task.scale,
     targets: task.targets?.data,
     bias: task.bias,
-    gradOutput: common.gradOutput,
+    gradOutput: viewMajorUpstream(task, common.gradOutput),
   };
   return nativeProblemOf(fields, NUMBERS[count]);
+}
+
+/** The order of the rows that have a loss, if they are interleaved. */
+export function interleavedOf({ matrices, rows }: Task): Interleaved | undefined {
+  const { views = 1, interleaved } = matrices[0]!;
+  return interleaved ? { rows, views } : undefined;
+}
+
+/** The upstream gradient as backends see it. */
+export function viewMajorUpstream(task: Task, gradOutput: Float32Array | undefined): Float32Array | undefined {
+  const order = interleavedOf(task);
+  if (order === undefined || gradOutput === undefined || gradOutput.length === 1) return gradOutput;
+  return viewMajorCopy(gradOutput, order, 'gradOutput');
 }
 
 /** The numbers of a call that ends before another begins. */
@@ -232,5 +249,6 @@ export function memoryNeeds(plan: Plan, context: OwnedContext): NativeMemoryNeed
 
 /** How to tell of the call's failure. */
 export function namingOf({ loss, task }: Plan): Naming {
-  return { call: loss, inputs: task.matrices };
+  const order = interleavedOf(task);
+  return { call: loss, inputs: task.matrices, callersRow: order && (row => interleavedRow(row, order)) };
 }

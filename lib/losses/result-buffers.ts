@@ -3,9 +3,10 @@ import type { OwnedContext } from '../runtime/context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { InputTensor } from '../runtime/tensor.js';
-import { checkOut, type GradientArray, type UncheckedOut } from './out.js';
+import { checkOut, checkUnchanged, type GradientArray, type UncheckedOut } from './out.js';
 import {
   computesGradient,
+  interleavedOf,
   type ListTensor,
   type Matrix,
   namingOf,
@@ -15,6 +16,7 @@ import {
   scalarsOf,
 } from './plan.js';
 import { gradientName, type LossValue, type Output, type Ranks } from './results.js';
+import { interleave } from './view-layout.js';
 
 /** The arrays that a call fills: the caller's, and new ones for the rest. */
 export interface ResultBuffers {
@@ -55,6 +57,7 @@ export function resultBuffers(
       if (!computesGradient(plan, part, matrix)) return undefined;
       const name = gradientName(matrix.name);
       if (output === 'device' && (matrix.list?.tensors.length ?? 1) > 1) throw joinedOnDevice(matrix);
+      if (output === 'device' && matrix.interleaved) throw interleavedOnDevice();
       return given.gradients.get(name) ?? newGradient(name, matrix.tensor, matrix.detached === 'dropped');
     });
     const gradients = arrays.map((array, m) => (plan.task.matrices[m]!.detached ? undefined : array));
@@ -74,6 +77,15 @@ function joinedOnDevice({ name }: Matrix): InfoNCEError {
     expected: `'host' with arrays in a list of ${name}`,
     got: "'device'",
     remedy: `Pass device tensors, or one [M, D], or leave its gradient out with detach: ['${name}'].`,
+  });
+}
+
+function interleavedOnDevice(): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'output',
+    expected: "'host' with layout 'interleaved'",
+    got: "'device'",
+    remedy: 'The host puts the gradient into the order of the rows. Pass view-major rows to keep it on the device.',
   });
 }
 
@@ -124,6 +136,27 @@ function split(gradient: GradientArray, tensors: readonly ListTensor[], all: (Gr
     all[index] = whole ? gradient : gradient.subarray(from, from + tensor.size);
     from += tensor.size;
   }
+}
+
+/** Puts what the addon filled into the order of the caller's rows, and takes the timings: after every call. */
+export function settle(
+  { task }: Plan,
+  context: OwnedContext,
+  { native, gradients }: Pick<ResultBuffers, 'native' | 'gradients'>,
+): void {
+  context.keepTimings(native);
+  const order = interleavedOf(task);
+  if (order === undefined) return;
+  if (native.rowLoss !== undefined) {
+    checkUnchanged(native.rowLoss, order.rows, 'loss');
+    interleave(native.rowLoss, order);
+  }
+  gradients.forEach((gradient, m) => {
+    const { name, tensor } = task.matrices[m]!;
+    if (gradient === undefined || OwnedDeviceTensor.isOne(gradient)) return;
+    checkUnchanged(gradient, tensor.size, gradientName(name));
+    interleave(gradient, order);
+  });
 }
 
 /** All results of a call. */

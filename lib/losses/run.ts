@@ -6,7 +6,7 @@ import type { Context } from '../runtime/handles.js';
 import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Out, UncheckedOut } from './out.js';
 import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC } from './plan.js';
-import { giveBack, resultBuffers, resultOf } from './result-buffers.js';
+import { giveBack, resultBuffers, resultOf, settle } from './result-buffers.js';
 import type { Output } from './results.js';
 
 /** Where a synchronous call runs, and where its results go. */
@@ -86,7 +86,7 @@ export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object 
     giveBack(buffers.made);
     throw error;
   }
-  context.keepTimings(buffers.native);
+  settle(plan, context, buffers);
   return resultOf(plan, buffers);
 }
 
@@ -112,6 +112,6 @@ export async function runAsync(
     giveBack(buffers.made);
     throw error;
   }
-  context.keepTimings(buffers.native);
+  settle(plan, context, buffers);
   return resultOf(plan, buffers);
 }

@@ -15,7 +15,7 @@ export class NTXent<R extends Reduction = 'mean', G extends boolean = true, K ex
     this.options = fixedOptions(ntXentLoss, options);
   }
 
-  /** `features` [nViews * B, D], view-major. Resolves to what {@link ntXent} does. */
+  /** `features` [nViews * B, D], in the `layout` of the options. Resolves to what {@link ntXent} does. */
   forward<O extends Output = 'host'>(
     features: TensorLike,
     run?: RunOptions<O, 'gradFeatures'>,

@@ -15,6 +15,8 @@ interface Input {
 export interface Naming {
   readonly call: string;
   readonly inputs?: readonly Input[];
+  /** Where the caller has a row, if the addon was given another order. */
+  readonly callersRow?: ((row: number) => number) | undefined;
 }
 
 const NO_THREAD =
@@ -22,7 +24,11 @@ const NO_THREAD =
   'Or raise the limit: ulimit -u, TasksMax of systemd, in a container --pids-limit; for the memory of a stack ulimit -v.';
 
 /** The error for a failure of the addon, with the names of the call that failed. */
-export function nativeError(failure: NativeFailure, { call, inputs = [] }: Naming): InfoNCEError {
+export function nativeError(failure: NativeFailure, { call, inputs = [], callersRow }: Naming): InfoNCEError {
+  const { row } = failure;
+  if (callersRow !== undefined && row >= 0) Object.assign(failure, { row: callersRow(row) });
+  // The first in the addon's order, which need not be the first in the caller's.
+  const where = callersRow === undefined ? 'first in ' : 'in ';
   const input = failure.matrix < GUIDE_OF ? inputs[failure.matrix] : inputs[failure.matrix - GUIDE_OF]?.guide;
   const argument = failure.matrix === IN_GRAD_OUTPUT ? 'gradOutput' : (input?.name ?? call);
   switch (failure.status as NativeFailure['status'] | undefined) {
@@ -30,7 +36,7 @@ export function nativeError(failure: NativeFailure, { call, inputs = [] }: Namin
       return new InfoNCEError('ERR_INFONCE_NON_FINITE', {
         argument,
         expected: 'finite numbers',
-        got: failure.row < 0 ? 'NaN or infinity' : `NaN or infinity, first in ${place(failure.row, input)}`,
+        got: row < 0 ? 'NaN or infinity' : `NaN or infinity, ${where}${place(failure.row, input)}`,
         remedy:
           "Look for a division by zero or an overflow before this call, or pass nonFinite: 'propagate' to get NaN.",
         cause: failure,

@@ -3,6 +3,7 @@ import type { LossTypes, Of } from '../losses/loss.js';
 import type { Reduction } from '../losses/options.js';
 import { type Asked, gradientName, type LossValue, type Ranks } from '../losses/results.js';
 import { RUN_ADVICE } from '../losses/run.js';
+import { checkViewLayout } from '../losses/view-layout.js';
 import { checkViews } from '../losses/views.js';
 import type { AbortSignalLike } from '../runtime/abort.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
@@ -88,11 +89,12 @@ type Accumulate<Losses extends readonly unknown[]> = Losses extends readonly [in
  * once, the gradient handed out in chunks. Encode chunk by chunk without keeping activations, call this, then encode each chunk
  * again and descend its gradient: that is the step of the whole batch.
  *
- * Chunks are inputs as one call takes them, `{ features }`, `{ query, positiveKey }`, … : those of NT-Xent each view-major.
- * They may differ in rows. The result has each chunk's gradients, which may be parts of one array, in the layout of that
- * chunk. With `targets`, an option, `positiveKey` may have other rows than `query`. Options with an entry for each row are
- * those of the whole batch; targets are rows of all chunks' `positiveKey`, one after the other. Row losses (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by
- * chunk, for NT-Xent within each view.
+ * Chunks are inputs as one call takes them, `{ features }`, `{ query, positiveKey }`, … : those of NT-Xent each in the
+ * `layout` of the options. They may differ in rows. The result has each chunk's gradients, which may be parts of one array,
+ * in the layout of that chunk. With `targets`, an option, `positiveKey` may have other rows than `query`. Options with an
+ * entry for each row are those of the whole batch; targets are rows of all chunks' `positiveKey`, one after the other. Row
+ * losses (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by chunk, for
+ * view-major NT-Xent within each view.
  *
  * @throws {@link InfoNCEError} (the promise rejects with it) that names the chunk: `chunks[2].features.shape`.
  * @see Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021 (GradCache).
@@ -115,7 +117,10 @@ export const accumulate = async function accumulate(
   const inputs = Object.keys(known.tensors);
   checkOptions(options, inputs);
   checkKeys(run, 'run', RUN_KEYS, ADVICE);
-  const views = known.viewMajor ? checkViews((options as { readonly nViews?: unknown }).nViews) : 1;
+  const { nViews, layout } = options as { readonly nViews?: unknown; readonly layout?: unknown };
+  const views = known.viewMajor
+    ? { views: checkViews(nViews), layout: checkViewLayout(layout) }
+    : ({ views: 1, layout: 'viewMajor' } as const);
   const { targets } = options as { readonly targets?: unknown };
   const batch = gather(chunks, known, views, targets !== undefined);
   const call = loss as (problem: object, run: AccumulateRun) => Promise<object>;

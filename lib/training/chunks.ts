@@ -1,4 +1,5 @@
 import type { Layout, LossDescription } from '../losses/loss.js';
+import type { ViewLayout } from '../losses/view-layout.js';
 import { checkDivisible } from '../losses/views.js';
 import { allocate, allocateHalf, allocateLabels, checkInt32Array } from '../runtime/arrays.js';
 import type { NativeFailure } from '../runtime/binding.js';
@@ -14,7 +15,7 @@ export interface Batch {
   readonly inputs: { readonly [name: string]: { readonly shape: readonly number[] } | Int32Array };
   /** Rows of each chunk, in numbers of the first dimension, by input. */
   readonly rows: { readonly [name: string]: readonly number[] };
-  /** Views one after the other within each chunk, as within the batch. */
+  /** Views one after the other within each chunk, as within the batch; 1 where they are not. */
   readonly views: number;
 }
 
@@ -26,8 +27,18 @@ interface ChunkTensor {
 
 type Chunk = { readonly [name: string]: unknown };
 
-/** Joins the chunks of a loss, whose tensors agree in their first dimension unless there are targets, view by view. */
-export function gather(chunks: unknown, loss: LossDescription, views: number, hasTargets: boolean): Batch {
+/** How rows of a chunk belong together. */
+export interface ViewsOfRows {
+  readonly views: number;
+  readonly layout: ViewLayout;
+}
+
+/**
+ * Joins the chunks of a loss, whose tensors agree in their first dimension unless there are targets: view by view, or one
+ * after the other where views of a sample stand together.
+ */
+export function gather(chunks: unknown, loss: LossDescription, rowViews: ViewsOfRows, hasTargets: boolean): Batch {
+  const views = rowViews.layout === 'interleaved' ? 1 : rowViews.views;
   const names = Object.keys(loss.tensors);
   if (!Array.isArray(chunks) || chunks.length === 0) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
@@ -45,7 +56,7 @@ export function gather(chunks: unknown, loss: LossDescription, views: number, ha
   const [first] = names as [string];
   for (const [name, layout] of Object.entries(loss.tensors)) {
     const agreesWith = name === first || hasTargets ? undefined : { of: first, counts: rows[first]! };
-    const tensors = checkTensors(chunks, name, layout, views, agreesWith);
+    const tensors = checkTensors(chunks, name, layout, rowViews, agreesWith);
     rows[name] = tensors.map(({ shape }) => shape[0]!);
     inputs[name] = joined(tensors, views);
   }
@@ -58,7 +69,7 @@ function checkTensors(
   chunks: readonly Chunk[],
   name: string,
   layout: Layout,
-  views: number,
+  { views, layout: order }: ViewsOfRows,
   rows: { readonly of: string; readonly counts: readonly number[] } | undefined,
 ): ChunkTensor[] {
   const tensors: ChunkTensor[] = [];
@@ -73,7 +84,7 @@ function checkTensors(
         remedy: 'Chunks are put together by the host: pass what toArray() gives.',
       });
     }
-    checkDivisible(shape[0]!, views, argument);
+    checkDivisible(shape[0]!, views, order, argument);
     const first = tensors[0] ?? { shape, dtype };
     if (dtype !== first.dtype) {
       throw new InfoNCEError('ERR_INFONCE_TYPE', {
