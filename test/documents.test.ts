@@ -1,21 +1,7 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
-
-/** Not written by hand, or not ours. */
-const LEFT_OUT = /(^|[\\/])(node_modules|build[^\\/]*|dist)[\\/]/;
-
-/** The Markdown files of a folder, relative to it; of the root itself without its subfolders. */
-function documentsIn(folder: string): string[] {
-  return readdirSync(path.join(ROOT, folder), { recursive: folder !== '.', encoding: 'utf8' })
-    .map(file => path.join(folder, file))
-    .filter(file => file.endsWith('.md') && !LEFT_OUT.test(file));
-}
-
-const DOCUMENTS = ['.', 'docs', 'bench', 'examples', 'test', 'native'].flatMap(documentsIn);
+import { DOCUMENTS, ROOT, textOf } from './support/documents.js';
 
 function withoutCode(text: string): string {
   return text.replace(/^(```|~~~).*?^\1/gms, '').replace(/`[^`\n]*`/g, 'code');
@@ -23,7 +9,7 @@ function withoutCode(text: string): string {
 
 /** The targets of a document's links and pictures, in running text and in HTML. */
 function linksOf(document: string): string[] {
-  const text = withoutCode(readFileSync(path.join(ROOT, document), 'utf8'));
+  const text = withoutCode(textOf(document));
   const inMarkdown = [...text.matchAll(/\]\(\s*<?([^)\s>]+)>?[^)]*\)/g), ...text.matchAll(/^\[[^\]]+\]: *(\S+)/gm)];
   const inHtml = text.matchAll(/\s(?:href|src|srcset)="([^"]+)"/g);
   return [...inMarkdown, ...inHtml].map(([, target]) => target!).filter(target => !/^[a-z]+:/.test(target));
@@ -31,7 +17,7 @@ function linksOf(document: string): string[] {
 
 /** The fragments that lead to a document's headings, as code hosts make them, and to its anchors. */
 function fragmentsOf(document: string): Set<string> {
-  const text = readFileSync(document, 'utf8').replace(/^(```|~~~).*?^\1/gms, '');
+  const text = textOf(path.relative(ROOT, document)).replace(/^(```|~~~).*?^\1/gms, '');
   const fragments = new Set([...text.matchAll(/<a id="([^"]+)">/g)].map(([, id]) => id!));
   const seen = new Map<string, number>();
   for (const [, heading] of text.matchAll(/^#+ +(.*)$/gm)) {
@@ -62,7 +48,7 @@ describe.each(DOCUMENTS)('%s', document => {
 
 /** Paths of this repository that a document names in code, but for what is built or written by a command. */
 function pathsOf(document: string): string[] {
-  const text = readFileSync(path.join(ROOT, document), 'utf8');
+  const text = textOf(document);
   const named = text.matchAll(/`((?:lib|native|test|scripts|bench|docs|examples)\/[\w./-]*(?:\/|\.\w+))`/g);
   return [...named].map(([, file]) => file!);
 }

@@ -70,7 +70,7 @@ it('the code of docs/trainers/tfjs.md runs when pasted', () => {
   const printed = run('docs/trainers/tfjs.md');
   const [, first, last] = /step 10, loss ([\d.]+)\n.*\nstep 30, loss ([\d.]+)\n\[\]\n/.exec(printed)!;
   expect(Number(last)).toBeLessThan(Number(first));
-  expect(printed).toMatch(/\nlogit scale \d+\.\d\n(\d\.\d\d ){3}3\n3\n3\n$/);
+  expect(printed).toMatch(/\nlogit scale \d+\.\d\n(\d\.\d\d ){3}3\n3\n3\nloss ntXentTop1\n$/);
 });
 
 it('the code of docs/trainers/jax-js.md runs when pasted', () => {

@@ -96,7 +96,8 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
   }
   for (const name of [...Object.keys(loss.tensors), ...optional]) {
     const value = name in given ? given[name] : problem[name];
-    if (name in given || value instanceof tf.Tensor) problem[name] = read(value, name, name);
+    if (name in given || value instanceof tf.Tensor || value instanceof tf.SymbolicTensor)
+      problem[name] = read(value, name, name);
     else if (Array.isArray(value)) {
       problem[name] = value.map((each: unknown, index) =>
         NegativeQueue.isOne(each) ? each : read(each, name, `${name}[${index}]`, index),
@@ -141,6 +142,11 @@ export function lossOf<R extends Reduction>(call: Call): LossTensor<R> {
 /** How often the positive comes first. */
 export function top1Of(call: Call): tf.Scalar {
   return tf.scalar(withoutGradients(call).top1);
+}
+
+/** The loss as a number, of a mean or sum. */
+export function lossOfNumbers(call: Call): number {
+  return withoutGradients({ ...call, problem: { ...call.problem, ranks: false } }).loss as number;
 }
 
 function withoutGradients({ loss, problem, context }: Call) {

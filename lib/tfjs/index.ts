@@ -18,4 +18,5 @@ export {
   supConTop1,
 } from './layers-model.js';
 export * from './losses.js';
+export type { TensorArgument } from './tensor.js';
 export { type ViewBatch, type ViewBatchesOptions, viewBatches } from './view-batches.js';

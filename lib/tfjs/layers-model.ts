@@ -10,10 +10,13 @@ import { learnedScalars } from '../losses/scale.js';
 import { supConLoss as supConDescription } from '../losses/sup-con.js';
 import { checkViews } from '../losses/views.js';
 import { InfoNCEError } from '../runtime/errors.js';
+import type { Tensor } from '../runtime/host-tensor.js';
 import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
-import { type Call, checkOpKeys, lossOf, type OpOptions, readCall, top1Of } from './differentiable.js';
+import { chanceOf, mismatchedRows, type TrainingStep, watchedForChance } from './at-chance.js';
+import { type Call, checkOpKeys, lossOf, lossOfNumbers, type OpOptions, readCall, top1Of } from './differentiable.js';
 import type { ClipOptions, NTXentOptions, SupConOptions } from './losses.js';
+import { canBeMadeAgain, canBeSaved } from './saved-models.js';
 import { readScalar } from './tensor.js';
 
 /** A loss or metric for `model.compile`. */
@@ -22,8 +25,8 @@ export type LayersFunction = (yTrue: tf.Tensor, yPred: tf.Tensor) => tf.Scalar;
 /** Options of {@link ntXentLoss} and {@link ntXentTop1}. */
 export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reduction'> {
   /**
-   * Where the model's output has the views of a sample: in `'rows'` (default), [nViews * B, D], view-major, a batch of a
-   * model with one input, as {@link viewBatches} lays it out; or in `'columns'`, [B, nViews * D], side by side in one row,
+   * Where the model's output has the views of a sample: in `'rows'` (default), [nViews * B, D], in their `layout`, a batch of
+   * a model with one input, as {@link viewBatches} makes it, view-major; or in `'columns'`, [B, nViews * D], side by side in one row,
    * the output of a model with an input for each view.
    */
   readonly views?: 'rows' | 'columns' | undefined;
@@ -33,26 +36,39 @@ export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reductio
 export type SupConLossOptions = Omit<SupConOptions<'mean'>, 'reduction' | 'memory'>;
 
 /** Options of {@link clipLoss} and {@link clipTop1}. */
-export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction' | 'duplicates' | keyof ClipRows>;
+export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction' | 'duplicates' | 'negativeTexts' | keyof ClipRows>;
 
 const WITHOUT_MEMORY = { less: ['memory'] };
 const WITHOUT_IDS = { less: ['duplicates'] };
 const VIEWS = ['rows', 'columns'] as const;
 
-/** NT-Xent of a model's output. What stands in `y` does not matter. */
+/**
+ * NT-Xent of a model's output. What stands in `y` does not matter.
+ *
+ * With `views: 'rows'` the order of the rows says which belong together, and `model.fit` shuffles rows: train with
+ * {@link viewBatches}. A training whose pairs are none is told once, as a warning of the process with the code
+ * `INFONCE_LOSS_AT_CHANCE`.
+ */
 export function ntXentLoss(options: NTXentLossOptions = {}): LayersFunction {
-  const { features, op } = checkNTXent(options, 'ntXentLoss');
-  return function ntXentLoss(_, yPred) {
-    return tf.tidy(() => lossOf<'mean'>(ntXentCall(features(yPred), op)));
-  };
+  const { features, op, inRows } = checkNTXent(options, 'ntXentLoss');
+  const watch = inRows ? watchedForChance('ntXentLoss') : undefined;
+  return saveable(options, function ntXentLoss(_, yPred) {
+    return tf.tidy(() => {
+      const call = ntXentCall(features(yPred), op);
+      const loss = lossOf<'mean'>(call);
+      // Without a tape nothing is trained.
+      if (watch !== undefined && tf.engine().isTapeOn()) watch(trainingStep(call, loss));
+      return loss;
+    });
+  });
 }
 
 /** The share of rows whose positive comes first, as a metric beside {@link ntXentLoss}. */
 export function ntXentTop1(options: NTXentLossOptions = {}): LayersFunction {
   const { features, op } = checkNTXent(options, 'ntXentTop1');
-  return function ntXentTop1(_, yPred) {
+  return saveable(options, function ntXentTop1(_, yPred) {
     return tf.tidy(() => top1Of(ntXentCall(features(yPred), op)));
-  };
+  });
 }
 
 /**
@@ -60,17 +76,17 @@ export function ntXentTop1(options: NTXentLossOptions = {}): LayersFunction {
  */
 export function supConLoss(options: SupConLossOptions = {}): LayersFunction {
   checkOptions(supConDescription, options, 'supConLoss', WITHOUT_MEMORY);
-  return function supConLoss(yTrue, yPred) {
+  return saveable(options, function supConLoss(yTrue, yPred) {
     return tf.tidy(() => lossOf<'mean'>(supConCall(yTrue, yPred, options)));
-  };
+  });
 }
 
 /** The share of rows for which a row of their class comes first, as a metric beside {@link supConLoss}. */
 export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
   checkOptions(supConDescription, options, 'supConTop1', WITHOUT_MEMORY);
-  return function supConTop1(yTrue, yPred) {
+  return saveable(options, function supConTop1(yTrue, yPred) {
     return tf.tidy(() => top1Of(supConCall(yTrue, yPred, options)));
-  };
+  });
 }
 
 /**
@@ -79,17 +95,31 @@ export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
  */
 export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
   checkOptions(clipDescription, options, 'clipLoss', WITHOUT_IDS);
-  return function clipLoss(_, yPred) {
+  return saveable(options, function clipLoss(_, yPred) {
     return tf.tidy(() => lossOf<'mean'>(clipCall(yPred, options)));
-  };
+  });
 }
 
 /** The share of rows, over both directions, whose partner comes first, as a metric beside {@link clipLoss}. */
 export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
   checkOptions(clipDescription, options, 'clipTop1', WITHOUT_IDS);
-  return function clipTop1(_, yPred) {
+  return saveable(options, function clipTop1(_, yPred) {
     return tf.tidy(() => top1Of(clipCall(yPred, options)));
-  };
+  });
+}
+
+for (const make of [ntXentLoss, ntXentTop1, supConLoss, supConTop1, clipLoss, clipTop1]) canBeMadeAgain(make);
+
+/** Has models that are compiled with the function saved with its options: numbers for tensors, and no context. */
+function saveable(options: OpOptions<object>, made: LayersFunction): LayersFunction {
+  return canBeSaved(made, () => {
+    const { context: _context, ...kept } = options;
+    const numbers = Object.entries(kept).map(([name, value]: [string, unknown]) => [
+      name,
+      value instanceof tf.Tensor ? readScalar(value, name) : value,
+    ]);
+    return Object.fromEntries(numbers) as Record<string, unknown>;
+  });
 }
 
 // Options are checked where the model is compiled, not in the middle of fit.
@@ -99,9 +129,36 @@ function checkNTXent(options: NTXentLossOptions, name: string) {
   const { views, ...op } = options;
   const nViews = checkViews(op.nViews);
   const inColumns = checkChoice(views, 'views', VIEWS) === 'columns';
+  if (inColumns && op.layout === 'interleaved') {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'layout',
+      expected: "nothing with views: 'columns'",
+      got: "'interleaved'",
+      remedy: 'It is the order of rows. In columns the views of a sample stand in one row.',
+    });
+  }
   const features = (yPred: tf.Tensor): tf.Tensor =>
     inColumns ? tf.concat(columnsOf(yPred, nViews, 'nViews * D'), 0) : yPred;
-  return { features, op };
+  return { features, op, inRows: !inColumns };
+}
+
+function trainingStep(call: Call, loss: tf.Scalar): TrainingStep {
+  const options = call.problem as NTXentOptions;
+  const { data, shape } = (call.problem as { readonly features: Tensor }).features;
+  const [rows] = shape as [number, number];
+  const views = checkViews(options.nViews);
+  return {
+    loss: loss.dataSync()[0]!,
+    // Of the views of one sample there is nothing to say.
+    chance: rows > views ? chanceOf(rows, options) : 0,
+    mismatched: () => {
+      const features = {
+        data: mismatchedRows(data, { rows, views, interleaved: options.layout === 'interleaved' }),
+        shape,
+      };
+      return lossOfNumbers({ ...call, problem: { ...call.problem, features } as Call['problem'] });
+    },
+  };
 }
 
 function checkOptions(

@@ -10,7 +10,7 @@ import type { Reduction } from '../losses/options.js';
 import { type SigLipOptions as SigLipCore, sigLipLoss } from '../losses/sig-lip.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
 import { type LossTensor, lossOf, type OpOptions, readCall } from './differentiable.js';
-import { readTensor } from './tensor.js';
+import { readTensor, type TensorArgument } from './tensor.js';
 
 export interface NTXentOptions<R extends Reduction = Reduction> extends OpOptions<NTXentCore<R>> {
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
@@ -20,12 +20,12 @@ export interface NTXentOptions<R extends Reduction = Reduction> extends OpOption
 /**
  * The library's `ntXent` as an op.
  *
- * @param features [nViews * B, D], view-major: row v * B + b is view v of sample b.
+ * @param features [nViews * B, D]; row v * B + b is view v of sample b, unless `layout` is `'interleaved'`.
  * @returns the loss, which can be differentiated once by `features` and by `temperature`.
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function ntXent<R extends Reduction = 'mean'>(
-  features: tf.Tensor2D,
+  features: TensorArgument,
   options: NTXentOptions<R> = {},
 ): LossTensor<R> {
   const advice = 'It takes no labels. For model.compile there is ntXentLoss().';
@@ -46,8 +46,8 @@ export interface SupConOptions<R extends Reduction = Reduction> extends OpOption
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function supCon<R extends Reduction = 'mean'>(
-  features: tf.Tensor2D | tf.Tensor3D,
-  labels: Int32Array | tf.Tensor1D,
+  features: TensorArgument,
+  labels: Int32Array | TensorArgument,
   options: SupConOptions<R> = {},
 ): LossTensor<R> {
   return lossOf<R>(readCall(supConLoss, { features, labels }, options));
@@ -60,7 +60,7 @@ export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<
    */
   readonly logitScale?: number | tf.Tensor | undefined;
   /** [M, D]. Further texts that images are compared with. Default: none. */
-  readonly negativeTexts?: tf.Tensor2D | undefined;
+  readonly negativeTexts?: TensorArgument | undefined;
 }
 
 /**
@@ -72,8 +72,8 @@ export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function clip<R extends Reduction = 'mean'>(
-  imageFeatures: tf.Tensor2D,
-  textFeatures: tf.Tensor2D,
+  imageFeatures: TensorArgument,
+  textFeatures: TensorArgument,
   options: ClipOptions<R> = {},
 ): LossTensor<R> {
   return lossOf<R>(readCall(clipLoss, { imageFeatures, textFeatures }, options));
@@ -85,9 +85,9 @@ export interface SigLipOptions<R extends Reduction = Reduction> extends OpOption
   /** Added to every logit; a tensor of one number gets its gradient. Default -10. */
   readonly logitBias?: number | tf.Tensor | undefined;
   /** [N]. The positives are the pairs of equal ids, instead of those of equal index. Integers. With `textIds`. */
-  readonly imageIds?: Int32Array | tf.Tensor1D | undefined;
+  readonly imageIds?: Int32Array | tf.Tensor | undefined;
   /** [N]. With `imageIds`. */
-  readonly textIds?: Int32Array | tf.Tensor1D | undefined;
+  readonly textIds?: Int32Array | tf.Tensor | undefined;
 }
 
 /**
@@ -99,8 +99,8 @@ export interface SigLipOptions<R extends Reduction = Reduction> extends OpOption
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function sigLip<R extends Reduction = 'mean'>(
-  imageFeatures: tf.Tensor2D,
-  textFeatures: tf.Tensor2D,
+  imageFeatures: TensorArgument,
+  textFeatures: TensorArgument,
   options: SigLipOptions<R> = {},
 ): LossTensor<R> {
   return lossOf<R>(readCall(sigLipLoss, { imageFeatures, textFeatures }, options));
@@ -110,19 +110,14 @@ export interface InfoNCEOptions<R extends Reduction = Reduction>
   extends Omit<OpOptions<InfoNCECore<R>>, 'falseNegatives'>,
     InfoNCERows {
   /** Leaves out candidates that are too close to the query to be negatives. The guide's tensors are constants. */
-  readonly falseNegatives?: FalseNegativesOf<tf.Tensor2D> | undefined;
+  readonly falseNegatives?: FalseNegativesOf<TensorArgument> | undefined;
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
   /**
    * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or a list of tensors
    * [N, D]. Absent: the other rows of `positiveKey`.
    */
-  readonly negativeKeys?:
-    | tf.Tensor2D
-    | tf.Tensor3D
-    | NegativeQueue
-    | readonly (tf.Tensor2D | NegativeQueue)[]
-    | undefined;
+  readonly negativeKeys?: TensorArgument | NegativeQueue | readonly (TensorArgument | NegativeQueue)[] | undefined;
 }
 
 /**
@@ -135,8 +130,8 @@ export interface InfoNCEOptions<R extends Reduction = Reduction>
  * @throws `InfoNCEError` for what cannot be computed.
  */
 export function infoNCE<R extends Reduction = 'mean'>(
-  query: tf.Tensor2D,
-  positiveKey: tf.Tensor2D,
+  query: TensorArgument,
+  positiveKey: TensorArgument,
   options: InfoNCEOptions<R> = {},
 ): LossTensor<R> {
   const advice = 'Negative keys are an option: { negativeKeys }.';

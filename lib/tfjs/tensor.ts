@@ -5,6 +5,12 @@ import { foreignNumbers, typedArrayOf } from '../runtime/foreign-tensor.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { formatShape } from '../runtime/shape.js';
 
+/**
+ * What an op takes for a tensor: what `apply` and `predict` of an encoder return, in TypeScript's eyes. At run time it has to
+ * be one tensor of float32.
+ */
+export type TensorArgument = tf.Tensor | tf.SymbolicTensor | readonly (tf.Tensor | tf.SymbolicTensor)[];
+
 /** The numbers of a float32 tensor. Nothing is copied beyond what `dataSync` copies: on the cpu backend, nothing. */
 export function readTensor(value: unknown, name: string): Tensor {
   const tensor = checkTensor(value, name);
@@ -60,12 +66,7 @@ export function readLabels(value: unknown, name: string): Int32Array {
 
 function checkTensor(value: unknown, name: string, expected = 'a tf.Tensor'): tf.Tensor {
   if (!(value instanceof tf.Tensor)) {
-    throw new InfoNCEError('ERR_INFONCE_TYPE', {
-      argument: name,
-      expected,
-      got: describeValue(value),
-      remedy: `Make one: ${madeOf(value, name)}. For plain arrays there is the same loss in 'infonce'.`,
-    });
+    throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: name, expected, ...insteadOfTensor(value, name) });
   }
   if (value.isDisposed) {
     throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
@@ -84,6 +85,26 @@ function madeOf(value: unknown, name: string): string {
   if (foreign === undefined) return `tf.tensor(${name})`;
   const { shape } = foreign;
   return `tf.tensor(${typedArrayOf(foreign, 'Float32Array')}${shape === undefined ? '' : `, ${shape}`})`;
+}
+
+/** What is no tensor, and what to do about it. */
+function insteadOfTensor(value: unknown, name: string): { readonly got: string; readonly remedy: string } {
+  if (value instanceof tf.SymbolicTensor) {
+    return {
+      got: 'a symbolic tensor, which has no numbers',
+      remedy: 'Apply the encoder to a tensor, not to tf.input(). For model.compile there are ntXentLoss() and its kin.',
+    };
+  }
+  if (Array.isArray(value) && value[0] instanceof tf.Tensor) {
+    return {
+      got: `a list of ${value.length}`,
+      remedy: `A model with several outputs gives one tensor for each: pass ${name}[0], or join them with tf.concat().`,
+    };
+  }
+  return {
+    got: describeValue(value),
+    remedy: `Make one: ${madeOf(value, name)}. For plain arrays there is the same loss in 'infonce'.`,
+  };
 }
 
 function readSync(tensor: tf.Tensor, name: string): ArrayLike<number> {

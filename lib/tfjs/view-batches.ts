@@ -5,7 +5,7 @@ import { formatShape } from '../runtime/shape.js';
 import { readLabels } from './tensor.js';
 
 /** Options of {@link viewBatches}. */
-export interface ViewBatchesOptions {
+export interface ViewBatchesOptions<T extends tf.Tensor = tf.Tensor> {
   /** Samples in a batch, which has as many rows for each view. The last one of an epoch has what is left. Default 256. */
   readonly batchSize?: number | undefined;
   /** Whether samples come in another order in each epoch. Default true. */
@@ -13,9 +13,9 @@ export interface ViewBatchesOptions {
   /** Makes the orders the same in each run: an integer. Default: none, they differ. */
   readonly seed?: number | undefined;
   /** The class of each sample. Makes `ys` the classes of the rows, for `supConLoss`. Default: `ys` is zeros. */
-  readonly labels?: Int32Array | tf.Tensor1D | undefined;
+  readonly labels?: Int32Array | tf.Tensor | undefined;
   /** Changes the rows of view number `view` of a batch, [batchSize, …], at random for example. Default: leaves them. */
-  readonly augment?: ((rows: tf.Tensor, view: number) => tf.Tensor) | undefined;
+  readonly augment?: ((rows: T, view: number) => tf.Tensor) | undefined;
 }
 
 /** A batch of B samples. */
@@ -36,7 +36,10 @@ const KEYS: ReadonlySet<string> = new Set(['batchSize', 'shuffle', 'seed', 'labe
  * the dataset, and may be the same where `augment` makes them differ.
  * @throws `InfoNCEError` for views of different shapes and bad options.
  */
-export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOptions = {}): tf.data.Dataset<ViewBatch> {
+export function viewBatches<T extends tf.Tensor>(
+  views: readonly T[],
+  options: ViewBatchesOptions<T> = {},
+): tf.data.Dataset<ViewBatch> {
   checkKeys(options, 'viewBatches', KEYS);
   const samples = checkShapes(views);
   const batchSize = checkInteger(options.batchSize === undefined ? 256 : options.batchSize, 'batchSize', {
@@ -44,7 +47,8 @@ export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOpt
   });
   const shuffle = checkBoolean(options.shuffle, 'shuffle', true);
   const labels = options.labels === undefined ? undefined : checkLabels(readLabels(options.labels, 'labels'), samples);
-  const { seed, augment = (rows: tf.Tensor) => rows } = options;
+  const seed = options.seed === undefined ? undefined : checkSeed(options.seed);
+  const augment = checkAugment(options.augment);
   let epochs = 0;
 
   function batchOf(order: Int32Array, start: number): ViewBatch {
@@ -52,7 +56,7 @@ export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOpt
     return tf.tidy(() => {
       const rows = tf.tensor1d(chosen, 'int32');
       const xs = tf.concat(
-        views.map((view, index) => checkAugmented(augment(view.gather(rows), index), chosen.length)),
+        views.map((view, index) => checkAugmented(augment(view.gather(rows) as T, index), chosen.length)),
       );
       if (labels === undefined) return { xs, ys: tf.zeros([xs.shape[0]!]) };
       const classes = tf.tensor1d(
@@ -70,6 +74,28 @@ export function viewBatches(views: readonly tf.Tensor[], options: ViewBatchesOpt
   }
 
   return tf.data.generator(() => Promise.resolve(epoch()));
+}
+
+/** Far enough from where seed + 1 is seed. */
+const GREATEST_SEED = 2 ** 52;
+
+function checkSeed(seed: unknown): number {
+  return checkInteger(seed, 'seed', {
+    least: -GREATEST_SEED,
+    most: GREATEST_SEED,
+    typeRemedy: 'Leave it out for other orders in each run.',
+  });
+}
+
+function checkAugment<T extends tf.Tensor>(augment: unknown): (rows: T, view: number) => unknown {
+  if (augment === undefined) return rows => rows;
+  if (typeof augment === 'function') return augment as (rows: T, view: number) => unknown;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'augment',
+    expected: 'a function of the rows of a view',
+    got: describeValue(augment),
+    remedy: 'Such as rows => rows.add(tf.randomNormal(rows.shape, 0, 0.1)).',
+  });
 }
 
 function inOrder(samples: number): Int32Array {

@@ -28,6 +28,15 @@ beforeAll(() => tf.setBackend('cpu'));
 
 const CASES: [what: string, call: () => unknown, code: string, says: string][] = [
   ['a plain array', () => ntXent(wrong([[1, 2]])), 'TYPE', 'features: expected a tf.Tensor, got a plain array of 1.'],
+  ['several outputs', () => ntXent([z(), z()]), 'TYPE', 'features: expected a tf.Tensor, got a list of 2.'],
+  [
+    'a symbolic tensor',
+    () => ntXent(tf.input({ shape: [3] })),
+    'TYPE',
+    'Apply the encoder to a tensor, not to tf.input()',
+  ],
+  ['symbolic negatives', () => infoNCE(z(), z(), { negativeKeys: tf.input({ shape: [3] }) }), 'TYPE', 'negativeKeys: '],
+  ['a scalar', () => ntXent(tf.scalar(1)), 'SHAPE', 'features.shape: expected [nViews * B, D]'],
   ['nothing', () => clip(z(), wrong(undefined)), 'TYPE', 'textFeatures: expected a tf.Tensor, got undefined'],
   ['one dimension', () => ntXent(wrong(tf.ones([4]))), 'SHAPE', 'features.shape: expected [nViews * B, D]'],
   ['three dimensions', () => clip(wrong(tf.ones([2, 2, 2])), z()), 'SHAPE', 'imageFeatures.shape'],
@@ -84,7 +93,7 @@ const CASES: [what: string, call: () => unknown, code: string, says: string][] =
   ['classes that say nothing', () => supConLoss()(tf.zeros([4, 3]), z()), 'RANGE', 'got equal numbers in row 0'],
   ['a class for some rows', () => supConLoss()(tf.eye(4, 3), z()), 'RANGE', 'got equal numbers in row 3'],
   ['a single view', () => viewBatches([z()]), 'TYPE', 'at least two tensors'],
-  ['no tensors', () => viewBatches(wrong([[1], [2]])), 'TYPE', 'at least two tensors'],
+  ['no tensors', () => viewBatches(wrong<tf.Tensor[]>([[1], [2]])), 'TYPE', 'at least two tensors'],
   [
     'views of other samples',
     () => viewBatches([z(), z(5)]),
@@ -92,6 +101,12 @@ const CASES: [what: string, call: () => unknown, code: string, says: string][] =
     'tensors of one shape, [4, 3], got one of [5, 3]',
   ],
   ['no batch size', () => viewBatches([z(), z()], { batchSize: 0 }), 'RANGE', 'It counts samples'],
+  [
+    'augment that is none',
+    () => viewBatches([z(), z()], { augment: wrong(tf) }),
+    'TYPE',
+    'augment: expected a function',
+  ],
   ['labels of rows', () => viewBatches([z(), z()], { labels: new Int32Array(8) }), 'SHAPE', '4, one for each sample'],
 ];
 

@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs';
 import type { NegativeQueue } from 'infonce';
 import { clip, infoNCE, ntXent, ntXentLoss, supCon, viewBatches } from 'infonce/tfjs';
 import { expectTypeOf, it } from 'vitest';
@@ -9,6 +9,8 @@ declare const labels: tf.Tensor1D;
 declare const queue: NegativeQueue;
 declare const reduction: 'mean' | 'none';
 declare const model: tf.LayersModel;
+declare const encoder: tf.Sequential;
+declare const images: tf.Tensor4D;
 
 it('ops give a scalar, or row losses with reduction none', () => {
   expectTypeOf(ntXent(matrix)).toEqualTypeOf<tf.Scalar>();
@@ -18,18 +20,27 @@ it('ops give a scalar, or row losses with reduction none', () => {
   expectTypeOf(infoNCE(matrix, matrix, { negativeKeys: queue })).toEqualTypeOf<tf.Scalar>();
 });
 
+it('ops take what encoders return, and what other ops do', () => {
+  expectTypeOf(ntXent(encoder.apply(matrix))).toEqualTypeOf<tf.Scalar>();
+  const [z] = [model.predict(matrix), tf.tidy(() => matrix.add(1))];
+  expectTypeOf(clip(z!, encoder.apply(matrix), { negativeTexts: z })).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(supCon(z!, tf.oneHot(labels, 3).argMax(1))).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(infoNCE(z!, z!, { negativeKeys: [encoder.apply(matrix), queue] })).toEqualTypeOf<tf.Scalar>();
+  // @ts-expect-error plain arrays are for 'infonce'
+  ntXent([[1, 2]]);
+});
+
 it('gradients are not asked for', () => {
   // @ts-expect-error the tape decides
   ntXent(matrix, { gradient: true });
   // @ts-expect-error a tensor has no ranks beside it
   ntXent(matrix, { ranks: true });
-  // @ts-expect-error a tensor of one dimension
-  ntXent(labels);
 });
 
 it('fits model.compile and model.fitDataset', () => {
   model.compile({ optimizer: 'adam', loss: ntXentLoss(), metrics: [ntXentLoss()] });
   model.fitDataset(viewBatches([matrix, matrix]), { epochs: 1 });
+  viewBatches([images, images], { augment: rows => tf.image.flipLeftRight(rows) });
   // @ts-expect-error a loss of a model is a scalar
   ntXentLoss({ reduction: 'none' });
 });
