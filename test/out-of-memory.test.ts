@@ -18,7 +18,7 @@ const PROGRAM = `
   };
   console.log(await attempt(() => ntXentSync(large, { context })));
   console.log(await attempt(() => ntXent(large, { context })));
-  console.log(await attempt(() => createContext({ device: 'cpu', threads: 1024 })));
+  console.log(await attempt(() => createContext({ device: 'cpu', threads: 64 })));
   console.log(ntXentSync(small, { context }).loss === loss);
 `;
 

@@ -30,7 +30,8 @@ function helpOf(program: Command): string {
 endWell();
 const program = throwing(createProgram());
 try {
-  await program.parseAsync();
+  // Both letters ask for the version in other programs.
+  await program.parseAsync(process.argv.map((word, i) => (i === 2 && word === '-V' ? '-v' : word)));
 } catch (error) {
   stopAllProgress();
   if (!(error instanceof CommanderError)) printError(error, { json });

@@ -9,7 +9,7 @@ import { MANIFEST } from './manifest.js';
 export function createProgram(): Command {
   return new Command('infonce')
     .description(MANIFEST.description)
-    .version(MANIFEST.version)
+    .version(MANIFEST.version, '-v, --version', 'print the version')
     .addCommand(doctorCommand())
     .addCommand(evalCommand())
     .addCommand(benchCommand())

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { DeviceId, Target } from './backends/backend.js';
 import { cpuTarget } from './backends/cpu.js';
 import { checkLibraryPath } from './backends/cuda-library.js';
@@ -20,8 +21,8 @@ export interface ContextOptions {
    */
   readonly device?: 'auto' | 'cuda' | DeviceId | undefined;
   /**
-   * CPU threads, including the calling one, 1 to 1024. Default: one for each processor this process may use. An error
-   * when a CUDA device is named.
+   * CPU threads, including the calling one: 1 to the larger of 64 and four for each processor this process may use. Default:
+   * one for each. An error when a CUDA device is named.
    */
   readonly threads?: number | undefined;
   /** Default `'highest'`. */
@@ -60,7 +61,8 @@ const CONTEXT_KEYS: ReadonlySet<string> = new Set([
 const PRECISIONS = ['highest', 'high', 'medium'] as const;
 const WHEN_FULL = ['error', 'wait'] as const;
 const DEFAULT_QUEUE_LIMIT = 256;
-const MOST_THREADS = 1024;
+/** More only wait for each other, and each takes time to start. */
+export const MOST_THREADS = Math.max(64, 4 * availableParallelism());
 
 /**
  * Makes a device ready. The environment variable `INFONCE_ISA` forces the device's instruction set.

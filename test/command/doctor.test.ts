@@ -35,7 +35,7 @@ describe('on the CPU', () => {
       machine: {
         platform: process.platform,
         arch: process.arch,
-        cpu: expect.any(String),
+        cpu: report.devices.map(device => device.available && device.name)[0],
         usableProcessors: expect.any(Number),
         memory: expect.any(Number),
       },
@@ -96,6 +96,10 @@ describe('on the CPU', () => {
       expect(stdout).toMatch(new RegExp(`^${heading}`, 'm'));
     }
     expect(stdout.match(/ PASS$/gm)).toHaveLength(SELF_TESTS);
+    const { packages } = report;
+    const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
+    expect(stdout.match(/not installed/g) ?? []).toHaveLength(Math.min(1, missing.length));
+    expect(stdout).not.toContain('npm install');
     expect(stdout).toMatch(new RegExp(`${SELF_TESTS} of ${SELF_TESTS} self-tests passed, nothing is wrong\\.\n$`));
   });
 });
@@ -123,6 +127,27 @@ it('says what programs get by default, and what keeps them from it', () => {
   expect(defaultContext).toEqual({ device: 'cpu', precision: 'medium', threads: 1, fallbackReason: null });
   const { exit, problems } = doctor([], { INFONCE_THREADS: 'many' });
   expect([exit, ...problems]).toEqual([1, expect.stringMatching(/^calls that name no context fail: INFONCE_THREADS/)]);
+});
+
+it.each([
+  ['18.20.4', 'Node.js 18.20.4: infonce is tested with 20 and newer'],
+  ['20.0.0', undefined],
+  ['100.1.0', undefined],
+])('Node.js %s is judged by what the package asks for', async (version, problem) => {
+  const { nodeFault } = (await import(
+    path.join(root, 'dist/esm/command/doctor/findings.js')
+  )) as typeof import('../../lib/command/doctor/findings.js');
+  expect(nodeFault(version, '>=20')?.problem).toBe(problem);
+});
+
+it.runIf(process.platform === 'linux')('a Node.js that is too old is a problem', () => {
+  const old =
+    "const versions = { ...process.versions, node: '18.20.4' }; Object.defineProperty(process, 'versions', { value: versions });";
+  const { exit, problems, advice } = doctor(['--device', 'cuda:99'], {
+    NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(old)}`,
+  });
+  expect([exit, problems[0]]).toEqual([1, 'Node.js 18.20.4: infonce is tested with 20 and newer']);
+  expect(advice).toContain('Install Node.js 20 or newer.');
 });
 
 it('fails where an instruction set is forced that there is none of', () => {
@@ -205,6 +230,8 @@ describe('a package', () => {
     const { exit, addon, advice, selfTests } = examine();
     expect(exit).toBe(3);
     expect(addon).toEqual({ loaded: false, reason: expect.stringMatching(/native addon: .*Tried:/s) });
+    const { stdout } = infonce(['doctor'], { root: folder });
+    expect(stdout).toMatch(/\nNo self-test ran, there is 1 problem\.\n$/);
     expect(advice.join()).toMatch(/npm rebuild infonce/);
     expect(selfTests).toEqual([]);
   });

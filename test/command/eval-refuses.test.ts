@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { normal } from '../../lib/reference/random.js';
@@ -193,7 +193,7 @@ it('ends with 3 where the device cannot be used', () => {
 
 it.each([
   ['INFONCE_DEVICE', 'gpu', "expected 'auto', 'cpu', 'cuda' or 'cuda:N', got \"gpu\""],
-  ['INFONCE_THREADS', 'abc', 'expected an integer from 1 to 1024, got "abc"'],
+  ['INFONCE_THREADS', 'abc', `expected an integer from 1 to ${Math.max(64, 4 * availableParallelism())}, got "abc"`],
   ['INFONCE_PRECISION', 'ultra', "expected one of 'highest', 'high', 'medium', got \"ultra\""],
 ])('names the variable %s where it is wrong', (name, value, says) => {
   const { exit, stderr } = infonce(['eval', good], { env: { INFONCE_DEVICE: 'cpu', [name]: value } });

@@ -9,7 +9,9 @@ import { writeNpy } from '../support/npy.js';
 
 it('prints its version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
-  expect(infonce(['--version'])).toEqual({ exit: 0, stdout: `${version}\n`, stderr: '' });
+  for (const word of ['--version', '-v', '-V']) {
+    expect(infonce([word])).toEqual({ exit: 0, stdout: `${version}\n`, stderr: '' });
+  }
 });
 
 it('prints help', () => {

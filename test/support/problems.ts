@@ -22,6 +22,9 @@ export type { Sizes };
 const built = new URL('../../dist/esm/losses/all.js', import.meta.url).href;
 const all: typeof import('../../lib/losses/all.js') = await import(built);
 
+/** The descriptions of all losses. */
+export const ALL = all.LOSSES;
+
 /** A problem or result whose loss is known only at run time. */
 export type Named = Readonly<Record<string, unknown>>;
 

@@ -1,5 +1,4 @@
 import { accessSync, constants, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
 import path from 'node:path';
 import { Command, Option } from 'commander';
 import { cpuTarget } from '../../runtime/backends/cpu.js';
@@ -89,7 +88,7 @@ async function bench(options: BenchOptions): Promise<void> {
   const report: Report = {
     version: MANIFEST.version,
     machine: {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
+      cpu: cpuTarget().native.name,
       platform: `${process.platform} ${process.arch}`,
       node: process.versions.node,
     },

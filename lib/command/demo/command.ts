@@ -37,7 +37,7 @@ function start<Options extends TrainingOptions>({ name, packages, load }: Traini
         // Found from the folder the command runs in, but not from where infonce lies, as with a global installation.
         throw new CommandError(
           EXIT.missing,
-          `${name} needs infonce and @tensorflow/tfjs in one project.\nInstall: ${installLine(['infonce', '@tensorflow/tfjs'])}`,
+          `${name} needs infonce and @tensorflow/tfjs in one project.\nInstall: ${installLine(['@tensorflow/tfjs'])}`,
           { cause: error },
         );
       },

@@ -22,14 +22,15 @@ export interface DoctorOptions extends OutputOptions {
 /** Looks at everything. Nothing native is loaded in this process. */
 export async function examine({ device, timeout }: DoctorOptions): Promise<DoctorReport> {
   const progress = startProgress('doctor', 5);
-  const machine = describeMachine();
-  const packages = optionalPackages();
-  const findings = new Findings(machine, packages);
+  const system = describeMachine();
+  const findings = new Findings(system);
 
   const addon = await probe('addon', timeout);
   progress.update(1, 'GPU');
   const gpu = await gpuSystem(timeout);
   const found: Device[] = addon.ended === 'well' ? [addon.answer.cpu] : [];
+  // One name for one CPU: as the addon reads it, which is more than some systems tell.
+  const machine = addon.answer?.cpu.available ? { ...system, cpu: addon.answer.cpu.name } : system;
   findings.addon(addon);
   progress.update(2, 'devices');
   let defaultContext: DefaultContext | null = null;
@@ -75,7 +76,7 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
     devices: found,
     defaultContext,
     selfTests,
-    packages,
+    packages: optionalPackages(),
     problems: findings.problems,
     advice: findings.advice,
     exit: findings.exit,

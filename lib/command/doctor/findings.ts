@@ -2,11 +2,11 @@ import type { Backend, Device } from '../../runtime/backends/backend.js';
 import { cpu } from '../../runtime/backends/cpu.js';
 import { cuda } from '../../runtime/backends/cuda.js';
 import { backendOf } from '../../runtime/backends/index.js';
+import { MANIFEST } from '../manifest.js';
 import { EXIT, type Exit } from '../terminal/exit.js';
-import { installLine } from '../terminal/optional.js';
 import type { Outcome } from './child.js';
 import type { Answers } from './probe.js';
-import type { GpuSystem, Machine, OptionalPackage, SelfTest } from './report.js';
+import type { GpuSystem, Machine, SelfTest } from './report.js';
 
 const NO_GPU = 'INFONCE_DEVICE=cpu keeps programs off the GPU meanwhile.';
 
@@ -16,7 +16,7 @@ export class Findings {
   readonly advice: string[] = [];
   exit: Exit = EXIT.ok;
 
-  constructor({ processorQuota, usableProcessors }: Machine, packages: readonly OptionalPackage[]) {
+  constructor({ processorQuota, usableProcessors }: Machine) {
     if (processorQuota !== null && processorQuota < usableProcessors) {
       const threads = Math.max(1, Math.floor(processorQuota));
       this.advice.push(
@@ -24,13 +24,10 @@ export class Findings {
           `INFONCE_THREADS=${threads} keeps them from waiting for each other.`,
       );
     }
-    const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
-    if (missing.length > 0) {
-      this.advice.push(
-        'The optional packages are for plug-ins, infonce demo and infonce bench, which say what they need. ' +
-          `All that are missing: ${installLine(missing)}`,
-      );
-    }
+    const fault = nodeFault(process.versions.node, MANIFEST.engines.node);
+    if (fault === undefined) return;
+    this.#problem(EXIT.problem, fault.problem);
+    this.advice.push(fault.advice);
   }
 
   addon(outcome: Outcome<Answers['addon']>): void {
@@ -92,13 +89,32 @@ export class Findings {
   }
 }
 
+/** What is wrong with a version of Node.js where `>=N` is wanted. */
+export function nodeFault(
+  version: string,
+  wanted: string,
+): { readonly problem: string; readonly advice: string } | undefined {
+  const least = Number(/^>=(\d+)/.exec(wanted)![1]);
+  if (Number(version.split('.')[0]) >= least) return undefined;
+  return {
+    problem: `Node.js ${version}: infonce is tested with ${least} and newer`,
+    advice: `Install Node.js ${least} or newer.`,
+  };
+}
+
 function reasonOf(device: Device): string {
   return device.available ? '' : device.reason;
 }
 
-function gpuAdvice(remedy: string, { pciDevices, driver, nvidiaSmi, nvcc }: GpuSystem, named: boolean): string[] {
-  const hasDriver = driver.loaded || !('failed' in nvidiaSmi);
-  if (named || hasDriver) {
+/** Whether there is a GPU that a driver serves. A driver alone, as containers bring one, has none. */
+function hasGpu({ pciDevices, driver, nvidiaSmi }: GpuSystem): boolean {
+  if (!('failed' in nvidiaSmi)) return nvidiaSmi.length > 0;
+  return driver.loaded && pciDevices !== 0;
+}
+
+function gpuAdvice(remedy: string, gpu: GpuSystem, named: boolean): string[] {
+  const { pciDevices, nvcc } = gpu;
+  if (named || hasGpu(gpu)) {
     const toolkit = nvcc === null && remedy.includes('CMake');
     return toolkit ? ["Install NVIDIA's CUDA toolkit 12 or newer: nvcc was not found.", remedy] : [remedy];
   }

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import path from 'node:path';
+import { nvidiaGpusOnBus } from '../../runtime/backends/nvidia-gpus.js';
 import type { GpuSystem, NvidiaSmiGpu } from './report.js';
 
 const windows = process.platform === 'win32';
@@ -10,30 +11,7 @@ export const DRIVER_LIBRARY = windows ? 'nvcuda.dll' : 'libcuda.so.1';
 
 /** All but the driver's library, which a process of its own examines. */
 export async function describeGpuSystem(milliseconds: number): Promise<Omit<GpuSystem, 'driver'>> {
-  return { pciDevices: countPciDevices(), nvidiaSmi: await nvidiaSmi(milliseconds), nvcc: findNvcc() };
-}
-
-const PCI = '/sys/bus/pci/devices';
-const NVIDIA = '0x10de';
-const DISPLAY_CLASS = /^0x03/;
-
-/** NVIDIA's GPUs among the devices on the PCI bus, which are there without a driver too. */
-function countPciDevices(): number | null {
-  if (process.platform !== 'linux') return null;
-  const read = (device: string, name: string): string => {
-    try {
-      return readFileSync(path.join(PCI, device, name), 'utf8').trim();
-    } catch {
-      return '';
-    }
-  };
-  try {
-    const devices = readdirSync(PCI);
-    return devices.filter(device => read(device, 'vendor') === NVIDIA && DISPLAY_CLASS.test(read(device, 'class')))
-      .length;
-  } catch {
-    return null;
-  }
+  return { pciDevices: nvidiaGpusOnBus(), nvidiaSmi: await nvidiaSmi(milliseconds), nvcc: findNvcc() };
 }
 
 const QUERY = ['--query-gpu=name,driver_version,memory.total,compute_cap', '--format=csv,noheader'];

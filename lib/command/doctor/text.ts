@@ -1,7 +1,7 @@
 import type { Device } from '../../runtime/backends/backend.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import { table } from '../terminal/table.js';
-import type { DoctorReport, ExaminedLibrary, GpuSystem, Machine, SelfTest } from './report.js';
+import type { DoctorReport, ExaminedLibrary, GpuSystem, Machine, OptionalPackage, SelfTest } from './report.js';
 
 type Line = readonly [name: string, text: string];
 
@@ -29,10 +29,7 @@ export function formatReport(report: DoctorReport): string {
       ...Object.entries(environment).map(([name, value]): Line => [name, JSON.stringify(value)]),
     ]),
     selfTests(report.selfTests),
-    section(
-      'Optional packages',
-      packages.map(({ name, version, wanted }) => [name, `${version ?? 'not installed'} (works with ${wanted})`]),
-    ),
+    section('Optional packages', packageLines(packages)),
     list('Problems', report.problems),
     list('What to do', report.advice),
     verdict(report),
@@ -135,6 +132,14 @@ function selfTests(tests: readonly SelfTest[]): string {
   return `Self-tests: ‖out − ref‖ / ‖ref‖ against float64\n${drawn}`;
 }
 
+/** Those that are there, and in one line those that are not: the commands that need one say so. */
+function packageLines(packages: readonly OptionalPackage[]): Line[] {
+  const installed = packages.filter(({ version }) => version !== null);
+  const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
+  const lines = installed.map(({ name, version, wanted }): Line => [name, `${version} (works with ${wanted})`]);
+  return missing.length === 0 ? lines : [...lines, ['not installed', missing.join(', ')]];
+}
+
 /** `gradFeatures`: `features`. */
 function shorter(name: string): string {
   return name.replace(/^grad./, first => first.slice(-1).toLowerCase());
@@ -146,6 +151,7 @@ function scientific(value: number | null | undefined): string {
 
 function verdict({ problems, selfTests }: DoctorReport): string {
   const passed = selfTests.filter(test => test.passed).length;
-  const wrong = problems.length === 0 ? 'nothing is wrong' : `${problems.length} wrong`;
-  return `${passed} of ${selfTests.length} self-tests passed, ${wrong}.`;
+  const tested = selfTests.length === 0 ? 'No self-test ran' : `${passed} of ${selfTests.length} self-tests passed`;
+  const found = problems.length === 1 ? 'there is 1 problem' : `there are ${problems.length} problems`;
+  return `${tested}, ${problems.length === 0 ? 'nothing is wrong' : found}.`;
 }

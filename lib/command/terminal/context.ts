@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { DEVICE_NAMES } from '../../runtime/backends/index.js';
-import { type ContextOptions, contextOfEnvironment } from '../../runtime/create-context.js';
+import { type ContextOptions, contextOfEnvironment, MOST_THREADS } from '../../runtime/create-context.js';
 import { DEVICES_IN_WORDS } from '../../runtime/devices.js';
 import type { Context, Precision } from '../../runtime/handles.js';
 import { deviceOf, numberWithin } from './values.js';
@@ -26,7 +26,7 @@ export function withComputeOptions(command: Command): Command {
     )
     .addOption(
       new Option('--threads <count>', 'CPU threads (default: INFONCE_THREADS, else one a processor)') //
-        .argParser(numberWithin({ integer: true, least: 1, most: 1024 })),
+        .argParser(numberWithin({ integer: true, least: 1, most: MOST_THREADS })),
     );
 }
 

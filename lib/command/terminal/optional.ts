@@ -34,13 +34,27 @@ export function notInstalled(names: readonly string[]): string[] {
   return names.filter(name => locate(name) === undefined && locate(`${name}/package.json`) === undefined);
 }
 
-/** The line that installs packages: where there is one, the version that the tests run with. */
+/**
+ * The line that installs packages in the folder that the command runs in: the version that the tests run with, or one that
+ * works. A project that has no infonce yet gets it too: packages are found from where it lies, which with npx and global
+ * installations is elsewhere.
+ */
 export function installLine(names: readonly string[]): string {
   const versioned = names.map(name => {
-    const tested = MANIFEST.devDependencies[name];
-    return tested === undefined ? name : `${name}@${tested.replace(/^\D/, '')}`;
+    const tested = MANIFEST.devDependencies[name]?.replace(/^\D/, '') ?? MANIFEST.peerDependencies[name];
+    return tested === undefined ? name : `${name}@${tested}`;
   });
-  return `npm install ${versioned.join(' ')}`;
+  return `npm install ${[...(isInProject() ? [] : ['infonce']), ...versioned].join(' ')}`;
+}
+
+/** Whether the project that the command runs in has this package. */
+function isInProject(): boolean {
+  try {
+    createRequire(path.join(process.cwd(), 'package.json')).resolve('infonce/package.json');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -14,6 +14,7 @@ import type { NativeFailure } from '../binding.js';
 import { describeValue, InfoNCEError } from '../errors.js';
 import { nativeBinding } from '../native.js';
 import type { Missing } from './backend.js';
+import { hasNoNvidiaGpu } from './nvidia-gpus.js';
 
 const LIBRARY = cudaLibraryName();
 const LOCAL_BUILD = localCudaLibrary();
@@ -23,6 +24,7 @@ const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 // The variable: without a GPU, or where a prebuilt library serves, nothing is compiled otherwise.
 const BUILD = 'INFONCE_BUILD_FROM_SOURCE=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
 const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
+const NO_GPU_REMEDY = 'No NVIDIA GPU is visible here to build it for. In a container, start it with access to one.';
 const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the package's own.`;
 
 export const UNLOADABLE_REMEDY = `Use the ${LIBRARY} built for this machine from this version: ${BUILD}.`;
@@ -53,7 +55,7 @@ export function findLibraries(option: string | undefined): CudaLibraries {
   const reason =
     `there is no CUDA backend: neither a local build, ${LOCAL_BUILD}, nor a prebuilt one in ${PREBUILT}, ` +
     `nor the package ${cudaPackage}`;
-  return { found: false, error: undefined, reason, remedy: MISSING_REMEDY };
+  return { found: false, error: undefined, reason, remedy: hasNoNvidiaGpu() ? NO_GPU_REMEDY : MISSING_REMEDY };
 }
 
 /** Where {@link findLibraries} looks, in its order. One that is named leaves out the others, even if it is not there. */
