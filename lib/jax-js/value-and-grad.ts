@@ -1,4 +1,5 @@
 import { type Array as JaxArray, type JsTree, type OwnedFunction, vjp } from '@jax-js/jax';
+import { checkFunction } from '../runtime/options.js';
 
 /** What makes embeddings of parameters and inputs: an array, or several in an array or object. */
 export type Encoder<Params, Inputs extends readonly unknown[], Features> = (
@@ -36,6 +37,8 @@ export function valueAndGrad<
   encode: Encoder<Params, Inputs, Features>,
   loss: (features: Features) => readonly [value: Value, gradients: Features],
 ): (params: Params, ...inputs: Inputs) => [value: Value, gradients: Params] {
+  checkFunction(encode, 'encode', 'a function of parameters and inputs');
+  checkFunction(loss, 'loss', 'a function of embeddings', 'Such as z => ntXent(z).');
   return (params, ...inputs) => {
     const [features, pull] = (vjp as unknown as Pullback<Params, Features>)(
       given => encode(given, ...inputs),

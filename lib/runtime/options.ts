@@ -128,6 +128,12 @@ export function checkInteger(value: unknown, name: string, rule: IntegerRule = {
   throw new InfoNCEError(code, { argument: name, expected, got: describeValue(given), remedy: rule.remedy });
 }
 
+/** Refuses what is no function. */
+export function checkFunction(value: unknown, name: string, expected: string, remedy?: string): void {
+  if (typeof value === 'function') return;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument: name, expected, got: describeValue(value), remedy });
+}
+
 /** `'a', 'b' or 'c'` */
 export function quoteAny(words: readonly string[]): string {
   return quoteAll(words).replace(/, (?=[^,]*$)/, ' or ');

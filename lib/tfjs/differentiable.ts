@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { type ForwardPass, forwardSync } from '../losses/forward.js';
-import type { AnyLoss } from '../losses/loss.js';
+import type { AnyLoss, Layout } from '../losses/loss.js';
 import { NegativeQueue } from '../losses/negative-queue.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
 import { gradientName, type LossValue, type Output, type Ranks } from '../losses/results.js';
@@ -10,6 +10,7 @@ import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
 import type { Tensor } from '../runtime/host-tensor.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { formatShape } from '../runtime/shape.js';
 import { readLabels, readScalar, readTensor } from './tensor.js';
 
 /** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
@@ -88,9 +89,11 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
   const { context, ...rest } = options;
   const problem: Record<string, unknown> = { ...rest };
   const inputs: Input[] = [];
+  const layouts: { readonly [input: string]: Layout } = { ...loss.tensors, ...loss.optionalTensors };
   const detached: readonly unknown[] = Array.isArray(problem.detach) ? problem.detach : [];
   function read(tensor: unknown, name: string, place: string, index?: number): Tensor {
     const numbers = readTensor(tensor, place);
+    checkRank(numbers.shape, layouts[name]!, place);
     if (!detached.includes(name)) inputs.push({ tensor: tensor as tf.Tensor, gradient: gradientName(name), index });
     return numbers;
   }
@@ -113,6 +116,17 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
     if (value instanceof tf.Tensor) inputs.push({ tensor: value, gradient });
   }
   return { loss, problem, inputs, context };
+}
+
+/** Refuses tensors of another rank than the loss takes. */
+function checkRank(shape: readonly number[], [text, fewest, most]: Layout, name: string): void {
+  if (shape.length >= fewest && shape.length <= most) return;
+  throw new InfoNCEError('ERR_INFONCE_SHAPE', {
+    argument: `${name}.shape`,
+    expected: text,
+    got: formatShape(shape),
+    remedy: `An embedding is a row: end the encoder with tf.layers.flatten(), or ${name}.reshape([rows, -1]).`,
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
-import { checkBoolean, checkInteger, checkKeys } from '../runtime/options.js';
+import { checkBoolean, checkFunction, checkInteger, checkKeys } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { readLabels } from './tensor.js';
 
@@ -89,13 +89,9 @@ function checkSeed(seed: unknown): number {
 
 function checkAugment<T extends tf.Tensor>(augment: unknown): (rows: T, view: number) => unknown {
   if (augment === undefined) return rows => rows;
-  if (typeof augment === 'function') return augment as (rows: T, view: number) => unknown;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: 'augment',
-    expected: 'a function of the rows of a view',
-    got: describeValue(augment),
-    remedy: 'Such as rows => rows.add(tf.randomNormal(rows.shape, 0, 0.1)).',
-  });
+  const remedy = 'Such as rows => rows.add(tf.randomNormal(rows.shape, 0, 0.1)).';
+  checkFunction(augment, 'augment', 'a function of the rows of a view', remedy);
+  return augment as (rows: T, view: number) => unknown;
 }
 
 function inOrder(samples: number): Int32Array {
