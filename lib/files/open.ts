@@ -22,6 +22,8 @@ export interface OpenOptions {
   readonly dim?: number | undefined;
   /** How many numbers of a file that is read once stay in memory; those before them go to the disk. Undefined: all. */
   readonly inMemory?: number | undefined;
+  /** Whether its ids of rows are kept. Default: where all numbers stay in memory. */
+  readonly keepIds?: boolean | undefined;
 }
 
 /** Opens a file of embeddings. Those with rows at fixed places are read where they are, all others now. */
@@ -66,9 +68,9 @@ async function readStored(
   file: string,
   handle: FileHandle,
   format: Format,
-  { column, dim, inMemory }: OpenOptions,
+  { column, dim, inMemory, keepIds }: OpenOptions,
 ): Promise<RowStore> {
-  const store = new RowStore(file, { dim, inMemory });
+  const store = new RowStore(file, { dim, inMemory, keepIds });
   const text = { file, handle, gzipped: isText(format) && formatOfName(file).gzipped };
   try {
     if (format === 'jsonl') await readJsonLines(text, store, singleOf(column, format));

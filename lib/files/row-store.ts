@@ -16,6 +16,8 @@ export interface StoreOptions {
   readonly dim?: number | undefined;
   /** How many numbers stay in memory; those before them go to the disk. Undefined: all. */
   readonly inMemory?: number | undefined;
+  /** Whether ids of rows are kept. Default: where all numbers are. */
+  readonly keepIds?: boolean | undefined;
 }
 
 const IN_A_CHUNK = 1 << 20;
@@ -26,6 +28,7 @@ export class RowStore implements RowsFile {
   readonly stored = 'float32';
   readonly dtype = 'float32';
   readonly #inMemory: number;
+  readonly #keepsIds: boolean;
   readonly #dimIsGiven: boolean;
   readonly #ids: string[] = [];
   readonly #classes: ClassName[] = [];
@@ -37,11 +40,12 @@ export class RowStore implements RowsFile {
   #filled = 0;
   #inChunk = 1;
 
-  constructor(file: string, { dim, inMemory = Number.POSITIVE_INFINITY }: StoreOptions) {
+  constructor(file: string, { dim, inMemory = Number.POSITIVE_INFINITY, keepIds }: StoreOptions) {
     this.file = file;
     this.#dim = dim;
     this.#dimIsGiven = dim !== undefined;
     this.#inMemory = inMemory;
+    this.#keepsIds = keepIds ?? inMemory === Number.POSITIVE_INFINITY;
   }
 
   get rows(): number {
@@ -133,10 +137,7 @@ export class RowStore implements RowsFile {
   }
 
   #note({ id, label }: RowInfo): void {
-    if (
-      this.#inMemory === Number.POSITIVE_INFINITY &&
-      (typeof id === 'string' || typeof id === 'number' || typeof id === 'bigint')
-    ) {
+    if (this.#keepsIds && (typeof id === 'string' || typeof id === 'number' || typeof id === 'bigint')) {
       this.#ids.push(String(id));
     }
     if (typeof label === 'string' || typeof label === 'bigint' || Number.isFinite(label)) {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EvalReport, JudgedReport } from '../../lib/command/eval/report.js';
 import { type Relevant, type Retrieval, RetrievalSum } from '../../lib/command/eval/retrieval/measures.js';
-import { type RowIds, readIds, readQrels } from '../../lib/command/eval/retrieval/qrels.js';
+import { idsInRows, type RowIds, readIds, readQrels } from '../../lib/command/eval/retrieval/qrels.js';
 import { near, normal, randomSource } from '../../lib/reference/random.js';
 import { infonce } from '../support/command.js';
 import { writeNpy } from '../support/npy.js';
@@ -243,6 +243,17 @@ describe('judgements', () => {
     expectReport(evaluate([...files(), ...words, '--batch', '12', '--temperature', '0.01']), 0.01);
   });
 
+  it('by the ids in the rows of other formats', () => {
+    const lines = (data: Float32Array, prefix: string) =>
+      rowsIn(data, DIM, false).map((embedding, row) => JSON.stringify({ _id: `${prefix}${row}`, embedding }));
+    const named = [
+      text('q.jsonl', lines(queries, 'q').join('\n')),
+      text('d.jsonl', lines(documents, 'd').reverse().join('\n')),
+    ];
+    const judgements = judged.map(({ query, document, grade }) => `q${query} 0 d${document} ${grade}`);
+    expectReport(evaluate([...named, '--qrels', text('ids.txt', judgements.join('\n'))]), 0.07);
+  });
+
   it('are told to people', () => {
     const qrels = text('one.txt', '0 0 0 1\n4 0 4 1\n4 0 5 2\n');
     const { exit, stdout, stderr } = infonce(['eval', ...files(), '--qrels', qrels]);
@@ -305,6 +316,11 @@ describe('judgements', () => {
   it('of ids that are not there are refused', async () => {
     const file = text('bad.txt', '0\tz\t1\n0\tw\t1\n');
     await expect(readQrels(file, rows, named)).rejects.toThrow(/the id of a document in d\.txt, got "w" in line 2/);
+  });
+
+  it('of rows with the same id are refused', () => {
+    const message = /a\.jsonl: expected ids that differ, got "x" in rows 1 and 2 \(counted from 0\)\. .*--query-ids/;
+    expect(() => idsInRows('a.jsonl', ['y', 'x', 'x'])).toThrow(message);
   });
 
   it.each<readonly [string, string, RegExp]>([

@@ -11,7 +11,7 @@ export type { Numbers } from '../../files/rows-file.js';
 const IN_MEMORY = 1 << 26;
 
 /** What the command line says of how files are read. */
-export type ReadingOptions = Pick<OpenOptions, 'format' | 'column' | 'dim'>;
+export type ReadingOptions = Pick<OpenOptions, 'format' | 'column' | 'dim' | 'keepIds'>;
 
 /** A matrix of embeddings in a file, read in parts, as float32 or float16: float64 and bfloat16 become float32. */
 export class MatrixFile {
@@ -33,8 +33,8 @@ export class MatrixFile {
     this.dim = rows.dim;
   }
 
-  static async open(file: string, { format, column, dim }: ReadingOptions): Promise<MatrixFile> {
-    const rows = await openRows(file, { format, column, dim, inMemory: IN_MEMORY }).catch(error => {
+  static async open(file: string, { format, column, dim, keepIds }: ReadingOptions): Promise<MatrixFile> {
+    const rows = await openRows(file, { format, column, dim, keepIds, inMemory: IN_MEMORY }).catch(error => {
       // An option that does not go with the file's format, or is missing for it.
       throw error instanceof InfoNCEError && error.code === 'ERR_INFONCE_TYPE' ? usage(error.message) : error;
     });
@@ -43,6 +43,11 @@ export class MatrixFile {
 
   get classes(): RowsFile['classes'] {
     return this.#rows.classes;
+  }
+
+  /** With `keepIds`, where the file has them. */
+  get ids(): RowsFile['ids'] {
+    return this.#rows.ids;
   }
 
   /** Fills `target` with the rows from `first` on. */

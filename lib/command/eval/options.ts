@@ -79,7 +79,10 @@ export function withEvalOptions(command: Command): Command {
     )
     .option('--no-normalize', 'take the rows as they are in the loss')
     .option('--qrels <file>', 'which documents, rows of the second file, are relevant to which queries, of the first')
-    .option('--query-ids <file>', 'with --qrels: an id for each query, in lines of text or JSON (default: row numbers)')
+    .option(
+      '--query-ids <file>',
+      'with --qrels: an id for each query, in lines of text or JSON (default: those in the file, else row numbers)',
+    )
     .option('--document-ids <file>', 'with --qrels: an id for each document')
     .option('--no-retrieval', 'without recall, MRR and nDCG of pairs, which compare all rows with all');
   return withComputeOptions(command).option('--json', 'print the result as JSON');

@@ -6,7 +6,7 @@ import type { EvalOptions } from '../options.js';
 import { type JudgedReport, spreadReport } from '../report.js';
 import { type SpreadOfView, warningsOf } from '../warnings.js';
 import { evaluateJudged } from './judged.js';
-import { type RowIds, readIds, readQrels } from './qrels.js';
+import { idsInRows, type RowIds, readIds, readQrels } from './qrels.js';
 
 /** Evaluates queries and documents by judgements. */
 export async function judge(
@@ -14,9 +14,9 @@ export async function judge(
   qrels: string,
   options: EvalOptions,
 ): Promise<JudgedReport> {
-  const queries = await MatrixFile.open(queryFile, options);
+  const queries = await MatrixFile.open(queryFile, { ...options, keepIds: options.queryIds === undefined });
   try {
-    const documents = await MatrixFile.open(documentFile, options);
+    const documents = await MatrixFile.open(documentFile, { ...options, keepIds: options.documentIds === undefined });
     try {
       return await judgeRows(queries, documents, qrels, options);
     } finally {
@@ -89,6 +89,8 @@ function checkAlike(queries: MatrixFile, documents: MatrixFile): void {
   if (rows < 2) throw badFile(file, 'at least two documents', '1', 'A relevant document is compared with the others.');
 }
 
-async function idsOf({ file, rows }: MatrixFile, ids: string | undefined): Promise<RowIds> {
-  return ids === undefined ? { file, rows } : readIds(ids, file, rows);
+/** Those of a file of ids, else those in the rows, else row numbers. */
+async function idsOf({ file, rows, ids }: MatrixFile, fileOfIds: string | undefined): Promise<RowIds> {
+  if (fileOfIds !== undefined) return readIds(fileOfIds, file, rows);
+  return ids === undefined ? { file, rows } : idsInRows(file, ids);
 }

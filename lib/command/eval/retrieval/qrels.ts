@@ -82,6 +82,24 @@ export async function readIds(file: string, matrix: string, rows: number): Promi
   throw badFile(file, `${rows} ids, one for each row of ${matrix}`, String(rowOf.size), ID_REMEDY);
 }
 
+/** Ids that a file of embeddings has in its rows. */
+export function idsInRows(file: string, ids: readonly string[]): RowIds {
+  const rowOf = new Map<string, number>();
+  ids.forEach((id, row) => {
+    if (rowOf.has(id)) {
+      const remedy = `Judgements are of one row each: give other ids with ${Object.values(OPTIONS).join(' or ')} FILE.`;
+      throw badFile(
+        file,
+        'ids that differ',
+        `${quoted(id)} in rows ${rowOf.get(id)} and ${row} (counted from 0)`,
+        remedy,
+      );
+    }
+    rowOf.set(id, row);
+  });
+  return { file, rows: ids.length, rowOf };
+}
+
 const ID_REMEDY = 'Line i is the id of row i.';
 
 function idInJson(text: string): string | undefined {
