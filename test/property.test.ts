@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { type CommonOptions, supConSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { expectOneOf, expectResult, HIGH, HIGHEST, MEDIUM } from './support/compare.js';
-import { effort, sharedContext, TARGETS } from './support/contexts.js';
+import { effort, sharedContext, TARGETS, type Target } from './support/contexts.js';
 import { isRanked, LOSSES, randomCase, rowsOf, type Sizes } from './support/problems.js';
 import { normal, randomLabels } from './support/random.js';
 
@@ -61,80 +61,101 @@ const threads = fc.integer({ min: 1, max: 3 });
 const RUNS = { numRuns: effort(60, 6), seed: 20_240_607 };
 const FEWER_RUNS = { numRuns: effort(20, 3), seed: 20_240_607 };
 
-describe.each(TARGETS)('on %s', target => {
-  describe.each(LOSSES)('%s', loss => {
-    it('has the loss and gradients of the formulas', () => {
-      fc.assert(
-        fc.property(sizes(ANY), commonOptions, upstream, threads, (drawn, common, kind, count) => {
-          const given = gradOutput(kind, common.reduction, rowsOf(loss, drawn), drawn.seed + 9);
-          const { run, reference } = randomCase(loss, drawn, { ...common, gradOutput: given });
-          expectResult(run({ context: sharedContext(target, { threads: count }) }), reference(), HIGHEST);
-        }),
-        RUNS,
-      );
-    });
+/** Does the same on every target. Each has the same problems, so that what they are compared with is computed once. */
+function onEach(check: (target: Target) => void): void {
+  for (const target of TARGETS) check(target);
+}
 
-    it.each(LEVELS)("stays within the bounds of precision '%s'", (precision, accuracy) => {
-      fc.assert(
-        fc.property(sizes(WARM), threads, (drawn, count) => {
-          const { run, reference } = randomCase(loss, drawn);
+describe.each(LOSSES)('%s', loss => {
+  it('has the loss and gradients of the formulas', () => {
+    fc.assert(
+      fc.property(sizes(ANY), commonOptions, upstream, threads, (drawn, common, kind, count) => {
+        const given = gradOutput(kind, common.reduction, rowsOf(loss, drawn), drawn.seed + 9);
+        const { run, reference } = randomCase(loss, drawn, { ...common, gradOutput: given });
+        const expected = reference();
+        onEach(target => {
+          expectResult(run({ context: sharedContext(target, { threads: count }) }), expected, HIGHEST, `on ${target}:`);
+        });
+      }),
+      RUNS,
+    );
+  });
+
+  it.each(LEVELS)("stays within the bounds of precision '%s'", (precision, accuracy) => {
+    fc.assert(
+      fc.property(sizes(WARM), threads, (drawn, count) => {
+        const { run, reference } = randomCase(loss, drawn);
+        const expected = reference();
+        onEach(target => {
           const context = sharedContext(target, { threads: count, precision });
-          expectResult(run({ context }), reference(), accuracy);
-        }),
-        FEWER_RUNS,
-      );
-    });
+          expectResult(run({ context }), expected, accuracy, `on ${target}:`);
+        });
+      }),
+      FEWER_RUNS,
+    );
+  });
 
-    it.each(LEVELS)("where it is colder, precision '%s' is that of rounded rows", (precision, accuracy, operands) => {
-      fc.assert(
-        fc.property(
-          sizes(loss.includes('in-batch and unpaired') ? COLD_BESIDE_KEYS : COLD),
-          commonOptions,
-          (drawn, common) => {
-            const { run, reference } = randomCase(loss, drawn, common);
+  it.each(LEVELS)("where it is colder, precision '%s' is that of rounded rows", (precision, accuracy, operands) => {
+    fc.assert(
+      fc.property(
+        sizes(loss.includes('in-batch and unpaired') ? COLD_BESIDE_KEYS : COLD),
+        commonOptions,
+        (drawn, common) => {
+          const { run, reference } = randomCase(loss, drawn, common);
+          const expected = [reference(operands), reference()];
+          onEach(target => {
             const context = sharedContext(target, { threads: 2, precision });
-            expectOneOf(run({ context }), [reference(operands), reference()], accuracy);
-          },
-        ),
-        FEWER_RUNS,
-      );
-    });
+            expectOneOf(run({ context }), expected, accuracy, `on ${target}:`);
+          });
+        },
+      ),
+      FEWER_RUNS,
+    );
+  });
 
-    it.each(effort([65, 129, 300], [129]))('has them with %i samples, more than a block', samples => {
-      const { run, reference } = randomCase(loss, { ...MIDDLING, samples });
-      expectResult(run({ context: sharedContext(target, { threads: 2 }) }), reference(), HIGHEST);
+  it.each(effort([65, 129, 300], [129]))('has them with %i samples, more than a block', samples => {
+    const { run, reference } = randomCase(loss, { ...MIDDLING, samples });
+    const expected = reference();
+    onEach(target => {
+      expectResult(run({ context: sharedContext(target, { threads: 2 }) }), expected, HIGHEST, `on ${target}:`);
     });
+  });
 
-    it('leaves its inputs as they were', () => {
-      const { run, inputs } = randomCase(loss, { ...MIDDLING, samples: 50 });
-      const before = inputs.map(input => input.slice());
+  it('leaves its inputs as they were', () => {
+    const { run, inputs } = randomCase(loss, { ...MIDDLING, samples: 50 });
+    const before = inputs.map(input => input.slice());
+    onEach(target => {
       run({ context: sharedContext(target, { threads: 2 }) });
-      expect(inputs).toEqual(before);
+      expect(inputs, `on ${target}`).toEqual(before);
     });
+  });
 
-    it('gives the same loss without its gradient', () => {
-      fc.assert(
-        fc.property(sizes({ ...ANY, coldest: 0.01 }), commonOptions, threads, (drawn, common, count) => {
-          const context = sharedContext(target, { threads: count });
-          const { run, reference } = randomCase(loss, drawn, { ...common, gradient: false });
-          const result = run({ context });
-          expect(Object.keys(result)).toEqual(isRanked(loss) ? ['loss', 'top1', 'top5'] : ['loss']);
-          expectResult(result, { ...reference(), gradients: {} }, HIGHEST);
-        }),
-        FEWER_RUNS,
-      );
-    });
+  it('gives the same loss without its gradient', () => {
+    fc.assert(
+      fc.property(sizes({ ...ANY, coldest: 0.01 }), commonOptions, threads, (drawn, common, count) => {
+        const { run, reference } = randomCase(loss, drawn, { ...common, gradient: false });
+        const expected = { ...reference(), gradients: {} };
+        onEach(target => {
+          const result = run({ context: sharedContext(target, { threads: count }) });
+          expect(Object.keys(result), `on ${target}`).toEqual(isRanked(loss) ? ['loss', 'top1', 'top5'] : ['loss']);
+          expectResult(result, expected, HIGHEST, `on ${target}:`);
+        });
+      }),
+      FEWER_RUNS,
+    );
+  });
 
-    it.runIf(isRanked(loss))('counts the rows whose positive comes first and among the first five', () => {
-      fc.assert(
-        fc.property(sizes({ ...ANY, coldest: 0.01 }), drawn => {
-          const { run, reference } = randomCase(loss, drawn);
-          const { top1, top5 } = reference();
-          expect(run({ context: sharedContext(target) })).toMatchObject({ top1, top5 });
-        }),
-        FEWER_RUNS,
-      );
-    });
+  it.runIf(isRanked(loss))('counts the rows whose positive comes first and among the first five', () => {
+    fc.assert(
+      fc.property(sizes({ ...ANY, coldest: 0.01 }), drawn => {
+        const { run, reference } = randomCase(loss, drawn);
+        const { top1, top5 } = reference();
+        onEach(target => {
+          expect(run({ context: sharedContext(target) }), `on ${target}`).toMatchObject({ top1, top5 });
+        });
+      }),
+      FEWER_RUNS,
+    );
   });
 });
 

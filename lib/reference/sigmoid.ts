@@ -28,8 +28,7 @@ export function referenceSigLip(problem: OnHost<SigLipProblem>, operands: Operan
       const far = sign * (logitScale * cosine + logitBias);
       loss[i]! += Math.max(far, 0) + Math.log1p(Math.exp(-Math.abs(far)));
       const slope = upstream * sign * sigmoid(far);
-      accumulate(anchor, logitScale * slope, logitScale * slope, candidate);
-      accumulate(candidate, logitScale * slope, logitScale * slope, anchor);
+      accumulate(anchor, candidate, logitScale * slope, logitScale * slope);
       add(byScale, slope * cosines[j]!);
       add(byBias, slope);
     });

@@ -101,8 +101,7 @@ export function evaluate(
     const upstream = share * given * (reduction === 'mean' ? 1 / rows : 1);
     slopes.forEach(({ slope, terms }, j) => {
       const candidate = candidates[j]!;
-      accumulate(anchorOf(j), upstream * scale * slope, upstream * scale * terms, candidate);
-      accumulate(candidate, upstream * scale * slope, upstream * scale * terms, anchorOf(j));
+      accumulate(anchorOf(j), candidate, upstream * scale * slope, upstream * scale * terms);
       gradScale += upstream * slope * cosines[j]!;
       gradScaleTerms += Math.abs(upstream * terms * cosines[j]!);
     });

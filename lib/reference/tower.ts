@@ -112,13 +112,17 @@ export function throughNormalisation({ rows, dim, unit, normalized, norm, grad, 
   return { values, terms: norm2(lengths) };
 }
 
-/** Adds weight · source to the gradient on target, and terms · ‖source‖ to its terms. */
-export function accumulate(target: Place, weight: number, terms: number, source: Place): void {
-  const { dim, grad } = target.tower;
-  const { unit, lengths } = source.tower;
-  for (let k = 0, to = target.index * dim, from = source.index * dim; k < dim; k++, to++, from++)
-    grad[to]! += weight * unit[from]!;
-  target.tower.terms[target.index]! += Math.abs(terms) * lengths[source.index]!;
+/** Adds weight · each to the gradient on the other, and terms · ‖each‖ to the other's terms. */
+export function accumulate(a: Place, b: Place, weight: number, terms: number): void {
+  const { dim, unit: left, grad: gradLeft } = a.tower;
+  const { unit: right, grad: gradRight } = b.tower;
+  for (let k = 0, i = a.index * dim, j = b.index * dim; k < dim; k++, i++, j++) {
+    gradLeft[i]! += weight * right[j]!;
+    gradRight[j]! += weight * left[i]!;
+  }
+  const size = Math.abs(terms);
+  a.tower.terms[a.index]! += size * b.tower.lengths[b.index]!;
+  b.tower.terms[b.index]! += size * a.tower.lengths[a.index]!;
 }
 
 /** The products of parts that a level computes: those of the first with all, of the second with all but the last … */
@@ -130,11 +134,20 @@ export function dotOfParts(a: Place, b: Place): number {
   return sum;
 }
 
+/** In four sums, which do not wait for each other. */
 export function dot(a: Place, b: Place, left = a.tower.unit, right = b.tower.unit): number {
   const { dim } = a.tower;
-  let sum = 0;
-  for (let k = 0, i = a.index * dim, j = b.index * dim; k < dim; k++, i++, j++) sum += left[i]! * right[j]!;
-  return sum;
+  let [first, second, third, fourth] = [0, 0, 0, 0];
+  let [i, j] = [a.index * dim, b.index * dim];
+  const end = i + dim;
+  for (; i + 3 < end; i += 4, j += 4) {
+    first += left[i]! * right[j]!;
+    second += left[i + 1]! * right[j + 1]!;
+    third += left[i + 2]! * right[j + 2]!;
+    fourth += left[i + 3]! * right[j + 3]!;
+  }
+  for (; i < end; i++, j++) first += left[i]! * right[j]!;
+  return first + second + (third + fourth);
 }
 
 export function norm2(values: ArrayLike<number>): number {
