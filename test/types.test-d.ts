@@ -35,6 +35,7 @@ import {
   type Tensor,
   type TensorLike,
 } from 'infonce';
+import type { Embeddings } from 'infonce/files';
 import { ntXent as jaxNTXent, sigLip as jaxSigLip } from 'infonce/jax-js';
 import { describe, expectTypeOf, it } from 'vitest';
 
@@ -337,4 +338,13 @@ it('everything else has its type', () => {
   expectTypeOf(devices).returns.toEqualTypeOf<Device[]>();
   expectTypeOf<Extract<Device, { available: false }>['reason']>().toEqualTypeOf<string>();
   expectTypeOf<InfoNCEError['code']>().toEqualTypeOf<InfoNCEErrorCode>();
+});
+
+it('embeddings of a file are a tensor of the losses, of the type that they say', () => {
+  const read = {} as Embeddings;
+  ntXent({ features: read });
+  infoNCE({ query: read, positiveKey: read });
+  if (read.dtype === 'float32') expectTypeOf(read.data).toEqualTypeOf<Float32Array>();
+  else expectTypeOf(read.data).toEqualTypeOf<Uint16Array>();
+  expectTypeOf(read.labels).toEqualTypeOf<Int32Array | undefined>();
 });

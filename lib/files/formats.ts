@@ -6,7 +6,18 @@ import path from 'node:path';
  * with tabs), `fvecs` and `bvecs` (TEXMEX), `raw` (float32 numbers and nothing else), `parquet`, `arrow` (IPC files and
  * streams, Feather) or `safetensors`.
  */
-export type Format = (typeof FORMATS)[number];
+export type Format =
+  | 'npy'
+  | 'jsonl'
+  | 'json'
+  | 'csv'
+  | 'tsv'
+  | 'fvecs'
+  | 'bvecs'
+  | 'raw'
+  | 'parquet'
+  | 'arrow'
+  | 'safetensors';
 
 export const FORMATS = [
   'npy',
@@ -20,7 +31,7 @@ export const FORMATS = [
   'parquet',
   'arrow',
   'safetensors',
-] as const;
+] as const satisfies readonly Format[];
 
 /** Beside the format's own name. */
 const ENDINGS: Readonly<Record<string, Format>> = {

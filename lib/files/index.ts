@@ -10,5 +10,6 @@ export {
   type Float32Stored,
   type ReadOptions,
   readEmbeddings,
+  type URLLike,
 } from './read-embeddings.js';
 export { writeNpy } from './write-npy.js';

@@ -7,6 +7,12 @@ import { FORMATS, type Format } from './formats.js';
 import { openRows } from './open.js';
 import type { Numbers, RowsFile } from './rows-file.js';
 
+/** What a URL of any environment is, with or without its types. */
+export interface URLLike {
+  /** Begins with `file:`. */
+  readonly href: string;
+}
+
 /** Options of {@link readEmbeddings}. */
 export interface ReadOptions {
   /** Default: what the file's name ends in, `.npy` by the file's first bytes. */
@@ -54,7 +60,7 @@ const KEYS: ReadonlySet<string> = new Set(['format', 'column', 'dim']);
  * @throws `InfoNCEError`: `ERR_INFONCE_NOT_FOUND` if the file or the package is not there, `ERR_INFONCE_FILE` for what cannot
  * be read, with the row (counted from 0) and what was expected; codes of bad options.
  */
-export async function readEmbeddings(file: string | URL, options: ReadOptions = {}): Promise<Embeddings> {
+export async function readEmbeddings(file: string | URLLike, options: ReadOptions = {}): Promise<Embeddings> {
   const rows = await openRows(pathOf(file, 'file'), checked(options));
   try {
     const length = rows.rows * rows.dim;
@@ -69,11 +75,12 @@ export async function readEmbeddings(file: string | URL, options: ReadOptions = 
 /** Refuses what is no path. */
 export function pathOf(file: unknown, argument: string): string {
   if (typeof file === 'string') return file;
-  if (file instanceof URL) return fileURLToPath(file);
+  const href: unknown = typeof file === 'object' && file !== null && 'href' in file ? file.href : undefined;
+  if (typeof href === 'string' && href.startsWith('file:')) return fileURLToPath(href);
   throw new InfoNCEError('ERR_INFONCE_TYPE', {
     argument,
-    expected: 'the path of a file, a string or a URL',
-    got: describeValue(file),
+    expected: 'the path of a file, a string or a file: URL',
+    got: typeof href === 'string' ? describeValue(href) : describeValue(file),
   });
 }
 

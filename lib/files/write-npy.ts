@@ -4,7 +4,7 @@ import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkArray, type HalfTensor, type Tensor } from '../runtime/host-tensor.js';
 import { checkKeys } from '../runtime/options.js';
 import { bytesOf } from './bytes.js';
-import { pathOf } from './read-embeddings.js';
+import { pathOf, type URLLike } from './read-embeddings.js';
 
 const KEYS: ReadonlySet<string> = new Set(['data', 'shape', 'dtype']);
 /** As NumPy has it. */
@@ -19,7 +19,7 @@ const WRITTEN_AT_ONCE = 1 << 26;
  * @param file The path of the file, which is replaced if there is one.
  * @throws `InfoNCEError`: codes of bad tensors, and `ERR_INFONCE_FILE` if the file cannot be written.
  */
-export async function writeNpy(file: string | URL, tensor: Tensor | HalfTensor): Promise<void> {
+export async function writeNpy(file: string | URLLike, tensor: Tensor | HalfTensor): Promise<void> {
   const path = pathOf(file, 'file');
   if (typeof tensor !== 'object' || tensor === null || !('data' in tensor)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {

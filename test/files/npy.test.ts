@@ -152,7 +152,8 @@ describe('writeNpy', () => {
   });
 
   it.each<readonly [unknown, unknown, string, RegExp]>([
-    [1, {}, 'ERR_INFONCE_TYPE', /file: expected the path of a file, a string or a URL, got 1/],
+    [1, {}, 'ERR_INFONCE_TYPE', /file: expected the path of a file, a string or a file: URL, got 1/],
+    [new URL('http://localhost/x.npy'), {}, 'ERR_INFONCE_TYPE', /got "http:\/\/localhost\/x\.npy"/],
     ['x.npy', undefined, 'ERR_INFONCE_TYPE', /tensor: expected a tensor/],
     ['x.npy', { data: [1], shape: [1] }, 'ERR_INFONCE_TYPE', /tensor\.data/],
     ['x.npy', { data: VALUES, shape: [7] }, 'ERR_INFONCE_SHAPE', /tensor\.shape: .*which is 6/],

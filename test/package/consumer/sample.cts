@@ -1,4 +1,5 @@
 import infonce = require('infonce');
+import files = require('infonce/files');
 
 const features: infonce.Tensor = { data: new Float32Array(8), shape: [4, 2] };
 const labels = Int32Array.of(0, 0, 1, 1);
@@ -19,3 +20,4 @@ export const modules: readonly number[] = [
   new infonce.SupCon().forwardSync(features, labels).loss,
   new infonce.SigLip().forwardSync(features, features).gradLogitBias,
 ];
+export const read: Promise<files.Embeddings> = files.readEmbeddings('rows.npy');

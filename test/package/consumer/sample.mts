@@ -28,6 +28,7 @@ import {
   supCon,
   type Tensor,
 } from 'infonce';
+import { type Embeddings, readEmbeddings, writeNpy } from 'infonce/files';
 
 declare const signal: AbortSignalLike;
 
@@ -110,3 +111,9 @@ export const results = {
   gradient,
 };
 export const loop = { onDevice, filled, later, remembered, cached, fits };
+
+export async function converted(file: string): Promise<Embeddings> {
+  const read = await readEmbeddings(file, { format: 'csv', column: ['x', 'y'] });
+  await writeNpy({ href: 'file:///rows.npy' }, read);
+  return (await ntXent({ features: read })).loss > 0 ? read : readEmbeddings('rows.npy');
+}
