@@ -22,6 +22,15 @@ it('gradient caching gives the gradients of the whole batch', () => {
   expect(Number(difference)).toBeLessThan(1e-6);
 });
 
+it('the adapter finds more held-out documents than the frozen vectors', { timeout: 120_000 }, () => {
+  const printed = output('adapter/main.mjs');
+  const [before, after] = [...printed.matchAll(/recall@1 +([\d.]+) % +recall@10 +([\d.]+) %$/gm)].map(([, ...recall]) =>
+    recall.map(Number),
+  );
+  expect(after![0]! - before![0]!).toBeGreaterThan(10);
+  expect(after![1]! - before![1]!).toBeGreaterThan(30);
+});
+
 const withoutTypes = (code: string) =>
   ts.transpile(code, { target: ts.ScriptTarget.ESNext, module: ts.ModuleKind.ESNext });
 

@@ -10,6 +10,7 @@ export function createProgram(): Command {
   return new Command('infonce')
     .description(MANIFEST.description)
     .version(MANIFEST.version, '-v, --version', 'print the version')
+    .enablePositionalOptions() // `demo text --steps` is an option of `demo text`, not of `demo`
     .addCommand(doctorCommand())
     .addCommand(evalCommand())
     .addCommand(benchCommand())

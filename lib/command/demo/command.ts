@@ -3,7 +3,8 @@ import { CHART_PACKAGES } from '../charts/index.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { installLine, needPackages } from '../terminal/optional.js';
 import { type DigitsOptions, withDigitsOptions } from './digits/options.js';
-import type { TrainingOptions } from './options.js';
+import { type TrainingOptions, withTrainingOptions } from './options.js';
+import { EMOJI_NAMES, EMOJI_PICTURES, PNG_READER, WORD_VECTORS, WORDNET } from './packages.js';
 import type { Setting } from './run.js';
 
 /** A training: how it is asked for, what it needs, and its module. */
@@ -20,11 +21,49 @@ const DIGITS: Training<DigitsOptions> = {
   load: () => import('./digits/run.js'),
 };
 
+const TEXT: Training<TrainingOptions> = {
+  name: 'infonce demo text',
+  packages: [WORDNET, WORD_VECTORS],
+  load: () => import('./text/run.js'),
+};
+
+const EMOJI: Training<TrainingOptions> = {
+  name: 'infonce demo emoji',
+  packages: [EMOJI_PICTURES, EMOJI_NAMES, WORD_VECTORS, PNG_READER],
+  load: () => import('./emoji/run.js'),
+};
+
 export function demoCommand(): Command {
   const command = new Command('demo').description(
     'trains a small encoder on handwritten digits without labels, and draws what the loss does',
   );
-  return withDigitsOptions(command).action(start(DIGITS));
+  return withDigitsOptions(command)
+    .enablePositionalOptions() // options behind `text` are its own
+    .action(start(DIGITS))
+    .addCommand(textCommand())
+    .addCommand(emojiCommand());
+}
+
+function textCommand(): Command {
+  const command = new Command('text').description('trains a reverse dictionary, from definitions to their words');
+  return withTrainingOptions(command, {
+    steps: 200,
+    batch: 512,
+    samples: 'definitions',
+    temperature: 'of the loss (default: 0.05)',
+    out: 'infonce-demo-text',
+  }).action(start(TEXT));
+}
+
+function emojiCommand(): Command {
+  const command = new Command('emoji').description('trains two encoders, of pictures of emoji and of their words');
+  return withTrainingOptions(command, {
+    steps: 200,
+    batch: 256,
+    samples: 'emoji',
+    temperature: 'what it learns from (default: 0.07)',
+    out: 'infonce-demo-emoji',
+  }).action(start(EMOJI));
 }
 
 /** The action of a training's command. */

@@ -1,17 +1,11 @@
 import type { Setting } from '../run.js';
-import { type Digits, loadDigits } from './data/digits.js';
+import { loadDigits } from './data/digits.js';
 import type { DigitsOptions } from './options.js';
 import { runPairs } from './pairs/run.js';
 import { runSimclr } from './simclr/run.js';
 
 /** Digits that no training sees. */
 const HELD_OUT = 1000;
-
-/** What both demonstrations with digits run with. */
-export interface DigitsSetting extends Setting<DigitsOptions> {
-  readonly train: Digits;
-  readonly test: Digits;
-}
 
 /** Trains, judges, prints the figures and writes the report. */
 export async function run(setting: Setting<DigitsOptions>): Promise<void> {

@@ -3,7 +3,7 @@ import { lossSurface } from '../../report/loss-surface.js';
 import { writeReport } from '../../report/write.js';
 import { runFigures } from '../../run-figures.js';
 import { oneView } from '../data/views.js';
-import type { DigitsSetting } from '../run.js';
+import type { DigitsSetting } from '../setting.js';
 import { type Directions, formatFigures, type PairFigures } from './figures.js';
 import { pairsPage } from './page.js';
 import { judgePairs, type PairJudgement } from './retrieval.js';

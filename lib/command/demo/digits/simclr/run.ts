@@ -5,7 +5,7 @@ import { writeReport } from '../../report/write.js';
 import { runFigures } from '../../run-figures.js';
 import { PIXELS } from '../data/digits.js';
 import { project } from '../judging/projection.js';
-import type { DigitsSetting } from '../run.js';
+import type { DigitsSetting } from '../setting.js';
 import { formatFigures, type SimclrFigures, type Spread } from './figures.js';
 import { Judge } from './judge.js';
 import { simclrPage } from './page.js';
