@@ -4,7 +4,7 @@ import { type LossSurface, lossSurfaceSection } from '../report/loss-surface.js'
 import { retrievalChart } from '../report/retrieval-chart.js';
 import { scaleChart } from '../report/scale-chart.js';
 import { lossChart, similarityCharts, top1Chart } from '../report/training-charts.js';
-import { footer, percent } from '../run-figures.js';
+import { footer, whole } from '../run-figures.js';
 import type { Emoji } from './data.js';
 import { type EmojiFigures, RETRIEVAL_COLUMNS, retrievalRows } from './figures.js';
 import type { EmojiJudgement } from './model.js';
@@ -28,11 +28,11 @@ export async function emojiPage(material: EmojiMaterial): Promise<string> {
   const { figures, history, untrained, trained } = material;
   const { retrieval, emoji } = figures;
   const count = emoji.heldOut;
-  const [before, after] = [retrieval.untrained, retrieval.trained].map(({ wordsToPicture }) =>
-    percent(wordsToPicture.top10),
-  );
   return page({
-    title: `${after} % of emoji never seen are among the first ten of ${count} by their words; before training, ${before} %`,
+    title: 'Pictures and words of emoji',
+    headline:
+      `${whole(retrieval.trained.wordsToPicture.top10)} % of emoji never seen are among the first 10 of ${count} for their ` +
+      `words after ${figures.options.steps} steps; untrained ${whole(retrieval.untrained.wordsToPicture.top10)} %`,
     intro:
       'The loss of CLIP on emoji: one encoder sees pictures, another names and keywords. They learn to put the picture ' +
       `and the words of ${emoji.train} emoji together, and the scale of their similarities; these ${count} are others.`,
@@ -44,7 +44,7 @@ export async function emojiPage(material: EmojiMaterial): Promise<string> {
           nearest(drawing, material, 'pictureToWords', 'Picture to words'),
           nearest(drawing, material, 'wordsToPicture', 'Words to picture'),
         ],
-        table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(retrieval) },
+        table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(retrieval), marked: 1 },
       },
       {
         title: 'Loss',

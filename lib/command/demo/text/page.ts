@@ -3,7 +3,7 @@ import type { History } from '../network/training.js';
 import { type LossSurface, lossSurfaceSection } from '../report/loss-surface.js';
 import { retrievalChart } from '../report/retrieval-chart.js';
 import { lossChart, similarityCharts, top1Chart } from '../report/training-charts.js';
-import { footer, percent } from '../run-figures.js';
+import { footer, whole } from '../run-figures.js';
 import type { Definition } from './definitions.js';
 import { RETRIEVAL_COLUMNS, retrievalRows, type TextFigures } from './figures.js';
 import type { TextJudgement } from './training.js';
@@ -28,9 +28,12 @@ export async function textPage(material: TextMaterial): Promise<string> {
   const { retrieval, definitions } = figures;
   const count = definitions.heldOut;
   return page({
-    title: `${percent(retrieval.trained.top10)} % of definitions find their word among the first ten of ${count}; the mean of their vectors, ${percent(retrieval.untrained.top10)} %`,
+    title: 'A reverse dictionary',
+    headline:
+      `${whole(retrieval.trained.top10)} % of definitions have their word among the first 10 of ${count} after ` +
+      `${figures.options.steps} steps; the mean of their vectors ${whole(retrieval.untrained.top10)} %`,
     intro:
-      'A reverse dictionary: InfoNCE trains an encoder to put a definition of WordNet where the vector of its word is. ' +
+      'InfoNCE trains an encoder to put a definition of WordNet where the vector of its word is. ' +
       `It has seen ${definitions.train} other words; of these ${count} neither a definition nor a synonym of the same meaning.`,
     sections: [
       {
@@ -43,7 +46,7 @@ export async function textPage(material: TextMaterial): Promise<string> {
             label: `Share of words among the first 1, 5 and 10 of ${count}, before and after training`,
           }),
         ],
-        table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(retrieval) },
+        table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(retrieval), marked: 1 },
       },
       {
         title: 'Loss',
