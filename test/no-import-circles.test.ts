@@ -5,10 +5,10 @@ import { expect, it } from 'vitest';
 
 const LIB = path.resolve(import.meta.dirname, '../lib');
 
-/** The files of lib/ that a file imports, types only included. */
+/** The files of lib/ that a file imports, types only included; addons are no files of lib/. */
 function importsOf(file: string): string[] {
   return preProcessFile(readFileSync(path.join(LIB, file), 'utf8'), true, true)
-    .importedFiles.filter(({ fileName }) => fileName.startsWith('.'))
+    .importedFiles.filter(({ fileName }) => fileName.startsWith('.') && !fileName.endsWith('.node'))
     .map(({ fileName }) => path.join(path.dirname(file), fileName.replace(/js$/, 'ts')));
 }
 
