@@ -57,6 +57,14 @@ it.each(DOCUMENTS.filter(document => pathsOf(document).length > 0))('the files t
   expect(pathsOf(document).filter(file => !existsSync(path.join(ROOT, file)))).toEqual([]);
 });
 
+it('docs/errors.md has every code of an error, and no other', () => {
+  const codesIn = (file: string, pattern: RegExp) =>
+    [...readFileSync(path.join(ROOT, file), 'utf8').matchAll(pattern)].map(([, code]) => code!);
+  const thrown = codesIn('lib/runtime/errors.ts', /^ {2}\| '(ERR_INFONCE_\w+)'/gm);
+  expect(thrown.length).toBeGreaterThan(10);
+  expect(codesIn('docs/errors.md', /^\| `(ERR_INFONCE_\w+)`/gm)).toEqual(thrown);
+});
+
 it('the index of the documentation leads to every page of it', () => {
   const pages = DOCUMENTS.filter(file => file.startsWith(`docs${path.sep}`) && path.basename(file) !== 'README.md');
   const linked = linksOf('docs/README.md').map(link => path.join('docs', link.replace(/#.*/, '')));

@@ -135,7 +135,7 @@ export function dotOfParts(a: Place, b: Place): number {
 }
 
 /** In four sums, which do not wait for each other. */
-export function dot(a: Place, b: Place, left = a.tower.unit, right = b.tower.unit): number {
+export function dot(a: Place, b: Place, left: Float64Array = a.tower.unit, right: Float64Array = b.tower.unit): number {
   const { dim } = a.tower;
   let [first, second, third, fourth] = [0, 0, 0, 0];
   let [i, j] = [a.index * dim, b.index * dim];
