@@ -58,8 +58,7 @@ it.each(DOCUMENTS.filter(document => pathsOf(document).length > 0))('the files t
 });
 
 it('docs/errors.md has every code of an error, and no other', () => {
-  const codesIn = (file: string, pattern: RegExp) =>
-    [...readFileSync(path.join(ROOT, file), 'utf8').matchAll(pattern)].map(([, code]) => code!);
+  const codesIn = (file: string, pattern: RegExp) => [...textOf(file).matchAll(pattern)].map(([, code]) => code!);
   const thrown = codesIn('lib/runtime/errors.ts', /^ {2}\| '(ERR_INFONCE_\w+)'/gm);
   expect(thrown.length).toBeGreaterThan(10);
   expect(codesIn('docs/errors.md', /^\| `(ERR_INFONCE_\w+)`/gm)).toEqual(thrown);
