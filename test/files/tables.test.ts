@@ -81,6 +81,14 @@ describe.each(['parquet', 'arrow'])('%s', format => {
     });
   });
 
+  it.runIf(format === 'arrow')('a damaged batch is an error, and is not read without end', async () => {
+    const bytes = readFileSync(golden('batches.arrow'));
+    // Within the first batch, so that the second is not where the footer says.
+    const longer = Buffer.concat([bytes.subarray(0, 634), Buffer.of(0x10, 0x1d, 0x7e), bytes.subarray(634)]);
+    const file = write('damaged.arrow', longer);
+    await expect(readEmbeddings(file)).rejects.toMatchObject({ code: 'ERR_INFONCE_FILE', argument: file });
+  });
+
   it('columns by their names', async () => {
     const file = golden(`columns.${format}`);
     expect((await readEmbeddings(file, { column: ['x1'] })).data).toEqual(Float32Array.of(-0.5, 2, 1e-3));
