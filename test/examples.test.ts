@@ -75,7 +75,7 @@ it('the code of docs/calls.md runs when pasted', () => {
   expect(run('docs/calls.md')).toMatch(/^\[( \d\.\d+,?){3} \]\n1000\n(\d\.\d+ -?\d\.\d+\n){3}32\n$/);
 });
 
-it('the code of docs/trainers/tfjs.md runs when pasted', () => {
+it('the code of docs/trainers/tfjs.md runs when pasted', { timeout: 60_000 }, () => {
   const printed = run('docs/trainers/tfjs.md');
   const [, first, last] = /step 10, loss ([\d.]+)\n.*\nstep 30, loss ([\d.]+)\n\[\]\n/.exec(printed)!;
   expect(Number(last)).toBeLessThan(Number(first));

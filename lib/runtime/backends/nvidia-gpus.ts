@@ -27,7 +27,10 @@ export function nvidiaGpusOnBus(): number | null {
 /** What a driver leaves where GPUs are that no bus shows: in WSL, and in containers. */
 const SIGNS = ['/dev/dxg', '/dev/nvidiactl'];
 
-/** Whether there is certainly no NVIDIA GPU that this process could use. */
+let none: boolean | undefined;
+
+/** Whether there is certainly no NVIDIA GPU that this process could use. Looked at once: contexts ask for it. */
 export function hasNoNvidiaGpu(): boolean {
-  return nvidiaGpusOnBus() === 0 && !SIGNS.some(sign => existsSync(sign));
+  none ??= nvidiaGpusOnBus() === 0 && !SIGNS.some(sign => existsSync(sign));
+  return none;
 }
