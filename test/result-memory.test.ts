@@ -1,13 +1,13 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { Worker } from 'node:worker_threads';
+import { infoNCE, ntXent, ntXentSync } from 'infonce';
 import { afterEach, expect, it, vi } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { normal } from './support/random.js';
 
-// Before the package is loaded, which may keep the function.
-vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
-const { infoNCE, ntXent, ntXentSync } = await import('infonce');
+// Before the package is loaded, which keeps the functions.
+vi.hoisted(() => vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
