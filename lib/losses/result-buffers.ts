@@ -56,7 +56,9 @@ export function resultBuffers(
     const arrays = plan.task.matrices.map(matrix => {
       if (!computesGradient(plan, part, matrix)) return undefined;
       const name = gradientName(matrix.name);
-      if (output === 'device' && (matrix.list?.tensors.length ?? 1) > 1) throw joinedOnDevice(matrix);
+      // Of one that is dropped nobody asks for the parts.
+      if (output === 'device' && !matrix.detached && (matrix.list?.tensors.length ?? 1) > 1)
+        throw joinedOnDevice(matrix);
       if (output === 'device' && matrix.interleaved) throw interleavedOnDevice();
       return given.gradients.get(name) ?? newGradient(name, matrix.tensor, matrix.detached === 'dropped');
     });

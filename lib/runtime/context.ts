@@ -1,5 +1,6 @@
 import { types } from 'node:util';
 import { AbortError, type AbortSignalLike } from './abort.js';
+import { copyInto } from './arrays.js';
 import type { AvailableDevice, Target } from './backends/backend.js';
 import {
   type NativeBuffer,
@@ -162,12 +163,12 @@ export class OwnedContext implements TensorContext {
   tensor(values: unknown, shape: unknown, dtype?: unknown): DeviceTensor {
     const checked = checkArray(values, shape, dtype, '', TENSOR_LAYOUT);
     const tensor = this.allocate(checked.shape, checked.dtype, TENSOR);
-    this.#fill(tensor.bufferFor('tensor'), checked.data);
+    this.#fill(tensor.bufferFor('tensor'), checked.data, productOf(checked.shape));
     return tensor;
   }
 
   /** Writes a buffer that no work knows yet. Behind work that is not done it is queued, rather than waited for. */
-  #fill(buffer: NativeBuffer, data: Float32Array | Uint16Array): void {
+  #fill(buffer: NativeBuffer, data: Float32Array | Uint16Array, length: number): void {
     const { byteLength } = data;
     if (this.pending === 0) {
       this.#explained(() => this.#native.write(buffer, 0, data, 0, byteLength), TENSOR);
@@ -175,7 +176,8 @@ export class OwnedContext implements TensorContext {
     }
     // A copy, because a pinned array would be read later. If this fails, so does every later call. `instanceof` does not
     // recognise arrays of other realms.
-    const copy = types.isUint16Array(data) ? new Uint16Array(data) : new Float32Array(data);
+    const copy = types.isUint16Array(data) ? new Uint16Array(length) : new Float32Array(length);
+    copyInto(copy, 0, data, length, 'data');
     const done = (failure: NativeFailure | null): void => {
       if (failure !== null) this.#explain(failure, TENSOR);
     };

@@ -98,9 +98,13 @@ export function checkNumber(
 
 /** How to get at the number of an array or a tensor of one. */
 function numberRemedy(value: unknown, name: string): string | undefined {
-  const { length, size } = Object(value) as { readonly length?: unknown; readonly size?: unknown };
-  const foreign = length === 1 || size === 1 ? foreignNumbers(value, name) : undefined;
-  return foreign && `Pass its number: ${foreign.data}[0].`;
+  try {
+    const { length, size } = Object(value) as { readonly length?: unknown; readonly size?: unknown };
+    const foreign = length === 1 || size === 1 ? foreignNumbers(value, name) : undefined;
+    return foreign && `Pass its number: ${foreign.data}[0].`;
+  } catch {
+    return undefined; // a getter has thrown, such as that of a proxy of a Map
+  }
 }
 
 /** What {@link checkInteger} accepts, and what its errors say. */
