@@ -3,8 +3,8 @@ import { allocate } from './arrays.js';
 import type { NativeContext } from './binding.js';
 
 /**
- * From here on allocators ask the system for pages and give them back, each time. The first touch of such a page takes longer than
- * the loss of the numbers that it holds.
+ * From here on allocators ask the system for pages and give them back, each time. Of a small batch the first touch of such a
+ * page takes longer than the loss of the numbers that it holds.
  */
 const LEAST_BYTES = 128 * 1024;
 /** Memory of earlier results is kept for so long after the last one. */

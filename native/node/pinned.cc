@@ -60,10 +60,6 @@ Registry &registry() {
   return instance;
 }
 
-}  // namespace
-
-namespace {
-
 // An ArrayBuffer of the memory, which is registered until it is collected. Empty where Node.js allows no foreign memory in
 // one.
 Napi::Value array_buffer_of(Napi::Env env, const std::shared_ptr<void> &memory, size_t bytes) {

@@ -4,10 +4,10 @@ import type { Context } from '../../../runtime/handles.js';
 import { batchesOf } from '../batches.js';
 import { type Geometry, geometryOf } from '../judging/geometry.js';
 import { type Findings, find } from '../judging/retrieval.js';
-import { clipStep, LearnedScale, type ScaleHistory } from '../network/clip.js';
+import { clipStep, LearnedScale, type ScaleHistory, trainTowers } from '../network/clip.js';
 import { Encoder } from '../network/encoder.js';
 import { withRows } from '../network/tensors.js';
-import { slowDown, trainSteps } from '../network/training.js';
+import { slowDown } from '../network/training.js';
 import { type Bags, withBags } from '../words/bags.js';
 import { WordsEncoder } from '../words/encoder.js';
 import type { Vocabulary } from '../words/vocabulary.js';
@@ -63,16 +63,14 @@ export async function trainEmoji(
   const draw = batchesOf(train, batch, seed);
   const views = model.pictures.views(seed + 1);
   const random = randomSource(seed + 2);
-  const optimizer = tf.train.adam(LEARNING_RATE);
-  const scales: number[] = [];
-  const step = () => {
+  return trainTowers({ scale: model.scale, learningRate: LEARNING_RATE }, { steps, batch }, (optimizer, share) => {
     const chosen = draw();
-    slowDown(optimizer, LEARNING_RATE, scales.length / steps);
+    slowDown(optimizer, LEARNING_RATE, share);
     const some = chosen.map(({ rows }) => {
       const kept = rows.filter(() => random() < WORDS_KEPT);
       return kept.length > 0 ? kept : rows;
     });
-    const done = withPairs(model.vocabulary, views(chosen), some, (pictures, bags) =>
+    return withPairs(model.vocabulary, views(chosen), some, (pictures, bags) =>
       clipStep(
         optimizer,
         model.variables,
@@ -81,14 +79,7 @@ export async function trainEmoji(
         context,
       ),
     );
-    scales.push(model.scale.value);
-    return done;
-  };
-  try {
-    return { ...(await trainSteps('training', steps, batch, step)), scales };
-  } finally {
-    optimizer.dispose();
-  }
+  });
 }
 
 /** Gives what `use` makes of pictures [count, PICTURE] and of the words of each, both as tensors, which are freed. */

@@ -1,7 +1,6 @@
 import type { Column } from '../../terminal/table.js';
+import { percent } from '../run-figures.js';
 import type { Retrieval } from './retrieval.js';
-
-const percent = (share: number): string => (100 * share).toFixed(1);
 
 /** The columns of a retrieval. */
 export function retrievalColumns(prefix = ''): Column[] {

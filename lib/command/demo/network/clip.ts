@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { clipSync } from '../../../index.js';
 import type { Context } from '../../../runtime/handles.js';
 import { clip } from '../../../tfjs/index.js';
-import { type History, optimize, rowsOf, type Step } from './training.js';
+import { type History, optimize, rowsOf, type Step, trainSteps } from './training.js';
 
 /** As in CLIP: above it training grows unstable. */
 const HIGHEST_SCALE = 100;
@@ -47,4 +47,24 @@ export function clipStep(
   );
   scale.bound();
   return step;
+}
+
+/** Trains two encoders and their scale by Adam. `step` is told which share of the steps is done. */
+export async function trainTowers(
+  { scale, learningRate }: { readonly scale: LearnedScale; readonly learningRate: number },
+  { steps, batch }: { readonly steps: number; readonly batch: number },
+  step: (optimizer: tf.AdamOptimizer, share: number) => Step,
+): Promise<ScaleHistory> {
+  const optimizer = tf.train.adam(learningRate);
+  const scales: number[] = [];
+  try {
+    const history = await trainSteps('training', steps, batch, () => {
+      const done = step(optimizer, scales.length / steps);
+      scales.push(scale.value);
+      return done;
+    });
+    return { ...history, scales };
+  } finally {
+    optimizer.dispose();
+  }
 }

@@ -1,10 +1,9 @@
 import * as tf from '@tensorflow/tfjs';
 import { randomSource } from '../../../../reference/random.js';
 import type { Context } from '../../../../runtime/handles.js';
-import { clipStep, LearnedScale, type ScaleHistory } from '../../network/clip.js';
+import { clipStep, LearnedScale, type ScaleHistory, trainTowers } from '../../network/clip.js';
 import { Encoder } from '../../network/encoder.js';
 import { withRows } from '../../network/tensors.js';
-import { trainSteps } from '../../network/training.js';
 import type { Digits } from '../data/digits.js';
 import { cut, HALF_PIXELS } from '../data/halves.js';
 import { createViews } from '../data/views.js';
@@ -58,12 +57,10 @@ export async function trainPairs(
 ): Promise<ScaleHistory> {
   const random = randomSource(seed);
   const views = createViews(seed + 1);
-  const optimizer = tf.train.adam(LEARNING_RATE);
-  const scales: number[] = [];
-  const step = () => {
+  return trainTowers({ scale: model.scale, learningRate: LEARNING_RATE }, { steps, batch }, optimizer => {
     const chosen = Array.from({ length: batch }, () => Math.floor(random() * train.count));
     const halves = cut(views(train.images, chosen));
-    const done = withRows(halves.left, HALF_PIXELS, left =>
+    return withRows(halves.left, HALF_PIXELS, left =>
       withRows(halves.right, HALF_PIXELS, right =>
         clipStep(
           optimizer,
@@ -74,12 +71,5 @@ export async function trainPairs(
         ),
       ),
     );
-    scales.push(model.scale.value);
-    return done;
-  };
-  try {
-    return { ...(await trainSteps('training', steps, batch, step)), scales };
-  } finally {
-    optimizer.dispose();
-  }
+  });
 }
