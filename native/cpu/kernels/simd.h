@@ -198,9 +198,7 @@ template <int H = 1> INFONCE_INLINE void transpose(Floats (&rows)[kLanes]) {
 
 // t, or `least` where it is less; where t is no number, t.
 INFONCE_INLINE Floats at_least(Floats t, Floats least) {
-#if defined(__AVX512F__)
-  return (Floats)_mm512_maskz_max_ps(0xffff, (__m512)least, (__m512)t);
-#elif defined(__AVX2__)
+#if defined(__AVX2__) && !defined(__AVX512F__)
   return (Floats)_mm256_max_ps((__m256)least, (__m256)t);
 #else
   const Ints below = t < least;
@@ -210,9 +208,7 @@ INFONCE_INLINE Floats at_least(Floats t, Floats least) {
 
 // x where t has a minus sign, else y.
 INFONCE_INLINE Floats where_negative(Floats t, Floats x, Floats y) {
-#if defined(__AVX512F__)
-  return (Floats)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)t), (__m512)y, (__m512)x);
-#elif defined(__AVX2__)
+#if defined(__AVX2__) && !defined(__AVX512F__)
   return (Floats)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)t);
 #else
   const Ints negative = (Ints)t >> 31;
