@@ -208,3 +208,31 @@ describe('where something else is expected', () => {
     await expect(queue.enqueue(wrong(ort))).rejects.toThrow(/keys: .*\{ data: keys\.data, shape: keys\.dims \}/);
   });
 });
+
+describe('what throws when it is looked at', () => {
+  const throwing = {
+    get() {
+      throw new TypeError('nobody asked for this getter');
+    },
+    enumerable: true,
+  };
+  const trap = throwing.get;
+  const strange: readonly (readonly [string, object])[] = [
+    ['fields', Object.defineProperties({}, { part: throwing, other: throwing })],
+    ['a class', Object.defineProperties({}, { constructor: throwing })],
+    ['the name of a class', { constructor: Object.defineProperty(() => 0, 'name', throwing) }],
+    ['a proxy of the global object', new Proxy(globalThis, { getPrototypeOf: () => null })],
+    ['a proxy that shows no fields', new Proxy({}, { ownKeys: trap, getOwnPropertyDescriptor: trap })],
+    ['fields of a tensor of another library', Object.defineProperties({}, { dims: throwing, dataSync: throwing })],
+  ];
+
+  it.each(strange)('is refused as what it is not: %s', (_, value) => {
+    const features = { data, shape: SHAPE };
+    const refused = (call: () => unknown, argument: string) =>
+      expect(thrownBy(call)).toMatchObject({ code: 'ERR_INFONCE_TYPE', argument });
+    refused(() => ntXentSync({ features: wrong(value) }), 'features');
+    refused(() => ntXentSync({ features: { data: wrong(value), shape: SHAPE } }), 'features.data');
+    refused(() => supConSync({ features, labels: wrong(value) }), 'labels');
+    refused(() => ntXentSync({ features, temperature: wrong(value) }), 'temperature');
+  });
+});

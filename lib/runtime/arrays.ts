@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { describeValue, InfoNCEError } from './errors.js';
+import { describeValue, InfoNCEError, ifReadable } from './errors.js';
 import { foreignNumbers, typedArrayOf } from './foreign-tensor.js';
 
 /** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
@@ -63,7 +63,7 @@ export function conversionOf(value: unknown, name: string, target: 'Float32Array
   if (types.isPromise(value)) return 'It is a promise: await it.';
   const foreign = foreignNumbers(value, name);
   if (foreign === undefined) {
-    const isTensor = typeof value === 'object' && value !== null && 'data' in value && ArrayBuffer.isView(value.data);
+    const isTensor = ifReadable(() => ArrayBuffer.isView((value as { readonly data?: unknown }).data));
     return isTensor ? `Pass its data: ${name}.data.` : `Pass the numbers: new ${target}([…]).`;
   }
   const array = typedArrayOf(foreign, target);

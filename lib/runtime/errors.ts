@@ -77,14 +77,24 @@ export class InfoNCEError extends Error {
   }
 }
 
+/** What `read` gives, for a message. Undefined where somebody's own code throws meanwhile: a getter, a trap of a proxy. */
+export function ifReadable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
 /** Names a value for the "got" of a message: `a plain array of 3`, `Float64Array`, `"text"`, `null`. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (Array.isArray(value)) return `a plain array of ${value.length}`;
   if (typeof value === 'function') return 'a function';
   if (typeof value === 'object' && value !== null) {
-    const type: unknown = value.constructor;
-    const name: unknown = typeof type === 'function' ? type.name : undefined;
+    const name: unknown = ifReadable(() =>
+      typeof value.constructor === 'function' ? value.constructor.name : undefined,
+    );
     return typeof name === 'string' && name !== 'Object' ? name : 'an object';
   }
   return typeof value === 'bigint' ? `${value}n` : String(value);

@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import { ifReadable } from './errors.js';
 
 /** Numbers that another library or JavaScript itself holds in its own way, and how to hand them over, as expressions. */
 export interface Foreign {
@@ -18,11 +19,9 @@ type Fields = { readonly [key: string]: unknown };
 /** What `value`, called `name`, holds. Undefined: no numbers that are known here. */
 export function foreignNumbers(value: unknown, name: string): Foreign | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  try {
-    return Array.isArray(value) ? ofArray(value, name) : (ofBytes(value, name) ?? ofObject(value as Fields, name));
-  } catch {
-    return undefined; // a getter has thrown
-  }
+  return ifReadable(() =>
+    Array.isArray(value) ? ofArray(value, name) : (ofBytes(value, name) ?? ofObject(value as Fields, name)),
+  );
 }
 
 /** The expression of a typed array made of it: `Float32Array.from(labels.data, Number)`. */

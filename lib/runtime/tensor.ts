@@ -2,7 +2,7 @@ import { types } from 'node:util';
 import { conversionOf } from './arrays.js';
 import type { NativeInput } from './binding.js';
 import { OwnedDeviceTensor } from './device-tensor.js';
-import { describeValue, InfoNCEError } from './errors.js';
+import { describeValue, InfoNCEError, ifReadable } from './errors.js';
 import { foreignNumbers, tensorOf } from './foreign-tensor.js';
 import type { Context, DeviceTensor } from './handles.js';
 import { checkArray, type DType, type HalfTensor, type Tensor } from './host-tensor.js';
@@ -122,7 +122,9 @@ function tensorRemedy(value: unknown, name: string, text: string): string {
 /** The names of the tensors in what a model has returned. */
 function tensorsIn(value: unknown): readonly string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [];
-  return Object.entries(value)
-    .filter(([, part]) => foreignNumbers(part, '')?.shape !== undefined)
+  // Fields alone: of what nobody has asked for, a getter may do anything.
+  const fields = Object.entries(ifReadable(() => Object.getOwnPropertyDescriptors(value)) ?? {});
+  return fields
+    .filter(([, field]) => field.enumerable && foreignNumbers(field.value, '')?.shape !== undefined)
     .map(([key]) => key);
 }

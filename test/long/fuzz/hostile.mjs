@@ -36,6 +36,7 @@ function strangeValues(random, world) {
       { constructor: { name: 7 } },
       { constructor: Nameless },
       new Nameless(),
+      unreadable(),
     ],
     revoked(),
     random.pick(NUMBERS),
@@ -53,6 +54,14 @@ function strangeValues(random, world) {
 /** Its name is no string. */
 function Nameless() {}
 Object.defineProperty(Nameless, 'name', { value: Symbol('nameless') });
+
+/** What only a message looks at may throw: the message is then another. */
+function unreadable() {
+  const get = () => {
+    throw new TypeError('nobody asked for this getter');
+  };
+  return Object.defineProperties({}, { constructor: { get }, part: { get, enumerable: true } });
+}
 
 function revoked() {
   const { proxy, revoke } = Proxy.revocable({}, {});
