@@ -1,0 +1,55 @@
+// How the ranks of a process group exchange bytes. Calls over ranks (native/group) know nothing else of MPI, NCCL or the
+// threads of one process.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace infonce::group {
+
+// The group cannot be used any more: a rank has gone, or the library says so. The message says what happened.
+class Lost : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Messages between two ranks on one channel arrive in the order in which they were posted, and none is longer than what
+// its receiver has room for.
+enum class Channel : int {
+  kControl = 0,   // what ranks agree on, and that a rank has left
+  kForward = 1,   // rows that go round, and what is added to them
+  kBackward = 2,  // gradients that go round
+  kCollective = 3
+};
+
+// A message on its way. Not destroyed before it has ended, or the transport was abandoned.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  // Whether it has ended; asks without waiting. Throws Lost.
+  virtual bool has_ended() = 0;
+};
+
+// Where a rank stands among the others. Used from one thread at a time; it moves bytes on by itself, also while nobody
+// asks.
+class Transport {
+ public:
+  virtual ~Transport() = default;  // after `leave`, or abandons what is under way
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual int local_rank() const = 0;  // among those of this host
+  virtual int local_size() const = 0;
+  virtual std::string library() const = 0;  // "Open MPI 4.1.4", "threads of one process"
+
+  // Bytes stay where they are until the exchange has ended. A rank sends nothing to itself.
+  virtual std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) = 0;
+  virtual std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) = 0;
+
+  // Ends the membership: what was sent still arrives, nothing is received any more. Waits for the others at most so long.
+  virtual void leave(double seconds) = 0;
+};
+
+}  // namespace infonce::group
