@@ -1,56 +1,65 @@
-// A process group: what all its ranks do together. Every function but `rank` and the like is a step of all ranks, in the
-// same order on each; it is blocked until the others have come, and throws what keeps the group from it.
+// A process group: what all its ranks do together. A step is everyone's, in the same order on each rank; it returns when the
+// others have come.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "group/agreement.h"
+#include "group/collectives.h"
+#include "group/ring_call.h"
 #include "group/transport.h"
 #include "infonce/infonce.h"
 
 namespace infonce::group {
 
-enum class Gradients { kSum, kMean };  // how the caller joins parameter gradients of the ranks
-
-// Another rank's call cannot be computed, or does not go with this one. Nothing has moved, and the group stays usable.
-class PeerFailed : public std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-// Numbers to be reduced in place.
-struct Numbers {
-  void *data;
-  int64_t count;
-  bool is_double;  // else float32
-};
-
+// Steps throw PeerFailed and Lost. After Lost there are no more: the next ones throw it at once.
 class Group {
  public:
-  // `timeout`: seconds after which a rank that does not come is lost.
-  Group(std::unique_ptr<Transport> transport, double timeout);
+  // `patience`: seconds after which a rank that does not come is lost.
+  Group(std::unique_ptr<Transport> transport, double patience);
   ~Group();
+  Group(const Group &) = delete;
+  Group &operator=(const Group &) = delete;
 
-  int rank() const { return transport_->rank(); }
-  int size() const { return transport_->size(); }
   const Transport &transport() const { return *transport_; }
 
-  void barrier();
-  // Adds in the order of ranks: the same bits on every one. `mean` divides by the size.
-  void all_reduce(const std::vector<Numbers> &arrays, bool mean);
+  // Steps are taken in the order of their turns, whichever threads take them. Every turn is used once, or the others wait.
+  int64_t take_turn();
 
-  // What one `run` on all ranks' matrices, one after another in the order of ranks, gives this rank.
-  infonce_status run(const infonce_backend &backend, infonce_context *context, const infonce_problem &problem,
-                     Gradients gradients, infonce_result *result, infonce_failure *failure);
+  void barrier(int64_t turn);
+  void all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool mean);
+  // What one `run` of the backend on all ranks' matrices, one after another in the order of ranks, gives this rank: losses
+  // and shares of all rows, but row losses and gradients of its own.
+  infonce_status run(int64_t turn, const infonce_backend &backend, infonce_context *context,
+                     const infonce_problem &problem, Gradients gradients, infonce_result *result,
+                     infonce_failure *failure);
+  // In place of a step that this rank cannot take: the others are told why.
+  void decline(int64_t turn, const std::string &why);
+  // For a turn whose step will never be taken, here or elsewhere: the group is lost on this rank.
+  void give_up(int64_t turn);
 
-  // Tells the others that this rank takes part in nothing any more.
+  // Tells the others that this rank takes part in nothing any more. Not while a step is under way.
   void leave();
 
  private:
-  std::unique_ptr<Transport> transport_;
-  double timeout_;
+  // Waits for the turn, and passes it on.
+  template <class Body> auto step(int64_t turn, Body &&body);
+  Record record_of(Kind kind);
+  void lose(const std::string &why);
+
+  const std::unique_ptr<Transport> transport_;
+  const double patience_;
+  std::mutex mutex_;
+  std::condition_variable turned_;
+  int64_t last_turn_ = 0, turn_ = 1;
+  int64_t steps_ = 0;  // that were agreed upon
+  std::string lost_;   // why the group is; empty: it is not
+  bool has_left_ = false;
 };
 
 }  // namespace infonce::group

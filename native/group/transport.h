@@ -28,7 +28,7 @@ enum class Channel : int {
 class Exchange {
  public:
   virtual ~Exchange() = default;
-  // Whether it has ended; asks without waiting. Throws Lost.
+  // Whether it has ended; asks without waiting. Throws Lost. What is sent to a rank that has left just ends.
   virtual bool has_ended() = 0;
 };
 

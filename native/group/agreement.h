@@ -1,0 +1,71 @@
+// What ranks agree on before they do something together.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "group/transport.h"
+#include "infonce/infonce.h"
+
+namespace infonce::group {
+
+// Another rank's step cannot be taken, or does not go with this one. The group stays usable.
+class PeerFailed : public std::runtime_error {
+ public:
+  PeerFailed(int rank, const std::string &what, int32_t matrix = -1, int64_t row = -1)
+      : std::runtime_error(what), rank(rank), matrix(matrix), row(row) {}
+
+  const int rank;
+  const int32_t matrix;  // of its first bad row; -1: there is none
+  const int64_t row;
+};
+
+enum class Kind : int32_t {
+  kLeft = 0,
+  kBarrier = 1,
+  kReduction = 2,
+  kLoss = 3,
+  kOpened = 4,
+  kLosses = 5,
+  kGradients = 6
+};
+const char *name_of(Kind kind);
+
+// What a rank says of its step. Plain bytes.
+struct Record {
+  Kind kind = Kind::kBarrier;
+  int32_t status = INFONCE_OK;  // other than that: the step cannot be taken, and `message` says why
+  int64_t sequence = 0;         // which step of the group it is
+  uint64_t form = 0;            // a hash of what has to be the same on all ranks
+  double scale = 0, bias = 0;
+  int64_t dim = 0;
+  int64_t rows[INFONCE_MOST_MATRICES] = {};
+  // What the step came to on this rank, to be added up.
+  double sums[6] = {};
+  int32_t bad_matrix = -1;
+  int64_t bad_row = -1;
+  char message[160] = {};
+};
+
+// Everyone's records, in the order of ranks. Throws PeerFailed where the others' do not go with this one, or have failed; but
+// a rank whose own has failed gets them, to throw its own error. Throws Lost when a rank has left.
+std::vector<Record> agree(Transport &transport, double patience, const Record &mine);
+
+// FNV-1a.
+class Hash {
+ public:
+  template <class Value> Hash &add(const Value &value) {
+    static_assert(std::is_arithmetic_v<Value> || std::is_enum_v<Value>, "padding is no content");
+    const auto *bytes = reinterpret_cast<const unsigned char *>(&value);
+    for (size_t i = 0; i < sizeof value; ++i) hash_ = (hash_ ^ bytes[i]) * 1099511628211u;
+    return *this;
+  }
+  uint64_t value() const { return hash_; }
+
+ private:
+  uint64_t hash_ = 14695981039346656037u;
+};
+
+}  // namespace infonce::group

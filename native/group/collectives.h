@@ -1,0 +1,39 @@
+// What all ranks compute together. Every rank calls the same, in the same order.
+#pragma once
+
+#include <type_traits>
+#include <vector>
+
+#include "group/mail.h"
+#include "group/transport.h"
+
+namespace infonce::group {
+
+// Numbers to be reduced in place.
+struct Numbers {
+  void *data;
+  int64_t count;
+  bool is_double;  // else float32
+};
+
+// Everyone's record, in the order of ranks.
+template <class Record> std::vector<Record> gather(Transport &transport, double patience, const Record &mine) {
+  static_assert(std::is_trivially_copyable_v<Record>, "a record is sent as bytes");
+  Mail mail(transport, patience);
+  const int size = transport.size(), rank = transport.rank();
+  Record *records = mail.array<Record>(size_t(size));
+  records[rank] = mine;
+  for (int other = 0; other < size; ++other) {
+    if (other == rank) continue;
+    mail.receive(other, Channel::kControl, &records[other], sizeof(Record));
+    mail.send(other, Channel::kControl, &records[rank], sizeof(Record));
+  }
+  mail.wait();
+  return {records, records + size};
+}
+
+// Sums over ranks, added in their order in float64 and rounded once: the same bits on every rank. `mean` divides by the
+// size before. Counts and types are everyone's.
+void all_reduce(Transport &transport, double patience, const std::vector<Numbers> &arrays, bool mean);
+
+}  // namespace infonce::group

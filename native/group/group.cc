@@ -1,0 +1,109 @@
+#include "group/group.h"
+
+#include <cstdio>
+
+#include "group/ring_call.h"
+
+namespace infonce::group {
+namespace {
+constexpr double kPartingSeconds = 5;
+}
+
+Group::Group(std::unique_ptr<Transport> transport, double patience)
+    : transport_(std::move(transport)), patience_(patience) {}
+
+Group::~Group() = default;
+
+int64_t Group::take_turn() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ++last_turn_;
+}
+
+template <class Body> auto Group::step(int64_t turn, Body &&body) {
+  {
+    std::unique_lock<std::mutex> lock(mutex_);
+    turned_.wait(lock, [&] { return turn_ >= turn; });
+  }
+  struct Passing {
+    Group &group;
+    ~Passing() {
+      const std::lock_guard<std::mutex> lock(group.mutex_);
+      ++group.turn_;
+      group.turned_.notify_all();
+    }
+  } passing{*this};
+  if (!lost_.empty()) throw Lost(lost_);
+  try {
+    return body();
+  } catch (const Lost &error) {
+    lost_ = error.what();
+    throw;
+  }
+}
+
+Record Group::record_of(Kind kind) {
+  Record record;
+  record.kind = kind;
+  record.sequence = ++steps_;
+  return record;
+}
+
+void Group::barrier(int64_t turn) {
+  step(turn, [&] { agree(*transport_, patience_, record_of(Kind::kBarrier)); });
+}
+
+void Group::all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool mean) {
+  step(turn, [&] {
+    Record record = record_of(Kind::kReduction);
+    Hash hash;
+    hash.add(mean);
+    for (const Numbers &array : arrays) hash.add(array.count).add(array.is_double);
+    record.form = hash.value();
+    agree(*transport_, patience_, record);
+    group::all_reduce(*transport_, patience_, arrays, mean);
+  });
+}
+
+infonce_status Group::run(int64_t turn, const infonce_backend &backend, infonce_context *context,
+                          const infonce_problem &problem, Gradients gradients, infonce_result *result,
+                          infonce_failure *failure) {
+  return step(turn, [&] {
+    RingCall call(*transport_, patience_, backend, context, problem, result, failure);
+    return call.run(record_of(Kind::kLoss), gradients);
+  });
+}
+
+void Group::decline(int64_t turn, const std::string &why) {
+  step(turn, [&] {
+    Record record = record_of(Kind::kLoss);
+    record.status = INFONCE_INVALID_ARGUMENT;
+    std::snprintf(record.message, sizeof record.message, "%s", why.c_str());
+    agree(*transport_, patience_, record);
+  });
+}
+
+void Group::give_up(int64_t turn) {
+  try {
+    step(turn, []() -> void { throw Lost("a step of this rank was never taken"); });
+  } catch (const Lost &) {
+  }
+}
+
+void Group::leave() {
+  if (has_left_) return;
+  has_left_ = true;
+  if (lost_.empty()) {
+    // Read by the others in place of their next step's record. Those who leave as well read nothing any more.
+    Record record = record_of(Kind::kLeft);
+    --record.sequence;
+    Mail mail(*transport_, 0);
+    for (int other = 0; other < transport_->size(); ++other)
+      if (other != transport_->rank()) mail.send(other, Channel::kControl, &record, sizeof record);
+    lost_ = "this rank has left the group";
+    transport_->leave(kPartingSeconds);
+    return;
+  }
+  transport_->leave(kPartingSeconds);
+}
+
+}  // namespace infonce::group

@@ -1,0 +1,59 @@
+#include "group/mail.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace infonce::group {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A message within a host takes microseconds, one that waits for another rank's kernels milliseconds.
+void nap(std::chrono::microseconds waited) {
+  using std::chrono::microseconds;
+  if (waited < microseconds(20)) return std::this_thread::yield();
+  std::this_thread::sleep_for(waited < microseconds(5000) ? microseconds(50) : microseconds(1000));
+}
+
+}  // namespace
+
+Mail::Mail(Transport &transport, double patience)
+    : transport_(transport), patience_(patience), state_(std::make_unique<State>()) {}
+
+Mail::~Mail() {
+  if (!state_->posted.empty()) static_cast<void>(state_.release());
+}
+
+// At least a byte, so that every message has an address.
+char *Mail::memory(size_t bytes) {
+  state_->memory.emplace_back(new char[bytes + 1]);
+  return state_->memory.back().get();
+}
+
+void Mail::send(int to, Channel channel, const void *bytes, size_t count) {
+  state_->posted.push_back({transport_.send(to, channel, bytes, count), to});
+}
+
+void Mail::receive(int from, Channel channel, void *bytes, size_t count) {
+  state_->posted.push_back({transport_.receive(from, channel, bytes, count), from});
+}
+
+void Mail::wait() {
+  const Clock::time_point begun = Clock::now();
+  std::vector<Posted> &posted = state_->posted;
+  while (true) {
+    const auto ended = [](const Posted &each) { return each.exchange->has_ended(); };
+    posted.erase(std::remove_if(posted.begin(), posted.end(), ended), posted.end());
+    if (posted.empty()) return;
+    const auto waited = Clock::now() - begun;
+    if (std::chrono::duration<double>(waited).count() > patience_)
+      throw Lost("rank " + std::to_string(posted.front().peer) + " has not come for " + std::to_string(int(patience_)) +
+                 " s");
+    nap(std::chrono::duration_cast<std::chrono::microseconds>(waited));
+  }
+}
+
+}  // namespace infonce::group

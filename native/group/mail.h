@@ -1,0 +1,47 @@
+// Messages under way, and the memory they are in.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "group/transport.h"
+
+namespace infonce::group {
+
+// What a step of the group sends and receives. Memory stays until the messages have ended: of a step that failed before,
+// for ever, since a message may yet arrive in it.
+class Mail {
+ public:
+  // `patience`: seconds until the group is lost.
+  Mail(Transport &transport, double patience);
+  ~Mail();
+  Mail(const Mail &) = delete;
+  Mail &operator=(const Mail &) = delete;
+
+  char *memory(size_t bytes);
+  template <class Element> Element *array(size_t count) {
+    return reinterpret_cast<Element *>(memory(count * sizeof(Element)));
+  }
+
+  void send(int to, Channel channel, const void *bytes, size_t count);
+  void receive(int from, Channel channel, void *bytes, size_t count);
+  // Until all that was posted has ended. Naps, so that a rank that waits leaves its processor to others.
+  void wait();
+
+ private:
+  struct Posted {
+    std::unique_ptr<Exchange> exchange;
+    int peer;
+  };
+  struct State {
+    std::vector<std::unique_ptr<char[]>> memory;
+    std::vector<Posted> posted;
+  };
+
+  Transport &transport_;
+  double patience_;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace infonce::group

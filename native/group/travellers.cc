@@ -1,0 +1,113 @@
+#include "group/travellers.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/form.h"
+
+namespace infonce::group {
+namespace {
+
+size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+size_t size_of(int32_t type) { return type == INFONCE_FLOAT32 ? 4 : 2; }
+
+Travellers::Travellers(const infonce_problem &problem, const infonce_result &result) : problem_(problem) {
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    Traveller traveller{m, {}, problem.gradient && result.gradients[m].data};
+    for (int b = 0; b < problem.block_count; ++b)
+      if (problem.blocks[b].candidates == m && problem.blocks[b].own != INFONCE_OWN_ALONE)
+        traveller.blocks.push_back(b);
+    if (!traveller.blocks.empty()) all_.push_back(traveller);
+  }
+}
+
+Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, size_t begin) const {
+  const infonce_matrix &matrix = problem_.matrices[traveller.matrix];
+  const size_t rows = size_t(owner.rows[traveller.matrix]);
+  Place place{begin, 0, 0, 0};
+  place.ids = aligned(place.rows + rows * size_t(problem_.dim) * size_of(matrix.type));
+  place.bias = aligned(place.ids + (matrix.ids ? rows * sizeof(int32_t) : 0));
+  place.end = aligned(place.bias + (matrix.bias ? rows * sizeof(float) : 0));
+  return place;
+}
+
+size_t Travellers::bytes(const Record &owner) const {
+  size_t end = 0;
+  for (const Traveller &traveller : all_) end = place_of(owner, traveller, end).end;
+  return end + sizeof(int64_t);
+}
+
+int64_t Travellers::numbers(const Record &owner) const {
+  int64_t rows = 0;
+  for (const Traveller &traveller : all_)
+    if (traveller.has_gradient) rows += owner.rows[traveller.matrix];
+  return rows * problem_.dim;
+}
+
+infonce_status Travellers::pack(const infonce_backend &backend, infonce_context *context, char *packed,
+                                infonce_failure *failure) const {
+  Record own;
+  for (int m = 0; m < problem_.matrix_count; ++m) own.rows[m] = problem_.matrices[m].rows;
+  size_t end = 0;
+  for (const Traveller &traveller : all_) {
+    const infonce_matrix &matrix = problem_.matrices[traveller.matrix];
+    const Place place = place_of(own, traveller, end);
+    end = place.end;
+    const size_t row_bytes = size_t(problem_.dim) * size_of(matrix.type);
+    const size_t stride = size_t(row_stride_of(matrix, problem_.dim)) * size_of(matrix.type);
+    const char *from = static_cast<const char *>(matrix.data);
+    // As few copies as there are gaps.
+    const int64_t together = stride == row_bytes ? std::max<int64_t>(matrix.rows, 1) : 1;
+    for (int64_t i = 0; i < matrix.rows; i += together) {
+      char *to = packed + place.rows + size_t(i) * row_bytes;
+      const size_t count = row_bytes * size_t(together);
+      if (matrix.residence == INFONCE_ON_HOST) {
+        std::memcpy(to, from + size_t(i) * stride, count);
+        continue;
+      }
+      const infonce_status status =
+          backend.copy(context, to, from + size_t(i) * stride, int64_t(count), INFONCE_COPY_FROM_DEVICE, failure);
+      if (status != INFONCE_OK) return status;
+    }
+    if (matrix.rows == 0) continue;
+    if (matrix.ids) std::memcpy(packed + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));
+    if (matrix.bias) std::memcpy(packed + place.bias, matrix.bias, size_t(matrix.rows) * sizeof(float));
+  }
+  return INFONCE_OK;
+}
+
+infonce_matrix Travellers::matrix_in(const char *packed, const Record &owner, const Traveller &traveller) const {
+  size_t end = 0;
+  for (const Traveller &other : all_) {
+    const Place place = place_of(owner, other, end);
+    end = place.end;
+    if (other.matrix != traveller.matrix) continue;
+    const infonce_matrix &own = problem_.matrices[other.matrix];
+    infonce_matrix matrix{};
+    matrix.data = packed + place.rows;
+    matrix.type = own.type;
+    matrix.residence = INFONCE_ON_HOST;
+    matrix.rows = owner.rows[other.matrix];
+    matrix.views = 1;
+    if (own.ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids);
+    if (own.bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias);
+    return matrix;
+  }
+  return {};
+}
+
+bool Travellers::has_failed(const char *packed, const Record &owner) const {
+  int64_t word;
+  std::memcpy(&word, packed + bytes(owner) - sizeof word, sizeof word);
+  return word != 0;
+}
+
+void Travellers::set_failed(char *packed, const Record &owner, bool failed) const {
+  const int64_t word = failed;
+  std::memcpy(packed + bytes(owner) - sizeof word, &word, sizeof word);
+}
+
+}  // namespace infonce::group

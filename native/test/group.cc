@@ -1,0 +1,182 @@
+#include "test/group.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "group/local_transport.h"
+#include "test/backend.h"
+#include "test/forms.h"
+
+namespace infonce::test {
+
+namespace {
+
+// Rows of a matrix that are a rank's: [first, rows] of each of its views.
+struct Rows {
+  int64_t first, rows, views, all;
+};
+
+Rows rows_of(const Inputs &whole, int matrix, const Share &share) {
+  const infonce_matrix &all = whole.problem.matrices[matrix];
+  if (is_candidate_alone(whole.problem, matrix)) return {share.first_further, share.further_rows, 1, all.rows};
+  return {share.first, share.rows, all.views, all.rows};
+}
+
+template <class T> Buffer<T> take(const Buffer<T> &all, const Rows &rows, int64_t dim) {
+  if (all.size() == 0) return {};
+  Buffer<T> some(static_cast<size_t>(rows.rows * rows.views * dim));
+  T *to = some.data();
+  for (int64_t view = 0; view < rows.views; ++view) {
+    const T *from = all.data() + (view * (rows.all / rows.views) + rows.first) * dim;
+    to = std::copy_n(from, rows.rows * dim, to);
+  }
+  return some;
+}
+
+template <class T> void put(const Buffer<T> &some, const Rows &rows, int64_t dim, const Buffer<T> &all) {
+  if (all.size() == 0 || some.size() == 0) return;
+  const T *from = some.data();
+  for (int64_t view = 0; view < rows.views; ++view) {
+    T *to = all.data() + (view * (rows.all / rows.views) + rows.first) * dim;
+    std::copy_n(from, rows.rows * dim, to);
+    from += rows.rows * dim;
+  }
+}
+
+std::string new_key() {
+  static std::atomic<int> last{0};
+  return "test " + std::to_string(++last);
+}
+
+int64_t samples_of(const Inputs &whole) {
+  const infonce_matrix &anchors = whole.problem.matrices[whole.problem.softmaxes[0].anchors];
+  return anchors.rows / anchors.views;
+}
+
+int64_t further_rows_of(const Inputs &whole) {
+  for (int m = 0; m < whole.problem.matrix_count; ++m)
+    if (is_candidate_alone(whole.problem, m)) return whole.problem.matrices[m].rows;
+  return 0;
+}
+
+}  // namespace
+
+void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience) {
+  const std::string key = new_key();
+  std::exception_ptr failure;
+  std::mutex mutex;
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank) {
+    threads.emplace_back([&, rank] {
+      try {
+        group::Group group(group::join_local(key, rank, size, 60), patience);
+        body(group);
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (!failure) failure = std::current_exception();
+      }
+    });
+  }
+  for (std::thread &thread : threads) thread.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+std::vector<Share> even_shares(const Inputs &whole, int size) {
+  std::vector<Share> shares;
+  const int64_t samples = samples_of(whole), further = further_rows_of(whole);
+  for (int rank = 0; rank < size; ++rank) {
+    const auto first = [&](int64_t all, int r) { return all * r / size; };
+    shares.push_back({first(samples, rank), first(samples, rank + 1) - first(samples, rank), first(further, rank),
+                      first(further, rank + 1) - first(further, rank)});
+  }
+  return shares;
+}
+
+std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed) {
+  std::mt19937 random(seed);
+  // Where shares begin; of anchors each rank has one at least.
+  const auto begins = [&](int64_t all, int64_t least) {
+    std::vector<int64_t> cuts(static_cast<size_t>(size) + 1, 0);
+    for (int r = 1; r < size; ++r)
+      cuts[static_cast<size_t>(r)] = std::uniform_int_distribution<int64_t>(0, all - least * size)(random);
+    cuts.back() = all - least * size;
+    std::sort(cuts.begin(), cuts.end());
+    for (size_t r = 0; r < cuts.size(); ++r) cuts[r] += least * int64_t(r);
+    return cuts;
+  };
+  const std::vector<int64_t> anchors = begins(samples_of(whole), 1), further = begins(further_rows_of(whole), 0);
+  std::vector<Share> shares;
+  for (size_t r = 0; r < size_t(size); ++r)
+    shares.push_back({anchors[r], anchors[r + 1] - anchors[r], further[r], further[r + 1] - further[r]});
+  return shares;
+}
+
+Inputs inputs_of(const Inputs &whole, const Share &share) {
+  Inputs inputs;
+  inputs.unwanted = whole.unwanted;
+  inputs.problem = whole.problem;
+  infonce_problem &problem = inputs.problem;
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    infonce_matrix &matrix = problem.matrices[m];
+    const Rows rows = rows_of(whole, m, share);
+    inputs.matrices[m] = take(whole.matrices[m], rows, problem.dim);
+    inputs.halves[m] = take(whole.halves[m], rows, problem.dim);
+    inputs.ids[m] = take(whole.ids[m], rows, 1);
+    inputs.bias[m] = take(whole.bias[m], rows, 1);
+    matrix.rows = rows.rows * rows.views;
+    const bool is_half = inputs.halves[m].size() > 0;
+    matrix.data = is_half ? static_cast<const void *>(inputs.halves[m].data()) : inputs.matrices[m].data();
+    if (whole.ids[m].size() > 0) matrix.ids = inputs.ids[m].data();
+    if (whole.bias[m].size() > 0) matrix.bias = inputs.bias[m].data();
+  }
+  const Rows anchors = rows_of(whole, problem.softmaxes[0].anchors, share);
+  if (problem.grad_output.count > 1) {
+    inputs.grad_output = take(whole.grad_output, anchors, 1);
+    problem.grad_output.data = inputs.grad_output.data();
+    problem.grad_output.count = anchors.rows * anchors.views;
+  }
+  return inputs;
+}
+
+Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
+                    group::Gradients gradients) {
+  Output joined(whole);
+  joined.want_rows(whole);
+  std::mutex mutex;
+  bool is_first = true;
+  on_ranks(int(shares.size()), [&](group::Group &group) {
+    const auto rank = size_t(group.transport().rank());
+    const Inputs inputs = inputs_of(whole, shares[rank]);
+    Output output(inputs);
+    output.want_rows(inputs);
+    infonce_failure failure = empty_failure();
+    const infonce_status status = group.run(group.take_turn(), backend(), contexts[rank]->handle(), inputs.problem,
+                                            gradients, &output.result, &failure);
+    const std::lock_guard<std::mutex> lock(mutex);
+    REQUIRE_MESSAGE(status == INFONCE_OK, failure.matrix, " ", failure.message);
+    const Rows anchors = rows_of(whole, whole.problem.softmaxes[0].anchors, shares[rank]);
+    put(output.row_loss, anchors, 1, joined.row_loss);
+    for (int m = 0; m < whole.problem.matrix_count; ++m)
+      put(output.gradients[m], rows_of(whole, m, shares[rank]), whole.problem.dim, joined.gradients[m]);
+    for (int s = 0; s < whole.problem.softmax_count; ++s) {
+      put(output.losses[s], anchors, 1, joined.losses[s]);
+      put(output.above[s], anchors, 1, joined.above[s]);
+    }
+    // Everyone's, but those of parameters, of which a rank has its share.
+    infonce_scalars scalars = output.result.scalars;
+    if (gradients == group::Gradients::kSum) scalars.grad_scale *= group.transport().size();
+    if (is_first) joined.result.scalars = scalars;
+    else CHECK(std::memcmp(&scalars, &joined.result.scalars, sizeof scalars) == 0);
+    is_first = false;
+  });
+  return joined;
+}
+
+}  // namespace infonce::test

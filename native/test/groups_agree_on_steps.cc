@@ -1,0 +1,193 @@
+// Ranks that do not agree are told so, and the group goes on.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "group/local_transport.h"
+#include "test/backend.h"
+#include "test/context.h"
+#include "test/forms.h"
+#include "test/group.h"
+
+namespace infonce::test {
+
+namespace {
+
+using group::Group;
+using group::Lost;
+using group::PeerFailed;
+
+Inputs small_inputs() {
+  Form form;
+  form.rows = form.keys = 6;
+  form.dim = 4;
+  return inputs_of(form);
+}
+
+Context make_context() { return {instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1}; }
+
+infonce_status run(Group &group, const Context &context, const Inputs &inputs, infonce_failure *failure = nullptr) {
+  Output output(inputs);
+  return group.run(group.take_turn(), backend(), context.handle(), inputs.problem, group::Gradients::kSum,
+                   &output.result, failure);
+}
+
+// What PeerFailed says; else the status that comes back.
+template <class Body> std::string told(Body &&body) {
+  try {
+    return "status " + std::to_string(body());
+  } catch (const PeerFailed &failure) {
+    return failure.what();
+  }
+}
+
+std::string status(infonce_status status) { return "status " + std::to_string(status); }
+
+bool contains(const std::string &text, const std::string &part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("sums over ranks are the same bits on each, in the order of ranks") {
+  constexpr int kSize = 4;
+  std::vector<std::vector<float>> floats(kSize);
+  std::vector<std::vector<double>> doubles(kSize);
+  on_ranks(kSize, [&](Group &group) {
+    const auto rank = size_t(group.transport().rank());
+    for (int i = 0; i < 13; ++i) floats[rank].push_back(float(i + 1) / float(rank + 3));
+    doubles[rank] = {1e16, rank == 0 ? 1. : -1e16 / 3};
+    std::vector<float> more = {float(rank)};
+    group.all_reduce(group.take_turn(),
+                     {{floats[rank].data(), 13, false}, {doubles[rank].data(), 2, true}, {more.data(), 1, false}},
+                     false);
+    CHECK(more[0] == 6);
+  });
+  for (int i = 0; i < 13; ++i) {
+    double sum = 0;
+    for (int rank = 0; rank < kSize; ++rank) sum += double(float(i + 1) / float(rank + 3));
+    for (int rank = 0; rank < kSize; ++rank) CHECK(floats[size_t(rank)][size_t(i)] == float(sum));
+  }
+  for (const std::vector<double> &each : doubles) CHECK(each == doubles[0]);
+  on_ranks(3, [&](Group &group) {
+    double value = group.transport().rank();
+    group.all_reduce(group.take_turn(), {{&value, 1, true}}, true);
+    CHECK(value == 1);
+  });
+}
+
+TEST_CASE("a rank with bad input has its own error, the others are told, and the group goes on") {
+  on_ranks(3, [&](Group &group) {
+    const bool is_bad = group.transport().rank() == 1;
+    const Context context = make_context();
+    Inputs inputs = small_inputs();
+    const float good = inputs.matrices[1].data()[9];
+    if (is_bad) inputs.matrices[1].data()[9] = std::numeric_limits<float>::quiet_NaN();
+    infonce_failure failure = empty_failure();
+    const std::string message = told([&] { return run(group, context, inputs, &failure); });
+    if (is_bad) CHECK((message == status(INFONCE_NON_FINITE) && failure.matrix == 1 && failure.row == 2));
+    else CHECK(contains(message, "rank 1 of 3: row 2 of the input holds NaN"));
+    inputs.matrices[1].data()[9] = good;
+    CHECK(run(group, context, inputs) == INFONCE_OK);
+
+    // One that no backend takes.
+    if (is_bad) inputs.problem.dim = 0;
+    const std::string refused = told([&] { return run(group, context, inputs); });
+    if (is_bad) CHECK(refused == status(INFONCE_INVALID_ARGUMENT));
+    else CHECK(contains(refused, "rank 1 of 3: dim is out of range"));
+    inputs.problem.dim = 4;
+    CHECK(run(group, context, inputs) == INFONCE_OK);
+
+    // And one that its caller has found out.
+    if (is_bad) group.decline(group.take_turn(), "temperature: expected a positive number");
+    else CHECK(contains(told([&] { return run(group, context, inputs); }), "temperature: expected"));
+    CHECK(run(group, context, inputs) == INFONCE_OK);
+  });
+}
+
+TEST_CASE("calls that do not go together are refused on all ranks") {
+  on_ranks(2, [&](Group &group) {
+    const bool is_other = group.transport().rank() == 1;
+    const Context context = make_context();
+    const Inputs inputs = small_inputs();
+    const auto refused = [&](void (*change)(infonce_problem &)) {
+      Inputs changed = small_inputs();
+      if (is_other) change(changed.problem);
+      return told([&] { return run(group, context, changed); });
+    };
+    CHECK(contains(refused([](infonce_problem &p) { p.scale = 9; }), "scale"));
+    CHECK(contains(refused([](infonce_problem &p) { p.dim = 2; }), "rows of"));
+    CHECK(contains(refused([](infonce_problem &p) { p.reduction = INFONCE_REDUCTION_SUM; }), "something else"));
+    CHECK(contains(refused([](infonce_problem &p) { p.softmaxes[0].margin = 0.1; }), "something else"));
+    CHECK(contains(told([&] {
+                     if (!is_other) return run(group, context, inputs);
+                     group.barrier(group.take_turn());
+                     return INFONCE_OK;
+                   }),
+                   is_other ? "is at a loss where this rank is at a barrier" : "is at a barrier"));
+    std::vector<float> numbers(is_other ? 3 : 4);
+    CHECK(contains(told([&] {
+                     group.all_reduce(group.take_turn(), {{numbers.data(), int64_t(numbers.size()), false}}, false);
+                     return INFONCE_OK;
+                   }),
+                   "something else"));
+    CHECK(run(group, context, inputs) == INFONCE_OK);
+  });
+}
+
+TEST_CASE("a call that one rank cancels ends on all") {
+  on_ranks(3, [&](Group &group) {
+    const bool cancels = group.transport().rank() == 2;
+    const Context context = make_context();
+    Inputs inputs = small_inputs();
+    int32_t cancelled = cancels;
+    inputs.problem.cancelled = &cancelled;
+    const std::string message = told([&] { return run(group, context, inputs); });
+    if (cancels) CHECK(message == status(INFONCE_CANCELLED));
+    else CHECK(contains(message, "rank 2 of 3: the call was cancelled"));
+    cancelled = 0;
+    CHECK(run(group, context, inputs) == INFONCE_OK);
+  });
+}
+
+TEST_CASE("a rank that leaves is missed, and one that does not come is lost") {
+  on_ranks(2, [&](Group &group) {
+    group.barrier(group.take_turn());
+    if (group.transport().rank() == 1) return group.leave();
+    CHECK_THROWS_WITH_AS(group.barrier(group.take_turn()), "rank 1 of 2 left after 1 steps", Lost);
+    CHECK_THROWS_AS(group.barrier(group.take_turn()), Lost);
+  });
+  on_ranks(
+      2,
+      [&](Group &group) {
+        if (group.transport().rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
+        else CHECK_THROWS_WITH_AS(group.barrier(group.take_turn()), "rank 1 has not come for 0 s", Lost);
+      },
+      0.2);
+}
+
+TEST_CASE("steps are taken in the order of their turns") {
+  on_ranks(2, [&](Group &group) {
+    const int64_t first = group.take_turn(), second = group.take_turn(), third = group.take_turn();
+    double value = 1, other = 10;
+    std::thread later([&] { group.all_reduce(second, {{&other, 1, true}}, false); });
+    group.all_reduce(first, {{&value, 1, true}}, false);
+    later.join();
+    CHECK((value == 2 && other == 20));
+    group.barrier(third);
+  });
+}
+
+TEST_CASE("a rank is taken once, and ranks that do not come are missed") {
+  CHECK_THROWS_WITH_AS(group::join_local("nobody", 0, 2, 0.05), "1 of 2 ranks did not come", Lost);
+  std::thread first([] { CHECK_THROWS_AS(group::join_local("twice", 0, 2, 0.5), Lost); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  CHECK_THROWS_AS(group::join_local("twice", 0, 2, 0.05), std::invalid_argument);
+  CHECK_THROWS_AS(group::join_local("twice", 1, 3, 0.05), std::invalid_argument);
+  first.join();
+}
+
+}  // namespace infonce::test

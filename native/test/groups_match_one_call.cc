@@ -1,0 +1,100 @@
+// A loss over the ranks of a group is that of all their rows in one call.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "test/agreement.h"
+#include "test/context.h"
+#include "test/engines.h"
+#include "test/forms.h"
+#include "test/group.h"
+
+namespace infonce::test {
+
+namespace {
+
+// Of two towers by index, with further candidates.
+Form form_over_ranks(uint32_t seed) {
+  Form form = random_form(seed);
+  form.positive = INFONCE_POSITIVE_SAME_INDEX;
+  form.views = 1;
+  form.memory = 0;
+  form.keys = form.rows;
+  form.both_directions = form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
+  form.other_anchors = false;
+  form.own = 0;
+  form.threshold = INFONCE_THRESHOLD_NONE;
+  form.label_smoothing = 0;
+  // Ranks' shares are of matrices that have as many rows.
+  for (int64_t &rows : form.further) rows = form.further[0];
+  if (form.rows < 5) form.rows = form.keys = 5;
+  if (form.grad_output_count > 1) form.grad_output_count = form.rows;
+  return form;
+}
+
+// A context for each rank.
+class Contexts {
+ public:
+  Contexts(const std::string &set, infonce_precision precision, int threads) {
+    for (int rank = 0; rank < 5; ++rank) contexts_.push_back(std::make_unique<Context>(set, precision, threads));
+  }
+
+  std::vector<const Context *> of(int size) const {
+    std::vector<const Context *> some;
+    for (int rank = 0; rank < size; ++rank) some.push_back(contexts_[size_t(rank)].get());
+    return some;
+  }
+
+ private:
+  std::vector<std::unique_ptr<Context>> contexts_;
+};
+
+}  // namespace
+
+TEST_CASE("random forms over 1 to 5 ranks match the reference") {
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      CAPTURE(set);
+      CAPTURE(precision);
+      const Contexts contexts(set, precision, 1);
+      for (uint32_t seed = 5000; seed < (simulated() ? 5003 : 5040); ++seed) {
+        const Form form = form_over_ranks(seed);
+        INFO(describe(form));
+        const Inputs whole = inputs_of(form);
+        const Expectation expected(whole, precision);
+        const int size = 1 + int(seed % 5);
+        expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, seed)));
+        expected.check(run_on_ranks(contexts.of(size), whole, even_shares(whole, size)));
+      }
+    }
+  }
+}
+
+TEST_CASE("the same ranks give the same bits, with any number of threads") {
+  const Form form = form_over_ranks(5001);
+  const Inputs whole = inputs_of(form);
+  const std::vector<Share> shares = random_shares(whole, 3, 1);
+  const std::string set = instruction_sets().front();
+  const Output expected = run_on_ranks(Contexts(set, INFONCE_PRECISION_HIGHEST, 1).of(3), whole, shares);
+  for (const int threads : {1, 4})
+    CHECK(identical(run_on_ranks(Contexts(set, INFONCE_PRECISION_HIGHEST, threads).of(3), whole, shares), expected));
+}
+
+TEST_CASE("gradients for those who average are the size times as large") {
+  const Form form = form_over_ranks(5002);
+  const Inputs whole = inputs_of(form);
+  const std::vector<Share> shares = even_shares(whole, 3);
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  const Output sum = run_on_ranks(contexts.of(3), whole, shares, group::Gradients::kSum);
+  const Output mean = run_on_ranks(contexts.of(3), whole, shares, group::Gradients::kMean);
+  for (int m = 0; m < whole.problem.matrix_count; ++m)
+    for (size_t i = 0; i < sum.gradients[m].size(); ++i)
+      REQUIRE(mean.gradients[m].data()[i] == 3 * sum.gradients[m].data()[i]);
+  CHECK(mean.result.scalars.grad_scale == doctest::Approx(sum.result.scalars.grad_scale).epsilon(1e-14));
+}
+
+}  // namespace infonce::test
