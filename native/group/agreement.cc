@@ -7,8 +7,8 @@
 namespace infonce::group {
 namespace {
 
-std::string of(int rank, const Transport &transport) {
-  return "rank " + std::to_string(rank) + " of " + std::to_string(transport.size());
+std::string of(int rank, const Post &post) {
+  return "rank " + std::to_string(rank) + " of " + std::to_string(post.size());
 }
 
 std::string number(double value) {
@@ -44,6 +44,8 @@ const char *name_of(Kind kind) {
       return "allReduce";
     case Kind::kLoss:
       return "a loss";
+    case Kind::kBackward:
+      return "the gradient of a loss";
     case Kind::kOpened:
     case Kind::kLosses:
     case Kind::kGradients:
@@ -53,19 +55,19 @@ const char *name_of(Kind kind) {
   }
 }
 
-std::vector<Record> agree(Transport &transport, double patience, const Record &mine) {
-  const std::vector<Record> records = gather(transport, patience, mine);
-  for (int rank = 0; rank < transport.size(); ++rank) {
+std::vector<Record> agree(const Post &post, const Record &mine) {
+  const std::vector<Record> records = gather(post, mine);
+  for (int rank = 0; rank < post.size(); ++rank) {
     if (records[rank].kind != Kind::kLeft) continue;
-    throw Lost(of(rank, transport) + " left after " + std::to_string(records[rank].sequence) + " steps");
+    throw Lost(of(rank, post) + " left after " + std::to_string(records[rank].sequence) + " steps");
   }
   if (mine.status != INFONCE_OK) return records;
-  for (int rank = 0; rank < transport.size(); ++rank)
+  for (int rank = 0; rank < post.size(); ++rank)
     if (const Record &theirs = records[rank]; theirs.status != INFONCE_OK)
-      throw PeerFailed(rank, of(rank, transport) + ": " + theirs.message, theirs.bad_matrix, theirs.bad_row);
-  for (int rank = 0; rank < transport.size(); ++rank)
+      throw PeerFailed(rank, of(rank, post) + ": " + theirs.message, theirs.bad_matrix, theirs.bad_row);
+  for (int rank = 0; rank < post.size(); ++rank)
     if (const std::string differs = difference(mine, records[rank]); !differs.empty())
-      throw PeerFailed(rank, of(rank, transport) + " " + differs);
+      throw PeerFailed(rank, of(rank, post) + " " + differs);
   return records;
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "group/transport.h"
+#include "group/mail.h"
 #include "infonce/infonce.h"
 
 namespace infonce::group {
@@ -29,7 +29,8 @@ enum class Kind : int32_t {
   kLoss = 3,
   kOpened = 4,
   kLosses = 5,
-  kGradients = 6
+  kGradients = 6,
+  kBackward = 7
 };
 const char *name_of(Kind kind);
 
@@ -51,7 +52,7 @@ struct Record {
 
 // Everyone's records, in the order of ranks. Throws PeerFailed where the others' do not go with this one, or have failed; but
 // a rank whose own has failed gets them, to throw its own error. Throws Lost when a rank has left.
-std::vector<Record> agree(Transport &transport, double patience, const Record &mine);
+std::vector<Record> agree(const Post &post, const Record &mine);
 
 // FNV-1a.
 class Hash {

@@ -32,12 +32,11 @@ template <class Number> class Joined {
 };
 
 // Each rank adds a share of the numbers, and tells the others: 2 (P - 1) / P of them are sent and received.
-template <class Number>
-void reduce(Transport &transport, double patience, const std::vector<Numbers> &arrays, bool mean) {
+template <class Number> void reduce(const Post &post, const std::vector<Numbers> &arrays, bool mean) {
   const Joined<Number> joined(arrays);
   if (joined.count() == 0) return;
-  Mail mail(transport, patience);
-  const int size = transport.size(), rank = transport.rank();
+  Mail mail(post);
+  const int size = post.size(), rank = post.rank();
   const auto first_of = [&](int share) { return joined.count() * share / size; };
   const int64_t first = first_of(rank), count = first_of(rank + 1) - first;
   Number *all = mail.array<Number>(size_t(joined.count()));
@@ -68,9 +67,9 @@ void reduce(Transport &transport, double patience, const std::vector<Numbers> &a
 
 }  // namespace
 
-void all_reduce(Transport &transport, double patience, const std::vector<Numbers> &arrays, bool mean) {
-  reduce<float>(transport, patience, arrays, mean);
-  reduce<double>(transport, patience, arrays, mean);
+void all_reduce(const Post &post, const std::vector<Numbers> &arrays, bool mean) {
+  reduce<float>(post, arrays, mean);
+  reduce<double>(post, arrays, mean);
 }
 
 }  // namespace infonce::group

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "group/mail.h"
-#include "group/transport.h"
 
 namespace infonce::group {
 
@@ -17,10 +16,10 @@ struct Numbers {
 };
 
 // Everyone's record, in the order of ranks.
-template <class Record> std::vector<Record> gather(Transport &transport, double patience, const Record &mine) {
+template <class Record> std::vector<Record> gather(const Post &post, const Record &mine) {
   static_assert(std::is_trivially_copyable_v<Record>, "a record is sent as bytes");
-  Mail mail(transport, patience);
-  const int size = transport.size(), rank = transport.rank();
+  Mail mail(post);
+  const int size = post.size(), rank = post.rank();
   Record *records = mail.array<Record>(size_t(size));
   records[rank] = mine;
   for (int other = 0; other < size; ++other) {
@@ -34,6 +33,6 @@ template <class Record> std::vector<Record> gather(Transport &transport, double 
 
 // Sums over ranks, added in their order in float64 and rounded once: the same bits on every rank. `mean` divides by the
 // size before. Counts and types are everyone's.
-void all_reduce(Transport &transport, double patience, const std::vector<Numbers> &arrays, bool mean);
+void all_reduce(const Post &post, const std::vector<Numbers> &arrays, bool mean);
 
 }  // namespace infonce::group

@@ -10,7 +10,7 @@ constexpr double kPartingSeconds = 5;
 }
 
 Group::Group(std::unique_ptr<Transport> transport, double patience)
-    : transport_(std::move(transport)), patience_(patience) {}
+    : transport_(std::move(transport)), post_{*transport_, memory_, patience} {}
 
 Group::~Group() = default;
 
@@ -49,7 +49,7 @@ Record Group::record_of(Kind kind) {
 }
 
 void Group::barrier(int64_t turn) {
-  step(turn, [&] { agree(*transport_, patience_, record_of(Kind::kBarrier)); });
+  step(turn, [&] { agree(post_, record_of(Kind::kBarrier)); });
 }
 
 void Group::all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool mean) {
@@ -59,8 +59,8 @@ void Group::all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool me
     hash.add(mean);
     for (const Numbers &array : arrays) hash.add(array.count).add(array.is_double);
     record.form = hash.value();
-    agree(*transport_, patience_, record);
-    group::all_reduce(*transport_, patience_, arrays, mean);
+    agree(post_, record);
+    group::all_reduce(post_, arrays, mean);
   });
 }
 
@@ -68,9 +68,25 @@ infonce_status Group::run(int64_t turn, const infonce_backend &backend, infonce_
                           const infonce_problem &problem, Gradients gradients, infonce_result *result,
                           infonce_failure *failure) {
   return step(turn, [&] {
-    RingCall call(*transport_, patience_, backend, context, problem, result, failure);
-    return call.run(record_of(Kind::kLoss), gradients);
+    if (transport_->size() == 1) return backend.run(context, &problem, result, failure);
+    return RingCall(post_, backend, context).run(record_of(Kind::kLoss), problem, gradients, result, failure);
   });
+}
+
+infonce_status Group::forward(int64_t turn, const infonce_backend &backend, infonce_context *context,
+                              const infonce_problem &problem, infonce_result *result, std::unique_ptr<RingCall> *saved,
+                              infonce_failure *failure) {
+  return step(turn, [&] {
+    auto call = std::make_unique<RingCall>(post_, backend, context);
+    const infonce_status status = call->forward(record_of(Kind::kLoss), problem, result, failure);
+    if (status == INFONCE_OK) *saved = std::move(call);
+    return status;
+  });
+}
+
+infonce_status Group::backward(int64_t turn, RingCall &saved, const infonce_upstream &upstream, Gradients gradients,
+                               infonce_result *result, infonce_failure *failure) {
+  return step(turn, [&] { return saved.backward(record_of(Kind::kBackward), upstream, gradients, result, failure); });
 }
 
 void Group::decline(int64_t turn, const std::string &why) {
@@ -78,7 +94,7 @@ void Group::decline(int64_t turn, const std::string &why) {
     Record record = record_of(Kind::kLoss);
     record.status = INFONCE_INVALID_ARGUMENT;
     std::snprintf(record.message, sizeof record.message, "%s", why.c_str());
-    agree(*transport_, patience_, record);
+    agree(post_, record);
   });
 }
 
@@ -96,7 +112,7 @@ void Group::leave() {
     // Read by the others in place of their next step's record. Those who leave as well read nothing any more.
     Record record = record_of(Kind::kLeft);
     --record.sequence;
-    Mail mail(*transport_, 0);
+    Mail mail(post_);
     for (int other = 0; other < transport_->size(); ++other)
       if (other != transport_->rank()) mail.send(other, Channel::kControl, &record, sizeof record);
     lost_ = "this rank has left the group";

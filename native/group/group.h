@@ -38,6 +38,12 @@ class Group {
   infonce_status run(int64_t turn, const infonce_backend &backend, infonce_context *context,
                      const infonce_problem &problem, Gradients gradients, infonce_result *result,
                      infonce_failure *failure);
+  // The same in two halves: without gradients first, which are computed from what is saved as often as wanted.
+  infonce_status forward(int64_t turn, const infonce_backend &backend, infonce_context *context,
+                         const infonce_problem &problem, infonce_result *result, std::unique_ptr<RingCall> *saved,
+                         infonce_failure *failure);
+  infonce_status backward(int64_t turn, RingCall &saved, const infonce_upstream &upstream, Gradients gradients,
+                          infonce_result *result, infonce_failure *failure);
   // In place of a step that this rank cannot take: the others are told why.
   void decline(int64_t turn, const std::string &why);
   // For a turn whose step will never be taken, here or elsewhere: the group is lost on this rank.
@@ -53,7 +59,8 @@ class Group {
   void lose(const std::string &why);
 
   const std::unique_ptr<Transport> transport_;
-  const double patience_;
+  Memory memory_;
+  const Post post_;
   std::mutex mutex_;
   std::condition_variable turned_;
   int64_t last_turn_ = 0, turn_ = 1;

@@ -20,25 +20,28 @@ void nap(std::chrono::microseconds waited) {
 
 }  // namespace
 
-Mail::Mail(Transport &transport, double patience)
-    : transport_(transport), patience_(patience), state_(std::make_unique<State>()) {}
+Mail::Mail(const Post &post) : post_(post), state_(std::make_unique<State>()) {}
 
 Mail::~Mail() {
-  if (!state_->posted.empty()) static_cast<void>(state_.release());
+  if (!state_->posted.empty()) {
+    static_cast<void>(state_.release());
+    return;
+  }
+  for (Memory::Piece &piece : state_->memory) post_.memory.give_back(std::move(piece));
 }
 
 // At least a byte, so that every message has an address.
 char *Mail::memory(size_t bytes) {
-  state_->memory.emplace_back(new char[bytes + 1]);
-  return state_->memory.back().get();
+  state_->memory.push_back(post_.memory.take(bytes + 1));
+  return state_->memory.back().bytes.get();
 }
 
 void Mail::send(int to, Channel channel, const void *bytes, size_t count) {
-  state_->posted.push_back({transport_.send(to, channel, bytes, count), to});
+  state_->posted.push_back({post_.transport.send(to, channel, bytes, count), to});
 }
 
 void Mail::receive(int from, Channel channel, void *bytes, size_t count) {
-  state_->posted.push_back({transport_.receive(from, channel, bytes, count), from});
+  state_->posted.push_back({post_.transport.receive(from, channel, bytes, count), from});
 }
 
 void Mail::wait() {
@@ -49,9 +52,9 @@ void Mail::wait() {
     posted.erase(std::remove_if(posted.begin(), posted.end(), ended), posted.end());
     if (posted.empty()) return;
     const auto waited = Clock::now() - begun;
-    if (std::chrono::duration<double>(waited).count() > patience_)
-      throw Lost("rank " + std::to_string(posted.front().peer) + " has not come for " + std::to_string(int(patience_)) +
-                 " s");
+    if (std::chrono::duration<double>(waited).count() > post_.patience)
+      throw Lost("rank " + std::to_string(posted.front().peer) + " has not come for " +
+                 std::to_string(int(post_.patience)) + " s");
     nap(std::chrono::duration_cast<std::chrono::microseconds>(waited));
   }
 }

@@ -1,20 +1,31 @@
 // Messages under way, and the memory they are in.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <vector>
 
+#include "group/memory.h"
 #include "group/transport.h"
 
 namespace infonce::group {
+
+// Where and how long: what all messages of a group have in common.
+struct Post {
+  Transport &transport;
+  Memory &memory;
+  double patience;  // seconds until the group is lost
+
+  int rank() const { return transport.rank(); }
+  int size() const { return transport.size(); }
+  int right() const { return (rank() + 1) % size(); }
+  int left() const { return (rank() + size() - 1) % size(); }
+};
 
 // What a step of the group sends and receives. Memory stays until the messages have ended: of a step that failed before,
 // for ever, since a message may yet arrive in it.
 class Mail {
  public:
-  // `patience`: seconds until the group is lost.
-  Mail(Transport &transport, double patience);
+  explicit Mail(const Post &post);
   ~Mail();
   Mail(const Mail &) = delete;
   Mail &operator=(const Mail &) = delete;
@@ -35,12 +46,11 @@ class Mail {
     int peer;
   };
   struct State {
-    std::vector<std::unique_ptr<char[]>> memory;
+    std::vector<Memory::Piece> memory;
     std::vector<Posted> posted;
   };
 
-  Transport &transport_;
-  double patience_;
+  const Post post_;
   std::unique_ptr<State> state_;
 };
 

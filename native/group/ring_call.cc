@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "common/call.h"
-#include "group/group.h"
+#include "group/relay.h"
 
 namespace infonce::group {
 namespace {
@@ -21,6 +21,14 @@ void add_to(float *sums, const float *numbers, int64_t count) {
   for (int64_t i = 0; i < count; ++i) sums[i] += numbers[i];
 }
 
+// A rank may have no rows, of a problem that is otherwise one.
+bool anchors_are_missing(const infonce_problem &p) {
+  if (p.struct_size != sizeof p || what_is_wrong_with_form(p) || p.dim < 1) return false;
+  for (int s = 0; s < p.softmax_count; ++s)
+    if (rows_of(p, s) != 0) return false;
+  return true;
+}
+
 }  // namespace
 
 const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_result &result) {
@@ -29,7 +37,9 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
     goes_round |= p.blocks[b].own != INFONCE_OWN_ALONE;
     has_columns |= p.blocks[b].column_softmax >= 0;
   }
-  if (!goes_round) {
+  if (anchors_are_missing(p)) {
+    if (const char *wrong = what_is_wrong_with_form(p)) return wrong;
+  } else if (!goes_round) {
     if (const char *wrong = what_is_wrong(p, result)) return wrong;
   } else {
     // Candidates alone may all be other ranks'.
@@ -52,22 +62,8 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
   return nullptr;
 }
 
-RingCall::RingCall(Transport &transport, double patience, const infonce_backend &backend, infonce_context *context,
-                   const infonce_problem &problem, infonce_result *result, infonce_failure *failure)
-    : transport_(transport),
-      patience_(patience),
-      backend_(backend),
-      context_(context),
-      given_(problem),
-      result_(result),
-      failure_(failure ? failure : &own_failure_),
-      rank_(transport.rank()),
-      size_(transport.size()),
-      local_(problem),
-      local_result_(*result),
-      travellers_(given_, *result),
-      rows_mail_(transport, patience),
-      gradient_mail_(transport, patience) {
+RingCall::RingCall(const Post &post, const infonce_backend &backend, infonce_context *context)
+    : post_(post), backend_(backend), context_(context), mail_(post) {
   own_failure_.struct_size = sizeof own_failure_;
 }
 
@@ -78,36 +74,38 @@ RingCall::~RingCall() {
 void RingCall::check(Kind kind) {
   record_.kind = kind;
   record_.status = status_;
-  if (!computes()) {
+  if (status_ != INFONCE_OK) {
     std::snprintf(record_.message, sizeof record_.message, "%.159s", failure_->message);
     record_.bad_matrix = failure_->matrix;
     record_.bad_row = failure_->row;
   }
-  records_ = agree(transport_, patience_, record_);
+  records_ = agree(post_, record_);
+}
+
+// With one value for all rows it is every rank's.
+infonce_status RingCall::read_upstream(const infonce_grad_output &upstream) {
+  upstream_ = 1;
+  if (problem_.reduction == INFONCE_REDUCTION_NONE || upstream.count != 1) return INFONCE_OK;
+  if (upstream.residence == INFONCE_ON_DEVICE)
+    return backend_.copy(context_, &upstream_, upstream.data, sizeof upstream_, INFONCE_COPY_FROM_DEVICE, failure_);
+  upstream_ = upstream.data[0];
+  return INFONCE_OK;
 }
 
 // What has to be the same on all ranks, beside what the record has anyway.
-infonce_status RingCall::describe() {
-  const infonce_problem &p = given_;
-  const infonce_grad_output &upstream = p.grad_output;
-  if (p.reduction != INFONCE_REDUCTION_NONE && upstream.count == 1) {
-    if (upstream.residence == INFONCE_ON_HOST) upstream_ = upstream.data[0];
-    else if (const infonce_status status = backend_.copy(context_, &upstream_, upstream.data, sizeof upstream_,
-                                                         INFONCE_COPY_FROM_DEVICE, failure_))
-      return status;
-  }
+void RingCall::describe() {
+  const infonce_problem &p = problem_;
   record_.scale = p.scale;
   record_.bias = p.bias;
   record_.dim = p.dim;
   Hash hash;
   hash.add(p.matrix_count).add(p.block_count).add(p.softmax_count).add(p.reduction).add(p.normalize).add(p.gradient);
-  hash.add(p.propagate_non_finite).add(p.ranks).add(p.guide_dim).add(p.grad_output.count == 0);
-  hash.add(upstream_);
+  hash.add(p.propagate_non_finite).add(p.ranks).add(p.guide_dim).add(p.grad_output.count == 0).add(upstream_);
   for (int m = 0; m < p.matrix_count; ++m) {
     const infonce_matrix &matrix = p.matrices[m];
     record_.rows[m] = matrix.rows;
     hash.add(matrix.type).add(matrix.views).add(matrix.ids != nullptr).add(matrix.bias != nullptr);
-    hash.add(matrix.counts != nullptr).add(matrix.guide != nullptr).add(result_->gradients[m].data != nullptr);
+    hash.add(matrix.counts != nullptr).add(matrix.guide != nullptr).add(local_result_.gradients[m].data != nullptr);
   }
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
@@ -122,34 +120,38 @@ infonce_status RingCall::describe() {
     hash.add(softmax.mises_fisher_sigma);
   }
   record_.form = hash.value();
-  return INFONCE_OK;
 }
 
-// Makes this rank's problem of everyone's: sums, which are divided at the end, so that ranks may have any number of rows.
-void RingCall::localize() {
-  for (const Record &record : records_) all_rows_ += record.rows[given_.softmaxes[0].anchors];
-  if (given_.reduction != INFONCE_REDUCTION_MEAN) return;
-  local_.reduction = INFONCE_REDUCTION_SUM;
-  upstream_ = float(double(upstream_) / double(all_rows_));
-  local_.grad_output = {&upstream_, 1, INFONCE_ON_HOST};
+// Ranks agree on the problem.
+infonce_status RingCall::begin(const infonce_problem &problem, const infonce_result &result) {
+  problem_ = local_ = problem;
+  local_result_ = result;
+  cancelled_ = problem.cancelled;
+  if (const char *wrong = what_is_wrong_over_ranks(problem, result)) note(invalid(failure_, wrong));
+  else note(read_upstream(problem.grad_output));
+  if (status_ == INFONCE_OK) describe(), travellers_ = Travellers(problem);
+  check(Kind::kLoss);
+  if (!computes()) return status_;
+  for (const Record &record : records_) all_rows_ += record.rows[problem_.softmaxes[0].anchors];
+  if (problem_.reduction == INFONCE_REDUCTION_MEAN) local_.reduction = INFONCE_REDUCTION_SUM;
+  return INFONCE_OK;
 }
 
 // Calls visit(hop, packed) with the candidates of each rank, its own first, while the next ones are on their way. It
 // returns whether all ranks go on; so does this.
 template <class Visit> bool RingCall::go_round(Visit &&visit) {
-  const int right = (rank_ + 1) % size_, left = (rank_ + size_ - 1) % size_;
   char *here = own_;
-  for (int hop = 0; hop < size_; ++hop) {
+  for (int hop = 0; hop < post_.size(); ++hop) {
     char *there = spare_[hop % 2];
-    if (hop + 1 < size_) {
+    if (hop + 1 < post_.size()) {
       travellers_.set_failed(here, owner(hop), status_ != INFONCE_OK || neighbour_failed_);
-      rows_mail_.send(right, Channel::kForward, here, travellers_.bytes(owner(hop)));
-      rows_mail_.receive(left, Channel::kForward, there, travellers_.bytes(owner(hop + 1)));
+      mail_.send(post_.right(), Channel::kForward, here, travellers_.bytes(owner(hop)));
+      mail_.receive(post_.left(), Channel::kForward, there, travellers_.bytes(owner(hop + 1)));
     }
     if (!visit(hop, here)) return false;
-    rows_mail_.wait();
+    mail_.wait();
     here = there;
-    if (hop + 1 < size_) neighbour_failed_ |= travellers_.has_failed(here, owner(hop + 1));
+    if (hop + 1 < post_.size()) neighbour_failed_ |= travellers_.has_failed(here, owner(hop + 1));
   }
   return true;
 }
@@ -159,21 +161,21 @@ infonce_part RingCall::part_of(int hop, const char *packed, const Travellers::Tr
   part.struct_size = sizeof part;
   part.block = block;
   part.candidates = travellers_.matrix_in(packed, owner(hop), traveller);
-  part.cancelled = given_.cancelled;
+  part.cancelled = cancelled_;
   return part;
 }
 
 // Whether all ranks have opened their calls.
-bool RingCall::compute_losses() {
+bool RingCall::open_and_add() {
   size_t most = 0;
   for (const Record &record : records_) most = std::max(most, travellers_.bytes(record));
-  own_ = rows_mail_.memory(travellers_.bytes(owner(0)));
-  for (char *&spare : spare_) spare = rows_mail_.memory(most);
-  note(travellers_.pack(backend_, context_, own_, failure_));
-  const bool opened = go_round([&](int hop, const char *packed) {
+  own_ = mail_.memory(travellers_.bytes(owner(0)));
+  for (char *&spare : spare_) spare = mail_.memory(most);
+  note(travellers_.pack(problem_, backend_, context_, own_, failure_));
+  return go_round([&](int hop, const char *packed) {
     if (hop == 0) {
-      if (computes()) note(backend_.open(context_, &local_, &saved_, failure_));
-      rows_mail_.wait();
+      if (computes() && has_rows()) note(backend_.open(context_, &local_, &saved_, failure_));
+      mail_.wait();
       check(Kind::kOpened);
       return computes();
     }
@@ -181,96 +183,112 @@ bool RingCall::compute_losses() {
       if (owner(hop).rows[traveller.matrix] == 0) continue;
       for (const int block : traveller.blocks) {
         const infonce_part part = part_of(hop, packed, traveller, block);
-        if (computes()) note(backend_.add(context_, saved_, &part, failure_));
+        if (computes() && has_rows()) note(backend_.add(context_, saved_, &part, failure_));
       }
     }
     return true;
   });
-  if (computes()) note(backend_.close(context_, saved_, &local_result_, failure_));
-  return opened;
+}
+
+// Leaves what this rank came to in its record.
+infonce_status RingCall::compute_losses() {
+  if (travellers_.empty()) {
+    if (has_rows()) note(backend_.forward(context_, &local_, &local_result_, &saved_, failure_));
+  } else {
+    if (!open_and_add()) return status_;
+    if (computes() && has_rows()) note(backend_.close(context_, saved_, &local_result_, failure_));
+  }
+  const infonce_scalars &scalars = local_result_.scalars;
+  const double anchors = double(loss_rows()) * problem_.softmax_count;
+  record_.sums[kLoss] = has_rows() ? scalars.loss : 0;
+  record_.sums[kTop1] = has_rows() ? std::round(scalars.top1 * anchors) : 0;
+  record_.sums[kTop5] = has_rows() ? std::round(scalars.top5 * anchors) : 0;
+  check(Kind::kLosses);
+  return status_;
 }
 
 // Of a hop's candidates, from this rank's rows.
-void RingCall::compute_share(int hop, const char *packed, float *share, float *of_block) {
+void RingCall::compute_share(int hop, const char *packed, float *share) {
+  std::vector<float> of_block;
   for (const Travellers::Traveller &traveller : travellers_.all()) {
-    const int64_t numbers = owner(hop).rows[traveller.matrix] * given_.dim;
+    const int64_t numbers = owner(hop).rows[traveller.matrix] * problem_.dim;
     if (numbers == 0) continue;
+    if (traveller.has_gradient) std::fill_n(share, numbers, 0.f);
     bool is_first = true;
     for (const int block : traveller.blocks) {
+      if (!is_first && traveller.has_gradient) of_block.resize(size_t(numbers));
       const infonce_part part = part_of(hop, packed, traveller, block);
-      float *const target = !traveller.has_gradient ? nullptr : is_first ? share : of_block;
+      float *const target = !traveller.has_gradient ? nullptr : is_first ? share : of_block.data();
       const infonce_output output = {target, INFONCE_ON_HOST};
-      if (computes()) note(backend_.add_gradient(context_, saved_, &part, &output, failure_));
-      if (target && !is_first) add_to(share, of_block, numbers);
+      if (computes() && has_rows()) note(backend_.add_gradient(context_, saved_, &part, &output, failure_));
+      if (target && !is_first) add_to(share, of_block.data(), numbers);
       is_first = false;
     }
     if (traveller.has_gradient) share += numbers;
   }
 }
 
-void RingCall::compute_gradients() {
+void RingCall::compute_gradients(infonce_result *result) {
   infonce_upstream upstream{};
   upstream.struct_size = sizeof upstream;
-  upstream.grad_output = local_.grad_output;
-  upstream.cancelled = given_.cancelled;
-  if (computes()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
-  int64_t most = 0;
-  for (const Record &record : records_) most = std::max(most, travellers_.numbers(record));
-  const auto new_sums = [&] {
-    float *sums = gradient_mail_.array<float>(size_t(most));
-    std::fill_n(sums, most, 0.f);
-    return sums;
-  };
-  float *share = new_sums(), *of_block = new_sums(), *sent = nullptr, *arriving = new_sums(), *third = new_sums();
-  const int right = (rank_ + 1) % size_, left = (rank_ + size_ - 1) % size_;
+  upstream.grad_output = problem_.grad_output;
+  upstream.cancelled = cancelled_;
+  if (problem_.reduction == INFONCE_REDUCTION_MEAN) {
+    upstream_ = float(double(upstream_) / double(all_rows_));
+    upstream.grad_output = {&upstream_, 1, INFONCE_ON_HOST};
+  }
+  place_gradients(*result);
+  if (travellers_.empty()) {
+    if (has_rows()) note(backend_.backward(context_, saved_, &upstream, &local_result_, failure_));
+    return;
+  }
+  if (computes() && has_rows()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
   const auto bytes = [&](int hop) { return size_t(travellers_.numbers(owner(hop))) * sizeof(float); };
+  const auto join = [&](char *arrived, const char *share, int hop) {
+    add_to(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), travellers_.numbers(owner(hop)));
+  };
+  Relay gradients(post_, Channel::kBackward, bytes, join);
   go_round([&](int hop, const char *packed) {
     if (hop == 0) return true;
-    compute_share(hop, packed, share, of_block);
-    if (hop == 1) {
-      std::swap(share, third);
-      sent = third;
-      third = nullptr;
-    } else {
-      gradient_mail_.wait();
-      add_to(arriving, share, travellers_.numbers(owner(hop)));
-      std::swap(sent, arriving);
-    }
-    gradient_mail_.send(right, Channel::kBackward, sent, bytes(hop));
-    // Of whom comes next; at last of this rank itself.
-    gradient_mail_.receive(left, Channel::kBackward, arriving, bytes(hop + 1));
+    compute_share(hop, packed, reinterpret_cast<float *>(gradients.share()));
+    gradients.pass_on(hop);
     return true;
   });
-  gradient_mail_.wait();
-  if (!computes()) return;
-  stage_gradients();
-  note(backend_.close_gradient(context_, saved_, &local_result_, failure_));
-  if (!computes()) return;
+  const auto *arrived = reinterpret_cast<const float *>(gradients.come_home());
+  if (computes() && has_rows()) note(backend_.close_gradient(context_, saved_, &local_result_, failure_));
   for (const Travellers::Traveller &traveller : travellers_.all()) {
-    if (!traveller.has_gradient) continue;
-    const int64_t numbers = owner(0).rows[traveller.matrix] * given_.dim;
-    add_to(local_result_.gradients[traveller.matrix].data, arriving, numbers);
-    arriving += numbers;
+    if (!traveller.has_gradient || !computes()) continue;
+    const int64_t numbers = owner(0).rows[traveller.matrix] * problem_.dim;
+    add_to(local_result_.gradients[traveller.matrix].data, arrived, numbers);
+    arrived += numbers;
   }
 }
 
-// Gradients that the caller wants on the device are added up on the host.
-void RingCall::stage_gradients() {
-  for (int m = 0; m < given_.matrix_count; ++m) {
+// Where this rank's gradients are computed; those that are wanted on the device are added up on the host.
+void RingCall::place_gradients(const infonce_result &result) {
+  local_result_ = result;
+  local_result_.scalars.grad_scale = local_result_.scalars.grad_bias = 0;
+  travellers_.want_gradients(result);
+  for (int m = 0; m < problem_.matrix_count; ++m) {
     infonce_output &gradient = local_result_.gradients[m];
-    if (!gradient.data || gradient.residence == INFONCE_ON_HOST) continue;
-    staged_[m].resize(size_t(given_.matrices[m].rows * given_.dim));
-    gradient = {staged_[m].data(), INFONCE_ON_HOST};
+    const int64_t numbers = problem_.matrices[m].rows * problem_.dim;
+    if (!gradient.data) continue;
+    if (gradient.residence == INFONCE_ON_DEVICE) {
+      staged_[m].resize(size_t(numbers));
+      gradient = {staged_[m].data(), INFONCE_ON_HOST};
+    }
+    if (!has_rows()) std::fill_n(gradient.data, numbers, 0.f);
   }
 }
 
-void RingCall::deliver_gradients(Gradients gradients) {
-  for (int m = 0; m < given_.matrix_count; ++m) {
-    const infonce_output &wanted = result_->gradients[m], &computed = local_result_.gradients[m];
+void RingCall::deliver_gradients(Gradients gradients, infonce_result *result) {
+  for (int m = 0; m < problem_.matrix_count; ++m) {
+    const infonce_output &wanted = result->gradients[m], &computed = local_result_.gradients[m];
     if (!wanted.data) continue;
-    const int64_t numbers = given_.matrices[m].rows * given_.dim;
+    const int64_t numbers = problem_.matrices[m].rows * problem_.dim;
+    const auto size = float(post_.size());
     if (gradients == Gradients::kMean)
-      std::transform(computed.data, computed.data + numbers, computed.data, [&](float x) { return x * float(size_); });
+      std::transform(computed.data, computed.data + numbers, computed.data, [=](float x) { return x * size; });
     if (wanted.data != computed.data)
       note(backend_.copy(context_, wanted.data, computed.data, numbers * int64_t(sizeof(float)), INFONCE_COPY_TO_DEVICE,
                          failure_));
@@ -278,47 +296,84 @@ void RingCall::deliver_gradients(Gradients gradients) {
 }
 
 // Adds up what the ranks came to.
-void RingCall::reduce(Gradients gradients) {
+void RingCall::reduce(Gradients gradients, infonce_scalars *scalars) const {
   double sums[std::size(Record().sums)] = {};
   for (const Record &record : records_)
     for (size_t k = 0; k < std::size(sums); ++k) sums[k] += record.sums[k];
-  const double anchors = double(all_rows_) * given_.softmax_count;
-  const double share = gradients == Gradients::kSum ? 1. / size_ : 1;
-  infonce_scalars &scalars = result_->scalars;
-  scalars.loss = given_.reduction == INFONCE_REDUCTION_MEAN ? sums[kLoss] / double(all_rows_) : sums[kLoss];
-  scalars.top1 = given_.ranks ? sums[kTop1] / anchors : kNaN;
-  scalars.top5 = given_.ranks ? sums[kTop5] / anchors : kNaN;
-  if (given_.gradient) {
-    scalars.grad_scale = sums[kGradScale] * share;
-    scalars.grad_bias = sums[kGradBias] * share;
-  }
+  const double anchors = double(all_rows_) * problem_.softmax_count;
+  const double share = gradients == Gradients::kSum ? 1. / post_.size() : 1;
+  scalars->loss = problem_.reduction == INFONCE_REDUCTION_MEAN ? sums[kLoss] / double(all_rows_) : sums[kLoss];
+  scalars->top1 = problem_.ranks ? sums[kTop1] / anchors : kNaN;
+  scalars->top5 = problem_.ranks ? sums[kTop5] / anchors : kNaN;
+  scalars->grad_scale = sums[kGradScale] * share;
+  scalars->grad_bias = sums[kGradBias] * share;
 }
 
-infonce_status RingCall::run(const Record &record, Gradients gradients) {
+infonce_status RingCall::forward(const Record &record, const infonce_problem &problem, infonce_result *result,
+                                 infonce_failure *failure) {
   record_ = record;
-  if (const char *wrong = what_is_wrong_over_ranks(given_, *result_)) note(invalid(failure_, wrong));
-  else note(describe());
-  check(Kind::kLoss);
+  failure_ = failure ? failure : &own_failure_;
+  infonce_problem without = problem;
+  without.gradient = 0;
+  without.grad_output = {};
+  if (begin(without, *result) != INFONCE_OK || compute_losses() != INFONCE_OK) return status_;
+  reduce(Gradients::kSum, &result->scalars);
+  return INFONCE_OK;
+}
+
+infonce_status RingCall::backward(const Record &record, const infonce_upstream &upstream, Gradients gradients,
+                                  infonce_result *result, infonce_failure *failure) {
+  Record mine = record_;
+  mine.sequence = record.sequence;
+  record_ = mine;
+  status_ = INFONCE_OK;
+  neighbour_failed_ = false;
+  failure_ = failure ? failure : &own_failure_;
+  problem_.gradient = 1;
+  problem_.grad_output = upstream.grad_output;
+  cancelled_ = upstream.cancelled;
+  infonce_problem checked = problem_;
+  if (const char *wrong = has_rows() ? what_is_wrong_with_backward(&checked, upstream, *result) : nullptr)
+    note(invalid(failure_, wrong));
+  else note(read_upstream(upstream.grad_output));
+  Hash hash;
+  hash.add(record_.form).add(upstream_).add(gradients);
+  for (const infonce_output &gradient : result->gradients) hash.add(gradient.data != nullptr);
+  record_.form = hash.value();
+  check(Kind::kBackward);
+  record_.form = mine.form;
   if (!computes()) return status_;
-  localize();
-  if (travellers_.empty()) note(backend_.run(context_, &local_, &local_result_, failure_));
-  else if (!compute_losses()) return status_;
-  const infonce_scalars &scalars = local_result_.scalars;
-  const double anchors = double(loss_rows()) * given_.softmax_count;
-  record_.sums[kLoss] = scalars.loss;
-  record_.sums[kTop1] = std::round(scalars.top1 * anchors);
-  record_.sums[kTop5] = std::round(scalars.top5 * anchors);
-  if (given_.gradient && !travellers_.empty()) {
-    check(Kind::kLosses);
-    if (!computes()) return status_;
-    compute_gradients();
-  }
-  record_.sums[kGradScale] = scalars.grad_scale;
-  record_.sums[kGradBias] = scalars.grad_bias;
-  if (computes() && given_.gradient) deliver_gradients(gradients);
+  compute_gradients(result);
+  if (computes()) deliver_gradients(gradients, result);
+  record_.sums[kGradScale] = local_result_.scalars.grad_scale;
+  record_.sums[kGradBias] = local_result_.scalars.grad_bias;
   check(Kind::kGradients);
-  if (computes()) reduce(gradients);
-  return status_;
+  if (!computes()) return status_;
+  infonce_scalars scalars;
+  reduce(gradients, &scalars);
+  result->scalars.grad_scale = scalars.grad_scale;
+  result->scalars.grad_bias = scalars.grad_bias;
+  return INFONCE_OK;
+}
+
+infonce_status RingCall::run(const Record &record, const infonce_problem &problem, Gradients gradients,
+                             infonce_result *result, infonce_failure *failure) {
+  record_ = record;
+  failure_ = failure ? failure : &own_failure_;
+  if (begin(problem, *result) != INFONCE_OK) return status_;
+  if (compute_losses() != INFONCE_OK) return status_;
+  if (problem.gradient) {
+    compute_gradients(result);
+    if (computes()) deliver_gradients(gradients, result);
+    record_.sums[kGradScale] = local_result_.scalars.grad_scale;
+    record_.sums[kGradBias] = local_result_.scalars.grad_bias;
+    check(Kind::kGradients);
+    if (!computes()) return status_;
+  }
+  const infonce_scalars before = result->scalars;
+  reduce(gradients, &result->scalars);
+  if (!problem.gradient) result->scalars.grad_scale = before.grad_scale, result->scalars.grad_bias = before.grad_bias;
+  return INFONCE_OK;
 }
 
 }  // namespace infonce::group

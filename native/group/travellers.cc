@@ -14,9 +14,10 @@ size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 size_t size_of(int32_t type) { return type == INFONCE_FLOAT32 ? 4 : 2; }
 
-Travellers::Travellers(const infonce_problem &problem, const infonce_result &result) : problem_(problem) {
+Travellers::Travellers(const infonce_problem &problem) : dim_(problem.dim) {
   for (int m = 0; m < problem.matrix_count; ++m) {
-    Traveller traveller{m, {}, problem.gradient && result.gradients[m].data};
+    const infonce_matrix &matrix = problem.matrices[m];
+    Traveller traveller{m, {}, matrix.type, matrix.ids != nullptr, matrix.bias != nullptr, false};
     for (int b = 0; b < problem.block_count; ++b)
       if (problem.blocks[b].candidates == m && problem.blocks[b].own != INFONCE_OWN_ALONE)
         traveller.blocks.push_back(b);
@@ -24,13 +25,16 @@ Travellers::Travellers(const infonce_problem &problem, const infonce_result &res
   }
 }
 
+void Travellers::want_gradients(const infonce_result &result) {
+  for (Traveller &traveller : all_) traveller.has_gradient = result.gradients[traveller.matrix].data != nullptr;
+}
+
 Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, size_t begin) const {
-  const infonce_matrix &matrix = problem_.matrices[traveller.matrix];
   const size_t rows = size_t(owner.rows[traveller.matrix]);
   Place place{begin, 0, 0, 0};
-  place.ids = aligned(place.rows + rows * size_t(problem_.dim) * size_of(matrix.type));
-  place.bias = aligned(place.ids + (matrix.ids ? rows * sizeof(int32_t) : 0));
-  place.end = aligned(place.bias + (matrix.bias ? rows * sizeof(float) : 0));
+  place.ids = aligned(place.rows + rows * size_t(dim_) * size_of(traveller.type));
+  place.bias = aligned(place.ids + (traveller.has_ids ? rows * sizeof(int32_t) : 0));
+  place.end = aligned(place.bias + (traveller.has_bias ? rows * sizeof(float) : 0));
   return place;
 }
 
@@ -44,20 +48,20 @@ int64_t Travellers::numbers(const Record &owner) const {
   int64_t rows = 0;
   for (const Traveller &traveller : all_)
     if (traveller.has_gradient) rows += owner.rows[traveller.matrix];
-  return rows * problem_.dim;
+  return rows * dim_;
 }
 
-infonce_status Travellers::pack(const infonce_backend &backend, infonce_context *context, char *packed,
-                                infonce_failure *failure) const {
+infonce_status Travellers::pack(const infonce_problem &problem, const infonce_backend &backend,
+                                infonce_context *context, char *packed, infonce_failure *failure) const {
   Record own;
-  for (int m = 0; m < problem_.matrix_count; ++m) own.rows[m] = problem_.matrices[m].rows;
+  for (int m = 0; m < problem.matrix_count; ++m) own.rows[m] = problem.matrices[m].rows;
   size_t end = 0;
   for (const Traveller &traveller : all_) {
-    const infonce_matrix &matrix = problem_.matrices[traveller.matrix];
+    const infonce_matrix &matrix = problem.matrices[traveller.matrix];
     const Place place = place_of(own, traveller, end);
     end = place.end;
-    const size_t row_bytes = size_t(problem_.dim) * size_of(matrix.type);
-    const size_t stride = size_t(row_stride_of(matrix, problem_.dim)) * size_of(matrix.type);
+    const size_t row_bytes = size_t(dim_) * size_of(matrix.type);
+    const size_t stride = size_t(row_stride_of(matrix, dim_)) * size_of(matrix.type);
     const char *from = static_cast<const char *>(matrix.data);
     // As few copies as there are gaps.
     const int64_t together = stride == row_bytes ? std::max<int64_t>(matrix.rows, 1) : 1;
@@ -85,15 +89,14 @@ infonce_matrix Travellers::matrix_in(const char *packed, const Record &owner, co
     const Place place = place_of(owner, other, end);
     end = place.end;
     if (other.matrix != traveller.matrix) continue;
-    const infonce_matrix &own = problem_.matrices[other.matrix];
     infonce_matrix matrix{};
     matrix.data = packed + place.rows;
-    matrix.type = own.type;
+    matrix.type = other.type;
     matrix.residence = INFONCE_ON_HOST;
     matrix.rows = owner.rows[other.matrix];
     matrix.views = 1;
-    if (own.ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids);
-    if (own.bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias);
+    if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids);
+    if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias);
     return matrix;
   }
   return {};

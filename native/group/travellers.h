@@ -11,14 +11,20 @@ namespace infonce::group {
 
 class Travellers {
  public:
-  // Of a problem that every rank has in its own sizes. Those whose `result` has a gradient get one from every rank.
-  Travellers(const infonce_problem &problem, const infonce_result &result);
-
   struct Traveller {
     int matrix;
     std::vector<int> blocks;  // of which it is the candidates
-    bool has_gradient;
+    int32_t type;
+    bool has_ids, has_bias;
+    bool has_gradient;  // one comes home
   };
+
+  Travellers() = default;
+  // Of a problem that every rank has in its own sizes.
+  explicit Travellers(const infonce_problem &problem);
+  // Those that have one in `result` get one from every rank.
+  void want_gradients(const infonce_result &result);
+
   const std::vector<Traveller> &all() const { return all_; }
   bool empty() const { return all_.empty(); }
 
@@ -28,8 +34,8 @@ class Travellers {
   int64_t numbers(const Record &owner) const;
 
   // Copies this rank's to `packed`.
-  infonce_status pack(const infonce_backend &backend, infonce_context *context, char *packed,
-                      infonce_failure *failure) const;
+  infonce_status pack(const infonce_problem &problem, const infonce_backend &backend, infonce_context *context,
+                      char *packed, infonce_failure *failure) const;
   // A traveller's rows where the rank with these rows has packed them.
   infonce_matrix matrix_in(const char *packed, const Record &owner, const Traveller &traveller) const;
 
@@ -42,7 +48,7 @@ class Travellers {
   };
   Place place_of(const Record &owner, const Traveller &traveller, size_t begin) const;
 
-  const infonce_problem &problem_;
+  int64_t dim_ = 0;
   std::vector<Traveller> all_;
 };
 

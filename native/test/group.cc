@@ -24,7 +24,13 @@ struct Rows {
 };
 
 Rows rows_of(const Inputs &whole, int matrix, const Share &share) {
-  const infonce_matrix &all = whole.problem.matrices[matrix];
+  const infonce_problem &problem = whole.problem;
+  const infonce_matrix &all = problem.matrices[matrix];
+  for (int b = 0; b < problem.block_count; ++b) {
+    if (problem.blocks[b].own != INFONCE_OWN_ALONE || problem.blocks[b].candidates != matrix) continue;
+    const int64_t each = all.rows / row_count(problem);
+    return {share.first * each, share.rows * each, 1, all.rows};
+  }
   if (is_candidate_alone(whole.problem, matrix)) return {share.first_further, share.further_rows, 1, all.rows};
   return {share.first, share.rows, all.views, all.rows};
 }
@@ -101,7 +107,7 @@ std::vector<Share> even_shares(const Inputs &whole, int size) {
 
 std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed) {
   std::mt19937 random(seed);
-  // Where shares begin; of anchors each rank has one at least.
+  // Where shares begin.
   const auto begins = [&](int64_t all, int64_t least) {
     std::vector<int64_t> cuts(static_cast<size_t>(size) + 1, 0);
     for (int r = 1; r < size; ++r)
@@ -111,7 +117,8 @@ std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed) {
     for (size_t r = 0; r < cuts.size(); ++r) cuts[r] += least * int64_t(r);
     return cuts;
   };
-  const std::vector<int64_t> anchors = begins(samples_of(whole), 1), further = begins(further_rows_of(whole), 0);
+  const std::vector<int64_t> anchors = begins(samples_of(whole), seed % 3 == 0 ? 0 : 1),
+                             further = begins(further_rows_of(whole), 0);
   std::vector<Share> shares;
   for (size_t r = 0; r < size_t(size); ++r)
     shares.push_back({anchors[r], anchors[r + 1] - anchors[r], further[r], further[r + 1] - further[r]});
@@ -137,6 +144,11 @@ Inputs inputs_of(const Inputs &whole, const Share &share) {
     if (whole.bias[m].size() > 0) matrix.bias = inputs.bias[m].data();
   }
   const Rows anchors = rows_of(whole, problem.softmaxes[0].anchors, share);
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    if (!problem.matrices[m].counts) continue;
+    inputs.counts = take(whole.counts, anchors, 1);
+    problem.matrices[m].counts = inputs.counts.data();
+  }
   if (problem.grad_output.count > 1) {
     inputs.grad_output = take(whole.grad_output, anchors, 1);
     problem.grad_output.data = inputs.grad_output.data();
@@ -146,7 +158,7 @@ Inputs inputs_of(const Inputs &whole, const Share &share) {
 }
 
 Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
-                    group::Gradients gradients) {
+                    group::Gradients gradients, bool in_two_halves) {
   Output joined(whole);
   joined.want_rows(whole);
   std::mutex mutex;
@@ -157,8 +169,19 @@ Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &
     Output output(inputs);
     output.want_rows(inputs);
     infonce_failure failure = empty_failure();
-    const infonce_status status = group.run(group.take_turn(), backend(), contexts[rank]->handle(), inputs.problem,
-                                            gradients, &output.result, &failure);
+    infonce_context *context = contexts[rank]->handle();
+    infonce_status status;
+    if (in_two_halves) {
+      std::unique_ptr<group::RingCall> saved;
+      status = group.forward(group.take_turn(), backend(), context, inputs.problem, &output.result, &saved, &failure);
+      infonce_upstream upstream{};
+      upstream.struct_size = sizeof(upstream);
+      upstream.grad_output = inputs.problem.grad_output;
+      for (int again = 0; again < 2 && status == INFONCE_OK && whole.problem.gradient; ++again)
+        status = group.backward(group.take_turn(), *saved, upstream, gradients, &output.result, &failure);
+    } else {
+      status = group.run(group.take_turn(), backend(), context, inputs.problem, gradients, &output.result, &failure);
+    }
     const std::lock_guard<std::mutex> lock(mutex);
     REQUIRE_MESSAGE(status == INFONCE_OK, failure.matrix, " ", failure.message);
     const Rows anchors = rows_of(whole, whole.problem.softmaxes[0].anchors, shares[rank]);

@@ -21,7 +21,7 @@ struct Share {
   int64_t first_further = 0, further_rows = 0;  // of candidates alone
 };
 
-// One for each rank; the last ones may have fewer rows, or none.
+// One for each rank; of random ones some may be empty.
 std::vector<Share> even_shares(const Inputs &whole, int size);
 std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed);
 
@@ -30,6 +30,6 @@ Inputs inputs_of(const Inputs &whole, const Share &share);
 
 // What the ranks' calls come to, put together as the whole's.
 Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
-                    group::Gradients gradients = group::Gradients::kSum);
+                    group::Gradients gradients = group::Gradients::kSum, bool in_two_halves = false);
 
 }  // namespace infonce::test

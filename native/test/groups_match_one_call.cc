@@ -84,6 +84,35 @@ TEST_CASE("the same ranks give the same bits, with any number of threads") {
     CHECK(identical(run_on_ranks(Contexts(set, INFONCE_PRECISION_HIGHEST, threads).of(3), whole, shares), expected));
 }
 
+TEST_CASE("a call in two halves gives the bits of one") {
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  for (uint32_t seed = 5100; seed < (simulated() ? 5102 : 5116); ++seed) {
+    const Form form = form_over_ranks(seed);
+    INFO(describe(form));
+    const Inputs whole = inputs_of(form);
+    const int size = 2 + int(seed % 3);
+    const std::vector<Share> shares = random_shares(whole, size, seed);
+    for (const auto gradients : {group::Gradients::kSum, group::Gradients::kMean}) {
+      const Output expected = run_on_ranks(contexts.of(size), whole, shares, gradients);
+      CHECK(identical(run_on_ranks(contexts.of(size), whole, shares, gradients, true), expected));
+    }
+  }
+}
+
+TEST_CASE("candidates that anchors have of their own stay at home") {
+  Form form = form_over_ranks(5003);
+  form.in_batch = false;
+  form.further.clear();
+  form.own = 7;
+  form.among = form.bias = false;
+  form.ids = 0;
+  form.stretch = 0;
+  INFO(describe(form));
+  const Inputs whole = inputs_of(form);
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  Expectation(whole, INFONCE_PRECISION_HIGHEST).check(run_on_ranks(contexts.of(3), whole, even_shares(whole, 3)));
+}
+
 TEST_CASE("gradients for those who average are the size times as large") {
   const Form form = form_over_ranks(5002);
   const Inputs whole = inputs_of(form);
