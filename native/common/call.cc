@@ -279,7 +279,6 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->gradient = 0;
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
-  if (is_sigmoid(*problem)) return "candidates of the sigmoid loss do not come in parts";
   if (joins_sides(*problem)) return "candidates of joined sides do not come in parts";
   if (threshold_of(*problem)) return "thresholds are for candidates that are all there";
   if (problem->softmaxes[0].label_smoothing != 0) return "label smoothing is over candidates that are all there";
@@ -292,7 +291,8 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   const infonce_block &block = p.blocks[part.block];
   if (block.column_softmax != kNone) return "a part's columns feed no softmax";
   if (block.candidates == memory_of(p) || has_further_positives(block)) return "parts hold no positives";
-  if (leaves_out_by_id(block) && !part.candidates.ids) return "ids are missing";
+  const bool by_id = p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE;
+  if ((by_id || leaves_out_by_id(block)) && !part.candidates.ids) return "ids are missing";
   if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
 }

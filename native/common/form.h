@@ -91,6 +91,11 @@ inline bool is_sigmoid(const infonce_problem &problem) {
   return problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_SIGMOID;
 }
 
+// Its positives are the rows of equal id, wherever they are.
+inline bool positives_are_elsewhere_by_id(const infonce_problem &problem) {
+  return problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE;
+}
+
 // Anchors of a softmax.
 inline int64_t rows_of(const infonce_problem &problem, int softmax) {
   return problem.matrices[problem.softmaxes[softmax].anchors].rows;

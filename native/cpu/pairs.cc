@@ -91,13 +91,16 @@ void Pairs::build_sigmoid(const infonce_problem &problem, const Layout &layout) 
   const auto of_candidates = ids.begin() + anchors_;
   std::copy_n(problem.matrices[layout.anchors()].ids, anchors_, ids.begin());
   std::copy_n(problem.matrices[elsewhere].ids, rows, of_candidates);
-  std::vector<int32_t> known = ids;
-  std::sort(known.begin(), known.end());
-  const auto group_of = [&](int32_t id) {
-    return int32_t(std::lower_bound(known.begin(), known.end(), id) - known.begin());
-  };
+  known_ids_ = ids;
+  std::sort(known_ids_.begin(), known_ids_.end());
+  const auto group_of = [&](int32_t id) { return group_of_id(id); };
   std::transform(ids.begin(), of_candidates, groups_.begin(), group_of);
   std::transform(of_candidates, ids.end(), groups_.begin() + first, group_of);
+}
+
+int32_t Pairs::group_of_id(int32_t id) const {
+  const auto place = std::lower_bound(known_ids_.begin(), known_ids_.end(), id);
+  return place != known_ids_.end() && *place == id ? int32_t(place - known_ids_.begin()) : kNoGroup;
 }
 
 void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) {
@@ -131,8 +134,8 @@ void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) 
 
 int64_t Pairs::bytes() const {
   return bytes_of(groups_) + bytes_of(groups_of_own_) + bytes_of(ids_) + bytes_of(bias_) + bytes_of(first_positives_) +
-         bytes_of(order_) + bytes_of(class_start_) + bytes_of(class_of_) + bytes_of(large_class_) +
-         bytes_of(large_classes_) + bytes_of(row_large_class_) + bytes_of(anchor_start_) +
+         bytes_of(known_ids_) + bytes_of(order_) + bytes_of(class_start_) + bytes_of(class_of_) +
+         bytes_of(large_class_) + bytes_of(large_classes_) + bytes_of(row_large_class_) + bytes_of(anchor_start_) +
          bytes_of(anchors_by_positive_) + further_.bytes();
 }
 

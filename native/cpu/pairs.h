@@ -62,6 +62,9 @@ class Pairs {
   // Beside the partners.
   const FurtherPositives &further() const { return further_; }
 
+  // Of the sigmoid loss with positives by id: the group of a candidate that comes in a part.
+  int32_t group_of_id(int32_t id) const;
+
   // False of the sigmoid loss: its positives are in the matrix part, where pairs of equal group are.
   bool are_apart() const { return are_apart_; }
 
@@ -116,6 +119,7 @@ class Pairs {
   int64_t largest_partner_count_ = 0;
   std::vector<int32_t> groups_, groups_of_own_, ids_;
   std::vector<float> bias_;
+  std::vector<int32_t> known_ids_;  // of the sigmoid loss, ascending; a group is the place of an id
   std::vector<int64_t> first_positives_;
   std::vector<int64_t> order_, class_start_;  // rows by class, ascending within one
   std::vector<int64_t> class_of_;

@@ -61,6 +61,8 @@ void PanelScheme::find_pairs(Grid *grid) const {
   if (grid->block->holds_own)
     for (int64_t j = 0; j < layout.rows(matrix); ++j)
       grid->holds_pairs[j % passes_.rows() / block_ * grid->column_squares + j / block_] = true;
+  if (matrix == kPart && positives_are_elsewhere_by_id(problem_))
+    grid->holds_pairs.assign(grid->holds_pairs.size(), true);
   if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
   const int64_t squares = grid->column_squares;
   if (grid->block->rows.matrix != layout.anchors()) {
@@ -69,9 +71,9 @@ void PanelScheme::find_pairs(Grid *grid) const {
   }
   const int bits = block_ == kSmallBlock ? kSmallBlockBits : kSmallBlockBits + 1;  // many divisions would take time
   if (sigmoid()) {
-    const int32_t positive = problem_.softmaxes[0].positive;
-    if (positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE) grid->holds_pairs.assign(grid->holds_pairs.size(), true);
-    for (int64_t i = 0; i < passes_.rows() && positive == INFONCE_POSITIVE_SAME_INDEX; i += block_)
+    const bool by_index = problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX;
+    if (positives_are_elsewhere_by_id(problem_)) grid->holds_pairs.assign(grid->holds_pairs.size(), true);
+    for (int64_t i = 0; i < passes_.rows() && by_index; i += block_)
       grid->holds_pairs[(i >> bits) * (squares + 1)] = true;
     return;
   }

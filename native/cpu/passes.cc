@@ -109,6 +109,8 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   side.padded_rows = round_up(candidates.rows, kRowMultiple);
   part_->groups.assign(side.padded_rows, -1);
   std::fill_n(part_->groups.begin(), candidates.rows, Pairs::kNoGroup);
+  for (int64_t j = 0; j < candidates.rows && positives_are_elsewhere_by_id(problem_); ++j)
+    part_->groups[j] = pairs_.group_of_id(candidates.ids[j]);
   if (part_->block.rows.ids) {
     part_->ids.assign(side.padded_rows, 0);
     std::copy_n(candidates.ids, candidates.rows, part_->ids.begin());

@@ -187,6 +187,7 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   *saved = nullptr;
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
+  if (is_sigmoid(p)) return invalid(failure, "here candidates of the sigmoid loss do not come in parts");
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);

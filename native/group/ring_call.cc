@@ -55,7 +55,9 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
     if (softmax.positive == INFONCE_POSITIVE_TARGET) return "positives by target are not there over a group";
-    if (has_columns || softmax.positive != INFONCE_POSITIVE_SAME_INDEX) return "this loss is not there over a group";
+    if (softmax.positive == INFONCE_POSITIVE_NONE) continue;
+    if (has_columns || (softmax.positive != INFONCE_POSITIVE_SAME_INDEX && !positives_are_elsewhere_by_id(p)))
+      return "this loss is not there over a group";
     if (p.matrices[positives_elsewhere(softmax)].rows != rows_of(p, s))
       return "over a group there are as many keys as anchors";
   }

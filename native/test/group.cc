@@ -194,7 +194,8 @@ Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &
     }
     // Everyone's, but those of parameters, of which a rank has its share.
     infonce_scalars scalars = output.result.scalars;
-    if (gradients == group::Gradients::kSum) scalars.grad_scale *= group.transport().size();
+    if (gradients == group::Gradients::kSum)
+      scalars.grad_scale *= group.transport().size(), scalars.grad_bias *= group.transport().size();
     if (is_first) joined.result.scalars = scalars;
     else CHECK(std::memcmp(&scalars, &joined.result.scalars, sizeof scalars) == 0);
     is_first = false;

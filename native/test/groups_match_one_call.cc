@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "test/engines.h"
 #include "test/forms.h"
 #include "test/group.h"
+#include "test/sigmoid.h"
 
 namespace infonce::test {
 
@@ -34,6 +36,16 @@ Form form_over_ranks(uint32_t seed) {
   if (form.rows < 5) form.rows = form.keys = 5;
   if (form.grad_output_count > 1) form.grad_output_count = form.rows;
   return form;
+}
+
+// ||got - expected|| / ||expected||
+double error(const Buffer<float> &got, const Buffer<float> &expected) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    difference += std::pow(double(got[i]) - double(expected[i]), 2);
+    size += std::pow(double(expected[i]), 2);
+  }
+  return std::sqrt(difference / size);
 }
 
 // A context for each rank.
@@ -82,6 +94,30 @@ TEST_CASE("the same ranks give the same bits, with any number of threads") {
   const Output expected = run_on_ranks(Contexts(set, INFONCE_PRECISION_HIGHEST, 1).of(3), whole, shares);
   for (const int threads : {1, 4})
     CHECK(identical(run_on_ranks(Contexts(set, INFONCE_PRECISION_HIGHEST, threads).of(3), whole, shares), expected));
+}
+
+TEST_CASE("the sigmoid loss over ranks is that of one call") {
+  std::mt19937 random(7);
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  for (const auto positive : {INFONCE_POSITIVE_SAME_INDEX, INFONCE_POSITIVE_SAME_ID_ELSEWHERE, INFONCE_POSITIVE_NONE}) {
+    for (const auto reduction : {INFONCE_REDUCTION_MEAN, INFONCE_REDUCTION_NONE}) {
+      for (const int size : {2, 3, 5}) {
+        const int64_t rows = simulated() ? 9 : 150;
+        const Sigmoid whole(random, positive, rows, rows, 12, -10, reduction);
+        const Output expected = run(*contexts.of(1)[0], whole);
+        const Output got = run_on_ranks(contexts.of(size), whole, random_shares(whole, size, uint32_t(size)));
+        CHECK(got.result.scalars.loss == doctest::Approx(expected.result.scalars.loss).epsilon(1e-6));
+        CHECK(got.result.scalars.grad_scale == doctest::Approx(expected.result.scalars.grad_scale).epsilon(1e-5));
+        CHECK(got.result.scalars.grad_bias == doctest::Approx(expected.result.scalars.grad_bias).epsilon(1e-5));
+        for (int m = 0; m < 2; ++m) CHECK(error(got.gradients[m], expected.gradients[m]) < 2e-6);
+        if (reduction == INFONCE_REDUCTION_NONE) CHECK(error(got.row_loss, expected.row_loss) < 1e-6);
+        if (whole.problem.ranks) {
+          CHECK(got.result.scalars.top1 == doctest::Approx(expected.result.scalars.top1));
+          CHECK(got.result.scalars.top5 == doctest::Approx(expected.result.scalars.top5));
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("a call in two halves gives the bits of one") {

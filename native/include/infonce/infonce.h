@@ -302,7 +302,8 @@ typedef struct infonce_device_info {
 typedef struct infonce_part {
   uint32_t struct_size;
   int32_t
-      block; /* of whose candidates they are further ones; its columns feed no softmax. None of them is a positive */
+      block; /* of whose candidates they are further ones; its columns feed no softmax. Positives among them are those
+                of INFONCE_POSITIVE_SAME_ID_ELSEWHERE alone */
   infonce_matrix candidates; /* with a bias only where the block's candidates have one */
   const int32_t *cancelled;  /* as in infonce_problem */
 } infonce_part;
