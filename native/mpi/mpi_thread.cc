@@ -1,0 +1,374 @@
+#ifdef __linux__
+
+#include "mpi/mpi_thread.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <dlfcn.h>
+#include <new>
+#include <sys/prctl.h>
+#include <thread>
+
+#include "group/transport.h"
+#include "mpi/cannot_start.h"
+
+namespace infonce::mpi {
+
+namespace {
+
+constexpr int64_t kMicrosecond = 1000;
+constexpr int64_t kSecond = 1000000000;
+constexpr int64_t kSpin = 20 * kMicrosecond;
+constexpr int64_t kShortestNap = 50 * kMicrosecond;
+constexpr int64_t kLongestNap = 1000 * kMicrosecond;
+// A rank that has not come for so long is late; a message of so long is moved on by longer naps too.
+constexpr int64_t kPatience = kSecond;
+// MPI_Finalize is quick once all ranks are there for it.
+constexpr int64_t kForFinalize = 5 * kSecond;
+constexpr double kForExit = 0.2;
+
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+int64_t nanoseconds(double seconds) { return static_cast<int64_t>(std::clamp(seconds, 0.0, 1e9) * kSecond); }
+
+bool wait_for(Event &event, int64_t deadline) {
+  for (int64_t left = deadline - now(); left > 0; left = deadline - now()) {
+    if (event.wait(left)) {
+      return true;
+    }
+  }
+  return event.wait(0);
+}
+
+// The thread outlives what uses it, for instance in MPI_Init: its code must stay, even where an addon is unloaded with the
+// worker thread that loaded it.
+void keep_code() {
+  static const int here = 0;
+  Dl_info info;
+  if (dladdr(&here, &info) != 0 && info.dli_fname != nullptr) {
+    dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+}
+
+// The thread of which the process has to wait at its exit: libmpi takes itself down while the process ends, and must not be
+// called then. Never destroyed.
+struct AtExit {
+  std::mutex mutex;
+  std::weak_ptr<MpiThread> thread;
+};
+
+AtExit &at_exit() {
+  static AtExit &one = *new AtExit;
+  return one;
+}
+
+void stop_at_exit() {
+  std::shared_ptr<MpiThread> thread;
+  {
+    const std::lock_guard<std::mutex> lock(at_exit().mutex);
+    thread = at_exit().thread.lock();
+  }
+  if (thread != nullptr) {
+    thread->abandon(kForExit);
+  }
+}
+
+}  // namespace
+
+MpiThread::MpiThread(std::unique_ptr<Calls> calls, bool started, size_t piece)
+    : calls_(std::move(calls)), started_(started), piece_(piece) {}
+
+std::shared_ptr<MpiThread> MpiThread::start(std::unique_ptr<Calls> calls, bool started, size_t piece, double seconds) {
+  const std::shared_ptr<MpiThread> thread(new MpiThread(std::move(calls), started, piece));
+  keep_code();
+  std::thread([thread] { thread->run(); }).detach();
+  const bool begun = wait_for(thread->begun_, now() + nanoseconds(seconds));
+  if (!begun) {
+    thread->stop_ = true;
+    throw NotAllCame(
+        "MPI_Init_thread has not returned within " + std::to_string(static_cast<int64_t>(seconds)) +
+        " seconds: it waits until every process that the launcher started calls it. Create the group in all "
+        "of them, or allow more time");
+  }
+  if (thread->failure_ != nullptr) {
+    std::rethrow_exception(thread->failure_);
+  }
+  return thread;
+}
+
+void MpiThread::run() {
+  prctl(PR_SET_TIMERSLACK, 1 * kMicrosecond);  // else naps are longer by 50 µs
+  if (begin()) {
+    while (!ends_ && !stop_) {
+      try {
+        step();
+      } catch (const std::exception &failure) {
+        lose(failure.what());
+      }
+    }
+  }
+  stopped_.happen();
+}
+
+bool MpiThread::begin() {
+  try {
+    if (!started_ && !calls_->init()) {
+      throw ThreadsRefused(
+          "the MPI library allows but one thread in a process (MPI_THREAD_SINGLE); "
+          "MPI_THREAD_FUNNELED is needed. Use a build of it with threads");
+    }
+    place_ = calls_->join(!started_);
+    const std::lock_guard<std::mutex> lock(at_exit().mutex);
+    at_exit().thread = weak_from_this();
+    // After libmpi is loaded, so that it is called before what libmpi has for the exit.
+    static const int registered = std::atexit(stop_at_exit);
+    (void)registered;
+  } catch (const group::Lost &failure) {
+    failure_ = std::make_exception_ptr(NotAllCame(std::string("MPI cannot be started. ") + failure.what()));
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
+  const bool begun = failure_ == nullptr;
+  changed_ = now();
+  begun_.happen();
+  return begun;
+}
+
+void MpiThread::step() {
+  take_posts();
+  if (test_pieces()) {
+    changed_ = now();
+  }
+  step_of_leaving();
+  if (!ends_) {
+    nap();
+  }
+}
+
+void MpiThread::post(std::shared_ptr<Message> message) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (is_lost_) {
+      throw group::Lost(lost_);
+    }
+    posts_.push_back(std::move(message));
+  }
+  wake();
+}
+
+bool MpiThread::has_ended(const Message &message) {
+  if (message.ended.load(std::memory_order_acquire)) {
+    return true;
+  }
+  if (is_lost_) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    throw group::Lost(lost_);
+  }
+  return false;
+}
+
+bool MpiThread::leave(double seconds) {
+  const int64_t deadline = now() + nanoseconds(seconds);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lose_once("this rank has left the group");
+    asked_to_leave_ = deadline;
+  }
+  wake();
+  wait_for(stopped_, deadline + kForFinalize);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return all_left_;
+}
+
+void MpiThread::abandon(double seconds) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    lose_once("the group was abandoned by this rank");
+  }
+  stop_ = true;
+  wake();
+  wait_for(stopped_, now() + nanoseconds(seconds));
+}
+
+void MpiThread::lose(const std::string &reason) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  lose_once(reason);
+  ends_ = true;
+}
+
+// Under the mutex.
+void MpiThread::lose_once(const std::string &reason) {
+  if (!is_lost_) {
+    lost_ = reason;
+    is_lost_ = true;
+  }
+}
+
+void MpiThread::wake() {
+  if (naps_.exchange(false)) {
+    posted_.happen();
+  }
+}
+
+// Spins for a moment, as an answer often comes at once; then naps, the longer the less there is to hope for.
+void MpiThread::nap() {
+  const int64_t since = now() - changed_;
+  if (since < kSpin) {
+    return;
+  }
+  int64_t length = kShortestNap;
+  if (pieces_.empty() && leaving_ == Leaving::kNot) {
+    calls_->poll();  // what was sent may be in buffers of the library still
+    length = since / 10;
+  } else if (since > kPatience) {
+    length = kShortestNap * (since / kPatience);
+  }
+  naps_ = true;
+  bool awake = stop_;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    awake = awake || !posts_.empty() || asked_to_leave_ != deadline_;
+  }
+  if (!awake) {
+    posted_.wait(std::clamp(length, kShortestNap, kLongestNap));
+  }
+  if (!naps_.exchange(false)) {
+    posted_.forget();
+  }
+}
+
+void MpiThread::take_posts() {
+  std::vector<std::shared_ptr<Message>> posts;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    posts.swap(posts_);
+    deadline_ = asked_to_leave_;
+  }
+  for (const std::shared_ptr<Message> &message : posts) {
+    changed_ = now();
+    if (message->sent) {
+      while (!message->last) {
+        post_next(message);
+      }
+      continue;
+    }
+    std::deque<std::shared_ptr<Message>> &before = waiting_[{message->other, message->tag}];
+    before.push_back(message);
+    if (before.size() == 1) {
+      receive_waiting({message->other, message->tag});
+    }
+  }
+}
+
+// A message is pieces of full length and one that is shorter, of 0 bytes perhaps: so its receiver knows where it ends, who
+// may have room for more.
+void MpiThread::post_next(const std::shared_ptr<Message> &message) {
+  const size_t count = std::min(message->count - message->done, piece_);
+  post_piece(message, count);
+  message->done += count;
+  message->last = count < piece_;
+}
+
+void MpiThread::post_piece(const std::shared_ptr<Message> &message, size_t count) {
+  char *bytes = message->bytes + message->done;
+  const int number = message->sent ? calls_->send(message->other, message->tag, bytes, count)
+                                   : calls_->receive(message->other, message->tag, bytes, count);
+  pieces_.push_back({message, number, count});
+  message->pieces++;
+}
+
+// Posts those that are waiting, up to the first of which more than one piece may come.
+void MpiThread::receive_waiting(std::pair<int, int> from) {
+  std::deque<std::shared_ptr<Message>> &waiting = waiting_[from];
+  while (!waiting.empty()) {
+    const std::shared_ptr<Message> message = waiting.front();
+    post_piece(message, std::min(message->count, piece_));
+    if (message->count >= piece_) {
+      return;
+    }
+    message->last = true;
+    waiting.pop_front();
+  }
+}
+
+void MpiThread::piece_ended(const Piece &piece, size_t received) {
+  Message &message = *piece.message;
+  message.pieces--;
+  if (!message.sent && leaving_ != Leaving::kNot) {
+    return;
+  }
+  if (!message.last) {
+    message.done += received;
+    if (received == piece_) {
+      post_piece(piece.message, std::min(message.count - message.done, piece_));
+      return;
+    }
+    message.last = true;
+    const std::pair<int, int> from(message.other, message.tag);
+    waiting_[from].pop_front();
+    receive_waiting(from);
+  }
+  if (message.pieces == 0) {
+    message.ended.store(true, std::memory_order_release);
+  }
+}
+
+// Whether one has ended.
+bool MpiThread::test_pieces() {
+  bool any = false;
+  std::vector<Piece> before;
+  before.swap(pieces_);
+  for (size_t i = 0; i < before.size(); i++) {
+    size_t received = 0;
+    if (calls_->has_ended(before[i].number, received)) {
+      any = true;
+      piece_ended(before[i], received);
+    } else {
+      pieces_.push_back(std::move(before[i]));
+    }
+  }
+  return any;
+}
+
+void MpiThread::let_go_of_receives() {
+  for (const Piece &piece : pieces_) {
+    if (!piece.message->sent) {
+      calls_->cancel(piece.number);
+    }
+  }
+  waiting_.clear();
+}
+
+void MpiThread::step_of_leaving() {
+  if (deadline_ < 0) {
+    return;
+  }
+  if (leaving_ == Leaving::kNot) {
+    leaving_ = Leaving::kDraining;
+    let_go_of_receives();
+  }
+  if (leaving_ == Leaving::kDraining && pieces_.empty()) {
+    barrier_ = calls_->barrier();
+    leaving_ = Leaving::kBarrier;
+  }
+  size_t nothing;
+  if (leaving_ == Leaving::kBarrier && calls_->has_ended(barrier_, nothing)) {
+    if (started_) {
+      calls_->part();
+    } else {
+      calls_->finalize();
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    all_left_ = true;
+    ends_ = true;
+  }
+  ends_ = ends_ || now() > deadline_;
+}
+
+}  // namespace infonce::mpi
+
+#endif
