@@ -38,6 +38,9 @@ class Calls {
   // Whether it has ended, which ends its number too. `received`: the bytes that came.
   virtual bool has_ended(int number, size_t &received) = 0;
   virtual void cancel(int number) = 0;
+  // Whether there is a message that no receive waits for, of `count` bytes; `take` is to receive it.
+  virtual bool find(size_t &count) = 0;
+  virtual int take(void *bytes, size_t count) = 0;
   // Lets the library move on what it has to do for others.
   virtual void poll() = 0;
 };

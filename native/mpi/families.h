@@ -9,12 +9,14 @@ struct ompi_communicator_t;
 struct ompi_datatype_t;
 struct ompi_errhandler_t;
 struct ompi_info_t;
+struct ompi_message_t;
 struct ompi_request_t;
 struct ompi_status_public_t;
 struct MPI_ABI_Comm;
 struct MPI_ABI_Datatype;
 struct MPI_ABI_Errhandler;
 struct MPI_ABI_Info;
+struct MPI_ABI_Message;
 struct MPI_ABI_Request;
 struct MPI_Status;
 
@@ -26,6 +28,7 @@ struct OpenMpi {
   using Datatype = ompi_datatype_t *;
   using Errhandler = ompi_errhandler_t *;
   using Info = ompi_info_t *;
+  using Message = ompi_message_t *;
   using Request = ompi_request_t *;
   using Status = ompi_status_public_t;
   static constexpr size_t kStatusSize = 24;
@@ -44,6 +47,7 @@ struct Mpich {
   using Datatype = int;
   using Errhandler = int;
   using Info = int;
+  using Message = int;
   using Request = int;
   using Status = MPI_Status;
   static constexpr Comm kWorld = 0x44000000;
@@ -66,6 +70,7 @@ struct StandardAbi {
   using Datatype = MPI_ABI_Datatype *;
   using Errhandler = MPI_ABI_Errhandler *;
   using Info = MPI_ABI_Info *;
+  using Message = MPI_ABI_Message *;
   using Request = MPI_ABI_Request *;
   using Status = MPI_Status;
   static constexpr size_t kWorld = 0x101;
@@ -106,6 +111,10 @@ template <typename F> struct Functions {
   int (*cancel)(typename F::Request *request);
   int (*get_count)(const typename F::Status *status, typename F::Datatype type, int *count);
   int (*iprobe)(int from, int tag, typename F::Comm comm, int *flag, typename F::Status *status);
+  int (*improbe)(int from, int tag, typename F::Comm comm, int *flag, typename F::Message *message,
+                 typename F::Status *status);
+  int (*imrecv)(void *bytes, int count, typename F::Datatype type, typename F::Message *message,
+                typename F::Request *request);
 
   // Calls `visit(name, function)` for each.
   template <typename Visit> void for_each(Visit visit) {
@@ -129,6 +138,8 @@ template <typename F> struct Functions {
     visit("MPI_Cancel", cancel);
     visit("MPI_Get_count", get_count);
     visit("MPI_Iprobe", iprobe);
+    visit("MPI_Improbe", improbe);
+    visit("MPI_Imrecv", imrecv);
   }
 };
 

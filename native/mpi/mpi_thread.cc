@@ -343,6 +343,15 @@ void MpiThread::let_go_of_receives() {
   waiting_.clear();
 }
 
+// Nobody has to wait until a rank that has left receives something.
+void MpiThread::take_unwanted() {
+  for (size_t count = 0; calls_->find(count);) {
+    const auto message = std::make_shared<Message>();
+    message->unwanted = std::make_unique<char[]>(count + 1);
+    pieces_.push_back({message, calls_->take(message->unwanted.get(), count), count});
+  }
+}
+
 void MpiThread::step_of_leaving() {
   if (deadline_ < 0) {
     return;
@@ -351,6 +360,7 @@ void MpiThread::step_of_leaving() {
     leaving_ = Leaving::kDraining;
     let_go_of_receives();
   }
+  take_unwanted();
   if (leaving_ == Leaving::kDraining && pieces_.empty()) {
     barrier_ = calls_->barrier();
     leaving_ = Leaving::kBarrier;

@@ -21,11 +21,12 @@ namespace infonce::mpi {
 
 // A message, whole.
 struct Message {
-  bool sent;
-  int other;  // its receiver or sender
-  int tag;
-  char *bytes;
-  size_t count;
+  bool sent = false;
+  int other = 0;  // its receiver or sender
+  int tag = 0;
+  char *bytes = nullptr;
+  size_t count = 0;
+  std::unique_ptr<char[]> unwanted;  // holds the bytes of what came when this rank had left
 
   // Of the thread alone.
   size_t done = 0;    // bytes that are posted, or have come
@@ -72,6 +73,7 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   void receive_waiting(std::pair<int, int> from);
   bool test_pieces();
   void let_go_of_receives();
+  void take_unwanted();
   void step_of_leaving();
   void lose(const std::string &reason);
   void lose_once(const std::string &reason);

@@ -179,8 +179,13 @@ std::unique_ptr<group::Transport> open_mpi(const MpiOptions &options) {
       return join_running(std::move(library), piece, options.start_timeout);
     }
   }
-  check_launcher(launcher, library);
   claim_start(library);
+  try {
+    check_launcher(launcher, library);
+  } catch (...) {
+    set_started(Started::kNever);
+    throw;
+  }
   std::unique_ptr<MpiTransport> transport;
   try {
     const std::shared_ptr<MpiThread> thread =

@@ -88,14 +88,25 @@ template <typename F> class TypedCalls : public Calls {
     if (!ended) {
       return false;
     }
-    int count = 0;
-    check(mpi_.get_count(status(), handles_.byte, &count), "MPI_Get_count");
-    received = count > 0 ? static_cast<size_t>(count) : 0;
+    received = count_of_status();
     free_.push_back(number);
     return true;
   }
 
   void cancel(int number) override { check(mpi_.cancel(&requests_[number]), "MPI_Cancel"); }
+
+  bool find(size_t &count) override {
+    int found = 0;
+    check(mpi_.improbe(F::kAnySource, F::kAnyTag, comm_, &found, &found_, status()), "MPI_Improbe");
+    count = found ? count_of_status() : 0;
+    return found != 0;
+  }
+
+  int take(void *bytes, size_t count) override {
+    const int number = free_number();
+    check(mpi_.imrecv(bytes, static_cast<int>(count), handles_.byte, &found_, &requests_[number]), "MPI_Imrecv");
+    return number;
+  }
 
   void poll() override {
     int found = 0;
@@ -126,6 +137,13 @@ template <typename F> class TypedCalls : public Calls {
     throw group::Lost(std::string(name) + ": " + text.c_str());
   }
 
+  // Of a barrier or a send it means nothing.
+  size_t count_of_status() {
+    int count = 0;
+    check(mpi_.get_count(status(), handles_.byte, &count), "MPI_Get_count");
+    return count > 0 ? static_cast<size_t>(count) : 0;
+  }
+
   int free_number() {
     if (free_.empty()) {
       requests_.emplace_back();
@@ -143,6 +161,7 @@ template <typename F> class TypedCalls : public Calls {
   typename F::Comm comm_{};
   std::vector<typename F::Request> requests_;
   std::vector<int> free_;
+  typename F::Message found_{};
   alignas(std::max_align_t) unsigned char status_[F::kStatusSize];
 };
 

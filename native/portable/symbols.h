@@ -1,6 +1,7 @@
 // Functions of glibc that newer versions export anew, of the same meaning: FORWARD(name, the version that older ones have).
 // CMake reads the names from here too.
 
+FORWARD(dladdr, 2.2.5)
 FORWARD(dlclose, 2.2.5)
 FORWARD(dlerror, 2.2.5)
 FORWARD(dlmopen, 2.3.4)
