@@ -6,6 +6,8 @@
  * @module infonce
  */
 
+export { createProcessGroup, type ProcessGroupOptions } from './distributed/create-process-group.js';
+export type { ProcessGroup, Reducible } from './distributed/process-group.js';
 export {
   type ClipForward,
   type ClipGradientName,

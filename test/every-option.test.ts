@@ -53,7 +53,7 @@ const OF_MODEL = [
 
 const SUBJECTS: readonly Subject[] = [
   ...ofLosses,
-  ['ntXentSync, run', ['context', 'output', 'out'], run => ntXentSync({ features }, run)],
+  ['ntXentSync, run', ['context', 'output', 'out', 'group', 'gradients'], run => ntXentSync({ features }, run)],
   ['ntXent.forwardSync, run', ['context', 'out'], run => ntXent.forwardSync({ features }, run)],
   ['backwardSync, run', ['output', 'out'], run => ntXent.forwardSync({ features }, { context }).backwardSync(1, run)],
   [

@@ -199,10 +199,10 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
   }
 
   async function run(problem: object, options?: UncheckedRun): Promise<object> {
-    return runAsync(describe(problem), options);
+    return runAsync(() => describe(problem), options);
   }
   function runLossSync(problem: object, options?: UncheckedRun): object {
-    return runSync(describe(problem), options);
+    return runSync(() => describe(problem), options);
   }
   async function forward(problem: object, options?: UncheckedRun): Promise<object> {
     return forwardAsync(describe, problem, options);

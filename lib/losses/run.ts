@@ -1,25 +1,43 @@
+import { groupOf, type Step } from '../distributed/owned-group.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
 import type { AbortSignalLike } from '../runtime/abort.js';
+import type { Work } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { contextOf } from '../runtime/create-context.js';
 import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import type { Context } from '../runtime/handles.js';
+import type { Naming } from '../runtime/native-failure.js';
 import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { Out, UncheckedOut } from './out.js';
 import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC } from './plan.js';
-import { giveBack, resultBuffers, resultOf, settle } from './result-buffers.js';
+import { giveBack, type ResultBuffers, resultBuffers, resultOf, settle } from './result-buffers.js';
 import type { Output } from './results.js';
 
 /** Where a synchronous call runs, and where its results go. */
 export interface SyncRunOptions<O extends Output = 'host', Name extends string = never> {
   /**
    * Default: that of the device tensors among the inputs, else the context made on first use from `INFONCE_DEVICE`,
-   * `INFONCE_THREADS` and `INFONCE_PRECISION`.
+   * `INFONCE_THREADS` and `INFONCE_PRECISION`; with a `group` the group's own, whose default number of threads is this rank's
+   * share of the processors.
    */
   readonly context?: Context | undefined;
   /** `'host'` (default): gradients are Float32Arrays; `'device'`: device tensors of the context. */
   readonly output?: O | undefined;
   /** Arrays to fill instead of new ones, by the names of the results. */
   readonly out?: Out<O, Name> | undefined;
+  /**
+   * Computes the loss of all its ranks' rows, as one call on the inputs of all ranks, one after another, does: `loss`, `top1`
+   * and `top5` are those of all rows, row losses and gradients those of this rank's own. Every rank makes the call, with as
+   * many rows as it has, and with the same loss, options and scale.
+   */
+  readonly group?: ProcessGroup | undefined;
+  /**
+   * With a `group`, what becomes of the gradients of parameters. `'sum'` (default): they are added over the ranks, and
+   * gradients are those of the loss. `'mean'`: they are averaged, as trainers do whose loss is each rank's own, and
+   * gradients are `group.size` times as large. Either way the gradients of learned scalars (`gradTemperature`, …), which are the
+   * same on all ranks, come to their total.
+   */
+  readonly gradients?: 'sum' | 'mean' | undefined;
 }
 
 /** Where and until when a call runs, and where its results go. */
@@ -36,12 +54,15 @@ export interface UncheckedRun {
   readonly context?: unknown;
   readonly output?: unknown;
   readonly out?: UncheckedOut | undefined;
+  readonly group?: unknown;
+  readonly gradients?: unknown;
   readonly signal?: AbortSignalLike | undefined;
 }
 
-const SYNC_KEYS: ReadonlySet<string> = new Set(['context', 'output', 'out']);
+const SYNC_KEYS: ReadonlySet<string> = new Set(['context', 'output', 'out', 'group', 'gradients']);
 const KEYS: ReadonlySet<string> = new Set([...SYNC_KEYS, 'signal']);
 const OUTPUTS = ['host', 'device'] as const;
+const GRADIENTS = ['sum', 'mean'] as const;
 const CONTEXT_ADVICE = 'Pass { context }, made by createContext().';
 export const RUN_ADVICE: KeyAdvice = new Map(
   ['device', 'threads', 'precision', 'cudaLibrary', 'timings', 'trace', 'queueLimit', 'whenFull'].map(key => [
@@ -54,34 +75,84 @@ export const SYNC_RUN_ADVICE: KeyAdvice = new Map([
   ['signal', 'A synchronous call cannot be aborted; use one that returns a promise: ntXent, not ntXentSync.'],
 ]);
 const NO_OPTIONS: UncheckedRun = {};
+const SYNC_EXTRAS: Extras = { scalars: SCALARS_OF_SYNC };
 
 export function checkOutput(output: unknown): Output {
   return checkChoice(output, 'output', OUTPUTS);
 }
 
-/** The context of a call that fills `out`. */
-export function contextOfCall(plan: Plan, named: unknown, out: UncheckedOut = {}): OwnedContext {
+/** The context of a call that fills `out`. `fallback`: that of calls that name none. */
+export function contextOfCall(
+  plan: Plan,
+  named: unknown,
+  out: UncheckedOut = {},
+  fallback?: () => OwnedContext,
+): OwnedContext {
   // What is no object has no entries here, and is refused where its arrays are.
   const tensors = Object.entries(out ?? {}).filter((entry): entry is [string, OwnedDeviceTensor] =>
     OwnedDeviceTensor.isOne(entry[1]),
   );
-  return contextOf(named, [
-    ...ownersOf(plan),
-    ...tensors.map(([name, tensor]) => [`out.${name}`, tensor.context] as const),
-  ]);
+  const owners = [...ownersOf(plan), ...tensors.map(([name, tensor]) => [`out.${name}`, tensor.context] as const)];
+  return contextOf(named, owners, fallback);
 }
 
-function prepare(plan: Plan, { context: named, output, out }: UncheckedRun, scalars?: Float64Array) {
-  const context = contextOfCall(plan, named, out);
-  return { context, buffers: resultBuffers(plan, 'both', context, { output: checkOutput(output), out }, scalars) };
+/** A call's plan, or what checks the problem and makes it. */
+type Planned = Plan | (() => Plan);
+
+/** What a call is given beside its plan. */
+interface Extras {
+  readonly scalars?: Float64Array;
+  /** To be filled, by softmax, with the number of candidates above each row's positive. */
+  readonly above?: readonly Int32Array[] | undefined;
+}
+
+/** A call, checked, and what it fills. */
+interface Prepared {
+  readonly plan: Plan;
+  readonly context: OwnedContext;
+  readonly buffers: ResultBuffers;
+  readonly naming: Naming;
+  /** Asks the addon; with a step, as a step of its group. */
+  readonly work: Work;
+}
+
+function prepare(
+  planned: Planned,
+  options: UncheckedRun,
+  step: Step | undefined,
+  { scalars, above }: Extras,
+): Prepared {
+  const plan = typeof planned === 'function' ? planned() : planned;
+  if (scalars === undefined) checkKeys(options, 'run', KEYS, RUN_ADVICE);
+  else checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
+  const { context: named, output, out } = options;
+  const mean = checkChoice(options.gradients, 'gradients', GRADIENTS) === 'mean';
+  const group = groupOf(options);
+  const context = contextOfCall(plan, named, out, group && (() => group.context()));
+  const buffers = resultBuffers(plan, 'both', context, { output: checkOutput(output), out }, scalars);
+  const native = above === undefined ? buffers.native : { ...buffers.native, above };
+  if (step === undefined) {
+    const work: Work = (addon, done) => addon.run(nativeProblem(plan), native, done);
+    return { plan, context, buffers, naming: namingOf(plan), work };
+  }
+  const work: Work = (addon, done) => {
+    const problem = step.prepare(() => nativeProblem(plan));
+    step.submitted = true;
+    return addon.run(problem, native, done, step.native, mean);
+  };
+  return { plan, context, buffers, naming: { ...namingOf(plan), inGroup: true }, work };
 }
 
 /** Runs on this thread and the context's workers. */
-export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object {
-  checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
-  const { context, buffers } = prepare(plan, options, SCALARS_OF_SYNC);
+export function runSync(planned: Planned, options: UncheckedRun = NO_OPTIONS): object {
+  const group = groupOf(options);
+  if (group === undefined) return computeSync(prepare(planned, options, undefined, SYNC_EXTRAS));
+  return group.attemptSync(step => computeSync(step.prepare(() => prepare(planned, options, step, SYNC_EXTRAS))));
+}
+
+function computeSync({ plan, context, buffers, naming, work }: Prepared): object {
   try {
-    context.performSync(native => native.run(nativeProblem(plan), buffers.native), namingOf(plan));
+    context.performSync(work, naming);
   } catch (error) {
     giveBack(buffers.made);
     throw error;
@@ -95,19 +166,23 @@ export function runSync(plan: Plan, options: UncheckedRun = NO_OPTIONS): object 
  * the number of candidates above each row's positive.
  */
 export async function runAsync(
-  plan: Plan,
+  planned: Planned,
   options: UncheckedRun = NO_OPTIONS,
   above?: readonly Int32Array[],
 ): Promise<object> {
-  checkKeys(options, 'run', KEYS, RUN_ADVICE);
-  const { context, buffers } = prepare(plan, options);
-  const native = above === undefined ? buffers.native : { ...buffers.native, above };
+  const group = groupOf(options);
+  if (group === undefined) return compute(prepare(planned, options, undefined, { above }), options);
+  return group.attempt(async step =>
+    compute(
+      step.prepare(() => prepare(planned, options, step, { above })),
+      options,
+    ),
+  );
+}
+
+async function compute({ plan, context, buffers, naming, work }: Prepared, { signal }: UncheckedRun): Promise<object> {
   try {
-    await context.perform(
-      (addon, done) => addon.run(nativeProblem(plan), native, done),
-      namingOf(plan),
-      options.signal,
-    );
+    await context.perform(work, naming, signal);
   } catch (error) {
     giveBack(buffers.made);
     throw error;

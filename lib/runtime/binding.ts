@@ -68,7 +68,11 @@ export interface NativeFailure extends Error {
     | 'INTERNAL'
     | 'CANCELLED'
     | 'DEVICE_LOST'
-    | 'NO_THREAD';
+    | 'NO_THREAD'
+    | 'PEER_FAILED'
+    | 'GROUP_LOST'
+    | 'NOT_OVER_RANKS'
+    | 'GROUP_UNAVAILABLE';
   /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
   readonly matrix: number;
   /** Its first bad row, -1 if there is none. */
@@ -109,7 +113,11 @@ export type Work<Value = void> = (native: NativeContext, done?: Done<Value>) => 
 export interface NativeContext {
   readonly threads: number;
   readonly instructionSet: string;
-  run(problem: NativeProblem, result: NativeResult, done?: Done): Begun;
+  /**
+   * With `group` it is a step of that group, over the rows of all its ranks, which learn of it if the call is refused. `mean`:
+   * whether gradients of parameters are averaged over ranks, rather than added.
+   */
+  run(problem: NativeProblem, result: NativeResult, done?: Done, group?: NativeGroup, mean?: boolean): Begun;
   /** Loss without gradients; only `scalars`, `rowLoss` and `above` of the result are filled. */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
   forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
@@ -118,8 +126,8 @@ export interface NativeContext {
   /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;
   /**
-   * `dropped`: the work had not begun, and its `done` is never called. `asked`: it is under way and will end soon, with
-   * status CANCELLED unless it was done already. `unknown`: there is no such work any more.
+   * `dropped`: the work had not begun, and its `done` is never called. `asked`: it is under way, or other ranks wait for
+   * it, and will end soon, with status CANCELLED unless it was done already. `unknown`: there is no such work any more.
    */
   cancel(ticket: number): 'dropped' | 'asked' | 'unknown';
   /**
@@ -158,6 +166,45 @@ export interface NativeContext {
   trim(): number;
   /** Waits for running work; queued work fails with status INTERNAL. Frees its buffers and saved state. Idempotent. */
   dispose(): void;
+}
+
+/** How a process group is found. */
+export interface NativeGroupOptions {
+  /** Of ranks that are threads of this process; empty: the ranks are MPI's. */
+  readonly key: string;
+  readonly rank: number;
+  readonly size: number;
+  /** The path of MPI's library; empty: it is searched for. */
+  readonly library: string;
+  /** Seconds after which a rank that does not come is lost. */
+  readonly patience: number;
+}
+
+/** A rank among the others of its group. */
+export interface NativePlace {
+  readonly rank: number;
+  readonly size: number;
+  readonly localRank: number;
+  readonly localSize: number;
+  readonly library: string;
+}
+
+/**
+ * A rank's place in a process group. Its steps, those of contexts too, are taken in the order of the calls that begin them,
+ * on a thread of its own or the context's. Nothing but `open` is called before that has ended.
+ */
+export interface NativeGroup {
+  /** Waits for the other ranks. Once. */
+  open(options: NativeGroupOptions, done: Done<NativePlace>): void;
+  /** In place; the arrays belong to the addon until `done` is called. */
+  allReduce(arrays: readonly (Float32Array | Float64Array)[], mean: boolean, done: Done): void;
+  barrier(done: Done): void;
+  /** Takes a step that fails on all other ranks, which are told why. */
+  decline(why: string): void;
+  /** The last call, when no step is under way. */
+  leave(done: Done): void;
+  /** The process ends: steps under way fail with status GROUP_LOST, and nothing is waited for any more. */
+  abandon(): void;
 }
 
 /** `infonce_device_info`. */
@@ -228,4 +275,5 @@ export interface NativeBinding extends NativeLimits {
   deviceCount(library: string): number;
   device(library: string, index: number): NativeDevice;
   readonly Context: new (options: NativeContextOptions) => NativeContext;
+  readonly Group: new () => NativeGroup;
 }

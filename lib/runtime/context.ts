@@ -106,7 +106,7 @@ export class OwnedContext implements TensorContext {
 
   /**
    * Queues work: it is handed to the addon now or, with `whenFull: 'wait'`, when there is room. Rejects with an InfoNCEError,
-   * or with an AbortError when the signal fires before the work is done.
+   * or with an AbortError when the signal fires before the work is done. Steps of a group do not wait for room.
    */
   async perform<Value = void>(work: Work<Value>, naming: Naming, signal?: AbortSignalLike): Promise<Value> {
     this.#checkInUse();
@@ -115,6 +115,7 @@ export class OwnedContext implements TensorContext {
         done => work(this.#native, done) as number,
         failure => this.#explain(failure, naming),
         signal,
+        naming.inGroup,
       );
     } catch (error) {
       // Errors with a cause come from the addon or a signal, where the caller is not on the stack. Here its awaits are.

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import type { DeviceId, Target } from './backends/backend.js';
 import { cpuTarget } from './backends/cpu.js';
 import { checkLibraryPath } from './backends/cuda-library.js';
@@ -197,8 +197,11 @@ function defaultContext(): OwnedContext {
   return sharedContext;
 }
 
-/** Like {@link createContext}, with what the options leave out from the environment. An empty variable counts as unset. */
-export function contextOfEnvironment(options: ContextOptions): OwnedContext {
+/**
+ * Like {@link createContext}, with what the options leave out from the environment. An empty variable counts as unset.
+ * `threads`: how many if neither says it.
+ */
+export function contextOfEnvironment(options: ContextOptions, threads?: number): OwnedContext {
   const values: Record<string, unknown> = { ...options };
   const names = { ...OPTION_NAMES };
   for (const key of ['device', 'threads', 'precision'] as const) {
@@ -206,16 +209,32 @@ export function contextOfEnvironment(options: ContextOptions): OwnedContext {
     names[key] = ENVIRONMENT_NAMES[key];
     values[key] = process.env[names[key]] || undefined;
   }
+  values.threads ??= threads;
   return makeContext(values, names);
+}
+
+/**
+ * A context of the environment for one of `localSize` ranks of this machine: with an equal share of the processors, unless
+ * each rank is bound to some of them.
+ */
+export function contextOfRank(localSize: number, canBeBound: boolean): OwnedContext {
+  const mine = availableParallelism();
+  const isBound = canBeBound && mine < cpus().length;
+  const threads = isBound ? mine : Math.max(1, Math.floor(mine / localSize));
+  return contextOfEnvironment({}, threads);
 }
 
 /** An array, by the name of the argument, and the context that owns it; undefined for one in the host's memory. */
 export type Owner = readonly [name: string, context: Context | undefined];
 
-/** The context given to a call, else that of its device tensors, else the default one. Refuses tensors of another. */
-export function contextOf(named: unknown, owners: readonly Owner[] = []): OwnedContext {
+/** The context given to a call, else that of its device tensors, else `fallback`. Refuses tensors of another. */
+export function contextOf(
+  named: unknown,
+  owners: readonly Owner[] = [],
+  fallback: () => OwnedContext = defaultContext,
+): OwnedContext {
   const chosen = named === undefined ? owners.find(([, owner]) => owner !== undefined)?.[1] : named;
-  const context = chosen === undefined ? defaultContext() : checkContext(chosen);
+  const context = chosen === undefined ? fallback() : checkContext(chosen);
   for (const [name, owner] of owners) {
     if (owner === undefined || owner === context) continue;
     throw new InfoNCEError('ERR_INFONCE_RANGE', {

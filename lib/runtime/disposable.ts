@@ -7,3 +7,10 @@
 export function disposable(target: { dispose(): void }): void {
   if (Symbol.dispose !== undefined) Object.defineProperty(target, Symbol.dispose, { value: target.dispose });
 }
+
+/** The same for `await using`, of what `dispose` returns a promise for. */
+export function asyncDisposable(target: { dispose(): Promise<void> }): void {
+  if (Symbol.asyncDispose !== undefined) {
+    Object.defineProperty(target, Symbol.asyncDispose, { value: target.dispose });
+  }
+}

@@ -13,7 +13,10 @@
  * | `ERR_INFONCE_NO_THREAD` | the system starts no more threads for this process |
  * | `ERR_INFONCE_QUEUE_FULL` | as many calls are in flight in the context as its `queueLimit` allows |
  * | `ERR_INFONCE_DEVICE_LOST` | a fault has taken the device from the context; `context.lost` says what happened |
- * | `ERR_INFONCE_DISPOSED` | the context, device tensor, queue or forward pass was disposed before the call |
+ * | `ERR_INFONCE_GROUP` | no process group can be made |
+ * | `ERR_INFONCE_PEER` | another rank's call has failed, or does not go with this one; the group stays usable |
+ * | `ERR_INFONCE_GROUP_LOST` | a rank has gone, or did not come in time; `group.lost` says what happened |
+ * | `ERR_INFONCE_DISPOSED` | the context, process group, device tensor, queue or forward pass was disposed before the call |
  * | `ERR_INFONCE_FILE` | a file that cannot be used: of another format, damaged, with rows that do not fit |
  * | `ERR_INFONCE_NOT_FOUND` | a file, or a package that reads files of its format, is not there |
  * | `ERR_INFONCE_INTERNAL` | a fault of this package; please report it |
@@ -29,6 +32,9 @@ export type InfoNCEErrorCode =
   | 'ERR_INFONCE_NO_THREAD'
   | 'ERR_INFONCE_QUEUE_FULL'
   | 'ERR_INFONCE_DEVICE_LOST'
+  | 'ERR_INFONCE_GROUP'
+  | 'ERR_INFONCE_PEER'
+  | 'ERR_INFONCE_GROUP_LOST'
   | 'ERR_INFONCE_DISPOSED'
   | 'ERR_INFONCE_FILE'
   | 'ERR_INFONCE_NOT_FOUND'

@@ -17,6 +17,8 @@ export interface Naming {
   readonly inputs?: readonly Input[];
   /** Where the caller has a row, if the addon was given another order. */
   readonly callersRow?: ((row: number) => number) | undefined;
+  /** Whether it is a step of a process group. */
+  readonly inGroup?: boolean;
 }
 
 const NO_THREAD =
@@ -24,7 +26,8 @@ const NO_THREAD =
   'Or raise the limit: ulimit -u, TasksMax of systemd, in a container --pids-limit; for the memory of a stack ulimit -v.';
 
 /** The error for a failure of the addon, with the names of the call that failed. */
-export function nativeError(failure: NativeFailure, { call, inputs = [], callersRow }: Naming): InfoNCEError {
+export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEError {
+  const { call, inputs = [], callersRow } = naming;
   const { row } = failure;
   if (callersRow !== undefined && row >= 0) Object.assign(failure, { row: callersRow(row) });
   // The first in the addon's order, which need not be the first in the caller's.
@@ -71,6 +74,37 @@ export function nativeError(failure: NativeFailure, { call, inputs = [], callers
         expected: 'a device that works',
         got: failure.message,
         remedy: 'Nothing more can be done in this context: make another with createContext().',
+        cause: failure,
+      });
+    case 'NOT_OVER_RANKS':
+      return new InfoNCEError('ERR_INFONCE_RANGE', {
+        argument: 'group',
+        expected: `none with this form of ${call}`,
+        got: `one, over which it is not computed: ${failure.message}`,
+        remedy: 'docs/distributed.md lists what is computed over a group.',
+        cause: failure,
+      });
+    case 'PEER_FAILED':
+      return new InfoNCEError('ERR_INFONCE_PEER', {
+        argument,
+        expected: 'every rank of the group to make the same call',
+        got: failure.message.replace(/\.$/, ''),
+        remedy: 'Nothing was computed on any rank. The group is usable: its next step is the next call.',
+        cause: failure,
+      });
+    case 'GROUP_LOST':
+      return new InfoNCEError('ERR_INFONCE_GROUP_LOST', {
+        argument: 'group',
+        expected: 'every rank to take part in this step',
+        got: failure.message,
+        remedy: 'Nothing more can be computed in this group: end the job, and start it again from what was saved.',
+        cause: failure,
+      });
+    case 'GROUP_UNAVAILABLE':
+      return new InfoNCEError('ERR_INFONCE_GROUP', {
+        argument,
+        expected: 'a process group to join',
+        got: failure.message,
         cause: failure,
       });
     // All was checked before, and the addon checks again. An error without a status was thrown by one of the arrays.

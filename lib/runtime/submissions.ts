@@ -42,13 +42,15 @@ export class Submissions {
   }
 
   /**
-   * `submit` hands work to the addon and returns its ticket. Rejects with an AbortError, ERR_INFONCE_QUEUE_FULL, or what
+   * `submit` hands work to the addon and returns its ticket. With `atOnce` it does so before this returns, like all that waits:
+   * for work whose place among that of others is now. Rejects with an AbortError, ERR_INFONCE_QUEUE_FULL, or what
    * `explain` makes of the addon's failure.
    */
   submit<Value>(
     submit: (done: Done<Value>) => number,
     explain: (failure: NativeFailure) => Error,
     signal: AbortSignalLike | undefined,
+    atOnce = false,
   ): Promise<Value> {
     return new Promise((resolve, reject) => {
       let ticket = 0;
@@ -100,7 +102,8 @@ export class Submissions {
         this.#advance();
         throw error;
       }
-      if (this.#isFull && this.#whenFull === 'wait') this.#waiting.add(enter);
+      if (atOnce) this.flush();
+      if (this.#isFull && this.#whenFull === 'wait' && !atOnce) this.#waiting.add(enter);
       else enter();
     });
   }

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "group/abandonable_transport.h"
 #include "group/ring_call.h"
 
 namespace infonce::group {
@@ -10,7 +11,8 @@ constexpr double kPartingSeconds = 5;
 }
 
 Group::Group(std::unique_ptr<Transport> transport, double patience)
-    : transport_(std::move(transport)), post_{*transport_, memory_, patience} {}
+    : transport_(std::make_unique<AbandonableTransport>(std::move(transport), abandoned_)),
+      post_{*transport_, memory_, patience} {}
 
 Group::~Group() = default;
 
@@ -22,7 +24,8 @@ int64_t Group::take_turn() {
 template <class Body> auto Group::step(int64_t turn, Body &&body) {
   {
     std::unique_lock<std::mutex> lock(mutex_);
-    turned_.wait(lock, [&] { return turn_ >= turn; });
+    turned_.wait(lock, [&] { return turn_ >= turn || abandoned_; });
+    if (abandoned_) throw Lost(kAbandoned);
   }
   struct Passing {
     Group &group;
@@ -37,6 +40,7 @@ template <class Body> auto Group::step(int64_t turn, Body &&body) {
     return body();
   } catch (const Lost &error) {
     lost_ = error.what();
+    transport_->abandon();
     throw;
   }
 }
@@ -103,6 +107,15 @@ void Group::give_up(int64_t turn) {
     step(turn, []() -> void { throw Lost("a step of this rank was never taken"); });
   } catch (const Lost &) {
   }
+}
+
+void Group::abandon() noexcept {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    abandoned_ = true;
+  }
+  turned_.notify_all();
+  transport_->abandon();
 }
 
 void Group::leave() {

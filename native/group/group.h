@@ -2,6 +2,7 @@
 // others have come.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -49,6 +50,9 @@ class Group {
   // For a turn whose step will never be taken, here or elsewhere: the group is lost on this rank.
   void give_up(int64_t turn);
 
+  // From any thread, at the end of the process: steps that are under way or come throw Lost, and nothing is waited for.
+  void abandon() noexcept;
+
   // Tells the others that this rank takes part in nothing any more. Not while a step is under way.
   void leave();
 
@@ -61,6 +65,7 @@ class Group {
   const std::unique_ptr<Transport> transport_;
   Memory memory_;
   const Post post_;
+  std::atomic<bool> abandoned_{false};
   std::mutex mutex_;
   std::condition_variable turned_;
   int64_t last_turn_ = 0, turn_ = 1;

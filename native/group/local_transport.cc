@@ -71,11 +71,14 @@ std::shared_ptr<Meeting> meeting_of(const std::string &key, int rank, int size) 
   return meeting;
 }
 
-void withdraw(const std::string &key, Meeting &meeting, int rank) {
+// Whether the others were not all there after all. Afterwards this rank is not, either.
+bool withdraw(const std::string &key, Meeting &meeting, int rank) {
   const std::lock_guard<std::mutex> lock(meetings().mutex);
   const std::lock_guard<std::mutex> inside(meeting.mutex);
+  if (meeting.count == meeting.size) return false;
   meeting.present[rank] = false;
   if (--meeting.count == 0) meetings().by_key.erase(key);
+  return true;
 }
 
 class LocalExchange final : public Exchange {
@@ -137,6 +140,8 @@ class LocalTransport final : public Transport {
     return std::make_unique<LocalExchange>(meeting_, half, from);
   }
 
+  void abandon() noexcept override { leave(0); }
+
   void leave(double) override {
     const std::lock_guard<std::mutex> lock(meeting_->mutex);
     if (meeting_->left[rank_]) return;
@@ -160,14 +165,21 @@ class LocalTransport final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> join_local(const std::string &key, int rank, int size, double timeout) {
+std::unique_ptr<Transport> join_local(const std::string &key, int rank, int size, double timeout,
+                                      const std::atomic<bool> *abandoned) {
   const std::shared_ptr<Meeting> meeting = meeting_of(key, rank, size);
   std::unique_lock<std::mutex> lock(meeting->mutex);
   const auto all_are_there = [&] { return meeting->count == size; };
-  if (!meeting->changed.wait_for(lock, std::chrono::duration<double>(timeout), all_are_there)) {
+  const auto begun = std::chrono::steady_clock::now();
+  const auto is_over = [&] {
+    return (abandoned && *abandoned) ||
+           std::chrono::steady_clock::now() - begun > std::chrono::duration<double>(timeout);
+  };
+  while (!meeting->changed.wait_for(lock, std::chrono::milliseconds(10), all_are_there)) {
+    if (!is_over()) continue;
     const int missing = size - meeting->count;
     lock.unlock();
-    withdraw(key, *meeting, rank);
+    if (!withdraw(key, *meeting, rank)) break;
     throw Lost(std::to_string(missing) + " of " + std::to_string(size) + " ranks did not come");
   }
   return std::make_unique<LocalTransport>(meeting, rank);

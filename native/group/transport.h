@@ -48,6 +48,9 @@ class Transport {
   virtual std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) = 0;
   virtual std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) = 0;
 
+  // From any thread: nobody waits for this rank any more where nothing but the transport tells the others so.
+  virtual void abandon() noexcept {}
+
   // Ends the membership: what was sent still arrives, nothing is received any more. Waits for the others at most so long.
   virtual void leave(double seconds) = 0;
 };

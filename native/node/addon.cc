@@ -5,6 +5,7 @@
 #include "node/context.h"
 #include "node/device.h"
 #include "node/failure.h"
+#include "node/group.h"
 #include "node/limits.h"
 #include "node/library.h"
 #include "node/values.h"
@@ -37,6 +38,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("deviceCount", Napi::Function::New<export_device_count>(env, "deviceCount"));
   exports.Set("device", Napi::Function::New<export_device>(env, "device"));
   exports.Set("Context", Context::define(env));
+  exports.Set("Group", Group::define(env));
   export_limits(env, exports);
   return exports;
 }

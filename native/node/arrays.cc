@@ -96,6 +96,15 @@ Span<void> Arrays::target(Napi::Value value, const char *name) {
   return {output(value, span.data, span.size, name), span.size};
 }
 
+Span<void> Arrays::in_place(Napi::Value value, const char *name) {
+  const Span<void> array = to_bytes(value, name);
+  const Span<void> span = target(value, name);
+  if (span.data != array.data) {
+    std::memcpy(span.data, array.data, array.size);
+  }
+  return span;
+}
+
 void Arrays::scalars(Napi::Value value) {
   scalars_now_ = to_span_of<double>(value, kScalars, "scalars");
   if (when_ == When::kLater) {
@@ -174,11 +183,11 @@ void *Arrays::output(Napi::Value array, void *data, size_t bytes, const char *na
 }
 
 void *Arrays::in_buffer(Napi::Value value, uint64_t bytes, const char *name) {
-  const DeviceBuffer *buffer = value.IsTypedArray() ? nullptr : DeviceBuffer::from(value);
+  const DeviceBuffer *buffer = backend_ == nullptr || value.IsTypedArray() ? nullptr : DeviceBuffer::from(value);
   if (buffer == nullptr) {
     return nullptr;
   }
-  const std::shared_ptr<void> &memory = buffer->memory_in(backend_, name);
+  const std::shared_ptr<void> &memory = buffer->memory_in(*backend_, name);
   if (buffer->bytes() < bytes) {
     throw Failure{INFONCE_INVALID_ARGUMENT, std::string(name) + " is a buffer of " + std::to_string(buffer->bytes()) +
                                                 " bytes, " + std::to_string(bytes) + " are needed"};

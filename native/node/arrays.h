@@ -41,7 +41,8 @@ struct Place {
 // Belongs to JavaScript's thread, but for `release_inputs`.
 class Arrays {
  public:
-  Arrays(When when, BackendContext &backend, HostPool &pool) : when_(when), backend_(backend), pool_(pool) {}
+  // `backend`: in whose memory arrays may be; null: there is none.
+  Arrays(When when, BackendContext *backend, HostPool &pool) : when_(when), backend_(backend), pool_(pool) {}
 
   // An input matrix: a typed array of exactly as many elements or, with gaps between rows, of at least that; or a buffer
   // of at least that. What is copied has no gaps.
@@ -59,6 +60,8 @@ class Arrays {
   int32_t *counts(Napi::Value value, int64_t size, const char *name);
   // The bytes of any typed array, to be filled.
   Span<void> target(Napi::Value value, const char *name);
+  // The same, which hold what the array does.
+  Span<void> in_place(Napi::Value value, const char *name);
   // A Float64Array for `write_scalars`.
   void scalars(Napi::Value value);
 
@@ -94,7 +97,7 @@ class Arrays {
   void *in_buffer(Napi::Value value, uint64_t bytes, const char *name);
 
   When when_;
-  BackendContext &backend_;
+  BackendContext *backend_;
   HostPool &pool_;
   std::vector<HostBlock> copies_;
   std::vector<std::shared_ptr<void>> kept_;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 
+#include "group/group.h"
 #include "infonce/infonce.h"
 
 namespace infonce::node {
@@ -22,6 +23,9 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
   void close() noexcept;
 
   void run(const infonce_problem &problem, infonce_result &result);
+  // The same over the rows of all ranks of a group. What is not computed over ranks throws a NOT_OVER_RANKS Failure.
+  void run_in(group::Group &group, int64_t turn, const infonce_problem &problem, group::Gradients gradients,
+              infonce_result &result);
 
   // Whether calls can be begun and ended apart, the second after the first has returned.
   bool can_overlap() const { return backend_.begin != nullptr && backend_.end != nullptr; }

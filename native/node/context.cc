@@ -6,6 +6,7 @@
 #include "node/device.h"
 #include "node/device_buffer.h"
 #include "node/failure.h"
+#include "node/group_work.h"
 #include "node/job.h"
 #include "node/library.h"
 #include "node/pinned.h"
@@ -75,7 +76,7 @@ void Context::open(Napi::Object self, Napi::Object object) {
   define_value(self, "instructionSet",
                Napi::String::New(Env(), forced.IsUndefined() ? device.instruction_set : forced_set));
   pool_ = std::make_shared<HostPool>(HostAllocator(backend, options.device));
-  queue_ = std::make_unique<Queue>(*context);
+  queue_ = std::make_unique<Queue>();
   backend_ = std::move(context);
 }
 
@@ -98,7 +99,12 @@ BackendContext &Context::backend() {
 std::unique_ptr<Work> Context::loss_work(const Napi::CallbackInfo &info, When when) {
   const Problem problem = read_problem(to_object(info[0], "problem"));
   const Result result = read_result(to_object(info[1], "result"), problem.fields, {true, true});
-  return std::make_unique<LossWork>(when, backend(), *pool_, problem, result);
+  if (info[3].IsUndefined()) {
+    return std::make_unique<LossWork>(when, backend(), *pool_, problem, result);
+  }
+  const auto gradients = to_flag(info[4], "mean") ? group::Gradients::kMean : group::Gradients::kSum;
+  return std::make_unique<GroupLossWork>(when, backend(), *pool_, problem, result, Group::from(info[3]).membership(),
+                                         gradients);
 }
 
 std::unique_ptr<Work> Context::forward_work(const Napi::CallbackInfo &info, When when) {
@@ -120,32 +126,46 @@ std::unique_ptr<Work> Context::write_work(const Napi::CallbackInfo &info, When w
   const int64_t bytes = to_count(info[4], "byteLength", 0);
   auto work = std::make_unique<CopyWork>(when, backend(), *pool_);
   work->set_write(info[0], static_cast<uint64_t>(offset), info[2], static_cast<uint64_t>(source_offset),
-                  static_cast<uint64_t>(bytes), backend());
+                  static_cast<uint64_t>(bytes));
   return work;
 }
 
 std::unique_ptr<Work> Context::read_work(const Napi::CallbackInfo &info, When when) {
   const int64_t offset = to_count(info[1], "byteOffset", 0);
   auto work = std::make_unique<CopyWork>(when, backend(), *pool_);
-  work->set_read(info[0], static_cast<uint64_t>(offset), info[2], backend());
+  work->set_read(info[0], static_cast<uint64_t>(offset), info[2]);
   return work;
 }
 
-Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size_t done) {
+Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Group *group) {
   return throwing_to_js(info.Env(), [&]() -> Napi::Value {
-    if (info[done].IsUndefined()) {
-      const std::unique_ptr<Work> work = (this->*make)(info, When::kNow);
-      queue_->drain();
-      work->run(*backend_);
-      return work->finish(info.Env());
+    std::unique_ptr<Work> work;
+    try {
+      if (!info[done].IsUndefined()) {
+        const Napi::Function function = to_function(info[done], "done");
+        auto job = std::make_unique<Job>(Value(), function, (this->*make)(info, When::kLater));
+        return Napi::Number::New(info.Env(), static_cast<double>(queue_->submit(info.Env(), std::move(job))));
+      }
+      work = (this->*make)(info, When::kNow);
+      work->take_turn();
+    } catch (...) {
+      if (group != nullptr) {
+        group->decline(info.Env(), current_failure().message);
+      }
+      throw;
     }
-    const Napi::Function function = to_function(info[done], "done");
-    auto job = std::make_unique<Job>(Value(), function, (this->*make)(info, When::kLater));
-    return Napi::Number::New(info.Env(), static_cast<double>(queue_->submit(info.Env(), std::move(job))));
+    queue_->drain();
+    work->run();
+    return work->finish(info.Env());
   });
 }
 
-Napi::Value Context::run(const Napi::CallbackInfo &info) { return perform(info, &Context::loss_work, 2); }
+Napi::Value Context::run(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&] {
+    Group *group = info[3].IsUndefined() ? nullptr : &Group::from(info[3]);
+    return perform(info, &Context::loss_work, 2, group);
+  });
+}
 
 Napi::Value Context::forward(const Napi::CallbackInfo &info) { return perform(info, &Context::forward_work, 2); }
 
@@ -192,7 +212,7 @@ Napi::Value Context::memory_required(const Napi::CallbackInfo &info) {
   return throwing_to_js(info.Env(), [&]() -> Napi::Value {
     Problem problem = read_problem(to_object(info[0], "problem"));
     const auto gradients = static_cast<uint32_t>(to_int32(info[1], "gradients"));
-    Arrays arrays(When::kNow, backend(), *pool_);
+    Arrays arrays(When::kNow, &backend(), *pool_);
     take_presence(problem, arrays);
     const infonce_memory_needs needs = backend_->memory_required(problem.fields, gradients);
     Napi::Object object = Napi::Object::New(info.Env());
@@ -206,7 +226,7 @@ void Context::logits(const Napi::CallbackInfo &info) {
   throwing_to_js(info.Env(), [&] {
     Problem problem = read_problem(to_object(info[0], "problem"));
     // From here on no JavaScript runs on this thread.
-    Arrays arrays(When::kNow, backend(), *pool_);
+    Arrays arrays(When::kNow, &backend(), *pool_);
     take_inputs(problem, arrays);
     const int64_t rows = loss_rows(problem.fields);
     const infonce_output logits = arrays.result(info[1], product(rows, rows - 1), "logits");

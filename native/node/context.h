@@ -6,6 +6,7 @@
 #include <string>
 
 #include "node/backend_context.h"
+#include "node/group.h"
 #include "node/host_memory.h"
 #include "node/queue.h"
 #include "node/work.h"
@@ -52,8 +53,9 @@ class Context : public Napi::ObjectWrap<Context> {
   using MakeWork = std::unique_ptr<Work> (Context::*)(const Napi::CallbackInfo &info, When when);
 
   // With a function as the argument at index `done`: queues the work, to be told of by it, and returns its ticket. Else does
-  // the work now, after all that is queued, and returns what it makes.
-  Napi::Value perform(const Napi::CallbackInfo &info, MakeWork make, size_t done);
+  // the work now, after all that is queued, and returns what it makes. Work that cannot be a step of `group`, if it was to
+  // be one, is declined there.
+  Napi::Value perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Group *group = nullptr);
 
   std::shared_ptr<BackendContext> backend_;
   std::shared_ptr<HostPool> pool_;

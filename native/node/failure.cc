@@ -4,6 +4,8 @@
 #include <new>
 
 #include "common/threads.h"
+#include "group/agreement.h"
+#include "group/transport.h"
 
 namespace infonce::node {
 
@@ -34,7 +36,7 @@ const char *status_name(infonce_status status) {
 
 Napi::Error Failure::to_error(Napi::Env env) const {
   Napi::Error error = Napi::Error::New(env, message);
-  error.Set("status", status_name(status));
+  error.Set("status", name == nullptr ? status_name(status) : name);
   error.Set("matrix", static_cast<double>(matrix));
   error.Set("row", static_cast<double>(row));
   return error;
@@ -63,6 +65,10 @@ Failure current_failure() {
     return {INFONCE_OUT_OF_MEMORY, "out of memory"};
   } catch (const NoThread &refused) {
     return {INFONCE_NO_THREAD, refused.what()};
+  } catch (const group::PeerFailed &failure) {
+    return Failure::named("PEER_FAILED", failure.what());
+  } catch (const group::Lost &lost) {
+    return Failure::named("GROUP_LOST", lost.what());
   } catch (const std::exception &exception) {
     return {INFONCE_INTERNAL, exception.what()};
   } catch (...) {

@@ -5,7 +5,10 @@
 namespace infonce::node {
 
 Job::Job(Napi::Object owner, Napi::Function done, std::unique_ptr<Work> work)
-    : owner_(Napi::Persistent(owner)), done_(Napi::Persistent(done)), work_(std::move(work)) {
+    : owner_(Napi::Persistent(owner)), work_(std::move(work)) {
+  if (!done.IsEmpty()) {
+    done_ = Napi::Persistent(done);
+  }
   work_->listen_to(&cancelled_);
 }
 
@@ -17,27 +20,32 @@ template <typename Part> void Job::attempt(Part part) noexcept {
   }
 }
 
-void Job::run(BackendContext &backend) noexcept {
-  attempt([&] { work_->run(backend); });
+void Job::run() noexcept {
+  attempt([&] { work_->run(); });
   work_->arrays.release_inputs();
 }
 
-void Job::begin(BackendContext &backend) noexcept {
+void Job::begin() noexcept {
   failure_.reset();
   attempt([&] {
-    work_->begin(backend);
+    work_->begin();
     begun_ = true;
   });
 }
 
-void Job::end(BackendContext &backend) noexcept {
+void Job::end() noexcept {
   if (begun_) {
-    attempt([&] { work_->end(backend); });
+    attempt([&] { work_->end(); });
   }
   work_->arrays.release_inputs();
 }
 
 void Job::cancel() noexcept { __atomic_store_n(&cancelled_, 1, __ATOMIC_RELAXED); }
+
+void Job::abandon() noexcept {
+  cancel();
+  work_->abandon();
+}
 
 void Job::fail(Failure failure) { failure_ = std::move(failure); }
 
@@ -53,6 +61,9 @@ void Job::deliver(Napi::Env env) {
   Napi::Value made = env.Null();
   if (!failure_) {
     attempt([&] { made = work_->finish(env); });
+  }
+  if (done_.IsEmpty()) {
+    return;
   }
   if (failure_) {
     done_.Call({failure_->to_error(env).Value(), env.Null()});

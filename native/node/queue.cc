@@ -59,8 +59,12 @@ class Queue::Running {
 
   void end_all() {
     const std::lock_guard<std::mutex> lock(mutex_);
+    // All first: a job may wait for one of another queue.
     for (Queue *queue : queues_) {
-      queue->join(true);
+      queue->ask_to_end(true);
+    }
+    for (Queue *queue : queues_) {
+      queue->thread_.join();
     }
     queues_.clear();
   }
@@ -77,6 +81,7 @@ int64_t Queue::submit(Napi::Env env, std::unique_ptr<Job> job) {
   }
   Entries entry;
   entry.push_back({++last_ticket_, std::move(job)});
+  entry.front().job->take_turn();
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     waiting_.splice(waiting_.end(), entry);
@@ -100,6 +105,10 @@ CancelOutcome Queue::cancel(Napi::Env env, int64_t ticket) {
     if (waiting == waiting_.end()) {
       return CancelOutcome::kUnknown;
     }
+    if (waiting->job->is_awaited()) {
+      waiting->job->cancel();
+      return CancelOutcome::kAsked;
+    }
     dropped.splice(dropped.end(), waiting_, waiting);
   }
   remove_pending(env);
@@ -115,7 +124,8 @@ void Queue::stop(Napi::Env env) {
   if (!Running::take(this)) {
     return;
   }
-  join(false);
+  ask_to_end(false);
+  thread_.join();
   stopped_ = true;
   while (!waiting_.empty()) {
     waiting_.front().job->fail({INFONCE_INTERNAL, "the context was disposed before this call began"});
@@ -172,43 +182,42 @@ bool Queue::may_begin_next() const {
   if (waiting_.empty()) {
     return false;
   }
-  return active_.empty() || (active_.size() < kMostActive && waiting_.front().job->can_overlap(backend_));
+  return active_.empty() || (active_.size() < kMostActive && waiting_.front().job->can_overlap());
 }
 
 void Queue::begin_last() {
   Job &job = *active_.back().job;
-  if (!job.can_overlap(backend_)) {
-    job.run(backend_);
+  if (!job.can_overlap()) {
+    job.run();
     finish(active_);
     return;
   }
-  job.begin(backend_);
+  job.begin();
   // There may be enough once those before it have given back theirs.
   if (job.ran_out_of_memory() && active_.size() > 1) {
     while (active_.size() > 1) {
       end_first();
     }
-    job.begin(backend_);
+    job.begin();
   }
 }
 
 void Queue::end_first() {
-  active_.front().job->end(backend_);
+  active_.front().job->end();
   finish(active_);
 }
 
-void Queue::join(bool cancel) {
+void Queue::ask_to_end(bool abandon) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
-    if (cancel) {
+    if (abandon) {
       for (const Entry &entry : active_) {
-        entry.job->cancel();
+        entry.job->abandon();
       }
     }
   }
   changed_.notify_one();
-  thread_.join();
 }
 
 void Queue::finish(Entries &from) {
@@ -284,7 +293,8 @@ bool Queue::has_finished() {
 void Queue::environment_closing(void *data) {
   auto *queue = static_cast<Queue *>(data);
   if (Running::take(queue)) {
-    queue->join(true);
+    queue->ask_to_end(true);
+    queue->thread_.join();
   }
   queue->waiting_.clear();
   queue->finished_.clear();

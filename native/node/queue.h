@@ -12,7 +12,6 @@
 #include <optional>
 #include <thread>
 
-#include "node/backend_context.h"
 #include "node/job.h"
 
 namespace infonce::node {
@@ -20,15 +19,15 @@ namespace infonce::node {
 // What has become of a job that was to be cancelled.
 enum class CancelOutcome { kDropped, kAsked, kUnknown };
 
-// The background thread of a context, started by the first job submitted. Jobs begin in the order they came, and are
+// The background thread of a context or process group, started by the first job submitted. Jobs begin in the order they came, and are
 // delivered in that order on the event loop of their environment. A pending job keeps the process alive, an idle queue
 // does not.
 //
 // All methods belong to the thread of the environment.
 class Queue {
  public:
-  explicit Queue(BackendContext &backend) : backend_(backend) {}
-  // Pending jobs keep their context alive, so there are none by now, or the environment has closed.
+  Queue() = default;
+  // Pending jobs keep their owner alive, so there are none by now, or the environment has closed.
   ~Queue();
   Queue(const Queue &) = delete;
   Queue &operator=(const Queue &) = delete;
@@ -36,7 +35,7 @@ class Queue {
   // Returns the job's ticket.
   int64_t submit(Napi::Env env, std::unique_ptr<Job> job);
 
-  // Drops a job that has not begun, and asks one that has to end.
+  // Drops a job that has not begun, unless others wait for it, and asks one that has to end.
   CancelOutcome cancel(Napi::Env env, int64_t ticket);
 
   // Waits until every job submitted is done. They are delivered later.
@@ -67,8 +66,8 @@ class Queue {
   void end_first();
 
   void start(Napi::Env env);
-  // Lets the thread end with the jobs that have begun, early if they are to be cancelled.
-  void join(bool cancel);
+  // Lets the thread end with the jobs that have begun, early if those are to be abandoned.
+  void ask_to_end(bool abandon);
   void finish(Entries &from);
   void deliver(Napi::Env env);
   void pause();
@@ -81,8 +80,6 @@ class Queue {
 
   // The queues whose threads run, which must end before the process does.
   class Running;
-
-  BackendContext &backend_;
 
   // Joined by whoever takes it out of `Running`.
   std::thread thread_;

@@ -30,7 +30,7 @@ char *address_in(Napi::Value value, uint64_t offset, uint64_t bytes, const char 
 }  // namespace
 
 LossWork::LossWork(When when, BackendContext &backend, HostPool &pool, Problem problem, const Result &result)
-    : Work(when, backend, pool), result_(take_outputs(result, problem.fields, arrays)) {
+    : Work(when, &backend, pool), backend_(backend), result_(take_outputs(result, problem.fields, arrays)) {
   take_inputs(problem, arrays);
   problem_ = problem.fields;
 }
@@ -40,9 +40,9 @@ Napi::Value LossWork::finish(Napi::Env env) {
   return env.Null();
 }
 
-void ForwardWork::run(BackendContext &backend) {
-  saved_.state = backend.forward(problem_, result_);
-  saved_.owner = &backend;
+void ForwardWork::run() {
+  saved_.state = backend_.forward(problem_, result_);
+  saved_.owner = &backend_;
 }
 
 Napi::Value ForwardWork::finish(Napi::Env env) {
@@ -63,7 +63,10 @@ Napi::Value ForwardWork::finish(Napi::Env env) {
 
 BackwardWork::BackwardWork(When when, BackendContext &backend, HostPool &pool, const SavedState &saved,
                            Napi::Value grad_output, const Result &result)
-    : Work(when, backend, pool), state_(saved.state.get()), result_(take_outputs(result, saved.problem, arrays)) {
+    : Work(when, &backend, pool),
+      backend_(backend),
+      state_(saved.state.get()),
+      result_(take_outputs(result, saved.problem, arrays)) {
   arrays.keep(saved.state);
   upstream_.struct_size = sizeof(upstream_);
   upstream_.grad_output = take_grad_output(grad_output, arrays);
@@ -75,17 +78,17 @@ Napi::Value BackwardWork::finish(Napi::Env env) {
 }
 
 void CopyWork::set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t source_offset,
-                         uint64_t bytes, BackendContext &backend) {
+                         uint64_t bytes) {
   if (source.IsTypedArray()) {
     const Span<const void> array = arrays.bytes(source, "source");
     from_ = array.data;
     bytes_ = array.size;
   } else {
     direction_ = INFONCE_COPY_WITHIN_DEVICE;
-    from_ = address_in(source, source_offset, bytes, "source", backend, arrays);
+    from_ = address_in(source, source_offset, bytes, "source", backend_, arrays);
     bytes_ = static_cast<size_t>(bytes);
   }
-  char *to = address_in(buffer, offset, bytes_, "buffer", backend, arrays);
+  char *to = address_in(buffer, offset, bytes_, "buffer", backend_, arrays);
   to_ = to;
   const char *from = static_cast<const char *>(from_);
   if (direction_ == INFONCE_COPY_WITHIN_DEVICE && from < to + bytes_ && to < from + bytes_) {
@@ -93,17 +96,17 @@ void CopyWork::set_write(Napi::Value buffer, uint64_t offset, Napi::Value source
   }
 }
 
-void CopyWork::set_read(Napi::Value buffer, uint64_t offset, Napi::Value target, BackendContext &backend) {
+void CopyWork::set_read(Napi::Value buffer, uint64_t offset, Napi::Value target) {
   const Span<void> array = arrays.target(target, "target");
   direction_ = INFONCE_COPY_FROM_DEVICE;
   to_ = array.data;
   bytes_ = array.size;
-  from_ = address_in(buffer, offset, bytes_, "buffer", backend, arrays);
+  from_ = address_in(buffer, offset, bytes_, "buffer", backend_, arrays);
 }
 
-void CopyWork::run(BackendContext &backend) {
+void CopyWork::run() {
   if (bytes_ > 0) {
-    backend.copy(to_, from_, bytes_, direction_);
+    backend_.copy(to_, from_, bytes_, direction_);
   }
 }
 

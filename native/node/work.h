@@ -14,21 +14,25 @@
 
 namespace infonce::node {
 
-// Something for a backend to do with arrays of JavaScript, now or later. Made and destroyed on JavaScript's thread; the
-// backend does it on any. Throws a Failure.
+// Something to do with arrays of JavaScript, now or later. Made and destroyed on JavaScript's thread, done on any. Throws a
+// Failure.
 class Work {
  public:
-  Work(When when, BackendContext &backend, HostPool &pool) : arrays(when, backend, pool) {}
+  // `backend`: whose memory its arrays may be in; null: that of the host alone.
+  Work(When when, BackendContext *backend, HostPool &pool) : arrays(when, backend, pool) {}
   virtual ~Work() = default;
   Work(const Work &) = delete;
   Work &operator=(const Work &) = delete;
 
-  virtual void run(BackendContext &backend) = 0;
+  // On JavaScript's thread, when it is certain to be run, in the order of such calls.
+  virtual void take_turn() {}
+
+  virtual void run() = 0;
 
   // The same in two halves, if there are: the second is called exactly when the first has returned.
-  virtual bool can_overlap(const BackendContext &) const { return false; }
-  virtual void begin(BackendContext &) {}
-  virtual void end(BackendContext &) {}
+  virtual bool can_overlap() const { return false; }
+  virtual void begin() {}
+  virtual void end() {}
 
   // On JavaScript's thread, once it is done and the arrays are copied back: fills in the rest, and returns what the work
   // makes.
@@ -36,6 +40,11 @@ class Work {
 
   // From when on another thread may set it.
   virtual void listen_to(const int32_t *) {}
+
+  // Whether others wait for it, so that it is run even when it was cancelled before.
+  virtual bool is_awaited() const { return false; }
+  // From any thread: the process or the environment ends, and nothing is to be waited for any more.
+  virtual void abandon() noexcept {}
 
   Arrays arrays;
 };
@@ -45,14 +54,15 @@ class LossWork : public Work {
  public:
   LossWork(When when, BackendContext &backend, HostPool &pool, Problem problem, const Result &result);
 
-  void run(BackendContext &backend) override { backend.run(problem_, result_); }
-  bool can_overlap(const BackendContext &backend) const override { return backend.can_overlap(); }
-  void begin(BackendContext &backend) override { call_ = backend.begin(problem_, result_); }
-  void end(BackendContext &backend) override { backend.end(call_); }
+  void run() override { backend_.run(problem_, result_); }
+  bool can_overlap() const override { return backend_.can_overlap(); }
+  void begin() override { call_ = backend_.begin(problem_, result_); }
+  void end() override { backend_.end(call_); }
   Napi::Value finish(Napi::Env env) override;
   void listen_to(const int32_t *cancelled) override { problem_.cancelled = cancelled; }
 
  protected:
+  BackendContext &backend_;
   infonce_problem problem_;
   infonce_result result_;
 
@@ -65,8 +75,8 @@ class ForwardWork : public LossWork {
  public:
   using LossWork::LossWork;
 
-  void run(BackendContext &backend) override;
-  bool can_overlap(const BackendContext &) const override { return false; }
+  void run() override;
+  bool can_overlap() const override { return false; }
   Napi::Value finish(Napi::Env env) override;
 
  private:
@@ -79,11 +89,12 @@ class BackwardWork : public Work {
   BackwardWork(When when, BackendContext &backend, HostPool &pool, const SavedState &saved, Napi::Value grad_output,
                const Result &result);
 
-  void run(BackendContext &backend) override { backend.backward(state_, upstream_, result_); }
+  void run() override { backend_.backward(state_, upstream_, result_); }
   Napi::Value finish(Napi::Env env) override;
   void listen_to(const int32_t *cancelled) override { upstream_.cancelled = cancelled; }
 
  private:
+  BackendContext &backend_;
   void *state_;
   infonce_upstream upstream_{};
   infonce_result result_;
@@ -92,18 +103,18 @@ class BackwardWork : public Work {
 // A copy to, from or within device memory.
 class CopyWork : public Work {
  public:
-  using Work::Work;
+  CopyWork(When when, BackendContext &backend, HostPool &pool) : Work(when, &backend, pool), backend_(backend) {}
 
   // From an array, or from `bytes` of a buffer at `source_offset`, to `offset` in a buffer.
-  void set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t source_offset, uint64_t bytes,
-                 BackendContext &backend);
+  void set_write(Napi::Value buffer, uint64_t offset, Napi::Value source, uint64_t source_offset, uint64_t bytes);
   // From `offset` in a buffer to an array.
-  void set_read(Napi::Value buffer, uint64_t offset, Napi::Value target, BackendContext &backend);
+  void set_read(Napi::Value buffer, uint64_t offset, Napi::Value target);
 
-  void run(BackendContext &backend) override;
+  void run() override;
   Napi::Value finish(Napi::Env env) override { return env.Null(); }
 
  private:
+  BackendContext &backend_;
   void *to_ = nullptr;
   const void *from_ = nullptr;
   size_t bytes_ = 0;

@@ -1,0 +1,60 @@
+// A transport whose exchanges end with Lost when the process ends, so that no thread waits for other ranks then.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "group/transport.h"
+
+namespace infonce::group {
+
+constexpr char kAbandoned[] = "this process ends";
+
+class AbandonableTransport final : public Transport {
+ public:
+  AbandonableTransport(std::unique_ptr<Transport> transport, const std::atomic<bool> &abandoned)
+      : transport_(std::move(transport)), abandoned_(abandoned) {}
+
+  int rank() const override { return transport_->rank(); }
+  int size() const override { return transport_->size(); }
+  int local_rank() const override { return transport_->local_rank(); }
+  int local_size() const override { return transport_->local_size(); }
+  std::string library() const override { return transport_->library(); }
+
+  std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) override {
+    return guarded(transport_->send(to, channel, bytes, count));
+  }
+  std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) override {
+    return guarded(transport_->receive(from, channel, bytes, count));
+  }
+
+  void abandon() noexcept override { transport_->abandon(); }
+  void leave(double seconds) override { transport_->leave(abandoned_ ? 0 : seconds); }
+
+ private:
+  class Guarded final : public Exchange {
+   public:
+    Guarded(std::unique_ptr<Exchange> exchange, const std::atomic<bool> &abandoned)
+        : exchange_(std::move(exchange)), abandoned_(abandoned) {}
+
+    bool has_ended() override {
+      if (abandoned_) throw Lost(kAbandoned);
+      return exchange_->has_ended();
+    }
+
+   private:
+    std::unique_ptr<Exchange> exchange_;
+    const std::atomic<bool> &abandoned_;
+  };
+
+  std::unique_ptr<Exchange> guarded(std::unique_ptr<Exchange> exchange) const {
+    return std::make_unique<Guarded>(std::move(exchange), abandoned_);
+  }
+
+  std::unique_ptr<Transport> transport_;
+  const std::atomic<bool> &abandoned_;
+};
+
+}  // namespace infonce::group

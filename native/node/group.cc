@@ -1,0 +1,93 @@
+#include "node/group.h"
+
+#include <utility>
+#include <vector>
+
+#include "infonce/infonce.h"
+#include "node/classes.h"
+#include "node/failure.h"
+#include "node/group_work.h"
+#include "node/job.h"
+#include "node/values.h"
+
+namespace infonce::node {
+
+namespace {
+
+constexpr napi_type_tag kTag = {0x2f7c9d40e8b15a63, 0xb40d6e1f93a8275c};
+
+GroupOptions read_options(Napi::Object object) {
+  GroupOptions options;
+  options.key = to_string(object.Get("key"), "key");
+  options.rank = to_int32(object.Get("rank"), "rank");
+  options.size = to_int32(object.Get("size"), "size");
+  options.library = to_string(object.Get("library"), "library");
+  options.patience = to_number(object.Get("patience"), "patience");
+  return options;
+}
+
+}  // namespace
+
+Napi::Function Group::define(Napi::Env env) {
+  return DefineClass(env, "Group",
+                     {InstanceMethod<&Group::open>("open"), InstanceMethod<&Group::all_reduce>("allReduce"),
+                      InstanceMethod<&Group::barrier>("barrier"), InstanceMethod<&Group::decline_step>("decline"),
+                      InstanceMethod<&Group::leave>("leave"), InstanceMethod<&Group::abandon>("abandon")});
+}
+
+Group &Group::from(Napi::Value value) {
+  if (!has_tag(value, kTag)) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "group must be a process group"};
+  }
+  return *Unwrap(value.As<Napi::Object>());
+}
+
+Group::Group(const Napi::CallbackInfo &info)
+    : Napi::ObjectWrap<Group>(info), pool_(std::make_shared<HostPool>(HostAllocator(*infonce_cpu_backend(), 0))) {
+  Value().TypeTag(&kTag);
+}
+
+void Group::submit(Napi::Value done, std::unique_ptr<Work> work) {
+  queue_.submit(Env(), std::make_unique<Job>(Value(), to_function(done, "done"), std::move(work)));
+}
+
+void Group::open(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] {
+    GroupOptions options = read_options(to_object(info[0], "options"));
+    submit(info[1], std::make_unique<JoinWork>(*pool_, membership_, std::move(options)));
+  });
+}
+
+void Group::all_reduce(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] {
+    const Napi::Array array = to_array(info[0], "arrays");
+    // What reads them may run JavaScript, which does not happen after they were taken.
+    std::vector<Napi::Value> values;
+    for (uint32_t k = 0; k < array.Length(); ++k) {
+      values.push_back(array.Get(k));
+    }
+    const bool mean = to_flag(info[1], "mean");
+    submit(info[2], std::make_unique<ReductionWork>(*pool_, membership_, values, mean));
+  });
+}
+
+void Group::barrier(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] { submit(info[0], std::make_unique<BarrierWork>(*pool_, membership_)); });
+}
+
+void Group::decline_step(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] { decline(info.Env(), to_string(info[0], "why")); });
+}
+
+void Group::decline(Napi::Env env, std::string why) {
+  auto work = std::make_unique<DeclineWork>(*pool_, membership_, std::move(why));
+  queue_.submit(env, std::make_unique<Job>(Value(), Napi::Function(), std::move(work)));
+}
+
+void Group::leave(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] { submit(info[0], std::make_unique<LeaveWork>(*pool_, membership_)); });
+}
+
+void Group::abandon(const Napi::CallbackInfo &) { membership_->abandon(); }
+
+}  // namespace infonce::node

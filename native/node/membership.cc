@@ -1,0 +1,49 @@
+#include "node/membership.h"
+
+#include <utility>
+
+#include "group/local_transport.h"
+#include "node/failure.h"
+
+namespace infonce::node {
+
+namespace {
+
+std::unique_ptr<group::Transport> open_transport(const GroupOptions &options, const std::atomic<bool> &abandoned) {
+  return group::join_local(options.key, options.rank, options.size, options.patience, &abandoned);
+}
+
+}  // namespace
+
+void Membership::join(const GroupOptions &options) {
+  std::unique_ptr<group::Transport> transport;
+  try {
+    transport = open_transport(options, abandoned_);
+  } catch (const std::exception &error) {
+    throw Failure::named("GROUP_UNAVAILABLE", error.what());
+  }
+  auto group = std::make_unique<group::Group>(std::move(transport), options.patience);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  group_ = std::move(group);
+  if (abandoned_) {
+    group_->abandon();
+  }
+}
+
+group::Group &Membership::group() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!group_) {
+    throw Failure{INFONCE_INTERNAL, "the process group is not open"};
+  }
+  return *group_;
+}
+
+void Membership::abandon() noexcept {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  abandoned_ = true;
+  if (group_) {
+    group_->abandon();
+  }
+}
+
+}  // namespace infonce::node

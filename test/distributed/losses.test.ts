@@ -1,0 +1,133 @@
+import { afterAll, describe, expect, it } from 'vitest';
+import { expectResult, HIGHEST } from '../support/compare.js';
+import { evenShares, Parts, type Shares } from '../support/parts.js';
+import { type Case, LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
+import { leaveAll, onRanks, type Rank } from '../support/ranks.js';
+
+afterAll(leaveAll);
+
+/** What is computed over a group. All else is refused. */
+const SERVED = [
+  'infoNCE in-batch',
+  'infoNCE unpaired',
+  'infoNCE in-batch and unpaired',
+  'infoNCE paired',
+  'infoNCE with hardness',
+  'infoNCE ids',
+  'infoNCE biases',
+];
+
+const SIZES = { samples: 9, dim: 12, views: 2, negatives: 7, temperature: 0.2, noise: 1, seed: 3 };
+
+/** What ranks with these shares of the rows give. */
+function run(of: Case, loss: string, shares: Shares, run: object = {}, change = (_rank: Rank, part: Named) => part) {
+  const parts = new Parts(loss.split(' ')[0]!, of.problem, shares);
+  return onRanks(shares.length, rank =>
+    of.functions.run(change(rank, parts.of(of.problem, rank.rank)), {
+      group: rank.group,
+      context: rank.context,
+      ...run,
+    }),
+  );
+}
+
+/** The results of all ranks as one: shared numbers once, arrays joined, gradients of learned scalars added. */
+function joined(of: Case, loss: string, shares: Shares, results: readonly Named[]): Named {
+  const parts = new Parts(loss.split(' ')[0]!, of.problem, shares);
+  const shapes = Object.fromEntries(
+    Object.entries(tensorsOf(of.problem)).map(([name, { shape }]) => [
+      `grad${name[0]!.toUpperCase()}${name.slice(1)}`,
+      { name: shape.length === 3 ? 'rows' : name, count: shape[0]!, width: shape.slice(1).reduce((a, b) => a * b) },
+    ]),
+  );
+  const whole: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(results[0]!)) {
+    if (value instanceof Float32Array) {
+      const arrays = results.map(result => result[key] as Float32Array);
+      const rows = arrays.reduce((sum, { length }) => sum + length, 0);
+      const { name, count, width } = shapes[key] ?? { name: 'rows', count: rows, width: 1 };
+      whole[key] = parts.whole(name, arrays, count, width);
+    } else if (/^gradTemp|^gradLogit/.test(key)) {
+      whole[key] = results.reduce((sum, result) => sum + (result[key] as number), 0);
+    } else {
+      expect(new Set(results.map(result => result[key])).size, key).toBe(1);
+      whole[key] = value;
+    }
+  }
+  return whole;
+}
+
+describe.each(LOSSES)('%s', loss => {
+  it('is what one call on all rows gives, or refused on every rank', async () => {
+    const of = randomCase(loss, SIZES);
+    const reference = of.reference();
+    const whole = of.run() as Named;
+    for (const shares of [[9], evenShares(9, 2), [1, 7, 1], [2, 4, 1, 2]]) {
+      let results: Named[];
+      try {
+        results = await run(of, loss, shares);
+      } catch (error) {
+        expect(SERVED, String(error)).not.toContain(loss);
+        continue;
+      }
+      const all = joined(of, loss, shares, results);
+      expectResult(all, reference, HIGHEST, `${shares}`);
+      expect([all.top1, all.top5]).toEqual([whole.top1, whole.top5]);
+    }
+  });
+});
+
+describe.each(SERVED)('%s', loss => {
+  const shares = [4, 1, 4];
+
+  it.each(['sum', 'none'] as const)("is the same with reduction '%s'", async reduction => {
+    const rows = rowsOf(loss, SIZES);
+    const gradOutput = reduction === 'sum' ? 0.5 : Float32Array.from({ length: rows }, (_, row) => Math.sin(row));
+    const of = randomCase(loss, SIZES, { reduction, gradOutput });
+    expectResult(joined(of, loss, shares, await run(of, loss, shares)), of.reference(), HIGHEST, reduction);
+  });
+
+  it("gradients of 'mean' are as many times those of 'sum' as there are ranks", async () => {
+    const of = randomCase(loss, { ...SIZES, seed: 5 });
+    const [sums, means] = [await run(of, loss, shares), await run(of, loss, shares, { gradients: 'mean' })];
+    sums.forEach((sum, rank) => {
+      for (const [name, value] of Object.entries(sum)) {
+        const factor = name.startsWith('grad') ? 3 : 1;
+        const mean = means[rank]![name];
+        if (value instanceof Float32Array)
+          expect(mean, name).toEqual(value.map(number => Math.fround(factor * number)));
+        else expect(mean as number, name).toBeCloseTo(factor * (value as number), 12);
+      }
+    });
+  });
+
+  it('gives the same bits again, and without gradients or ranks the same loss', async () => {
+    const of = randomCase(loss, { ...SIZES, seed: 6 });
+    const results = await run(of, loss, shares);
+    expect(await run(of, loss, shares)).toEqual(results);
+    const plain = await run({ ...of, problem: { ...of.problem, gradient: false, ranks: false } }, loss, shares);
+    expect(plain).toEqual(results.map(result => ({ loss: result.loss })));
+  });
+
+  it('keeps gradients on the device', async () => {
+    const of = randomCase(loss, { ...SIZES, seed: 7 });
+    const expected = await run(of, loss, shares);
+    const onDevice = await run(of, loss, shares, { output: 'device' });
+    for (const [rank, result] of onDevice.entries()) {
+      for (const [name, value] of Object.entries(result)) {
+        if (typeof value !== 'object' || value === null) continue;
+        expect(await (value as { toArray(): Promise<Float32Array> }).toArray()).toEqual(expected[rank]![name]);
+      }
+    }
+  });
+});
+
+it('takes tensors of the device', async () => {
+  const of = randomCase('infoNCE in-batch and unpaired', SIZES);
+  const shares = [3, 6];
+  const results = await run(of, 'infoNCE', shares, {}, ({ context }, part) => {
+    const moved = Object.entries(tensorsOf(part)).map(([name, { data, shape }]) => [name, context.tensor(data, shape)]);
+    return { ...part, ...Object.fromEntries(moved) };
+  });
+  expect(results).toEqual(await run(of, 'infoNCE', shares));
+});
