@@ -6,7 +6,12 @@
  * @module infonce
  */
 
-export { createProcessGroup, type ProcessGroupOptions } from './distributed/create-process-group.js';
+export {
+  createProcessGroup,
+  type LocalGroupOptions,
+  type MpiGroupOptions,
+  type ProcessGroupOptions,
+} from './distributed/create-process-group.js';
 export type { ProcessGroup, Reducible } from './distributed/process-group.js';
 export {
   type ClipForward,

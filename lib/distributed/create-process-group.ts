@@ -6,16 +6,8 @@ import { checkChoice, checkInteger, checkKeys, checkNumber, type KeyAdvice } fro
 import { abandonAtExit, abandonNoMore, OwnedProcessGroup } from './owned-group.js';
 import type { ProcessGroup } from './process-group.js';
 
-/** Options of {@link createProcessGroup}. */
-export interface ProcessGroupOptions {
-  /** `'local'`: the ranks are threads of this process. */
-  readonly engine: 'local';
-  /** What the ranks of one group call it. When all are there it is free for another group. */
-  readonly key: string;
-  /** This rank's number: an integer from 0 to `size` - 1, each rank's its own. */
-  readonly rank: number;
-  /** How many ranks there are: an integer from 1 to 1024, the same on all. */
-  readonly size: number;
+/** Options of every engine. */
+interface AnyGroupOptions {
   /**
    * Milliseconds that a step, and the making of the group, waits for the other ranks: above 0. Default 1,800,000, half an
    * hour. What one rank does between two steps, such as writing a checkpoint, must take less.
@@ -23,12 +15,41 @@ export interface ProcessGroupOptions {
   readonly timeout?: number | undefined;
 }
 
-const ENGINES = ['local'] as const;
-const KEYS: ReadonlySet<string> = new Set(['engine', 'key', 'rank', 'size', 'timeout']);
-const ADVICE: KeyAdvice = new Map([
-  ['world_size', 'Pass size.'],
+/** A group of the processes that one launcher has started: `mpirun -n 4 node train.mjs`. */
+export interface MpiGroupOptions extends AnyGroupOptions {
+  readonly engine?: 'mpi' | undefined;
+  /**
+   * Name or path of MPI's library. Default: that of `INFONCE_MPI_LIBRARY`, else the one that the launcher belongs to. Open
+   * MPI, MPICH and its kin, and libraries with the binary interface of MPI 5 are known.
+   */
+  readonly library?: string | undefined;
+}
+
+/** A group of threads of this process, for tests and for machines without MPI. */
+export interface LocalGroupOptions extends AnyGroupOptions {
+  readonly engine: 'local';
+  /** What the ranks of one group call it. When all are there it is free for another group. */
+  readonly key: string;
+  /** This rank's number: an integer from 0 to `size` - 1, each rank's its own. */
+  readonly rank: number;
+  /** How many ranks there are: an integer from 1 to 1024, the same on all. */
+  readonly size: number;
+}
+
+/** Options of {@link createProcessGroup}: of MPI, the default, or of threads of this process. */
+export type ProcessGroupOptions = MpiGroupOptions | LocalGroupOptions;
+
+const ENGINES = ['mpi', 'local'] as const;
+const MPI_KEYS: ReadonlySet<string> = new Set(['engine', 'library', 'timeout']);
+const LOCAL_KEYS: ReadonlySet<string> = new Set(['engine', 'key', 'rank', 'size', 'timeout']);
+const BY_LAUNCHER = "The launcher says it: mpirun -n 4 node train.mjs. Threads of this process are engine: 'local'.";
+const MPI_ADVICE: KeyAdvice = new Map(
+  ['rank', 'size', 'key', 'worldSize', 'world_size'].map(key => [key, BY_LAUNCHER] as const),
+);
+const LOCAL_ADVICE: KeyAdvice = new Map([
   ['worldSize', 'Pass size.'],
-  ['backend', "Pass engine: 'local'."],
+  ['world_size', 'Pass size.'],
+  ['library', "It is MPI's: engine: 'mpi'."],
 ]);
 const DEFAULT_TIMEOUT = 1_800_000;
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
@@ -37,21 +58,26 @@ const MOST_LOCAL_RANKS = 1024;
 /**
  * Joins a process group: resolves when all its ranks have called this.
  *
+ * With engine `'mpi'`, the default, the ranks are the processes that a launcher has started (`mpirun -n 4 node train.mjs`,
+ * `srun node train.mjs`); MPI's library is opened when this is called. MPI starts once in a process: there is one such
+ * group, and none after it. A process that is not started by a launcher is a group of one.
+ *
  * The ranks of engine `'local'` are threads of one process. A thread may also be several of them, each with a context of
  * its own: calls in one context are done one after the other, and each would wait for the next.
  *
- * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when there is no group to join: a rank
- * that is taken, or does not come in time; `ERR_INFONCE_TYPE` or `ERR_INFONCE_RANGE` for a bad option.
+ * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when there is no group to join: no MPI
+ * library, one that does not belong to the launcher, a rank that is taken or does not come in time; `ERR_INFONCE_TYPE` or
+ * `ERR_INFONCE_RANGE` for a bad option.
  */
-export async function createProcessGroup(options: ProcessGroupOptions): Promise<ProcessGroup> {
-  const checked = checkOptions(options);
+export async function createProcessGroup(options: ProcessGroupOptions = {}): Promise<ProcessGroup> {
+  const checked = checkOptions(options as UncheckedOptions);
   const native = new (nativeBinding().Group)();
   abandonAtExit(native);
   try {
     const place = await new Promise<NativePlace>((resolve, reject) => {
       native.open(checked, (failure, value) => (failure === null ? resolve(value!) : reject(failure)));
     });
-    return new OwnedProcessGroup(native, place, false);
+    return new OwnedProcessGroup(native, place, checked.key === '');
   } catch (failure) {
     abandonNoMore(native);
     const error = nativeError(failure as NativeFailure, { call: 'createProcessGroup' });
@@ -60,18 +86,42 @@ export async function createProcessGroup(options: ProcessGroupOptions): Promise<
   }
 }
 
-function checkOptions(options: { readonly [key in keyof ProcessGroupOptions]: unknown }): NativeGroupOptions {
-  checkKeys(options, 'createProcessGroup', KEYS, ADVICE, "Pass { engine: 'local', key, rank, size }.");
-  const { engine, key, rank, size, timeout = DEFAULT_TIMEOUT } = options;
-  checkChoice(engine ?? null, 'engine', ENGINES);
-  const most = checkInteger(size, 'size', { most: MOST_LOCAL_RANKS, typeRemedy: 'It is how many ranks there are.' });
+/** Options not yet validated. */
+type UncheckedOptions = { readonly [key in keyof MpiGroupOptions | keyof LocalGroupOptions]?: unknown };
+
+function checkOptions(options: UncheckedOptions): NativeGroupOptions {
+  const isLocal = engineOf(options) === 'local';
+  checkKeys(options, 'createProcessGroup', isLocal ? LOCAL_KEYS : MPI_KEYS, isLocal ? LOCAL_ADVICE : MPI_ADVICE);
+  const patience = checkTimeout(options.timeout ?? DEFAULT_TIMEOUT) / 1000;
+  if (!isLocal) return { key: '', rank: 0, size: 1, library: checkLibrary(options.library), patience };
+  const { key, rank } = options;
+  const size = checkInteger(options.size, 'size', {
+    most: MOST_LOCAL_RANKS,
+    typeRemedy: 'It is how many ranks there are.',
+  });
   return {
     key: checkKey(key),
-    rank: checkInteger(rank, 'rank', { least: 0, most: most - 1, typeRemedy: "It is this rank's number." }),
-    size: most,
+    rank: checkInteger(rank, 'rank', { least: 0, most: size - 1, typeRemedy: "It is this rank's number." }),
+    size,
     library: '',
-    patience: checkTimeout(timeout) / 1000,
+    patience,
   };
+}
+
+/** The engine; what is no object of options has none, and is refused afterwards. */
+function engineOf(options: UncheckedOptions | null): 'mpi' | 'local' {
+  return checkChoice(options?.engine, 'engine', ENGINES);
+}
+
+function checkLibrary(library: unknown): string {
+  if (library === undefined) return '';
+  if (typeof library === 'string' && library !== '') return library;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'library',
+    expected: "a name or path of MPI's library",
+    got: describeValue(library),
+    remedy: 'Leave it out for the one that the launcher belongs to.',
+  });
 }
 
 function checkKey(key: unknown): string {

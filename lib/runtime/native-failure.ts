@@ -104,7 +104,7 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
       return new InfoNCEError('ERR_INFONCE_GROUP', {
         argument,
         expected: 'a process group to join',
-        got: failure.message,
+        got: failure.message.replace(/\.$/, ''),
         cause: failure,
       });
     // All was checked before, and the addon checks again. An error without a status was thrown by one of the arrays.

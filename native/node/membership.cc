@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "group/local_transport.h"
+#include "mpi/mpi_transport.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -10,6 +11,12 @@ namespace infonce::node {
 namespace {
 
 std::unique_ptr<group::Transport> open_transport(const GroupOptions &options, const std::atomic<bool> &abandoned) {
+  if (options.key.empty()) {
+    mpi::MpiOptions mpi;
+    mpi.library = options.library;
+    mpi.start_timeout = options.patience;
+    return mpi::open_mpi(mpi);
+  }
   return group::join_local(options.key, options.rank, options.size, options.patience, &abandoned);
 }
 

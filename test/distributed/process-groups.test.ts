@@ -42,8 +42,15 @@ it('a group of one rank needs no other', async () => {
 const OPTIONS = { engine: 'local', key: 'wrong', rank: 0, size: 2 } as const;
 
 it.each([
-  [undefined, 'ERR_INFONCE_TYPE', 'createProcessGroup: expected an object of options, got undefined'],
-  [{}, 'ERR_INFONCE_TYPE', 'engine: expected one of'],
+  [null, 'ERR_INFONCE_TYPE', 'createProcessGroup: expected an object of options, got null'],
+  ['local', 'ERR_INFONCE_TYPE', 'createProcessGroup: expected an object of options, got "local"'],
+  [{ engine: null }, 'ERR_INFONCE_TYPE', "engine: expected one of 'mpi', 'local', got null"],
+  [{ rank: 0 }, 'ERR_INFONCE_TYPE', "got 'rank'. The launcher says it: mpirun -n 4 node train.mjs."],
+  [{ engine: 'mpi', size: 4 }, 'ERR_INFONCE_TYPE', "got 'size'. The launcher says it"],
+  [{ library: '' }, 'ERR_INFONCE_TYPE', 'library: expected a name or path of MPI\'s library, got ""'],
+  [{ library: 5 }, 'ERR_INFONCE_TYPE', "library: expected a name or path of MPI's library, got 5"],
+  [{ ...OPTIONS, library: 'libmpi.so' }, 'ERR_INFONCE_TYPE', "got 'library'. It is MPI's: engine: 'mpi'."],
+  [{ library: '/nowhere/libmpi.so' }, 'ERR_INFONCE_GROUP', '/nowhere/libmpi.so'],
   [{ ...OPTIONS, engine: 'nccl' }, 'ERR_INFONCE_RANGE', 'engine: expected one of'],
   [{ ...OPTIONS, key: '' }, 'ERR_INFONCE_TYPE', 'key: expected a string that is not empty, got ""'],
   [{ ...OPTIONS, key: 7 }, 'ERR_INFONCE_TYPE', 'key: expected a string that is not empty, got 7'],
@@ -63,16 +70,23 @@ it.each([
   expect((error as InfoNCEError).message).toContain(message);
 });
 
-it('says which ranks did not come, and when one is taken', async () => {
-  const alone = createProcessGroup({ engine: 'local', key: 'alone', rank: 1, size: 3, timeout: 300 });
-  const taken = createProcessGroup({ engine: 'local', key: 'alone', rank: 1, size: 3, timeout: 300 });
-  const otherSize = createProcessGroup({ engine: 'local', key: 'alone', rank: 0, size: 2, timeout: 300 });
-  const errors = await Promise.all([alone, taken, otherSize].map(made => made.catch((error: unknown) => error)));
-  expect(errors.map(error => (error as InfoNCEError).code)).toEqual(new Array(3).fill('ERR_INFONCE_GROUP'));
-  expect(errors.map(String)).toEqual([
-    expect.stringContaining('2 of 3 ranks did not come'),
-    expect.stringContaining("rank 1 of the group 'alone' is taken"),
-    expect.stringContaining("the group 'alone' has 3 ranks, not 2"),
+it('says how many ranks did not come, and what keeps one from a group', async () => {
+  const join = (key: string, rank: number, size: number) =>
+    createProcessGroup({ engine: 'local', key, rank, size, timeout: 200 }).catch((error: InfoNCEError) => error);
+  const errors = (await Promise.all([
+    ...[join('taken', 1, 3), join('taken', 1, 3)],
+    ...[join('sizes', 0, 2), join('sizes', 1, 3)],
+  ])) as InfoNCEError[];
+  expect(errors.map(({ code }) => code)).toEqual(new Array(4).fill('ERR_INFONCE_GROUP'));
+  const messages = errors.map(({ message }) => message);
+  // Whichever of two comes second is refused, and the first one left alone.
+  expect(messages.slice(0, 2).sort()).toEqual([
+    expect.stringContaining('got 2 of 3 ranks did not come.'),
+    expect.stringContaining("got rank 1 of the group 'taken' is taken."),
+  ]);
+  expect(messages.slice(2).sort()).toEqual([
+    expect.stringMatching(/got [12] of [23] ranks did not come\./),
+    expect.stringMatching(/got the group 'sizes' has [23] ranks, not [23]\./),
   ]);
 });
 
