@@ -16,6 +16,7 @@ constexpr int64_t kMostRows = int64_t(1) << 30;  // row numbers are 32-bit in pl
 
 constexpr char kWrongSize[] = "struct_size does not match this library's";
 constexpr char kTooLarge[] = "the problem is too large";
+constexpr char kNoPositives[] = "parts hold no positives";
 
 bool is_residence(int32_t residence) { return residence == INFONCE_ON_HOST || residence == INFONCE_ON_DEVICE; }
 
@@ -90,8 +91,6 @@ bool has_positives_alone(const infonce_problem &p, const infonce_softmax &softma
 }
 
 const char *wrong_positives(const infonce_problem &p, const infonce_softmax &softmax) {
-  if (softmax.row_loss == INFONCE_ROW_LOSS_DECOUPLED && has_positives_alone(p, softmax))
-    return "no candidate is left in the sum";
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
   const int elsewhere = positives_elsewhere(softmax);
   switch (softmax.positive) {
@@ -147,6 +146,7 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (const char *wrong = wrong_matrices(p, opened)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s)
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
+  if (!opened && needs_candidates(p)) return kNoCandidate;
   if (leaves_out_smoothed(p)) return "label smoothing is for candidates that all rows have";
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
@@ -156,6 +156,12 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
 }
 
 }  // namespace
+
+bool needs_candidates(const infonce_problem &p) {
+  for (int s = 0; s < p.softmax_count; ++s)
+    if (p.softmaxes[s].row_loss == INFONCE_ROW_LOSS_DECOUPLED && has_positives_alone(p, p.softmaxes[s])) return true;
+  return false;
+}
 
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,
                     ...) {
@@ -203,6 +209,14 @@ int64_t first_bad_bias(const infonce_matrix &matrix) {
     if (!(matrix.bias[j] <= std::numeric_limits<float>::max())) return j;
   return -1;
 }
+
+constexpr double kMost = std::numeric_limits<double>::max();
+
+int64_t first_bad_sum(const infonce_travelling_rows &rows, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    if (!(rows.log_sum[i] <= kMost)) return i;
+  return -1;
+}
 }  // namespace
 
 const char *what_is_wrong_with_step(Stage stage, Step step) {
@@ -223,8 +237,18 @@ BadRow first_bad_bias(const infonce_problem &p) {
   return {};
 }
 
-BadRow first_bad_bias(const infonce_problem &p, const infonce_part &part) {
-  return {p.blocks[part.block].candidates, first_bad_bias(part.candidates)};
+BadRow first_bad_number(const infonce_problem &p, const infonce_part &part, Pass pass) {
+  const int matrix = p.blocks[part.block].candidates;
+  if (const int64_t row = first_bad_bias(part.candidates); row >= 0 || !columns_travel(p, part)) return {matrix, row};
+  const infonce_travelling_rows &columns = part.columns;
+  if (pass == Pass::kSums) return {matrix, first_bad_sum(columns, part.candidates.rows)};
+  for (int64_t j = 0; j < part.candidates.rows; ++j)
+    if (!(std::fabs(columns.weight[j]) <= kMost) || !(columns.log_sum_exp[j] >= -kMost)) return {matrix, j};
+  return {};
+}
+
+BadRow first_bad_sum(const infonce_problem &p, int32_t softmax, const infonce_travelling_rows &rows) {
+  return {p.softmaxes[softmax].anchors, first_bad_sum(rows, rows_of(p, softmax))};
 }
 
 const char *what_is_wrong_with_losses(const infonce_problem &p, const infonce_result &r) {
@@ -285,16 +309,48 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
 }
 
-const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part &part) {
+namespace {
+// What travels with a part's columns.
+const char *wrong_columns(const infonce_problem &p, const infonce_travelling_rows &columns, Pass pass) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return kNoPositives;
+  if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED) return "debiased losses know how many candidates there are";
+  if (softmax.mises_fisher_sigma != 0) return "weights of positives are means over all rows";
+  if (pass == Pass::kGradient)
+    return columns.log_sum_exp && columns.weight ? nullptr : "log_sum_exp or weight of a part's columns is missing";
+  if (!columns.log_sum) return "log_sum of a part's columns is missing";
+  return !p.ranks || (columns.rank && columns.above) ? nullptr : "rank or above of a part's columns is missing";
+}
+}  // namespace
+
+const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part &part, Pass pass) {
   if (part.struct_size != sizeof part) return kWrongSize;
   if (part.block < 0 || part.block >= p.block_count) return "a part of an unknown block";
   const infonce_block &block = p.blocks[part.block];
-  if (block.column_softmax != kNone) return "a part's columns feed no softmax";
-  if (block.candidates == memory_of(p) || has_further_positives(block)) return "parts hold no positives";
-  const bool by_id = p.softmaxes[block.row_softmax].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE;
-  if ((by_id || leaves_out_by_id(block)) && !part.candidates.ids) return "ids are missing";
+  if (block.candidates == memory_of(p) || has_further_positives(block)) return kNoPositives;
+  if (columns_travel(p, part))
+    if (const char *wrong = wrong_columns(p, part.columns, pass)) return wrong;
+  if ((positives_are_elsewhere_by_id(p) || leaves_out_by_id(block)) && !part.candidates.ids) return "ids are missing";
   if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
+}
+
+namespace {
+const char *wrong_travelling_softmax(const infonce_problem &p, int32_t softmax) {
+  return softmax >= 0 && softmax < p.softmax_count ? nullptr : "rows of an unknown softmax";
+}
+}  // namespace
+
+const char *what_is_wrong_with_rows(const infonce_problem &p, int32_t softmax, const infonce_travelling_rows &rows) {
+  if (const char *wrong = wrong_travelling_softmax(p, softmax)) return wrong;
+  return rows.rank && !p.ranks ? "there are no ranks to be read" : nullptr;
+}
+
+const char *what_is_wrong_with_joined_rows(const infonce_problem &p, int32_t softmax,
+                                           const infonce_travelling_rows &rows) {
+  if (const char *wrong = wrong_travelling_softmax(p, softmax)) return wrong;
+  if (!rows.log_sum) return "log_sum of rows that came home is missing";
+  return !p.ranks || rows.above ? nullptr : "above of rows that came home is missing";
 }
 
 const char *what_is_wrong_with_upstream(infonce_problem *forward, const infonce_upstream &upstream) {

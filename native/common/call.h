@@ -23,8 +23,25 @@ const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_r
 // The same of a call that is opened, whose candidates may all come in parts: `problem` becomes the one to compute.
 const char *what_is_wrong_with_open(infonce_problem *problem);
 
-// The same of a part of an opened call.
-const char *what_is_wrong_with_part(const infonce_problem &problem, const infonce_part &part);
+// The same of a part of an opened call, to be added to its sums or its gradient.
+enum class Pass { kSums, kGradient };
+const char *what_is_wrong_with_part(const infonce_problem &problem, const infonce_part &part, Pass pass);
+
+// Whether rows of the part's candidates have a loss elsewhere, of which this call has a share.
+inline bool columns_travel(const infonce_problem &problem, const infonce_part &part) {
+  return problem.blocks[part.block].column_softmax != kNone;
+}
+
+// The same of rows that are read, and of rows that came home.
+const char *what_is_wrong_with_rows(const infonce_problem &problem, int32_t softmax,
+                                    const infonce_travelling_rows &rows);
+const char *what_is_wrong_with_joined_rows(const infonce_problem &problem, int32_t softmax,
+                                           const infonce_travelling_rows &rows);
+
+// Said of such a call.
+constexpr char kNoCandidate[] = "no candidate is left in the sum";
+// Whether an opened call has to be given candidates, because by its form and sizes it has none but positives.
+bool needs_candidates(const infonce_problem &problem);
 
 // The same of where an opened call's losses, or its gradients, are to go.
 const char *what_is_wrong_with_losses(const infonce_problem &problem, const infonce_result &result);
@@ -51,7 +68,10 @@ struct BadRow {
 
 // The first row whose bias is neither a number nor -infinity.
 BadRow first_bad_bias(const infonce_problem &problem);
-BadRow first_bad_bias(const infonce_problem &problem, const infonce_part &part);
+// The same of a part, and of numbers that travel with it: sums and weights are numbers, but for sums of nothing.
+BadRow first_bad_number(const infonce_problem &problem, const infonce_part &part, Pass pass);
+// The first row of what came home that is none.
+BadRow first_bad_sum(const infonce_problem &problem, int32_t softmax, const infonce_travelling_rows &rows);
 
 // Fills `failure`, if it is there, and returns the status.
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,

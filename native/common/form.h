@@ -79,6 +79,13 @@ inline bool tells_own(const infonce_block &block) {
   return block.own == INFONCE_OWN_AMONG || (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
 }
 
+// Whether the columns of a block feed a softmax.
+inline bool has_columns(const infonce_problem &problem) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if (problem.blocks[b].column_softmax != kNone) return true;
+  return false;
+}
+
 // Whether rows of other matrices than the first softmax's anchors, or columns beside the rows, add to a row's sums.
 bool joins_sides(const infonce_problem &problem);
 // Whether a block has none of the first softmax's anchors.

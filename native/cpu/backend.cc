@@ -121,13 +121,19 @@ infonce_status take(Step step, infonce_context *context, infonce_saved *saved, i
 }
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part(saved->request.problem, *part)) return invalid(failure, wrong);
-  return take(Step::kAdd, context, saved, failure, [&] { return compute_part(*context, *saved, *part); });
+  const infonce_problem &p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_part(p, *part, Pass::kSums)) return invalid(failure, wrong);
+  const infonce_status status =
+      take(Step::kAdd, context, saved, failure, [&] { return compute_part(*context, *saved, *part); });
+  if (status == INFONCE_OK && !saved->scheme && columns_travel(p, *part))
+    std::fill_n(part->columns.log_sum, part->candidates.rows, double(kNaN));
+  return status;
 }
 
 infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
   const infonce_problem &p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_losses(p, *result)) return invalid(failure, wrong);
+  if (saved->needs_candidates) return invalid(failure, kNoCandidate);
   const infonce_status status = take(Step::kClose, context, saved, failure, [&] {
     compute_losses(*context, *saved, result);
     return BadRow{};
@@ -146,7 +152,7 @@ infonce_status open_gradient(infonce_context *context, infonce_saved *saved, con
 infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
                             const infonce_output *gradient, infonce_failure *failure) {
   const infonce_problem &p = saved->request.problem;
-  if (const char *wrong = what_is_wrong_with_part(p, *part)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_part(p, *part, Pass::kGradient)) return invalid(failure, wrong);
   const infonce_status status = take(Step::kAddGradient, context, saved, failure,
                                      [&] { return compute_part_gradient(*context, *saved, *part, gradient->data); });
   if (status == INFONCE_OK && saved->gradient_is_nan && gradient->data)
@@ -164,6 +170,30 @@ infonce_status close_gradient(infonce_context *context, infonce_saved *saved, in
   });
   if (status == INFONCE_OK && saved->gradient_is_nan) fill_gradients_with_nan(p, result);
   return status;
+}
+
+infonce_status read_rows(infonce_context *context, infonce_saved *saved, int32_t softmax,
+                         const infonce_travelling_rows *rows, infonce_failure *failure) {
+  const infonce_problem &p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_rows(p, softmax, *rows)) return invalid(failure, wrong);
+  return guarded(failure, [&] {
+    const std::lock_guard<std::mutex> lock(context->mutex);
+    const bool of_gradient = rows->log_sum_exp || rows->weight;
+    if (const char *wrong = of_gradient ? what_is_wrong_with_step(saved->stage, Step::kAddGradient) : nullptr)
+      return invalid(failure, wrong);
+    if (saved->scheme) saved->scheme->read_rows(softmax, *rows);
+    if (saved->scheme && !(of_gradient && saved->gradient_is_nan)) return INFONCE_OK;
+    for (double *numbers : {saved->scheme ? nullptr : rows->rank, rows->log_sum_exp, rows->weight})
+      if (numbers) std::fill_n(numbers, rows_of(p, softmax), double(kNaN));
+    return INFONCE_OK;
+  });
+}
+
+infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t softmax,
+                         const infonce_travelling_rows *rows, infonce_failure *failure) {
+  const infonce_problem &p = saved->request.problem;
+  if (const char *wrong = what_is_wrong_with_joined_rows(p, softmax, *rows)) return invalid(failure, wrong);
+  return take(Step::kAdd, context, saved, failure, [&] { return join(*saved, softmax, *rows); });
 }
 
 infonce_status backward(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
@@ -331,6 +361,8 @@ const infonce_backend *infonce_cpu_backend(void) {
     table.open_gradient = open_gradient;
     table.add_gradient = add_gradient;
     table.close_gradient = close_gradient;
+    table.read_rows = read_rows;
+    table.join_rows = join_rows;
     table.logits = logits;
     table.memory_required = memory_required;
     table.allocate = allocate;

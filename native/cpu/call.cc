@@ -151,6 +151,7 @@ BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infon
   begin_call(c.pool, problem);
   if (result) without_ranks(result);
   saved->request = {problem, 0, true, result == nullptr};
+  saved->needs_candidates = needs_candidates(problem);
   Opened opened = open(c, saved->request, saved->pairs, &saved->kept, result);
   if (opened.bad.row < 0) saved->scheme = std::move(opened.scheme);
   infonce_problem &p = saved->request.problem;
@@ -163,15 +164,26 @@ BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infon
 
 BadRow compute_part(infonce_context &c, infonce_saved &saved, const infonce_part &part) {
   const infonce_problem &p = saved.request.problem;
-  if (const BadRow bad = first_bad_bias(p, part); bad.row >= 0) return bad;
+  if (const BadRow bad = first_bad_number(p, part, Pass::kSums); bad.row >= 0) return bad;
   begin_call(c.pool, p, products_of(p, part), part.cancelled);
-  return take_scratch(c, saved, &part, false).add();
+  const BadRow bad = take_scratch(c, saved, &part, false).add();
+  saved.needs_candidates &= bad.row >= 0;
+  return bad;
 }
 
 void compute_losses(infonce_context &c, infonce_saved &saved, infonce_result *result) {
   begin_call(c.pool, saved.request.problem, 0, nullptr);
   without_ranks(result);
   take_scratch(c, saved, nullptr, false).close(result);
+}
+
+BadRow join(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows) {
+  const infonce_problem &p = saved.request.problem;
+  if (const BadRow bad = first_bad_sum(p, softmax, rows); bad.row >= 0) return bad;
+  saved.scheme->join_rows(softmax, rows);
+  const auto is_of_some = [](double log_sum) { return !std::isinf(log_sum); };
+  if (std::any_of(rows.log_sum, rows.log_sum + rows_of(p, softmax), is_of_some)) saved.needs_candidates = false;
+  return {};
 }
 
 BadRow begin_gradient(infonce_context &c, infonce_saved &saved, const infonce_problem &problem) {
@@ -192,7 +204,7 @@ BadRow begin_gradient(infonce_context &c, infonce_saved &saved, const infonce_pr
 
 BadRow compute_part_gradient(infonce_context &c, infonce_saved &saved, const infonce_part &part, float *gradient) {
   const infonce_problem &p = saved.request.problem;
-  if (const BadRow bad = first_bad_bias(p, part); bad.row >= 0) return bad;
+  if (const BadRow bad = first_bad_number(p, part, Pass::kGradient); bad.row >= 0) return bad;
   begin_call(c.pool, p, products_of(p, part), part.cancelled);
   return take_scratch(c, saved, &part, gradient != nullptr).add_gradient(gradient);
 }

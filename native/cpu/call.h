@@ -22,6 +22,8 @@ void compute_losses(infonce_context &context, infonce_saved &saved, infonce_resu
 BadRow begin_gradient(infonce_context &context, infonce_saved &saved, const infonce_problem &problem);
 BadRow compute_part_gradient(infonce_context &context, infonce_saved &saved, const infonce_part &part, float *gradient);
 void compute_gradients(infonce_context &context, infonce_saved &saved, infonce_result *result);
+// Adds what rows of a softmax met elsewhere.
+BadRow join(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows);
 
 // The bytes that `run` takes for these gradients (bits by matrix): exact, or, where the values in the input decide, the
 // most.

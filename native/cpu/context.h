@@ -29,6 +29,7 @@ struct infonce_saved {
   infonce::Stage stage = infonce::Stage::kOpen;
   infonce::cpu::Pairs pairs;
   infonce::cpu::Workspace kept, gradient;
+  bool needs_candidates = false;                 // before it is closed
   std::vector<float> grad_output;                // while parts for the gradient come
   bool gradient_is_nan = false;                  // of this pass, or of all
   std::unique_ptr<infonce::cpu::Scheme> scheme;  // null: the input was not finite, and all that follows is NaN

@@ -53,6 +53,10 @@ BadRow Float64Scheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   const Block<double> &part = *passes_.part();
   log_sum_exp({&part.rows, &part.columns, part.scale});
+  if (!part.columns.softmax) return {};
+  passes_.begin_column_sums(-std::numeric_limits<double>::infinity());
+  log_sum_exp({&part.columns, &part.rows, part.scale});
+  passes_.end_column_sums();
   return {};
 }
 
@@ -71,6 +75,7 @@ void Float64Scheme::open_gradient() {
 BadRow Float64Scheme::add_gradient(float *output) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   const Block<double> &part = *passes_.part();
+  passes_.weigh_columns(0);
   pool_.parallel(blocks_of(passes_.rows(), kFloat64Rows), [&](int64_t t, int thread) {
     accumulate({&part.rows, &part.columns, part.scale}, t, anchor_accumulators_ + t * accumulator_doubles(), thread);
   });

@@ -23,6 +23,8 @@ class Float64Scheme final : public Scheme {
   void open_gradient() override;
   BadRow add_gradient(float *gradient) override;
   void close_gradient(infonce_result *result) override;
+  void read_rows(int softmax, const infonce_travelling_rows &to) const override { passes_.read_rows(softmax, to); }
+  void join_rows(int softmax, const infonce_travelling_rows &from) override { passes_.join_rows(softmax, from); }
 
  private:
   // A side of a block, and the one that it meets there.

@@ -15,6 +15,7 @@ void PanelScheme::open_gradient() {
 
 BadRow PanelScheme::add_gradient(float *gradient) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
+  passes_.weigh_columns(shift_);
   std::fill_n(no_weight_, passes_.part()->columns.padded_rows, 0.0f);
   for (const Tile &tile : part_tiles_) {
     compute_tile(tile, false);

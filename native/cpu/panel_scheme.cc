@@ -225,10 +225,12 @@ Outcome PanelScheme::open() {
 
 BadRow PanelScheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
+  passes_.begin_column_sums(shift_);
   for (const Tile &tile : part_tiles_) {
     compute_tile(tile, true);
     sum_tile(tile);
   }
+  passes_.end_column_sums();
   return {};
 }
 

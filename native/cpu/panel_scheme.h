@@ -30,6 +30,8 @@ class PanelScheme final : public Scheme {
   void open_gradient() override;
   BadRow add_gradient(float *gradient) override;
   void close_gradient(infonce_result *result) override;
+  void read_rows(int softmax, const infonce_travelling_rows &to) const override { passes_.read_rows(softmax, to); }
+  void join_rows(int softmax, const infonce_travelling_rows &from) override { passes_.join_rows(softmax, from); }
 
  private:
   // The squares of a block, `block_` rows a side.

@@ -7,21 +7,22 @@ namespace {
 constexpr double kNoLogSumExp = std::numeric_limits<double>::infinity();  // of a row without loss: every p is 0
 }
 
-Upstream upstream_of(const infonce_problem &problem) {
+Upstream upstream_of(const infonce_problem &problem, bool shared) {
   Upstream upstream;
   const infonce_softmax &softmax = problem.softmaxes[0];  // another one has as many rows and the same weight
   const infonce_grad_output &given = problem.grad_output;
   const double rows = double(problem.matrices[softmax.anchors].rows);
   double base = (problem.reduction == INFONCE_REDUCTION_MEAN ? 1 / rows : 1) * softmax.weight;
   if (given.count == 1) {
-    upstream.sign_of_all = given.data[0] < 0 ? -1 : 1;
-    base *= std::fabs(given.data[0]);
+    const bool stays = shared && given.data[0] == 0;
+    upstream.sign_of_all = stays ? 0 : given.data[0] < 0 ? -1 : 1;
+    if (!stays) base *= std::fabs(given.data[0]);
   } else if (given.count > 1) {
     upstream.rows = given.data;
     upstream.largest_row = 0;
     for (int64_t i = 0; i < given.count; ++i)
       upstream.largest_row = std::max(upstream.largest_row, double(std::fabs(given.data[i])));
-    base *= upstream.largest_row;
+    if (!shared || upstream.largest_row > 0) base *= upstream.largest_row;
   }
   upstream.largest = base;
   return upstream;
@@ -36,9 +37,10 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       pool_(pool),
       has_classes_(positives_are_anchors(problem_.softmaxes[0])),
       counts_all_(has_block_beside_anchors(problem_)),
+      travels_(request.in_parts && has_columns(problem_)),
       operands_(request, layout_, kernels, pool),
       own_(request, layout_, kernels, pairs, pool),
-      upstream_(upstream_of(problem_)) {
+      upstream_(upstream_of(problem_, travels_)) {
   if (threshold_of(problem_))
     thresholds_ = std::make_unique<Thresholds<Scalar>>(request, layout_, kernels, pairs, operands_, pool);
   for (const bool triangles : {true, false})
@@ -107,6 +109,7 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   side.matrix = kPart;
   side.rows = candidates.rows;
   side.padded_rows = round_up(candidates.rows, kRowMultiple);
+  if (columns_travel(problem_, *given)) side.softmax = &part_->softmax;
   part_->groups.assign(side.padded_rows, -1);
   std::fill_n(part_->groups.begin(), candidates.rows, Pairs::kNoGroup);
   for (int64_t j = 0; j < candidates.rows && positives_are_elsewhere_by_id(problem_); ++j)
@@ -320,7 +323,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
   const bool own = own_.exist() && index == 0;
   const double multiplicity = multiplicity_of_positive(problem_, index);
   const bool lse_is_read =
-      !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist();
+      !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist() || travels_;
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = pairs_.positive_count(i);
     if (positive_count == 0) {
@@ -407,7 +410,7 @@ template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count
 }
 
 template <class Scalar> void Passes<Scalar>::resume() {
-  upstream_ = upstream_of(problem_);
+  upstream_ = upstream_of(problem_, travels_);
   sum_large_classes();
   sum_smoothed();
   losses();

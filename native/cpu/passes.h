@@ -26,7 +26,8 @@ struct Upstream {
   double relative(int64_t i) const { return rows ? (largest_row > 0 ? rows[i] / largest_row : 0) : sign_of_all; }
   double largest_row = 1;
 };
-Upstream upstream_of(const infonce_problem &problem);
+// `shared`: rows with upstream gradients of other calls are to come, so that the largest size is not 0.
+Upstream upstream_of(const infonce_problem &problem, bool shared = false);
 
 // The rows of a softmax.
 template <class Scalar> struct SoftmaxRows {
@@ -104,6 +105,15 @@ template <class Scalar> class Passes {
   const Operand<Scalar> &operand(int matrix, int thread) { return operands_.at(matrix, thread); }
   Thresholds<Scalar> *thresholds() { return thresholds_.get(); }  // null: there are none
   bool has_guides() const { return thresholds_ && thresholds_->by_guide(); }
+
+  // Of the part's columns, where they have a loss elsewhere: sums that begin with this offset, and end with what travels
+  // with them. For the gradient, weights of exponentials that are stored with this shift, or of probabilities.
+  void begin_column_sums(double offset);
+  void end_column_sums();
+  void weigh_columns(double shift);
+  // Of the softmax's own rows, which are columns elsewhere.
+  void read_rows(int softmax, const infonce_travelling_rows &to) const;
+  void join_rows(int softmax, const infonce_travelling_rows &from);
 
   void rank();
   void sum_large_classes();
@@ -204,17 +214,24 @@ template <class Scalar> class Passes {
   ThreadPool &pool_;
   const bool has_classes_;  // positives are anchors
   const bool counts_all_;
+  const bool travels_;  // rows are columns elsewhere, and those of others are here
   Operands<Scalar> operands_;
   OwnCandidates own_;
   std::unique_ptr<Thresholds<Scalar>> thresholds_;
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;
+  struct Columns {
+    std::vector<Scalar> rank, weight;
+    std::vector<double> sum, offset, above, log_sum_exp;
+  };
   struct Part {
     const infonce_part *given;
     Block<Scalar> block;
     std::vector<int32_t> groups, ids;
     std::vector<Scalar> bias;
+    Columns columns;  // where they have a loss elsewhere
+    SoftmaxRows<Scalar> softmax;
   };
   std::unique_ptr<Part> part_;
   // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of

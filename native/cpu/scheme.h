@@ -44,6 +44,9 @@ class Scheme {
   virtual void open_gradient() = 0;                   // takes up the upstream gradient of a later call
   virtual BadRow add_gradient(float *) { return {}; }
   virtual void close_gradient(infonce_result *result) = 0;  // writes gradients and grad_scale
+  // Of rows that travel as parts of other calls: for the gradient once it is open, else before `close`.
+  virtual void read_rows(int /* softmax */, const infonce_travelling_rows &) const {}
+  virtual void join_rows(int /* softmax */, const infonce_travelling_rows &) {}
 };
 
 }  // namespace infonce::cpu

@@ -188,6 +188,7 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
   if (is_sigmoid(p)) return invalid(failure, "here candidates of the sigmoid loss do not come in parts");
+  if (needs_candidates(p)) return invalid(failure, kNoCandidate);
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);
@@ -197,8 +198,26 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   });
 }
 
+constexpr char kRowsStay[] = "on CUDA devices no rows travel with sums of their own yet";
+
+const char *what_is_wrong_with_part_here(const infonce_problem &problem, const infonce_part &part, Pass pass) {
+  if (const char *wrong = what_is_wrong_with_part(problem, part, pass)) return wrong;
+  return columns_travel(problem, part) ? kRowsStay : nullptr;
+}
+
+infonce_status read_rows(infonce_context *, infonce_saved *, int32_t, const infonce_travelling_rows *,
+                         infonce_failure *failure) {
+  return invalid(failure, kRowsStay);
+}
+
+infonce_status join_rows(infonce_context *, infonce_saved *, int32_t, const infonce_travelling_rows *,
+                         infonce_failure *failure) {
+  return invalid(failure, kRowsStay);
+}
+
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_part_here(saved->problem, *part, Pass::kSums))
+    return invalid(failure, wrong);
   return take(Step::kAdd, context, saved, failure, [&](Context &on_device) { return on_device.add(*saved, *part); });
 }
 
@@ -218,7 +237,8 @@ infonce_status open_gradient(infonce_context *context, infonce_saved *saved, con
 
 infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
                             const infonce_output *gradient, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part)) return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_part_here(saved->problem, *part, Pass::kGradient))
+    return invalid(failure, wrong);
   if (gradient->residence != INFONCE_ON_HOST && gradient->residence != INFONCE_ON_DEVICE)
     return invalid(failure, "unknown residence");
   return take(Step::kAddGradient, context, saved, failure,
@@ -358,6 +378,8 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   open_gradient,
                                   add_gradient,
                                   close_gradient,
+                                  read_rows,
+                                  join_rows,
                                   logits,
                                   memory_required,
                                   allocate,

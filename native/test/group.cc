@@ -157,6 +157,17 @@ Inputs inputs_of(const Inputs &whole, const Share &share) {
   return inputs;
 }
 
+void put_share(const Output &output, const Inputs &whole, const Share &share, const Output &joined) {
+  const Rows anchors = rows_of(whole, whole.problem.softmaxes[0].anchors, share);
+  put(output.row_loss, anchors, 1, joined.row_loss);
+  for (int m = 0; m < whole.problem.matrix_count; ++m)
+    put(output.gradients[m], rows_of(whole, m, share), whole.problem.dim, joined.gradients[m]);
+  for (int s = 0; s < whole.problem.softmax_count; ++s) {
+    put(output.losses[s], anchors, 1, joined.losses[s]);
+    put(output.above[s], anchors, 1, joined.above[s]);
+  }
+}
+
 Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
                     group::Gradients gradients, bool in_two_halves) {
   Output joined(whole);
@@ -184,14 +195,7 @@ Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &
     }
     const std::lock_guard<std::mutex> lock(mutex);
     REQUIRE_MESSAGE(status == INFONCE_OK, failure.matrix, " ", failure.message);
-    const Rows anchors = rows_of(whole, whole.problem.softmaxes[0].anchors, shares[rank]);
-    put(output.row_loss, anchors, 1, joined.row_loss);
-    for (int m = 0; m < whole.problem.matrix_count; ++m)
-      put(output.gradients[m], rows_of(whole, m, shares[rank]), whole.problem.dim, joined.gradients[m]);
-    for (int s = 0; s < whole.problem.softmax_count; ++s) {
-      put(output.losses[s], anchors, 1, joined.losses[s]);
-      put(output.above[s], anchors, 1, joined.above[s]);
-    }
+    put_share(output, whole, shares[rank], joined);
     // Everyone's, but those of parameters, of which a rank has its share.
     infonce_scalars scalars = output.result.scalars;
     if (gradients == group::Gradients::kSum)

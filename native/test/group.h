@@ -28,6 +28,9 @@ std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed);
 // A rank's inputs.
 Inputs inputs_of(const Inputs &whole, const Share &share);
 
+// Where a rank's results, but for its scalars, belong in the whole's.
+void put_share(const Output &output, const Inputs &whole, const Share &share, const Output &joined);
+
 // What the ranks' calls come to, put together as the whole's.
 Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
                     group::Gradients gradients = group::Gradients::kSum, bool in_two_halves = false);

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 11
+#define INFONCE_ABI_VERSION 12
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -298,14 +298,29 @@ typedef struct infonce_device_info {
   char note[256];       /* why the best kernels for such a device cannot be used here; else empty */
 } infonce_device_info;
 
-/* Further candidates of an opened call. */
+/* Rows of a softmax that are candidates of other calls, too, and meet the anchors there: what travels with them. Arrays of
+   [rows], on the host. */
+typedef struct infonce_travelling_rows {
+  /* The logarithm of the sum of the exponentials of the logits that they have met so far; -infinity: of none. */
+  double *log_sum;
+  /* With `ranks`, else NULL: what the dot product of a candidate above a row's (first) positive exceeds, +infinity for a
+     row without; and how many of those that it has met do. */
+  double *rank;
+  int32_t *above;
+  /* d loss / d (a logit of the row) is weight * exp(logit - log_sum_exp), the upstream gradient included. */
+  double *log_sum_exp, *weight;
+} infonce_travelling_rows;
+
+/* Further candidates of an opened call. Positives among them are those of INFONCE_POSITIVE_SAME_ID_ELSEWHERE alone. */
 typedef struct infonce_part {
   uint32_t struct_size;
-  int32_t
-      block; /* of whose candidates they are further ones; its columns feed no softmax. Positives among them are those
-                of INFONCE_POSITIVE_SAME_ID_ELSEWHERE alone */
+  int32_t block;             /* of whose candidates they are further ones */
   infonce_matrix candidates; /* with a bias only where the block's candidates have one */
-  const int32_t *cancelled;  /* as in infonce_problem */
+  /* Where the block's columns feed a softmax: of these rows. `add` adds what they meet to log_sum and above, for which it
+     reads rank; `add_gradient` reads log_sum_exp and weight. Not of debiased losses and weights of positives, which know
+     all rows. */
+  infonce_travelling_rows columns;
+  const int32_t *cancelled; /* as in infonce_problem */
 } infonce_part;
 
 /* The upstream gradient of a backward call. */
@@ -391,6 +406,14 @@ typedef struct infonce_backend {
                                  const infonce_output *gradient, infonce_failure *failure);
   infonce_status (*close_gradient)(infonce_context *context, infonce_saved *saved, infonce_result *result,
                                    infonce_failure *failure);
+  /* For rows of a softmax that travel as parts of other calls, each pair in one of them alone. `read_rows` fills the
+     arrays that are there: rank, once the call is open; log_sum_exp and weight, between `open_gradient` and
+     `close_gradient`. `join_rows`, before `close`, adds log_sum and, with `ranks`, above of rows that came home. What
+     they get of a gradient elsewhere is the caller's to add. */
+  infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
+                              const infonce_travelling_rows *rows, infonce_failure *failure);
+  infonce_status (*join_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
+                              const infonce_travelling_rows *rows, infonce_failure *failure);
 
   /* SimCLR's logits of one matrix with views: [N, N-1], the row's positives in ascending order, then the others. */
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, const infonce_output *logits,
