@@ -331,6 +331,10 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (columns_travel(p, part))
     if (const char *wrong = wrong_columns(p, part.columns, pass)) return wrong;
   if ((positives_are_elsewhere_by_id(p) || leaves_out_by_id(block)) && !part.candidates.ids) return "ids are missing";
+  const int64_t anchors = p.matrices[block.anchors].rows;
+  if (part.first_anchor < 0 || part.anchor_count < 0 || part.first_anchor > anchors - part.anchor_count)
+    return "a part of unknown anchors";
+  if (part.anchor_count > 0 && is_sigmoid(p)) return "a part of the sigmoid loss meets all anchors";
   if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
 }

@@ -43,7 +43,7 @@ PanelScheme::PanelScheme(const Request &request, const Kernels &kernels, const P
   require_memory(bytes + squares / tile_squares / tile_squares * int64_t(sizeof(Tile)));
   for (const Block<float> &block : passes_.blocks()) grids_.push_back(grid_of(block));
   for (const Grid &grid : grids_) {
-    const std::vector<Tile> tiles = tiles_of(grid, tile_squares);
+    const std::vector<Tile> tiles = tiles_of(grid, tile_squares, 0, grid.row_squares);
     tiles_.insert(tiles_.end(), tiles.begin(), tiles.end());
   }
 }
@@ -84,12 +84,13 @@ void PanelScheme::find_pairs(Grid *grid) const {
     });
 }
 
-std::vector<PanelScheme::Tile> PanelScheme::tiles_of(const Grid &grid, int64_t tile_squares) const {
+std::vector<PanelScheme::Tile> PanelScheme::tiles_of(const Grid &grid, int64_t tile_squares, int64_t first,
+                                                     int64_t end) const {
   std::vector<Tile> tiles;
-  for (int64_t p = 0; p < grid.row_squares; p += tile_squares)
+  for (int64_t p = first; p < end; p += tile_squares)
     for (int64_t q = grid.is_triangle() ? p : 0; q < grid.column_squares; q += tile_squares)
-      tiles.push_back({&grid, p, q, std::min(tile_squares, grid.row_squares - p),
-                       std::min(tile_squares, grid.column_squares - q), grid.is_triangle() && p == q, nullptr});
+      tiles.push_back({&grid, p, q, std::min(tile_squares, end - p), std::min(tile_squares, grid.column_squares - q),
+                       grid.is_triangle() && p == q, nullptr});
   return tiles;
 }
 
@@ -99,7 +100,16 @@ void PanelScheme::take_up(const infonce_part *part, bool wants_gradient) {
   part_tiles_.clear();
   if (!part) return;
   part_grid_ = grid_of(*passes_.part());
-  part_tiles_ = tiles_of(part_grid_, kTileRows / block_);
+  int64_t first = 0, end = part_grid_.row_squares;
+  if (part->anchor_count > 0) {
+    const int64_t behind = part->first_anchor + part->anchor_count;
+    first = part->first_anchor / block_;
+    end = blocks_of(behind, block_);
+    // Rows of squares at the ends may be left out.
+    if (part->first_anchor % block_ != 0 || behind % block_ != 0)
+      part_grid_.holds_pairs.assign(part_grid_.holds_pairs.size(), true);
+  }
+  part_tiles_ = tiles_of(part_grid_, kTileRows / block_, first, end);
 }
 
 int64_t PanelScheme::tables() const {

@@ -129,6 +129,13 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
     side.bias = part_->bias.data();
   }
   side.groups = part_->groups.data();
+  if (given->anchor_count == 0) return;
+  // The others are as padding.
+  Side<Scalar> &anchors = part_->block.rows;
+  part_->anchor_groups.assign(anchors.padded_rows, -1);
+  std::copy_n(anchors.groups + given->first_anchor, given->anchor_count,
+              part_->anchor_groups.begin() + given->first_anchor);
+  anchors.groups = part_->anchor_groups.data();
 }
 
 template <class Scalar> double Passes<Scalar>::largest_logit() const {

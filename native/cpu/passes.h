@@ -228,7 +228,7 @@ template <class Scalar> class Passes {
   struct Part {
     const infonce_part *given;
     Block<Scalar> block;
-    std::vector<int32_t> groups, ids;
+    std::vector<int32_t> groups, ids, anchor_groups;
     std::vector<Scalar> bias;
     Columns columns;  // where they have a loss elsewhere
     SoftmaxRows<Scalar> softmax;

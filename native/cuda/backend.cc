@@ -202,6 +202,7 @@ constexpr char kRowsStay[] = "on CUDA devices no rows travel with sums of their 
 
 const char *what_is_wrong_with_part_here(const infonce_problem &problem, const infonce_part &part, Pass pass) {
   if (const char *wrong = what_is_wrong_with_part(problem, part, pass)) return wrong;
+  if (part.anchor_count > 0) return "on CUDA devices a part meets all anchors yet";
   return columns_travel(problem, part) ? kRowsStay : nullptr;
 }
 

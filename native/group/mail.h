@@ -17,8 +17,10 @@ struct Post {
 
   int rank() const { return transport.rank(); }
   int size() const { return transport.size(); }
-  int right() const { return (rank() + 1) % size(); }
-  int left() const { return (rank() + size() - 1) % size(); }
+  int after(int hops) const { return (rank() + hops) % size(); }
+  int before(int hops) const { return (rank() + size() - hops) % size(); }
+  int right() const { return after(1); }
+  int left() const { return before(1); }
 };
 
 // What a step of the group sends and receives. Memory stays until the messages have ended: of a step that failed before,

@@ -1,6 +1,7 @@
 // Sums that go round the ring one hop behind the rows to which they belong, and come home last.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -8,22 +9,23 @@
 
 namespace infonce::group {
 
+// Those of one traveller.
 class Relay {
  public:
   // Of how many bytes those of a hop's rows are; hop 0: of this rank's. `join` adds a share to what arrived.
   using Size = std::function<size_t(int hop)>;
   using Join = std::function<void(char *arrived, const char *share, int hop)>;
-  Relay(const Post &post, Channel channel, Size size, Join join)
-      : post_(post), mail_(post), channel_(channel), size_(std::move(size)), join_(std::move(join)) {
+  Relay(const Post &post, Channel channel, int hops, Size size, Join join)
+      : post_(post), mail_(post), channel_(channel), hops_(hops), size_(std::move(size)), join_(std::move(join)) {
     size_t most = 0;
-    for (int hop = 0; hop < post.size(); ++hop) most = std::max(most, size_(hop));
+    for (int hop = 0; hop <= hops; ++hop) most = std::max(most, size_(hop));
     for (char *&buffer : buffers_) buffer = mail_.memory(most);
   }
 
   // Where this rank's share for a hop's rows is to be, before it is passed on.
   char *share() { return buffers_[0]; }
 
-  // Joins what other ranks added before, sends it on, and receives what comes next: at last what all added to this rank's.
+  // Joins what other ranks added before, and sends it on; after the last hop home, from where this rank's own come.
   void pass_on(int hop) {
     mail_.wait();
     if (hop > 1) {
@@ -32,12 +34,13 @@ class Relay {
     } else {
       std::swap(buffers_[0], buffers_[2]);
     }
-    mail_.send(post_.right(), channel_, buffers_[2], size_(hop));
-    mail_.receive(post_.left(), channel_, buffers_[1], size_((hop + 1) % post_.size()));
+    const bool is_last = hop == hops_;
+    mail_.send(is_last ? post_.before(hop) : post_.right(), channel_, buffers_[2], size_(hop));
+    mail_.receive(is_last ? post_.after(hop) : post_.left(), channel_, buffers_[1], size_(is_last ? 0 : hop + 1));
   }
 
   // What the others added to this rank's own.
-  const char *come_home() {
+  char *come_home() {
     mail_.wait();
     return buffers_[1];
   }
@@ -46,6 +49,7 @@ class Relay {
   const Post &post_;
   Mail mail_;
   const Channel channel_;
+  const int hops_;
   const Size size_;
   const Join join_;
   char *buffers_[3];  // the share; what arrives; what was sent on

@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <list>
 
 #include "common/call.h"
+#include "group/column_sums.h"
 #include "group/relay.h"
 
 namespace infonce::group {
@@ -32,11 +34,9 @@ bool anchors_are_missing(const infonce_problem &p) {
 }  // namespace
 
 const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_result &result) {
-  bool goes_round = false, has_columns = false;
-  for (int b = 0; b < std::clamp(p.block_count, 0, INFONCE_MOST_BLOCKS); ++b) {
+  bool goes_round = false;
+  for (int b = 0; b < std::clamp(p.block_count, 0, INFONCE_MOST_BLOCKS); ++b)
     goes_round |= p.blocks[b].own != INFONCE_OWN_ALONE;
-    has_columns |= p.blocks[b].column_softmax >= 0;
-  }
   if (anchors_are_missing(p)) {
     if (const char *wrong = what_is_wrong_with_form(p)) return wrong;
   } else if (!goes_round) {
@@ -52,12 +52,15 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
     if (const char *wrong = p.gradient ? what_is_wrong_with_backward(&opened, upstream, result) : nullptr) return wrong;
   }
   if (result.device_scalars) return "over a group the scalars are on the host";
+  if (has_further_positives(p)) return "further positives by id are not there over a group";
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
+    if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED) return "debiased losses are not there over a group";
+    if (softmax.mises_fisher_sigma != 0) return "weights of positives are not there over a group";
     if (softmax.positive == INFONCE_POSITIVE_TARGET) return "positives by target are not there over a group";
     if (softmax.positive == INFONCE_POSITIVE_NONE) continue;
-    if (has_columns || (softmax.positive != INFONCE_POSITIVE_SAME_INDEX && !positives_are_elsewhere_by_id(p)))
-      return "this loss is not there over a group";
+    if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "positives by label are not there over a group";
+    if (softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) continue;
     if (p.matrices[positives_elsewhere(softmax)].rows != rows_of(p, s))
       return "over a group there are as many keys as anchors";
   }
@@ -65,7 +68,7 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
 }
 
 RingCall::RingCall(const Post &post, const infonce_backend &backend, infonce_context *context)
-    : post_(post), backend_(backend), context_(context), mail_(post) {
+    : post_(post), backend_(backend), context_(context) {
   own_failure_.struct_size = sizeof own_failure_;
 }
 
@@ -102,7 +105,7 @@ void RingCall::describe() {
   record_.dim = p.dim;
   Hash hash;
   hash.add(p.matrix_count).add(p.block_count).add(p.softmax_count).add(p.reduction).add(p.normalize).add(p.gradient);
-  hash.add(p.propagate_non_finite).add(p.ranks).add(p.guide_dim).add(p.grad_output.count == 0).add(upstream_);
+  hash.add(p.propagate_non_finite).add(p.ranks).add(p.guide_dim).add(upstream_);
   for (int m = 0; m < p.matrix_count; ++m) {
     const infonce_matrix &matrix = p.matrices[m];
     record_.rows[m] = matrix.rows;
@@ -131,65 +134,112 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
   cancelled_ = problem.cancelled;
   if (const char *wrong = what_is_wrong_over_ranks(problem, result)) note(invalid(failure_, wrong));
   else note(read_upstream(problem.grad_output));
-  if (status_ == INFONCE_OK) describe(), travellers_ = Travellers(problem);
+  if (status_ == INFONCE_OK) describe(), travellers_ = Travellers(problem, post_.size());
   check(Kind::kLoss);
   if (!computes()) return status_;
   for (const Record &record : records_) all_rows_ += record.rows[problem_.softmaxes[0].anchors];
   if (problem_.reduction == INFONCE_REDUCTION_MEAN) local_.reduction = INFONCE_REDUCTION_SUM;
+  if (!travellers_.empty()) ring_ = std::make_unique<Ring>(post_, travellers_, records_);
   return INFONCE_OK;
 }
 
-// Calls visit(hop, packed) with the candidates of each rank, its own first, while the next ones are on their way. It
-// returns whether all ranks go on; so does this.
-template <class Visit> bool RingCall::go_round(Visit &&visit) {
-  char *here = own_;
-  for (int hop = 0; hop < post_.size(); ++hop) {
-    char *there = spare_[hop % 2];
-    if (hop + 1 < post_.size()) {
-      travellers_.set_failed(here, owner(hop), status_ != INFONCE_OK || neighbour_failed_);
-      mail_.send(post_.right(), Channel::kForward, here, travellers_.bytes(owner(hop)));
-      mail_.receive(post_.left(), Channel::kForward, there, travellers_.bytes(owner(hop + 1)));
-    }
-    if (!visit(hop, here)) return false;
-    mail_.wait();
-    here = there;
-    if (hop + 1 < post_.size()) neighbour_failed_ |= travellers_.has_failed(here, owner(hop + 1));
-  }
-  return true;
+// Which of a traveller's rows meet which of this rank's at this hop.
+RingCall::Meeting RingCall::meeting_of(const Traveller &traveller, int hop) const {
+  const int64_t anchors = loss_rows();
+  if (hop == 0 || hop > traveller.hops) return {};
+  const int64_t visitors = ring_->owner(hop).rows[traveller.matrix];
+  if (!traveller.is_triangle || 2 * hop != post_.size()) return {0, visitors, anchors};
+  // Halfway round an even ring two ranks have each other's rows. Half of the first one's meet the second one's there, the
+  // others here.
+  constexpr int64_t kWhole = 128;  // rows that backends compute together
+  const auto half_of = [](int64_t rows) { return rows < 2 * kWhole ? rows / 2 : rows / 2 / kWhole * kWhole; };
+  if (post_.rank() < post_.before(hop)) return {0, visitors, half_of(anchors)};
+  return {half_of(visitors), visitors - half_of(visitors), anchors};
 }
 
-infonce_part RingCall::part_of(int hop, const char *packed, const Travellers::Traveller &traveller, int block) const {
-  infonce_part part{};
-  part.struct_size = sizeof part;
-  part.block = block;
-  part.candidates = travellers_.matrix_in(packed, owner(hop), traveller);
-  part.cancelled = cancelled_;
-  return part;
+// Calls visit(part) for each block of the traveller, and keeps what fails. `columns`: of all its rows.
+template <class Visit>
+void RingCall::visit(const Traveller &traveller, int hop, const char *rows, const infonce_travelling_rows &columns,
+                     Visit &&visit) {
+  const Meeting meeting = meeting_of(traveller, hop);
+  if (meeting.visitors == 0 || meeting.anchors == 0) return;
+  const auto from_first = [&](auto *numbers) { return numbers ? numbers + meeting.first_visitor : nullptr; };
+  for (const int block : traveller.blocks) {
+    infonce_part part{};
+    part.struct_size = sizeof part;
+    part.block = block;
+    part.candidates = travellers_.matrix_in(rows, ring_->owner(hop), traveller, meeting.first_visitor);
+    part.candidates.rows = meeting.visitors;
+    if (problem_.blocks[block].column_softmax != kNone)
+      part.columns = {from_first(columns.log_sum), from_first(columns.rank), from_first(columns.above),
+                      from_first(columns.log_sum_exp), from_first(columns.weight)};
+    if (meeting.anchors < loss_rows()) part.anchor_count = meeting.anchors;
+    part.cancelled = cancelled_;
+    if (computes()) note(visit(part, meeting));
+  }
 }
 
 // Whether all ranks have opened their calls.
 bool RingCall::open_and_add() {
-  size_t most = 0;
-  for (const Record &record : records_) most = std::max(most, travellers_.bytes(record));
-  own_ = mail_.memory(travellers_.bytes(owner(0)));
-  for (char *&spare : spare_) spare = mail_.memory(most);
-  note(travellers_.pack(problem_, backend_, context_, own_, failure_));
-  return go_round([&](int hop, const char *packed) {
+  std::list<Relay> sums;  // of travellers with columns
+  for (const Traveller &traveller : travellers_.all()) {
+    if (traveller.softmax == kNone) continue;
+    const int m = traveller.matrix;
+    const auto size = [this, m](int hop) { return ColumnSums::bytes(ring_->owner(hop).rows[m]); };
+    const auto join = [this, m](char *arrived, const char *share, int hop) {
+      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m]);
+    };
+    sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
+  }
+  note(travellers_.pack(problem_, backend_, context_, ring_->own_rows(), failure_));
+  const int arrays = problem_.ranks ? 1 : 0;
+  const auto add = [&](const infonce_part &part, const Meeting &) {
+    return backend_.add(context_, saved_, &part, failure_);
+  };
+  const bool opened = ring_->go_round(arrays, status_, [&](int hop, const char *rows, char *columns) {
+    const Record &owner = ring_->owner(hop);
+    auto relay = sums.begin();
     if (hop == 0) {
       if (computes() && has_rows()) note(backend_.open(context_, &local_, &saved_, failure_));
-      mail_.wait();
+      ring_->wait();
       check(Kind::kOpened);
-      return computes();
+      if (!computes()) return false;
     }
-    for (const Travellers::Traveller &traveller : travellers_.all()) {
-      if (owner(hop).rows[traveller.matrix] == 0) continue;
-      for (const int block : traveller.blocks) {
-        const infonce_part part = part_of(hop, packed, traveller, block);
-        if (computes() && has_rows()) note(backend_.add(context_, saved_, &part, failure_));
+    for (const Traveller &traveller : travellers_.all()) {
+      infonce_travelling_rows travelling{};
+      if (traveller.softmax == kNone) {
+        visit(traveller, hop, rows, travelling, add);
+        continue;
       }
+      if (arrays > 0) travelling.rank = travellers_.columns_in(columns, owner, traveller, arrays);
+      if (hop == 0) {
+        if (arrays > 0 && has_rows())
+          note(backend_.read_rows(context_, saved_, traveller.softmax, &travelling, failure_));
+      } else if (hop <= traveller.hops) {
+        const int64_t count = owner.rows[traveller.matrix];
+        ColumnSums share(relay->share(), count);
+        share.clear();
+        travelling.log_sum = share.log_sum;
+        travelling.above = share.above;
+        visit(traveller, hop, rows, travelling, add);
+        relay->pass_on(hop);
+      }
+      ++relay;
     }
     return true;
   });
+  if (!opened) return false;
+  auto relay = sums.begin();
+  for (const Traveller &traveller : travellers_.all()) {
+    if (traveller.softmax == kNone) continue;
+    const ColumnSums home(relay->come_home(), ring_->owner(0).rows[traveller.matrix]);
+    infonce_travelling_rows joined{};
+    joined.log_sum = home.log_sum;
+    joined.above = home.above;
+    if (computes() && has_rows()) note(backend_.join_rows(context_, saved_, traveller.softmax, &joined, failure_));
+    ++relay;
+  }
+  return true;
 }
 
 // Leaves what this rank came to in its record.
@@ -209,25 +259,26 @@ infonce_status RingCall::compute_losses() {
   return status_;
 }
 
-// Of a hop's candidates, from this rank's rows.
-void RingCall::compute_share(int hop, const char *packed, float *share) {
-  std::vector<float> of_block;
-  for (const Travellers::Traveller &traveller : travellers_.all()) {
-    const int64_t numbers = owner(hop).rows[traveller.matrix] * problem_.dim;
-    if (numbers == 0) continue;
-    if (traveller.has_gradient) std::fill_n(share, numbers, 0.f);
-    bool is_first = true;
-    for (const int block : traveller.blocks) {
-      if (!is_first && traveller.has_gradient) of_block.resize(size_t(numbers));
-      const infonce_part part = part_of(hop, packed, traveller, block);
-      float *const target = !traveller.has_gradient ? nullptr : is_first ? share : of_block.data();
-      const infonce_output output = {target, INFONCE_ON_HOST};
-      if (computes() && has_rows()) note(backend_.add_gradient(context_, saved_, &part, &output, failure_));
-      if (target && !is_first) add_to(share, of_block.data(), numbers);
-      is_first = false;
-    }
-    if (traveller.has_gradient) share += numbers;
+// Of a traveller's rows, from this rank's.
+void RingCall::compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share) {
+  const Record &owner = ring_->owner(hop);
+  const int64_t count = owner.rows[traveller.matrix], numbers = count * problem_.dim;
+  infonce_travelling_rows travelling{};
+  if (traveller.softmax != kNone) {
+    travelling.log_sum_exp = travellers_.columns_in(columns, owner, traveller, 2);
+    travelling.weight = travelling.log_sum_exp + count;
   }
+  std::vector<float> of_block(share && traveller.blocks.size() > 1 ? size_t(numbers) : 0);
+  if (share) std::fill_n(share, numbers, 0.f);
+  bool is_first = true;
+  visit(traveller, hop, rows, travelling, [&](const infonce_part &part, const Meeting &meeting) {
+    const int64_t first = meeting.first_visitor * problem_.dim;
+    const infonce_output output = {!share ? nullptr : is_first ? share + first : of_block.data(), INFONCE_ON_HOST};
+    const infonce_status status = backend_.add_gradient(context_, saved_, &part, &output, failure_);
+    if (share && !is_first) add_to(share + first, of_block.data(), meeting.visitors * problem_.dim);
+    is_first = false;
+    return status;
+  });
 }
 
 void RingCall::compute_gradients(infonce_result *result) {
@@ -245,24 +296,44 @@ void RingCall::compute_gradients(infonce_result *result) {
     return;
   }
   if (computes() && has_rows()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
-  const auto bytes = [&](int hop) { return size_t(travellers_.numbers(owner(hop))) * sizeof(float); };
-  const auto join = [&](char *arrived, const char *share, int hop) {
-    add_to(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), travellers_.numbers(owner(hop)));
-  };
-  Relay gradients(post_, Channel::kBackward, bytes, join);
-  go_round([&](int hop, const char *packed) {
-    if (hop == 0) return true;
-    compute_share(hop, packed, reinterpret_cast<float *>(gradients.share()));
-    gradients.pass_on(hop);
+  std::list<Relay> gradients;  // of travellers with one
+  for (const Traveller &traveller : travellers_.all()) {
+    if (!traveller.has_gradient) continue;
+    const auto numbers = [this, m = traveller.matrix](int hop) { return ring_->owner(hop).rows[m] * problem_.dim; };
+    const auto size = [numbers](int hop) { return size_t(numbers(hop)) * sizeof(float); };
+    const auto join = [numbers](char *arrived, const char *share, int hop) {
+      add_to(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), numbers(hop));
+    };
+    gradients.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
+  }
+  ring_->go_round(2, status_, [&](int hop, const char *rows, char *columns) {
+    auto relay = gradients.begin();
+    for (const Traveller &traveller : travellers_.all()) {
+      if (hop == 0) {
+        if (traveller.softmax == kNone || !computes() || !has_rows()) continue;
+        infonce_travelling_rows own{};
+        own.log_sum_exp = travellers_.columns_in(columns, ring_->owner(0), traveller, 2);
+        own.weight = own.log_sum_exp + ring_->owner(0).rows[traveller.matrix];
+        note(backend_.read_rows(context_, saved_, traveller.softmax, &own, failure_));
+      } else if (!traveller.has_gradient) {
+        compute_share(traveller, hop, rows, columns, nullptr);
+      } else {
+        if (hop <= traveller.hops) {
+          compute_share(traveller, hop, rows, columns, reinterpret_cast<float *>(relay->share()));
+          relay->pass_on(hop);
+        }
+        ++relay;
+      }
+    }
     return true;
   });
-  const auto *arrived = reinterpret_cast<const float *>(gradients.come_home());
   if (computes() && has_rows()) note(backend_.close_gradient(context_, saved_, &local_result_, failure_));
-  for (const Travellers::Traveller &traveller : travellers_.all()) {
-    if (!traveller.has_gradient || !computes()) continue;
-    const int64_t numbers = owner(0).rows[traveller.matrix] * problem_.dim;
-    add_to(local_result_.gradients[traveller.matrix].data, arrived, numbers);
-    arrived += numbers;
+  auto relay = gradients.begin();
+  for (const Traveller &traveller : travellers_.all()) {
+    if (!traveller.has_gradient) continue;
+    const auto *home = reinterpret_cast<const float *>((relay++)->come_home());
+    const int64_t numbers = ring_->owner(0).rows[traveller.matrix] * problem_.dim;
+    if (computes()) add_to(local_result_.gradients[traveller.matrix].data, home, numbers);
   }
 }
 
@@ -329,7 +400,7 @@ infonce_status RingCall::backward(const Record &record, const infonce_upstream &
   mine.sequence = record.sequence;
   record_ = mine;
   status_ = INFONCE_OK;
-  neighbour_failed_ = false;
+  if (ring_) ring_->forgive();
   failure_ = failure ? failure : &own_failure_;
   problem_.gradient = 1;
   problem_.grad_output = upstream.grad_output;

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "group/agreement.h"
 #include "group/mail.h"
+#include "group/ring.h"
 #include "group/travellers.h"
 #include "infonce/infonce.h"
 
@@ -41,23 +43,25 @@ class RingCall {
   bool open_and_add();
   void compute_gradients(infonce_result *result);
   void place_gradients(const infonce_result &result);
-  void compute_share(int hop, const char *packed, float *share);
+  void compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share);
   void deliver_gradients(Gradients gradients, infonce_result *result);
   void reduce(Gradients gradients, infonce_scalars *scalars) const;
-  template <class Visit> bool go_round(Visit &&visit);
-  infonce_part part_of(int hop, const char *packed, const Travellers::Traveller &traveller, int block) const;
+  struct Meeting {
+    int64_t first_visitor, visitors, anchors;  // the first ones of the anchors
+  };
+  Meeting meeting_of(const Traveller &traveller, int hop) const;
+  template <class Visit>
+  void visit(const Traveller &traveller, int hop, const char *rows, const infonce_travelling_rows &columns,
+             Visit &&visit);
 
   // Keeps the first failure. What follows of the pass still goes round, but nothing is computed.
   void note(infonce_status status) {
     if (status_ == INFONCE_OK) status_ = status;
   }
-  bool computes() const { return status_ == INFONCE_OK && !neighbour_failed_; }
+  bool computes() const { return status_ == INFONCE_OK && !(ring_ && ring_->neighbour_failed()); }
   bool has_rows() const { return loss_rows() > 0; }
   // Everyone has come so far.
   void check(Kind kind);
-  const Record &owner(int hop) const {
-    return records_[size_t((post_.rank() - hop + 2 * post_.size()) % post_.size())];
-  }
   int64_t loss_rows() const { return problem_.matrices[problem_.softmaxes[0].anchors].rows; }
 
   const Post post_;
@@ -74,11 +78,9 @@ class RingCall {
   Record record_;
   std::vector<Record> records_;  // everyone's, of the last agreement
   infonce_status status_ = INFONCE_OK;
-  bool neighbour_failed_ = false;  // a rank before this one in the ring, as its message said
   infonce_saved *saved_ = nullptr;
   Travellers travellers_;
-  Mail mail_;
-  char *own_ = nullptr, *spare_[2] = {};
+  std::unique_ptr<Ring> ring_;  // null: nothing goes round
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

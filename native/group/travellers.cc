@@ -8,21 +8,30 @@
 namespace infonce::group {
 namespace {
 
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+constexpr size_t kAlignment = 64;
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
 size_t size_of(int32_t type) { return type == INFONCE_FLOAT32 ? 4 : 2; }
 
-Travellers::Travellers(const infonce_problem &problem) : dim_(problem.dim) {
+Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem.dim) {
   for (int m = 0; m < problem.matrix_count; ++m) {
     const infonce_matrix &matrix = problem.matrices[m];
-    Traveller traveller{m, {}, matrix.type, matrix.ids != nullptr, matrix.bias != nullptr, false};
-    for (int b = 0; b < problem.block_count; ++b)
-      if (problem.blocks[b].candidates == m && problem.blocks[b].own != INFONCE_OWN_ALONE)
-        traveller.blocks.push_back(b);
+    Traveller traveller{m,     {},    matrix.type, matrix.ids != nullptr, matrix.bias != nullptr, false,
+                        kNone, false, ranks - 1};
+    for (int b = 0; b < problem.block_count; ++b) {
+      const infonce_block &block = problem.blocks[b];
+      if (block.candidates != m || block.own == INFONCE_OWN_ALONE) continue;
+      traveller.blocks.push_back(b);
+      if (block.column_softmax != kNone) traveller.softmax = block.column_softmax;
+      if (is_triangle(block)) traveller.is_triangle = true, traveller.hops = ranks / 2;
+    }
     if (!traveller.blocks.empty()) all_.push_back(traveller);
   }
+  const auto is_farther = [](const Traveller &a, const Traveller &b) { return a.hops > b.hops; };
+  std::stable_sort(all_.begin(), all_.end(), is_farther);
 }
 
 void Travellers::want_gradients(const infonce_result &result) {
@@ -38,24 +47,34 @@ Travellers::Place Travellers::place_of(const Record &owner, const Traveller &tra
   return place;
 }
 
-size_t Travellers::bytes(const Record &owner) const {
-  size_t end = 0;
-  for (const Traveller &traveller : all_) end = place_of(owner, traveller, end).end;
-  return end + sizeof(int64_t);
+size_t Travellers::bytes(const Record &owner, int hop) const {
+  size_t end = kAlignment;
+  for (const Traveller &traveller : all_)
+    if (traveller.hops >= hop) end = place_of(owner, traveller, end).end;
+  return end;
 }
 
-int64_t Travellers::numbers(const Record &owner) const {
+size_t Travellers::column_bytes(const Record &owner, int hop, int arrays) const {
   int64_t rows = 0;
   for (const Traveller &traveller : all_)
-    if (traveller.has_gradient) rows += owner.rows[traveller.matrix];
-  return rows * dim_;
+    if (traveller.hops >= hop && traveller.softmax != kNone) rows += owner.rows[traveller.matrix];
+  return size_t(rows) * size_t(arrays) * sizeof(double);
+}
+
+double *Travellers::columns_in(char *columns, const Record &owner, const Traveller &traveller, int arrays) const {
+  double *first = reinterpret_cast<double *>(columns);
+  for (const Traveller &other : all_) {
+    if (other.matrix == traveller.matrix) break;
+    if (other.softmax != kNone) first += owner.rows[other.matrix] * arrays;
+  }
+  return first;
 }
 
 infonce_status Travellers::pack(const infonce_problem &problem, const infonce_backend &backend,
                                 infonce_context *context, char *packed, infonce_failure *failure) const {
   Record own;
   for (int m = 0; m < problem.matrix_count; ++m) own.rows[m] = problem.matrices[m].rows;
-  size_t end = 0;
+  size_t end = kAlignment;
   for (const Traveller &traveller : all_) {
     const infonce_matrix &matrix = problem.matrices[traveller.matrix];
     const Place place = place_of(own, traveller, end);
@@ -83,34 +102,24 @@ infonce_status Travellers::pack(const infonce_problem &problem, const infonce_ba
   return INFONCE_OK;
 }
 
-infonce_matrix Travellers::matrix_in(const char *packed, const Record &owner, const Traveller &traveller) const {
-  size_t end = 0;
+infonce_matrix Travellers::matrix_in(const char *packed, const Record &owner, const Traveller &traveller,
+                                     int64_t first) const {
+  size_t end = kAlignment;
   for (const Traveller &other : all_) {
     const Place place = place_of(owner, other, end);
     end = place.end;
     if (other.matrix != traveller.matrix) continue;
     infonce_matrix matrix{};
-    matrix.data = packed + place.rows;
+    matrix.data = packed + place.rows + size_t(first * dim_) * size_of(other.type);
     matrix.type = other.type;
     matrix.residence = INFONCE_ON_HOST;
-    matrix.rows = owner.rows[other.matrix];
+    matrix.rows = owner.rows[other.matrix] - first;
     matrix.views = 1;
-    if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids);
-    if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias);
+    if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids) + first;
+    if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias) + first;
     return matrix;
   }
   return {};
-}
-
-bool Travellers::has_failed(const char *packed, const Record &owner) const {
-  int64_t word;
-  std::memcpy(&word, packed + bytes(owner) - sizeof word, sizeof word);
-  return word != 0;
-}
-
-void Travellers::set_failed(char *packed, const Record &owner, bool failed) const {
-  const int64_t word = failed;
-  std::memcpy(packed + bytes(owner) - sizeof word, &word, sizeof word);
 }
 
 }  // namespace infonce::group

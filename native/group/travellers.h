@@ -1,4 +1,4 @@
-// What goes round the ring: matrices of candidates, packed with their ids and biases.
+// What goes round the ring: matrices of candidates, packed with their ids and biases, and what belongs to their rows.
 #pragma once
 
 #include <cstdint>
@@ -9,38 +9,43 @@
 
 namespace infonce::group {
 
+// A matrix of candidates that visits other ranks.
+struct Traveller {
+  int matrix;
+  std::vector<int> blocks;  // of which it is the candidates
+  int32_t type;
+  bool has_ids, has_bias;
+  bool has_gradient;  // one comes home
+  int softmax;        // to which the rows belong that meet the anchors as columns; -1: none
+  bool is_triangle;   // the anchors themselves: of two ranks, either may meet the other's
+  int hops;           // how far: to all other ranks, or half as far
+};
+
 class Travellers {
  public:
-  struct Traveller {
-    int matrix;
-    std::vector<int> blocks;  // of which it is the candidates
-    int32_t type;
-    bool has_ids, has_bias;
-    bool has_gradient;  // one comes home
-  };
-
   Travellers() = default;
   // Of a problem that every rank has in its own sizes.
-  explicit Travellers(const infonce_problem &problem);
+  Travellers(const infonce_problem &problem, int ranks);
   // Those that have one in `result` get one from every rank.
   void want_gradients(const infonce_result &result);
 
   const std::vector<Traveller> &all() const { return all_; }
   bool empty() const { return all_.empty(); }
+  // The farthest's.
+  int hops() const { return all_.empty() ? 0 : all_.front().hops; }
 
-  // Of the rank with these rows, in bytes; with a last word, in which a rank that has failed tells the next.
-  size_t bytes(const Record &owner) const;
-  // Of its gradients, in numbers: one traveller's after the other's.
-  int64_t numbers(const Record &owner) const;
-
+  // What arrives at a hop of the rank with these rows, in bytes. It begins with a word in which a rank that has failed
+  // tells the next.
+  size_t bytes(const Record &owner, int hop) const;
   // Copies this rank's to `packed`.
   infonce_status pack(const infonce_problem &problem, const infonce_backend &backend, infonce_context *context,
                       char *packed, infonce_failure *failure) const;
-  // A traveller's rows where the rank with these rows has packed them.
-  infonce_matrix matrix_in(const char *packed, const Record &owner, const Traveller &traveller) const;
+  // A traveller's rows from the first on, where the rank with these rows has packed them.
+  infonce_matrix matrix_in(const char *packed, const Record &owner, const Traveller &traveller, int64_t first) const;
 
-  bool has_failed(const char *packed, const Record &owner) const;
-  void set_failed(char *packed, const Record &owner, bool failed) const;
+  // What belongs to the rows that are columns: by traveller `arrays` float64 numbers a row.
+  size_t column_bytes(const Record &owner, int hop, int arrays) const;
+  double *columns_in(char *columns, const Record &owner, const Traveller &traveller, int arrays) const;
 
  private:
   struct Place {
@@ -49,8 +54,11 @@ class Travellers {
   Place place_of(const Record &owner, const Traveller &traveller, size_t begin) const;
 
   int64_t dim_ = 0;
-  std::vector<Traveller> all_;
+  std::vector<Traveller> all_;  // the farthest first
 };
+
+// Whether the rank that packed it, or one that it went through, has failed.
+inline int64_t &failed_in(char *packed) { return *reinterpret_cast<int64_t *>(packed); }
 
 // Bytes of a number.
 size_t size_of(int32_t type);

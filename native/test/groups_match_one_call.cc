@@ -96,6 +96,70 @@ TEST_CASE("the same ranks give the same bits, with any number of threads") {
     CHECK(identical(run_on_ranks(Contexts(set, INFONCE_PRECISION_HIGHEST, threads).of(3), whole, shares), expected));
 }
 
+// Of one tower by view, or of two with both directions.
+Form form_with_columns(uint32_t seed) {
+  Form form = random_form(seed);
+  const bool one_tower = seed % 2 == 0;
+  form.positive = !one_tower ? INFONCE_POSITIVE_SAME_INDEX
+                  : seed % 4 ? INFONCE_POSITIVE_FIRST_VIEW
+                             : INFONCE_POSITIVE_ALL_VIEWS;
+  form.views = one_tower ? 2 + int64_t(seed / 4 % 2) : 1;
+  form.rows = (form.rows / form.views + 5) * form.views;
+  form.keys = one_tower ? 0 : form.rows;
+  form.memory = 0;
+  form.both_directions = !one_tower;
+  form.in_batch = true;
+  form.joint = form.keys_apart = form.other_keys = form.keys_to_further = form.other_anchors = false;
+  form.own = 0;
+  form.threshold = INFONCE_THRESHOLD_NONE;
+  form.label_smoothing = 0;
+  for (int64_t &rows : form.further) rows = form.further[0];
+  if (form.grad_output_count > 1) form.grad_output_count = form.rows;
+  return form;
+}
+
+TEST_CASE("random forms with columns over 1 to 5 ranks match the reference") {
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      CAPTURE(set);
+      CAPTURE(precision);
+      int computed = 0;
+      const Contexts contexts(set, precision, 1);
+      for (uint32_t seed = 6000; seed < (simulated() ? 6003 : 6040); ++seed) {
+        const Form form = form_with_columns(seed);
+        INFO(describe(form));
+        const Inputs whole = inputs_of(form);
+        if (group::what_is_wrong_over_ranks(whole.problem, Output(whole).result)) continue;
+        ++computed;
+        const Expectation expected(whole, precision);
+        const int size = 1 + int(seed % 5);
+        expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, seed)));
+        expected.check(run_on_ranks(contexts.of(size), whole, even_shares(whole, size)));
+      }
+      CHECK(computed >= (simulated() ? 1 : 20));
+    }
+  }
+}
+
+// Halfway round an even ring a rank's rows are cut where backends cut them.
+TEST_CASE("views of many rows over an even number of ranks match the reference" * doctest::skip(simulated())) {
+  for (const int64_t rows : {1100, 1300}) {
+    for (const double temperature : {0.5, 0.01}) {
+      Form form;
+      form.positive = INFONCE_POSITIVE_ALL_VIEWS;
+      form.views = 2;
+      form.rows = rows;
+      form.dim = 7;
+      form.temperature = temperature;
+      const Inputs whole = inputs_of(form);
+      const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2);
+      for (const int size : {2, 4})
+        Expectation(whole, INFONCE_PRECISION_HIGHEST)
+            .check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, 1)));
+    }
+  }
+}
+
 TEST_CASE("the sigmoid loss over ranks is that of one call") {
   std::mt19937 random(7);
   const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);

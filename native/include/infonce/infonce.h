@@ -320,6 +320,8 @@ typedef struct infonce_part {
      reads rank; `add_gradient` reads log_sum_exp and weight. Not of debiased losses and weights of positives, which know
      all rows. */
   infonce_travelling_rows columns;
+  /* Which of the block's anchors they meet; with a count of 0 all. Another call may have the other pairs. */
+  int64_t first_anchor, anchor_count;
   const int32_t *cancelled; /* as in infonce_problem */
 } infonce_part;
 
