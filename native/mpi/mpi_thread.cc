@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <dlfcn.h>
 #include <new>
 #include <sys/prctl.h>
 #include <thread>
+#include <unistd.h>
 
 #include "group/transport.h"
 #include "mpi/cannot_start.h"
@@ -54,11 +56,11 @@ void keep_code() {
   }
 }
 
-// The thread of which the process has to wait at its exit: libmpi takes itself down while the process ends, and must not be
+// The threads of which the process has to wait at its exit: libmpi takes itself down while the process ends, and must not be
 // called then. Never destroyed.
 struct AtExit {
   std::mutex mutex;
-  std::weak_ptr<MpiThread> thread;
+  std::vector<std::shared_ptr<MpiThread>> threads;
 };
 
 AtExit &at_exit() {
@@ -66,21 +68,29 @@ AtExit &at_exit() {
   return one;
 }
 
-void stop_at_exit() {
-  std::shared_ptr<MpiThread> thread;
+void end_threads(int status) {
+  std::vector<std::shared_ptr<MpiThread>> threads;
   {
     const std::lock_guard<std::mutex> lock(at_exit().mutex);
-    thread = at_exit().thread.lock();
+    threads.swap(at_exit().threads);
   }
-  if (thread != nullptr) {
-    thread->abandon(kForExit);
+  for (const std::shared_ptr<MpiThread> &thread : threads) {
+    thread->end_with_process(status);
   }
 }
+
+#ifdef __GLIBC__
+void at_exit_of_process(int status, void *) { end_threads(status); }
+void register_at_exit() { on_exit(at_exit_of_process, nullptr); }
+#else
+void at_exit_of_process() { end_threads(0); }
+void register_at_exit() { std::atexit(at_exit_of_process); }
+#endif
 
 }  // namespace
 
 MpiThread::MpiThread(std::unique_ptr<Calls> calls, bool started, size_t piece)
-    : calls_(std::move(calls)), started_(started), piece_(piece) {}
+    : calls_(std::move(calls)), started_(started), piece_(piece), process_(getpid()) {}
 
 std::shared_ptr<MpiThread> MpiThread::start(std::unique_ptr<Calls> calls, bool started, size_t piece, double seconds) {
   const std::shared_ptr<MpiThread> thread(new MpiThread(std::move(calls), started, piece));
@@ -123,10 +133,10 @@ bool MpiThread::begin() {
     }
     place_ = calls_->join(!started_);
     const std::lock_guard<std::mutex> lock(at_exit().mutex);
-    at_exit().thread = weak_from_this();
+    at_exit().threads.push_back(shared_from_this());
     // After libmpi is loaded, so that it is called before what libmpi has for the exit.
-    static const int registered = std::atexit(stop_at_exit);
-    (void)registered;
+    static std::once_flag registered;
+    std::call_once(registered, register_at_exit);
   } catch (const group::Lost &failure) {
     failure_ = std::make_exception_ptr(NotAllCame(std::string("MPI cannot be started. ") + failure.what()));
   } catch (...) {
@@ -192,6 +202,28 @@ void MpiThread::abandon(double seconds) {
   stop_ = true;
   wake();
   wait_for(stopped_, now() + nanoseconds(seconds));
+}
+
+// A rank that ends without the others must not look as if all were well: the launcher ends the others then, and that of
+// MPICH takes the status of this one for that of all.
+void MpiThread::end_with_process(int status) {
+  if (getpid() != process_) {
+    return;  // a fork of it
+  }
+  if (place_.size == 1) {
+    leave(kForExit);
+  } else {
+    abandon(kForExit);
+  }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!all_left_ && !started_ && status == 0) {
+    std::fprintf(stderr,
+                 "infonce: rank %d of %d ends, with status 1, before all ranks have left their process group: "
+                 "wait for leave() in each of them\n",
+                 place_.rank, place_.size);
+    std::fflush(nullptr);
+    _exit(1);
+  }
 }
 
 void MpiThread::lose(const std::string &reason) {

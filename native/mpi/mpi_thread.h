@@ -51,6 +51,8 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   bool leave(double seconds);
   // Nothing moves any more, and nothing is finalized.
   void abandon(double seconds);
+  // The same, as the process exits with this status.
+  void end_with_process(int status);
 
  private:
   enum class Leaving { kNot, kDraining, kBarrier };
@@ -84,6 +86,7 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   const std::unique_ptr<Calls> calls_;
   const bool started_;  // by somebody else
   const size_t piece_;
+  const int process_;
   std::vector<Piece> pieces_;
   // Those of one sender and tag that cannot be posted before an earlier one has all its pieces.
   std::map<std::pair<int, int>, std::deque<std::shared_ptr<Message>>> waiting_;

@@ -31,6 +31,8 @@ void leave_if_open() {
   }
 }
 
+void give_up() { opened().reset(); }
+
 void wait(group::Exchange &exchange) {
   const auto begun = std::chrono::steady_clock::now();
   while (!exchange.has_ended()) {

@@ -17,6 +17,7 @@ using Bytes = std::vector<unsigned char>;
 // Opened when it is first asked for.
 group::Transport &here();
 void leave_if_open();
+void give_up();
 
 inline int right() { return (here().rank() + 1) % here().size(); }
 inline int left() { return (here().rank() + here().size() - 1) % here().size(); }

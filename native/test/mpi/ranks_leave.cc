@@ -15,10 +15,11 @@ TEST_CASE("a rank leaves early, and nobody waits for it") {
   const Bytes outgoing = numbered(3 * kPiece, 7);
   Bytes incoming(outgoing.size()), never(10);
   if (here().rank() == 0) {
-    const auto sent = here().send(1, Channel::kForward, outgoing.data(), outgoing.size());
-    const auto received = here().receive(1, Channel::kBackward, never.data(), never.size());
+    const bool alone = here().size() == 1;
+    const auto sent = alone ? nullptr : here().send(1, Channel::kForward, outgoing.data(), outgoing.size());
+    const auto received = here().receive(right(), Channel::kBackward, never.data(), never.size());
     here().leave(20);
-    CHECK(sent->has_ended());
+    CHECK((alone || sent->has_ended()));
     CHECK_THROWS_WITH_AS(received->has_ended(), "this rank has left the group", group::Lost);
     return;
   }
@@ -35,7 +36,7 @@ TEST_CASE("a rank leaves early, and nobody waits for it") {
 TEST_CASE("ranks leave, and MPI has ended") {
   here().leave(20);
   char byte = 0;
-  CHECK_THROWS_WITH_AS(here().send(right(), Channel::kForward, &byte, 1), "this rank has left the group", group::Lost);
+  CHECK_THROWS_WITH_AS(here().send(0, Channel::kForward, &byte, 1), "this rank has left the group", group::Lost);
   CHECK_THROWS_AS(mpi::open_mpi({}), mpi::StartedBefore);
 }
 
