@@ -1,12 +1,15 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { DataType, RecordBatch, Vector } from 'apache-arrow';
 import { fromFloat16 } from '../reference/half.js';
-import { badFile } from './bytes.js';
+import { InfoNCEError } from '../runtime/errors.js';
+import { isWhole } from './arrow-data.js';
+import { checkFrames, type Frames } from './arrow-frames.js';
+import { badFile, readAt } from './bytes.js';
 import { type Column, chooseColumns, fieldsBeside } from './fields.js';
 import { loadReader } from './packages.js';
 import type { RowStore } from './row-store.js';
 
-type Arrow = typeof import('apache-arrow');
+export type Arrow = typeof import('apache-arrow');
 
 /** Arrow's IPC format, as a file (Feather) or a stream, one record batch after the other. */
 export async function readArrow(
@@ -24,22 +27,29 @@ export async function readArrow(
       : 'It is of another format, or damaged: save it again.';
     return badFile(file, 'an Arrow file or stream', compressed ? 'one that is compressed' : message, remedy, cause);
   };
-  let take: ((batch: RecordBatch) => Promise<void>) | undefined;
-  const batches = batchesOf(arrow, handle);
-  for (;;) {
-    const next = await batches.next().catch(cause => Promise.reject(wrong(cause)));
-    if (next.done === true) return;
-    take ??= takerOf(arrow, store, next.value, column);
-    await take(next.value);
+  try {
+    const frames = await checkFrames(handle);
+    let take: ((batch: RecordBatch) => Promise<void>) | undefined;
+    for await (const batch of batchesOf(arrow, handle, frames)) {
+      take ??= takerOf(arrow, store, batch, column);
+      await take(batch);
+    }
+  } catch (error) {
+    throw error instanceof InfoNCEError ? error : wrong(error);
   }
 }
 
-async function* batchesOf({ RecordBatchReader }: Arrow, handle: FileHandle): AsyncGenerator<RecordBatch> {
-  const reader = await RecordBatchReader.from(handle);
+async function* batchesOf(arrow: Arrow, handle: FileHandle, { schema }: Frames): AsyncGenerator<RecordBatch> {
+  const reader = await arrow.RecordBatchReader.from(handle);
   await reader.open();
   if (!reader.isFile()) {
     for await (const batch of reader) yield batch;
     return;
+  }
+  if (schema !== undefined) {
+    const first = arrow.Message.decode(await readAt(handle, schema.begin, schema.end - schema.begin)).header();
+    const agree = arrow.util.compareSchemas(reader.schema, first as typeof reader.schema);
+    if (!agree) throw new Error('a footer with other columns than the begin');
   }
   // By their places: to go through them, the reader begins anew at one that is damaged, without end.
   for (let i = 0; i < reader.numRecordBatches; i++) {
@@ -63,6 +73,10 @@ function takerOf(
     const [ids, labels] = [child(id), child(label)];
     const numbers = 'array' in chosen ? [] : chosen.numbers.map(name => child(name)!);
     const arrays = 'array' in chosen ? child(chosen.array) : null;
+    for (const column of [ids, labels, arrays, ...numbers]) {
+      const whole = column?.data.every(data => data.length === batch.numRows && isWhole(arrow, data)) ?? true;
+      if (!whole) throw new Error('a column with less in it than the rows need');
+    }
     for (let row = 0; row < batch.numRows; row++) {
       const values =
         arrays === null ? numbers.map(vector => vector.get(row) as unknown) : arrayIn(arrow, store, arrays.get(row));

@@ -8,6 +8,13 @@ export function badFile(file: string, expected: string, got: string, remedy: str
   return new InfoNCEError('ERR_INFONCE_FILE', { argument: file, expected, got, remedy, cause });
 }
 
+/** What reading threw, as an error of the file where it is one of the system: a bad disk, a network that is gone. */
+export function whileReading(file: string, cause: unknown): unknown {
+  const { syscall, message } = cause as NodeJS.ErrnoException;
+  if (cause instanceof InfoNCEError || syscall === undefined) return cause;
+  return badFile(file, 'a file that can be read', message, 'Copy it to another disk.', cause);
+}
+
 /** Opens a file for reading, as one that can be read more than once and in parts. */
 export async function openFile(file: string): Promise<FileHandle> {
   let found: Stats;

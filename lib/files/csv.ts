@@ -16,7 +16,7 @@ export interface CsvOptions {
 /** Comma-separated values: a column with arrays, or a column for each number. */
 export async function readCsv(text: TextFile, store: RowStore, { column, delimiter }: CsvOptions): Promise<void> {
   const { file } = text;
-  const { parse } = await loadReader('csv-parse', () => import('csv-parse'), file);
+  const { CsvError, parse } = await loadReader('csv-parse', () => import('csv-parse'), file);
   const rows = new CsvRows(store, column);
   await withBytes(text, async bytes => {
     const parts = bytes[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
@@ -45,9 +45,8 @@ export async function readCsv(text: TextFile, store: RowStore, { column, delimit
     } catch (error) {
       // The pipeline may tell that it was aborted instead.
       const cause = failure ?? error;
-      const { code, message } = cause as { readonly code?: string; readonly message: string };
-      if (!code?.startsWith('CSV_')) throw cause;
-      throw badFile(file, 'comma-separated values', message, 'RFC 4180 says how cells are quoted.', cause);
+      if (!(cause instanceof CsvError)) throw cause;
+      throw badFile(file, 'comma-separated values', cause.message, 'RFC 4180 says how cells are quoted.', cause);
     }
   });
 }

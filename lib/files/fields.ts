@@ -34,8 +34,18 @@ export function chooseColumns(
   columns: readonly Column[],
   wanted: string | readonly string[] | undefined,
 ): Chosen {
+  const chosen =
+    wanted === undefined
+      ? chooseKnown(file, columns)
+      : chooseNamed(file, columns, typeof wanted === 'string' ? [wanted] : wanted);
+  const names = 'array' in chosen ? [chosen.array] : chosen.numbers;
+  const twice = names.find(name => columns.filter(column => column.name === name).length > 1);
+  if (twice === undefined) return chosen;
+  throw badFile(file, `one column ${JSON.stringify(twice)}`, 'several', 'Give each column a name of its own.');
+}
+
+function chooseKnown(file: string, columns: readonly Column[]): Chosen {
   const names = columns.map(({ name }) => name);
-  if (wanted !== undefined) return chooseNamed(file, columns, typeof wanted === 'string' ? [wanted] : wanted);
   const arrays = columns.filter(({ holds }) => holds === 'array').map(({ name }) => name);
   const array = EMBEDDING.find(name => arrays.includes(name)) ?? (arrays.length === 1 ? arrays[0] : undefined);
   if (array !== undefined) return { array };

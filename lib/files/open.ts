@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { InfoNCEError } from '../runtime/errors.js';
 import { readArrow } from './arrow.js';
-import { badFile, openFile } from './bytes.js';
+import { badFile, openFile, whileReading } from './bytes.js';
 import { readCsv } from './csv.js';
 import { type Format, formatOfName, isText } from './formats.js';
 import { openVectors } from './fvecs.js';
@@ -37,6 +37,8 @@ export async function openRows(file: string, options: OpenOptions = {}): Promise
     if (options.dim === undefined || rows.dim === options.dim) return rows;
     kept = false;
     throw badFile(file, `${options.dim} numbers in each row`, String(rows.dim), 'Leave dim out: the file says it.');
+  } catch (error) {
+    throw whileReading(file, error);
   } finally {
     if (!kept) await handle.close();
   }

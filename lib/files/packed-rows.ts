@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { fromBfloat16, fromFloat16 } from '../reference/half.js';
 import type { DType } from '../runtime/host-tensor.js';
-import { badFile, bytesOf, fillFrom, swapBytes } from './bytes.js';
+import { badFile, bytesOf, fillFrom, swapBytes, whileReading } from './bytes.js';
 import type { Numbers, RowsFile } from './rows-file.js';
 import type { StoredType } from './stored-type.js';
 
@@ -106,7 +106,9 @@ export class PackedRows implements RowsFile {
   }
 
   async #fill(bytes: Uint8Array, position: number): Promise<void> {
-    const got = await fillFrom(this.#packing.handle, bytes, position);
+    const got = await fillFrom(this.#packing.handle, bytes, position).catch(error =>
+      Promise.reject(whileReading(this.file, error)),
+    );
     if (got === bytes.length) return;
     throw badFile(this.file, `${bytes.length} more bytes`, String(got), 'It has become shorter while it was read.');
   }

@@ -25,9 +25,11 @@ export async function readParquet(
   const { size } = await handle.stat();
   const source = {
     byteLength: size,
-    slice: async (begin: number, end = size) => {
-      const bytes = await readAt(handle, begin, end - begin);
-      return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
+    slice: (begin: number, end = size) => {
+      const bytes = sliceOf(handle, size, begin, end);
+      // hyparquet asks for several at once, and hears of one that fails only.
+      bytes.catch(() => undefined);
+      return bytes;
     },
   };
   const damaged = (cause: unknown) =>
@@ -38,18 +40,25 @@ export async function readParquet(
       'It is of another format, or damaged: save it again.',
       cause,
     );
-  const metadata = await parquetMetadataAsync(source).catch(cause => Promise.reject(damaged(cause)));
-  const columns = parquetSchema(metadata).children.map(columnOf);
+  const { metadata, columns } = await parquetMetadataAsync(source)
+    .then(read => {
+      const { children } = parquetSchema(read);
+      checkMetadata(read, children);
+      return { metadata: read, columns: children.map(columnOf) };
+    })
+    .catch(cause => Promise.reject(damaged(cause)));
   const chosen = chooseColumns(file, columns, column);
   const names = 'array' in chosen ? [chosen.array] : chosen.numbers;
   const { id, label } = fieldsBeside(columns.map(({ name }) => name));
   const read = [...new Set([...names, id, label].filter(name => name !== undefined))];
   const compressors = await compressorsFor(file, metadata, read);
   let first = 0;
-  for (const group of metadata.row_groups) {
-    const end = first + Number(group.num_rows);
+  for (const { num_rows } of metadata.row_groups) {
+    const count = Number(num_rows);
+    const end = first + count;
     const options = { file: source, metadata, columns: read, rowStart: first, rowEnd: end, ...compressors };
     const rows = await parquetReadObjects(options).catch(cause => Promise.reject(damaged(cause)));
+    if (rows.length !== count) throw damaged(new Error(`${rows.length} rows in a row group of ${count}`));
     for (const row of rows) {
       const numbers = 'array' in chosen ? arrayIn(store, row[chosen.array]) : names.map(name => row[name] as unknown);
       const beside = { id: id && (row[id] as unknown), label: label && (row[label] as unknown) };
@@ -58,6 +67,32 @@ export async function readParquet(
     }
     first = end;
   }
+}
+
+/** Checks what a file says twice: hyparquet believes either, and loses track of columns that it began to read. */
+function checkMetadata({ num_rows: rows, row_groups: groups }: FileMetaData, columns: readonly SchemaTree[]): void {
+  const counts = groups.map(group => Number(group.num_rows));
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  if (all !== Number(rows) || counts.some(count => count < 0)) {
+    throw new Error(`${rows} rows, but row groups of ${counts.join(', ')}`);
+  }
+  const expected = columns.flatMap(storedOf).map(({ element, path }) => `${path.join('.')} ${element.type}`);
+  for (const group of groups) {
+    const found = group.columns.map(({ meta_data: data }) => data && `${data.path_in_schema.join('.')} ${data.type}`);
+    const agree = found.length === expected.length && found.every((column, i) => column === expected[i]);
+    if (!agree) throw new Error('a row group with other columns than the schema');
+  }
+}
+
+/** The columns that are stored, of a column and those within it. */
+function storedOf(column: SchemaTree): readonly SchemaTree[] {
+  return column.children.length > 0 ? column.children.flatMap(storedOf) : [column];
+}
+
+async function sliceOf(handle: FileHandle, size: number, begin: number, end: number): Promise<ArrayBuffer> {
+  if (!(begin >= 0 && begin <= end && end <= size)) throw new Error('a column that lies outside the file');
+  const bytes = await readAt(handle, begin, end - begin);
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) as ArrayBuffer;
 }
 
 function columnOf({ element, children }: SchemaTree): Column {

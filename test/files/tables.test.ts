@@ -89,6 +89,31 @@ describe.each(['parquet', 'arrow'])('%s', format => {
     await expect(readEmbeddings(file)).rejects.toMatchObject({ code: 'ERR_INFONCE_FILE', argument: file });
   });
 
+  it.runIf(format === 'arrow').each(['lz4', 'zstd'])('%s is an error that says how to save it', async name => {
+    await expect(readEmbeddings(golden(`${name}.feather`))).rejects.toMatchObject({
+      code: 'ERR_INFONCE_FILE',
+      message: expect.stringMatching(/got one that is compressed\. .*save it with compression='uncompressed'/),
+    });
+  });
+
+  it.runIf(format === 'arrow')('a wrong length anywhere is an error, or has no say in the numbers', async () => {
+    const bytes = readFileSync(golden('double.arrow'));
+    const numbers = Float32Array.from(ROWS);
+    for (let place = 0; place + 4 <= bytes.length; place += 4) {
+      for (const length of [-8, 0x7fffffff]) {
+        const spoiled = Buffer.from(bytes);
+        spoiled.writeInt32LE(length, place);
+        const file = write('length.arrow', spoiled);
+        const result = await readEmbeddings(file).then(valuesOf, (error: unknown) => error);
+        if (result instanceof Float32Array) {
+          // Half of a number in float64.
+          expect(result.filter((value, i) => value !== numbers[i]).length, `${place}`).toBeLessThanOrEqual(1);
+          expect(result).toHaveLength(numbers.length);
+        } else expect(result, `${place}`).toMatchObject({ code: 'ERR_INFONCE_FILE', argument: file });
+      }
+    }
+  });
+
   it('columns by their names', async () => {
     const file = golden(`columns.${format}`);
     expect((await readEmbeddings(file, { column: ['x1'] })).data).toEqual(Float32Array.of(-0.5, 2, 1e-3));

@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { badFile, fillFrom, openFile, swapBytes } from '../../files/bytes.js';
+import { badFile, fillFrom, openFile, swapBytes, whileReading } from '../../files/bytes.js';
 import { numberClasses } from '../../files/classes.js';
 import { isNpy, readNpy } from '../../files/npy.js';
 import { labelsAdvice } from '../../files/numpy-advice.js';
@@ -33,6 +33,8 @@ export async function readLabels(file: string): Promise<Int32Array> {
   const handle = await openFile(file);
   try {
     return (await isNpy(handle)) ? await fromNpy(file, handle) : await fromText(file, handle);
+  } catch (error) {
+    throw whileReading(file, error);
   } finally {
     await handle.close();
   }
