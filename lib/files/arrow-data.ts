@@ -1,5 +1,6 @@
 import type { Data } from 'apache-arrow';
-import type { Arrow } from './arrow.js';
+
+export type Arrow = typeof import('apache-arrow');
 
 /** Whether a column has what its length promises: apache-arrow gives 0, undefined or parts of other rows where it has not. */
 export function isWhole(arrow: Arrow, data: Data): boolean {

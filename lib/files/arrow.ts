@@ -2,14 +2,12 @@ import type { FileHandle } from 'node:fs/promises';
 import type { DataType, RecordBatch, Vector } from 'apache-arrow';
 import { fromFloat16 } from '../reference/half.js';
 import { InfoNCEError } from '../runtime/errors.js';
-import { isWhole } from './arrow-data.js';
+import { type Arrow, isWhole } from './arrow-data.js';
 import { checkFrames, type Frames } from './arrow-frames.js';
 import { badFile, readAt } from './bytes.js';
 import { type Column, chooseColumns, fieldsBeside } from './fields.js';
 import { loadReader } from './packages.js';
 import type { RowStore } from './row-store.js';
-
-export type Arrow = typeof import('apache-arrow');
 
 /** Arrow's IPC format, as a file (Feather) or a stream, one record batch after the other. */
 export async function readArrow(
