@@ -313,11 +313,18 @@ namespace {
 // What travels with a part's columns.
 const char *wrong_columns(const infonce_problem &p, const infonce_travelling_rows &columns, Pass pass) {
   const infonce_softmax &softmax = p.softmaxes[0];
-  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return kNoPositives;
+  const bool by_id = softmax.positive == INFONCE_POSITIVE_SAME_ID;
+  if (by_id && p.ranks) return "the first positives of rows that travel may be elsewhere: there are no ranks";
+  if (by_id && softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY)
+    return "positives by id are in parts of a cross-entropy alone";
   if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED) return "debiased losses know how many candidates there are";
   if (softmax.mises_fisher_sigma != 0) return "weights of positives are means over all rows";
-  if (pass == Pass::kGradient)
-    return columns.log_sum_exp && columns.weight ? nullptr : "log_sum_exp or weight of a part's columns is missing";
+  static constexpr char kMissing[] = "positives of a part's columns are missing";
+  if (pass == Pass::kGradient) {
+    if (!columns.log_sum_exp || !columns.weight) return "log_sum_exp or weight of a part's columns is missing";
+    return !by_id || (columns.all_positives && columns.rest_share) ? nullptr : kMissing;
+  }
+  if (by_id && (!columns.positives || !columns.positive_sum || !columns.positive_log_sum)) return kMissing;
   if (!columns.log_sum) return "log_sum of a part's columns is missing";
   return !p.ranks || (columns.rank && columns.above) ? nullptr : "rank or above of a part's columns is missing";
 }
@@ -330,7 +337,9 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (block.candidates == memory_of(p) || has_further_positives(block)) return kNoPositives;
   if (columns_travel(p, part))
     if (const char *wrong = wrong_columns(p, part.columns, pass)) return wrong;
-  if ((positives_are_elsewhere_by_id(p) || leaves_out_by_id(block)) && !part.candidates.ids) return "ids are missing";
+  const bool by_id = leaves_out_by_id(block) || positives_are_elsewhere_by_id(p) ||
+                     (columns_travel(p, part) && p.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID);
+  if (by_id && !part.candidates.ids) return "ids are missing";
   const int64_t anchors = p.matrices[block.anchors].rows;
   if (part.first_anchor < 0 || part.anchor_count < 0 || part.first_anchor > anchors - part.anchor_count)
     return "a part of unknown anchors";
@@ -354,6 +363,9 @@ const char *what_is_wrong_with_joined_rows(const infonce_problem &p, int32_t sof
                                            const infonce_travelling_rows &rows) {
   if (const char *wrong = wrong_travelling_softmax(p, softmax)) return wrong;
   if (!rows.log_sum) return "log_sum of rows that came home is missing";
+  if (p.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID &&
+      (!rows.positives || !rows.positive_sum || !rows.positive_log_sum))
+    return "positives of rows that came home are missing";
   return !p.ranks || rows.above ? nullptr : "above of rows that came home is missing";
 }
 

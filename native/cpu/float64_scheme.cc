@@ -57,6 +57,7 @@ BadRow Float64Scheme::add() {
   passes_.begin_column_sums(-std::numeric_limits<double>::infinity());
   log_sum_exp({&part.columns, &part.rows, part.scale});
   passes_.end_column_sums();
+  passes_.meet_positives();
   return {};
 }
 
@@ -77,7 +78,10 @@ BadRow Float64Scheme::add_gradient(float *output) {
   const Block<double> &part = *passes_.part();
   passes_.weigh_columns(0);
   pool_.parallel(blocks_of(passes_.rows(), kFloat64Rows), [&](int64_t t, int thread) {
-    accumulate({&part.rows, &part.columns, part.scale}, t, anchor_accumulators_ + t * accumulator_doubles(), thread);
+    double *accumulators = anchor_accumulators_ + t * accumulator_doubles();
+    accumulate({&part.rows, &part.columns, part.scale}, t, accumulators, thread);
+    if (passes_.part_has_positives())
+      passes_.add_met_positives(true, t * kFloat64Rows, kFloat64Rows, accumulators, kFloat64Rows, thread);
   });
   if (output) gradient(kPart, part.columns.rows, output);
   return {};

@@ -21,6 +21,14 @@ BadRow PanelScheme::add_gradient(float *gradient) {
     compute_tile(tile, false);
     accumulate_tile(tile, nullptr);
   }
+  if (passes_.part_has_positives()) {
+    Accumulators &anchors = accumulators_[passes_.layout().anchors()];
+    clear_rest(&anchors);
+    pool_.parallel(blocks_of(passes_.rows(), block_), [&](int64_t square, int thread) {
+      float *sums = anchors.sums + square * block_ * passes_.padded_dim();
+      passes_.add_met_positives(true, square * block_, block_, sums, block_, thread);
+    });
+  }
   if (gradient) finish_matrix(kPart, passes_.part()->columns.rows, gradient);
   return {};
 }

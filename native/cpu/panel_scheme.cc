@@ -241,6 +241,7 @@ BadRow PanelScheme::add() {
     sum_tile(tile);
   }
   passes_.end_column_sums();
+  passes_.meet_positives();
   return {};
 }
 

@@ -43,6 +43,14 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       upstream_(upstream_of(problem_, travels_)) {
   if (threshold_of(problem_))
     thresholds_ = std::make_unique<Thresholds<Scalar>>(request, layout_, kernels, pairs, operands_, pool);
+  if (travels_ && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID) {
+    const int32_t *ids = problem_.matrices[layout_.anchors()].ids;
+    meeting_ids_.assign(padded_rows(), 0);
+    std::copy_n(ids, rows(), meeting_ids_.begin());
+    for (int64_t i = 0; i < rows(); ++i) anchors_by_id_.emplace_back(meeting_ids_[i], int32_t(i));
+    std::sort(anchors_by_id_.begin(), anchors_by_id_.end());
+    met_.resize(rows());
+  }
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
       if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE)
@@ -114,6 +122,11 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   std::fill_n(part_->groups.begin(), candidates.rows, Pairs::kNoGroup);
   for (int64_t j = 0; j < candidates.rows && positives_are_elsewhere_by_id(problem_); ++j)
     part_->groups[j] = pairs_.group_of_id(candidates.ids[j]);
+  if (part_has_positives()) {
+    part_->block.rows.ids = meeting_ids_.data();
+    for (int64_t j = 0; j < candidates.rows; ++j) part_->by_id.emplace_back(candidates.ids[j], int32_t(j));
+    std::sort(part_->by_id.begin(), part_->by_id.end());
+  }
   if (part_->block.rows.ids) {
     part_->ids.assign(side.padded_rows, 0);
     std::copy_n(candidates.ids, candidates.rows, part_->ids.begin());
@@ -299,8 +312,9 @@ template <class Row>
 void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
-    const double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
-    return row->close_with_mean(sum / double(pairs_.positive_count(i)));
+    double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
+    if (!met_.empty()) sum += met_[i].sum;
+    return row->close_with_mean(sum / double(positive_count(i)));
   }
   if (own) own_.add_to_loss(i, row);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
@@ -332,7 +346,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
   const bool lse_is_read =
       !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist() || travels_;
   for (int64_t i = first; i < first + count; ++i) {
-    const int64_t positive_count = pairs_.positive_count(i);
+    const int64_t positive_count = this->positive_count(i);
     if (positive_count == 0) {
       softmax.loss[i] = softmax.rest_share[i] = 0;
       softmax.weight[i] = softmax.target[i] = 0;
@@ -344,6 +358,10 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
     if (kRowLoss == INFONCE_ROW_LOSS_DECOUPLED && positive_weights_) row.weigh_positives(positive_weights_[i]);
     if (further > 0)
       for_each_further(index, i, [&](int64_t a, int64_t j) { row.add(logit_of_any(a, j, thread), true); });
+    if (!met_.empty() && met_[i].count > 0) {
+      if (positive_count == 1) row.add(met_[i].sum, true);
+      else row.add_positives(met_[i].log_sum, met_[i].sum);
+    }
     add_pairs_to_loss(i, &row, thread, own);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();

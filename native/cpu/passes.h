@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/row_loss.h"
@@ -111,6 +112,12 @@ template <class Scalar> class Passes {
   void begin_column_sums(double offset);
   void end_column_sums();
   void weigh_columns(double shift);
+  // What anchors and the part's positives of theirs give each other. For the gradient: of anchors first ... first + count,
+  // or of rows of the part.
+  void meet_positives();
+  bool part_has_positives() const { return part_ && part_->block.columns.softmax && !meeting_ids_.empty(); }
+  void add_met_positives(bool of_anchors, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
+                         int thread);
   // Of the softmax's own rows, which are columns elsewhere.
   void read_rows(int softmax, const infonce_travelling_rows &to) const;
   void join_rows(int softmax, const infonce_travelling_rows &from);
@@ -182,6 +189,13 @@ template <class Scalar> class Passes {
   template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own);
   template <class Visit> void for_each_further(int softmax, int64_t i, Visit &&visit) const;
   int64_t further_count(int softmax, int64_t i) const;
+  // Those of parts included.
+  int64_t positive_count(int64_t i) const {
+    const int64_t own = pairs_.positive_count(i);
+    return met_.empty() || i >= rows() ? own : own + met_[i].count;
+  }
+  template <class Visit> void for_each_met(bool of_anchors, int64_t row, Visit &&visit) const;
+  double met_logit(int64_t i, int64_t j, int thread);
   void sigmoid_losses(int64_t first, int64_t count);
   void hard_losses(int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> void losses_of(int softmax, int64_t first, int64_t count, int thread);
@@ -221,6 +235,14 @@ template <class Scalar> class Passes {
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;
+  using RowOfId = std::pair<int32_t, int32_t>;
+  // Positives of a row in parts.
+  struct Met {
+    int64_t count = 0;
+    double sum = 0, log_sum = -std::numeric_limits<double>::infinity();
+
+    void add(int64_t number, double logits, double log_sum_exp);
+  };
   struct Columns {
     std::vector<Scalar> rank, weight;
     std::vector<double> sum, offset, above, log_sum_exp;
@@ -229,6 +251,7 @@ template <class Scalar> class Passes {
     const infonce_part *given;
     Block<Scalar> block;
     std::vector<int32_t> groups, ids, anchor_groups;
+    std::vector<RowOfId> by_id;  // where they are positives, ascending
     std::vector<Scalar> bias;
     Columns columns;  // where they have a loss elsewhere
     SoftmaxRows<Scalar> softmax;
@@ -248,6 +271,10 @@ template <class Scalar> class Passes {
   }
   double *class_sums_ = nullptr;
   double *positive_weights_ = nullptr;  // by anchor; null: 1 each
+  // Of positives by id where rows travel: the anchors' ids, the anchors by id, and what they met. Else empty.
+  std::vector<int32_t> meeting_ids_;
+  std::vector<RowOfId> anchors_by_id_;
+  std::vector<Met> met_;
   // By matrix, sums over its rows: of the unit rows, of those times the upstream gradient. Null: no smoothing.
   double *row_sums_ = nullptr;
   double *row_sum(int matrix) const { return row_sums_ + 2 * matrix * problem_.dim; }

@@ -9,7 +9,7 @@ namespace infonce::cpu {
 template <class Scalar>
 template <int32_t kRowLoss>
 double Passes<Scalar>::pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const {
-  const int64_t positive_count = pairs_.positive_count(i);
+  const int64_t positive_count = this->positive_count(i);
   // A row of the memory, too, has no upstream gradient to look at.
   if (positive_count == 0 || !pairs_.counts(i, j, is_positive)) return 0;
   const SoftmaxRows<Scalar> &softmax = softmaxes[0];
@@ -46,7 +46,7 @@ void Passes<Scalar>::add_large_class(int64_t i, Partners partners, Scalar *accum
   // The panel scheme took the class off its matrix already, with the row itself, where it was in there.
   const bool taken_off = sizeof(Scalar) == sizeof(float) && has_positives(row_loss());
   const ClassSums sums = class_sums(pairs_.large_class(i));
-  const double g = upstream_.relative(i), each = (1 - smoothing()) / double(pairs_.positive_count(i));
+  const double g = upstream_.relative(i), each = (1 - smoothing()) / double(positive_count(i));
   const bool has_memory = layout_.elsewhere() != kNone;
   if (partners == Partners::kElsewhere) {
     if (!taken_off && has_memory)
@@ -66,7 +66,7 @@ template <int32_t kRowLoss>
 void Passes<Scalar>::add_pairs_of(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
                                   int thread) {
   if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
-  const bool logit_is_read = has_classes_ && pairs_.largest_partner_count() > 1;
+  const bool logit_is_read = has_classes_ && (pairs_.largest_partner_count() > 1 || !met_.empty());
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     if (layout_.is_elsewhere(j) != (partners == Partners::kElsewhere)) return;
     double weight;
@@ -158,6 +158,8 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
       kernels_.add_row(accumulators + r * kernels_.panel, accumulator_rows, weight_of_only_positive(i),
                        operand(layout_.anchors(), thread), i);
     });
+  if (matrix == kPart && part_has_positives())
+    add_met_positives(false, first, count, accumulators, accumulator_rows, thread);
   if (pairs_.further().exist()) add_further(matrix, first, count, accumulators, accumulator_rows, thread);
   if (own_.are_among(matrix)) add_anchors_to_own(first, count, accumulators, accumulator_rows, thread);
   if (smoothing() != 0 && !(of_anchors && counted_apart))

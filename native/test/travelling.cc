@@ -17,17 +17,32 @@ namespace {
 
 // The arrays of infonce_travelling_rows.
 struct Rows {
-  explicit Rows(size_t rows) : log_sum(rows), rank(rows), log_sum_exp(rows), weight(rows), above(rows) {
-    std::fill(log_sum.begin(), log_sum.end(), -std::numeric_limits<double>::infinity());
+  explicit Rows(size_t rows)
+      : log_sum(rows),
+        rank(rows),
+        log_sum_exp(rows),
+        weight(rows),
+        positive_sum(rows),
+        positive_log_sum(rows),
+        rest_share(rows),
+        above(rows),
+        positives(rows),
+        all_positives(rows) {
+    for (const Buffer<double> *sums : {&log_sum, &positive_log_sum}) {
+      std::fill(sums->begin(), sums->end(), -std::numeric_limits<double>::infinity());
+    }
   }
 
   infonce_travelling_rows from(int64_t first) const {
-    return {log_sum.data() + first, rank.data() + first, above.data() + first, log_sum_exp.data() + first,
-            weight.data() + first};
+    return {log_sum.data() + first,       rank.data() + first,
+            above.data() + first,         log_sum_exp.data() + first,
+            weight.data() + first,        positives.data() + first,
+            positive_sum.data() + first,  positive_log_sum.data() + first,
+            all_positives.data() + first, rest_share.data() + first};
   }
 
-  Buffer<double> log_sum, rank, log_sum_exp, weight;
-  Buffer<int32_t> above;
+  Buffer<double> log_sum, rank, log_sum_exp, weight, positive_sum, positive_log_sum, rest_share;
+  Buffer<int32_t> above, positives, all_positives;
 };
 
 class Rank {
@@ -129,9 +144,12 @@ class Rank {
     upstream.grad_output = inputs_.problem.grad_output;
     done([&](infonce_failure *failure) { return backend().open_gradient(context_, saved_, &upstream, failure); });
     for (int s = 0; s < inputs_.problem.softmax_count; ++s) {
+      const Rows &travelling = travelling_[static_cast<size_t>(s)];
       infonce_travelling_rows weights{};
-      weights.log_sum_exp = travelling_[static_cast<size_t>(s)].log_sum_exp.data();
-      weights.weight = travelling_[static_cast<size_t>(s)].weight.data();
+      weights.log_sum_exp = travelling.log_sum_exp.data();
+      weights.weight = travelling.weight.data();
+      weights.all_positives = travelling.all_positives.data();
+      weights.rest_share = travelling.rest_share.data();
       done([&](infonce_failure *failure) { return backend().read_rows(context_, saved_, s, &weights, failure); });
     }
   }

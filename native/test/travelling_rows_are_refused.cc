@@ -132,7 +132,12 @@ TEST_CASE("losses that know all rows have no rows that travel" * doctest::skip(!
   whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
   whole.problem.softmaxes[0].mises_fisher_sigma = 0.5;
   check(whole, "weights of positives are means over all rows");
-  check(inputs_of_loss(Loss::kSupCon, 8), "parts hold no positives");
+  whole = inputs_of_loss(Loss::kSupCon, 8);
+  check(whole, "the first positives of rows that travel may be elsewhere: there are no ranks");
+  whole.problem.ranks = 0;
+  check(whole, "positives of a part's columns are missing");
+  whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_MEAN_INSIDE;
+  check(whole, "positives by id are in parts of a cross-entropy alone");
 }
 
 TEST_CASE("rows of no softmax, without arrays or at the wrong time are refused" * doctest::skip(!on_cpu())) {

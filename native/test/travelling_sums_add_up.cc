@@ -120,6 +120,34 @@ TEST_CASE("random forms over 2 to 4 ranks match the reference" * doctest::skip(!
   }
 }
 
+TEST_CASE("positives by id are wherever they are" * doctest::skip(!on_cpu())) {
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      CAPTURE(set);
+      CAPTURE(precision);
+      const Contexts contexts(set, precision, 1);
+      for (const Classes classes : {Classes::kPairs, Classes::kOne, Classes::kMixed}) {
+        for (const double temperature : {0.5, 0.1, 0.01}) {
+          Settings settings;
+          settings.loss = Loss::kSupCon;
+          settings.rows = 131;
+          settings.dim = 64;
+          settings.classes = classes;
+          settings.temperature = temperature;
+          settings.ranks = false;
+          settings.reduction = temperature == 0.1 ? INFONCE_REDUCTION_NONE : INFONCE_REDUCTION_MEAN;
+          settings.grad_output_count = temperature == 0.1 ? settings.rows : 1;
+          INFO(describe(settings));
+          const Inputs whole = Case(settings);
+          const Expectation expected(whole, precision, reference(whole));
+          expected.check(run_travelling(contexts.all(), whole, {{0, 70}, {70, 1}, {71, 0}, {71, 60}}));
+          expected.check(run_travelling(contexts.all(), whole, even_shares(whole, 3), 17));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("shares of many tiles match the reference" * doctest::skip(!on_cpu())) {
   const Contexts contexts = best_contexts();
   for (const Loss loss : {Loss::kClip, Loss::kNtXentFirst}) {

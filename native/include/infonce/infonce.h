@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 12
+#define INFONCE_ABI_VERSION 13
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -309,15 +309,24 @@ typedef struct infonce_travelling_rows {
   int32_t *above;
   /* d loss / d (a logit of the row) is weight * exp(logit - log_sum_exp), the upstream gradient included. */
   double *log_sum_exp, *weight;
+  /* Of INFONCE_POSITIVE_SAME_ID, else NULL. Positives that a row has met so far, of which log_sum has none: how many, the
+     sum of their logits, and the logarithm of the sum of their exponentials, -infinity of none. */
+  int32_t *positives;
+  double *positive_sum, *positive_log_sum;
+  /* For the gradient: how many positives the row has in all, and what d loss / d (the logit of an only one) is, negated
+     and over the weight. */
+  int32_t *all_positives;
+  double *rest_share;
 } infonce_travelling_rows;
 
-/* Further candidates of an opened call. Positives among them are those of INFONCE_POSITIVE_SAME_ID_ELSEWHERE alone. */
+/* Further candidates of an opened call. Positives among them are those of INFONCE_POSITIVE_SAME_ID_ELSEWHERE, and of
+   INFONCE_POSITIVE_SAME_ID in a cross-entropy without `ranks`, whose first positive may be in another call. */
 typedef struct infonce_part {
   uint32_t struct_size;
   int32_t block;             /* of whose candidates they are further ones */
   infonce_matrix candidates; /* with a bias only where the block's candidates have one */
-  /* Where the block's columns feed a softmax: of these rows. `add` adds what they meet to log_sum and above, for which it
-     reads rank; `add_gradient` reads log_sum_exp and weight. Not of debiased losses and weights of positives, which know
+  /* Where the block's columns feed a softmax: of these rows. `add` adds what they meet to log_sum, above, for which it
+     reads rank, and positives and their sums; `add_gradient` reads log_sum_exp, weight, all_positives and rest_share. Not of debiased losses and weights of positives, which know
      all rows. */
   infonce_travelling_rows columns;
   /* Which of the block's anchors they meet; with a count of 0 all. Another call may have the other pairs. */
@@ -409,8 +418,9 @@ typedef struct infonce_backend {
   infonce_status (*close_gradient)(infonce_context *context, infonce_saved *saved, infonce_result *result,
                                    infonce_failure *failure);
   /* For rows of a softmax that travel as parts of other calls, each pair in one of them alone. `read_rows` fills the
-     arrays that are there: rank, once the call is open; log_sum_exp and weight, between `open_gradient` and
-     `close_gradient`. `join_rows`, before `close`, adds log_sum and, with `ranks`, above of rows that came home. What
+     arrays that are there: rank, once the call is open; log_sum_exp, weight, all_positives and rest_share, between
+     `open_gradient` and `close_gradient`. `join_rows`, before `close`, adds log_sum, with `ranks` above, and positives
+     and their sums, of rows that came home. What
      they get of a gradient elsewhere is the caller's to add. */
   infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
