@@ -8,6 +8,7 @@ const GROUPS = {
   precision: { devices: ['cpu'], load: () => import('./precision.mjs') },
   'two-towers': { devices: ['cpu'], load: () => import('./two-towers.mjs') },
   scaling: { devices: ['cpu'], load: () => import('./scaling.mjs') },
+  ranks: { devices: ['cpu'], load: () => import('./ranks.mjs') },
   peers: { devices: ['cpu'], packages: ['onnx-proto', 'onnxruntime-node'], load: () => import('./peers.mjs') },
   tfjs: { devices: ['cpu'], load: () => import('./tfjs.mjs') },
   large: { devices: ['cpu'], load: () => import('./large.mjs') },

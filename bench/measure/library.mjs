@@ -10,7 +10,8 @@ export { makeProblem, plainFlops } from '../../dist/esm/command/bench/problem.js
 export { randomMatrix } from '../../dist/esm/command/bench/random.js';
 export { median, time } from '../../dist/esm/command/bench/timing.js';
 
-export const { clipSync, devices, infoNCESync, ntXent, ntXentSync, sigLipSync } = infonce;
+export const { clip, clipSync, createProcessGroup, devices, infoNCE, infoNCESync, ntXent, ntXentSync, sigLipSync } =
+  infonce;
 
 /** Runs `work` in a new context. `instructionSet` is forced through INFONCE_ISA, read when a context is created. */
 export async function withContext({ instructionSet, ...options }, work) {
