@@ -14,6 +14,8 @@ namespace {
 
 constexpr int64_t kMostRows = int64_t(1) << 30;  // row numbers are 32-bit in places
 
+constexpr int32_t kMostParts = 1 << 16;  // that have a number
+
 constexpr char kWrongSize[] = "struct_size does not match this library's";
 constexpr char kTooLarge[] = "the problem is too large";
 constexpr char kNoPositives[] = "parts hold no positives";
@@ -343,6 +345,7 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   const int64_t anchors = p.matrices[block.anchors].rows;
   if (part.first_anchor < 0 || part.anchor_count < 0 || part.first_anchor > anchors - part.anchor_count)
     return "a part of unknown anchors";
+  if (part.number < 0 || part.number > kMostParts) return "the number of a part is out of range";
   if (part.anchor_count > 0 && is_sigmoid(p)) return "a part of the sigmoid loss meets all anchors";
   if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
   return wrong_matrix(part.candidates, 1, kMostRows, p.dim);

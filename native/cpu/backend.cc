@@ -70,13 +70,13 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
   });
 }
 
-// `result` null: opens a call whose candidates come in parts.
+// `result` null: opens a call whose candidates come in parts. `keeps`: their exponentials, for a gradient.
 infonce_status begin_forward(infonce_context *context, const infonce_problem &p, infonce_result *result,
-                             infonce_saved **saved, infonce_failure *failure) {
+                             infonce_saved **saved, infonce_failure *failure, bool keeps = false) {
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
     auto state = std::make_unique<infonce_saved>();
-    const BadRow bad = compute_forward(*context, p, result, state.get());
+    const BadRow bad = compute_forward(*context, p, result, state.get(), keeps);
     const infonce_status status = status_of(bad, p.propagate_non_finite != 0, failure, [&] {
       if (result) fill_with_nan(p, result);
     });
@@ -100,7 +100,7 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   *saved = nullptr;
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
-  return begin_forward(context, p, nullptr, saved, failure);
+  return begin_forward(context, p, nullptr, saved, failure, problem->gradient != 0);
 }
 
 // Runs body() as that step of a call. NaN or infinity that may stand makes the losses NaN, and there is no scheme any more,
@@ -206,7 +206,11 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
   return status;
 }
 
-void saved_destroy(infonce_context *, infonce_saved *saved) { delete saved; }
+void saved_destroy(infonce_context *context, infonce_saved *saved) {
+  const std::lock_guard<std::mutex> lock(context->mutex);
+  if (saved->request.in_parts && !context->spare) context->spare = std::move(saved->memory);
+  delete saved;
+}
 
 infonce_status logits(infonce_context *context, const infonce_problem *problem, const infonce_output *out,
                       infonce_failure *failure) {
@@ -270,6 +274,8 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *)
   const std::unique_lock<std::mutex> lock(context->mutex, std::try_to_lock);
   if (!lock.owns_lock()) return INFONCE_OK;
   *freed = context->workspace.capacity() + context->pairs.bytes();
+  if (context->spare) *freed += context->spare->capacity();
+  context->spare.reset();
   context->workspace.free();
   context->pairs = Pairs();
   return INFONCE_OK;

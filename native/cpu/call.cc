@@ -88,17 +88,18 @@ struct Opened {
   BadRow bad;
 };
 
-// `kept`: where what the gradients need is to stay, or null with all else. `result`: null if parts are to come.
-Opened open(infonce_context &c, const Request &request, Pairs &pairs, Workspace *kept, infonce_result *result) {
+// `memory`: where what the gradients need is to stay, or null with all else. `result`: null if parts are to come.
+Opened open(infonce_context &c, const Request &request, Pairs &pairs, SavedMemory *memory, infonce_result *result) {
   if (const BadRow bad = first_bad_bias(request.problem); bad.row >= 0) return {nullptr, bad};
   build_pairs(request.problem, &pairs);
   Opened opened;
   for (const Kind kind : kinds_for(request, pairs)) {
     opened.scheme = make_scheme(kind, c, request, pairs);
     Scheme &scheme = *opened.scheme;
-    if (kept) kept->lay_out([&](Workspace::Cursor &cursor) { scheme.take_kept(cursor); });
+    if (memory) memory->kept.lay_out([&](Workspace::Cursor &cursor) { scheme.take_kept(cursor); });
+    if (request.keeps) memory->panels[0].lay_out([&](Workspace::Cursor &cursor) { scheme.take_panel(cursor); });
     c.workspace.lay_out([&](Workspace::Cursor &cursor) {
-      if (!kept) scheme.take_kept(cursor);
+      if (!memory) scheme.take_kept(cursor);
       scheme.take_scratch(cursor);
     });
     Outcome outcome = scheme.open();
@@ -117,6 +118,8 @@ void without_ranks(infonce_result *result) {
 Scheme &take_scratch(infonce_context &c, infonce_saved &saved, const infonce_part *part, bool wants_gradient) {
   Scheme &scheme = *saved.scheme;
   scheme.take_up(part, wants_gradient);
+  if (saved.request.keeps && part && part->number > 0)
+    saved.memory->panels[part->number].lay_out([&](Workspace::Cursor &cursor) { scheme.take_panel(cursor); });
   c.workspace.lay_out([&](Workspace::Cursor &cursor) { scheme.take_scratch(cursor); });
   return scheme;
 }
@@ -146,13 +149,15 @@ BadRow compute(infonce_context &c, const infonce_problem &problem, infonce_resul
   return opened.bad;
 }
 
-BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infonce_result *result,
-                       infonce_saved *saved) {
+BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infonce_result *result, infonce_saved *saved,
+                       bool keeps) {
   begin_call(c.pool, problem);
   if (result) without_ranks(result);
-  saved->request = {problem, 0, true, result == nullptr};
+  saved->request = {problem, 0, true, result == nullptr, keeps};
+  if (!result) saved->memory = std::move(c.spare);
+  if (!saved->memory) saved->memory = std::make_unique<SavedMemory>();
   saved->needs_candidates = needs_candidates(problem);
-  Opened opened = open(c, saved->request, saved->pairs, &saved->kept, result);
+  Opened opened = open(c, saved->request, saved->pairs, saved->memory.get(), result);
   if (opened.bad.row < 0) saved->scheme = std::move(opened.scheme);
   infonce_problem &p = saved->request.problem;
   // Whether there is a bias stays to be seen by what parts are allowed.
@@ -195,7 +200,7 @@ BadRow begin_gradient(infonce_context &c, infonce_saved &saved, const infonce_pr
     infonce_grad_output &upstream = saved.request.problem.grad_output;
     saved.grad_output.assign(upstream.data, upstream.data + upstream.count);
     upstream.data = saved.grad_output.data();
-    saved.gradient.lay_out([&](Workspace::Cursor &cursor) { saved.scheme->take_gradient(cursor); });
+    saved.memory->gradient.lay_out([&](Workspace::Cursor &cursor) { saved.scheme->take_gradient(cursor); });
   }
   saved.scheme->take_up(nullptr, false);
   saved.scheme->open_gradient();

@@ -11,7 +11,7 @@ BadRow compute_logits(infonce_context &context, const infonce_problem &problem, 
 
 // `result` null: opens a call whose candidates come in parts.
 BadRow compute_forward(infonce_context &context, const infonce_problem &problem, infonce_result *result,
-                       infonce_saved *saved);
+                       infonce_saved *saved, bool keeps = false);
 // `problem` is that of the forward call with the upstream gradient of this one.
 BadRow compute_backward(infonce_context &context, infonce_saved &saved, const infonce_problem &problem,
                         infonce_result *result);

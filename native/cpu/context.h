@@ -1,6 +1,7 @@
 // What the handles of the C contract stand for.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,6 +13,22 @@
 #include "cpu/workspace.h"
 #include "infonce/infonce.h"
 
+namespace infonce::cpu {
+
+// What an opened call keeps. The next one gets the memory of the last: fresh pages cost more than what is done with them.
+struct SavedMemory {
+  Workspace kept, gradient;
+  std::map<int32_t, Workspace> panels;  // by number of the part; 0: of the problem
+
+  int64_t capacity() const {
+    int64_t bytes = kept.capacity() + gradient.capacity();
+    for (const auto &[number, panel] : panels) bytes += panel.capacity();
+    return bytes;
+  }
+};
+
+}  // namespace infonce::cpu
+
 struct infonce_context {
   infonce_context(const infonce::cpu::InstructionSet &set, const infonce::cpu::Kernels &chosen, int threads)
       : instruction_set(set), kernels(chosen), pool(threads) {}
@@ -22,13 +39,14 @@ struct infonce_context {
   infonce::cpu::ThreadPool pool;
   infonce::cpu::Workspace workspace;
   infonce::cpu::Pairs pairs;
+  std::unique_ptr<infonce::cpu::SavedMemory> spare;  // of an opened call that has ended
 };
 
 struct infonce_saved {
   infonce::cpu::Request request;  // whose inputs are gone
   infonce::Stage stage = infonce::Stage::kOpen;
   infonce::cpu::Pairs pairs;
-  infonce::cpu::Workspace kept, gradient;
+  std::unique_ptr<infonce::cpu::SavedMemory> memory;
   bool needs_candidates = false;                 // before it is closed
   std::vector<float> grad_output;                // while parts for the gradient come
   bool gradient_is_nan = false;                  // of this pass, or of all

@@ -9,7 +9,7 @@ constexpr int64_t kLeastBlock = 64;
 }  // namespace
 
 void PanelScheme::open_gradient() {
-  panel_is_filled_ = false;
+  panel_is_filled_ = request_.keeps;
   passes_.resume();
 }
 
@@ -17,8 +17,9 @@ BadRow PanelScheme::add_gradient(float *gradient) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   passes_.weigh_columns(shift_);
   std::fill_n(no_weight_, passes_.part()->columns.padded_rows, 0.0f);
+  const bool is_filled = part_number_ > 0 && kept_parts_[part_number_].is_filled;
   for (const Tile &tile : part_tiles_) {
-    compute_tile(tile, false);
+    if (!is_filled || !tile.kept) compute_tile(tile, false);
     accumulate_tile(tile, nullptr);
   }
   if (passes_.part_has_positives()) {

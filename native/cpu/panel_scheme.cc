@@ -97,6 +97,7 @@ std::vector<PanelScheme::Tile> PanelScheme::tiles_of(const Grid &grid, int64_t t
 void PanelScheme::take_up(const infonce_part *part, bool wants_gradient) {
   passes_.take_up(part);
   part_has_gradient_ = wants_gradient;
+  part_number_ = part ? part->number : 0;
   part_tiles_.clear();
   if (!part) return;
   part_grid_ = grid_of(*passes_.part());
@@ -128,12 +129,37 @@ void PanelScheme::take_gradient(Workspace::Cursor &cursor) {
   take_accumulators(cursor, passes_.layout().anchors(), passes_.rows());
 }
 
+// The last tiles are kept: the gradient pass walks backwards and finds them in the cache. Of a part all or none.
+void PanelScheme::take_panel(Workspace::Cursor &cursor) {
+  int64_t left = kPanelBytes / int64_t(sizeof(float));
+  const auto floats_of = [&](const Tile &tile) { return tile.squares() * block_ * block_; };
+  if (const Block<float> *part = passes_.part(); !part) {
+    kept_parts_[0] = {0, false};
+    for (auto tile = tiles_.rbegin(); tile != tiles_.rend(); ++tile) {
+      const int64_t floats = floats_of(*tile);
+      tile->kept = floats <= left ? cursor.take<float>(floats) : nullptr;
+      if (floats > left) continue;
+      left -= floats;
+      kept_parts_[0].floats += floats;
+    }
+    return;
+  }
+  int64_t floats = 0;
+  for (const Tile &tile : part_tiles_) floats += floats_of(tile);
+  KeptPart &kept = kept_parts_[part_number_];
+  if (kept.floats != floats) kept = {0, false};
+  for (const auto &[number, other] : kept_parts_) left -= number == part_number_ ? 0 : other.floats;
+  if (floats > left) return;
+  kept.floats = floats;
+  for (Tile &tile : part_tiles_) tile.kept = cursor.take<float>(floats_of(tile));
+}
+
 void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
   passes_.take_scratch(cursor, kernels_.bfloat16);
   const int64_t square_floats = block_ * block_, dim = passes_.padded_dim();
   int64_t all = 0;
   for (const Tile &tile : tiles()) all += tile.squares() * square_floats;
-  int64_t budget = passes_.part() ? 0 : kPanelBytes / int64_t(sizeof(float));
+  int64_t budget = passes_.part() || request_.keeps ? 0 : kPanelBytes / int64_t(sizeof(float));
   if (all > kMostPanels * budget) budget = 0;
   int64_t slots = 0, column_slots = 0, longest = 0;
   panel_floats_ = scratch_floats_ = 0;
@@ -144,6 +170,7 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
     if (tile->has_column_sums()) column_slots = std::max(column_slots, of_tile);
     longest = std::max(longest, tile->grid->block->columns.padded_rows);
     const int64_t size = problem_.gradient ? tile->squares() * square_floats : 0;
+    if (request_.keeps && tile->kept) continue;
     if (panel_floats_ + size <= budget) panel_floats_ += size;
     else scratch_floats_ = std::max(scratch_floats_, size);
   }
@@ -179,6 +206,7 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
 }
 
 void PanelScheme::place_tiles() {
+  if (request_.keeps) return;
   float *next = panel_, *end = panel_ + panel_floats_;
   for (auto tile = tiles().rbegin(); tile != tiles().rend(); ++tile) {
     const int64_t size = tile->squares() * block_ * block_;
@@ -240,6 +268,7 @@ BadRow PanelScheme::add() {
     compute_tile(tile, true);
     sum_tile(tile);
   }
+  if (part_number_ > 0) kept_parts_[part_number_].is_filled = part_tiles_.front().kept != nullptr;
   passes_.end_column_sums();
   passes_.meet_positives();
   return {};
@@ -249,7 +278,7 @@ Outcome PanelScheme::close(infonce_result *result) {
   if (!has_losses_) passes_.losses();
   if (!sums_are_safe()) return {false};
   passes_.write_losses(result);
-  panel_is_filled_ = problem_.gradient != 0;
+  panel_is_filled_ = problem_.gradient != 0 || request_.keeps;
   return {};
 }
 
@@ -290,7 +319,7 @@ void PanelScheme::compute_square(const Tile &tile, int64_t i, int64_t j, bool st
   if (columns.bias) block.column_bias = columns.bias + block.first_column;
   const Threshold threshold = threshold_at(block, *grid.block, thread);
   if (grid.block->by_threshold) block.threshold = &threshold;
-  block.exponentials = problem_.gradient ? square_of(tile, i, j) : scratch_[thread].square;
+  block.exponentials = problem_.gradient || tile.kept ? square_of(tile, i, j) : scratch_[thread].square;
   block.stride = int(block_);
   block.scratch = scratch_[thread].statistics;
   if (statistics) {

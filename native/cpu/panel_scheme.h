@@ -5,6 +5,8 @@
 //   N^2 D multiply-adds = 2 N^2 D FLOP a full product:  a triangle 3 N^2 D (kept) or 4 N^2 D, others 6 or 8 N M D.
 #pragma once
 
+#include <map>
+
 #include "cpu/passes.h"
 
 namespace infonce::cpu {
@@ -21,6 +23,7 @@ class PanelScheme final : public Scheme {
   void take_kept(Workspace::Cursor &cursor) override { passes_.take_kept(cursor, kernels_.bfloat16); }
   void take_scratch(Workspace::Cursor &cursor) override;
   void take_gradient(Workspace::Cursor &cursor) override;
+  void take_panel(Workspace::Cursor &cursor) override;
   int64_t tables() const override;
   // Serves unless float32 cannot do it: logits too large, a row's sum that fell out of the safe range, a class that has
   // contracted to a point.
@@ -120,7 +123,13 @@ class PanelScheme final : public Scheme {
   std::vector<Tile> tiles_, part_tiles_;
   const bool counts_apart_;
   bool has_losses_ = false, part_has_gradient_ = false;
+  int32_t part_number_ = 0;
   bool panel_is_filled_ = false;  // kept tiles hold their exponentials
+  struct KeptPart {
+    int64_t floats;
+    bool is_filled;
+  };
+  std::map<int32_t, KeptPart> kept_parts_;  // by number
   double shift_ = 0;
 
   float *panel_ = nullptr;         // kept tiles

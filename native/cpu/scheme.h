@@ -13,6 +13,7 @@ struct Request {
   uint32_t gradients;  // bits by matrix: which the caller wants
   bool in_halves;      // gradients are for later calls, when the inputs are gone
   bool in_parts;       // candidates come between `open` and `close`
+  bool keeps = false;  // and exponentials stay for the gradient
 
   bool wants(int matrix) const { return (gradients >> matrix & 1) != 0; }
 };
@@ -33,6 +34,8 @@ class Scheme {
   virtual void take_kept(Workspace::Cursor &cursor) = 0;
   virtual void take_scratch(Workspace::Cursor &cursor) = 0;
   virtual void take_gradient(Workspace::Cursor &) {}
+  // Where exponentials stay until the gradient: of the part that was taken up, or of the problem.
+  virtual void take_panel(Workspace::Cursor &) {}
   // Roughly what else it holds, in bytes.
   virtual int64_t tables() const { return 0; }
 

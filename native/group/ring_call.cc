@@ -174,6 +174,7 @@ void RingCall::visit(const Traveller &traveller, int hop, const char *rows, cons
       part.columns = {from_first(columns.log_sum), from_first(columns.rank), from_first(columns.above),
                       from_first(columns.log_sum_exp), from_first(columns.weight)};
     if (meeting.anchors < loss_rows()) part.anchor_count = meeting.anchors;
+    part.number = 1 + hop * INFONCE_MOST_BLOCKS + block;
     part.cancelled = cancelled_;
     if (computes()) note(visit(part, meeting));
   }

@@ -331,6 +331,9 @@ typedef struct infonce_part {
   infonce_travelling_rows columns;
   /* Which of the block's anchors they meet; with a count of 0 all. Another call may have the other pairs. */
   int64_t first_anchor, anchor_count;
+  /* Above 0, of a call that was opened with `gradient`: exponentials of this part may be kept until the gradient of the
+     part with this number, which is the same. 0: none. */
+  int32_t number;
   const int32_t *cancelled; /* as in infonce_problem */
 } infonce_part;
 
@@ -398,7 +401,8 @@ typedef struct infonce_backend {
                              infonce_result *result, infonce_failure *failure);
   void (*saved_destroy)(infonce_context *context, infonce_saved *saved);
 
-  /* The same in steps, between which further candidates come part by part: `open`, any number of `add`, `close`, which
+  /* The same in steps, between which further candidates come part by part (with `gradient`, of which nothing else is read
+     here, more is kept for the first gradient that follows): `open`, any number of `add`, `close`, which
      is a forward call; then, as often as wanted, `open_gradient`, `add_gradient` for each part, `close_gradient`, which
      is a backward call. A matrix of candidates alone may have no rows of its own here. Order, number and sizes of the
      parts may differ from pass to pass; the same ones give the same bits. After a step that failed the pass is to be
