@@ -26,15 +26,15 @@ export interface RowLossOptions {
   readonly weighting?: Weighting | undefined;
 }
 
-export interface RowResult {
+export interface RowResult extends Slopes {
   readonly loss: number;
-  readonly slopes: readonly Slope[];
 }
 
-/** The derivative by a candidate's logit, and the size of what was added up in it. */
-export interface Slope {
-  readonly slope: number;
-  readonly terms: number;
+interface Slopes {
+  /** The derivative by each candidate's logit. */
+  readonly slopes: readonly number[];
+  /** The size of what was added up in each of them. */
+  readonly sizes: readonly number[];
 }
 
 /** `exactLogits`: of all candidates, in float64. */
@@ -55,10 +55,8 @@ export function rowLoss(
   });
   return {
     loss: result.loss + spread.reduce((sum, weight, j) => sum + weight * exactLogits[j]!, 0),
-    slopes: result.slopes.map(({ slope, terms }, j) => ({
-      slope: slope + spread[j]!,
-      terms: terms + Math.abs(spread[j]!),
-    })),
+    slopes: result.slopes.map((slope, j) => slope + spread[j]!),
+    sizes: result.sizes.map((size, j) => size + Math.abs(spread[j]!)),
   };
 }
 
@@ -66,17 +64,22 @@ export function rowLoss(
 const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
   all: ({ logits, positives, exact, areCopies = positives.length === 1 }) => ({
     loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
-    slopes: slopes(logits, positives, areCopies),
+    ...softmaxSlopes(logits, positives, areCopies),
   }),
   negatives: decoupled,
   positiveAndNegatives: perPositive,
 };
 
-/** For each of `count` positions whether it is among those: 1 or 0. */
-export function flagsOf(positions: readonly number[], count: number): Uint8Array {
-  const flags = new Uint8Array(count);
-  for (const position of positions) flags[position] = 1;
+/** For each of `count` positions whether it is among those. */
+export function flagsOf(positions: readonly number[], count: number): boolean[] {
+  const flags: boolean[] = new Array(count).fill(false);
+  for (const position of positions) flags[position] = true;
   return flags;
+}
+
+/** Small arrays of numbers cost a fraction of what typed ones do. */
+export function zeros(count: number): number[] {
+  return new Array<number>(count).fill(0);
 }
 
 /** The logits of candidates that are no positives. */
@@ -97,20 +100,30 @@ function crossEntropy(logits: readonly number[], positive: number, exact: number
 }
 
 /** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
-function slopes(logits: readonly number[], positives: readonly number[], areCopies: boolean): Slope[] {
+function softmaxSlopes(logits: readonly number[], positives: readonly number[], areCopies: boolean): Slopes {
   const isPositive = flagsOf(positives, logits.length);
   const largest = largestOf(logits);
-  const exponentials = logits.map(logit => Math.exp(logit - largest));
-  const sum = sumOf(exponentials);
+  const [slopes, sizes] = [zeros(logits.length), zeros(logits.length)];
+  let sum = 0;
   // softmax − 1 is minus the others' share, and keeps its digits when that is small. Each copy has its part of it.
-  const others = sumOf(exponentials.filter((_, j) => !isPositive[j]));
-  return exponentials.map((value, j) => {
-    const softmax = value / sum;
-    if (!isPositive[j]) return { slope: softmax, terms: softmax };
-    if (!areCopies) return { slope: softmax - 1 / positives.length, terms: softmax + 1 / positives.length };
+  let others = 0;
+  for (let j = 0; j < logits.length; j++) {
+    const exponential = Math.exp(logits[j]! - largest);
+    slopes[j] = exponential;
+    sum += exponential;
+    if (!isPositive[j]) others += exponential;
+  }
+  for (let j = 0; j < logits.length; j++) {
+    slopes[j]! /= sum;
+    sizes[j] = slopes[j]!;
+  }
+  for (const j of positives) {
+    const softmax = slopes[j]!;
     const share = others / sum / positives.length;
-    return { slope: -share, terms: share };
-  });
+    slopes[j] = areCopies ? -share : softmax - 1 / positives.length;
+    sizes[j] = areCopies ? share : softmax + 1 / positives.length;
+  }
+  return { slopes, sizes };
 }
 
 /** d loss / d s_j = softmax_j among the others for those that are no positives, −weight / P for P positives. */
@@ -118,30 +131,28 @@ function decoupled(row: Row): RowResult {
   const { logits, positives, exact, weight = 1 } = row;
   const total = logSumExp(negativesOf(row));
   const isPositive = flagsOf(row.positives, row.logits.length);
-  const slopes = logits.map((logit, j) => {
-    const slope = isPositive[j] ? -weight / positives.length : Math.exp(logit - total);
-    return { slope, terms: Math.abs(slope) };
-  });
-  return { loss: total - weight * meanOf(exact), slopes };
+  const slopes = logits.map((logit, j) => (isPositive[j] ? -weight / positives.length : Math.exp(logit - total)));
+  return { loss: total - weight * meanOf(exact), slopes, sizes: slopes.map(slope => Math.abs(slope)) };
 }
 
 /** The mean over the positives of a cross-entropy, each among itself and the candidates that are no positives. */
 function perPositive(row: Row): RowResult {
   const { logits, positives, exact } = row;
   const isPositive = flagsOf(row.positives, row.logits.length);
-  const total = logits.map(() => ({ slope: 0, terms: 0 }));
+  const total = { slopes: zeros(logits.length), sizes: zeros(logits.length) };
   let loss = 0;
   positives.forEach((positive, i) => {
     const kept = range(logits.length).filter(j => j === positive || !isPositive[j]);
     const its = kept.map(j => logits[j]!);
     const at = kept.indexOf(positive);
     loss += crossEntropy(its, at, exact[i]!) / positives.length;
-    slopes(its, [at], true).forEach(({ slope, terms }, k) => {
-      total[kept[k]!]!.slope += slope / positives.length;
-      total[kept[k]!]!.terms += terms / positives.length;
+    const { slopes, sizes } = softmaxSlopes(its, [at], true);
+    kept.forEach((j, k) => {
+      total.slopes[j]! += slopes[k]! / positives.length;
+      total.sizes[j]! += sizes[k]! / positives.length;
     });
   });
-  return { loss, slopes: total };
+  return { loss, ...total };
 }
 
 /** −log (mean over the positives of softmax_p): −log (1 / P) + log (1 + rest / Σ_p e^s_p). */
@@ -153,14 +164,11 @@ function meanInside(row: Row): RowResult {
   const excess = ofRest - ofPositives;
   const both = excess > 0 ? excess + Math.log1p(Math.exp(-excess)) : Math.log1p(Math.exp(excess));
   const restShare = 1 / (1 + Math.exp(-excess));
-  return {
-    loss: both + Math.log(positives.length),
-    slopes: logits.map((logit, j) => {
-      const at = positives.indexOf(j);
-      const share = at < 0 ? Math.exp(logit - ofRest) : -Math.exp(exact[at]! - ofPositives);
-      return { slope: share * restShare, terms: Math.abs(share) * restShare };
-    }),
-  };
+  const slopes = logits.map((logit, j) => {
+    const at = positives.indexOf(j);
+    return restShare * (at < 0 ? Math.exp(logit - ofRest) : -Math.exp(exact[at]! - ofPositives));
+  });
+  return { loss: both + Math.log(positives.length), slopes, sizes: slopes.map(slope => Math.abs(slope)) };
 }
 
 /** log (e^p + max((R − τ M e^p) / (1 − τ), M e^−scale)) − p with R = M Σ e^((1 + β) s_j) / Σ e^(β s_j). */
@@ -183,20 +191,20 @@ function debiased({ logits, positives, exact }: Row, scale: number, { tauPlus = 
   const rest = clamped ? least : estimate;
   const total = positiveTerm + rest;
   const ratio = rest / positiveTerm;
-  return {
-    loss: ratio < 1 ? Math.log1p(ratio) : largest - own + Math.log(total),
-    slopes: logits.map((logit, j) => {
-      const share = sum / (1 - tauPlus) / total;
-      if (!isNegative(j)) {
-        const slope = clamped ? -rest / total : -share;
-        return { slope, terms: Math.abs(slope) };
-      }
-      if (clamped) return { slope: 0, terms: 0 };
+  const [slopes, sizes] = [zeros(logits.length), zeros(logits.length)];
+  const share = sum / (1 - tauPlus) / total;
+  logits.forEach((logit, j) => {
+    if (!isNegative(j)) {
+      slopes[j] = clamped ? -rest / total : -share;
+      sizes[j] = Math.abs(slopes[j]!);
+    } else if (!clamped) {
       const more = ((1 + beta) * Math.exp((1 + beta) * (logit - hardest))) / hardSum;
       const less = (beta * Math.exp(beta * (logit - hardest))) / weights;
-      return { slope: share * (more - less), terms: share * (more + less) };
-    }),
-  };
+      slopes[j] = share * (more - less);
+      sizes[j] = share * (more + less);
+    }
+  });
+  return { loss: ratio < 1 ? Math.log1p(ratio) : largest - own + Math.log(total), slopes, sizes };
 }
 
 /** 2 − N · softmax over the rows of the cosines with positives over sigma, for N rows. */
@@ -205,22 +213,24 @@ export function weightsOf(cosines: readonly number[], { sigma = 0.5 }: Weighting
   return cosines.map(cosine => 2 - cosines.length * Math.exp(cosine / sigma - total));
 }
 
-export function logSumExp(logits: readonly number[]): number {
+export function logSumExp(logits: ArrayLike<number>): number {
   const largest = largestOf(logits);
-  return largest + Math.log(sumOf(logits.map(logit => Math.exp(logit - largest))));
+  let sum = 0;
+  for (let j = 0; j < logits.length; j++) sum += Math.exp(logits[j]! - largest);
+  return largest + Math.log(sum);
 }
 
 export function meanOf(values: readonly number[]): number {
   return sumOf(values) / values.length;
 }
 
-function sumOf(values: readonly number[]): number {
+function sumOf(values: ArrayLike<number>): number {
   let sum = 0;
   for (let j = 0; j < values.length; j++) sum += values[j]!;
   return sum;
 }
 
-function largestOf(values: readonly number[]): number {
+function largestOf(values: ArrayLike<number>): number {
   let largest = Number.NEGATIVE_INFINITY;
   for (let j = 0; j < values.length; j++) if (values[j]! > largest) largest = values[j]!;
   return largest;
@@ -228,5 +238,7 @@ function largestOf(values: readonly number[]): number {
 
 /** 0 … count − 1. */
 export function range(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => i);
+  const numbers: number[] = [];
+  for (let i = 0; i < count; i++) numbers.push(i);
+  return numbers;
 }

@@ -1,5 +1,5 @@
 import type { CommonOptions } from '../losses/options.js';
-import { flagsOf, type RowLossOptions, range, rowLoss, weightsOf } from './row-losses.js';
+import { flagsOf, type RowLossOptions, rowLoss, weightsOf } from './row-losses.js';
 import {
   accumulate,
   dot,
@@ -65,23 +65,21 @@ export function evaluate(
   for (const [index, term] of terms.entries()) {
     const { row, anchor, candidates, positives, apart, unranked, stretches, areCopies } = term;
     if (positives.length === 0) continue;
-    const anchorOf = (j: number) => candidates[j]!.of ?? anchor;
     const isPositive = flagsOf(positives, candidates.length);
-    const cosines = candidates.map((other, j) => dot(anchorOf(j), other) - (isPositive[j] ? margin : 0));
-    const biases = candidates.map(({ bias = 0 }) => bias);
-    const scales = candidates.map((_, j) => scale + (stretches?.[j] ?? 0));
-    const exactLogits = cosines.map((cosine, j) => scales[j]! * cosine + biases[j]!);
-    const logits = [...exactLogits];
-    if (anchor.tower.parts.length > 0) {
-      const isApart = flagsOf(apart, candidates.length);
-      for (const position of range(candidates.length)) {
-        if (isApart[position]) continue;
-        const cosine = dotOfParts(anchorOf(position), candidates[position]!);
-        logits[position] = scales[position]! * cosine + biases[position]!;
-      }
-    }
+    const cosines = candidates.map(other => dot(other.of ?? anchor, other));
+    if (margin !== 0) for (const j of positives) cosines[j]! -= margin;
+    const logitOf = (j: number, cosine: number) =>
+      (scale + (stretches?.[j] ?? 0)) * cosine + (candidates[j]!.bias ?? 0);
+    const exactLogits = cosines.map((cosine, j) => logitOf(j, cosine));
+    const isApart = flagsOf(apart, candidates.length);
+    const logits =
+      anchor.tower.parts.length === 0
+        ? exactLogits
+        : candidates.map((other, j) =>
+            isApart[j] ? exactLogits[j]! : logitOf(j, dotOfParts(other.of ?? anchor, other)),
+          );
     const exact = positives.map(positive => exactLogits[positive]!);
-    const { loss, slopes } = rowLoss(
+    const { loss, slopes, sizes } = rowLoss(
       { logits, positives, exact, areCopies, weight: weights?.[index] },
       exactLogits,
       scale,
@@ -92,18 +90,18 @@ export function evaluate(
     const isUnranked = flagsOf(unranked ?? [], candidates.length);
     const counts = (j: number) => (denominator === 'all' || !isPositive[j]) && !isUnranked[j];
     // Hardness does not count.
-    const ranked = cosines.map((cosine, j) => scale * cosine + biases[j]!);
-    const better = ranked.filter((logit, j) => counts(j) && logit > ranked[positives[0]!]!).length;
+    const ranked = cosines.map((cosine, j) => scale * cosine + (candidates[j]!.bias ?? 0));
+    const first = ranked[positives[0]!]!;
+    const better = ranked.filter((logit, j) => logit > first && counts(j)).length;
     if (better < 1) foundFirst++;
     if (better < 5) foundInFive++;
 
     const given = typeof gradOutput === 'number' ? gradOutput : gradOutput[gradOutput.length === 1 ? 0 : row]!;
     const upstream = share * given * (reduction === 'mean' ? 1 / rows : 1);
-    slopes.forEach(({ slope, terms }, j) => {
-      const candidate = candidates[j]!;
-      accumulate(anchorOf(j), candidate, upstream * scale * slope, upstream * scale * terms);
-      gradScale += upstream * slope * cosines[j]!;
-      gradScaleTerms += Math.abs(upstream * terms * cosines[j]!);
+    candidates.forEach((other, j) => {
+      accumulate(other.of ?? anchor, other, upstream * scale * slopes[j]!, upstream * scale * sizes[j]!);
+      gradScale += upstream * slopes[j]! * cosines[j]!;
+      gradScaleTerms += Math.abs(upstream * sizes[j]! * cosines[j]!);
     });
   }
   const total = rowLosses.reduce((sum, value) => sum + value, 0);

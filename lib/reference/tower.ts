@@ -114,23 +114,31 @@ export function throughNormalisation({ rows, dim, unit, normalized, norm, grad, 
 
 /** Adds weight · each to the gradient on the other, and terms · ‖each‖ to the other's terms. */
 export function accumulate(a: Place, b: Place, weight: number, terms: number): void {
-  const { dim, unit: left, grad: gradLeft } = a.tower;
-  const { unit: right, grad: gradRight } = b.tower;
-  for (let k = 0, i = a.index * dim, j = b.index * dim; k < dim; k++, i++, j++) {
-    gradLeft[i]! += weight * right[j]!;
-    gradRight[j]! += weight * left[i]!;
-  }
+  addRow(a.tower.grad, a, b, weight);
+  addRow(b.tower.grad, b, a, weight);
   const size = Math.abs(terms);
   a.tower.terms[a.index]! += size * b.tower.lengths[b.index]!;
   b.tower.terms[b.index]! += size * a.tower.lengths[a.index]!;
 }
 
+/** Adds weight · the row of another place to that of one. */
+function addRow(
+  sums: Float64Array,
+  { tower: { dim }, index }: Place,
+  { tower: { unit }, index: other }: Place,
+  weight: number,
+): void {
+  const end = (index + 1) * dim;
+  for (let i = index * dim, j = other * dim; i < end; i++, j++) sums[i]! += weight * unit[j]!;
+}
+
 /** The products of parts that a level computes: those of the first with all, of the second with all but the last … */
 export function dotOfParts(a: Place, b: Place): number {
+  const [left, right] = [a.tower.parts, b.tower.parts];
   let sum = 0;
-  a.tower.parts.forEach((left, i) => {
-    for (const right of b.tower.parts.slice(0, a.tower.parts.length - i)) sum += dot(a, b, left, right);
-  });
+  for (let i = 0; i < left.length; i++) {
+    for (let j = 0; j < Math.min(right.length, left.length - i); j++) sum += dot(a, b, left[i]!, right[j]!);
+  }
   return sum;
 }
 
