@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { copyBuilt } from './support/copied-package.js';
 
 const root = path.resolve(import.meta.dirname, '..');
 
@@ -87,13 +88,15 @@ describe('the addon', () => {
   const name = process.platform === 'linux' ? 'infonce.glibc.node' : 'infonce.node';
   let folder: string;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), 'infonce-'));
-    for (const part of ['dist', 'package.json'])
-      await cp(path.join(root, part), path.join(folder, part), { recursive: true });
+    await copyBuilt(folder);
     await symlink(path.join(root, 'node_modules'), path.join(folder, 'node_modules'));
   });
-  afterEach(() => rm(folder, { recursive: true }));
+  afterEach(async () => {
+    for (const part of ['build', 'prebuilds']) await rm(path.join(folder, part), { recursive: true, force: true });
+  });
+  afterAll(() => rm(folder, { recursive: true }));
 
   async function put(place: string, content: Buffer | string): Promise<void> {
     const file = path.join(folder, place);

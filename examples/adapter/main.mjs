@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { infoNCE } from 'infonce/tfjs';
 import { loadPairs } from './pairs.mjs';
 
-const STEPS = 300;
+const STEPS = Number(process.argv[2] ?? 300);
 const BATCH = 256;
 const HARD = 4; // negatives of each query's own: sister terms of its word
 

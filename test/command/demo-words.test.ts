@@ -1,50 +1,20 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import type * as emojiData from '../../lib/command/demo/emoji/data.js';
 import type { EmojiFigures } from '../../lib/command/demo/emoji/figures.js';
 import type * as definitions from '../../lib/command/demo/text/definitions.js';
 import type { TextFigures } from '../../lib/command/demo/text/figures.js';
-import { infonce } from '../support/command.js';
+import { figures, htmlOf, MINUTES, undescribed } from '../support/demo.js';
+import { temporaryFolder } from '../support/temporary.js';
 
-const MINUTES = 60_000;
-const folder = mkdtempSync(path.join(tmpdir(), 'infonce-demo-'));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-/** What `infonce demo NAME --json` prints, its report in a folder of that name. */
-function figures<Figures>(name: string, words: readonly string[]): Figures {
-  const { exit, stdout, stderr } = infonce(['demo', name, '--json', '--out', path.join(folder, name), ...words]);
-  expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
-  return JSON.parse(stdout) as Figures;
-}
+const { at } = temporaryFolder('demo');
 
 const load = <Module>(file: string) =>
   import(new URL(`../../dist/esm/command/demo/${file}.js`, import.meta.url).href) as Promise<Module>;
 
-const PAGE = readFileSync(new URL('../../docs/command/demo.md', import.meta.url), 'utf8');
-
-/** Fields that the page does not describe. */
-function undescribed(figures: object): string[] {
-  const names = (value: object): string[] =>
-    Object.entries(value).flatMap(([name, inner]) => [name, ...(typeof inner === 'object' ? names(inner) : [])]);
-  const section = PAGE.split('## JSON')[1]!;
-  return names(figures).filter(name => !section.includes(`\`${name}\``));
-}
-
-/** The page of a run: one file that fetches nothing. */
-function pageOf(name: string): string {
-  const file = path.join(folder, name, 'report.html');
-  expect(statSync(file).size).toBeLessThan(2e6);
-  const html = readFileSync(file, 'utf8');
-  expect(html).not.toMatch(/<script|<link rel="stylesheet"|@import|url\(|(src|href)="https?:/);
-  return html;
-}
-
 describe('infonce demo text', () => {
   let run: TextFigures;
   beforeAll(() => {
-    run = figures('text', ['--steps', '30', '--batch', '256']);
+    run = figures(at('text'), ['--steps', '30', '--batch', '256'], ['text']);
   }, 5 * MINUTES);
 
   it('finds more words of held-out definitions after 30 steps than the mean of their vectors does', () => {
@@ -57,7 +27,7 @@ describe('infonce demo text', () => {
 
   it('prints nothing that its page does not describe, and writes a page of charts', () => {
     expect(undescribed(run)).toEqual([]);
-    const html = pageOf('text');
+    const html = htmlOf(at('text/report.html'));
     for (const { top10 } of Object.values(run.retrieval)) expect(html).toContain(`>${(100 * top10).toFixed(1)}</td>`);
   });
 
@@ -82,7 +52,7 @@ describe('infonce demo text', () => {
 describe('infonce demo emoji', () => {
   let run: EmojiFigures;
   beforeAll(() => {
-    run = figures('emoji', ['--steps', '60', '--batch', '128']);
+    run = figures(at('emoji'), ['--steps', '60', '--batch', '128'], ['emoji']);
   }, 5 * MINUTES);
 
   it('finds pictures of emoji never seen by their words, and words by pictures, after 60 steps', () => {
@@ -98,7 +68,7 @@ describe('infonce demo emoji', () => {
 
   it('prints nothing that its page does not describe, and writes a page with pictures', () => {
     expect(undescribed(run)).toEqual([]);
-    expect(pageOf('emoji').match(/data:image\/png;base64,iVBOR/g)!.length).toBeGreaterThan(50);
+    expect(htmlOf(at('emoji/report.html')).match(/data:image\/png;base64,iVBOR/g)!.length).toBeGreaterThan(50);
   });
 
   it('has held out emoji of which neither picture nor name is trained on', { timeout: MINUTES }, async () => {

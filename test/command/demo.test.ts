@@ -1,155 +1,23 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PairFigures } from '../../lib/command/demo/digits/pairs/figures.js';
-import type { SimclrFigures } from '../../lib/command/demo/digits/simclr/figures.js';
 import { infonce } from '../support/command.js';
 import { CopiedPackage, root } from '../support/copied-package.js';
-
-const MINUTES = 60_000;
+import { MINUTES, PAGE } from '../support/demo.js';
+import { temporaryFolder } from '../support/temporary.js';
 
 interface Manifest {
   readonly dependencies: Readonly<Record<string, string>>;
 }
 
-const folder = mkdtempSync(path.join(tmpdir(), 'infonce-demo-'));
-afterAll(() => rmSync(folder, { recursive: true }));
-
-/** What `infonce demo --json` prints and where it puts its report. */
-function figures<Figures extends SimclrFigures | PairFigures>(name: string, words: readonly string[]): Figures {
-  const { exit, stdout, stderr } = infonce(['demo', '--json', '--out', path.join(folder, name), ...words]);
-  expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
-  return JSON.parse(stdout) as Figures;
-}
-
-/** The parts of a run that the clock has no say in. */
-function withoutTimes({ training, report: _, ...rest }: SimclrFigures) {
-  const { firstLoss, lastLoss, lastTop1 } = training;
-  return { ...rest, firstLoss, lastLoss, lastTop1 };
-}
-
-describe('infonce demo', () => {
-  let run: SimclrFigures;
-  beforeAll(() => {
-    run = figures('simclr', ['--steps', '60', '--no-sweep']);
-  }, 5 * MINUTES);
-
-  it('names held-out views better by at least 25 points after 60 steps, as its page says', () => {
-    const { untrained, trained, pixels } = run.accuracy;
-    expect(trained.views.knn - untrained.views.knn).toBeGreaterThanOrEqual(0.25);
-    expect(trained.views.linear - untrained.views.linear).toBeGreaterThanOrEqual(0.25);
-    expect(trained.views.linear).toBeGreaterThan(pixels.views.linear);
-  });
-
-  it('lowers the loss from that of chance, and ranks more positives first', () => {
-    const { firstLoss, lastLoss, lastTop1 } = run.training;
-    expect(Math.abs(firstLoss - Math.log(2 * 256 - 1))).toBeLessThan(1);
-    expect(lastLoss).toBeLessThan(firstLoss - 1.5);
-    expect(lastTop1).toBeGreaterThan(10 / 511);
-  });
-
-  it('brings views of a digit together and spreads digits', () => {
-    const { untrained, trained } = run.geometry;
-    expect(trained.alignment).toBeLessThan(untrained.alignment);
-    expect(trained.uniformity).toBeLessThan(untrained.uniformity);
-  });
-
-  it('prints nothing that its page does not describe', () => {
-    expect(undescribed(run)).toEqual([]);
-  });
-
-  it('writes a page of one file', () => {
-    expect(run.report).toBe(path.join(folder, 'simclr', 'report.html'));
-    expect(statSync(run.report).size).toBeLessThan(2e6);
-    const html = readFileSync(run.report, 'utf8');
-    expect(html).not.toMatch(/<script|<link rel="stylesheet"|@import|url\(|(src|href)="https?:/);
-    for (const word of [run.accuracy.trained.views.knn, run.accuracy.pixels.clean.linear]) {
-      expect(html).toContain(`>${(100 * word).toFixed(1)}</td>`);
-    }
-  });
-});
-
-/** The names of all fields. */
-function fieldsOf(value: object): string[] {
-  return Object.entries(value).flatMap(([name, inner]) => [
-    name,
-    ...(typeof inner === 'object' ? fieldsOf(inner) : []),
-  ]);
-}
-
-const PAGE = readFileSync(path.join(root, 'docs', 'command', 'demo.md'), 'utf8');
-
-/** Fields that the page does not describe. */
-function undescribed(figures: object): string[] {
-  const section = PAGE.split('## JSON')[1]!;
-  return fieldsOf(figures).filter(field => !section.includes(`\`${field}\``));
-}
+const { at, write } = temporaryFolder('demo');
 
 it('has no option that its page does not describe', () => {
   const options = infonce(['demo', '--help']).stdout.match(/^ {2}--[\w-]+/gm)!;
   expect(options.length).toBeGreaterThan(9);
   expect(options.filter(option => !PAGE.includes(`| \`${option.trim()}`))).toEqual([]);
 });
-
-it(
-  'repeats for a seed, and differs for another',
-  () => {
-    const words = ['--steps', '3', '--no-sweep', '--batch', '32', '--dim', '16'];
-    const [first, second] = ['a', 'b'].map(name => withoutTimes(figures<SimclrFigures>(name, words)));
-    expect(second).toEqual(first);
-    const [third, fourth] = ['1', '2'].map(seed => figures<PairFigures>(seed, [...words, '--pairs', '--seed', seed]));
-    expect(fourth!.training.firstLoss).not.toBe(third!.training.firstLoss);
-    expect(fourth!.retrieval).not.toEqual(third!.retrieval);
-  },
-  5 * MINUTES,
-);
-
-it(
-  'prints tables, with the temperatures that were swept',
-  () => {
-    const words = ['--steps', '2', '--batch', '16', '--temperature', '0.3'];
-    const { exit, stdout } = infonce(['demo', '--out', path.join(folder, 'text'), ...words]);
-    expect(exit).toBe(0);
-    expect(stdout).toMatch(/^training {3}2 steps of 16 digits in [\d.]+ s: \d+ samples\/s$/m);
-    expect(stdout).toMatch(/^loss {7}[\d.]+ at first, [\d.]+ over the last 20 steps; top-1 [\d.]+ %$/m);
-    const accuracy = /^(raw pixels|untrained encoder|trained encoder)( +\d+\.\d){4}$/gm;
-    expect(stdout.match(accuracy)).toHaveLength(3);
-    expect(stdout).toMatch(/^2 steps at other temperatures$/m);
-    const swept = [...stdout.matchAll(/^(\d\.\d+)( +\d+\.\d){2} +\d\.\d{3} +-?\d\.\d{3}$/gm)];
-    expect(swept.map(([, temperature]) => temperature)).toEqual(['0.05', '0.1', '0.2', '0.5']);
-    expect(existsSync(/^report {5}(.*)$/m.exec(stdout)![1]!)).toBe(true);
-  },
-  5 * MINUTES,
-);
-
-it(
-  'finds other halves of held-out digits with --pairs, and learns the scale',
-  () => {
-    const run = figures<PairFigures>('pairs', ['--pairs', '--steps', '60']);
-    const { retrieval, logitScale, training, report } = run;
-    expect(undescribed(run)).toEqual([]);
-    for (const direction of ['leftToRight', 'rightToLeft'] as const) {
-      expect(retrieval.untrained[direction].top10).toBeLessThan(0.03); // chance is 0.01
-      expect(retrieval.trained[direction].top10).toBeGreaterThan(0.2);
-      expect(retrieval.trained[direction].top1).toBeLessThanOrEqual(retrieval.trained[direction].top5);
-    }
-    expect(training.lastLoss).toBeLessThan(training.firstLoss - 1);
-    expect(logitScale.first).toBeCloseTo(1 / 0.07, 5);
-    expect(logitScale.last).not.toBeCloseTo(1 / 0.07, 2);
-    expect(readFileSync(report, 'utf8')).toContain('Two encoders');
-  },
-  5 * MINUTES,
-);
 
 describe('what cannot be run', () => {
   it.each([
@@ -170,8 +38,7 @@ describe('what cannot be run', () => {
   });
 
   it('a folder that cannot be made ends with 3 before anything is trained', () => {
-    const file = path.join(folder, 'file');
-    writeFileSync(file, '');
+    const file = write('file', '');
     const { exit, stderr } = infonce(['demo', '--out', path.join(file, 'folder')]);
     expect({ exit, stderr }).toEqual({ exit: 3, stderr: expect.stringMatching(/report cannot be written.*\n.*--out/) });
   });
@@ -198,7 +65,7 @@ describe('optional packages', () => {
     for (const [cwd, line] of [
       [copy.folder, 'npm install'],
       // What runs there, by npx or globally, lies elsewhere and would not find them.
-      [folder, 'npm install infonce'],
+      [at('.'), 'npm install infonce'],
     ] as const) {
       const { exit, stderr } = infonce(['demo'], { cwd, root: copy.folder });
       expect(exit).toBe(3);
@@ -217,8 +84,11 @@ describe('optional packages', () => {
     'the wasm backend is not needed',
     () => {
       for (const name of ['@tensorflow/tfjs', 'mnist', 'umap-js', '@observablehq/plot', 'linkedom']) link(copy, name);
-      const words = ['demo', '--pairs', '--steps', '1', '--batch', '8', '--json', '--out', path.join(folder, 'cpu')];
-      const { exit, stdout, stderr } = infonce(words, { cwd: copy.folder, root: copy.folder });
+      const words = ['demo', '--pairs', '--steps', '1', '--batch', '8', '--dim', '16'];
+      const { exit, stdout, stderr } = infonce([...words, '--json', '--out', at('cpu')], {
+        cwd: copy.folder,
+        root: copy.folder,
+      });
       expect(exit).toBe(0);
       expect((JSON.parse(stdout) as PairFigures).backend).toBe('cpu');
       expect(stderr).toMatch(/^Install: npm install @tensorflow\/tfjs-backend-wasm@4\S+$/m);

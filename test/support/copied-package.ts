@@ -13,6 +13,13 @@ export function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INFONCE_')));
 }
 
+/** Copies what was built of the package into a folder, but for what only compilers and debuggers read. */
+export async function copyBuilt(folder: string): Promise<void> {
+  const filter = (file: string) => !/\.map$|\.d\.[cm]?ts$/.test(file);
+  await cp(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true, filter });
+  await cp(path.join(root, 'package.json'), path.join(folder, 'package.json'));
+}
+
 /** A copy of the package without a CUDA backend, whatever the one under test has, and with others made for it. */
 export class CopiedPackage {
   readonly folder: string;
@@ -23,8 +30,7 @@ export class CopiedPackage {
 
   static async make(): Promise<CopiedPackage> {
     const folder = await mkdtemp(path.join(tmpdir(), 'infonce-cuda-'));
-    await cp(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true });
-    await cp(path.join(root, 'package.json'), path.join(folder, 'package.json'));
+    await copyBuilt(folder);
     await symlink(path.join(root, 'build'), path.join(folder, 'build'));
     await mkdir(path.join(folder, 'node_modules'));
     for (const name of Object.keys(manifest.dependencies))

@@ -9,10 +9,11 @@ import type {
   Tensor,
   TensorLike,
 } from 'infonce';
-import { type OnHost, REFERENCES } from '../../lib/reference/losses.js';
+import type { OnHost } from '../../lib/reference/losses.js';
 import { randomProblem, rowsOf as rowsOfVariant, type Sizes, variantsOf } from '../../lib/reference/problems.js';
 import type { ReferenceResult } from '../../lib/reference/terms.js';
 import type { Operands } from '../../lib/reference/tower.js';
+import { cachedReference } from './cached-reference.js';
 import { effort } from './contexts.js';
 
 export { gradientName } from '../../lib/losses/results.js';
@@ -51,7 +52,8 @@ type Name = (typeof all.LOSSES)[number]['name'];
 export const FUNCTIONS = Object.fromEntries(
   all.LOSSES.map(({ name, run, runSync }) => {
     const { forward, forwardSync } = run;
-    return [name, { run, runSync, forward, forwardSync, reference: REFERENCES[name] }];
+    const reference = (problem: Named, operands?: Operands) => cachedReference(name, problem, operands);
+    return [name, { run, runSync, forward, forwardSync, reference }];
   }),
 ) as unknown as Readonly<Record<Name, Functions>>;
 

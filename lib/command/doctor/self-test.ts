@@ -37,9 +37,12 @@ export async function runSelfTests(
   starting: (what: string) => Promise<void>,
 ): Promise<SelfTest[]> {
   const tests: SelfTest[] = [];
-  const cases = variantsOf(LOSSES)
-    .map(subjectOf)
-    .map(subject => ({ ...subject, expected: subject.reference() }));
+  const cases: (Subject & { readonly expected: ReferenceResult })[] = [];
+  for (const subject of variantsOf(LOSSES).map(subjectOf)) {
+    // Each by itself: all together take a slow machine longer than a process may be silent.
+    await starting(`the float64 reference of ${subject.loss}`);
+    cases.push({ ...subject, expected: subject.reference() });
+  }
   for (const precision of PRECISIONS) {
     await starting(`making a context with precision '${precision}'`);
     const context = open(precision);
