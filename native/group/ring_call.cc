@@ -59,7 +59,14 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
     if (softmax.mises_fisher_sigma != 0) return "weights of positives are not there over a group";
     if (softmax.positive == INFONCE_POSITIVE_TARGET) return "positives by target are not there over a group";
     if (softmax.positive == INFONCE_POSITIVE_NONE) continue;
-    if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "positives by label are not there over a group";
+    if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
+      // A row's first positive may be anywhere.
+      if (p.ranks) return "over a group positives by label go without ranks: ask for no top1 and top5";
+      if (memory_of(p) != kNone) return "a memory is not there over a group";
+      if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY)
+        return "over a group positives by label go with all candidates in the denominator";
+      continue;
+    }
     if (softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) continue;
     if (p.matrices[positives_elsewhere(softmax)].rows != rows_of(p, s))
       return "over a group there are as many keys as anchors";
@@ -171,8 +178,11 @@ void RingCall::visit(const Traveller &traveller, int hop, const char *rows, cons
     part.candidates = travellers_.matrix_in(rows, ring_->owner(hop), traveller, meeting.first_visitor);
     part.candidates.rows = meeting.visitors;
     if (problem_.blocks[block].column_softmax != kNone)
-      part.columns = {from_first(columns.log_sum), from_first(columns.rank), from_first(columns.above),
-                      from_first(columns.log_sum_exp), from_first(columns.weight)};
+      part.columns = {from_first(columns.log_sum),       from_first(columns.rank),
+                      from_first(columns.above),         from_first(columns.log_sum_exp),
+                      from_first(columns.weight),        from_first(columns.positives),
+                      from_first(columns.positive_sum),  from_first(columns.positive_log_sum),
+                      from_first(columns.all_positives), from_first(columns.rest_share)};
     if (meeting.anchors < loss_rows()) part.anchor_count = meeting.anchors;
     part.number = 1 + hop * INFONCE_MOST_BLOCKS + block;
     part.cancelled = cancelled_;
@@ -185,10 +195,11 @@ bool RingCall::open_and_add() {
   std::list<Relay> sums;  // of travellers with columns
   for (const Traveller &traveller : travellers_.all()) {
     if (traveller.softmax == kNone) continue;
-    const int m = traveller.matrix;
-    const auto size = [this, m](int hop) { return ColumnSums::bytes(ring_->owner(hop).rows[m]); };
-    const auto join = [this, m](char *arrived, const char *share, int hop) {
-      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m]);
+    const auto size = [this, m = traveller.matrix, by_id = traveller.by_id](int hop) {
+      return ColumnSums::bytes(ring_->owner(hop).rows[m], by_id);
+    };
+    const auto join = [this, m = traveller.matrix, by_id = traveller.by_id](char *arrived, const char *share, int hop) {
+      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m], by_id);
     };
     sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
   }
@@ -217,11 +228,11 @@ bool RingCall::open_and_add() {
         if (arrays > 0 && has_rows())
           note(backend_.read_rows(context_, saved_, traveller.softmax, &travelling, failure_));
       } else if (hop <= traveller.hops) {
-        const int64_t count = owner.rows[traveller.matrix];
-        ColumnSums share(relay->share(), count);
+        ColumnSums share(relay->share(), owner.rows[traveller.matrix], traveller.by_id);
         share.clear();
-        travelling.log_sum = share.log_sum;
-        travelling.above = share.above;
+        double *const rank = travelling.rank;
+        travelling = share.rows();
+        travelling.rank = rank;
         visit(traveller, hop, rows, travelling, add);
         relay->pass_on(hop);
       }
@@ -233,11 +244,8 @@ bool RingCall::open_and_add() {
   auto relay = sums.begin();
   for (const Traveller &traveller : travellers_.all()) {
     if (traveller.softmax == kNone) continue;
-    const ColumnSums home(relay->come_home(), ring_->owner(0).rows[traveller.matrix]);
-    infonce_travelling_rows joined{};
-    joined.log_sum = home.log_sum;
-    joined.above = home.above;
-    if (computes() && has_rows()) note(backend_.join_rows(context_, saved_, traveller.softmax, &joined, failure_));
+    const ColumnSums home(relay->come_home(), ring_->owner(0).rows[traveller.matrix], traveller.by_id);
+    if (computes() && has_rows()) note(backend_.join_rows(context_, saved_, traveller.softmax, &home.rows(), failure_));
     ++relay;
   }
   return true;
@@ -260,15 +268,23 @@ infonce_status RingCall::compute_losses() {
   return status_;
 }
 
+// Where the numbers that a traveller's rows have for the gradient are.
+infonce_travelling_rows RingCall::weights_in(char *columns, int hop, const Traveller &traveller) const {
+  infonce_travelling_rows weights{};
+  if (traveller.softmax == kNone) return weights;
+  const int64_t count = ring_->owner(hop).rows[traveller.matrix];
+  weights.log_sum_exp = travellers_.columns_in(columns, ring_->owner(hop), traveller, travellers_.weights());
+  weights.weight = weights.log_sum_exp + count;
+  if (!traveller.by_id) return weights;
+  weights.rest_share = weights.weight + count;
+  weights.all_positives = reinterpret_cast<int32_t *>(weights.rest_share + count);
+  return weights;
+}
+
 // Of a traveller's rows, from this rank's.
 void RingCall::compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share) {
-  const Record &owner = ring_->owner(hop);
-  const int64_t count = owner.rows[traveller.matrix], numbers = count * problem_.dim;
-  infonce_travelling_rows travelling{};
-  if (traveller.softmax != kNone) {
-    travelling.log_sum_exp = travellers_.columns_in(columns, owner, traveller, 2);
-    travelling.weight = travelling.log_sum_exp + count;
-  }
+  const int64_t numbers = ring_->owner(hop).rows[traveller.matrix] * problem_.dim;
+  const infonce_travelling_rows travelling = weights_in(columns, hop, traveller);
   std::vector<float> of_block(share && traveller.blocks.size() > 1 ? size_t(numbers) : 0);
   if (share) std::fill_n(share, numbers, 0.f);
   bool is_first = true;
@@ -307,14 +323,12 @@ void RingCall::compute_gradients(infonce_result *result) {
     };
     gradients.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
   }
-  ring_->go_round(2, status_, [&](int hop, const char *rows, char *columns) {
+  ring_->go_round(travellers_.weights(), status_, [&](int hop, const char *rows, char *columns) {
     auto relay = gradients.begin();
     for (const Traveller &traveller : travellers_.all()) {
       if (hop == 0) {
         if (traveller.softmax == kNone || !computes() || !has_rows()) continue;
-        infonce_travelling_rows own{};
-        own.log_sum_exp = travellers_.columns_in(columns, ring_->owner(0), traveller, 2);
-        own.weight = own.log_sum_exp + ring_->owner(0).rows[traveller.matrix];
+        const infonce_travelling_rows own = weights_in(columns, 0, traveller);
         note(backend_.read_rows(context_, saved_, traveller.softmax, &own, failure_));
       } else if (!traveller.has_gradient) {
         compute_share(traveller, hop, rows, columns, nullptr);

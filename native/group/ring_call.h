@@ -43,6 +43,7 @@ class RingCall {
   bool open_and_add();
   void compute_gradients(infonce_result *result);
   void place_gradients(const infonce_result &result);
+  infonce_travelling_rows weights_in(char *columns, int hop, const Traveller &traveller) const;
   void compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share);
   void deliver_gradients(Gradients gradients, infonce_result *result);
   void reduce(Gradients gradients, infonce_scalars *scalars) const;

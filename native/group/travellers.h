@@ -19,6 +19,7 @@ struct Traveller {
   int softmax;        // to which the rows belong that meet the anchors as columns; -1: none
   bool is_triangle;   // the anchors themselves: of two ranks, either may meet the other's
   int hops;           // how far: to all other ranks, or half as far
+  bool by_id;         // rows of equal id are positives of the anchors
 };
 
 class Travellers {
@@ -31,6 +32,8 @@ class Travellers {
 
   const std::vector<Traveller> &all() const { return all_; }
   bool empty() const { return all_.empty(); }
+  // Float64 numbers that belong to a row that is a column, in the gradient.
+  int weights() const;
   // The farthest's.
   int hops() const { return all_.empty() ? 0 : all_.front().hops; }
 

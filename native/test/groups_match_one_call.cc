@@ -160,6 +160,36 @@ TEST_CASE("views of many rows over an even number of ranks match the reference" 
   }
 }
 
+TEST_CASE("positives by label over ranks match the reference" * doctest::skip(!on_cpu())) {
+  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+    const Contexts contexts(instruction_sets().front(), precision, 1);
+    for (const Classes classes : {Classes::kPairs, Classes::kOne, Classes::kMixed}) {
+      for (const double temperature : {0.1, 0.005}) {
+        Settings settings;
+        settings.loss = Loss::kSupCon;
+        settings.rows = 140;
+        settings.dim = 64;
+        settings.classes = classes;
+        settings.temperature = temperature;
+        settings.ranks = false;
+        settings.reduction = classes == Classes::kMixed ? INFONCE_REDUCTION_NONE : INFONCE_REDUCTION_MEAN;
+        INFO(describe(settings));
+        const Inputs whole = Case(settings);
+        const Expectation expected(whole, precision);
+        for (const int size : {2, 4, 5})
+          expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, uint32_t(size + 1))));
+      }
+    }
+  }
+  Settings settings;
+  settings.loss = Loss::kSupCon;
+  settings.rows = 8;
+  settings.dim = 3;
+  const Inputs whole = Case(settings);
+  CHECK(std::string(group::what_is_wrong_over_ranks(whole.problem, Output(whole).result)) ==
+        "over a group positives by label go without ranks: ask for no top1 and top5");
+}
+
 TEST_CASE("the sigmoid loss over ranks is that of one call") {
   std::mt19937 random(7);
   const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);

@@ -41,7 +41,11 @@ class Opened {
       *numbers = Buffer<double>(rows);
     }
     above = Buffer<int32_t>(rows);
-    part.columns = {log_sum.data(), rank.data(), above.data(), log_sum_exp.data(), weight.data()};
+    part.columns.log_sum = log_sum.data();
+    part.columns.rank = rank.data();
+    part.columns.above = above.data();
+    part.columns.log_sum_exp = log_sum_exp.data();
+    part.columns.weight = weight.data();
   }
   ~Opened() { backend().saved_destroy(context_.handle(), saved_); }
   Opened(const Opened &) = delete;

@@ -122,6 +122,15 @@ describe.each(SERVED)('%s', loss => {
   });
 });
 
+it('supCon gives what one call gives, without ranks, which would need the first positive of all rows', async () => {
+  const shares = [4, 1, 4];
+  for (const reduction of ['mean', 'none'] as const) {
+    const of = randomCase('supCon all', SIZES, { reduction, ranks: false });
+    expectResult(joined(of, 'supCon', shares, await run(of, 'supCon', shares)), of.reference(), HIGHEST, reduction);
+  }
+  await expect(run(randomCase('supCon all', SIZES), 'supCon', shares)).rejects.toThrow(/top1/);
+});
+
 it('takes tensors of the device', async () => {
   const of = randomCase('infoNCE in-batch and unpaired', SIZES);
   const shares = [3, 6];

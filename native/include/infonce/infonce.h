@@ -326,8 +326,8 @@ typedef struct infonce_part {
   int32_t block;             /* of whose candidates they are further ones */
   infonce_matrix candidates; /* with a bias only where the block's candidates have one */
   /* Where the block's columns feed a softmax: of these rows. `add` adds what they meet to log_sum, above, for which it
-     reads rank, and positives and their sums; `add_gradient` reads log_sum_exp, weight, all_positives and rest_share. Not of debiased losses and weights of positives, which know
-     all rows. */
+     reads rank, and positives and their sums; `add_gradient` reads log_sum_exp, weight, all_positives and rest_share. Not
+     of debiased losses and weights of positives, which know all rows. */
   infonce_travelling_rows columns;
   /* Which of the block's anchors they meet; with a count of 0 all. Another call may have the other pairs. */
   int64_t first_anchor, anchor_count;
@@ -424,8 +424,7 @@ typedef struct infonce_backend {
   /* For rows of a softmax that travel as parts of other calls, each pair in one of them alone. `read_rows` fills the
      arrays that are there: rank, once the call is open; log_sum_exp, weight, all_positives and rest_share, between
      `open_gradient` and `close_gradient`. `join_rows`, before `close`, adds log_sum, with `ranks` above, and positives
-     and their sums, of rows that came home. What
-     they get of a gradient elsewhere is the caller's to add. */
+     and their sums, of rows that came home. What they get of a gradient elsewhere is the caller's to add. */
   infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
   infonce_status (*join_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
