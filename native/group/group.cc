@@ -129,7 +129,8 @@ void Group::leave() {
     for (int other = 0; other < transport_->size(); ++other)
       if (other != transport_->rank()) mail.send(other, Channel::kControl, &record, sizeof record);
     lost_ = "this rank has left the group";
-    transport_->leave(kPartingSeconds);
+    // The others may be at work still, which the launcher would cut short if this rank ended without them.
+    transport_->leave(post_.patience);
     return;
   }
   transport_->leave(kPartingSeconds);

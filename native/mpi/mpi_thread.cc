@@ -24,9 +24,10 @@ constexpr int64_t kSecond = 1000000000;
 constexpr int64_t kSpin = 20 * kMicrosecond;
 constexpr int64_t kShortestNap = 50 * kMicrosecond;
 constexpr int64_t kLongestNap = 1000 * kMicrosecond;
-// A rank that has not come for so long is late; a message of so long is moved on by longer naps too.
+// What has not ended after so long waits for a slow rank, or is a long message; so often it is still moved on fast enough.
 constexpr int64_t kPatience = kSecond;
-// MPI_Finalize is quick once all ranks are there for it.
+constexpr int64_t kPatientNap = 200 * kMicrosecond;
+// MPI_Finalize is quick once all ranks are there for it, or does not return: that of MPICH 4.0.2 over UCX and TCP, at times.
 constexpr int64_t kForFinalize = 5 * kSecond;
 constexpr double kForExit = 0.2;
 
@@ -219,7 +220,7 @@ void MpiThread::end_with_process(int status) {
   if (!all_left_ && !started_ && status == 0) {
     std::fprintf(stderr,
                  "infonce: rank %d of %d ends, with status 1, before all ranks have left their process group: "
-                 "wait for leave() in each of them\n",
+                 "dispose of it in each of them, and wait for that\n",
                  place_.rank, place_.size);
     std::fflush(nullptr);
     _exit(1);
@@ -257,7 +258,7 @@ void MpiThread::nap() {
     calls_->poll();  // what was sent may be in buffers of the library still
     length = since / 10;
   } else if (since > kPatience) {
-    length = kShortestNap * (since / kPatience);
+    length = kPatientNap;
   }
   naps_ = true;
   bool awake = stop_;
@@ -399,13 +400,15 @@ void MpiThread::step_of_leaving() {
   }
   size_t nothing;
   if (leaving_ == Leaving::kBarrier && calls_->has_ended(barrier_, nothing)) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      all_left_ = true;
+    }
     if (started_) {
       calls_->part();
     } else {
       calls_->finalize();
     }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    all_left_ = true;
     ends_ = true;
   }
   ends_ = ends_ || now() > deadline_;

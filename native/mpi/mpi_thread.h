@@ -47,7 +47,7 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   void post(std::shared_ptr<Message> message);
   bool has_ended(const Message &message);
 
-  // Whether all ranks have left in time, and MPI is ended where it was started here.
+  // Whether all ranks have left in time; then MPI is ended, too, where it was started here.
   bool leave(double seconds);
   // Nothing moves any more, and nothing is finalized.
   void abandon(double seconds);

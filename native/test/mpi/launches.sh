@@ -62,6 +62,9 @@ if [[ -n $open_mpi ]]; then
 fi
 if [[ -n $mpich ]]; then
   family "$mpich" 'mpiexec of MPICH' libmpich.so.12 libmpi.so.40 "$open_mpi" mpirun.mpich -n
+  # With the binary interface of MPI 5.
+  INFONCE_TEST_MPI=$mpich INFONCE_TEST_RANKS=3 INFONCE_MPI_LIBRARY=${program%/*}/libinfonce_mpi_abi_test.so \
+    launch succeeds ranks mpirun.mpich -n 3
   # As npx does.
   launch succeeds 'cut off' mpirun.mpich -n 2 bash -c 'exec {PMI_FD}>&-; exec "$@"' bash
 fi
