@@ -17,6 +17,7 @@ interface AnyGroupOptions {
 
 /** A group of the processes that one launcher has started: `mpirun -n 4 node train.mjs`. */
 export interface MpiGroupOptions extends AnyGroupOptions {
+  /** `'mpi'`, the default. */
   readonly engine?: 'mpi' | undefined;
   /**
    * Name or path of MPI's library. Default: that of `INFONCE_MPI_LIBRARY`, else the one that the launcher belongs to. Open
@@ -27,6 +28,7 @@ export interface MpiGroupOptions extends AnyGroupOptions {
 
 /** A group of threads of this process, for tests and for machines without MPI. */
 export interface LocalGroupOptions extends AnyGroupOptions {
+  /** `'local'` */
   readonly engine: 'local';
   /** What the ranks of one group call it. When all are there it is free for another group. */
   readonly key: string;
