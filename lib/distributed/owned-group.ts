@@ -8,6 +8,10 @@ import { nativeError } from '../runtime/native-failure.js';
 import { checkChoice } from '../runtime/options.js';
 import type { ProcessGroup, Reducible } from './process-group.js';
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** One step of a group, while its call is made. */
 export class Step {
   readonly native: NativeGroup;
@@ -24,7 +28,7 @@ export class Step {
     try {
       return work();
     } catch (error) {
-      this.#refusal = error instanceof Error ? error.message : String(error);
+      this.#refusal = messageOf(error);
       throw error;
     }
   }
@@ -131,6 +135,16 @@ export class OwnedProcessGroup implements ProcessGroup {
       throw this.#noted(error);
     } finally {
       step.end();
+    }
+  }
+
+  /** Does what comes before a call that is a step, and tells the other ranks if it cannot be done. */
+  static before<Value>(group: OwnedProcessGroup | undefined, work: () => Value): Value {
+    try {
+      return work();
+    } catch (error) {
+      if (group !== undefined && !group.disposed) group.#native.decline(messageOf(error));
+      throw error;
     }
   }
 

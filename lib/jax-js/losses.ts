@@ -1,4 +1,6 @@
 import type { Array as JaxArray } from '@jax-js/jax';
+import { groupOf, OwnedProcessGroup } from '../distributed/owned-group.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
 import { type ClipOptions as ClipCore, type ClipGradients, type ClipRows, clipLoss } from '../losses/clip.js';
 import { type FalseNegativesOf, withGuideRead } from '../losses/false-negatives.js';
 import { infoNCELoss } from '../losses/info-nce.js';
@@ -9,7 +11,7 @@ import { NegativeQueue } from '../losses/negative-queue.js';
 import { type NTXentOptions as NTXentCore, type NTXentGradients, ntXentLoss } from '../losses/nt-xent.js';
 import type { Reduction } from '../losses/options.js';
 import { type Asked, gradientName, type LossValue, type Ranks } from '../losses/results.js';
-import { runSync } from '../losses/run.js';
+import { runSync, type SyncRunOptions } from '../losses/run.js';
 import {
   type SigLipOptions as SigLipCore,
   type SigLipGradients,
@@ -29,6 +31,10 @@ export type CallOptions<Core> = Omit<Core, 'gradient' | 'reduction'> & {
   readonly reduction?: 'mean' | 'sum' | undefined;
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
+  /** As in the library's run options. The call keeps its thread until the other ranks have come. */
+  readonly group?: ProcessGroup | undefined;
+  /** As in the library's run options. */
+  readonly gradients?: 'sum' | 'mean' | undefined;
 };
 
 /** Options of {@link ntXent}. */
@@ -78,22 +84,15 @@ const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the 
 function lossAndGradients<Value>(
   loss: AnyLoss,
   given: Readonly<Record<string, unknown>>,
-  options: { readonly context?: Context | undefined },
+  options: SyncRunOptions,
 ): [value: Value, gradients: (JaxArray | (JaxArray | undefined)[])[]] {
-  const known = loss.optionKeys.filter(key => key !== 'gradient');
-  checkKeys(options, loss.name, new Set([...known, ...(loss.rowArrays ?? []), 'context']), ADVICE);
-  const { context, ...rest } = options;
-  const optional = Object.keys(loss.optionalTensors ?? {}).filter(
-    name => isJaxArray(given[name]) || Array.isArray(given[name]),
-  );
-  const inputs = [
-    ...Object.keys(loss.tensors).map(name => ({ name, read: readArray(given[name], name) })),
-    ...optional.map(name => ({ name, read: readArrays(given[name], name) })),
-  ];
-  const tensors = Object.fromEntries(
-    inputs.map(({ name, read }) => [name, Array.isArray(read) ? read.map(tensorOf) : read.tensor]),
-  );
-  const result = runSync(loss.describe({ ...rest, ...given, ...tensors }), { context });
+  const { inputs, tensors } = OwnedProcessGroup.before(groupOf(options), () => readInputs(loss, given, options));
+  const { context, group, gradients: joinedBy, ...rest } = options;
+  const result = runSync(check => loss.describe({ ...rest, ...given, ...tensors }, check), {
+    context,
+    group,
+    gradients: joinedBy,
+  });
   const value = { ...result } as Record<string, unknown>;
   const gradients = inputs.map(({ name, read }) => {
     const gradient = value[gradientName(name)] as Float32Array | readonly Float32Array[] | undefined;
@@ -104,6 +103,28 @@ function lossAndGradients<Value>(
     );
   });
   return [value as Value, gradients];
+}
+
+/** Checks the options' names and reads the arrays. */
+function readInputs(loss: AnyLoss, given: Readonly<Record<string, unknown>>, options: SyncRunOptions) {
+  const known = loss.optionKeys.filter(key => key !== 'gradient');
+  checkKeys(
+    options,
+    loss.name,
+    new Set([...known, ...(loss.rowArrays ?? []), 'context', 'group', 'gradients']),
+    ADVICE,
+  );
+  const optional = Object.keys(loss.optionalTensors ?? {}).filter(
+    name => isJaxArray(given[name]) || Array.isArray(given[name]),
+  );
+  const inputs = [
+    ...Object.keys(loss.tensors).map(name => ({ name, read: readArray(given[name], name) })),
+    ...optional.map(name => ({ name, read: readArrays(given[name], name) })),
+  ];
+  const tensors = Object.fromEntries(
+    inputs.map(({ name, read }) => [name, Array.isArray(read) ? read.map(tensorOf) : read.tensor]),
+  );
+  return { inputs, tensors };
 }
 
 /** An array, or each of a list, in which queues stay as they are. */
@@ -232,6 +253,8 @@ export function infoNCE<K extends boolean = true>(
   negativeKeys?: JaxArray | NegativeQueue | readonly (JaxArray | NegativeQueue)[],
   options: InfoNCEOptions<K> = {},
 ): LossAndGradients<Temperature, unknown, K> {
-  const read = withGuideRead(options, (value, name) => readArray(value, name).tensor);
+  const read = OwnedProcessGroup.before(groupOf(options), () =>
+    withGuideRead(options, (value, name) => readArray(value, name).tensor),
+  );
   return lossAndGradients(infoNCELoss, { query, positiveKey, negativeKeys }, read);
 }

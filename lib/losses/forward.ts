@@ -89,7 +89,12 @@ type Describe<Problem> = (problem: Problem) => Plan;
 
 const SYNC_FORWARD_KEYS: ReadonlySet<string> = new Set(['context', 'out']);
 const FORWARD_KEYS: ReadonlySet<string> = new Set(['context', 'out', 'signal']);
-const OUTPUT_ADVICE: KeyAdvice = new Map([['output', 'Pass it to backward(gradOutput, { output }).']]);
+const IN_ONE_CALL = 'Over a group a loss is computed with its gradients in one call: call the loss itself.';
+const FORWARD_ADVICE: KeyAdvice = new Map([
+  ['output', 'Pass it to backward(gradOutput, { output }).'],
+  ['group', IN_ONE_CALL],
+  ['gradients', IN_ONE_CALL],
+]);
 const SYNC_BACKWARD_KEYS: ReadonlySet<string> = new Set(['output', 'out']);
 const BACKWARD_KEYS: ReadonlySet<string> = new Set(['output', 'out', 'signal']);
 const CONTEXT_ADVICE: KeyAdvice = new Map([['context', 'It runs in the context of the forward half.']]);
@@ -102,7 +107,7 @@ export function forwardSync<Problem>(
   options: UncheckedRun = NO_OPTIONS,
 ): object {
   const plan = describeForward(describe, problem);
-  checkKeys(options, 'run', SYNC_FORWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...OUTPUT_ADVICE]));
+  checkKeys(options, 'run', SYNC_FORWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...FORWARD_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
   const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
   const saved = context.performSync<NativeSaved>(
@@ -120,7 +125,7 @@ export async function forwardAsync<Problem>(
   options: UncheckedRun = NO_OPTIONS,
 ): Promise<object> {
   const plan = describeForward(describe, problem);
-  checkKeys(options, 'run', FORWARD_KEYS, new Map([...RUN_ADVICE, ...OUTPUT_ADVICE]));
+  checkKeys(options, 'run', FORWARD_KEYS, new Map([...RUN_ADVICE, ...FORWARD_ADVICE]));
   const context = contextOfCall(plan, options.context, undefined);
   const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
   const saved = await context.perform<NativeSaved>(

@@ -199,10 +199,10 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
   }
 
   async function run(problem: object, options?: UncheckedRun): Promise<object> {
-    return runAsync(() => describe(problem), options);
+    return runAsync(check => describe(problem, check), options);
   }
   function runLossSync(problem: object, options?: UncheckedRun): object {
-    return runSync(() => describe(problem), options);
+    return runSync(check => describe(problem, check), options);
   }
   async function forward(problem: object, options?: UncheckedRun): Promise<object> {
     return forwardAsync(describe, problem, options);

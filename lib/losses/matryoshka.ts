@@ -86,6 +86,12 @@ const OPTIONS_ADVICE: KeyAdvice = new Map([
   ['matryoshka_weights', 'Pass weights.'],
 ]);
 const SYNC_RUN_KEYS: ReadonlySet<string> = new Set(['context', 'output', 'out']);
+const ITS_CALLS =
+  'Each of dims would be a step of the group: cut the rows off, and call the loss with the group for each.';
+const GROUP_ADVICE: KeyAdvice = new Map([
+  ['group', ITS_CALLS],
+  ['gradients', ITS_CALLS],
+]);
 const RUN_KEYS: ReadonlySet<string> = new Set([...SYNC_RUN_KEYS, 'signal']);
 const NAMES = LOSSES.map(({ name }) => name)
   .join(', ')
@@ -119,7 +125,7 @@ export const matryoshka = async function matryoshka(
   options: unknown,
   run: UncheckedRun = {},
 ): Promise<object> {
-  checkKeys(run, 'run', RUN_KEYS, RUN_ADVICE);
+  checkKeys(run, 'run', RUN_KEYS, new Map([...RUN_ADVICE, ...GROUP_ADVICE]));
   const call = prepare(loss, problem, options, run);
   // All at once, because inputs may change once this has returned.
   const runs = call.plans.map(plan => runAsync(plan, { context: run.context, signal: run.signal }));
@@ -140,7 +146,7 @@ export const matryoshkaSync = function matryoshkaSync(
   options: unknown,
   run: UncheckedRun = {},
 ): object {
-  checkKeys(run, 'run', SYNC_RUN_KEYS, SYNC_RUN_ADVICE);
+  checkKeys(run, 'run', SYNC_RUN_KEYS, new Map([...SYNC_RUN_ADVICE, ...GROUP_ADVICE]));
   const call = prepare(loss, problem, options, run);
   return call.sum(call.plans.map(plan => runSync(plan, { context: run.context }) as Result));
 } as MatryoshkaSync<typeof LOSSES>;

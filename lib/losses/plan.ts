@@ -211,6 +211,8 @@ export function interleavedOf({ matrices, rows }: Task): Interleaved | undefined
 /** The upstream gradient as backends see it. */
 export function viewMajorUpstream(task: Task, gradOutput: Float32Array | undefined): Float32Array | undefined {
   const order = interleavedOf(task);
+  // Of a rank without rows: none would be 1 for all.
+  if (gradOutput?.length === 0) return Float32Array.of(1);
   if (order === undefined || gradOutput === undefined || gradOutput.length === 1) return gradOutput;
   return viewMajorCopy(gradOutput, order, 'gradOutput');
 }

@@ -8,8 +8,9 @@ import { OwnedDeviceTensor } from '../runtime/device-tensor.js';
 import type { Context } from '../runtime/handles.js';
 import type { Naming } from '../runtime/native-failure.js';
 import { checkChoice, checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { checkTensorOfRank } from '../runtime/tensor.js';
 import type { Out, UncheckedOut } from './out.js';
-import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC } from './plan.js';
+import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC, type TensorCheck } from './plan.js';
 import { giveBack, type ResultBuffers, resultBuffers, resultOf, settle } from './result-buffers.js';
 import type { Output } from './results.js';
 
@@ -96,8 +97,8 @@ export function contextOfCall(
   return contextOf(named, owners, fallback);
 }
 
-/** A call's plan, or what checks the problem and makes it. */
-type Planned = Plan | (() => Plan);
+/** A call's plan, or what makes it of the problem, whose tensors it checks so. */
+type Planned = Plan | ((check?: TensorCheck) => Plan);
 
 /** What a call is given beside its plan. */
 interface Extras {
@@ -122,7 +123,7 @@ function prepare(
   step: Step | undefined,
   { scalars, above }: Extras,
 ): Prepared {
-  const plan = typeof planned === 'function' ? planned() : planned;
+  const plan = typeof planned === 'function' ? planned(step && checkTensorOfRank) : planned;
   if (scalars === undefined) checkKeys(options, 'run', KEYS, RUN_ADVICE);
   else checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
   const { context: named, output, out } = options;

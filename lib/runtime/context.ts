@@ -145,7 +145,9 @@ export class OwnedContext implements TensorContext {
   /** A device tensor whose numbers are yet to be written. */
   allocate<Type extends DType>(shape: readonly number[], dtype: Type, naming: Naming): OwnedDeviceTensor<Type> {
     this.#checkInUse();
-    const buffer = this.#explained(native => native.allocate(productOf(shape) * BYTES[dtype]), naming);
+    // A rank without rows has a gradient without numbers.
+    const bytes = Math.max(1, productOf(shape) * BYTES[dtype]);
+    const buffer = this.#explained(native => native.allocate(bytes), naming);
     return new OwnedDeviceTensor(this, buffer, shape, dtype);
   }
 

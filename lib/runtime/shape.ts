@@ -6,6 +6,8 @@ export interface Layout {
   readonly text: string;
   readonly fewestDimensions: number;
   readonly mostDimensions: number;
+  /** Whether the first dimension may be 0. Default false. */
+  readonly mayBeEmpty?: boolean;
 }
 
 /**
@@ -25,7 +27,8 @@ export function checkShape(shape: unknown, argument: string, layout: Layout): re
   let valid = shape.length <= layout.mostDimensions;
   for (let i = 0; valid && i < shape.length; i++) {
     const dimension: unknown = shape[i];
-    if (typeof dimension === 'number' && Number.isInteger(dimension) && dimension >= 1) checked.push(dimension);
+    const least = i === 0 && layout.mayBeEmpty ? 0 : 1;
+    if (typeof dimension === 'number' && Number.isInteger(dimension) && dimension >= least) checked.push(dimension);
     else valid = false;
   }
   if (valid && checked.length >= layout.fewestDimensions) return checked;
@@ -52,7 +55,7 @@ export function checkLength(length: number, shape: readonly number[], prefix: st
   });
 }
 
-/** Every factor is at least 1, so a product too large to be exact is also too large to equal a length. */
+/** Factors are at least 1, or the first is 0, so a product too large to be exact is also too large to equal a length. */
 export function productOf(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1);
 }

@@ -43,7 +43,7 @@ export function problemAdvice(...names: readonly string[]): KeyAdvice {
 
 /**
  * Refuses what is neither a typed array with a matching shape of `fewestDimensions` to `mostDimensions` positive
- * dimensions nor a device tensor of such a shape that is in use. `text` is how the message writes the expected shape.
+ * dimensions, the first of which may be 0 if it `mayBeEmpty`, nor a device tensor of such a shape that is in use. `text` is how the message writes the expected shape.
  * Returns the values it checked, so that a getter cannot give others later.
  */
 export function checkTensor(
@@ -52,8 +52,9 @@ export function checkTensor(
   text: string,
   fewestDimensions: number,
   mostDimensions: number,
+  mayBeEmpty = false,
 ): InputTensor {
-  const layout = { text, fewestDimensions, mostDimensions };
+  const layout = { text, fewestDimensions, mostDimensions, mayBeEmpty };
   if (OwnedDeviceTensor.isOne(tensor)) {
     const shape = checkShape(tensor.shape, `${name}.shape`, layout);
     const data = tensor.bufferFor(name);
@@ -72,6 +73,10 @@ export function checkTensor(
   const checked = checkArray(data, shape, dtype, `${name}.`, layout);
   return { data: checked.data, dtype: checked.dtype, shape: checked.shape, size: checked.size, owner: undefined };
 }
+
+/** The same for one of several ranks, which may have no rows. */
+export const checkTensorOfRank: typeof checkTensor = (tensor, name, text, fewest, most) =>
+  checkTensor(tensor, name, text, fewest, most, true);
 
 /** A loop: this is asked for every input of every call. */
 function hasKeysOfTensor(tensor: object): boolean {

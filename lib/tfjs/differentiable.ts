@@ -1,10 +1,12 @@
 import * as tf from '@tensorflow/tfjs';
-import { type ForwardPass, forwardSync } from '../losses/forward.js';
+import { groupOf, OwnedProcessGroup } from '../distributed/owned-group.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
+import { type ForwardPass, forwardSync, type SyncForwardOptions } from '../losses/forward.js';
 import type { AnyLoss, Layout } from '../losses/loss.js';
 import { NegativeQueue } from '../losses/negative-queue.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
 import { gradientName, type LossValue, type Output, type Ranks } from '../losses/results.js';
-import { runSync } from '../losses/run.js';
+import { runSync, type SyncRunOptions } from '../losses/run.js';
 import { learnedScalars } from '../losses/scale.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
@@ -21,6 +23,14 @@ export type OpOptions<Options> = Omit<
   /** Where the loss is computed. Default: the context that calls share. */
   readonly context?: Context | undefined;
 };
+
+/** What an op takes for the rows of several ranks. */
+export interface GroupOptions {
+  /** As in the library's run options. The op keeps its thread until the other ranks have come. */
+  readonly group?: ProcessGroup | undefined;
+  /** As in the library's run options. */
+  readonly gradients?: 'sum' | 'mean' | undefined;
+}
 
 /** What a loss gives in TensorFlow.js. */
 export type LossTensor<R extends Reduction> = R extends 'none' ? tf.Tensor1D : tf.Scalar;
@@ -50,6 +60,7 @@ const ADVICE: KeyAdvice = new Map([
   ['gradient', 'It is computed when it is asked for: by tf.grad, tf.variableGrads, optimizer.minimize or model.fit.'],
   ['gradOutput', 'Multiply the loss instead.'],
   ['ranks', 'The loss is all that comes back, and nothing is counted. ntXentTop1() and its kin are metrics.'],
+  ['group', 'model.fit adds no gradients over ranks: train with the op, and add those of tf.variableGrads.'],
   ['signal', 'TensorFlow.js computes synchronously; what is synchronous cannot be aborted.'],
 ]);
 
@@ -73,7 +84,7 @@ export interface Call {
   readonly problem: CommonOptions;
   /** What it can be differentiated by. */
   readonly inputs: readonly Input[];
-  readonly context: Context | undefined;
+  readonly run: SyncRunOptions;
 }
 
 type Named = Readonly<Record<string, unknown>>;
@@ -82,16 +93,25 @@ type Named = Readonly<Record<string, unknown>>;
  * Checks the options' names and reads the tensors: `given` for the loss's inputs, and those among its options. `advice` is
  * for a tensor in the place of the options.
  */
-export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>, advice?: string): Call {
+export function readCall(
+  loss: AnyLoss,
+  given: Named,
+  options: OpOptions<object> & GroupOptions,
+  advice?: string,
+): Call {
+  return OwnedProcessGroup.before(groupOf(options), () => read(loss, given, options, advice));
+}
+
+function read(loss: AnyLoss, given: Named, options: OpOptions<object> & GroupOptions, advice?: string): Call {
   const optional = Object.keys(loss.optionalTensors ?? {});
   const rowArrays = loss.rowArrays ?? [];
-  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional, ...rowArrays], advice);
-  const { context, ...rest } = options;
+  checkOpKeys(options, loss.name, [...loss.optionKeys, ...optional, ...rowArrays, 'group', 'gradients'], advice);
+  const { context, group, gradients, ...rest } = options;
   const problem: Record<string, unknown> = { ...rest };
   const inputs: Input[] = [];
   const layouts: { readonly [input: string]: Layout } = { ...loss.tensors, ...loss.optionalTensors };
   const detached: readonly unknown[] = Array.isArray(problem.detach) ? problem.detach : [];
-  function read(tensor: unknown, name: string, place: string, index?: number): Tensor {
+  function readInput(tensor: unknown, name: string, place: string, index?: number): Tensor {
     const numbers = readTensor(tensor, place);
     checkRank(numbers.shape, layouts[name]!, place);
     if (!detached.includes(name)) inputs.push({ tensor: tensor as tf.Tensor, gradient: gradientName(name), index });
@@ -100,10 +120,10 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
   for (const name of [...Object.keys(loss.tensors), ...optional]) {
     const value = name in given ? given[name] : problem[name];
     if (name in given || value instanceof tf.Tensor || value instanceof tf.SymbolicTensor)
-      problem[name] = read(value, name, name);
+      problem[name] = readInput(value, name, name);
     else if (Array.isArray(value)) {
       problem[name] = value.map((each: unknown, index) =>
-        NegativeQueue.isOne(each) ? each : read(each, name, `${name}[${index}]`, index),
+        NegativeQueue.isOne(each) ? each : readInput(each, name, `${name}[${index}]`, index),
       );
     }
   }
@@ -115,7 +135,7 @@ export function readCall(loss: AnyLoss, given: Named, options: OpOptions<object>
     problem[option] = readScalar(value, option);
     if (value instanceof tf.Tensor) inputs.push({ tensor: value, gradient });
   }
-  return { loss, problem, inputs, context };
+  return { loss, problem, inputs, run: { context, group, gradients } };
 }
 
 /** Refuses tensors of another rank than the loss takes. */
@@ -134,14 +154,14 @@ function checkRank(shape: readonly number[], [text, fewest, most]: Layout, name:
  * reduction is 'none', whose upstream gradient is a vector that is known only later.
  */
 export function lossOf<R extends Reduction>(call: Call): LossTensor<R> {
-  const { loss: described, inputs, context } = call;
+  const { loss: described, inputs, run } = call;
   const problem = { ...call.problem, ranks: false };
   // Within customGrad the tape is always off.
   if (!tf.engine().isTapeOn()) return tensorOf(withoutGradients({ ...call, problem }).loss) as LossTensor<R>;
   const { loss, backward } =
     problem.reduction === 'none'
-      ? inHalves(forwardSync(described.describe, problem, { context }) as Pass)
-      : atOnce(runSync(described.describe(problem), { context }) as LossValue<'mean'> & Gradients);
+      ? inHalves(forwardSync(described.describe, problem, halvesOf(run)) as Pass)
+      : atOnce(runSync(check => described.describe(problem, check), run) as LossValue<'mean'> & Gradients);
   const taped = tf.customGrad(() => ({
     value: tensorOf(loss),
     gradFunc: (upstream: tf.Tensor) => {
@@ -151,6 +171,19 @@ export function lossOf<R extends Reduction>(call: Call): LossTensor<R> {
     },
   }));
   return taped(...inputs.map(({ tensor }) => tensor)) as LossTensor<R>;
+}
+
+/** Over a group a loss has no halves, which is refused. */
+function halvesOf({ context, group }: SyncRunOptions): SyncForwardOptions {
+  return OwnedProcessGroup.before(groupOf({ group }), () => {
+    if (group === undefined) return { context };
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'reduction',
+      expected: "'mean' or 'sum' with a group",
+      got: "'none'",
+      remedy: 'Multiply the loss instead: its upstream gradient is one number.',
+    });
+  });
 }
 
 /** How often the positive comes first. */
@@ -163,8 +196,8 @@ export function lossOfNumbers(call: Call): number {
   return withoutGradients({ ...call, problem: { ...call.problem, ranks: false } }).loss as number;
 }
 
-function withoutGradients({ loss, problem, context }: Call) {
-  return runSync(loss.describe({ ...problem, gradient: false }), { context }) as LossValue & Ranks;
+function withoutGradients({ loss, problem, run }: Call) {
+  return runSync(check => loss.describe({ ...problem, gradient: false }, check), run) as LossValue & Ranks;
 }
 
 function atOnce(result: LossValue<'mean'> & Gradients): Taped {

@@ -14,7 +14,16 @@ import type { Tensor } from '../runtime/host-tensor.js';
 import { checkChoice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { chanceOf, mismatchedRows, type TrainingStep, watchedForChance } from './at-chance.js';
-import { type Call, checkOpKeys, lossOf, lossOfNumbers, type OpOptions, readCall, top1Of } from './differentiable.js';
+import {
+  type Call,
+  checkOpKeys,
+  type GroupOptions,
+  lossOf,
+  lossOfNumbers,
+  type OpOptions,
+  readCall,
+  top1Of,
+} from './differentiable.js';
 import type { ClipOptions, NTXentOptions, SupConOptions } from './losses.js';
 import { canBeMadeAgain, canBeSaved } from './saved-models.js';
 import { readScalar } from './tensor.js';
@@ -23,7 +32,7 @@ import { readScalar } from './tensor.js';
 export type LayersFunction = (yTrue: tf.Tensor, yPred: tf.Tensor) => tf.Scalar;
 
 /** Options of {@link ntXentLoss} and {@link ntXentTop1}. */
-export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reduction'> {
+export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reduction' | keyof GroupOptions> {
   /**
    * Where the model's output has the views of a sample: in `'rows'` (default), [nViews * B, D], in their `layout`, a batch of
    * a model with one input, as {@link viewBatches} makes it, view-major; or in `'columns'`, [B, nViews * D], side by side in one row,
@@ -33,10 +42,13 @@ export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reductio
 }
 
 /** Options of {@link supConLoss} and {@link supConTop1}. */
-export type SupConLossOptions = Omit<SupConOptions<'mean'>, 'reduction' | 'memory'>;
+export type SupConLossOptions = Omit<SupConOptions<'mean'>, 'reduction' | 'memory' | keyof GroupOptions>;
 
 /** Options of {@link clipLoss} and {@link clipTop1}. */
-export type ClipLossOptions = Omit<ClipOptions<'mean'>, 'reduction' | 'duplicates' | 'negativeTexts' | keyof ClipRows>;
+export type ClipLossOptions = Omit<
+  ClipOptions<'mean'>,
+  'reduction' | 'duplicates' | 'negativeTexts' | keyof ClipRows | keyof GroupOptions
+>;
 
 const WITHOUT_MEMORY = { less: ['memory'] };
 const WITHOUT_IDS = { less: ['duplicates'] };

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { groupOf, OwnedProcessGroup } from '../distributed/owned-group.js';
 import { type ClipOptions as ClipCore, type ClipRows, clipLoss } from '../losses/clip.js';
 import { type FalseNegativesOf, withGuideRead } from '../losses/false-negatives.js';
 import { infoNCELoss } from '../losses/info-nce.js';
@@ -9,10 +10,10 @@ import { type NTXentOptions as NTXentCore, ntXentLoss } from '../losses/nt-xent.
 import type { Reduction } from '../losses/options.js';
 import { type SigLipOptions as SigLipCore, sigLipLoss } from '../losses/sig-lip.js';
 import { type SupConOptions as SupConCore, supConLoss } from '../losses/sup-con.js';
-import { type LossTensor, lossOf, type OpOptions, readCall } from './differentiable.js';
+import { type GroupOptions, type LossTensor, lossOf, type OpOptions, readCall } from './differentiable.js';
 import { readTensor, type TensorArgument } from './tensor.js';
 
-export interface NTXentOptions<R extends Reduction = Reduction> extends OpOptions<NTXentCore<R>> {
+export interface NTXentOptions<R extends Reduction = Reduction> extends OpOptions<NTXentCore<R>>, GroupOptions {
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
 }
@@ -32,7 +33,7 @@ export function ntXent<R extends Reduction = 'mean'>(
   return lossOf<R>(readCall(ntXentLoss, { features }, options, advice));
 }
 
-export interface SupConOptions<R extends Reduction = Reduction> extends OpOptions<SupConCore<R>> {
+export interface SupConOptions<R extends Reduction = Reduction> extends OpOptions<SupConCore<R>>, GroupOptions {
   /** Above 0; a tensor of one number gets its gradient. Default 0.07. */
   readonly temperature?: number | tf.Tensor | undefined;
 }
@@ -53,7 +54,7 @@ export function supCon<R extends Reduction = 'mean'>(
   return lossOf<R>(readCall(supConLoss, { features, labels }, options));
 }
 
-export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<ClipCore<R>>, ClipRows {
+export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<ClipCore<R>>, ClipRows, GroupOptions {
   /**
    * The factor itself, 1 / temperature, not its logarithm. Above 0; a tensor of one number gets its gradient: CLIP learns
    * the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
@@ -136,6 +137,8 @@ export function infoNCE<R extends Reduction = 'mean'>(
 ): LossTensor<R> {
   const advice = 'Negative keys are an option: { negativeKeys }.';
   // What is no object of options is refused there.
-  const read = options instanceof tf.Tensor ? options : withGuideRead(options, readTensor);
+  const read = OwnedProcessGroup.before(groupOf(options as GroupOptions), () =>
+    options instanceof tf.Tensor ? options : withGuideRead(options, readTensor),
+  );
   return lossOf<R>(readCall(infoNCELoss, { query, positiveKey }, read, advice));
 }

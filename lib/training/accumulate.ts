@@ -1,3 +1,5 @@
+import { groupOf, OwnedProcessGroup } from '../distributed/owned-group.js';
+import type { ProcessGroup } from '../distributed/process-group.js';
 import { LOSSES } from '../losses/all.js';
 import type { LossTypes, Of } from '../losses/loss.js';
 import type { Reduction } from '../losses/options.js';
@@ -35,9 +37,13 @@ export interface AccumulateRun {
   readonly context?: Context | undefined;
   /** Rejects the call with an `AbortError` if it fires before the call has ended. */
   readonly signal?: AbortSignalLike | undefined;
+  /** As in the run options of the loss: the batch is that of all ranks, and this rank's part of it comes in chunks. */
+  readonly group?: ProcessGroup | undefined;
+  /** As in the run options of the loss. */
+  readonly gradients?: 'sum' | 'mean' | undefined;
 }
 
-const RUN_KEYS: ReadonlySet<string> = new Set(['context', 'signal']);
+const RUN_KEYS: ReadonlySet<string> = new Set(['context', 'signal', 'group', 'gradients']);
 const NAMES = LOSSES.map(({ name }) => name)
   .join(', ')
   .replace(/, (?=[^,]*$)/, ' or ');
@@ -106,6 +112,19 @@ export const accumulate = async function accumulate(
   options: object = {},
   run: AccumulateRun = {},
 ): Promise<object> {
+  const { inputs, batch } = OwnedProcessGroup.before(groupOf(run), () => prepare(loss, chunks, options, run));
+  const call = loss as (problem: object, run: AccumulateRun) => Promise<object>;
+  let result: object;
+  try {
+    result = await call({ ...options, ...batch.inputs }, run);
+  } catch (error) {
+    throw toldByChunk(error, batch);
+  }
+  return handOut(result as { readonly [name: string]: unknown }, inputs, batch);
+} as Accumulate<typeof LOSSES>;
+
+/** Checks what is not the loss's to check, and joins the chunks. */
+function prepare(loss: unknown, chunks: unknown, options: object, run: AccumulateRun) {
   const known = LOSSES.find(({ run }) => run === loss);
   if (known === undefined) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
@@ -123,15 +142,8 @@ export const accumulate = async function accumulate(
     : ({ views: 1, layout: 'viewMajor' } as const);
   const { targets } = options as { readonly targets?: unknown };
   const batch = gather(chunks, known, views, targets !== undefined);
-  const call = loss as (problem: object, run: AccumulateRun) => Promise<object>;
-  let result: object;
-  try {
-    result = await call({ ...options, ...batch.inputs }, run);
-  } catch (error) {
-    throw toldByChunk(error, batch);
-  }
-  return handOut(result as { readonly [name: string]: unknown }, inputs, batch);
-} as Accumulate<typeof LOSSES>;
+  return { inputs, batch };
+}
 
 /** Refuses options that belong elsewhere; the rest is the loss's to check. */
 function checkOptions(options: object, inputs: readonly string[]): void {

@@ -17,12 +17,16 @@ constexpr int64_t kScalars = 8;  // in the order of SCALARS in lib/runtime/bindi
 
 constexpr char kMatrix[] = "data of a matrix";
 
+// Where an array without elements lies, which has no address: that of an array which is not there is null.
+alignas(8) char empty[8];
+
 // 2^54 elements of 4 bytes fit.
 uint64_t bytes_of(int64_t size, size_t element) { return static_cast<uint64_t>(size) * element; }
 
 // Elements from the beginning of the first row to the end of the last.
 int64_t size_of(const RowLayout &layout) {
-  return layout.has_gaps() ? product(layout.rows - 1, layout.stride) + layout.dim : product(layout.rows, layout.dim);
+  return layout.has_gaps() && layout.rows > 0 ? product(layout.rows - 1, layout.stride) + layout.dim
+                                              : product(layout.rows, layout.dim);
 }
 
 // The elements of a matrix, from the first to the last.
@@ -55,6 +59,9 @@ Place Arrays::matrix(Napi::Value value, int32_t type, const RowLayout &layout, i
 template <typename T> Place Arrays::host_matrix(Napi::Value value, const RowLayout &layout, int32_t index) {
   const Span<T> span = to_matrix<T>(value, layout, index);
   const size_t bytes = span.size * sizeof(T);
+  if (bytes == 0) {
+    return {empty, INFONCE_ON_HOST, 0};
+  }
   if (stays(span.data, bytes)) {
     return {span.data, INFONCE_ON_HOST, layout.stride};
   }
@@ -171,7 +178,10 @@ bool Arrays::stays(const void *data, size_t bytes) {
 const void *Arrays::input(const void *data, size_t bytes) { return stays(data, bytes) ? data : copied(data, bytes); }
 
 void *Arrays::output(Napi::Value array, void *data, size_t bytes, const char *name) {
-  if (when_ == When::kNow || bytes == 0) {
+  if (bytes == 0) {
+    return empty;
+  }
+  if (when_ == When::kNow) {
     return data;
   }
   if (std::shared_ptr<void> pinned = pinned_memory_at(data, bytes)) {

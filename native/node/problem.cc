@@ -52,7 +52,7 @@ int32_t read_numbers(Napi::Value value, infonce_problem &fields, std::array<int3
                                       "matrices of numbers");
   for (int m = 0; m < fields.matrix_count; ++m) {
     infonce_matrix &matrix = fields.matrices[m];
-    matrix.rows = to_count(*next++, "rows", 1);
+    matrix.rows = to_count(*next++, "rows", 0);
     matrix.row_stride = to_count(*next++, "rowStride", 0);
     matrix.views = to_count(*next++, "views", 1);
     matrix.type = to_int32(*next++, "type");

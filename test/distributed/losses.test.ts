@@ -62,7 +62,7 @@ describe.each(LOSSES)('%s', loss => {
     const of = randomCase(loss, SIZES);
     const reference = of.reference();
     const whole = of.run() as Named;
-    for (const shares of [[9], evenShares(9, 2), [1, 7, 1], [2, 4, 1, 2]]) {
+    for (const shares of [[9], evenShares(9, 2), [1, 7, 1], [0, 4, 1, 4], [0, 9, 0]]) {
       let results: Named[];
       try {
         results = await run(of, loss, shares);
@@ -78,7 +78,7 @@ describe.each(LOSSES)('%s', loss => {
 });
 
 describe.each(SERVED)('%s', loss => {
-  const shares = [4, 1, 4];
+  const shares = [4, 1, 0, 4];
 
   it.each(['sum', 'none'] as const)("is the same with reduction '%s'", async reduction => {
     const rows = rowsOf(loss, SIZES);
@@ -92,7 +92,7 @@ describe.each(SERVED)('%s', loss => {
     const [sums, means] = [await run(of, loss, shares), await run(of, loss, shares, { gradients: 'mean' })];
     sums.forEach((sum, rank) => {
       for (const [name, value] of Object.entries(sum)) {
-        const factor = name.startsWith('grad') ? 3 : 1;
+        const factor = name.startsWith('grad') ? 4 : 1;
         const mean = means[rank]![name];
         if (value instanceof Float32Array)
           expect(mean, name).toEqual(value.map(number => Math.fround(factor * number)));
@@ -129,6 +129,15 @@ it('supCon gives what one call gives, without ranks, which would need the first 
     expectResult(joined(of, 'supCon', shares, await run(of, 'supCon', shares)), of.reference(), HIGHEST, reduction);
   }
   await expect(run(randomCase('supCon all', SIZES), 'supCon', shares)).rejects.toThrow(/top1/);
+});
+
+it('ranks may have no negatives', async () => {
+  for (const loss of ['infoNCE unpaired', 'infoNCE in-batch and unpaired', 'infoNCE biases']) {
+    const of = randomCase(loss, { ...SIZES, negatives: 2 });
+    const shares = evenShares(9, 4);
+    expect(evenShares(2, 4)).toEqual([0, 1, 0, 1]);
+    expectResult(joined(of, loss, shares, await run(of, loss, shares)), of.reference(), HIGHEST, loss);
+  }
 });
 
 it('takes tensors of the device', async () => {
