@@ -6,15 +6,26 @@ import { leaveAll, onRanks, type Rank } from '../support/ranks.js';
 
 afterAll(leaveAll);
 
-/** What is computed over a group. All else is refused. */
+/** What is computed over a group, whatever rows ranks have. All else may be refused. */
 const SERVED = [
+  'ntXent first',
+  'ntXent all',
+  'ntXent all, each with the negatives',
+  'ntXent all, the mean inside',
   'infoNCE in-batch',
   'infoNCE unpaired',
   'infoNCE in-batch and unpaired',
   'infoNCE paired',
+  'infoNCE each direction by itself',
   'infoNCE with hardness',
   'infoNCE ids',
   'infoNCE biases',
+  'clip plain',
+  'clip negative texts',
+  'clip ids',
+  'sigLip sameIndex',
+  'sigLip ids',
+  'sigLip none',
 ];
 
 const SIZES = { samples: 9, dim: 12, views: 2, negatives: 7, temperature: 0.2, noise: 1, seed: 3 };
