@@ -4,7 +4,7 @@
  * @module infonce/tfjs
  */
 export type { FalseNegativesOf } from '../losses/false-negatives.js';
-export type { LossTensor, OpOptions } from './differentiable.js';
+export type { GroupOptions, LossTensor, OpOptions } from './differentiable.js';
 export {
   type ClipLossOptions,
   clipLoss,
