@@ -404,6 +404,10 @@ void MpiThread::step_of_leaving() {
       const std::lock_guard<std::mutex> lock(mutex_);
       all_left_ = true;
     }
+    leaving_ = Leaving::kTogether;
+    take_unwanted();  // what came before the last of the barrier
+  }
+  if (leaving_ == Leaving::kTogether && pieces_.empty()) {
     if (started_) {
       calls_->part();
     } else {

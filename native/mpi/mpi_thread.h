@@ -55,7 +55,7 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   void end_with_process(int status);
 
  private:
-  enum class Leaving { kNot, kDraining, kBarrier };
+  enum class Leaving { kNot, kDraining, kBarrier, kTogether };
 
   struct Piece {
     std::shared_ptr<Message> message;
