@@ -3,6 +3,7 @@ import type { Compressors, FileMetaData, SchemaTree } from 'hyparquet';
 import { badFile, readAt } from './bytes.js';
 import { type Column, chooseColumns, fieldsBeside } from './fields.js';
 import { loadReader } from './packages.js';
+import { checkGroup, checkMetadata } from './parquet-check.js';
 import type { RowStore } from './row-store.js';
 
 /** Numbers of Parquet's physical types. */
@@ -17,7 +18,7 @@ export async function readParquet(
   store: RowStore,
   column: string | readonly string[] | undefined,
 ): Promise<void> {
-  const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = await loadReader(
+  const { parquetMetadataAsync, parquetReadObjects, parquetSchema, snappyUncompress } = await loadReader(
     'hyparquet',
     () => import('hyparquet'),
     file,
@@ -40,24 +41,31 @@ export async function readParquet(
       'It is of another format, or damaged: save it again.',
       cause,
     );
-  const { metadata, columns } = await parquetMetadataAsync(source)
+  const { metadata, tree, columns } = await parquetMetadataAsync(source)
     .then(read => {
       const { children } = parquetSchema(read);
       checkMetadata(read, children);
-      return { metadata: read, columns: children.map(columnOf) };
+      return { metadata: read, tree: children, columns: children.map(columnOf) };
     })
     .catch(cause => Promise.reject(damaged(cause)));
   const chosen = chooseColumns(file, columns, column);
   const names = 'array' in chosen ? [chosen.array] : chosen.numbers;
   const { id, label } = fieldsBeside(columns.map(({ name }) => name));
   const read = [...new Set([...names, id, label].filter(name => name !== undefined))];
-  const compressors = await compressorsFor(file, metadata, read);
+  const snappy = (bytes: Uint8Array, length: number) => {
+    const page = new Uint8Array(length);
+    snappyUncompress(bytes, page);
+    return page;
+  };
+  const compressors = { SNAPPY: snappy, ...(await compressorsFor(file, metadata, read)) };
   let first = 0;
-  for (const { num_rows } of metadata.row_groups) {
-    const count = Number(num_rows);
+  for (const group of metadata.row_groups) {
+    const count = Number(group.num_rows);
     const end = first + count;
-    const options = { file: source, metadata, columns: read, rowStart: first, rowEnd: end, ...compressors };
-    const rows = await parquetReadObjects(options).catch(cause => Promise.reject(damaged(cause)));
+    const options = { file: source, metadata, columns: read, rowStart: first, rowEnd: end, compressors };
+    const rows = await checkGroup(handle, group, { columns: tree, names: read, compressors })
+      .then(() => parquetReadObjects(options))
+      .catch(cause => Promise.reject(damaged(cause)));
     if (rows.length !== count) throw damaged(new Error(`${rows.length} rows in a row group of ${count}`));
     for (const row of rows) {
       const numbers = 'array' in chosen ? arrayIn(store, row[chosen.array]) : names.map(name => row[name] as unknown);
@@ -67,26 +75,6 @@ export async function readParquet(
     }
     first = end;
   }
-}
-
-/** Checks what a file says twice: hyparquet believes either, and loses track of columns that it began to read. */
-function checkMetadata({ num_rows: rows, row_groups: groups }: FileMetaData, columns: readonly SchemaTree[]): void {
-  const counts = groups.map(group => Number(group.num_rows));
-  const all = counts.reduce((sum, count) => sum + count, 0);
-  if (all !== Number(rows) || counts.some(count => count < 0)) {
-    throw new Error(`${rows} rows, but row groups of ${counts.join(', ')}`);
-  }
-  const expected = columns.flatMap(storedOf).map(({ element, path }) => `${path.join('.')} ${element.type}`);
-  for (const group of groups) {
-    const found = group.columns.map(({ meta_data: data }) => data && `${data.path_in_schema.join('.')} ${data.type}`);
-    const agree = found.length === expected.length && found.every((column, i) => column === expected[i]);
-    if (!agree) throw new Error('a row group with other columns than the schema');
-  }
-}
-
-/** The columns that are stored, of a column and those within it. */
-function storedOf(column: SchemaTree): readonly SchemaTree[] {
-  return column.children.length > 0 ? column.children.flatMap(storedOf) : [column];
 }
 
 async function sliceOf(handle: FileHandle, size: number, begin: number, end: number): Promise<ArrayBuffer> {
@@ -121,7 +109,7 @@ async function compressorsFor(
   file: string,
   { row_groups: groups }: FileMetaData,
   names: readonly string[],
-): Promise<{ readonly compressors?: Compressors }> {
+): Promise<Compressors> {
   const codecs = groups.flatMap(({ columns }) =>
     columns.flatMap(({ meta_data: data }) => (data && names.includes(data.path_in_schema[0]!) ? [data.codec] : [])),
   );
@@ -129,5 +117,5 @@ async function compressorsFor(
   if (codec === undefined) return {};
   const name = 'hyparquet-compressors';
   const { compressors } = await loadReader(name, () => import('hyparquet-compressors'), `${file} (${codec})`);
-  return { compressors };
+  return compressors;
 }
