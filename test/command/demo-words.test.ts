@@ -4,6 +4,7 @@ import type { EmojiFigures } from '../../lib/command/demo/emoji/figures.js';
 import type * as definitions from '../../lib/command/demo/text/definitions.js';
 import type { TextFigures } from '../../lib/command/demo/text/figures.js';
 import { figures, htmlOf, MINUTES, undescribed } from '../support/demo.js';
+import { describeInABrowser } from '../support/page-in-a-browser.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const { at } = temporaryFolder('demo');
@@ -47,6 +48,8 @@ describe('infonce demo text', () => {
     );
     expect(vocabulary.places[vocabulary.row('the')!]).toBe(0);
   });
+
+  describeInABrowser('its page', () => at('text/report.html'), { charts: 7 });
 });
 
 describe('infonce demo emoji', () => {
@@ -81,4 +84,6 @@ describe('infonce demo emoji', () => {
       expect(seen.has(Buffer.from(pixels).toString('latin1'))).toBe(false);
     }
   });
+
+  describeInABrowser('its page', () => at('emoji/report.html'), { charts: 10 });
 });

@@ -6,7 +6,7 @@ export interface Section {
   readonly title: string;
   /** A sentence or two that say what is seen. */
   readonly text: string;
-  /** Two stand side by side where there is room. */
+  /** Two stand side by side where there is room, and one beside the table. */
   readonly charts?: readonly Chart[] | undefined;
   readonly table?:
     | {
@@ -61,10 +61,12 @@ function card({ title, text, charts = [], table }: Section): string {
   const wide = charts.length > 1 || table !== undefined;
   // A table alone has the whole row, and many columns.
   const width = !wide ? '' : charts.length === 0 ? ' full' : ' wide';
+  const drawn = charts.length > 0 ? `<div class="charts">\n${charts.map(figure).join('\n')}\n</div>` : '';
+  const content = `${drawn}${table ? tableOf(table) : ''}`;
   return `<section class="card${width}">
 <h2>${escaped(title)}</h2>
 <p>${escaped(text)}</p>
-${charts.length > 0 ? `<div class="charts">\n${charts.map(figure).join('\n')}\n</div>` : ''}${table ? tableOf(table) : ''}
+${charts.length === 1 && table ? `<div class="beside">\n${content}\n</div>` : content}
 </section>`;
 }
 

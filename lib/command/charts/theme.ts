@@ -104,7 +104,9 @@ footer { margin: 28px 4px 0; font-size: 13px; color: var(--quiet); }
   .cards { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .wide { grid-column: span 2; }
   .full { grid-column: 1 / -1; }
-  .wide .charts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .wide .charts, .beside { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .beside { display: grid; gap: 20px; align-items: center; }
+  .wide .beside .charts { grid-template-columns: minmax(0, 1fr); }
 }
 @media (min-width: 1180px) { .cards { grid-template-columns: repeat(3, minmax(0, 1fr)); } }
 `;

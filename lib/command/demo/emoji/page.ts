@@ -22,6 +22,10 @@ export interface EmojiMaterial {
   readonly surface: LossSurface;
 }
 
+/** Charts are as high as those beside them, in two columns and in three. */
+const BESIDE_THE_SURFACE = 390;
+const BESIDE_TOP_1 = 348;
+
 /** The page of the pictures and words. */
 export async function emojiPage(material: EmojiMaterial): Promise<string> {
   const drawing = await loadPlot();
@@ -46,11 +50,7 @@ export async function emojiPage(material: EmojiMaterial): Promise<string> {
         ],
         table: { columns: RETRIEVAL_COLUMNS, rows: retrievalRows(retrieval), marked: 1 },
       },
-      {
-        title: 'Loss',
-        text: 'Mean of both directions: which words belong to a picture, and which picture to words.',
-        charts: [lossChart(drawing, history)],
-      },
+      lossSurfaceSection(drawing, material.surface),
       {
         title: 'What words find',
         text:
@@ -62,9 +62,9 @@ export async function emojiPage(material: EmojiMaterial): Promise<string> {
         ],
       },
       {
-        title: 'Top-1',
-        text: 'How often the words of a picture are the most similar of all in the batch.',
-        charts: [top1Chart(drawing, history)],
+        title: 'Loss',
+        text: 'Mean of both directions: which words belong to a picture, and which picture to words.',
+        charts: [lossChart(drawing, history, BESIDE_THE_SURFACE)],
       },
       called(material),
       {
@@ -77,11 +77,15 @@ export async function emojiPage(material: EmojiMaterial): Promise<string> {
         ),
       },
       {
+        title: 'Top-1',
+        text: 'How often the words of a picture are the most similar of all in the batch.',
+        charts: [top1Chart(drawing, history)],
+      },
+      {
         title: 'The scale that is learned',
         text: 'The factor of the similarities, 1 / temperature: it follows its gradient as the weights do.',
-        charts: [scaleChart(drawing, history.scales)],
+        charts: [scaleChart(drawing, history.scales, BESIDE_TOP_1)],
       },
-      lossSurfaceSection(drawing, material.surface),
     ],
     footer: footer(figures, 'emoji'),
   });

@@ -8,10 +8,10 @@ const BESIDE_A_PAIR = 320;
 const overSteps = (values: readonly number[]) => values.map((value, step) => [step + 1, value] as const);
 
 /** The loss of every step, pale, and its running mean. */
-export function lossChart(drawing: Drawing, { losses }: History): Chart {
+export function lossChart(drawing: Drawing, { losses }: History, height = BESIDE_A_PAIR): Chart {
   return lineChart(drawing, {
     label: `The loss at every step of training, from ${losses[0]!.toFixed(2)} to ${last(losses).toFixed(2)}`,
-    height: BESIDE_A_PAIR,
+    height,
     x: { title: 'step' },
     y: { title: 'loss' },
     series: [

@@ -127,7 +127,8 @@ function sweepSections(drawing: Drawing, { steps, entries }: SimclrFigures['swee
   const chart = (what: string, y: string, ...series: ReturnType<typeof line>[]) =>
     lineChart(drawing, {
       label: `${what} at temperatures ${temperatures.join(', ')}`,
-      height: series.length > 1 ? undefined : 265, // there is no legend above it
+      // One of them stands beside the surface where there are two columns; those of one series have no legend above them.
+      height: series.length > 1 ? 370 : 395,
       x,
       y: { title: y },
       series,
