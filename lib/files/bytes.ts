@@ -15,6 +15,8 @@ export function whileReading(file: string, cause: unknown): unknown {
   return badFile(file, 'a file that can be read', message, 'Copy it to another disk.', cause);
 }
 
+const IN_PARTS = 'Files are read more than once and in parts: save it to one.';
+
 /** Opens a file for reading, as one that can be read more than once and in parts. */
 export async function openFile(file: string): Promise<FileHandle> {
   let found: Stats;
@@ -29,11 +31,12 @@ export async function openFile(file: string): Promise<FileHandle> {
       argument: file,
       expected: 'a file that can be read',
       got: code === 'ENOENT' ? 'none: there is no such file' : message,
+      ...(file === '-' && { remedy: IN_PARTS }),
       cause,
     });
   }
   if (found.isDirectory()) throw badFile(file, 'a file', 'a folder', 'Name the files in it.');
-  throw badFile(file, 'a file', 'something else', 'Files are read more than once and in parts: save it to one.');
+  throw badFile(file, 'a file', 'something else', IN_PARTS);
 }
 
 /** As many bytes of the file as there are, up to `length`. */

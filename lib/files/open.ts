@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { InfoNCEError } from '../runtime/errors.js';
 import { readArrow } from './arrow.js';
-import { badFile, openFile, whileReading } from './bytes.js';
+import { badFile, openFile, readAt, whileReading } from './bytes.js';
 import { readCsv } from './csv.js';
 import { type Format, formatOfName, isText } from './formats.js';
 import { openVectors } from './fvecs.js';
@@ -31,6 +31,9 @@ export async function openRows(file: string, options: OpenOptions = {}): Promise
   const handle = await openFile(file);
   let kept = false;
   try {
+    if ((await readAt(handle, 0, 1)).length === 0) {
+      throw badFile(file, 'embeddings', 'an empty file', 'Was it written to its end?');
+    }
     const format = await formatOf(file, handle, options.format);
     const rows = (await openPacked(file, handle, format, options)) ?? (await readStored(file, handle, format, options));
     kept = !(rows instanceof RowStore);

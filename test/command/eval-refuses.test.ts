@@ -45,7 +45,13 @@ describe('a file', () => {
       () => (mkdirSync(at('folder')) === undefined ? at('folder') : ''),
     ],
     ['of another format', 1, /expected a \.npy file, got another format\. .*np\.save/, () => text('1,2,3\n')],
-    ['that is empty', 1, /expected a \.npy file, got another format/, () => text('')],
+    ['that is empty', 1, /expected embeddings, got an empty file\. Was it written to its end\?/, () => text('')],
+    [
+      'called -',
+      3,
+      /-: expected a file that can be read, got none.*\. Files are read more than once.*save it/,
+      () => '-',
+    ],
     ['that is an archive', 1, /got a \.npz archive\. .*one by one/, () => text('PK\x03\x04')],
     ['of an unknown version', 1, /version 1, 2 or 3 of the \.npy format, got version 52/, () => text('\x93NUMPY4 ')],
     [

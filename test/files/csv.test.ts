@@ -56,7 +56,8 @@ describe('a table', () => {
   });
 
   it.each<readonly [string, string, RegExp]>([
-    ['nothing in it', '', /got no rows/],
+    ['nothing in it', '\n', /got no rows/],
+    ['no byte', '', /got an empty file/],
     ['a header alone', 'x,y\n', /got no rows/],
     [
       'a shorter row',

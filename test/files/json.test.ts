@@ -174,7 +174,8 @@ describe('JSON', () => {
       '[[1,2],[3]]',
       /expected 2 numbers in each row, as in the first, got 1 in row 1 \(counted from 0\)/,
     ],
-    ['an empty file', '', /expected one JSON document/],
+    ['an empty file', '', /expected embeddings, got an empty file/],
+    ['a file of spaces', ' ', /expected one JSON document/],
   ])('%s is an error', async (_what, content, message) => {
     await expect(readEmbeddings(write('bad.json', content))).rejects.toMatchObject({
       code: 'ERR_INFONCE_FILE',

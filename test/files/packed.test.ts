@@ -66,7 +66,7 @@ describe('vectors of TEXMEX', () => {
       /expected rows of 12 bytes, for 2 numbers each, got 22 bytes/,
     ],
     ['another format', Buffer.from('embedding'), /expected the dimension of the first row, got 1\d+/],
-    ['no rows', Buffer.alloc(0), /expected the dimension of the first row, got a file of 0 bytes/],
+    ['no rows', Buffer.alloc(0), /expected embeddings, got an empty file/],
     ['a dimension of 0', Buffer.alloc(8), /expected the dimension of the first row, got 0/],
   ])('with %s are an error', async (_what, content, message) => {
     await expect(readEmbeddings(write('bad.fvecs', content))).rejects.toMatchObject({
@@ -88,7 +88,7 @@ describe('numbers alone', () => {
     await expect(readEmbeddings(file, { dim: 4 })).rejects.toThrow(
       /rows of 16 bytes, for 4 float32 numbers each, got 24/,
     );
-    await expect(readEmbeddings(write('a.f32', ''), { dim: 4 })).rejects.toThrow(/got 0 bytes/);
+    await expect(readEmbeddings(write('a.f32', ''), { dim: 4 })).rejects.toThrow(/got an empty file/);
   });
 });
 
@@ -136,7 +136,8 @@ describe('safetensors', () => {
 
   it.each<readonly [string, Buffer, RegExp]>([
     ['another format', Buffer.from('[1, 2, 3, 4, 5, 6]'), /expected the header of a safetensors file, got none/],
-    ['nothing', Buffer.alloc(0), /expected the header/],
+    ['nothing', Buffer.alloc(0), /got an empty file/],
+    ['a length alone', Buffer.alloc(8), /expected the header/],
     ['a header that is cut off', safetensors({ e: f32 }).subarray(0, 30), /expected the header/],
     [
       'numbers that are cut off',

@@ -130,9 +130,13 @@ function readyForChart(chart: string): void {
   try {
     accessSync(path.dirname(path.resolve(chart)), constants.W_OK);
   } catch (cause) {
-    throw new CommandError(EXIT.missing, `--chart ${chart}: its folder cannot be written to: ${String(cause)}`, {
-      cause,
-    });
+    throw new CommandError(
+      EXIT.missing,
+      `--chart ${chart}: its folder cannot be written to: ${(cause as Error).message}`,
+      {
+        cause,
+      },
+    );
   }
 }
 
