@@ -60,7 +60,6 @@ class Group {
   // Waits for the turn, and passes it on.
   template <class Body> auto step(int64_t turn, Body &&body);
   Record record_of(Kind kind);
-  void lose(const std::string &why);
 
   const std::unique_ptr<Transport> transport_;
   Memory memory_;

@@ -85,7 +85,4 @@ class RingCall {
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 
-// Why a group does not compute this problem, or null.
-const char *what_is_wrong_over_ranks(const infonce_problem &problem, const infonce_result &result);
-
 }  // namespace infonce::group

@@ -12,6 +12,7 @@
 #include "test/context.h"
 #include "test/engines.h"
 #include "test/forms.h"
+#include "group/form_over_ranks.h"
 #include "test/group.h"
 #include "test/sigmoid.h"
 

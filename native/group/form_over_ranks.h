@@ -1,0 +1,16 @@
+// Which problems are computed over ranks, and what of them has to be the same on all.
+#pragma once
+
+#include <cstdint>
+
+#include "infonce/infonce.h"
+
+namespace infonce::group {
+
+// Why a group does not compute this problem, or null.
+const char *what_is_wrong_over_ranks(const infonce_problem &problem, const infonce_result &result);
+
+// Of what has to be the same, but for scale, bias and dimension, which are told by name. `upstream`: that of all rows.
+uint64_t hash_of_form(const infonce_problem &problem, const infonce_result &result, float upstream);
+
+}  // namespace infonce::group
