@@ -137,7 +137,9 @@ class Judge {
   hostileOutcome(error) {
     if (error instanceof Poison) return "the caller's own error";
     const { wild } = this.call;
-    const engine = error instanceof TypeError && (wild || /proxy that has been revoked/.test(error.message));
+    // Of options that are a proxy of the global object every getter is read, and one of Node.js's own refuses proxies.
+    const ofProxy = error.code === 'ERR_INVALID_THIS' || /proxy that has been revoked/.test(error.message);
+    const engine = error instanceof TypeError && (wild || ofProxy);
     const nodeApi = wild && this.raw && error instanceof Error && error.message === 'Invalid argument';
     return engine || nodeApi ? 'refused by the engine' : undefined;
   }

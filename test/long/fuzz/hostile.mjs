@@ -55,10 +55,10 @@ function strangeValues(random, world) {
 function Nameless() {}
 Object.defineProperty(Nameless, 'name', { value: Symbol('nameless') });
 
-/** What only a message looks at may throw: the message is then another. */
+/** Whose getters throw, wherever they are read: as options, or for a message. */
 function unreadable() {
   const get = () => {
-    throw new TypeError('nobody asked for this getter');
+    throw new Poison('a getter');
   };
   return Object.defineProperties({}, { constructor: { get }, part: { get, enumerable: true } });
 }
