@@ -46,7 +46,7 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
     if (softmax.positive == INFONCE_POSITIVE_NONE) continue;
     if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
       // A row's first positive may be anywhere.
-      if (p.ranks) return "over a group positives by label go without ranks: ask for no top1 and top5";
+      if (p.ranks) return "over a group positives by label have no ranks: pass ranks: false";
       if (memory_of(p) != kNone) return "a memory is not there over a group";
       if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY)
         return "over a group positives by label go with all candidates in the denominator";

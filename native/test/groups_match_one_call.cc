@@ -188,7 +188,7 @@ TEST_CASE("positives by label over ranks match the reference" * doctest::skip(!o
   settings.dim = 3;
   const Inputs whole = Case(settings);
   CHECK(std::string(group::what_is_wrong_over_ranks(whole.problem, Output(whole).result)) ==
-        "over a group positives by label go without ranks: ask for no top1 and top5");
+        "over a group positives by label have no ranks: pass ranks: false");
 }
 
 TEST_CASE("the sigmoid loss over ranks is that of one call") {
