@@ -103,8 +103,9 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
     case 'GROUP_UNAVAILABLE':
       return new InfoNCEError('ERR_INFONCE_GROUP', {
         argument,
-        expected: 'a process group to join',
-        got: failure.message.replace(/\.$/, ''),
+        expected: 'a process group that can be joined',
+        got: 'none',
+        remedy: `${failure.message.charAt(0).toUpperCase()}${failure.message.slice(1).replace(/\.$/, '')}.`,
         cause: failure,
       });
     // All was checked before, and the addon checks again. An error without a status was thrown by one of the arrays.
