@@ -9,6 +9,7 @@ constexpr size_t kMostFree = 16;
 }
 
 Memory::Piece Memory::take(size_t size) {
+  const std::lock_guard<std::mutex> lock(mutex_);
   auto best = free_.end();
   for (auto piece = free_.begin(); piece != free_.end(); ++piece)
     if (piece->size >= size && piece->size / 2 <= size && (best == free_.end() || piece->size < best->size))
@@ -20,6 +21,7 @@ Memory::Piece Memory::take(size_t size) {
 }
 
 void Memory::give_back(Piece piece) {
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (free_.size() == kMostFree) free_.erase(free_.begin());
   free_.push_back(std::move(piece));
 }

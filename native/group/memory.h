@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 namespace infonce::group {
 
-// Fresh pages cost more than what is done with them. Used by one step at a time.
+// Fresh pages cost more than what is done with them. Usable from any thread: what is saved for a gradient may end at any
+// time.
 class Memory {
  public:
   struct Piece {
@@ -20,6 +22,7 @@ class Memory {
   void give_back(Piece piece);
 
  private:
+  std::mutex mutex_;
   std::vector<Piece> free_;
 };
 
