@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,14 +21,22 @@ void nap(std::chrono::microseconds waited) {
 
 }  // namespace
 
+// For ever: a message may yet arrive in it.
+void Mail::abandon(std::unique_ptr<State> state) {
+  static std::mutex &mutex = *new std::mutex;
+  static auto &abandoned = *new std::vector<std::unique_ptr<State>>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  abandoned.push_back(std::move(state));
+}
+
 Mail::Mail(const Post &post) : post_(post), state_(std::make_unique<State>()) {}
 
 Mail::~Mail() {
-  if (!state_->posted.empty()) {
-    static_cast<void>(state_.release());
-    return;
+  if (state_->posted.empty()) {
+    for (Memory::Piece &piece : state_->memory) post_.memory.give_back(std::move(piece));
+  } else {
+    abandon(std::move(state_));
   }
-  for (Memory::Piece &piece : state_->memory) post_.memory.give_back(std::move(piece));
 }
 
 // At least a byte, so that every message has an address.

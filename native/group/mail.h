@@ -52,6 +52,8 @@ class Mail {
     std::vector<Posted> posted;
   };
 
+  static void abandon(std::unique_ptr<State> state);
+
   const Post post_;
   std::unique_ptr<State> state_;
 };
