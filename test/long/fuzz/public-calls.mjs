@@ -25,7 +25,11 @@ function useQueue(random, world, loss, problem) {
   if (loss === 'infoNCE' && queue.size > 0 && fits(problem.query) && fits(problem.positiveKey)) {
     const list = problem.negativeKeys;
     if (Array.isArray(list) && problem.falseNegatives?.guide === undefined && random.chance(0.5)) list.push(queue);
-    else Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
+    else {
+      Object.assign(problem, { negativeKeys: queue, negativeMode: 'unpaired' });
+      // Its keys are nobody's own.
+      if (problem.hardness?.mode === 'hard') problem.hardness.mode = 'all';
+    }
     delete problem.negativeIds;
     delete problem.negativeBias;
     // A queue keeps no rows of another model.
