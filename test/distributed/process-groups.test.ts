@@ -81,12 +81,12 @@ it('says how many ranks did not come, and what keeps one from a group', async ()
   const messages = errors.map(({ message }) => message);
   // Whichever of two comes second is refused, and the first one left alone.
   expect(messages.slice(0, 2).sort()).toEqual([
-    expect.stringContaining('got 2 of 3 ranks did not come.'),
-    expect.stringContaining("got rank 1 of the group 'taken' is taken."),
+    expect.stringContaining('got none. 2 of 3 ranks did not come.'),
+    expect.stringContaining("got none. Rank 1 of the group 'taken' is taken."),
   ]);
   expect(messages.slice(2).sort()).toEqual([
-    expect.stringMatching(/got [12] of [23] ranks did not come\./),
-    expect.stringMatching(/got the group 'sizes' has [23] ranks, not [23]\./),
+    expect.stringMatching(/got none\. [12] of [23] ranks did not come\./),
+    expect.stringMatching(/got none\. The group 'sizes' has [23] ranks, not [23]\./),
   ]);
 });
 
