@@ -33,7 +33,7 @@ INFONCE_INLINE Floats log1p_floats(Floats p) {
 // all 1 + 2^-|t|: one logarithm for many pairs.
 struct SigmoidLanes {
   float *linear, *product, *slope;  // [row_count][kLanes]
-  int32_t *above;
+  RowCount *above;                  // [row_count]
 };
 
 // (1 + x) (1 + y) - 1
@@ -52,13 +52,13 @@ INFONCE_NOINLINE void sigmoid_strip(const LogitsBlock &block, int first, Sigmoid
   for (int r = 0; r < block.row_count; ++r) {
     float *out = block.exponentials + r * block.stride + first;
     Floats linear{}, product{}, slopes{}, row_rank{};
-    Ints above{};
+    RowCount above{};
     if (kStatistics) {
       linear = begun(lanes.linear + r * kLanes);
       product = begun(lanes.product + r * kLanes);
       slopes = begun(lanes.slope + r * kLanes);
       if (kCounts) {
-        above = load_ints(lanes.above + r * kLanes) & earlier;
+        if (first > 0) above = lanes.above[r];
         row_rank = broadcast(block.row_rank[r]);
       }
     }
@@ -78,7 +78,7 @@ INFONCE_NOINLINE void sigmoid_strip(const LogitsBlock &block, int first, Sigmoid
     exp2_floats(x);
     INFONCE_UNROLL for (int v = 0; v < V; ++v) {
       Floats dot = load(out + v * kLanes);
-      Floats slope = where_negative(t[v], x[v], broadcast(1.0f)) / (1.0f + x[v]);
+      Floats slope = quotient(where_negative(t[v], x[v], broadcast(1.0f)), 1.0f + x[v]);
       Floats steep = at_least(t[v], Floats{});
       if (kMasked) {
         x[v] = (Floats)((Ints)x[v] & ~padding[v]);
@@ -90,15 +90,16 @@ INFONCE_NOINLINE void sigmoid_strip(const LogitsBlock &block, int first, Sigmoid
       store(out + v * kLanes, slope);
       if (!kStatistics) continue;
       linear += steep;
-      product = times(product, x[v]);
       slopes += slope;
-      if (kCounts) above = count_above(above, dot, row_rank);
+      if (kCounts) above += count_greater(dot, row_rank);
     }
     if (!kStatistics) continue;
+    // In twos first: 1 + x is there already, and the chain of products is half as long.
+    INFONCE_UNROLL for (int v = 0; v < V; v += 2) product = times(product, times(x[v], x[v + 1]));
     store(lanes.linear + r * kLanes, linear);
     store(lanes.product + r * kLanes, product);
     store(lanes.slope + r * kLanes, slopes);
-    if (kCounts) store(lanes.above + r * kLanes, above);
+    if (kCounts) lanes.above[r] = above;
   }
 }
 
@@ -121,7 +122,7 @@ template <bool kMasked, bool kStatistics, bool kCounts> void sigmoid_strips(cons
   constexpr int kStripVectors = 4;
   const int size = block.row_count * kLanes;
   const SigmoidLanes lanes = {block.scratch, block.scratch + size, block.scratch + 2 * size,
-                              reinterpret_cast<int32_t *>(block.scratch + 3 * size)};
+                              reinterpret_cast<RowCount *>(block.scratch + 3 * size)};
   int column = 0;
   for (; column + kStripVectors * kLanes <= block.column_count; column += kStripVectors * kLanes)
     sigmoid_strip<kStripVectors, kMasked, kStatistics, kCounts>(block, column, lanes);
@@ -135,7 +136,7 @@ template <bool kMasked, bool kStatistics, bool kCounts> void sigmoid_strips(cons
     const Floats steep = row_sums_of(lanes.linear + lane) * broadcast(kLog2);
     store(block.row_sum + row, steep + row_logarithms(products));
     store(block.row_slope + row, row_sums_of(lanes.slope + lane));
-    if (kCounts) store(block.row_above + row, row_sums_of(lanes.above + lane));
+    if (kCounts) store(block.row_above + row, row_counts_of(lanes.above + row));
   }
 }
 

@@ -198,7 +198,9 @@ template <int H = 1> INFONCE_INLINE void transpose(Floats (&rows)[kLanes]) {
 
 // t, or `least` where it is less; where t is no number, t.
 INFONCE_INLINE Floats at_least(Floats t, Floats least) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX512F__)
+  return (Floats)_mm512_maskz_max_ps(0xffff, (__m512)least, (__m512)t);
+#elif defined(__AVX2__)
   return (Floats)_mm256_max_ps((__m256)least, (__m256)t);
 #else
   const Ints below = t < least;
@@ -206,13 +208,45 @@ INFONCE_INLINE Floats at_least(Floats t, Floats least) {
 #endif
 }
 
+// How many lanes of a row are counted: in one number where the processor counts the bits of a comparison, else lane by lane.
+#if defined(__AVX2__)
+typedef int32_t RowCount;
+INFONCE_INLINE RowCount count_greater(Floats x, Floats y) {
+#if defined(__AVX512F__)
+  return __builtin_popcount(_mm512_cmp_ps_mask((__m512)x, (__m512)y, _CMP_GT_OQ));
+#else
+  return __builtin_popcount(_mm256_movemask_ps(_mm256_cmp_ps((__m256)x, (__m256)y, _CMP_GT_OQ)));
+#endif
+}
+INFONCE_INLINE Floats row_counts_of(const RowCount *rows) { return __builtin_convertvector(load_ints(rows), Floats); }
+#else
+typedef Ints RowCount;
+INFONCE_INLINE RowCount count_greater(Floats x, Floats y) { return Ints{} - (x > y); }
+INFONCE_INLINE Floats row_counts_of(const RowCount *rows) {
+  return row_sums_of(reinterpret_cast<const int32_t *>(rows));
+}
+#endif
+
 // x where t has a minus sign, else y.
 INFONCE_INLINE Floats where_negative(Floats t, Floats x, Floats y) {
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX512F__)
+  const __mmask16 negative = _mm512_cmp_epi32_mask((__m512i)t, _mm512_setzero_si512(), _MM_CMPINT_LT);
+  return (Floats)_mm512_mask_blend_ps(negative, (__m512)y, (__m512)x);
+#elif defined(__AVX2__)
   return (Floats)_mm256_blendv_ps((__m256)y, (__m256)x, (__m256)t);
 #else
   const Ints negative = (Ints)t >> 31;
   return (Floats)(((Ints)x & negative) | ((Ints)y & ~negative));
+#endif
+}
+
+// x / y within 2 ulp, for normal y. With two Newton steps the estimates of AVX2 would take longer than its division.
+INFONCE_INLINE Floats quotient(Floats x, Floats y) {
+#if defined(__AVX512F__)
+  const Floats inverse = (Floats)_mm512_maskz_rcp14_ps(0xffff, (__m512)y);
+  return x * (inverse + inverse * (1.0f - y * inverse));
+#else
+  return x / y;
 #endif
 }
 
