@@ -113,7 +113,7 @@ template <int32_t kKind> class RowLoss {
   }
   // An only positive is kept apart from the rest of the sum.
   INFONCE_HOST_DEVICE void close() {
-    positive_logit_ /= double(positives_);
+    if (positives_ > 1) positive_logit_ /= double(positives_);
     if (kMeanInside && positives_ > 1) log_positives_ += std::log(positive_);
     if (positives_ > 1 || kKind == INFONCE_ROW_LOSS_DECOUPLED) return;
     if (kKind == INFONCE_ROW_LOSS_DEBIASED) return close_debiased();
