@@ -7,7 +7,7 @@ export type Reducible = Float32Array | Float64Array;
  * The ranks that compute a loss over all their rows: processes, or threads of one. Made by {@link createProcessGroup}, and
  * passed to calls as `{ group }`.
  *
- * What ranks do together are steps: losses with `{ group }`, `allReduce`, `barrier`. **Every rank makes the same ones in
+ * What ranks do together are steps: losses with `{ group }` and each half of one, `allReduce`, `barrier`. **Every rank makes the same ones in
  * the same order**, whether it awaits each or not, and with inputs of its own; a step ends when all ranks have come to it.
  * If one rank's call is refused, for bad input as well, it rejects there with its own error and on all others with
  * `ERR_INFONCE_PEER`, and the group goes on with the next step. If a rank goes, or does not come in time, steps reject with

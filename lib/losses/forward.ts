@@ -1,16 +1,27 @@
+import { groupOf, type OwnedProcessGroup, type Step } from '../distributed/owned-group.js';
 import type { AbortSignalLike } from '../runtime/abort.js';
-import type { NativeSaved } from '../runtime/binding.js';
+import type { NativeSaved, Work } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
 import { disposable } from '../runtime/disposable.js';
 import { InfoNCEError } from '../runtime/errors.js';
 import type { Context } from '../runtime/handles.js';
+import type { Naming } from '../runtime/native-failure.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { checkTensorOfRank } from '../runtime/tensor.js';
 import { checkGradOutput, checkGradOutputLength, type Reduction } from './options.js';
 import type { Out } from './out.js';
-import { namingOf, nativeProblem, type Plan, viewMajorUpstream, withoutData } from './plan.js';
+import { namingOf, nativeProblem, type Plan, type TensorCheck, viewMajorUpstream, withoutData } from './plan.js';
 import { giveBack, gradientsOf, lossOf, type ResultBuffers, resultBuffers, settle } from './result-buffers.js';
 import type { LossValue, Output } from './results.js';
-import { checkOutput, contextOfCall, RUN_ADVICE, SYNC_RUN_ADVICE, type UncheckedRun } from './run.js';
+import {
+  areAveraged,
+  checkOutput,
+  contextOfCall,
+  type GroupRunOptions,
+  RUN_ADVICE,
+  SYNC_RUN_ADVICE,
+  type UncheckedRun,
+} from './run.js';
 
 /** A problem without what `backward` is given. */
 export type WithoutUpstream<Problem> = Problem & {
@@ -28,8 +39,8 @@ export interface ByOutput<OnHost, OnDevice> {
   readonly device: OnDevice;
 }
 
-/** Where the forward half of a call runs. */
-export interface SyncForwardOptions {
+/** Where the forward half of a call runs. With a `group` each `backward` is a step of that, too. */
+export interface SyncForwardOptions extends GroupRunOptions {
   /** As in the run options of the loss. */
   readonly context?: Context | undefined;
   /** `{ loss }`, an array of the caller's to fill with the row losses of `reduction: 'none'`. */
@@ -63,7 +74,7 @@ export interface BackwardOptions<O extends Output = 'host', Name extends string 
  * that, `dispose` sooner, and so does its context's.
  *
  * `backward(gradOutput = 1)` computes the gradients that the loss would have given in one call with that `gradOutput`,
- * as often as it is asked to.
+ * as often as it is asked to. Of a loss over a group all ranks ask for them, of the same losses in the same order.
  */
 export interface ForwardPass<R extends Reduction, Gradients extends Record<Output, object>, Name extends string>
   extends LossValue<R> {
@@ -85,20 +96,61 @@ export interface ForwardPass<R extends Reduction, Gradients extends Record<Outpu
   [Symbol.dispose](): void;
 }
 
-type Describe<Problem> = (problem: Problem) => Plan;
+type Describe<Problem> = (problem: Problem, check?: TensorCheck) => Plan;
 
-const SYNC_FORWARD_KEYS: ReadonlySet<string> = new Set(['context', 'out']);
-const FORWARD_KEYS: ReadonlySet<string> = new Set(['context', 'out', 'signal']);
-const IN_ONE_CALL = 'Over a group a loss is computed with its gradients in one call: call the loss itself.';
-const FORWARD_ADVICE: KeyAdvice = new Map([
-  ['output', 'Pass it to backward(gradOutput, { output }).'],
-  ['group', IN_ONE_CALL],
-  ['gradients', IN_ONE_CALL],
-]);
+const SYNC_FORWARD_KEYS: ReadonlySet<string> = new Set(['context', 'out', 'group', 'gradients']);
+const FORWARD_KEYS: ReadonlySet<string> = new Set([...SYNC_FORWARD_KEYS, 'signal']);
+const FORWARD_ADVICE: KeyAdvice = new Map([...RUN_ADVICE, ['output', 'Pass it to backward(gradOutput, { output }).']]);
+const SYNC_FORWARD_ADVICE: KeyAdvice = new Map([...SYNC_RUN_ADVICE, ...FORWARD_ADVICE]);
 const SYNC_BACKWARD_KEYS: ReadonlySet<string> = new Set(['output', 'out']);
-const BACKWARD_KEYS: ReadonlySet<string> = new Set(['output', 'out', 'signal']);
-const CONTEXT_ADVICE: KeyAdvice = new Map([['context', 'It runs in the context of the forward half.']]);
+const BACKWARD_KEYS: ReadonlySet<string> = new Set([...SYNC_BACKWARD_KEYS, 'signal']);
+const BACKWARD_ADVICE: KeyAdvice = new Map([
+  ['context', 'It runs in the context of the forward half.'],
+  ['group', 'It is a step of the group of the forward half.'],
+  ['gradients', 'Pass it to the forward half, with the group.'],
+]);
+const SYNC_BACKWARD_ADVICE: KeyAdvice = new Map([...SYNC_RUN_ADVICE, ...BACKWARD_ADVICE]);
 const NO_OPTIONS: UncheckedRun = {};
+
+/** A forward half, checked, and what it fills. */
+interface Prepared {
+  readonly plan: Plan;
+  readonly context: OwnedContext;
+  readonly buffers: ResultBuffers;
+  readonly naming: Naming;
+  /** Asks the addon; with a step, as a step of its group. */
+  readonly work: Work<NativeSaved>;
+  readonly membership: Membership | undefined;
+}
+
+/** The group of which a loss is a step, and how parameter gradients are joined over its ranks. */
+interface Membership {
+  readonly group: OwnedProcessGroup;
+  readonly mean: boolean;
+}
+
+function prepareForward<Problem>(
+  describe: Describe<Problem>,
+  problem: Problem,
+  options: UncheckedRun,
+  checkOptions: () => void,
+  step?: Step,
+): Prepared {
+  const plan = describeForward(describe, problem, step && checkTensorOfRank);
+  checkOptions();
+  const group = groupOf(options);
+  const mean = areAveraged(options);
+  const context = contextOfCall(plan, options.context, undefined, group && (() => group.context()));
+  const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
+  const work: Work<NativeSaved> = (addon, done) => {
+    if (step === undefined) return addon.forward(nativeProblem(plan), buffers.native, done);
+    const native = step.prepare(() => nativeProblem(plan));
+    step.submitted = true;
+    return addon.forward(native, buffers.native, done, step.native);
+  };
+  const naming = group === undefined ? namingOf(plan) : { ...namingOf(plan), inGroup: true };
+  return { plan, context, buffers, naming, work, membership: group && { group, mean } };
+}
 
 /** The forward half, on this thread and the context's workers. */
 export function forwardSync<Problem>(
@@ -106,16 +158,15 @@ export function forwardSync<Problem>(
   problem: Problem,
   options: UncheckedRun = NO_OPTIONS,
 ): object {
-  const plan = describeForward(describe, problem);
-  checkKeys(options, 'run', SYNC_FORWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...FORWARD_ADVICE]));
-  const context = contextOfCall(plan, options.context, undefined);
-  const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
-  const saved = context.performSync<NativeSaved>(
-    native => native.forward(nativeProblem(plan), buffers.native),
-    namingOf(plan),
+  const check = () => checkKeys(options, 'run', SYNC_FORWARD_KEYS, SYNC_FORWARD_ADVICE);
+  function compute(prepared: Prepared): object {
+    return passOf(prepared, prepared.context.performSync(prepared.work, prepared.naming));
+  }
+  const group = groupOf(options);
+  if (group === undefined) return compute(prepareForward(describe, problem, options, check));
+  return group.attemptSync(step =>
+    compute(step.prepare(() => prepareForward(describe, problem, options, check, step))),
   );
-  settle(plan, context, buffers);
-  return passOf(withoutData(plan), context, saved, lossOf(plan, buffers.native));
 }
 
 /** The forward half, queued for the context's background thread. */
@@ -124,21 +175,19 @@ export async function forwardAsync<Problem>(
   problem: Problem,
   options: UncheckedRun = NO_OPTIONS,
 ): Promise<object> {
-  const plan = describeForward(describe, problem);
-  checkKeys(options, 'run', FORWARD_KEYS, new Map([...RUN_ADVICE, ...FORWARD_ADVICE]));
-  const context = contextOfCall(plan, options.context, undefined);
-  const buffers = resultBuffers(plan, 'losses', context, { output: 'host', out: options.out });
-  const saved = await context.perform<NativeSaved>(
-    (native, done) => native.forward(nativeProblem(plan), buffers.native, done),
-    namingOf(plan),
-    options.signal,
+  const check = () => checkKeys(options, 'run', FORWARD_KEYS, FORWARD_ADVICE);
+  async function compute(prepared: Prepared): Promise<object> {
+    return passOf(prepared, await prepared.context.perform(prepared.work, prepared.naming, options.signal));
+  }
+  const group = groupOf(options);
+  if (group === undefined) return compute(prepareForward(describe, problem, options, check));
+  return group.attempt(async step =>
+    compute(step.prepare(() => prepareForward(describe, problem, options, check, step))),
   );
-  settle(plan, context, buffers);
-  return passOf(withoutData(plan), context, saved, lossOf(plan, buffers.native));
 }
 
-function describeForward<Problem>(describe: Describe<Problem>, problem: Problem): Plan {
-  const plan = describe(problem);
+function describeForward<Problem>(describe: Describe<Problem>, problem: Problem, check?: TensorCheck): Plan {
+  const plan = describe(problem, check);
   const { gradient, gradOutput } = problem as { readonly gradient?: unknown; readonly gradOutput?: unknown };
   if (gradient !== undefined) throw refused('gradient', 'Call backward(), or not, instead.');
   if (gradOutput !== undefined) throw refused('gradOutput', 'Pass it to backward(gradOutput).');
@@ -155,13 +204,18 @@ function refused(option: string, remedy: string): InfoNCEError {
 }
 
 /** Everything in closures, so that `const { loss, backward } = …` works. */
-function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: LossValue): object {
+function passOf({ plan: whole, context, buffers: forward, naming, membership }: Prepared, saved: NativeSaved): object {
+  settle(whole, context, forward);
+  const plan = withoutData(whole);
   let disposed = false;
 
-  function prepare(
-    given: unknown,
-    { output, out }: UncheckedRun,
-  ): { gradOutput: Float32Array | undefined; buffers: ResultBuffers } {
+  interface Gradients {
+    readonly buffers: ResultBuffers;
+    readonly work: Work;
+  }
+
+  function prepare(given: unknown, { output, out }: UncheckedRun, checkOptions: () => void, step?: Step): Gradients {
+    checkOptions();
     if (disposed || context.disposed) {
       throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
         argument: `${plan.loss}.forward`,
@@ -175,40 +229,48 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
     contextOfCall(plan, context, out);
     const call: Plan = { ...plan, common: { ...plan.common, gradOutput } };
     const upstream = viewMajorUpstream(plan.task, gradOutput);
-    return {
-      gradOutput: upstream,
-      buffers: resultBuffers(call, 'gradients', context, { output: checkOutput(output), out }),
+    const buffers = resultBuffers(call, 'gradients', context, { output: checkOutput(output), out });
+    const work: Work = (addon, done) => {
+      if (step === undefined) return addon.backward(saved, upstream, buffers.native, done);
+      step.submitted = true;
+      return addon.backward(saved, upstream, buffers.native, done, step.native, membership!.mean);
     };
+    return { buffers, work };
+  }
+
+  function finish(buffers: ResultBuffers): object {
+    settle(plan, context, buffers);
+    return gradientsOf(plan, buffers);
   }
 
   async function backward(given?: unknown, options: UncheckedRun = NO_OPTIONS): Promise<object> {
-    checkKeys(options, 'run', BACKWARD_KEYS, CONTEXT_ADVICE);
-    const { gradOutput, buffers } = prepare(given, options);
-    try {
-      await context.perform(
-        (native, done) => native.backward(saved, gradOutput, buffers.native, done),
-        namingOf(plan),
-        options.signal,
-      );
-    } catch (error) {
-      giveBack(buffers.made);
-      throw error;
+    const check = () => checkKeys(options, 'run', BACKWARD_KEYS, BACKWARD_ADVICE);
+    async function compute({ buffers, work }: Gradients): Promise<object> {
+      try {
+        await context.perform(work, naming, options.signal);
+      } catch (error) {
+        giveBack(buffers.made);
+        throw error;
+      }
+      return finish(buffers);
     }
-    settle(plan, context, buffers);
-    return gradientsOf(plan, buffers);
+    if (membership === undefined) return compute(prepare(given, options, check));
+    return membership.group.attempt(async step => compute(step.prepare(() => prepare(given, options, check, step))));
   }
 
   function backwardSync(given?: unknown, options: UncheckedRun = NO_OPTIONS): object {
-    checkKeys(options, 'run', SYNC_BACKWARD_KEYS, new Map([...SYNC_RUN_ADVICE, ...CONTEXT_ADVICE]));
-    const { gradOutput, buffers } = prepare(given, options);
-    try {
-      context.performSync(native => native.backward(saved, gradOutput, buffers.native), namingOf(plan));
-    } catch (error) {
-      giveBack(buffers.made);
-      throw error;
+    const check = () => checkKeys(options, 'run', SYNC_BACKWARD_KEYS, SYNC_BACKWARD_ADVICE);
+    function compute({ buffers, work }: Gradients): object {
+      try {
+        context.performSync(work, naming);
+      } catch (error) {
+        giveBack(buffers.made);
+        throw error;
+      }
+      return finish(buffers);
     }
-    settle(plan, context, buffers);
-    return gradientsOf(plan, buffers);
+    if (membership === undefined) return compute(prepare(given, options, check));
+    return membership.group.attemptSync(step => compute(step.prepare(() => prepare(given, options, check, step))));
   }
 
   function dispose(): void {
@@ -218,7 +280,7 @@ function passOf(plan: Plan, context: OwnedContext, saved: NativeSaved, value: Lo
   }
 
   const pass = {
-    ...value,
+    ...lossOf(plan, forward.native),
     get disposed() {
       return disposed || context.disposed;
     },

@@ -1,6 +1,7 @@
+import { groupOf, type OwnedProcessGroup, type Step } from '../distributed/owned-group.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkInteger, checkKeys, checkNumber, type KeyAdvice } from '../runtime/options.js';
-import type { InputTensor } from '../runtime/tensor.js';
+import { checkTensorOfRank, type InputTensor } from '../runtime/tensor.js';
 import { LOSSES } from './all.js';
 import type { Loss, LossTypes, Of } from './loss.js';
 import type { Reduction } from './options.js';
@@ -18,6 +19,7 @@ import {
   type SyncRunOptions,
   type UncheckedRun,
 } from './run.js';
+import { prepareSeveral, type Several } from './run-several.js';
 import { learnedScalars } from './scale.js';
 
 /** Which leading dimensions {@link matryoshka} takes. */
@@ -85,13 +87,7 @@ const OPTIONS_ADVICE: KeyAdvice = new Map([
   ['matryoshka_dims', 'Pass dims.'],
   ['matryoshka_weights', 'Pass weights.'],
 ]);
-const SYNC_RUN_KEYS: ReadonlySet<string> = new Set(['context', 'output', 'out']);
-const ITS_CALLS =
-  'Each of dims would be a step of the group: cut the rows off, and call the loss with the group for each.';
-const GROUP_ADVICE: KeyAdvice = new Map([
-  ['group', ITS_CALLS],
-  ['gradients', ITS_CALLS],
-]);
+const SYNC_RUN_KEYS: ReadonlySet<string> = new Set(['context', 'output', 'out', 'group', 'gradients']);
 const RUN_KEYS: ReadonlySet<string> = new Set([...SYNC_RUN_KEYS, 'signal']);
 const NAMES = LOSSES.map(({ name }) => name)
   .join(', ')
@@ -108,7 +104,8 @@ const NAMES = LOSSES.map(({ name }) => name)
  * Rows of every input are cut off alike, those of device tensors and queues too, and read where they are. The call that
  * returns a promise copies arrays of the host, as the loss itself does: of each of `dims` rows times dims_k numbers. Each
  * has gradients of its own until the host has added them up, which is why `output: 'device'` is refused. The call takes
- * as many places of the context's queue as `dims` has entries.
+ * as many places of the context's queue as `dims` has entries; with a `group` it is one step, for the same `dims` and
+ * `weights` on all ranks.
  *
  * @returns What the loss resolves to. `loss` and the gradients, those of learned scalars too, are weighted sums;
  * gradients have the shapes of the whole inputs. `top1` and `top5` are those of the first of `dims`. `gradOutput`
@@ -125,7 +122,18 @@ export const matryoshka = async function matryoshka(
   options: unknown,
   run: UncheckedRun = {},
 ): Promise<object> {
-  checkKeys(run, 'run', RUN_KEYS, new Map([...RUN_ADVICE, ...GROUP_ADVICE]));
+  const group = groupOf(run);
+  if (group !== undefined) {
+    return group.attempt(async step => {
+      const { call, several } = step.prepare(() => {
+        checkKeys(run, 'run', RUN_KEYS, RUN_ADVICE);
+        return prepareStep(loss, problem, options, run, group, step);
+      });
+      await several.context.perform(several.work, several.naming, run.signal);
+      return call.sum(several.results() as Result[]);
+    });
+  }
+  checkKeys(run, 'run', RUN_KEYS, RUN_ADVICE);
   const call = prepare(loss, problem, options, run);
   // All at once, because inputs may change once this has returned.
   const runs = call.plans.map(plan => runAsync(plan, { context: run.context, signal: run.signal }));
@@ -146,7 +154,18 @@ export const matryoshkaSync = function matryoshkaSync(
   options: unknown,
   run: UncheckedRun = {},
 ): object {
-  checkKeys(run, 'run', SYNC_RUN_KEYS, new Map([...SYNC_RUN_ADVICE, ...GROUP_ADVICE]));
+  const group = groupOf(run);
+  if (group !== undefined) {
+    return group.attemptSync(step => {
+      const { call, several } = step.prepare(() => {
+        checkKeys(run, 'run', SYNC_RUN_KEYS, SYNC_RUN_ADVICE);
+        return prepareStep(loss, problem, options, run, group, step);
+      });
+      several.context.performSync(several.work, several.naming);
+      return call.sum(several.results() as Result[]);
+    });
+  }
+  checkKeys(run, 'run', SYNC_RUN_KEYS, SYNC_RUN_ADVICE);
   const call = prepare(loss, problem, options, run);
   return call.sum(call.plans.map(plan => runSync(plan, { context: run.context }) as Result));
 } as MatryoshkaSync<typeof LOSSES>;
@@ -155,21 +174,44 @@ export const matryoshkaSync = function matryoshkaSync(
 type Result = { readonly [name: string]: number | Float32Array | readonly Float32Array[] };
 
 interface Call {
+  readonly leading: readonly Leading[];
   /** By entry of `dims`. */
   readonly plans: readonly Plan[];
   sum(results: readonly Result[]): object;
 }
 
-function prepare(loss: unknown, problem: object, options: unknown, { context, output, out }: UncheckedRun): Call {
-  const whole = lossFor(loss).describe(problem);
+/** `group`: that of which the call is a step. */
+function prepare(
+  loss: unknown,
+  problem: object,
+  options: unknown,
+  { context, output, out }: UncheckedRun,
+  group?: OwnedProcessGroup,
+): Call {
+  const whole = lossFor(loss).describe(problem, group && checkTensorOfRank);
   const leading = checkOptions(options, whole.task.dim);
   if (output !== undefined && output !== 'host') throw notOnDevice(output);
-  const buffers = resultBuffers(whole, 'both', contextOfCall(whole, context, out), { output: 'host', out });
+  const inContext = contextOfCall(whole, context, out, group && (() => group.context()));
+  const buffers = resultBuffers(whole, 'both', inContext, { output: 'host', out });
   const plans = leading.map(({ dim }, k) => {
     const plan = cutOff(whole, dim);
     return k === 0 ? plan : { ...plan, common: { ...plan.common, ranks: false } };
   });
-  return { plans, sum: results => sumOf(whole, buffers, leading, results) };
+  return { leading, plans, sum: results => sumOf(whole, buffers, leading, results) };
+}
+
+/** The call as a step of a group, all of its losses together. */
+function prepareStep(
+  loss: unknown,
+  problem: object,
+  options: unknown,
+  run: UncheckedRun,
+  group: OwnedProcessGroup,
+  step: Step,
+): { readonly call: Call; readonly several: Several } {
+  const call = prepare(loss, problem, options, run, group);
+  const same = call.leading.flatMap(({ dim, weight }) => [dim, weight]);
+  return { call, several: prepareSeveral(call.plans, run, group, step, same) };
 }
 
 function lossFor(loss: unknown): (typeof LOSSES)[number] {

@@ -14,18 +14,8 @@ import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC, type Ten
 import { giveBack, type ResultBuffers, resultBuffers, resultOf, settle } from './result-buffers.js';
 import type { Output } from './results.js';
 
-/** Where a synchronous call runs, and where its results go. */
-export interface SyncRunOptions<O extends Output = 'host', Name extends string = never> {
-  /**
-   * Default: that of the device tensors among the inputs, else the context made on first use from `INFONCE_DEVICE`,
-   * `INFONCE_THREADS` and `INFONCE_PRECISION`; with a `group` the group's own, whose default number of threads is this rank's
-   * share of the processors.
-   */
-  readonly context?: Context | undefined;
-  /** `'host'` (default): gradients are Float32Arrays; `'device'`: device tensors of the context. */
-  readonly output?: O | undefined;
-  /** Arrays to fill instead of new ones, by the names of the results. */
-  readonly out?: Out<O, Name> | undefined;
+/** Whose rows a loss is of, beside the caller's own. */
+export interface GroupRunOptions {
   /**
    * Computes the loss of all its ranks' rows, as one call on the inputs of all ranks, one after another, does: `loss`, `top1`
    * and `top5` are those of all rows, row losses and gradients those of this rank's own. Every rank makes the call, with as
@@ -39,6 +29,20 @@ export interface SyncRunOptions<O extends Output = 'host', Name extends string =
    * same on all ranks, come to their total.
    */
   readonly gradients?: 'sum' | 'mean' | undefined;
+}
+
+/** Where a synchronous call runs, and where its results go. */
+export interface SyncRunOptions<O extends Output = 'host', Name extends string = never> extends GroupRunOptions {
+  /**
+   * Default: that of the device tensors among the inputs, else the context made on first use from `INFONCE_DEVICE`,
+   * `INFONCE_THREADS` and `INFONCE_PRECISION`; with a `group` the group's own, whose default number of threads is this rank's
+   * share of the processors.
+   */
+  readonly context?: Context | undefined;
+  /** `'host'` (default): gradients are Float32Arrays; `'device'`: device tensors of the context. */
+  readonly output?: O | undefined;
+  /** Arrays to fill instead of new ones, by the names of the results. */
+  readonly out?: Out<O, Name> | undefined;
 }
 
 /** Where and until when a call runs, and where its results go. */
@@ -77,6 +81,11 @@ export const SYNC_RUN_ADVICE: KeyAdvice = new Map([
 ]);
 const NO_OPTIONS: UncheckedRun = {};
 const SYNC_EXTRAS: Extras = { scalars: SCALARS_OF_SYNC };
+
+/** Whether parameter gradients are averaged over the ranks of a group. */
+export function areAveraged({ gradients }: UncheckedRun): boolean {
+  return checkChoice(gradients, 'gradients', GRADIENTS) === 'mean';
+}
 
 export function checkOutput(output: unknown): Output {
   return checkChoice(output, 'output', OUTPUTS);
@@ -127,7 +136,7 @@ function prepare(
   if (scalars === undefined) checkKeys(options, 'run', KEYS, RUN_ADVICE);
   else checkKeys(options, 'run', SYNC_KEYS, SYNC_RUN_ADVICE);
   const { context: named, output, out } = options;
-  const mean = checkChoice(options.gradients, 'gradients', GRADIENTS) === 'mean';
+  const mean = areAveraged(options);
   const group = groupOf(options);
   const context = contextOfCall(plan, named, out, group && (() => group.context()));
   const buffers = resultBuffers(plan, 'both', context, { output: checkOutput(output), out }, scalars);

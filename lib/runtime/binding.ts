@@ -118,11 +118,35 @@ export interface NativeContext {
    * whether gradients of parameters are averaged over ranks, rather than added.
    */
   run(problem: NativeProblem, result: NativeResult, done?: Done, group?: NativeGroup, mean?: boolean): Begun;
-  /** Loss without gradients; only `scalars`, `rowLoss` and `above` of the result are filled. */
+  /** Several such calls as one step of the group, with a result each. `same`: numbers that are the same on all ranks. */
+  runSeveral(
+    problems: readonly NativeProblem[],
+    results: readonly NativeResult[],
+    done: Done | undefined,
+    group: NativeGroup,
+    mean: boolean,
+    same: Float64Array,
+  ): Begun;
+  /**
+   * Loss without gradients; only `scalars`, `rowLoss` and `above` of the result are filled. With `group` a step of it, as each
+   * `backward` is then.
+   */
   forward(problem: NativeProblem, result: NativeResult): NativeSaved;
-  forward(problem: NativeProblem, result: NativeResult, done: Done<NativeSaved> | undefined): Begun<NativeSaved>;
-  /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in ProblemFields. */
-  backward(saved: NativeSaved, gradOutput: Float32Array | undefined, result: NativeResult, done?: Done): Begun;
+  forward(
+    problem: NativeProblem,
+    result: NativeResult,
+    done: Done<NativeSaved> | undefined,
+    group?: NativeGroup,
+  ): Begun<NativeSaved>;
+  /** Fills the gradients, `gradScale` and `gradBias`. `gradOutput` as in ProblemFields. `group`: that of the forward call. */
+  backward(
+    saved: NativeSaved,
+    gradOutput: Float32Array | undefined,
+    result: NativeResult,
+    done?: Done,
+    group?: NativeGroup,
+    mean?: boolean,
+  ): Begun;
   /** SimCLR's logits [rows, rows - 1] of one matrix with views. */
   logits(problem: NativeProblem, logits: Float32Array): void;
   /**

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { groupOf, OwnedProcessGroup } from '../distributed/owned-group.js';
 import type { ProcessGroup } from '../distributed/process-group.js';
-import { type ForwardPass, forwardSync, type SyncForwardOptions } from '../losses/forward.js';
+import { type ForwardPass, forwardSync } from '../losses/forward.js';
 import type { AnyLoss, Layout } from '../losses/loss.js';
 import { NegativeQueue } from '../losses/negative-queue.js';
 import type { CommonOptions, Reduction } from '../losses/options.js';
@@ -160,7 +160,7 @@ export function lossOf<R extends Reduction>(call: Call): LossTensor<R> {
   if (!tf.engine().isTapeOn()) return tensorOf(withoutGradients({ ...call, problem }).loss) as LossTensor<R>;
   const { loss, backward } =
     problem.reduction === 'none'
-      ? inHalves(forwardSync(described.describe, problem, halvesOf(run)) as Pass)
+      ? inHalves(forwardSync(described.describe, problem, run) as Pass)
       : atOnce(runSync(check => described.describe(problem, check), run) as LossValue<'mean'> & Gradients);
   const taped = tf.customGrad(() => ({
     value: tensorOf(loss),
@@ -171,19 +171,6 @@ export function lossOf<R extends Reduction>(call: Call): LossTensor<R> {
     },
   }));
   return taped(...inputs.map(({ tensor }) => tensor)) as LossTensor<R>;
-}
-
-/** Over a group a loss has no halves, which is refused. */
-function halvesOf({ context, group }: SyncRunOptions): SyncForwardOptions {
-  return OwnedProcessGroup.before(groupOf({ group }), () => {
-    if (group === undefined) return { context };
-    throw new InfoNCEError('ERR_INFONCE_RANGE', {
-      argument: 'reduction',
-      expected: "'mean' or 'sum' with a group",
-      got: "'none'",
-      remedy: 'Multiply the loss instead: its upstream gradient is one number.',
-    });
-  });
 }
 
 /** How often the positive comes first. */

@@ -23,6 +23,9 @@ std::string difference(const Record &mine, const Record &theirs) {
     return std::string("is at ") + name_of(theirs.kind) + " where this rank is at " + name_of(mine.kind);
   if (theirs.sequence != mine.sequence)
     return "is at step " + std::to_string(theirs.sequence) + ", this rank at step " + std::to_string(mine.sequence);
+  if (theirs.of_step != mine.of_step)
+    return "is at the gradient of the loss of step " + std::to_string(theirs.of_step) + ", this rank at that of step " +
+           std::to_string(mine.of_step);
   if (theirs.dim != mine.dim)
     return "has rows of " + std::to_string(theirs.dim) + " numbers, this rank of " + std::to_string(mine.dim);
   if (theirs.scale != mine.scale)
@@ -46,6 +49,8 @@ const char *name_of(Kind kind) {
       return "a loss";
     case Kind::kBackward:
       return "the gradient of a loss";
+    case Kind::kSeveral:
+      return "a loss of several dimensions";
     case Kind::kOpened:
     case Kind::kLosses:
     case Kind::kGradients:

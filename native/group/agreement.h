@@ -30,7 +30,8 @@ enum class Kind : int32_t {
   kOpened = 4,
   kLosses = 5,
   kGradients = 6,
-  kBackward = 7
+  kBackward = 7,
+  kSeveral = 8
 };
 const char *name_of(Kind kind);
 
@@ -39,6 +40,7 @@ struct Record {
   Kind kind = Kind::kBarrier;
   int32_t status = INFONCE_OK;  // other than that: the step cannot be taken, and `message` says why
   int64_t sequence = 0;         // which step of the group it is
+  int64_t of_step = 0;          // of the gradient of an earlier loss: which step that was
   uint64_t form = 0;            // a hash of what has to be the same on all ranks
   double scale = 0, bias = 0;
   int64_t dim = 0;

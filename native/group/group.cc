@@ -71,9 +71,30 @@ void Group::all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool me
 infonce_status Group::run(int64_t turn, const infonce_backend &backend, infonce_context *context,
                           const infonce_problem &problem, Gradients gradients, infonce_result *result,
                           infonce_failure *failure) {
+  return step(turn, [&] { return run_one(backend, context, problem, gradients, result, failure); });
+}
+
+infonce_status Group::run_one(const infonce_backend &backend, infonce_context *context, const infonce_problem &problem,
+                              Gradients gradients, infonce_result *result, infonce_failure *failure) {
+  if (transport_->size() == 1) return backend.run(context, &problem, result, failure);
+  return RingCall(post_, backend, context).run(record_of(Kind::kLoss), problem, gradients, result, failure);
+}
+
+infonce_status Group::run_several(int64_t turn, const infonce_backend &backend, infonce_context *context,
+                                  const std::vector<Asked> &calls, const std::vector<double> &same, Gradients gradients,
+                                  infonce_failure *failure) {
   return step(turn, [&] {
-    if (transport_->size() == 1) return backend.run(context, &problem, result, failure);
-    return RingCall(post_, backend, context).run(record_of(Kind::kLoss), problem, gradients, result, failure);
+    Record record = record_of(Kind::kSeveral);
+    Hash hash;
+    hash.add(calls.size());
+    for (const double number : same) hash.add(number);
+    record.form = hash.value();
+    agree(post_, record);
+    for (const Asked &call : calls) {
+      const infonce_status status = run_one(backend, context, *call.problem, gradients, call.result, failure);
+      if (status != INFONCE_OK) return status;
+    }
+    return INFONCE_OK;
   });
 }
 

@@ -18,6 +18,12 @@
 
 namespace infonce::group {
 
+// A call, and where its results go.
+struct Asked {
+  const infonce_problem *problem;
+  infonce_result *result;
+};
+
 // Steps throw PeerFailed and Lost. After Lost there are no more: the next ones throw it at once.
 class Group {
  public:
@@ -39,6 +45,10 @@ class Group {
   infonce_status run(int64_t turn, const infonce_backend &backend, infonce_context *context,
                      const infonce_problem &problem, Gradients gradients, infonce_result *result,
                      infonce_failure *failure);
+  // Several such calls as one step, which all fail with the first that does. `same`: numbers that are the same on all ranks.
+  infonce_status run_several(int64_t turn, const infonce_backend &backend, infonce_context *context,
+                             const std::vector<Asked> &calls, const std::vector<double> &same, Gradients gradients,
+                             infonce_failure *failure);
   // The same in two halves: without gradients first, which are computed from what is saved as often as wanted.
   infonce_status forward(int64_t turn, const infonce_backend &backend, infonce_context *context,
                          const infonce_problem &problem, infonce_result *result, std::unique_ptr<RingCall> *saved,
@@ -60,6 +70,8 @@ class Group {
   // Waits for the turn, and passes it on.
   template <class Body> auto step(int64_t turn, Body &&body);
   Record record_of(Kind kind);
+  infonce_status run_one(const infonce_backend &backend, infonce_context *context, const infonce_problem &problem,
+                         Gradients gradients, infonce_result *result, infonce_failure *failure);
 
   const std::unique_ptr<Transport> transport_;
   Memory memory_;

@@ -60,7 +60,7 @@ void RingCall::describe() {
   record_.bias = problem_.bias;
   record_.dim = problem_.dim;
   for (int m = 0; m < problem_.matrix_count; ++m) record_.rows[m] = problem_.matrices[m].rows;
-  record_.form = hash_of_form(problem_, local_result_, upstream_);
+  record_.form = form_ = hash_of_form(problem_, local_result_, upstream_);
 }
 
 // Ranks agree on the problem.
@@ -281,6 +281,14 @@ void RingCall::compute_gradients(infonce_result *result) {
   }
 }
 
+void RingCall::complete_gradients(Gradients gradients, infonce_result *result) {
+  compute_gradients(result);
+  if (computes()) deliver_gradients(gradients, result);
+  record_.sums[kGradScale] = local_result_.scalars.grad_scale;
+  record_.sums[kGradBias] = local_result_.scalars.grad_bias;
+  check(Kind::kGradients);
+}
+
 // Where this rank's gradients are computed; those that are wanted on the device are added up on the host.
 void RingCall::place_gradients(const infonce_result &result) {
   local_result_ = result;
@@ -328,21 +336,22 @@ void RingCall::reduce(Gradients gradients, infonce_scalars *scalars) const {
 
 infonce_status RingCall::forward(const Record &record, const infonce_problem &problem, infonce_result *result,
                                  infonce_failure *failure) {
-  record_ = record;
-  failure_ = failure ? failure : &own_failure_;
   infonce_problem without = problem;
   without.gradient = 0;
   without.grad_output = {};
+  if (post_.size() == 1) return backend_.forward(context_, &without, result, &saved_, failure);
+  record_ = record;
+  failure_ = failure ? failure : &own_failure_;
   if (begin(without, *result) != INFONCE_OK || compute_losses() != INFONCE_OK) return status_;
   reduce(Gradients::kSum, &result->scalars);
+  record_.of_step = record.sequence;
   return INFONCE_OK;
 }
 
 infonce_status RingCall::backward(const Record &record, const infonce_upstream &upstream, Gradients gradients,
                                   infonce_result *result, infonce_failure *failure) {
-  Record mine = record_;
-  mine.sequence = record.sequence;
-  record_ = mine;
+  if (post_.size() == 1) return backend_.backward(context_, saved_, &upstream, result, failure);
+  record_.sequence = record.sequence;
   status_ = INFONCE_OK;
   if (ring_) ring_->forgive();
   failure_ = failure ? failure : &own_failure_;
@@ -354,17 +363,12 @@ infonce_status RingCall::backward(const Record &record, const infonce_upstream &
     note(invalid(failure_, wrong));
   else note(read_upstream(upstream.grad_output));
   Hash hash;
-  hash.add(record_.form).add(upstream_).add(gradients);
+  hash.add(form_).add(upstream_).add(gradients);
   for (const infonce_output &gradient : result->gradients) hash.add(gradient.data != nullptr);
   record_.form = hash.value();
   check(Kind::kBackward);
-  record_.form = mine.form;
   if (!computes()) return status_;
-  compute_gradients(result);
-  if (computes()) deliver_gradients(gradients, result);
-  record_.sums[kGradScale] = local_result_.scalars.grad_scale;
-  record_.sums[kGradBias] = local_result_.scalars.grad_bias;
-  check(Kind::kGradients);
+  complete_gradients(gradients, result);
   if (!computes()) return status_;
   infonce_scalars scalars;
   reduce(gradients, &scalars);
@@ -380,11 +384,7 @@ infonce_status RingCall::run(const Record &record, const infonce_problem &proble
   if (begin(problem, *result) != INFONCE_OK) return status_;
   if (compute_losses() != INFONCE_OK) return status_;
   if (problem.gradient) {
-    compute_gradients(result);
-    if (computes()) deliver_gradients(gradients, result);
-    record_.sums[kGradScale] = local_result_.scalars.grad_scale;
-    record_.sums[kGradBias] = local_result_.scalars.grad_bias;
-    check(Kind::kGradients);
+    complete_gradients(gradients, result);
     if (!computes()) return status_;
   }
   const infonce_scalars before = result->scalars;

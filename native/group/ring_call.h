@@ -42,6 +42,8 @@ class RingCall {
   infonce_status compute_losses();
   bool open_and_add();
   void compute_gradients(infonce_result *result);
+  // All of it: what this rank comes to is told the others, and its share of what they do goes to `result`.
+  void complete_gradients(Gradients gradients, infonce_result *result);
   void place_gradients(const infonce_result &result);
   infonce_travelling_rows weights_in(char *columns, int hop, const Traveller &traveller) const;
   void compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share);
@@ -77,6 +79,7 @@ class RingCall {
   float upstream_ = 1;
   int64_t all_rows_ = 0;
   Record record_;
+  uint64_t form_ = 0;            // of the loss, as ranks have agreed on it
   std::vector<Record> records_;  // everyone's, of the last agreement
   infonce_status status_ = INFONCE_OK;
   infonce_saved *saved_ = nullptr;

@@ -113,9 +113,9 @@ Span<void> Arrays::in_place(Napi::Value value, const char *name) {
 }
 
 void Arrays::scalars(Napi::Value value) {
-  scalars_now_ = to_span_of<double>(value, kScalars, "scalars");
+  scalars_now_.push_back(to_span_of<double>(value, kScalars, "scalars"));
   if (when_ == When::kLater) {
-    scalars_later_ = Napi::Persistent(value.As<Napi::Object>());
+    scalars_later_.push_back(Napi::Persistent(value.As<Napi::Object>()));
   }
 }
 
@@ -147,10 +147,10 @@ size_t Arrays::copy_back(size_t most) {
   return copied;
 }
 
-void Arrays::write_scalars(const infonce_result &fields) {
-  Span<double> scalars = scalars_now_;
+void Arrays::write_scalars(const infonce_result &fields, size_t index) {
+  Span<double> scalars = scalars_now_[index];
   if (when_ == When::kLater) {
-    scalars = to_span_of<double>(scalars_later_.Value(), kScalars, "scalars");
+    scalars = to_span_of<double>(scalars_later_[index].Value(), kScalars, "scalars");
   }
   const infonce_scalars &of_loss = fields.scalars;
   const double values[kScalars] = {

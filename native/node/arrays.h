@@ -62,7 +62,7 @@ class Arrays {
   Span<void> target(Napi::Value value, const char *name);
   // The same, which hold what the array does.
   Span<void> in_place(Napi::Value value, const char *name);
-  // A Float64Array for `write_scalars`.
+  // A Float64Array for `write_scalars`: of each result one.
   void scalars(Napi::Value value);
 
   // Buffers that the work uses beside.
@@ -75,8 +75,8 @@ class Arrays {
   // JavaScript may have detached an array since. Less than `most`: nothing is left.
   size_t copy_back(size_t most);
 
-  // Writes all that a result holds beside arrays.
-  void write_scalars(const infonce_result &fields);
+  // Writes all that a result holds beside arrays. `index`: of the results, in the order of their scalars.
+  void write_scalars(const infonce_result &fields, size_t index = 0);
 
  private:
   // An array of JavaScript, and what is to be copied into it.
@@ -105,8 +105,8 @@ class Arrays {
   // How much has been copied of the first of them that is not complete.
   size_t next_target_ = 0;
   size_t copied_ = 0;
-  Span<double> scalars_now_;
-  Napi::ObjectReference scalars_later_;
+  std::vector<Span<double>> scalars_now_;
+  std::vector<Napi::ObjectReference> scalars_later_;
 };
 
 template <typename T> const T *Arrays::copy(Napi::Value value, int64_t size, const char *name) {

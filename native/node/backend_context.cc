@@ -75,15 +75,10 @@ void BackendContext::run(const infonce_problem &problem, infonce_result &result)
   check(backend_.run(context_, &problem, &result, &report), report);
 }
 
-void BackendContext::run_in(group::Group &group, int64_t turn, const infonce_problem &problem,
-                            group::Gradients gradients, infonce_result &result) {
+void BackendContext::take_step(const Step &step) {
   const Calling calling(*this);
   infonce_failure report = empty_report();
-  const infonce_status status = group.run(turn, backend_, context_, problem, gradients, &result, &report);
-  if (status == INFONCE_INVALID_ARGUMENT) {
-    throw Failure::named("NOT_OVER_RANKS", report.message);
-  }
-  check(status, report);
+  check(step(backend_, context_, &report), report);
 }
 
 infonce_call *BackendContext::begin(const infonce_problem &problem, infonce_result &result) {

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 
-#include "group/group.h"
 #include "infonce/infonce.h"
 
 namespace infonce::node {
@@ -23,9 +23,9 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
   void close() noexcept;
 
   void run(const infonce_problem &problem, infonce_result &result);
-  // The same over the rows of all ranks of a group. What is not computed over ranks throws a NOT_OVER_RANKS Failure.
-  void run_in(group::Group &group, int64_t turn, const infonce_problem &problem, group::Gradients gradients,
-              infonce_result &result);
+  // What a process group does with the backend, and returns the status of.
+  using Step = std::function<infonce_status(const infonce_backend &, infonce_context *, infonce_failure *)>;
+  void take_step(const Step &step);
 
   // Whether calls can be begun and ended apart, the second after the first has returned.
   bool can_overlap() const { return backend_.begin != nullptr && backend_.end != nullptr; }
@@ -45,6 +45,13 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
   void copy(void *to, const void *from, size_t bytes, infonce_copy direction);
   // Gives back what the backend keeps for later calls; returns how many bytes.
   int64_t trim();
+
+  // A share in what has to be deleted before the context goes, as saved state is.
+  template <class Kept> std::shared_ptr<void> keep(std::unique_ptr<Kept> kept) {
+    return share(kept.release(), [](const infonce_backend &, infonce_context *, void *pointer) {
+      delete static_cast<Kept *>(pointer);
+    });
+  }
 
  private:
   using GiveBack = void (*)(const infonce_backend &, infonce_context *, void *);

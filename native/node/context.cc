@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "node/device.h"
 #include "node/device_buffer.h"
@@ -20,6 +21,10 @@ int32_t read_precision(Napi::Object options) {
   return to_enumerator(
       options.Get("precision"), "precision",
       {{"highest", INFONCE_PRECISION_HIGHEST}, {"high", INFONCE_PRECISION_HIGH}, {"medium", INFONCE_PRECISION_MEDIUM}});
+}
+
+group::Gradients read_gradients(Napi::Value mean) {
+  return to_flag(mean, "mean") ? group::Gradients::kMean : group::Gradients::kSum;
 }
 
 // What the constructor of a class of JavaScript's leaves on its instances: a method of another class cannot be misled by
@@ -45,12 +50,13 @@ Napi::Function Context::define(Napi::Env env) {
   return DefineClass(
       env, "Context",
       {InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::forward>("forward"),
-       InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::write>("write"),
-       InstanceMethod<&Context::read>("read"), InstanceMethod<&Context::cancel>("cancel"),
-       InstanceMethod<&Context::allocate>("allocate"), InstanceMethod<&Context::pinned>("pinned"),
-       InstanceMethod<&Context::result>("result"), InstanceMethod<&Context::rest>("rest"),
-       InstanceMethod<&Context::memory_required>("memoryRequired"), InstanceMethod<&Context::logits>("logits"),
-       InstanceMethod<&Context::trim>("trim"), InstanceMethod<&Context::dispose>("dispose")});
+       InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::run_several>("runSeveral"),
+       InstanceMethod<&Context::write>("write"), InstanceMethod<&Context::read>("read"),
+       InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
+       InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::result>("result"),
+       InstanceMethod<&Context::rest>("rest"), InstanceMethod<&Context::memory_required>("memoryRequired"),
+       InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
+       InstanceMethod<&Context::dispose>("dispose")});
 }
 
 Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(info) {
@@ -102,22 +108,48 @@ std::unique_ptr<Work> Context::loss_work(const Napi::CallbackInfo &info, When wh
   if (info[3].IsUndefined()) {
     return std::make_unique<LossWork>(when, backend(), *pool_, problem, result);
   }
-  const auto gradients = to_flag(info[4], "mean") ? group::Gradients::kMean : group::Gradients::kSum;
-  return std::make_unique<GroupLossWork>(when, backend(), *pool_, problem, result, Group::from(info[3]).membership(),
-                                         gradients);
+  return std::make_unique<GroupLossWork>(Group::from(info[3]).membership(), read_gradients(info[4]), when, backend(),
+                                         *pool_, problem, result);
+}
+
+std::unique_ptr<Work> Context::several_losses_work(const Napi::CallbackInfo &info, When when) {
+  const Napi::Array problem_objects = to_array(info[0], "problems"), result_objects = to_array(info[1], "results");
+  std::vector<Problem> problems;
+  std::vector<Result> results;
+  for (uint32_t k = 0; k < problem_objects.Length(); ++k) {
+    problems.push_back(read_problem(to_object(problem_objects.Get(k), "problem")));
+    results.push_back(read_result(to_object(result_objects.Get(k), "result"), problems.back().fields, {true, true}));
+  }
+  const std::shared_ptr<Membership> &membership = Group::from(info[3]).membership();
+  const group::Gradients gradients = read_gradients(info[4]);
+  const Span<double> same = to_span<double>(info[5], "same");
+  return std::make_unique<SeveralLossesWork>(membership, gradients, when, backend(), *pool_, std::move(problems),
+                                             results, std::vector<double>(same.data, same.data + same.size));
 }
 
 std::unique_ptr<Work> Context::forward_work(const Napi::CallbackInfo &info, When when) {
   const Problem problem = read_problem(to_object(info[0], "problem"));
   const Result result = read_result(to_object(info[1], "result"), problem.fields, {true, false});
-  return std::make_unique<ForwardWork>(when, backend(), *pool_, problem, result);
+  if (info[3].IsUndefined()) {
+    return std::make_unique<ForwardWork>(when, backend(), *pool_, problem, result);
+  }
+  return std::make_unique<GroupForwardWork>(Group::from(info[3]).membership(), when, backend(), *pool_, problem,
+                                            result);
 }
 
 std::unique_ptr<Work> Context::backward_work(const Napi::CallbackInfo &info, When when) {
   // A copy: JavaScript may dispose the original while the result is read.
   const SavedState saved = Saved::from(info[0], backend());
   const Result result = read_result(to_object(info[2], "result"), saved.problem, {false, true});
-  return std::make_unique<BackwardWork>(when, backend(), *pool_, saved, info[1], result);
+  const std::shared_ptr<Membership> membership = info[4].IsUndefined() ? nullptr : Group::from(info[4]).membership();
+  if (saved.group != membership.get()) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "the saved state is of another group, or of a call without one"};
+  }
+  if (membership == nullptr) {
+    return std::make_unique<BackwardWork>(when, backend(), *pool_, saved, info[1], result);
+  }
+  return std::make_unique<GroupBackwardWork>(membership, read_gradients(info[5]), when, backend(), *pool_, saved,
+                                             info[1], result);
 }
 
 std::unique_ptr<Work> Context::write_work(const Napi::CallbackInfo &info, When when) {
@@ -137,8 +169,9 @@ std::unique_ptr<Work> Context::read_work(const Napi::CallbackInfo &info, When wh
   return work;
 }
 
-Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Group *group) {
+Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Napi::Value of_group) {
   return throwing_to_js(info.Env(), [&]() -> Napi::Value {
+    Group *group = of_group.IsEmpty() || of_group.IsUndefined() ? nullptr : &Group::from(of_group);
     std::unique_ptr<Work> work;
     try {
       if (!info[done].IsUndefined()) {
@@ -160,16 +193,19 @@ Napi::Value Context::perform(const Napi::CallbackInfo &info, MakeWork make, size
   });
 }
 
-Napi::Value Context::run(const Napi::CallbackInfo &info) {
-  return throwing_to_js(info.Env(), [&] {
-    Group *group = info[3].IsUndefined() ? nullptr : &Group::from(info[3]);
-    return perform(info, &Context::loss_work, 2, group);
-  });
+Napi::Value Context::run(const Napi::CallbackInfo &info) { return perform(info, &Context::loss_work, 2, info[3]); }
+
+Napi::Value Context::run_several(const Napi::CallbackInfo &info) {
+  return perform(info, &Context::several_losses_work, 2, info[3]);
 }
 
-Napi::Value Context::forward(const Napi::CallbackInfo &info) { return perform(info, &Context::forward_work, 2); }
+Napi::Value Context::forward(const Napi::CallbackInfo &info) {
+  return perform(info, &Context::forward_work, 2, info[3]);
+}
 
-Napi::Value Context::backward(const Napi::CallbackInfo &info) { return perform(info, &Context::backward_work, 3); }
+Napi::Value Context::backward(const Napi::CallbackInfo &info) {
+  return perform(info, &Context::backward_work, 3, info[4]);
+}
 
 Napi::Value Context::write(const Napi::CallbackInfo &info) { return perform(info, &Context::write_work, 5); }
 

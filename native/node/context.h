@@ -24,6 +24,7 @@ class Context : public Napi::ObjectWrap<Context> {
 
  private:
   Napi::Value run(const Napi::CallbackInfo &info);
+  Napi::Value run_several(const Napi::CallbackInfo &info);
   Napi::Value forward(const Napi::CallbackInfo &info);
   Napi::Value backward(const Napi::CallbackInfo &info);
   Napi::Value write(const Napi::CallbackInfo &info);
@@ -46,6 +47,7 @@ class Context : public Napi::ObjectWrap<Context> {
   // Work as the arguments of a method describe it. What it reads of them may run JavaScript, which does not happen after
   // its arrays were taken.
   std::unique_ptr<Work> loss_work(const Napi::CallbackInfo &info, When when);
+  std::unique_ptr<Work> several_losses_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> forward_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> backward_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> write_work(const Napi::CallbackInfo &info, When when);
@@ -53,9 +55,9 @@ class Context : public Napi::ObjectWrap<Context> {
   using MakeWork = std::unique_ptr<Work> (Context::*)(const Napi::CallbackInfo &info, When when);
 
   // With a function as the argument at index `done`: queues the work, to be told of by it, and returns its ticket. Else does
-  // the work now, after all that is queued, and returns what it makes. Work that cannot be a step of `group`, if it was to
-  // be one, is declined there.
-  Napi::Value perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Group *group = nullptr);
+  // the work now, after all that is queued, and returns what it makes. Work that cannot be a step of `of_group`, unless that
+  // is undefined or empty, is declined there.
+  Napi::Value perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Napi::Value of_group = {});
 
   std::shared_ptr<BackendContext> backend_;
   std::shared_ptr<HostPool> pool_;

@@ -27,22 +27,32 @@ class JoinWork : public Work {
   GroupOptions options_;
 };
 
-// A step of the group, for which the other ranks wait.
-class GroupWork : public Work {
+// Work of some kind that is a step of the group, for which the other ranks wait.
+template <class Kind> class GroupStep : public Kind {
  public:
-  GroupWork(HostPool &pool, std::shared_ptr<Membership> membership)
-      : Work(When::kLater, nullptr, pool), membership_(std::move(membership)) {}
+  template <class... Words>
+  explicit GroupStep(std::shared_ptr<Membership> membership, Words &&...words)
+      : Kind(std::forward<Words>(words)...), membership_(std::move(membership)) {}
 
   void take_turn() override { turn_ = membership_->group().take_turn(); }
+  bool can_overlap() const override { return false; }
   bool is_awaited() const override { return true; }
   void abandon() noexcept override { membership_->abandon(); }
-  Napi::Value finish(Napi::Env env) override { return env.Null(); }
 
  protected:
   group::Group &group() { return membership_->group(); }
 
   std::shared_ptr<Membership> membership_;
   int64_t turn_ = 0;
+};
+
+// A step that is of no context.
+class GroupWork : public GroupStep<Work> {
+ public:
+  GroupWork(HostPool &pool, std::shared_ptr<Membership> membership)
+      : GroupStep(std::move(membership), When::kLater, nullptr, pool) {}
+
+  Napi::Value finish(Napi::Env env) override { return env.Null(); }
 };
 
 class BarrierWork : public GroupWork {
@@ -87,25 +97,61 @@ class LeaveWork : public GroupWork {
   void run() override { group().leave(); }
 };
 
-// A whole loss over the rows of all ranks.
-class GroupLossWork : public LossWork {
- public:
-  GroupLossWork(When when, BackendContext &backend, HostPool &pool, Problem problem, const Result &result,
-                std::shared_ptr<Membership> membership, group::Gradients gradients)
-      : LossWork(when, backend, pool, std::move(problem), result),
-        membership_(std::move(membership)),
-        gradients_(gradients) {}
+// Losses over the rows of all ranks. What is not computed over ranks throws a NOT_OVER_RANKS Failure.
 
-  void take_turn() override { turn_ = membership_->group().take_turn(); }
-  void run() override { backend_.run_in(membership_->group(), turn_, problem_, gradients_, result_); }
-  bool can_overlap() const override { return false; }
-  bool is_awaited() const override { return true; }
-  void abandon() noexcept override { membership_->abandon(); }
+// A whole loss.
+class GroupLossWork : public GroupStep<LossWork> {
+ public:
+  GroupLossWork(std::shared_ptr<Membership> membership, group::Gradients gradients, When when, BackendContext &backend,
+                HostPool &pool, Problem problem, const Result &result)
+      : GroupStep(std::move(membership), when, backend, pool, std::move(problem), result), gradients_(gradients) {}
+
+  void run() override;
 
  private:
-  std::shared_ptr<Membership> membership_;
   group::Gradients gradients_;
-  int64_t turn_ = 0;
+};
+
+// A loss whose gradients come later. Makes a NativeSaved.
+class GroupForwardWork : public GroupStep<ForwardWork> {
+ public:
+  using GroupStep::GroupStep;
+
+  void run() override;
+};
+
+// The gradients of such a call.
+class GroupBackwardWork : public GroupStep<BackwardWork> {
+ public:
+  GroupBackwardWork(std::shared_ptr<Membership> membership, group::Gradients gradients, When when,
+                    BackendContext &backend, HostPool &pool, const SavedState &saved, Napi::Value grad_output,
+                    const Result &result)
+      : GroupStep(std::move(membership), when, backend, pool, saved, grad_output, result), gradients_(gradients) {}
+
+  void run() override;
+
+ private:
+  group::Gradients gradients_;
+};
+
+// Several whole losses as one step.
+class SeveralLossesWork : public GroupStep<Work> {
+ public:
+  // `results`: one for each of the problems. `same`: numbers that are the same on all ranks.
+  SeveralLossesWork(std::shared_ptr<Membership> membership, group::Gradients gradients, When when,
+                    BackendContext &backend, HostPool &pool, std::vector<Problem> problems,
+                    const std::vector<Result> &results, std::vector<double> same);
+
+  void run() override;
+  Napi::Value finish(Napi::Env env) override;
+  void listen_to(const int32_t *cancelled) override;
+
+ private:
+  BackendContext &backend_;
+  std::vector<infonce_problem> problems_;
+  std::vector<infonce_result> results_;
+  std::vector<double> same_;
+  group::Gradients gradients_;
 };
 
 }  // namespace infonce::node

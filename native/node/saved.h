@@ -10,12 +10,15 @@
 
 namespace infonce::node {
 
+class Membership;
+
 // What a forward call leaves for its gradients.
 struct SavedState {
   // Of the call, without its arrays.
   infonce_problem problem{};
   std::shared_ptr<void> state;
   const BackendContext *owner = nullptr;
+  const Membership *group = nullptr;  // of which the call was a step, as its gradients are; null: of none
 
   // About what it takes: float32 rows of all matrices. For the garbage collector, which sees none of it.
   int64_t bytes() const;

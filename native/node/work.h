@@ -79,7 +79,7 @@ class ForwardWork : public LossWork {
   bool can_overlap() const override { return false; }
   Napi::Value finish(Napi::Env env) override;
 
- private:
+ protected:
   SavedState saved_;
 };
 
@@ -93,7 +93,7 @@ class BackwardWork : public Work {
   Napi::Value finish(Napi::Env env) override;
   void listen_to(const int32_t *cancelled) override { upstream_.cancelled = cancelled; }
 
- private:
+ protected:
   BackendContext &backend_;
   void *state_;
   infonce_upstream upstream_{};

@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { expectResult, HIGHEST } from '../support/compare.js';
-import { evenShares, Parts, type Shares } from '../support/parts.js';
-import { type Case, LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
-import { leaveAll, onRanks, type Rank } from '../support/ranks.js';
+import { joined, run, SIZES } from '../support/over-ranks.js';
+import { evenShares } from '../support/parts.js';
+import { LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
+import { leaveAll } from '../support/ranks.js';
 
 afterAll(leaveAll);
 
@@ -27,46 +28,6 @@ const SERVED = [
   'sigLip ids',
   'sigLip none',
 ];
-
-const SIZES = { samples: 9, dim: 12, views: 2, negatives: 7, temperature: 0.2, noise: 1, seed: 3 };
-
-/** What ranks with these shares of the rows give. */
-function run(of: Case, loss: string, shares: Shares, run: object = {}, change = (_rank: Rank, part: Named) => part) {
-  const parts = new Parts(loss.split(' ')[0]!, of.problem, shares);
-  return onRanks(shares.length, rank =>
-    of.functions.run(change(rank, parts.of(of.problem, rank.rank)), {
-      group: rank.group,
-      context: rank.context,
-      ...run,
-    }),
-  );
-}
-
-/** The results of all ranks as one: shared numbers once, arrays joined, gradients of learned scalars added. */
-function joined(of: Case, loss: string, shares: Shares, results: readonly Named[]): Named {
-  const parts = new Parts(loss.split(' ')[0]!, of.problem, shares);
-  const shapes = Object.fromEntries(
-    Object.entries(tensorsOf(of.problem)).map(([name, { shape }]) => [
-      `grad${name[0]!.toUpperCase()}${name.slice(1)}`,
-      { name: shape.length === 3 ? 'rows' : name, count: shape[0]!, width: shape.slice(1).reduce((a, b) => a * b) },
-    ]),
-  );
-  const whole: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(results[0]!)) {
-    if (value instanceof Float32Array) {
-      const arrays = results.map(result => result[key] as Float32Array);
-      const rows = arrays.reduce((sum, { length }) => sum + length, 0);
-      const { name, count, width } = shapes[key] ?? { name: 'rows', count: rows, width: 1 };
-      whole[key] = parts.whole(name, arrays, count, width);
-    } else if (/^gradTemp|^gradLogit/.test(key)) {
-      whole[key] = results.reduce((sum, result) => sum + (result[key] as number), 0);
-    } else {
-      expect(new Set(results.map(result => result[key])).size, key).toBe(1);
-      whole[key] = value;
-    }
-  }
-  return whole;
-}
 
 describe.each(LOSSES)('%s', loss => {
   it('is what one call on all rows gives, or refused on every rank', async () => {

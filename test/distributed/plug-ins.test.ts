@@ -1,10 +1,10 @@
 import { Worker } from 'node:worker_threads';
-import { accumulate, infoNCE, matryoshka, ntXent } from 'infonce';
+import { accumulate, infoNCE } from 'infonce';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DEVICE } from '../support/contexts.js';
 import { normal } from '../support/random.js';
 import { errorsOn, expectUsable, leaveAll, onRanks, ranksOf } from '../support/ranks.js';
-import { thrownBy, wrong } from '../support/thrown.js';
+import { wrong } from '../support/thrown.js';
 
 afterAll(leaveAll);
 
@@ -61,9 +61,25 @@ it('ops of TensorFlow.js compute over a group, and tell of inputs that they refu
       const loss = of(q, k, options.temperature).dataSync()[0];
       failing(() => of(rank === 1 ? tf.zeros([2]) : q, k, 0.4));
       failing(() => of(q, rank === 0 ? tf.zeros([9, 5]) : k, 0.4));
-      parentPort.postMessage({ loss, gradQuery: grads[0].dataSync(), gradPositiveKey: grads[1].dataSync(), gradTemperature: grads[2].dataSync()[0], errors });
+      // In two halves, each a step.
+      const inRows = q => infoNCE(q, k, { ...options, reduction: 'none', group }).mul(tf.range(0, q.shape[0])).sum();
+      failing(() => infoNCE(rank === 1 ? q : tf.zeros([2]), k, { ...options, reduction: 'none', group }));
+      const gradOfRows = tf.grad(inRows)(q).dataSync();
+      parentPort.postMessage({ loss, gradQuery: grads[0].dataSync(), gradPositiveKey: grads[1].dataSync(), gradTemperature: grads[2].dataSync()[0], gradOfRows, errors });
     `,
   );
+  const ofRows = await onRanks(2, ({ rank, group, context }) => {
+    const gradOutput = Float32Array.from({ length: ROWS[rank]! }, (_, row) => row);
+    const problem = {
+      query: queryOf(rank),
+      positiveKey: keyOf(rank),
+      ...OPTIONS,
+      reduction: 'none',
+      gradOutput,
+    } as const;
+    return infoNCE(problem, { group, context });
+  });
+  const [shape, peer] = ['ERR_INFONCE_SHAPE', 'ERR_INFONCE_PEER'];
   (await expected()).forEach((result, rank) => {
     const { loss, gradQuery, gradPositiveKey, gradTemperature } = result as { readonly [name: string]: number };
     expect(results[rank]).toEqual({
@@ -71,7 +87,8 @@ it('ops of TensorFlow.js compute over a group, and tell of inputs that they refu
       gradQuery,
       gradPositiveKey,
       gradTemperature: Math.fround(gradTemperature!),
-      errors: rank === 1 ? ['ERR_INFONCE_SHAPE', 'ERR_INFONCE_PEER'] : ['ERR_INFONCE_PEER', 'ERR_INFONCE_SHAPE'],
+      gradOfRows: ofRows[rank]!.gradQuery,
+      errors: rank === 1 ? [shape, peer, peer] : [peer, shape, shape],
     });
   });
 });
@@ -133,15 +150,4 @@ describe('accumulate', () => {
       await expectUsable(ranks);
     }
   });
-});
-
-it('matryoshka, and the two halves of a loss, say what to do instead', async () => {
-  const { group } = (await ranksOf(1))[0]!;
-  const features = normal([4, DIM], 1);
-  await expect(matryoshka(ntXent, { features }, { dims: [2] }, wrong({ group }))).rejects.toThrow(
-    "run: expected only known options, got 'group'. Each of dims would be a step of the group",
-  );
-  expect(thrownBy(() => ntXent.forwardSync({ features }, wrong({ group }))).message).toContain(
-    "got 'group'. Over a group a loss is computed with its gradients in one call",
-  );
 });

@@ -8,7 +8,8 @@ import { DEVICE } from '../support/contexts.js';
 /** What a rank in a worker starts with. It answers what it gets in `work`. */
 const RANK = `
   const { parentPort, workerData, threadId } = require('node:worker_threads');
-  const { createProcessGroup, createContext, infoNCE, infoNCESync } = require('infonce');
+  const { isDeepStrictEqual } = require('node:util');
+  const { createProcessGroup, createContext, infoNCE, infoNCESync, matryoshkaSync } = require('infonce');
   process.env.INFONCE_DEVICE = '${DEVICE}';
   const { key, rank, size } = workerData;
   const joined = createProcessGroup({ engine: 'local', key, rank, size });
@@ -39,7 +40,12 @@ it('ranks in workers compute synchronously, in contexts that share the processor
     const result = infoNCESync(problem, { group });
     const again = await infoNCE(problem, { group });
     const refused = (() => { try { infoNCESync(rank === 1 ? {} : problem, { group }); } catch (error) { return error.code; } })();
-    parentPort.postMessage({ ...result, same: again.loss === result.loss, refused });
+    const pass = infoNCE.forwardSync(problem, { group });
+    const halves = { ...result, ...pass.backwardSync() };
+    pass.dispose();
+    const inDims = matryoshkaSync(infoNCE, problem, { dims: [3] }, { group });
+    const same = [again, halves, inDims].every(other => isDeepStrictEqual(other, result));
+    parentPort.postMessage({ ...result, same, refused });
     await group.dispose();
   `;
   const workers = [0, 1, 2].map(rank => startRank('sync', rank, 3, work));
