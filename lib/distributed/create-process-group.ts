@@ -1,8 +1,10 @@
+import { VERSION } from '../runtime/abi.js';
 import type { NativeFailure, NativeGroupOptions, NativePlace } from '../runtime/binding.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { nativeBinding } from '../runtime/native.js';
 import { nativeError } from '../runtime/native-failure.js';
 import { checkChoice, checkInteger, checkKeys, checkNumber, type KeyAdvice } from '../runtime/options.js';
+import { TO_MISS } from './missed-ranks.js';
 import { abandonAtExit, abandonNoMore, OwnedProcessGroup } from './owned-group.js';
 import type { ProcessGroup } from './process-group.js';
 
@@ -79,7 +81,7 @@ export async function createProcessGroup(options: ProcessGroupOptions = {}): Pro
     const place = await new Promise<NativePlace>((resolve, reject) => {
       native.open(checked, (failure, value) => (failure === null ? resolve(value!) : reject(failure)));
     });
-    return new OwnedProcessGroup(native, place, checked.key === '');
+    return new OwnedProcessGroup(native, place, { canBeBound: checked.key === '', toMiss: checked.toMiss });
   } catch (failure) {
     abandonNoMore(native);
     const error = nativeError(failure as NativeFailure, { call: 'createProcessGroup' });
@@ -95,18 +97,19 @@ function checkOptions(options: UncheckedOptions): NativeGroupOptions {
   const isLocal = engineOf(options) === 'local';
   checkKeys(options, 'createProcessGroup', isLocal ? LOCAL_KEYS : MPI_KEYS, isLocal ? LOCAL_ADVICE : MPI_ADVICE);
   const patience = checkTimeout(options.timeout ?? DEFAULT_TIMEOUT) / 1000;
-  if (!isLocal) return { key: '', rank: 0, size: 1, library: checkLibrary(options.library), patience };
+  const common = { patience, toMiss: TO_MISS.seconds, version: VERSION };
+  if (!isLocal) return { ...common, key: '', rank: 0, size: 1, library: checkLibrary(options.library) };
   const { key, rank } = options;
   const size = checkInteger(options.size, 'size', {
     most: MOST_LOCAL_RANKS,
     typeRemedy: 'It is how many ranks there are.',
   });
   return {
-    key: checkKey(key),
+    ...common,
+    key: checkText(key, 'key', 'a string that is not empty', 'It is what the ranks of one group call it.'),
     rank: checkInteger(rank, 'rank', { least: 0, most: size - 1, typeRemedy: "It is this rank's number." }),
     size,
     library: '',
-    patience,
   };
 }
 
@@ -115,25 +118,15 @@ function engineOf(options: UncheckedOptions | null): 'mpi' | 'local' {
   return checkChoice(options?.engine, 'engine', ENGINES);
 }
 
-function checkLibrary(library: unknown): string {
-  if (library === undefined) return '';
-  if (typeof library === 'string' && library !== '') return library;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: 'library',
-    expected: "a name or path of MPI's library",
-    got: describeValue(library),
-    remedy: 'Leave it out for the one that the launcher belongs to.',
-  });
+function checkText(value: unknown, argument: string, expected: string, remedy: string): string {
+  if (typeof value === 'string' && value !== '') return value;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument, expected, got: describeValue(value), remedy });
 }
 
-function checkKey(key: unknown): string {
-  if (typeof key === 'string' && key !== '') return key;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', {
-    argument: 'key',
-    expected: 'a string that is not empty',
-    got: describeValue(key),
-    remedy: 'It is what the ranks of one group call it.',
-  });
+function checkLibrary(library: unknown): string {
+  if (library === undefined) return '';
+  const remedy = 'Leave it out for the one that the launcher belongs to.';
+  return checkText(library, 'library', "a name or path of MPI's library", remedy);
 }
 
 function checkTimeout(timeout: unknown): number {

@@ -6,6 +6,7 @@ import { asyncDisposable } from '../runtime/disposable.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { nativeError } from '../runtime/native-failure.js';
 import { checkChoice } from '../runtime/options.js';
+import { MissedRanks } from './missed-ranks.js';
 import type { ProcessGroup, Reducible } from './process-group.js';
 
 function messageOf(error: unknown): string {
@@ -57,6 +58,14 @@ export function abandonNoMore(native: NativeGroup): void {
   if (GROUPS.delete(native) && GROUPS.size === 0) process.off('exit', abandonAll);
 }
 
+/** How a group was made. */
+interface Making {
+  /** Whether a launcher may have bound each rank to processors of its own. */
+  readonly canBeBound: boolean;
+  /** Seconds after which a rank that does not come is missed. */
+  readonly toMiss: number;
+}
+
 /** The implementation behind {@link ProcessGroup}. */
 export class OwnedProcessGroup implements ProcessGroup {
   readonly rank: number;
@@ -67,6 +76,7 @@ export class OwnedProcessGroup implements ProcessGroup {
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #native: NativeGroup;
   readonly #canBeBound: boolean;
+  readonly #missed: MissedRanks;
   #context: OwnedContext | undefined;
   #lost: string | undefined;
   #pending = 0;
@@ -82,10 +92,10 @@ export class OwnedProcessGroup implements ProcessGroup {
     return typeof value === 'object' && value !== null && #native in value;
   }
 
-  /** `canBeBound`: whether a launcher may have bound each rank to processors of its own. */
-  constructor(native: NativeGroup, place: NativePlace, canBeBound: boolean) {
+  constructor(native: NativeGroup, place: NativePlace, { canBeBound, toMiss }: Making) {
     this.#native = native;
     this.#canBeBound = canBeBound;
+    this.#missed = new MissedRanks(native, `rank ${place.rank} of ${place.size}`, toMiss);
     this.rank = place.rank;
     this.size = place.size;
     this.localRank = place.localRank;
@@ -113,7 +123,7 @@ export class OwnedProcessGroup implements ProcessGroup {
   async attempt<Value>(call: (step: Step) => Promise<Value>): Promise<Value> {
     this.#checkInUse();
     const step = new Step(this.#native);
-    this.#pending++;
+    if (this.#pending++ === 0) this.#missed.watch();
     try {
       const result = call(step);
       step.end();
@@ -121,7 +131,10 @@ export class OwnedProcessGroup implements ProcessGroup {
     } catch (error) {
       throw this.#noted(error);
     } finally {
-      if (--this.#pending === 0) this.#onIdle?.();
+      if (--this.#pending === 0) {
+        this.#missed.rest();
+        this.#onIdle?.();
+      }
     }
   }
 
@@ -135,6 +148,7 @@ export class OwnedProcessGroup implements ProcessGroup {
       throw this.#noted(error);
     } finally {
       step.end();
+      this.#missed.look();
     }
   }
 

@@ -202,6 +202,16 @@ export interface NativeGroupOptions {
   readonly library: string;
   /** Seconds after which a rank that does not come is lost. */
   readonly patience: number;
+  /** Seconds after which it is missed. */
+  readonly toMiss: number;
+  /** Of the package, which the ranks compare. */
+  readonly version: string;
+}
+
+/** Ranks that have not come to a step, while this one waited. */
+export interface NativeMissed {
+  readonly step: number;
+  readonly ranks: readonly number[];
 }
 
 /** A rank among the others of its group. */
@@ -225,6 +235,8 @@ export interface NativeGroup {
   barrier(done: Done): void;
   /** Takes a step that fails on all other ranks, which are told why. */
   decline(why: string): void;
+  /** What has been missed since the last call of this: of each step once. */
+  takeMissed(): NativeMissed[];
   /** The last call, when no step is under way. */
   leave(done: Done): void;
   /** The process ends: steps under way fail with status GROUP_LOST, and nothing is waited for any more. */

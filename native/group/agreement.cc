@@ -1,6 +1,7 @@
 #include "group/agreement.h"
 
 #include <cstdio>
+#include <cstring>
 
 #include "group/collectives.h"
 
@@ -16,6 +17,9 @@ std::string number(double value) {
   std::snprintf(text, sizeof text, "%.17g", value);
   return text;
 }
+
+// Of a version that may be any bytes.
+std::string text_of(const char *version) { return {version, ::strnlen(version, sizeof Record().version)}; }
 
 // What does not go together in two ranks' records; empty: they do.
 std::string difference(const Record &mine, const Record &theirs) {
@@ -67,6 +71,10 @@ std::vector<Record> agree(const Post &post, const Record &mine) {
     throw Lost(of(rank, post) + " left after " + std::to_string(records[rank].sequence) + " steps");
   }
   if (mine.status != INFONCE_OK) return records;
+  for (int rank = 0; rank < post.size(); ++rank)
+    if (const char *theirs = records[rank].version; std::strncmp(theirs, mine.version, sizeof mine.version) != 0)
+      throw PeerFailed(rank, of(rank, post) + " has version " + text_of(theirs) + " of this package, this rank " +
+                                 text_of(mine.version) + ": install the same for all");
   for (int rank = 0; rank < post.size(); ++rank)
     if (const Record &theirs = records[rank]; theirs.status != INFONCE_OK)
       throw PeerFailed(rank, of(rank, post) + ": " + theirs.message, theirs.bad_matrix, theirs.bad_row);

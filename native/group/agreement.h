@@ -35,8 +35,9 @@ enum class Kind : int32_t {
 };
 const char *name_of(Kind kind);
 
-// What a rank says of its step. Plain bytes.
+// What a rank says of its step. Plain bytes: as many in all versions, so that ranks of different ones can read the first.
 struct Record {
+  char version[48] = {};
   Kind kind = Kind::kBarrier;
   int32_t status = INFONCE_OK;  // other than that: the step cannot be taken, and `message` says why
   int64_t sequence = 0;         // which step of the group it is
@@ -50,7 +51,9 @@ struct Record {
   int32_t bad_matrix = -1;
   int64_t bad_row = -1;
   char message[160] = {};
+  char unused[120] = {};
 };
+static_assert(sizeof(Record) == 512, "what is new takes the place of what is unused");
 
 // Everyone's records, in the order of ranks. Throws PeerFailed where the others' do not go with this one, or have failed; but
 // a rank whose own has failed gets them, to throw its own error. Throws Lost when a rank has left.

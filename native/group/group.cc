@@ -1,6 +1,7 @@
 #include "group/group.h"
 
 #include <cstdio>
+#include <utility>
 
 #include "group/abandonable_transport.h"
 #include "group/ring_call.h"
@@ -10,9 +11,11 @@ namespace {
 constexpr double kPartingSeconds = 5;
 }
 
-Group::Group(std::unique_ptr<Transport> transport, double patience)
+Group::Group(std::unique_ptr<Transport> transport, double patience, double to_miss, std::string version)
     : transport_(std::make_unique<AbandonableTransport>(std::move(transport), abandoned_)),
-      post_{*transport_, memory_, patience} {}
+      watch_(to_miss),
+      post_{*transport_, memory_, watch_, patience},
+      version_(std::move(version)) {}
 
 Group::~Group() = default;
 
@@ -47,8 +50,10 @@ template <class Body> auto Group::step(int64_t turn, Body &&body) {
 
 Record Group::record_of(Kind kind) {
   Record record;
+  std::snprintf(record.version, sizeof record.version, "%s (interface %d)", version_.c_str(), INFONCE_ABI_VERSION);
   record.kind = kind;
   record.sequence = ++steps_;
+  watch_.begin(steps_);
   return record;
 }
 

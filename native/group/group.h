@@ -27,8 +27,9 @@ struct Asked {
 // Steps throw PeerFailed and Lost. After Lost there are no more: the next ones throw it at once.
 class Group {
  public:
-  // `patience`: seconds after which a rank that does not come is lost.
-  Group(std::unique_ptr<Transport> transport, double patience);
+  // `patience`: seconds after which a rank that does not come is lost; after `to_miss` it is missed. `version`: of the program
+  // beside the C contract's.
+  Group(std::unique_ptr<Transport> transport, double patience, double to_miss = 60, std::string version = "");
   ~Group();
   Group(const Group &) = delete;
   Group &operator=(const Group &) = delete;
@@ -60,6 +61,9 @@ class Group {
   // For a turn whose step will never be taken, here or elsewhere: the group is lost on this rank.
   void give_up(int64_t turn);
 
+  // From any thread: whom steps have waited for since the last time, each step once.
+  std::vector<Watch::Missed> take_missed() { return watch_.take(); }
+
   // From any thread, at the end of the process: steps that are under way or come throw Lost, and nothing is waited for.
   void abandon() noexcept;
 
@@ -75,7 +79,9 @@ class Group {
 
   const std::unique_ptr<Transport> transport_;
   Memory memory_;
+  Watch watch_;
   const Post post_;
+  const std::string version_;
   std::atomic<bool> abandoned_{false};
   std::mutex mutex_;
   std::condition_variable turned_;

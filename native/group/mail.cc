@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -53,15 +54,27 @@ void Mail::receive(int from, Channel channel, void *bytes, size_t count) {
   state_->posted.push_back({post_.transport.receive(from, channel, bytes, count), from});
 }
 
+std::vector<int> Mail::peers() const {
+  std::set<int> ranks;
+  for (const Posted &each : state_->posted) ranks.insert(each.peer);
+  return {ranks.begin(), ranks.end()};
+}
+
 void Mail::wait() {
   const Clock::time_point begun = Clock::now();
+  bool has_told = false;
   std::vector<Posted> &posted = state_->posted;
   while (true) {
     const auto ended = [](const Posted &each) { return each.exchange->has_ended(); };
     posted.erase(std::remove_if(posted.begin(), posted.end(), ended), posted.end());
     if (posted.empty()) return;
     const auto waited = Clock::now() - begun;
-    if (std::chrono::duration<double>(waited).count() > post_.patience)
+    const double seconds = std::chrono::duration<double>(waited).count();
+    if (!has_told && seconds > post_.watch.seconds()) {
+      post_.watch.miss(peers());
+      has_told = true;
+    }
+    if (seconds > post_.patience)
       throw Lost("rank " + std::to_string(posted.front().peer) + " has not come for " +
                  std::to_string(int(post_.patience)) + " s");
     nap(std::chrono::duration_cast<std::chrono::microseconds>(waited));

@@ -6,6 +6,7 @@
 
 #include "group/memory.h"
 #include "group/transport.h"
+#include "group/watch.h"
 
 namespace infonce::group {
 
@@ -13,6 +14,7 @@ namespace infonce::group {
 struct Post {
   Transport &transport;
   Memory &memory;
+  Watch &watch;
   double patience;  // seconds until the group is lost
 
   int rank() const { return transport.rank(); }
@@ -53,6 +55,8 @@ class Mail {
   };
 
   static void abandon(std::unique_ptr<State> state);
+  // Of the messages that have not ended.
+  std::vector<int> peers() const;
 
   const Post post_;
   std::unique_ptr<State> state_;

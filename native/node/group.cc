@@ -23,6 +23,8 @@ GroupOptions read_options(Napi::Object object) {
   options.size = to_int32(object.Get("size"), "size");
   options.library = to_string(object.Get("library"), "library");
   options.patience = to_number(object.Get("patience"), "patience");
+  options.to_miss = to_number(object.Get("toMiss"), "toMiss");
+  options.version = to_string(object.Get("version"), "version");
   return options;
 }
 
@@ -32,7 +34,8 @@ Napi::Function Group::define(Napi::Env env) {
   return DefineClass(env, "Group",
                      {InstanceMethod<&Group::open>("open"), InstanceMethod<&Group::all_reduce>("allReduce"),
                       InstanceMethod<&Group::barrier>("barrier"), InstanceMethod<&Group::decline_step>("decline"),
-                      InstanceMethod<&Group::leave>("leave"), InstanceMethod<&Group::abandon>("abandon")});
+                      InstanceMethod<&Group::take_missed>("takeMissed"), InstanceMethod<&Group::leave>("leave"),
+                      InstanceMethod<&Group::abandon>("abandon")});
 }
 
 Group &Group::from(Napi::Value value) {
@@ -82,6 +85,23 @@ void Group::decline_step(const Napi::CallbackInfo &info) {
 void Group::decline(Napi::Env env, std::string why) {
   auto work = std::make_unique<DeclineWork>(*pool_, membership_, std::move(why));
   queue_.submit(env, std::make_unique<Job>(Value(), Napi::Function(), std::move(work)));
+}
+
+Napi::Value Group::take_missed(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&]() -> Napi::Value {
+    Napi::Array steps = Napi::Array::New(info.Env());
+    for (const group::Watch::Missed &missed : membership_->group().take_missed()) {
+      Napi::Array ranks = Napi::Array::New(info.Env());
+      for (const int rank : missed.ranks) {
+        ranks[ranks.Length()] = Napi::Number::New(info.Env(), rank);
+      }
+      Napi::Object step = Napi::Object::New(info.Env());
+      step["step"] = Napi::Number::New(info.Env(), static_cast<double>(missed.step));
+      step["ranks"] = ranks;
+      steps[steps.Length()] = step;
+    }
+    return steps;
+  });
 }
 
 void Group::leave(const Napi::CallbackInfo &info) {

@@ -33,6 +33,7 @@ class Group : public Napi::ObjectWrap<Group> {
   void all_reduce(const Napi::CallbackInfo &info);
   void barrier(const Napi::CallbackInfo &info);
   void decline_step(const Napi::CallbackInfo &info);
+  Napi::Value take_missed(const Napi::CallbackInfo &info);
   void leave(const Napi::CallbackInfo &info);
   void abandon(const Napi::CallbackInfo &info);
 

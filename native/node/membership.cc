@@ -29,7 +29,7 @@ void Membership::join(const GroupOptions &options) {
   } catch (const std::exception &error) {
     throw Failure::named("GROUP_UNAVAILABLE", error.what());
   }
-  auto group = std::make_unique<group::Group>(std::move(transport), options.patience);
+  auto group = std::make_unique<group::Group>(std::move(transport), options.patience, options.to_miss, options.version);
   const std::lock_guard<std::mutex> lock(mutex_);
   group_ = std::move(group);
   if (abandoned_) {

@@ -15,6 +15,8 @@ struct GroupOptions {
   int rank = 0, size = 0;
   std::string library;  // MPI's; empty: searched for
   double patience = 0;  // seconds after which a rank that does not come is lost
+  double to_miss = 0;   // seconds after which it is missed
+  std::string version;  // of the package
 };
 
 // A rank's place in a process group, shared by all that uses it. Usable from any thread.
