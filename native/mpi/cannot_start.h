@@ -14,6 +14,10 @@ class NoLibrary : public CannotStart {
   using CannotStart::CannotStart;
 };
 
+// Said on other platforms.
+constexpr char kElsewhere[] =
+    "process groups over MPI are there on Linux only: engine 'local' is there everywhere, for threads of one process";
+
 // The library is not the one that the launcher serves: every process would be alone.
 class WrongLauncher : public CannotStart {
   using CannotStart::CannotStart;

@@ -257,9 +257,7 @@ MpiLibrary open_library(const std::string &wanted, const Launcher &launcher) {
 
 #else
 
-MpiLibrary open_library(const std::string &, const Launcher &) {
-  throw NoLibrary("process groups over MPI are there on Linux only");
-}
+MpiLibrary open_library(const std::string &, const Launcher &) { throw NoLibrary(kElsewhere); }
 
 #endif
 

@@ -103,7 +103,7 @@ std::shared_ptr<MpiThread> MpiThread::start(std::unique_ptr<Calls> calls, bool s
     throw NotAllCame(
         "MPI_Init_thread has not returned within " + std::to_string(static_cast<int64_t>(seconds)) +
         " seconds: it waits until every process that the launcher started calls it. Create the group in all "
-        "of them, or allow more time");
+        "of them, start the job anew if one has ended, or allow more time: timeout");
   }
   if (thread->failure_ != nullptr) {
     std::rethrow_exception(thread->failure_);
@@ -130,7 +130,7 @@ bool MpiThread::begin() {
     if (!started_ && !calls_->init()) {
       throw ThreadsRefused(
           "the MPI library allows but one thread in a process (MPI_THREAD_SINGLE); "
-          "MPI_THREAD_FUNNELED is needed. Use a build of it with threads");
+          "MPI_THREAD_FUNNELED is needed. Use a build of it with threads, and name it in INFONCE_MPI_LIBRARY");
     }
     place_ = calls_->join(!started_);
     const std::lock_guard<std::mutex> lock(at_exit().mutex);
@@ -139,7 +139,9 @@ bool MpiThread::begin() {
     static std::once_flag registered;
     std::call_once(registered, register_at_exit);
   } catch (const group::Lost &failure) {
-    failure_ = std::make_exception_ptr(NotAllCame(std::string("MPI cannot be started. ") + failure.what()));
+    failure_ = std::make_exception_ptr(NotAllCame(
+        std::string("MPI cannot be started: ") + failure.what() +
+        ". See what it has printed, and whether all hosts of the job have the same library and reach each other"));
   } catch (...) {
     failure_ = std::current_exception();
   }

@@ -160,8 +160,10 @@ void check_size(const Launcher &launcher, const MpiLibrary &library, int size) {
 
 std::unique_ptr<group::Transport> join_running(MpiLibrary library, size_t piece, double seconds) {
   if (!library.calls->any_thread()) {
-    throw ThreadsRefused("MPI was started in this process by other code, for calls from its own thread: " +
-                         text_of(library) + " must be started with MPI_THREAD_MULTIPLE, or by this package");
+    throw ThreadsRefused(
+        "MPI was started in this process by other code, for calls from its own thread: " + text_of(library) +
+        " must be started with MPI_THREAD_MULTIPLE there, or by this package: make the group before that "
+        "code starts MPI");
   }
   const std::shared_ptr<MpiThread> thread = MpiThread::start(std::move(library.calls), true, piece, seconds);
   return std::make_unique<MpiTransport>(thread, library.name, true);
@@ -206,9 +208,7 @@ std::unique_ptr<group::Transport> open_mpi(const MpiOptions &options) {
 
 #else
 
-std::unique_ptr<group::Transport> open_mpi(const MpiOptions &) {
-  throw NoLibrary("process groups over MPI are there on Linux only");
-}
+std::unique_ptr<group::Transport> open_mpi(const MpiOptions &) { throw NoLibrary(kElsewhere); }
 
 #endif
 

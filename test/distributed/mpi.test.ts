@@ -29,6 +29,9 @@ interface Written {
   readonly sum: readonly number[];
   readonly refused: string;
   readonly again: string;
+  readonly said: readonly string[];
+  readonly threads: number;
+  readonly expectedThreads: number;
 }
 
 const DIM = 8;
@@ -49,12 +52,17 @@ for (const [name, program, options] of LAUNCHERS) {
     });
     const ranks = [0, 1, 2].map(k => JSON.parse(readFileSync(path.join(folder, `${k}.json`), 'utf8')) as Written);
     expect(ranks.map(({ place }) => [place.rank, place.size, place.localSize])).toEqual([0, 1, 2].map(k => [k, 3, 3]));
-    for (const { place, turns, sum, refused, again } of ranks) {
+    for (const { place, turns, sum, refused, again, said, threads, expectedThreads } of ranks) {
       expect(place.library).toMatch(new RegExp(`^${name} \\d`));
       expect(turns).toBeGreaterThan(0);
       expect(sum).toEqual([0.1 + 0.2 + 3 * 0.1, 3]);
       expect(refused).toBe(place.rank === 1 ? 'ERR_INFONCE_RANGE' : 'ERR_INFONCE_PEER');
       expect(again).toBe('ERR_INFONCE_GROUP');
+      expect(threads).toBe(expectedThreads);
+      if (place.rank === 1) continue;
+      expect(said.at(-1)).toMatch(
+        new RegExp(`^rank 1 has not come to step \\d+ .*, for which rank ${place.rank} of 3 has waited 0.3 seconds`),
+      );
     }
     const [query, positiveKey] = [0, 10].map(from => [0, 1, 2].flatMap(k => rowsOf(k, from + k))) as [
       number[],

@@ -1,5 +1,7 @@
+import { availableParallelism } from 'node:os';
 import { createProcessGroup, InfoNCEError, infoNCE, type ProcessGroup } from 'infonce';
 import { afterAll, expect, it } from 'vitest';
+import { DEVICE } from '../support/contexts.js';
 import { normal } from '../support/random.js';
 import { errorsOn, expectUsable, leave, leaveAll, newRanks, onRanks, ranksOf } from '../support/ranks.js';
 import { wrong } from '../support/thrown.js';
@@ -237,6 +239,26 @@ it('dispose() lets steps under way end, refuses later ones, and may be called ag
   expect(errors.map(error => error?.code)).toEqual(['ERR_INFONCE_DISPOSED', 'ERR_INFONCE_DISPOSED']);
   await leave(ranks);
 });
+
+it.skipIf(DEVICE !== 'cpu')(
+  'calls without a context share the processors with the other ranks of the machine',
+  async () => {
+    const named = Number(process.env.INFONCE_THREADS) || undefined;
+    const share = (size: number) => named ?? Math.max(1, Math.floor(availableParallelism() / size));
+    for (const size of [1, 2, 5]) {
+      const ranks = await newRanks(size);
+      const threads = await Promise.all(
+        ranks.map(async ({ rank, group }) => {
+          const tensor = normal([2, 3], rank);
+          const { gradQuery } = await infoNCE({ query: tensor, positiveKey: tensor }, { group, output: 'device' });
+          return gradQuery.context.device.threads;
+        }),
+      );
+      expect(threads).toEqual(ranks.map(() => share(size)));
+      await leave(ranks);
+    }
+  },
+);
 
 it.skipIf(Symbol.asyncDispose === undefined)('is disposed by `await using`', async () => {
   const group = await createProcessGroup({ engine: 'local', key: 'using', rank: 0, size: 1 });

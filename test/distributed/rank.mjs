@@ -2,8 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
 import path from 'node:path';
-import { createProcessGroup, infoNCE, infoNCESync } from 'infonce';
+import { setTimeout } from 'node:timers/promises';
+import { createProcessGroup, infoNCE, infoNCESync, matryoshka } from 'infonce';
+import { TO_MISS } from '../../dist/esm/distributed/missed-ranks.js';
 
 const DIM = 8;
 const rowsOf = (rank, seed) => {
@@ -11,6 +14,9 @@ const rowsOf = (rank, seed) => {
   return { data, shape: [data.length / DIM, DIM] };
 };
 
+TO_MISS.seconds = 0.3;
+const said = [];
+process.on('warning', ({ code, message }) => code === 'INFONCE_RANKS_MISSING' && said.push(message));
 let turns = 0;
 const counting = setInterval(() => turns++, 5);
 const group = await createProcessGroup({ timeout: 30_000 });
@@ -19,11 +25,22 @@ const { rank, size } = group;
 const problem = { query: rowsOf(rank, rank), positiveKey: rowsOf(rank, rank + 10), temperature: 0.3 };
 const result = await infoNCE(problem, { group });
 assert.deepEqual(infoNCESync(problem, { group }), result);
+const pass = await infoNCE.forward(problem, { group });
+assert.deepEqual({ ...result, ...(await pass.backward()) }, result);
+pass.dispose();
+assert.deepEqual(await matryoshka(infoNCE, problem, { dims: [DIM] }, { group }), result);
+const onDevice = await infoNCE(problem, { group, output: 'device' });
+const { threads } = onDevice.gradQuery.context.device;
+// Of the processors that it is bound to, or its share of all.
+const bound = availableParallelism() < cpus().length ? availableParallelism() : undefined;
 
 const sum = Float64Array.of(0.1 * (rank + 1), rank);
 await group.allReduce(sum, 'sum');
 
 const refused = await infoNCE(rank === 1 ? { ...problem, temperature: 0 } : problem, { group }).catch(e => e);
+// The others miss it, and go on when it comes.
+said.length = 0;
+if (rank === 1) await setTimeout(1200);
 await group.barrier();
 const again = await createProcessGroup().catch(e => e);
 const place = { rank, size, localRank: group.localRank, localSize: group.localSize, library: group.library };
@@ -42,5 +59,8 @@ writeFileSync(
     sum: [...sum],
     refused: refused.code,
     again: again.code,
+    said,
+    threads,
+    expectedThreads: bound ?? Math.max(1, Math.floor(availableParallelism() / group.localSize)),
   }),
 );

@@ -42,6 +42,7 @@ TEST_CASE("every process is alone" * doctest::test_suite("alone") * doctest::ski
   CHECK(contains(message, "srun started 4 processes (SLURM_STEP_NUM_TASKS=4)"));
   CHECK(contains(message, std::getenv("INFONCE_TEST_MPI")));
   CHECK(contains(message, "in a world of 1"));
+  CHECK(contains(message, "Start with the mpirun of that library; srun needs the --mpi"));
 }
 
 TEST_CASE("the launcher is cut off" * doctest::test_suite("cut off") * doctest::skip()) {
@@ -50,6 +51,7 @@ TEST_CASE("the launcher is cut off" * doctest::test_suite("cut off") * doctest::
   CHECK(contains(message, "mpiexec of MPICH started this process (PMI_SIZE=2)"));
   CHECK(contains(message, "MPICH 4.0.2"));
   CHECK(contains(message, "npx"));
+  CHECK(contains(message, "start node itself"));
   CHECK(why_not<mpi::LauncherCutOff>() == message);
 }
 
@@ -95,13 +97,17 @@ TEST_CASE("other code has started MPI, for all threads" * doctest::test_suite("f
     transport->leave(20);
   }
   end_elsewhere();
-  CHECK(contains(why_not<mpi::StartedBefore>(), "starts only once in a process"));
+  const std::string message = why_not<mpi::StartedBefore>();
+  CHECK(contains(message, "starts only once in a process"));
+  CHECK(contains(message, "create one group, keep it for all calls"));
 }
 
 TEST_CASE("other code has started MPI, for one thread" * doctest::test_suite("for one thread") * doctest::skip()) {
   constexpr int kFunneled = 1;
   start_elsewhere(kFunneled);
-  CHECK(contains(why_not<mpi::ThreadsRefused>(), "MPI_THREAD_MULTIPLE"));
+  const std::string message = why_not<mpi::ThreadsRefused>();
+  CHECK(contains(message, "must be started with MPI_THREAD_MULTIPLE there"));
+  CHECK(contains(message, "make the group before"));
   end_elsewhere();
 }
 

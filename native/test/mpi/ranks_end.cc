@@ -76,7 +76,7 @@ TEST_CASE("a rank never comes" * doctest::test_suite("never comes") * doctest::s
   }
   mpi::MpiOptions options;
   options.start_timeout = 1;
-  CHECK_THROWS_AS(mpi::open_mpi(options), mpi::NotAllCame);
+  CHECK_THROWS_WITH_AS(mpi::open_mpi(options), doctest::Contains("or allow more time: timeout"), mpi::NotAllCame);
   CHECK_THROWS_AS(mpi::open_mpi(options), mpi::StartedBefore);
   std::exit(3);
 }
