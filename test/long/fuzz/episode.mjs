@@ -100,9 +100,11 @@ class Judge {
   }
 
   accepted = result => {
+    if (this.call.judge) return this.call.judge(result, this);
     this.count(this.good ? 'good calls' : 'taken although spoiled');
     if (this.good && !this.raw) this.checkRanks(result);
     if (this.good && !this.raw && this.call.finite !== false) this.checkFinite(result);
+    return undefined;
   };
 
   refused = error => {
@@ -113,6 +115,15 @@ class Judge {
     }
     this.count(outcome);
   };
+
+  /** Lets a failure of a part of the call pass, if it is one that may be. */
+  allow(error) {
+    if (this.publicOutcome(error) === undefined) throw this.finding('failed with', error);
+  }
+
+  finding(what, found) {
+    return new Finding(`${this.text}\n${what}: ${inspect(found)}`);
+  }
 
   publicOutcome(error) {
     if (error instanceof this.infonce.InfoNCEError) {

@@ -1,4 +1,5 @@
 /** Calls of the public API. Each maker returns `{ name, args, call, asynchronous }`, with valid arguments. */
+import { groupCall } from './group-calls.mjs';
 import { typedArray } from './memory.mjs';
 import { bits, DESCRIPTIONS, logitsProblem, matrix, PROBLEMS, sizes } from './problems.mjs';
 
@@ -89,6 +90,7 @@ const MAKERS = [
   [8, (random, world) => module(random, world)],
   [10, (random, world) => forward(random, world)],
   [10, (random, world) => backward(random, world)],
+  [8, (random, world) => (world.device === 'cpu' ? groupCall(random, world) : forward(random, world))],
   [
     5,
     (random, world) => {

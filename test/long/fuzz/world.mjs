@@ -8,6 +8,9 @@ const MOST_THINGS = 6;
 const DEEPEST = 3;
 const ABORTS = 4;
 
+/** How many were opened in this process, where each has a name of its own. */
+let groups = 0;
+
 export class World {
   constructor({ random, infonce, binding, device }) {
     this.random = random;
@@ -31,6 +34,8 @@ export class World {
     this.pending = new Map();
     this.closed = false;
     this.depth = 0;
+    /** The ranks of groups that can be used, by their number. */
+    this.ranks = new Map();
   }
 
   /** A context in use, or one that was disposed. */
@@ -70,6 +75,38 @@ export class World {
   /** Whether a call may read its arrays later than when it is made. */
   mayWait() {
     return this.waiting.has(this.used);
+  }
+
+  /** The ranks of a group of so many, or undefined where it has yet to be opened. */
+  ranksOf(size) {
+    return this.ranks.get(size);
+  }
+
+  async openRanks(size) {
+    const key = `episode ${++groups}`;
+    const make = () => this.infonce.createContext({ device: this.device, threads: 1 });
+    const ranks = await Promise.all(
+      Array.from({ length: size }, async (_, rank) => {
+        const group = await this.infonce.createProcessGroup({ engine: 'local', key, rank, size });
+        return { group, context: make() };
+      }),
+    );
+    // For calls of one rank alone.
+    ranks.alone = make();
+    const others = this.ranks.get(size);
+    this.ranks.set(size, ranks);
+    if (others !== undefined) await this.leave(others);
+  }
+
+  /** No later call uses them. */
+  forget(ranks) {
+    this.ranks.delete(ranks.length);
+  }
+
+  /** Calls under way end before. */
+  async leave(ranks) {
+    await Promise.all(ranks.map(({ group }) => group.dispose()));
+    for (const context of [ranks.alone, ...ranks.map(({ context }) => context)]) context.dispose();
   }
 
   /** An addon's context in use. */
@@ -161,6 +198,7 @@ export class World {
   async close() {
     this.closed = true;
     await this.settle();
+    for (const ranks of this.ranks.values()) await this.leave(ranks);
     for (const context of [...this.contexts, ...this.rawContexts]) context.dispose();
   }
 }
