@@ -94,6 +94,28 @@ void on_ranks(int size, const std::function<void(group::Group &)> &body, double 
   if (failure) std::rethrow_exception(failure);
 }
 
+Form form_to_share(uint32_t seed) {
+  Form form = random_form(seed);
+  form.own = form.memory = 0;
+  form.label_smoothing = 0;
+  form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
+  for (int64_t &rows : form.further) rows = form.further[0];
+  return form;
+}
+
+void set_one_tower(Form *form, infonce_positive positive, int64_t samples, int64_t views) {
+  form->positive = positive;
+  form->views = views;
+  form->rows = samples * views;
+  form->keys = 0;
+  if (form->grad_output_count > 1) form->grad_output_count = form->rows;
+}
+
+void set_towers(Form *form, int64_t rows) {
+  set_one_tower(form, INFONCE_POSITIVE_SAME_INDEX, rows, 1);
+  form->keys = rows;
+}
+
 std::vector<Share> even_shares(const Inputs &whole, int size) {
   std::vector<Share> shares;
   const int64_t samples = samples_of(whole), further = further_rows_of(whole);

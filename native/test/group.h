@@ -9,11 +9,36 @@
 #include "group/group.h"
 #include "test/case.h"
 #include "test/context.h"
+#include "test/forms.h"
 
 namespace infonce::test {
 
 // Runs body(group) on a thread for each rank, and throws what one of them throws.
 void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience = 60);
+
+// A context for each rank.
+template <int kRanks> class ContextsOfRanks {
+ public:
+  ContextsOfRanks(const std::string &set, infonce_precision precision, int threads) {
+    for (int rank = 0; rank < kRanks; ++rank) {
+      contexts_.push_back(std::make_unique<Context>(set, precision, threads));
+      handles_.push_back(contexts_.back().get());
+    }
+  }
+
+  const std::vector<const Context *> &all() const { return handles_; }
+  std::vector<const Context *> of(int size) const { return {handles_.begin(), handles_.begin() + size}; }
+
+ private:
+  std::vector<std::unique_ptr<Context>> contexts_;
+  std::vector<const Context *> handles_;
+};
+
+// A random form, but for its rows, of which ranks can have shares: no rank knows of a block between two matrices more than
+// its own rows, and matrices of candidates alone have as many rows. Its rows are of one tower with views, or of two.
+Form form_to_share(uint32_t seed);
+void set_one_tower(Form *form, infonce_positive positive, int64_t samples, int64_t views);
+void set_towers(Form *form, int64_t rows);
 
 // Which rows of a whole problem's anchors are a rank's, and of its further matrices. With views: of each view.
 struct Share {

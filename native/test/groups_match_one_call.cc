@@ -20,22 +20,16 @@ namespace infonce::test {
 
 namespace {
 
+constexpr int kMostRanks = 5;
+
+using Contexts = ContextsOfRanks<kMostRanks>;
+
 // Of two towers by index, with further candidates.
 Form form_over_ranks(uint32_t seed) {
-  Form form = random_form(seed);
-  form.positive = INFONCE_POSITIVE_SAME_INDEX;
-  form.views = 1;
-  form.memory = 0;
-  form.keys = form.rows;
-  form.both_directions = form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
-  form.other_anchors = false;
-  form.own = 0;
+  Form form = form_to_share(seed);
+  form.both_directions = form.other_anchors = false;
   form.threshold = INFONCE_THRESHOLD_NONE;
-  form.label_smoothing = 0;
-  // Ranks' shares are of matrices that have as many rows.
-  for (int64_t &rows : form.further) rows = form.further[0];
-  if (form.rows < 5) form.rows = form.keys = 5;
-  if (form.grad_output_count > 1) form.grad_output_count = form.rows;
+  set_towers(&form, std::max<int64_t>(form.rows, kMostRanks));
   return form;
 }
 
@@ -48,23 +42,6 @@ double error(const Buffer<float> &got, const Buffer<float> &expected) {
   }
   return std::sqrt(difference / size);
 }
-
-// A context for each rank.
-class Contexts {
- public:
-  Contexts(const std::string &set, infonce_precision precision, int threads) {
-    for (int rank = 0; rank < 5; ++rank) contexts_.push_back(std::make_unique<Context>(set, precision, threads));
-  }
-
-  std::vector<const Context *> of(int size) const {
-    std::vector<const Context *> some;
-    for (int rank = 0; rank < size; ++rank) some.push_back(contexts_[size_t(rank)].get());
-    return some;
-  }
-
- private:
-  std::vector<std::unique_ptr<Context>> contexts_;
-};
 
 }  // namespace
 
@@ -99,23 +76,16 @@ TEST_CASE("the same ranks give the same bits, with any number of threads") {
 
 // Of one tower by view, or of two with both directions.
 Form form_with_columns(uint32_t seed) {
-  Form form = random_form(seed);
+  Form form = form_to_share(seed);
   const bool one_tower = seed % 2 == 0;
-  form.positive = !one_tower ? INFONCE_POSITIVE_SAME_INDEX
-                  : seed % 4 ? INFONCE_POSITIVE_FIRST_VIEW
-                             : INFONCE_POSITIVE_ALL_VIEWS;
-  form.views = one_tower ? 2 + int64_t(seed / 4 % 2) : 1;
-  form.rows = (form.rows / form.views + 5) * form.views;
-  form.keys = one_tower ? 0 : form.rows;
-  form.memory = 0;
   form.both_directions = !one_tower;
   form.in_batch = true;
-  form.joint = form.keys_apart = form.other_keys = form.keys_to_further = form.other_anchors = false;
-  form.own = 0;
+  form.other_anchors = false;
   form.threshold = INFONCE_THRESHOLD_NONE;
-  form.label_smoothing = 0;
-  for (int64_t &rows : form.further) rows = form.further[0];
-  if (form.grad_output_count > 1) form.grad_output_count = form.rows;
+  const int64_t views = one_tower ? 2 + int64_t(seed / 4 % 2) : 1, samples = form.rows / views + kMostRanks;
+  if (one_tower)
+    set_one_tower(&form, seed % 4 ? INFONCE_POSITIVE_FIRST_VIEW : INFONCE_POSITIVE_ALL_VIEWS, samples, views);
+  else set_towers(&form, samples);
   return form;
 }
 

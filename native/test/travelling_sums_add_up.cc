@@ -19,32 +19,21 @@ namespace {
 
 constexpr int kMostRanks = 4;
 
+using Contexts = ContextsOfRanks<kMostRanks>;
+
 // Two towers in both directions, or with the other anchors, or one with views.
 Form form_that_travels(uint32_t seed) {
-  Form form = random_form(seed);
-  form.own = form.memory = 0;
-  form.stretch = form.label_smoothing = 0;
-  form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
-  // Ranks' shares are of matrices that have as many rows.
-  for (int64_t &rows : form.further) {
-    rows = form.further[0];
-  }
+  Form form = form_to_share(seed);
+  form.stretch = 0;
   if (seed % 2 == 0) {
-    form.positive = seed % 4 == 0 ? INFONCE_POSITIVE_FIRST_VIEW : INFONCE_POSITIVE_ALL_VIEWS;
-    form.views = 2 + seed / 4 % 2;
-    form.rows = form.views * (form.rows / 3 + kMostRanks);
-    form.keys = 0;
     form.in_batch = true;
     form.both_directions = form.other_anchors = false;
+    set_one_tower(&form, seed % 4 == 0 ? INFONCE_POSITIVE_FIRST_VIEW : INFONCE_POSITIVE_ALL_VIEWS,
+                  form.rows / 3 + kMostRanks, 2 + seed / 4 % 2);
   } else {
-    form.positive = INFONCE_POSITIVE_SAME_INDEX;
-    form.views = 1;
-    form.keys = form.rows = std::max<int64_t>(form.rows, kMostRanks);
     form.both_directions = form.in_batch = seed % 4 == 1;
     form.other_anchors = !form.both_directions || seed % 8 == 1;
-  }
-  if (form.grad_output_count > 1) {
-    form.grad_output_count = form.rows;
+    set_towers(&form, std::max<int64_t>(form.rows, kMostRanks));
   }
   return form;
 }
@@ -67,23 +56,6 @@ Inputs inputs_that_travel(uint32_t seed) {
   }
   return inputs;
 }
-
-// A context for each rank.
-class Contexts {
- public:
-  Contexts(const std::string &set, infonce_precision precision, int threads) {
-    for (int rank = 0; rank < kMostRanks; ++rank) {
-      contexts_.push_back(std::make_unique<Context>(set, precision, threads));
-      handles_.push_back(contexts_.back().get());
-    }
-  }
-
-  const std::vector<const Context *> &all() const { return handles_; }
-
- private:
-  std::vector<std::unique_ptr<Context>> contexts_;
-  std::vector<const Context *> handles_;
-};
 
 Contexts best_contexts() { return {instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 2}; }
 
