@@ -24,11 +24,52 @@ const LONGEST = [
   'cuda-install',
 ];
 
+/** Files that ask nothing of the process they run in, and leave it as it was: a process runs many, and starts once. */
+const TOGETHER = [
+  'accumulate',
+  'advice',
+  'bad-*',
+  'determinism',
+  'directions',
+  'every-*',
+  'false-negatives',
+  'files/*',
+  'finite-differences',
+  'foreign-tensors',
+  'forward-backward',
+  'further-positives',
+  'golden',
+  'inputs',
+  'lists-of-negatives',
+  'load-errors',
+  'logits',
+  'loss-cases',
+  'matryoshka',
+  'mean-inside',
+  'memory-required',
+  'modules',
+  'multiple-negatives-ranking-loss',
+  'negative-*',
+  'numerics',
+  'outputs',
+  'own-negatives',
+  'property',
+  'ranks',
+  'relations',
+  'row-arrays',
+  'row-losses',
+  'smoothed-classes',
+  'unusual-problems',
+  'view-layout',
+  'which-loss',
+].map(name => `test/${name}.test.ts`);
+
+/** Those of a process of their own come first, so that the processes that run many go on to the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const place = ({ moduleId }: TestSpecification): number => {
+    const place = ({ moduleId, project }: TestSpecification): number => {
       const at = LONGEST.indexOf(/\/test\/([\w/-]+)\.test(-d)?\.ts$/.exec(moduleId)?.[1] ?? '');
-      return at < 0 ? LONGEST.length : at;
+      return (at < 0 ? LONGEST.length : at) + (project.name === 'together' ? 1000 : 0);
     };
     return (await super.sort(files)).sort((a, b) => place(a) - place(b));
   }
@@ -36,7 +77,6 @@ class LongestFirst extends BaseSequencer {
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     setupFiles: ['test/support/typed-arrays.ts'],
     pool: 'forks',
     maxWorkers: 2,
@@ -44,5 +84,9 @@ export default defineConfig({
     testTimeout: 30_000,
     // The tests import the built package by its own name, as its users do.
     server: { deps: { external: [/\/dist\//] } },
+    projects: [
+      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: TOGETHER } },
+      { extends: true, test: { name: 'together', include: TOGETHER, isolate: false } },
+    ],
   },
 });

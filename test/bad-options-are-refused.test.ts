@@ -16,7 +16,7 @@ import {
   SupCon,
   type SupConOptions,
 } from 'infonce';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { normal } from './support/random.js';
 import { thrownBy, wrong } from './support/thrown.js';
 
@@ -114,11 +114,11 @@ describe('createContext refuses', () => {
 
   describe('through INFONCE_ISA', () => {
     afterEach(() => {
-      delete process.env.INFONCE_ISA;
+      vi.unstubAllEnvs();
     });
 
     it('an instruction set it does not know', () => {
-      process.env.INFONCE_ISA = 'mmx';
+      vi.stubEnv('INFONCE_ISA', 'mmx');
       const error = thrownBy(() => createContext());
       expect(error).toMatchObject({ code: 'ERR_INFONCE_DEVICE', argument: 'INFONCE_ISA' });
       expect(error.message).toMatch(/have: .*x86-64|have: .*neon/);

@@ -238,10 +238,16 @@ function plainNTXent({ data, shape }: Tensor, temperature: number): { loss: numb
   const positiveOf = (i: number) => (i + rows / 2) % rows;
   const logSums = new Float64Array(rows);
   let loss = 0;
+  const sums = new Float64Array(rows);
   for (let i = 0; i < rows; i++) {
-    let sum = 0;
-    for (let j = 0; j < rows; j++) if (j !== i) sum += Math.exp(logit(i, j));
-    logSums[i] = Math.log(sum);
+    for (let j = i + 1; j < rows; j++) {
+      const exponential = Math.exp(logit(i, j));
+      sums[i]! += exponential;
+      sums[j]! += exponential;
+    }
+  }
+  for (let i = 0; i < rows; i++) {
+    logSums[i] = Math.log(sums[i]!);
     loss += logSums[i]! - logit(i, positiveOf(i));
   }
   const grad = new Float64Array(dim);

@@ -90,9 +90,10 @@ export function evaluate(
     const isUnranked = flagsOf(unranked ?? [], candidates.length);
     const counts = (j: number) => (denominator === 'all' || !isPositive[j]) && !isUnranked[j];
     // Hardness does not count.
-    const ranked = cosines.map((cosine, j) => scale * cosine + (candidates[j]!.bias ?? 0));
+    const ranked = stretches ? cosines.map((cosine, j) => scale * cosine + (candidates[j]!.bias ?? 0)) : exactLogits;
     const first = ranked[positives[0]!]!;
-    const better = ranked.filter((logit, j) => logit > first && counts(j)).length;
+    let better = 0;
+    for (let j = 0; j < ranked.length; j++) if (ranked[j]! > first && counts(j)) better++;
     if (better < 1) foundFirst++;
     if (better < 5) foundInFive++;
 

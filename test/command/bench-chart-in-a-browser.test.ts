@@ -5,9 +5,9 @@ import { temporaryFolder } from '../support/temporary.js';
 
 const { at } = temporaryFolder('bench-chart');
 
-beforeAll(() => {
+beforeAll(async () => {
   const words = ['--rows', '16,32', '--dim', '8', '--time', '0.01', '--chart', at('bench.html')];
-  const { exit, stderr } = infonce(['bench', ...words]);
+  const { exit, stderr } = await infonce(['bench', ...words]);
   expect({ exit, stderr }).toMatchObject({ exit: 0 });
 }, 60_000);
 

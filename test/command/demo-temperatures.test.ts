@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { beforeAll, expect, it } from 'vitest';
-import { infonce, type Outcome } from '../support/command.js';
+import { type Outcome, spawnInfonce } from '../support/command.js';
 import { MINUTES } from '../support/demo.js';
 import { describeInABrowser } from '../support/page-in-a-browser.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -9,7 +9,7 @@ const { at } = temporaryFolder('demo');
 
 let run: Outcome;
 beforeAll(() => {
-  run = infonce(['demo', '--out', at('sweep'), '--steps', '4', '--batch', '32', '--temperature', '0.3']);
+  run = spawnInfonce(['demo', '--out', at('sweep'), '--steps', '4', '--batch', '32', '--temperature', '0.3']);
 }, 5 * MINUTES);
 
 it('infonce demo prints tables, with the temperatures that were swept', () => {

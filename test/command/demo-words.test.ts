@@ -14,8 +14,8 @@ const load = <Module>(file: string) =>
 
 describe('infonce demo text', () => {
   let run: TextFigures;
-  beforeAll(() => {
-    run = figures(at('text'), ['--steps', '30', '--batch', '256'], ['text']);
+  beforeAll(async () => {
+    run = await figures(at('text'), ['--steps', '30', '--batch', '256'], ['text']);
   }, 5 * MINUTES);
 
   it('finds more words of held-out definitions after 30 steps than the mean of their vectors does', () => {
@@ -54,8 +54,8 @@ describe('infonce demo text', () => {
 
 describe('infonce demo emoji', () => {
   let run: EmojiFigures;
-  beforeAll(() => {
-    run = figures(at('emoji'), ['--steps', '60', '--batch', '128'], ['emoji']);
+  beforeAll(async () => {
+    run = await figures(at('emoji'), ['--steps', '60', '--batch', '128'], ['emoji']);
   }, 5 * MINUTES);
 
   it('finds pictures of emoji never seen by their words, and words by pictures, after 60 steps', () => {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { PairFigures } from '../../lib/command/demo/digits/pairs/figures.js';
-import { infonce } from '../support/command.js';
+import { infonce, spawnInfonce } from '../support/command.js';
 import { CopiedPackage, root } from '../support/copied-package.js';
 import { MINUTES, PAGE } from '../support/demo.js';
 import { temporaryFolder } from '../support/temporary.js';
@@ -13,8 +13,8 @@ interface Manifest {
 
 const { at, write } = temporaryFolder('demo');
 
-it('has no option that its page does not describe', () => {
-  const options = infonce(['demo', '--help']).stdout.match(/^ {2}--[\w-]+/gm)!;
+it('has no option that its page does not describe', async () => {
+  const options = (await infonce(['demo', '--help'])).stdout.match(/^ {2}--[\w-]+/gm)!;
   expect(options.length).toBeGreaterThan(9);
   expect(options.filter(option => !PAGE.includes(`| \`${option.trim()}`))).toEqual([]);
 });
@@ -28,18 +28,18 @@ describe('what cannot be run', () => {
     [['text', '--dim', '8'], /unknown option '--dim'\nSee infonce demo text --help/],
     [['--steps', '5', 'emoji'], /Expected options behind infonce demo emoji, but --steps/],
     [['emoji', '--batch', '2000'], /--batch is 2000, but there are 1133/],
-  ])('%s ends with 2', (words, message) => {
-    expect(infonce(['demo', ...words])).toMatchObject({ exit: 2, stderr: expect.stringMatching(message) });
+  ])('%s ends with 2', async (words, message) => {
+    expect(await infonce(['demo', ...words])).toMatchObject({ exit: 2, stderr: expect.stringMatching(message) });
   });
 
-  it('a device that is not there ends with 3', () => {
-    const { exit, stderr } = infonce(['demo', '--device', 'cuda:99']);
+  it('a device that is not there ends with 3', async () => {
+    const { exit, stderr } = await infonce(['demo', '--device', 'cuda:99']);
     expect({ exit, stderr }).toEqual({ exit: 3, stderr: expect.stringContaining('cuda:99') });
   });
 
-  it('a folder that cannot be made ends with 3 before anything is trained', () => {
+  it('a folder that cannot be made ends with 3 before anything is trained', async () => {
     const file = write('file', '');
-    const { exit, stderr } = infonce(['demo', '--out', path.join(file, 'folder')]);
+    const { exit, stderr } = await infonce(['demo', '--out', path.join(file, 'folder')]);
     expect({ exit, stderr }).toEqual({ exit: 3, stderr: expect.stringMatching(/report cannot be written.*\n.*--out/) });
   });
 });
@@ -67,11 +67,11 @@ describe('optional packages', () => {
       // What runs there, by npx or globally, lies elsewhere and would not find them.
       [at('.'), 'npm install infonce'],
     ] as const) {
-      const { exit, stderr } = infonce(['demo'], { cwd, root: copy.folder });
+      const { exit, stderr } = spawnInfonce(['demo'], { cwd, root: copy.folder });
       expect(exit).toBe(3);
       expect(stderr).toMatch(new RegExp(`^Install: ${line} ${packages.source}`, 'm'));
     }
-    const words = infonce(['demo', 'emoji'], { cwd: copy.folder, root: copy.folder });
+    const words = spawnInfonce(['demo', 'emoji'], { cwd: copy.folder, root: copy.folder });
     expect(words).toMatchObject({
       exit: 3,
       stderr: expect.stringMatching(
@@ -85,7 +85,7 @@ describe('optional packages', () => {
     () => {
       for (const name of ['@tensorflow/tfjs', 'mnist', 'umap-js', '@observablehq/plot', 'linkedom']) link(copy, name);
       const words = ['demo', '--pairs', '--steps', '1', '--batch', '8', '--dim', '16'];
-      const { exit, stdout, stderr } = infonce([...words, '--json', '--out', at('cpu')], {
+      const { exit, stdout, stderr } = spawnInfonce([...words, '--json', '--out', at('cpu')], {
         cwd: copy.folder,
         root: copy.folder,
       });

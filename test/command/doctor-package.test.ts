@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DoctorReport } from '../../lib/command/doctor/report.js';
-import { infonce } from '../support/command.js';
+import { spawnInfonce } from '../support/command.js';
 import { copyBuilt, root } from '../support/copied-package.js';
 
 describe('doctor of a package', () => {
@@ -17,7 +17,7 @@ describe('doctor of a package', () => {
   afterAll(() => rmSync(folder, { recursive: true }));
 
   const examine = (...words: string[]) => {
-    const { exit, stdout } = infonce(['doctor', '--json', ...words], { root: folder });
+    const { exit, stdout } = spawnInfonce(['doctor', '--json', ...words], { root: folder });
     return { ...(JSON.parse(stdout) as DoctorReport), exit };
   };
 
@@ -34,7 +34,7 @@ describe('doctor of a package', () => {
     const { exit, addon, advice, selfTests } = examine();
     expect(exit).toBe(3);
     expect(addon).toEqual({ loaded: false, reason: expect.stringMatching(/native addon: .*Tried:/s) });
-    const { stdout } = infonce(['doctor'], { root: folder });
+    const { stdout } = spawnInfonce(['doctor'], { root: folder });
     expect(stdout).toMatch(/\nNo self-test ran, there is 1 problem\.\n$/);
     expect(advice.join()).toMatch(/npm rebuild infonce/);
     expect(selfTests).toEqual([]);

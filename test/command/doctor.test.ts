@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { infonce } from '../support/command.js';
+import { infonce, spawnInfonce } from '../support/command.js';
 import { root } from '../support/copied-package.js';
 import { doctor, NO_CUDA, SELF_TESTS, type Told } from '../support/doctor.js';
 import { LOSSES } from '../support/problems.js';
@@ -76,7 +76,7 @@ describe('on the CPU', () => {
   });
 
   it('is readable', () => {
-    const { exit, stdout } = infonce(['doctor', '--device', 'cpu']);
+    const { exit, stdout } = spawnInfonce(['doctor', '--device', 'cpu']);
     expect(exit).toBe(0);
     for (const heading of ['CPU', 'GPU', 'CUDA backend', 'Devices', 'Self-tests', 'Optional packages']) {
       expect(stdout).toMatch(new RegExp(`^${heading}`, 'm'));
@@ -160,6 +160,6 @@ it.each([
   [['--device', 'tpu'], "Expected 'cpu', 'cuda' or 'cuda:N'."],
   [['--timeout', '0'], 'Expected a number above 0'],
   [['extra'], 'too many arguments'],
-])('refuses %j', (words, message) => {
-  expect(infonce(['doctor', ...words])).toMatchObject({ exit: 2, stderr: expect.stringContaining(message) });
+])('refuses %j', async (words, message) => {
+  expect(await infonce(['doctor', ...words])).toMatchObject({ exit: 2, stderr: expect.stringContaining(message) });
 });

@@ -13,8 +13,8 @@ const [SAMPLES, DIM] = [20, 8];
 const data = viewsOf(SAMPLES, 2, DIM, 1.5, 3).data.map(value => Math.round(16 * value) / 16);
 const rows = Array.from({ length: 2 * SAMPLES }, (_, row) => [...data.subarray(row * DIM, (row + 1) * DIM)]);
 
-function evaluate(...words: string[]): EvalReport {
-  const { exit, stdout, stderr } = infonce(['eval', '--json', '--batch', '8', ...words]);
+async function evaluate(...words: string[]): Promise<EvalReport> {
+  const { exit, stdout, stderr } = await infonce(['eval', '--json', '--batch', '8', ...words]);
   expect([exit, stderr]).toEqual([0, '']);
   return JSON.parse(stdout) as EvalReport;
 }
@@ -29,14 +29,14 @@ function figuresOf({ files, spread, ...report }: EvalReport) {
   };
 }
 
-const wanted = () => figuresOf(evaluate(writeNpy(at('rows.npy'), [2 * SAMPLES, DIM], data)));
+const wanted = async () => figuresOf(await evaluate(writeNpy(at('rows.npy'), [2 * SAMPLES, DIM], data)));
 const lengths = (row: readonly number[]) =>
   Buffer.concat([Buffer.from(Int32Array.of(row.length).buffer), Buffer.from(Float32Array.from(row).buffer)]);
 
-it('every format gives the figures of .npy', () => {
+it('every format gives the figures of .npy', async () => {
   const bits = toHalf({ data, shape: [2 * SAMPLES, DIM] }, 'bfloat16').data;
   const columns = Float32Array.from(data, (_, i) => rows[i % rows.length]![Math.floor(i / rows.length)]!);
-  const right = wanted();
+  const right = await wanted();
   for (const words of [
     [write('rows.jsonl', rows.map(vector => JSON.stringify({ text: '', vector })).join('\n'))],
     [
@@ -55,11 +55,11 @@ it('every format gives the figures of .npy', () => {
     [writeNpy(at('bfloat16.npy'), [2 * SAMPLES, DIM], bits, { type: '<V2' })],
     [writeNpy(at('fortran.npy'), [2 * SAMPLES, DIM], columns, { fortran: true })],
   ]) {
-    expect(figuresOf(evaluate(...words)), words.join(' ')).toEqual(right);
+    expect(figuresOf(await evaluate(...words)), words.join(' ')).toEqual(right);
   }
 });
 
-it('labels in the rows are those of --labels, words too, and across files', () => {
+it('labels in the rows are those of --labels, words too, and across files', async () => {
   const labels = randomLabels(2 * SAMPLES, 4, 5);
   const word = (i: number) => `class ${labels[i]}`;
   const text = write('labels.txt', labels.join('\n'));
@@ -72,14 +72,16 @@ it('labels in the rows are those of --labels, words too, and across files', () =
     write('second.jsonl', lines.slice(SAMPLES).join('\n')),
   ];
   const supcon = ['--loss', 'supcon'];
-  expect(figuresOf(evaluate(all, ...supcon))).toEqual(figuresOf(evaluate(npy, ...supcon, '--labels', text)));
-  const byFile = evaluate(first, second, ...supcon);
-  expect(byFile.loss).toBe(evaluate(npy, '--views', '2', ...supcon, '--labels', text).loss);
+  expect(figuresOf(await evaluate(all, ...supcon))).toEqual(
+    figuresOf(await evaluate(npy, ...supcon, '--labels', text)),
+  );
+  const byFile = await evaluate(first, second, ...supcon);
+  expect(byFile.loss).toBe((await evaluate(npy, '--views', '2', ...supcon, '--labels', text)).loss);
 });
 
-it('a bad row ends with 1, its file, row and line', () => {
+it('a bad row ends with 1, its file, row and line', async () => {
   const file = write('bad.jsonl', '[1,2]\n[3,NaN]\n');
-  const { exit, stderr } = infonce(['eval', file]);
+  const { exit, stderr } = await infonce(['eval', file]);
   expect([exit, stderr]).toEqual([
     1,
     expect.stringMatching(/bad\.jsonl: expected JSON in each line, got .* in line 2/),

@@ -3,7 +3,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { normal } from '../../lib/reference/random.js';
-import { infonce } from '../support/command.js';
+import { infonce, spawnInfonce } from '../support/command.js';
 import { writeNpy } from '../support/npy.js';
 
 let folder: string;
@@ -22,8 +22,8 @@ function text(content: string): string {
   return at('text');
 }
 
-function expectRefusal(words: readonly string[], code: number, message: RegExp): void {
-  const { exit, stdout, stderr } = infonce(['eval', ...words, '--json']);
+async function expectRefusal(words: readonly string[], code: number, message: RegExp): Promise<void> {
+  const { exit, stdout, stderr } = await infonce(['eval', ...words, '--json']);
   expect(stderr).toMatch(message);
   expect(stderr).not.toMatch(/^\s+at /m);
   expect(exit).toBe(code);
@@ -106,9 +106,7 @@ describe('a file', () => {
     ['of three dimensions', 1, /got shape \(2, 6, 4\)\. .*reshape/, () => writeNpy(at('bad.npy'), [2, 6, 4], numbers)],
     ['without rows', 1, /got shape \(0, 4\)/, () => writeNpy(at('bad.npy'), [0, 4], new Float32Array(0))],
     ['of one sample', 1, /expected at least two samples/, () => writeNpy(at('bad.npy'), [2, 24], numbers)],
-  ])('%s is refused', (_what, code, message, write) => {
-    expectRefusal([write()], code, message);
-  });
+  ])('%s is refused', (_what, code, message, write) => expectRefusal([write()], code, message));
 
   it.each<readonly [string, RegExp, () => string]>([
     ['of another shape', /expected shape \(12, 4\).*got \(24, 2\)/, () => writeNpy(at('other.npy'), [24, 2], numbers)],
@@ -117,9 +115,9 @@ describe('a file', () => {
       /expected float32.*got float16\. Save both in the same type/,
       () => writeNpy(at('other.npy'), [12, 4], new Uint16Array(48)),
     ],
-  ])('%s than the first is refused', (_what, message, write) => {
-    expectRefusal([good, write(), '--loss', 'clip'], 1, message);
-  });
+  ])('%s than the first is refused', (_what, message, write) =>
+    expectRefusal([good, write(), '--loss', 'clip'], 1, message),
+  );
 });
 
 describe('labels', () => {
@@ -151,9 +149,9 @@ describe('labels', () => {
       () => writeNpy(at('labels.npy'), [12], new Int32Array(12), { type: '|O' }),
     ],
     ['in a matrix', 1, /got shape \(3, 4\)/, () => writeNpy(at('labels.npy'), [3, 4], new Int32Array(12))],
-  ])('%s are refused', (_what, code, message, write) => {
-    expectRefusal([good, '--loss', 'supcon', '--labels', write()], code, message);
-  });
+  ])('%s are refused', (_what, code, message, write) =>
+    expectRefusal([good, '--loss', 'supcon', '--labels', write()], code, message),
+  );
 });
 
 it.each<readonly [readonly string[], RegExp]>([
@@ -183,17 +181,17 @@ it.each<readonly [readonly string[], RegExp]>([
   [['FILE', 'FILE', '--qrels', 'FILE', '--temperatures', '0.1'], /--temperatures does not go with --qrels/],
   [['FILE', 'FILE', '--query-ids', 'FILE'], /--query-ids goes with --qrels/],
   [['FILE', '--nope'], /unknown option '--nope'\nSee infonce eval --help/],
-])('refuses %j', (words, message) => {
+])('refuses %j', (words, message) =>
   expectRefusal(
     words.map(word => (word === 'FILE' ? good : word)),
     2,
     message,
-  );
-});
+  ),
+);
 
 it('ends with 3 where the device cannot be used', () => {
   const env = { INFONCE_CUDA_LIBRARY: at('no-such.so') };
-  const { exit, stderr } = infonce(['eval', good, '--device', 'cuda'], { env });
+  const { exit, stderr } = spawnInfonce(['eval', good, '--device', 'cuda'], { env });
   expect([exit, stderr]).toEqual([3, expect.stringMatching(/no-such\.so: there is no such file/)]);
 });
 
@@ -201,7 +199,7 @@ it.each([
   ['INFONCE_DEVICE', 'gpu', "expected 'auto', 'cpu', 'cuda' or 'cuda:N', got \"gpu\""],
   ['INFONCE_THREADS', 'abc', `expected an integer from 1 to ${Math.max(64, 4 * availableParallelism())}, got "abc"`],
   ['INFONCE_PRECISION', 'ultra', "expected one of 'highest', 'high', 'medium', got \"ultra\""],
-])('names the variable %s where it is wrong', (name, value, says) => {
-  const { exit, stderr } = infonce(['eval', good], { env: { INFONCE_DEVICE: 'cpu', [name]: value } });
+])('names the variable %s where it is wrong', async (name, value, says) => {
+  const { exit, stderr } = await infonce(['eval', good], { env: { INFONCE_DEVICE: 'cpu', [name]: value } });
   expect([exit, stderr]).toEqual([1, expect.stringContaining(`${name}: ${says}`)]);
 });

@@ -17,8 +17,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const at = (name: string) => path.join(folder, name);
 
-function evaluate<Report = EvalReport>(words: readonly string[]): Report {
-  const { exit, stdout, stderr } = infonce(['eval', '--json', ...words]);
+async function evaluate<Report = EvalReport>(words: readonly string[]): Promise<Report> {
+  const { exit, stdout, stderr } = await infonce(['eval', '--json', ...words]);
   expect(exit, stdout + stderr).toBe(0);
   return JSON.parse(stdout) as Report;
 }
@@ -78,32 +78,32 @@ describe('pairs', () => {
   const expected = (unit = true) =>
     bothWays(rowsIn(queries.data as Float32Array, 24, unit), rowsIn(documents.data as Float32Array, 24, unit));
 
-  it('of queries and documents are ranked both ways, consistently with top-1', () => {
-    const { retrieval, top1, top5 } = evaluate([...files(), '--loss', 'infonce']);
+  it('of queries and documents are ranked both ways, consistently with top-1', async () => {
+    const { retrieval, top1, top5 } = await evaluate([...files(), '--loss', 'infonce']);
     expect(retrieval).toEqual(expected());
     expect([retrieval!.firstToSecond.recall1, retrieval!.firstToSecond.recall5]).toEqual([top1, top5]);
     expect(retrieval!.firstToSecond.recall1).toBeLessThan(retrieval!.firstToSecond.recall10);
   });
 
-  it('of images and texts are ranked among all rows, whatever the batches', () => {
-    expect(evaluate([...files(), '--loss', 'clip', '--batch', '20']).retrieval).toEqual(expected());
+  it('of images and texts are ranked among all rows, whatever the batches', async () => {
+    expect((await evaluate([...files(), '--loss', 'clip', '--batch', '20'])).retrieval).toEqual(expected());
   });
 
-  it('of rows as they are are ranked by dot products', () => {
-    expect(evaluate([...files(), '--loss', 'clip', '--no-normalize']).retrieval).toEqual(expected(false));
+  it('of rows as they are are ranked by dot products', async () => {
+    expect((await evaluate([...files(), '--loss', 'clip', '--no-normalize'])).retrieval).toEqual(expected(false));
   });
 
-  it('of two files are ranked whatever the loss', () => {
-    expect(evaluate(files()).retrieval).toEqual(expected());
+  it('of two files are ranked whatever the loss', async () => {
+    expect((await evaluate(files())).retrieval).toEqual(expected());
   });
 
-  it('of one file with ntxent, or where it is not wanted, are not ranked', () => {
+  it('of one file with ntxent, or where it is not wanted, are not ranked', async () => {
     const even = writeNpy(at('even.npy'), [52, 24], queries.data.subarray(24));
-    expect(evaluate([even])).not.toHaveProperty('retrieval');
-    expect(evaluate([...files(), '--loss', 'clip', '--no-retrieval'])).not.toHaveProperty('retrieval');
+    expect(await evaluate([even])).not.toHaveProperty('retrieval');
+    expect(await evaluate([...files(), '--loss', 'clip', '--no-retrieval'])).not.toHaveProperty('retrieval');
   });
 
-  it('in several parts have the same ranks; ties count as found', () => {
+  it('in several parts have the same ranks; ties count as found', async () => {
     // Rows of ±1, whose dot products are exact and mostly tie.
     const shape = [4101, 16] as const;
     const random = randomSource(3);
@@ -113,7 +113,7 @@ describe('pairs', () => {
     // Whole parts of the file, in which the pair of a row is a duplicate of others.
     second.copyWithin(4090 * 16, 0, 11 * 16);
     const words = [writeNpy(at('first.npy'), shape, first), writeNpy(at('second.npy'), shape, second)];
-    const { retrieval } = evaluate([...words, '--loss', 'infonce', '--batch', '1024']);
+    const { retrieval } = await evaluate([...words, '--loss', 'infonce', '--batch', '1024']);
     const [above, below] = [new Array<number>(shape[0]).fill(0), new Array<number>(shape[0]).fill(0)];
     const bits = (signs: Float32Array) =>
       Int32Array.from({ length: shape[0] }, (_, row) =>
@@ -223,16 +223,16 @@ describe('judgements', () => {
     expect(report.retrieval.firstToSecond.queries).toBe(QUERIES - 2);
   }
 
-  it('of TREC, by row number', () => {
+  it('of TREC, by row number', async () => {
     const lines = judged.map(({ query, document, grade }) => `${query} 0  ${document}\t${grade}`);
     const qrels = text('trec.txt', `${lines.reverse().join('\n')}\n`);
-    expectReport(evaluate([...files(), '--qrels', qrels]), 0.07);
+    expectReport(await evaluate([...files(), '--qrels', qrels]), 0.07);
     // All documents at once, of which one is left over, and the pairs in two parts.
     expect(expected(0.07).relevant).toBeGreaterThan(DOCUMENTS - 1);
-    expectReport(evaluate([...files(), '--qrels', qrels, '--batch', String(DOCUMENTS - 1)]), 0.07);
+    expectReport(await evaluate([...files(), '--qrels', qrels, '--batch', String(DOCUMENTS - 1)]), 0.07);
   });
 
-  it('of BEIR, by id, in parts of the queries and documents', () => {
+  it('of BEIR, by id, in parts of the queries and documents', async () => {
     const lines = judged.map(({ query, document, grade }) => `q ${query}\tdoc-${document}\t${grade}`);
     const qrels = text('beir.tsv', `\ufeffquery-id\tcorpus-id\tscore\r\n${lines.join('\r\n')}`);
     const ids = (count: number, id: (row: number) => string) => Array.from({ length: count }, (_, row) => id(row));
@@ -240,10 +240,10 @@ describe('judgements', () => {
     const corpus = ids(DOCUMENTS, row => JSON.stringify({ _id: `doc-${row}`, title: '', text: 'words' }));
     const documentIds = text('corpus.jsonl', `${corpus.join('\n')}\n`);
     const words = ['--qrels', qrels, '--query-ids', queryIds, '--document-ids', documentIds];
-    expectReport(evaluate([...files(), ...words, '--batch', '12', '--temperature', '0.01']), 0.01);
+    expectReport(await evaluate([...files(), ...words, '--batch', '12', '--temperature', '0.01']), 0.01);
   });
 
-  it('by the ids in the rows of other formats', () => {
+  it('by the ids in the rows of other formats', async () => {
     const lines = (data: Float32Array, prefix: string) =>
       rowsIn(data, DIM, false).map((embedding, row) => JSON.stringify({ _id: `${prefix}${row}`, embedding }));
     const named = [
@@ -251,23 +251,23 @@ describe('judgements', () => {
       text('d.jsonl', lines(documents, 'd').reverse().join('\n')),
     ];
     const judgements = judged.map(({ query, document, grade }) => `q${query} 0 d${document} ${grade}`);
-    expectReport(evaluate([...named, '--qrels', text('ids.txt', judgements.join('\n'))]), 0.07);
+    expectReport(await evaluate([...named, '--qrels', text('ids.txt', judgements.join('\n'))]), 0.07);
   });
 
-  it('are told to people', () => {
+  it('are told to people', async () => {
     const qrels = text('one.txt', '0 0 0 1\n4 0 4 1\n4 0 5 2\n');
-    const { exit, stdout, stderr } = infonce(['eval', ...files(), '--qrels', qrels]);
+    const { exit, stdout, stderr } = await infonce(['eval', ...files(), '--qrels', qrels]);
     expect([exit, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/infonce of 3 relevant documents of 2 queries, among 53\n/);
     expect(stdout).toMatch(/^21 of 23 queries have no relevant document: no mean has them\.$/m);
     expect(stdout).toMatch(/^retrieval +recall@1 +recall@5 +recall@10 +MRR +nDCG@10\n─+\nquery → document +\d/m);
   });
 
-  it('of numbers that are not finite end with 1 and where they are', () => {
+  it('of numbers that are not finite end with 1 and where they are', async () => {
     const spoiled = documents.slice();
     spoiled[40 * DIM + 3] = Number.NaN;
     const words = [files()[0]!, writeNpy(at('spoiled.npy'), [DOCUMENTS, DIM], spoiled)];
-    const { exit, stderr } = infonce(['eval', ...words, '--qrels', text('nan.txt', '0 0 1 1\n')]);
+    const { exit, stderr } = await infonce(['eval', ...words, '--qrels', text('nan.txt', '0 0 1 1\n')]);
     expect([exit, stderr]).toEqual([
       1,
       expect.stringMatching(/spoiled\.npy: expected finite numbers, got NaN in row 40, column 3/),

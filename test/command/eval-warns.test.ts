@@ -29,9 +29,13 @@ function rows(row: (index: number) => ArrayLike<number>): Float32Array {
 
 const rowOf = (data: Float32Array, index: number) => data.subarray(index * DIM, (index + 1) * DIM);
 
-function evaluate(first: ArrayBufferView, second: ArrayBufferView, words: readonly string[] = []): EvalReport {
+async function evaluate(
+  first: ArrayBufferView,
+  second: ArrayBufferView,
+  words: readonly string[] = [],
+): Promise<EvalReport> {
   const files = [first, second].map((data, i) => writeNpy(path.join(folder, `${i}.npy`), SHAPE, data));
-  const { exit, stdout, stderr } = infonce(['eval', '--json', ...files, '--loss', 'infonce', ...words]);
+  const { exit, stdout, stderr } = await infonce(['eval', '--json', ...files, '--loss', 'infonce', ...words]);
   expect(exit, stdout + stderr).toBe(0);
   return JSON.parse(stdout) as EvalReport;
 }
@@ -41,8 +45,8 @@ function kinds({ warnings }: EvalReport): string[] {
   return warnings.map(({ kind, message }) => `${kind} ${/(\d)\.npy/.exec(message)?.[1] ?? ''}`.trim());
 }
 
-it('says nothing of embeddings that are well', () => {
-  const report = evaluate(healthy, partner);
+it('says nothing of embeddings that are well', async () => {
+  const report = await evaluate(healthy, partner);
   expect(report.warnings).toEqual([]);
   for (const { zeroRows, repeatedRows, meanLength, effectiveRank } of report.spread) {
     expect([zeroRows, repeatedRows]).toEqual([0, 0]);
@@ -51,7 +55,7 @@ it('says nothing of embeddings that are well', () => {
   }
   // Cosines of 0.7 on the average, as of text encoders.
   const cone = (data: Float32Array) => data.map(value => value + 1.5);
-  expect(evaluate(cone(healthy), cone(partner)).warnings).toEqual([]);
+  expect((await evaluate(cone(healthy), cone(partner))).warnings).toEqual([]);
 });
 
 describe('warns of', () => {
@@ -104,21 +108,21 @@ describe('warns of', () => {
     ['the same rows in another length', () => healthy, () => healthy.map(value => 3.3 * value), ['same-views']],
     ['rows that repeat', () => healthy, () => rows(i => rowOf(partner, i < 50 ? i : 0)), ['repeated-rows 1']],
     ['pairs that do not belong together', () => healthy, () => normal(SHAPE, 9).data as Float32Array, ['chance']],
-  ])('%s', (_what, first, second, expected) => {
-    expect(kinds(evaluate(first(), second()))).toEqual(expected);
+  ])('%s', async (_what, first, second, expected) => {
+    expect(kinds(await evaluate(first(), second()))).toEqual(expected);
   });
 
-  it('the same in float16', () => {
+  it('the same in float16', async () => {
     const half = (data: Float32Array) => toHalf({ data, shape: SHAPE }, 'float16').data;
-    const report = evaluate(half(constant), half(constant.map(value => 1.7 * value)));
+    const report = await evaluate(half(constant), half(constant.map(value => 1.7 * value)));
     expect(kinds(report)).toEqual(['collapsed 0', 'collapsed 1', 'chance']);
   });
 });
 
-it('tells them to people, and says how many rows they are about', () => {
+it('tells them to people, and says how many rows they are about', async () => {
   const data = rows(i => (i < 2 ? new Float32Array(DIM) : rowOf(healthy, 7)));
   const file = writeNpy(path.join(folder, 'views.npy'), SHAPE, data);
-  const { exit, stdout, stderr } = infonce(['eval', file]);
+  const { exit, stdout, stderr } = await infonce(['eval', file]);
   expect([exit, stderr]).toEqual([0, '']);
   expect(stdout).toMatch(/^Warning: 2 of 30 rows of view 1 are zeros: they have no direction/m);
   expect(stdout).toMatch(/^Warning: view 2 has collapsed: all rows point the same way \(mean cosine 1\.0000\)/m);

@@ -6,7 +6,7 @@ import type { EvalReport } from '../../lib/command/eval/report.js';
 import { referenceClip, referenceInfoNCE, referenceNTXent, referenceSupCon } from '../../lib/reference/losses.js';
 import { randomLabels, viewsOf } from '../../lib/reference/random.js';
 import type { ReferenceResult } from '../../lib/reference/terms.js';
-import { infonce } from '../support/command.js';
+import { infonce, spawnInfonce } from '../support/command.js';
 import { fromHalf, toHalf } from '../support/half.js';
 import { writeNpy, writeSparseFloat16 } from '../support/npy.js';
 
@@ -18,8 +18,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const at = (name: string) => path.join(folder, name);
 
-function evaluate(words: readonly string[], env: Readonly<Record<string, string>> = {}): EvalReport {
-  const { exit, stdout, stderr } = infonce(['eval', '--json', ...words], { env });
+async function evaluate(words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<EvalReport> {
+  const { exit, stdout, stderr } = await infonce(['eval', '--json', ...words], { env });
   expect(exit, stdout + stderr).toBe(0);
   return JSON.parse(stdout) as EvalReport;
 }
@@ -196,57 +196,57 @@ describe.each(BATCHES)('batches %j', (batch, sizes) => {
     ['infonce of one file', oneFile, ['--loss', 'infonce'], infoNCE],
     ['infonce of two files', files, ['--loss', 'infonce'], infoNCE],
     ['clip of two files', files, ['--loss', 'clip'], clip],
-  ])('%s', (_what, write, words, reference) => {
+  ])('%s', async (_what, write, words, reference) => {
     // Rows as they are have larger logits: a colder temperature would leave nothing of the loss.
     const temperature = words.includes('--no-normalize') ? 20 : 0.1;
-    const report = evaluate([...write(TWO), ...words, ...batch, '--temperature', String(temperature)]);
+    const report = await evaluate([...write(TWO), ...words, ...batch, '--temperature', String(temperature)]);
     expectReport(report, expected(TWO, sizes, reference, temperature));
     expect(report).toMatchObject({ samples: 53, views: 2, temperature });
     expect(report.batches).toEqual({ samples: sizes[0], count: sizes.length, last: sizes.at(-1) });
   });
 });
 
-it.each(['first', 'all'] as const)('three views, %s', positives => {
+it.each(['first', 'all'] as const)('three views, %s', async positives => {
   for (const write of [oneFile, bySample, files]) {
     const words = write === files ? [] : ['--views', '3'];
-    const report = evaluate([...write(THREE), ...words, '--positives', positives, '--batch', '12']);
+    const report = await evaluate([...write(THREE), ...words, '--positives', positives, '--batch', '12']);
     expectReport(report, expected(THREE, [12, 12, 7], ntXent({ positives }), 0.07));
     expect(report.uniformityOfViews).toHaveLength(3);
   }
 });
 
-it('takes rows of zeros for what they are, in the middle of the sphere', () => {
+it('takes rows of zeros for what they are, in the middle of the sphere', async () => {
   const data = TWO.data.slice();
   for (const row of [3, 4, 20, 60]) data.fill(0, row * DIM, (row + 1) * DIM);
   const some = { ...TWO, data };
-  expectReport(evaluate(oneFile(some)), expected(some, [53], ntXent(), 0.07));
+  expectReport(await evaluate(oneFile(some)), expected(some, [53], ntXent(), 0.07));
   const labels = randomLabels(106, 5, 1);
   const words = ['--loss', 'supcon', '--labels', writeNpy(at('labels.npy'), [106], labels), '--temperature', '0.2'];
-  expectReport(evaluate([...oneFile(some), ...words, '--views', '2']), expected(some, [53], supCon, 0.2, labels));
+  expectReport(await evaluate([...oneFile(some), ...words, '--views', '2']), expected(some, [53], supCon, 0.2, labels));
 });
 
 describe('types', () => {
-  it('float16 is taken as it is, subnormal numbers too', () => {
+  it('float16 is taken as it is, subnormal numbers too', async () => {
     const small = TWO.data.map((value, i) => (i % (2 * DIM) < DIM ? value : value * 2 ** -15));
     const half = toHalf({ data: small, shape: [106, DIM] }, 'float16');
     const file = writeNpy(at('half.npy'), [106, DIM], half.data);
     const rounded = { ...TWO, data: fromHalf(half).data };
-    const report = evaluate([file, '--batch', '20', '--temperature', '0.1']);
+    const report = await evaluate([file, '--batch', '20', '--temperature', '0.1']);
     expectReport(report, expected(rounded, [20, 20, 13], ntXent(), 0.1));
     expect(report.files).toEqual([{ file, rows: 106, dim: DIM, dtype: 'float16' }]);
   });
 
-  it('float64 is read as float32', () => {
+  it('float64 is read as float32', async () => {
     const doubles = Float64Array.from(TWO.data, value => value * (1 + 1e-9));
-    const report = evaluate([writeNpy(at('double.npy'), [106, DIM], doubles), '--temperature', '0.1']);
+    const report = await evaluate([writeNpy(at('double.npy'), [106, DIM], doubles), '--temperature', '0.1']);
     expectReport(report, expected(TWO, [53], ntXent(), 0.1));
     expect(report.files[0]!.dtype).toBe('float64');
   });
 
-  it.each([2, 3] as const)('version %i of the format', version => {
+  it.each([2, 3] as const)('version %i of the format', async version => {
     const { data, shape } = rowsOf(TWO);
     const file = writeNpy(at('version.npy'), shape, data, { version });
-    expect(evaluate([file]).loss).toBe(evaluate(oneFile(TWO)).loss);
+    expect((await evaluate([file])).loss).toBe((await evaluate(oneFile(TWO))).loss);
   });
 });
 
@@ -276,44 +276,48 @@ describe('supcon', () => {
     ],
     ['text', () => writeText(`${labels.join('\n')}\n`)],
     ['text beyond 32 bits, of Windows', () => writeText([...labels].map(label => 2 ** 40 * label).join('\r\n'))],
-  ])('with labels of %s', (_what, write) => {
-    const report = evaluate([file(), ...words, write()]);
+  ])('with labels of %s', async (_what, write) => {
+    const report = await evaluate([file(), ...words, write()]);
     expectReport(report, wanted());
     expect(report.rowsWithoutPositives).toBeGreaterThan(0);
   });
 
-  it('with a label for each sample of two views', () => {
+  it('with a label for each sample of two views', async () => {
     const ofSamples = randomLabels(53, 9, 6);
     const ofRows = Int32Array.from({ length: 106 }, (_, row) => ofSamples[row % 53]!);
     const right = expected(TWO, [25, 25, 3], supCon, 0.07, ofRows);
     const labelled = ['--loss', 'supcon', '--views', '2', '--batch', '25', '--labels'];
-    expectReport(evaluate([file(), ...labelled, writeNpy(at('samples.npy'), [53], ofSamples)]), right);
-    expectReport(evaluate([file(), ...labelled, writeNpy(at('rows.npy'), [106], ofRows)]), right);
+    expectReport(await evaluate([file(), ...labelled, writeNpy(at('samples.npy'), [53], ofSamples)]), right);
+    expectReport(await evaluate([file(), ...labelled, writeNpy(at('rows.npy'), [106], ofRows)]), right);
     expectReport(
-      evaluate([...files(TWO), ...labelled.filter(word => word !== '--views' && word !== '2'), at('samples.npy')]),
+      await evaluate([
+        ...files(TWO),
+        ...labelled.filter(word => word !== '--views' && word !== '2'),
+        at('samples.npy'),
+      ]),
       right,
     );
   });
 
-  it('with a label for each row of two views, in the order of the rows', () => {
+  it('with a label for each row of two views, in the order of the rows', async () => {
     const ofRows = randomLabels(106, 20, 7);
     const right = expected(TWO, [25, 25, 3], supCon, 0.07, ofRows);
     const labelled = ['--loss', 'supcon', '--batch', '25', '--labels'];
     const label = writeNpy(at('rows.npy'), [106], ofRows);
-    expectReport(evaluate([file(), '--views', '2', ...labelled, label]), right);
-    expectReport(evaluate([...files(TWO), ...labelled, label]), right);
+    expectReport(await evaluate([file(), '--views', '2', ...labelled, label]), right);
+    expectReport(await evaluate([...files(TWO), ...labelled, label]), right);
     const mixed = Int32Array.from({ length: 106 }, (_, row) => ofRows[(row % 2) * 53 + (row >> 1)]!);
     const mixedLabel = writeNpy(at('mixed-rows.npy'), [106], mixed);
-    expectReport(evaluate([...bySample(TWO), '--views', '2', ...labelled, mixedLabel]), right);
+    expectReport(await evaluate([...bySample(TWO), '--views', '2', ...labelled, mixedLabel]), right);
   });
 
-  it('fails where no batch has two rows of a class', () => {
+  it('fails where no batch has two rows of a class', async () => {
     const file = writeNpy(
       at('apart.npy'),
       [106],
       Int32Array.from({ length: 106 }, (_, row) => row),
     );
-    const { exit, stderr } = infonce(['eval', at('supcon.npy'), ...words, file]);
+    const { exit, stderr } = await infonce(['eval', at('supcon.npy'), ...words, file]);
     expect([exit, stderr]).toEqual([
       1,
       expect.stringMatching(/apart\.npy: expected rows of the same class in a batch/),
@@ -321,8 +325,8 @@ describe('supcon', () => {
   });
 });
 
-it('tells the losses of several temperatures', () => {
-  const report = evaluate([...oneFile(TWO), '--temperature', '0.2', '--temperatures', '0.5,0.05,0.2']);
+it('tells the losses of several temperatures', async () => {
+  const report = await evaluate([...oneFile(TWO), '--temperature', '0.2', '--temperatures', '0.5,0.05,0.2']);
   expect(report.temperatures.map(({ temperature }) => temperature)).toEqual([0.05, 0.2, 0.5]);
   for (const { temperature, loss } of report.temperatures) {
     const right = expected(TWO, [53], ntXent(), temperature).loss;
@@ -331,14 +335,21 @@ it('tells the losses of several temperatures', () => {
   expect(report.loss).toBe(report.temperatures[1]!.loss);
 });
 
-it('takes the device and its options from the environment where no option says them', () => {
+it('takes the device and its options from the environment where no option says them', async () => {
   const env = { INFONCE_DEVICE: 'cpu', INFONCE_PRECISION: 'medium', INFONCE_THREADS: '1' };
-  expect(evaluate(oneFile(TWO), env).device).toMatchObject({ id: 'cpu', precision: 'medium' });
-  expect(evaluate([...oneFile(TWO), '--precision', 'high'], env).device).toMatchObject({ precision: 'high' });
+  expect((await evaluate(oneFile(TWO), env)).device).toMatchObject({ id: 'cpu', precision: 'medium' });
+  expect((await evaluate([...oneFile(TWO), '--precision', 'high'], env)).device).toMatchObject({ precision: 'high' });
 });
 
-it('is readable', () => {
-  const { exit, stdout, stderr } = infonce(['eval', ...oneFile(TWO), '--batch', '20', '--temperatures', '0.1,0.5']);
+it('is readable', async () => {
+  const { exit, stdout, stderr } = await infonce([
+    'eval',
+    ...oneFile(TWO),
+    '--batch',
+    '20',
+    '--temperatures',
+    '0.1,0.5',
+  ]);
   expect([exit, stderr]).toEqual([0, '']);
   expect(stdout).toMatch(
     /one\.npy: 106 × 24, float32\nntxent of 53 samples with 2 views, in 3 batches of 20, the last of 13/,
@@ -360,36 +371,38 @@ describe('numbers that are not finite end with 1 and where they are', () => {
     ['one file', oneFile, [], /one\.npy: expected finite numbers, got NaN in row 94, column 7 /],
     ['interleaved rows', bySample, [], /mixed\.npy: expected finite numbers, got NaN in row 83, column 7 /],
     ['two files', files, ['--loss', 'clip'], /view-1\.npy: expected finite numbers, got NaN in row 41, column 7 /],
-  ])('in %s', (_what, write, words, message) => {
+  ])('in %s', async (_what, write, words, message) => {
     const named = write(spoiled(94 * DIM + 7, Number.NaN));
     for (const batch of [[], ['--batch', '20']]) {
-      const { exit, stderr, stdout } = infonce(['eval', ...named, ...words, ...batch, '--json']);
+      const { exit, stderr, stdout } = await infonce(['eval', ...named, ...words, ...batch, '--json']);
       expect([exit, stderr]).toEqual([1, expect.stringMatching(message)]);
       expect(JSON.parse(stdout).error).toMatchObject({ exit: 1, message: expect.stringMatching(message) });
     }
   });
 
-  it('in float16', () => {
+  it('in float16', async () => {
     const { data } = toHalf({ data: TWO.data, shape: [106, DIM] }, 'float16');
     data[3] = 0xfc00;
-    const { exit, stderr } = infonce(['eval', writeNpy(at('half.npy'), [106, DIM], data)]);
+    const { exit, stderr } = await infonce(['eval', writeNpy(at('half.npy'), [106, DIM], data)]);
     expect([exit, stderr]).toEqual([1, expect.stringMatching(/got -Infinity in row 0, column 3 /)]);
   });
 
-  it('in float64 that float32 cannot hold', () => {
+  it('in float64 that float32 cannot hold', async () => {
     const doubles = Float64Array.from(TWO.data);
     doubles[DIM] = 1e300;
-    const { exit, stderr } = infonce(['eval', writeNpy(at('double.npy'), [106, DIM], doubles)]);
+    const { exit, stderr } = await infonce(['eval', writeNpy(at('double.npy'), [106, DIM], doubles)]);
     expect([exit, stderr]).toEqual([1, expect.stringMatching(/got 1e\+300, which is too large for float32 in row 1,/)]);
   });
 });
 
-/** Megabytes that a run has held at most. */
+/** Megabytes that a process has held at most. */
 function peakMemory(words: readonly string[]): number {
   const report = at('memory.txt');
   const program = `import fs from 'node:fs';
     process.on('exit', () => fs.writeFileSync(${JSON.stringify(report)}, String(process.resourceUsage().maxRSS / 1024)));`;
-  evaluate(words, { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(program)}` });
+  const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(program)}`;
+  const { exit, stderr } = spawnInfonce(['eval', '--json', ...words], { env: { NODE_OPTIONS } });
+  expect(exit, stderr).toBe(0);
   return Number(readFileSync(report, 'utf8'));
 }
 

@@ -21,11 +21,11 @@ function comparable(text: string): string[] {
   return text.split('\n').filter(line => !/^on cpu|rows\/s/.test(line));
 }
 
-it('what docs/command/eval.md shows is what is printed', () => {
+it('what docs/command/eval.md shows is what is printed', async () => {
   const shown = [...page('eval').matchAll(/^```sh\nnpx infonce (.*?)\n```\n\n```text\n(.*?)^```/gms)];
   expect(shown.length).toBeGreaterThan(1);
   for (const [, words, output] of shown) {
-    const { exit, stdout } = infonce(words!.split(' '), { cwd: folder });
+    const { exit, stdout } = await infonce(words!.split(' '), { cwd: folder });
     expect(exit).toBe(0);
     const [printed, told] = [stdout, output!].map(comparable);
     const NUMBER = /-?\d+\.\d+/g;
@@ -49,8 +49,8 @@ describe.each([
   ['doctor', []],
   ['eval', ['views.npy']],
 ])('infonce %s --json', (name, words) => {
-  it('has no field that its page does not describe', () => {
-    const { stdout } = infonce([name, ...words, '--json'], { cwd: folder });
+  it('has no field that its page does not describe', async () => {
+    const { stdout } = await infonce([name, ...words, '--json'], { cwd: folder });
     // Of each device the API pages tell.
     const { devices, ...report } = JSON.parse(stdout) as { readonly devices?: unknown };
     const section = page(name).split('## JSON')[1]!;

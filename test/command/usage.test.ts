@@ -4,40 +4,47 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { infonce } from '../support/command.js';
+import { infonce, spawnInfonce } from '../support/command.js';
 import { writeNpy } from '../support/npy.js';
 
-it('prints its version', () => {
+it('prints its version', async () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
-  for (const word of ['--version', '-v', '-V']) {
-    expect(infonce([word])).toEqual({ exit: 0, stdout: `${version}\n`, stderr: '' });
-  }
+  const told = { exit: 0, stdout: `${version}\n`, stderr: '' };
+  expect(spawnInfonce(['--version'])).toEqual(told);
+  for (const word of ['--version', '-v', '-V']) expect(await infonce([word])).toEqual(told);
 });
 
-it('prints help', () => {
-  const { exit, stdout } = infonce(['--help']);
+it('prints help', async () => {
+  const { exit, stdout } = await infonce(['--help']);
   expect(exit).toBe(0);
   expect(stdout).toMatch(/^Usage: infonce \[options\]/);
 });
 
-it('ends with 2 where the command line is wrong, and says so in JSON as well when asked', () => {
-  expect(infonce(['--nope'])).toMatchObject({ exit: 2, stderr: expect.stringContaining("unknown option '--nope'") });
-  const { stdout } = infonce(['--nope', '--json']);
+it('ends with 2 where the command line is wrong, and says so in JSON as well when asked', async () => {
+  expect(spawnInfonce(['--nope'])).toMatchObject({
+    exit: 2,
+    stderr: expect.stringContaining("unknown option '--nope'"),
+  });
+  const { stdout } = await infonce(['--nope', '--json']);
   expect(JSON.parse(stdout).error).toMatchObject({ exit: 2 });
 });
 
-it('prints help where there is no subcommand', () => {
-  const { exit, stdout, stderr } = infonce([]);
+it('prints help where there is no subcommand', async () => {
+  const { exit, stdout, stderr } = await infonce([]);
   expect([exit, stderr]).toEqual([0, '']);
   expect(stdout).toMatch(/^Usage: infonce .*^Commands:.*^ {2}doctor /ms);
 });
 
-it('suggests what an unknown subcommand may have meant', () => {
-  expect(infonce(['docter'])).toMatchObject({ exit: 2, stdout: '', stderr: expect.stringMatching(/mean doctor\?/) });
+it('suggests what an unknown subcommand may have meant', async () => {
+  expect(await infonce(['docter'])).toMatchObject({
+    exit: 2,
+    stdout: '',
+    stderr: expect.stringMatching(/mean doctor\?/),
+  });
 });
 
-it('names the help of the subcommand whose options are wrong', () => {
-  const { exit, stderr } = infonce(['doctor', '--nope']);
+it('names the help of the subcommand whose options are wrong', async () => {
+  const { exit, stderr } = await infonce(['doctor', '--nope']);
   expect([exit, stderr]).toEqual([2, "infonce: unknown option '--nope'\nSee infonce doctor --help.\n"]);
 });
 

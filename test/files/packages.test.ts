@@ -4,7 +4,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { READERS } from '../../lib/files/packages.js';
 import manifest from '../../package.json' with { type: 'json' };
-import { infonce } from '../support/command.js';
+import { spawnInfonce } from '../support/command.js';
 import { CopiedPackage } from '../support/copied-package.js';
 
 const golden = (name: string) => path.resolve(import.meta.dirname, '../golden/files', name);
@@ -52,7 +52,7 @@ describe('without the packages', () => {
   });
 
   it('the command ends with 3', () => {
-    const { exit, stderr } = infonce(['eval', golden('pandas.parquet')], { root: copy.folder, cwd: copy.folder });
+    const { exit, stderr } = spawnInfonce(['eval', golden('pandas.parquet')], { root: copy.folder, cwd: copy.folder });
     expect([exit, stderr]).toEqual([3, expect.stringContaining('Install: npm install hyparquet@1')]);
   });
 });

@@ -10,8 +10,12 @@ export const MINUTES = 60_000;
 export const PAGE = readFileSync(path.join(root, 'docs', 'command', 'demo.md'), 'utf8');
 
 /** What `infonce demo --json` prints, its report in the folder `out`. */
-export function figures<Figures>(out: string, words: readonly string[], subcommand: readonly string[] = []): Figures {
-  const { exit, stdout, stderr } = infonce(['demo', ...subcommand, '--json', '--out', out, ...words]);
+export async function figures<Figures>(
+  out: string,
+  words: readonly string[],
+  subcommand: readonly string[] = [],
+): Promise<Figures> {
+  const { exit, stdout, stderr } = await infonce(['demo', ...subcommand, '--json', '--out', out, ...words]);
   expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
   return JSON.parse(stdout) as Figures;
 }

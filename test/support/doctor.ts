@@ -1,6 +1,6 @@
 import path from 'node:path';
 import type { DoctorReport } from '../../lib/command/doctor/report.js';
-import { infonce, type Outcome, startInfonce } from './command.js';
+import { type Outcome, spawnInfonce, startInfonce } from './command.js';
 import { root } from './copied-package.js';
 import { LOSSES } from './problems.js';
 
@@ -20,7 +20,7 @@ function toldBy(outcome: Outcome): Told {
 }
 
 export function doctor(words: readonly string[] = [], env: Environment = {}): Told {
-  return toldBy(infonce(['doctor', '--json', ...words], { env }));
+  return toldBy(spawnInfonce(['doctor', '--json', ...words], { env }));
 }
 
 /** The same of a process that others need not wait for. */

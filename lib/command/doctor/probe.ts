@@ -15,7 +15,6 @@ import type { Precision } from '../../runtime/handles.js';
 import { nativeBinding } from '../../runtime/native.js';
 import { DRIVER_LIBRARY } from './gpu.js';
 import type { Addon, DefaultContext, GpuSystem, SelfTest } from './report.js';
-import { runSelfTests } from './self-test.js';
 
 /** What each task answers. */
 export interface Answers {
@@ -79,6 +78,8 @@ const TASKS: { readonly [Name in Task]: (subject: string) => Promise<Answers[Nam
   },
 
   async 'self-test'(device) {
+    // The other tasks need neither losses nor their references.
+    const { runSelfTests } = await import('./self-test.js');
     const open = (precision: Precision) => createContext({ device: device as DeviceId, precision });
     return runSelfTests(device, open, starting);
   },
