@@ -24,7 +24,12 @@
     {
       'target_name': 'infonce',
       'dependencies': ['infonce_cpu'],
-      'sources': ['<@(infonce_node_sources)', '<@(infonce_group_sources)', '<@(infonce_mpi_sources)'],
+      'sources': [
+        '<@(infonce_node_sources)',
+        '<@(infonce_group_sources)',
+        '<@(infonce_mpi_sources)',
+        '<@(infonce_nccl_sources)',
+      ],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
       'defines': ['<@(infonce_node_defines)'],
       'conditions': [['OS == "linux"', { 'libraries': ['-ldl'] }]],

@@ -10,8 +10,10 @@ export {
   createProcessGroup,
   type LocalGroupOptions,
   type MpiGroupOptions,
+  type NcclGroupOptions,
   type ProcessGroupOptions,
 } from './distributed/create-process-group.js';
+export { type NcclUniqueIdOptions, ncclUniqueId } from './distributed/nccl.js';
 export type { ProcessGroup, Reducible } from './distributed/process-group.js';
 export {
   type ClipForward,

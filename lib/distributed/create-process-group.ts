@@ -5,6 +5,7 @@ import { nativeBinding } from '../runtime/native.js';
 import { nativeError } from '../runtime/native-failure.js';
 import { checkChoice, checkInteger, checkKeys, checkNumber, type KeyAdvice } from '../runtime/options.js';
 import { TO_MISS } from './missed-ranks.js';
+import { checkLibrary, checkNcclOptions, NCCL_ADVICE, NCCL_KEYS } from './nccl.js';
 import { abandonAtExit, abandonNoMore, OwnedProcessGroup } from './owned-group.js';
 import type { ProcessGroup } from './process-group.js';
 
@@ -40,21 +41,45 @@ export interface LocalGroupOptions extends AnyGroupOptions {
   readonly size: number;
 }
 
-/** Options of {@link createProcessGroup}: of MPI, the default, or of threads of this process. */
-export type ProcessGroupOptions = MpiGroupOptions | LocalGroupOptions;
+/** A group of ranks that each have an NVIDIA GPU, started in whatever way. */
+export interface NcclGroupOptions extends AnyGroupOptions {
+  /** `'nccl'` */
+  readonly engine: 'nccl';
+  /** This rank's number: an integer from 0 to `size` - 1, each rank's its own. */
+  readonly rank: number;
+  /** How many ranks there are: an integer from 1 to 65536, the same on all. */
+  readonly size: number;
+  /** What {@link ncclUniqueId} gave to one of them: 128 bytes, the same on all ranks. */
+  readonly id: Uint8Array;
+  /**
+   * The GPU through which this rank's messages go, no other rank's. Default: of those that the process sees, the one of this
+   * rank's number, counted round.
+   */
+  readonly device?: `cuda:${number}` | undefined;
+  /** Name or path of NCCL's library. Default: that of `INFONCE_NCCL_LIBRARY`, else `libnccl.so.2`. */
+  readonly library?: string | undefined;
+}
 
-const ENGINES = ['mpi', 'local'] as const;
+/** Options of {@link createProcessGroup}: of MPI, the default, of NCCL, or of threads of this process. */
+export type ProcessGroupOptions = MpiGroupOptions | NcclGroupOptions | LocalGroupOptions;
+
+const ENGINES = ['mpi', 'nccl', 'local'] as const;
 const MPI_KEYS: ReadonlySet<string> = new Set(['engine', 'library', 'timeout']);
 const LOCAL_KEYS: ReadonlySet<string> = new Set(['engine', 'key', 'rank', 'size', 'timeout']);
-const BY_LAUNCHER = "The launcher says it: mpirun -n 4 node train.mjs. Threads of this process are engine: 'local'.";
-const MPI_ADVICE: KeyAdvice = new Map(
-  ['rank', 'size', 'key', 'worldSize', 'world_size'].map(key => [key, BY_LAUNCHER] as const),
-);
+const BY_LAUNCHER =
+  "The launcher says it: mpirun -n 4 node train.mjs. With GPUs and NCCL, engine: 'nccl'; threads of this process, " +
+  "engine: 'local'.";
+const MPI_ADVICE: KeyAdvice = new Map([
+  ...['rank', 'size', 'key', 'worldSize', 'world_size'].map(key => [key, BY_LAUNCHER] as const),
+  ...['id', 'device'].map(key => [key, "It is NCCL's: engine: 'nccl'."] as const),
+]);
 const LOCAL_ADVICE: KeyAdvice = new Map([
   ['worldSize', 'Pass size.'],
   ['world_size', 'Pass size.'],
   ['library', "It is MPI's: engine: 'mpi'."],
 ]);
+const KEYS = { mpi: MPI_KEYS, nccl: NCCL_KEYS, local: LOCAL_KEYS };
+const ADVICE = { mpi: MPI_ADVICE, nccl: NCCL_ADVICE, local: LOCAL_ADVICE };
 const DEFAULT_TIMEOUT = 1_800_000;
 const LONGEST_TIMEOUT = 2 ** 31 - 1;
 const MOST_LOCAL_RANKS = 1024;
@@ -66,11 +91,14 @@ const MOST_LOCAL_RANKS = 1024;
  * `srun node train.mjs`); MPI's library is opened when this is called. MPI starts once in a process: there is one such
  * group, and none after it. A process that is not started by a launcher is a group of one.
  *
+ * With engine `'nccl'` each rank has an NVIDIA GPU, through which its messages go, and is told its number, how many there are
+ * and the id that {@link ncclUniqueId} gave to one of them. There may be several such groups, also one after another.
+ *
  * The ranks of engine `'local'` are threads of one process. A thread may also be several of them, each with a context of
  * its own: calls in one context are done one after the other, and each would wait for the next.
  *
- * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when there is no group to join: no MPI
- * library, one that does not belong to the launcher, a rank that is taken or does not come in time; `ERR_INFONCE_TYPE` or
+ * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when there is no group to join: no library
+ * of MPI or NCCL, no GPU for NCCL, a library that does not belong to the launcher, a rank that is taken or does not come in time; `ERR_INFONCE_TYPE` or
  * `ERR_INFONCE_RANGE` for a bad option.
  */
 export async function createProcessGroup(options: ProcessGroupOptions = {}): Promise<ProcessGroup> {
@@ -81,7 +109,7 @@ export async function createProcessGroup(options: ProcessGroupOptions = {}): Pro
     const place = await new Promise<NativePlace>((resolve, reject) => {
       native.open(checked, (failure, value) => (failure === null ? resolve(value!) : reject(failure)));
     });
-    return new OwnedProcessGroup(native, place, { canBeBound: checked.key === '', toMiss: checked.toMiss });
+    return new OwnedProcessGroup(native, place, { canBeBound: checked.engine !== 'local', toMiss: checked.toMiss });
   } catch (failure) {
     abandonNoMore(native);
     const error = nativeError(failure as NativeFailure, { call: 'createProcessGroup' });
@@ -91,14 +119,22 @@ export async function createProcessGroup(options: ProcessGroupOptions = {}): Pro
 }
 
 /** Options not yet validated. */
-type UncheckedOptions = { readonly [key in keyof MpiGroupOptions | keyof LocalGroupOptions]?: unknown };
+type UncheckedOptions = {
+  readonly [key in keyof MpiGroupOptions | keyof NcclGroupOptions | keyof LocalGroupOptions]?: unknown;
+};
 
 function checkOptions(options: UncheckedOptions): NativeGroupOptions {
-  const isLocal = engineOf(options) === 'local';
-  checkKeys(options, 'createProcessGroup', isLocal ? LOCAL_KEYS : MPI_KEYS, isLocal ? LOCAL_ADVICE : MPI_ADVICE);
+  // What is no object of options has none, and is refused afterwards.
+  const engine = checkChoice((options as UncheckedOptions | null)?.engine, 'engine', ENGINES);
+  checkKeys(options, 'createProcessGroup', KEYS[engine], ADVICE[engine]);
   const patience = checkTimeout(options.timeout ?? DEFAULT_TIMEOUT) / 1000;
-  const common = { patience, toMiss: TO_MISS.seconds, version: VERSION };
-  if (!isLocal) return { ...common, key: '', rank: 0, size: 1, library: checkLibrary(options.library) };
+  const everyone = { engine, patience, toMiss: TO_MISS.seconds, version: VERSION };
+  const common = { ...everyone, key: '', rank: 0, size: 1, library: '' };
+  if (engine === 'mpi') {
+    const remedy = 'Leave it out for the one that the launcher belongs to.';
+    return { ...common, library: checkLibrary(options.library, "MPI's", remedy) };
+  }
+  if (engine === 'nccl') return { ...common, ...checkNcclOptions(options) };
   const { key, rank } = options;
   const size = checkInteger(options.size, 'size', {
     most: MOST_LOCAL_RANKS,
@@ -106,27 +142,20 @@ function checkOptions(options: UncheckedOptions): NativeGroupOptions {
   });
   return {
     ...common,
-    key: checkText(key, 'key', 'a string that is not empty', 'It is what the ranks of one group call it.'),
+    key: checkKey(key),
     rank: checkInteger(rank, 'rank', { least: 0, most: size - 1, typeRemedy: "It is this rank's number." }),
     size,
-    library: '',
   };
 }
 
-/** The engine; what is no object of options has none, and is refused afterwards. */
-function engineOf(options: UncheckedOptions | null): 'mpi' | 'local' {
-  return checkChoice(options?.engine, 'engine', ENGINES);
-}
-
-function checkText(value: unknown, argument: string, expected: string, remedy: string): string {
-  if (typeof value === 'string' && value !== '') return value;
-  throw new InfoNCEError('ERR_INFONCE_TYPE', { argument, expected, got: describeValue(value), remedy });
-}
-
-function checkLibrary(library: unknown): string {
-  if (library === undefined) return '';
-  const remedy = 'Leave it out for the one that the launcher belongs to.';
-  return checkText(library, 'library', "a name or path of MPI's library", remedy);
+function checkKey(key: unknown): string {
+  if (typeof key === 'string' && key !== '') return key;
+  throw new InfoNCEError('ERR_INFONCE_TYPE', {
+    argument: 'key',
+    expected: 'a string that is not empty',
+    got: describeValue(key),
+    remedy: 'It is what the ranks of one group call it.',
+  });
 }
 
 function checkTimeout(timeout: unknown): number {

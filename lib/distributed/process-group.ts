@@ -22,7 +22,7 @@ export interface ProcessGroup {
   readonly localRank: number;
   /** How many of the ranks are on this machine. */
   readonly localSize: number;
-  /** What carries the bytes: `'Open MPI 4.1.4'`, `'MPICH 4.0.2'`, `'threads of one process'`. */
+  /** What carries the bytes: `'Open MPI 4.1.4'`, `'NCCL 2.21.5'`, `'threads of one process'`. */
   readonly library: string;
   /** Why the group cannot be used any more, after `ERR_INFONCE_GROUP_LOST`; else undefined. */
   readonly lost: string | undefined;

@@ -194,12 +194,17 @@ export interface NativeContext {
 
 /** How a process group is found. */
 export interface NativeGroupOptions {
-  /** Of ranks that are threads of this process; empty: the ranks are MPI's. */
+  readonly engine: 'mpi' | 'nccl' | 'local';
+  /** Of ranks that are threads of this process. */
   readonly key: string;
   readonly rank: number;
   readonly size: number;
-  /** The path of MPI's library; empty: it is searched for. */
+  /** The path of the library of MPI or NCCL; empty: it is searched for. */
   readonly library: string;
+  /** NCCL's, 128 bytes. */
+  readonly id?: Uint8Array;
+  /** NCCL's: the number of a GPU; -1: the rank's, counted round. */
+  readonly device?: number;
   /** Seconds after which a rank that does not come is lost. */
   readonly patience: number;
   /** Seconds after which it is missed. */
@@ -312,4 +317,6 @@ export interface NativeBinding extends NativeLimits {
   device(library: string, index: number): NativeDevice;
   readonly Context: new (options: NativeContextOptions) => NativeContext;
   readonly Group: new () => NativeGroup;
+  /** 128 bytes. `library`: the path of NCCL's; empty: it is searched for. */
+  ncclUniqueId(library: string): Uint8Array;
 }

@@ -30,6 +30,7 @@ class AbandonableTransport final : public Transport {
     return guarded(transport_->receive(from, channel, bytes, count));
   }
 
+  void dispatch() override { transport_->dispatch(); }
   void abandon() noexcept override { transport_->abandon(); }
   void leave(double seconds) override { transport_->leave(abandoned_ ? 0 : seconds); }
 

@@ -61,6 +61,7 @@ std::vector<int> Mail::peers() const {
 }
 
 void Mail::wait() {
+  post_.transport.dispatch();
   const Clock::time_point begun = Clock::now();
   bool has_told = false;
   std::vector<Posted> &posted = state_->posted;

@@ -37,6 +37,7 @@ class Relay {
     const bool is_last = hop == hops_;
     mail_.send(is_last ? post_.before(hop) : post_.right(), channel_, buffers_[2], size_(hop));
     mail_.receive(is_last ? post_.after(hop) : post_.left(), channel_, buffers_[1], size_(is_last ? 0 : hop + 1));
+    post_.transport.dispatch();
   }
 
   // What the others added to this rank's own.

@@ -37,6 +37,7 @@ class Ring {
                 travellers_.column_bytes(owner(hop + 1), hop + 1, arrays));
       };
       if (goes_on && hop > 0) pass_columns();
+      post_.transport.dispatch();
       if (!visit(hop, rows, columns)) return false;
       if (goes_on && hop == 0) pass_columns();
       mail_.wait();

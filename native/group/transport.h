@@ -48,6 +48,10 @@ class Transport {
   virtual std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) = 0;
   virtual std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) = 0;
 
+  // What was posted since the last time goes on its way, together. Ranks come to it at the same places of their work, where
+  // each message has both its ends; before that it may not move.
+  virtual void dispatch() {}
+
   // From any thread: nobody waits for this rank any more where nothing but the transport tells the others so.
   virtual void abandon() noexcept {}
 

@@ -6,12 +6,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <dlfcn.h>
 #include <new>
 #include <sys/prctl.h>
 #include <thread>
 #include <unistd.h>
 
+#include "group/keep_code.h"
 #include "group/transport.h"
 #include "mpi/cannot_start.h"
 
@@ -38,23 +38,13 @@ int64_t now() {
 
 int64_t nanoseconds(double seconds) { return static_cast<int64_t>(std::clamp(seconds, 0.0, 1e9) * kSecond); }
 
-bool wait_for(Event &event, int64_t deadline) {
+bool wait_for(group::Event &event, int64_t deadline) {
   for (int64_t left = deadline - now(); left > 0; left = deadline - now()) {
     if (event.wait(left)) {
       return true;
     }
   }
   return event.wait(0);
-}
-
-// The thread outlives what uses it, for instance in MPI_Init: its code must stay, even where an addon is unloaded with the
-// worker thread that loaded it.
-void keep_code() {
-  static const int here = 0;
-  Dl_info info;
-  if (dladdr(&here, &info) != 0 && info.dli_fname != nullptr) {
-    dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
-  }
 }
 
 // The threads of which the process has to wait at its exit: libmpi takes itself down while the process ends, and must not be
@@ -95,7 +85,7 @@ MpiThread::MpiThread(std::unique_ptr<Calls> calls, bool started, size_t piece)
 
 std::shared_ptr<MpiThread> MpiThread::start(std::unique_ptr<Calls> calls, bool started, size_t piece, double seconds) {
   const std::shared_ptr<MpiThread> thread(new MpiThread(std::move(calls), started, piece));
-  keep_code();
+  group::keep_code();  // the thread may outlive what uses it, for instance in MPI_Init
   std::thread([thread] { thread->run(); }).detach();
   const bool begun = wait_for(thread->begun_, now() + nanoseconds(seconds));
   if (!begun) {

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "group/event.h"
 #include "mpi/calls.h"
-#include "mpi/event.h"
 
 namespace infonce::mpi {
 
@@ -98,7 +98,7 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
 
   Place place_{};
   std::exception_ptr failure_;  // of the start
-  Event begun_, stopped_, posted_;
+  group::Event begun_, stopped_, posted_;
 
   std::mutex mutex_;
   std::vector<std::shared_ptr<Message>> posts_;

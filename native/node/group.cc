@@ -1,5 +1,6 @@
 #include "node/group.h"
 
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -18,10 +19,23 @@ constexpr napi_type_tag kTag = {0x2f7c9d40e8b15a63, 0xb40d6e1f93a8275c};
 
 GroupOptions read_options(Napi::Object object) {
   GroupOptions options;
+  options.engine = static_cast<Engine>(to_enumerator(object.Get("engine"), "engine",
+                                                     {{"mpi", static_cast<int32_t>(Engine::kMpi)},
+                                                      {"local", static_cast<int32_t>(Engine::kLocal)},
+                                                      {"nccl", static_cast<int32_t>(Engine::kNccl)}}));
   options.key = to_string(object.Get("key"), "key");
   options.rank = to_int32(object.Get("rank"), "rank");
   options.size = to_int32(object.Get("size"), "size");
   options.library = to_string(object.Get("library"), "library");
+  if (options.engine == Engine::kNccl) {
+    const Span<void> id = to_bytes(object.Get("id"), "id");
+    if (id.size != sizeof(options.id.bytes)) {
+      throw Failure{INFONCE_INVALID_ARGUMENT, "id must have 128 bytes"};
+    }
+    std::memcpy(options.id.bytes, id.data, id.size);
+    const double device = to_number(object.Get("device"), "device");
+    options.device = device < 0 ? -1 : to_int32(device, "device");
+  }
   options.patience = to_number(object.Get("patience"), "patience");
   options.to_miss = to_number(object.Get("toMiss"), "toMiss");
   options.version = to_string(object.Get("version"), "version");

@@ -4,6 +4,7 @@
 
 #include "group/local_transport.h"
 #include "mpi/mpi_transport.h"
+#include "nccl/nccl_transport.h"
 #include "node/failure.h"
 
 namespace infonce::node {
@@ -11,16 +12,29 @@ namespace infonce::node {
 namespace {
 
 std::unique_ptr<group::Transport> open_transport(const GroupOptions &options, const std::atomic<bool> &abandoned) {
-  if (options.key.empty()) {
-    mpi::MpiOptions mpi;
-    mpi.library = options.library;
-    mpi.start_timeout = options.patience;
-    return mpi::open_mpi(mpi);
+  switch (options.engine) {
+    case Engine::kLocal:
+      return group::join_local(options.key, options.rank, options.size, options.patience, &abandoned);
+    case Engine::kNccl:
+      return nccl::open_nccl(
+          {options.rank, options.size, options.id, options.device, options.library, options.patience});
+    default:
+      mpi::MpiOptions mpi;
+      mpi.library = options.library;
+      mpi.start_timeout = options.patience;
+      return mpi::open_mpi(mpi);
   }
-  return group::join_local(options.key, options.rank, options.size, options.patience, &abandoned);
 }
 
 }  // namespace
+
+nccl::UniqueId new_nccl_id(const std::string &library) {
+  try {
+    return nccl::new_unique_id(library);
+  } catch (const std::exception &error) {
+    throw Failure::named("GROUP_UNAVAILABLE", error.what());
+  }
+}
 
 void Membership::join(const GroupOptions &options) {
   std::unique_ptr<group::Transport> transport;

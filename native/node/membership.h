@@ -6,18 +6,27 @@
 #include <string>
 
 #include "group/group.h"
+#include "nccl/functions.h"
 
 namespace infonce::node {
 
+enum class Engine { kMpi, kLocal, kNccl };
+
 // How a process group is found.
 struct GroupOptions {
-  std::string key;  // of ranks that are threads of this process; empty: MPI's
-  int rank = 0, size = 0;
-  std::string library;  // MPI's; empty: searched for
+  Engine engine = Engine::kMpi;
+  std::string key;         // of engine local
+  int rank = 0, size = 0;  // of all but MPI, which says them
+  std::string library;     // of MPI or NCCL; empty: searched for
+  nccl::UniqueId id{};     // of NCCL, as the next
+  int device = -1;
   double patience = 0;  // seconds after which a rank that does not come is lost
   double to_miss = 0;   // seconds after which it is missed
   std::string version;  // of the package
 };
+
+// What the ranks of a group over NCCL have in common. Throws a Failure.
+nccl::UniqueId new_nccl_id(const std::string &library);
 
 // A rank's place in a process group, shared by all that uses it. Usable from any thread.
 class Membership {

@@ -7,11 +7,16 @@
 #include <vector>
 
 #include "group/group.h"
+#include "group/transport.h"
 #include "test/case.h"
 #include "test/context.h"
 #include "test/forms.h"
 
 namespace infonce::test {
+
+// How ranks find each other that have a key in common. Unless a program says otherwise, they are threads and nothing else.
+using Join = std::function<std::unique_ptr<group::Transport>(const std::string &key, int rank, int size)>;
+void set_join(Join join);
 
 // Runs body(group) on a thread for each rank, and throws what one of them throws.
 void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience = 60);

@@ -74,7 +74,16 @@ it('ranks of different versions are told both', async () => {
   const groups = await Promise.all(
     ['0.3.1', '0.4.0'].map(async (version, rank) => {
       const group: NativeGroup = new (nativeBinding().Group)();
-      const options = { key: 'versions', rank, size: 2, library: '', patience: 60, toMiss: 60, version };
+      const options = {
+        engine: 'local',
+        key: 'versions',
+        rank,
+        size: 2,
+        library: '',
+        patience: 60,
+        toMiss: 60,
+        version,
+      } as const;
       expect(await settled(done => group.open(options, done))).toBe(undefined);
       return group;
     }),

@@ -41,19 +41,20 @@ it('a group of one rank needs no other', async () => {
   await group.dispose();
 });
 
+const NCCL = { engine: 'nccl', rank: 0, size: 2, id: new Uint8Array(128) } as const;
 const OPTIONS = { engine: 'local', key: 'wrong', rank: 0, size: 2 } as const;
 
 it.each([
   [null, 'ERR_INFONCE_TYPE', 'createProcessGroup: expected an object of options, got null'],
   ['local', 'ERR_INFONCE_TYPE', 'createProcessGroup: expected an object of options, got "local"'],
-  [{ engine: null }, 'ERR_INFONCE_TYPE', "engine: expected one of 'mpi', 'local', got null"],
+  [{ engine: null }, 'ERR_INFONCE_TYPE', "engine: expected one of 'mpi', 'nccl', 'local', got null"],
   [{ rank: 0 }, 'ERR_INFONCE_TYPE', "got 'rank'. The launcher says it: mpirun -n 4 node train.mjs."],
   [{ engine: 'mpi', size: 4 }, 'ERR_INFONCE_TYPE', "got 'size'. The launcher says it"],
   [{ library: '' }, 'ERR_INFONCE_TYPE', 'library: expected a name or path of MPI\'s library, got ""'],
   [{ library: 5 }, 'ERR_INFONCE_TYPE', "library: expected a name or path of MPI's library, got 5"],
   [{ ...OPTIONS, library: 'libmpi.so' }, 'ERR_INFONCE_TYPE', "got 'library'. It is MPI's: engine: 'mpi'."],
   [{ library: '/nowhere/libmpi.so' }, 'ERR_INFONCE_GROUP', '/nowhere/libmpi.so'],
-  [{ ...OPTIONS, engine: 'nccl' }, 'ERR_INFONCE_RANGE', 'engine: expected one of'],
+  [{ ...OPTIONS, engine: 'gloo' }, 'ERR_INFONCE_RANGE', 'engine: expected one of'],
   [{ ...OPTIONS, key: '' }, 'ERR_INFONCE_TYPE', 'key: expected a string that is not empty, got ""'],
   [{ ...OPTIONS, key: 7 }, 'ERR_INFONCE_TYPE', 'key: expected a string that is not empty, got 7'],
   [{ ...OPTIONS, rank: 2 }, 'ERR_INFONCE_RANGE', 'rank: expected an integer from 0 to 1, got 2'],
@@ -65,6 +66,20 @@ it.each([
   [{ ...OPTIONS, timeout: Number.NaN }, 'ERR_INFONCE_RANGE', 'timeout: expected milliseconds above 0'],
   [{ ...OPTIONS, timeout: '5' }, 'ERR_INFONCE_TYPE', 'timeout: expected milliseconds above 0, got "5"'],
   [{ ...OPTIONS, worldSize: 2 }, 'ERR_INFONCE_TYPE', "got 'worldSize'. Pass size."],
+  [{ engine: 'mpi', id: new Uint8Array(128) }, 'ERR_INFONCE_TYPE', "got 'id'. It is NCCL's: engine: 'nccl'."],
+  [{ ...NCCL, id: new Uint8Array(127) }, 'ERR_INFONCE_RANGE', 'id: expected a Uint8Array of 128 bytes, got one of 127'],
+  [{ ...NCCL, id: new Uint8Array(0) }, 'ERR_INFONCE_RANGE', 'id: expected a Uint8Array of 128 bytes, got one of 0'],
+  [{ ...NCCL, id: 'ab'.repeat(128) }, 'ERR_INFONCE_TYPE', 'Decode it: Buffer.from(id, encoding).'],
+  [{ ...NCCL, id: new Float32Array(128) }, 'ERR_INFONCE_TYPE', 'id: expected a Uint8Array of 128 bytes, got'],
+  [{ ...NCCL, id: undefined }, 'ERR_INFONCE_TYPE', 'It is what ncclUniqueId() of one rank gave'],
+  [{ ...NCCL, rank: 2 }, 'ERR_INFONCE_RANGE', 'rank: expected an integer from 0 to 1, got 2'],
+  [{ ...NCCL, size: 0 }, 'ERR_INFONCE_RANGE', 'size: expected an integer from 1 to 65536, got 0'],
+  [{ ...NCCL, device: 'cpu' }, 'ERR_INFONCE_RANGE', "device: expected a GPU, such as 'cuda:0', got"],
+  [{ ...NCCL, device: 'cuda:-1' }, 'ERR_INFONCE_RANGE', 'device: expected a GPU'],
+  [{ ...NCCL, device: 1 }, 'ERR_INFONCE_TYPE', 'device: expected a GPU'],
+  [{ ...NCCL, key: 'training' }, 'ERR_INFONCE_TYPE', "got 'key'. It is of engine 'local'."],
+  [{ ...NCCL, library: '' }, 'ERR_INFONCE_TYPE', "library: expected a name or path of NCCL's library"],
+  [{ ...NCCL, library: '/nowhere/libnccl.so' }, 'ERR_INFONCE_GROUP', '/nowhere/libnccl.so: cannot open'],
 ])('refuses options that no group can be made of: %j', async (options, code, message) => {
   const error = await createProcessGroup(wrong(options)).catch((error: unknown) => error);
   expect(error).toBeInstanceOf(InfoNCEError);

@@ -9,7 +9,7 @@
 #include <system_error>
 #include <unistd.h>
 
-namespace infonce::mpi {
+namespace infonce::group {
 
 class Event {
  public:
@@ -44,4 +44,4 @@ class Event {
   int descriptor_;
 };
 
-}  // namespace infonce::mpi
+}  // namespace infonce::group
