@@ -1,6 +1,7 @@
 import { type Command, CommanderError } from 'commander';
 import { createProgram } from './program.js';
 import { CommandError, EXIT } from './terminal/exit.js';
+import { launched } from './terminal/launcher.js';
 import { printError } from './terminal/output.js';
 import { stopAllProgress } from './terminal/progress.js';
 
@@ -23,6 +24,10 @@ function helpOf(program: Command, words: readonly string[]): string {
   return ['infonce', ...names, '--help'].join(' ');
 }
 
+function usageOf({ message }: CommanderError, program: Command, words: readonly string[]): CommandError {
+  return new CommandError(EXIT.usage, `${message.replace(/^error: /, '')}\nSee ${helpOf(program, words)}.`);
+}
+
 /** Does what the words of a command line ask for, and sets the exit code of this process. */
 export async function run(words: readonly string[]): Promise<void> {
   const json = words.includes('--json');
@@ -35,13 +40,13 @@ export async function run(words: readonly string[]): Promise<void> {
     );
   } catch (error) {
     stopAllProgress();
-    if (!(error instanceof CommanderError)) printError(error, { json });
-    // Without a subcommand.
-    else if (error.code === 'commander.help') program.outputHelp();
-    // --help and --version are errors to commander, with exit code 0.
-    else if (error.exitCode !== 0) {
-      const message = error.message.replace(/^error: /, '');
-      printError(new CommandError(EXIT.usage, `${message}\nSee ${helpOf(program, words)}.`), { json });
-    }
+    // --help and --version are errors to commander, with exit code 0. So is the lack of a subcommand, with another.
+    const isHelp = error instanceof CommanderError && (error.exitCode === 0 || error.code === 'commander.help');
+    if (isHelp && error.exitCode !== 0) program.outputHelp();
+    const problem = error instanceof CommanderError ? usageOf(error, program, words) : error;
+    // Of the processes of one launch, which all have the same command line, the first one says what is wrong with it.
+    const isSaidElsewhere =
+      problem instanceof CommandError && problem.exit === EXIT.usage && (launched()?.rank ?? 0) > 0;
+    if (!isHelp && !isSaidElsewhere) printError(problem, { json });
   }
 }

@@ -214,14 +214,14 @@ export function contextOfEnvironment(options: ContextOptions, threads?: number):
 }
 
 /**
- * A context of the environment for one of `localSize` ranks of this machine: with an equal share of the processors, unless
- * each rank is bound to some of them.
+ * A context of the options and the environment for one of `localSize` ranks of this machine: unless they say how many
+ * threads, with an equal share of the processors, or with all that this rank is bound to.
  */
-export function contextOfRank(localSize: number, canBeBound: boolean): OwnedContext {
+export function contextOfRank(localSize: number, canBeBound: boolean, options: ContextOptions = {}): OwnedContext {
   const mine = availableParallelism();
   const isBound = canBeBound && mine < cpus().length;
   const threads = isBound ? mine : Math.max(1, Math.floor(mine / localSize));
-  return contextOfEnvironment({}, threads);
+  return contextOfEnvironment(options, threads);
 }
 
 /** An array, by the name of the argument, and the context that owns it; undefined for one in the host's memory. */

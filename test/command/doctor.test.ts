@@ -82,6 +82,9 @@ describe('on the CPU', () => {
       expect(stdout).toMatch(new RegExp(`^${heading}`, 'm'));
     }
     expect(stdout.match(/ PASS$/gm)).toHaveLength(SELF_TESTS);
+    // No launcher has started this.
+    expect(report.processGroup).toBeNull();
+    expect(stdout).not.toContain('Process group');
     const { packages } = report;
     const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
     expect(stdout.match(/not installed/g) ?? []).toHaveLength(Math.min(1, missing.length));

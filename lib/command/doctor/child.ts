@@ -1,4 +1,5 @@
-import { fork } from 'node:child_process';
+import { fork, type StdioOptions } from 'node:child_process';
+import { fstatSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Answers, Message, Task } from './probe.js';
 
@@ -17,12 +18,32 @@ const PROBE = fileURLToPath(new URL('./probe.js', import.meta.url));
 /** Of what a crash leaves on stderr. */
 const MOST_OUTPUT = 4000;
 
+/** With the descriptor that MPICH speaks with its launcher through, of the same number. */
+function stdioOf(launcher: string | undefined): StdioOptions {
+  const stdio: ('ignore' | 'pipe' | 'ipc' | number)[] = ['ignore', 'ignore', 'pipe', 'ipc'];
+  const descriptor = launcher !== undefined && /^\d+$/.test(launcher) ? Number(launcher) : 0;
+  if (descriptor < 3 || !isOpen(descriptor)) return stdio;
+  if (descriptor === 3) stdio.push('ipc');
+  while (stdio.length < descriptor) stdio.push('ignore');
+  stdio[descriptor] = descriptor;
+  return stdio;
+}
+
+function isOpen(descriptor: number): boolean {
+  try {
+    fstatSync(descriptor);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Does a task in a process of its own, which is given up after `seconds` without a message. */
 export function probe<Name extends Task>(task: Name, seconds: number, subject = ''): Promise<Outcome<Answers[Name]>> {
   return new Promise(resolve => {
     const child = fork(PROBE, [task, subject], {
       serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      stdio: stdioOf(process.env.PMI_FD),
     });
     let doing = 'starting Node.js';
     let output = '';

@@ -1,9 +1,10 @@
 import { Command, Option } from 'commander';
 import { DEVICE_NAMES } from '../../runtime/backends/index.js';
 import { quoteAny } from '../../runtime/options.js';
-import { printResult } from '../terminal/output.js';
+import { launched } from '../terminal/launcher.js';
+import { note, printResult } from '../terminal/output.js';
 import { deviceOf, numberWithin } from '../terminal/values.js';
-import { type DoctorOptions, examine } from './examine.js';
+import { type DoctorOptions, examine, examineLaunch } from './examine.js';
 import { formatReport } from './text.js';
 
 export function doctorCommand(): Command {
@@ -21,6 +22,13 @@ export function doctorCommand(): Command {
     )
     .option('--json', 'print the report as JSON')
     .action(async (options: DoctorOptions) => {
+      const launch = launched();
+      if (launch !== undefined && launch.rank > 0) {
+        // The first process of the launch reports on all of them.
+        const { group } = await examineLaunch(launch, options.timeout);
+        if ('failed' in group && launch.size !== 1) note(`infonce: rank ${launch.rank}: ${group.failed}`);
+        return;
+      }
       const report = await examine(options);
       printResult(report, options, () => formatReport(report));
       process.exitCode = report.exit;

@@ -3,6 +3,7 @@ import { type LibraryPlace, libraryPlaces } from '../../runtime/backends/cuda-li
 import { backendOf, GPU_BACKENDS } from '../../runtime/backends/index.js';
 import { unavailable } from '../../runtime/devices.js';
 import { MANIFEST } from '../manifest.js';
+import { type Launched, launched } from '../terminal/launcher.js';
 import type { OutputOptions } from '../terminal/output.js';
 import { startProgress } from '../terminal/progress.js';
 import { type Outcome, probe } from './child.js';
@@ -11,7 +12,15 @@ import { DRIVER_LIBRARY, describeGpuSystem } from './gpu.js';
 import { describeMachine, describeNode } from './machine.js';
 import { optionalPackages } from './packages.js';
 import type { Answers } from './probe.js';
-import type { Addon, DefaultContext, DoctorReport, ExaminedLibrary, GpuSystem, SelfTest } from './report.js';
+import type {
+  Addon,
+  DefaultContext,
+  DoctorReport,
+  ExaminedLibrary,
+  GpuSystem,
+  LaunchedGroup,
+  SelfTest,
+} from './report.js';
 
 export interface DoctorOptions extends OutputOptions {
   readonly device?: string;
@@ -19,11 +28,16 @@ export interface DoctorOptions extends OutputOptions {
   readonly timeout: number;
 }
 
+/** So that the group itself says who is missing. */
+const SHARE_OF_TIMEOUT = 0.8;
+
 /** Looks at everything. Nothing native is loaded in this process. */
 export async function examine({ device, timeout }: DoctorOptions): Promise<DoctorReport> {
-  const progress = startProgress('doctor', 5);
   const system = describeMachine();
   const findings = new Findings(system);
+  const launch = launched();
+  const processGroup = launch === undefined ? null : await examineLaunch(launch, timeout, findings);
+  const progress = startProgress('doctor', 5);
 
   const addon = await probe('addon', timeout);
   progress.update(1, 'GPU');
@@ -76,11 +90,23 @@ export async function examine({ device, timeout }: DoctorOptions): Promise<Docto
     devices: found,
     defaultContext,
     selfTests,
+    processGroup,
     packages: optionalPackages(),
     problems: findings.problems,
     advice: findings.advice,
     exit: findings.exit,
   };
+}
+
+/** All processes of the launch do this at once, and first: the others wait for each. */
+export async function examineLaunch(
+  { launcher, size }: Launched,
+  timeout: number,
+  findings?: Findings,
+): Promise<LaunchedGroup> {
+  const outcome = await probe('group', timeout, String(SHARE_OF_TIMEOUT * timeout));
+  findings?.processGroup(launcher, size, outcome);
+  return { launcher, size, group: outcome.ended === 'well' ? outcome.answer : { failed: outcome.reason } };
 }
 
 /** Those that a device may be of, all where none is named. */

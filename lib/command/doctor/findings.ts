@@ -6,7 +6,7 @@ import { MANIFEST } from '../manifest.js';
 import { EXIT, type Exit } from '../terminal/exit.js';
 import type { Outcome } from './child.js';
 import type { Answers } from './probe.js';
-import type { GpuSystem, Machine, SelfTest } from './report.js';
+import type { GpuSystem, GroupFound, Machine, SelfTest } from './report.js';
 
 const NO_GPU = 'INFONCE_DEVICE=cpu keeps programs off the GPU meanwhile.';
 
@@ -80,6 +80,21 @@ export class Findings {
     if (failed.length === 0) return;
     this.#problem(EXIT.problem, `${device}: ${failed.length} of ${outcome.answer!.length} self-tests failed`);
     this.advice.push(`Do not use ${device}, and report this with the output of infonce doctor --json.`);
+  }
+
+  /** Of processes that a launcher has started, `size` of them if it says so. A single one may do without MPI. */
+  processGroup(launcher: string, size: number | null, outcome: Outcome<GroupFound>): void {
+    if (outcome.ended !== 'well') {
+      if (size === 1) return;
+      this.#problem(EXIT.problem, `process group: ${outcome.reason}`);
+      this.advice.push(
+        `Where ${launcher} is to start processes that compute together, docs/distributed.md says which ways there are.`,
+      );
+      return;
+    }
+    if (outcome.answer.ringTest.passed) return;
+    this.#problem(EXIT.problem, 'process group: the ring test failed');
+    this.advice.push('Do not use this group, and report this with the output of infonce doctor --json.');
   }
 
   /** A fault counts for more than something that is not there. */

@@ -14,7 +14,7 @@ import { InfoNCEError } from '../../runtime/errors.js';
 import type { Precision } from '../../runtime/handles.js';
 import { nativeBinding } from '../../runtime/native.js';
 import { DRIVER_LIBRARY } from './gpu.js';
-import type { Addon, DefaultContext, GpuSystem, SelfTest } from './report.js';
+import type { Addon, DefaultContext, GpuSystem, GroupFound, SelfTest } from './report.js';
 
 /** What each task answers. */
 export interface Answers {
@@ -24,6 +24,7 @@ export interface Answers {
   devices: BackendDevices;
   default: DefaultContext;
   'self-test': readonly SelfTest[];
+  group: GroupFound;
 }
 
 export type Task = keyof Answers;
@@ -82,6 +83,11 @@ const TASKS: { readonly [Name in Task]: (subject: string) => Promise<Answers[Nam
     const { runSelfTests } = await import('./self-test.js');
     const open = (precision: Precision) => createContext({ device: device as DeviceId, precision });
     return runSelfTests(device, open, starting);
+  },
+
+  async group(seconds) {
+    const { examineGroup } = await import('./group.js');
+    return examineGroup(1000 * Number(seconds), starting);
   },
 };
 

@@ -18,6 +18,8 @@ export interface DoctorReport {
   /** The context of calls without one; null where it was not tried. */
   readonly defaultContext: DefaultContext | null;
   readonly selfTests: readonly SelfTest[];
+  /** What a launcher of MPI has started; null where none has. */
+  readonly processGroup: LaunchedGroup | null;
   readonly packages: readonly OptionalPackage[];
   /** What is wrong. Empty: the exit code is 0. */
   readonly problems: readonly string[];
@@ -110,4 +112,39 @@ export interface OptionalPackage {
   readonly version: string | null;
   /** The versions it works with. */
   readonly wanted: string;
+}
+
+/** The processes of one launch. */
+export interface LaunchedGroup {
+  readonly launcher: string;
+  /** How many it has started, by its own words; null where it does not say. */
+  readonly size: number | null;
+  /** What they are as a process group, or why they are none. */
+  readonly group: GroupFound | { readonly failed: string };
+}
+
+export interface GroupFound {
+  /** `Open MPI 4.1.4` */
+  readonly library: string;
+  /** In their order. */
+  readonly ranks: readonly RankFound[];
+  readonly ringTest: {
+    readonly passed: boolean;
+    /** Whether sums over the ranks are what they are on each of them. */
+    readonly sums: boolean;
+    /** As of a self-test: the largest of any rank, of infoNCE over the rows of all. */
+    readonly errors: Readonly<Record<string, number | null>>;
+    readonly bound: number;
+  };
+}
+
+export interface RankFound {
+  readonly host: string;
+  /** Its number among those of its host, and how many these are. */
+  readonly localRank: number;
+  readonly localSize: number;
+  /** The numbers of the processors that it is bound to, `0-3`; null where the system does not say. */
+  readonly processors: string | null;
+  /** How many these are. */
+  readonly usableProcessors: number;
 }

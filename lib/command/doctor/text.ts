@@ -1,7 +1,16 @@
 import type { Device } from '../../runtime/backends/backend.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import { table } from '../terminal/table.js';
-import type { DoctorReport, ExaminedLibrary, GpuSystem, Machine, OptionalPackage, SelfTest } from './report.js';
+import type {
+  DoctorReport,
+  ExaminedLibrary,
+  GpuSystem,
+  LaunchedGroup,
+  Machine,
+  OptionalPackage,
+  RankFound,
+  SelfTest,
+} from './report.js';
 
 type Line = readonly [name: string, text: string];
 
@@ -29,6 +38,7 @@ export function formatReport(report: DoctorReport): string {
       ...Object.entries(environment).map(([name, value]): Line => [name, JSON.stringify(value)]),
     ]),
     selfTests(report.selfTests),
+    processGroup(report.processGroup),
     section('Optional packages', packageLines(packages)),
     list('Problems', report.problems),
     list('What to do', report.advice),
@@ -130,6 +140,28 @@ function selfTests(tests: readonly SelfTest[]): string {
     rows,
   );
   return `Self-tests: ‖out − ref‖ / ‖ref‖ against float64\n${drawn}`;
+}
+
+function processGroup(launched: LaunchedGroup | null): string {
+  if (launched === null) return '';
+  const { launcher, size, group } = launched;
+  const started = size === null ? '' : `, which has started ${size} ${size === 1 ? 'process' : 'processes'}`;
+  const title = `Process group, by ${launcher}${started}`;
+  if ('failed' in group) return section(title, [['none', group.failed]]);
+  const { library, ranks, ringTest } = group;
+  const { passed, sums, errors, bound } = ringTest;
+  const worst = Object.entries(errors).map(([name, error]) => `${shorter(name)} ${scientific(error)}`);
+  const found = `${sums ? 'sums are right' : 'sums are wrong'}; infoNCE of all ranks: ${worst.join(', ')}; bound ${scientific(bound)}`;
+  return section(title, [
+    ['library', library],
+    ...ranks.map((rank, number) => [`rank ${number}`, rankLine(rank)] as const),
+    ['ring test', `${found}  ${passed ? 'PASS' : 'FAIL'}`],
+  ]);
+}
+
+function rankLine({ host, localRank, localSize, processors, usableProcessors }: RankFound): string {
+  const numbers = processors === null ? '' : ` (${processors})`;
+  return `${host}, ${localRank + 1} of ${localSize} there, may use ${usableProcessors} processor${usableProcessors === 1 ? '' : 's'}${numbers}`;
 }
 
 /** Those that are there, and in one line those that are not: the commands that need one say so. */

@@ -5,8 +5,12 @@ import { lossNamed } from '../losses.js';
 import { contextFor } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { note, printResult } from '../terminal/output.js';
+import { asTeam } from '../terminal/process-group.js';
 import { startProgress } from '../terminal/progress.js';
-import { defaultBatch, type Evaluation, evaluate } from './evaluation.js';
+import type { Team } from '../terminal/team.js';
+import { defaultBatch, evaluate, type Work } from './evaluation.js';
+import type { Evaluation } from './figures.js';
+import { defaultPart, evaluateInParts } from './global/evaluation.js';
 import { readLabels } from './labels.js';
 import { isRetrieval, type Question } from './losses.js';
 import { checkJudged, type EvalOptions, temperaturesOf, usage, viewsOf, withEvalOptions } from './options.js';
@@ -22,7 +26,10 @@ Examples:
   infonce eval images.npy texts.npy --loss clip                   row i of each belongs together
   infonce eval queries.npy documents.npy --qrels test.tsv         which documents are relevant to which queries
   infonce eval embeddings.npy --loss supcon --labels labels.npy   a class for each row
-  infonce eval a.jsonl b.jsonl --column vector                    an object in each line`;
+  infonce eval a.jsonl b.jsonl --column vector                    an object in each line
+  infonce eval views.npy --views 2 --global-batch                 all rows in one denominator, also of a file larger than memory
+  mpirun -n 8 node node_modules/.bin/infonce eval views.npy --group mpi --batch 4096
+                                                                  batches in turn on 8 processes`;
 
 export function evalCommand(): Command {
   const command = new Command('eval')
@@ -40,16 +47,27 @@ export function evalCommand(): Command {
       return;
     }
     const views = viewsOf(files, options);
-    const sources = await openSources(files, views, options);
-    try {
-      const labels = lossNamed(options.loss).labels ? await labelsFor(options, sources) : undefined;
-      const context = contextFor(options, { whenFull: 'wait' });
-      const report = await examine(sources, labels, context, options);
-      printResult(report, options, () => formatReport(report));
-    } finally {
-      await sources.close();
-    }
+    await asTeam(options.group, async team => {
+      const report = await evaluateFiles(files, views, options, team);
+      if (team.rank === 0) printResult(report, options, () => formatReport(report));
+    });
   });
+}
+
+async function evaluateFiles(
+  files: readonly string[],
+  views: number,
+  options: EvalOptions,
+  team: Team,
+): Promise<EvalReport> {
+  const sources = await openSources(files, views, options);
+  try {
+    const labels = lossNamed(options.loss).labels ? await labelsFor(options, sources) : undefined;
+    const context = contextFor(options, { whenFull: 'wait' }, team);
+    return await examine(sources, labels, context, options, team);
+  } finally {
+    await sources.close();
+  }
 }
 
 async function openSources(files: readonly string[], views: number, options: EvalOptions): Promise<Sources> {
@@ -84,6 +102,7 @@ async function examine(
   labels: Int32Array | undefined,
   context: Context,
   options: EvalOptions,
+  team: Team,
 ): Promise<EvalReport> {
   const { loss, positives, normalize, temperature } = options;
   const { samples, views, dim } = sources;
@@ -95,21 +114,21 @@ async function examine(
     dim,
     retrieval: options.retrieval && isRetrieval(loss, sources.files.length),
   };
-  const batches = new Batches(samples, options.batch ?? defaultBatch(question, sources, context));
-  if (options.batch === undefined && batches.count > 1) {
-    note(`In batches of ${batches.size} samples; --batch sets another number.`);
-  }
   const temperatures = temperaturesOf(options);
+  const work = { question, sources, labels, temperatures, context, team };
+  const batches = await batchesOf(work, options);
+  const inParts = options.globalBatch === true && batches.count > 1;
   const progress = startProgress('eval', samples);
   const begun = performance.now();
+  const onProgress = (done: number, shown?: string): void => {
+    const rate = (1000 * done) / (performance.now() - begun);
+    const megabytes = ((rate * sources.bytesPerSample) / 1e6).toFixed(1);
+    const speed = `${Math.round(rate * views).toLocaleString('en-US')} rows/s, ${megabytes} MB/s`;
+    progress.update(done, shown ?? speed);
+  };
   let evaluation: Evaluation;
   try {
-    evaluation = await evaluate(question, sources, labels, temperatures, batches, context, (done, retrieved) => {
-      const rate = (1000 * done) / (performance.now() - begun);
-      const megabytes = ((rate * sources.bytesPerSample) / 1e6).toFixed(1);
-      const speed = `${Math.round(rate * views).toLocaleString('en-US')} rows/s, ${megabytes} MB/s`;
-      progress.update(done, retrieved === undefined ? speed : `retrieval ${Math.floor(100 * retrieved)} %`);
-    });
+    evaluation = await (inParts ? evaluateInParts : evaluate)({ ...work, onProgress }, batches);
   } finally {
     progress.stop();
   }
@@ -135,7 +154,11 @@ async function examine(
     files: sources.files.map(({ file, rows, dim, stored }) => ({ file, rows, dim, dtype: stored })),
     samples,
     views,
-    batches: { samples: batches.size, count: batches.count, last: batches.last },
+    batches: inParts
+      ? { samples, count: 1, last: samples }
+      : { samples: batches.size, count: batches.count, last: batches.last },
+    ...(options.globalBatch && { parts: { samples: batches.size, count: batches.count, last: batches.last } }),
+    ...(options.group !== undefined && { ranks: team.size }),
     device: { id: context.device.id, name: context.device.name, precision: context.precision },
     temperature,
     loss: summary,
@@ -159,4 +182,30 @@ async function examine(
     bytesPerSecond: (samples * sources.bytesPerSample) / seconds,
     flopsPerSecond: flops / seconds,
   };
+}
+
+/** The batches, or the parts of the one batch: what all ranks can hold, unless it is said. */
+async function batchesOf(work: Omit<Work, 'onProgress'>, { batch, globalBatch }: EvalOptions): Promise<Batches> {
+  const { question, sources, context, team } = work;
+  const { samples } = sources;
+  let size = batch ?? (await smallest(team, defaultBatch(question, sources, context, team)));
+  if (batch === undefined && globalBatch && size < samples) size = await smallest(team, defaultPart(work));
+  const batches = new Batches(samples, size);
+  if (team.rank > 0) return batches;
+  if (batch === undefined && batches.count > 1) {
+    const what = globalBatch ? 'parts' : 'batches';
+    note(`In ${what} of ${batches.size} samples; --batch sets another number.`);
+  }
+  if (batches.count < team.size) {
+    const what = batches.count === 1 ? 'All is one batch' : `There are ${batches.count} batches`;
+    note(`${what}, for ${team.size} ranks: with a smaller --batch all of them have work.`);
+  }
+  return batches;
+}
+
+async function smallest(team: Team, value: number): Promise<number> {
+  const values = new Float64Array(team.size);
+  values[team.rank] = value;
+  await team.sum([values]);
+  return Math.min(...values);
 }

@@ -156,6 +156,14 @@ export function partners(count: number): Int32Array {
 
 const potential = (squaredDistance: number): number => Math.exp(-2 * squaredDistance);
 
+/**
+ * What is to be added for pairs with rows of zeros, of which `one` or both are. Such a row has similarity 0 with all others, as
+ * unit rows whose ‖u − v‖² is 2. Its own is 1, and 0 from another such.
+ */
+export function withZeroRows(one: number, both: number): number {
+  return one * (potential(1) - potential(2)) + both * (potential(0) - potential(2));
+}
+
 /** Completes the row losses of SupCon with {@link partners} for labels; each pair is counted twice. */
 export function uniformitySum(rowLoss: Float32Array, partnerCosines: Float64Array, zeroRows: number): PairSum {
   const count = rowLoss.length;
@@ -163,13 +171,11 @@ export function uniformitySum(rowLoss: Float32Array, partnerCosines: Float64Arra
   for (let row = 0; row < count; row++) {
     sum += Math.exp(rowLoss[row]! + (partnerCosines[row]! - 1) / UNIFORMITY_TEMPERATURE);
   }
-  // A row of zeros has similarity 0 with all others, as unit rows whose ‖u − v‖² is 2. Its own is 1, and 0 from another such.
-  sum += 2 * zeroRows * (count - zeroRows) * (potential(1) - potential(2));
-  sum += zeroRows * (zeroRows - 1) * (potential(0) - potential(2));
+  sum += withZeroRows(2 * zeroRows * (count - zeroRows), zeroRows * (zeroRows - 1));
   return { sum, pairs: count * (count - 1) };
 }
 
-function dot(a: Float64Array, b: Float64Array): number {
+export function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0;
   for (let k = 0; k < a.length; k++) sum += a[k]! * b[k]!;
   return sum;

@@ -19,6 +19,8 @@ export interface EvalOptions extends OutputOptions, ComputeOptions {
   readonly temperature: number;
   readonly temperatures?: readonly number[];
   readonly batch?: number;
+  readonly globalBatch?: boolean;
+  readonly group?: 'mpi';
   readonly normalize: boolean;
   readonly retrieval: boolean;
   readonly qrels?: string;
@@ -77,6 +79,13 @@ export function withEvalOptions(command: Command): Command {
         'samples in a batch (default: all, up to 65536 rows, if they fit in memory)',
       ).argParser(numberWithin({ integer: true, least: 2, most: Number.MAX_SAFE_INTEGER })),
     )
+    .option(
+      '--global-batch',
+      'one batch of all samples, also of more than fit in memory, in parts of which --batch says the samples',
+    )
+    .addOption(
+      new Option('--group <engine>', 'the processes that mpirun has started do the work together').choices(['mpi']),
+    )
     .option('--no-normalize', 'take the rows as they are in the loss')
     .option('--qrels <file>', 'which documents, rows of the second file, are relevant to which queries, of the first')
     .option(
@@ -128,6 +137,12 @@ export function checkJudged(files: readonly string[], options: EvalOptions, isDe
     '--temperatures': temperatures !== undefined,
     '--no-retrieval': !retrieval,
   };
+  if (options.globalBatch === true) {
+    throw usage('--global-batch does not go with --qrels, where queries are compared with all documents anyway.');
+  }
+  if (options.group !== undefined) {
+    throw usage('--group does not go with --qrels, which one process evaluates. Leave it out, and start that alone.');
+  }
   for (const [name, isThere] of Object.entries(others)) {
     if (isThere) throw usage(`${name} does not go with --qrels, which says what belongs together.`);
   }

@@ -37,6 +37,10 @@ export interface EvalReport {
   /** Rows that have a loss. */
   readonly rows: number;
   readonly batches: { readonly samples: number; readonly count: number; readonly last: number };
+  /** With --global-batch: of the one batch. */
+  readonly parts?: { readonly samples: number; readonly count: number; readonly last: number };
+  /** With --group: how many processes have computed. */
+  readonly ranks?: number;
   readonly device: { readonly id: DeviceId; readonly name: string; readonly precision: Precision };
   readonly temperature: number;
   /** The mean over the rows, at `temperature`. */

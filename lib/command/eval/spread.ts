@@ -14,7 +14,7 @@ export interface Spread {
   readonly effectiveRank: number;
   /** Rows in the sample. */
   readonly sampled: number;
-  /** Rows that are the same as an earlier one of their batch. */
+  /** Rows that are the same as another before, of their batch or of all. */
   readonly repeatedRows: number;
 }
 
@@ -37,72 +37,140 @@ function probe(dim: number): Float64Array {
   return lastProbe;
 }
 
-/** Takes the rows of a view one by one. */
-export class SpreadOfRows {
-  readonly #total: Float64Array;
-  readonly #probe: Float64Array;
-  readonly #sampled: Float64Array[] = [];
-  readonly #step: number;
-  readonly #random = randomSource(1);
-  #seen = new Set<number>();
-  #nextSampled = 0;
-  #taken = 0;
-  #rows = 0;
-  #zeroRows = 0;
-  #repeated = 0;
+/** Which rows of a view are in the sample, ascending: one of each stretch of equal length, anywhere in it, as rows of a file may be in a pattern. */
+function chooseSample(count: number, views: number): Int32Array {
+  const size = Math.min(MOST_OF_VIEW, Math.max(FEWEST_OF_VIEW, Math.floor(SAMPLE / views)));
+  const step = Math.max(1, count / size);
+  const random = randomSource(1);
+  const chosen: number[] = [];
+  for (let last = -1; ; ) {
+    last = Math.max(last + 1, Math.floor((chosen.length + random()) * step));
+    if (last >= count) return Int32Array.from(chosen);
+    chosen.push(last);
+  }
+}
 
-  /** `count` is how many rows there are, `views` how many views. */
-  constructor(dim: number, count: number, views: number) {
-    this.#total = new Float64Array(dim);
+/** In the numbers of a batch, before the sum of its unit rows. */
+const ZERO_ROWS = 0;
+const REPEATED = 1;
+const TOTAL = 2;
+
+/** How many numbers {@link SpreadOfRows.endBatch} returns. */
+export const spreadLength = (dim: number): number => TOTAL + dim;
+
+/**
+ * Takes the rows of a view one by one, batch by batch. What a batch comes to is a list of numbers, so that another process
+ * may add it.
+ */
+export class SpreadOfRows {
+  readonly #dim: number;
+  readonly #sum: Float64Array;
+  #batch: Float64Array;
+  readonly #probe: Float64Array;
+  readonly #sample: Int32Array;
+  /** The unit rows of the sample, and which of them there are: those of zeros are not. */
+  readonly #sampled: Float64Array;
+  readonly #isSampled: Float64Array;
+  /** Of each row since its batch began, its component in the probe; NaN where it has none. */
+  #components: number[] = [];
+  /** The same of all rows, where those that repeat any other are told. */
+  readonly #all: Float64Array | undefined;
+  #row = 0;
+  #slot = 0;
+  readonly #count: number;
+
+  /** `count` is how many rows there are, `views` how many views. `amongAll`: a row may repeat one of another batch. */
+  constructor(dim: number, count: number, views: number, amongAll = false) {
+    this.#dim = dim;
+    this.#count = count;
+    this.#sum = new Float64Array(spreadLength(dim));
+    this.#batch = new Float64Array(spreadLength(dim));
     this.#probe = probe(dim);
-    const size = Math.min(MOST_OF_VIEW, Math.max(FEWEST_OF_VIEW, Math.floor(SAMPLE / views)));
-    this.#step = Math.max(1, count / size);
-    this.#choose();
+    this.#sample = chooseSample(count, views);
+    this.#sampled = new Float64Array(this.#sample.length * dim);
+    this.#isSampled = new Float64Array(this.#sample.length);
+    if (amongAll) this.#all = new Float64Array(count);
   }
 
-  /** Repetitions are told within batches: a new one begins. */
-  beginBatch(): void {
-    this.#seen = new Set();
+  /** Rows come from that number on, by default from where the last batch ended. */
+  beginBatch(first = this.#row): void {
+    this.#row = first;
+    const slot = this.#sample.findIndex(row => row >= first);
+    this.#slot = slot < 0 ? this.#sample.length : slot;
   }
 
   add({ values, factor, squared }: Row): void {
-    const index = this.#rows++;
-    const isSampled = index >= this.#nextSampled;
-    if (isSampled) this.#choose();
+    const index = this.#row++;
+    const isChosen = index === this.#sample[this.#slot];
+    const slot = isChosen ? this.#slot++ : -1;
+    const component = this.#component(values, factor, squared);
+    if (this.#all === undefined) this.#components.push(component);
+    else this.#all[index] = component;
+    if (!isChosen || Number.isNaN(component)) return;
+    this.#isSampled[slot] = 1;
+    for (let k = 0; k < this.#dim; k++) this.#sampled[slot * this.#dim + k] = factor * values[k]!;
+  }
+
+  #component(values: Float64Array, factor: number, squared: number): number {
+    const batch = this.#batch;
     // Shorter ones are divided by the smallest length, to less than 1.
     if (squared < 0.5) {
-      this.#zeroRows++;
-      return;
+      batch[ZERO_ROWS]!++;
+      return Number.NaN;
     }
-    const total = this.#total;
     const probe = this.#probe;
     let component = 0;
-    for (let k = 0; k < total.length; k++) {
+    for (let k = 0; k < this.#dim; k++) {
       const unit = factor * values[k]!;
-      total[k]! += unit;
+      batch[TOTAL + k]! += unit;
       component += unit * probe[k]!;
     }
-    if (this.#seen.has(component)) this.#repeated++;
-    else this.#seen.add(component);
-    if (isSampled) this.#sampled.push(values.map(value => factor * value));
+    return component;
+  }
+
+  /** What the rows since the last batch come to, for {@link addBatch}. */
+  endBatch(): Float64Array {
+    const batch = this.#batch;
+    batch[REPEATED] = repeatsAmong(Float64Array.from(this.#components));
+    this.#batch = new Float64Array(batch.length);
+    this.#components = [];
+    return batch;
+  }
+
+  addBatch(numbers: Float64Array): void {
+    const sum = this.#sum;
+    for (let k = 0; k < sum.length; k++) sum[k]! += numbers[k]!;
+  }
+
+  /** What other processes that took other rows have in the same places, zeros where these took none: it may be added here. */
+  get ofRows(): readonly Float64Array[] {
+    return [this.#sampled, this.#isSampled, ...(this.#all === undefined ? [] : [this.#all])];
   }
 
   spread(): Spread {
-    const directed = this.#rows - this.#zeroRows;
+    const dim = this.#dim;
+    const zeroRows = this.#sum[ZERO_ROWS]!;
+    const directed = this.#count - zeroRows;
+    const total = this.#sum.subarray(TOTAL);
+    const rows = [...this.#isSampled.keys()]
+      .filter(slot => this.#isSampled[slot] === 1)
+      .map(slot => this.#sampled.slice(slot * dim, (slot + 1) * dim));
     return {
-      zeroRows: this.#zeroRows,
-      meanLength: directed === 0 ? 0 : Math.sqrt(this.#total.reduce((sum, value) => sum + value ** 2, 0)) / directed,
-      effectiveRank: effectiveRank(this.#sampled),
-      sampled: this.#sampled.length,
-      repeatedRows: this.#repeated,
+      zeroRows,
+      meanLength: directed === 0 ? 0 : Math.sqrt(total.reduce((sum, value) => sum + value ** 2, 0)) / directed,
+      effectiveRank: effectiveRank(rows),
+      sampled: rows.length,
+      repeatedRows: this.#all === undefined ? this.#sum[REPEATED]! : repeatsAmong(this.#all),
     };
   }
+}
 
-  /** One row of each stretch of equal length, anywhere in it: rows of a file may be in a pattern. */
-  #choose(): void {
-    const position = this.#taken++;
-    this.#nextSampled = Math.floor((position + this.#random()) * this.#step);
-  }
+/** How many of the numbers, which it sorts, are the same as another before. */
+function repeatsAmong(numbers: Float64Array): number {
+  numbers.sort();
+  let repeats = 0;
+  for (let i = 1; i < numbers.length; i++) repeats += Number(numbers[i] === numbers[i - 1]);
+  return repeats;
 }
 
 /**

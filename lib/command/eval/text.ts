@@ -4,14 +4,14 @@ import type { Retrieval } from './retrieval/measures.js';
 
 /** The report for people. */
 export function formatReport(report: EvalReport): string {
-  const { objective, samples, views, batches, uniformity } = report;
-  const last = batches.last === batches.samples ? '' : `, the last of ${count(batches.last)}`;
-  const inBatches =
-    batches.count === 1 ? 'in one batch' : `in ${count(batches.count)} batches of ${count(batches.samples)}${last}`;
+  const { objective, samples, views, uniformity } = report;
   const views_ = report.uniformityOfViews.map(view => view.toFixed(4)).join(', ');
   const alone = report.rowsWithoutPositives;
   return paragraphs([
-    head(report, `${objective} of ${count(samples)} samples with ${views} view${views === 1 ? '' : 's'}, ${inBatches}`),
+    head(
+      report,
+      `${objective} of ${count(samples)} samples with ${views} view${views === 1 ? '' : 's'}, ${inBatches(report)}`,
+    ),
     summary([
       lossLine(report),
       ['top-1', percent(report.top1)],
@@ -33,6 +33,15 @@ export function formatReport(report: EvalReport): string {
     warnings(report),
     throughput(report),
   ]);
+}
+
+/** Of what the samples are compared in, and by how many. */
+function inBatches({ batches, parts, ranks }: EvalReport): string {
+  const several = (what: string, of: { readonly samples: number; readonly count: number; readonly last: number }) =>
+    `${count(of.count)} ${what} of ${count(of.samples)}${of.last === of.samples ? '' : `, the last of ${count(of.last)}`}`;
+  const inParts = parts === undefined || parts.count === 1 ? '' : ` of ${several('parts', parts)}`;
+  const by = ranks === undefined ? '' : `, by ${count(ranks)} ${ranks === 1 ? 'rank' : 'ranks'}`;
+  return `in ${batches.count === 1 ? `one batch${inParts}` : several('batches', batches)}${by}`;
 }
 
 /** The report of queries and judged documents for people. */

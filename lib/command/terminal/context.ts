@@ -1,8 +1,14 @@
 import { type Command, Option } from 'commander';
 import { DEVICE_NAMES } from '../../runtime/backends/index.js';
-import { type ContextOptions, contextOfEnvironment, MOST_THREADS } from '../../runtime/create-context.js';
+import {
+  type ContextOptions,
+  contextOfEnvironment,
+  contextOfRank,
+  MOST_THREADS,
+} from '../../runtime/create-context.js';
 import { DEVICES_IN_WORDS } from '../../runtime/devices.js';
 import type { Context, Precision } from '../../runtime/handles.js';
+import { ALONE, type Team } from './team.js';
 import { deviceOf, numberWithin } from './values.js';
 
 /** Options of subcommands that compute. */
@@ -30,7 +36,12 @@ export function withComputeOptions(command: Command): Command {
     );
 }
 
-/** The context that the options and the environment ask for. */
-export function contextFor({ device, precision, threads }: ComputeOptions, further: ContextOptions = {}): Context {
-  return contextOfEnvironment({ ...further, device, precision, threads });
+/** The context that the options and the environment ask for; that of a rank has its share of the processors. */
+export function contextFor(
+  { device, precision, threads }: ComputeOptions,
+  further: ContextOptions = {},
+  { size, localSize }: Team = ALONE,
+): Context {
+  const options = { ...further, device, precision, threads };
+  return size === 1 ? contextOfEnvironment(options) : contextOfRank(localSize, true, options);
 }

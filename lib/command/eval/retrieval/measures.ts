@@ -31,32 +31,44 @@ const CUT = 10;
 
 const discounted = (gain: number, rank: number): number => gain / Math.log2(1 + rank);
 
+const MEANS = ['recall1', 'recall5', 'recall10', 'mrr', 'ndcg10', 'success1', 'success5', 'success10'] as const;
+
+/** How many numbers a {@link RetrievalSum} is. */
+export const RETRIEVAL_NUMBERS = 1 + MEANS.length;
+
 /** Sums over the queries so far. */
 export class RetrievalSum {
-  #queries = 0;
-  readonly #sums = { recall1: 0, recall5: 0, recall10: 0, mrr: 0, ndcg10: 0, success1: 0, success5: 0, success10: 0 };
+  /** The number of queries, and the sums of {@link MEANS}. */
+  readonly #numbers: Float64Array;
+
+  constructor(numbers: Float64Array = new Float64Array(RETRIEVAL_NUMBERS)) {
+    this.#numbers = numbers;
+  }
 
   /** A query with its relevant documents, of which there is one at least. */
   add(relevant: readonly Relevant[]): void {
     const ranks = ranked(relevant);
     const found = (most: number) => ranks.filter(({ rank }) => rank <= most).length;
-    const sums = this.#sums;
-    this.#queries++;
-    for (const most of [1, 5, 10] as const) {
-      sums[`recall${most}`] += found(most) / ranks.length;
-      sums[`success${most}`] += Number(found(most) > 0);
-    }
-    sums.mrr += 1 / ranks[0]!.rank;
     const ideal = relevant.map(({ gain }) => gain).sort((a, b) => b - a);
     const best = ideal.slice(0, CUT).reduce((sum, gain, i) => sum + discounted(gain, i + 1), 0);
     const got = ranks.reduce((sum, { gain, rank }) => (rank <= CUT ? sum + discounted(gain, rank) : sum), 0);
-    sums.ndcg10 += got / best;
+    const [first, fifth, tenth] = [found(1), found(5), found(10)];
+    const recalls = [first, fifth, tenth].map(count => count / ranks.length);
+    const successes = [first, fifth, tenth].map(count => Number(count > 0));
+    for (const [k, value] of [1, ...recalls, 1 / ranks[0]!.rank, got / best, ...successes].entries()) {
+      this.#numbers[k]! += value;
+    }
+  }
+
+  /** Queries with one relevant document each, by how many are above it. */
+  addPairs(above: Int32Array): void {
+    for (const count of above) this.add([{ above: count, gain: 1 }]);
   }
 
   /** Without queries NaN. */
   means(): Retrieval {
-    const queries = this.#queries;
-    const means = Object.entries(this.#sums).map(([name, sum]) => [name, sum / queries]);
+    const [queries, ...sums] = this.#numbers as unknown as [number, ...number[]];
+    const means = MEANS.map((name, k) => [name, sums[k]! / queries]);
     return { queries, ...(Object.fromEntries(means) as Omit<Retrieval, 'queries'>) };
   }
 }
@@ -72,11 +84,4 @@ function ranked(relevant: readonly Relevant[]): { readonly rank: number; readonl
     last = Math.max(above, last) + 1;
     return { rank: last, gain };
   });
-}
-
-/** Of queries with one relevant document each. */
-export function retrievalOfPairs(above: Int32Array): Retrieval {
-  const sum = new RetrievalSum();
-  for (const count of above) sum.add([{ above: count, gain: 1 }]);
-  return sum.means();
 }

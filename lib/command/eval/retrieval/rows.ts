@@ -59,6 +59,7 @@ export async function addRows(spread: SpreadOfRows, numbers: Numbers, file: Matr
     if (!Number.isFinite(row.squared)) throw await refused(row, file, first + i);
     spread.add(row);
   }
+  spread.addBatch(spread.endBatch());
 }
 
 function refused({ values }: Row, file: MatrixFile, row: number): Promise<CommandError> {

@@ -1,6 +1,6 @@
 /**
- * Of each pair log Σ exp(s_ij − s_ip) over the documents so far. The loss of a part is log (1 + Σ) over its documents, and so
- * is that of all.
+ * Of each pair of a row and its positive log Σ exp(s_ij − s_ip) over the candidates so far. The loss of a part is log (1 + Σ)
+ * over its candidates, and so is that of all.
  */
 export class SumsOfExponentials {
   readonly #logarithms: Float64Array;
@@ -19,8 +19,18 @@ export class SumsOfExponentials {
     });
   }
 
+  /** Of each pair, without its positive. */
+  get logarithms(): Float64Array {
+    return this.#logarithms;
+  }
+
+  /** Of each pair. */
+  losses(): Float64Array {
+    return this.#logarithms.map(logarithm => logOfSum(0, logarithm));
+  }
+
   mean(): number {
-    return this.#logarithms.reduce((sum, logarithm) => sum + logOfSum(0, logarithm), 0) / this.#logarithms.length;
+    return this.losses().reduce((sum, loss) => sum + loss, 0) / this.#logarithms.length;
   }
 }
 
