@@ -43,6 +43,7 @@ class Staging {
 
   // At least so much, whose content is lost.
   void reserve(size_t size);
+  size_t size() const { return size_; }
   char *host() const { return static_cast<char *>(host_); }
   // For NCCL, which takes addresses.
   char *device() const { return reinterpret_cast<char *>(memory_); }

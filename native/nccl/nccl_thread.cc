@@ -100,13 +100,13 @@ std::shared_ptr<NcclThread> NcclThread::start(const NcclOptions &options) {
   const std::shared_ptr<NcclThread> thread(new NcclThread(options));
   group::keep_code();
   std::thread([thread] { thread->run(); }).detach();
-  const bool has_begun = wait_for(thread->begun_, now() + nanoseconds(options.start_timeout));
+  const bool has_begun = wait_for(thread->begun_, now() + nanoseconds(options.patience));
   const std::lock_guard<std::mutex> lock(thread->mutex_);
   if (!has_begun) {
     thread->stop_ = true;
     throw CannotStart(
         "not all of the " + std::to_string(options.size) + " ranks have come within " +
-        std::to_string(int64_t(options.start_timeout * 1000)) +
+        std::to_string(int64_t(options.patience * 1000)) +
         " ms: each passes the id that one of them made, its own rank and the same size, and that one stays "
         "until all are there. NCCL_DEBUG=INFO tells what it waits for, NCCL_SOCKET_IFNAME names the "
         "network interface");
@@ -207,11 +207,22 @@ void NcclThread::work(Communicator &communicator, Rounds &rounds) {
     if (deadline >= 0 && rounds.is_idle()) return finish(communicator, deadline);
     if (deadline >= 0 && now() > deadline) throw group::Lost("not all ranks have left in time");
     if (stop_) throw group::Lost("the group was abandoned by this rank");
+    check_patience(rounds);
     const int64_t since = now() - changed;
     if (since < kSpin) continue;
     posted_.wait(rounds.is_idle() ? kIdleNap : since < kPatience ? kNap : kPatientNap);
     posted_.forget();
   }
+}
+
+// Also where the thread that waits for it is held up by the device, which waits for the other rank.
+void NcclThread::check_patience(const Rounds &rounds) const {
+  const auto patience = std::chrono::duration<double>(std::min(options_.patience, 1e9));
+  const auto since = Rounds::Clock::now() - std::chrono::duration_cast<Rounds::Clock::duration>(patience);
+  const int rank = rounds.missed(since);
+  if (rank < 0) return;
+  throw group::Lost("rank " + std::to_string(rank) + " has not come for " + std::to_string(int(options_.patience)) +
+                    " s");
 }
 
 void NcclThread::finish(Communicator &communicator, int64_t deadline) {

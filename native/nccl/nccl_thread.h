@@ -45,6 +45,7 @@ class NcclThread : public std::enable_shared_from_this<NcclThread> {
   void use(const Device &device);
   void meet(Communicator &communicator, Rounds &rounds);
   void work(Communicator &communicator, Rounds &rounds);
+  void check_patience(const Rounds &rounds) const;
   void finish(Communicator &communicator, int64_t deadline);
   void pause(int64_t nanoseconds) const;
   void lose(const std::string &reason);

@@ -12,10 +12,10 @@ namespace infonce::nccl {
 
 struct NcclOptions {
   int rank = 0, size = 1;
-  UniqueId id{};               // that of one rank's new_unique_id, on all
-  int device = -1;             // of those that this process sees; -1: the rank's, counted round
-  std::string library;         // name or path; empty: that of INFONCE_NCCL_LIBRARY, else libnccl.so.2
-  double start_timeout = 300;  // seconds within which all ranks must have come
+  UniqueId id{};          // that of one rank's new_unique_id, on all
+  int device = -1;        // of those that this process sees; -1: the rank's, counted round
+  std::string library;    // name or path; empty: that of INFONCE_NCCL_LIBRARY, else libnccl.so.2
+  double patience = 300;  // seconds within which all ranks come, and what is sent or received has its other end
 };
 
 // Blocks until every rank has come. Throws CannotStart.

@@ -46,14 +46,23 @@ bool Rounds::step() {
     under_way_.pop_front();
     moved = true;
   }
-  if (!launched_ && !free_.empty() && !groups_.empty()) {
-    launched_ = free_.back();
+  if (!filled_ && !free_.empty() && !groups_.empty()) {
+    filled_ = free_.back();
     free_.pop_back();
-    fill(*launched_);
+    fill(*filled_);
+  }
+  // Memory is given back and taken only while the device waits for no other rank: these calls may wait for the device.
+  if (filled_ && !launched_ && (under_way_.empty() || filled_->staging.size() >= filled_->all)) {
+    launched_ = std::exchange(filled_, nullptr);
     launch(*launched_);
     moved = true;
   }
   return moved;
+}
+
+int Rounds::missed(Clock::time_point since) const {
+  const Round *oldest = under_way_.empty() ? launched_ : under_way_.front();
+  return oldest && oldest->begun < since ? oldest->parts.back().message->other : -1;
 }
 
 // Sends first, so that each kind is one copy.
@@ -77,6 +86,7 @@ void Rounds::fill(Round &round) {
 }
 
 void Rounds::launch(Round &round) {
+  round.begun = Clock::now();
   Staging &staging = round.staging;
   staging.reserve(round.all);
   for (const Part &part : round.parts)

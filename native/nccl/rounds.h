@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <memory>
@@ -32,13 +33,17 @@ struct Message {
 // Of one thread. What throws group::Lost ends it.
 class Rounds {
  public:
+  using Clock = std::chrono::steady_clock;
+
   Rounds(const Device &device, Communicator &communicator, int size);
 
   // Messages that go together, after those before.
   void add(std::vector<std::shared_ptr<Message>> group) { groups_.push_back(std::move(group)); }
   // Moves on what can be, without waiting. Whether anything moved.
   bool step();
-  bool is_idle() const { return groups_.empty() && launched_ == nullptr && under_way_.empty(); }
+  bool is_idle() const { return groups_.empty() && !filled_ && !launched_ && under_way_.empty(); }
+  // A rank for which the oldest round waits since before then; -1: there is none.
+  int missed(Clock::time_point since) const;
 
  private:
   struct Part {
@@ -49,7 +54,8 @@ class Rounds {
     explicit Round(const Device &device) : staging(device) {}
     Staging staging;
     std::vector<Part> parts;
-    size_t sent = 0, all = 0;  // bytes of what is sent comes first
+    size_t sent = 0, all = 0;  // bytes; what is sent comes first
+    Clock::time_point begun;
   };
 
   size_t piece(group::Channel channel) const;
@@ -64,6 +70,7 @@ class Rounds {
   std::deque<std::vector<std::shared_ptr<Message>>> groups_;
   std::vector<std::unique_ptr<Round>> rounds_;
   std::vector<Round *> free_;
+  Round *filled_ = nullptr;        // to be launched
   Round *launched_ = nullptr;      // of which NCCL has not said yet that it is in the stream
   std::deque<Round *> under_way_;  // in the order of the stream
 };

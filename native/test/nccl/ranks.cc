@@ -38,7 +38,7 @@ nccl::NcclOptions options_of(const nccl::UniqueId &id, int rank, int size) {
   options.id = id;
   options.rank = rank;
   options.size = size;
-  options.start_timeout = 20;
+  options.patience = 20;
   return options;
 }
 

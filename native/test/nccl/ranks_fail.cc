@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "test/group.h"
 #include "test/nccl/ranks.h"
@@ -58,10 +59,10 @@ TEST_CASE("a machine without a GPU, or without the one asked for, is told") {
 
 TEST_CASE("ranks that do not come, or come twice, are told") {
   nccl::NcclOptions options = options_of(nccl::new_unique_id(""), 0, 2);
-  options.start_timeout = 0.1;
+  options.patience = 0.1;
   CHECK(contains(why_not(options), "not all of the 2 ranks have come within 100 ms"));
   options = options_of(nccl::new_unique_id(""), 0, 2);
-  options.start_timeout = 0.5;
+  options.patience = 0.5;
   std::string first, second;
   std::thread other([&] { first = why_not(options); });
   second = why_not(options);
@@ -97,6 +98,24 @@ TEST_CASE("a rank that goes without a word is missed") {
     transport.dispatch();
     CHECK(contains(outcome(*exchange), "rank 2 has gone"));
   });
+}
+
+TEST_CASE("a message whose other end does not come ends the group in time, though nobody waits for it") {
+  const nccl::UniqueId id = nccl::new_unique_id("");
+  std::vector<std::thread> threads;
+  for (const int rank : {0, 1})
+    threads.emplace_back([&, rank] {
+      nccl::NcclOptions options = options_of(id, rank, 2);
+      if (rank == 0) options.patience = 0.3;
+      const std::unique_ptr<Transport> transport = open_nccl(options);
+      if (rank == 1) return std::this_thread::sleep_for(std::chrono::milliseconds(800));
+      char byte = 0;
+      const std::unique_ptr<Exchange> exchange = transport->receive(1, Channel::kForward, &byte, 1);
+      transport->dispatch();
+      std::this_thread::sleep_for(std::chrono::milliseconds(600));
+      CHECK_THROWS_WITH_AS(exchange->has_ended(), "rank 1 has not come for 0 s", group::Lost);
+    });
+  for (std::thread &thread : threads) thread.join();
 }
 
 TEST_CASE("a group is abandoned while a message waits, and its end is bounded") {
