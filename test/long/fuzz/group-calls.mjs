@@ -4,7 +4,6 @@
  */
 import { typedArray } from './memory.mjs';
 
-export const MOST_RANKS = 3;
 // Of ‖one call‖: either rounds on its own.
 const TOLERANCE = 1e-4;
 
@@ -110,9 +109,12 @@ const onEach = (ranks, begin) => Promise.allSettled(ranks.map((rank, r) => begin
 
 /** Steps, and behind them the barrier. */
 async function thenMeet(ranks, steps) {
-  const results = await steps;
-  const barriers = await onEach(ranks, ({ group }) => group.barrier());
-  return { results, barriers };
+  const meeting = steps.then(async results => {
+    const barriers = await onEach(ranks, ({ group }) => group.barrier());
+    return { results, barriers };
+  });
+  ranks.meetings.push(meeting);
+  return meeting;
 }
 
 const valuesOf = settled => settled.map(({ value }) => value);
@@ -239,7 +241,8 @@ function leaving(random, world, ranks) {
     name: `a rank of ${ranks.length} leaves`,
     args: [],
     async call() {
-      world.forget(ranks);
+      world.ranks = undefined;
+      await Promise.all(ranks.meetings);
       await ranks[first].group.dispose();
       const results = await onEach(ranks, ({ group }) => group.barrier());
       await world.leave(ranks);
@@ -271,10 +274,8 @@ async function judgeRanks({ isWrong, check }, { results, barriers }, judge) {
 }
 
 export function groupCall(random, world) {
-  const size = random.integer(1, MOST_RANKS);
-  const ranks = world.ranksOf(size);
-  if (ranks === undefined)
-    return { name: `a group of ${size} ranks`, args: [], call: () => world.openRanks(size), asynchronous: true };
+  const { ranks } = world;
+  if (ranks === undefined) return { name: 'a group', args: [], call: () => world.openRanks(), asynchronous: true };
   const call = random.weighted([
     [30, lossOverRanks],
     [6, reduction],

@@ -90,7 +90,7 @@ const MAKERS = [
   [8, (random, world) => module(random, world)],
   [10, (random, world) => forward(random, world)],
   [10, (random, world) => backward(random, world)],
-  [8, (random, world) => (world.device === 'cpu' ? groupCall(random, world) : forward(random, world))],
+  [14, (random, world) => (world.device === 'cpu' ? groupCall(random, world) : forward(random, world))],
   [
     5,
     (random, world) => {

@@ -7,6 +7,7 @@ const MOST_CONTEXTS = 4;
 const MOST_THINGS = 6;
 const DEEPEST = 3;
 const ABORTS = 4;
+const MOST_RANKS = 3;
 
 /** How many were opened in this process, where each has a name of its own. */
 let groups = 0;
@@ -34,8 +35,8 @@ export class World {
     this.pending = new Map();
     this.closed = false;
     this.depth = 0;
-    /** The ranks of groups that can be used, by their number. */
-    this.ranks = new Map();
+    /** The ranks of a group that can be used. */
+    this.ranks = undefined;
   }
 
   /** A context in use, or one that was disposed. */
@@ -77,12 +78,9 @@ export class World {
     return this.waiting.has(this.used);
   }
 
-  /** The ranks of a group of so many, or undefined where it has yet to be opened. */
-  ranksOf(size) {
-    return this.ranks.get(size);
-  }
-
-  async openRanks(size) {
+  /** Opens a group, whose ranks are used from then on. */
+  async openRanks() {
+    const size = this.random.integer(1, MOST_RANKS);
     const key = `episode ${++groups}`;
     const make = () => this.infonce.createContext({ device: this.device, threads: 1 });
     const ranks = await Promise.all(
@@ -91,20 +89,18 @@ export class World {
         return { group, context: make() };
       }),
     );
+    // What they do together, in this order.
+    ranks.meetings = [];
     // For calls of one rank alone.
     ranks.alone = make();
-    const others = this.ranks.get(size);
-    this.ranks.set(size, ranks);
+    const others = this.ranks;
+    this.ranks = ranks;
     if (others !== undefined) await this.leave(others);
-  }
-
-  /** No later call uses them. */
-  forget(ranks) {
-    this.ranks.delete(ranks.length);
   }
 
   /** Calls under way end before. */
   async leave(ranks) {
+    await Promise.all(ranks.meetings);
     await Promise.all(ranks.map(({ group }) => group.dispose()));
     for (const context of [ranks.alone, ...ranks.map(({ context }) => context)]) context.dispose();
   }
@@ -198,7 +194,7 @@ export class World {
   async close() {
     this.closed = true;
     await this.settle();
-    for (const ranks of this.ranks.values()) await this.leave(ranks);
+    if (this.ranks !== undefined) await this.leave(this.ranks);
     for (const context of [...this.contexts, ...this.rawContexts]) context.dispose();
   }
 }
