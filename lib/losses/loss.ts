@@ -1,5 +1,5 @@
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
-import { checkTensor, type InputTensor, problemAdvice, problemRemedy } from '../runtime/tensor.js';
+import { checkTensor, checkTensorOfRank, type InputTensor, problemAdvice, problemRemedy } from '../runtime/tensor.js';
 import {
   type ForwardOptions,
   forwardAsync,
@@ -124,8 +124,15 @@ interface Definition<T extends LossTypes> extends LossDescription {
   readonly name: T['name'];
   /** Checks every option, but for what depends on the rows. */
   checkOptions(options: Of<T>['problem']): unknown;
-  /** Checks the problem, and says what is computed. `read` checks a tensor. */
-  describe(problem: Of<T>['problem'], read: TensorReader): { readonly task: Task; readonly common: Common };
+  /**
+   * Checks the problem, and says what is computed. `read` checks a tensor. `isShare`: of rows that are one rank's, beside which
+   * others have theirs.
+   */
+  describe(
+    problem: Of<T>['problem'],
+    read: TensorReader,
+    isShare: boolean,
+  ): { readonly task: Task; readonly common: Common };
 }
 
 /** One of the tensors of a list that a problem has in the place of a tensor. */
@@ -195,7 +202,7 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
       if (part.place !== undefined) return check(part.value, part.place, '[rows, G]', 2, 2);
       return check(part.value, `${input}[${part.index}]`, text, fewest, most);
     };
-    return plan(definition, tensorNames, definition.describe(problem, read));
+    return plan(definition, tensorNames, definition.describe(problem, read, check === checkTensorOfRank));
   }
 
   async function run(problem: object, options?: UncheckedRun): Promise<object> {

@@ -223,14 +223,14 @@ export const ntXentLoss = defineLoss<NTXentTypes>({
     { name: 'all, smoothed', options: { positives: 'all', labelSmoothing: 0.1 } },
   ],
   checkOptions,
-  describe(problem, read) {
+  describe(problem, read, isShare) {
     const features = read('features');
     const [rows, dim] = features.shape as [number, number];
     const checked = checkOptions(problem);
     const { common, positives, denominator, form, debias, sigma, labelSmoothing, views, layout, scale } = checked;
     checkDivisible(rows, views, layout);
     checkLayoutOnHost(features, layout, 'features');
-    if (denominator === 'negatives' && rows === views) throw noNegatives(rows);
+    if (denominator === 'negatives' && rows === views && !isShare) throw noNegatives(rows);
     const isInside = form === 'in' && positives === 'all' && views > 2;
     const kind = isInside ? MEAN_INSIDE : debias === undefined ? FORMS[positives][denominator] : DEBIASED;
     return {

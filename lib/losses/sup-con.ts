@@ -148,7 +148,7 @@ export const supConLoss = defineLoss<SupConTypes>({
     { name: 'each positive with the negatives', options: { denominator: 'positiveAndNegatives' } },
   ],
   checkOptions,
-  describe(problem, read) {
+  describe(problem, read, isShare) {
     const features = read('features');
     const { shape } = features;
     const samples = shape[0]!;
@@ -158,7 +158,7 @@ export const supConLoss = defineLoss<SupConTypes>({
     const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
     const rows = memory?.rows;
     const ids = { name: 'labels', data: rowLabels(problem.labels, samples, views) };
-    if (denominator === 'negatives') checkClasses(ids.data, memory?.labels);
+    if (denominator === 'negatives' && !isShare) checkClasses(ids.data, memory?.labels);
     const matrix = { name: 'features', tensor: features, ids };
     const kind = FORMS[form === 'in' ? 'inside' : denominator][rows === undefined ? 'oneMatrix' : 'withMemory'];
     return {

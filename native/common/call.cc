@@ -92,6 +92,24 @@ bool has_positives_alone(const infonce_problem &p, const infonce_softmax &softma
   return anchors.rows == anchors.views && (anchors.views == 2 || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS);
 }
 
+// Those in other calls.
+const char *wrong_first_positives(const infonce_problem &p, bool opened) {
+  const int matrix = first_positives_in(p);
+  if (matrix == kNone) return nullptr;
+  if (!opened) return "first positives in other calls are those of a call that is opened";
+  const int32_t *first = p.softmaxes[0].first_positives;
+  const bool are_rows = std::all_of(first, first + rows_of(p, 0),
+                                    [&](int32_t row) { return row >= -1 && row < p.matrices[matrix].rows; });
+  return are_rows ? nullptr : "first positives in other calls must be rows of their matrix";
+}
+
+// Those of other calls included.
+const char *wrong_negatives(const infonce_problem &p, const infonce_softmax &softmax, bool opened) {
+  if (softmax.negatives == 0) return nullptr;
+  if (!opened) return "negatives in other calls are those of a call that is opened";
+  return softmax.negatives < rows_of(p, 0) - 2 ? "there are more negatives in this call alone" : nullptr;
+}
+
 const char *wrong_positives(const infonce_problem &p, const infonce_softmax &softmax) {
   const infonce_matrix &anchors = p.matrices[softmax.anchors];
   const int elsewhere = positives_elsewhere(softmax);
@@ -148,6 +166,8 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (const char *wrong = wrong_matrices(p, opened)) return wrong;
   for (int s = 0; s < p.softmax_count; ++s)
     if (const char *wrong = wrong_positives(p, p.softmaxes[s])) return wrong;
+  if (const char *wrong = wrong_first_positives(p, opened)) return wrong;
+  if (const char *wrong = wrong_negatives(p, p.softmaxes[0], opened)) return wrong;
   if (!opened && needs_candidates(p)) return kNoCandidate;
   if (leaves_out_smoothed(p)) return "label smoothing is for candidates that all rows have";
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
@@ -215,8 +235,10 @@ int64_t first_bad_bias(const infonce_matrix &matrix) {
 constexpr double kMost = std::numeric_limits<double>::max();
 
 int64_t first_bad_sum(const infonce_travelling_rows &rows, int64_t count) {
-  for (int64_t i = 0; i < count; ++i)
-    if (!(rows.log_sum[i] <= kMost)) return i;
+  for (int64_t i = 0; i < count && rows.term_losses && !rows.log_sum; ++i)
+    if (!(rows.term_losses[i] <= kMost) || !(rows.term_shares[i] <= kMost)) return i;
+  for (int64_t i = 0; i < count && rows.log_sum; ++i)
+    if (!(rows.log_sum[i] <= kMost) || (rows.weights_log_sum && !(rows.weights_log_sum[i] <= kMost))) return i;
   return -1;
 }
 }  // namespace
@@ -245,7 +267,9 @@ BadRow first_bad_number(const infonce_problem &p, const infonce_part &part, Pass
   const infonce_travelling_rows &columns = part.columns;
   if (pass == Pass::kSums) return {matrix, first_bad_sum(columns, part.candidates.rows)};
   for (int64_t j = 0; j < part.candidates.rows; ++j)
-    if (!(std::fabs(columns.weight[j]) <= kMost) || !(columns.log_sum_exp[j] >= -kMost)) return {matrix, j};
+    if (!(std::fabs(columns.weight[j]) <= kMost) || !(columns.log_sum_exp[j] >= -kMost) ||
+        (columns.weights_log_sum_exp && !(columns.weights_log_sum_exp[j] >= -kMost)))
+      return {matrix, j};
   return {};
 }
 
@@ -313,20 +337,26 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
 
 namespace {
 // What travels with a part's columns.
-const char *wrong_columns(const infonce_problem &p, const infonce_travelling_rows &columns, Pass pass) {
+const char *wrong_columns(const infonce_problem &p, const infonce_part &part, Pass pass) {
+  const infonce_travelling_rows &columns = part.columns;
   const infonce_softmax &softmax = p.softmaxes[0];
+  const bool have_positives = columns_have_positives(p, p.blocks[part.block]);
   const bool by_id = softmax.positive == INFONCE_POSITIVE_SAME_ID;
-  if (by_id && p.ranks) return "the first positives of rows that travel may be elsewhere: there are no ranks";
-  if (by_id && softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY)
-    return "positives by id are in parts of a cross-entropy alone";
-  if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED) return "debiased losses know how many candidates there are";
-  if (softmax.mises_fisher_sigma != 0) return "weights of positives are means over all rows";
+  if (by_id && p.ranks && !softmax.first_positives)
+    return "the first positives of rows that travel may be elsewhere: there are no ranks without them";
+  if (part.terms && !(by_id && softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && pass == Pass::kSums))
+    return "terms are those of sums of positives by id that have their own";
+  if (part.terms) return columns.log_sum && columns.term_losses && columns.term_shares ? nullptr : "terms are missing";
+  if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED && softmax.negatives == 0)
+    return "debiased losses know how many candidates there are";
   static constexpr char kMissing[] = "positives of a part's columns are missing";
+  if (softmax.beta != 0 && !(pass == Pass::kGradient ? columns.weights_log_sum_exp : columns.weights_log_sum))
+    return "sums of weights of a part's columns are missing";
   if (pass == Pass::kGradient) {
     if (!columns.log_sum_exp || !columns.weight) return "log_sum_exp or weight of a part's columns is missing";
-    return !by_id || (columns.all_positives && columns.rest_share) ? nullptr : kMissing;
+    return !have_positives || (columns.all_positives && columns.rest_share) ? nullptr : kMissing;
   }
-  if (by_id && (!columns.positives || !columns.positive_sum || !columns.positive_log_sum)) return kMissing;
+  if (have_positives && (!columns.positives || !columns.positive_sum || !columns.positive_log_sum)) return kMissing;
   if (!columns.log_sum) return "log_sum of a part's columns is missing";
   return !p.ranks || (columns.rank && columns.above) ? nullptr : "rank or above of a part's columns is missing";
 }
@@ -336,9 +366,10 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (part.struct_size != sizeof part) return kWrongSize;
   if (part.block < 0 || part.block >= p.block_count) return "a part of an unknown block";
   const infonce_block &block = p.blocks[part.block];
-  if (block.candidates == memory_of(p) || has_further_positives(block)) return kNoPositives;
+  if (block.candidates == memory_of(p)) return kNoPositives;
+  if (part.terms != 0 && (part.terms != 1 || !columns_travel(p, part))) return "terms are those of columns that travel";
   if (columns_travel(p, part))
-    if (const char *wrong = wrong_columns(p, part.columns, pass)) return wrong;
+    if (const char *wrong = wrong_columns(p, part, pass)) return wrong;
   const bool by_id = leaves_out_by_id(block) || positives_are_elsewhere_by_id(p) ||
                      (columns_travel(p, part) && p.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID);
   if (by_id && !part.candidates.ids) return "ids are missing";
@@ -365,10 +396,16 @@ const char *what_is_wrong_with_rows(const infonce_problem &p, int32_t softmax, c
 const char *what_is_wrong_with_joined_rows(const infonce_problem &p, int32_t softmax,
                                            const infonce_travelling_rows &rows) {
   if (const char *wrong = wrong_travelling_softmax(p, softmax)) return wrong;
+  if (rows.term_losses) {
+    const bool has_terms = p.softmaxes[0].row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && rows.term_shares;
+    return has_terms ? nullptr : "terms of rows that came home are missing";
+  }
   if (!rows.log_sum) return "log_sum of rows that came home is missing";
-  if (p.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID &&
-      (!rows.positives || !rows.positive_sum || !rows.positive_log_sum))
+  if (travels_with_positives(p, softmax) && (!rows.positives || !rows.positive_sum || !rows.positive_log_sum))
     return "positives of rows that came home are missing";
+  if (p.softmaxes[0].beta != 0 && !rows.weights_log_sum) return "weights_log_sum of rows that came home is missing";
+  if (p.softmaxes[0].mises_fisher_sigma != 0 && !rows.positives_log_mean)
+    return "positives_log_mean of all rows is missing";
   return !p.ranks || rows.above ? nullptr : "above of rows that came home is missing";
 }
 

@@ -19,6 +19,7 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
   if (!(softmax.beta >= 0 && softmax.beta <= kMostBeta)) return "beta is out of range";
   if (softmax.beta != 0 && !is_debiased) return "beta is for debiased losses";
   if (softmax.tau_plus != 0 && !is_debiased) return "tau_plus is for debiased losses";
+  if (softmax.negatives != 0 && !is_debiased) return "a number of negatives is for debiased losses";
   const bool has_views = softmax.positive <= INFONCE_POSITIVE_ALL_VIEWS;
   if (is_debiased && (!has_views || p.block_count > 1 || leaves_out_by_id(p.blocks[0])))
     return "a debiased loss is that of one matrix with two views";
@@ -35,6 +36,17 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
     if (p.blocks[b].own || p.blocks[b].threshold || leaves_out_by_id(p.blocks[b]))
       return "label smoothing is for candidates that all rows have";
   return nullptr;
+}
+
+// Those in other calls.
+const char *wrong_first_positives(const infonce_problem &p, const infonce_softmax &softmax) {
+  if (softmax.positive != INFONCE_POSITIVE_SAME_ID || !p.ranks)
+    return "first positives in other calls are for ranks of positives by id";
+  const int matrix = softmax.first_positives_in;
+  bool is_used = matrix < 0 || matrix >= p.matrix_count || matrix == softmax.anchors;
+  is_used = is_used || (softmax.positive_matrices >> matrix & 1) || p.matrices[matrix].bias;
+  for (int b = 0; b < p.block_count; ++b) is_used |= p.blocks[b].anchors == matrix || p.blocks[b].candidates == matrix;
+  return is_used ? "first positives in other calls are in a matrix of their own" : nullptr;
 }
 
 const char *wrong_softmax(const infonce_problem &p, int index) {
@@ -58,6 +70,7 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
     return "positives by index are in one other matrix";
   }
   if (const char *wrong = wrong_parameters(p, softmax)) return wrong;
+  if (const char *wrong = softmax.first_positives ? wrong_first_positives(p, softmax) : nullptr) return wrong;
   if ((softmax.targets != nullptr) != (softmax.positive == INFONCE_POSITIVE_TARGET))
     return "targets are for positives by target";
   if (index == 0) return nullptr;
@@ -317,7 +330,7 @@ const char *what_is_wrong_with_form(const infonce_problem &p) {
       if ((softmax.positive_matrices >> m & 1) && !is_candidate(p, m, s)) return "positives that are no candidates";
   }
   for (int m = 0; m < p.matrix_count; ++m) {
-    bool used = false;
+    bool used = m == first_positives_in(p);
     for (int s = 0; s < p.softmax_count; ++s)
       used |= p.softmaxes[s].anchors == m || (p.softmaxes[s].positive_matrices >> m & 1) || is_candidate(p, m, s);
     if (!used) return "a matrix that nothing uses";

@@ -23,6 +23,12 @@ inline int memory_of(const infonce_problem &problem) {
   return positives_are_anchors(softmax) ? positives_elsewhere(softmax) : kNone;
 }
 
+// The matrix of first positives that are rows of other calls, or kNone.
+inline int first_positives_in(const infonce_problem &problem) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  return softmax.first_positives ? softmax.first_positives_in : kNone;
+}
+
 // The block with candidates of an anchor's own, or null; and their matrix if no other anchor sees them, or kNone.
 const infonce_block *own_block_of(const infonce_problem &problem);
 int own_candidates_of(const infonce_problem &problem);
@@ -51,6 +57,16 @@ inline bool has_further_positives(const infonce_block &block) {
   return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
 }
 bool has_further_positives(const infonce_problem &problem);
+// Whether columns of the block that feed a softmax may be positives of the anchors by id; and whether a softmax has such.
+inline bool columns_have_positives(const infonce_problem &problem, const infonce_block &block) {
+  const bool by_id = problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID || has_further_positives(block);
+  return block.column_softmax != kNone && by_id;
+}
+inline bool travels_with_positives(const infonce_problem &problem, int softmax) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if (problem.blocks[b].column_softmax == softmax && columns_have_positives(problem, problem.blocks[b])) return true;
+  return false;
+}
 
 // The block whose threshold all blocks share that have one, or null.
 const infonce_block *threshold_of(const infonce_problem &problem);

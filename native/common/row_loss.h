@@ -69,7 +69,8 @@ struct Debiasing {
 };
 inline Debiasing debiasing_of(const infonce_problem &problem) {
   const infonce_softmax &softmax = problem.softmaxes[0];
-  const double negatives = double(problem.matrices[softmax.anchors].rows - 2);
+  const int64_t here = problem.matrices[softmax.anchors].rows - 2;
+  const double negatives = double(softmax.negatives > 0 ? softmax.negatives : here);
   return {softmax.tau_plus, softmax.beta, negatives, std::log(negatives) - problem.scale};
 }
 
@@ -78,6 +79,17 @@ INFONCE_HOST_DEVICE inline double only_positive_weight(double rest_share) { retu
 INFONCE_HOST_DEVICE inline double negative_weight(double logit, double log_sum_exp) {
   return std::exp(logit - log_sum_exp);
 }
+
+// Of positives that each stand beside a row's negatives alone: sums of their losses, and of 1 - p.
+struct PositiveTerms {
+  double losses = 0, shares = 0;
+
+  // `excess`: the logarithm of the sum over the negatives, less the positive's logit.
+  INFONCE_HOST_DEVICE void add(double excess) {
+    losses += excess > 0 ? excess + std::log1p(std::exp(-excess)) : std::log1p(std::exp(excess));
+    shares += 1 / (1 + std::exp(-excess));
+  }
+};
 
 // A row's loss, by kKind, an infonce_row_loss, and what the gradient needs of it.
 template <int32_t kKind> class RowLoss {
@@ -106,10 +118,17 @@ template <int32_t kKind> class RowLoss {
     if (is_positive && kMeanInside && positives_ > 1) return add_inside(logit);
     if (!is_positive || (positives_ > 1 && kHasPositives)) total_ += exponential(logit);
   }
-  // Further positives at once: log of the sum of their exponentials, and the sum of their logits.
+  // Further positives at once, of which none has a term of its own: log of the sum of their exponentials, and the sum of
+  // their logits.
   INFONCE_HOST_DEVICE void add_positives(double log_sum_exp, double sum) {
     positive_logit_ += sum;
-    total_ += exponential(log_sum_exp);
+    if (kMeanInside) return add_inside(log_sum_exp);
+    if (kHasPositives) total_ += exponential(log_sum_exp);
+  }
+  // The same of those that have terms of their own.
+  INFONCE_HOST_DEVICE void add_terms(const PositiveTerms &terms) {
+    terms_.losses += terms.losses;
+    terms_.shares += terms.shares;
   }
   // An only positive is kept apart from the rest of the sum.
   INFONCE_HOST_DEVICE void close() {
@@ -125,7 +144,7 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE void close_with_mean(double positive_logit) { positive_logit_ = positive_logit; }
 
   INFONCE_HOST_DEVICE double loss() const {
-    if (kPositivesApart && positives_ > 1) return term_losses_ / double(positives_);
+    if (kPositivesApart && positives_ > 1) return terms_.losses / double(positives_);
     if (kMeanInside && positives_ > 1) return softplus(log_total() - log_positives_) + std::log(double(positives_));
     // log(1 + rest / positive) keeps its digits when the positive is nearly all of the sum.
     const double ratio = rest_ / positive_;
@@ -228,13 +247,11 @@ template <int32_t kKind> class RowLoss {
   }
   // log (e^logit + rest) - logit.
   INFONCE_HOST_DEVICE void add_term(double logit) {
-    const double excess = total_ > 0 ? (base_ - logit) + std::log(total_) : -INFINITY;
-    term_losses_ += excess > 0 ? excess + std::log1p(std::exp(-excess)) : std::log1p(std::exp(excess));
-    rest_shares_ += 1 / (1 + std::exp(-excess));
+    terms_.add(total_ > 0 ? (base_ - logit) + std::log(total_) : -INFINITY);
   }
   // Where none of a row's gradient is left its logarithm is still a number.
   INFONCE_HOST_DEVICE double mean_rest_share() const {
-    const double mean = rest_shares_ / double(positives_);
+    const double mean = terms_.shares / double(positives_);
     return mean > kLeastShare ? mean : kLeastShare;
   }
   static constexpr double kLeastShare = 1e-300;
@@ -250,7 +267,7 @@ template <int32_t kKind> class RowLoss {
   double sum_ = 0;                    // exponentials of the negatives, of which the rest is an estimate
   bool is_clamped_ = false;           // the estimate is the least that it may be
   double log_positives_ = -INFINITY;  // where the mean is inside: the base of their sum; its logarithm, once closed
-  double term_losses_ = 0, rest_shares_ = 0;  // sums over the positives that have terms of their own
+  PositiveTerms terms_;               // of those that have terms of their own
 };
 
 }  // namespace infonce

@@ -178,12 +178,15 @@ infonce_status read_rows(infonce_context *context, infonce_saved *saved, int32_t
   if (const char *wrong = what_is_wrong_with_rows(p, softmax, *rows)) return invalid(failure, wrong);
   return guarded(failure, [&] {
     const std::lock_guard<std::mutex> lock(context->mutex);
-    const bool of_gradient = rows->log_sum_exp || rows->weight || rows->all_positives || rows->rest_share;
+    const bool of_gradient =
+        rows->log_sum_exp || rows->weight || rows->all_positives || rows->rest_share || rows->weights_log_sum_exp;
     if (const char *wrong = of_gradient ? what_is_wrong_with_step(saved->stage, Step::kAddGradient) : nullptr)
       return invalid(failure, wrong);
     if (saved->scheme) saved->scheme->read_rows(softmax, *rows);
     if (saved->scheme && !(of_gradient && saved->gradient_is_nan)) return INFONCE_OK;
-    for (double *numbers : {saved->scheme ? nullptr : rows->rank, rows->log_sum_exp, rows->weight, rows->rest_share})
+    if (rows->positives_log_mean && !saved->scheme) *rows->positives_log_mean = double(kNaN);
+    for (double *numbers : {saved->scheme ? nullptr : rows->rank, saved->scheme ? nullptr : rows->log_sum,
+                            rows->log_sum_exp, rows->weight, rows->rest_share, rows->weights_log_sum_exp})
       if (numbers) std::fill_n(numbers, rows_of(p, softmax), double(kNaN));
     return INFONCE_OK;
   });

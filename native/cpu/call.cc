@@ -124,6 +124,13 @@ Scheme &take_scratch(infonce_context &c, infonce_saved &saved, const infonce_par
   return scheme;
 }
 
+// Beside positives, which decoupled losses do not count among them.
+bool has_candidates(const infonce_saved &saved, const infonce_part &part) {
+  const infonce_matrix &candidates = part.candidates;
+  if (saved.request.problem.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID || !candidates.ids) return true;
+  return std::any_of(candidates.ids, candidates.ids + candidates.rows, [&](int32_t id) { return id != saved.only_id; });
+}
+
 BadRow first_bad_upstream(const infonce_problem &p) {
   for (int64_t i = 0; i < p.grad_output.count; ++i)
     if (!(std::fabs(p.grad_output.data[i]) <= std::numeric_limits<float>::max())) return {INFONCE_IN_GRAD_OUTPUT, i};
@@ -157,10 +164,12 @@ BadRow compute_forward(infonce_context &c, const infonce_problem &problem, infon
   if (!result) saved->memory = std::move(c.spare);
   if (!saved->memory) saved->memory = std::make_unique<SavedMemory>();
   saved->needs_candidates = needs_candidates(problem);
+  const int32_t *ids = problem.matrices[problem.softmaxes[0].anchors].ids;
+  if (saved->needs_candidates && ids) saved->only_id = ids[0];
   Opened opened = open(c, saved->request, saved->pairs, saved->memory.get(), result);
   if (opened.bad.row < 0) saved->scheme = std::move(opened.scheme);
   infonce_problem &p = saved->request.problem;
-  // Whether there is a bias stays to be seen by what parts are allowed.
+  // Whether there are biases and first positives stays to be seen by what parts are allowed.
   for (infonce_matrix &matrix : p.matrices) matrix.data = matrix.guide = nullptr, matrix.ids = matrix.counts = nullptr;
   for (infonce_softmax &softmax : p.softmaxes) softmax.targets = nullptr;
   p.cancelled = nullptr;
@@ -172,7 +181,7 @@ BadRow compute_part(infonce_context &c, infonce_saved &saved, const infonce_part
   if (const BadRow bad = first_bad_number(p, part, Pass::kSums); bad.row >= 0) return bad;
   begin_call(c.pool, p, products_of(p, part), part.cancelled);
   const BadRow bad = take_scratch(c, saved, &part, false).add();
-  saved.needs_candidates &= bad.row >= 0;
+  if (bad.row < 0 && has_candidates(saved, part)) saved.needs_candidates = false;
   return bad;
 }
 
@@ -186,6 +195,7 @@ BadRow join(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows
   const infonce_problem &p = saved.request.problem;
   if (const BadRow bad = first_bad_sum(p, softmax, rows); bad.row >= 0) return bad;
   saved.scheme->join_rows(softmax, rows);
+  if (rows.term_losses) return {};
   const auto is_of_some = [](double log_sum) { return !std::isinf(log_sum); };
   if (std::any_of(rows.log_sum, rows.log_sum + rows_of(p, softmax), is_of_some)) saved.needs_candidates = false;
   return {};

@@ -48,6 +48,7 @@ struct infonce_saved {
   infonce::cpu::Pairs pairs;
   std::unique_ptr<infonce::cpu::SavedMemory> memory;
   bool needs_candidates = false;                 // before it is closed
+  int32_t only_id = 0;                           // of positives by id, whose rows are then of one
   std::vector<float> grad_output;                // while parts for the gradient come
   bool gradient_is_nan = false;                  // of this pass, or of all
   std::unique_ptr<infonce::cpu::Scheme> scheme;  // null: the input was not finite, and all that follows is NaN

@@ -51,12 +51,14 @@ Outcome Float64Scheme::open() {
 
 BadRow Float64Scheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
+  if (passes_.adds_terms()) return passes_.meet_terms(), BadRow();
   const Block<double> &part = *passes_.part();
   log_sum_exp({&part.rows, &part.columns, part.scale});
-  if (!part.columns.softmax) return {};
-  passes_.begin_column_sums(-std::numeric_limits<double>::infinity());
-  log_sum_exp({&part.columns, &part.rows, part.scale});
-  passes_.end_column_sums();
+  if (part.columns.softmax) {
+    passes_.begin_column_sums(-std::numeric_limits<double>::infinity());
+    log_sum_exp({&part.columns, &part.rows, part.scale});
+    passes_.end_column_sums();
+  }
   passes_.meet_positives();
   return {};
 }
@@ -115,7 +117,7 @@ void Float64Scheme::log_sum_exp(const Meeting &meeting) {
     rows.above = problem_.ranks ? softmax.above + first : nullptr;
     rows.scale *= 1 + passes_.beta();
     walk(rows, kernels_.float64_log_sum_exp);
-    const SoftmaxRows<double> *weights = passes_.weights_of_negatives();
+    const SoftmaxRows<double> *weights = passes_.weights_of_negatives(*meeting.owner);
     if (!weights) return;
     rows.maximum = weights->offset + first;
     rows.sum = weights->sum + first;
@@ -162,10 +164,13 @@ void Float64Scheme::accumulate(const Meeting &meeting, int64_t task, double *acc
   rows.accumulator_rows = kFloat64Rows;
   rows.scale *= 1 + passes_.beta();
   walk(rows, kernels_.float64_gradient);
-  const SoftmaxRows<double> *weights = passes_.weights_of_negatives();
-  if (!weights) return;
-  rows.owner_lse = rows.other_lse = weights->log_sum_exp;
-  rows.owner_weight = rows.other_weight = weights->weight;
+  if (!passes_.weights_of_negatives()) return;
+  const SoftmaxRows<double> &own = *passes_.weights_of_negatives(*meeting.owner);
+  const SoftmaxRows<double> &others = *passes_.weights_of_negatives(*meeting.other);
+  rows.owner_lse = own.log_sum_exp;
+  rows.owner_weight = own.weight;
+  rows.other_lse = others.log_sum_exp;
+  rows.other_weight = others.weight;
   rows.scale = problem_.scale * passes_.beta();
   walk(rows, kernels_.float64_gradient);
 }

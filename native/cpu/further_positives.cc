@@ -77,8 +77,9 @@ int64_t FurtherPositives::bytes() const {
 
 template <class Scalar> int64_t Passes<Scalar>::further_count(int softmax, int64_t i) const {
   const FurtherPositives &further = pairs_.further();
-  return softmax == 0 ? further.count_of(i)
-                      : further.anchor_count_of(layout_.first(problem_.softmaxes[softmax].anchors) + i, i);
+  if (!further.exist()) return 0;
+  const int64_t row = layout_.first(problem_.softmaxes[softmax].anchors) + i;
+  return met_count(softmax, i) + (softmax == 0 ? further.count_of(i) : further.anchor_count_of(row, i));
 }
 
 // d loss / d (logit of anchor i and its further positive, row j of the layout), of every softmax that has the pair.

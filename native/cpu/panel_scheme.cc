@@ -263,6 +263,7 @@ Outcome PanelScheme::open() {
 
 BadRow PanelScheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
+  if (passes_.adds_terms()) return passes_.meet_terms(), BadRow();
   passes_.begin_column_sums(shift_);
   for (const Tile &tile : part_tiles_) {
     compute_tile(tile, true);

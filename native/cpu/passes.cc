@@ -43,13 +43,18 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       upstream_(upstream_of(problem_, travels_)) {
   if (threshold_of(problem_))
     thresholds_ = std::make_unique<Thresholds<Scalar>>(request, layout_, kernels, pairs, operands_, pool);
-  if (travels_ && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID) {
+  const bool by_label = travels_ && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID;
+  if (by_label || (request.in_parts && has_further_positives(problem_))) {
     const int32_t *ids = problem_.matrices[layout_.anchors()].ids;
     meeting_ids_.assign(padded_rows(), 0);
     std::copy_n(ids, rows(), meeting_ids_.begin());
     for (int64_t i = 0; i < rows(); ++i) anchors_by_id_.emplace_back(meeting_ids_[i], int32_t(i));
     std::sort(anchors_by_id_.begin(), anchors_by_id_.end());
-    met_.resize(rows());
+    for (int s = 0; s < softmax_count(); ++s) met_[s].resize(rows());
+  }
+  if (const int32_t *first = problem_.softmaxes[0].first_positives; first && problem_.ranks) {
+    first_elsewhere_.assign(padded_rows(), -1);
+    std::copy_n(first, rows(), first_elsewhere_.begin());
   }
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
@@ -122,11 +127,9 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   std::fill_n(part_->groups.begin(), candidates.rows, Pairs::kNoGroup);
   for (int64_t j = 0; j < candidates.rows && positives_are_elsewhere_by_id(problem_); ++j)
     part_->groups[j] = pairs_.group_of_id(candidates.ids[j]);
-  if (part_has_positives()) {
-    part_->block.rows.ids = meeting_ids_.data();
-    for (int64_t j = 0; j < candidates.rows; ++j) part_->by_id.emplace_back(candidates.ids[j], int32_t(j));
-    std::sort(part_->by_id.begin(), part_->by_id.end());
-  }
+  const bool have_further = has_further_positives(problem_.blocks[given->block]);
+  part_->has_positives = !meeting_ids_.empty() && (has_classes_ ? side.softmax != nullptr : have_further);
+  if (part_->has_positives) part_->block.rows.ids = meeting_ids_.data();
   if (part_->block.rows.ids) {
     part_->ids.assign(side.padded_rows, 0);
     std::copy_n(candidates.ids, candidates.rows, part_->ids.begin());
@@ -141,6 +144,9 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
     }
     side.bias = part_->bias.data();
   }
+  for (int64_t j = 0; j < candidates.rows && part_->has_positives; ++j)
+    if (part_->groups[j] >= 0) part_->by_id.emplace_back(candidates.ids[j], int32_t(j));
+  std::sort(part_->by_id.begin(), part_->by_id.end());
   side.groups = part_->groups.data();
   if (given->anchor_count == 0) return;
   // The others are as padding.
@@ -185,6 +191,17 @@ void Passes<Scalar>::ranking_dots(int64_t first, int64_t count, const int64_t *p
     if (elsewhere[r] >= 0) dots[r] = of_others[r];
 }
 
+template <class Scalar> void Passes<Scalar>::rank_by_first_elsewhere(int64_t first, int64_t count, int thread) {
+  if (first_elsewhere_.empty()) return;
+  const int64_t *rows = first_elsewhere_.data() + first;
+  if (std::all_of(rows, rows + count, [](int64_t row) { return row < 0; })) return;
+  Scalar dots[kPassRows];
+  kernels_.ranking_dots(operand(layout_.anchors(), thread), first, int(count),
+                        operand(first_positives_in(problem_), thread), rows, dots);
+  for (int64_t r = 0; r < count; ++r)
+    if (rows[r] >= 0) softmaxes[0].rank[first + r] = dots[r];
+}
+
 template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t count, int thread) {
   SoftmaxRows<Scalar> &softmax = softmaxes[0];
   const int64_t *positives = pairs_.first_positives() + first;
@@ -198,7 +215,8 @@ template <class Scalar> void Passes<Scalar>::rank_rows(int64_t first, int64_t co
     // The dot product of a pair is the same from both sides.
     for (int s = 1; s < softmax_count(); ++s) softmaxes[s].rank[i] = softmax.rank[i], softmaxes[s].above[i] = 0;
   }
-  if (pairs_.largest_partner_count() < 2 || first >= rows()) return;
+  rank_by_first_elsewhere(first, count, thread);
+  if ((pairs_.largest_partner_count() < 2 && first_elsewhere_.empty()) || first >= rows()) return;
   if (pairs_.all_positive() && !has_positives(row_loss())) return;
   // Partners slot by slot: each anchor's next partner, all anchors of the block at once.
   int64_t partner[kPassRows];
@@ -261,7 +279,9 @@ template <class Scalar> void Passes<Scalar>::weigh_positives() {
   });
   const double largest = *std::max_element(positive_weights_, positive_weights_ + rows());
   double sum = 0;
+  if (travels_) positive_exponents_.assign(positive_weights_, positive_weights_ + rows());
   for (int64_t i = 0; i < rows(); ++i) sum += positive_weights_[i] = std::exp(positive_weights_[i] - largest);
+  positives_log_mean_ = largest + std::log(sum / double(rows()));
   for (int64_t i = 0; i < rows(); ++i)
     positive_weights_[i] = mises_fisher_weight(positive_weights_[i], sum / double(rows()));
 }
@@ -313,7 +333,7 @@ void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
-    if (!met_.empty()) sum += met_[i].sum;
+    if (!met_[0].empty()) sum += met_[0][i].sum;
     return row->close_with_mean(sum / double(positive_count(i)));
   }
   if (own) own_.add_to_loss(i, row);
@@ -353,14 +373,16 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
       softmax.log_sum_exp[i] = kNoLogSumExp;
       continue;
     }
-    const int64_t further = pairs_.further().exist() ? further_count(index, i) : 0, all = positive_count + further;
+    const int64_t further = further_count(index, i), all = positive_count + further;
     RowLoss<kRowLoss> row(softmax.sum[i], softmax.offset[i], all, debiasing, multiplicity);
     if (kRowLoss == INFONCE_ROW_LOSS_DECOUPLED && positive_weights_) row.weigh_positives(positive_weights_[i]);
     if (further > 0)
       for_each_further(index, i, [&](int64_t a, int64_t j) { row.add(logit_of_any(a, j, thread), true); });
-    if (!met_.empty() && met_[i].count > 0) {
-      if (positive_count == 1) row.add(met_[i].sum, true);
-      else row.add_positives(met_[i].log_sum, met_[i].sum);
+    if (met_count(index, i) > 0) {
+      const Met &met = met_[index][i];
+      if (all == 1) row.add(met.sum, true);
+      else row.add_positives(met.log_sum, met.sum);
+      row.add_terms(met.terms);
     }
     add_pairs_to_loss(i, &row, thread, own);
     softmax.loss[i] = row.loss();
@@ -459,7 +481,7 @@ template <class Scalar> void Passes<Scalar>::write_losses(infonce_result *result
     const double *above = softmaxes[s].above;
     int32_t *out = result->rows[s].above;
     for (int64_t i = 0; i < rows(); ++i) {
-      const bool has_positive = pairs_.first_positives()[i] >= 0;
+      const bool has_positive = has_first_positive(i);
       top1 += has_positive && above[i] < 1;
       top5 += has_positive && above[i] < 5;
       if (out) out[i] = has_positive ? int32_t(above[i]) : -1;

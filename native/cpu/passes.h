@@ -115,9 +115,14 @@ template <class Scalar> class Passes {
   // What anchors and the part's positives of theirs give each other. For the gradient: of anchors first ... first + count,
   // or of rows of the part.
   void meet_positives();
-  bool part_has_positives() const { return part_ && part_->block.columns.softmax && !meeting_ids_.empty(); }
+  // The terms that they have of their own, when the sums over negatives are complete.
+  void meet_terms();
+  bool adds_terms() const { return part_->given->terms != 0; }
+  bool part_has_positives() const { return part_ && part_->has_positives; }
   void add_met_positives(bool of_anchors, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows,
                          int thread);
+  // What an anchor and a positive in the part weigh for each other.
+  template <int32_t kRowLoss> double met_weight(int64_t i, int64_t j, double logit) const;
   // Of the softmax's own rows, which are columns elsewhere.
   void read_rows(int softmax, const infonce_travelling_rows &to) const;
   void join_rows(int softmax, const infonce_travelling_rows &from);
@@ -169,8 +174,12 @@ template <class Scalar> class Passes {
 
   SoftmaxRows<Scalar> softmaxes[INFONCE_MOST_SOFTMAXES];
   int softmax_count() const { return problem_.softmax_count; }
-  // Of logits times beta, where harder negatives count more; null: they do not.
+  // Of logits times beta, where harder negatives count more; null: they do not, or the side's rows have no loss.
   SoftmaxRows<Scalar> *weights_of_negatives() { return beta() == 0 ? nullptr : &softmaxes[1]; }
+  const SoftmaxRows<Scalar> *weights_of_negatives(const Side<Scalar> &side) const {
+    if (beta() == 0 || !side.softmax) return nullptr;
+    return side.matrix == kPart ? &part_->weights : &softmaxes[1];
+  }
   double beta() const { return problem_.softmaxes[0].beta; }
   // Of every softmax.
   int64_t rows() const { return layout_.rows(layout_.anchors()); }
@@ -183,19 +192,36 @@ template <class Scalar> class Passes {
   void add_block(const infonce_block &block);
   void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);
   void rank_rows(int64_t first, int64_t count, int thread);
+  void rank_by_first_elsewhere(int64_t first, int64_t count, int thread);
+  bool has_first_positive(int64_t i) const {
+    return pairs_.first_positives()[i] >= 0 || (!first_elsewhere_.empty() && first_elsewhere_[i] >= 0);
+  }
   double logit(int64_t i, int64_t j, int thread);
   double logit_of_any(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
   template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own);
   template <class Visit> void for_each_further(int softmax, int64_t i, Visit &&visit) const;
+  // Beside the one by index. Those of parts included, as in the count of others.
   int64_t further_count(int softmax, int64_t i) const;
-  // Those of parts included.
   int64_t positive_count(int64_t i) const {
     const int64_t own = pairs_.positive_count(i);
-    return met_.empty() || i >= rows() ? own : own + met_[i].count;
+    return has_classes_ && i < rows() ? own + met_count(0, i) : own;
   }
+  int64_t all_positives(int softmax, int64_t i) const { return positive_count(i) + further_count(softmax, i); }
+  int64_t met_count(int softmax, int64_t i) const { return met_[softmax].empty() ? 0 : met_[softmax][i].count; }
+  // Rows of one side whose ids are a row's of the other, [from, to).
+  using RowOfId = std::pair<int32_t, int32_t>;
+  struct OfId {
+    const RowOfId *from, *to;
+  };
+  OfId met_by(bool of_anchors, int64_t row) const;
+  bool is_met(int64_t i) const { return part_->block.rows.groups[i] >= 0; }
   template <class Visit> void for_each_met(bool of_anchors, int64_t row, Visit &&visit) const;
   double met_logit(int64_t i, int64_t j, int thread);
+  static double log_sum_of(const SoftmaxRows<Scalar> &rows, int64_t i) {
+    return rows.sum[i] > 0 ? rows.offset[i] + std::log(rows.sum[i]) : -std::numeric_limits<double>::infinity();
+  }
+  void rank_met(bool of_anchors, int64_t first, int thread);
   void sigmoid_losses(int64_t first, int64_t count);
   void hard_losses(int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> void losses_of(int softmax, int64_t first, int64_t count, int thread);
@@ -235,26 +261,35 @@ template <class Scalar> class Passes {
   Upstream upstream_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;
-  using RowOfId = std::pair<int32_t, int32_t>;
   // Positives of a row in parts.
   struct Met {
     int64_t count = 0;
     double sum = 0, log_sum = -std::numeric_limits<double>::infinity();
+    PositiveTerms terms;
 
     void add(int64_t number, double logits, double log_sum_exp);
   };
-  struct Columns {
-    std::vector<Scalar> rank, weight;
-    std::vector<double> sum, offset, above, log_sum_exp;
+  struct ColumnSums {
+    std::vector<Scalar> weight;
+    std::vector<double> sum, offset, log_sum_exp;
   };
+  struct Columns : ColumnSums {
+    std::vector<Scalar> rank;
+    std::vector<double> above;
+    ColumnSums weights;  // of logits times beta
+  };
+  static void begin(double offset, int64_t padded_rows, ColumnSums *sums, SoftmaxRows<Scalar> *rows);
+  void end(const ColumnSums &sums, double *log_sum) const;
+  static void join(double log_sum, int64_t i, SoftmaxRows<Scalar> *rows);
   struct Part {
     const infonce_part *given;
     Block<Scalar> block;
+    bool has_positives = false;  // of the anchors, by id
     std::vector<int32_t> groups, ids, anchor_groups;
-    std::vector<RowOfId> by_id;  // where they are positives, ascending
+    std::vector<RowOfId> by_id;  // where they may be positives, ascending
     std::vector<Scalar> bias;
     Columns columns;  // where they have a loss elsewhere
-    SoftmaxRows<Scalar> softmax;
+    SoftmaxRows<Scalar> softmax, weights;
   };
   std::unique_ptr<Part> part_;
   // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of
@@ -271,10 +306,15 @@ template <class Scalar> class Passes {
   }
   double *class_sums_ = nullptr;
   double *positive_weights_ = nullptr;  // by anchor; null: 1 each
-  // Of positives by id where rows travel: the anchors' ids, the anchors by id, and what they met. Else empty.
+  // Where rows travel: what the weights are made of, and the logarithm of its mean.
+  std::vector<double> positive_exponents_;
+  double positives_log_mean_ = 0;
+  // Where parts may hold positives by id: the anchors' ids, the anchors by id, and what rows of a softmax met. Else empty.
   std::vector<int32_t> meeting_ids_;
   std::vector<RowOfId> anchors_by_id_;
-  std::vector<Met> met_;
+  std::vector<Met> met_[INFONCE_MOST_SOFTMAXES];
+  // By anchor, the row of the matrix with first positives of other calls; -1: none. Empty: there are none.
+  std::vector<int64_t> first_elsewhere_;
   // By matrix, sums over its rows: of the unit rows, of those times the upstream gradient. Null: no smoothing.
   double *row_sums_ = nullptr;
   double *row_sum(int matrix) const { return row_sums_ + 2 * matrix * problem_.dim; }

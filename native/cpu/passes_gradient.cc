@@ -66,7 +66,7 @@ template <int32_t kRowLoss>
 void Passes<Scalar>::add_pairs_of(int64_t i, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
                                   int thread) {
   if (pairs_.large_class(i) >= 0) return add_large_class(i, partners, accumulators, accumulator_rows, thread);
-  const bool logit_is_read = has_classes_ && (pairs_.largest_partner_count() > 1 || !met_.empty());
+  const bool logit_is_read = has_classes_ && (pairs_.largest_partner_count() > 1 || !met_[0].empty());
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     if (layout_.is_elsewhere(j) != (partners == Partners::kElsewhere)) return;
     double weight;

@@ -19,22 +19,58 @@ template <class Scalar> void Passes<Scalar>::Met::add(int64_t number, double log
   log_sum = log_of_both(log_sum, log_sum_exp);
 }
 
-// visit(row of the other side) for each of equal id, in ascending order: to an anchor those of the part, or the other way
-// round.
+// To an anchor those of the part, or the other way round; anchors that do not meet the part are among them.
+template <class Scalar> typename Passes<Scalar>::OfId Passes<Scalar>::met_by(bool of_anchors, int64_t row) const {
+  const std::vector<RowOfId> &others = of_anchors ? part_->by_id : anchors_by_id_;
+  const RowOfId *const end = others.data() + others.size();
+  if (of_anchors ? !is_met(row) : part_->groups[row] < 0) return {end, end};
+  const int32_t id = of_anchors ? meeting_ids_[row] : part_->ids[row];
+  const RowOfId *const from = std::lower_bound(others.data(), end, RowOfId(id, 0));
+  return {from, std::find_if(from, end, [id](const RowOfId &other) { return other.first != id; })};
+}
+
+// visit(row of the other side) for each of equal id, in ascending order.
 template <class Scalar>
 template <class Visit>
 void Passes<Scalar>::for_each_met(bool of_anchors, int64_t row, Visit &&visit) const {
-  const auto is_met = [&](int64_t i) { return part_->block.rows.groups[i] >= 0; };
-  if (of_anchors && !is_met(row)) return;
-  const std::vector<RowOfId> &others = of_anchors ? part_->by_id : anchors_by_id_;
-  const int32_t id = of_anchors ? meeting_ids_[row] : part_->ids[row];
-  for (auto k = std::lower_bound(others.begin(), others.end(), RowOfId(id, 0)); k != others.end() && k->first == id;
-       ++k)
-    if (of_anchors || is_met(k->second)) visit(int64_t(k->second));
+  const OfId others = met_by(of_anchors, row);
+  for (const RowOfId *other = others.from; other != others.to; ++other)
+    if (of_anchors || is_met(other->second)) visit(int64_t(other->second));
+}
+
+// Counts the positives that are above the first one, of kPassRows rows: the next of each row at once.
+template <class Scalar> void Passes<Scalar>::rank_met(bool of_anchors, int64_t first, int thread) {
+  if (!problem_.ranks || !has_classes_ || !has_positives(row_loss())) return;
+  const Side<Scalar> &side = of_anchors ? part_->block.rows : part_->block.columns;
+  const Side<Scalar> &other_side = of_anchors ? part_->block.columns : part_->block.rows;
+  const int64_t count = std::min(kPassRows, side.padded_rows - first), given = std::min(count, side.rows - first);
+  OfId others[kPassRows];
+  int64_t most = 0;
+  for (int64_t r = 0; r < given; ++r) {
+    others[r] = met_by(of_anchors, first + r);
+    most = std::max<int64_t>(most, others[r].to - others[r].from);
+  }
+  int64_t partner[kPassRows];
+  Scalar dots[kPassRows];
+  for (int64_t k = 0; k < most; ++k) {
+    for (int64_t r = 0; r < count; ++r) {
+      const bool has_one = r < given && k < others[r].to - others[r].from;
+      partner[r] = has_one && (of_anchors || is_met(others[r].from[k].second)) ? others[r].from[k].second : -1;
+    }
+    kernels_.ranking_dots(operand(side.matrix, thread), first, int(count), operand(other_side.matrix, thread), partner,
+                          dots);
+    for (int64_t r = 0; r < given; ++r) {
+      if (partner[r] < 0 || !(dots[r] > side.softmax->rank[first + r])) continue;
+      if (of_anchors) ++side.softmax->above[first + r];
+      else ++part_->given->columns.above[first + r];
+    }
+  }
 }
 
 template <class Scalar> double Passes<Scalar>::met_logit(int64_t i, int64_t j, int thread) {
-  return problem_.scale * kernels_.dot(operand(layout_.anchors(), thread), i, operand(kPart, thread), j);
+  const float *bias = part_->given->candidates.bias;
+  const double dot = kernels_.dot(operand(layout_.anchors(), thread), i, operand(kPart, thread), j);
+  return problem_.scale * dot + (bias ? double(bias[j]) : 0);
 }
 
 template <class Scalar> void Passes<Scalar>::meet_positives() {
@@ -42,13 +78,16 @@ template <class Scalar> void Passes<Scalar>::meet_positives() {
   const infonce_travelling_rows &given = part_->given->columns;
   const int64_t rows_of_part = part_->block.columns.rows;
   pool_.parallel(blocks_of(rows(), kPassRows), [&](int64_t t, int thread) {
+    rank_met(true, t * kPassRows, thread);
     for (int64_t i = t * kPassRows; i < std::min((t + 1) * kPassRows, rows()); ++i)
       for_each_met(true, i, [&](int64_t j) {
         const double s = met_logit(i, j, thread);
-        met_[i].add(1, s, s);
+        met_[0][i].add(1, s, s);
       });
   });
+  if (!part_->block.columns.softmax) return;
   pool_.parallel(blocks_of(rows_of_part, kPassRows), [&](int64_t t, int thread) {
+    rank_met(false, t * kPassRows, thread);
     for (int64_t j = t * kPassRows; j < std::min((t + 1) * kPassRows, rows_of_part); ++j) {
       Met met;
       for_each_met(false, j, [&](int64_t i) {
@@ -62,25 +101,66 @@ template <class Scalar> void Passes<Scalar>::meet_positives() {
   });
 }
 
+template <class Scalar> void Passes<Scalar>::meet_terms() {
+  const infonce_travelling_rows &given = part_->given->columns;
+  const int64_t rows_of_part = part_->block.columns.rows;
+  pool_.parallel(blocks_of(rows(), kPassRows), [&](int64_t t, int thread) {
+    for (int64_t i = t * kPassRows; i < std::min((t + 1) * kPassRows, rows()); ++i) {
+      const double log_sum = log_sum_of(softmaxes[0], i);
+      for_each_met(true, i, [&](int64_t j) { met_[0][i].terms.add(log_sum - met_logit(i, j, thread)); });
+    }
+  });
+  pool_.parallel(blocks_of(rows_of_part, kPassRows), [&](int64_t t, int thread) {
+    for (int64_t j = t * kPassRows; j < std::min((t + 1) * kPassRows, rows_of_part); ++j) {
+      PositiveTerms terms;
+      for_each_met(false, j, [&](int64_t i) { terms.add(given.log_sum[j] - met_logit(i, j, thread)); });
+      given.term_losses[j] += terms.losses;
+      given.term_shares[j] += terms.shares;
+    }
+  });
+}
+
 template <class Scalar>
 void Passes<Scalar>::add_met_positives(bool of_anchors, int64_t first, int64_t count, Scalar *accumulators,
                                        int64_t accumulator_rows, int thread) {
-  using CrossEntropy = RowLoss<INFONCE_ROW_LOSS_CROSS_ENTROPY>;
-  const infonce_travelling_rows &given = part_->given->columns;
-  const SoftmaxRows<Scalar> &softmax = softmaxes[0];
   const Operand<Scalar> &others = operand(of_anchors ? kPart : layout_.anchors(), thread);
   const int64_t end = std::min(first + count, of_anchors ? rows() : part_->block.columns.rows);
-  for (int64_t row = first; row < end; ++row)
-    for_each_met(of_anchors, row, [&](int64_t other) {
-      const int64_t i = of_anchors ? row : other, j = of_anchors ? other : row;
-      const double s = met_logit(i, j, thread);
-      double weight = upstream_.relative(i) * CrossEntropy::pair_weight(true, positive_count(i), s,
-                                                                        softmax.log_sum_exp[i], softmax.rest_share[i]);
-      if (given.all_positives[j] > 0)
-        weight += given.weight[j] / upstream_.largest *
-                  CrossEntropy::pair_weight(true, given.all_positives[j], s, given.log_sum_exp[j], given.rest_share[j]);
-      kernels_.add_row(accumulators + (row - first) * kernels_.panel, accumulator_rows, weight, others, other);
-    });
+  with_row_loss(row_loss(), [&](auto kind) {
+    constexpr int32_t kRowLoss = decltype(kind)::value;
+    for (int64_t row = first; row < end; ++row)
+      for_each_met(of_anchors, row, [&](int64_t other) {
+        const int64_t i = of_anchors ? row : other, j = of_anchors ? other : row;
+        const double weight = met_weight<kRowLoss>(i, j, met_logit(i, j, thread));
+        kernels_.add_row(accumulators + (row - first) * kernels_.panel, accumulator_rows, weight, others, other);
+      });
+  });
+}
+
+template <class Scalar>
+template <int32_t kRowLoss>
+double Passes<Scalar>::met_weight(int64_t i, int64_t j, double logit) const {
+  const infonce_travelling_rows &given = part_->given->columns;
+  const SoftmaxRows<Scalar> &softmax = softmaxes[0];
+  double weight = upstream_.relative(i) * RowLoss<kRowLoss>::pair_weight(true, all_positives(0, i), logit,
+                                                                         softmax.log_sum_exp[i], softmax.rest_share[i]);
+  if (part_->block.columns.softmax && given.all_positives[j] > 0)
+    weight +=
+        given.weight[j] / upstream_.largest *
+        RowLoss<kRowLoss>::pair_weight(true, given.all_positives[j], logit, given.log_sum_exp[j], given.rest_share[j]);
+  return weight;
+}
+
+template <class Scalar>
+void Passes<Scalar>::begin(double offset, int64_t padded_rows, ColumnSums *sums, SoftmaxRows<Scalar> *rows) {
+  sums->sum.assign(padded_rows, 0);
+  sums->offset.assign(padded_rows, offset);
+  rows->sum = sums->sum.data();
+  rows->offset = sums->offset.data();
+}
+
+template <class Scalar> void Passes<Scalar>::end(const ColumnSums &sums, double *log_sum) const {
+  for (int64_t j = 0; j < part_->block.columns.rows; ++j)
+    if (sums.sum[j] > 0) log_sum[j] = log_of_both(log_sum[j], sums.offset[j] + std::log(sums.sum[j]));
 }
 
 template <class Scalar> void Passes<Scalar>::begin_column_sums(double offset) {
@@ -89,10 +169,8 @@ template <class Scalar> void Passes<Scalar>::begin_column_sums(double offset) {
   Columns &columns = part_->columns;
   SoftmaxRows<Scalar> &softmax = part_->softmax;
   const int64_t rows = part_->block.columns.rows, padded_rows = part_->block.columns.padded_rows;
-  columns.sum.assign(padded_rows, 0);
-  columns.offset.assign(padded_rows, offset);
-  softmax.sum = columns.sum.data();
-  softmax.offset = columns.offset.data();
+  begin(offset, padded_rows, &columns, &softmax);
+  if (beta() != 0) begin(offset, padded_rows, &columns.weights, &part_->weights);
   if (!problem_.ranks) return;
   columns.above.assign(padded_rows, 0);
   columns.rank.assign(padded_rows, std::numeric_limits<Scalar>::infinity());
@@ -105,11 +183,9 @@ template <class Scalar> void Passes<Scalar>::end_column_sums() {
   if (!part_->block.columns.softmax) return;
   const infonce_travelling_rows &given = part_->given->columns;
   const Columns &columns = part_->columns;
-  for (int64_t j = 0; j < part_->block.columns.rows; ++j) {
-    if (columns.sum[j] > 0)
-      given.log_sum[j] = log_of_both(given.log_sum[j], columns.offset[j] + std::log(columns.sum[j]));
-    if (problem_.ranks) given.above[j] += int32_t(columns.above[j]);
-  }
+  end(columns, given.log_sum);
+  if (beta() != 0) end(columns.weights, given.weights_log_sum);
+  for (int64_t j = 0; problem_.ranks && j < part_->block.columns.rows; ++j) given.above[j] += int32_t(columns.above[j]);
 }
 
 // By size alone they may differ from what upstream gradients are relative to here.
@@ -128,40 +204,71 @@ template <class Scalar> void Passes<Scalar>::weigh_columns(double shift) {
   }
   part_->softmax.weight = columns.weight.data();
   part_->softmax.log_sum_exp = columns.log_sum_exp.data();
+  if (beta() == 0) return;
+  ColumnSums &weights = columns.weights;
+  weights.weight.assign(padded_rows, 0);
+  weights.log_sum_exp.assign(padded_rows, std::numeric_limits<double>::infinity());
+  for (int64_t j = 0; j < part_->block.columns.rows; ++j) {
+    weights.weight[j] = -columns.weight[j];
+    weights.log_sum_exp[j] = given.weights_log_sum_exp[j];
+  }
+  part_->weights.weight = weights.weight.data();
+  part_->weights.log_sum_exp = weights.log_sum_exp.data();
 }
 
 template <class Scalar> void Passes<Scalar>::read_rows(int index, const infonce_travelling_rows &to) const {
   const SoftmaxRows<Scalar> &softmax = softmaxes[index];
   for (int64_t i = 0; i < rows(); ++i) {
     if (to.rank) to.rank[i] = softmax.rank[i];
+    if (to.log_sum) to.log_sum[i] = log_sum_of(softmax, i);
     if (to.log_sum_exp) to.log_sum_exp[i] = softmax.log_sum_exp[i];
     if (to.weight) to.weight[i] = positive_count(i) > 0 ? upstream_.relative(i) * upstream_.largest : 0;
-    if (to.all_positives) to.all_positives[i] = int32_t(positive_count(i));
+    if (to.all_positives) to.all_positives[i] = int32_t(all_positives(index, i));
     if (to.rest_share) to.rest_share[i] = softmax.rest_share[i];
+    if (to.weights_log_sum_exp && beta() != 0) to.weights_log_sum_exp[i] = softmaxes[1].log_sum_exp[i];
   }
+  if (to.positives_log_mean) *to.positives_log_mean = positives_log_mean_;
+}
+
+template <class Scalar> void Passes<Scalar>::join(double log_sum, int64_t i, SoftmaxRows<Scalar> *rows) {
+  // The panel scheme's offset is that of the exponentials it stores.
+  if (sizeof(Scalar) == sizeof(double) && log_sum > rows->offset[i]) {
+    rows->sum[i] *= std::exp(rows->offset[i] - log_sum);
+    rows->offset[i] = log_sum;
+  }
+  if (!std::isinf(log_sum)) rows->sum[i] += std::exp(log_sum - rows->offset[i]);
 }
 
 template <class Scalar> void Passes<Scalar>::join_rows(int index, const infonce_travelling_rows &from) {
   SoftmaxRows<Scalar> &softmax = softmaxes[index];
+  for (int64_t i = 0; i < rows() && from.term_losses; ++i) {
+    met_[index][i].terms.losses += from.term_losses[i];
+    met_[index][i].terms.shares += from.term_shares[i];
+  }
+  if (from.term_losses) return;
   for (int64_t i = 0; i < rows(); ++i) {
-    const double log_sum = from.log_sum[i];
     if (problem_.ranks) softmax.above[i] += from.above[i];
-    if (!met_.empty()) met_[i].add(from.positives[i], from.positive_sum[i], from.positive_log_sum[i]);
-    // The panel scheme's offset is that of the exponentials it stores.
-    if (sizeof(Scalar) == sizeof(double) && log_sum > softmax.offset[i]) {
-      softmax.sum[i] *= std::exp(softmax.offset[i] - log_sum);
-      softmax.offset[i] = log_sum;
-    }
-    if (!std::isinf(log_sum)) softmax.sum[i] += std::exp(log_sum - softmax.offset[i]);
+    if (travels_with_positives(problem_, index))
+      met_[index][i].add(from.positives[i], from.positive_sum[i], from.positive_log_sum[i]);
+    join(from.log_sum[i], i, &softmax);
+    if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) join(from.weights_log_sum[i], i, weights);
+    if (positive_weights_)
+      positive_weights_[i] = mises_fisher_weight(std::exp(positive_exponents_[i] - *from.positives_log_mean), 1);
   }
 }
 
 #define INFONCE_TRAVELLING_ROWS(Scalar) \
+  template void Passes<Scalar>::begin(double, int64_t, ColumnSums *, SoftmaxRows<Scalar> *); \
+  template void Passes<Scalar>::end(const ColumnSums &, double *) const; \
+  template void Passes<Scalar>::join(double, int64_t, SoftmaxRows<Scalar> *); \
   template void Passes<Scalar>::begin_column_sums(double); \
   template void Passes<Scalar>::end_column_sums(); \
   template void Passes<Scalar>::Met::add(int64_t, double, double); \
+  template typename Passes<Scalar>::OfId Passes<Scalar>::met_by(bool, int64_t) const; \
   template double Passes<Scalar>::met_logit(int64_t, int64_t, int); \
+  template void Passes<Scalar>::rank_met(bool, int64_t, int); \
   template void Passes<Scalar>::meet_positives(); \
+  template void Passes<Scalar>::meet_terms(); \
   template void Passes<Scalar>::add_met_positives(bool, int64_t, int64_t, Scalar *, int64_t, int); \
   template void Passes<Scalar>::weigh_columns(double); \
   template void Passes<Scalar>::read_rows(int, const infonce_travelling_rows &) const; \

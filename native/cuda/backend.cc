@@ -182,6 +182,8 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
               [&](Context &on_device) { return on_device.backward(*saved, *upstream, result); });
 }
 
+constexpr char kRowsStay[] = "on CUDA devices no rows travel with sums of their own yet";
+
 infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
                     infonce_failure *failure) {
   *saved = nullptr;
@@ -189,6 +191,7 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
   if (is_sigmoid(p)) return invalid(failure, "here candidates of the sigmoid loss do not come in parts");
   if (needs_candidates(p)) return invalid(failure, kNoCandidate);
+  if (first_positives_in(p) != kNone) return invalid(failure, kRowsStay);
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);
@@ -198,10 +201,9 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   });
 }
 
-constexpr char kRowsStay[] = "on CUDA devices no rows travel with sums of their own yet";
-
 const char *what_is_wrong_with_part_here(const infonce_problem &problem, const infonce_part &part, Pass pass) {
   if (const char *wrong = what_is_wrong_with_part(problem, part, pass)) return wrong;
+  if (has_further_positives(problem.blocks[part.block])) return "on CUDA devices parts hold no positives yet";
   if (part.anchor_count > 0) return "on CUDA devices a part meets all anchors yet";
   return columns_travel(problem, part) ? kRowsStay : nullptr;
 }

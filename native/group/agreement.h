@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -51,7 +52,11 @@ struct Record {
   int32_t bad_matrix = -1;
   int64_t bad_row = -1;
   char message[160] = {};
-  char unused[120] = {};
+  // Of the first softmax's rows, where positives are those of equal id.
+  int32_t least_id = std::numeric_limits<int32_t>::max(), largest_id = std::numeric_limits<int32_t>::min();
+  // Of weights of positives: the logarithm of the sum of what they are made of.
+  double positives_log_sum = -std::numeric_limits<double>::infinity();
+  char unused[104] = {};
 };
 static_assert(sizeof(Record) == 512, "what is new takes the place of what is unused");
 

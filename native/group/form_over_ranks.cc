@@ -37,19 +37,12 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
     if (const char *wrong = p.gradient ? what_is_wrong_with_backward(&opened, upstream, result) : nullptr) return wrong;
   }
   if (result.device_scalars) return "over a group the scalars are on the host";
-  if (has_further_positives(p)) return "further positives by id are not there over a group";
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
-    if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED) return "debiased losses are not there over a group";
-    if (softmax.mises_fisher_sigma != 0) return "weights of positives are not there over a group";
     if (softmax.positive == INFONCE_POSITIVE_TARGET) return "positives by target are not there over a group";
     if (softmax.positive == INFONCE_POSITIVE_NONE) continue;
     if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
-      // A row's first positive may be anywhere.
-      if (p.ranks) return "over a group positives by label have no ranks: pass ranks: false";
       if (memory_of(p) != kNone) return "a memory is not there over a group";
-      if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY)
-        return "over a group positives by label go with all candidates in the denominator";
       continue;
     }
     if (softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) continue;
@@ -57,6 +50,26 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
       return "over a group there are as many keys as anchors";
   }
   return nullptr;
+}
+
+// What one call on all rows is refused for. Of decoupled losses a rank may have no candidates, but not all ranks.
+const char *what_is_wrong_with_all_rows(const infonce_problem &p, const std::vector<Record> &records) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (softmax.row_loss != INFONCE_ROW_LOSS_DECOUPLED || p.block_count > 1) return nullptr;
+  int64_t rows = 0;
+  Record all;
+  for (const Record &record : records) {
+    rows += record.rows[softmax.anchors];
+    all.least_id = std::min(all.least_id, record.least_id);
+    all.largest_id = std::max(all.largest_id, record.largest_id);
+  }
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID)
+    return rows > 1 && all.least_id == all.largest_id
+               ? "the rows of all ranks are of one class, and none has a negative"
+               : nullptr;
+  const int64_t views = p.matrices[softmax.anchors].views;
+  const bool has_all = views == 2 || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS;
+  return rows == views && has_all ? "all ranks have one sample together, and no row has a negative" : nullptr;
 }
 
 uint64_t hash_of_form(const infonce_problem &p, const infonce_result &result, float upstream) {

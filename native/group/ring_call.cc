@@ -19,7 +19,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // In Record::sums.
 enum Sum { kLoss, kTop1, kTop5, kGradScale, kGradBias };
 
-void add_to(float *sums, const float *numbers, int64_t count) {
+template <class Number> void add_to(Number *sums, const Number *numbers, int64_t count) {
   for (int64_t i = 0; i < count; ++i) sums[i] += numbers[i];
 }
 
@@ -60,6 +60,12 @@ void RingCall::describe() {
   record_.bias = problem_.bias;
   record_.dim = problem_.dim;
   for (int m = 0; m < problem_.matrix_count; ++m) record_.rows[m] = problem_.matrices[m].rows;
+  if (problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID && has_rows()) {
+    const int32_t *const ids = problem_.matrices[problem_.softmaxes[0].anchors].ids;
+    const auto [least, largest] = std::minmax_element(ids, ids + loss_rows());
+    record_.least_id = *least;
+    record_.largest_id = *largest;
+  }
   record_.form = form_ = hash_of_form(problem_, local_result_, upstream_);
 }
 
@@ -73,7 +79,10 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
   if (status_ == INFONCE_OK) describe(), travellers_ = Travellers(problem, post_.size());
   check(Kind::kLoss);
   if (!computes()) return status_;
+  if (const char *wrong = what_is_wrong_with_all_rows(problem, records_)) note(invalid(failure_, wrong));
+  if (!computes()) return status_;
   for (const Record &record : records_) all_rows_ += record.rows[problem_.softmaxes[0].anchors];
+  if (problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_DEBIASED) local_.softmaxes[0].negatives = all_rows_ - 2;
   if (problem_.reduction == INFONCE_REDUCTION_MEAN) local_.reduction = INFONCE_REDUCTION_SUM;
   if (!travellers_.empty()) ring_ = std::make_unique<Ring>(post_, travellers_, records_);
   return INFONCE_OK;
@@ -107,11 +116,21 @@ void RingCall::visit(const Traveller &traveller, int hop, const char *rows, cons
     part.candidates = travellers_.matrix_in(rows, ring_->owner(hop), traveller, meeting.first_visitor);
     part.candidates.rows = meeting.visitors;
     if (problem_.blocks[block].column_softmax != kNone)
-      part.columns = {from_first(columns.log_sum),       from_first(columns.rank),
-                      from_first(columns.above),         from_first(columns.log_sum_exp),
-                      from_first(columns.weight),        from_first(columns.positives),
-                      from_first(columns.positive_sum),  from_first(columns.positive_log_sum),
-                      from_first(columns.all_positives), from_first(columns.rest_share)};
+      part.columns = {from_first(columns.log_sum),
+                      from_first(columns.rank),
+                      from_first(columns.above),
+                      from_first(columns.log_sum_exp),
+                      from_first(columns.weight),
+                      from_first(columns.positives),
+                      from_first(columns.positive_sum),
+                      from_first(columns.positive_log_sum),
+                      from_first(columns.all_positives),
+                      from_first(columns.rest_share),
+                      from_first(columns.weights_log_sum),
+                      from_first(columns.weights_log_sum_exp),
+                      nullptr,
+                      from_first(columns.term_losses),
+                      from_first(columns.term_shares)};
     if (meeting.anchors < loss_rows()) part.anchor_count = meeting.anchors;
     part.number = 1 + hop * INFONCE_MOST_BLOCKS + block;
     part.cancelled = cancelled_;
@@ -119,20 +138,48 @@ void RingCall::visit(const Traveller &traveller, int hop, const char *rows, cons
   }
 }
 
+// Of what weights of positives are made of.
+void RingCall::read_log_mean() {
+  infonce_travelling_rows rows{};
+  double log_mean = 0;
+  rows.positives_log_mean = &log_mean;
+  note(backend_.read_rows(context_, saved_, 0, &rows, failure_));
+  record_.positives_log_sum = log_mean + std::log(double(loss_rows()));
+}
+
+double RingCall::log_mean_of_all() const {
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (const Record &record : records_) largest = std::max(largest, record.positives_log_sum);
+  for (const Record &record : records_) sum += std::exp(record.positives_log_sum - largest);
+  return largest + std::log(sum / double(all_rows_));
+}
+
+// Where ranks of positives by label are wanted.
+std::optional<FirstPositives> RingCall::find_first_positives() {
+  if (!problem_.ranks || problem_.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID) return std::nullopt;
+  const Traveller &anchors = travellers_.all().front();
+  const infonce_matrix own = travellers_.matrix_in(ring_->own_rows(), ring_->owner(0), anchors, 0);
+  return std::optional<FirstPositives>(std::in_place, post_, records_, own, anchors.matrix, problem_.dim);
+}
+
 // Whether all ranks have opened their calls.
 bool RingCall::open_and_add() {
   std::list<Relay> sums;  // of travellers with columns
   for (const Traveller &traveller : travellers_.all()) {
     if (traveller.softmax == kNone) continue;
-    const auto size = [this, m = traveller.matrix, by_id = traveller.by_id](int hop) {
-      return ColumnSums::bytes(ring_->owner(hop).rows[m], by_id);
+    const auto size = [this, m = traveller.matrix, kind = traveller.columns](int hop) {
+      return ColumnSums::bytes(ring_->owner(hop).rows[m], kind);
     };
-    const auto join = [this, m = traveller.matrix, by_id = traveller.by_id](char *arrived, const char *share, int hop) {
-      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m], by_id);
+    const auto join = [this, m = traveller.matrix, kind = traveller.columns](char *arrived, const char *share,
+                                                                             int hop) {
+      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m], kind);
     };
     sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
   }
   note(travellers_.pack(problem_, backend_, context_, ring_->own_rows(), failure_));
+  const std::optional<FirstPositives> first_positives = find_first_positives();
+  infonce_problem to_open = local_;
+  if (first_positives) first_positives->add_to(&to_open);
   const int arrays = problem_.ranks ? 1 : 0;
   const auto add = [&](const infonce_part &part, const Meeting &) {
     return backend_.add(context_, saved_, &part, failure_);
@@ -141,7 +188,8 @@ bool RingCall::open_and_add() {
     const Record &owner = ring_->owner(hop);
     auto relay = sums.begin();
     if (hop == 0) {
-      if (computes() && has_rows()) note(backend_.open(context_, &local_, &saved_, failure_));
+      if (computes() && has_rows()) note(backend_.open(context_, &to_open, &saved_, failure_));
+      if (weighs_positives() && computes() && has_rows()) read_log_mean();
       ring_->wait();
       check(Kind::kOpened);
       if (!computes()) return false;
@@ -157,7 +205,7 @@ bool RingCall::open_and_add() {
         if (arrays > 0 && has_rows())
           note(backend_.read_rows(context_, saved_, traveller.softmax, &travelling, failure_));
       } else if (hop <= traveller.hops) {
-        ColumnSums share(relay->share(), owner.rows[traveller.matrix], traveller.by_id);
+        ColumnSums share(relay->share(), owner.rows[traveller.matrix], traveller.columns);
         share.clear();
         double *const rank = travelling.rank;
         travelling = share.rows();
@@ -170,14 +218,55 @@ bool RingCall::open_and_add() {
     return true;
   });
   if (!opened) return false;
+  double log_mean = log_mean_of_all();
   auto relay = sums.begin();
   for (const Traveller &traveller : travellers_.all()) {
     if (traveller.softmax == kNone) continue;
-    const ColumnSums home(relay->come_home(), ring_->owner(0).rows[traveller.matrix], traveller.by_id);
-    if (computes() && has_rows()) note(backend_.join_rows(context_, saved_, traveller.softmax, &home.rows(), failure_));
+    const ColumnSums home(relay->come_home(), ring_->owner(0).rows[traveller.matrix], traveller.columns);
+    infonce_travelling_rows rows = home.rows();
+    rows.positives_log_mean = &log_mean;
+    if (computes() && has_rows()) note(backend_.join_rows(context_, saved_, traveller.softmax, &rows, failure_));
     ++relay;
   }
   return true;
+}
+
+// Positives by label that have terms of their own meet again, when the sums that they stand beside are complete.
+void RingCall::add_terms() {
+  const Traveller &anchors = travellers_.all().front();
+  const auto numbers = [this, m = anchors.matrix](int hop) { return 2 * ring_->owner(hop).rows[m]; };
+  const auto size = [numbers](int hop) { return size_t(numbers(hop)) * sizeof(double); };
+  const auto join = [numbers](char *arrived, const char *share, int hop) {
+    add_to(reinterpret_cast<double *>(arrived), reinterpret_cast<const double *>(share), numbers(hop));
+  };
+  const auto terms_in = [](char *memory, int64_t rows) {
+    infonce_travelling_rows terms{};
+    terms.term_losses = reinterpret_cast<double *>(memory);
+    terms.term_shares = terms.term_losses + rows;
+    return terms;
+  };
+  Relay relay(post_, Channel::kBackward, anchors.hops, size, join);
+  ring_->go_round(1, status_, [&](int hop, const char *rows, char *columns) {
+    double *const log_sum = travellers_.columns_in(columns, ring_->owner(hop), anchors, 1);
+    if (hop == 0) {
+      infonce_travelling_rows own{};
+      own.log_sum = log_sum;
+      if (computes() && has_rows()) note(backend_.read_rows(context_, saved_, anchors.softmax, &own, failure_));
+      return true;
+    }
+    infonce_travelling_rows travelling = terms_in(relay.share(), numbers(hop) / 2);
+    travelling.log_sum = log_sum;
+    std::fill_n(travelling.term_losses, numbers(hop), 0.0);
+    visit(anchors, hop, rows, travelling, [&](infonce_part part, const Meeting &) {
+      part.terms = 1;
+      part.number = 0;
+      return backend_.add(context_, saved_, &part, failure_);
+    });
+    relay.pass_on(hop);
+    return true;
+  });
+  const infonce_travelling_rows home = terms_in(relay.come_home(), loss_rows());
+  if (computes() && has_rows()) note(backend_.join_rows(context_, saved_, anchors.softmax, &home, failure_));
 }
 
 // Leaves what this rank came to in its record.
@@ -186,6 +275,7 @@ infonce_status RingCall::compute_losses() {
     if (has_rows()) note(backend_.forward(context_, &local_, &local_result_, &saved_, failure_));
   } else {
     if (!open_and_add()) return status_;
+    if (has_terms()) add_terms();
     if (computes() && has_rows()) note(backend_.close(context_, saved_, &local_result_, failure_));
   }
   const infonce_scalars &scalars = local_result_.scalars;
@@ -204,7 +294,8 @@ infonce_travelling_rows RingCall::weights_in(char *columns, int hop, const Trave
   const int64_t count = ring_->owner(hop).rows[traveller.matrix];
   weights.log_sum_exp = travellers_.columns_in(columns, ring_->owner(hop), traveller, travellers_.weights());
   weights.weight = weights.log_sum_exp + count;
-  if (!traveller.by_id) return weights;
+  if (traveller.columns == ColumnKind::kHard) weights.weights_log_sum_exp = weights.weight + count;
+  if (traveller.columns != ColumnKind::kById) return weights;
   weights.rest_share = weights.weight + count;
   weights.all_positives = reinterpret_cast<int32_t *>(weights.rest_share + count);
   return weights;

@@ -6,9 +6,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "group/agreement.h"
+#include "group/first_positives.h"
 #include "group/mail.h"
 #include "group/ring.h"
 #include "group/travellers.h"
@@ -40,7 +42,16 @@ class RingCall {
   infonce_status read_upstream(const infonce_grad_output &upstream);
   void describe();
   infonce_status compute_losses();
+  std::optional<FirstPositives> find_first_positives();
+  bool weighs_positives() const { return problem_.softmaxes[0].mises_fisher_sigma != 0; }
+  void read_log_mean();
+  double log_mean_of_all() const;
   bool open_and_add();
+  bool has_terms() const {
+    const infonce_softmax &softmax = problem_.softmaxes[0];
+    return softmax.positive == INFONCE_POSITIVE_SAME_ID && softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  }
+  void add_terms();
   void compute_gradients(infonce_result *result);
   // All of it: what this rank comes to is told the others, and its share of what they do goes to `result`.
   void complete_gradients(Gradients gradients, infonce_result *result);

@@ -19,15 +19,16 @@ size_t size_of(int32_t type) { return type == INFONCE_FLOAT32 ? 4 : 2; }
 Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem.dim) {
   for (int m = 0; m < problem.matrix_count; ++m) {
     const infonce_matrix &matrix = problem.matrices[m];
-    Traveller traveller{m,     {},        matrix.type, matrix.ids != nullptr, matrix.bias != nullptr, false, kNone,
-                        false, ranks - 1, false};
+    Traveller traveller{m,     {},    matrix.type, matrix.ids != nullptr, matrix.bias != nullptr, false,
+                        kNone, false, ranks - 1,   ColumnKind::kPlain};
     for (int b = 0; b < problem.block_count; ++b) {
       const infonce_block &block = problem.blocks[b];
       if (block.candidates != m || block.own == INFONCE_OWN_ALONE) continue;
       traveller.blocks.push_back(b);
       if (block.column_softmax != kNone) traveller.softmax = block.column_softmax;
       if (is_triangle(block)) traveller.is_triangle = true, traveller.hops = ranks / 2;
-      traveller.by_id |= is_triangle(block) && problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID;
+      if (columns_have_positives(problem, block)) traveller.columns = ColumnKind::kById;
+      else if (problem.softmaxes[0].beta != 0) traveller.columns = ColumnKind::kHard;
     }
     if (!traveller.blocks.empty()) all_.push_back(traveller);
   }
@@ -36,8 +37,10 @@ Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem
 }
 
 int Travellers::weights() const {
-  const bool by_id = std::any_of(all_.begin(), all_.end(), [](const Traveller &traveller) { return traveller.by_id; });
-  return by_id ? 4 : 2;
+  int most = 0;
+  for (const Traveller &traveller : all_)
+    most = std::max(most, traveller.columns == ColumnKind::kById ? 4 : traveller.columns == ColumnKind::kHard ? 3 : 2);
+  return most;
 }
 
 void Travellers::want_gradients(const infonce_result &result) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "group/agreement.h"
+#include "group/column_sums.h"
 #include "infonce/infonce.h"
 
 namespace infonce::group {
@@ -15,11 +16,11 @@ struct Traveller {
   std::vector<int> blocks;  // of which it is the candidates
   int32_t type;
   bool has_ids, has_bias;
-  bool has_gradient;  // one comes home
-  int softmax;        // to which the rows belong that meet the anchors as columns; -1: none
-  bool is_triangle;   // the anchors themselves: of two ranks, either may meet the other's
-  int hops;           // how far: to all other ranks, or half as far
-  bool by_id;         // rows of equal id are positives of the anchors
+  bool has_gradient;   // one comes home
+  int softmax;         // to which the rows belong that meet the anchors as columns; -1: none
+  bool is_triangle;    // the anchors themselves: of two ranks, either may meet the other's
+  int hops;            // how far: to all other ranks, or half as far
+  ColumnKind columns;  // what they collect as such
 };
 
 class Travellers {

@@ -110,21 +110,6 @@ TEST_CASE("bad parts are refused") {
   REFUSES_PART(whole, part.block = 1);  // the memory's
 }
 
-TEST_CASE("a part of a block whose rows of equal id are positives is refused") {
-  Form form = form_in_parts(false);
-  form.other_anchors = false;
-  Inputs whole = inputs_of(form);
-  const Split split = in_one_part(whole);
-  infonce_block &block = whole.problem.blocks[block_of_further(whole.problem)];
-  block.left_out = INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
-  const Context context = make_context();
-  const OpenedCall call(context, whole, split);
-  const Part part(whole, split.parts.front());
-  infonce_failure failure = empty_failure();
-  CHECK(call.add(part.part, failure) == INFONCE_INVALID_ARGUMENT);
-  CHECK(std::string(failure.message) == "parts hold no positives");
-}
-
 TEST_CASE("steps out of order are refused, and the call goes on") {
   const Context context = make_context();
   const Inputs whole = inputs_of(form_in_parts(false));

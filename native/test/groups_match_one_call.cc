@@ -12,7 +12,9 @@
 #include "test/context.h"
 #include "test/engines.h"
 #include "test/forms.h"
+#include "common/form.h"
 #include "group/form_over_ranks.h"
+#include "test/backend.h"
 #include "test/group.h"
 #include "test/sigmoid.h"
 
@@ -136,29 +138,120 @@ TEST_CASE("positives by label over ranks match the reference" * doctest::skip(!o
     const Contexts contexts(instruction_sets().front(), precision, 1);
     for (const Classes classes : {Classes::kPairs, Classes::kOne, Classes::kMixed}) {
       for (const double temperature : {0.1, 0.005}) {
-        Settings settings;
-        settings.loss = Loss::kSupCon;
-        settings.rows = 140;
-        settings.dim = 64;
-        settings.classes = classes;
-        settings.temperature = temperature;
-        settings.ranks = false;
-        settings.reduction = classes == Classes::kMixed ? INFONCE_REDUCTION_NONE : INFONCE_REDUCTION_MEAN;
-        INFO(describe(settings));
-        const Inputs whole = Case(settings);
-        const Expectation expected(whole, precision);
-        for (const int size : {2, 4, 5})
-          expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, uint32_t(size + 1))));
+        for (const auto row_loss : {INFONCE_ROW_LOSS_CROSS_ENTROPY, INFONCE_ROW_LOSS_DECOUPLED,
+                                    INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES, INFONCE_ROW_LOSS_MEAN_INSIDE}) {
+          if (classes == Classes::kOne && row_loss == INFONCE_ROW_LOSS_DECOUPLED) continue;
+          Settings settings;
+          settings.loss = Loss::kSupCon;
+          settings.rows = 140;
+          settings.dim = 64;
+          settings.classes = classes;
+          settings.temperature = temperature;
+          settings.reduction = classes == Classes::kMixed ? INFONCE_REDUCTION_NONE : INFONCE_REDUCTION_MEAN;
+          INFO(describe(settings), " row loss ", row_loss);
+          Inputs whole = Case(settings);
+          whole.problem.softmaxes[0].row_loss = row_loss;
+          const Expectation expected(whole, precision);
+          for (const int size : {2, 4, 5})
+            expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, uint32_t(size + 1))));
+        }
       }
     }
   }
+}
+
+// Their rows are fetched as they are.
+TEST_CASE("first positives of half precision are found on other ranks" * doctest::skip(!on_cpu())) {
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  for (uint32_t seed = 0; seed < 6; ++seed) {
+    Form form;
+    form.seed = seed;
+    form.positive = INFONCE_POSITIVE_SAME_ID;
+    form.rows = 30 + seed;
+    form.dim = 9;
+    form.halves = true;
+    form.normalize = seed % 2 == 0;
+    const Inputs whole = inputs_of(form);
+    for (const int size : {2, 3, 5})
+      Expectation(whole, INFONCE_PRECISION_HIGHEST)
+          .check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, seed)));
+  }
+}
+
+// Ties are not above, wherever they are: rows of one rank, all equal, but for one.
+TEST_CASE("equal rows on several ranks do not outrank each other" * doctest::skip(!on_cpu())) {
   Settings settings;
   settings.loss = Loss::kSupCon;
-  settings.rows = 8;
-  settings.dim = 3;
+  settings.rows = 40;
+  settings.dim = 33;
   const Inputs whole = Case(settings);
-  CHECK(std::string(group::what_is_wrong_over_ranks(whole.problem, Output(whole).result)) ==
-        "over a group positives by label have no ranks: pass ranks: false");
+  for (int64_t row = 0; row < 40; ++row) {
+    whole.ids[0][size_t(row)] = int32_t(row % 3);
+    if (row > 0 && row % 4 != 3) std::copy_n(whole.matrices[0].data(), 33, whole.matrices[0].data() + row * 33);
+  }
+  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+    const Contexts contexts(instruction_sets().front(), precision, 1);
+    const Output one = run_with_rows(*contexts.of(1)[0], whole);
+    for (const int size : {2, 3, 5}) {
+      const Output got = run_on_ranks(contexts.of(size), whole, random_shares(whole, size, uint32_t(size)));
+      CHECK(got.result.scalars.top1 == one.result.scalars.top1);
+      for (size_t row = 0; row < 40; ++row) CHECK(got.above[0][row] == one.above[0][row]);
+    }
+  }
+}
+
+TEST_CASE("all ranks refuse rows without a negative" * doctest::skip(!on_cpu())) {
+  Settings settings;
+  settings.loss = Loss::kSupCon;
+  settings.rows = 6;
+  settings.dim = 3;
+  settings.classes = Classes::kOne;
+  Inputs labels = Case(settings);
+  settings.loss = Loss::kNtXentFirst;
+  settings.rows = 2;
+  Inputs views = Case(settings);
+  const auto check = [](Inputs &whole, const std::vector<Share> &shares, const std::string &message) {
+    whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
+    const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+    on_ranks(int(shares.size()), [&](group::Group &group) {
+      const auto rank = size_t(group.transport().rank());
+      const Inputs inputs = inputs_of(whole, shares[rank]);
+      Output output(inputs);
+      infonce_failure failure = empty_failure();
+      const infonce_status status = group.run(group.take_turn(), backend(), contexts.of(3)[rank]->handle(),
+                                              inputs.problem, group::Gradients::kSum, &output.result, &failure);
+      CHECK(status == INFONCE_INVALID_ARGUMENT);
+      CHECK(failure.message == message);
+    });
+  };
+  check(labels, {{0, 2}, {2, 0}, {2, 4}}, "the rows of all ranks are of one class, and none has a negative");
+  check(views, {{0, 0}, {0, 1}}, "all ranks have one sample together, and no row has a negative");
+}
+
+// Rows of equal id beside the positives by index, in one direction or both, with further candidates.
+TEST_CASE("further positives over ranks match the reference" * doctest::skip(!on_cpu())) {
+  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+    const Contexts contexts(instruction_sets().front(), precision, 1);
+    int computed = 0;
+    for (uint32_t seed = 0; seed < 24; ++seed) {
+      const uint32_t of_form = seed / 8 * 96 + 16 + seed % 8;  // that has further positives
+      for (const bool both : {false, true}) {
+        Form form = form_over_ranks(of_form);
+        form.stretch = 0;
+        form.ids = seed % 3 == 0 ? 3 : int32_t(form.rows / 2 + 2);
+        form.both_directions = both;
+        form.in_batch |= both;
+        INFO(describe(form));
+        const Inputs whole = inputs_of(form);
+        computed += has_further_positives(whole.problem);
+        const Expectation expected(whole, precision);
+        const int size = 2 + int(seed % 4);
+        expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, seed)));
+        if (seed % 4 == 0) expected.check(run_on_ranks(contexts.of(size), whole, even_shares(whole, size)));
+      }
+    }
+    CHECK(computed > 20);
+  }
 }
 
 TEST_CASE("the sigmoid loss over ranks is that of one call") {

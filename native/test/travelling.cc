@@ -34,11 +34,18 @@ struct Rows {
   }
 
   infonce_travelling_rows from(int64_t first) const {
-    return {log_sum.data() + first,       rank.data() + first,
-            above.data() + first,         log_sum_exp.data() + first,
-            weight.data() + first,        positives.data() + first,
-            positive_sum.data() + first,  positive_log_sum.data() + first,
-            all_positives.data() + first, rest_share.data() + first};
+    infonce_travelling_rows rows{};
+    rows.log_sum = log_sum.data() + first;
+    rows.rank = rank.data() + first;
+    rows.above = above.data() + first;
+    rows.log_sum_exp = log_sum_exp.data() + first;
+    rows.weight = weight.data() + first;
+    rows.positives = positives.data() + first;
+    rows.positive_sum = positive_sum.data() + first;
+    rows.positive_log_sum = positive_log_sum.data() + first;
+    rows.all_positives = all_positives.data() + first;
+    rows.rest_share = rest_share.data() + first;
+    return rows;
   }
 
   Buffer<double> log_sum, rank, log_sum_exp, weight, positive_sum, positive_log_sum, rest_share;

@@ -133,15 +133,57 @@ TEST_CASE("losses that know all rows have no rows that travel" * doctest::skip(!
   Inputs whole = inputs_of_loss(Loss::kNtXentFirst, 8);
   whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED;
   check(whole, "debiased losses know how many candidates there are");
-  whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
-  whole.problem.softmaxes[0].mises_fisher_sigma = 0.5;
-  check(whole, "weights of positives are means over all rows");
+  whole.problem.softmaxes[0].negatives = 20;
+  whole.problem.softmaxes[0].beta = 1;
+  check(whole, "sums of weights of a part's columns are missing");
   whole = inputs_of_loss(Loss::kSupCon, 8);
-  check(whole, "the first positives of rows that travel may be elsewhere: there are no ranks");
+  check(whole, "the first positives of rows that travel may be elsewhere: there are no ranks without them");
   whole.problem.ranks = 0;
   check(whole, "positives of a part's columns are missing");
-  whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_MEAN_INSIDE;
-  check(whole, "positives by id are in parts of a cross-entropy alone");
+  const auto check_terms = [](const Inputs &whole, const std::string &message) {
+    Opened call(whole);
+    call.part.terms = 1;
+    CHECK(call.add() == INFONCE_INVALID_ARGUMENT);
+    CHECK(std::string(call.failure.message) == message);
+  };
+  check_terms(whole, "terms are those of sums of positives by id that have their own");
+  whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  check_terms(whole, "terms are missing");
+}
+
+TEST_CASE("first positives in other calls are rows of a matrix of their own" * doctest::skip(!on_cpu())) {
+  Inputs whole = inputs_of_loss(Loss::kSupCon, 8);
+  infonce_problem &problem = whole.problem;
+  infonce_softmax &softmax = problem.softmaxes[0];
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  Buffer<int32_t> first(8);
+  std::fill(first.begin(), first.end(), -1);
+  const auto check = [&](const std::string &message) {
+    infonce_saved *saved = nullptr;
+    infonce_failure failure = empty_failure();
+    CHECK(backend().open(context.handle(), &problem, &saved, &failure) == INFONCE_INVALID_ARGUMENT);
+    CHECK(std::string(failure.message) == message);
+  };
+  softmax.first_positives = first.data();
+  for (const int32_t matrix : {-1, 0, 1}) {
+    softmax.first_positives_in = matrix;
+    check("first positives in other calls are in a matrix of their own");
+  }
+  problem.matrices[problem.matrix_count++] = problem.matrices[0];
+  problem.matrices[1].rows = 3;
+  problem.ranks = 0;
+  check("first positives in other calls are for ranks of positives by id");
+  problem.ranks = 1;
+  first[4] = 3;
+  check("first positives in other calls must be rows of their matrix");
+  first[4] = 2;
+  Output output(whole);
+  infonce_failure failure = empty_failure();
+  CHECK(context.run(problem, output.result, failure) == INFONCE_INVALID_ARGUMENT);
+  CHECK(std::string(failure.message) == "first positives in other calls are those of a call that is opened");
+  infonce_saved *saved = nullptr;
+  CHECK(backend().open(context.handle(), &problem, &saved, &failure) == INFONCE_OK);
+  backend().saved_destroy(context.handle(), saved);
 }
 
 TEST_CASE("rows of no softmax, without arrays or at the wrong time are refused" * doctest::skip(!on_cpu())) {

@@ -11,6 +11,11 @@ afterAll(leaveAll);
 const SERVED = [
   'ntXent first',
   'ntXent all',
+  'ntXent first, decoupled',
+  'ntXent all, decoupled',
+  'ntXent decoupled, weighted',
+  'ntXent debiased',
+  'ntXent debiased, hard negatives',
   'ntXent all, each with the negatives',
   'ntXent all, the mean inside',
   'infoNCE in-batch',
@@ -20,13 +25,20 @@ const SERVED = [
   'infoNCE each direction by itself',
   'infoNCE with hardness',
   'infoNCE ids',
+  'infoNCE ids of further positives',
   'infoNCE biases',
   'clip plain',
   'clip negative texts',
+  'clip negative texts, ids of further positives',
   'clip ids',
+  'clip ids of further positives',
   'sigLip sameIndex',
   'sigLip ids',
   'sigLip none',
+  'supCon all',
+  'supCon decoupled',
+  'supCon the mean inside',
+  'supCon each positive with the negatives',
 ];
 
 describe.each(LOSSES)('%s', loss => {
@@ -94,13 +106,25 @@ describe.each(SERVED)('%s', loss => {
   });
 });
 
-it('supCon gives what one call gives, without ranks, which would need the first positive of all rows', async () => {
-  const shares = [4, 1, 4];
-  for (const reduction of ['mean', 'none'] as const) {
-    const of = randomCase('supCon all', SIZES, { reduction, ranks: false });
-    expectResult(joined(of, 'supCon', shares, await run(of, 'supCon', shares)), of.reference(), HIGHEST, reduction);
-  }
-  await expect(run(randomCase('supCon all', SIZES), 'supCon', shares)).rejects.toThrow(/ranks: false/);
+it("refuses rows without a negative only where all ranks' are", async () => {
+  const features = { data: new Float32Array([1, 0, 0, 1, 1, 1, 2, 1]), shape: [4, 2] };
+  const decoupled = async (labels: readonly number[], shares: Shares) => {
+    const problem = { features, labels: Int32Array.from(labels), denominator: 'negatives' };
+    return run({ ...randomCase('supCon decoupled', SIZES), problem }, 'supCon', shares);
+  };
+  const [{ loss }, other] = (await decoupled([3, 3, 5, 5], [2, 2])) as [Named, Named];
+  expect(loss).toBe(other!.loss);
+  expect(loss).toBeTypeOf('number');
+  const refused = { code: 'ERR_INFONCE_RANGE', message: expect.stringMatching(/all ranks are of one class/) };
+  await expect(decoupled([3, 3, 3, 3], [2, 2])).rejects.toMatchObject(refused);
+  const sample = {
+    ...randomCase('ntXent first, decoupled', SIZES),
+    problem: { features, nViews: 4, denominator: 'negatives', positives: 'all' },
+  };
+  await expect(run(sample, 'ntXent', [1, 0])).rejects.toMatchObject({
+    code: 'ERR_INFONCE_RANGE',
+    message: expect.stringMatching(/all ranks have one sample/),
+  });
 });
 
 it('ranks may have no negatives', async () => {

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 13
+#define INFONCE_ABI_VERSION 14
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -171,10 +171,18 @@ typedef struct infonce_softmax {
      equal parts. Not with pairs that are left out, but for the same row. 0: none. */
   double label_smoothing;
   double tau_plus, beta; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
+  /* Of INFONCE_ROW_LOSS_DEBIASED in an opened call whose rows are columns of other calls: |C(i)| with candidates in other
+     calls. 0: those of this one. */
+  int64_t negatives;
   /* Of INFONCE_ROW_LOSS_DECOUPLED and two views, above 0: the positive's logit in the loss of row i has the weight
      2 - exp(d_i / sigma) / (the mean over all rows of that), of dot products d with positives. Weights are constants.
      0: 1 each. */
   double mises_fisher_sigma;
+  /* Of an opened call with `ranks` and INFONCE_POSITIVE_SAME_ID, whose rows are columns of other calls: [rows], on the
+     host, for each whose first positive is in another call, that row of `first_positives_in`, a matrix that nothing else
+     uses; -1 for all others. NULL: parts' columns have no ranks. */
+  const int32_t *first_positives;
+  int32_t first_positives_in;
 } infonce_softmax;
 
 /* The upstream gradient. */
@@ -309,7 +317,7 @@ typedef struct infonce_travelling_rows {
   int32_t *above;
   /* d loss / d (a logit of the row) is weight * exp(logit - log_sum_exp), the upstream gradient included. */
   double *log_sum_exp, *weight;
-  /* Of INFONCE_POSITIVE_SAME_ID, else NULL. Positives that a row has met so far, of which log_sum has none: how many, the
+  /* Where columns may be positives of the anchors by id, else NULL. Positives that a row has met so far, of which log_sum has none: how many, the
      sum of their logits, and the logarithm of the sum of their exponentials, -infinity of none. */
   int32_t *positives;
   double *positive_sum, *positive_log_sum;
@@ -317,23 +325,36 @@ typedef struct infonce_travelling_rows {
      and over the weight. */
   int32_t *all_positives;
   double *rest_share;
+  /* Of beta, else NULL: as log_sum and log_sum_exp, which are of logits times 1 + beta, of logits times beta. What a row
+     adds to d loss / d logit by these is negative. */
+  double *weights_log_sum, *weights_log_sum_exp;
+  /* Of weights of positives, else NULL. [1], the logarithm of the mean of exp(d_i / sigma): that `read_rows` fills over the
+     rows of the call, that `join_rows` is given over those of all calls. */
+  double *positives_log_mean;
+  /* Of positives by id that have terms of their own, else NULL: sums over those that a row has met in parts with `terms`, of
+     their losses and of d loss / d (the sum that they stand beside) times that sum. */
+  double *term_losses, *term_shares;
 } infonce_travelling_rows;
 
-/* Further candidates of an opened call. Positives among them are those of INFONCE_POSITIVE_SAME_ID_ELSEWHERE, and of
-   INFONCE_POSITIVE_SAME_ID in a cross-entropy without `ranks`, whose first positive may be in another call. */
+/* Further candidates of an opened call. Positives among them are those of INFONCE_POSITIVE_SAME_ID_ELSEWHERE, of
+   INFONCE_LEAVE_OUT_SAME_ID_POSITIVE, and of INFONCE_POSITIVE_SAME_ID where the block's columns feed the softmax. */
 typedef struct infonce_part {
   uint32_t struct_size;
   int32_t block;             /* of whose candidates they are further ones */
   infonce_matrix candidates; /* with a bias only where the block's candidates have one */
   /* Where the block's columns feed a softmax: of these rows. `add` adds what they meet to log_sum, above, for which it
-     reads rank, and positives and their sums; `add_gradient` reads log_sum_exp, weight, all_positives and rest_share. Not
-     of debiased losses and weights of positives, which know all rows. */
+     reads rank, positives and their sums, and weights_log_sum; `add_gradient` reads log_sum_exp, weight, all_positives,
+     rest_share and weights_log_sum_exp. */
   infonce_travelling_rows columns;
   /* Which of the block's anchors they meet; with a count of 0 all. Another call may have the other pairs. */
   int64_t first_anchor, anchor_count;
   /* Above 0, of a call that was opened with `gradient`: exponentials of this part may be kept until the gradient of the
      part with this number, which is the same. 0: none. */
   int32_t number;
+  /* 1: a part that was added before, of INFONCE_POSITIVE_SAME_ID and INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES, when all
+     parts have been and rows came home. `add` adds nothing but the terms of its positives: of columns to term_losses and
+     term_shares; their log_sum is complete. */
+  int32_t terms;
   const int32_t *cancelled; /* as in infonce_problem */
 } infonce_part;
 
@@ -422,9 +443,10 @@ typedef struct infonce_backend {
   infonce_status (*close_gradient)(infonce_context *context, infonce_saved *saved, infonce_result *result,
                                    infonce_failure *failure);
   /* For rows of a softmax that travel as parts of other calls, each pair in one of them alone. `read_rows` fills the
-     arrays that are there: rank, once the call is open; log_sum_exp, weight, all_positives and rest_share, between
-     `open_gradient` and `close_gradient`. `join_rows`, before `close`, adds log_sum, with `ranks` above, and positives
-     and their sums, of rows that came home. What they get of a gradient elsewhere is the caller's to add. */
+     arrays that are there: rank, positives_log_mean and log_sum so far, once the call is open; log_sum_exp, weight, all_positives,
+     rest_share and weights_log_sum_exp, between `open_gradient` and `close_gradient`. `join_rows`, before `close`, adds
+     log_sum, weights_log_sum, with `ranks` above, and positives and their sums, of rows that came home, and takes
+     positives_log_mean; with term_losses it adds these and term_shares alone. What they get of a gradient elsewhere is the caller's to add. */
   infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
   infonce_status (*join_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
