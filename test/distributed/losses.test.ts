@@ -1,7 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { expectResult, HIGHEST } from '../support/compare.js';
 import { joined, run, SIZES } from '../support/over-ranks.js';
-import { evenShares } from '../support/parts.js';
+import { evenShares, type Shares } from '../support/parts.js';
 import { LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
 import { leaveAll } from '../support/ranks.js';
 
