@@ -31,16 +31,19 @@ function figuresOf({ stdout }: Pick<Outcome, 'stdout'>): Partial<EvalReport> {
   return figures;
 }
 
+type Line = readonly [processes: number, words: readonly string[]];
+
 for (const [name, program, options] of LAUNCHERS) {
   describe.skipIf(DEVICE !== 'cpu' || !(await isThere(program)))(name, () => {
-    /** Command lines of so many processes each. */
-    function launch(...lines: readonly (readonly [processes: number, words: readonly string[]])[]): Outcome {
-      const words = lines.flatMap(([processes, line], k) => [
+    /** Command lines of so many processes each, of one launch. */
+    function launch(line: Line, other?: Line, variables: Readonly<Record<string, string>> = {}): Outcome {
+      const lines = other === undefined ? [line] : [line, other];
+      const words = lines.flatMap(([processes, ofProcesses], k) => [
         ...(k > 0 ? [':'] : []),
-        ...['-n', String(processes), process.execPath, MAIN, ...line],
+        ...['-n', String(processes), process.execPath, MAIN, ...ofProcesses],
       ]);
       const { status, stdout, stderr } = spawnSync(program, [...options, ...words], {
-        ...{ encoding: 'utf8', timeout: 60_000, env: { ...process.env, INFONCE_DEVICE: 'cpu' } },
+        ...{ encoding: 'utf8', timeout: 60_000, env: { ...process.env, INFONCE_DEVICE: 'cpu', ...variables } },
       });
       return { exit: status, stdout, stderr };
     }
@@ -91,6 +94,20 @@ for (const [name, program, options] of LAUNCHERS) {
       expect(exit).toBe(0);
       const alone = await infonce(words);
       expect(figuresOf({ stdout })).toEqual(figuresOf(alone));
+    });
+
+    it('the first one says alone why there is no group, and doctor what to do', () => {
+      const unknown = { INFONCE_MPI_LIBRARY: at('nowhere.so') };
+      const { exit, stdout, stderr } = launch([2, ['eval', 'any.npy', '--group', 'mpi', '--json']], undefined, unknown);
+      expect(exit).toBe(1);
+      expect(JSON.parse(stdout).error).toMatchObject({ code: 'ERR_INFONCE_GROUP', exit: 1 });
+      expect(stderr.match(/^infonce: /gm)).toEqual(['infonce: ']);
+      const examined = launch([2, ['doctor', '--device', 'cuda:99', '--json']], undefined, unknown);
+      expect(examined.exit).toBe(1);
+      const { processGroup, problems, advice } = JSON.parse(examined.stdout) as DoctorReport;
+      expect(processGroup!.group).toEqual({ failed: expect.stringContaining('nowhere.so') });
+      expect(problems[0]).toMatch(/^process group: .*nowhere\.so/s);
+      expect(advice[0]).toContain('docs/distributed.md');
     });
 
     it('a wrong command line is told once', () => {

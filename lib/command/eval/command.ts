@@ -4,6 +4,7 @@ import type { Context } from '../../runtime/handles.js';
 import { lossNamed } from '../losses.js';
 import { contextFor } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
+import { launched } from '../terminal/launcher.js';
 import { note, printResult } from '../terminal/output.js';
 import { asTeam } from '../terminal/process-group.js';
 import { startProgress } from '../terminal/progress.js';
@@ -47,11 +48,21 @@ export function evalCommand(): Command {
       return;
     }
     const views = viewsOf(files, options);
+    if (options.group === undefined) adviseGroup();
     await asTeam(options.group, async team => {
       const report = await evaluateFiles(files, views, options, team);
       if (team.rank === 0) printResult(report, options, () => formatReport(report));
     });
   });
+}
+
+/** Of a launch whose processes would all do the same. */
+function adviseGroup(): void {
+  const launch = launched();
+  if (launch === undefined || launch.rank > 0 || (launch.size ?? 1) === 1) return;
+  note(
+    `${launch.launcher} has started ${launch.size} processes, each of which evaluates all: --group mpi shares the work.`,
+  );
 }
 
 async function evaluateFiles(

@@ -1,8 +1,10 @@
+import { setTimeout } from 'node:timers/promises';
 import { createProcessGroup } from '../../distributed/create-process-group.js';
 import { OwnedProcessGroup } from '../../distributed/owned-group.js';
 import type { ProcessGroup } from '../../distributed/process-group.js';
 import { InfoNCEError } from '../../runtime/errors.js';
 import { CommandError, type Exit, exitOf } from './exit.js';
+import { launched } from './launcher.js';
 import { ALONE, type Team } from './team.js';
 
 /**
@@ -11,7 +13,7 @@ import { ALONE, type Team } from './team.js';
  */
 export async function asTeam(engine: 'mpi' | undefined, work: (team: Team) => Promise<void>): Promise<void> {
   if (engine === undefined) return work(ALONE);
-  const group = await createProcessGroup({ engine });
+  const group = await join(engine);
   try {
     let failure: { readonly error: unknown } | undefined;
     try {
@@ -27,6 +29,19 @@ export async function asTeam(engine: 'mpi' | undefined, work: (team: Team) => Pr
     if (group.rank === 0) throw told;
   } finally {
     await leave(group);
+  }
+}
+
+/** Milliseconds in which a launcher ends all processes after one has failed. */
+const TIME_TO_END = 2000;
+
+/** Without a group ranks cannot agree on who says why: where the first one fails as well, it is heard alone. */
+async function join(engine: 'mpi'): Promise<ProcessGroup> {
+  try {
+    return await createProcessGroup({ engine });
+  } catch (error) {
+    if ((launched()?.rank ?? 0) > 0) await setTimeout(TIME_TO_END);
+    throw error;
   }
 }
 
