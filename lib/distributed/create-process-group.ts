@@ -6,7 +6,7 @@ import { nativeError } from '../runtime/native-failure.js';
 import { checkChoice, checkInteger, checkKeys, checkNumber, type KeyAdvice } from '../runtime/options.js';
 import { TO_MISS } from './missed-ranks.js';
 import { checkLibrary, checkNcclOptions, NCCL_ADVICE, NCCL_KEYS } from './nccl.js';
-import { abandonAtExit, abandonNoMore, OwnedProcessGroup } from './owned-group.js';
+import { endAtExit, endNoMore, OwnedProcessGroup } from './owned-group.js';
 import type { ProcessGroup } from './process-group.js';
 
 /** Options of every engine. */
@@ -104,14 +104,14 @@ const MOST_LOCAL_RANKS = 1024;
 export async function createProcessGroup(options: ProcessGroupOptions = {}): Promise<ProcessGroup> {
   const checked = checkOptions(options as UncheckedOptions);
   const native = new (nativeBinding().Group)();
-  abandonAtExit(native);
+  endAtExit(native);
   try {
     const place = await new Promise<NativePlace>((resolve, reject) => {
       native.open(checked, (failure, value) => (failure === null ? resolve(value!) : reject(failure)));
     });
     return new OwnedProcessGroup(native, place, { canBeBound: checked.engine !== 'local', toMiss: checked.toMiss });
   } catch (failure) {
-    abandonNoMore(native);
+    endNoMore(native);
     const error = nativeError(failure as NativeFailure, { call: 'createProcessGroup' });
     Error.captureStackTrace(error);
     throw error;

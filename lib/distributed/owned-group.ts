@@ -42,20 +42,26 @@ export class Step {
   }
 }
 
-/** The groups of this thread. When the process ends, nothing is to wait for their other ranks, nor they for this one. */
+/**
+ * The groups of this thread. When it ends well they are left; else nothing is to wait for their other ranks, nor they for
+ * this one.
+ */
 const GROUPS = new Set<NativeGroup>();
 
-function abandonAll(): void {
-  for (const native of GROUPS) native.abandon();
+function endAll(code: number): void {
+  for (const native of GROUPS) {
+    if (code === 0) native.end();
+    else native.abandon();
+  }
 }
 
-export function abandonAtExit(native: NativeGroup): void {
-  if (GROUPS.size === 0) process.on('exit', abandonAll);
+export function endAtExit(native: NativeGroup): void {
+  if (GROUPS.size === 0) process.on('exit', endAll);
   GROUPS.add(native);
 }
 
-export function abandonNoMore(native: NativeGroup): void {
-  if (GROUPS.delete(native) && GROUPS.size === 0) process.off('exit', abandonAll);
+export function endNoMore(native: NativeGroup): void {
+  if (GROUPS.delete(native) && GROUPS.size === 0) process.off('exit', endAll);
 }
 
 /** How a group was made. */
@@ -187,7 +193,7 @@ export class OwnedProcessGroup implements ProcessGroup {
     try {
       await this.#told('dispose', done => this.#native.leave(done));
     } finally {
-      abandonNoMore(this.#native);
+      endNoMore(this.#native);
       this.#context?.dispose();
     }
   }

@@ -246,6 +246,8 @@ export interface NativeGroup {
   leave(done: Done): void;
   /** The process ends: steps under way fail with status GROUP_LOST, and nothing is waited for any more. */
   abandon(): void;
+  /** It ends well: the other ranks are told that this one has left and waited for, unless steps are under way. */
+  end(): void;
 }
 
 /** `infonce_device_info`. */

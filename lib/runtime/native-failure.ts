@@ -29,7 +29,8 @@ const NO_THREAD =
 export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEError {
   const { call, inputs = [], callersRow } = naming;
   const { row } = failure;
-  if (callersRow !== undefined && row >= 0) Object.assign(failure, { row: callersRow(row) });
+  if (callersRow !== undefined && row >= 0 && failure.status !== 'PEER_FAILED')
+    Object.assign(failure, { row: callersRow(row) });
   // The first in the addon's order, which need not be the first in the caller's.
   const where = callersRow === undefined ? 'first in ' : 'in ';
   const input = failure.matrix < GUIDE_OF ? inputs[failure.matrix] : inputs[failure.matrix - GUIDE_OF]?.guide;
@@ -86,9 +87,9 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
       });
     case 'PEER_FAILED':
       return new InfoNCEError('ERR_INFONCE_PEER', {
-        argument,
+        argument: call,
         expected: 'every rank of the group to make the same call',
-        got: failure.message.replace(/\.$/, ''),
+        got: peersWords(failure.message, argument, callersRow === undefined && isPlain(input)).replace(/\.$/, ''),
         remedy: 'Nothing was computed on any rank. The group is usable: its next step is the next call.',
         cause: failure,
       });
@@ -127,6 +128,15 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
         cause: failure,
       });
   }
+}
+
+/** What another rank says of its input. Its rows are told where they are not counted by the sizes of its tensors. */
+function peersWords(message: string, name: string, hasRow: boolean): string {
+  return message.replace(/\b(row \d+) of the input\b/, hasRow ? `$1 of ${name}` : name);
+}
+
+function isPlain(input: Input | undefined): boolean {
+  return input === undefined || (input.list === undefined && input.tensor.shape.length < 3);
 }
 
 /** `row 5`, in a list `row 5 of negativeKeys[1]`, or in an input of three dimensions `negativeKeys[1][2]`. */

@@ -68,7 +68,8 @@ std::vector<Record> agree(const Post &post, const Record &mine) {
   const std::vector<Record> records = gather(post, mine);
   for (int rank = 0; rank < post.size(); ++rank) {
     if (records[rank].kind != Kind::kLeft) continue;
-    throw Lost(of(rank, post) + " left after " + std::to_string(records[rank].sequence) + " steps");
+    const int64_t steps = records[rank].sequence;
+    throw Lost(of(rank, post) + " left after " + std::to_string(steps) + (steps == 1 ? " step" : " steps"));
   }
   if (mine.status != INFONCE_OK) return records;
   for (int rank = 0; rank < post.size(); ++rank)

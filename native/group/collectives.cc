@@ -31,45 +31,64 @@ template <class Number> class Joined {
   int64_t count_ = 0;
 };
 
-// Each rank adds a share of the numbers, and tells the others: 2 (P - 1) / P of them are sent and received.
-template <class Number> void reduce(const Post &post, const std::vector<Numbers> &arrays, bool mean) {
-  const Joined<Number> joined(arrays);
-  if (joined.count() == 0) return;
-  Mail mail(post);
-  const int size = post.size(), rank = post.rank();
-  const auto first_of = [&](int share) { return joined.count() * share / size; };
-  const int64_t first = first_of(rank), count = first_of(rank + 1) - first;
-  Number *all = mail.array<Number>(size_t(joined.count()));
-  Number *theirs = mail.array<Number>(size_t(count) * size_t(size));  // of this share, by rank
-  joined.copy_to(all);
-  for (int other = 0; other < size; ++other) {
-    if (other == rank) continue;
-    const int64_t begin = first_of(other);
-    mail.receive(other, Channel::kCollective, theirs + other * count, size_t(count) * sizeof(Number));
-    mail.send(other, Channel::kCollective, all + begin, size_t(first_of(other + 1) - begin) * sizeof(Number));
-  }
-  std::copy_n(all + first, count, theirs + rank * count);
-  mail.wait();
-  for (int64_t i = 0; i < count; ++i) {
-    double sum = 0;
-    for (int other = 0; other < size; ++other) sum += double(theirs[other * count + i]);
-    all[first + i] = Number(mean ? sum / size : sum);
-  }
-  for (int other = 0; other < size; ++other) {
-    if (other == rank) continue;
-    const int64_t begin = first_of(other);
-    mail.receive(other, Channel::kCollective, all + begin, size_t(first_of(other + 1) - begin) * sizeof(Number));
-    mail.send(other, Channel::kCollective, all + first, size_t(count) * sizeof(Number));
-  }
-  mail.wait();
-  joined.copy_from(all);
-}
-
 }  // namespace
 
-void all_reduce(const Post &post, const std::vector<Numbers> &arrays, bool mean) {
-  reduce<float>(post, arrays, mean);
-  reduce<double>(post, arrays, mean);
+// The numbers of one type. Each rank adds a share of them, and tells the others: 2 (P - 1) / P of them are sent and
+// received.
+template <class Number> class Reduction::Part {
+ public:
+  Part(const Post &post, const std::vector<Numbers> &arrays)
+      : post_(post), mail_(post), joined_(arrays), first_(first_of(post.rank())), count_(count_of(post.rank())) {
+    if (joined_.count() == 0) return;
+    all_ = mail_.array<Number>(size_t(joined_.count()));
+    theirs_ = mail_.array<Number>(size_t(count_) * size_t(post.size()));
+  }
+
+  void run(bool mean) {
+    if (joined_.count() == 0) return;
+    const int size = post_.size(), rank = post_.rank();
+    joined_.copy_to(all_);
+    for (int other = 0; other < size; ++other) {
+      if (other == rank) continue;
+      mail_.receive(other, Channel::kCollective, theirs_ + other * count_, size_t(count_) * sizeof(Number));
+      mail_.send(other, Channel::kCollective, all_ + first_of(other), size_t(count_of(other)) * sizeof(Number));
+    }
+    std::copy_n(all_ + first_, count_, theirs_ + rank * count_);
+    mail_.wait();
+    for (int64_t i = 0; i < count_; ++i) {
+      double sum = 0;
+      for (int other = 0; other < size; ++other) sum += double(theirs_[other * count_ + i]);
+      all_[first_ + i] = Number(mean ? sum / size : sum);
+    }
+    for (int other = 0; other < size; ++other) {
+      if (other == rank) continue;
+      mail_.receive(other, Channel::kCollective, all_ + first_of(other), size_t(count_of(other)) * sizeof(Number));
+      mail_.send(other, Channel::kCollective, all_ + first_, size_t(count_) * sizeof(Number));
+    }
+    mail_.wait();
+    joined_.copy_from(all_);
+  }
+
+ private:
+  int64_t first_of(int rank) const { return joined_.count() * rank / post_.size(); }
+  int64_t count_of(int rank) const { return first_of(rank + 1) - first_of(rank); }
+
+  const Post &post_;
+  Mail mail_;
+  const Joined<Number> joined_;
+  const int64_t first_, count_;  // of this rank's share
+  Number *all_ = nullptr;
+  Number *theirs_ = nullptr;  // of this share, by rank
+};
+
+Reduction::Reduction(const Post &post, const std::vector<Numbers> &arrays)
+    : floats_(std::make_unique<Part<float>>(post, arrays)), doubles_(std::make_unique<Part<double>>(post, arrays)) {}
+
+Reduction::~Reduction() = default;
+
+void Reduction::run(bool mean) {
+  floats_->run(mean);
+  doubles_->run(mean);
 }
 
 }  // namespace infonce::group

@@ -1,6 +1,7 @@
 // What all ranks compute together. Every rank calls the same, in the same order.
 #pragma once
 
+#include <memory>
 #include <type_traits>
 #include <vector>
 
@@ -31,8 +32,22 @@ template <class Record> std::vector<Record> gather(const Post &post, const Recor
   return {records, records + size};
 }
 
-// Sums over ranks, added in their order in float64 and rounded once: the same bits on every rank. `mean` divides by the
-// size before. Counts and types are everyone's.
-void all_reduce(const Post &post, const std::vector<Numbers> &arrays, bool mean);
+// Sums over ranks, added in their order in float64 and rounded once: the same bits on every rank. Counts and types are
+// everyone's.
+class Reduction {
+ public:
+  // Takes the memory.
+  Reduction(const Post &post, const std::vector<Numbers> &arrays);
+  ~Reduction();
+
+  // `mean` divides by the size before it rounds.
+  void run(bool mean);
+
+ private:
+  template <class Number> class Part;
+
+  std::unique_ptr<Part<float>> floats_;
+  std::unique_ptr<Part<double>> doubles_;
+};
 
 }  // namespace infonce::group

@@ -1,6 +1,7 @@
 #include "group/group.h"
 
 #include <cstdio>
+#include <new>
 #include <utility>
 
 #include "group/abandonable_transport.h"
@@ -41,7 +42,10 @@ template <class Body> auto Group::step(int64_t turn, Body &&body) {
   if (!lost_.empty()) throw Lost(lost_);
   try {
     return body();
-  } catch (const Lost &error) {
+  } catch (const PeerFailed &) {
+    throw;
+  } catch (const std::exception &error) {
+    // Lost; or what left the step where the others did not.
     lost_ = error.what();
     transport_->abandon();
     throw;
@@ -62,15 +66,25 @@ void Group::barrier(int64_t turn) {
 }
 
 void Group::all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool mean) {
-  step(turn, [&] {
+  const bool had_memory = step(turn, [&] {
     Record record = record_of(Kind::kReduction);
     Hash hash;
     hash.add(mean);
     for (const Numbers &array : arrays) hash.add(array.count).add(array.is_double);
     record.form = hash.value();
+    std::unique_ptr<Reduction> reduction;
+    try {
+      reduction = std::make_unique<Reduction>(post_, arrays);
+    } catch (const std::bad_alloc &) {
+      record.status = INFONCE_OUT_OF_MEMORY;
+      std::snprintf(record.message, sizeof record.message, "not enough memory for allReduce");
+    }
     agree(post_, record);
-    group::all_reduce(post_, arrays, mean);
+    if (!reduction) return false;
+    reduction->run(mean);
+    return true;
   });
+  if (!had_memory) throw std::bad_alloc();
 }
 
 infonce_status Group::run(int64_t turn, const infonce_backend &backend, infonce_context *context,
@@ -145,8 +159,7 @@ void Group::abandon() noexcept {
 }
 
 void Group::leave() {
-  if (has_left_) return;
-  has_left_ = true;
+  if (has_left_.exchange(true)) return;
   if (lost_.empty()) {
     // Read by the others in place of their next step's record. Those who leave as well read nothing any more.
     Record record = record_of(Kind::kLeft);
@@ -160,6 +173,15 @@ void Group::leave() {
     return;
   }
   transport_->leave(kPartingSeconds);
+}
+
+void Group::end() {
+  bool is_idle;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_idle = turn_ > last_turn_ && lost_.empty();
+  }
+  is_idle && !has_left_ ? leave() : abandon();
 }
 
 }  // namespace infonce::group

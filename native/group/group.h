@@ -69,6 +69,8 @@ class Group {
 
   // Tells the others that this rank takes part in nothing any more. Not while a step is under way.
   void leave();
+  // The same as the process ends well; but abandons a group that is lost, or has steps to be taken.
+  void end();
 
  private:
   // Waits for the turn, and passes it on.
@@ -88,7 +90,7 @@ class Group {
   int64_t last_turn_ = 0, turn_ = 1;
   int64_t steps_ = 0;  // that were agreed upon
   std::string lost_;   // why the group is; empty: it is not
-  bool has_left_ = false;
+  std::atomic<bool> has_left_{false};
 };
 
 }  // namespace infonce::group

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <mutex>
 #include <set>
 #include <string>
@@ -60,6 +61,15 @@ std::vector<int> Mail::peers() const {
   return {ranks.begin(), ranks.end()};
 }
 
+std::string Mail::who_has_not_come() const {
+  const std::vector<int> missing = peers();
+  std::string ranks;
+  for (const int rank : missing) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
+  char seconds[32];
+  std::snprintf(seconds, sizeof seconds, "%.6g s", post_.patience);
+  return (missing.size() == 1 ? "rank " + ranks + " has" : "ranks " + ranks + " have") + " not come for " + seconds;
+}
+
 void Mail::wait() {
   post_.transport.dispatch();
   const Clock::time_point begun = Clock::now();
@@ -75,9 +85,7 @@ void Mail::wait() {
       post_.watch.miss(peers());
       has_told = true;
     }
-    if (seconds > post_.patience)
-      throw Lost("rank " + std::to_string(posted.front().peer) + " has not come for " +
-                 std::to_string(int(post_.patience)) + " s");
+    if (seconds > post_.patience) throw Lost(who_has_not_come());
     nap(std::chrono::duration_cast<std::chrono::microseconds>(waited));
   }
 }

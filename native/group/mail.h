@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "group/memory.h"
@@ -57,6 +58,8 @@ class Mail {
   static void abandon(std::unique_ptr<State> state);
   // Of the messages that have not ended.
   std::vector<int> peers() const;
+  // "rank 2 has not come for 60 s"
+  std::string who_has_not_come() const;
 
   const Post post_;
   std::unique_ptr<State> state_;

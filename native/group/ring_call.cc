@@ -84,8 +84,16 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
   for (const Record &record : records_) all_rows_ += record.rows[problem_.softmaxes[0].anchors];
   if (problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_DEBIASED) local_.softmaxes[0].negatives = all_rows_ - 2;
   if (problem_.reduction == INFONCE_REDUCTION_MEAN) local_.reduction = INFONCE_REDUCTION_SUM;
-  if (!travellers_.empty()) ring_ = std::make_unique<Ring>(post_, travellers_, records_);
   return INFONCE_OK;
+}
+
+// Memory is taken where all ranks learn of it if one has none.
+template <class Take> void RingCall::take_memory(Take &&take) {
+  if (status_ != INFONCE_OK) return;
+  note(guarded(failure_, [&] {
+    take();
+    return INFONCE_OK;
+  }));
 }
 
 // Which of a traveller's rows meet which of this rank's at this hop.
@@ -165,8 +173,9 @@ std::optional<FirstPositives> RingCall::find_first_positives() {
 // Whether all ranks have opened their calls.
 bool RingCall::open_and_add() {
   std::list<Relay> sums;  // of travellers with columns
+  take_memory([&] { ring_ = std::make_unique<Ring>(post_, travellers_, records_); });
   for (const Traveller &traveller : travellers_.all()) {
-    if (traveller.softmax == kNone) continue;
+    if (traveller.softmax == kNone || !ring_) continue;
     const auto size = [this, m = traveller.matrix, kind = traveller.columns](int hop) {
       return ColumnSums::bytes(ring_->owner(hop).rows[m], kind);
     };
@@ -174,8 +183,11 @@ bool RingCall::open_and_add() {
                                                                              int hop) {
       ColumnSums::join(arrived, share, ring_->owner(hop).rows[m], kind);
     };
-    sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
+    take_memory([&] { sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join); });
   }
+  if (local_.gradient) take_memory_for_gradients();
+  check(Kind::kOpened);
+  if (!computes()) return false;
   note(travellers_.pack(problem_, backend_, context_, ring_->own_rows(), failure_));
   const std::optional<FirstPositives> first_positives = find_first_positives();
   infonce_problem to_open = local_;
@@ -305,20 +317,19 @@ infonce_travelling_rows RingCall::weights_in(char *columns, int hop, const Trave
 void RingCall::compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share) {
   const int64_t numbers = ring_->owner(hop).rows[traveller.matrix] * problem_.dim;
   const infonce_travelling_rows travelling = weights_in(columns, hop, traveller);
-  std::vector<float> of_block(share && traveller.blocks.size() > 1 ? size_t(numbers) : 0);
   if (share) std::fill_n(share, numbers, 0.f);
   bool is_first = true;
   visit(traveller, hop, rows, travelling, [&](const infonce_part &part, const Meeting &meeting) {
     const int64_t first = meeting.first_visitor * problem_.dim;
-    const infonce_output output = {!share ? nullptr : is_first ? share + first : of_block.data(), INFONCE_ON_HOST};
+    const infonce_output output = {!share ? nullptr : is_first ? share + first : of_block_.data(), INFONCE_ON_HOST};
     const infonce_status status = backend_.add_gradient(context_, saved_, &part, &output, failure_);
-    if (share && !is_first) add_to(share + first, of_block.data(), meeting.visitors * problem_.dim);
+    if (share && !is_first) add_to(share + first, of_block_.data(), meeting.visitors * problem_.dim);
     is_first = false;
     return status;
   });
 }
 
-void RingCall::compute_gradients(infonce_result *result) {
+void RingCall::compute_gradients() {
   infonce_upstream upstream{};
   upstream.struct_size = sizeof upstream;
   upstream.grad_output = problem_.grad_output;
@@ -327,24 +338,14 @@ void RingCall::compute_gradients(infonce_result *result) {
     upstream_ = float(double(upstream_) / double(all_rows_));
     upstream.grad_output = {&upstream_, 1, INFONCE_ON_HOST};
   }
-  place_gradients(*result);
+  local_result_.scalars.grad_scale = local_result_.scalars.grad_bias = 0;
   if (travellers_.empty()) {
     if (has_rows()) note(backend_.backward(context_, saved_, &upstream, &local_result_, failure_));
     return;
   }
   if (computes() && has_rows()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
-  std::list<Relay> gradients;  // of travellers with one
-  for (const Traveller &traveller : travellers_.all()) {
-    if (!traveller.has_gradient) continue;
-    const auto numbers = [this, m = traveller.matrix](int hop) { return ring_->owner(hop).rows[m] * problem_.dim; };
-    const auto size = [numbers](int hop) { return size_t(numbers(hop)) * sizeof(float); };
-    const auto join = [numbers](char *arrived, const char *share, int hop) {
-      add_to(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), numbers(hop));
-    };
-    gradients.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
-  }
   ring_->go_round(travellers_.weights(), status_, [&](int hop, const char *rows, char *columns) {
-    auto relay = gradients.begin();
+    auto relay = gradients_.begin();
     for (const Traveller &traveller : travellers_.all()) {
       if (hop == 0) {
         if (traveller.softmax == kNone || !computes() || !has_rows()) continue;
@@ -363,17 +364,36 @@ void RingCall::compute_gradients(infonce_result *result) {
     return true;
   });
   if (computes() && has_rows()) note(backend_.close_gradient(context_, saved_, &local_result_, failure_));
-  auto relay = gradients.begin();
+  auto relay = gradients_.begin();
   for (const Traveller &traveller : travellers_.all()) {
     if (!traveller.has_gradient) continue;
     const auto *home = reinterpret_cast<const float *>((relay++)->come_home());
     const int64_t numbers = ring_->owner(0).rows[traveller.matrix] * problem_.dim;
     if (computes()) add_to(local_result_.gradients[traveller.matrix].data, home, numbers);
   }
+  gradients_.clear();
+}
+
+// For the sums that travel with the rows, and where a row is a candidate of several blocks.
+void RingCall::take_memory_for_gradients() {
+  gradients_.clear();
+  for (const Traveller &traveller : travellers_.all()) {
+    if (!traveller.has_gradient) continue;
+    const auto numbers = [this, m = traveller.matrix](int hop) { return ring_->owner(hop).rows[m] * problem_.dim; };
+    const auto size = [numbers](int hop) { return size_t(numbers(hop)) * sizeof(float); };
+    const auto join = [numbers](char *arrived, const char *share, int hop) {
+      add_to(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), numbers(hop));
+    };
+    take_memory([&] {
+      gradients_.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
+      for (int hop = 1; traveller.blocks.size() > 1 && hop <= traveller.hops; ++hop)
+        of_block_.resize(std::max(of_block_.size(), size_t(numbers(hop))));
+    });
+  }
 }
 
 void RingCall::complete_gradients(Gradients gradients, infonce_result *result) {
-  compute_gradients(result);
+  compute_gradients();
   if (computes()) deliver_gradients(gradients, result);
   record_.sums[kGradScale] = local_result_.scalars.grad_scale;
   record_.sums[kGradBias] = local_result_.scalars.grad_bias;
@@ -383,17 +403,16 @@ void RingCall::complete_gradients(Gradients gradients, infonce_result *result) {
 // Where this rank's gradients are computed; those that are wanted on the device are added up on the host.
 void RingCall::place_gradients(const infonce_result &result) {
   local_result_ = result;
-  local_result_.scalars.grad_scale = local_result_.scalars.grad_bias = 0;
   travellers_.want_gradients(result);
   for (int m = 0; m < problem_.matrix_count; ++m) {
     infonce_output &gradient = local_result_.gradients[m];
     const int64_t numbers = problem_.matrices[m].rows * problem_.dim;
     if (!gradient.data) continue;
     if (gradient.residence == INFONCE_ON_DEVICE) {
-      staged_[m].resize(size_t(numbers));
+      take_memory([&] { staged_[m].resize(size_t(numbers)); });
       gradient = {staged_[m].data(), INFONCE_ON_HOST};
     }
-    if (!has_rows()) std::fill_n(gradient.data, numbers, 0.f);
+    if (status_ == INFONCE_OK && !has_rows()) std::fill_n(gradient.data, numbers, 0.f);
   }
 }
 
@@ -457,6 +476,8 @@ infonce_status RingCall::backward(const Record &record, const infonce_upstream &
   hash.add(form_).add(upstream_).add(gradients);
   for (const infonce_output &gradient : result->gradients) hash.add(gradient.data != nullptr);
   record_.form = hash.value();
+  if (status_ == INFONCE_OK) place_gradients(*result);
+  if (ring_) take_memory_for_gradients();
   check(Kind::kBackward);
   if (!computes()) return status_;
   complete_gradients(gradients, result);
@@ -473,6 +494,7 @@ infonce_status RingCall::run(const Record &record, const infonce_problem &proble
   record_ = record;
   failure_ = failure ? failure : &own_failure_;
   if (begin(problem, *result) != INFONCE_OK) return status_;
+  if (problem.gradient) place_gradients(*result);
   if (compute_losses() != INFONCE_OK) return status_;
   if (problem.gradient) {
     complete_gradients(gradients, result);

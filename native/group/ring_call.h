@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "group/agreement.h"
 #include "group/first_positives.h"
 #include "group/mail.h"
+#include "group/relay.h"
 #include "group/ring.h"
 #include "group/travellers.h"
 #include "infonce/infonce.h"
@@ -52,9 +54,11 @@ class RingCall {
     return softmax.positive == INFONCE_POSITIVE_SAME_ID && softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
   }
   void add_terms();
-  void compute_gradients(infonce_result *result);
+  void compute_gradients();
   // All of it: what this rank comes to is told the others, and its share of what they do goes to `result`.
   void complete_gradients(Gradients gradients, infonce_result *result);
+  void take_memory_for_gradients();
+  template <class Take> void take_memory(Take &&take);
   void place_gradients(const infonce_result &result);
   infonce_travelling_rows weights_in(char *columns, int hop, const Traveller &traveller) const;
   void compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share);
@@ -95,7 +99,9 @@ class RingCall {
   infonce_status status_ = INFONCE_OK;
   infonce_saved *saved_ = nullptr;
   Travellers travellers_;
-  std::unique_ptr<Ring> ring_;  // null: nothing goes round
+  std::unique_ptr<Ring> ring_;   // null: nothing goes round
+  std::list<Relay> gradients_;   // of travellers with one
+  std::vector<float> of_block_;  // of rows that are candidates of several blocks
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

@@ -66,7 +66,7 @@ Failure current_failure() {
   } catch (const NoThread &refused) {
     return {INFONCE_NO_THREAD, refused.what()};
   } catch (const group::PeerFailed &failure) {
-    return Failure::named("PEER_FAILED", failure.what());
+    return Failure::named("PEER_FAILED", failure.what(), failure.matrix, failure.row);
   } catch (const group::Lost &lost) {
     return Failure::named("GROUP_LOST", lost.what());
   } catch (const std::exception &exception) {

@@ -19,8 +19,8 @@ struct Failure {
   // In place of the status, of what the C contract has none for; else null.
   const char *name = nullptr;
 
-  static Failure named(const char *name, std::string message) {
-    return {INFONCE_INTERNAL, std::move(message), INFONCE_NO_MATRIX, -1, name};
+  static Failure named(const char *name, std::string message, int32_t matrix = INFONCE_NO_MATRIX, int64_t row = -1) {
+    return {INFONCE_INTERNAL, std::move(message), matrix, row, name};
   }
 
   // The Error of `lib/runtime/binding.ts`, with `status`, `matrix` and `row`.

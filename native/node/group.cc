@@ -49,7 +49,7 @@ Napi::Function Group::define(Napi::Env env) {
                      {InstanceMethod<&Group::open>("open"), InstanceMethod<&Group::all_reduce>("allReduce"),
                       InstanceMethod<&Group::barrier>("barrier"), InstanceMethod<&Group::decline_step>("decline"),
                       InstanceMethod<&Group::take_missed>("takeMissed"), InstanceMethod<&Group::leave>("leave"),
-                      InstanceMethod<&Group::abandon>("abandon")});
+                      InstanceMethod<&Group::abandon>("abandon"), InstanceMethod<&Group::end>("end")});
 }
 
 Group &Group::from(Napi::Value value) {
@@ -123,5 +123,9 @@ void Group::leave(const Napi::CallbackInfo &info) {
 }
 
 void Group::abandon(const Napi::CallbackInfo &) { membership_->abandon(); }
+
+void Group::end(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] { membership_->end(); });
+}
 
 }  // namespace infonce::node

@@ -36,6 +36,7 @@ class Group : public Napi::ObjectWrap<Group> {
   Napi::Value take_missed(const Napi::CallbackInfo &info);
   void leave(const Napi::CallbackInfo &info);
   void abandon(const Napi::CallbackInfo &info);
+  void end(const Napi::CallbackInfo &info);
 
   // Queues the work, to be told of by the function `done`.
   void submit(Napi::Value done, std::unique_ptr<Work> work);

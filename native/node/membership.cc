@@ -67,4 +67,13 @@ void Membership::abandon() noexcept {
   }
 }
 
+void Membership::end() {
+  bool is_member;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_member = group_ != nullptr;
+  }
+  is_member ? group_->end() : abandon();
+}
+
 }  // namespace infonce::node

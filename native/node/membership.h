@@ -39,6 +39,8 @@ class Membership {
 
   // The process or the environment ends: nothing waits for the others any more.
   void abandon() noexcept;
+  // It ends well: the others are told where no step is under way.
+  void end();
 
  private:
   std::mutex mutex_;

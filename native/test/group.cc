@@ -81,7 +81,7 @@ int64_t further_rows_of(const Inputs &whole) {
 
 void set_join(Join how) { join() = std::move(how); }
 
-void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience) {
+void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience, const Wrap &wrap) {
   const std::string key = new_key();
   std::exception_ptr failure;
   std::mutex mutex;
@@ -89,7 +89,8 @@ void on_ranks(int size, const std::function<void(group::Group &)> &body, double 
   for (int rank = 0; rank < size; ++rank) {
     threads.emplace_back([&, rank] {
       try {
-        group::Group group(join()(key, rank, size), patience);
+        std::unique_ptr<group::Transport> transport = join()(key, rank, size);
+        group::Group group(wrap ? wrap(std::move(transport)) : std::move(transport), patience);
         body(group);
       } catch (...) {
         const std::lock_guard<std::mutex> lock(mutex);
@@ -198,12 +199,12 @@ void put_share(const Output &output, const Inputs &whole, const Share &share, co
 }
 
 Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
-                    group::Gradients gradients, bool in_two_halves) {
+                    group::Gradients gradients, bool in_two_halves, const Wrap &wrap) {
   Output joined(whole);
   joined.want_rows(whole);
   std::mutex mutex;
   bool is_first = true;
-  on_ranks(int(shares.size()), [&](group::Group &group) {
+  const auto body = [&](group::Group &group) {
     const auto rank = size_t(group.transport().rank());
     const Inputs inputs = inputs_of(whole, shares[rank]);
     Output output(inputs);
@@ -232,7 +233,8 @@ Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &
     if (is_first) joined.result.scalars = scalars;
     else CHECK(std::memcmp(&scalars, &joined.result.scalars, sizeof scalars) == 0);
     is_first = false;
-  });
+  };
+  on_ranks(int(shares.size()), body, 60, wrap);
   return joined;
 }
 

@@ -18,8 +18,12 @@ namespace infonce::test {
 using Join = std::function<std::unique_ptr<group::Transport>(const std::string &key, int rank, int size)>;
 void set_join(Join join);
 
+// What is done to the transport of each rank.
+using Wrap = std::function<std::unique_ptr<group::Transport>(std::unique_ptr<group::Transport>)>;
+
 // Runs body(group) on a thread for each rank, and throws what one of them throws.
-void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience = 60);
+void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience = 60,
+              const Wrap &wrap = nullptr);
 
 // A context for each rank.
 template <int kRanks> class ContextsOfRanks {
@@ -63,6 +67,7 @@ void put_share(const Output &output, const Inputs &whole, const Share &share, co
 
 // What the ranks' calls come to, put together as the whole's.
 Output run_on_ranks(const std::vector<const Context *> &contexts, const Inputs &whole, const std::vector<Share> &shares,
-                    group::Gradients gradients = group::Gradients::kSum, bool in_two_halves = false);
+                    group::Gradients gradients = group::Gradients::kSum, bool in_two_halves = false,
+                    const Wrap &wrap = nullptr);
 
 }  // namespace infonce::test

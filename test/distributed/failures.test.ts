@@ -1,4 +1,4 @@
-import { infoNCE, type RunOptions } from 'infonce';
+import { infoNCE, ntXent, type RunOptions } from 'infonce';
 import { afterAll, expect, it } from 'vitest';
 import { newContext } from '../support/contexts.js';
 import { normal } from '../support/random.js';
@@ -60,6 +60,41 @@ it.each<readonly [string, object, RunOptions, string, string]>([
     );
   }
   await expectWorks(ranks);
+});
+
+it('what another rank has that is not finite is told by the name of the input, and its row where that is the same there', async () => {
+  const ranks = await ranksOf(2);
+  const features = normal([6, DIM], 1);
+  const cases: readonly (readonly [(rank: Rank, bad: boolean) => Promise<unknown>, string])[] = [
+    [(rank, bad) => call(rank, bad ? { query: nan } : {}), 'row 1 of query holds NaN or infinity. '],
+    [
+      (rank, bad) =>
+        call(rank, { negativeKeys: [normal([2 + rank.rank, DIM], 4), bad ? nan : normal([2 + rank.rank, DIM], 5)] }),
+      'negativeKeys holds NaN or infinity. ',
+    ],
+    [
+      ({ group, context }, bad) =>
+        ntXent(
+          { features: bad ? { data: nan.data.slice(0, 2 * DIM), shape: [2, DIM] } : features, layout: 'interleaved' },
+          { group, context },
+        ),
+      'features holds NaN or infinity. ',
+    ],
+    [
+      (rank, bad) =>
+        call(rank, { reduction: 'none', gradOutput: new Float32Array(2 + rank.rank).fill(bad ? Number.NaN : 1) }),
+      'row 0 of gradOutput holds NaN or infinity. ',
+    ],
+  ];
+  for (const [make, says] of cases) {
+    const [one, other] = await errorsOn(ranks, rank => make(rank, rank.rank === 1));
+    expect(other).toMatchObject({ code: 'ERR_INFONCE_NON_FINITE' });
+    expect(one).toMatchObject({
+      code: 'ERR_INFONCE_PEER',
+      message: expect.stringContaining(`got rank 1 of 2: ${says}`),
+    });
+    await expectWorks(ranks);
+  }
 });
 
 it('several ranks may fail at once, each by its own error', async () => {

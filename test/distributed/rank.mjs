@@ -37,13 +37,28 @@ const bound = availableParallelism() < cpus().length ? availableParallelism() : 
 const sum = Float64Array.of(0.1 * (rank + 1), rank);
 await group.allReduce(sum, 'sum');
 
-const refused = await infoNCE(rank === 1 ? { ...problem, temperature: 0 } : problem, { group }).catch(e => e);
+const told = step =>
+  step.then(
+    () => 'nothing',
+    ({ code, message }) => `${code}: ${message}`,
+  );
+const differently = change => told(infoNCE(rank === 1 ? { ...problem, ...change } : problem, { group }));
+const nan = { ...problem.query, data: problem.query.data.with(2 * DIM + 1, Number.NaN) };
+const failures = {
+  refused: await differently({ temperature: 0 }),
+  nan: await differently({ query: nan }),
+  drifted: await differently({ temperature: 0.3 + 2 ** -50 }),
+  another: await told(rank === 1 ? group.barrier() : infoNCE(problem, { group })),
+  again: await told(createProcessGroup()),
+};
 // The others miss it, and go on when it comes.
 said.length = 0;
 if (rank === 1) await setTimeout(1200);
 await group.barrier();
-const again = await createProcessGroup().catch(e => e);
 const place = { rank, size, localRank: group.localRank, localSize: group.localSize, library: group.library };
+// The last one leaves while the others go on.
+failures.left = rank === 2 ? '' : await told(group.barrier());
+failures.afterwards = rank === 2 ? '' : await told(infoNCE(problem, { group }));
 await group.dispose();
 await assert.rejects(group.barrier(), { code: 'ERR_INFONCE_DISPOSED' });
 const { loss, top1, gradTemperature, gradQuery } = result;
@@ -57,8 +72,7 @@ writeFileSync(
     gradTemperature,
     gradQuery: [...gradQuery],
     sum: [...sum],
-    refused: refused.code,
-    again: again.code,
+    failures,
     said,
     threads,
     expectedThreads: bound ?? Math.max(1, Math.floor(availableParallelism() / group.localSize)),

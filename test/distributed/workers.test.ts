@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { createProcessGroup, infoNCESync } from 'infonce';
+import { createProcessGroup, infoNCE, infoNCESync } from 'infonce';
 import { expect, it } from 'vitest';
 import { DEVICE } from '../support/contexts.js';
 
@@ -71,6 +71,20 @@ it('ranks in workers compute synchronously, in contexts that share the processor
     .forEach((number, k) => {
       expect(number).toBeCloseTo(whole.gradQuery[k]!, 6);
     });
+});
+
+it('a worker that ends well has left its group', async () => {
+  const joined = createProcessGroup({ engine: 'local', key: 'well', rank: 0, size: 2 });
+  const worker = startRank('well', 1, 2, 'await group.barrier(); await infoNCE(problem, { group });');
+  const exit = codeOf(worker);
+  const group = await joined;
+  await group.barrier();
+  const rows = { data: Float32Array.of(1, 2, 3), shape: [1, 3] };
+  await infoNCE({ query: rows, positiveKey: rows }, { group });
+  await expect(group.barrier()).rejects.toMatchObject({ code: 'ERR_INFONCE_GROUP_LOST' });
+  expect(group.lost).toBe('rank 1 of 2 left after 2 steps');
+  expect(await exit).toBe(0);
+  await group.dispose();
 });
 
 it('a worker that ends with steps under way and queued ends those of the other ranks', async () => {
