@@ -6,7 +6,7 @@ import { normal, randomLabels } from './support/random.js';
 
 const REDUCTIONS = ['mean', 'none'] as const;
 /** Few candidates, one block of rows, and several. */
-const SAMPLES = effort([5, 70, 400], [5, 70]);
+const SAMPLES = effort([5, 70, 320], [5, 70]);
 
 /** The result without its ranks. */
 function unranked({ top1, top5, ...rest }: Named): Named {

@@ -37,10 +37,16 @@ describe('what cannot be run', () => {
     expect({ exit, stderr }).toEqual({ exit: 3, stderr: expect.stringContaining('cuda:99') });
   });
 
-  it('a folder that cannot be made ends with 3 before anything is trained', async () => {
+  it('a folder that cannot be made or written to ends with 3 before anything is trained', async () => {
     const file = write('file', '');
-    const { exit, stderr } = await infonce(['demo', '--out', path.join(file, 'folder')]);
-    expect({ exit, stderr }).toEqual({ exit: 3, stderr: expect.stringMatching(/report cannot be written.*\n.*--out/) });
+    mkdirSync(at('taken/report.html'), { recursive: true });
+    for (const folder of [path.join(file, 'folder'), at('taken')]) {
+      const { exit, stderr } = await infonce(['demo', '--out', folder]);
+      expect({ exit, stderr }).toEqual({
+        exit: 3,
+        stderr: expect.stringMatching(/report cannot be written.*\n.*--out/),
+      });
+    }
   });
 });
 

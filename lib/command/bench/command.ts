@@ -3,6 +3,7 @@ import path from 'node:path';
 import { Command, Option } from 'commander';
 import { cpuTarget } from '../../runtime/backends/cpu.js';
 import { isOnHost } from '../../runtime/backends/index.js';
+import { hasNoNvidiaGpu } from '../../runtime/backends/nvidia-gpus.js';
 import type { Context } from '../../runtime/handles.js';
 import { CHART_PACKAGES, loadPlot } from '../charts/index.js';
 import { MANIFEST } from '../manifest.js';
@@ -66,7 +67,8 @@ async function bench(options: BenchOptions): Promise<void> {
   const { installed, missing } = sortPeers(options.peers);
 
   const context = contextFor(options, { timings: true });
-  if (context.fallbackReason !== undefined) note(`On the CPU: ${context.fallbackReason}.`);
+  // Where no GPU is visible nothing has fallen back.
+  if (context.fallbackReason !== undefined && !hasNoNvidiaGpu()) note(`On the CPU: ${context.fallbackReason}.`);
   const limits = context.device.type === 'cuda' ? gpuLimits(context.device.id) : undefined;
   const progress = startProgress('bench', rows.length * (1 + installed.length));
   let done = 0;
