@@ -11,7 +11,11 @@ const { width, train, test, random } = await loadPairs(1);
 const pick = list => list[Math.floor(random() * list.length)];
 
 /** Vectors as the rows of a tensor. */
-const rows = vectors => tf.tensor2d(Float32Array.from(vectors.flatMap(vector => [...vector])), [vectors.length, width]);
+function rows(vectors) {
+  const values = new Float32Array(vectors.length * width);
+  for (const [row, vector] of vectors.entries()) values.set(vector, row * width);
+  return tf.tensor2d(values, [vectors.length, width]);
+}
 
 /** The adapter: a matrix that begins as the identity, which changes nothing. */
 const adapter = tf.variable(tf.eye(width));
