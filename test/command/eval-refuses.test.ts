@@ -148,7 +148,12 @@ describe('labels', () => {
       /got \|O\. .*np\.unique\(labels\.astype\(str\), return_inverse=True\)\[1\]/,
       () => writeNpy(at('labels.npy'), [12], new Int32Array(12), { type: '|O' }),
     ],
-    ['in a matrix', 1, /got shape \(3, 4\)/, () => writeNpy(at('labels.npy'), [3, 4], new Int32Array(12))],
+    [
+      'in a matrix',
+      1,
+      /got shape \(3, 4\)\. Save labels\.argmax\(-1\) where each row is one-hot, labels\.reshape\(-1\)/,
+      () => writeNpy(at('labels.npy'), [3, 4], new Int32Array(12)),
+    ],
   ])('%s are refused', (_what, code, message, write) =>
     expectRefusal([good, '--loss', 'supcon', '--labels', write()], code, message),
   );

@@ -45,7 +45,12 @@ async function fromNpy(file: string, handle: FileHandle): Promise<Int32Array> {
   const { type, shape, offset } = await readNpy(file, handle, { types, advice: labelsAdvice });
   const count = shape.reduce((product, dimension) => product * dimension, 1);
   if (shape.filter(dimension => dimension !== 1).length > 1 || count === 0) {
-    throw badFile(file, 'one label after the other', `shape (${shape.join(', ')})`, 'Save labels.reshape(-1).');
+    throw badFile(
+      file,
+      'one label after the other',
+      `shape (${shape.join(', ')})`,
+      'Save labels.argmax(-1) where each row is one-hot, labels.reshape(-1) where each number is a label.',
+    );
   }
   const bytes = new Uint8Array(count * type.bytes);
   await fillFrom(handle, bytes, offset);
