@@ -6,7 +6,7 @@ import { temporaryFolder } from '../support/temporary.js';
 
 describe.runIf(process.platform !== 'win32')('nvidia-smi', () => {
   const { at, write } = temporaryFolder('doctor');
-  const WORDS = ['--device', 'cpu'];
+  const WORDS = ['--device', 'cpu', '--no-self-test'];
 
   /** The environment in which it is this script. */
   const scripted = (name: string, script: string) => {

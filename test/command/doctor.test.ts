@@ -41,7 +41,7 @@ describe('on the CPU', () => {
       'prebuilt by CUDA 12',
       'platform package',
     ]);
-    const named = doctor(['--device', 'cpu'], NO_CUDA).cudaLibrary;
+    const named = doctor(['--device', 'cpu', '--no-self-test'], NO_CUDA).cudaLibrary;
     expect(named[0]).toEqual({
       place: 'INFONCE_CUDA_LIBRARY',
       file: NO_CUDA.INFONCE_CUDA_LIBRARY,
@@ -112,10 +112,20 @@ it.each([
 });
 
 it('says what programs get by default, and what keeps them from it', () => {
-  const { defaultContext } = doctor([], { INFONCE_THREADS: '1', INFONCE_PRECISION: 'medium' });
+  const { defaultContext } = doctor(['--no-self-test'], {
+    INFONCE_THREADS: '1',
+    INFONCE_PRECISION: 'medium',
+  });
   expect(defaultContext).toEqual({ device: 'cpu', precision: 'medium', threads: 1, fallbackReason: null });
-  const { exit, problems } = doctor([], { INFONCE_THREADS: 'many' });
+  const { exit, problems } = doctor(['--no-self-test'], { INFONCE_THREADS: 'many' });
   expect([exit, ...problems]).toEqual([1, expect.stringMatching(/^calls that name no context fail: INFONCE_THREADS/)]);
+});
+
+it('only looks where it is asked for no self-test', () => {
+  const { exit, stdout } = spawnInfonce(['doctor', '--device', 'cpu', '--no-self-test']);
+  expect(exit).toBe(0);
+  expect(stdout).not.toContain('Self-tests');
+  expect(stdout).toMatch(/\nNo self-test ran, nothing is wrong\.\n$/);
 });
 
 it.each([
