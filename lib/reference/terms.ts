@@ -38,7 +38,7 @@ export interface ReferenceResult {
   readonly loss: Float64Array;
   readonly top1: number;
   readonly top5: number;
-  /** One for each input, and that of the scale or temperature, under the library's names. */
+  /** One for each input, and that of the scale or temperature, under the library's names. None where `gradient` is false. */
   readonly gradients: Readonly<Record<string, ReferenceGradient>>;
 }
 
@@ -51,7 +51,7 @@ export function evaluate(
   scalarName: 'gradTemperature' | 'gradLogitScale',
   options: CommonOptions & RowLossOptions & { readonly margin?: number | undefined },
 ): ReferenceResult {
-  const { reduction = 'mean', gradOutput = 1, denominator = 'all', margin = 0 } = options;
+  const { reduction = 'mean', gradOutput = 1, denominator = 'all', margin = 0, gradient = true } = options;
   const share = rows / terms.length;
   const rowLosses = new Float64Array(rows);
   const { weighting } = options;
@@ -97,6 +97,7 @@ export function evaluate(
     if (better < 1) foundFirst++;
     if (better < 5) foundInFive++;
 
+    if (!gradient) continue;
     const given = typeof gradOutput === 'number' ? gradOutput : gradOutput[gradOutput.length === 1 ? 0 : row]!;
     const upstream = share * given * (reduction === 'mean' ? 1 / rows : 1);
     candidates.forEach((other, j) => {
@@ -115,6 +116,6 @@ export function evaluate(
     loss: reduction === 'none' ? rowLosses : Float64Array.of(reduction === 'sum' ? total : total / rows),
     top1: foundFirst / terms.length,
     top5: foundInFive / terms.length,
-    gradients,
+    gradients: gradient ? gradients : {},
   };
 }
