@@ -20,6 +20,9 @@ class Device {
   CUstream_st *stream() const { return stream_; }
   std::string name() const;  // "device 1 of 4"
 
+  // Waits until the stream uses no memory any more, whatever has become of its work.
+  void settle() const { driver_.stream_synchronize(stream_); }
+
   // Throws group::Lost.
   void check(int result, const char *call) const;
 

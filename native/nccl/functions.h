@@ -101,6 +101,7 @@ template <typename Result> struct DriverFunctions {
   Result (*copy_to_host)(void *to, DevicePointer from, size_t size, CUstream_st *stream);
   Result (*stream_create)(CUstream_st **stream, unsigned flags);
   Result (*stream_destroy)(CUstream_st *stream);
+  Result (*stream_synchronize)(CUstream_st *stream);
   Result (*event_create)(CUevent_st **event, unsigned flags);
   Result (*event_destroy)(CUevent_st *event);
   Result (*event_record)(CUevent_st *event, CUstream_st *stream);
@@ -122,6 +123,7 @@ template <typename Result> struct DriverFunctions {
     visit("cuMemcpyDtoHAsync_v2", copy_to_host);
     visit("cuStreamCreate", stream_create);
     visit("cuStreamDestroy_v2", stream_destroy);
+    visit("cuStreamSynchronize", stream_synchronize);
     visit("cuEventCreate", event_create);
     visit("cuEventDestroy_v2", event_destroy);
     visit("cuEventRecord", event_record);

@@ -13,6 +13,7 @@
 
 #include "group/agreement.h"
 #include "group/keep_code.h"
+#include "nccl/cannot_start.h"
 
 namespace infonce::nccl {
 
@@ -111,7 +112,7 @@ std::shared_ptr<NcclThread> NcclThread::start(const NcclOptions &options) {
         "until all are there. NCCL_DEBUG=INFO tells what it waits for, NCCL_SOCKET_IFNAME names the "
         "network interface");
   }
-  if (thread->failure_) std::rethrow_exception(thread->failure_);
+  if (!thread->failure_.empty()) throw CannotStart(thread->failure_);
   return thread;
 }
 
@@ -124,20 +125,20 @@ void NcclThread::run() {
     end_at_exit(shared_from_this());
     use(device);
   } catch (const CannotStart &failure) {
-    fail(failure);
+    fail(failure.what());
   } catch (const std::exception &failure) {
     lose(failure.what());
-    fail(CannotStart(library_.name + " cannot start. " + failure.what() + ". Each rank needs a GPU of its own, here " +
-                     place + ": name it by `device` or CUDA_VISIBLE_DEVICES. NCCL_DEBUG=WARN says more"));
+    fail(library_.name + " cannot start. " + failure.what() + ". Each rank needs a GPU of its own, here " + place +
+         ": name it by `device` or CUDA_VISIBLE_DEVICES. NCCL_DEBUG=WARN says more");
   }
   begun_.happen();
   stopped_.happen();
 }
 
 // For who waits for the start; afterwards nobody does.
-void NcclThread::fail(const CannotStart &failure) {
+void NcclThread::fail(const std::string &failure) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  failure_ = std::make_exception_ptr(failure);
+  failure_ = failure;
 }
 
 void NcclThread::use(const Device &device) {
@@ -148,7 +149,9 @@ void NcclThread::use(const Device &device) {
     begun_.happen();
     work(communicator, rounds);
   } catch (...) {
-    communicator.abort();  // before the memory goes that it may still use
+    // Before the memory goes that both may still use: what is given back waits for nothing.
+    communicator.abort();
+    device.settle();
     throw;
   }
 }

@@ -4,14 +4,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "group/event.h"
-#include "nccl/cannot_start.h"
 #include "nccl/libraries.h"
 #include "nccl/nccl_transport.h"
 #include "nccl/rounds.h"
@@ -41,7 +39,7 @@ class NcclThread : public std::enable_shared_from_this<NcclThread> {
   explicit NcclThread(const NcclOptions &options);
 
   void run();
-  void fail(const CannotStart &failure);
+  void fail(const std::string &failure);
   void use(const Device &device);
   void meet(Communicator &communicator, Rounds &rounds);
   void work(Communicator &communicator, Rounds &rounds);
@@ -54,7 +52,7 @@ class NcclThread : public std::enable_shared_from_this<NcclThread> {
   const NcclOptions options_;
   const NcclLibrary library_;
   int local_rank_ = 0, local_size_ = 1;  // before it has begun; then they stay
-  std::exception_ptr failure_;           // of the start
+  std::string failure_;                  // of the start; empty: there is none
   group::Event begun_, stopped_, posted_;
 
   std::mutex mutex_;

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -18,9 +19,11 @@ using Bytes = std::vector<unsigned char>;
 
 // Bytes that differ from those of any other number.
 Bytes numbered(size_t count, int number) {
-  Bytes bytes(count);
+  std::vector<uint32_t> words((count + 3) / 4);
   uint32_t state = uint32_t(number) * 2654435761u + 1;
-  for (unsigned char &byte : bytes) byte = static_cast<unsigned char>((state = state * 1664525 + 1013904223) >> 24);
+  for (uint32_t &word : words) word = state = state * 1664525 + 1013904223;
+  Bytes bytes(count);
+  if (count > 0) std::memcpy(bytes.data(), words.data(), count);
   return bytes;
 }
 
@@ -42,7 +45,7 @@ TEST_CASE("ranks know their place, and leave nothing behind") {
 }
 
 TEST_CASE("messages of any length go round a ring, several at once") {
-  for (const size_t count : {size_t{0}, size_t{1}, size_t{255}, 4 * kMega - 1, 4 * kMega, 4 * kMega + 1, 17 * kMega})
+  for (const size_t count : {size_t{0}, size_t{1}, 4 * kMega, 4 * kMega + 1, 9 * kMega - 1})
     on_transports(3, [&](Transport &transport) {
       const Bytes rows = numbered(count, transport.rank()), more = numbered(1000, 10 + transport.rank());
       Bytes their_rows(count), their_more(1000);

@@ -41,6 +41,7 @@ struct CUstream_st {
         next();
         lock.lock();
         ++done;
+        changed.notify_all();
       }
     });
   }
@@ -82,6 +83,7 @@ struct Runtime {
   int (*copy_async)(void *, const void *, size_t, int, void *);
   int (*stream_create)(void **, unsigned);
   int (*stream_destroy)(void *);
+  int (*stream_synchronize)(void *);
   int (*event_create)(void **, unsigned);
   int (*event_destroy)(void *);
   int (*event_record)(void *, void *);
@@ -108,6 +110,7 @@ const Runtime *runtime() {
     find("cudaMemcpyAsync", found->copy_async);
     find("cudaStreamCreateWithFlags", found->stream_create);
     find("cudaStreamDestroy", found->stream_destroy);
+    find("cudaStreamSynchronize", found->stream_synchronize);
     find("cudaEventCreateWithFlags", found->event_create);
     find("cudaEventDestroy", found->event_destroy);
     find("cudaEventRecord", found->event_record);
@@ -291,6 +294,13 @@ EXPORTED int cuStreamDestroy_v2(CUstream_st *stream) {
   else stream->stop();
   delete stream;
   --state().live;
+  return kSuccess;
+}
+
+EXPORTED int cuStreamSynchronize(CUstream_st *stream) {
+  if (const Runtime *real = runtime()) return real->stream_synchronize(stream->real);
+  std::unique_lock<std::mutex> lock(stream->mutex);
+  stream->changed.wait(lock, [stream] { return stream->done == stream->queued; });
   return kSuccess;
 }
 

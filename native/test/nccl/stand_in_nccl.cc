@@ -343,20 +343,32 @@ void run(ncclComm &comm, const std::vector<Operation> &operations) {
   --comm.running;
 }
 
-thread_local int depth = 0;
-thread_local std::vector<std::pair<ncclComm *, Operation>> grouped;
+// The group that a thread has begun.
+struct Group {
+  int depth = 0;
+  std::vector<std::pair<ncclComm *, Operation>> operations;
+};
+
+// By thread. Not as its own, which nobody would see go with it.
+Group &group_of_thread() {
+  static std::mutex mutex;
+  static auto &all = *new std::map<std::thread::id, Group>;
+  const std::lock_guard<std::mutex> lock(mutex);
+  return all[std::this_thread::get_id()];
+}
 
 int post(ncclComm *comm, const Operation &operation) {
   if (comm->state == kInProgress) {
     comm->fail({kInvalidArgument, "the communicator is used before the last operation is under way"});
     return kInvalidArgument;
   }
-  if (depth == 0) {
+  Group &group = group_of_thread();
+  if (group.depth == 0) {
     comm->fail({kInvalidUsage, "a send or receive outside of a group waits for one that is not asked for yet"});
     return kInvalidUsage;
   }
   if (operation.peer < 0 || operation.peer >= comm->size || operation.peer == comm->rank) return kInvalidArgument;
-  grouped.push_back({comm, operation});
+  group.operations.push_back({comm, operation});
   return kSuccess;
 }
 
@@ -386,11 +398,9 @@ EXPORTED const char *ncclGetErrorString(int result) {
 }
 
 EXPORTED const char *ncclGetLastError(ncclComm *comm) {
-  static thread_local std::string text;
   if (!comm) return "";
   const std::lock_guard<std::mutex> lock(comm->mutex);
-  text = comm->text;
-  return text.c_str();
+  return comm->text.c_str();
 }
 
 EXPORTED int ncclCommInitRankConfig(ncclComm **comm, int size, Id id, int rank, Config *config) {
@@ -419,16 +429,17 @@ EXPORTED int ncclCommGetAsyncError(ncclComm *comm, int *error) {
 }
 
 EXPORTED int ncclGroupStart() {
-  ++depth;
+  ++group_of_thread().depth;
   return kSuccess;
 }
 
 EXPORTED int ncclGroupEnd() {
-  if (depth == 0) return kInvalidUsage;
-  if (--depth > 0) return kSuccess;
+  Group &group = group_of_thread();
+  if (group.depth == 0) return kInvalidUsage;
+  if (--group.depth > 0) return kSuccess;
   std::map<ncclComm *, std::vector<Operation>> by_comm;
-  for (const auto &[comm, operation] : grouped) by_comm[comm].push_back(operation);
-  grouped.clear();
+  for (const auto &[comm, operation] : group.operations) by_comm[comm].push_back(operation);
+  group.operations.clear();
   for (auto &[comm, operations] : by_comm) {
     ncclComm *one = comm;
     one->begin();
