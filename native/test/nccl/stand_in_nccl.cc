@@ -96,10 +96,15 @@ struct ncclComm {
   int groups = 0;
   std::thread worker;
 
+  bool has_failed() const {
+    const int now = state;  // once: it changes between the other two
+    return now != kSuccess && now != kInProgress;
+  }
+
   // The first one stays.
   void fail(const Error &error) {
     const std::lock_guard<std::mutex> lock(mutex);
-    if (state != kSuccess && state != kInProgress) return;
+    if (has_failed()) return;
     text = error.text;
     state = error.code;
   }
@@ -334,7 +339,7 @@ bool is_faulty(const ncclComm &comm) {
 
 void run(ncclComm &comm, const std::vector<Operation> &operations) {
   try {
-    if (comm.state == kSuccess || comm.state == kInProgress) exchange(comm, operations);
+    if (!comm.has_failed()) exchange(comm, operations);
   } catch (const Error &error) {
     comm.fail(error);
     // As on a device: what is queued behind it waits until the communicator is aborted.
