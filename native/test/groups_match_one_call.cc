@@ -178,6 +178,25 @@ TEST_CASE("first positives of half precision are found on other ranks" * doctest
   }
 }
 
+TEST_CASE("positives by label give the same bits with any number of threads, and in two halves" *
+          doctest::skip(!on_cpu())) {
+  const std::string set = instruction_sets().front();
+  for (const auto row_loss : {INFONCE_ROW_LOSS_CROSS_ENTROPY, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES}) {
+    Settings settings;
+    settings.loss = Loss::kSupCon;
+    settings.rows = 150;
+    settings.dim = 40;
+    settings.classes = Classes::kMixed;
+    Inputs whole = Case(settings);
+    whole.problem.softmaxes[0].row_loss = row_loss;
+    const std::vector<Share> shares = random_shares(whole, 4, 3);
+    const Contexts one(set, INFONCE_PRECISION_HIGHEST, 1), four(set, INFONCE_PRECISION_HIGHEST, 4);
+    const Output expected = run_on_ranks(one.of(4), whole, shares);
+    CHECK(identical(run_on_ranks(four.of(4), whole, shares), expected));
+    CHECK(identical(run_on_ranks(four.of(4), whole, shares, group::Gradients::kSum, true), expected));
+  }
+}
+
 // Ties are not above, wherever they are: rows of one rank, all equal, but for one.
 TEST_CASE("equal rows on several ranks do not outrank each other" * doctest::skip(!on_cpu())) {
   Settings settings;

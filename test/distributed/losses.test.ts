@@ -3,7 +3,7 @@ import { expectResult, HIGHEST } from '../support/compare.js';
 import { joined, run, SIZES } from '../support/over-ranks.js';
 import { evenShares, type Shares } from '../support/parts.js';
 import { LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
-import { leaveAll } from '../support/ranks.js';
+import { leaveAll, type Rank } from '../support/ranks.js';
 
 afterAll(leaveAll);
 
@@ -104,6 +104,28 @@ describe.each(SERVED)('%s', loss => {
       }
     }
   });
+});
+
+it('a row that other ranks fetch and that is not finite is told by its own', async () => {
+  const of = randomCase('supCon all', SIZES);
+  const problem = { ...of.problem, labels: new Int32Array(9) };
+  const withNaN = (nonFinite: string) => (rank: Rank, part: Named) => {
+    const { data, shape } = tensorsOf(part).features!;
+    return { ...part, nonFinite, features: { data: data.map((x, k) => (rank.rank + k === 0 ? NaN : x)), shape } };
+  };
+  await expect(run({ ...of, problem }, 'supCon', [3, 3, 3], {}, withNaN('throw'))).rejects.toMatchObject({
+    message: expect.stringMatching(/NaN or infinity/),
+  });
+  for (const { loss, top1, gradFeatures } of await run(
+    { ...of, problem },
+    'supCon',
+    [3, 3, 3],
+    {},
+    withNaN('propagate'),
+  )) {
+    expect([loss, top1]).toEqual([NaN, NaN]);
+    expect((gradFeatures as Float32Array).every(Number.isNaN)).toBe(true);
+  }
 });
 
 it("refuses rows without a negative only where all ranks' are", async () => {
