@@ -8,6 +8,7 @@ const SUITES = [
   'determinism',
   'device-tensors',
   'directions',
+  'distributed/losses',
   'false-negatives',
   'finite-differences',
   'forward-backward',

@@ -199,6 +199,8 @@ infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t
   return take(Step::kAdd, context, saved, failure, [&] { return join(*saved, softmax, *rows); });
 }
 
+const char *why_no_parts(const infonce_problem *) { return nullptr; }
+
 infonce_status backward(infonce_context *context, infonce_saved *saved, const infonce_upstream *upstream,
                         infonce_result *result, infonce_failure *failure) {
   infonce_problem p = saved->request.problem;
@@ -283,6 +285,8 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *)
   context->pairs = Pairs();
   return INFONCE_OK;
 }
+
+int32_t host_device(infonce_context *) { return -1; }
 
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
@@ -372,12 +376,14 @@ const infonce_backend *infonce_cpu_backend(void) {
     table.close_gradient = close_gradient;
     table.read_rows = read_rows;
     table.join_rows = join_rows;
+    table.why_no_parts = why_no_parts;
     table.logits = logits;
     table.memory_required = memory_required;
     table.allocate = allocate;
     table.release = release;
     table.copy = copy;
     table.trim = trim;
+    table.host_device = host_device;
     table.host_allocate = host_allocate;
     table.host_release = host_release;
     table.measure = measure_limit;

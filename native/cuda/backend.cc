@@ -182,16 +182,37 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
               [&](Context &on_device) { return on_device.backward(*saved, *upstream, result); });
 }
 
-constexpr char kRowsStay[] = "on CUDA devices no rows travel with sums of their own yet";
+// Of what the contract lets be opened, or come in parts: what is not computed here so far. Whatever it comes to let is
+// refused until it is.
+const char *why_not_opened(const infonce_problem &p) {
+  if (joins_sides(p)) return "on CUDA devices candidates of joined sides do not come in parts";
+  if (threshold_of(p)) return "on CUDA devices thresholds are for candidates that are all there";
+  if (own_block_of(p)) return "on CUDA devices candidates of their own do not come in parts";
+  if (p.softmaxes[0].label_smoothing != 0)
+    return "on CUDA devices label smoothing is over candidates that are all there";
+  if (first_positives_in(p) != kNone) return "on CUDA devices no first positives are in another call";
+  if (p.softmaxes[0].negatives != 0) return "on CUDA devices debiased losses know all candidates from the start";
+  return nullptr;
+}
+
+const char *why_not_in_parts(const infonce_problem &p, const infonce_block &block) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (block.candidates == memory_of(p) || has_further_positives(block))
+    return "on CUDA devices parts hold no further positives";
+  if (block.column_softmax == kNone) return nullptr;
+  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "on CUDA devices positives by label are not in parts yet";
+  if (softmax.positive == INFONCE_POSITIVE_TARGET) return "on CUDA devices rows with targets do not travel";
+  if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED || softmax.mises_fisher_sigma != 0)
+    return "on CUDA devices losses that know all rows have no rows that travel";
+  return nullptr;
+}
 
 infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
                     infonce_failure *failure) {
   *saved = nullptr;
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
-  if (is_sigmoid(p)) return invalid(failure, "here candidates of the sigmoid loss do not come in parts");
-  if (needs_candidates(p)) return invalid(failure, kNoCandidate);
-  if (first_positives_in(p) != kNone) return invalid(failure, kRowsStay);
+  if (const char *wrong = why_not_opened(p)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);
@@ -203,19 +224,35 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
 
 const char *what_is_wrong_with_part_here(const infonce_problem &problem, const infonce_part &part, Pass pass) {
   if (const char *wrong = what_is_wrong_with_part(problem, part, pass)) return wrong;
-  if (has_further_positives(problem.blocks[part.block])) return "on CUDA devices parts hold no positives yet";
-  if (part.anchor_count > 0) return "on CUDA devices a part meets all anchors yet";
-  return columns_travel(problem, part) ? kRowsStay : nullptr;
+  if (part.terms) return "on CUDA devices positives have no terms in parts";
+  return why_not_in_parts(problem, problem.blocks[part.block]);
 }
 
-infonce_status read_rows(infonce_context *, infonce_saved *, int32_t, const infonce_travelling_rows *,
-                         infonce_failure *failure) {
-  return invalid(failure, kRowsStay);
+const char *why_no_parts(const infonce_problem *problem) {
+  if (const char *why = why_not_opened(*problem)) return why;
+  for (int b = 0; b < problem->block_count; ++b)
+    if (const char *why = why_not_in_parts(*problem, problem->blocks[b])) return why;
+  return nullptr;
 }
 
-infonce_status join_rows(infonce_context *, infonce_saved *, int32_t, const infonce_travelling_rows *,
-                         infonce_failure *failure) {
-  return invalid(failure, kRowsStay);
+infonce_status read_rows(infonce_context *context, infonce_saved *saved, int32_t softmax,
+                         const infonce_travelling_rows *rows, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_rows(saved->problem, softmax, *rows)) return invalid(failure, wrong);
+  const bool of_gradient = rows->log_sum_exp || rows->weight || rows->all_positives || rows->rest_share;
+  if (const char *wrong = of_gradient ? what_is_wrong_with_step(saved->stage, Step::kAddGradient) : nullptr)
+    return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    context->on_device.read_rows(*saved, softmax, *rows);
+    return INFONCE_OK;
+  });
+}
+
+infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t softmax,
+                         const infonce_travelling_rows *rows, infonce_failure *failure) {
+  if (const char *wrong = what_is_wrong_with_joined_rows(saved->problem, softmax, *rows))
+    return invalid(failure, wrong);
+  return take(Step::kAdd, context, saved, failure,
+              [&](Context &on_device) { return on_device.join_rows(*saved, softmax, *rows); });
 }
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
@@ -226,6 +263,7 @@ infonce_status add(infonce_context *context, infonce_saved *saved, const infonce
 
 infonce_status close(infonce_context *context, infonce_saved *saved, infonce_result *result, infonce_failure *failure) {
   if (const char *wrong = what_is_wrong_with_losses(saved->problem, *result)) return invalid(failure, wrong);
+  if (saved->stage == Stage::kOpen && saved->work->lacks_candidates()) return invalid(failure, kNoCandidate);
   return take(Step::kClose, context, saved, failure,
               [&](Context &on_device) { return on_device.close(*saved, result); });
 }
@@ -341,6 +379,8 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *f
   });
 }
 
+int32_t host_device(infonce_context *context) { return context->on_device.device(); }
+
 infonce_status host_allocate(int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
   *memory = nullptr;
   if (bytes < 0) return invalid(failure, kNegativeSize);
@@ -383,12 +423,14 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   close_gradient,
                                   read_rows,
                                   join_rows,
+                                  why_no_parts,
                                   logits,
                                   memory_required,
                                   allocate,
                                   release,
                                   copy,
                                   trim,
+                                  host_device,
                                   host_allocate,
                                   host_release,
                                   nullptr};  // measure: nothing

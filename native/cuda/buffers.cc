@@ -103,17 +103,50 @@ void take_halves(Workspace::Cursor &cursor, Work *work) {
   });
 }
 
+void take_sums(Workspace::Cursor &cursor, int64_t rows, Direction *softmax) {
+  softmax->sum = cursor.take<double>(rows);
+  softmax->offset = cursor.take<double>(rows);
+  softmax->above = cursor.take<int32_t>(rows);
+}
+
+// Of a part's columns, or of the anchors that it meets alone: what its passes read beside the sums.
+void take_weights(Workspace::Cursor &cursor, int64_t rows, Direction *softmax) {
+  softmax->rank = cursor.take<float>(rows);
+  softmax->upstream = cursor.take<double>(rows);
+  softmax->log_sum_exp = cursor.take<double>(rows);
+  softmax->weight = cursor.take<float>(rows);
+  softmax->log2_sum = cursor.take<float>(rows);
+}
+
 // What a part has of a call's own.
 void take_part(Workspace::Cursor &cursor, Work *work) {
   Buffers &buffers = work->buffers;
+  const Block &block = work->choice.blocks[0];
+  const bool has_columns = work->has_columns_of_part(), has_some = !work->some_anchors.rows.empty();
+  const int64_t anchors = work->anchor_tower().padded_rows, columns = work->tower(block.columns).padded_rows;
+  Direction *const of_some = &buffers.softmaxes[block.row_softmax];
   take_inputs(cursor, work);
   const size_t zeros = cursor.used();
   buffers.report = cursor.take<Report>(1);
   buffers.no_weight = cursor.take<float>(work->choice.longest_rows());
+  if (has_columns) take_sums(cursor, columns, &buffers.softmax_of_columns);
+  if (has_some) take_sums(cursor, anchors, of_some);
   buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
   buffers.zeroed_bytes = cursor.used() - zeros;
   take_masks(cursor, work);
   take_operands(cursor, work);
+  if (has_columns) {
+    take_weights(cursor, columns, &buffers.softmax_of_columns);
+    buffers.positive_logit_of_columns = cursor.take<double>(columns);
+  }
+  if (!has_some) return;
+  take_weights(cursor, anchors, of_some);
+  buffers.softmaxes[0].rank = of_some->rank;
+  buffers.pair_logits.first = cursor.take<double>(anchors);
+  if (work->some_anchors.ids) buffers.ids[work->anchors()] = cursor.take<int32_t>(work->rows());
+  Tower &tower = buffers.towers[work->anchors()];
+  tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
+  tower.inverse_norm = cursor.take<double>(anchors);
 }
 
 void take_statistics(Workspace::Cursor &cursor, Work *work) {
@@ -190,11 +223,7 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   // What begins with zeros stands together.
   const size_t zeros = cursor.used();
   buffers.report = cursor.take<Report>(1);
-  for (Direction &softmax : buffers.softmaxes) {
-    softmax.sum = cursor.take<double>(rows);
-    softmax.offset = cursor.take<double>(rows);
-    softmax.above = cursor.take<int32_t>(rows);
-  }
+  for (Direction &softmax : buffers.softmaxes) take_sums(cursor, rows, &softmax);
   const int64_t longest = choice.longest_rows();
   buffers.no_weight = cursor.take<float>(longest);
   buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);

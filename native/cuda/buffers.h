@@ -28,6 +28,9 @@ struct Buffers {
   double *radial = nullptr;
   Report *report = nullptr;
   Direction softmaxes[2] = {};
+  // Of a part's columns that have losses elsewhere; of its rows of the softmax, and their positives' logits.
+  Direction softmax_of_columns = {};
+  double *positive_logit_of_columns = nullptr;
   float *no_weight = nullptr, *no_log2_sum = nullptr;  // of a side without softmax
   unsigned char *zeroed = nullptr;                     // what begins with zeros
   size_t zeroed_bytes = 0;

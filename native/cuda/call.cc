@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "cuda/launch/simclr_logits.h"
 #include "cuda/steps/steps.h"
@@ -15,6 +16,7 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   work_.choice = choose(work_.problem, precision, !work_.classes.large.empty(), lane.stream.hardware(), opened);
   work_.in_float32 = work_.choice.in_float32;
   work_.in_float64 = work_.choice.in_float64;
+  work_.lacks_candidates = opened && needs_candidates(problem);
   work_.rule = {work_.positives_are_anchors(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
   std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
   for (int m = 0; m < problem.matrix_count && work_.is_smoothed(); ++m) {
@@ -24,26 +26,72 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   list_outputs(logits);
 }
 
-Call::Call(const Call &opened, const infonce_part &part, infonce_result *result, Lane &lane, Phase phase)
+Call::Call(const Call &opened, const infonce_part &part, const infonce_output &gradient, const BadRow &bad,
+           infonce_result *result, Lane &lane, Phase phase)
     : work_(opened.work_) {
-  const infonce_block &block = work_.problem.blocks[part.block];
-  const int matrix = block.candidates;
+  const infonce_block block = work_.problem.blocks[part.block];
+  const int matrix = matrix_for_part(block);
+  const bool has_columns = columns_travel(work_.problem, part);
+  const int64_t all = work_.rows(), anchor_count = part.anchor_count > 0 ? part.anchor_count : all;
   work_.phase = phase;
   work_.result = result;
+  work_.result->gradients[matrix] = gradient;
+  work_.matrix_of_part = block.candidates;
+  work_.anchors_of_call = work_.anchor_tower();
+  work_.bad_number = bad;
+  if (has_columns) work_.columns = part.columns;
+  if (anchor_count < all) take_some_anchors(block, part.first_anchor, anchor_count);
   work_.lane = &lane;
   work_.problem.cancelled = part.cancelled;
   work_.problem.reduction = INFONCE_REDUCTION_MEAN;  // no losses of rows
   // Arrays of the call itself may be gone.
   for (infonce_matrix &other : work_.problem.matrices) other.ids = nullptr, other.bias = nullptr;
   work_.problem.matrices[matrix] = part.candidates;
-  work_.choice = choose_for_part(work_.choice, block, part.candidates.rows, lane.stream.hardware());
+  work_.problem.matrix_count = std::max(work_.problem.matrix_count, matrix + 1);
+  work_.problem.block_count = 1;
+  work_.problem.blocks[0] = block;
+  work_.problem.blocks[0].candidates = matrix;
+  work_.choice = choose_for_part(work_.choice, block, part.candidates.rows, anchor_count,
+                                 has_columns ? kOfColumns : kNone, lane.stream.hardware());
   work_.classes = Classes();
   work_.pairs[matrix] = work_.pairs_of_keys = {};
   work_.report_of_call = opened.work_.buffers.report;
-  const Tower anchors = work_.anchor_tower();
   std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
-  work_.buffers.towers[work_.anchors()] = anchors;
+  Tower &anchors = work_.buffers.towers[work_.anchors()];
+  if (work_.some_anchors.rows.empty()) {
+    anchors = work_.anchors_of_call;
+  } else {
+    anchors.source_stride = work_.anchors_of_call.source_stride;
+    anchors.source = work_.anchors_of_call.source + part.first_anchor * anchors.source_stride;
+  }
   list_outputs({});
+}
+
+void Call::take_some_anchors(const infonce_block &block, int64_t first, int64_t count) {
+  SomeAnchors &some = work_.some_anchors;
+  some.first = first;
+  some.rows.resize(size_t(count));
+  for (int64_t r = 0; r < work_.rows(); ++r) {
+    const int64_t i = work_.source_row(work_.anchors(), r) - first;
+    if (i >= 0 && i < count) some.rows[size_t(i)] = int32_t(r);
+  }
+  bool &is_summed = work_.is_summed[block.row_softmax];
+  some.are_summed = std::exchange(is_summed, false);
+  some.softmax = work_.buffers.softmaxes[block.row_softmax];
+  some.softmax.rank = work_.buffers.softmaxes[0].rank;
+  some.positive_logit = work_.buffers.pair_logits.first;
+  some.ids = work_.buffers.ids[work_.anchors()];
+}
+
+void Call::read_rows(int32_t softmax, const infonce_travelling_rows &rows, Lane &lane) {
+  work_.lane = &lane;
+  steps::read_travelling_rows(work_, softmax, rows, bad_.row >= 0 || work_.bad_part.row >= 0);
+}
+
+void Call::join_rows(int32_t softmax, const infonce_travelling_rows &rows, const BadRow &bad, Lane &lane) {
+  work_.lane = &lane;
+  if (bad.row >= 0) work_.bad_part = bad;
+  else steps::join_travelling_rows(&work_, softmax, rows);
 }
 
 void Call::turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *cancelled) {
@@ -60,6 +108,7 @@ void Call::take_back(const Call &part) {
   const BadRow bad = part.bad_;
   if (part.work_.phase.sums) {
     std::copy_n(part.work_.is_summed, INFONCE_MOST_SOFTMAXES, work_.is_summed);
+    work_.lacks_candidates = false;
     if (bad.row >= 0) work_.bad_part = bad;
   } else {
     work_.has_gradient_parts = true;
@@ -161,6 +210,8 @@ BadRow Call::end() {
   if (bad_.row >= 0 && !propagates()) return bad_;
   if (!work_.phase.is_part) read_scalars();
   steps::read_rows(work_, bad_.row >= 0);
+  if (work_.phase.is_part && work_.phase.sums) steps::deliver_sums_of_part(work_, bad_.row >= 0);
+  if (work_.opens_gradient()) steps::settle_upstream(&work_);
   return {};
 }
 
@@ -168,7 +219,8 @@ BadRow Call::bad_row() const {
   const Report &report = *work_.lane->report.get();
   if (const int64_t row = report.first_bad_row(kUpstreamInput); row >= 0) return {INFONCE_IN_GRAD_OUTPUT, row};
   for (int m = 0; m < work_.problem.matrix_count; ++m)
-    if (const int64_t row = report.first_bad_row(m); row >= 0) return {m, row};
+    if (const int64_t row = report.first_bad_row(m); row >= 0)
+      return {work_.phase.is_part && m != work_.anchors() ? work_.matrix_of_part : m, row};
   for (int m = 0; m < work_.problem.matrix_count; ++m)
     if (const int64_t row = report.first_bad_row(kGuideInputs + m); row >= 0) return {INFONCE_GUIDE_OF + m, row};
   return {};

@@ -11,13 +11,20 @@ class Call {
   // The arrays and `result` must stay until end(), the problem need not. `opened`: candidates come in parts.
   Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane,
        Phase phase = kWhole, infonce_output logits = {}, bool opened = false);
-  // A part of an opened call: its sums, or its share of the gradients, of which its own goes to result->gradients.
-  Call(const Call &opened, const infonce_part &part, infonce_result *result, Lane &lane, Phase phase);
+  // A part of an opened call: its sums, or its share of the gradients, of which its own is `gradient`. `bad`: the first of
+  // its numbers that is none.
+  Call(const Call &opened, const infonce_part &part, const infonce_output &gradient, const BadRow &bad,
+       infonce_result *result, Lane &lane, Phase phase);
 
   // After the first phase: what begins next is this one.
   void turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *cancelled);
   // The upstream gradient of the phases from here on.
   void set_upstream(const infonce_grad_output &upstream) { work_.problem.grad_output = upstream; }
+  // Of rows that travel, between this phase and the next; they wait for the device.
+  void read_rows(int32_t softmax, const infonce_travelling_rows &rows, Lane &lane);
+  void join_rows(int32_t softmax, const infonce_travelling_rows &rows, const BadRow &bad, Lane &lane);
+  // Whether it has been given no candidates yet, and needs some.
+  bool lacks_candidates() const { return work_.lacks_candidates; }
   // What a part of it left behind.
   void take_back(const Call &part);
   // Memory for what the parts of a gradient add to the anchors'.
@@ -37,6 +44,7 @@ class Call {
   bool returns_early() const { return work_.returns_early; }
 
  private:
+  void take_some_anchors(const infonce_block &block, int64_t first, int64_t count);
   bool propagates() const { return work_.problem.propagate_non_finite != 0; }
   void list_outputs(infonce_output logits);
   void compute(Lane *previous);

@@ -176,19 +176,31 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   return choice;
 }
 
-Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, const Hardware &hardware) {
+int matrix_for_part(const infonce_block &block) {
+  if (!is_triangle(block)) return block.candidates;
+  return block.anchors == 0 ? 1 : 0;
+}
+
+Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, int64_t anchors, int columns,
+                       const Hardware &hardware) {
   Choice choice = opened;
   choice.keys = choice.memory = kNone;  // a part holds no positives
   for (Tower &tower : choice.towers)
     if (&tower != &choice.towers[choice.anchors]) tower = {};
-  Tower &tower = choice.towers[block.candidates];
-  tower = choice.towers[choice.anchors];
-  tower.views = 1;
-  tower.rows = rows;
-  tower.padded_rows = round_up(rows, kRowMultiple);
-  choice.blocks = choice.row_blocks = {
-      {block.anchors, block.candidates, block.row_softmax, kNone, block.left_out, choice.scale + block.stretch}};
-  choice.architecture = &architecture_for(choice.rows(choice.anchors), rows, hardware);
+  Tower &of_anchors = choice.towers[choice.anchors];
+  const int matrix = matrix_for_part(block);
+  Tower &tower = choice.towers[matrix];
+  tower = of_anchors;
+  const auto set_rows = [](Tower &of, int64_t count) {
+    of.views = 1;
+    of.rows = count;
+    of.padded_rows = round_up(count, kRowMultiple);
+  };
+  set_rows(tower, rows);
+  if (anchors != of_anchors.rows) set_rows(of_anchors, anchors);
+  choice.blocks = {{block.anchors, matrix, block.row_softmax, columns, block.left_out, choice.scale + block.stretch}};
+  choice.row_blocks = row_blocks_of(choice.blocks);
+  choice.architecture = &architecture_for(anchors, rows, hardware);
   choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);
   choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, tower.padded_dim);
   choice.flash = false;

@@ -72,8 +72,12 @@ struct Choice {
 Choice choose(const infonce_problem &problem, infonce_precision precision, bool has_large_classes,
               const Hardware &hardware, bool opened = false);
 
-// For a part of so many candidates: that block alone.
-Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, const Hardware &hardware);
+// Which matrix the candidates of a part of this block are there: the block's own, unless that has the anchors.
+int matrix_for_part(const infonce_block &block);
+// For a part of so many candidates, or of so many of the anchors, too: that block alone. `columns`: the softmax that the
+// candidates add to, or kNone.
+Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t rows, int64_t anchors, int columns,
+                       const Hardware &hardware);
 
 // For the gradients of the matrices whose bits are `wanted`, in the order in which they are computed.
 std::vector<MatrixGradient> plan_gradients(const Choice &choice, uint32_t wanted, bool in_float32,

@@ -198,9 +198,10 @@ BadRow Context::go_on(infonce_saved &saved, Phase phase, const infonce_upstream 
 }
 
 BadRow Context::take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient) {
+  const BadRow bad_number = first_bad_number(saved.problem, part, phase.sums ? Pass::kSums : Pass::kGradient);
+  if (bad_number.row >= 0 && !saved.problem.propagate_non_finite) return bad_number;
   const Lock one_at_a_time(saved.mutex);
   infonce_result result{};
-  result.gradients[saved.problem.blocks[part.block].candidates] = gradient;
   std::unique_ptr<Call> work;
   Lane *lane = nullptr;
   {
@@ -208,7 +209,7 @@ BadRow Context::take_part(infonce_saved &saved, const infonce_part &part, Phase 
     lane = &take_lane();
     try {
       if (phase.has_gradients) with_idle_memory([&] { saved.work->place_sums_of_parts(&saved.sums_of_parts, *lane); });
-      work = std::make_unique<Call>(*saved.work, part, &result, *lane, phase);
+      work = std::make_unique<Call>(*saved.work, part, gradient, bad_number, &result, *lane, phase);
       start(*work, *lane, nullptr);
     } catch (...) {
       drop(*lane);
@@ -248,6 +249,19 @@ BadRow Context::add_gradient(infonce_saved &saved, const infonce_part &part, con
 
 BadRow Context::close_gradient(infonce_saved &saved, infonce_result *result) {
   return go_on(saved, kCloseGradient, nullptr, result);
+}
+
+void Context::read_rows(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows) {
+  const Lock one_at_a_time(saved.mutex);
+  on_a_lane([&](Lane &lane) { saved.work->read_rows(softmax, rows, lane); });
+}
+
+BadRow Context::join_rows(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows) {
+  const BadRow bad = first_bad_sum(saved.problem, softmax, rows);
+  if (bad.row >= 0 && !saved.problem.propagate_non_finite) return bad;
+  const Lock one_at_a_time(saved.mutex);
+  on_a_lane([&](Lane &lane) { saved.work->join_rows(softmax, rows, bad, lane); });
+  return {};
 }
 
 void Context::destroy(std::unique_ptr<infonce_saved> saved) {
@@ -311,18 +325,23 @@ void Context::release(void *memory) {
   }
 }
 
-void Context::copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
-  if (bytes <= 0) return;
+// Copies, for which it waits, after all work that was begun.
+template <class Body> void Context::on_a_lane(Body &&body) {
   const Lock lock(mutex_);
   Lane &lane = take_lane();
   try {
     if (last_ && last_ != &lane) lane.follow(*last_);
-    lane.copy(to, from, size_t(bytes), kind);
+    body(lane);
     drop(lane);
   } catch (...) {
     drop(lane);
     throw;
   }
+}
+
+void Context::copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
+  if (bytes <= 0) return;
+  on_a_lane([&](Lane &lane) { lane.copy(to, from, size_t(bytes), kind); });
 }
 
 }  // namespace infonce::cuda

@@ -59,6 +59,8 @@ class Context {
   BadRow open_gradient(infonce_saved &saved, const infonce_upstream &upstream);
   BadRow add_gradient(infonce_saved &saved, const infonce_part &part, const infonce_output &gradient);
   BadRow close_gradient(infonce_saved &saved, infonce_result *result);
+  void read_rows(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows);
+  BadRow join_rows(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows);
 
   // Bytes that a call takes, and that are to be had.
   int64_t size_of(const infonce_problem &problem, const infonce_result &result);
@@ -79,6 +81,7 @@ class Context {
                      std::unique_ptr<infonce_saved> *saved);
   BadRow go_on(infonce_saved &saved, Phase phase, const infonce_upstream *upstream, infonce_result *result);
   BadRow take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient);
+  template <class Body> void on_a_lane(Body &&body);
   void drop(Lane &lane) noexcept;
   template <class Take> auto with_idle_memory(Take &&take);
   bool free_idle_memory();

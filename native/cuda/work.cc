@@ -80,7 +80,8 @@ SigmoidTask sigmoid_of(const Work &work, const Block &block) {
   task.block.scale = work.problem.scale;
   task.block.masks.row_ids = work.buffers.ids[block.rows];
   task.block.masks.column_ids = work.buffers.ids[block.columns];
-  task.positives_by_index = work.problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX;
+  // Those of parts have their anchors elsewhere.
+  task.positives_by_index = work.problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX && !work.phase.is_part;
   task.bias = work.problem.bias;
   return task;
 }

@@ -38,6 +38,21 @@ constexpr Phase kCloseGradient = {false,   false, false, false,  true};
 constexpr Phase kSimclrLogits  = {true,    false, false, false,  false,    false, false, true};
 // clang-format on
 
+// Beside the softmaxes of a problem: that of a part's columns, which have their losses elsewhere.
+constexpr int kOfColumns = INFONCE_MOST_SOFTMAXES;
+
+// Of a part that meets some of the anchors alone: rows [first, first + rows.size()) of the input, which the part prepares
+// anew in that order.
+struct SomeAnchors {
+  int64_t first = 0;
+  std::vector<int32_t> rows;  // the call's prepared ones; empty: the part meets all
+  // The call's own.
+  bool are_summed = false;
+  Direction softmax = {};
+  const double *positive_logit = nullptr;
+  const int32_t *ids = nullptr;
+};
+
 // An array that the call fills.
 struct Output {
   infonce_output caller = {};
@@ -57,13 +72,21 @@ struct Work {
   Lane *lane;
   Classes classes;
   Choice choice = {};
-  bool in_float32 = true, in_float64 = false;   // as in the choice, until the data have decided
-  bool is_summed[INFONCE_MOST_SOFTMAXES] = {};  // by softmax: float64 sums are added to what is there
+  bool in_float32 = true, in_float64 = false;       // as in the choice, until the data have decided
+  bool is_summed[INFONCE_MOST_SOFTMAXES + 1] = {};  // by softmax: float64 sums are added to what is there
   // Of an opened call. Parts whose rows are not finite are remembered where results are to become NaN.
   BadRow bad_part = {};
   bool has_bad_gradient_part = false;
   bool has_gradient_parts = false;         // since its gradient was opened
+  bool lacks_candidates = false;           // it has none but positives, and has to be given some
+  double upstream_scale = 1;               // what upstream gradients are relative to, once its gradient is open
   const Report *report_of_call = nullptr;  // a part has one of its own
+  // Of a part.
+  int matrix_of_part = kNone;  // whose candidates it has, whatever matrix stands for them here
+  Tower anchors_of_call = {};  // and the anchors, of which it may have some
+  SomeAnchors some_anchors = {};
+  infonce_travelling_rows columns = {};  // the caller's
+  BadRow bad_number = {};                // among them and its biases, where results are to become NaN
   std::vector<MatrixGradient> gradients = {};
   PositiveRule rule = {};
   Output outputs[kOutputs] = {};
@@ -84,9 +107,17 @@ struct Work {
   Tower memory_tower() const { return choice.memory == kNone ? Tower{} : tower(choice.memory); }
   int64_t guide_size_of(int matrix) const { return problem.matrices[matrix].rows * problem.guide_dim; }
   int64_t size_of(int matrix) const { return problem.matrices[matrix].rows * problem.dim; }
+  bool opens_gradient() const { return phase.has_losses && !phase.returns_losses && !phase.has_gradients; }
   bool computes_gradient() const { return problem.gradient && phase.has_gradients; }
   float *gradient_of(int matrix) const { return outputs[kGradients + matrix].device; }  // null: not wanted
-  const Direction *softmax(int index) const { return index == kNone ? nullptr : &buffers.softmaxes[index]; }
+  const Direction *softmax(int index) const {
+    return index == kNone ? nullptr : index == kOfColumns ? &buffers.softmax_of_columns : &buffers.softmaxes[index];
+  }
+  // Of the rows of a block, as float64_log_sum_exp takes them.
+  const double *positive_logit(int softmax) const {
+    return softmax == kOfColumns ? buffers.positive_logit_of_columns : buffers.pair_logits.first;
+  }
+  bool has_columns_of_part() const { return phase.is_part && choice.blocks[0].column_softmax == kOfColumns; }
   // Of the block's rows.
   Pairs pairs_of(const Block &block) const {
     if (block.rows == anchors()) return pairs[block.columns];

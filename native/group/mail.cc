@@ -43,8 +43,8 @@ Mail::~Mail() {
 
 // At least a byte, so that every message has an address.
 char *Mail::memory(size_t bytes) {
-  state_->memory.push_back(post_.memory.take(bytes + 1));
-  return state_->memory.back().bytes.get();
+  state_->memory.push_back(post_.memory.take(bytes + 1, post_.kind));
+  return state_->memory.back().bytes();
 }
 
 void Mail::send(int to, Channel channel, const void *bytes, size_t count) {

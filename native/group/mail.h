@@ -16,8 +16,10 @@ struct Post {
   Transport &transport;
   Memory &memory;
   Watch &watch;
-  double patience;  // seconds until the group is lost
+  double patience;       // seconds until the group is lost
+  MemoryKind kind = {};  // of what messages are in
 
+  Post with(const MemoryKind &other) const { return {transport, memory, watch, patience, other}; }
   int rank() const { return transport.rank(); }
   int size() const { return transport.size(); }
   int after(int hops) const { return (rank() + hops) % size(); }

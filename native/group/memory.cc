@@ -6,15 +6,31 @@
 namespace infonce::group {
 namespace {
 constexpr size_t kMostFree = 16;
+constexpr size_t kLeastLocked = size_t(64) << 10;  // copies of less go through buffers of the backend soon enough
+}  // namespace
+
+Memory::Piece::Piece(size_t size, const MemoryKind &wanted) : size_(size), wanted_(wanted) {
+  void *memory = nullptr;
+  if (wanted.backend && size >= kLeastLocked &&
+      wanted.backend->host_allocate(wanted.device, int64_t(size), &memory, nullptr) == INFONCE_OK) {
+    bytes_ = static_cast<char *>(memory);
+    lender_ = wanted.backend;
+  } else {
+    bytes_ = new char[size];
+  }
 }
 
-Memory::Piece Memory::take(size_t size) {
+Memory::Piece::~Piece() {
+  if (lender_) lender_->host_release(bytes_);
+  else delete[] bytes_;
+}
+
+Memory::Piece Memory::take(size_t size, const MemoryKind &wanted) {
   const std::lock_guard<std::mutex> lock(mutex_);
   auto best = free_.end();
   for (auto piece = free_.begin(); piece != free_.end(); ++piece)
-    if (piece->size >= size && piece->size / 2 <= size && (best == free_.end() || piece->size < best->size))
-      best = piece;
-  if (best == free_.end()) return {std::unique_ptr<char[]>(new char[size]), size};
+    if (piece->serves(size, wanted) && (best == free_.end() || piece->size() < best->size())) best = piece;
+  if (best == free_.end()) return Piece(size, wanted);
   Piece piece = std::move(*best);
   free_.erase(best);
   return piece;

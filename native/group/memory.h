@@ -2,23 +2,66 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <cstdint>
 #include <mutex>
+#include <utility>
 #include <vector>
+
+#include "infonce/infonce.h"
 
 namespace infonce::group {
 
-// Fresh pages cost more than what is done with them. Usable from any thread: what is saved for a gradient may end at any
-// time.
+// What memory a step's messages had better be in: that which a backend's device copies to and from directly, or any.
+struct MemoryKind {
+  const infonce_backend *backend = nullptr;
+  int32_t device = 0;
+
+  // Of the context's device, which may be the host.
+  static MemoryKind of(const infonce_backend &backend, infonce_context *context) {
+    const int32_t device = backend.host_device(context);
+    return device < 0 ? MemoryKind() : MemoryKind{&backend, device};
+  }
+  bool operator==(const MemoryKind &other) const { return backend == other.backend && device == other.device; }
+};
+
+// Fresh pages cost more than what is done with them, and page-locking more than that. Usable from any thread: what is saved
+// for a gradient may end at any time.
 class Memory {
  public:
-  struct Piece {
-    std::unique_ptr<char[]> bytes;
-    size_t size = 0;
+  class Piece {
+   public:
+    Piece() = default;
+    // Any memory where there is none of that kind, or little is asked for.
+    Piece(size_t size, const MemoryKind &wanted);
+    ~Piece();
+    Piece(Piece &&other) noexcept { swap(other); }
+    Piece &operator=(Piece &&other) noexcept {
+      swap(other);
+      return *this;
+    }
+
+    char *bytes() const { return bytes_; }
+    size_t size() const { return size_; }
+    bool serves(size_t size, const MemoryKind &wanted) const {
+      return wanted_ == wanted && size_ >= size && size_ / 2 <= size;
+    }
+
+   private:
+    void swap(Piece &other) noexcept {
+      std::swap(bytes_, other.bytes_);
+      std::swap(size_, other.size_);
+      std::swap(wanted_, other.wanted_);
+      std::swap(lender_, other.lender_);
+    }
+
+    char *bytes_ = nullptr;
+    size_t size_ = 0;
+    MemoryKind wanted_;
+    const infonce_backend *lender_ = nullptr;  // null: it is the heap's
   };
 
   // One that is free and not much larger, or a new one.
-  Piece take(size_t size);
+  Piece take(size_t size, const MemoryKind &wanted);
   void give_back(Piece piece);
 
  private:

@@ -26,7 +26,7 @@ template <class Number> void add_to(Number *sums, const Number *numbers, int64_t
 }  // namespace
 
 RingCall::RingCall(const Post &post, const infonce_backend &backend, infonce_context *context)
-    : post_(post), backend_(backend), context_(context) {
+    : post_(post.with(MemoryKind::of(backend, context))), backend_(backend), context_(context) {
   own_failure_.struct_size = sizeof own_failure_;
 }
 
@@ -77,6 +77,8 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
   if (const char *wrong = what_is_wrong_over_ranks(problem, result)) note(invalid(failure_, wrong));
   else note(read_upstream(problem.grad_output));
   if (status_ == INFONCE_OK) describe(), travellers_ = Travellers(problem, post_.size());
+  const bool in_parts = !travellers_.empty() && post_.size() > 1;
+  if (const char *why = in_parts ? backend_.why_no_parts(&problem) : nullptr) note(invalid(failure_, why));
   check(Kind::kLoss);
   if (!computes()) return status_;
   if (const char *wrong = what_is_wrong_with_all_rows(problem, records_)) note(invalid(failure_, wrong));

@@ -67,4 +67,6 @@ bool simulated() {
   return effort && std::strcmp(effort, "simulator") == 0;
 }
 
+bool on_simulator() { return simulated() && !on_cpu(); }
+
 }  // namespace infonce::test

@@ -20,5 +20,7 @@ bool has_begin_and_end();
 // Whether INFONCE_TEST_EFFORT=simulator asks for few and small problems, since a simulated GPU takes thousands of times
 // as long.
 bool simulated();
+// Whether it does of a device.
+bool on_simulator();
 
 }  // namespace infonce::test

@@ -281,7 +281,9 @@ TEST_CASE("an opened call has a constant shift where that is sure, and parts cho
   const Choice choice = opened();
   CHECK((choice.in_float32 && !choice.in_float64 && !choice.online));
   CHECK(choice.blocks.empty());
-  const auto part = [&](int64_t rows) { return choose_for_part(choice, problem.blocks[0], rows, hardware); };
+  const auto part = [&](int64_t rows) {
+    return choose_for_part(choice, problem.blocks[0], rows, choice.rows(choice.anchors), kNone, hardware);
+  };
   CHECK(part(100).architecture == &Architecture::sm80());
   CHECK(part(100000).architecture == &Architecture::sm90());
   CHECK(part(100).in_registers);

@@ -1,6 +1,7 @@
 // Ranks that do not agree are told so, and the group goes on.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -106,6 +107,69 @@ TEST_CASE("a rank with bad input has its own error, the others are told, and the
     else CHECK(contains(told([&] { return run(group, context, inputs); }), "temperature: expected"));
     CHECK(run(group, context, inputs) == INFONCE_OK);
   });
+}
+
+TEST_CASE("what the backend of a rank does not take in parts is refused before anything moves") {
+  on_ranks(2, [&](Group &group) {
+    const bool cannot = group.transport().rank() == 1;
+    const Context context = make_context();
+    const Inputs inputs = small_inputs();
+    infonce_backend other = backend();
+    if (cannot) other.why_no_parts = [](const infonce_problem *) { return "no parts here"; };
+    other.open = [](infonce_context *, const infonce_problem *, infonce_saved **, infonce_failure *) {
+      return INFONCE_INTERNAL;
+    };
+    const std::string refused = told([&] {
+      Output output(inputs);
+      infonce_failure failure = empty_failure();
+      const infonce_status status = group.run(group.take_turn(), other, context.handle(), inputs.problem,
+                                              group::Gradients::kSum, &output.result, &failure);
+      if (cannot) CHECK(std::string(failure.message) == "no parts here");
+      return status;
+    });
+    if (cannot) CHECK(refused == status(INFONCE_INVALID_ARGUMENT));
+    else CHECK(contains(refused, "rank 1 of 2: no parts here"));
+    CHECK(run(group, context, inputs) == INFONCE_OK);
+  });
+}
+
+namespace {
+std::atomic<int> lent{0}, all_lent{0};
+}
+
+TEST_CASE("rows travel in host memory of the device") {
+  Form form = {};
+  form.rows = form.keys = 200;
+  form.dim = 300;
+  const Inputs inputs = inputs_of(form);
+  infonce_backend counting = backend();
+  counting.host_device = [](infonce_context *) { return 0; };
+  counting.host_allocate = [](int32_t device, int64_t bytes, void **memory, infonce_failure *failure) {
+    ++lent, ++all_lent;
+    return backend().host_allocate(device, bytes, memory, failure);
+  };
+  counting.host_release = [](void *memory) {
+    --lent;
+    backend().host_release(memory);
+  };
+  on_ranks(2, [&](Group &group) {
+    const Context context = make_context();
+    const auto loss_by = [&](const infonce_backend &by) {
+      Output output(inputs);
+      CHECK(group.run(group.take_turn(), by, context.handle(), inputs.problem, group::Gradients::kSum, &output.result,
+                      nullptr) == INFONCE_OK);
+      return output.result.scalars.loss;
+    };
+    const double loss = loss_by(counting);
+    group.barrier(group.take_turn());
+    const int once = all_lent;
+    CHECK(once >= 2 * 3);  // own rows, those that arrive, and gradients
+    CHECK(loss_by(counting) == loss);
+    group.barrier(group.take_turn());
+    CHECK(all_lent == once);
+    CHECK(loss_by(backend()) == loss);
+  });
+  CHECK(lent == 0);
 }
 
 TEST_CASE("calls that do not go together are refused on all ranks") {

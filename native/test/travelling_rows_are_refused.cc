@@ -101,7 +101,7 @@ class Opened {
 
 }  // namespace
 
-TEST_CASE("parts without what travels with their columns are refused" * doctest::skip(!on_cpu())) {
+TEST_CASE("parts without what travels with their columns are refused") {
   for (const Loss loss : {Loss::kClip, Loss::kNtXentFirst}) {
     const Inputs whole = inputs_of_loss(loss, 8);
     const auto check = [&](const std::string &message, bool in_gradient, double *infonce_travelling_rows::*array) {
@@ -124,7 +124,7 @@ TEST_CASE("parts without what travels with their columns are refused" * doctest:
   }
 }
 
-TEST_CASE("losses that know all rows have no rows that travel" * doctest::skip(!on_cpu())) {
+TEST_CASE("losses that know all rows have no rows that travel") {
   const auto check = [](const Inputs &whole, const std::string &message) {
     Opened call(whole);
     CHECK(call.add() == INFONCE_INVALID_ARGUMENT);
@@ -186,7 +186,7 @@ TEST_CASE("first positives in other calls are rows of a matrix of their own" * d
   backend().saved_destroy(context.handle(), saved);
 }
 
-TEST_CASE("rows of no softmax, without arrays or at the wrong time are refused" * doctest::skip(!on_cpu())) {
+TEST_CASE("rows of no softmax, without arrays or at the wrong time are refused") {
   const Inputs whole = inputs_of_loss(Loss::kClip, 8);
   Opened call(whole);
   const infonce_travelling_rows all = call.part.columns;
@@ -229,8 +229,7 @@ TEST_CASE("rows of no softmax, without arrays or at the wrong time are refused" 
   CHECK(other.join(0, other.part.columns) == INFONCE_OK);
 }
 
-TEST_CASE("sums and weights that are no numbers are told by matrix and row, or make all results NaN" *
-          doctest::skip(!on_cpu())) {
+TEST_CASE("sums and weights that are no numbers are told by matrix and row, or make all results NaN") {
   Inputs whole = inputs_of_loss(Loss::kClip, 8);
   for (const double value : {kNan, kInfinity}) {
     Opened call(whole);
@@ -279,7 +278,7 @@ TEST_CASE("sums and weights that are no numbers are told by matrix and row, or m
   CHECK(std::isnan(last.weight[0]));
 }
 
-TEST_CASE("a decoupled loss of one sample has to be given candidates" * doctest::skip(!on_cpu())) {
+TEST_CASE("a decoupled loss of one sample has to be given candidates") {
   Inputs whole = inputs_of_loss(Loss::kNtXentFirst, 2);
   whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;
   Output output(whole);

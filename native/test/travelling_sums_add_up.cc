@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "test/agreement.h"
+#include "test/backend.h"
 #include "test/context.h"
 #include "test/engines.h"
 #include "test/forms.h"
@@ -70,17 +72,35 @@ Inputs inputs_of_loss(Loss loss, int64_t rows, double temperature, infonce_reduc
   return Case(settings);
 }
 
+// Where a device is simulated few of either kind.
+std::vector<uint32_t> seeds_of_forms() {
+  if (on_simulator()) {
+    return {6000, 6002, 6017, 6019};
+  }
+  std::vector<uint32_t> seeds(48);
+  std::iota(seeds.begin(), seeds.end(), 6000);
+  return seeds;
+}
+
 }  // namespace
 
-TEST_CASE("random forms over 2 to 4 ranks match the reference" * doctest::skip(!on_cpu())) {
+TEST_CASE("random forms over 2 to 4 ranks match the reference") {
   for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_HIGH, INFONCE_PRECISION_MEDIUM}) {
+    if (on_simulator() && precision == INFONCE_PRECISION_HIGH) {
+      continue;
+    }
     for (const std::string &set : instruction_sets()) {
       CAPTURE(set);
       CAPTURE(precision);
       const Contexts contexts(set, precision, 1);
-      for (uint32_t seed = 6000; seed < 6048; ++seed) {
+      int computed = 0;
+      for (const uint32_t seed : seeds_of_forms()) {
         const Inputs whole = inputs_that_travel(seed);
         INFO(describe(form_that_travels(seed)));
+        if (backend().why_no_parts(&whole.problem)) {
+          continue;
+        }
+        ++computed;
         const int size = 2 + static_cast<int>(seed % 3);
         const Expectation expected(whole, precision, reference(whole));
         expected.check(run_travelling(contexts.all(), whole, random_shares(whole, size, seed)));
@@ -88,6 +108,7 @@ TEST_CASE("random forms over 2 to 4 ranks match the reference" * doctest::skip(!
           expected.check(run_travelling(contexts.all(), whole, even_shares(whole, size), 13));
         }
       }
+      CHECK(computed >= 3);
     }
   }
 }
@@ -120,7 +141,7 @@ TEST_CASE("positives by id are wherever they are" * doctest::skip(!on_cpu())) {
   }
 }
 
-TEST_CASE("shares of many tiles match the reference" * doctest::skip(!on_cpu())) {
+TEST_CASE("shares of many tiles match the reference" * doctest::skip(on_simulator())) {
   const Contexts contexts = best_contexts();
   for (const Loss loss : {Loss::kClip, Loss::kNtXentFirst}) {
     for (const double temperature : {0.1, 0.01}) {
@@ -138,16 +159,18 @@ TEST_CASE("shares of many tiles match the reference" * doctest::skip(!on_cpu()))
   }
 }
 
-TEST_CASE("the same parts in the same order give the same bits, from any number of threads" *
-          doctest::skip(!on_cpu())) {
+TEST_CASE("the same parts in the same order give the same bits, from any number of threads") {
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
       CAPTURE(set);
       CAPTURE(precision);
       const Contexts two(set, precision, 2), one(set, precision, 1), four(set, precision, 4);
-      for (uint32_t seed = 6100; seed < 6108; ++seed) {
+      for (uint32_t seed = 6100; seed < (on_simulator() ? 6101 : 6108); ++seed) {
         const Inputs whole = inputs_that_travel(seed);
         INFO(describe(form_that_travels(seed)));
+        if (backend().why_no_parts(&whole.problem)) {
+          continue;
+        }
         const std::vector<Share> shares = random_shares(whole, 3, seed);
         const Output expected = run_travelling(two.all(), whole, shares, 40);
         CHECK(identical(run_travelling(one.all(), whole, shares, 40), expected));
@@ -157,8 +180,7 @@ TEST_CASE("the same parts in the same order give the same bits, from any number 
   }
 }
 
-TEST_CASE("a rank alone, and ranks of which one has all rows, give the bits of an opened call" *
-          doctest::skip(!on_cpu())) {
+TEST_CASE("a rank alone, and ranks of which one has all rows, give the bits of an opened call") {
   const Contexts contexts = best_contexts();
   for (const Loss loss : {Loss::kClip, Loss::kNtXentAll}) {
     const Inputs whole = inputs_of_loss(loss, 130, 0.1, INFONCE_REDUCTION_SUM);
@@ -168,7 +190,7 @@ TEST_CASE("a rank alone, and ranks of which one has all rows, give the bits of a
   }
 }
 
-TEST_CASE("upstream gradients of a rank may all be 0" * doctest::skip(!on_cpu())) {
+TEST_CASE("upstream gradients of a rank may all be 0") {
   const Contexts contexts = best_contexts();
   for (const Loss loss : {Loss::kClip, Loss::kNtXentFirst}) {
     for (const double temperature : {0.1, 0.005}) {
@@ -190,7 +212,7 @@ TEST_CASE("upstream gradients of a rank may all be 0" * doctest::skip(!on_cpu())
   }
 }
 
-TEST_CASE("one sample each: all candidates of decoupled losses are elsewhere" * doctest::skip(!on_cpu())) {
+TEST_CASE("one sample each: all candidates of decoupled losses are elsewhere") {
   const Contexts contexts = best_contexts();
   Inputs whole = inputs_of_loss(Loss::kNtXentFirst, 8, 0.1, INFONCE_REDUCTION_NONE);
   whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DECOUPLED;

@@ -1,9 +1,11 @@
+import { createContext } from 'infonce';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expectResult, HIGHEST } from '../support/compare.js';
+import { DEVICE, effort } from '../support/contexts.js';
 import { joined, run, SIZES } from '../support/over-ranks.js';
-import { evenShares, type Shares } from '../support/parts.js';
+import { evenShares, Parts, type Shares } from '../support/parts.js';
 import { LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
-import { leaveAll, type Rank } from '../support/ranks.js';
+import { errorsOn, expectUsable, leaveAll, onRanks, type Rank, ranksOf } from '../support/ranks.js';
 
 afterAll(leaveAll);
 
@@ -39,14 +41,18 @@ const SERVED = [
   'supCon decoupled',
   'supCon the mean inside',
   'supCon each positive with the negatives',
-];
+].filter(loss => DEVICE === 'cpu' || !loss.startsWith('supCon'));
 
-describe.each(LOSSES)('%s', loss => {
+/** Of those a simulator of a device tries: each form of what travels, in float32 and float64. */
+const TRIED = effort(SERVED, ['ntXent all', 'infoNCE biases', 'clip plain', 'sigLip ids']);
+
+describe.each(effort(LOSSES, TRIED))('%s', loss => {
   it('is what one call on all rows gives, or refused on every rank', async () => {
     const of = randomCase(loss, SIZES);
     const reference = of.reference();
     const whole = of.run() as Named;
-    for (const shares of [[9], evenShares(9, 2), [1, 7, 1], [0, 4, 1, 4], [0, 9, 0]]) {
+    const all = [[9], evenShares(9, 2), [1, 7, 1], [0, 4, 1, 4], [0, 9, 0]];
+    for (const shares of effort(all, [[0, 4, 1, 4]])) {
       let results: Named[];
       try {
         results = await run(of, loss, shares);
@@ -54,15 +60,15 @@ describe.each(LOSSES)('%s', loss => {
         expect(SERVED, String(error)).not.toContain(loss);
         continue;
       }
-      const all = joined(of, loss, shares, results);
-      expectResult(all, reference, HIGHEST, `${shares}`);
-      expect([all.top1, all.top5]).toEqual([whole.top1, whole.top5]);
+      const got = joined(of, loss, shares, results);
+      expectResult(got, reference, HIGHEST, `${shares}`);
+      expect([got.top1, got.top5]).toEqual([whole.top1, whole.top5]);
     }
   });
 });
 
-describe.each(SERVED)('%s', loss => {
-  const shares = [4, 1, 0, 4];
+describe.each(effort(SERVED, ['clip plain']))('%s', loss => {
+  const shares = effort([4, 1, 0, 4], [4, 5]);
 
   it.each(['sum', 'none'] as const)("is the same with reduction '%s'", async reduction => {
     const rows = rowsOf(loss, SIZES);
@@ -76,7 +82,7 @@ describe.each(SERVED)('%s', loss => {
     const [sums, means] = [await run(of, loss, shares), await run(of, loss, shares, { gradients: 'mean' })];
     sums.forEach((sum, rank) => {
       for (const [name, value] of Object.entries(sum)) {
-        const factor = name.startsWith('grad') ? 4 : 1;
+        const factor = name.startsWith('grad') ? shares.length : 1;
         const mean = means[rank]![name];
         if (value instanceof Float32Array)
           expect(mean, name).toEqual(value.map(number => Math.fround(factor * number)));
@@ -106,7 +112,7 @@ describe.each(SERVED)('%s', loss => {
   });
 });
 
-it('a row that other ranks fetch and that is not finite is told by its own', async () => {
+it.skipIf(DEVICE === 'cuda')('a row that other ranks fetch and that is not finite is told by its own', async () => {
   const of = randomCase('supCon all', SIZES);
   const problem = { ...of.problem, labels: new Int32Array(9) };
   const withNaN = (nonFinite: string) => (rank: Rank, part: Named) => {
@@ -128,7 +134,7 @@ it('a row that other ranks fetch and that is not finite is told by its own', asy
   }
 });
 
-it("refuses rows without a negative only where all ranks' are", async () => {
+it.skipIf(DEVICE === 'cuda')("refuses rows without a negative only where all ranks' are", async () => {
   const features = { data: new Float32Array([1, 0, 0, 1, 1, 1, 2, 1]), shape: [4, 2] };
   const decoupled = async (labels: readonly number[], shares: Shares) => {
     const problem = { features, labels: Int32Array.from(labels), denominator: 'negatives' };
@@ -149,8 +155,33 @@ it("refuses rows without a negative only where all ranks' are", async () => {
   });
 });
 
+it.runIf(DEVICE === 'cuda')('supCon is refused on every rank, and the group goes on', async () => {
+  const of = randomCase('supCon all', SIZES, { ranks: false });
+  const errors = await errorsOn(await ranksOf(2), ({ rank, ...run }) =>
+    of.functions.run(new Parts('supCon', of.problem, [4, 5]).of(of.problem, rank), run),
+  );
+  for (const error of errors) expect(error).toMatchObject({ code: 'ERR_INFONCE_RANGE', argument: 'group' });
+  await expectUsable(await ranksOf(2));
+});
+
+it.runIf(DEVICE === 'cuda')('ranks may have different devices', async () => {
+  const onHost = createContext({ device: 'cpu', threads: 1 });
+  for (const loss of ['clip plain', 'ntXent all']) {
+    const of = randomCase(loss, SIZES);
+    const parts = new Parts(loss.split(' ')[0]!, of.problem, [4, 5]);
+    const results = await onRanks(2, ({ rank, group, context }) =>
+      of.functions.run(parts.of(of.problem, rank), { group, context: rank === 0 ? onHost : context }),
+    );
+    expectResult(joined(of, loss, [4, 5], results), of.reference(), HIGHEST, loss);
+  }
+  onHost.dispose();
+});
+
 it('ranks may have no negatives', async () => {
-  for (const loss of ['infoNCE unpaired', 'infoNCE in-batch and unpaired', 'infoNCE biases']) {
+  for (const loss of effort(
+    ['infoNCE unpaired', 'infoNCE in-batch and unpaired', 'infoNCE biases'],
+    ['infoNCE biases'],
+  )) {
     const of = randomCase(loss, { ...SIZES, negatives: 2 });
     const shares = evenShares(9, 4);
     expect(evenShares(2, 4)).toEqual([0, 1, 0, 1]);

@@ -26,18 +26,19 @@ __device__ inline double own_pair_weight(const Direction &direction, int64_t i) 
   return direction.upstream[i] * only_positive_weight(direction.rest_share[i]);
 }
 
-// to += the sum of the splits, row by row times a factor, which may be null.
-template <class Scalar>
-__global__ void add_splits(Trace trace, const __grid_constant__ Tower tower, const Scalar *splits, int32_t count,
-                           const float *factor, double *to) {
+// A warp a row.
+template <class Scalar> __global__ void add_splits(Trace trace, const __grid_constant__ AddSplitsTask<Scalar> task) {
   trace.mark();
+  const Tower &tower = task.to_tower;
   const int64_t i = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
   if (i >= tower.rows) return;
+  const int64_t from = task.first_source < 0 ? i : tower.source_row(i) - task.first_source;
+  if (from < 0 || from >= task.rows) return;
   for (int64_t d = threadIdx.x % kWarp; d < tower.dim; d += kWarp) {
-    const int64_t at = i * tower.padded_dim + d;
     double sum = 0;
-    for (int32_t split = 0; split < count; ++split) sum += splits[split * tower.plane_size() + at];
-    to[at] += factor ? sum * factor[i] : sum;
+    for (int32_t split = 0; split < task.count; ++split)
+      sum += task.splits[split * task.plane + from * tower.padded_dim + d];
+    task.to[i * tower.padded_dim + d] += task.factor ? sum * task.factor[i] : sum;
   }
 }
 

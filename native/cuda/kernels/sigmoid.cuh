@@ -61,9 +61,10 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     const double losses = warp_sum(loss[r]), slopes = warp_sum(slope[r]);
     const int32_t count = warp_sum(above[r]);
     if (lane) continue;
-    statistics.sum[first_row + r] = losses;
-    statistics.offset[first_row + r] = slopes;
-    statistics.above[first_row + r] = count;
+    const int64_t i = first_row + r;
+    statistics.sum[i] = losses + (statistics.add ? statistics.sum[i] : 0);
+    statistics.offset[i] = slopes + (statistics.add ? statistics.offset[i] : 0);
+    statistics.above[i] = count + (statistics.add ? statistics.above[i] : 0);
   }
 }
 

@@ -398,6 +398,17 @@ struct OwnTask {
   __host__ __device__ int64_t count_of(int64_t source_row) const { return counts ? counts[source_row] : each; }
 };
 
+// to += the sum of the splits, row by row times a factor, which may be null.
+template <class Scalar> struct AddSplitsTask {
+  Tower to_tower;
+  double *to;            // [padded_rows][padded_dim]
+  const Scalar *splits;  // [count][rows, padded][padded_dim]
+  int32_t count;
+  int64_t plane;  // of a split
+  const float *factor;
+  int64_t first_source, rows;  // the splits are of so many rows from this one of the input on; -1: of all prepared ones
+};
+
 // How a gradient gets the share of its pairs: from the partners that a rule gives, or from a range of them.
 enum class PairRule { kByRule, kByRange };
 

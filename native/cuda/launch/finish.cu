@@ -16,24 +16,16 @@ template <class Scalar> void launch(Stream &stream, PairRule rule, int32_t row_l
   with_row_loss(row_loss, [&](auto kind) { launch(finish<Scalar, PairRule::kByRule, kind()>); });
 }
 
-template <class Scalar>
-void launch_add(Stream &stream, const Tower &tower, const Scalar *splits, int32_t count, const float *factor,
-                double *to) {
-  if (count > 0)
-    stream.launch("add_splits", add_splits<Scalar>, blocks_of(tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0,
-                  tower, splits, count, factor, to);
+template <class Scalar> void launch_add(Stream &stream, const AddSplitsTask<Scalar> &task) {
+  if (task.count > 0)
+    stream.launch("add_splits", add_splits<Scalar>, blocks_of(task.to_tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp,
+                  0, task);
 }
 
 }  // namespace
 
-void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t count, const float *factor,
-                double *to) {
-  launch_add(stream, tower, splits, count, factor, to);
-}
-void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
-                double *to) {
-  launch_add(stream, tower, splits, count, factor, to);
-}
+void add_splits(Stream &stream, const AddSplitsTask<float> &task) { launch_add(stream, task); }
+void add_splits(Stream &stream, const AddSplitsTask<double> &task) { launch_add(stream, task); }
 
 void add_radial(Stream &stream, const Tower &tower, const double *sums, double factor, const Upstream &upstream,
                 double *radial) {

@@ -96,10 +96,10 @@ void float64_gradient(Stream &stream, const Float64Task &task, const Direction *
 }
 
 void sigmoid_statistics(Stream &stream, const SigmoidTask &task, const double *positive_logit,
-                        const Direction &direction, bool ranks) {
+                        const Direction &direction, bool add, bool ranks) {
   const Tower &owner = task.block.owner;
-  const Float64Statistics statistics = {positive_logit, 1,    direction.offset, direction.sum, direction.above,
-                                        false,          ranks};
+  const Float64Statistics statistics = {positive_logit, 1, direction.offset, direction.sum, direction.above, add,
+                                        ranks};
   stream.launch_in_parts(operations_of(owner.padded_rows, task.block.other.padded_rows, owner.padded_dim),
                          "sigmoid_statistics", sigmoid_statistics,
                          dim3(unsigned(owner.padded_rows / DoubleTile::kRows)), DoubleTile::kThreads, 0, task,

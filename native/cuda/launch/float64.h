@@ -28,7 +28,7 @@ void float64_gradient(Stream &stream, const Float64Task &task, const Direction *
 
 // The same of the sigmoid loss: `sum` becomes each row's loss, `offset` the sum of its derivatives by the logits.
 void sigmoid_statistics(Stream &stream, const SigmoidTask &task, const double *positive_logit,
-                        const Direction &direction, bool ranks);
+                        const Direction &direction, bool add, bool ranks);
 void sigmoid_losses(Stream &stream, const LossesTask &task);
 // d loss / d bias, into both places; `scalars` may be null.
 void sigmoid_bias(Stream &stream, const LossesTask &task, Report *report, infonce_scalars *scalars);

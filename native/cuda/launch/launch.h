@@ -48,11 +48,8 @@ void mean_logits(Stream &stream, const MeanLogitsTask &task);
 void add_smoothing(Stream &stream, const SmoothingTask &task);
 
 // finish.cu
-// to += the sum of the splits, row by row times a factor, which may be null.
-void add_splits(Stream &stream, const Tower &tower, const float *splits, int32_t count, const float *factor,
-                double *to);
-void add_splits(Stream &stream, const Tower &tower, const double *splits, int32_t count, const float *factor,
-                double *to);
+void add_splits(Stream &stream, const AddSplitsTask<float> &task);
+void add_splits(Stream &stream, const AddSplitsTask<double> &task);
 // radial [rows] += factor * the upstream gradient * what the sums [padded_rows][padded_dim] have along the rows.
 void add_radial(Stream &stream, const Tower &tower, const double *sums, double factor, const Upstream &upstream,
                 double *radial);

@@ -126,13 +126,22 @@ void count_keys_alone(const Work &work, const MatrixGradient &of, const Sums<dou
 // The anchors' sums into those of parts, where the triangle's come first.
 template <class Scalar> void add_to_parts(const Work &work, const Sums<Scalar> &sums) {
   const Tower &anchors = work.anchor_tower();
-  const int64_t plane = anchors.plane_size();
   const Buffers &buffers = work.buffers;
+  AddSplitsTask<Scalar> task{};
+  task.to_tower = work.phase.is_part ? work.anchors_of_call : anchors;
+  task.plane = anchors.plane_size();
+  task.factor = sums.factor;
+  task.first_source = work.some_anchors.rows.empty() ? -1 : work.some_anchors.first;
+  task.rows = anchors.rows;
+  const auto add = [&](int32_t first, int32_t end, double *to) {
+    task.to = to;
+    task.splits = sums.planes + first * task.plane;
+    task.count = end - first;
+    add_splits(work.stream(), task);
+  };
   double *const of_triangle = buffers.sums_of_parts;
-  double *const of_others = of_triangle + (buffers.has_sums_of_triangle ? plane : 0);
-  add_splits(work.stream(), anchors, sums.planes, sums.of_triangle, sums.factor, of_triangle);
-  add_splits(work.stream(), anchors, sums.planes + sums.of_triangle * plane, sums.all - sums.of_triangle, sums.factor,
-             of_others);
+  add(0, sums.of_triangle, of_triangle);
+  add(sums.of_triangle, sums.all, of_triangle + (buffers.has_sums_of_triangle ? task.to_tower.plane_size() : 0));
 }
 
 template <class Scalar>

@@ -52,6 +52,9 @@ void prepare(Work *work) {
     cuda::prepare(work->stream(), choice.planes, {buffers.towers[m], m, ranges, buffers.report});
     if (m != choice.anchors || choice.has_triangle()) others |= uint32_t(1) << m;
   });
+  if (!work->some_anchors.rows.empty())
+    cuda::prepare(work->stream(), choice.planes,
+                  {buffers.towers[choice.anchors], choice.anchors, nullptr, buffers.report});
   work->for_each_brought_guide([&](int m) {
     buffers.guides[m].order = buffers.towers[m].order;
     cuda::prepare(work->stream(), choice.planes, {buffers.guides[m], kGuideInputs + m, nullptr, buffers.report});

@@ -22,7 +22,9 @@ void sum_in_float32(const Work &work, const Sweep &sweep) {
   task.pairs = work.pairs_of(sweep.block);
   task.ranks = work.problem.ranks != 0;
   task.row_rank = buffers.softmaxes[0].rank;
-  task.column_rank = of_columns ? task.row_rank : nullptr;  // the dot product of a pair is that of both softmaxes
+  // The dot product of a pair is that of both softmaxes.
+  const bool is_of_part = sweep.block.column_softmax == kOfColumns;
+  task.column_rank = is_of_part ? of_columns->rank : of_columns ? task.row_rank : nullptr;
   task.exponent = work.exponent_of(sweep.block);
   task.triangular = sweep.triangular;
   task.tiles_per_run = plan.tiles_per_run;
@@ -89,12 +91,19 @@ void decide(Work *work, Lane *previous) {
   work->in_float32 = !work->in_float64;
 }
 
+void sum_sigmoids(Work *work) {
+  for (const Block &block : work->choice.blocks) {
+    bool &is_summed = work->is_summed[block.row_softmax];
+    sigmoid_statistics(work->stream(), sigmoid_of(*work, block), work->buffers.pair_logits.first,
+                       *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);
+    is_summed = true;
+  }
+}
+
 }  // namespace
 
 void sum_exponentials(Work *work, Lane *previous) {
-  if (is_sigmoid(work->problem))
-    return sigmoid_statistics(work->stream(), sigmoid_of(*work, work->choice.blocks[0]),
-                              work->buffers.pair_logits.first, work->buffers.softmaxes[0], work->problem.ranks != 0);
+  if (is_sigmoid(work->problem)) return sum_sigmoids(work);
   if (work->in_float32) {
     if (work->choice.flash) flash(*work);
     for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(*work, sweep);
@@ -105,7 +114,7 @@ void sum_exponentials(Work *work, Lane *previous) {
     bool &is_summed = work->is_summed[block.row_softmax];
     const double beta = work->problem.softmaxes[0].beta;
     Float64Task task = float64_task_of(*work, block);
-    const double *positive_logit = work->buffers.pair_logits.first;
+    const double *positive_logit = work->positive_logit(block.row_softmax);
     float64_log_sum_exp(work->stream(), task, positive_logit, task.scale / work->choice.scale,
                         *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);
     if (beta != 0) {

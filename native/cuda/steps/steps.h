@@ -23,6 +23,15 @@ void sum_exponentials(Work *work, Lane *previous);
 void losses(const Work &work);
 void totals(const Work &work);
 
+// travelling_rows.cc
+// What a part's kernels read of its columns' softmax, and of that of some anchors.
+void upload_softmaxes_of_part(const Work &work);
+// What they made of them: the sums of columns to the caller, those of some anchors to the call's. After all else.
+void deliver_sums_of_part(const Work &work, bool are_bad);
+void settle_upstream(Work *work);  // once its size is known
+void read_travelling_rows(const Work &work, int softmax, const infonce_travelling_rows &to, bool are_bad);
+void join_travelling_rows(Work *work, int softmax, const infonce_travelling_rows &from);
+
 // smoothing.cc
 void sum_smoothed(const Work &work);  // what the losses need of all rows
 // To what a matrix's gradient sums, in planes of which those of the triangle come first.

@@ -36,6 +36,7 @@ void upload_masks(const Work &work) {
     work.lane->staging.upload(work.stream(), counts, copy.data(), copy.size() * sizeof(int32_t));
   }
   if (const BadRow bad = first_bad_bias(work.problem); bad.row >= 0) tell_bad_row(work, bad.matrix, bad.row);
+  if (work.bad_number.row >= 0) tell_bad_row(work, work.choice.blocks[0].columns, work.bad_number.row);
 }
 
 }  // namespace
@@ -77,6 +78,7 @@ void upload(const Work &work) {
       [&](int m) { upload_rows(guide_of(matrices[m]), buffers.guide_inputs[m], work.problem.guide_dim); });
   if (!work.phase.prepares) return;
   upload_masks(work);
+  if (work.phase.is_part) upload_softmaxes_of_part(work);
   if (work.phase.is_part || has_own_candidates_alone(work.problem)) return;
   const auto upload_vector = [&](auto *to, const auto &vector) {
     if (!vector.empty()) lane.staging.upload(lane.stream, to, vector.data(), vector.size() * sizeof *to);

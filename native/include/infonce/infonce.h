@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 14
+#define INFONCE_ABI_VERSION 15
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -452,6 +452,10 @@ typedef struct infonce_backend {
   infonce_status (*join_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
 
+  /* Why candidates of such a problem do not come in parts of this backend's calls, though the contract lets them; NULL:
+     they do. Looks at its form alone. */
+  const char *(*why_no_parts)(const infonce_problem *problem);
+
   /* SimCLR's logits of one matrix with views: [N, N-1], the row's positives in ascending order, then the others. */
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, const infonce_output *logits,
                            infonce_failure *failure);
@@ -469,6 +473,8 @@ typedef struct infonce_backend {
                          infonce_failure *failure);
   /* Gives back what memory the context keeps for later calls. `freed`: bytes. */
   infonce_status (*trim)(infonce_context *context, int64_t *freed, infonce_failure *failure);
+  /* The index of the context's device, whose host memory the next two are for; -1: it is the host itself. */
+  int32_t (*host_device)(infonce_context *context);
   /* Host memory that the device copies to and from directly; ordinary memory where there is none. It belongs to no
      context. */
   infonce_status (*host_allocate)(int32_t device, int64_t bytes, void **memory, infonce_failure *failure);

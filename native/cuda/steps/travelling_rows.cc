@@ -1,0 +1,205 @@
+// Rows that have their losses in one call and meet anchors as columns of another's parts, and anchors of which a part meets
+// some alone: what a few numbers a row are on their way between host and device, and how sums of them are joined.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "cuda/steps/steps.h"
+
+namespace infonce::cuda::steps {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// Numbers of device arrays by row.
+template <class T> std::vector<T> fetch(const Work &work, const T *from, int64_t rows) {
+  std::vector<T> numbers(static_cast<size_t>(rows));
+  work.lane->copy(numbers.data(), from, numbers.size() * sizeof(T), cudaMemcpyDeviceToHost);
+  return numbers;
+}
+
+template <class T> void bring(const Work &work, T *to, const std::vector<T> &numbers) {
+  work.lane->staging.upload(work.stream(), to, numbers.data(), numbers.size() * sizeof(T));
+}
+
+// number_of(row) of so many rows, and `beyond` of their padding.
+template <class T, class NumberOf>
+void bring(const Work &work, T *to, const Tower &tower, T beyond, NumberOf &&number_of) {
+  std::vector<T> numbers(static_cast<size_t>(tower.padded_rows), beyond);
+  for (int64_t i = 0; i < tower.rows; ++i) numbers[static_cast<size_t>(i)] = T(number_of(i));
+  bring(work, to, numbers);
+}
+
+// A row's sum of exponentials, sum * e^offset. Where the kernels' shift is constant the offset stays.
+struct Sums {
+  std::vector<double> sum, offset;
+  std::vector<int32_t> above;
+  bool moves;
+
+  // `is_summed`: whether there is anything yet.
+  Sums(const Work &work, const Direction &from, int64_t rows, bool is_summed)
+      : sum(fetch(work, from.sum, rows)),
+        offset(fetch(work, from.offset, rows)),
+        above(fetch(work, from.above, rows)),
+        moves(work.in_float64) {
+    if (moves && !is_summed) std::fill(offset.begin(), offset.end(), -kInfinity);
+  }
+  void add(size_t row, double other_sum, double other_offset, int32_t other_above) {
+    above[row] += other_above;
+    if (other_sum == 0) return;
+    if (moves && other_offset > offset[row]) {
+      sum[row] = sum[row] == 0 ? 0 : sum[row] * std::exp(offset[row] - other_offset);
+      offset[row] = other_offset;
+    }
+    sum[row] += other_sum * std::exp(other_offset - offset[row]);
+  }
+  void bring_back(const Work &work, const Direction &to) const {
+    bring(work, to.sum, sum);
+    bring(work, to.offset, offset);
+    bring(work, to.above, above);
+    work.lane->stream.synchronize();
+  }
+};
+
+// What weights are made of, by row of the tower: by its upstream gradient, relative to that of the call.
+template <class Upstream, class LogSumExp>
+void bring_weights(const Work &work, const Direction &to, const Tower &tower, Upstream &&upstream, LogSumExp &&lse) {
+  bring<double>(work, to.upstream, tower, 0, upstream);
+  bring<double>(work, to.log_sum_exp, tower, kInfinity, lse);
+  // In float32 the shift is constant here.
+  bring<float>(work, to.weight, tower, 0, [&](int64_t i) { return upstream(i) * std::exp(-lse(i)); });
+  bring<float>(work, to.log2_sum, tower, 0, [](int64_t) { return 0; });
+}
+
+void upload_columns(const Work &work) {
+  const Block &block = work.choice.blocks[0];
+  const Tower &tower = work.tower(block.columns);
+  const infonce_travelling_rows &columns = work.columns;
+  const Direction &to = work.buffers.softmax_of_columns;
+  if (work.phase.sums) {
+    const auto rank = [&](int64_t j) { return work.problem.ranks ? columns.rank[j] : kInfinity; };
+    bring<float>(work, to.rank, tower, std::numeric_limits<float>::infinity(), rank);
+    bring<double>(work, work.buffers.positive_logit_of_columns, tower, kInfinity,
+                  [&](int64_t j) { return block.scale * rank(j); });
+  } else {
+    bring_weights(
+        work, to, tower, [&](int64_t j) { return columns.weight[j] / work.upstream_scale; },
+        [&](int64_t j) { return columns.log_sum_exp[j]; });
+  }
+}
+
+// In the order of the input, what the call has in its own.
+void upload_some_anchors(const Work &work) {
+  const SomeAnchors &some = work.some_anchors;
+  const Tower &tower = work.anchor_tower();
+  const int64_t all = work.anchors_of_call.rows;
+  const Direction &to = *work.softmax(work.choice.blocks[0].row_softmax);
+  const auto in_order = [&](const auto &numbers) {
+    return [&](int64_t i) { return numbers[static_cast<size_t>(some.rows[static_cast<size_t>(i)])]; };
+  };
+  if (some.ids) {
+    const std::vector<int32_t> ids = fetch(work, some.ids, all);
+    std::vector<int32_t> of_some(some.rows.size());
+    std::transform(some.rows.begin(), some.rows.end(), of_some.begin(), [&](int32_t row) { return ids[size_t(row)]; });
+    bring(work, work.buffers.ids[work.anchors()], of_some);
+  }
+  if (work.phase.sums) {
+    const std::vector<float> ranks = fetch(work, some.softmax.rank, all);
+    const std::vector<double> logits = fetch(work, some.positive_logit, all);
+    bring<float>(work, to.rank, tower, std::numeric_limits<float>::infinity(), in_order(ranks));
+    bring<double>(work, work.buffers.pair_logits.first, tower, kInfinity, in_order(logits));
+  } else {
+    const std::vector<double> upstream = fetch(work, some.softmax.upstream, all);
+    const std::vector<double> log_sum_exp = fetch(work, some.softmax.log_sum_exp, all);
+    bring_weights(work, to, tower, in_order(upstream), in_order(log_sum_exp));
+  }
+}
+
+}  // namespace
+
+void upload_softmaxes_of_part(const Work &work) {
+  if (work.has_columns_of_part()) upload_columns(work);
+  if (!work.some_anchors.rows.empty()) upload_some_anchors(work);
+}
+
+void deliver_sums_of_part(const Work &work, bool are_bad) {
+  const Block &block = work.choice.blocks[0];
+  const SomeAnchors &some = work.some_anchors;
+  if (!some.rows.empty()) {
+    const Sums part(work, *work.softmax(block.row_softmax), int64_t(some.rows.size()), true);
+    Sums call(work, some.softmax, work.anchors_of_call.rows, some.are_summed);
+    for (size_t i = 0; i < some.rows.size(); ++i)
+      call.add(size_t(some.rows[i]), part.sum[i], part.offset[i], part.above[i]);
+    call.bring_back(work, some.softmax);
+  }
+  if (!work.has_columns_of_part()) return;
+  const infonce_travelling_rows &to = work.columns;
+  const int64_t rows = work.tower(block.columns).rows;
+  const Sums met(work, work.buffers.softmax_of_columns, rows, true);
+  for (int64_t j = 0; j < rows; ++j) {
+    const size_t at = size_t(j);
+    if (are_bad) {
+      to.log_sum[j] = kNaN;
+    } else if (met.sum[at] > 0) {
+      const double log_sum = met.offset[at] + std::log(met.sum[at]);
+      const double larger = std::max(to.log_sum[j], log_sum), smaller = std::min(to.log_sum[j], log_sum);
+      to.log_sum[j] = std::isinf(smaller) ? larger : larger + std::log1p(std::exp(smaller - larger));
+    }
+    if (work.problem.ranks) to.above[j] += met.above[at];
+  }
+}
+
+// What is relative to none is so to 1, of the call and of what comes from elsewhere.
+void settle_upstream(Work *work) {
+  const Upstream &upstream = work->upstream;
+  double largest = 1;
+  if (upstream.count > 0) {
+    largest = work->lane->report.get()->largest_upstream;
+    if (!(largest > 0)) {
+      const float one = 1;
+      work->lane->copy(&work->buffers.report->largest_upstream, &one, sizeof one, cudaMemcpyHostToDevice);
+      largest = 1;
+    }
+  }
+  work->upstream_scale = upstream.factor * largest;
+}
+
+void read_travelling_rows(const Work &work, int softmax, const infonce_travelling_rows &to, bool are_bad) {
+  const int64_t rows = work.rows();
+  const Buffers &buffers = work.buffers;
+  const Direction &from = buffers.softmaxes[softmax];
+  const auto fill = [&](double *numbers, const auto &prepared, double factor) {
+    for (int64_t r = 0; r < rows; ++r)
+      numbers[work.source_row(work.anchors(), r)] = are_bad ? kNaN : double(prepared[size_t(r)]) * factor;
+  };
+  // The dot product of a pair is that of both softmaxes.
+  if (to.rank && work.in_float64) fill(to.rank, fetch(work, buffers.pair_logits.first, rows), 1 / work.choice.scale);
+  else if (to.rank) fill(to.rank, fetch(work, buffers.softmaxes[0].rank, rows), 1);
+  if (to.log_sum) {
+    const Sums sums(work, from, rows, work.is_summed[softmax]);
+    std::vector<double> log_sum(static_cast<size_t>(rows));
+    for (size_t r = 0; r < log_sum.size(); ++r)
+      log_sum[r] = sums.sum[r] > 0 ? sums.offset[r] + std::log(sums.sum[r]) : -kInfinity;
+    fill(to.log_sum, log_sum, 1);
+  }
+  if (to.log_sum_exp) fill(to.log_sum_exp, fetch(work, from.log_sum_exp, rows), 1);
+  if (to.weight) fill(to.weight, fetch(work, from.upstream, rows), work.upstream_scale);
+}
+
+void join_travelling_rows(Work *work, int softmax, const infonce_travelling_rows &from) {
+  const int64_t rows = work->rows();
+  const Direction &to = work->buffers.softmaxes[softmax];
+  Sums sums(*work, to, rows, work->is_summed[softmax]);
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t i = work->source_row(work->anchors(), r);
+    const bool is_of_some = !std::isinf(from.log_sum[i]);
+    sums.add(size_t(r), is_of_some ? 1 : 0, from.log_sum[i], work->problem.ranks ? from.above[i] : 0);
+    if (is_of_some) work->lacks_candidates = false;
+  }
+  sums.bring_back(*work, to);
+  work->is_summed[softmax] = true;
+}
+
+}  // namespace infonce::cuda::steps
