@@ -113,6 +113,7 @@ void MpiThread::run() {
     }
   }
   stopped_.happen();
+  together_.happen();
 }
 
 bool MpiThread::begin() {
@@ -182,7 +183,8 @@ bool MpiThread::leave(double seconds) {
     asked_to_leave_ = deadline;
   }
   wake();
-  wait_for(stopped_, deadline + kForFinalize);
+  wait_for(together_, deadline);
+  wait_for(stopped_, now() + kForFinalize);
   const std::lock_guard<std::mutex> lock(mutex_);
   return all_left_;
 }
@@ -397,6 +399,7 @@ void MpiThread::step_of_leaving() {
       all_left_ = true;
     }
     leaving_ = Leaving::kTogether;
+    together_.happen();
     take_unwanted();  // what came before the last of the barrier
   }
   if (leaving_ == Leaving::kTogether && pieces_.empty()) {

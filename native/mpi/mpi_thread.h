@@ -97,8 +97,8 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   int barrier_ = 0;
 
   Place place_{};
-  std::exception_ptr failure_;  // of the start
-  group::Event begun_, stopped_, posted_;
+  std::exception_ptr failure_;                        // of the start
+  group::Event begun_, together_, stopped_, posted_;  // together: all have left, or it has stopped
 
   std::mutex mutex_;
   std::vector<std::shared_ptr<Message>> posts_;
