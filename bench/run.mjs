@@ -14,12 +14,12 @@ export async function run(names, { device, json, only, quick }) {
 
   const groups = {};
   for (const name of names) {
-    const { title, note, columns, run } = await loadGroup(name);
+    const { title, note, columns, tables = [], run } = await loadGroup(name);
     console.error(`\n${title}`);
     const rows = await run(session);
     groups[name] = { title, rows };
-    if (rows.length === 0) continue;
-    console.log(`\n## ${title}\n${note ? `\n${note}\n` : ''}\n${table(columns, rows)}`);
+    const others = row => tables.every(({ of }) => !of(row));
+    for (const each of [{ title, note, columns, of: others }, ...tables]) print(each, rows.filter(each.of));
   }
 
   const unsteady = Object.values(groups).flatMap(({ rows }) => rows.filter(row => row.unsteady)).length;
@@ -33,6 +33,11 @@ export async function run(names, { device, json, only, quick }) {
     const path = writeRecord({ date, machine, device, gpu: session.gpu, limits: session.limits, groups }, json);
     console.log(`\nWritten to ${path}.`);
   }
+}
+
+function print({ title, note, columns }, rows) {
+  if (rows.length === 0) return;
+  console.log(`\n## ${title}\n${note ? `\n${note}\n` : ''}\n${table(columns, rows)}`);
 }
 
 function title(machine, { gpu, instructionSet }) {

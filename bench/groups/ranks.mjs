@@ -1,5 +1,6 @@
 import { clip, createProcessGroup, infoNCE, median, ntXent, randomMatrix, withContext } from '../measure/library.mjs';
 import { figure, size, times } from '../report/table.mjs';
+import * as overMpi from './ranks-over-mpi.mjs';
 
 export const title = 'Ranks of one process: each with one thread, against one call with as many threads';
 export const note =
@@ -16,6 +17,9 @@ export const columns = [
   ['target', row => row.target && `≤ ${times(row.target)}`],
 ];
 
+/** Of further rows, which are about something else. */
+export const { tables } = overMpi;
+
 const SIZES = [
   { rows: 16, dim: 32 },
   { rows: 8192, dim: 128 },
@@ -30,14 +34,15 @@ const LOSSES = {
   ntXent: (features, _, run) => ntXent({ features }, run),
 };
 
-export async function run({ announce, device, quick }) {
+export async function run(session) {
+  const { announce, device, quick } = session;
   const rows = [];
   for (const loss of Object.keys(LOSSES))
     for (const problem of quick ? QUICK : SIZES) {
       announce(`${loss} ${problem.rows} × ${problem.dim}`);
       rows.push(await compareOn(2, loss, problem, device, quick ? 3 : PAIRS));
     }
-  return rows;
+  return [...rows, ...overMpi.run(session)];
 }
 
 async function compareOn(ranks, loss, { rows, dim }, device, pairs) {
