@@ -1,7 +1,6 @@
-import { createContext } from 'infonce';
 import { afterAll, describe, expect, it } from 'vitest';
 import { expectResult, HIGHEST } from '../support/compare.js';
-import { DEVICE, effort } from '../support/contexts.js';
+import { createContextFor, DEVICE, effort, INSTRUCTION_SETS } from '../support/contexts.js';
 import { joined, run, SIZES } from '../support/over-ranks.js';
 import { evenShares, Parts, type Shares } from '../support/parts.js';
 import { LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
@@ -165,7 +164,7 @@ it.runIf(DEVICE === 'cuda')('supCon is refused on every rank, and the group goes
 });
 
 it.runIf(DEVICE === 'cuda')('ranks may have different devices', async () => {
-  const onHost = createContext({ device: 'cpu', threads: 1 });
+  const onHost = createContextFor(INSTRUCTION_SETS[0]!, { device: 'cpu' });
   for (const loss of ['clip plain', 'ntXent all']) {
     const of = randomCase(loss, SIZES);
     const parts = new Parts(loss.split(' ')[0]!, of.problem, [4, 5]);
