@@ -6,7 +6,10 @@ import { checkBias, checkIds, checkTargets, firstOf } from './row-arrays.js';
 
 /** Arrays of {@link infoNCE} with an entry for each row. */
 export interface InfoNCERows {
-  /** [N]. The row of `positiveKey` that is each query's positive. Queries may share one. Default: the row of its index. */
+  /**
+   * [N]. The row of `positiveKey` that is each query's positive, over a `group` of those of all ranks, one after another.
+   * Queries may share one. Default: the row of its index.
+   */
   readonly targets?: Int32Array | undefined;
   /** [N]. Which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
   readonly queryIds?: Int32Array | undefined;
@@ -38,6 +41,8 @@ export interface RowCounts {
   readonly each: number | undefined;
   readonly paired: boolean;
   readonly fromQueue: boolean;
+  /** Whether other ranks have further keys, which targets may be. */
+  readonly isShare: boolean;
 }
 
 /** The arrays after checking. */
@@ -65,7 +70,7 @@ function hasAny(rows: InfoNCERows): boolean {
 /** Refuses what does not go together. `duplicates` is the option as given. */
 export function checkRows(
   given: InfoNCERows,
-  { queries, keys, negatives, each, paired, fromQueue }: RowCounts,
+  { queries, keys, negatives, each, paired, fromQueue, isShare }: RowCounts,
   duplicates: unknown,
   propagate: boolean,
 ): CheckedRows {
@@ -81,7 +86,10 @@ export function checkRows(
   if (negatives === undefined || !paired) refuseNegativeCounts(given.negativeCounts);
   const ofNegatives = negatives ?? 0;
   const rows: CheckedRows = {
-    targets: checkTargets(given.targets, 'targets', 'query', queries, { keys: 'positiveKey', count: keys }),
+    targets: checkTargets(given.targets, 'targets', 'query', queries, {
+      keys: 'positiveKey',
+      count: isShare ? undefined : keys,
+    }),
     queryIds: checkIds(given.queryIds, 'queryIds', 'query', queries),
     keyIds: checkIds(given.keyIds, 'keyIds', 'positiveKey', keys),
     negativeIds: checkIds(given.negativeIds, 'negativeIds', 'negativeKeys', ofNegatives),
@@ -94,7 +102,7 @@ export function checkRows(
     { name: 'negativeIds', ids: rows.negativeIds },
   ];
   checkIdsTogether({ name: 'queryIds', ids: rows.queryIds }, candidates, duplicates);
-  checkPositives(rows, queries);
+  if (!isShare || rows.targets === undefined) checkPositives(rows, queries);
   return rows;
 }
 

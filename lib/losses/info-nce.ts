@@ -288,7 +288,7 @@ export const infoNCELoss = defineLoss<
   scale: SCALE,
   variants: VARIANTS,
   checkOptions,
-  describe(problem, read) {
+  describe(problem, read, isShare) {
     const { matrices, rows, dim } = checkPairs(read, 'query', 'positiveKey', problem.targets && 'K');
     const {
       common,
@@ -315,6 +315,7 @@ export const infoNCELoss = defineLoss<
         each: negatives[0]?.tensor.shape[1],
         paired,
         fromQueue: negatives.some(({ fromQueue }) => fromQueue),
+        isShare,
       },
       problem.duplicates,
       common.propagateNonFinite,

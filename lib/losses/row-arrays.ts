@@ -11,13 +11,13 @@ export function checkIds(value: unknown, name: string, input: string, rows: numb
   return { name, data: value };
 }
 
-/** {@link checkIds} for targets, which are rows of `keys`. */
+/** {@link checkIds} for targets, which are rows of `keys`, as many as `count`; undefined: it is not known here. */
 export function checkTargets(
   value: unknown,
   name: string,
   input: string,
   rows: number,
-  { keys, count }: { readonly keys: string; readonly count: number },
+  { keys, count = Number.POSITIVE_INFINITY }: { readonly keys: string; readonly count: number | undefined },
 ): RowArray<Int32Array> | undefined {
   const targets = checkIds(value, name, input, rows);
   if (targets === undefined) return undefined;
@@ -25,7 +25,7 @@ export function checkTargets(
   if (wrong < 0) return targets;
   throw new InfoNCEError('ERR_INFONCE_RANGE', {
     argument: name,
-    expected: `rows of ${keys}, 0 to ${count - 1}`,
+    expected: count < Number.POSITIVE_INFINITY ? `rows of ${keys}, 0 to ${count - 1}` : `rows of ${keys}, at least 0`,
     got: `${targets.data[wrong]} at index ${wrong}`,
     remedy: `${name}[i] is the row of ${keys} that is the positive of row i of ${input}.`,
   });

@@ -72,6 +72,7 @@ export interface NativeFailure extends Error {
     | 'PEER_FAILED'
     | 'GROUP_LOST'
     | 'NOT_OVER_RANKS'
+    | 'WRONG_OVER_RANKS'
     | 'GROUP_UNAVAILABLE';
   /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
   readonly matrix: number;

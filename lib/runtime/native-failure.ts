@@ -85,6 +85,14 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
         remedy: 'docs/distributed.md lists what is computed over a group.',
         cause: failure,
       });
+    case 'WRONG_OVER_RANKS':
+      return new InfoNCEError('ERR_INFONCE_RANGE', {
+        argument,
+        expected: 'entries that go with the rows of all ranks',
+        got: failure.message,
+        remedy: 'Rows are numbered through all ranks, in their order: over a group targets are such numbers.',
+        cause: failure,
+      });
     case 'PEER_FAILED':
       return new InfoNCEError('ERR_INFONCE_PEER', {
         argument: call,

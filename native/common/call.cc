@@ -19,6 +19,8 @@ constexpr int32_t kMostParts = 1 << 16;  // that have a number
 constexpr char kWrongSize[] = "struct_size does not match this library's";
 constexpr char kTooLarge[] = "the problem is too large";
 constexpr char kNoPositives[] = "parts hold no positives";
+constexpr char kOwnStay[] = "candidates of their own do not come in parts";
+constexpr char kNotAllSmoothed[] = "label smoothing is for candidates that all rows have";
 
 bool is_residence(int32_t residence) { return residence == INFONCE_ON_HOST || residence == INFONCE_ON_DEVICE; }
 
@@ -149,13 +151,15 @@ const char *wrong_upstream(const infonce_problem &p) {
   return upstream.data && (upstream.count == 1 || one_each) ? nullptr : "grad_output is missing or its count wrong";
 }
 
+bool leaves_out_by_bias(const infonce_matrix &matrix) {
+  const auto is_out = [](float bias) { return std::isinf(bias); };
+  return matrix.bias && std::any_of(matrix.bias, matrix.bias + matrix.rows, is_out);
+}
+
 // Smoothing is over all candidates.
 bool leaves_out_smoothed(const infonce_problem &p) {
-  const auto is_out = [](float bias) { return std::isinf(bias); };
-  for (int m = 0; m < p.matrix_count && p.softmaxes[0].label_smoothing != 0; ++m) {
-    const infonce_matrix &matrix = p.matrices[m];
-    if (matrix.bias && std::any_of(matrix.bias, matrix.bias + matrix.rows, is_out)) return true;
-  }
+  for (int m = 0; m < p.matrix_count && p.softmaxes[0].label_smoothing != 0; ++m)
+    if (leaves_out_by_bias(p.matrices[m])) return true;
   return false;
 }
 
@@ -169,7 +173,10 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (const char *wrong = wrong_first_positives(p, opened)) return wrong;
   if (const char *wrong = wrong_negatives(p, p.softmaxes[0], opened)) return wrong;
   if (!opened && needs_candidates(p)) return kNoCandidate;
-  if (leaves_out_smoothed(p)) return "label smoothing is for candidates that all rows have";
+  if (leaves_out_smoothed(p)) return kNotAllSmoothed;
+  if (!opened && leaves_out_target(p)) return "targets are left out of calls that are opened";
+  for (int s = 0; s < p.softmax_count && !opened; ++s)
+    if (p.softmaxes[s].further_candidates != 0) return "further candidates are those of a call that is opened";
   if (p.reduction < INFONCE_REDUCTION_MEAN || p.reduction > INFONCE_REDUCTION_NONE) return "unknown reduction";
   if (!(p.scale > 0) || p.scale > 1e30) return "scale must be positive and at most 1e30";
   if (is_sigmoid(p) ? !(std::fabs(p.bias) <= 1e30) : p.bias != 0)
@@ -329,10 +336,7 @@ const char *what_is_wrong_with_open(infonce_problem *problem) {
   problem->gradient = 0;
   problem->grad_output = {};
   if (const char *wrong = wrong_problem(*problem, true)) return wrong;
-  if (joins_sides(*problem)) return "candidates of joined sides do not come in parts";
-  if (threshold_of(*problem)) return "thresholds are for candidates that are all there";
-  if (problem->softmaxes[0].label_smoothing != 0) return "label smoothing is over candidates that are all there";
-  return own_block_of(*problem) ? "candidates of their own do not come in parts" : nullptr;
+  return has_own_candidates_alone(*problem) ? kOwnStay : nullptr;
 }
 
 namespace {
@@ -358,6 +362,7 @@ const char *wrong_columns(const infonce_problem &p, const infonce_part &part, Pa
   }
   if (have_positives && (!columns.positives || !columns.positive_sum || !columns.positive_log_sum)) return kMissing;
   if (!columns.log_sum) return "log_sum of a part's columns is missing";
+  if (softmax.label_smoothing != 0 && !columns.logit_sum) return "logit_sum of a part's columns is missing";
   return !p.ranks || (columns.rank && columns.above) ? nullptr : "rank or above of a part's columns is missing";
 }
 }  // namespace
@@ -367,6 +372,7 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (part.block < 0 || part.block >= p.block_count) return "a part of an unknown block";
   const infonce_block &block = p.blocks[part.block];
   if (block.candidates == memory_of(p)) return kNoPositives;
+  if (block.own == INFONCE_OWN_ALONE) return kOwnStay;
   if (part.terms != 0 && (part.terms != 1 || !columns_travel(p, part))) return "terms are those of columns that travel";
   if (columns_travel(p, part))
     if (const char *wrong = wrong_columns(p, part, pass)) return wrong;
@@ -379,7 +385,11 @@ const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part
   if (part.number < 0 || part.number > kMostParts) return "the number of a part is out of range";
   if (part.anchor_count > 0 && is_sigmoid(p)) return "a part of the sigmoid loss meets all anchors";
   if (part.candidates.bias && !p.matrices[block.candidates].bias) return "the block's candidates have no bias";
-  return wrong_matrix(part.candidates, 1, kMostRows, p.dim);
+  if (const char *wrong = wrong_matrix(part.candidates, 1, kMostRows, p.dim)) return wrong;
+  if ((part.candidates.guide != nullptr) != has_guides(p)) return "by guide parts have one, else none";
+  if (const char *wrong = has_guides(p) ? wrong_matrix(guide_of(part.candidates), 1, kMostRows, p.guide_dim) : nullptr)
+    return wrong;
+  return p.softmaxes[0].label_smoothing != 0 && leaves_out_by_bias(part.candidates) ? kNotAllSmoothed : nullptr;
 }
 
 namespace {
@@ -403,6 +413,7 @@ const char *what_is_wrong_with_joined_rows(const infonce_problem &p, int32_t sof
   if (!rows.log_sum) return "log_sum of rows that came home is missing";
   if (travels_with_positives(p, softmax) && (!rows.positives || !rows.positive_sum || !rows.positive_log_sum))
     return "positives of rows that came home are missing";
+  if (p.softmaxes[0].label_smoothing != 0 && !rows.logit_sum) return "logit_sum of rows that came home is missing";
   if (p.softmaxes[0].beta != 0 && !rows.weights_log_sum) return "weights_log_sum of rows that came home is missing";
   if (p.softmaxes[0].mises_fisher_sigma != 0 && !rows.positives_log_mean)
     return "positives_log_mean of all rows is missing";

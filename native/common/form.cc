@@ -30,6 +30,8 @@ const char *wrong_parameters(const infonce_problem &p, const infonce_softmax &so
     return "weights of positives are for decoupled losses of two views";
   if (!(softmax.label_smoothing >= 0 && softmax.label_smoothing < 1))
     return "label_smoothing must be at least 0 and below 1";
+  if (softmax.further_candidates < 0 || (softmax.further_candidates > 0 && softmax.label_smoothing == 0))
+    return "further_candidates must be at least 0, and 0 without label smoothing";
   if (softmax.label_smoothing == 0) return nullptr;
   if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return "label smoothing is for cross-entropy";
   for (int b = 0; b < p.block_count; ++b)
@@ -71,7 +73,7 @@ const char *wrong_softmax(const infonce_problem &p, int index) {
   }
   if (const char *wrong = wrong_parameters(p, softmax)) return wrong;
   if (const char *wrong = softmax.first_positives ? wrong_first_positives(p, softmax) : nullptr) return wrong;
-  if ((softmax.targets != nullptr) != (softmax.positive == INFONCE_POSITIVE_TARGET))
+  if ((softmax.targets != nullptr) != (softmax.positive == INFONCE_POSITIVE_TARGET || leaves_out_target(p)))
     return "targets are for positives by target";
   if (index == 0) return nullptr;
   // Both directions of the same pairs.
@@ -178,6 +180,19 @@ const char *wrong_guides(const infonce_problem &p) {
   return nullptr;
 }
 
+// Of a block that leaves out by target.
+const char *wrong_targets(const infonce_problem &p, const infonce_block &block) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  if (p.softmax_count > 1 || softmax.positive != INFONCE_POSITIVE_SAME_INDEX || has_further_positives(p))
+    return "targets are left out where each anchor has one positive, by index";
+  if (block.own || (block.left_out & INFONCE_LEAVE_OUT_OWN) || is_side_of(p, block.candidates, 0))
+    return "targets are left out of candidates that are neither positives nor an anchor's own";
+  for (int b = 0; b < p.block_count; ++b)
+    if (is_triangle(p.blocks[b]) || p.blocks[b].own == INFONCE_OWN_AMONG || joins_sides(p))
+      return "targets are left out where queries look for keys alone";
+  return nullptr;
+}
+
 const char *wrong_block(const infonce_problem &p, int index) {
   const infonce_block &block = p.blocks[index];
   if (block.anchors < 0 || block.anchors >= p.matrix_count || block.candidates < 0 ||
@@ -187,7 +202,7 @@ const char *wrong_block(const infonce_problem &p, int index) {
       block.column_softmax >= p.softmax_count)
     return "a block of an unknown softmax";
   constexpr uint32_t kById = INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
-  if ((block.left_out & ~(INFONCE_LEAVE_OUT_SAME_ROW | kById | INFONCE_LEAVE_OUT_OWN)) ||
+  if ((block.left_out & ~(INFONCE_LEAVE_OUT_SAME_ROW | kById | INFONCE_LEAVE_OUT_OWN | INFONCE_LEAVE_OUT_TARGET)) ||
       (block.left_out & kById) == kById)
     return "unknown left_out";
   if (!is_side_of(p, block.anchors, block.row_softmax)) return "a block's rows are those of their softmax";
@@ -209,6 +224,7 @@ const char *wrong_block(const infonce_problem &p, int index) {
   if (const char *wrong = has_further_positives(block) ? wrong_further_positives(p) : nullptr) return wrong;
   if ((block.left_out & INFONCE_LEAVE_OUT_OWN) && (block.column_softmax >= 0 || is_side_of(p, block.candidates, 0)))
     return "own candidates that are left out are another matrix, without a softmax or positives";
+  if (const char *wrong = leaves_out_target(block) ? wrong_targets(p, block) : nullptr) return wrong;
   if (block.own < INFONCE_OWN_NONE || block.own > INFONCE_OWN_AMONG) return "unknown own";
   if (const char *wrong = block.own ? wrong_own_block(p, block) : nullptr) return wrong;
   if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)

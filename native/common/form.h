@@ -95,6 +95,14 @@ inline bool tells_own(const infonce_block &block) {
   return block.own == INFONCE_OWN_AMONG || (block.left_out & INFONCE_LEAVE_OUT_OWN) != 0;
 }
 
+// Whether anchors' positives, which are elsewhere, are left out of a block by their number.
+inline bool leaves_out_target(const infonce_block &block) { return (block.left_out & INFONCE_LEAVE_OUT_TARGET) != 0; }
+inline bool leaves_out_target(const infonce_problem &problem) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if (leaves_out_target(problem.blocks[b])) return true;
+  return false;
+}
+
 // Whether the columns of a block feed a softmax.
 inline bool has_columns(const infonce_problem &problem) {
   for (int b = 0; b < problem.block_count; ++b)

@@ -19,6 +19,16 @@ template <class Visit> void for_each_candidate_matrix(const infonce_problem &p, 
   }
 }
 
+// Whether a row's positive is not among the candidates of blocks: left out by target, it is one.
+inline bool positives_are_apart(const infonce_problem &p, int softmax) {
+  if (positives_are_anchors(p.softmaxes[softmax]) || leaves_out_target(p)) return false;
+  bool are_apart = true;
+  for_each_candidate_matrix(p, softmax, [&](int m) {
+    if (p.softmaxes[softmax].positive_matrices >> m & 1) are_apart = false;
+  });
+  return are_apart;
+}
+
 // What a softmax's rows have in common.
 struct Smoothing {
   double amount = 0;               // 0: none
@@ -33,13 +43,13 @@ struct Smoothing {
 
 inline Smoothing smoothing_of(const infonce_problem &p, int index) {
   const infonce_softmax &softmax = p.softmaxes[index];
-  Smoothing smoothing = {softmax.label_smoothing, 0, !positives_are_anchors(softmax)};
+  Smoothing smoothing = {softmax.label_smoothing, 0, positives_are_apart(p, index)};
   for_each_candidate_matrix(p, index, [&](int m) {
     // A row is no candidate of its own.
     smoothing.candidates += double(p.matrices[m].rows) - (m == softmax.anchors ? 1 : 0);
-    if (softmax.positive_matrices >> m & 1) smoothing.positive_is_apart = false;
   });
   if (smoothing.positive_is_apart) ++smoothing.candidates;
+  smoothing.candidates += double(softmax.further_candidates);
   // The mean of one logit is that logit, and a row alone has none.
   if (smoothing.candidates <= 1) smoothing.amount = 0, smoothing.candidates = 1;
   return smoothing;

@@ -24,7 +24,8 @@ void Float64Scheme::take_scratch(Workspace::Cursor &cursor) {
 }
 
 void Float64Scheme::take_gradient(Workspace::Cursor &cursor) {
-  anchor_accumulators_ = cursor.take<double>(blocks_of(passes_.rows(), kFloat64Rows) * accumulator_doubles());
+  for (int m = 0; m < problem_.matrix_count; ++m)
+    if (passes_.rows_of_parts() >> m & 1) standing_[m] = cursor.take<double>(doubles_of(m));
 }
 
 Outcome Float64Scheme::open() {
@@ -53,7 +54,8 @@ BadRow Float64Scheme::add() {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   if (passes_.adds_terms()) return passes_.meet_terms(), BadRow();
   const Block<double> &part = *passes_.part();
-  log_sum_exp({&part.rows, &part.columns, part.scale});
+  log_sum_exp({&part.rows, &part.columns, part.scale, part.by_threshold});
+  passes_.smooth_part();
   if (part.columns.softmax) {
     passes_.begin_column_sums(-std::numeric_limits<double>::infinity());
     log_sum_exp({&part.columns, &part.rows, part.scale});
@@ -71,21 +73,27 @@ Outcome Float64Scheme::close(infonce_result *result) {
 
 void Float64Scheme::open_gradient() {
   passes_.resume();
-  if (request_.in_parts)
-    std::fill_n(anchor_accumulators_, blocks_of(passes_.rows(), kFloat64Rows) * accumulator_doubles(), 0.0);
+  along_parts_ = 0;
+  for (int m = 0; m < problem_.matrix_count && request_.in_parts; ++m)
+    if (passes_.rows_of_parts() >> m & 1) std::fill_n(standing_[m], doubles_of(m), 0.0);
 }
 
 BadRow Float64Scheme::add_gradient(float *output) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   const Block<double> &part = *passes_.part();
   passes_.weigh_columns(0);
+  passes_.begin_smoothing_of_part();
   pool_.parallel(blocks_of(passes_.rows(), kFloat64Rows), [&](int64_t t, int thread) {
-    double *accumulators = anchor_accumulators_ + t * accumulator_doubles();
-    accumulate({&part.rows, &part.columns, part.scale}, t, accumulators, thread);
+    double *accumulators = standing_[part.rows.matrix] + t * accumulator_doubles();
+    accumulate({&part.rows, &part.columns, part.scale, part.by_threshold}, t, accumulators, thread);
     if (passes_.part_has_positives())
       passes_.add_met_positives(true, t * kFloat64Rows, kFloat64Rows, accumulators, kFloat64Rows, thread);
+    passes_.add_smoothing_of_part(true, t * kFloat64Rows, kFloat64Rows, accumulators, kFloat64Rows);
   });
-  if (output) gradient(kPart, part.columns.rows, output);
+  const bool counts = passes_.counts_part();
+  if (!output && !counts) return {};
+  const double along = gradient(kPart, part.columns.rows, output).first;
+  if (counts) along_parts_ += passes_.weight_of_parts() * along;
   return {};
 }
 
@@ -101,7 +109,7 @@ void Float64Scheme::close_gradient(infonce_result *result) {
     const auto [of_matrix, apart] = gradient(matrix, layout.rows(matrix), output);
     if (is_counted) along.first += of_matrix, along.second += apart;
   }
-  result->scalars.grad_scale = passes_.grad_scale(along.first, along.second);
+  result->scalars.grad_scale = passes_.grad_scale(along.first + along_parts_, along.second);
 }
 
 // Goes on from what the owner's rows hold.
@@ -141,7 +149,8 @@ template <class Rows> void Float64Scheme::walk(Rows rows, void (*kernel)(const R
 std::vector<Float64Scheme::Meeting> Float64Scheme::meetings_of(int matrix, bool triangles) const {
   std::vector<Meeting> meetings;
   if (matrix == kPart && !triangles)
-    meetings.push_back({&passes_.part()->columns, &passes_.part()->rows, passes_.part()->scale});
+    meetings.push_back(
+        {&passes_.part()->columns, &passes_.part()->rows, passes_.part()->scale, passes_.part()->by_threshold});
   const std::vector<Block<double>> &blocks = passes_.blocks();
   for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
     if (block->is_triangle != triangles) continue;
@@ -184,7 +193,7 @@ std::pair<double, double> Float64Scheme::gradient(int matrix, int64_t rows, floa
   pool_.parallel(tasks, [&](int64_t t, int thread) {
     const int64_t first = t * kFloat64Rows, count = std::min<int64_t>(kFloat64Rows, rows - first);
     double *accumulators = scratch_[thread].accumulators;
-    if (of_anchors && request_.in_parts) accumulators = anchor_accumulators_ + t * accumulator_doubles();
+    if (matrix != kPart && standing_[matrix]) accumulators = standing_[matrix] + t * accumulator_doubles();
     else std::fill_n(accumulators, accumulator_doubles(), 0.0);
     for (const Meeting &meeting : others) accumulate(meeting, t, accumulators, thread);
     if (counts_apart) radial_apart[t] = passes_.count_apart(first, count, accumulators, kFloat64Rows, thread);
@@ -215,7 +224,7 @@ Float64Rows Float64Scheme::float64_rows(const Meeting &meeting, int64_t first, i
   rows.scratch = scratch_[thread].logits;
   if (!meeting.by_threshold) return rows;
   Thresholds<double> &thresholds = *passes_.thresholds();
-  (owner.matrix == passes_.layout().anchors() ? rows.owner_most : rows.other_most) = thresholds.most();
+  (owner.matrix == passes_.layout().anchors() ? rows.owner_most : rows.other_most) = thresholds.most(other.matrix);
   if (!thresholds.by_guide()) return rows;
   rows.owner_guide = &thresholds.guide(owner.matrix, thread);
   rows.other_guide = &thresholds.guide(other.matrix, thread);

@@ -40,6 +40,9 @@ class Float64Scheme final : public Scheme {
   std::pair<double, double> gradient(int matrix, int64_t rows, float *output);
   template <class Rows> void walk(Rows rows, void (*kernel)(const Rows &)) const;
   Float64Rows float64_rows(const Meeting &meeting, int64_t first, int thread);
+  int64_t doubles_of(int matrix) const {
+    return blocks_of(passes_.layout().rows(matrix), kFloat64Rows) * accumulator_doubles();
+  }
   int64_t accumulator_doubles() const { return kFloat64Rows * passes_.padded_dim(); }
 
   const Request &request_;
@@ -48,7 +51,9 @@ class Float64Scheme final : public Scheme {
   ThreadPool &pool_;
   Passes<double> passes_;
   const bool counts_apart_;
-  double *anchor_accumulators_ = nullptr;  // by task, while parts add to them
+  // By matrix whose rows meet parts, and by task, while parts add to them.
+  double *standing_[INFONCE_MOST_MATRICES] = {};
+  double along_parts_ = 0;
   struct ThreadScratch {
     double *logits, *accumulators;
     double *guide_dots;  // as the logits; null without guides

@@ -110,8 +110,8 @@ template <class Scalar> BadRow Operands<Scalar>::prepare() {
 }
 
 template <class Scalar> BadRow Operands<Scalar>::prepare_part(const infonce_part &part, int matrix) {
-  double norm = 0;
-  return prepare_shared(part.candidates, matrix, &part_, &norm);
+  norm_[kPart] = 0;
+  return prepare_shared(part.candidates, matrix, &part_, &norm_[kPart]);
 }
 
 template class Operands<float>;

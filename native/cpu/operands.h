@@ -70,7 +70,7 @@ template <class Scalar> class Operands {
   std::vector<char> is_ready_;             // by copy
   Operand<Scalar> part_;
   BadRow bad_;
-  double norm_[INFONCE_MOST_MATRICES] = {};
+  double norm_[kPart + 1] = {};
   std::vector<PreparedRows> prepared_;
 };
 

@@ -38,17 +38,24 @@ void Pairs::build(const infonce_problem &problem, const Layout &layout) {
   further_.build(problem, layout, groups_, first_positives_);
 }
 
-// An anchor and its positive are of the positive's group.
+// An anchor and its positive are of the positive's group, which is its number where it is elsewhere.
 void Pairs::build_one_each(const infonce_problem &problem, const Layout &layout) {
   const int elsewhere = layout.elsewhere();
   const int64_t first = layout.first(elsewhere), rows = layout.rows(elsewhere);
-  const int32_t *targets = problem.softmaxes[0].targets;
+  const bool by_number = leaves_out_target(problem);
+  const int32_t *numbers = problem.softmaxes[0].targets, *targets = by_number ? nullptr : numbers;
   for (int64_t j = 0; j < rows; ++j) groups_[first + j] = int32_t(j);
   for (int64_t i = 0; i < anchors_; ++i) {
     // Looked at once: by now another may stand there than the one that was found right.
     const int64_t positive = targets ? std::clamp<int64_t>(targets[i], 0, rows - 1) : i;
-    groups_[i] = int32_t(positive);
+    groups_[i] = by_number ? numbers[i] : int32_t(positive);
     first_positives_[i] = first + positive;
+  }
+  for (int b = 0; b < problem.block_count; ++b) {
+    const int m = problem.blocks[b].candidates;
+    if (!leaves_out_target(problem.blocks[b])) continue;
+    const auto first_row = groups_.begin() + layout.first(m);
+    std::iota(first_row, first_row + layout.rows(m), int32_t(problem.matrices[m].first_number));
   }
   group_own(problem, layout);
   largest_partner_count_ = 1;

@@ -10,27 +10,35 @@ constexpr int64_t kLeastBlock = 64;
 
 void PanelScheme::open_gradient() {
   panel_is_filled_ = request_.keeps;
+  along_parts_ = 0;
   passes_.resume();
 }
 
 BadRow PanelScheme::add_gradient(float *gradient) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   passes_.weigh_columns(shift_);
+  passes_.begin_smoothing_of_part();
   std::fill_n(no_weight_, passes_.part()->columns.padded_rows, 0.0f);
   const bool is_filled = part_number_ > 0 && kept_parts_[part_number_].is_filled;
   for (const Tile &tile : part_tiles_) {
     if (!is_filled || !tile.kept) compute_tile(tile, false);
     accumulate_tile(tile, nullptr);
   }
-  if (passes_.part_has_positives()) {
+  if (passes_.part_has_positives() || passes_.smooths_part()) {
     Accumulators &anchors = accumulators_[passes_.layout().anchors()];
     clear_rest(&anchors);
     pool_.parallel(blocks_of(passes_.rows(), block_), [&](int64_t square, int thread) {
       float *sums = anchors.sums + square * block_ * passes_.padded_dim();
-      passes_.add_met_positives(true, square * block_, block_, sums, block_, thread);
+      if (passes_.part_has_positives()) passes_.add_met_positives(true, square * block_, block_, sums, block_, thread);
+      passes_.add_smoothing_of_part(true, square * block_, block_, sums, block_);
     });
   }
-  if (gradient) finish_matrix(kPart, passes_.part()->columns.rows, gradient);
+  if (!gradient && !passes_.counts_part()) return {};
+  const int64_t rows = passes_.part()->columns.rows;
+  radial_of_part_.assign(blocks_of(rows, kPieceRows), 0.0);
+  finish_matrix(kPart, rows, gradient);
+  for (const double along : radial_of_part_)
+    along_parts_ += passes_.counts_part() ? passes_.weight_of_parts() * along : 0;
   return {};
 }
 
@@ -59,7 +67,7 @@ void PanelScheme::close_gradient(infonce_result *result) {
   }
   double along = 0, along_apart = 0;
   for (size_t piece = 0; piece < radial_.size(); ++piece) along += radial_[piece], along_apart += radial_apart_[piece];
-  result->scalars.grad_scale = passes_.grad_scale(along, along_apart);
+  result->scalars.grad_scale = passes_.grad_scale(along + along_parts_, along_apart);
   if (sigmoid()) result->scalars.grad_bias = passes_.grad_bias();
 }
 
@@ -150,14 +158,15 @@ void PanelScheme::finish_matrix(int matrix, int64_t rows, float *gradient) {
 
 void PanelScheme::finish(int matrix, int64_t first, int64_t end, float *accumulators, float *gradient, int thread) {
   // In the order of the layout, which the anchors begin.
-  const bool is_counted = matrix == passes_.layout().anchors() || passes_.counts_all();
+  const bool is_counted = matrix != kPart && (matrix == passes_.layout().anchors() || passes_.counts_all());
   const int64_t before = is_counted ? passes_.layout().first(matrix) : 0;
   if (matrix != kPart) end = std::min(end, passes_.layout().rows(matrix));
   for (int64_t piece = first; piece < end; piece += kPieceRows) {
     const double along =
         passes_.finish(matrix, counts_apart_, piece, std::min(kPieceRows, end - piece),
                        accumulators + (piece - first) * kernels_.float32.panel, block_, gradient, thread);
-    if (is_counted) radial_[(before + piece) / kPieceRows] = along;
+    if (matrix == kPart) radial_of_part_[piece / kPieceRows] = along;
+    else if (is_counted) radial_[(before + piece) / kPieceRows] = along;
   }
 }
 

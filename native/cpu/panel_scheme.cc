@@ -27,6 +27,7 @@ PanelScheme::PanelScheme(const Request &request, const Kernels &kernels, const P
       pool_(pool),
       passes_(request, kernels, pairs, pool),
       counts_apart_(passes_.counts_apart(request.in_parts)),
+      standing_(passes_.rows_of_parts()),
       scratch_(pool.threads()) {
   int64_t columns = 0;  // that an anchor meets
   for (const Block<float> &block : passes_.blocks()) columns = round_up(columns, kMaxBlock) + block.columns.rows;
@@ -61,6 +62,12 @@ void PanelScheme::find_pairs(Grid *grid) const {
   if (grid->block->holds_own)
     for (int64_t j = 0; j < layout.rows(matrix); ++j)
       grid->holds_pairs[j % passes_.rows() / block_ * grid->column_squares + j / block_] = true;
+  if (const int64_t first = grid->block->first_number; first >= 0)
+    for (int64_t i = 0; i < passes_.rows(); ++i) {
+      const int64_t j = grid->block->rows.groups[i] - first;
+      if (j >= 0 && j < grid->block->columns.rows)
+        grid->holds_pairs[i / block_ * grid->column_squares + j / block_] = true;
+    }
   if (matrix == kPart && positives_are_elsewhere_by_id(problem_))
     grid->holds_pairs.assign(grid->holds_pairs.size(), true);
   if (matrix != layout.anchors() && matrix != layout.elsewhere()) return;
@@ -126,7 +133,8 @@ void PanelScheme::take_accumulators(Workspace::Cursor &cursor, int matrix, int64
 }
 
 void PanelScheme::take_gradient(Workspace::Cursor &cursor) {
-  take_accumulators(cursor, passes_.layout().anchors(), passes_.rows());
+  for (int m = 0; m < problem_.matrix_count; ++m)
+    if (standing_ >> m & 1) take_accumulators(cursor, m, passes_.layout().rows(m));
 }
 
 // The last tiles are kept: the gradient pass walks backwards and finds them in the cache. Of a part all or none.
@@ -181,11 +189,11 @@ void PanelScheme::take_scratch(Workspace::Cursor &cursor) {
                 cursor.take<float>(sigmoid() ? slots : 0)};
   column_slots_ = {cursor.take<float>(column_slots), cursor.take<float>(counted * column_slots), nullptr};
   no_weight_ = cursor.take<float>(std::max(longest, passes_.padded_rows()));
-  for (Accumulators &accumulators : accumulators_)
-    if (!request_.in_parts || &accumulators != &accumulators_[passes_.layout().anchors()]) accumulators.sums = nullptr;
+  for (int m = 0; m <= kPart; ++m)
+    if (!request_.in_parts || !(standing_ >> m & 1)) accumulators_[m].sums = nullptr;
   if (problem_.gradient && !accumulates_once()) {
     if (!request_.in_parts) take_gradient(cursor);
-    uint32_t taken = uint32_t(1) << passes_.layout().anchors();
+    uint32_t taken = standing_;
     const auto take_sides = [&](const Grid &grid) {
       for (const Side<float> *side : {&grid.block->rows, &grid.block->columns}) {
         const uint32_t bit = uint32_t(1) << side->matrix;
@@ -272,6 +280,7 @@ BadRow PanelScheme::add() {
   if (part_number_ > 0) kept_parts_[part_number_].is_filled = part_tiles_.front().kept != nullptr;
   passes_.end_column_sums();
   passes_.meet_positives();
+  passes_.smooth_part();
   return {};
 }
 
@@ -354,11 +363,12 @@ Threshold PanelScheme::threshold_at(const LogitsBlock &square, const Block<float
     threshold.columns = &of.guide(block.columns.matrix, thread);
     threshold.dots = scratch_[thread].guide_dots;
   }
-  threshold.most = of.most() + square.first_row;
-  if (!of.near()) return threshold;
-  threshold.near = of.near() + square.first_row;
+  const int columns = block.columns.matrix;
+  threshold.most = of.most(columns) + square.first_row;
+  if (!of.near(columns)) return threshold;
+  threshold.near = of.near(columns) + square.first_row;
   threshold.is_above = Thresholds<float>::is_above;
-  threshold.asked = of.ask(block.columns.matrix, thread);
+  threshold.asked = of.ask(columns, thread);
   return threshold;
 }
 

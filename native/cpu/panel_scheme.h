@@ -96,7 +96,9 @@ class PanelScheme final : public Scheme {
   // panel_gradient.cc
   bool accumulates_once() const { return tiles_.size() == 1 && !counts_apart_ && !request_.in_parts; }
   bool wants(int matrix) const { return matrix == kPart ? part_has_gradient_ : request_.wants(matrix); }
-  bool accumulates(int matrix) const { return wants(matrix) || passes_.counts_all(); }
+  bool accumulates(int matrix) const {
+    return wants(matrix) || passes_.counts_all() || (matrix == kPart && passes_.counts_part());
+  }
   bool has_column_gradient(const Tile &tile) const;
   std::vector<Owner> owners_of(const Tile &tile) const;
   void accumulate_tile(const Tile &tile, infonce_result *result);
@@ -122,6 +124,7 @@ class PanelScheme final : public Scheme {
   Grid part_grid_{};
   std::vector<Tile> tiles_, part_tiles_;
   const bool counts_apart_;
+  const uint32_t standing_;  // bits by matrix: whose gradients go on from part to part
   bool has_losses_ = false, part_has_gradient_ = false;
   int32_t part_number_ = 0;
   bool panel_is_filled_ = false;  // kept tiles hold their exponentials
@@ -144,7 +147,8 @@ class PanelScheme final : public Scheme {
   std::vector<ThreadScratch> scratch_;
   // Sums of <u, d loss / d u> over anchors, or over the rows of all matrices, always over the same rows, so that the sum
   // does not depend on how they were shared out.
-  std::vector<double> radial_, radial_apart_;
+  std::vector<double> radial_, radial_apart_, radial_of_part_;
+  double along_parts_ = 0;
 };
 
 }  // namespace infonce::cpu

@@ -1,5 +1,7 @@
 #include "cpu/passes.h"
 
+#include <numeric>
+
 #include "common/smoothing.h"
 
 namespace infonce::cpu {
@@ -37,7 +39,8 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
       pool_(pool),
       has_classes_(positives_are_anchors(problem_.softmaxes[0])),
       counts_all_(has_block_beside_anchors(problem_)),
-      travels_(request.in_parts && has_columns(problem_)),
+      in_parts_(request.in_parts),
+      travels_(in_parts_ && has_columns(problem_)),
       operands_(request, layout_, kernels, pool),
       own_(request, layout_, kernels, pairs, pool),
       upstream_(upstream_of(problem_, travels_)) {
@@ -58,11 +61,11 @@ Passes<Scalar>::Passes(const Request &request, const Kernels &kernels, const Pai
   }
   for (const bool triangles : {true, false})
     for (int b = 0; b < problem_.block_count; ++b)
-      if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE)
-        add_block(problem_.blocks[b]);
+      if (is_triangle(problem_.blocks[b]) == triangles && problem_.blocks[b].own != INFONCE_OWN_ALONE) add_block(b);
 }
 
-template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &block) {
+template <class Scalar> void Passes<Scalar>::add_block(int index) {
+  const infonce_block &block = problem_.blocks[index];
   const bool by_id = leaves_out_by_id(block);
   const auto side = [&](int matrix, int softmax) {
     Side<Scalar> side;
@@ -76,9 +79,10 @@ template <class Scalar> void Passes<Scalar>::add_block(const infonce_block &bloc
     if (softmax != kNone) side.softmax = &softmaxes[softmax];
     return side;
   };
-  blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax),
+  blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax), index,
                      infonce::is_triangle(block), scale_of(problem_, block), tells_own(block),
                      block.threshold != INFONCE_THRESHOLD_NONE});
+  if (leaves_out_target(block)) blocks_.back().first_number = problem_.matrices[block.candidates].first_number;
   if (tells_own(block)) blocks_.back().columns.groups = pairs_.groups_of_own() + layout_.first(block.candidates);
 }
 
@@ -87,8 +91,8 @@ template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor
   own_.take_kept(cursor);
   if (thresholds_) thresholds_->take_kept(cursor, bfloat16);
   for (int s = 0; s < softmax_count(); ++s)
-    softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_));
-  if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) weights->take(cursor, padded_rows(), false, false);
+    softmaxes[s].take(cursor, padded_rows(), problem_.ranks != 0, is_sigmoid(problem_), in_parts_ && smoothing() != 0);
+  if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) weights->take(cursor, padded_rows(), false, false, false);
   if (pairs_.has_large_classes())
     class_sums_ = cursor.take<double>(pairs_.large_class_count() * ClassSums::size(problem_.dim));
   row_sums_ = cursor.take<double>(smoothing() == 0 ? 0 : 2 * problem_.matrix_count * problem_.dim);
@@ -104,6 +108,8 @@ template <class Scalar> BadRow Passes<Scalar>::prepare() {
   // -infinity is left to the groups.
   for (int64_t j = 0; bias_ && j < layout_.end(); ++j)
     bias_[j] = std::isinf(pairs_.bias(j)) ? 0 : Scalar(pairs_.bias(j) / problem_.scale);
+  for (int s = 0; s < softmax_count(); ++s)
+    if (softmaxes[s].logit_sum) std::fill_n(softmaxes[s].logit_sum, padded_rows(), 0.0);
   if (const BadRow bad = operands_.prepare(); bad.row >= 0) return bad;
   if (const BadRow bad = own_.measure(); bad.row >= 0) return bad;
   return thresholds_ ? thresholds_->prepare() : BadRow();
@@ -115,9 +121,13 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   const infonce_matrix &candidates = given->candidates;
   part_ = std::make_unique<Part>();
   part_->given = given;
+  part_->row_softmax = problem_.blocks[given->block].row_softmax;
+  part_->column_softmax = problem_.blocks[given->block].column_softmax;
+  part_->first_anchor = given->anchor_count == 0 ? 0 : given->first_anchor;
+  part_->end_anchor = given->anchor_count == 0 ? rows() : given->first_anchor + given->anchor_count;
   for (const Block<Scalar> &own : blocks_)
-    if (own.columns.matrix == problem_.blocks[given->block].candidates)
-      part_->block.rows = own.rows, part_->block.scale = own.scale;
+    if (own.index == given->block)
+      part_->block.rows = own.rows, part_->block.scale = own.scale, part_->block.by_threshold = own.by_threshold;
   Side<Scalar> &side = part_->block.columns;
   side.matrix = kPart;
   side.rows = candidates.rows;
@@ -125,6 +135,10 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   if (columns_travel(problem_, *given)) side.softmax = &part_->softmax;
   part_->groups.assign(side.padded_rows, -1);
   std::fill_n(part_->groups.begin(), candidates.rows, Pairs::kNoGroup);
+  if (leaves_out_target(problem_.blocks[given->block])) {
+    part_->block.first_number = candidates.first_number;
+    std::iota(part_->groups.begin(), part_->groups.begin() + candidates.rows, int32_t(candidates.first_number));
+  }
   for (int64_t j = 0; j < candidates.rows && positives_are_elsewhere_by_id(problem_); ++j)
     part_->groups[j] = pairs_.group_of_id(candidates.ids[j]);
   const bool have_further = has_further_positives(problem_.blocks[given->block]);
@@ -155,6 +169,13 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   std::copy_n(anchors.groups + given->first_anchor, given->anchor_count,
               part_->anchor_groups.begin() + given->first_anchor);
   anchors.groups = part_->anchor_groups.data();
+}
+
+template <class Scalar> uint32_t Passes<Scalar>::rows_of_parts() const {
+  uint32_t matrices = uint32_t(1) << layout_.anchors();
+  for (const Block<Scalar> &block : blocks_)
+    if (in_parts_) matrices |= uint32_t(1) << block.rows.matrix;
+  return matrices;
 }
 
 template <class Scalar> double Passes<Scalar>::largest_logit() const {
@@ -317,12 +338,16 @@ template <class Scalar> double Passes<Scalar>::logit_of_any(int64_t i, int64_t j
 // <u_i, sum of the other rows of its large class>, from the sum of all.
 template <class Scalar> double Passes<Scalar>::dot_with_class(int64_t i, int64_t large_class, int thread) {
   const Operand<Scalar> &anchors = operand(layout_.anchors(), thread);
+  return dot_with_sum(anchors, i, class_sums(large_class).plain) - kernels_.dot(anchors, i, anchors, i);
+}
+
+template <class Scalar>
+double Passes<Scalar>::dot_with_sum(const Operand<Scalar> &rows, int64_t i, const double *sum) const {
   const int64_t panel = kernels_.panel;
-  const double *sum = class_sums(large_class).plain;
-  double along = -kernels_.dot(anchors, i, anchors, i);
+  double dot = 0;
   for (int64_t d = 0; d < problem_.dim; ++d)
-    along += sum[d] * anchors.row_panels[(d / panel * anchors.padded_rows + i) * panel + d % panel];
-  return along;
+    dot += sum[d] * rows.row_panels[(d / panel * rows.padded_rows + i) * panel + d % panel];
+  return dot;
 }
 
 // Adds what row i of a softmax has outside the matrix part. The pairs of every softmax are those of the first, from

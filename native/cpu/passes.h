@@ -41,9 +41,10 @@ template <class Scalar> struct SoftmaxRows {
   double *log_sum_exp = nullptr;
   double *rest_share = nullptr;
   double *loss = nullptr;
-  double *slope = nullptr;  // of the sigmoid loss: the sum of its derivatives by the row's logits
+  double *slope = nullptr;      // of the sigmoid loss: the sum of its derivatives by the row's logits
+  double *logit_sum = nullptr;  // with label smoothing in parts: of candidates in parts and elsewhere
 
-  void take(Workspace::Cursor &cursor, int64_t padded_rows, bool ranks, bool sigmoid) {
+  void take(Workspace::Cursor &cursor, int64_t padded_rows, bool ranks, bool sigmoid, bool logits) {
     rank = cursor.take<Scalar>(ranks ? padded_rows : 0);
     sum = cursor.take<double>(padded_rows);
     offset = cursor.take<double>(padded_rows);
@@ -54,6 +55,7 @@ template <class Scalar> struct SoftmaxRows {
     rest_share = cursor.take<double>(padded_rows);
     loss = cursor.take<double>(padded_rows);
     slope = cursor.take<double>(sigmoid ? padded_rows : 0);
+    logit_sum = logits ? cursor.take<double>(padded_rows) : nullptr;
   }
 };
 
@@ -70,10 +72,12 @@ template <class Scalar> struct Side {
 
 template <class Scalar> struct Block {
   Side<Scalar> rows, columns;
+  int index;                  // in the problem
   bool is_triangle;           // of a matrix and itself: each pair once
   double scale;               // of its logits
   bool holds_own = false;     // columns are of the groups of the rows whose own they are
   bool by_threshold = false;  // pairs above their row's threshold are left out
+  int64_t first_number = -1;  // of columns of which each row leaves out one by its number; -1: it does not
 };
 
 template <class Scalar> class Passes {
@@ -86,14 +90,16 @@ template <class Scalar> class Passes {
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
     operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
     own_.take_scratch(cursor);
-    if (thresholds_) thresholds_->take_scratch(cursor, bfloat16);
+    if (thresholds_) thresholds_->take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
   }
 
   BadRow prepare();
   // A part must stay until it has been prepared; null: none.
   void take_up(const infonce_part *part);
   BadRow prepare_part() {
-    return operands_.prepare_part(*part_->given, problem_.blocks[part_->given->block].candidates);
+    const int matrix = problem_.blocks[part_->given->block].candidates;
+    const BadRow bad = operands_.prepare_part(*part_->given, matrix);
+    return bad.row >= 0 || !thresholds_ ? bad : thresholds_->prepare_part(*part_->given, matrix);
   }
   double largest_logit() const;
 
@@ -123,6 +129,13 @@ template <class Scalar> class Passes {
                          int thread);
   // What an anchor and a positive in the part weigh for each other.
   template <int32_t kRowLoss> double met_weight(int64_t i, int64_t j, double logit) const;
+  // What label smoothing needs of the part: its share of the sums of logits, or what its gradients are made of, which
+  // `add_smoothing_of_part` adds to those of anchors first ... first + count or of rows of the part.
+  void smooth_part();
+  void begin_smoothing_of_part();
+  void add_smoothing_of_part(bool of_anchors, int64_t first, int64_t count, Scalar *accumulators,
+                             int64_t accumulator_rows);
+  bool smooths_part() const { return part_ && smoothing() != 0; }
   // Of the softmax's own rows, which are columns elsewhere.
   void read_rows(int softmax, const infonce_travelling_rows &to) const;
   void join_rows(int softmax, const infonce_travelling_rows &from);
@@ -157,6 +170,11 @@ template <class Scalar> class Passes {
   // Where logits have no anchor, d loss / d scale is summed up from the gradients of all matrices, in which each logit
   // stands on both sides.
   bool counts_all() const { return counts_all_; }
+  // Likewise a part that the anchors do not meet, and of all parts their own side: from their gradients, so often.
+  bool counts_part() const { return part_ && (counts_all_ || part_->block.rows.matrix != layout_.anchors()); }
+  // Bits by matrix: the anchors, and what else meets parts.
+  uint32_t rows_of_parts() const;
+  double weight_of_parts() const { return has_triangle() && !counts_all_ ? 2 : 1; }
   // For anchors whose accumulators hold what all blocks but the triangle bring: adds that of the pairs elsewhere. Returns
   // the sum of <u, d loss / d u> so far.
   double count_apart(int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
@@ -189,7 +207,7 @@ template <class Scalar> class Passes {
   bool has_triangle() const { return blocks_[0].is_triangle; }
   double along(int matrix, int64_t first, int64_t count, Scalar *accumulators, int64_t accumulator_rows, int thread);
   int32_t row_loss() const { return problem_.softmaxes[0].row_loss; }  // of every softmax
-  void add_block(const infonce_block &block);
+  void add_block(int index);
   void ranking_dots(int64_t first, int64_t count, const int64_t *partners, Scalar *dots, int thread);
   void rank_rows(int64_t first, int64_t count, int thread);
   void rank_by_first_elsewhere(int64_t first, int64_t count, int thread);
@@ -232,6 +250,15 @@ template <class Scalar> class Passes {
   double sigma() const { return problem_.softmaxes[0].mises_fisher_sigma; }
   double smoothing() const { return problem_.softmaxes[0].label_smoothing; }  // of every softmax
   void smooth(int softmax, int64_t i, double positive_logit, int thread);
+  // Sums over some rows of a matrix; `weight` of each for the second one.
+  struct RowSums {
+    double *plain, *weighted;  // [dim]
+  };
+  template <class Weight>
+  void sum_rows(int matrix, int64_t panel, int64_t first, int64_t end, const RowSums &sums, Weight &&weight,
+                int thread);
+  double dot_with_sum(const Operand<Scalar> &rows, int64_t i, const double *sum) const;
+  void sum_part();
   enum class Partners { kElsewhere, kAmongAnchors };
   void add_pairs(int64_t first, int64_t count, Partners partners, Scalar *accumulators, int64_t accumulator_rows,
                  int thread);
@@ -254,6 +281,7 @@ template <class Scalar> class Passes {
   ThreadPool &pool_;
   const bool has_classes_;  // positives are anchors
   const bool counts_all_;
+  const bool in_parts_;
   const bool travels_;  // rows are columns elsewhere, and those of others are here
   Operands<Scalar> operands_;
   OwnCandidates own_;
@@ -290,6 +318,9 @@ template <class Scalar> class Passes {
     std::vector<Scalar> bias;
     Columns columns;  // where they have a loss elsewhere
     SoftmaxRows<Scalar> softmax, weights;
+    int row_softmax = 0, column_softmax = kNone;
+    int64_t first_anchor = 0, end_anchor = 0;   // that it meets
+    std::vector<double> sums, sums_of_anchors;  // with label smoothing: plain and weighted, [2, dim]
   };
   std::unique_ptr<Part> part_;
   // Sums over a large class: of the unit rows, of those in the memory, of the anchors times their upstream gradient, of
@@ -319,6 +350,7 @@ template <class Scalar> class Passes {
   double *row_sums_ = nullptr;
   double *row_sum(int matrix) const { return row_sums_ + 2 * matrix * problem_.dim; }
   double *weighted_row_sum(int matrix) const { return row_sum(matrix) + problem_.dim; }
+  RowSums row_sums_of(int matrix) const { return {row_sum(matrix), weighted_row_sum(matrix)}; }
 };
 
 extern template class Passes<float>;

@@ -160,6 +160,7 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
     });
   if (matrix == kPart && part_has_positives())
     add_met_positives(false, first, count, accumulators, accumulator_rows, thread);
+  if (matrix == kPart) add_smoothing_of_part(false, first, count, accumulators, accumulator_rows);
   if (pairs_.further().exist()) add_further(matrix, first, count, accumulators, accumulator_rows, thread);
   if (own_.are_among(matrix)) add_anchors_to_own(first, count, accumulators, accumulator_rows, thread);
   if (smoothing() != 0 && !(of_anchors && counted_apart))
@@ -167,11 +168,12 @@ double Passes<Scalar>::finish(int matrix, bool counted_apart, int64_t first, int
   if (smoothing() != 0 && of_anchors)
     add_smoothing(matrix, Partners::kAmongAnchors, first, count, accumulators, accumulator_rows, thread);
   // The same whether the gradient is wanted or not.
-  const double of_all = counts_all_ ? along(matrix, first, count, accumulators, accumulator_rows, thread) : 0;
+  const bool is_counted = matrix == kPart ? counts_part() : counts_all_;
+  const double of_all = is_counted ? along(matrix, first, count, accumulators, accumulator_rows, thread) : 0;
   if (!gradient) return of_all;
   const double of_rows = kernels_.finish({&operand(matrix, thread), first, int(count), accumulators, accumulator_rows,
                                           problem_.scale * upstream_.largest, gradient});
-  return counts_all_ ? of_all : of_rows;
+  return is_counted ? of_all : of_rows;
 }
 
 template double Passes<float>::weight_of_only_positive(int64_t) const;

@@ -41,22 +41,26 @@ Thresholds<Scalar>::Thresholds(const Request &request, const Layout &layout, con
       exact_[layout_.matrix(k)] = {Input(matrix, problem.dim, kernels), matrix.rows, nullptr};
   }
   for (int thread = 0; is_exact_ && thread < pool.threads(); ++thread)
-    for (int m = 0; m < INFONCE_MOST_MATRICES; ++m) asked_.push_back({this, m, thread});
+    for (int m = 0; m < kColumns; ++m) asked_.push_back({this, m, thread});
 }
 
 template <class Scalar> void Thresholds<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
   if (by_guide()) guides_.take_kept(cursor, bfloat16);
   const int64_t rows = layout_.padded_rows(layout_.anchors());
-  most_ = cursor.take<Scalar>(rows);
+  bounds_.most = cursor.take<Scalar>(rows);
   if (!is_exact_) return;
-  near_ = cursor.take<Scalar>(rows);
+  bounds_.near = cursor.take<Scalar>(rows);
   exact_most_ = cursor.take<double>(rows);
   for (Exact &exact : exact_)
     exact.copy = request_.in_halves ? cursor.take<std::byte>(exact.rows * exact.input.row_bytes()) : nullptr;
 }
 
-template <class Scalar> void Thresholds<Scalar>::take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
-  if (by_guide()) guides_.take_scratch(cursor, bfloat16, nullptr);
+template <class Scalar>
+void Thresholds<Scalar>::take_scratch(Workspace::Cursor &cursor, bool bfloat16, const infonce_part *part) {
+  if (part) guide_of_part_.candidates = guide_of(part->candidates);
+  if (by_guide()) guides_.take_scratch(cursor, bfloat16, part ? &guide_of_part_ : nullptr);
+  const int64_t rows = part && is_exact_ ? layout_.padded_rows(layout_.anchors()) : 0;
+  of_part_ = {cursor.take<Scalar>(rows), cursor.take<Scalar>(rows)};
   const int64_t dim = by_guide() ? of_guides_.problem.dim : request_.problem.dim;
   for (float *&room : room_) room = is_exact_ ? cursor.take<float>(2 * dim) : nullptr;
 }
@@ -70,6 +74,24 @@ template <class Scalar> BadRow Thresholds<Scalar>::prepare() {
   const int64_t rows = layout_.padded_rows(layout_.anchors());
   pool_.parallel(blocks_of(rows, kPassRows), [&](int64_t t, int thread) {
     find(t * kPassRows, std::min(kPassRows, rows - t * kPassRows), thread);
+  });
+  return {};
+}
+
+template <class Scalar> BadRow Thresholds<Scalar>::prepare_part(const infonce_part &part, int matrix) {
+  if (by_guide()) {
+    const BadRow bad = guides_.prepare_part(guide_of_part_, INFONCE_GUIDE_OF + matrix);
+    if (bad.row >= 0) return bad;
+  }
+  if (!is_exact_) return {};
+  const infonce_matrix &rows_of_part = by_guide() ? guide_of_part_.candidates : part.candidates;
+  const int64_t dim = by_guide() ? of_guides_.problem.dim : request_.problem.dim;
+  exact_[kPart] = {Input(rows_of_part, dim, all_kernels_), rows_of_part.rows, nullptr};
+  const double longest = compared().largest_norm(kPart);
+  const int64_t rows = layout_.padded_rows(layout_.anchors());
+  pool_.parallel(blocks_of(rows, kPassRows), [&](int64_t t, int thread) {
+    for (int64_t i = t * kPassRows; i < std::min((t + 1) * kPassRows, rows); ++i)
+      set_bounds(i, longest, thread, of_part_);
   });
   return {};
 }
@@ -99,6 +121,25 @@ template <class Scalar> bool Thresholds<Scalar>::is_above(void *asked, int64_t r
   return thresholds->exact_dot(row, matrix, column, thread) > thresholds->exact_most_[row];
 }
 
+template <class Scalar>
+void Thresholds<Scalar>::set_bounds(int64_t i, double longest, int thread, const Bounds &bounds) {
+  constexpr Scalar kMost = std::numeric_limits<Scalar>::max();
+  const double most = exact_most_[i];
+  if (std::isinf(most)) {
+    bounds.most[i] = bounds.near[i] = kMost;
+    return;
+  }
+  // What the rounding of unit rows and of each addition can make of a dot product.
+  const Operand<Scalar> &rows = compared().at(layout_.anchors(), thread);
+  const double length = std::sqrt(kernels_.dot(rows, i, rows, i));
+  const double error = (double(rows.dim) + 8) * 0x1p-24 * length * longest + 1e-37;
+  const auto outwards = [&](double bound, Scalar limit) {
+    return std::nextafter(Scalar(std::clamp(bound, -double(kMost), double(kMost))), limit);
+  };
+  bounds.most[i] = std::min(outwards(most + error, kMost), kMost);
+  bounds.near[i] = outwards(most - error, -kMost);
+}
+
 // Of anchors first ... first + count.
 template <class Scalar> void Thresholds<Scalar>::find(int64_t first, int64_t count, int thread) {
   constexpr Scalar kMost = std::numeric_limits<Scalar>::max();
@@ -116,24 +157,17 @@ template <class Scalar> void Thresholds<Scalar>::find(int64_t first, int64_t cou
   for (int64_t r = 0; r < count; ++r) {
     const int64_t i = first + r;
     if (positive[r] < 0) {
-      most_[i] = kMost;
-      if (is_exact_) near_[i] = kMost;
+      bounds_.most[i] = kMost;
+      if (is_exact_) bounds_.near[i] = kMost, exact_most_[i] = std::numeric_limits<double>::infinity();
       continue;
     }
     const double cosine = is_exact_ ? exact_dot(i, positives, positive[r], thread) : double(dots[r]);
     const double margin = block_.threshold_margin;
     const double most = cosine - (block_.threshold == INFONCE_THRESHOLD_RELATIVE ? std::fabs(cosine) * margin : margin);
-    most_[i] = Scalar(std::clamp(most, -double(kMost), double(kMost)));
+    bounds_.most[i] = Scalar(std::clamp(most, -double(kMost), double(kMost)));
     if (!is_exact_) continue;
-    // What the rounding of unit rows and of each addition can make of a dot product.
-    const double length = std::sqrt(kernels_.dot(rows, i, rows, i));
-    const double error = (double(rows.dim) + 8) * 0x1p-24 * length * longest + 1e-37;
-    const auto outwards = [&](double bound, Scalar limit) {
-      return std::nextafter(Scalar(std::clamp(bound, -double(kMost), double(kMost))), limit);
-    };
     exact_most_[i] = most;
-    most_[i] = std::min(outwards(most + error, kMost), kMost);
-    near_[i] = outwards(most - error, -kMost);
+    set_bounds(i, longest, thread, bounds_);
   }
 }
 

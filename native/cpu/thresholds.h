@@ -24,21 +24,25 @@ template <class Scalar> class Thresholds {
 
   bool by_guide() const { return block_.by_guide != 0; }
   void take_kept(Workspace::Cursor &cursor, bool bfloat16);
-  void take_scratch(Workspace::Cursor &cursor, bool bfloat16);
+  void take_scratch(Workspace::Cursor &cursor, bool bfloat16, const infonce_part *part);
 
   // After the operands. Returns the first row of a guide that holds NaN or infinity.
   BadRow prepare();
+  // After the part's operand; the same of its guide. `matrix`: to be named in its place.
+  BadRow prepare_part(const infonce_part &part, int matrix);
 
-  const Scalar *most() const { return most_; }  // by anchor, padded
-  const Scalar *near() const { return near_; }  // as of Threshold
+  // Of columns of this matrix: by anchor, padded; and as of Threshold, null: nothing is near.
+  const Scalar *most(int matrix) const { return bounds_of(matrix).most; }
+  const Scalar *near(int matrix) const { return bounds_of(matrix).near; }
   // A matrix's guide as `thread` should read it.
   const Operand<Scalar> &guide(int matrix, int thread) { return guides_.at(matrix, thread); }
 
   // Of a Threshold whose columns are this matrix.
-  void *ask(int matrix, int thread) { return &asked_[thread * INFONCE_MOST_MATRICES + matrix]; }
+  void *ask(int matrix, int thread) { return &asked_[thread * kColumns + matrix]; }
   static bool is_above(void *asked, int64_t row, int64_t column);
 
  private:
+  static constexpr int kColumns = kPart + 1;  // matrices and the part
   struct Asked {
     Thresholds *thresholds;
     int matrix, thread;
@@ -50,6 +54,12 @@ template <class Scalar> class Thresholds {
     std::byte *copy = nullptr;  // for later gradients, when the input is gone
   };
   Operands<Scalar> &compared() { return by_guide() ? guides_ : operands_; }
+  // What leaves no doubt, given how long columns may be.
+  struct Bounds {
+    Scalar *most = nullptr, *near = nullptr;
+  };
+  const Bounds &bounds_of(int matrix) const { return is_exact_ && matrix == kPart ? of_part_ : bounds_; }
+  void set_bounds(int64_t i, double longest, int thread, const Bounds &bounds);
   double exact_dot(int64_t i, int matrix, int64_t j, int thread);
   void keep_rows();
   void find(int64_t first, int64_t count, int thread);
@@ -65,9 +75,10 @@ template <class Scalar> class Thresholds {
   const bool is_exact_;         // pairs near a threshold are decided in float64
   Operands<Scalar> &operands_;
   Operands<Scalar> guides_;
-  Scalar *most_ = nullptr, *near_ = nullptr;
-  double *exact_most_ = nullptr;
-  Exact exact_[INFONCE_MOST_MATRICES];
+  Bounds bounds_, of_part_;
+  double *exact_most_ = nullptr;  // infinity: of no anchor
+  Exact exact_[kColumns];
+  infonce_part guide_of_part_{};
   std::vector<float *> room_;  // by thread: two rows of 16 bits as float32
   std::vector<Asked> asked_;
 };

@@ -141,12 +141,15 @@ template <int32_t kRowLoss>
 double Passes<Scalar>::met_weight(int64_t i, int64_t j, double logit) const {
   const infonce_travelling_rows &given = part_->given->columns;
   const SoftmaxRows<Scalar> &softmax = softmaxes[0];
-  double weight = upstream_.relative(i) * RowLoss<kRowLoss>::pair_weight(true, all_positives(0, i), logit,
-                                                                         softmax.log_sum_exp[i], softmax.rest_share[i]);
+  const auto weight_of = [&](int64_t positives, double log_sum_exp, double rest_share) {
+    // That of an only one is smoothed already.
+    const double smoothed = positives > 1 ? smoothing() / double(positives) : 0;
+    return RowLoss<kRowLoss>::pair_weight(true, positives, logit, log_sum_exp, rest_share) + smoothed;
+  };
+  double weight = upstream_.relative(i) * weight_of(all_positives(0, i), softmax.log_sum_exp[i], softmax.rest_share[i]);
   if (part_->block.columns.softmax && given.all_positives[j] > 0)
-    weight +=
-        given.weight[j] / upstream_.largest *
-        RowLoss<kRowLoss>::pair_weight(true, given.all_positives[j], logit, given.log_sum_exp[j], given.rest_share[j]);
+    weight += given.weight[j] / upstream_.largest *
+              weight_of(given.all_positives[j], given.log_sum_exp[j], given.rest_share[j]);
   return weight;
 }
 
@@ -250,6 +253,7 @@ template <class Scalar> void Passes<Scalar>::join_rows(int index, const infonce_
     if (problem_.ranks) softmax.above[i] += from.above[i];
     if (travels_with_positives(problem_, index))
       met_[index][i].add(from.positives[i], from.positive_sum[i], from.positive_log_sum[i]);
+    if (softmax.logit_sum) softmax.logit_sum[i] += from.logit_sum[i];
     join(from.log_sum[i], i, &softmax);
     if (SoftmaxRows<Scalar> *weights = weights_of_negatives()) join(from.weights_log_sum[i], i, weights);
     if (positive_weights_)

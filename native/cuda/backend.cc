@@ -188,6 +188,7 @@ const char *why_not_opened(const infonce_problem &p) {
   if (joins_sides(p)) return "on CUDA devices candidates of joined sides do not come in parts";
   if (threshold_of(p)) return "on CUDA devices thresholds are for candidates that are all there";
   if (own_block_of(p)) return "on CUDA devices candidates of their own do not come in parts";
+  if (leaves_out_target(p)) return "on CUDA devices positives by target are rows of the same call";
   if (p.softmaxes[0].label_smoothing != 0)
     return "on CUDA devices label smoothing is over candidates that are all there";
   if (first_positives_in(p) != kNone) return "on CUDA devices no first positives are in another call";

@@ -4,6 +4,7 @@
 
 #include "common/call.h"
 #include "group/agreement.h"
+#include "group/target_rows.h"
 
 namespace infonce::group {
 namespace {
@@ -14,6 +15,19 @@ bool anchors_are_missing(const infonce_problem &p) {
   for (int s = 0; s < p.softmax_count; ++s)
     if (rows_of(p, s) != 0) return false;
   return true;
+}
+
+// The problem becomes one that may be opened, but for its numbers: they are all ranks'.
+const char *what_is_wrong_with_targets(const infonce_problem &p, infonce_problem *opened) {
+  if (const char *wrong = what_is_wrong_with_form(p)) return wrong;
+  const infonce_matrix &anchors = p.matrices[p.softmaxes[0].anchors], &keys = p.matrices[keys_of(p)];
+  infonce_matrix positives = anchors;
+  positives.type = keys.type;
+  positives.guide_type = keys.guide_type;
+  positives.row_stride = 0;
+  positives.views = 1;
+  positives.ids = nullptr;
+  return with_positives_by_index(p, positives, opened);
 }
 
 }  // namespace
@@ -28,19 +42,20 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
     if (const char *wrong = what_is_wrong(p, result)) return wrong;
   } else {
     // Candidates alone may all be other ranks'.
-    infonce_problem opened = p;
+    infonce_problem opened = p, given = p;
+    if (has_targets(p))
+      if (const char *wrong = what_is_wrong_with_targets(p, &opened)) return wrong;
     infonce_upstream upstream{};
     upstream.struct_size = sizeof upstream;
     upstream.grad_output = p.grad_output;
     if (const char *wrong = what_is_wrong_with_open(&opened)) return wrong;
     if (const char *wrong = what_is_wrong_with_losses(p, result)) return wrong;
-    if (const char *wrong = p.gradient ? what_is_wrong_with_backward(&opened, upstream, result) : nullptr) return wrong;
+    if (const char *wrong = p.gradient ? what_is_wrong_with_backward(&given, upstream, result) : nullptr) return wrong;
   }
   if (result.device_scalars) return "over a group the scalars are on the host";
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
-    if (softmax.positive == INFONCE_POSITIVE_TARGET) return "positives by target are not there over a group";
-    if (softmax.positive == INFONCE_POSITIVE_NONE) continue;
+    if (softmax.positive == INFONCE_POSITIVE_NONE || has_targets(p)) continue;
     if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
       if (memory_of(p) != kNone) return "a memory is not there over a group";
       continue;
@@ -79,7 +94,10 @@ uint64_t hash_of_form(const infonce_problem &p, const infonce_result &result, fl
   for (int m = 0; m < p.matrix_count; ++m) {
     const infonce_matrix &matrix = p.matrices[m];
     hash.add(matrix.type).add(matrix.views).add(matrix.ids != nullptr).add(matrix.bias != nullptr);
-    hash.add(matrix.counts != nullptr).add(matrix.guide != nullptr).add(result.gradients[m].data != nullptr);
+    hash.add(matrix.counts != nullptr)
+        .add(matrix.guide != nullptr)
+        .add(matrix.guide_type)
+        .add(result.gradients[m].data != nullptr);
   }
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];

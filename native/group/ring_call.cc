@@ -7,6 +7,7 @@
 #include <list>
 
 #include "common/call.h"
+#include "common/smoothing.h"
 #include "group/column_sums.h"
 #include "group/form_over_ranks.h"
 #include "group/relay.h"
@@ -86,6 +87,13 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
   for (const Record &record : records_) all_rows_ += record.rows[problem_.softmaxes[0].anchors];
   if (problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_DEBIASED) local_.softmaxes[0].negatives = all_rows_ - 2;
   if (problem_.reduction == INFONCE_REDUCTION_MEAN) local_.reduction = INFONCE_REDUCTION_SUM;
+  if (has_targets(problem_)) {
+    targets_ = std::make_unique<TargetRows>(post_, records_, problem_);
+    note(targets_->fetch(problem_, backend_, context_, failure_));
+    local_ = targets_->by_index(local_);
+  }
+  for (int s = 0; s < problem_.softmax_count; ++s)
+    if (local_.softmaxes[s].label_smoothing != 0) local_.softmaxes[s].further_candidates = candidates_elsewhere(s);
   return INFONCE_OK;
 }
 
@@ -98,12 +106,23 @@ template <class Take> void RingCall::take_memory(Take &&take) {
   }));
 }
 
-// Which of a traveller's rows meet which of this rank's at this hop.
-RingCall::Meeting RingCall::meeting_of(const Traveller &traveller, int hop) const {
+// Of a row of this softmax, on other ranks.
+int64_t RingCall::candidates_elsewhere(int softmax) const {
+  int64_t rows = 0;
+  for_each_candidate_matrix(problem_, softmax, [&](int m) {
+    for (const Record &record : records_) rows += record.rows[m];
+    rows -= record_.rows[m];
+  });
+  return rows;
+}
+
+// Which of a traveller's rows meet which of this rank's at this hop. Rows of every block stand for those of a softmax.
+RingCall::Meeting RingCall::meeting_of(const Traveller &traveller, const infonce_block &block, int hop) const {
   const int64_t anchors = loss_rows();
   if (hop == 0 || hop > traveller.hops) return {};
   const int64_t visitors = ring_->owner(hop).rows[traveller.matrix];
-  if (!traveller.is_triangle || 2 * hop != post_.size()) return {0, visitors, anchors};
+  if (!is_triangle(block) || 2 * hop < post_.size()) return {0, visitors, anchors};
+  if (2 * hop > post_.size()) return {};
   // Halfway round an even ring two ranks have each other's rows. Half of the first one's meet the second one's there, the
   // others here.
   constexpr int64_t kWhole = 128;  // rows that backends compute together
@@ -112,35 +131,34 @@ RingCall::Meeting RingCall::meeting_of(const Traveller &traveller, int hop) cons
   return {half_of(visitors), visitors - half_of(visitors), anchors};
 }
 
+// What travels with the rows from the first on.
+infonce_travelling_rows RingCall::rows_from(const infonce_travelling_rows &rows, int64_t first) {
+  infonce_travelling_rows from = rows;
+  for (double **numbers : {&from.log_sum, &from.rank, &from.log_sum_exp, &from.weight, &from.positive_sum,
+                           &from.positive_log_sum, &from.logit_sum, &from.rest_share, &from.weights_log_sum,
+                           &from.weights_log_sum_exp, &from.term_losses, &from.term_shares})
+    if (*numbers) *numbers += first;
+  for (int32_t **numbers : {&from.above, &from.positives, &from.all_positives})
+    if (*numbers) *numbers += first;
+  from.positives_log_mean = nullptr;
+  return from;
+}
+
 // Calls visit(part) for each block of the traveller, and keeps what fails. `columns`: of all its rows.
 template <class Visit>
 void RingCall::visit(const Traveller &traveller, int hop, const char *rows, const infonce_travelling_rows &columns,
                      Visit &&visit) {
-  const Meeting meeting = meeting_of(traveller, hop);
-  if (meeting.visitors == 0 || meeting.anchors == 0) return;
-  const auto from_first = [&](auto *numbers) { return numbers ? numbers + meeting.first_visitor : nullptr; };
   for (const int block : traveller.blocks) {
+    const Meeting meeting = meeting_of(traveller, problem_.blocks[block], hop);
+    if (meeting.visitors == 0 || meeting.anchors == 0) continue;
     infonce_part part{};
     part.struct_size = sizeof part;
     part.block = block;
     part.candidates = travellers_.matrix_in(rows, ring_->owner(hop), traveller, meeting.first_visitor);
     part.candidates.rows = meeting.visitors;
-    if (problem_.blocks[block].column_softmax != kNone)
-      part.columns = {from_first(columns.log_sum),
-                      from_first(columns.rank),
-                      from_first(columns.above),
-                      from_first(columns.log_sum_exp),
-                      from_first(columns.weight),
-                      from_first(columns.positives),
-                      from_first(columns.positive_sum),
-                      from_first(columns.positive_log_sum),
-                      from_first(columns.all_positives),
-                      from_first(columns.rest_share),
-                      from_first(columns.weights_log_sum),
-                      from_first(columns.weights_log_sum_exp),
-                      nullptr,
-                      from_first(columns.term_losses),
-                      from_first(columns.term_shares)};
+    if (targets_ && traveller.matrix == targets_->keys())
+      part.candidates.first_number = targets_->first_of(post_.before(hop)) + meeting.first_visitor;
+    if (problem_.blocks[block].column_softmax != kNone) part.columns = rows_from(columns, meeting.first_visitor);
     if (meeting.anchors < loss_rows()) part.anchor_count = meeting.anchors;
     part.number = 1 + hop * INFONCE_MOST_BLOCKS + block;
     part.cancelled = cancelled_;
@@ -178,12 +196,12 @@ bool RingCall::open_and_add() {
   take_memory([&] { ring_ = std::make_unique<Ring>(post_, travellers_, records_); });
   for (const Traveller &traveller : travellers_.all()) {
     if (traveller.softmax == kNone || !ring_) continue;
-    const auto size = [this, m = traveller.matrix, kind = traveller.columns](int hop) {
-      return ColumnSums::bytes(ring_->owner(hop).rows[m], kind);
+    const ColumnSums::Kinds kinds = traveller.columns;
+    const auto size = [this, m = traveller.matrix, kinds](int hop) {
+      return ColumnSums::bytes(ring_->owner(hop).rows[m], kinds);
     };
-    const auto join = [this, m = traveller.matrix, kind = traveller.columns](char *arrived, const char *share,
-                                                                             int hop) {
-      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m], kind);
+    const auto join = [this, m = traveller.matrix, kinds](char *arrived, const char *share, int hop) {
+      ColumnSums::join(arrived, share, ring_->owner(hop).rows[m], kinds);
     };
     take_memory([&] { sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join); });
   }
@@ -308,8 +326,8 @@ infonce_travelling_rows RingCall::weights_in(char *columns, int hop, const Trave
   const int64_t count = ring_->owner(hop).rows[traveller.matrix];
   weights.log_sum_exp = travellers_.columns_in(columns, ring_->owner(hop), traveller, travellers_.weights());
   weights.weight = weights.log_sum_exp + count;
-  if (traveller.columns == ColumnKind::kHard) weights.weights_log_sum_exp = weights.weight + count;
-  if (traveller.columns != ColumnKind::kById) return weights;
+  if (traveller.columns.are_hard) weights.weights_log_sum_exp = weights.weight + count;
+  if (!traveller.columns.positives) return weights;
   weights.rest_share = weights.weight + count;
   weights.all_positives = reinterpret_cast<int32_t *>(weights.rest_share + count);
   return weights;
@@ -374,6 +392,9 @@ void RingCall::compute_gradients() {
     if (computes()) add_to(local_result_.gradients[traveller.matrix].data, home, numbers);
   }
   gradients_.clear();
+  if (!targets_) return;
+  local_result_.gradients[targets_->keys()] = gradient_of_keys_;
+  targets_->bring_home(computes() ? gradient_of_keys_.data : nullptr);
 }
 
 // For the sums that travel with the rows, and where a row is a candidate of several blocks.
@@ -414,8 +435,13 @@ void RingCall::place_gradients(const infonce_result &result) {
       take_memory([&] { staged_[m].resize(size_t(numbers)); });
       gradient = {staged_[m].data(), INFONCE_ON_HOST};
     }
-    if (status_ == INFONCE_OK && !has_rows()) std::fill_n(gradient.data, numbers, 0.f);
+    // Of keys that are no candidates all comes from elsewhere.
+    const bool is_apart = targets_ && m == targets_->keys() && !targets_->has_keys_apart();
+    if (status_ == INFONCE_OK && (!has_rows() || is_apart)) std::fill_n(gradient.data, numbers, 0.f);
   }
+  if (!targets_) return;
+  gradient_of_keys_ = local_result_.gradients[targets_->keys()];
+  local_result_.gradients[targets_->matrix()] = {targets_->gradient(), INFONCE_ON_HOST};
 }
 
 void RingCall::deliver_gradients(Gradients gradients, infonce_result *result) {

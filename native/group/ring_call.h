@@ -15,6 +15,7 @@
 #include "group/mail.h"
 #include "group/relay.h"
 #include "group/ring.h"
+#include "group/target_rows.h"
 #include "group/travellers.h"
 #include "infonce/infonce.h"
 
@@ -65,9 +66,10 @@ class RingCall {
   void deliver_gradients(Gradients gradients, infonce_result *result);
   void reduce(Gradients gradients, infonce_scalars *scalars) const;
   struct Meeting {
-    int64_t first_visitor, visitors, anchors;  // the first ones of the anchors
+    int64_t first_visitor, visitors, anchors;  // the first ones of the block's rows
   };
-  Meeting meeting_of(const Traveller &traveller, int hop) const;
+  Meeting meeting_of(const Traveller &traveller, const infonce_block &block, int hop) const;
+  static infonce_travelling_rows rows_from(const infonce_travelling_rows &rows, int64_t first);
   template <class Visit>
   void visit(const Traveller &traveller, int hop, const char *rows, const infonce_travelling_rows &columns,
              Visit &&visit);
@@ -80,6 +82,7 @@ class RingCall {
   bool has_rows() const { return loss_rows() > 0; }
   // Everyone has come so far.
   void check(Kind kind);
+  int64_t candidates_elsewhere(int softmax) const;
   int64_t loss_rows() const { return problem_.matrices[problem_.softmaxes[0].anchors].rows; }
 
   const Post post_;
@@ -99,9 +102,11 @@ class RingCall {
   infonce_status status_ = INFONCE_OK;
   infonce_saved *saved_ = nullptr;
   Travellers travellers_;
-  std::unique_ptr<Ring> ring_;   // null: nothing goes round
-  std::list<Relay> gradients_;   // of travellers with one
-  std::vector<float> of_block_;  // of rows that are candidates of several blocks
+  std::unique_ptr<Ring> ring_;           // null: nothing goes round
+  std::unique_ptr<TargetRows> targets_;  // null: positives are at home
+  infonce_output gradient_of_keys_{};    // where positives are elsewhere
+  std::list<Relay> gradients_;           // of travellers with one
+  std::vector<float> of_block_;          // of rows that are candidates of several blocks
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

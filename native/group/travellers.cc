@@ -16,19 +16,27 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 size_t size_of(int32_t type) { return type == INFONCE_FLOAT32 ? 4 : 2; }
 
-Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem.dim) {
+Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem.dim), guide_dim_(problem.guide_dim) {
   for (int m = 0; m < problem.matrix_count; ++m) {
     const infonce_matrix &matrix = problem.matrices[m];
-    Traveller traveller{m,     {},    matrix.type, matrix.ids != nullptr, matrix.bias != nullptr, false,
-                        kNone, false, ranks - 1,   ColumnKind::kPlain};
+    Traveller traveller{};
+    traveller.matrix = m;
+    traveller.type = matrix.type;
+    traveller.has_ids = matrix.ids != nullptr;
+    traveller.has_bias = matrix.bias != nullptr;
+    traveller.has_guide = matrix.guide != nullptr;
+    traveller.guide_type = matrix.guide_type;
+    traveller.softmax = kNone;
+    traveller.columns.are_hard = problem.softmaxes[0].beta != 0;
+    traveller.columns.logits = problem.softmaxes[0].label_smoothing != 0;
     for (int b = 0; b < problem.block_count; ++b) {
       const infonce_block &block = problem.blocks[b];
       if (block.candidates != m || block.own == INFONCE_OWN_ALONE) continue;
       traveller.blocks.push_back(b);
       if (block.column_softmax != kNone) traveller.softmax = block.column_softmax;
-      if (is_triangle(block)) traveller.is_triangle = true, traveller.hops = ranks / 2;
-      if (columns_have_positives(problem, block)) traveller.columns = ColumnKind::kById;
-      else if (problem.softmaxes[0].beta != 0) traveller.columns = ColumnKind::kHard;
+      // Of two ranks, either may meet the other's rows of a matrix and itself.
+      traveller.hops = std::max(traveller.hops, is_triangle(block) ? ranks / 2 : ranks - 1);
+      traveller.columns.positives |= columns_have_positives(problem, block);
     }
     if (!traveller.blocks.empty()) all_.push_back(traveller);
   }
@@ -39,7 +47,7 @@ Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem
 int Travellers::weights() const {
   int most = 0;
   for (const Traveller &traveller : all_)
-    most = std::max(most, traveller.columns == ColumnKind::kById ? 4 : traveller.columns == ColumnKind::kHard ? 3 : 2);
+    most = std::max(most, traveller.columns.positives ? 4 : traveller.columns.are_hard ? 3 : 2);
   return most;
 }
 
@@ -49,10 +57,12 @@ void Travellers::want_gradients(const infonce_result &result) {
 
 Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, size_t begin) const {
   const size_t rows = size_t(owner.rows[traveller.matrix]);
-  Place place{begin, 0, 0, 0};
+  Place place{begin, 0, 0, 0, 0};
   place.ids = aligned(place.rows + rows * size_t(dim_) * size_of(traveller.type));
   place.bias = aligned(place.ids + (traveller.has_ids ? rows * sizeof(int32_t) : 0));
-  place.end = aligned(place.bias + (traveller.has_bias ? rows * sizeof(float) : 0));
+  place.guide = aligned(place.bias + (traveller.has_bias ? rows * sizeof(float) : 0));
+  const size_t of_guide = traveller.has_guide ? rows * size_t(guide_dim_) * size_of(traveller.guide_type) : 0;
+  place.end = aligned(place.guide + of_guide);
   return place;
 }
 
@@ -79,6 +89,27 @@ double *Travellers::columns_in(char *columns, const Record &owner, const Travell
   return first;
 }
 
+infonce_status pack_rows(const infonce_matrix &matrix, int64_t dim, const infonce_backend &backend,
+                         infonce_context *context, char *packed, infonce_failure *failure) {
+  const size_t row_bytes = size_t(dim) * size_of(matrix.type);
+  const size_t stride = size_t(row_stride_of(matrix, dim)) * size_of(matrix.type);
+  const char *from = static_cast<const char *>(matrix.data);
+  // As few copies as there are gaps.
+  const int64_t together = stride == row_bytes ? std::max<int64_t>(matrix.rows, 1) : 1;
+  for (int64_t i = 0; i < matrix.rows; i += together) {
+    char *to = packed + size_t(i) * row_bytes;
+    const size_t count = row_bytes * size_t(together);
+    if (matrix.residence == INFONCE_ON_HOST) {
+      std::memcpy(to, from + size_t(i) * stride, count);
+      continue;
+    }
+    const infonce_status status =
+        backend.copy(context, to, from + size_t(i) * stride, int64_t(count), INFONCE_COPY_FROM_DEVICE, failure);
+    if (status != INFONCE_OK) return status;
+  }
+  return INFONCE_OK;
+}
+
 infonce_status Travellers::pack(const infonce_problem &problem, const infonce_backend &backend,
                                 infonce_context *context, char *packed, infonce_failure *failure) const {
   Record own;
@@ -88,22 +119,10 @@ infonce_status Travellers::pack(const infonce_problem &problem, const infonce_ba
     const infonce_matrix &matrix = problem.matrices[traveller.matrix];
     const Place place = place_of(own, traveller, end);
     end = place.end;
-    const size_t row_bytes = size_t(dim_) * size_of(matrix.type);
-    const size_t stride = size_t(row_stride_of(matrix, dim_)) * size_of(matrix.type);
-    const char *from = static_cast<const char *>(matrix.data);
-    // As few copies as there are gaps.
-    const int64_t together = stride == row_bytes ? std::max<int64_t>(matrix.rows, 1) : 1;
-    for (int64_t i = 0; i < matrix.rows; i += together) {
-      char *to = packed + place.rows + size_t(i) * row_bytes;
-      const size_t count = row_bytes * size_t(together);
-      if (matrix.residence == INFONCE_ON_HOST) {
-        std::memcpy(to, from + size_t(i) * stride, count);
-        continue;
-      }
-      const infonce_status status =
-          backend.copy(context, to, from + size_t(i) * stride, int64_t(count), INFONCE_COPY_FROM_DEVICE, failure);
-      if (status != INFONCE_OK) return status;
-    }
+    infonce_status status = pack_rows(matrix, dim_, backend, context, packed + place.rows, failure);
+    if (status == INFONCE_OK && traveller.has_guide)
+      status = pack_rows(guide_of(matrix), guide_dim_, backend, context, packed + place.guide, failure);
+    if (status != INFONCE_OK) return status;
     if (matrix.rows == 0) continue;
     if (matrix.ids) std::memcpy(packed + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));
     if (matrix.bias) std::memcpy(packed + place.bias, matrix.bias, size_t(matrix.rows) * sizeof(float));
@@ -126,6 +145,9 @@ infonce_matrix Travellers::matrix_in(const char *packed, const Record &owner, co
     matrix.views = 1;
     if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids) + first;
     if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias) + first;
+    if (other.has_guide) matrix.guide = packed + place.guide + size_t(first * guide_dim_) * size_of(other.guide_type);
+    matrix.guide_type = other.guide_type;
+    matrix.guide_residence = INFONCE_ON_HOST;
     return matrix;
   }
   return {};

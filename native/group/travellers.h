@@ -15,12 +15,12 @@ struct Traveller {
   int matrix;
   std::vector<int> blocks;  // of which it is the candidates
   int32_t type;
-  bool has_ids, has_bias;
-  bool has_gradient;   // one comes home
-  int softmax;         // to which the rows belong that meet the anchors as columns; -1: none
-  bool is_triangle;    // the anchors themselves: of two ranks, either may meet the other's
-  int hops;            // how far: to all other ranks, or half as far
-  ColumnKind columns;  // what they collect as such
+  bool has_ids, has_bias, has_guide;
+  int32_t guide_type;
+  bool has_gradient;          // one comes home
+  int softmax;                // to which the rows belong that meet the anchors as columns; -1: none
+  int hops;                   // how far: to all other ranks, or half as far where rows meet their own matrix alone
+  ColumnSums::Kinds columns;  // what they collect as such
 };
 
 class Travellers {
@@ -53,16 +53,20 @@ class Travellers {
 
  private:
   struct Place {
-    size_t rows, ids, bias, end;
+    size_t rows, ids, bias, guide, end;
   };
   Place place_of(const Record &owner, const Traveller &traveller, size_t begin) const;
 
-  int64_t dim_ = 0;
+  int64_t dim_ = 0, guide_dim_ = 0;
   std::vector<Traveller> all_;  // the farthest first
 };
 
 // Whether the rank that packed it, or one that it went through, has failed.
 inline int64_t &failed_in(char *packed) { return *reinterpret_cast<int64_t *>(packed); }
+
+// Copies rows together, one after another.
+infonce_status pack_rows(const infonce_matrix &matrix, int64_t dim, const infonce_backend &backend,
+                         infonce_context *context, char *packed, infonce_failure *failure);
 
 // Bytes of a number.
 size_t size_of(int32_t type);

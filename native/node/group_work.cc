@@ -29,7 +29,7 @@ void take_loss_step(BackendContext &backend, const BackendContext::Step &step) {
     backend.take_step(step);
   } catch (Failure &failure) {
     if (failure.status == INFONCE_INVALID_ARGUMENT) {
-      failure.name = "NOT_OVER_RANKS";
+      failure.name = failure.matrix == INFONCE_NO_MATRIX ? "NOT_OVER_RANKS" : "WRONG_OVER_RANKS";
     }
     throw;
   }

@@ -100,6 +100,10 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   const Named by_index = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
   targets[11] = 0;
   REFUSES(by_index, problem.softmaxes[0].targets = targets.data());
+  // Numbers of candidates are for calls that are opened.
+  REFUSES(by_index, problem.softmaxes[0].targets = targets.data();
+          problem.blocks[by_index.further_block].left_out |= INFONCE_LEAVE_OUT_TARGET);
+  REFUSES(by_index, problem.blocks[by_index.further_block].left_out |= INFONCE_LEAVE_OUT_TARGET);
 }
 
 TEST_CASE("matrices and blocks that do not go together are refused in any form") {
@@ -247,6 +251,9 @@ TEST_CASE("parameters of a row loss that are out of range, or go with another on
     REFUSES(all, problem.softmaxes[0].beta = 1);
     REFUSES(all, problem.softmaxes[0].mises_fisher_sigma = 0.5);
     REFUSES(all, problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED);  // of three views, or several blocks
+    REFUSES(all, problem.softmaxes[0].further_candidates = 1);
+    REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1; problem.softmaxes[0].further_candidates = 1);
+    REFUSES(all, problem.softmaxes[0].label_smoothing = 0.1; problem.softmaxes[0].further_candidates = -1);
     for (const double amount : {-0.1, 1.0, kNaN}) {
       REFUSES(all, problem.softmaxes[0].label_smoothing = amount);
     }

@@ -23,14 +23,35 @@ struct Rows {
   int64_t first, rows, views, all;
 };
 
+// The matrix of which targets are rows, or -1.
+int keys_by_target(const infonce_problem &problem) {
+  for (int m = 0; m < problem.matrix_count && problem.softmaxes[0].targets; ++m)
+    if (problem.softmaxes[0].positive_matrices & bit_of(m)) return m;
+  return -1;
+}
+
+int64_t keys_by_target_of(const Inputs &whole) {
+  const int matrix = keys_by_target(whole.problem);
+  return matrix < 0 ? 0 : whole.problem.matrices[matrix].rows;
+}
+
+// Whose the rows of a matrix are.
+int32_t own_of(const infonce_problem &problem, int matrix) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if (problem.blocks[b].candidates == matrix && problem.blocks[b].own) return problem.blocks[b].own;
+  for (int b = 0; b < problem.block_count; ++b)
+    if (problem.blocks[b].candidates == matrix && (problem.blocks[b].left_out & INFONCE_LEAVE_OUT_OWN))
+      return INFONCE_OWN_AMONG;
+  return INFONCE_OWN_NONE;
+}
+
 Rows rows_of(const Inputs &whole, int matrix, const Share &share) {
   const infonce_problem &problem = whole.problem;
   const infonce_matrix &all = problem.matrices[matrix];
-  for (int b = 0; b < problem.block_count; ++b) {
-    if (problem.blocks[b].own != INFONCE_OWN_ALONE || problem.blocks[b].candidates != matrix) continue;
-    const int64_t each = all.rows / row_count(problem);
-    return {share.first * each, share.rows * each, 1, all.rows};
-  }
+  const int64_t each = all.rows / row_count(problem);
+  if (own_of(problem, matrix) == INFONCE_OWN_ALONE) return {share.first * each, share.rows * each, 1, all.rows};
+  if (own_of(problem, matrix) == INFONCE_OWN_AMONG) return {share.first, share.rows, each, all.rows};
+  if (matrix == keys_by_target(problem)) return {share.first_key, share.keys, 1, all.rows};
   if (is_candidate_alone(whole.problem, matrix)) return {share.first_further, share.further_rows, 1, all.rows};
   return {share.first, share.rows, all.views, all.rows};
 }
@@ -73,7 +94,8 @@ int64_t samples_of(const Inputs &whole) {
 
 int64_t further_rows_of(const Inputs &whole) {
   for (int m = 0; m < whole.problem.matrix_count; ++m)
-    if (is_candidate_alone(whole.problem, m)) return whole.problem.matrices[m].rows;
+    if (is_candidate_alone(whole.problem, m) && own_of(whole.problem, m) == INFONCE_OWN_NONE)
+      return whole.problem.matrices[m].rows;
   return 0;
 }
 
@@ -102,10 +124,9 @@ void on_ranks(int size, const std::function<void(group::Group &)> &body, double 
   if (failure) std::rethrow_exception(failure);
 }
 
-Form form_to_share(uint32_t seed) {
-  Form form = random_form(seed);
-  form.own = form.memory = 0;
-  form.label_smoothing = 0;
+Form form_to_share(Form form) {
+  form.memory = 0;
+  if (!on_cpu()) form.own = 0, form.label_smoothing = 0;
   form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
   for (int64_t &rows : form.further) rows = form.further[0];
   return form;
@@ -126,11 +147,12 @@ void set_towers(Form *form, int64_t rows) {
 
 std::vector<Share> even_shares(const Inputs &whole, int size) {
   std::vector<Share> shares;
-  const int64_t samples = samples_of(whole), further = further_rows_of(whole);
+  const int64_t samples = samples_of(whole), further = further_rows_of(whole), keys = keys_by_target_of(whole);
   for (int rank = 0; rank < size; ++rank) {
     const auto first = [&](int64_t all, int r) { return all * r / size; };
     shares.push_back({first(samples, rank), first(samples, rank + 1) - first(samples, rank), first(further, rank),
-                      first(further, rank + 1) - first(further, rank)});
+                      first(further, rank + 1) - first(further, rank), first(keys, rank),
+                      first(keys, rank + 1) - first(keys, rank)});
   }
   return shares;
 }
@@ -148,10 +170,11 @@ std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed) {
     return cuts;
   };
   const std::vector<int64_t> anchors = begins(samples_of(whole), seed % 3 == 0 ? 0 : 1),
-                             further = begins(further_rows_of(whole), 0);
+                             further = begins(further_rows_of(whole), 0), keys = begins(keys_by_target_of(whole), 0);
   std::vector<Share> shares;
   for (size_t r = 0; r < size_t(size); ++r)
-    shares.push_back({anchors[r], anchors[r + 1] - anchors[r], further[r], further[r + 1] - further[r]});
+    shares.push_back({anchors[r], anchors[r + 1] - anchors[r], further[r], further[r + 1] - further[r], keys[r],
+                      keys[r + 1] - keys[r]});
   return shares;
 }
 
@@ -167,17 +190,23 @@ Inputs inputs_of(const Inputs &whole, const Share &share) {
     inputs.halves[m] = take(whole.halves[m], rows, problem.dim);
     inputs.ids[m] = take(whole.ids[m], rows, 1);
     inputs.bias[m] = take(whole.bias[m], rows, 1);
+    inputs.guides[m] = take(whole.guides[m], rows, problem.guide_dim);
     matrix.rows = rows.rows * rows.views;
     const bool is_half = inputs.halves[m].size() > 0;
     matrix.data = is_half ? static_cast<const void *>(inputs.halves[m].data()) : inputs.matrices[m].data();
     if (whole.ids[m].size() > 0) matrix.ids = inputs.ids[m].data();
     if (whole.bias[m].size() > 0) matrix.bias = inputs.bias[m].data();
+    if (matrix.guide) matrix.guide = inputs.guides[m].data();
   }
   const Rows anchors = rows_of(whole, problem.softmaxes[0].anchors, share);
   for (int m = 0; m < problem.matrix_count; ++m) {
     if (!problem.matrices[m].counts) continue;
     inputs.counts = take(whole.counts, anchors, 1);
     problem.matrices[m].counts = inputs.counts.data();
+  }
+  if (problem.softmaxes[0].targets) {
+    inputs.targets = take(whole.targets, anchors, 1);
+    problem.softmaxes[0].targets = inputs.targets.data();
   }
   if (problem.grad_output.count > 1) {
     inputs.grad_output = take(whole.grad_output, anchors, 1);

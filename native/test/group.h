@@ -43,9 +43,9 @@ template <int kRanks> class ContextsOfRanks {
   std::vector<const Context *> handles_;
 };
 
-// A random form, but for its rows, of which ranks can have shares: no rank knows of a block between two matrices more than
+// A form as it is, but for its rows, of which ranks can have shares: no rank knows of a block between two matrices more than
 // its own rows, and matrices of candidates alone have as many rows. Its rows are of one tower with views, or of two.
-Form form_to_share(uint32_t seed);
+Form form_to_share(Form form);
 void set_one_tower(Form *form, infonce_positive positive, int64_t samples, int64_t views);
 void set_towers(Form *form, int64_t rows);
 
@@ -53,6 +53,7 @@ void set_towers(Form *form, int64_t rows);
 struct Share {
   int64_t first, rows;                          // of anchors and keys
   int64_t first_further = 0, further_rows = 0;  // of candidates alone
+  int64_t first_key = 0, keys = 0;              // of those that targets name
 };
 
 // One for each rank; of random ones some may be empty.

@@ -28,13 +28,16 @@ constexpr int kMostRanks = 5;
 using Contexts = ContextsOfRanks<kMostRanks>;
 
 // Of two towers by index, with further candidates.
-Form form_over_ranks(uint32_t seed) {
-  Form form = form_to_share(seed);
+Form over_ranks(Form form) {
+  const bool by_target = form.positive == INFONCE_POSITIVE_TARGET && on_cpu();
+  const int64_t keys = form.keys;
   form.both_directions = form.other_anchors = false;
-  form.threshold = INFONCE_THRESHOLD_NONE;
   set_towers(&form, std::max<int64_t>(form.rows, kMostRanks));
+  if (by_target) form.positive = INFONCE_POSITIVE_TARGET, form.keys = keys;
+  if (by_target && form.seed / 16 % 2 == 1) form.ids = 0;  // they would be further positives
   return form;
 }
+Form form_over_ranks(uint32_t seed) { return over_ranks(form_to_share(random_form(seed))); }
 
 // ||got - expected|| / ||expected||
 double error(const Buffer<float> &got, const Buffer<float> &expected) {
@@ -81,6 +84,21 @@ TEST_CASE("random forms over 1 to 5 ranks match the reference") {
   }
 }
 
+TEST_CASE("thresholds over ranks match the reference" * doctest::skip(!on_cpu())) {
+  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+    const Contexts contexts(instruction_sets().front(), precision, 1);
+    for (uint32_t seed = 5200; seed < 5230; ++seed) {
+      const bool by_guide = seed % 2 == 0;
+      if (!by_guide && precision != INFONCE_PRECISION_HIGHEST) continue;
+      const Form form = over_ranks(form_to_share(random_form_with_threshold(seed, by_guide)));
+      INFO(describe(form));
+      const Inputs whole = inputs_of(form);
+      const int size = 1 + int(seed % 5);
+      Expectation(whole, precision).check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, seed)));
+    }
+  }
+}
+
 TEST_CASE("the same ranks give the same bits, with any number of threads") {
   const Form form = form_over_ranks(5001);
   const Inputs whole = inputs_of(form);
@@ -93,12 +111,13 @@ TEST_CASE("the same ranks give the same bits, with any number of threads") {
 
 // Of one tower by view, or of two with both directions.
 Form form_with_columns(uint32_t seed) {
-  Form form = form_to_share(seed);
+  Form form = form_to_share(random_form(seed));
   const bool one_tower = seed % 2 == 0;
   form.both_directions = !one_tower;
   form.in_batch = true;
   form.other_anchors = false;
   form.threshold = INFONCE_THRESHOLD_NONE;
+  if (one_tower) form.own = 0;
   const int64_t views = one_tower ? 2 + int64_t(seed / 4 % 2) : 1, samples = form.rows / views + kMostRanks;
   if (one_tower)
     set_one_tower(&form, seed % 4 ? INFONCE_POSITIVE_FIRST_VIEW : INFONCE_POSITIVE_ALL_VIEWS, samples, views);
@@ -127,6 +146,47 @@ TEST_CASE("random forms with columns over 1 to 5 ranks match the reference") {
         expected.check(run_on_ranks(contexts.of(size), whole, even_shares(whole, size)));
       }
       CHECK(computed >= (simulated() ? 1 : 20));
+    }
+  }
+}
+
+// Several directions in one denominator, or hardness in those of the queries alone.
+Form form_of_joined_sides(uint32_t seed) {
+  Form form = random_form(8 * seed);
+  form.rows = std::max<int64_t>(form.rows, 5);
+  form.keys = form.rows;
+  form.in_batch = true;
+  form.bias = false;
+  form.label_smoothing = 0;
+  if (seed / 2 % 2 == 1) form.ids = 0;  // they would be further positives
+  form.both_directions = seed % 4 == 3;
+  form.joint = seed % 2 == 0;
+  form.keys_apart = seed % 5 == 0;
+  form.other_keys = seed / 2 % 2 == 0 && !form.both_directions;
+  form.other_anchors = seed / 4 % 2 == 0 && !form.both_directions;
+  if (form.own > 0 && !form.among) form.own = 0;
+  if (form.further.empty() || seed % 3 == 0) form.further = {form.rows * (1 + seed % 2)};
+  for (int64_t &rows : form.further) rows = form.further[0];
+  form.keys_to_further = seed / 8 % 2 == 0 || !(form.joint || form.keys_apart || form.other_keys);
+  if (form.grad_output_count > 1) form.grad_output_count = form.rows;
+  return form;
+}
+
+TEST_CASE("joined sides over 1 to 5 ranks match the reference" * doctest::skip(!on_cpu())) {
+  for (const std::string &set : instruction_sets()) {
+    for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      CAPTURE(set);
+      CAPTURE(precision);
+      const Contexts contexts(set, precision, 1);
+      for (uint32_t seed = 700; seed < 732; ++seed) {
+        const Form form = form_of_joined_sides(seed);
+        INFO(describe(form));
+        const Inputs whole = inputs_of(form);
+        const Expectation expected(whole, precision);
+        const int size = 1 + int(seed % 5);
+        expected.check(run_on_ranks(contexts.of(size), whole, random_shares(whole, size, seed)));
+        expected.check(run_on_ranks(contexts.of(size), whole, even_shares(whole, size)));
+      }
     }
   }
 }
@@ -273,7 +333,9 @@ TEST_CASE("further positives over ranks match the reference" * doctest::skip(!on
       const uint32_t of_form = seed / 8 * 96 + 48 + seed % 8;  // that has further positives
       for (const bool both : {false, true}) {
         Form form = form_over_ranks(of_form);
-        form.stretch = 0;
+        set_towers(&form, form.rows);
+        form.own = 0;
+        form.stretch = form.label_smoothing = 0;
         form.ids = seed % 3 == 0 ? 3 : int32_t(form.rows / 2 + 2);
         form.both_directions = both;
         form.in_batch |= both;

@@ -19,7 +19,7 @@ bool is_open(const Inputs &whole, const infonce_block &block) {
   const bool is_memory =
       softmax.positive <= INFONCE_POSITIVE_SAME_ID && (softmax.positive_matrices & bit_of(block.candidates));
   const bool has_positives = (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
-  return block.column_softmax == kNone && !is_memory && !has_positives;
+  return block.column_softmax == kNone && !is_memory && !has_positives && block.own == INFONCE_OWN_NONE;
 }
 
 // Rows without which the call cannot be opened: up to the last positive.
@@ -129,6 +129,7 @@ Part::Part(const Inputs &whole, const Slice &slice) {
   halves = rows_of(whole.halves[m], slice.first, slice.rows, problem.dim);
   ids = rows_of(whole.ids[m], slice.first, slice.rows, 1);
   bias = rows_of(whole.bias[m], slice.first, slice.rows, 1);
+  guide = rows_of(whole.guides[m], slice.first, slice.rows, problem.guide_dim);
   part.struct_size = sizeof(part);
   part.block = slice.block;
   part.candidates = problem.matrices[m];
@@ -136,6 +137,7 @@ Part::Part(const Inputs &whole, const Slice &slice) {
   part.candidates.data = halves.size() > 0 ? static_cast<const void *>(halves.data()) : matrix.data();
   part.candidates.ids = ids.data();
   part.candidates.bias = bias.data();
+  part.candidates.guide = guide.data();
 }
 
 OpenedCall::OpenedCall(const Context &context, const Inputs &whole, const Split &split)
@@ -149,11 +151,19 @@ OpenedCall::OpenedCall(const Context &context, const Inputs &whole, const Split 
     opened.halves[m] = rows_of(whole.halves[m], 0, matrix.rows, problem.dim);
     opened.ids[m] = rows_of(whole.ids[m], 0, matrix.rows, 1);
     opened.bias[m] = rows_of(whole.bias[m], 0, matrix.rows, 1);
+    opened.guides[m] = rows_of(whole.guides[m], 0, matrix.rows, problem.guide_dim);
     const bool is_half = opened.halves[m].size() > 0;
     matrix.data = is_half ? static_cast<const void *>(opened.halves[m].data()) : opened.matrices[m].data();
     matrix.data = matrix.rows > 0 ? matrix.data : nullptr;
     matrix.ids = opened.ids[m].data();
     matrix.bias = opened.bias[m].data();
+    matrix.guide = opened.guides[m].data();
+  }
+  for (int b = 0; b < problem.block_count; ++b) {
+    const int m = problem.blocks[b].candidates;
+    infonce_softmax &softmax = problem.softmaxes[problem.blocks[b].row_softmax];
+    const int64_t further = whole.problem.matrices[m].rows - split.opened[m];
+    softmax.further_candidates += softmax.label_smoothing > 0 ? further : 0;
   }
   opened.targets = rows_of(whole.targets, 0, row_count(problem), 1);
   problem.softmaxes[0].targets = opened.targets.data();

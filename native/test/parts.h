@@ -42,7 +42,7 @@ struct Part {
   Buffer<float> matrix;
   Buffer<uint16_t> halves;
   Buffer<int32_t> ids;
-  Buffer<float> bias;
+  Buffer<float> bias, guide;
   infonce_part part{};
 };
 

@@ -24,6 +24,7 @@ struct Rows {
         weight(rows),
         positive_sum(rows),
         positive_log_sum(rows),
+        logit_sum(rows),
         rest_share(rows),
         above(rows),
         positives(rows),
@@ -43,12 +44,13 @@ struct Rows {
     rows.positives = positives.data() + first;
     rows.positive_sum = positive_sum.data() + first;
     rows.positive_log_sum = positive_log_sum.data() + first;
+    rows.logit_sum = logit_sum.data() + first;
     rows.all_positives = all_positives.data() + first;
     rows.rest_share = rest_share.data() + first;
     return rows;
   }
 
-  Buffer<double> log_sum, rank, log_sum_exp, weight, positive_sum, positive_log_sum, rest_share;
+  Buffer<double> log_sum, rank, log_sum_exp, weight, positive_sum, positive_log_sum, logit_sum, rest_share;
   Buffer<int32_t> above, positives, all_positives;
 };
 

@@ -25,8 +25,9 @@ using Contexts = ContextsOfRanks<kMostRanks>;
 
 // Two towers in both directions, or with the other anchors, or one with views.
 Form form_that_travels(uint32_t seed) {
-  Form form = form_to_share(seed);
-  form.stretch = 0;
+  Form form = form_to_share(random_form(seed));
+  form.own = 0;
+  form.stretch = form.label_smoothing = 0;
   if (seed % 2 == 0) {
     form.in_batch = true;
     form.both_directions = form.other_anchors = false;

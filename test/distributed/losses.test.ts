@@ -1,9 +1,11 @@
+import type { InfoNCEProblem } from 'infonce';
 import { afterAll, describe, expect, it } from 'vitest';
+import type { OnHost } from '../../lib/reference/losses.js';
 import { expectResult, HIGHEST } from '../support/compare.js';
 import { createContextFor, DEVICE, effort, INSTRUCTION_SETS } from '../support/contexts.js';
 import { joined, run, SIZES } from '../support/over-ranks.js';
 import { evenShares, Parts, type Shares } from '../support/parts.js';
-import { LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
+import { infoNCECase, LOSSES, type Named, randomCase, rowsOf, tensorsOf } from '../support/problems.js';
 import { errorsOn, expectUsable, leaveAll, onRanks, type Rank, ranksOf } from '../support/ranks.js';
 
 afterAll(leaveAll);
@@ -19,16 +21,24 @@ const SERVED = [
   'ntXent debiased, hard negatives',
   'ntXent all, each with the negatives',
   'ntXent all, the mean inside',
+  'ntXent smoothed',
+  'ntXent all, smoothed',
   'infoNCE in-batch',
   'infoNCE unpaired',
   'infoNCE in-batch and unpaired',
+  'infoNCE smoothed, with a margin',
   'infoNCE paired',
+  'infoNCE in-batch and paired',
+  'infoNCE all directions',
   'infoNCE each direction by itself',
   'infoNCE with hardness',
   'infoNCE ids',
   'infoNCE ids of further positives',
+  'infoNCE false negatives by a guide',
   'infoNCE biases',
+  'infoNCE targets',
   'clip plain',
+  'clip smoothed',
   'clip negative texts',
   'clip negative texts, ids of further positives',
   'clip ids',
@@ -186,6 +196,85 @@ it('ranks may have no negatives', async () => {
     expect(evenShares(2, 4)).toEqual([0, 1, 0, 1]);
     expectResult(joined(of, loss, shares, await run(of, loss, shares)), of.reference(), HIGHEST, loss);
   }
+});
+
+const TARGETS = randomCase('infoNCE targets', SIZES).problem as { readonly targets: Int32Array };
+const KEYS = Array.from({ length: 12 }, (_, key) => key);
+const UNPAIRED = randomCase('infoNCE in-batch and unpaired', SIZES).problem;
+const ALL_DIRECTIONS = ['queryToKey', 'keyToQuery', 'queryToQuery', 'keyToKey'];
+
+/** What infoNCE is given, beside what its variants are. */
+const COMBINED: readonly (readonly [name: string, problem: Named])[] = [
+  ['absolute thresholds', { ...UNPAIRED, falseNegatives: { margin: 0.05 } }],
+  ['relative thresholds', { ...UNPAIRED, falseNegatives: { strategy: 'relative', margin: 0.2 } }],
+  ['keys that look for queries', { ...UNPAIRED, directions: ALL_DIRECTIONS.slice(0, 2) }],
+  ['queries that look for each other', { ...UNPAIRED, directions: ['queryToKey', 'queryToQuery'] }],
+  ['directions with hardness', { ...UNPAIRED, directions: ALL_DIRECTIONS, hardness: { mode: 'all', strength: 5 } }],
+  [
+    'each direction with hardness',
+    {
+      ...UNPAIRED,
+      directions: ALL_DIRECTIONS.slice(0, 2),
+      partition: 'perDirection',
+      hardness: { mode: 'all', strength: 5 },
+    },
+  ],
+  ['targets, smoothed', { ...TARGETS, labelSmoothing: 0.1 }],
+  ['targets with thresholds', { ...TARGETS, falseNegatives: { margin: 0.05 } }],
+  ['targets with hardness', { ...TARGETS, hardness: { mode: 'all', strength: 5 } }],
+  ['targets among keys that are no candidates', { ...TARGETS, inBatch: false, negativeKeys: UNPAIRED.negativeKeys }],
+  ['all targets one key', { ...TARGETS, targets: TARGETS.targets.map(() => 5) }],
+  [
+    'targets with ids',
+    {
+      ...TARGETS,
+      queryIds: Int32Array.from({ length: 9 }, (_, query) => query % 4),
+      keyIds: Int32Array.from(KEYS, key => key % 5),
+    },
+  ],
+  [
+    'targets with biases',
+    {
+      ...TARGETS,
+      keyBias: Float32Array.from(KEYS, key => (TARGETS.targets.includes(key) ? key / 8 : Number.NEGATIVE_INFINITY)),
+    },
+  ],
+];
+
+it.each(COMBINED)('infoNCE: %s', async (name, problem) => {
+  for (const reduction of ['mean', 'none'] as const) {
+    const of = infoNCECase({ ...problem, reduction } as unknown as OnHost<InfoNCEProblem>);
+    const whole = of.run() as Named;
+    for (const shares of [[4, 1, 0, 4], evenShares(9, 3), [9]]) {
+      const all = joined(of, 'infoNCE', shares, await run(of, 'infoNCE', shares));
+      expectResult(all, of.reference(), HIGHEST, `${name} ${shares}`);
+      expect([all.top1, all.top5]).toEqual([whole.top1, whole.top5]);
+    }
+  }
+});
+
+it('targets that no rank has, or that are left out, are told by their rank', async () => {
+  const ranks = await ranksOf(3);
+  const shares = evenShares(9, 3);
+  const errorsOf = (problem: Named) => {
+    const of = infoNCECase(problem as unknown as OnHost<InfoNCEProblem>);
+    const parts = new Parts('infoNCE', problem, shares);
+    return errorsOn(ranks, ({ rank, ...options }) => of.functions.run(parts.of(problem, rank), options));
+  };
+  const targets = TARGETS.targets.slice();
+  targets[4] = 12;
+  const told = await errorsOf({ ...TARGETS, targets });
+  expect(told.map(error => error?.code)).toEqual(['ERR_INFONCE_PEER', 'ERR_INFONCE_RANGE', 'ERR_INFONCE_PEER']);
+  expect(told[1]?.message).toContain('0 to 11, and that of row 1 is 12');
+  expect(told[0]?.message).toContain('rank 1 of 3: targets are rows');
+  await expectUsable(ranks);
+  const keyBias = new Float32Array(12);
+  keyBias[TARGETS.targets[8]!] = Number.NEGATIVE_INFINITY;
+  const leftOut = await errorsOf({ ...TARGETS, keyBias });
+  expect(leftOut[2]?.code).toBe('ERR_INFONCE_RANGE');
+  const row = TARGETS.targets.subarray(6).indexOf(TARGETS.targets[8]!);
+  expect(leftOut[2]?.message).toContain(`the positive of row ${row} is -infinity`);
+  await expectUsable(ranks);
 });
 
 it('takes tensors of the device', async () => {

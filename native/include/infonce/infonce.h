@@ -81,6 +81,8 @@ typedef struct infonce_matrix {
   const void *guide;
   int32_t guide_type;      /* infonce_type */
   int32_t guide_residence; /* infonce_residence of `guide` */
+  /* Of row 0, with INFONCE_LEAVE_OUT_TARGET: rows count up from it. Else 0. */
+  int64_t first_number;
 } infonce_matrix;
 
 /* Pairs of a block that are no candidates, beside the positives, which have terms of their own. Bits. */
@@ -90,7 +92,10 @@ typedef enum infonce_left_out {
   /* The same, and they are further positives, beside the one by index: of a cross-entropy without margin and smoothing.
      Ranks are those of the one by index, and a further one does not count as a better candidate. */
   INFONCE_LEAVE_OUT_SAME_ID_POSITIVE = 4,
-  INFONCE_LEAVE_OUT_OWN = 8 /* of [H, rows] candidates: row j for row j % rows */
+  INFONCE_LEAVE_OUT_OWN = 8, /* of [H, rows] candidates: row j for row j % rows */
+  /* Of an opened call whose positives by index are candidates in other calls, too: the one whose number is the anchor's
+     target. */
+  INFONCE_LEAVE_OUT_TARGET = 16
 } infonce_left_out;
 
 /* Whose the candidates of a block are; one block at most has any of an anchor's own. */
@@ -109,8 +114,8 @@ typedef enum infonce_threshold {
 
 /* One rectangle of logits. With the same matrix twice each pair is computed once and counts from both its sides. Row i of
    a side adds to row i of the side's softmax, of which it is the anchor or, in a cross-entropy, the positive by index. Two
-   different matrices of one softmax, or rows that are no anchors of the first softmax, go with no bias, no label smoothing
-   and no parts, and anchors and positives are as many. */
+   different matrices of one softmax, or rows that are no anchors of the first softmax, go with no bias and no label
+   smoothing, and anchors and positives are as many. */
 typedef struct infonce_block {
   int32_t anchors, candidates; /* matrices: the rows of the rectangle, its columns */
   int32_t row_softmax;         /* to whose sums its rows add their exponentials */
@@ -163,13 +168,15 @@ typedef struct infonce_softmax {
   uint32_t positive_matrices; /* bits by matrix: where the positives are */
   int32_t row_loss;           /* infonce_row_loss */
   double weight;              /* of its rows' losses in the call's */
-  const int32_t *targets;     /* [rows], on the host; else NULL */
+  const int32_t *targets; /* [rows], on the host: of INFONCE_POSITIVE_TARGET and INFONCE_LEAVE_OUT_TARGET; else NULL */
   /* Subtracted from the dot product of a row and its positive, which is one by index. Gradients of the scale count it. 0:
      none. */
   double margin;
   /* 0 to below 1, of a cross-entropy: so much of the target is spread over all candidates, the positives included, as
      equal parts. Not with pairs that are left out, but for the same row. 0: none. */
   double label_smoothing;
+  /* With label smoothing, of a row of an opened call: how many candidates come in parts or are elsewhere. */
+  int64_t further_candidates;
   double tau_plus, beta; /* of INFONCE_ROW_LOSS_DEBIASED; else 0 */
   /* Of INFONCE_ROW_LOSS_DEBIASED in an opened call whose rows are columns of other calls: |C(i)| with candidates in other
      calls. 0: those of this one. */
@@ -321,6 +328,7 @@ typedef struct infonce_travelling_rows {
      sum of their logits, and the logarithm of the sum of their exponentials, -infinity of none. */
   int32_t *positives;
   double *positive_sum, *positive_log_sum;
+  double *logit_sum; /* with label smoothing, else NULL: the sum of the logits that a row has met so far */
   /* For the gradient: how many positives the row has in all, and what d loss / d (the logit of an only one) is, negated
      and over the weight. */
   int32_t *all_positives;
@@ -336,15 +344,16 @@ typedef struct infonce_travelling_rows {
   double *term_losses, *term_shares;
 } infonce_travelling_rows;
 
-/* Further candidates of an opened call. Positives among them are those of INFONCE_POSITIVE_SAME_ID_ELSEWHERE, of
-   INFONCE_LEAVE_OUT_SAME_ID_POSITIVE, and of INFONCE_POSITIVE_SAME_ID where the block's columns feed the softmax. */
+/* Further candidates of an opened call, none of which is an anchor's own. Positives among them are those of
+   INFONCE_POSITIVE_SAME_ID_ELSEWHERE, of INFONCE_LEAVE_OUT_SAME_ID_POSITIVE, and of INFONCE_POSITIVE_SAME_ID where the
+   block's columns feed the softmax. */
 typedef struct infonce_part {
   uint32_t struct_size;
   int32_t block;             /* of whose candidates they are further ones */
   infonce_matrix candidates; /* with a bias only where the block's candidates have one */
   /* Where the block's columns feed a softmax: of these rows. `add` adds what they meet to log_sum, above, for which it
-     reads rank, positives and their sums, and weights_log_sum; `add_gradient` reads log_sum_exp, weight, all_positives,
-     rest_share and weights_log_sum_exp. */
+     reads rank, positives and their sums, logit_sum and weights_log_sum; `add_gradient` reads log_sum_exp, weight,
+     all_positives, rest_share and weights_log_sum_exp. */
   infonce_travelling_rows columns;
   /* Which of the block's anchors they meet; with a count of 0 all. Another call may have the other pairs. */
   int64_t first_anchor, anchor_count;
@@ -445,7 +454,7 @@ typedef struct infonce_backend {
   /* For rows of a softmax that travel as parts of other calls, each pair in one of them alone. `read_rows` fills the
      arrays that are there: rank, positives_log_mean and log_sum so far, once the call is open; log_sum_exp, weight, all_positives,
      rest_share and weights_log_sum_exp, between `open_gradient` and `close_gradient`. `join_rows`, before `close`, adds
-     log_sum, weights_log_sum, with `ranks` above, and positives and their sums, of rows that came home, and takes
+     log_sum, weights_log_sum, with `ranks` above, positives and their sums, and logit_sum, of rows that came home, and takes
      positives_log_mean; with term_losses it adds these and term_shares alone. What they get of a gradient elsewhere is the caller's to add. */
   infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
