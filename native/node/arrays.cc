@@ -106,7 +106,7 @@ Span<void> Arrays::target(Napi::Value value, const char *name) {
 Span<void> Arrays::in_place(Napi::Value value, const char *name) {
   const Span<void> array = to_bytes(value, name);
   const Span<void> span = target(value, name);
-  if (span.data != array.data) {
+  if (span.data != array.data && array.size > 0) {
     std::memcpy(span.data, array.data, array.size);
   }
   return span;
@@ -160,6 +160,9 @@ void Arrays::write_scalars(const infonce_result &fields, size_t index) {
 }
 
 const void *Arrays::copied(const void *data, size_t bytes) {
+  if (bytes == 0) {
+    return empty;
+  }
   copies_.push_back(pool_.take(bytes));
   return std::memcpy(copies_.back().get(), data, bytes);
 }

@@ -165,6 +165,43 @@ it('a forward half that one rank refuses is told on all others', async () => {
   await expectUsable(ranks);
 });
 
+it('keeps gradients on the device, and fills the arrays that it is given', async () => {
+  const ranks = await ranksOf(2);
+  const rowLoss = ranks.map(({ rank }) => new Float32Array(2 + rank));
+  const passes = await Promise.all(
+    ranks.map(({ rank, group, context }) => {
+      const out = { loss: rowLoss[rank]! };
+      return infoNCE.forward({ ...problemOf(rank), reduction: 'none' }, { group, context, out });
+    }),
+  );
+  expect(passes.map(({ loss }) => loss)).toEqual(rowLoss);
+  expect(rowLoss.every(losses => losses.every(Number))).toBe(true);
+  const expected = await Promise.all(passes.map(pass => pass.backward(3)));
+  const onDevice = await Promise.all(passes.map(pass => pass.backward(3, { output: 'device' })));
+  for (const [rank, { gradQuery }] of onDevice.entries())
+    expect(await gradQuery.toArray()).toEqual(expected[rank]!.gradQuery);
+  // Nothing of a call that fails is left.
+  const before = ranks.map(({ context }) => context.pending);
+  const errors = await errorsOn(ranks, ({ rank }) =>
+    passes[rank]!.backward(3, { output: rank === 0 ? 'device' : wrong('gpu') }),
+  );
+  expect(codesOf(errors)).toEqual(['ERR_INFONCE_PEER', 'ERR_INFONCE_RANGE']);
+  expect(ranks.map(({ context }) => context.pending)).toEqual(before);
+});
+
+it('a forward half that is aborted rejects there, and on all others', async () => {
+  const ranks = await ranksOf(2);
+  const controller = new AbortController();
+  const errors = await errorsOn([...ranks].reverse(), ({ rank, group, context }) => {
+    const signal = rank === 1 ? controller.signal : undefined;
+    const call = infoNCE.forward(problemOf(rank), { group, context, signal });
+    controller.abort();
+    return call;
+  });
+  expect(errors.map(error => error?.name)).toEqual(['AbortError', 'InfoNCEError']);
+  await expectUsable(ranks);
+});
+
 it('outlives neither its group nor its context, and may be disposed after them', async () => {
   const ranks = await newRanks(2);
   const passes = await passesOn(ranks);

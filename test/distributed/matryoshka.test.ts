@@ -1,14 +1,20 @@
-import { infoNCE, matryoshka, matryoshkaSync } from 'infonce';
+import { infoNCE, matryoshka, matryoshkaSync, ntXent } from 'infonce';
 import { afterAll, describe, expect, it } from 'vitest';
 import { referenceMatryoshka } from '../../lib/reference/matryoshka.js';
 import { expectResult, HIGHEST } from '../support/compare.js';
 import { areServed, joined, onParts, REFUSED, run, SIZES } from '../support/over-ranks.js';
 import { LOSSES, type Named, randomCase, rowsOf } from '../support/problems.js';
 import { normal } from '../support/random.js';
-import { errorsOn, expectUsable, leaveAll, ranksOf } from '../support/ranks.js';
+import { errorsOn, expectUsable, leaveAll, type Rank, ranksOf } from '../support/ranks.js';
 import { wrong } from '../support/thrown.js';
 
 afterAll(leaveAll);
+
+/** Two views of samples next to each other. */
+function interleaved({ data, shape: [rows, dim] }: { readonly data: Float32Array; readonly shape: readonly number[] }) {
+  const at = (row: number) => ((row % 2) * rows!) / 2 + Math.floor(row / 2);
+  return { data: data.map((_, k) => data[at(Math.floor(k / dim!)) * dim! + (k % dim!)]!), shape: [rows!, dim!] };
+}
 
 type Untyped = (loss: unknown, problem: Named, options: object, run?: object) => Promise<Named>;
 const anyMatryoshka = matryoshka as unknown as Untyped;
@@ -107,6 +113,28 @@ it('may be aborted, and is given arrays to fill', async () => {
       expect(gradQuery.some(Number)).toBe(true);
     }),
   );
+});
+
+it('takes tensors of the device, and interleaved views', async () => {
+  const ranks = await ranksOf(2);
+  const options = { dims: [3, 6], weights: [1, 0.5] };
+  const given = (problem: (rank: Rank) => Named, loss: unknown) =>
+    Promise.all(
+      ranks.map(rank => anyMatryoshka(loss, problem(rank), options, { group: rank.group, context: rank.context })),
+    );
+  const onDevice = ({ rank, context }: Rank) => {
+    const entries = Object.entries(problemOf(rank));
+    return Object.fromEntries(entries.map(([name, { data, shape }]) => [name, context.tensor(data, shape)]));
+  };
+  expect(await given(onDevice, infoNCE)).toEqual(await given(({ rank }) => problemOf(rank), infoNCE));
+  const views = ({ rank }: Rank) => normal([2 * (2 + rank), 6], rank);
+  const apart = await given(rank => ({ features: interleaved(views(rank)), layout: 'interleaved' }), ntXent);
+  const together = await given(rank => ({ features: views(rank) }), ntXent);
+  apart.forEach((result, rank) => {
+    const { gradFeatures, ...rest } = together[rank] as { readonly gradFeatures: Float32Array };
+    const shape = [2 * (2 + rank), 6];
+    expect(result).toEqual({ ...rest, gradFeatures: interleaved({ data: gradFeatures, shape }).data });
+  });
 });
 
 it('is synchronous in a group of one, whose loss it is', async () => {
