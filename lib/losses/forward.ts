@@ -214,8 +214,9 @@ function passOf({ plan: whole, context, buffers: forward, naming, membership }: 
     readonly work: Work;
   }
 
-  function prepare(given: unknown, { output, out }: UncheckedRun, checkOptions: () => void, step?: Step): Gradients {
+  function prepare(given: unknown, options: UncheckedRun, checkOptions: () => void, step?: Step): Gradients {
     checkOptions();
+    const { output, out } = options;
     if (disposed || context.disposed) {
       throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
         argument: `${plan.loss}.forward`,

@@ -94,6 +94,7 @@ it('a rank without its gradient fails those of the others, with its next step', 
 it.each<readonly [string, number | Float32Array | undefined, object, string]>([
   ['a length', new Float32Array(7), {}, 'ERR_INFONCE_SHAPE'],
   ['a type', wrong('2'), {}, 'ERR_INFONCE_TYPE'],
+  ['no options', 1, wrong(null), 'ERR_INFONCE_TYPE'],
   ['an option', 1, { group: undefined, threads: 1 }, 'ERR_INFONCE_TYPE'],
   ['output', 1, { output: 'gpu' }, 'ERR_INFONCE_RANGE'],
   ['an array', 1, { out: { gradQuery: new Float32Array(1) } }, 'ERR_INFONCE_SHAPE'],
