@@ -23,6 +23,9 @@ launched=
 # What still runs on the hosts goes with them.
 end() {
   local host
+  # Whoever started this may be gone, and with it who reads what bash says of those that are killed.
+  trap '' PIPE
+  exec >/dev/null 2>&1
   for host in "${hosts[@]}"; do
     ip netns pids "$host" 2>/dev/null | xargs --no-run-if-empty kill -KILL 2>/dev/null
     ip netns delete "$host" 2>/dev/null
