@@ -133,9 +133,12 @@ TEST_CASE("losses that know all rows have no rows that travel") {
   Inputs whole = inputs_of_loss(Loss::kNtXentFirst, 8);
   whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED;
   check(whole, "debiased losses know how many candidates there are");
-  whole.problem.softmaxes[0].negatives = 20;
-  whole.problem.softmaxes[0].beta = 1;
-  check(whole, "sums of weights of a part's columns are missing");
+  // Elsewhere such a call is not opened.
+  if (on_cpu()) {
+    whole.problem.softmaxes[0].negatives = 20;
+    whole.problem.softmaxes[0].beta = 1;
+    check(whole, "sums of weights of a part's columns are missing");
+  }
   whole = inputs_of_loss(Loss::kSupCon, 8);
   check(whole, "the first positives of rows that travel may be elsewhere: there are no ranks without them");
   whole.problem.ranks = 0;
