@@ -136,7 +136,8 @@ void TargetRows::ask() {
       &mail, [&](size_t rank) { return copy_of(&mail, bytes_of(asked_[rank])); },
       [&](size_t rank) { return arrive[rank]; });
   for (size_t rank = 0; rank < size; ++rank)
-    if (int(rank) != post_.rank()) std::memcpy(asks_[rank].data(), arrive[rank].first, arrive[rank].second);
+    if (int(rank) != post_.rank())
+      std::copy_n(arrive[rank].first, arrive[rank].second, reinterpret_cast<char *>(asks_[rank].data()));
 }
 
 infonce_status TargetRows::fetch(const infonce_problem &problem, const infonce_backend &backend,
