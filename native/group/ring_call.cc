@@ -43,7 +43,10 @@ void RingCall::check(Kind kind) {
     record_.bad_matrix = failure_->matrix;
     record_.bad_row = failure_->row;
   }
-  records_ = agree(post_, record_);
+  // In the same places: who goes round looks at its owner's.
+  std::vector<Record> agreed = agree(post_, record_);
+  if (records_.empty()) records_ = std::move(agreed);
+  else std::copy(agreed.begin(), agreed.end(), records_.begin());
 }
 
 // With one value for all rows it is every rank's.
