@@ -150,6 +150,8 @@ class LocalTransport final : public Transport {
       const auto &[from, to] = address.first;
       if (to == rank_) box.awaited.clear();
       if (from != rank_) continue;
+      // Nobody reads what was sent to a rank that has left, and its memory may be gone.
+      if (meeting_->left[to]) box.sent.clear();
       for (const std::shared_ptr<Half> &half : box.sent) {
         const char *bytes = static_cast<const char *>(half->from);
         half->kept.assign(bytes, bytes + half->count);
