@@ -3,24 +3,20 @@
 #include "mpi/mpi_thread.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <new>
-#include <sys/prctl.h>
-#include <thread>
 #include <unistd.h>
 
-#include "group/keep_code.h"
-#include "group/transport.h"
 #include "mpi/cannot_start.h"
 
 namespace infonce::mpi {
 
 namespace {
 
-constexpr int64_t kMicrosecond = 1000;
-constexpr int64_t kSecond = 1000000000;
+using group::kMicrosecond;
+using group::kSecond;
+using group::now;
+using group::wait_for;
+
 constexpr int64_t kSpin = 20 * kMicrosecond;
 constexpr int64_t kShortestNap = 50 * kMicrosecond;
 constexpr int64_t kLongestNap = 1000 * kMicrosecond;
@@ -31,53 +27,6 @@ constexpr int64_t kPatientNap = 200 * kMicrosecond;
 constexpr int64_t kForFinalize = 5 * kSecond;
 constexpr double kForExit = 0.2;
 
-int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-int64_t nanoseconds(double seconds) { return static_cast<int64_t>(std::clamp(seconds, 0.0, 1e9) * kSecond); }
-
-bool wait_for(group::Event &event, int64_t deadline) {
-  for (int64_t left = deadline - now(); left > 0; left = deadline - now()) {
-    if (event.wait(left)) {
-      return true;
-    }
-  }
-  return event.wait(0);
-}
-
-// The threads of which the process has to wait at its exit: libmpi takes itself down while the process ends, and must not be
-// called then. Never destroyed.
-struct AtExit {
-  std::mutex mutex;
-  std::vector<std::shared_ptr<MpiThread>> threads;
-};
-
-AtExit &at_exit() {
-  static AtExit &one = *new AtExit;
-  return one;
-}
-
-void end_threads(int status) {
-  std::vector<std::shared_ptr<MpiThread>> threads;
-  {
-    const std::lock_guard<std::mutex> lock(at_exit().mutex);
-    threads.swap(at_exit().threads);
-  }
-  for (const std::shared_ptr<MpiThread> &thread : threads) {
-    thread->end_with_process(status);
-  }
-}
-
-#ifdef __GLIBC__
-void at_exit_of_process(int status, void *) { end_threads(status); }
-void register_at_exit() { on_exit(at_exit_of_process, nullptr); }
-#else
-void at_exit_of_process() { end_threads(0); }
-void register_at_exit() { std::atexit(at_exit_of_process); }
-#endif
-
 }  // namespace
 
 MpiThread::MpiThread(std::unique_ptr<Calls> calls, bool started, size_t piece)
@@ -85,11 +34,7 @@ MpiThread::MpiThread(std::unique_ptr<Calls> calls, bool started, size_t piece)
 
 std::shared_ptr<MpiThread> MpiThread::start(std::unique_ptr<Calls> calls, bool started, size_t piece, double seconds) {
   const std::shared_ptr<MpiThread> thread(new MpiThread(std::move(calls), started, piece));
-  group::keep_code();  // the thread may outlive what uses it, for instance in MPI_Init
-  std::thread([thread] { thread->run(); }).detach();
-  const bool begun = wait_for(thread->begun_, now() + nanoseconds(seconds));
-  if (!begun) {
-    thread->stop_ = true;
+  if (!thread->LibraryThread::start(seconds)) {
     throw NotAllCame(
         "MPI_Init_thread has not returned within " + std::to_string(static_cast<int64_t>(seconds)) +
         " seconds: it waits until every process that the launcher started calls it. Create the group in all "
@@ -102,17 +47,16 @@ std::shared_ptr<MpiThread> MpiThread::start(std::unique_ptr<Calls> calls, bool s
 }
 
 void MpiThread::run() {
-  prctl(PR_SET_TIMERSLACK, 1 * kMicrosecond);  // else naps are longer by 50 µs
   if (begin()) {
     while (!ends_ && !stop_) {
       try {
         step();
       } catch (const std::exception &failure) {
         lose(failure.what());
+        ends_ = true;
       }
     }
   }
-  stopped_.happen();
   together_.happen();
 }
 
@@ -124,11 +68,7 @@ bool MpiThread::begin() {
           "MPI_THREAD_FUNNELED is needed. Use a build of it with threads, and name it in INFONCE_MPI_LIBRARY");
     }
     place_ = calls_->join(!started_);
-    const std::lock_guard<std::mutex> lock(at_exit().mutex);
-    at_exit().threads.push_back(shared_from_this());
-    // After libmpi is loaded, so that it is called before what libmpi has for the exit.
-    static std::once_flag registered;
-    std::call_once(registered, register_at_exit);
+    end_at_exit(true);
   } catch (const group::Lost &failure) {
     failure_ = std::make_exception_ptr(NotAllCame(
         std::string("MPI cannot be started: ") + failure.what() +
@@ -143,60 +83,22 @@ bool MpiThread::begin() {
 }
 
 void MpiThread::step() {
-  take_posts();
+  post_all();
   if (test_pieces()) {
     changed_ = now();
   }
   step_of_leaving();
   if (!ends_) {
-    nap();
+    rest();
   }
-}
-
-void MpiThread::post(std::shared_ptr<Message> message) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (is_lost_) {
-      throw group::Lost(lost_);
-    }
-    posts_.push_back(std::move(message));
-  }
-  wake();
-}
-
-bool MpiThread::has_ended(const Message &message) {
-  if (message.ended.load(std::memory_order_acquire)) {
-    return true;
-  }
-  if (is_lost_) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    throw group::Lost(lost_);
-  }
-  return false;
 }
 
 bool MpiThread::leave(double seconds) {
-  const int64_t deadline = now() + nanoseconds(seconds);
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    lose_once("this rank has left the group");
-    asked_to_leave_ = deadline;
-  }
-  wake();
+  const int64_t deadline = ask_to_leave(seconds);
   wait_for(together_, deadline);
   wait_for(stopped_, now() + kForFinalize);
   const std::lock_guard<std::mutex> lock(mutex_);
   return all_left_;
-}
-
-void MpiThread::abandon(double seconds) {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    lose_once("the group was abandoned by this rank");
-  }
-  stop_ = true;
-  wake();
-  wait_for(stopped_, now() + nanoseconds(seconds));
 }
 
 // A rank that ends without the others must not look as if all were well: the launcher ends the others then, and that of
@@ -221,28 +123,8 @@ void MpiThread::end_with_process(int status) {
   }
 }
 
-void MpiThread::lose(const std::string &reason) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  lose_once(reason);
-  ends_ = true;
-}
-
-// Under the mutex.
-void MpiThread::lose_once(const std::string &reason) {
-  if (!is_lost_) {
-    lost_ = reason;
-    is_lost_ = true;
-  }
-}
-
-void MpiThread::wake() {
-  if (naps_.exchange(false)) {
-    posted_.happen();
-  }
-}
-
 // Spins for a moment, as an answer often comes at once; then naps, the longer the less there is to hope for.
-void MpiThread::nap() {
+void MpiThread::rest() {
   const int64_t since = now() - changed_;
   if (since < kSpin) {
     return;
@@ -254,40 +136,27 @@ void MpiThread::nap() {
   } else if (since > kPatience) {
     length = kPatientNap;
   }
-  naps_ = true;
-  bool awake = stop_;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    awake = awake || !posts_.empty() || asked_to_leave_ != deadline_;
-  }
-  if (!awake) {
-    posted_.wait(std::clamp(length, kShortestNap, kLongestNap));
-  }
-  if (!naps_.exchange(false)) {
-    posted_.forget();
+  nap(std::clamp(length, kShortestNap, kLongestNap));
+}
+
+void MpiThread::post_all() {
+  for (const Messages &posted : take_posts()) {
+    for (const std::shared_ptr<Message> &message : posted) begin_message(message);
   }
 }
 
-void MpiThread::take_posts() {
-  std::vector<std::shared_ptr<Message>> posts;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    posts.swap(posts_);
-    deadline_ = asked_to_leave_;
+void MpiThread::begin_message(const std::shared_ptr<Message> &message) {
+  changed_ = now();
+  if (message->sent) {
+    while (!message->last) {
+      post_next(message);
+    }
+    return;
   }
-  for (const std::shared_ptr<Message> &message : posts) {
-    changed_ = now();
-    if (message->sent) {
-      while (!message->last) {
-        post_next(message);
-      }
-      continue;
-    }
-    std::deque<std::shared_ptr<Message>> &before = waiting_[{message->other, message->tag}];
-    before.push_back(message);
-    if (before.size() == 1) {
-      receive_waiting({message->other, message->tag});
-    }
+  std::deque<std::shared_ptr<Message>> &before = waiting_[{message->other, message->tag}];
+  before.push_back(message);
+  if (before.size() == 1) {
+    receive_waiting({message->other, message->tag});
   }
 }
 

@@ -9,12 +9,10 @@
 #include <exception>
 #include <map>
 #include <memory>
-#include <mutex>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "group/event.h"
+#include "group/library_thread.h"
 #include "mpi/calls.h"
 
 namespace infonce::mpi {
@@ -36,23 +34,15 @@ struct Message {
   std::atomic<bool> ended{false};
 };
 
-class MpiThread : public std::enable_shared_from_this<MpiThread> {
+class MpiThread final : public group::ThreadOf<Message> {
  public:
   // Starts MPI unless somebody else `started` it. Returns when all ranks have come, or throws what kept them.
   static std::shared_ptr<MpiThread> start(std::unique_ptr<Calls> calls, bool started, size_t piece, double seconds);
 
   const Place &place() const { return place_; }
 
-  // These are for any thread. Throws group::Lost, as the next does.
-  void post(std::shared_ptr<Message> message);
-  bool has_ended(const Message &message);
-
   // Whether all ranks have left in time; then MPI is ended, too, where it was started here.
   bool leave(double seconds);
-  // Nothing moves any more, and nothing is finalized.
-  void abandon(double seconds);
-  // The same, as the process exits with this status.
-  void end_with_process(int status);
 
  private:
   enum class Leaving { kNot, kDraining, kBarrier, kTogether };
@@ -65,10 +55,12 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
 
   MpiThread(std::unique_ptr<Calls> calls, bool started, size_t piece);
 
-  void run();
+  void run() override;
+  void end_with_process(int status) override;
   bool begin();
   void step();
-  void take_posts();
+  void post_all();
+  void begin_message(const std::shared_ptr<Message> &message);
   void post_next(const std::shared_ptr<Message> &message);
   void post_piece(const std::shared_ptr<Message> &message, size_t count);
   void piece_ended(const Piece &piece, size_t received);
@@ -77,10 +69,7 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   void let_go_of_receives();
   void take_unwanted();
   void step_of_leaving();
-  void lose(const std::string &reason);
-  void lose_once(const std::string &reason);
-  void wake();
-  void nap();
+  void rest();
 
   // Of the thread alone, once it runs.
   const std::unique_ptr<Calls> calls_;
@@ -90,24 +79,15 @@ class MpiThread : public std::enable_shared_from_this<MpiThread> {
   std::vector<Piece> pieces_;
   // Those of one sender and tag that cannot be posted before an earlier one has all its pieces.
   std::map<std::pair<int, int>, std::deque<std::shared_ptr<Message>>> waiting_;
-  int64_t changed_ = 0;    // when something was posted or ended
-  int64_t deadline_ = -1;  // for leaving; -1: not asked for
+  int64_t changed_ = 0;  // when something was posted or ended
   bool ends_ = false;
   Leaving leaving_ = Leaving::kNot;
   int barrier_ = 0;
 
   Place place_{};
-  std::exception_ptr failure_;                        // of the start
-  group::Event begun_, together_, stopped_, posted_;  // together: all have left, or it has stopped
-
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<Message>> posts_;
-  std::string lost_;  // why nothing can be posted any more, nor ends; empty: it can
-  int64_t asked_to_leave_ = -1;
-  bool all_left_ = false;
-  std::atomic<bool> is_lost_{false};
-  std::atomic<bool> naps_{false};
-  std::atomic<bool> stop_{false};
+  std::exception_ptr failure_;  // of the start
+  group::Event together_;       // all have left, or it has stopped
+  bool all_left_ = false;       // under the mutex
 };
 
 }  // namespace infonce::mpi

@@ -55,18 +55,6 @@ void claim_start(const MpiLibrary &library) {
   process().started = Started::kRuns;
 }
 
-class MpiExchange : public group::Exchange {
- public:
-  MpiExchange(std::shared_ptr<MpiThread> thread, std::shared_ptr<Message> message)
-      : thread_(std::move(thread)), message_(std::move(message)) {}
-
-  bool has_ended() override { return thread_->has_ended(*message_); }
-
- private:
-  std::shared_ptr<MpiThread> thread_;
-  std::shared_ptr<Message> message_;
-};
-
 class MpiTransport : public group::Transport {
  public:
   MpiTransport(std::shared_ptr<MpiThread> thread, std::string library, bool started_elsewhere)
@@ -110,8 +98,8 @@ class MpiTransport : public group::Transport {
     message->tag = static_cast<int>(channel);
     message->bytes = bytes;
     message->count = count;
-    thread_->post(message);
-    return std::make_unique<MpiExchange>(thread_, std::move(message));
+    thread_->post({message});
+    return std::make_unique<group::ExchangeOf<MpiThread, Message>>(thread_, std::move(message));
   }
 
   void end() {

@@ -18,18 +18,6 @@ namespace {
 
 constexpr double kForAbandoning = 1;
 
-class NcclExchange final : public group::Exchange {
- public:
-  NcclExchange(std::shared_ptr<NcclThread> thread, std::shared_ptr<Message> message)
-      : thread_(std::move(thread)), message_(std::move(message)) {}
-
-  bool has_ended() override { return thread_->has_ended(*message_); }
-
- private:
-  std::shared_ptr<NcclThread> thread_;
-  std::shared_ptr<Message> message_;
-};
-
 class NcclTransport final : public group::Transport {
  public:
   NcclTransport(std::shared_ptr<NcclThread> thread, int rank, int size)
@@ -87,7 +75,7 @@ class NcclTransport final : public group::Transport {
     message->count = count;
     message->ended = count == 0;
     if (count > 0) pending_.push_back(message);
-    return std::make_unique<NcclExchange>(thread_, std::move(message));
+    return std::make_unique<group::ExchangeOf<NcclThread, Message>>(thread_, std::move(message));
   }
 
   std::shared_ptr<NcclThread> thread_;
