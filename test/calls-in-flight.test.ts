@@ -18,25 +18,29 @@ interface Seen {
   readonly top5: number;
 }
 
-const SIX_CALLS = `
-  Promise.all(Array.from({ length: 6 }, (_, i) => {
+/** A backend of so much room, none of whose calls ends before all six are submitted. */
+const withRoom = (room: number) =>
+  copy.fake(`room-${room}`, `FAKE_ROOM=${room}`, `FAKE_IN_END=while(access("six-${room}",F_OK)!=0)usleep(1000)`);
+
+const sixCalls = (room: number) => `(() => {
+  const calls = Array.from({ length: 6 }, (_, i) => {
     const rows = 2 * i + 2;
     return ntXent({ features: { data: new Float32Array(rows), shape: [rows, 1] }, gradient: false });
-  }))
-`;
+  });
+  writeFileSync('six-${room}', '');
+  return Promise.all(calls);
+})()`;
 
 describe.runIf(process.platform === 'linux')('a backend whose calls can be begun and ended apart', () => {
   it('has two in flight and ends them in order', async () => {
-    const library = await copy.fake('roomy', 'FAKE_ROOM=8');
-    const seen = await copy.evaluate<Seen[]>(SIX_CALLS, using(library));
+    const seen = await copy.evaluate<Seen[]>(sixCalls(8), using(await withRoom(8)));
     expect(seen.map(({ loss }) => loss)).toEqual([2, 4, 6, 8, 10, 12]);
     expect(Math.max(...seen.map(({ top1 }) => top1))).toBe(2);
     expect(seen.at(-1)).toMatchObject({ top1: 1, top5: 0 });
   });
 
   it('without room for two gets a call again when the one before has ended', async () => {
-    const library = await copy.fake('narrow', 'FAKE_ROOM=1');
-    const seen = await copy.evaluate<Seen[]>(SIX_CALLS, using(library));
+    const seen = await copy.evaluate<Seen[]>(sixCalls(1), using(await withRoom(1)));
     expect(seen.map(({ loss, top1 }) => [loss, top1])).toEqual([2, 4, 6, 8, 10, 12].map(loss => [loss, 1]));
     expect(seen.at(-1)!.top5).toBeGreaterThan(0);
   });

@@ -74,6 +74,7 @@ export class CopiedPackage {
   /** What an expression over the package gives in a process of its own, since a library is loaded once for all. */
   async evaluate<Value>(expression: string, environment: NodeJS.ProcessEnv = {}): Promise<Value> {
     const program = `
+      import { writeFileSync } from 'node:fs';
       import { Worker } from 'node:worker_threads';
       import { createContext, devices, ntXent, ntXentSync } from 'infonce';
       const features = { data: Float32Array.of(1, 2, 3, 4), shape: [4, 1] };
