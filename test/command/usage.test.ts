@@ -3,7 +3,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { infonce, spawnInfonce } from '../support/command.js';
 import { writeNpy } from '../support/npy.js';
 
@@ -48,9 +48,9 @@ it('names the help of the subcommand whose options are wrong', async () => {
   expect([exit, stderr]).toEqual([2, "infonce: unknown option '--nope'\nSee infonce doctor --help.\n"]);
 });
 
-const embeddings = path.join(tmpdir(), `infonce-full-${process.pid}.npy`);
-beforeAll(() => writeNpy(embeddings, [4, 2], Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1)));
-afterAll(() => rmSync(embeddings));
+const files = mkdtempSync(path.join(tmpdir(), 'infonce-usage-'));
+const embeddings = writeNpy(path.join(files, 'full.npy'), [4, 2], Float32Array.of(1, 0, 0, 1, 1, 0, 0, 1));
+afterAll(() => rmSync(files, { recursive: true }));
 
 describe.runIf(process.platform === 'linux')('a result that cannot be written', () => {
   it.each([
@@ -88,9 +88,6 @@ function withNvidiaSmi(script: string): { readonly folder: string; readonly env:
 }
 
 describe.runIf(process.platform === 'linux')('a run', () => {
-  const waiting = withNvidiaSmi('echo > "$(dirname "$0")/begun"; exec sleep 60');
-  afterAll(() => rmSync(waiting.folder, { recursive: true }));
-
   /** How it ends, once `act` has been done to it. */
   function outcomeOf(
     words: readonly string[],
@@ -119,12 +116,12 @@ describe.runIf(process.platform === 'linux')('a run', () => {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('ends on %s with %i', async (signal, code) => {
-    const begun = path.join(waiting.folder, 'begun');
-    rmSync(begun, { force: true });
+    const { folder, env } = withNvidiaSmi('echo > "$(dirname "$0")/begun"; exec sleep 60');
     const interrupt = async (child: ChildProcess) => {
-      while (!existsSync(begun)) await setTimeout(10);
+      while (!existsSync(path.join(folder, 'begun'))) await setTimeout(10);
       child.kill(signal);
     };
-    expect(await outcomeOf(['doctor', '--device', 'cpu'], waiting.env, interrupt)).toEqual([code, null, '']);
+    expect(await outcomeOf(['doctor', '--device', 'cpu'], env, interrupt)).toEqual([code, null, '']);
+    rmSync(folder, { recursive: true });
   });
 });
