@@ -70,7 +70,7 @@ it('no file is left open', { skip: process.platform !== 'linux' }, async () => {
       await readEmbeddings(write(name, part), options).catch(() => undefined);
     }
   }
-  await vi.waitFor(() => expect(open()).toBeLessThanOrEqual(before));
+  await vi.waitFor(() => expect(open()).toBeLessThanOrEqual(before), { timeout: 20_000 });
 });
 
 describe.each(SAMPLES)('$name', ({ name, bytes, options, trusted }) => {

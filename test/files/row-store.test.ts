@@ -1,7 +1,10 @@
-import { readdirSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { expect, it } from 'vitest';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { afterEach, expect, it, vi } from 'vitest';
 import { RowStore } from '../../lib/files/row-store.js';
+import { temporaryFolder } from '../support/temporary.js';
+
+const { at } = temporaryFolder('row-store');
+afterEach(() => vi.unstubAllEnvs());
 
 const [ROWS, DIM] = [5000, 1000];
 const numberAt = (row: number, column: number) => row - column / 1024;
@@ -19,10 +22,11 @@ async function filled(inMemory?: number): Promise<RowStore> {
 }
 
 it('gives back its rows from memory and from the disk, wherever a part begins', async () => {
-  const temporary = () => readdirSync(tmpdir()).filter(name => /^infonce-[\da-f]{8}-/.test(name));
-  const before = temporary();
+  // Where nobody else puts files.
+  mkdirSync(at('temporary'));
+  for (const name of ['TMPDIR', 'TEMP', 'TMP']) vi.stubEnv(name, at('temporary'));
   const store = await filled(1 << 20);
-  if (process.platform !== 'win32') expect(temporary()).toEqual(before);
+  if (process.platform !== 'win32') expect(readdirSync(at('temporary'))).toEqual([]);
   expect([store.rows, store.dim, store.classes?.length, store.ids]).toEqual([ROWS, DIM, ROWS, undefined]);
   for (const [first, count] of [
     [0, 1],
