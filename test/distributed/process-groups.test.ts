@@ -3,7 +3,7 @@ import { createProcessGroup, InfoNCEError, infoNCE, type ProcessGroup } from 'in
 import { afterAll, expect, it } from 'vitest';
 import { DEVICE } from '../support/contexts.js';
 import { normal } from '../support/random.js';
-import { errorsOn, expectUsable, leave, leaveAll, newRanks, onRanks, ranksOf } from '../support/ranks.js';
+import { errorsOn, expectUsable, leave, leaveAll, newRanks, onRanks, type Rank, ranksOf } from '../support/ranks.js';
 import { wrong } from '../support/thrown.js';
 
 afterAll(leaveAll);
@@ -87,24 +87,55 @@ it.each([
   expect((error as InfoNCEError).message).toContain(message);
 });
 
-it('says how many ranks did not come, and what keeps one from a group', async () => {
-  const join = (key: string, rank: number, size: number) =>
-    createProcessGroup({ engine: 'local', key, rank, size, timeout: 200 }).catch((error: InfoNCEError) => error);
-  const errors = (await Promise.all([
-    ...[join('taken', 1, 3), join('taken', 1, 3)],
-    ...[join('sizes', 0, 2), join('sizes', 1, 3)],
-  ])) as InfoNCEError[];
-  expect(errors.map(({ code }) => code)).toEqual(new Array(4).fill('ERR_INFONCE_GROUP'));
-  const messages = errors.map(({ message }) => message);
-  // Whichever of two comes second is refused, and the first one left alone.
-  expect(messages.slice(0, 2).sort()).toEqual([
-    expect.stringContaining('got none. 2 of 3 ranks did not come.'),
-    expect.stringContaining("got none. Rank 1 of the group 'taken' is taken."),
-  ]);
-  expect(messages.slice(2).sort()).toEqual([
-    expect.stringMatching(/got none\. [12] of [23] ranks did not come\./),
-    expect.stringMatching(/got none\. The group 'sizes' has [23] ranks, not [23]\./),
-  ]);
+const join = (key: string, rank: number, size: number, timeout = 60_000) =>
+  createProcessGroup({ engine: 'local', key, rank, size, timeout });
+
+it.each([
+  [1, 2],
+  [2, 3],
+])('says that %i of %i ranks did not come', async (missing, size) => {
+  await expect(join('nobody else', 0, size, 200)).rejects.toMatchObject({
+    code: 'ERR_INFONCE_GROUP',
+    message: expect.stringContaining(`got none. ${missing} of ${size} ranks did not come.`),
+  });
+});
+
+it.each<readonly [string, readonly (readonly [rank: number, size: number])[], RegExp]>([
+  [
+    'taken',
+    [
+      [1, 3],
+      [1, 3],
+    ],
+    /got none\. Rank 1 of the group 'taken' is taken\./,
+  ],
+  [
+    'sizes',
+    [
+      [0, 2],
+      [1, 3],
+    ],
+    /got none\. The group 'sizes' has [23] ranks, not [23]\./,
+  ],
+])('says what keeps one from a group: %s', async (key, both, message) => {
+  const joining = both.map(([rank, size]) => join(key, rank, size));
+  // Whichever comes second is refused.
+  const refused = await Promise.race(
+    joining.map((each, k) =>
+      each.then(
+        () => expect.fail(),
+        error => [k, error],
+      ),
+    ),
+  );
+  const [which, error] = refused as [number, InfoNCEError];
+  expect([error.code, error.message]).toEqual(['ERR_INFONCE_GROUP', expect.stringMatching(message)]);
+  // The first one is left alone: it goes on when the others come.
+  const [rank, size] = both[1 - which]!;
+  const others = Array.from({ length: size }, (_, other) => other).filter(other => other !== rank);
+  const groups = await Promise.all([joining[1 - which]!, ...others.map(other => join(key, other, size))]);
+  await Promise.all(groups.map(group => group.barrier()));
+  await Promise.all(groups.map(group => group.dispose()));
 });
 
 /** Numbers whose sum depends on the order in which they are added. */
@@ -226,8 +257,19 @@ it('a rank that has left ends the steps of the others', async () => {
   await leave(ranks);
 });
 
+/** Ranks that wait for each other so long, and have come in that time: where they have not, they come again. */
+async function impatientRanks(size: number, milliseconds: number): Promise<Rank[]> {
+  for (;;) {
+    try {
+      return await newRanks(size, milliseconds);
+    } catch (error) {
+      expect(error).toMatchObject({ message: expect.stringMatching(/ranks did not come/) });
+    }
+  }
+}
+
 it('a rank that does not come in time loses the group', async () => {
-  const ranks = await newRanks(2, 200);
+  const ranks = await impatientRanks(2, 200);
   const [error] = await errorsOn([ranks[0]!], ({ group }) => group.barrier());
   expect(error!.code).toBe('ERR_INFONCE_GROUP_LOST');
   expect(error!.message).toContain('rank 1 has not come');
