@@ -43,77 +43,87 @@ const root = path.resolve(import.meta.dirname, '../..');
 
 // The processes of one launch: the tests of losses and failures are those of engine 'local'.
 for (const [name, program, options] of LAUNCHERS) {
-  it.skipIf(DEVICE !== 'cpu' || !(await isThere(program)))(`three processes are a group under ${name}`, async () => {
-    const size = 3;
-    const rank = path.join(import.meta.dirname, 'rank.mjs');
-    const folder = mkdtempSync(temporary.at('ranks-'));
-    await execute(program, [...options, '-n', String(size), process.execPath, rank, folder], {
-      cwd: root,
-      timeout: 60_000,
-    });
-    const ranks = [0, 1, 2].map(k => JSON.parse(readFileSync(path.join(folder, `${k}.json`), 'utf8')) as Written);
-    expect(ranks.map(({ place }) => [place.rank, place.size, place.localSize])).toEqual([0, 1, 2].map(k => [k, 3, 3]));
-    for (const { place, turns, sum, failures, said, threads, expectedThreads } of ranks) {
-      expect(place.library).toMatch(new RegExp(`^${name} \\d`));
-      expect(turns).toBeGreaterThan(0);
-      expect(sum).toEqual([0.1 + 0.2 + 3 * 0.1, 3]);
-      expect(threads).toBe(expectedThreads);
-      const isOther = place.rank === 1;
-      const peer = (message: string) =>
-        `ERR_INFONCE_PEER: infoNCE: expected every rank of the group to make the same call, got rank ${message}`;
-      const all: Record<string, readonly [other: string, one: string]> = {
-        refused: ['ERR_INFONCE_RANGE: temperature: expected', peer('1 of 3: temperature: expected a finite number')],
-        nan: [
-          'ERR_INFONCE_NON_FINITE: query: expected finite numbers, got NaN or infinity, first in row 2',
-          peer('1 of 3: row 2 of query holds NaN or infinity.'),
-        ],
-        drifted: [
-          peer('0 of 3 has the scale (1 / temperature) 3.3333333333333335, this rank 3.33333333333332'),
-          peer('1 of 3 has the scale (1 / temperature) 3.33333333333332'),
-        ],
-        another: [
-          'ERR_INFONCE_PEER: barrier: expected every rank of the group to make the same call, got rank 0 of 3 is at a loss where this rank is at a barrier',
-          peer('1 of 3 is at a barrier where this rank is at a loss'),
-        ],
-        again: new Array(2).fill(
-          'ERR_INFONCE_GROUP: createProcessGroup: expected a process group that can be joined, got none. This process has a group over MPI already',
-        ) as [string, string],
-      };
-      for (const [what, [other, one]] of Object.entries(all)) {
-        const expected = isOther ? other : one;
-        expect(failures[what]!.slice(0, expected.length), what).toBe(expected);
+  it.skipIf(DEVICE !== 'cpu' || !(await isThere(program)))(
+    `three processes are a group under ${name}`,
+    async () => {
+      const size = 3;
+      const rank = path.join(import.meta.dirname, 'rank.mjs');
+      const folder = mkdtempSync(temporary.at('ranks-'));
+      await execute(program, [...options, '-n', String(size), process.execPath, rank, folder], {
+        cwd: root,
+        timeout: 60_000,
+      });
+      const ranks = [0, 1, 2].map(k => JSON.parse(readFileSync(path.join(folder, `${k}.json`), 'utf8')) as Written);
+      expect(ranks.map(({ place }) => [place.rank, place.size, place.localSize])).toEqual(
+        [0, 1, 2].map(k => [k, 3, 3]),
+      );
+      for (const { place, turns, sum, failures, said, threads, expectedThreads } of ranks) {
+        expect(place.library).toMatch(new RegExp(`^${name} \\d`));
+        expect(turns).toBeGreaterThan(0);
+        expect(sum).toEqual([0.1 + 0.2 + 3 * 0.1, 3]);
+        expect(threads).toBe(expectedThreads);
+        const isOther = place.rank === 1;
+        const peer = (message: string) =>
+          `ERR_INFONCE_PEER: infoNCE: expected every rank of the group to make the same call, got rank ${message}`;
+        const all: Record<string, readonly [other: string, one: string]> = {
+          refused: ['ERR_INFONCE_RANGE: temperature: expected', peer('1 of 3: temperature: expected a finite number')],
+          nan: [
+            'ERR_INFONCE_NON_FINITE: query: expected finite numbers, got NaN or infinity, first in row 2',
+            peer('1 of 3: row 2 of query holds NaN or infinity.'),
+          ],
+          drifted: [
+            peer('0 of 3 has the scale (1 / temperature) 3.3333333333333335, this rank 3.33333333333332'),
+            peer('1 of 3 has the scale (1 / temperature) 3.33333333333332'),
+          ],
+          another: [
+            'ERR_INFONCE_PEER: barrier: expected every rank of the group to make the same call, got rank 0 of 3 is at a loss where this rank is at a barrier',
+            peer('1 of 3 is at a barrier where this rank is at a loss'),
+          ],
+          again: new Array(2).fill(
+            'ERR_INFONCE_GROUP: createProcessGroup: expected a process group that can be joined, got none. This process has a group over MPI already',
+          ) as [string, string],
+        };
+        for (const [what, [other, one]] of Object.entries(all)) {
+          const expected = isOther ? other : one;
+          expect(failures[what]!.slice(0, expected.length), what).toBe(expected);
+        }
+        if (place.rank !== 1) {
+          // Of the two that wait, one may have come before the other.
+          const missing = `(rank 1 has|ranks ${place.rank === 0 ? '1, 2' : '0, 1'} have) not come to step \\d+ `;
+          const waited = `.*, for which rank ${place.rank} of 3 has waited 0.3 seconds`;
+          expect(said.at(-1)).toMatch(new RegExp(`^${missing}${waited}`));
+        }
+        if (place.rank === 2) continue;
+        const lost =
+          'ERR_INFONCE_GROUP_LOST: group: expected every rank to take part in this step, got rank 2 of 3 left after 13 steps.';
+        expect([failures.left, failures.afterwards].map(message => message?.slice(0, lost.length))).toEqual([
+          lost,
+          lost,
+        ]);
       }
-      if (place.rank !== 1) {
-        expect(said.at(-1)).toMatch(
-          new RegExp(`^rank 1 has not come to step \\d+ .*, for which rank ${place.rank} of 3 has waited 0.3 seconds`),
-        );
+      const [query, positiveKey] = [0, 10].map(from => [0, 1, 2].flatMap(k => rowsOf(k, from + k))) as [
+        number[],
+        number[],
+      ];
+      const tensor = (data: number[]) => ({ data: Float32Array.from(data), shape: [data.length / DIM, DIM] });
+      const whole = await infoNCE({ query: tensor(query), positiveKey: tensor(positiveKey), temperature: 0.3 });
+      for (const { loss, top1 } of ranks) {
+        expect(loss).toBe(ranks[0]!.loss);
+        expect(top1).toBe(whole.top1);
       }
-      if (place.rank === 2) continue;
-      const lost =
-        'ERR_INFONCE_GROUP_LOST: group: expected every rank to take part in this step, got rank 2 of 3 left after 13 steps.';
-      expect([failures.left, failures.afterwards].map(message => message?.slice(0, lost.length))).toEqual([lost, lost]);
-    }
-    const [query, positiveKey] = [0, 10].map(from => [0, 1, 2].flatMap(k => rowsOf(k, from + k))) as [
-      number[],
-      number[],
-    ];
-    const tensor = (data: number[]) => ({ data: Float32Array.from(data), shape: [data.length / DIM, DIM] });
-    const whole = await infoNCE({ query: tensor(query), positiveKey: tensor(positiveKey), temperature: 0.3 });
-    for (const { loss, top1 } of ranks) {
-      expect(loss).toBe(ranks[0]!.loss);
-      expect(top1).toBe(whole.top1);
-    }
-    expectClose(ranks[0]!.loss, [whole.loss], 1e-6, 0, 'loss');
-    expectClose(
-      ranks.flatMap(({ gradQuery }) => gradQuery),
-      whole.gradQuery,
-      4e-5,
-      0,
-      'gradQuery',
-    );
-    const total = ranks.reduce((sum, { gradTemperature }) => sum + gradTemperature, 0);
-    expectClose(total, [whole.gradTemperature], 4e-5, 0, 'gradTemperature');
-  });
+      expectClose(ranks[0]!.loss, [whole.loss], 1e-6, 0, 'loss');
+      expectClose(
+        ranks.flatMap(({ gradQuery }) => gradQuery),
+        whole.gradQuery,
+        4e-5,
+        0,
+        'gradQuery',
+      );
+      const total = ranks.reduce((sum, { gradTemperature }) => sum + gradTemperature, 0);
+      expectClose(total, [whole.gradTemperature], 4e-5, 0, 'gradTemperature');
+    },
+    90_000,
+  );
 
   it.skipIf(DEVICE !== 'cpu' || !(await isThere(program)))(
     `a process that ends well leaves its group, under ${name}`,
@@ -135,6 +145,7 @@ for (const [name, program, options] of LAUNCHERS) {
       expect(stdout).toBe('ERR_INFONCE_GROUP_LOST: rank 1 of 2 left after 1 step\n');
       expect(stderr).not.toContain('infonce');
     },
+    90_000,
   );
 }
 
@@ -149,7 +160,10 @@ it.skipIf(DEVICE !== 'cpu' || !(await isThere('mpirun.mpich')))(
      setTimeout(() => {}, 300); // mpiexec may end by a signal where all processes end at once`,
     );
     const npx = ['npx', '--offline', '-c', `${process.execPath} ${file}`];
-    const { stdout } = await execute('mpirun.mpich', ['-n', '2', ...npx], { cwd: root, timeout: 60_000 });
+    const run = () => execute('mpirun.mpich', ['-n', '2', ...npx], { cwd: root, timeout: 60_000 });
+    // It writes to processes that have ended, where those end sooner than it reads that they did: once more.
+    const isBroken = ({ code, signal }: { code?: number; signal?: string }) => code === 141 || signal === 'SIGPIPE';
+    const { stdout } = await run().catch(error => (isBroken(error) ? run() : Promise.reject(error)));
     const lines = stdout.trim().split('\n');
     expect(lines).toHaveLength(2);
     for (const line of lines) {
@@ -158,4 +172,5 @@ it.skipIf(DEVICE !== 'cpu' || !(await isThere('mpirun.mpich')))(
       );
     }
   },
+  150_000,
 );
