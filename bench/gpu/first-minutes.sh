@@ -197,7 +197,8 @@ step() {
     "${SKIP_STATUS:-77}") outcome=skipped ;;
     *) outcome=failed ;;
   esac
-  if ((now - from >= limit)) && [[ $outcome == failed ]]; then
+  # 124: `timeout` has asked it to end, 137: killed it, 142: it could not.
+  if ((now - from >= limit)) && [[ $code == 124 || $code == 137 || $code == 142 ]]; then
     in_seconds "$limit"
     outcome=$late reason="it had not ended after $REPLY s${reason:+; the last it said: $reason}"
     [[ $late == timeout ]] || reason="the phase was over: $reason"
