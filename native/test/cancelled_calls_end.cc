@@ -106,13 +106,18 @@ TEST_CASE("calls of many tiles, and of few rows with many negatives, end when th
     INFO(describe(settings));
     const Case problem(settings);
     Output output(problem);
-    int32_t cancelled = 0;
-    std::thread other([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(30));
-      set(&cancelled);
-    });
-    CHECK(run(*context, problem, &cancelled, output) == INFONCE_CANCELLED);
-    other.join();
+    infonce_status status = INFONCE_OK;
+    // On a machine with more to do, what cancels it may come when it is over.
+    for (int attempt = 0; attempt < 20 && status == INFONCE_OK; ++attempt) {
+      int32_t cancelled = 0;
+      std::thread other([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(30));
+        set(&cancelled);
+      });
+      status = run(*context, problem, &cancelled, output);
+      other.join();
+    }
+    CHECK(status == INFONCE_CANCELLED);
   }
 }
 

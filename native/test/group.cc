@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -102,6 +103,10 @@ int64_t further_rows_of(const Inputs &whole) {
 }  // namespace
 
 void set_join(Join how) { join() = std::move(how); }
+
+void wait_for(const std::atomic<bool> &done) {
+  while (!done) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
 
 void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience, const Wrap &wrap) {
   const std::string key = new_key();

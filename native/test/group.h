@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +21,9 @@ void set_join(Join join);
 
 // What is done to the transport of each rank.
 using Wrap = std::function<std::unique_ptr<group::Transport>(std::unique_ptr<group::Transport>)>;
+
+// Until another rank has come so far.
+void wait_for(const std::atomic<bool> &done);
 
 // Runs body(group) on a thread for each rank, and throws what one of them throws.
 void on_ranks(int size, const std::function<void(group::Group &)> &body, double patience = 60,

@@ -224,11 +224,13 @@ TEST_CASE("a rank that leaves is missed, and one that does not come is lost") {
     CHECK_THROWS_WITH_AS(group.barrier(group.take_turn()), "rank 1 of 2 left after 1 step", Lost);
     CHECK_THROWS_AS(group.barrier(group.take_turn()), Lost);
   });
+  std::atomic<bool> is_lost{false};
   on_ranks(
       2,
       [&](Group &group) {
-        if (group.transport().rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
-        else CHECK_THROWS_WITH_AS(group.barrier(group.take_turn()), "rank 1 has not come for 0.2 s", Lost);
+        if (group.transport().rank() == 1) return wait_for(is_lost);
+        CHECK_THROWS_WITH_AS(group.barrier(group.take_turn()), "rank 1 has not come for 0.2 s", Lost);
+        is_lost = true;
       },
       0.2);
 }
@@ -247,11 +249,23 @@ TEST_CASE("steps are taken in the order of their turns") {
 
 TEST_CASE("a rank is taken once, and ranks that do not come are missed") {
   CHECK_THROWS_WITH_AS(group::join_local("nobody", 0, 2, 0.05), "1 of 2 ranks did not come", Lost);
-  std::thread first([] { CHECK_THROWS_AS(group::join_local("twice", 0, 2, 0.5), Lost); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  std::atomic<int> refused{0};
+  const auto join_once = [&] {
+    try {
+      group::join_local("twice", 0, 2, 60);
+    } catch (const std::invalid_argument &) {
+      ++refused;
+    }
+  };
+  std::thread first(join_once), second(join_once);
+  // Whichever came second. The other one waits for rank 1.
+  while (refused == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   CHECK_THROWS_AS(group::join_local("twice", 0, 2, 0.05), std::invalid_argument);
   CHECK_THROWS_AS(group::join_local("twice", 1, 3, 0.05), std::invalid_argument);
+  group::join_local("twice", 1, 2, 60);
   first.join();
+  second.join();
+  CHECK(refused == 1);
 }
 
 }  // namespace infonce::test

@@ -1,6 +1,7 @@
 // What keeps ranks from a group over NCCL, and what ends one, is told, and nothing hangs.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -102,33 +103,37 @@ TEST_CASE("a rank that goes without a word is missed") {
 
 TEST_CASE("a message whose other end does not come ends the group in time, though nobody waits for it") {
   const nccl::UniqueId id = nccl::new_unique_id("");
+  std::atomic<bool> has_ended{false};
   std::vector<std::thread> threads;
   for (const int rank : {0, 1})
     threads.emplace_back([&, rank] {
       nccl::NcclOptions options = options_of(id, rank, 2);
-      if (rank == 0) options.patience = 0.3;
+      if (rank == 0) options.patience = 1;  // also of the other to open it
       const std::unique_ptr<Transport> transport = open_nccl(options);
-      if (rank == 1) return std::this_thread::sleep_for(std::chrono::milliseconds(800));
+      if (rank == 1) return wait_for(has_ended);
       char byte = 0;
       const std::unique_ptr<Exchange> exchange = transport->receive(1, Channel::kForward, &byte, 1);
       transport->dispatch();
-      std::this_thread::sleep_for(std::chrono::milliseconds(600));
-      CHECK_THROWS_WITH_AS(exchange->has_ended(), "rank 1 has not come for 0 s", group::Lost);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1200));
+      CHECK(outcome(*exchange) == "rank 1 has not come for 1 s");
+      has_ended = true;
     });
   for (std::thread &thread : threads) thread.join();
 }
 
 TEST_CASE("a group is abandoned while a message waits, and its end is bounded") {
-  on_transports(2, [](Transport &transport) {
+  std::atomic<bool> has_ended{false};
+  on_transports(2, [&](Transport &transport) {
     char byte = 0;
     if (transport.rank() == 1) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      wait_for(has_ended);
       return transport.leave(0);
     }
     const std::unique_ptr<Exchange> exchange = transport.receive(1, Channel::kForward, &byte, 1);
     transport.dispatch();
     transport.abandon();
     CHECK(outcome(*exchange) == "the group was abandoned by this rank");
+    has_ended = true;
     transport.leave(20);
   });
   CHECK(live_objects() == 0);
