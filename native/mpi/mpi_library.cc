@@ -223,6 +223,12 @@ std::string list(const std::vector<Tried> &tried) {
 
 }  // namespace
 
+void leave_libc_alone() {
+  if (std::getenv("UCX_MEM_EVENTS") == nullptr) {
+    setenv("UCX_MEM_MMAP_HOOK_MODE", "none", 0);
+  }
+}
+
 MpiLibrary open_library(const std::string &wanted, const Launcher &launcher) {
   std::vector<std::string> names = wanted.empty() ? candidates(launcher.serves) : std::vector<std::string>{wanted};
   std::vector<Tried> tried;
@@ -256,6 +262,8 @@ MpiLibrary open_library(const std::string &wanted, const Launcher &launcher) {
 }
 
 #else
+
+void leave_libc_alone() {}
 
 MpiLibrary open_library(const std::string &, const Launcher &) { throw NoLibrary(kElsewhere); }
 

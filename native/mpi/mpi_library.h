@@ -20,6 +20,11 @@ struct MpiLibrary {
 // Throws NoLibrary or WrongLauncher.
 MpiLibrary open_library(const std::string &wanted, const Launcher &launcher);
 
+// Before `open_library`, on a thread that may change the environment: has UCX, which libmpi may rest on, leave the functions
+// of libc as they are, unless the environment says what it is to do. While UCX is loaded it tries whether it sees the heap
+// grow, by a page that it takes back: of what another thread has meanwhile allocated, if one has.
+void leave_libc_alone();
+
 // What a library's description of itself comes to: "Open MPI 4.1.4", "MPICH 4.0.2", "Intel MPI 2021.11".
 std::string name_in(const std::string &version);
 Implementation implementation_in(const std::string &version);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "infonce/infonce.h"
+#include "mpi/mpi_library.h"
 #include "node/classes.h"
 #include "node/failure.h"
 #include "node/group_work.h"
@@ -71,6 +72,9 @@ void Group::submit(Napi::Value done, std::unique_ptr<Work> work) {
 void Group::open(const Napi::CallbackInfo &info) {
   throwing_to_js(info.Env(), [&] {
     GroupOptions options = read_options(to_object(info[0], "options"));
+    if (options.engine == Engine::kMpi) {
+      mpi::leave_libc_alone();
+    }
     submit(info[1], std::make_unique<JoinWork>(*pool_, membership_, std::move(options)));
   });
 }

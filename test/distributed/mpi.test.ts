@@ -22,6 +22,8 @@ interface Written {
     readonly library: string;
   };
   readonly turns: number;
+  /** Kilobytes of each part of libc's code. */
+  readonly changedOfLibc: readonly number[];
   readonly loss: number;
   readonly top1: number;
   readonly gradTemperature: number;
@@ -57,7 +59,8 @@ for (const [name, program, options] of LAUNCHERS) {
       expect(ranks.map(({ place }) => [place.rank, place.size, place.localSize])).toEqual(
         [0, 1, 2].map(k => [k, 3, 3]),
       );
-      for (const { place, turns, sum, failures, said, threads, expectedThreads } of ranks) {
+      for (const { place, turns, changedOfLibc, sum, failures, said, threads, expectedThreads } of ranks) {
+        expect(changedOfLibc).toEqual([0]);
         expect(place.library).toMatch(new RegExp(`^${name} \\d`));
         expect(turns).toBeGreaterThan(0);
         expect(sum).toEqual([0.1 + 0.2 + 3 * 0.1, 3]);

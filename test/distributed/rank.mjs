@@ -1,7 +1,7 @@
 // A rank of a test over MPI: writes what it has got into a folder, for the test to compare.
 
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -69,12 +69,17 @@ failures.left = rank === 2 ? '' : await told(group.barrier());
 failures.afterwards = rank === 2 ? '' : await told(infoNCE(problem, { group }));
 await group.dispose();
 await assert.rejects(group.barrier(), { code: 'ERR_INFONCE_DISPOSED' });
+// Of what libc's functions consist of: what somebody has changed is this process's own.
+const mappings = readFileSync('/proc/self/smaps', 'utf8').split(/^(?=[\da-f]+-[\da-f]+ )/m);
+const ofLibc = mappings.filter(mapping => / r-xp .*\/libc[-.\d]*\.so/.test(mapping));
+const changedOfLibc = ofLibc.map(mapping => Number(/^Private_Dirty: +(\d+)/m.exec(mapping)[1]));
 const { loss, top1, gradTemperature, gradQuery } = result;
 writeFileSync(
   path.join(process.argv[2], `${rank}.json`),
   JSON.stringify({
     place,
     turns,
+    changedOfLibc,
     loss,
     top1,
     gradTemperature,
