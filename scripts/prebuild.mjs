@@ -1,14 +1,17 @@
-// Builds what is published for this platform, `prebuilds/<platform>-<arch>/`, in the layout of prebuildify: the addon, and the
-// CUDA backend by each CUDA toolkit at hand. `npm pack` runs it.
+// Builds what is published, `prebuilds/<platform>-<arch>/`, in the layout of prebuildify: for this platform the addon, and the
+// CUDA backend by each CUDA toolkit at hand; for each other platform whose cross compiler is here the addon. `npm pack` runs it.
 //
 //   node scripts/prebuild.mjs            builds
 //   node scripts/prebuild.mjs --remove   removes what it made: a clone compiles its own
 //
+// INFONCE_PREBUILD names the platforms, as linux-x64,win32-x64: what is named and cannot be built is an error. Without it,
+// `npm pack` leaves out the platforms whose compilers are missing, and says so; `npm publish` refuses to.
 // INFONCE_CUDA12_HOME and INFONCE_CUDA13_HOME name the toolkits; the nvcc that is found anyway serves for the one whose version
 // it has. INFONCE_SKIP_CUDA=1 leaves the CUDA backend out.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findNvcc, findProgram } from './find-program.mjs';
@@ -21,7 +24,24 @@ const {
   prebuiltAddon,
   prebuiltCudaVersions,
 } = require('../dist/cjs/runtime/addon.cjs');
-const target = path.join(root, prebuildFolder);
+const own = path.basename(prebuildFolder);
+
+/** Other platforms, by Debian's cross compilers: CMake's toolchain file, and the addon's name as `lib/runtime/addon.cts` has it. */
+const CROSS = {
+  'linux-arm64': {
+    toolchain: 'arm64.cmake',
+    compiler: 'aarch64-linux-gnu-g++',
+    debian: 'g++-aarch64-linux-gnu',
+    addon: 'infonce.glibc.node',
+  },
+  'win32-x64': {
+    toolchain: 'windows-x64.cmake',
+    compiler: 'x86_64-w64-mingw32-g++-posix',
+    debian: 'g++-mingw-w64-x86-64-posix',
+    addon: 'infonce.node',
+  },
+};
+delete CROSS[own];
 
 const cmake = path.join(path.dirname(require.resolve('cmake-js/package.json')), 'bin/cmake-js');
 
@@ -44,13 +64,15 @@ function cmakeJs(folder, ...words) {
 
 function build(folder, name, ...definitions) {
   cmakeJs(folder, 'configure', '--CDINFONCE_PORTABLE=ON', ...definitions);
-  cmakeJs(folder, 'build', '--target', name);
+  cmakeJs(folder, 'build', '--target', name, '--parallel', String(availableParallelism()));
 }
 
-function keep(folder, built, name) {
-  mkdirSync(target, { recursive: true });
-  copyFileSync(path.join(root, 'build-prebuild', folder, 'Release', built), path.join(target, name));
-  console.error(`${path.join(prebuildFolder, name)}: ${Math.round(statSync(path.join(target, name)).size / 1024)} KiB`);
+function keep(folder, built, platform, name) {
+  const file = path.join('prebuilds', platform, name);
+  const target = path.join(root, file);
+  mkdirSync(path.dirname(target), { recursive: true });
+  copyFileSync(path.join(root, 'build-prebuild', folder, 'Release', built), target);
+  console.error(`${file}: ${Math.round(statSync(target).size / 1024)} KiB`);
 }
 
 // '12.4' for 12.4.131
@@ -104,7 +126,7 @@ function buildCuda() {
       `--CDINFONCE_NVCC=${nvcc}`,
       `--CDINFONCE_CUDA_ARCHITECTURES=${architectures}`,
     );
-    keep(folder, cudaLibraryName(), name);
+    keep(folder, cudaLibraryName(), own, name);
   }
   for (const major of missing) {
     console.error(
@@ -113,15 +135,51 @@ function buildCuda() {
   }
 }
 
-function remove() {
-  rmSync(target, { recursive: true, force: true });
-  const folder = path.dirname(target);
+/** The platforms to build, this one first. */
+function choosePlatforms() {
+  const all = [own, ...Object.keys(CROSS)];
+  const { INFONCE_PREBUILD, npm_command } = process.env;
+  const wanted = INFONCE_PREBUILD ? INFONCE_PREBUILD.split(',') : all;
+  const unknown = wanted.find(platform => !all.includes(platform));
+  if (unknown !== undefined) throw new Error(`INFONCE_PREBUILD: ${unknown} is none of ${all.join(', ')}`);
+  return all.filter(platform => {
+    if (!wanted.includes(platform)) return false;
+    const { compiler, debian } = CROSS[platform] ?? {};
+    if (compiler === undefined || findProgram(compiler) !== undefined) return true;
+    const missing = `there is no ${compiler} (Debian: ${debian})`;
+    if (INFONCE_PREBUILD || npm_command === 'publish') throw new Error(`${platform} cannot be built: ${missing}`);
+    console.error(`${platform} is left out: ${missing}`);
+    return false;
+  });
+}
+
+function buildFor(platform) {
+  if (platform === own) {
+    build('addon', 'infonce', '--CDINFONCE_CUDA=OFF');
+    keep('addon', 'infonce.node', own, prebuiltAddon());
+    buildCuda();
+    return;
+  }
+  const { toolchain, addon } = CROSS[platform];
+  const file = path.join(root, 'native/cmake', toolchain);
+  build(platform, 'infonce', '--CDINFONCE_CUDA=OFF', `--CDCMAKE_TOOLCHAIN_FILE=${file}`);
+  keep(platform, 'infonce.node', platform, addon);
+}
+
+function removeIfEmpty(folder) {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder);
 }
 
-remove();
-if (process.argv[2] !== '--remove') {
-  build('addon', 'infonce', '--CDINFONCE_CUDA=OFF');
-  keep('addon', 'infonce.node', prebuiltAddon());
-  buildCuda();
+/** What may have been made here. What others have put beside it stays, and is packed. */
+function remove() {
+  rmSync(path.join(root, prebuildFolder), { recursive: true, force: true });
+  for (const [platform, { addon }] of Object.entries(CROSS)) {
+    const folder = path.join(root, 'prebuilds', platform);
+    rmSync(path.join(folder, addon), { force: true });
+    removeIfEmpty(folder);
+  }
+  removeIfEmpty(path.join(root, 'prebuilds'));
 }
+
+remove();
+if (process.argv[2] !== '--remove') for (const platform of choosePlatforms()) buildFor(platform);

@@ -40,7 +40,8 @@ const MORE = `More: ${path.join(packageRoot, 'docs', 'troubleshooting.md')}`;
 const LEFT_BEHIND = `This code is not in the package infonce: a bundler has moved it away from its addon.
 Mark infonce, infonce/tfjs and infonce/jax-js as external, and install the package beside the bundle.`;
 
-const MISSING = `The package brings it for Linux x64 with glibc; elsewhere its install script compiles it. It is missing when
+const MISSING = `The package brings it for Linux x64 and arm64 with glibc, and for Windows x64; elsewhere its install script
+compiles it. It is missing when
   - that script did not run: --ignore-scripts was given, or the package manager asks before it runs any. ${ALLOW_SCRIPT}
   - the script failed: install a C++17 compiler, make and Python 3 (Debian, Ubuntu: build-essential python3).
     ${RUN_SCRIPT}
@@ -83,7 +84,7 @@ const REASONS: readonly { readonly sign: RegExp; readonly remedy: string }[] = [
       INSTALL_AGAIN,
   },
   {
-    sign: /ELF header|ELF class|ld-linux|ld-musl|Error relocating|not a valid Win32|mach-o|incompatible architecture|Exec format/i,
+    sign: /ELF header|ELF class|ld-linux|ld-musl|Error relocating|not a valid Win32|Bad EXE format|mach-o|incompatible architecture|Exec format/i,
     remedy: OTHER_MACHINE,
   },
   {
@@ -97,6 +98,12 @@ const REASONS: readonly { readonly sign: RegExp; readonly remedy: string }[] = [
     remedy:
       'A library that it needs is missing: the C++ library is libstdc++6 on Debian and Ubuntu, libstdc++ on Alpine and ' +
       'Fedora, the Visual C++ Redistributable on Windows.',
+  },
+  {
+    sign: /initialization routine failed/i,
+    remedy:
+      'The program that loads it has not all functions of Node-API version 8: start it with Node.js 20 or newer, or with a ' +
+      'runtime that has them.',
   },
   {
     sign: /file too short|self-register|undefined symbol|truncated/i,

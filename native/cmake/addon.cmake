@@ -10,3 +10,6 @@ target_compile_definitions(infonce PRIVATE NODE_GYP_MODULE_NAME=infonce BUILDING
 target_include_directories(infonce PRIVATE native)
 target_include_directories(infonce SYSTEM PRIVATE ${CMAKE_JS_INC})
 target_link_libraries(infonce PRIVATE infonce_group infonce_cpu Threads::Threads ${CMAKE_DL_LIBS} ${CMAKE_JS_LIB})
+if(MINGW)
+  target_sources(infonce PRIVATE native/portable/node_api.cc)
+endif()

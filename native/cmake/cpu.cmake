@@ -18,6 +18,11 @@ target_compile_options(infonce_cpu PRIVATE ${cxx_flags})
 target_include_directories(infonce_cpu PUBLIC native/include PRIVATE native)
 target_link_libraries(infonce_cpu PRIVATE Threads::Threads)
 
+# On Windows the stack is aligned to 16 bytes, and GCC moves vectors of 32 and 64 bytes as if it were aligned to those.
+if(MINGW)
+  list(APPEND kernel_flags -Wa,-muse-unaligned-vector-move)
+endif()
+
 # infonce_kernels(NAMESPACE SOURCES sources... FLAGS flags...)
 function(infonce_kernels namespace)
   cmake_parse_arguments(PARSE_ARGV 1 kernels "" "" "SOURCES;FLAGS")

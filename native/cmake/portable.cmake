@@ -1,9 +1,13 @@
-# What is published: binaries for other machines than this one. They bring the C++ library along and ask for no newer glibc
-# than Node.js itself does (2.28). Exceptions are libgcc_s's, which Node.js has brought into the process.
+# What is published: binaries for other machines than this one. They bring the C++ library along. On Linux they ask for no
+# newer glibc than Node.js itself does (2.28), and exceptions are libgcc_s's, which Node.js has brought into the process. On
+# Windows they bring all but the system's own libraries.
 
 function(infonce_portable target)
   if(MSVC)
     set_property(TARGET ${target} PROPERTY MSVC_RUNTIME_LIBRARY MultiThreaded)
+  endif()
+  if(MINGW)
+    target_link_options(${target} PRIVATE -static LINKER:--gc-sections LINKER:--strip-all LINKER:--no-insert-timestamp)
   endif()
   if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
     return()

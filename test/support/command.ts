@@ -19,7 +19,7 @@ interface Place {
 }
 
 /** As built: the addon is found from there. */
-const built: Promise<typeof command> = import(path.join(ROOT, 'dist/esm/command/run.js'));
+const built: Promise<typeof command> = import(new URL('../../dist/esm/command/run.js', import.meta.url).href);
 
 /**
  * Runs `infonce` in this process, in `cwd`, on the CPU unless `env` says otherwise: a process of its own takes longer to

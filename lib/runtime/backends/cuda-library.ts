@@ -23,7 +23,10 @@ const VARIABLE = 'INFONCE_CUDA_LIBRARY';
 
 // The variable: without a GPU, or where a prebuilt library serves, nothing is compiled otherwise.
 const BUILD = 'INFONCE_BUILD_FROM_SOURCE=1 npm rebuild infonce (in a clone of the repository: npm run build:cuda)';
-const MISSING_REMEDY = `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
+const MISSING_REMEDY =
+  process.platform === 'win32'
+    ? 'There is none for Windows: use WSL 2, where the package for Linux has one.'
+    : `Build it, for which CUDA 12 and CMake are needed: ${BUILD}.`;
 const NO_GPU_REMEDY = 'No NVIDIA GPU is visible here to build it for. In a container, start it with access to one.';
 const PATH_REMEDY = `Name the file ${LIBRARY}, or leave it out to use the package's own.`;
 

