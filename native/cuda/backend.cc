@@ -182,38 +182,11 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
               [&](Context &on_device) { return on_device.backward(*saved, *upstream, result); });
 }
 
-// Of what the contract lets be opened, or come in parts: what is not computed here so far. Whatever it comes to let is
-// refused until it is.
-const char *why_not_opened(const infonce_problem &p) {
-  if (joins_sides(p)) return "on CUDA devices candidates of joined sides do not come in parts";
-  if (threshold_of(p)) return "on CUDA devices thresholds are for candidates that are all there";
-  if (own_block_of(p)) return "on CUDA devices candidates of their own do not come in parts";
-  if (leaves_out_target(p)) return "on CUDA devices positives by target are rows of the same call";
-  if (p.softmaxes[0].label_smoothing != 0)
-    return "on CUDA devices label smoothing is over candidates that are all there";
-  if (first_positives_in(p) != kNone) return "on CUDA devices no first positives are in another call";
-  if (p.softmaxes[0].negatives != 0) return "on CUDA devices debiased losses know all candidates from the start";
-  return nullptr;
-}
-
-const char *why_not_in_parts(const infonce_problem &p, const infonce_block &block) {
-  const infonce_softmax &softmax = p.softmaxes[0];
-  if (block.candidates == memory_of(p) || has_further_positives(block))
-    return "on CUDA devices parts hold no further positives";
-  if (block.column_softmax == kNone) return nullptr;
-  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) return "on CUDA devices positives by label are not in parts yet";
-  if (softmax.positive == INFONCE_POSITIVE_TARGET) return "on CUDA devices rows with targets do not travel";
-  if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED || softmax.mises_fisher_sigma != 0)
-    return "on CUDA devices losses that know all rows have no rows that travel";
-  return nullptr;
-}
-
 infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
                     infonce_failure *failure) {
   *saved = nullptr;
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
-  if (const char *wrong = why_not_opened(p)) return invalid(failure, wrong);
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);
@@ -223,18 +196,8 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   });
 }
 
-const char *what_is_wrong_with_part_here(const infonce_problem &problem, const infonce_part &part, Pass pass) {
-  if (const char *wrong = what_is_wrong_with_part(problem, part, pass)) return wrong;
-  if (part.terms) return "on CUDA devices positives have no terms in parts";
-  return why_not_in_parts(problem, problem.blocks[part.block]);
-}
-
-const char *why_no_parts(const infonce_problem *problem) {
-  if (const char *why = why_not_opened(*problem)) return why;
-  for (int b = 0; b < problem->block_count; ++b)
-    if (const char *why = why_not_in_parts(*problem, problem->blocks[b])) return why;
-  return nullptr;
-}
+// All that the contract lets come in parts does.
+const char *why_no_parts(const infonce_problem *) { return nullptr; }
 
 infonce_status read_rows(infonce_context *context, infonce_saved *saved, int32_t softmax,
                          const infonce_travelling_rows *rows, infonce_failure *failure) {
@@ -257,8 +220,7 @@ infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t
 }
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part_here(saved->problem, *part, Pass::kSums))
-    return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part, Pass::kSums)) return invalid(failure, wrong);
   return take(Step::kAdd, context, saved, failure, [&](Context &on_device) { return on_device.add(*saved, *part); });
 }
 
@@ -279,7 +241,7 @@ infonce_status open_gradient(infonce_context *context, infonce_saved *saved, con
 
 infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
                             const infonce_output *gradient, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part_here(saved->problem, *part, Pass::kGradient))
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part, Pass::kGradient))
     return invalid(failure, wrong);
   if (gradient->residence != INFONCE_ON_HOST && gradient->residence != INFONCE_ON_DEVICE)
     return invalid(failure, "unknown residence");

@@ -39,6 +39,7 @@ void take_classes(Workspace::Cursor &cursor, Work *work) {
   take(&buffers.classes.memory_apart, classes.memory_apart);
   take(&buffers.classes.memory_members, classes.memory_members);
   take(&buffers.classes.memory_large, classes.memory_large);
+  take(&buffers.classes.firsts, classes.firsts);
 }
 
 // Whether kernels read the caller's rows. Those that could be read four numbers at a time, but for their stride, are
@@ -87,7 +88,8 @@ void take_operands(Workspace::Cursor &cursor, Work *work) {
     guide.normalize = true;
     guide.inverse_norm = cursor.take<double>(guide.padded_rows);
   });
-  if (threshold_of(work->problem)) work->buffers.most = cursor.take<double>(work->anchor_tower().padded_rows);
+  if (threshold_of(work->problem) && !work->phase.is_part)
+    work->buffers.most = cursor.take<double>(work->anchor_tower().padded_rows);
 }
 
 void take_halves(Workspace::Cursor &cursor, Work *work) {
@@ -109,6 +111,20 @@ void take_sums(Workspace::Cursor &cursor, int64_t rows, Direction *softmax) {
   softmax->above = cursor.take<int32_t>(rows);
 }
 
+void take_terms(Workspace::Cursor &cursor, int64_t rows, FurtherSums *sums) {
+  sums->term_losses = cursor.take<double>(rows);
+  sums->term_shares = cursor.take<double>(rows);
+}
+
+FurtherSums take_further(Workspace::Cursor &cursor, int64_t rows, bool have_terms) {
+  FurtherSums sums{};
+  sums.log_sum_exp = cursor.take<double>(rows);
+  sums.sum = cursor.take<double>(rows);
+  if (have_terms) take_terms(cursor, rows, &sums);
+  sums.count = cursor.take<int32_t>(rows);
+  return sums;
+}
+
 // Of a part's columns, or of the anchors that it meets alone: what its passes read beside the sums.
 void take_weights(Workspace::Cursor &cursor, int64_t rows, Direction *softmax) {
   softmax->rank = cursor.take<float>(rows);
@@ -116,6 +132,14 @@ void take_weights(Workspace::Cursor &cursor, int64_t rows, Direction *softmax) {
   softmax->log_sum_exp = cursor.take<double>(rows);
   softmax->weight = cursor.take<float>(rows);
   softmax->log2_sum = cursor.take<float>(rows);
+  softmax->rest_share = cursor.take<double>(rows);
+}
+
+void take_sums_of_rows(Workspace::Cursor &cursor, Work *work) {
+  work->for_each_matrix([&](int m) {
+    work->buffers.row_sums[m] = cursor.take<double>(work->problem.dim);
+    work->buffers.weighted_row_sums[m] = cursor.take<double>(work->problem.dim);
+  });
 }
 
 // What a part has of a call's own.
@@ -124,13 +148,19 @@ void take_part(Workspace::Cursor &cursor, Work *work) {
   const Block &block = work->choice.blocks[0];
   const bool has_columns = work->has_columns_of_part(), has_some = !work->some_anchors.rows.empty();
   const int64_t anchors = work->anchor_tower().padded_rows, columns = work->tower(block.columns).padded_rows;
+  const bool has_weights = work->problem.softmaxes[0].beta != 0;
   Direction *const of_some = &buffers.softmaxes[block.row_softmax];
   take_inputs(cursor, work);
   const size_t zeros = cursor.used();
   buffers.report = cursor.take<Report>(1);
   buffers.no_weight = cursor.take<float>(work->choice.longest_rows());
   if (has_columns) take_sums(cursor, columns, &buffers.softmax_of_columns);
+  if (has_columns && work->has_further_positives(block))
+    buffers.further_of_columns = take_further(cursor, columns, work->has_terms());
+  if (has_columns && work->is_smoothed()) buffers.logit_sums_of_columns = cursor.take<double>(columns);
+  if (has_columns && has_weights) take_sums(cursor, columns, &buffers.weights_of_columns);
   if (has_some) take_sums(cursor, anchors, of_some);
+  if (has_some && has_weights) take_sums(cursor, anchors, &buffers.softmaxes[1]);
   buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
   buffers.zeroed_bytes = cursor.used() - zeros;
   take_masks(cursor, work);
@@ -139,11 +169,17 @@ void take_part(Workspace::Cursor &cursor, Work *work) {
     take_weights(cursor, columns, &buffers.softmax_of_columns);
     buffers.positive_logit_of_columns = cursor.take<double>(columns);
   }
+  if (has_columns && has_weights) take_weights(cursor, columns, &buffers.weights_of_columns);
+  if (work->is_smoothed()) take_sums_of_rows(cursor, work);
   if (!has_some) return;
   take_weights(cursor, anchors, of_some);
+  if (has_weights) take_weights(cursor, anchors, &buffers.softmaxes[1]);
   buffers.softmaxes[0].rank = of_some->rank;
   buffers.pair_logits.first = cursor.take<double>(anchors);
   if (work->some_anchors.ids) buffers.ids[work->anchors()] = cursor.take<int32_t>(work->rows());
+  if (work->some_anchors.targets) buffers.target_numbers = cursor.take<int32_t>(work->rows());
+  if (work->some_anchors.most) buffers.most = cursor.take<double>(anchors);
+  if (has_guides(work->problem)) buffers.guides[work->anchors()].inverse_norm = cursor.take<double>(anchors);
   Tower &tower = buffers.towers[work->anchors()];
   tower.planes = cursor.take<__nv_bfloat16>(int64_t(work->choice.planes) * tower.plane_size());
   tower.inverse_norm = cursor.take<double>(anchors);
@@ -197,13 +233,9 @@ void take_accumulators(Workspace::Cursor &cursor, Work *work) {
 }
 
 void take_smoothing(Workspace::Cursor &cursor, Work *work) {
-  const infonce_problem &problem = work->problem;
-  Buffers &buffers = work->buffers;
-  work->for_each_matrix([&](int m) {
-    buffers.row_sums[m] = cursor.take<double>(problem.dim);
-    buffers.weighted_row_sums[m] = cursor.take<double>(problem.dim);
-  });
-  for (int s = 0; s < problem.softmax_count; ++s) buffers.mean_logits[s] = cursor.take<double>(work->rows());
+  if (!work->choice.opened) take_sums_of_rows(cursor, work);
+  for (int s = 0; s < work->problem.softmax_count; ++s)
+    work->buffers.mean_logits[s] = cursor.take<double>(work->rows());
 }
 
 }  // namespace
@@ -224,6 +256,11 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   const size_t zeros = cursor.used();
   buffers.report = cursor.take<Report>(1);
   for (Direction &softmax : buffers.softmaxes) take_sums(cursor, rows, &softmax);
+  const bool has_further = has_further_positives(work->problem) || choice.meets_by_id;
+  for (int s = 0; s < work->problem.softmax_count && has_further; ++s)
+    buffers.further[s] = take_further(cursor, rows, work->has_terms());
+  for (int s = 0; s < work->problem.softmax_count && choice.opened && work->is_smoothed(); ++s)
+    buffers.logit_sums[s] = cursor.take<double>(rows);
   const int64_t longest = choice.longest_rows();
   buffers.no_weight = cursor.take<float>(longest);
   buffers.zeroed = reinterpret_cast<unsigned char *>(buffers.report);
@@ -236,10 +273,10 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
   if (const infonce_block *own = work->own_beside())
     buffers.own_pairs = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
   take_operands(cursor, work);
+  if (leaves_out_target(work->problem)) buffers.target_numbers = cursor.take<int32_t>(work->rows());
+  if (choice.opened && work->is_smoothed()) take_sums_of_rows(cursor, work);
   buffers.flash_accumulators = cursor.take<float>(choice.flash_splits * work->anchor_tower().plane_size());
   take_classes(cursor, work);
-  for (int s = 0; s < work->problem.softmax_count && has_further_positives(work->problem); ++s)
-    buffers.further[s] = {cursor.take<double>(rows), cursor.take<double>(rows), cursor.take<int32_t>(rows)};
   const int64_t most_pairs = work->classes.most_partners;
   buffers.pair_logits.first = cursor.take<double>(rows);
   buffers.pair_logits.slots = cursor.take<double>(most_pairs * rows);
@@ -250,9 +287,18 @@ void take_kept(Workspace::Cursor &cursor, Work *work) {
 void take_sums_of_parts(Workspace::Cursor &cursor, Work *work) {
   Buffers &buffers = work->buffers;
   buffers.has_sums_of_triangle = work->choice.has_triangle();
-  const int64_t numbers = (buffers.has_sums_of_triangle ? 2 : 1) * work->anchor_tower().plane_size();
-  buffers.sums_of_parts = cursor.take<double>(numbers);
-  buffers.sums_of_parts_bytes = size_t(numbers) * sizeof(double);
+  const size_t begin = cursor.used();
+  buffers.all_sums_of_parts = nullptr;
+  for (int b = 0; b < work->problem.block_count; ++b) {
+    const int rows = work->problem.blocks[b].anchors;
+    if (std::find_if(work->problem.blocks, work->problem.blocks + b,
+                     [&](const infonce_block &other) { return other.anchors == rows; }) != work->problem.blocks + b)
+      continue;
+    const int planes = rows == work->anchors() && buffers.has_sums_of_triangle ? 2 : 1;
+    buffers.sums_of_parts[rows] = cursor.take<double>(planes * work->tower(rows).plane_size());
+    if (!buffers.all_sums_of_parts) buffers.all_sums_of_parts = buffers.sums_of_parts[rows];
+  }
+  buffers.sums_of_parts_bytes = cursor.used() - begin;
 }
 
 void take_scratch(Workspace::Cursor &cursor, Work *work) {
@@ -273,6 +319,8 @@ void take_scratch(Workspace::Cursor &cursor, Work *work) {
   if (const infonce_block *own = work->own_beside(); own && work->computes_gradient())
     buffers.own_shares = cursor.take<double2>(work->problem.matrices[own->candidates].rows);
   if (work->is_smoothed() && work->phase.has_losses) take_smoothing(cursor, work);
+  if (work->has_terms() && work->phase.has_losses)
+    take_terms(cursor, work->anchor_tower().padded_rows, &buffers.all_terms);
   if (work->has_positive_weights() && work->phase.has_losses)
     buffers.positive_weights = cursor.take<double>(work->rows());
 }

@@ -17,6 +17,7 @@ struct Buffers {
     int32_t *order, *class_of, *memory_order;
     Range *apart, *members, *large, *targets, *anchors_of_keys;
     Range *memory_apart, *memory_members, *memory_large;
+    int32_t *firsts;
   };
 
   // What the gradients need: rows, operands, statistics.
@@ -31,6 +32,9 @@ struct Buffers {
   // Of a part's columns that have losses elsewhere; of its rows of the softmax, and their positives' logits.
   Direction softmax_of_columns = {};
   double *positive_logit_of_columns = nullptr;
+  Direction weights_of_columns = {};  // of beta
+  FurtherSums further_of_columns = {};
+  double *logit_sums_of_columns = nullptr;
   float *no_weight = nullptr, *no_log2_sum = nullptr;  // of a side without softmax
   unsigned char *zeroed = nullptr;                     // what begins with zeros
   size_t zeroed_bytes = 0;
@@ -44,11 +48,15 @@ struct Buffers {
   ClassSums class_sums = {};
   PairLogits pair_logits = {};
   FurtherSums further[INFONCE_MOST_SOFTMAXES] = {};  // by softmax
+  int32_t *target_numbers = nullptr;                 // by prepared row of the anchors, of candidates that are left out
+  // With label smoothing in parts: by softmax, the sums of its anchors' logits there.
+  double *logit_sums[INFONCE_MOST_SOFTMAXES] = {};
 
-  // Of a gradient in parts: what the anchors' gradient sums, that of the triangle first.
-  double *sums_of_parts = nullptr;
+  // Of a gradient in parts, by matrix that meets them: what its gradient sums, of the anchors that of the triangle first.
+  double *sums_of_parts[INFONCE_MOST_MATRICES] = {};
+  double *all_sums_of_parts = nullptr;
   size_t sums_of_parts_bytes = 0;
-  bool has_sums_of_triangle = false;
+  bool has_sums_of_triangle = false;  // of the anchors
 
   // What is done with when the call is.
   const float *grad_output = nullptr;
@@ -61,6 +69,7 @@ struct Buffers {
   double *row_sums[INFONCE_MOST_MATRICES] = {}, *weighted_row_sums[INFONCE_MOST_MATRICES] = {};
   double *mean_logits[INFONCE_MOST_SOFTMAXES] = {};
   double *positive_weights = nullptr;  // [rows]; null: 1 each
+  FurtherSums all_terms = {};          // with those of this call's own positives
 };
 
 // These fill the buffers of a call.

@@ -11,7 +11,7 @@
 namespace infonce::cuda {
 Call::Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane, Phase phase,
            infonce_output logits, bool opened)
-    : work_{phase, problem, result, &lane, Classes(problem)} {
+    : work_{phase, problem, result, &lane, Classes(problem, opened)} {
   if (phase.keeps) work_.problem.gradient = 1, work_.problem.grad_output = {};
   work_.choice = choose(work_.problem, precision, !work_.classes.large.empty(), lane.stream.hardware(), opened);
   work_.in_float32 = work_.choice.in_float32;
@@ -19,6 +19,7 @@ Call::Call(const infonce_problem &problem, infonce_result *result, infonce_preci
   work_.lacks_candidates = opened && needs_candidates(problem);
   work_.rule = {work_.positives_are_anchors(), problem.softmaxes[0].positive == INFONCE_POSITIVE_FIRST_VIEW};
   std::copy_n(work_.choice.towers, INFONCE_MOST_MATRICES, work_.buffers.towers);
+  for (int s = 0; s < problem.softmax_count && work_.is_smoothed(); ++s) work_.smoothing[s] = smoothing_of(problem, s);
   for (int m = 0; m < problem.matrix_count && work_.is_smoothed(); ++m) {
     const infonce_matrix &matrix = problem.matrices[m];
     if (matrix.bias) work_.bias_sums[m] = std::accumulate(matrix.bias, matrix.bias + matrix.rows, 0.0);
@@ -32,12 +33,12 @@ Call::Call(const Call &opened, const infonce_part &part, const infonce_output &g
   const infonce_block block = work_.problem.blocks[part.block];
   const int matrix = matrix_for_part(block);
   const bool has_columns = columns_travel(work_.problem, part);
-  const int64_t all = work_.rows(), anchor_count = part.anchor_count > 0 ? part.anchor_count : all;
+  const int64_t all = work_.choice.rows(block.anchors), anchor_count = part.anchor_count > 0 ? part.anchor_count : all;
   work_.phase = phase;
   work_.result = result;
   work_.result->gradients[matrix] = gradient;
   work_.matrix_of_part = block.candidates;
-  work_.anchors_of_call = work_.anchor_tower();
+  work_.anchors_of_call = work_.tower(block.anchors);
   work_.bad_number = bad;
   if (has_columns) work_.columns = part.columns;
   if (anchor_count < all) take_some_anchors(block, part.first_anchor, anchor_count);
@@ -51,6 +52,11 @@ Call::Call(const Call &opened, const infonce_part &part, const infonce_output &g
   work_.problem.block_count = 1;
   work_.problem.blocks[0] = block;
   work_.problem.blocks[0].candidates = matrix;
+  work_.problem.blocks[0].own = INFONCE_OWN_NONE;
+  work_.problem.blocks[0].left_out &= ~uint32_t(INFONCE_LEAVE_OUT_OWN);
+  if (const float *bias = work_.is_smoothed() ? part.candidates.bias : nullptr)
+    work_.bias_sums[matrix] = std::accumulate(bias, bias + part.candidates.rows, 0.0);
+  else work_.bias_sums[matrix] = 0;
   work_.choice = choose_for_part(work_.choice, block, part.candidates.rows, anchor_count,
                                  has_columns ? kOfColumns : kNone, lane.stream.hardware());
   work_.classes = Classes();
@@ -63,6 +69,10 @@ Call::Call(const Call &opened, const infonce_part &part, const infonce_output &g
   } else {
     anchors.source_stride = work_.anchors_of_call.source_stride;
     anchors.source = work_.anchors_of_call.source + part.first_anchor * anchors.source_stride;
+    Tower &guide = work_.buffers.guides[work_.anchors()];
+    guide.source += part.first_anchor * guide.source_stride;
+    guide.rows = anchors.rows, guide.padded_rows = anchors.padded_rows;
+    guide.order = nullptr, guide.views = 1;
   }
   list_outputs({});
 }
@@ -72,15 +82,18 @@ void Call::take_some_anchors(const infonce_block &block, int64_t first, int64_t 
   some.first = first;
   some.rows.resize(size_t(count));
   for (int64_t r = 0; r < work_.rows(); ++r) {
-    const int64_t i = work_.source_row(work_.anchors(), r) - first;
+    const int64_t i = work_.source_row(block.anchors, r) - first;
     if (i >= 0 && i < count) some.rows[size_t(i)] = int32_t(r);
   }
   bool &is_summed = work_.is_summed[block.row_softmax];
   some.are_summed = std::exchange(is_summed, false);
   some.softmax = work_.buffers.softmaxes[block.row_softmax];
   some.softmax.rank = work_.buffers.softmaxes[0].rank;
+  some.weights = work_.buffers.softmaxes[1];
   some.positive_logit = work_.buffers.pair_logits.first;
-  some.ids = work_.buffers.ids[work_.anchors()];
+  some.ids = work_.buffers.ids[block.anchors];
+  some.targets = work_.buffers.target_numbers;
+  some.most = work_.buffers.most;
 }
 
 void Call::read_rows(int32_t softmax, const infonce_travelling_rows &rows, Lane &lane) {
@@ -106,7 +119,9 @@ void Call::turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *
 
 void Call::take_back(const Call &part) {
   const BadRow bad = part.bad_;
-  if (part.work_.phase.sums) {
+  if (part.work_.phase.adds_terms) {
+    if (bad.row >= 0) work_.bad_part = bad;
+  } else if (part.work_.phase.sums) {
     std::copy_n(part.work_.is_summed, INFONCE_MOST_SOFTMAXES, work_.is_summed);
     work_.lacks_candidates = false;
     if (bad.row >= 0) work_.bad_part = bad;
@@ -198,6 +213,7 @@ void Call::compute(Lane *previous) {
     return simclr_logits(work_.stream(), work_.anchor_tower(), work_.problem.scale, work_.outputs[kLogits].device);
   if (phase.prepares && !phase.is_part) steps::find_pairs(&work_);
   if (phase.sums) steps::sum_exponentials(&work_, previous);
+  if (phase.adds_terms) steps::sum_terms_of_part(work_);
   if (phase.has_losses) steps::losses(work_);
   if (phase.has_gradients) steps::gradients(work_);
   if (!phase.is_part && (phase.returns_losses || phase.has_gradients)) steps::totals(work_);
@@ -211,6 +227,7 @@ BadRow Call::end() {
   if (!work_.phase.is_part) read_scalars();
   steps::read_rows(work_, bad_.row >= 0);
   if (work_.phase.is_part && work_.phase.sums) steps::deliver_sums_of_part(work_, bad_.row >= 0);
+  if (work_.phase.adds_terms) steps::deliver_terms_of_part(work_, bad_.row >= 0);
   if (work_.opens_gradient()) steps::settle_upstream(&work_);
   return {};
 }
@@ -222,7 +239,10 @@ BadRow Call::bad_row() const {
     if (const int64_t row = report.first_bad_row(m); row >= 0)
       return {work_.phase.is_part && m != work_.anchors() ? work_.matrix_of_part : m, row};
   for (int m = 0; m < work_.problem.matrix_count; ++m)
-    if (const int64_t row = report.first_bad_row(kGuideInputs + m); row >= 0) return {INFONCE_GUIDE_OF + m, row};
+    if (const int64_t row = report.first_bad_row(kGuideInputs + m); row >= 0) {
+      const int matrix = work_.phase.is_part && m != work_.anchors() ? work_.matrix_of_part : m;
+      return {INFONCE_GUIDE_OF + matrix, row};
+    }
   return {};
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/classes.h"
+
 namespace infonce::cuda {
 namespace {
 
@@ -55,7 +57,7 @@ std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
 bool is_masked(const infonce_problem &problem) {
   for (int b = 0; b < problem.block_count; ++b)
     if (leaves_out_by_id(problem.blocks[b]) || problem.matrices[problem.blocks[b].candidates].bias) return true;
-  if (threshold_of(problem)) return true;
+  if (threshold_of(problem) || leaves_out_target(problem)) return true;
   const infonce_softmax &softmax = problem.softmaxes[0];
   return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
 }
@@ -69,8 +71,8 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool 
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
   const infonce_softmax &softmax = problem.softmaxes[0];
   const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
-  if (is_masked(problem) || choice->joins_sides || own_block_of(problem) || (opened && !is_sure) ||
-      is_sigmoid(problem) || has_parameters) {
+  if (is_masked(problem) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||
+      (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {
@@ -160,6 +162,8 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   choice.memory = memory_of(problem);
   choice.scale = problem.scale;
   choice.joins_sides = joins_sides(problem);
+  choice.opened = opened;
+  choice.meets_by_id = opened && meets_by_id(problem);
   if (!positives_are_anchors(softmax)) choice.keys = positives_elsewhere(softmax);
   choice.blocks = blocks_of(problem);
   choice.row_blocks = row_blocks_of(choice.blocks);
@@ -185,6 +189,7 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
                        const Hardware &hardware) {
   Choice choice = opened;
   choice.keys = choice.memory = kNone;  // a part holds no positives
+  choice.anchors = block.anchors;
   for (Tower &tower : choice.towers)
     if (&tower != &choice.towers[choice.anchors]) tower = {};
   Tower &of_anchors = choice.towers[choice.anchors];
@@ -198,7 +203,9 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
   };
   set_rows(tower, rows);
   if (anchors != of_anchors.rows) set_rows(of_anchors, anchors);
-  choice.blocks = {{block.anchors, matrix, block.row_softmax, columns, block.left_out, choice.scale + block.stretch}};
+  // None of them is an anchor's own.
+  const uint32_t left_out = block.left_out & ~uint32_t(INFONCE_LEAVE_OUT_OWN);
+  choice.blocks = {{block.anchors, matrix, block.row_softmax, columns, left_out, choice.scale + block.stretch}};
   choice.row_blocks = row_blocks_of(choice.blocks);
   choice.architecture = &architecture_for(anchors, rows, hardware);
   choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);

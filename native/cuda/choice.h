@@ -40,7 +40,8 @@ struct MatrixGradient {
 };
 
 struct Choice {
-  int anchors = 0;                           // of the first softmax; the rows of every block, unless sides are joined
+  int anchors = 0;                           // of the first softmax; the rows of every block, unless sides are joined;
+                                             // of a part those of its block
   int keys = kNone;                          // with the positives, unless those are anchors
   int own = kNone;                           // with candidates of each anchor's own, which no other anchor sees
   int memory = kNone;                        // with further positives of anchors; it has no gradient
@@ -66,6 +67,8 @@ struct Choice {
   int64_t longest_rows() const;
   bool has_triangle() const;  // of the anchors
   bool joins_sides = false;
+  bool opened = false;       // further candidates come in parts
+  bool meets_by_id = false;  // positives by id may be among them: all of them have sums apart, by comparing ids
 };
 
 // `opened`: further candidates come in parts.

@@ -33,13 +33,17 @@ std::vector<int32_t> rows_by_id(const std::vector<int32_t> &ids) {
 
 }  // namespace
 
-Classes::Classes(const infonce_problem &problem) {
+Classes::Classes(const infonce_problem &problem, bool opened) {
   const infonce_matrix &anchors = problem.matrices[problem.softmaxes[0].anchors];
   const int32_t positive = problem.softmaxes[0].positive;
   const int memory_matrix = memory_of(problem);
   const int64_t rows = anchors.rows;
   if (!positives_are_anchors(problem.softmaxes[0])) {
     sort_by_target(problem);
+    return;
+  }
+  if (opened && meets_by_id(problem)) {
+    find_firsts(problem);
     return;
   }
   std::vector<int32_t> ids, memory_ids;
@@ -104,13 +108,31 @@ Classes::Classes(const infonce_problem &problem) {
   }
 }
 
+void Classes::find_firsts(const infonce_problem &problem) {
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  const infonce_matrix &anchors = problem.matrices[softmax.anchors];
+  // A copy: the caller's may be shared with a thread that writes them.
+  const std::vector<int32_t> ids(anchors.ids, anchors.ids + anchors.rows), by_id = rows_by_id(ids);
+  firsts.assign(ids.size(), -1);
+  most_partners = 0;
+  for (size_t begin = 0, end = 0; begin < ids.size(); begin = end) {
+    const size_t first = size_t(by_id[begin]);
+    while (end < ids.size() && ids[size_t(by_id[end])] == ids[first]) ++end;
+    for (size_t r = begin + 1; r < end; ++r) firsts[size_t(by_id[r])] = int32_t(first);
+    if (end > begin + 1) firsts[first] = by_id[begin + 1];
+  }
+  for (size_t i = 0; softmax.first_positives && i < ids.size(); ++i)
+    if (softmax.first_positives[i] >= 0) firsts[i] = -2 - softmax.first_positives[i];
+}
+
 void Classes::sort_by_target(const infonce_problem &problem) {
   const infonce_softmax &softmax = problem.softmaxes[0];
   if (is_sigmoid(problem)) return;
   const int64_t rows = rows_of(problem, 0), keys = problem.matrices[positives_elsewhere(softmax)].rows;
-  if (has_own_candidates_alone(problem) || (!softmax.targets && rows == keys)) return;
+  const bool by_target = softmax.positive == INFONCE_POSITIVE_TARGET;
+  if (has_own_candidates_alone(problem) || (!by_target && rows == keys)) return;
   std::vector<int32_t> target_of(rows);
-  if (softmax.targets) {
+  if (by_target) {
     // A copy, and no row that there is not: the caller's may be shared with a thread that writes them.
     std::transform(softmax.targets, softmax.targets + rows, target_of.begin(),
                    [&](int32_t target) { return std::clamp(target, 0, int32_t(keys - 1)); });

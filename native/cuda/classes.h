@@ -4,15 +4,22 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/form.h"
 #include "cuda/kernels/rows.h"
 #include "infonce/infonce.h"
 
 namespace infonce::cuda {
 
+// Whether positives by id may come in parts of an opened call.
+inline bool meets_by_id(const infonce_problem &problem) {
+  return problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID && memory_of(problem) == kNone;
+}
+
 struct Classes {
   // Rows by id, ascending within one; or by sample. Those of a memory apart, in the same order of ids.
   Classes() = default;
-  explicit Classes(const infonce_problem &problem);
+  // `opened`: further candidates come in parts.
+  explicit Classes(const infonce_problem &problem, bool opened = false);
 
   // Positives by target, or by index among more keys than there are anchors.
   bool has_targets() const { return !targets.empty(); }
@@ -32,7 +39,12 @@ struct Classes {
   std::vector<int32_t> memory_order;
   std::vector<Range> memory_apart, memory_members, memory_large;
 
+  // Where positives by id are not known yet: by row of the anchors, which of them is the first, or -2 less which row of
+  // first_positives_in(problem); -1: there is none. Empty elsewhere.
+  std::vector<int32_t> firsts;
+
  private:
+  void find_firsts(const infonce_problem &problem);
   void sort_by_target(const infonce_problem &problem);
 };
 

@@ -198,7 +198,7 @@ BadRow Context::go_on(infonce_saved &saved, Phase phase, const infonce_upstream 
 }
 
 BadRow Context::take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient) {
-  const BadRow bad_number = first_bad_number(saved.problem, part, phase.sums ? Pass::kSums : Pass::kGradient);
+  const BadRow bad_number = first_bad_number(saved.problem, part, phase.has_gradients ? Pass::kGradient : Pass::kSums);
   if (bad_number.row >= 0 && !saved.problem.propagate_non_finite) return bad_number;
   const Lock one_at_a_time(saved.mutex);
   infonce_result result{};
@@ -234,7 +234,9 @@ BadRow Context::open(const infonce_problem &problem, std::unique_ptr<infonce_sav
   return begin_saved(problem, &none, kOpen, saved);
 }
 
-BadRow Context::add(infonce_saved &saved, const infonce_part &part) { return take_part(saved, part, kAdd, {}); }
+BadRow Context::add(infonce_saved &saved, const infonce_part &part) {
+  return take_part(saved, part, part.terms ? kAddTerms : kAdd, {});
+}
 
 BadRow Context::close(infonce_saved &saved, infonce_result *result) { return go_on(saved, kClose, nullptr, result); }
 

@@ -5,6 +5,7 @@
 namespace infonce::cuda {
 
 bool Work::needs_ids(int matrix) const {
+  if (choice.meets_by_id) return matrix == anchors() || phase.is_part;
   if (problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE) return true;
   return std::any_of(problem.blocks, problem.blocks + problem.block_count, [&](const infonce_block &block) {
     return leaves_out_by_id(block) && (block.anchors == matrix || block.candidates == matrix);
@@ -46,13 +47,18 @@ WeightsOf weights_of(const Work &work, const Block &block) {
 Masks masks_of(const Work &work, const Block &block) {
   const Buffers &buffers = work.buffers;
   Masks masks{};
-  if (block.left_out & (INFONCE_LEAVE_OUT_SAME_ID | INFONCE_LEAVE_OUT_SAME_ID_POSITIVE))
+  if (work.has_further_positives(block) || (block.left_out & INFONCE_LEAVE_OUT_SAME_ID))
     masks.row_ids = buffers.ids[block.rows], masks.column_ids = buffers.ids[block.columns];
   if (block.rows == work.anchors()) masks.column_bias = buffers.bias[block.columns];
   else masks.row_bias = buffers.bias[block.rows];
   if (block.left_out & INFONCE_LEAVE_OUT_OWN) {
     const bool are_rows = block.rows != work.anchors() && block.rows != work.choice.keys;
     (are_rows ? masks.row_period : masks.column_period) = work.rows();
+  }
+  if (block.left_out & INFONCE_LEAVE_OUT_TARGET) {
+    const bool are_rows = block.rows == work.anchors();
+    (are_rows ? masks.row_target : masks.column_target) = buffers.target_numbers;
+    masks.first_number = work.problem.matrices[are_rows ? block.columns : block.rows].first_number;
   }
   if (const infonce_block *threshold = threshold_of(work.problem)) {
     (block.rows == work.anchors() ? masks.row_most : masks.column_most) = buffers.most;

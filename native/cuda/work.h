@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/call.h"
+#include "common/smoothing.h"
 #include "cuda/buffers.h"
 #include "cuda/choice.h"
 #include "cuda/classes.h"
@@ -23,14 +24,16 @@ struct Phase {
   bool keeps = false;    // what later phases need, apart from what only this one needs
   bool is_part = false;  // of the candidates of one block
   bool is_logits = false;
+  bool adds_terms = false;  // of positives, and nothing else
 };
 // clang-format off
-//                                prepares sums   losses returns gradients keeps  part
+//                                prepares sums   losses returns gradients keeps  part   logits terms
 constexpr Phase kWhole         = {true,    true,  true,  true,   true};
 constexpr Phase kForward       = {true,    true,  true,  true,   false,    true};
 constexpr Phase kBackward      = {false,   false, true,  false,  true};
 constexpr Phase kOpen          = {true,    true,  false, false,  false,    true};
 constexpr Phase kAdd           = {true,    true,  false, false,  false,    false, true};
+constexpr Phase kAddTerms      = {true,    false, false, false,  false,    false, true,  false, true};
 constexpr Phase kClose         = {false,   false, true,  true};
 constexpr Phase kOpenGradient  = {false,   false, true};
 constexpr Phase kAddGradient   = {true,    false, false, false,  true,     false, true};
@@ -41,16 +44,17 @@ constexpr Phase kSimclrLogits  = {true,    false, false, false,  false,    false
 // Beside the softmaxes of a problem: that of a part's columns, which have their losses elsewhere.
 constexpr int kOfColumns = INFONCE_MOST_SOFTMAXES;
 
-// Of a part that meets some of the anchors alone: rows [first, first + rows.size()) of the input, which the part prepares
+// Of a part that meets some of its block's rows alone: rows [first, first + rows.size()) of the input, which the part prepares
 // anew in that order.
 struct SomeAnchors {
   int64_t first = 0;
   std::vector<int32_t> rows;  // the call's prepared ones; empty: the part meets all
   // The call's own.
   bool are_summed = false;
-  Direction softmax = {};
+  Direction softmax = {}, weights = {};  // that of beta, too
   const double *positive_logit = nullptr;
-  const int32_t *ids = nullptr;
+  const int32_t *ids = nullptr, *targets = nullptr;
+  const double *most = nullptr;
 };
 
 // An array that the call fills.
@@ -94,8 +98,11 @@ struct Work {
   bool downloads = false;      // something is brought back
   Upstream upstream = {};
   double bias_sums[INFONCE_MOST_MATRICES] = {};  // over the rows of each matrix, for smoothing
-  Pairs pairs[INFONCE_MOST_MATRICES] = {};       // of the anchors with the rows of each matrix
-  Pairs pairs_of_keys = {};                      // of the keys with the anchors
+  Smoothing smoothing[INFONCE_MOST_SOFTMAXES] = {};
+  bool has_log_mean = false;  // of what weights of positives are made of, over rows of other calls, too
+  double positives_log_mean = 0;
+  Pairs pairs[INFONCE_MOST_MATRICES] = {};  // of the anchors with the rows of each matrix
+  Pairs pairs_of_keys = {};                 // of the keys with the anchors
   Buffers buffers = {};
   PairedNegatives paired_negatives = {};
 
@@ -113,9 +120,16 @@ struct Work {
   const Direction *softmax(int index) const {
     return index == kNone ? nullptr : index == kOfColumns ? &buffers.softmax_of_columns : &buffers.softmaxes[index];
   }
+  // Of logits times beta, to that softmax.
+  const Direction *weights(int index) const {
+    return index == kNone ? nullptr : index == kOfColumns ? &buffers.weights_of_columns : &buffers.softmaxes[1];
+  }
   // Of the rows of a block, as float64_log_sum_exp takes them.
   const double *positive_logit(int softmax) const {
     return softmax == kOfColumns ? buffers.positive_logit_of_columns : buffers.pair_logits.first;
+  }
+  const FurtherSums &further(int softmax) const {
+    return softmax == kOfColumns ? buffers.further_of_columns : buffers.further[softmax];
   }
   bool has_columns_of_part() const { return phase.is_part && choice.blocks[0].column_softmax == kOfColumns; }
   // Of the block's rows.
@@ -149,10 +163,18 @@ struct Work {
   }
   // The block of an anchor's own candidates that others are beside, or null.
   const infonce_block *own_beside() const {
-    return has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);
+    const infonce_block *own = has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);
+    return own && problem.matrices[own->candidates].rows > 0 ? own : nullptr;
   }
   bool has_positive_weights() const { return problem.softmaxes[0].mises_fisher_sigma != 0; }
   bool is_smoothed() const { return problem.softmaxes[0].label_smoothing != 0; }
+  bool has_further_positives(const Block &block) const {
+    return choice.meets_by_id || (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
+  }
+  // Whether positives by id have terms of their own, which further ones may add to.
+  bool has_terms() const {
+    return choice.meets_by_id && problem.softmaxes[0].row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
+  }
   bool needs_ids(int matrix) const;
   bool needs_bias(int matrix) const;
   int64_t source_row(int matrix, int64_t prepared_row) const;  // on the host

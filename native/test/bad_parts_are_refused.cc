@@ -110,32 +110,6 @@ TEST_CASE("bad parts are refused") {
     by_id.problem.blocks[further].left_out = INFONCE_LEAVE_OUT_SAME_ID;
     REFUSES_PART(by_id, part.block = further; part.candidates.ids = nullptr);
   }
-  if (on_cpu()) {
-    Form form = form_in_parts(false);
-    form.ids = 0;
-    form.threshold = INFONCE_THRESHOLD_ABSOLUTE;
-    const Inputs without = inputs_of(form);
-    REFUSES_PART(without, part.candidates.guide = part.candidates.data);
-    form.by_guide = true;
-    const Inputs by_guide = inputs_of(form);
-    REFUSES_PART(by_guide, part.candidates.guide = nullptr);
-    REFUSES_PART(by_guide, part.candidates.guide_type = 3);
-    form = form_in_parts(false);
-    form.ids = 0;
-    form.label_smoothing = 0.25;
-    form.bias = false;
-    Inputs smoothed = inputs_of(form);
-    const int further = matrix_of_further(smoothed.problem);
-    smoothed.bias[further] = Buffer<float>(100);
-    smoothed.problem.matrices[further].bias = smoothed.bias[further].data();
-    Buffer<float> left_out(130);
-    std::fill(left_out.begin(), left_out.end(), -INFINITY);
-    REFUSES_PART(smoothed, part.block = block_of_further(smoothed.problem); part.candidates.bias = left_out.data());
-    form.label_smoothing = 0;
-    form.own = 3;
-    const Inputs own = inputs_of(form);
-    REFUSES_PART(own, part.block = block_of_own(own.problem));
-  }
   Form form;
   form.positive = INFONCE_POSITIVE_SAME_ID;
   form.rows = form.memory = 20;
@@ -143,6 +117,33 @@ TEST_CASE("bad parts are refused") {
   form.dim = 3;
   const Inputs whole = inputs_of(form);
   REFUSES_PART(whole, part.block = 1);  // the memory's
+}
+
+TEST_CASE("bad parts where there are thresholds, smoothing or candidates of an anchor's own are refused") {
+  Form form = form_in_parts(false);
+  form.ids = 0;
+  form.threshold = INFONCE_THRESHOLD_ABSOLUTE;
+  const Inputs without = inputs_of(form);
+  REFUSES_PART(without, part.candidates.guide = part.candidates.data);
+  form.by_guide = true;
+  const Inputs by_guide = inputs_of(form);
+  REFUSES_PART(by_guide, part.candidates.guide = nullptr);
+  REFUSES_PART(by_guide, part.candidates.guide_type = 3);
+  form = form_in_parts(false);
+  form.ids = 0;
+  form.label_smoothing = 0.25;
+  form.bias = false;
+  Inputs smoothed = inputs_of(form);
+  const int further = matrix_of_further(smoothed.problem);
+  smoothed.bias[further] = Buffer<float>(100);
+  smoothed.problem.matrices[further].bias = smoothed.bias[further].data();
+  Buffer<float> left_out(130);
+  std::fill(left_out.begin(), left_out.end(), -INFINITY);
+  REFUSES_PART(smoothed, part.block = block_of_further(smoothed.problem); part.candidates.bias = left_out.data());
+  form.label_smoothing = 0;
+  form.own = 3;
+  const Inputs own = inputs_of(form);
+  REFUSES_PART(own, part.block = block_of_own(own.problem));
 }
 
 TEST_CASE("steps out of order are refused, and the call goes on") {
@@ -221,37 +222,35 @@ TEST_CASE("calls that cannot be opened are refused") {
   infonce_problem problem = whole.problem;
   problem.struct_size = 0;
   check(problem);
-  if (on_cpu()) {
-    const auto open = [&context](infonce_problem &by_index, const std::function<void(infonce_problem &)> &spoil) {
-      spoil(by_index);
-      infonce_saved *saved = nullptr;
-      infonce_failure failure = empty_failure();
-      const infonce_status status = backend().open(context.handle(), &by_index, &saved, &failure);
-      if (saved) {
-        backend().saved_destroy(context.handle(), saved);
-      }
-      return status;
-    };
-    Form form;
-    form.rows = form.keys = 12;
-    form.further = {9};
-    form.dim = 5;
-    const Inputs by_index = inputs_of(form);
-    const Buffer<int32_t> numbers(12);
-    const int further = block_of_further(by_index.problem);
-    const auto check_targets = [&](infonce_status expected, const std::function<void(infonce_problem &)> &spoil) {
-      infonce_problem targets = by_index.problem;
-      targets.softmaxes[0].targets = numbers.data();
-      targets.blocks[further].left_out = INFONCE_LEAVE_OUT_TARGET;
-      CHECK(open(targets, spoil) == expected);
-    };
-    check_targets(INFONCE_OK, [](infonce_problem &) {});
-    check_targets(INFONCE_INVALID_ARGUMENT, [](infonce_problem &p) { p.softmaxes[0].targets = nullptr; });
-    check_targets(INFONCE_INVALID_ARGUMENT, [&](infonce_problem &p) { p.blocks[further].left_out = 0; });
-    check_targets(INFONCE_INVALID_ARGUMENT,
-                  [&](infonce_problem &p) { p.blocks[1 - further].left_out = INFONCE_LEAVE_OUT_TARGET; });
-    check_targets(INFONCE_INVALID_ARGUMENT, [&](infonce_problem &p) { p.blocks[1 - further].column_softmax = 0; });
-  }
+  const auto open = [&context](infonce_problem &by_index, const std::function<void(infonce_problem &)> &spoil) {
+    spoil(by_index);
+    infonce_saved *saved = nullptr;
+    infonce_failure failure = empty_failure();
+    const infonce_status status = backend().open(context.handle(), &by_index, &saved, &failure);
+    if (saved) {
+      backend().saved_destroy(context.handle(), saved);
+    }
+    return status;
+  };
+  Form form;
+  form.rows = form.keys = 12;
+  form.further = {9};
+  form.dim = 5;
+  const Inputs by_index = inputs_of(form);
+  const Buffer<int32_t> numbers(12);
+  const int further = block_of_further(by_index.problem);
+  const auto check_targets = [&](infonce_status expected, const std::function<void(infonce_problem &)> &spoil) {
+    infonce_problem targets = by_index.problem;
+    targets.softmaxes[0].targets = numbers.data();
+    targets.blocks[further].left_out = INFONCE_LEAVE_OUT_TARGET;
+    CHECK(open(targets, spoil) == expected);
+  };
+  check_targets(INFONCE_OK, [](infonce_problem &) {});
+  check_targets(INFONCE_INVALID_ARGUMENT, [](infonce_problem &p) { p.softmaxes[0].targets = nullptr; });
+  check_targets(INFONCE_INVALID_ARGUMENT, [&](infonce_problem &p) { p.blocks[further].left_out = 0; });
+  check_targets(INFONCE_INVALID_ARGUMENT,
+                [&](infonce_problem &p) { p.blocks[1 - further].left_out = INFONCE_LEAVE_OUT_TARGET; });
+  check_targets(INFONCE_INVALID_ARGUMENT, [&](infonce_problem &p) { p.blocks[1 - further].column_softmax = 0; });
 }
 
 TEST_CASE("NaN and infinity in a part are reported with its block's matrix and its row, or make every result NaN") {

@@ -131,7 +131,6 @@ void on_ranks(int size, const std::function<void(group::Group &)> &body, double 
 
 Form form_to_share(Form form) {
   form.memory = 0;
-  if (!on_cpu()) form.own = 0, form.label_smoothing = 0;
   form.joint = form.keys_apart = form.other_keys = form.keys_to_further = false;
   for (int64_t &rows : form.further) rows = form.further[0];
   return form;

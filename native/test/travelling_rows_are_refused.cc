@@ -133,12 +133,9 @@ TEST_CASE("losses that know all rows have no rows that travel") {
   Inputs whole = inputs_of_loss(Loss::kNtXentFirst, 8);
   whole.problem.softmaxes[0].row_loss = INFONCE_ROW_LOSS_DEBIASED;
   check(whole, "debiased losses know how many candidates there are");
-  // Elsewhere such a call is not opened.
-  if (on_cpu()) {
-    whole.problem.softmaxes[0].negatives = 20;
-    whole.problem.softmaxes[0].beta = 1;
-    check(whole, "sums of weights of a part's columns are missing");
-  }
+  whole.problem.softmaxes[0].negatives = 20;
+  whole.problem.softmaxes[0].beta = 1;
+  check(whole, "sums of weights of a part's columns are missing");
   whole = inputs_of_loss(Loss::kSupCon, 8);
   check(whole, "the first positives of rows that travel may be elsewhere: there are no ranks without them");
   whole.problem.ranks = 0;
@@ -154,7 +151,7 @@ TEST_CASE("losses that know all rows have no rows that travel") {
   check_terms(whole, "terms are missing");
 }
 
-TEST_CASE("first positives in other calls are rows of a matrix of their own" * doctest::skip(!on_cpu())) {
+TEST_CASE("first positives in other calls are rows of a matrix of their own") {
   Inputs whole = inputs_of_loss(Loss::kSupCon, 8);
   infonce_problem &problem = whole.problem;
   infonce_softmax &softmax = problem.softmaxes[0];

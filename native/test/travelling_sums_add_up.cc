@@ -114,7 +114,7 @@ TEST_CASE("random forms over 2 to 4 ranks match the reference") {
   }
 }
 
-TEST_CASE("positives by id are wherever they are" * doctest::skip(!on_cpu())) {
+TEST_CASE("positives by id are wherever they are") {
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
       CAPTURE(set);

@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(DoubleTile::kThreads)
     if (lane) continue;
     const bool real = i < task.owner.rows;
     if (statistics.add && real) {
-      const double before = statistics.offset[i], both = max(offset, before);
+      const double before = statistics.sum[i] > 0 ? statistics.offset[i] : -INFINITY, both = max(offset, before);
       const auto share = [&](double sum, double of) { return sum == 0 ? 0 : sum * exp(of - both); };
       statistics.sum[i] = share(total, offset) + share(statistics.sum[i], before);
       statistics.offset[i] = both;

@@ -37,17 +37,19 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   const int64_t partners = !real ? 0 : of_memory + (in_large_class ? large.size() - 1 : task.rule.partners(range));
   int32_t above = direction.above[i];
   direction.all_above[i] = above;
-  if (partners == 0) {
+  const FurtherSums &further = task.further[d];
+  const int64_t further_count = real && further.count ? further.count[i] : 0;
+  if (partners + further_count == 0) {
     direction.loss[i] = direction.rest_share[i] = direction.upstream[i] = 0;
     direction.weight[i] = direction.target[i] = 0;
     direction.log_sum_exp[i] = INFINITY, direction.log2_sum[i] = INFINITY;
     return;
   }
-  const FurtherSums &further = task.further[d];
-  const int64_t further_count = further.count ? further.count[i] : 0;
   const int64_t positives = further_count + (in_large_class ? partners : task.rule.first_only ? 1 : partners);
   RowLoss<kRowLoss> row(direction.sum[i], direction.offset[i], positives, task.debiasing, task.multiplicity[d]);
-  if (further_count > 0) row.add_positives(further.log_sum_exp[i], further.sum[i]);
+  if (further_count > 0 && positives == 1) row.add(further.sum[i], true);
+  else if (further_count > 0) row.add_positives(further.log_sum_exp[i], further.sum[i]);
+  if (further_count > 0 && further.term_losses) row.add_terms({further.term_losses[i], further.term_shares[i]});
   if (kRowLoss == INFONCE_ROW_LOSS_DECOUPLED && task.positive_weights) row.weigh_positives(task.positive_weights[i]);
   if (in_large_class) {
     row.close_with_mean(task.logits.at(0, i));
@@ -68,7 +70,7 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   direction.upstream[i] = g;
   direction.rest_share[i] = row.rest_share();
   // Of one by index beside others, too, minus what its logit weighs.
-  if (further_count > 0)
+  if (further_count > 0 && partners > 0)
     direction.rest_share[i] = -RowLoss<kRowLoss>::pair_weight(true, positives, task.logits.at(0, i), log_sum_exp, 0.0);
   direction.log_sum_exp[i] = log_sum_exp;
   direction.log2_sum[i] = log2_sum;
@@ -122,6 +124,9 @@ __global__ void __launch_bounds__(kTotalsThreads)
     weigh_positives(Trace trace, const __grid_constant__ PositiveWeightsTask task) {
   trace.mark();
   const auto exponent = [&](int64_t i) { return task.logits[i] / task.scale / task.sigma; };
+  for (int64_t i = threadIdx.x; task.has_log_mean && i < task.rows; i += kTotalsThreads)
+    task.weights[i] = mises_fisher_weight(exp(exponent(i) - task.log_mean), 1);
+  if (task.has_log_mean) return;
   double largest = -INFINITY, sum = 0;
   for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) largest = fmax(largest, exponent(i));
   largest = over_block(largest, [](double a, double b) { return fmax(a, b); });

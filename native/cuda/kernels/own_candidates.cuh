@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kPairedWarps *kWarp)
   __syncthreads();
   if (threadIdx.x > 0 || count == 0) return;
   const Direction &softmax = task.softmax;
-  const double before = softmax.offset[i], both = max(maximum, before);
+  const double before = softmax.sum[i] > 0 ? softmax.offset[i] : -INFINITY, both = max(maximum, before);
   const auto share = [&](double of, double offset) { return of == 0 ? 0 : of * exp(offset - both); };
   softmax.sum[i] = share(sum_of_warps(sum_of, warps), maximum) + share(softmax.sum[i], before);
   softmax.offset[i] = both;

@@ -17,6 +17,21 @@ template <int kPlanes> __device__ float operand_at(const Tower &tower, int64_t r
   return sum;
 }
 
+// A warp an anchor; padding rows included.
+__global__ void first_logits(Trace trace, const __grid_constant__ FirstsTask task) {
+  trace.mark();
+  const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (i >= task.anchors.padded_rows) return;
+  const int32_t first = i < task.anchors.rows ? task.rows[i] : -1;
+  double logit = INFINITY;
+  if (first != -1) {
+    const ExactRow u(task.anchors, i),
+        v = first >= 0 ? ExactRow(task.anchors, first) : ExactRow(task.elsewhere, -2 - first);
+    logit = task.scale * sum_over_dim(task.anchors.dim, [&](int64_t d) { return u[d] * v[d]; });
+  }
+  if (threadIdx.x % kWarp == 0) task.logits[i] = logit;
+}
+
 // A warp an anchor; padding rows included. kGeneral: with targets, biases, a margin or pairs that are left out.
 template <int kPlanes, bool kGeneral> __global__ void pair_logits(Trace trace, const __grid_constant__ PairsTask task) {
   trace.mark();

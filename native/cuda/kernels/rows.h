@@ -62,8 +62,14 @@ struct Masks {
   // By row of either side, at most one of them: dot products above are left out, of the rows or, `by_guide`, of guides.
   const double *row_most, *column_most;
   bool by_guide;
+  // By anchor, which may be either side: the number of the candidate that is left out, where they count up from this one.
+  const int32_t *row_target, *column_target;
+  int64_t first_number;
 
 #ifdef __CUDACC__
+  __device__ bool is_target(int64_t i, int64_t j) const {
+    return (row_target && row_target[i] == first_number + j) || (column_target && column_target[j] == first_number + i);
+  }
   __device__ bool is_above(double dot, int64_t i, int64_t j) const {
     return (row_most && dot > row_most[i]) || (column_most && dot > column_most[j]);
   }

@@ -38,8 +38,20 @@ __global__ void mean_logits(Trace trace, const __grid_constant__ MeanLogitsTask 
     for (int32_t m = 0; m < task.matrices; ++m) sum += task.sums[m][d];
     return anchor[d] * sum;
   });
-  const double apart = task.positive_logit ? task.positive_logit[i] : 0;
-  if (threadIdx.x % kWarp == 0) task.mean[i] = (task.scale * dots + task.add + apart) / task.candidates;
+  const double apart = task.positive_logit ? task.positive_logit[i] : 0, further = task.further ? task.further[i] : 0;
+  if (threadIdx.x % kWarp == 0) task.mean[i] = (task.scale * dots + task.add + apart + further) / task.candidates;
+}
+
+// A warp a row.
+__global__ void add_logit_sums(Trace trace, const __grid_constant__ LogitSumsTask task) {
+  trace.mark();
+  const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp;
+  if (i >= task.tower.rows) return;
+  const int64_t source = task.tower.source_row(i);
+  if (source < task.first_source || source >= task.end_source) return;
+  const ExactRow row(task.tower, i);
+  const double dot = sum_over_dim(task.tower.dim, [&](int64_t d) { return row[d] * task.others[d]; });
+  if (threadIdx.x % kWarp == 0) task.sums[i] += task.scale * dot + task.add;
 }
 
 // A warp a row.

@@ -114,31 +114,53 @@ struct Softmax {
   Upstream upstream;
 };
 
-// Sums over the positives by id that a row has beside the one by index, [padded_rows]. Null: there are none.
+// Sums over the positives by id that a row has, beside the one by index if there is one, [padded_rows]. They begin with
+// zeros. Null: there are none.
 struct FurtherSums {
-  double *log_sum_exp;  // of their exponentials
-  double *sum;          // of their logits
   int32_t *count;
+  double *log_sum_exp;                // of their exponentials, once there are any
+  double *sum;                        // of their logits
+  double *term_losses, *term_shares;  // of those that have terms of their own; else null
 };
 
 // These pairs in a block.
 struct FurtherTask {
   Tower anchors, candidates;
   const int32_t *anchor_ids, *candidate_ids;
-  const float *bias;     // of the candidates, or null
-  bool are_keys;         // the positives by index are candidates, too
-  const Range *targets;  // by anchor, its positive by index; null: that of its own index
+  const float *bias;                 // of the candidates, or null
+  bool one_tower;                    // of the anchors and themselves: a row is no positive of its own
+  bool are_keys;                     // the positives by index are candidates, too
+  const Range *targets;              // by anchor, its positive by index; null: that of its own index
+  int64_t first_anchor, end_anchor;  // the rows of the input that meet the candidates
+  bool are_some;                     // what anchors get stands from the first of these on
   double scale;
+  double smoothing;                                      // its amount
+  bool by_index;                                         // each row has another positive, by index
+  bool ranks;                                            // positives that are above the first one count
+  const double *first_of_anchors, *first_of_candidates;  // logits of first positives; +inf without one
   Direction of_rows, of_columns;
   bool has_columns;
 
 #ifdef __CUDACC__
+  __device__ bool meets(int64_t i) const {
+    const int64_t source = anchors.source_row(i);
+    return source >= first_anchor && source < end_anchor;
+  }
   __device__ bool holds(int64_t i, int64_t j) const {
-    if (anchor_ids[i] != candidate_ids[j] || (bias && isinf(bias[j]))) return false;
+    if (anchor_ids[i] != candidate_ids[j] || (bias && isinf(bias[j])) || (one_tower && i == j) || !meets(i))
+      return false;
     return !are_keys || (targets ? targets[i].first : i) != j;
   }
   __device__ double logit(double dot, int64_t j) const { return scale * dot + (bias ? bias[j] : 0); }
 #endif
+};
+
+// First positives by id, wherever they are.
+struct FirstsTask {
+  Tower anchors, elsewhere;
+  const int32_t *rows;  // by anchor: its own tower's, or -2 less the row elsewhere; -1: it has none
+  double scale;
+  double *logits;  // [padded_rows]; +inf without one
 };
 
 struct LossesTask : Softmax {
@@ -158,6 +180,8 @@ struct PositiveWeightsTask {
   const double *logits;  // [rows], of the positives
   int64_t rows;
   double scale, sigma;
+  bool has_log_mean;  // this one; else that of the rows
+  double log_mean;
   double *weights;  // [rows]
 };
 
@@ -177,8 +201,18 @@ struct MeanLogitsTask {
   double scale;
   double add;                    // to the sum of the logits
   const double *positive_logit;  // [rows] of positives that are in no sum, or null
+  const double *further;         // [rows]: sums of logits elsewhere, or null
   double candidates;
   double *mean;  // [rows]
+};
+
+// Adds each row's sum of logits with the rows of another tower.
+struct LogitSumsTask {
+  Tower tower;
+  int64_t first_source, end_source;  // of the rows of the input that do
+  const double *others;              // [dim], the sum of the other rows
+  double scale, add;
+  double *sums;  // [rows]
 };
 
 // What smoothing brings to the sums of a gradient, from candidates of a softmax.
@@ -312,6 +346,7 @@ struct Float64Task {
       if (masks.row_ids && masks.row_ids[i] == masks.column_ids[j] && !range(pairs.classes, i).holds(j))
         logit = -INFINITY;
       if (!masks.by_guide && masks.is_above(dot, i, j)) logit = -INFINITY;
+      if (masks.is_target(i, j)) logit = -INFINITY;
     }
     return logit;
   }

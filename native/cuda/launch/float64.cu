@@ -20,7 +20,7 @@ Operations operations_of(int64_t rows, int64_t columns, int64_t depth) {
 
 bool is_masked(const Masks &masks) {
   return masks.row_ids || masks.row_bias || masks.column_bias || masks.row_period || masks.column_period ||
-         masks.row_most || masks.column_most;
+         masks.row_most || masks.column_most || masks.row_target || masks.column_target;
 }
 
 Float64Probabilities probabilities_of(const Direction *direction) {

@@ -30,6 +30,7 @@ void sum_classes(Stream &stream, const Tower &tower, const Tower &memory, const 
 void judge_classes(Stream &stream, const ClassSums &classes, int64_t dim, double scale, Report *report);
 
 // pairs.cu
+void first_logits(Stream &stream, const FirstsTask &task);
 void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 
 // statistics.cu
@@ -45,6 +46,7 @@ void spoil(Stream &stream, const Report *report, const Results &results);
 // smoothing.cu
 void sum_rows(Stream &stream, const RowSumTask &task);
 void mean_logits(Stream &stream, const MeanLogitsTask &task);
+void add_logit_sums(Stream &stream, const LogitSumsTask &task);
 void add_smoothing(Stream &stream, const SmoothingTask &task);
 
 // finish.cu

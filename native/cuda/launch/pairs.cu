@@ -13,6 +13,12 @@ template <bool kGeneral> auto kernel_for(Planes planes) {
 
 }  // namespace
 
+void first_logits(Stream &stream, const FirstsTask &task) {
+  stream.launch_in_parts({2.0 * double(task.anchors.rows) * double(task.anchors.dim), true}, "first_logits",
+                         first_logits, blocks_of(task.anchors.padded_rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0,
+                         task);
+}
+
 void pair_logits(Stream &stream, Planes planes, const PairsTask &task) {
   const bool is_general = task.targets || task.bias_of_keys || task.bias_of_memory || task.ids || task.margin != 0;
   const auto kernel = is_general ? kernel_for<true>(planes) : kernel_for<false>(planes);

@@ -16,6 +16,11 @@ void mean_logits(Stream &stream, const MeanLogitsTask &task) {
                          blocks_of(task.anchors.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
 }
 
+void add_logit_sums(Stream &stream, const LogitSumsTask &task) {
+  stream.launch_in_parts({2.0 * double(task.tower.rows) * double(task.tower.dim), true}, "add_logit_sums",
+                         add_logit_sums, blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
+}
+
 void add_smoothing(Stream &stream, const SmoothingTask &task) {
   stream.launch_in_parts({4.0 * double(task.tower.rows) * double(task.tower.dim), true}, "add_smoothing", add_smoothing,
                          blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);

@@ -92,11 +92,11 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
     if (block.is_triangle()) sums.of_triangle = 1;
     if (beta == 0) continue;
     // Another plane, of the triangle as well: it is the only block.
-    const Direction *weights = &work.buffers.softmaxes[1];
     task.scale = work.problem.scale * beta;
-    float64_gradient(work.stream(), task, weights, weights, work.buffers.float64_panel, float64_panel_elements(work),
+    float64_gradient(work.stream(), task, work.weights(block.row_softmax), work.weights(block.column_softmax),
+                     work.buffers.float64_panel, float64_panel_elements(work),
                      sums.planes + sums.all++ * work.tower(of.matrix).plane_size());
-    sums.of_triangle = 2;
+    if (block.is_triangle()) sums.of_triangle = 2;
   }
   const infonce_block *own = work.own_beside();
   if (own && of.matrix == work.anchors()) {
@@ -111,10 +111,13 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
 }
 
 // d loss / d scale is summed up from the anchors' gradient: what logits without an anchor bring to that of the keys is
-// added, those of two keys being there twice. After the anchors' own.
+// added, those of two keys being there twice, but once where one of them is of a part. After the anchors' own.
 void count_keys_alone(const Work &work, const MatrixGradient &of, const Sums<double> &sums) {
   const Tower &keys = work.tower(of.matrix);
   const double *plane = sums.planes;
+  if (work.has_gradient_parts)
+    add_radial(work.stream(), keys, work.buffers.sums_of_parts[of.matrix], work.problem.scale * work.count_of_radial(),
+               work.upstream, work.buffers.radial);
   for (const GradientPart &part : of.parts) {
     const double count = work.count_of_radial() / (part.block.is_triangle() ? 2.0 : 1.0);
     if (part.block.columns != work.anchors())
@@ -123,35 +126,36 @@ void count_keys_alone(const Work &work, const MatrixGradient &of, const Sums<dou
   }
 }
 
-// The anchors' sums into those of parts, where the triangle's come first.
-template <class Scalar> void add_to_parts(const Work &work, const Sums<Scalar> &sums) {
-  const Tower &anchors = work.anchor_tower();
-  const Buffers &buffers = work.buffers;
+// A matrix's sums into those of parts, where the anchors' triangle comes first.
+template <class Scalar> void add_to_parts(const Work &work, int matrix, bool has_triangle, const Sums<Scalar> &sums) {
+  const Tower &tower = work.tower(matrix);
   AddSplitsTask<Scalar> task{};
-  task.to_tower = work.phase.is_part ? work.anchors_of_call : anchors;
-  task.plane = anchors.plane_size();
+  task.to_tower = work.phase.is_part ? work.anchors_of_call : tower;
+  task.plane = tower.plane_size();
   task.factor = sums.factor;
   task.first_source = work.some_anchors.rows.empty() ? -1 : work.some_anchors.first;
-  task.rows = anchors.rows;
+  task.rows = tower.rows;
   const auto add = [&](int32_t first, int32_t end, double *to) {
     task.to = to;
     task.splits = sums.planes + first * task.plane;
     task.count = end - first;
     add_splits(work.stream(), task);
   };
-  double *const of_triangle = buffers.sums_of_parts;
-  add(0, sums.of_triangle, of_triangle);
-  add(sums.of_triangle, sums.all, of_triangle + (buffers.has_sums_of_triangle ? task.to_tower.plane_size() : 0));
+  double *const first = work.buffers.sums_of_parts[matrix];
+  add(0, sums.of_triangle, first);
+  add(sums.of_triangle, sums.all, first + (has_triangle ? task.to_tower.plane_size() : 0));
 }
 
 template <class Scalar>
 void finish_or_add(const Work &work, const MatrixGradient &of, const Sums<Scalar> &sums, Scalar *to) {
-  const bool is_of_anchors = of.matrix == work.anchors();
-  if (is_of_anchors && (work.phase.is_part || work.has_gradient_parts)) add_to_parts(work, sums);
-  if (is_of_anchors && work.phase.is_part) return;
-  if (is_of_anchors && work.has_gradient_parts) {
-    double *const planes = work.buffers.sums_of_parts;
-    const int32_t of_triangle = work.choice.has_triangle() ? 1 : 0;
+  const bool is_of_part = work.phase.is_part && of.matrix == work.anchors();
+  double *const planes = work.buffers.sums_of_parts[of.matrix];
+  const bool is_whole = !work.phase.is_part && work.has_gradient_parts && planes;
+  const bool has_triangle = work.buffers.has_sums_of_triangle && of.matrix == work.problem.softmaxes[0].anchors;
+  if (is_of_part || is_whole) add_to_parts(work, of.matrix, has_triangle, sums);
+  if (is_of_part) return;
+  if (is_whole) {
+    const int32_t of_triangle = has_triangle ? 1 : 0;
     finish<double>(work, of.matrix, {planes, of_triangle, of_triangle + 1}, planes);
   } else {
     finish(work, of.matrix, sums, to);
@@ -164,7 +168,7 @@ void finish_or_add(const Work &work, const MatrixGradient &of, const Sums<Scalar
 void gradients(const Work &work) {
   const Buffers &buffers = work.buffers;
   if (work.phase.is_part && !work.has_gradient_parts)
-    work.stream().fill(buffers.sums_of_parts, 0, buffers.sums_of_parts_bytes);
+    work.stream().fill(buffers.all_sums_of_parts, 0, buffers.sums_of_parts_bytes);
   for (const MatrixGradient &of : work.gradients) {
     if (work.in_float32) {
       const Sums<float> sums = sum_in_float32(work, of);

@@ -15,6 +15,7 @@ LossesTask task_of(const Work &work) {
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
   std::copy_n(work.buffers.further, work.problem.softmax_count, task.further);
+  std::copy_n(work.smoothing, work.problem.softmax_count, task.smoothing);
   for (int s = 0; s < work.problem.softmax_count; ++s) task.multiplicity[s] = multiplicity_of_positive(work.problem, s);
   return task;
 }
@@ -26,19 +27,18 @@ void losses(const Work &work) {
   if (is_sigmoid(work.problem)) return sigmoid_losses(work.stream(), task);
   const int32_t row_loss = work.problem.softmaxes[0].row_loss;
   if (row_loss == INFONCE_ROW_LOSS_DEBIASED) task.debiasing = debiasing_of(work.problem);
+  if (work.has_terms()) task.further[0] = sum_all_terms(work);
   if (work.has_positive_weights()) {
     const Buffers &buffers = work.buffers;
     const double sigma = work.problem.softmaxes[0].mises_fisher_sigma;
-    weigh_positives(work.stream(),
-                    {buffers.pair_logits.first, work.rows(), work.problem.scale, sigma, buffers.positive_weights});
+    weigh_positives(work.stream(), {buffers.pair_logits.first, work.rows(), work.problem.scale, sigma,
+                                    work.has_log_mean, work.positives_log_mean, buffers.positive_weights});
     task.positive_weights = buffers.positive_weights;
   }
   if (!work.is_smoothed()) return cuda::losses(work.stream(), row_loss, task);
   sum_smoothed(work);
-  for (int s = 0; s < work.problem.softmax_count; ++s) {
-    task.smoothing[s] = smoothing_of(work.problem, s);
+  for (int s = 0; s < work.problem.softmax_count; ++s)
     if (task.smoothing[s].amount != 0) task.mean_logit[s] = work.buffers.mean_logits[s];
-  }
   cuda::losses(work.stream(), row_loss, task);
 }
 
@@ -58,7 +58,7 @@ void totals(const Work &work) {
   task.radial_divisor = work.problem.scale * work.count_of_radial();
   task.margin = has_own_candidates_alone(work.problem) ? 0 : work.problem.softmaxes[0].margin;
   for (int s = 0; s < work.problem.softmax_count && task.margin != 0; ++s) {
-    const Smoothing smoothing = smoothing_of(work.problem, s);
+    const Smoothing &smoothing = work.smoothing[s];
     if (smoothing.amount != 0 && !smoothing.positive_is_apart) task.of_candidate[s] = smoothing.of_candidate();
     task.row_upstream[s] = buffers.softmaxes[s].upstream;
     task.rest_share[s] = buffers.softmaxes[s].rest_share;

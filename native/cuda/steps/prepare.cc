@@ -55,6 +55,9 @@ void prepare(Work *work) {
   if (!work->some_anchors.rows.empty())
     cuda::prepare(work->stream(), choice.planes,
                   {buffers.towers[choice.anchors], choice.anchors, nullptr, buffers.report});
+  if (!work->some_anchors.rows.empty() && has_guides(work->problem))
+    cuda::prepare(work->stream(), choice.planes,
+                  {buffers.guides[choice.anchors], kGuideInputs + choice.anchors, nullptr, buffers.report});
   work->for_each_brought_guide([&](int m) {
     buffers.guides[m].order = buffers.towers[m].order;
     cuda::prepare(work->stream(), choice.planes, {buffers.guides[m], kGuideInputs + m, nullptr, buffers.report});
@@ -76,6 +79,11 @@ void find_pairs(Work *work) {
     work->pairs_of_keys.apart = has_targets ? buffers.classes.anchors_of_keys : buffers.classes.apart;
     task.bias_of_keys = buffers.bias[choice.keys];
     if (has_targets) task.targets = buffers.classes.targets;
+  }
+  if (choice.meets_by_id) {
+    const int elsewhere = first_positives_in(work->problem);
+    return first_logits(work->stream(), {work->anchor_tower(), elsewhere == kNone ? Tower{} : work->tower(elsewhere),
+                                         buffers.classes.firsts, work->problem.scale, buffers.pair_logits.first});
   }
   if (!work->classes.large.empty()) sum_large_classes(work);
   task.anchors = work->anchor_tower();

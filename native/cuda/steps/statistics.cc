@@ -119,12 +119,15 @@ void sum_exponentials(Work *work, Lane *previous) {
                         *work->softmax(block.row_softmax), is_summed, work->problem.ranks != 0);
     if (beta != 0) {
       task.scale = block.scale * beta;
-      float64_log_sum_exp(work->stream(), task, positive_logit, 1, work->buffers.softmaxes[1], is_summed, false);
+      float64_log_sum_exp(work->stream(), task, positive_logit, 1, *work->weights(block.row_softmax), is_summed, false);
     }
     is_summed = true;
   }
   sum_further_positives(*work);
-  if (work->own_beside()) own_statistics(work->stream(), own_task_of(*work));
+  if (work->phase.is_part && work->is_smoothed()) sum_smoothed_part(*work);
+  if (!work->own_beside()) return;
+  own_statistics(work->stream(), own_task_of(*work));
+  work->is_summed[0] = true;
 }
 
 }  // namespace infonce::cuda::steps

@@ -28,17 +28,21 @@ void totals(const Work &work);
 void upload_softmaxes_of_part(const Work &work);
 // What they made of them: the sums of columns to the caller, those of some anchors to the call's. After all else.
 void deliver_sums_of_part(const Work &work, bool are_bad);
+void deliver_terms_of_part(const Work &work, bool are_bad);
 void settle_upstream(Work *work);  // once its size is known
 void read_travelling_rows(const Work &work, int softmax, const infonce_travelling_rows &to, bool are_bad);
 void join_travelling_rows(Work *work, int softmax, const infonce_travelling_rows &from);
 
 // smoothing.cc
 void sum_smoothed(const Work &work);  // what the losses need of all rows
+void sum_smoothed_part(const Work &work);
 // To what a matrix's gradient sums, in planes of which those of the triangle come first.
 void add_smoothing(const Work &work, int matrix, double *planes, int32_t of_triangle);
 
 // further_positives.cc
 void sum_further_positives(const Work &work);
+void sum_terms_of_part(const Work &work);
+FurtherSums sum_all_terms(const Work &work);  // those of the first softmax, with terms of parts and its own
 // To what a matrix's gradient sums, in a plane.
 void add_further_positives(const Work &work, int matrix, double *accumulators);
 

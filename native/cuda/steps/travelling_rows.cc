@@ -33,6 +33,11 @@ void bring(const Work &work, T *to, const Tower &tower, T beyond, NumberOf &&num
 }
 
 // A row's sum of exponentials, sum * e^offset. Where the kernels' shift is constant the offset stays.
+double log_of_both(double a, double b) {
+  const double larger = std::max(a, b), smaller = std::min(a, b);
+  return std::isinf(smaller) ? larger : larger + std::log1p(std::exp(smaller - larger));
+}
+
 struct Sums {
   std::vector<double> sum, offset;
   std::vector<int32_t> above;
@@ -63,6 +68,43 @@ struct Sums {
   }
 };
 
+// Positives by id.
+struct Further {
+  std::vector<int32_t> count;
+  std::vector<double> log_sums, sum;
+
+  Further(const Work &work, const FurtherSums &from, int64_t rows)
+      : count(fetch(work, from.count, rows)),
+        log_sums(fetch(work, from.log_sum_exp, rows)),
+        sum(fetch(work, from.sum, rows)) {}
+  double log_sum(size_t row) const { return count[row] > 0 ? log_sums[row] : -kInfinity; }
+  void bring_back(const Work &work, const FurtherSums &to) const {
+    bring(work, to.count, count);
+    bring(work, to.log_sum_exp, log_sums);
+    bring(work, to.sum, sum);
+    work.lane->stream.synchronize();
+  }
+};
+
+// Adds to numbers of the device, by row of the input.
+void add_to(const Work &work, double *numbers, const double *others) {
+  std::vector<double> sums = fetch(work, numbers, work.rows());
+  for (size_t r = 0; r < sums.size(); ++r) sums[r] += others[work.source_row(work.anchors(), int64_t(r))];
+  bring(work, numbers, sums);
+  work.lane->stream.synchronize();
+}
+
+// What weights of positives are made of.
+double log_mean_of_positives(const Work &work) {
+  const infonce_problem &problem = work.problem;
+  std::vector<double> exponents = fetch(work, work.buffers.pair_logits.first, work.rows());
+  for (double &exponent : exponents) exponent /= problem.scale * problem.softmaxes[0].mises_fisher_sigma;
+  const double largest = *std::max_element(exponents.begin(), exponents.end());
+  double sum = 0;
+  for (const double exponent : exponents) sum += std::exp(exponent - largest);
+  return largest + std::log(sum / double(exponents.size()));
+}
+
 // What weights are made of, by row of the tower: by its upstream gradient, relative to that of the call.
 template <class Upstream, class LogSumExp>
 void bring_weights(const Work &work, const Direction &to, const Tower &tower, Upstream &&upstream, LogSumExp &&lse) {
@@ -83,10 +125,24 @@ void upload_columns(const Work &work) {
     bring<float>(work, to.rank, tower, std::numeric_limits<float>::infinity(), rank);
     bring<double>(work, work.buffers.positive_logit_of_columns, tower, kInfinity,
                   [&](int64_t j) { return block.scale * rank(j); });
+  } else if (work.phase.adds_terms) {
+    const auto is_sum = [&](int64_t j) { return columns.log_sum[j] > -kInfinity; };
+    bring<double>(work, to.sum, tower, 0, is_sum);
+    bring<double>(work, to.offset, tower, 0, [&](int64_t j) { return is_sum(j) ? columns.log_sum[j] : 0; });
   } else {
     bring_weights(
         work, to, tower, [&](int64_t j) { return columns.weight[j] / work.upstream_scale; },
         [&](int64_t j) { return columns.log_sum_exp[j]; });
+    if (columns.weights_log_sum_exp && work.problem.softmaxes[0].beta != 0)
+      bring_weights(
+          work, work.buffers.weights_of_columns, tower,
+          [&](int64_t j) { return -columns.weight[j] / work.upstream_scale; },
+          [&](int64_t j) { return columns.weights_log_sum_exp[j]; });
+    if (!work.has_further_positives(block)) return;
+    const int32_t by_index = work.choice.meets_by_id ? 0 : 1;
+    bring<int32_t>(work, work.buffers.further_of_columns.count, tower, 0,
+                   [&](int64_t j) { return columns.all_positives[j] - by_index; });
+    bring<double>(work, to.rest_share, tower, 0, [&](int64_t j) { return columns.rest_share[j]; });
   }
 }
 
@@ -99,21 +155,34 @@ void upload_some_anchors(const Work &work) {
   const auto in_order = [&](const auto &numbers) {
     return [&](int64_t i) { return numbers[static_cast<size_t>(some.rows[static_cast<size_t>(i)])]; };
   };
-  if (some.ids) {
-    const std::vector<int32_t> ids = fetch(work, some.ids, all);
+  const auto bring_some = [&](int32_t *numbers, const int32_t *from) {
+    if (!from) return;
+    const std::vector<int32_t> of_all = fetch(work, from, all);
     std::vector<int32_t> of_some(some.rows.size());
-    std::transform(some.rows.begin(), some.rows.end(), of_some.begin(), [&](int32_t row) { return ids[size_t(row)]; });
-    bring(work, work.buffers.ids[work.anchors()], of_some);
+    std::transform(some.rows.begin(), some.rows.end(), of_some.begin(),
+                   [&](int32_t row) { return of_all[size_t(row)]; });
+    bring(work, numbers, of_some);
+  };
+  bring_some(work.buffers.ids[work.anchors()], some.ids);
+  bring_some(work.buffers.target_numbers, some.targets);
+  if (some.most) {
+    const std::vector<double> most = fetch(work, some.most, all);
+    bring<double>(work, work.buffers.most, tower, kInfinity, in_order(most));
   }
   if (work.phase.sums) {
     const std::vector<float> ranks = fetch(work, some.softmax.rank, all);
     const std::vector<double> logits = fetch(work, some.positive_logit, all);
     bring<float>(work, to.rank, tower, std::numeric_limits<float>::infinity(), in_order(ranks));
     bring<double>(work, work.buffers.pair_logits.first, tower, kInfinity, in_order(logits));
-  } else {
+  } else if (work.phase.has_gradients) {
     const std::vector<double> upstream = fetch(work, some.softmax.upstream, all);
     const std::vector<double> log_sum_exp = fetch(work, some.softmax.log_sum_exp, all);
     bring_weights(work, to, tower, in_order(upstream), in_order(log_sum_exp));
+    if (work.problem.softmaxes[0].beta == 0) return;
+    const std::vector<double> of_weights = fetch(work, some.weights.log_sum_exp, all);
+    bring_weights(
+        work, work.buffers.softmaxes[1], tower, [&](int64_t i) { return -in_order(upstream)(i); },
+        in_order(of_weights));
   }
 }
 
@@ -127,13 +196,16 @@ void upload_softmaxes_of_part(const Work &work) {
 void deliver_sums_of_part(const Work &work, bool are_bad) {
   const Block &block = work.choice.blocks[0];
   const SomeAnchors &some = work.some_anchors;
-  if (!some.rows.empty()) {
-    const Sums part(work, *work.softmax(block.row_softmax), int64_t(some.rows.size()), true);
-    Sums call(work, some.softmax, work.anchors_of_call.rows, some.are_summed);
+  const bool has_weights = work.problem.softmaxes[0].beta != 0;
+  const auto join_some = [&](const Direction &of_part, const Direction &of_call) {
+    const Sums part(work, of_part, int64_t(some.rows.size()), true);
+    Sums call(work, of_call, work.anchors_of_call.rows, some.are_summed);
     for (size_t i = 0; i < some.rows.size(); ++i)
       call.add(size_t(some.rows[i]), part.sum[i], part.offset[i], part.above[i]);
-    call.bring_back(work, some.softmax);
-  }
+    call.bring_back(work, of_call);
+  };
+  if (!some.rows.empty()) join_some(*work.softmax(block.row_softmax), some.softmax);
+  if (!some.rows.empty() && has_weights) join_some(*work.weights(block.row_softmax), some.weights);
   if (!work.has_columns_of_part()) return;
   const infonce_travelling_rows &to = work.columns;
   const int64_t rows = work.tower(block.columns).rows;
@@ -143,11 +215,39 @@ void deliver_sums_of_part(const Work &work, bool are_bad) {
     if (are_bad) {
       to.log_sum[j] = kNaN;
     } else if (met.sum[at] > 0) {
-      const double log_sum = met.offset[at] + std::log(met.sum[at]);
-      const double larger = std::max(to.log_sum[j], log_sum), smaller = std::min(to.log_sum[j], log_sum);
-      to.log_sum[j] = std::isinf(smaller) ? larger : larger + std::log1p(std::exp(smaller - larger));
+      to.log_sum[j] = log_of_both(to.log_sum[j], met.offset[at] + std::log(met.sum[at]));
     }
     if (work.problem.ranks) to.above[j] += met.above[at];
+  }
+  if (has_weights) {
+    const Sums weights(work, work.buffers.weights_of_columns, rows, true);
+    for (int64_t j = 0; j < rows; ++j) {
+      const size_t at = size_t(j);
+      const double log_sum = weights.sum[at] > 0 ? weights.offset[at] + std::log(weights.sum[at]) : -kInfinity;
+      to.weights_log_sum[j] = are_bad ? kNaN : log_of_both(to.weights_log_sum[j], log_sum);
+    }
+  }
+  if (const double *from = work.buffers.logit_sums_of_columns) {
+    const std::vector<double> sums = fetch(work, from, rows);
+    for (int64_t j = 0; j < rows; ++j) to.logit_sum[j] += sums[size_t(j)];
+  }
+  if (!work.has_further_positives(block)) return;
+  const Further further(work, work.buffers.further_of_columns, rows);
+  for (int64_t j = 0; j < rows; ++j) {
+    to.positives[j] += further.count[size_t(j)];
+    to.positive_sum[j] += further.sum[size_t(j)];
+    to.positive_log_sum[j] = log_of_both(to.positive_log_sum[j], further.log_sum(size_t(j)));
+  }
+}
+
+void deliver_terms_of_part(const Work &work, bool are_bad) {
+  const FurtherSums &from = work.buffers.further_of_columns;
+  const infonce_travelling_rows &to = work.columns;
+  const int64_t rows = work.tower(work.choice.blocks[0].columns).rows;
+  const std::vector<double> losses = fetch(work, from.term_losses, rows), shares = fetch(work, from.term_shares, rows);
+  for (int64_t j = 0; j < rows; ++j) {
+    to.term_losses[j] += are_bad ? kNaN : losses[size_t(j)];
+    to.term_shares[j] += are_bad ? kNaN : shares[size_t(j)];
   }
 }
 
@@ -186,20 +286,55 @@ void read_travelling_rows(const Work &work, int softmax, const infonce_travellin
   }
   if (to.log_sum_exp) fill(to.log_sum_exp, fetch(work, from.log_sum_exp, rows), 1);
   if (to.weight) fill(to.weight, fetch(work, from.upstream, rows), work.upstream_scale);
+  if (to.weights_log_sum_exp && work.problem.softmaxes[0].beta != 0)
+    fill(to.weights_log_sum_exp, fetch(work, buffers.softmaxes[1].log_sum_exp, rows), 1);
+  if (to.rest_share) fill(to.rest_share, fetch(work, from.rest_share, rows), 1);
+  if (to.all_positives) {
+    const std::vector<int32_t> counts = fetch(work, buffers.further[softmax].count, rows);
+    const int32_t by_index = work.choice.meets_by_id ? 0 : 1;
+    for (int64_t r = 0; r < rows; ++r)
+      to.all_positives[work.source_row(work.anchors(), r)] = counts[size_t(r)] + by_index;
+  }
+  if (to.positives_log_mean) *to.positives_log_mean = are_bad ? kNaN : log_mean_of_positives(work);
 }
 
 void join_travelling_rows(Work *work, int softmax, const infonce_travelling_rows &from) {
   const int64_t rows = work->rows();
-  const Direction &to = work->buffers.softmaxes[softmax];
-  Sums sums(*work, to, rows, work->is_summed[softmax]);
+  const Buffers &buffers = work->buffers;
+  if (from.term_losses) {
+    add_to(*work, buffers.further[softmax].term_losses, from.term_losses);
+    add_to(*work, buffers.further[softmax].term_shares, from.term_shares);
+    return;
+  }
+  const auto join = [&](const Direction &to, const double *log_sum, const int32_t *above) {
+    Sums sums(*work, to, rows, work->is_summed[softmax]);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t i = work->source_row(work->anchors(), r);
+      const bool is_of_some = !std::isinf(log_sum[i]);
+      sums.add(size_t(r), is_of_some ? 1 : 0, log_sum[i], above ? above[i] : 0);
+      if (is_of_some) work->lacks_candidates = false;
+    }
+    sums.bring_back(*work, to);
+  };
+  join(buffers.softmaxes[softmax], from.log_sum, work->problem.ranks ? from.above : nullptr);
+  if (work->problem.softmaxes[0].beta != 0) join(buffers.softmaxes[1], from.weights_log_sum, nullptr);
+  work->is_summed[softmax] = true;
+  if (work->is_smoothed()) add_to(*work, buffers.logit_sums[softmax], from.logit_sum);
+  if (work->has_positive_weights()) {
+    work->has_log_mean = true;
+    work->positives_log_mean = *from.positives_log_mean;
+  }
+  if (!travels_with_positives(work->problem, softmax)) return;
+  Further further(*work, buffers.further[softmax], rows);
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t i = work->source_row(work->anchors(), r);
-    const bool is_of_some = !std::isinf(from.log_sum[i]);
-    sums.add(size_t(r), is_of_some ? 1 : 0, from.log_sum[i], work->problem.ranks ? from.above[i] : 0);
-    if (is_of_some) work->lacks_candidates = false;
+    if (from.positives[i] == 0) continue;
+    const size_t at = size_t(r);
+    further.log_sums[at] = log_of_both(further.log_sum(at), from.positive_log_sum[i]);
+    further.count[at] += from.positives[i];
+    further.sum[at] += from.positive_sum[i];
   }
-  sums.bring_back(*work, to);
-  work->is_summed[softmax] = true;
+  further.bring_back(*work, buffers.further[softmax]);
 }
 
 }  // namespace infonce::cuda::steps

@@ -27,7 +27,7 @@ void upload_masks(const Work &work) {
     upload_by_row(work, m, work.buffers.ids[m], matrix.ids);
     upload_by_row(work, m, work.buffers.bias[m], matrix.bias);
   });
-  if (int32_t *counts = work.buffers.own_counts) {
+  if (int32_t *counts = work.phase.is_part ? nullptr : work.buffers.own_counts) {
     // Clamped: by now another may stand there than the one that was found right.
     std::vector<int32_t> copy(work.rows());
     const int64_t most = work.choice.rows(work.choice.own);
@@ -35,6 +35,8 @@ void upload_masks(const Work &work) {
       copy[i] = int32_t(std::clamp<int64_t>(work.problem.matrices[work.choice.own].counts[i], 0, most));
     work.lane->staging.upload(work.stream(), counts, copy.data(), copy.size() * sizeof(int32_t));
   }
+  if (!work.phase.is_part)
+    upload_by_row(work, work.anchors(), work.buffers.target_numbers, work.problem.softmaxes[0].targets);
   if (const BadRow bad = first_bad_bias(work.problem); bad.row >= 0) tell_bad_row(work, bad.matrix, bad.row);
   if (work.bad_number.row >= 0) tell_bad_row(work, work.choice.blocks[0].columns, work.bad_number.row);
 }
@@ -94,6 +96,7 @@ void upload(const Work &work) {
   upload_vector(buffers.classes.memory_apart, work.classes.memory_apart);
   upload_vector(buffers.classes.memory_members, work.classes.memory_members);
   upload_vector(buffers.classes.memory_large, work.classes.memory_large);
+  upload_vector(buffers.classes.firsts, work.classes.firsts);
 }
 
 void bring_rows_into_place(Work *work) {
