@@ -354,7 +354,7 @@ double Passes<Scalar>::dot_with_sum(const Operand<Scalar> &rows, int64_t i, cons
 // one side or the other; candidates that anchors have of their own are the first's alone.
 template <class Scalar>
 template <class Row>
-void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own) {
+void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own, const double *only_logit) {
   const int64_t large_class = pairs_.large_class(i);
   if (large_class >= 0) {
     double sum = problem_.scale * dot_with_class(i, large_class, thread) + *class_sums(large_class).bias;
@@ -364,9 +364,19 @@ void Passes<Scalar>::add_pairs_to_loss(int64_t i, Row *row, int thread, bool own
   if (own) own_.add_to_loss(i, row);
   pairs_.for_each_partner(i, [&](int64_t j, bool is_positive) {
     const double off = is_positive ? problem_.scale * margin() : 0;
-    if (pairs_.counts(i, j, is_positive)) row->add(logit(i, j, thread) - off, is_positive);
+    if (pairs_.counts(i, j, is_positive)) row->add((only_logit ? *only_logit : logit(i, j, thread)) - off, is_positive);
   });
   row->close();
+}
+
+// Where no anchor has two partners: the logit of each with its own. In a loop of their own the dot products of several
+// rows are under way at once.
+template <class Scalar> bool Passes<Scalar>::only_logits(int64_t first, int64_t count, double *logits, int thread) {
+  if (pairs_.largest_partner_count() != 1) return false;
+  for (int64_t i = first; i < first + count; ++i)
+    if (positive_count(i) > 0)
+      pairs_.for_each_partner(i, [&](int64_t j, bool) { logits[i - first] = logit(i, j, thread); });
+  return true;
 }
 
 // visit(anchor of the first softmax, row of the layout) for each further positive of row i of a softmax: that of the
@@ -390,6 +400,8 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
   const double multiplicity = multiplicity_of_positive(problem_, index);
   const bool lse_is_read =
       !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist() || travels_;
+  double logits[kPassRows];
+  const bool are_known = only_logits(first, count, logits, thread);
   for (int64_t i = first; i < first + count; ++i) {
     const int64_t positive_count = this->positive_count(i);
     if (positive_count == 0) {
@@ -409,7 +421,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
       else row.add_positives(met.log_sum, met.sum);
       row.add_terms(met.terms);
     }
-    add_pairs_to_loss(i, &row, thread, own);
+    add_pairs_to_loss(i, &row, thread, own, are_known ? &logits[i - first] : nullptr);
     softmax.loss[i] = row.loss();
     softmax.rest_share[i] = row.rest_share();
     // Of one by index beside others, too, minus what its logit weighs.
@@ -457,7 +469,7 @@ template <class Scalar> void Passes<Scalar>::hard_losses(int64_t first, int64_t 
     const HardSums sums = {hard.offset[i] + std::log(hard.sum[i]), weights.offset[i] + std::log(weights.sum[i])};
     const double offset = has_negatives ? sums.log_sum(debiasing.negatives) : hard.offset[i];
     RowLoss<INFONCE_ROW_LOSS_DEBIASED> row(has_negatives ? 1 : 0, offset, 1, debiasing);
-    add_pairs_to_loss(i, &row, thread, false);
+    add_pairs_to_loss(i, &row, thread, false, nullptr);
     const double g = upstream_.relative(i), lse = row.log_sum_exp();
     hard.loss[i] = row.loss();
     hard.rest_share[i] = row.rest_share();
@@ -477,7 +489,8 @@ template <class Scalar> void Passes<Scalar>::losses(int64_t first, int64_t count
   if (is_sigmoid(problem_)) return sigmoid_losses(first, count);
   if (beta() != 0) return hard_losses(first, count, thread);
   with_row_loss(row_loss(), [&](auto kind) {
-    for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(s, first, count, thread);
+    for (int64_t i = first; i < first + count; i += kPassRows)
+      for (int s = 0; s < softmax_count(); ++s) losses_of<kind()>(s, i, std::min(kPassRows, first + count - i), thread);
   });
 }
 

@@ -217,7 +217,8 @@ template <class Scalar> class Passes {
   double logit(int64_t i, int64_t j, int thread);
   double logit_of_any(int64_t i, int64_t j, int thread);
   double dot_with_class(int64_t i, int64_t large_class, int thread);
-  template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own);
+  template <class Row> void add_pairs_to_loss(int64_t i, Row *row, int thread, bool own, const double *only_logit);
+  bool only_logits(int64_t first, int64_t count, double *logits, int thread);
   template <class Visit> void for_each_further(int softmax, int64_t i, Visit &&visit) const;
   // Beside the one by index. Those of parts included, as in the count of others.
   int64_t further_count(int softmax, int64_t i) const;
@@ -242,6 +243,7 @@ template <class Scalar> class Passes {
   void rank_met(bool of_anchors, int64_t first, int thread);
   void sigmoid_losses(int64_t first, int64_t count);
   void hard_losses(int64_t first, int64_t count, int thread);
+  // Of at most kPassRows rows.
   template <int32_t kRowLoss> void losses_of(int softmax, int64_t first, int64_t count, int thread);
   template <int32_t kRowLoss> double pair_weight(int64_t i, int64_t j, bool is_positive, double logit) const;
   double weight_of_only_positive(int64_t i) const;
