@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { cosines } from '../network/tensors.js';
+import { cosines, numbersOf } from '../network/tensors.js';
 
 /** How far up each of some queries has what belongs to it, among what belongs to any of them. */
 export interface Retrieval {
@@ -26,10 +26,10 @@ const LISTED = 5;
 /** What queries [rows, width] find among keys [rows, width] by cosine similarity; row i belongs to row i. */
 export function find(queries: tf.Tensor2D, keys: tf.Tensor2D): Findings {
   const [rows] = keys.shape;
-  const [values, indices] = tf.tidy(() => {
-    const table = cosines(queries, keys);
-    return [table.dataSync<'float32'>(), tf.topk(table, Math.min(LISTED, rows)).indices.dataSync<'int32'>()];
-  });
+  const table = cosines(queries, keys);
+  const values = table.dataSync<'float32'>();
+  const indices = numbersOf<'int32'>(() => tf.topk(table, Math.min(LISTED, rows)).indices);
+  table.dispose();
   const listed = indices.length / rows;
   const ranks = Array.from({ length: rows }, (_, i) => {
     const own = values[i * rows + i]!;

@@ -38,6 +38,17 @@ export function cosines(a: tf.Tensor2D, b: tf.Tensor2D): tf.Tensor2D {
   return tf.tidy(() => tf.matMul(unitRows(a), tf.transpose(unitRows(b))));
 }
 
+/**
+ * What `make` gives, as numbers; what else it makes is freed. Not out of `tf.tidy` itself, which looks for tensors in each of
+ * the numbers.
+ */
+export function numbersOf<Type extends 'float32' | 'int32'>(make: () => tf.Tensor): tf.DataTypeMap[Type] {
+  const made = tf.tidy(make);
+  const numbers = made.dataSync<Type>();
+  made.dispose();
+  return numbers;
+}
+
 /** Gives what `use` makes of a tensor of rows, which is freed. */
 export function withRows<T>(rows: Float32Array, width: number, use: (x: tf.Tensor2D) => T): T {
   const x = tf.tensor2d(rows, [rows.length / width, width]);

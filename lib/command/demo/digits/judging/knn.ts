@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { cosines } from '../../network/tensors.js';
+import { cosines, numbersOf } from '../../network/tensors.js';
 
 const NEIGHBOURS = 20;
 const CLASSES = 10;
@@ -13,7 +13,7 @@ export interface Labelled {
 
 /** The share of queries whose label is the commonest among their 20 nearest neighbours by cosine similarity. */
 export function knnAccuracy(known: Labelled, queries: Labelled): number {
-  const indices = tf.tidy(() => tf.topk(cosines(queries.features, known.features), NEIGHBOURS).indices.dataSync());
+  const indices = numbersOf<'int32'>(() => tf.topk(cosines(queries.features, known.features), NEIGHBOURS).indices);
   let right = 0;
   queries.labels.forEach((label, row) => {
     const votes = new Array<number>(CLASSES).fill(0);

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import { productOfData } from '../../network/tensors.js';
+import { numbersOf, productOfData } from '../../network/tensors.js';
 import type { Labelled } from './knn.js';
 
 const CLASSES = 10;
@@ -39,7 +39,7 @@ export function linearAccuracy(known: Labelled, queries: Labelled): number {
       [weights, bias],
     );
   }
-  const named = tf.tidy(() => tf.argMax(tf.add(tf.matMul(test, weights), bias), 1).dataSync());
+  const named = numbersOf<'int32'>(() => tf.argMax(tf.add(tf.matMul(test, weights), bias), 1));
   optimizer.dispose();
   tf.dispose([x, xT, targets, test, weights, bias]);
   return named.filter((digit, row) => digit === queries.labels[row]).length / queries.labels.length;
