@@ -1,42 +1,10 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { type Context, infoNCE, matryoshkaSync, ntXent, ntXentSync } from 'infonce';
 import { expect, it } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { normal, scaled } from './support/random.js';
+import { growth, LITTLE, resident } from './support/resident.js';
 
 const MEGABYTE = 2 ** 20;
-/** Well below what each of these tests would leave if it leaked what it makes. */
-const LITTLE = 30 * MEGABYTE;
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
-
-/** Resident memory once the garbage is collected. */
-async function resident(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    collect();
-    await new Promise(setImmediate);
-  }
-  return process.memoryUsage.rss();
-}
-
-/**
- * Resident memory that `work` leaves behind each time: the least of a few times after a warm-up. A leak grows every time;
- * fragments, which a heap keeps of freed memory, do not.
- */
-async function growth(work: () => Promise<void>): Promise<number> {
-  await work();
-  let least = Number.POSITIVE_INFINITY;
-  let before = await resident();
-  for (let round = 0; round < 4 && least >= LITTLE; round++) {
-    await work();
-    const after = await resident();
-    least = Math.min(least, after - before);
-    before = after;
-  }
-  return least;
-}
 
 it('needs a bounded panel, not a matrix of all pairs', () => {
   const features = normal([16_384, 16], 2);

@@ -12,7 +12,7 @@ describe.runIf(process.platform === 'linux')('doctor of a CUDA backend', () => {
     copy = await CopiedPackage.make();
     const hang = async (where: keyof typeof HANGING) => {
       const library = await copy.fake(`hang-in-${where}`, HANGING[where]);
-      return startDoctor(['--device', 'cuda', '--timeout', '5'], { INFONCE_CUDA_LIBRARY: library });
+      return startDoctor(['--device', 'cuda', '--timeout', '10'], { INFONCE_CUDA_LIBRARY: library });
     };
     hanging = { count: hang('count'), run: hang('run') };
   });
@@ -93,8 +93,8 @@ describe.runIf(process.platform === 'linux')('doctor of a CUDA backend', () => {
   });
 
   it.each([
-    ['while devices are counted', 'count', /^CUDA: no answer within 5 s while looking for CUDA/],
-    ['in a loss', 'run', /^cuda:0: no answer within 5 s while ntXent 'first'/],
+    ['while devices are counted', 'count', /^CUDA: no answer within 10 s while looking for CUDA/],
+    ['in a loss', 'run', /^cuda:0: no answer within 10 s while ntXent 'first'/],
   ] as const)('that hangs %s is given up', async (_what, where, problem) => {
     const { exit, problems } = await hanging[where];
     expect(exit).toBe(1);

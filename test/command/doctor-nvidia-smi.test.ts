@@ -17,7 +17,7 @@ describe.runIf(process.platform !== 'win32')('nvidia-smi', () => {
   /** It takes its time, in which the others are asked. */
   let hanging: Promise<Told>;
   beforeAll(() => {
-    hanging = startDoctor([...WORDS, '--timeout', '5'], scripted('hangs', 'exec sleep 60'));
+    hanging = startDoctor([...WORDS, '--timeout', '10'], scripted('hangs', 'exec sleep 60'));
   });
 
   it.each<readonly [string, string, unknown]>([
@@ -35,6 +35,6 @@ describe.runIf(process.platform !== 'win32')('nvidia-smi', () => {
 
   it('that hangs is told of', async () => {
     const { exit, gpu } = await hanging;
-    expect([exit, gpu.nvidiaSmi]).toEqual([0, { failed: 'no answer within 5 s' }]);
+    expect([exit, gpu.nvidiaSmi]).toEqual([0, { failed: 'no answer within 10 s' }]);
   });
 });

@@ -1,13 +1,9 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import * as tf from '@tensorflow/tfjs';
 import { clip, infoNCE, ntXent, ntXentLoss, ntXentTop1, supCon, viewBatches } from 'infonce/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { normal, randomLabels } from '../support/random.js';
+import { collect, growth, LITTLE } from '../support/resident.js';
 import { BACKENDS, toTf } from '../support/tfjs.js';
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
 
 const matrix = (rows: number, columns: number, seed: number) => toTf(normal([rows, columns], seed)) as tf.Tensor2D;
 
@@ -93,15 +89,6 @@ describe.each(BACKENDS)('backend %s', backend => {
   });
 });
 
-/** Resident memory once the garbage is collected. */
-async function resident(): Promise<number> {
-  for (let i = 0; i < 3; i++) {
-    collect();
-    await new Promise(setImmediate);
-  }
-  return process.memoryUsage.rss();
-}
-
 it('keeps no native memory of forward halves, whether or not they were differentiated', async () => {
   await tf.setBackend('cpu');
   // A megabyte, in rows so long that there is little to compute.
@@ -115,13 +102,10 @@ it('keeps no native memory of forward halves, whether or not they were different
         ntXent(z, { reduction: 'none' });
         return z.sum().asScalar();
       });
-      if (i % 10 === 0) await resident();
+      if (i % 10 === 0) await collect();
     }
   };
-  await work();
-  const before = await resident();
-  await work();
   // Each half keeps the rows: 60 of 1 MB.
-  expect((await resident()) - before).toBeLessThan(30 * 2 ** 20);
+  expect(await growth(work)).toBeLessThan(LITTLE);
   z.dispose();
 }, 120_000);

@@ -1,0 +1,39 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+/** Bytes: well below what a test leaves each time if it leaks what it makes. */
+export const LITTLE = 30 * 2 ** 20;
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+/** Until what became garbage is collected, and those are told who wait for that. */
+export async function collect(): Promise<void> {
+  for (let i = 0; i < 3; i++) {
+    collectGarbage();
+    await new Promise(setImmediate);
+  }
+}
+
+/** Resident memory once the garbage is collected. */
+export async function resident(): Promise<number> {
+  await collect();
+  return process.memoryUsage.rss();
+}
+
+/**
+ * Resident memory that `work` leaves behind each time: the least of a few times after a warm-up. A leak grows every time;
+ * fragments, which a heap keeps of freed memory, do not.
+ */
+export async function growth(work: () => Promise<void>): Promise<number> {
+  await work();
+  let least = Number.POSITIVE_INFINITY;
+  let before = await resident();
+  for (let round = 0; round < 4 && least >= LITTLE; round++) {
+    await work();
+    const after = await resident();
+    least = Math.min(least, after - before);
+    before = after;
+  }
+  return least;
+}
