@@ -9,7 +9,7 @@ trap 'rm -rf "$folder"' EXIT
 for family in openmpi mpich; do
   mkdir "$folder/$family"
   begun=$SECONDS
-  output=$(timeout --kill-after 5 30 "$here/two-hosts.sh" "$family" node "$here/rank-of-two-hosts.mjs" "$folder/$family" 2>&1)
+  output=$(timeout --kill-after 5 90 "$here/two-hosts.sh" "$family" node "$here/rank-of-two-hosts.mjs" "$folder/$family" 2>&1)
   status=$?
   if ((status == 77)); then
     echo "$family: $(grep -o 'skipped: .*' <<<"$output")"
