@@ -106,7 +106,7 @@ export type { Out } from './losses/out.js';
 export type { PositivesForm } from './losses/positives-form.js';
 export type { Asked, Gradient, LossResult, LossValue, Output, Ranks } from './losses/results.js';
 export type { Debias, Weighting } from './losses/row-loss.js';
-export type { RunOptions, SyncRunOptions } from './losses/run.js';
+export type { GroupRunOptions, RunOptions, SyncRunOptions } from './losses/run.js';
 export {
   type SigLipForward,
   type SigLipGradientName,
