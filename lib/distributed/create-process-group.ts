@@ -98,8 +98,8 @@ const MOST_LOCAL_RANKS = 1024;
  * its own: calls in one context are done one after the other, and each would wait for the next.
  *
  * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when there is no group to join: no library
- * of MPI or NCCL, no GPU for NCCL, a library that does not belong to the launcher, a rank that is taken or does not come in time; `ERR_INFONCE_TYPE` or
- * `ERR_INFONCE_RANGE` for a bad option.
+ * of MPI or NCCL, no GPU for NCCL, a library that does not belong to the launcher, a rank that is taken or does not come in time;
+ * `ERR_INFONCE_NO_THREAD` when the system starts no thread for it; `ERR_INFONCE_TYPE` or `ERR_INFONCE_RANGE` for a bad option.
  */
 export async function createProcessGroup(options: ProcessGroupOptions = {}): Promise<ProcessGroup> {
   const checked = checkOptions(options as UncheckedOptions);

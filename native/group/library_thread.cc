@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <sys/prctl.h>
-#include <thread>
 
+#include "common/threads.h"
 #include "group/keep_code.h"
 
 namespace infonce::group {
@@ -69,7 +69,7 @@ bool wait_for(Event &event, int64_t deadline) {
 
 bool LibraryThread::start(double seconds) {
   keep_code();
-  std::thread([self = shared_from_this()] {
+  start_thread([self = shared_from_this()] {
     prctl(PR_SET_TIMERSLACK, 1 * kMicrosecond);  // else naps are longer by 50 µs
     self->run();
     self->begun_.happen();

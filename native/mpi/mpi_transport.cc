@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "common/threads.h"
 #include "mpi/cannot_start.h"
 #include "mpi/launcher.h"
 #include "mpi/mpi_library.h"
@@ -181,6 +182,9 @@ std::unique_ptr<group::Transport> open_mpi(const MpiOptions &options) {
     const std::shared_ptr<MpiThread> thread =
         MpiThread::start(std::move(library.calls), false, piece, options.start_timeout);
     transport = std::make_unique<MpiTransport>(thread, library.name, false);
+  } catch (const NoThread &) {  // nothing of MPI has been called
+    set_started(Started::kNever);
+    throw;
   } catch (...) {
     set_started(Started::kEnded);
     throw;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/threads.h"
 #include "group/local_transport.h"
 #include "mpi/mpi_transport.h"
 #include "nccl/nccl_transport.h"
@@ -40,6 +41,8 @@ void Membership::join(const GroupOptions &options) {
   std::unique_ptr<group::Transport> transport;
   try {
     transport = open_transport(options, abandoned_);
+  } catch (const NoThread &) {
+    throw;
   } catch (const std::exception &error) {
     throw Failure::named("GROUP_UNAVAILABLE", error.what());
   }
