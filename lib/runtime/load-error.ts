@@ -38,7 +38,7 @@ function isInstalled(): boolean {
 const MORE = `More: ${path.join(packageRoot, 'docs', 'troubleshooting.md')}`;
 
 const LEFT_BEHIND = `This code is not in the package infonce: a bundler has moved it away from its addon.
-Mark infonce, infonce/tfjs and infonce/jax-js as external, and install the package beside the bundle.`;
+Mark infonce and its entries (infonce/tfjs, infonce/jax-js, infonce/files) as external, and install it beside the bundle.`;
 
 const MISSING = `The package brings it for Linux x64 and arm64 with glibc, and for Windows x64; elsewhere its install script
 compiles it. It is missing when

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, describe, expect, it } from 'vitest';
+import type * as program from '../../lib/command/program.js';
 import { infonce, spawnInfonce } from '../support/command.js';
 import { writeNpy } from '../support/npy.js';
 
@@ -18,6 +19,17 @@ it('prints help', async () => {
   const { exit, stdout } = await infonce(['--help']);
   expect(exit).toBe(0);
   expect(stdout).toMatch(/^Usage: infonce \[options\]/);
+});
+
+it('the page of each subcommand has all its options', async () => {
+  const { createProgram } = (await import(path.resolve('dist/esm/command/program.js'))) as typeof program;
+  const { commands } = await createProgram([]);
+  expect(commands.length).toBeGreaterThan(3);
+  for (const command of commands) {
+    const page = readFileSync(`docs/command/${command.name()}.md`, 'utf8');
+    const names = [command, ...command.commands].flatMap(({ options }) => options.map(({ long }) => long!));
+    expect(names.filter(name => !page.includes(name))).toEqual([]);
+  }
 });
 
 it('ends with 2 where the command line is wrong, and says so in JSON as well when asked', async () => {
