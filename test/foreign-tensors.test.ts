@@ -149,6 +149,8 @@ describe('what cannot be used as it is', () => {
       /'stride'\. Its rows are not one after/,
     ],
     ['columns first', { data, shape: SHAPE, fortran_order: true }, /'fortran_order'\. Its rows are not one after/],
+    ['the tokens of texts', { data, shape: [2, 2, 2] }, /got \[2, 2, 2\]\. Pool tokens to one row for each text/],
+    ['a proxy', { data: new Proxy(data, {}), shape: SHAPE }, /expected a Float32Array, got a proxy of Float32Array/],
     ['strings', ['1', '2'], /got a plain array of 2\. Pass \{ data, shape \}/],
   ])('%s', (_name, features, told) => {
     const call = () => ntXentSync({ features: wrong<TensorLike>(features) });

@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 /**
  * What went wrong, in a form a program can branch on. The codes are stable; messages are not.
  *
@@ -101,7 +103,8 @@ export function describeValue(value: unknown): string {
     const name: unknown = ifReadable(() =>
       typeof value.constructor === 'function' ? value.constructor.name : undefined,
     );
-    return typeof name === 'string' && name !== 'Object' ? name : 'an object';
+    const described = typeof name === 'string' && name !== 'Object' ? name : 'an object';
+    return types.isProxy(value) ? `a proxy of ${described}` : described;
   }
   return typeof value === 'bigint' ? `${value}n` : String(value);
 }

@@ -21,9 +21,11 @@ export interface Naming {
   readonly inGroup?: boolean;
 }
 
+const LIMITS = 'ulimit -u, TasksMax of systemd, in a container --pids-limit; for the memory of a stack ulimit -v.';
 const NO_THREAD =
   'Use fewer threads: createContext({ threads }) or INFONCE_THREADS; 1 starts none, and a synchronous call needs no other. ' +
-  'Or raise the limit: ulimit -u, TasksMax of systemd, in a container --pids-limit; for the memory of a stack ulimit -v.';
+  `Or raise the limit: ${LIMITS}`;
+const NO_THREAD_FOR_GROUP = `A group needs one, and another over MPI or NCCL, whose libraries start more. Raise the limit: ${LIMITS}`;
 
 /** The error for a failure of the addon, with the names of the call that failed. */
 export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEError {
@@ -58,7 +60,7 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
         argument,
         expected: 'another thread for this process',
         got: failure.message,
-        remedy: NO_THREAD,
+        remedy: call === 'createProcessGroup' ? NO_THREAD_FOR_GROUP : NO_THREAD,
         cause: failure,
       });
     case 'DEVICE_UNAVAILABLE':

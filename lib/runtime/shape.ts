@@ -36,9 +36,14 @@ export function checkShape(shape: unknown, argument: string, layout: Layout): re
     argument,
     expected: `${layout.text}, every dimension a positive integer`,
     got: formatShape(shape),
-    remedy: shapeRemedy(layout),
+    remedy:
+      shape.length === 3 && layout.mostDimensions === 2
+        ? `${THIRD_DIMENSION} ${shapeRemedy(layout)}`
+        : shapeRemedy(layout),
   });
 }
+
+const THIRD_DIMENSION = 'Pool tokens to one row for each text, and make views rows of their own.';
 
 /**
  * Refuses data of another length than its shape's product, and returns that. `prefix` is what the message puts before `data`
