@@ -88,6 +88,13 @@ class Matrix {
   }
 }
 
+/** Newer versions of Node.js have it; here it is told by its name alone. */
+class Float16Array extends Int16Array {
+  override get [Symbol.toStringTag](): 'Int16Array' {
+    return 'Float16Array' as 'Int16Array';
+  }
+}
+
 function refusal(features: unknown): string {
   const error = thrownBy(() => ntXentSync({ features: wrong<TensorLike>(features) }));
   expect(error).toMatchObject({ code: 'ERR_INFONCE_TYPE', argument: 'features' });
@@ -150,6 +157,16 @@ describe('what cannot be used as it is', () => {
     ],
     ['columns first', { data, shape: SHAPE, fortran_order: true }, /'fortran_order'\. Its rows are not one after/],
     ['the tokens of texts', { data, shape: [2, 2, 2] }, /got \[2, 2, 2\]\. Pool tokens to one row for each text/],
+    [
+      'a Float16Array',
+      { data: new Float16Array(8), shape: SHAPE },
+      /Float32Array\.from\(features\.data\); or pass its bits, with dtype: 'float16': new Uint16Array\(features\.data\.buffer/,
+    ],
+    [
+      'a Float16Array with its dtype',
+      { data: new Float16Array(8), shape: SHAPE, dtype: 'float16' },
+      /got Float16Array\. Pass its bits: new Uint16Array\(features\.data\.buffer/,
+    ],
     ['a proxy', { data: new Proxy(data, {}), shape: SHAPE }, /expected a Float32Array, got a proxy of Float32Array/],
     ['strings', ['1', '2'], /got a plain array of 2\. Pass \{ data, shape \}/],
   ])('%s', (_name, features, told) => {

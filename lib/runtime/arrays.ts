@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { describeValue, InfoNCEError, ifReadable } from './errors.js';
-import { foreignNumbers, typedArrayOf } from './foreign-tensor.js';
+import { bitsOf, foreignNumbers, isFloat16Array, typedArrayOf } from './foreign-tensor.js';
 
 /** Refuses what is not a Float32Array, and one whose buffer was transferred away. */
 export function checkFloat32Array(
@@ -41,11 +41,15 @@ function checkTypedArray(
       argument: name,
       expected,
       got: foreignNumbers(value, name)?.kind ?? describeValue(value),
-      remedy: target === undefined ? 'Pass the bits of the numbers.' : conversionOf(value, name, target),
+      remedy: target === undefined ? bitsRemedy(value, name) : conversionOf(value, name, target),
     });
   }
   const { length, buffer } = value as Float32Array;
   if (length === 0 && isDetached(buffer)) throw detachedError(name);
+}
+
+function bitsRemedy(value: unknown, name: string): string {
+  return isFloat16Array(value) ? `Pass its bits: ${bitsOf(name)}.` : 'Pass the bits of the numbers.';
 }
 
 /** How to make a typed array of what was passed. */
@@ -59,6 +63,9 @@ export function conversionOf(value: unknown, name: string, target: 'Float32Array
   }
   if (types.isUint16Array(value) && target === 'Float32Array') {
     return `If each is a number: Float32Array.from(${name}). If they are the bits of 16-bit numbers, give their dtype.`;
+  }
+  if (isFloat16Array(value) && target === 'Float32Array') {
+    return `Convert it: Float32Array.from(${name}); or pass its bits, with dtype: 'float16': ${bitsOf(name)}.`;
   }
   if (types.isPromise(value)) return 'It is a promise: await it.';
   const foreign = foreignNumbers(value, name);

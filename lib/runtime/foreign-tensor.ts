@@ -36,13 +36,18 @@ export function tensorOf(foreign: Foreign, text: string): string {
   const { numbers, data, shape = text } = foreign;
   if (types.isUint16Array(numbers)) return `{ data: ${data}, shape: ${shape}, dtype: 'float16' }`;
   if (isFloat16Array(numbers)) {
-    return `{ data: new Uint16Array(${data}.buffer, ${data}.byteOffset, ${data}.length), shape: ${shape}, dtype: 'float16' }`;
+    return `{ data: ${bitsOf(data)}, shape: ${shape}, dtype: 'float16' }`;
   }
   return `{ data: ${typedArrayOf(foreign, 'Float32Array')}, shape: ${shape} }`;
 }
 
+/** The expression of the bits of a Float16Array. */
+export function bitsOf(array: string): string {
+  return `new Uint16Array(${array}.buffer, ${array}.byteOffset, ${array}.length)`;
+}
+
 /** Newer than the types of Node.js 20. */
-function isFloat16Array(value: unknown): boolean {
+export function isFloat16Array(value: unknown): boolean {
   return Object.prototype.toString.call(value) === '[object Float16Array]';
 }
 
