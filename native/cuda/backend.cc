@@ -334,6 +334,26 @@ infonce_status copy(infonce_context *context, void *to, const void *from, int64_
   });
 }
 
+infonce_status combine(infonce_context *context, float *to, const float *from, int64_t count, float factor,
+                       int32_t waits, infonce_failure *failure) {
+  if (count < 0) return invalid(failure, kNegativeSize);
+  return work_on(context->on_device, failure, [&] {
+    context->on_device.combine(to, from, count, factor, waits != 0);
+    return INFONCE_OK;
+  });
+}
+
+infonce_status mark(infonce_context *context, void **point, infonce_failure *failure) {
+  return work_on(context->on_device, failure, [&] {
+    auto *event = reinterpret_cast<cudaEvent_t *>(point);
+    if (!*event) check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "making an event");
+    context->on_device.mark(*event);
+    return INFONCE_OK;
+  });
+}
+
+void release_mark(void *point) { cudaEventDestroy(static_cast<cudaEvent_t>(point)); }
+
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *failure) {
   *freed = 0;
   return work_on(context->on_device, failure, [&] {
@@ -392,6 +412,9 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   allocate,
                                   release,
                                   copy,
+                                  combine,
+                                  mark,
+                                  release_mark,
                                   trim,
                                   host_device,
                                   host_allocate,

@@ -5,6 +5,7 @@
 
 #include "common/call.h"
 #include "cuda/launch/launch.h"
+#include "cuda/launch/numbers.h"
 
 namespace infonce::cuda {
 namespace {
@@ -314,10 +315,7 @@ void Context::release(void *memory) {
   const Lock lock(mutex_);
   const Lock memory_lock(memory_mutex_);
   try {
-    for (const std::unique_ptr<Lane> &lane : lanes_) {
-      lane->queued.record(lane->stream);
-      releases_.follow(lane->queued.get());
-    }
+    follow_all_lanes();
     Event done;
     done.record(releases_);
     memory_.give_back(memory, std::move(done));
@@ -327,14 +325,29 @@ void Context::release(void *memory) {
   }
 }
 
-// Copies, for which it waits, after all work that was begun.
-template <class Body> void Context::on_a_lane(Body &&body) {
+void Context::follow_all_lanes() {
+  for (const std::unique_ptr<Lane> &lane : lanes_) {
+    lane->queued.record(lane->stream);
+    releases_.follow(lane->queued.get());
+  }
+}
+
+void Context::mark(cudaEvent_t event) {
+  const Lock lock(mutex_);
+  follow_all_lanes();
+  check(cudaEventRecord(event, releases_.handle()), "recording an event");
+}
+
+// After all work that was begun, for which `body` waits or nobody does.
+template <class Body> void Context::on_a_lane(Body &&body, bool waits) {
   const Lock lock(mutex_);
   Lane &lane = take_lane();
   try {
     if (last_ && last_ != &lane) lane.follow(*last_);
     body(lane);
-    drop(lane);
+    if (waits) return drop(lane);
+    last_ = &lane;
+    lane.busy = false;
   } catch (...) {
     drop(lane);
     throw;
@@ -344,6 +357,14 @@ template <class Body> void Context::on_a_lane(Body &&body) {
 void Context::copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind) {
   if (bytes <= 0) return;
   on_a_lane([&](Lane &lane) { lane.copy(to, from, size_t(bytes), kind); });
+}
+
+void Context::combine(float *to, const float *from, int64_t count, float factor, bool waits) {
+  const auto queue = [&](Lane &lane) {
+    cuda::combine(lane.stream, to, from, count, factor);
+    if (waits) lane.stream.synchronize();
+  };
+  on_a_lane(queue, waits);
 }
 
 }  // namespace infonce::cuda

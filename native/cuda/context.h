@@ -71,6 +71,9 @@ class Context {
   void *allocate(int64_t bytes);
   void release(void *memory);  // waits for nothing
   void copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind);
+  void combine(float *to, const float *from, int64_t count, float factor, bool waits);
+  // Behind all work that was begun.
+  void mark(cudaEvent_t event);
 
  private:
   void try_device();
@@ -81,7 +84,8 @@ class Context {
                      std::unique_ptr<infonce_saved> *saved);
   BadRow go_on(infonce_saved &saved, Phase phase, const infonce_upstream *upstream, infonce_result *result);
   BadRow take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient);
-  template <class Body> void on_a_lane(Body &&body);
+  template <class Body> void on_a_lane(Body &&body, bool waits = true);
+  void follow_all_lanes();
   void drop(Lane &lane) noexcept;
   template <class Take> auto with_idle_memory(Take &&take);
   bool free_idle_memory();

@@ -30,6 +30,16 @@ class AbandonableTransport final : public Transport {
     return guarded(transport_->receive(from, channel, bytes, count));
   }
 
+  bool takes_memory_of(int device) const override { return transport_->takes_memory_of(device); }
+  std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
+                                             void *ready) override {
+    return guarded(transport_->send_from_device(to, channel, bytes, count, ready));
+  }
+  std::unique_ptr<Exchange> receive_on_device(int from, Channel channel, void *bytes, size_t count,
+                                              void *ready) override {
+    return guarded(transport_->receive_on_device(from, channel, bytes, count, ready));
+  }
+
   void dispatch() override { transport_->dispatch(); }
   void abandon() noexcept override { transport_->abandon(); }
   void leave(double seconds) override { transport_->leave(abandoned_ ? 0 : seconds); }

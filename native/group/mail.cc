@@ -31,7 +31,7 @@ void Mail::abandon(std::unique_ptr<State> state) {
   abandoned.push_back(std::move(state));
 }
 
-Mail::Mail(const Post &post) : post_(post), state_(std::make_unique<State>()) {}
+Mail::Mail(const Post &post) : post_(post), state_(std::make_unique<State>(post.kind)) {}
 
 Mail::~Mail() {
   if (state_->posted.empty()) {
@@ -47,12 +47,26 @@ char *Mail::memory(size_t bytes) {
   return state_->memory.back().bytes();
 }
 
+// Messages on their way may still ask for the point. A device that has none is lost, which the context's next call tells.
+void *Mail::ready() {
+  const MemoryKind &kind = state_->kind;
+  if (state_->posted.empty()) kind.backend->mark(kind.context, &state_->ready, nullptr);
+  return state_->ready;
+}
+
 void Mail::send(int to, Channel channel, const void *bytes, size_t count) {
-  state_->posted.push_back({post_.transport.send(to, channel, bytes, count), to});
+  Transport &transport = post_.transport;
+  state_->posted.push_back({post_.kind.is_on_device() ? transport.send_from_device(to, channel, bytes, count, ready())
+                                                      : transport.send(to, channel, bytes, count),
+                            to});
 }
 
 void Mail::receive(int from, Channel channel, void *bytes, size_t count) {
-  state_->posted.push_back({post_.transport.receive(from, channel, bytes, count), from});
+  Transport &transport = post_.transport;
+  state_->posted.push_back({post_.kind.is_on_device()
+                                ? transport.receive_on_device(from, channel, bytes, count, ready())
+                                : transport.receive(from, channel, bytes, count),
+                            from});
 }
 
 std::vector<int> Mail::peers() const {

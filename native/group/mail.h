@@ -42,6 +42,7 @@ class Mail {
     return reinterpret_cast<Element *>(memory(count * sizeof(Element)));
   }
 
+  // On a device they go after the context's work so far; between two waits work that they have to do with comes first.
   void send(int to, Channel channel, const void *bytes, size_t count);
   void receive(int from, Channel channel, void *bytes, size_t count);
   // Until all that was posted has ended. Naps, so that a rank that waits leaves its processor to others.
@@ -53,11 +54,19 @@ class Mail {
     int peer;
   };
   struct State {
+    explicit State(const MemoryKind &kind) : kind(kind) {}
+    ~State() {
+      if (ready) kind.backend->release_mark(ready);
+    }
+
+    const MemoryKind kind;
     std::vector<Memory::Piece> memory;
     std::vector<Posted> posted;
+    void *ready = nullptr;  // where the device has done what messages in its memory come after
   };
 
   static void abandon(std::unique_ptr<State> state);
+  void *ready();
   // Of the messages that have not ended.
   std::vector<int> peers() const;
   // "rank 2 has not come for 60 s"

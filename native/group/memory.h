@@ -11,17 +11,27 @@
 
 namespace infonce::group {
 
-// What memory a step's messages had better be in: that which a backend's device copies to and from directly, or any.
+// What memory a step's messages had better be in: that which a backend's device copies to and from directly, or any; or what
+// memory of the device they are in.
 struct MemoryKind {
   const infonce_backend *backend = nullptr;
   int32_t device = 0;
+  infonce_context *context = nullptr;  // whose device's memory it is; null: it is the host's
+
+  static MemoryKind on_device_of(const infonce_backend &backend, infonce_context *context) {
+    return {&backend, backend.host_device(context), context};
+  }
+  bool is_on_device() const { return context != nullptr; }
+  infonce_residence residence() const { return context ? INFONCE_ON_DEVICE : INFONCE_ON_HOST; }
 
   // Of the context's device, which may be the host.
   static MemoryKind of(const infonce_backend &backend, infonce_context *context) {
     const int32_t device = backend.host_device(context);
     return device < 0 ? MemoryKind() : MemoryKind{&backend, device};
   }
-  bool operator==(const MemoryKind &other) const { return backend == other.backend && device == other.device; }
+  bool operator==(const MemoryKind &other) const {
+    return backend == other.backend && device == other.device && context == other.context;
+  }
 };
 
 // Fresh pages cost more than what is done with them, and page-locking more than that. Usable from any thread: what is saved
@@ -31,7 +41,7 @@ class Memory {
   class Piece {
    public:
     Piece() = default;
-    // Any memory where there is none of that kind, or little is asked for.
+    // Of the host any where there is none of that kind, or little is asked for.
     Piece(size_t size, const MemoryKind &wanted);
     ~Piece();
     Piece(Piece &&other) noexcept { swap(other); }
@@ -42,6 +52,7 @@ class Memory {
 
     char *bytes() const { return bytes_; }
     size_t size() const { return size_; }
+    bool is_on_device() const { return wanted_.is_on_device(); }
     bool serves(size_t size, const MemoryKind &wanted) const {
       return wanted_ == wanted && size_ >= size && size_ / 2 <= size;
     }
@@ -60,7 +71,7 @@ class Memory {
     const infonce_backend *lender_ = nullptr;  // null: it is the heap's
   };
 
-  // One that is free and not much larger, or a new one.
+  // One that is free and not much larger, or a new one. What a device has is the context's to keep.
   Piece take(size_t size, const MemoryKind &wanted);
   void give_back(Piece piece);
 

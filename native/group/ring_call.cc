@@ -97,7 +97,13 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
   }
   for (int s = 0; s < problem_.softmax_count; ++s)
     if (local_.softmaxes[s].label_smoothing != 0) local_.softmaxes[s].further_candidates = candidates_elsewhere(s);
+  of_rows_.emplace(travels_on_device() ? post_.with(MemoryKind::on_device_of(backend_, context_)) : post_);
   return INFONCE_OK;
+}
+
+// But for positives by target, which are fetched and brought home on the host.
+bool RingCall::travels_on_device() const {
+  return backend_.combine && post_.transport.takes_memory_of(backend_.host_device(context_)) && !targets_;
 }
 
 // Memory is taken where all ranks learn of it if one has none.
@@ -149,7 +155,7 @@ infonce_travelling_rows RingCall::rows_from(const infonce_travelling_rows &rows,
 
 // Calls visit(part) for each block of the traveller, and keeps what fails. `columns`: of all its rows.
 template <class Visit>
-void RingCall::visit(const Traveller &traveller, int hop, const char *rows, const infonce_travelling_rows &columns,
+void RingCall::visit(const Traveller &traveller, int hop, const Packed &rows, const infonce_travelling_rows &columns,
                      Visit &&visit) {
   for (const int block : traveller.blocks) {
     const Meeting meeting = meeting_of(traveller, problem_.blocks[block], hop);
@@ -189,14 +195,21 @@ double RingCall::log_mean_of_all() const {
 std::optional<FirstPositives> RingCall::find_first_positives() {
   if (!problem_.ranks || problem_.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID) return std::nullopt;
   const Traveller &anchors = travellers_.all().front();
-  const infonce_matrix own = travellers_.matrix_in(ring_->own_rows(), ring_->owner(0), anchors, 0);
+  infonce_matrix own = travellers_.matrix_in(ring_->own_rows(), ring_->owner(0), anchors, 0);
+  std::vector<char> on_host;
+  if (own.residence == INFONCE_ON_DEVICE) {
+    on_host.resize(size_t(own.rows * problem_.dim) * size_of(own.type));
+    if (computes()) note(pack_rows(own, problem_.dim, backend_, context_, on_host.data(), failure_));
+    own.data = on_host.data();
+    own.residence = INFONCE_ON_HOST;
+  }
   return std::optional<FirstPositives>(std::in_place, post_, records_, own, anchors.matrix, problem_.dim);
 }
 
 // Whether all ranks have opened their calls.
 bool RingCall::open_and_add() {
   std::list<Relay> sums;  // of travellers with columns
-  take_memory([&] { ring_ = std::make_unique<Ring>(post_, travellers_, records_); });
+  take_memory([&] { ring_ = std::make_unique<Ring>(post_, *of_rows_, travellers_, records_); });
   for (const Traveller &traveller : travellers_.all()) {
     if (traveller.softmax == kNone || !ring_) continue;
     const ColumnSums::Kinds kinds = traveller.columns;
@@ -219,7 +232,7 @@ bool RingCall::open_and_add() {
   const auto add = [&](const infonce_part &part, const Meeting &) {
     return backend_.add(context_, saved_, &part, failure_);
   };
-  const bool opened = ring_->go_round(arrays, status_, [&](int hop, const char *rows, char *columns) {
+  const bool opened = ring_->go_round(arrays, status_, [&](int hop, const Packed &rows, char *columns) {
     const Record &owner = ring_->owner(hop);
     auto relay = sums.begin();
     if (hop == 0) {
@@ -281,7 +294,7 @@ void RingCall::add_terms() {
     return terms;
   };
   Relay relay(post_, Channel::kBackward, anchors.hops, size, join);
-  ring_->go_round(1, status_, [&](int hop, const char *rows, char *columns) {
+  ring_->go_round(1, status_, [&](int hop, const Packed &rows, char *columns) {
     double *const log_sum = travellers_.columns_in(columns, ring_->owner(hop), anchors, 1);
     if (hop == 0) {
       infonce_travelling_rows own{};
@@ -337,19 +350,40 @@ infonce_travelling_rows RingCall::weights_in(char *columns, int hop, const Trave
 }
 
 // Of a traveller's rows, from this rank's.
-void RingCall::compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share) {
+void RingCall::compute_share(const Traveller &traveller, int hop, const Packed &rows, char *columns, float *share) {
   const int64_t numbers = ring_->owner(hop).rows[traveller.matrix] * problem_.dim;
   const infonce_travelling_rows travelling = weights_in(columns, hop, traveller);
-  if (share) std::fill_n(share, numbers, 0.f);
+  if (share) clear(share, numbers);
   bool is_first = true;
   visit(traveller, hop, rows, travelling, [&](const infonce_part &part, const Meeting &meeting) {
     const int64_t first = meeting.first_visitor * problem_.dim;
-    const infonce_output output = {!share ? nullptr : is_first ? share + first : of_block_.data(), INFONCE_ON_HOST};
+    auto *const of_block = reinterpret_cast<float *>(of_block_.bytes());
+    const infonce_output output = {!share ? nullptr : is_first ? share + first : of_block, of_rows_->kind.residence()};
     const infonce_status status = backend_.add_gradient(context_, saved_, &part, &output, failure_);
-    if (share && !is_first) add_to(share + first, of_block_.data(), meeting.visitors * problem_.dim);
+    if (share && !is_first && status == INFONCE_OK) add(share + first, of_block, meeting.visitors * problem_.dim);
     is_first = false;
     return status;
   });
+}
+
+void RingCall::clear(float *numbers, int64_t count) {
+  if (!of_rows_->kind.is_on_device()) std::fill_n(numbers, count, 0.f);
+  else if (computes()) note(backend_.combine(context_, numbers, nullptr, count, 0, 0, failure_));
+}
+
+void RingCall::add(float *to, const float *from, int64_t count) {
+  if (!of_rows_->kind.is_on_device()) add_to(to, from, count);
+  else if (computes()) note(backend_.combine(context_, to, from, count, 1, 0, failure_));
+}
+
+// What the others added, to this rank's own, which may lie elsewhere.
+void RingCall::add_home(const infonce_output &own, const float *home, int64_t count) {
+  if (own.residence == INFONCE_ON_DEVICE) return add(own.data, home, count);
+  if (!of_rows_->kind.is_on_device()) return add_to(own.data, home, count);
+  std::vector<float> on_host(static_cast<size_t>(count));
+  note(
+      backend_.copy(context_, on_host.data(), home, count * int64_t(sizeof *home), INFONCE_COPY_FROM_DEVICE, failure_));
+  if (computes()) add_to(own.data, on_host.data(), count);
 }
 
 void RingCall::compute_gradients() {
@@ -367,7 +401,7 @@ void RingCall::compute_gradients() {
     return;
   }
   if (computes() && has_rows()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
-  ring_->go_round(travellers_.weights(), status_, [&](int hop, const char *rows, char *columns) {
+  ring_->go_round(travellers_.weights(), status_, [&](int hop, const Packed &rows, char *columns) {
     auto relay = gradients_.begin();
     for (const Traveller &traveller : travellers_.all()) {
       if (hop == 0) {
@@ -392,7 +426,7 @@ void RingCall::compute_gradients() {
     if (!traveller.has_gradient) continue;
     const auto *home = reinterpret_cast<const float *>((relay++)->come_home());
     const int64_t numbers = ring_->owner(0).rows[traveller.matrix] * problem_.dim;
-    if (computes()) add_to(local_result_.gradients[traveller.matrix].data, home, numbers);
+    if (computes()) add_home(local_result_.gradients[traveller.matrix], home, numbers);
   }
   gradients_.clear();
   if (!targets_) return;
@@ -407,13 +441,13 @@ void RingCall::take_memory_for_gradients() {
     if (!traveller.has_gradient) continue;
     const auto numbers = [this, m = traveller.matrix](int hop) { return ring_->owner(hop).rows[m] * problem_.dim; };
     const auto size = [numbers](int hop) { return size_t(numbers(hop)) * sizeof(float); };
-    const auto join = [numbers](char *arrived, const char *share, int hop) {
-      add_to(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), numbers(hop));
+    const auto join = [this, numbers](char *arrived, const char *share, int hop) {
+      add(reinterpret_cast<float *>(arrived), reinterpret_cast<const float *>(share), numbers(hop));
     };
     take_memory([&] {
-      gradients_.emplace_back(post_, Channel::kBackward, traveller.hops, size, join);
+      gradients_.emplace_back(*of_rows_, Channel::kBackward, traveller.hops, size, join);
       for (int hop = 1; traveller.blocks.size() > 1 && hop <= traveller.hops; ++hop)
-        of_block_.resize(std::max(of_block_.size(), size_t(numbers(hop))));
+        if (of_block_.size() < size(hop)) of_block_ = Memory::Piece(size(hop), of_rows_->kind);
     });
   }
 }
@@ -426,7 +460,7 @@ void RingCall::complete_gradients(Gradients gradients, infonce_result *result) {
   check(Kind::kGradients);
 }
 
-// Where this rank's gradients are computed; those that are wanted on the device are added up on the host.
+// Where this rank's gradients are computed; those that are wanted on the device are added up where rows travel.
 void RingCall::place_gradients(const infonce_result &result) {
   local_result_ = result;
   travellers_.want_gradients(result);
@@ -434,13 +468,15 @@ void RingCall::place_gradients(const infonce_result &result) {
     infonce_output &gradient = local_result_.gradients[m];
     const int64_t numbers = problem_.matrices[m].rows * problem_.dim;
     if (!gradient.data) continue;
-    if (gradient.residence == INFONCE_ON_DEVICE) {
+    if (gradient.residence == INFONCE_ON_DEVICE && !of_rows_->kind.is_on_device()) {
       take_memory([&] { staged_[m].resize(size_t(numbers)); });
       gradient = {staged_[m].data(), INFONCE_ON_HOST};
     }
     // Of keys that are no candidates all comes from elsewhere.
     const bool is_apart = targets_ && m == targets_->keys() && !targets_->has_keys_apart();
-    if (status_ == INFONCE_OK && (!has_rows() || is_apart)) std::fill_n(gradient.data, numbers, 0.f);
+    if (status_ != INFONCE_OK || (has_rows() && !is_apart)) continue;
+    if (gradient.residence == INFONCE_ON_DEVICE) clear(gradient.data, numbers);
+    else std::fill_n(gradient.data, numbers, 0.f);
   }
   if (!targets_) return;
   gradient_of_keys_ = local_result_.gradients[targets_->keys()];
@@ -452,8 +488,10 @@ void RingCall::deliver_gradients(Gradients gradients, infonce_result *result) {
     const infonce_output &wanted = result->gradients[m], &computed = local_result_.gradients[m];
     if (!wanted.data) continue;
     const int64_t numbers = problem_.matrices[m].rows * problem_.dim;
-    const auto size = float(post_.size());
-    if (gradients == Gradients::kMean)
+    const float size = gradients == Gradients::kMean ? float(post_.size()) : 1;
+    if (computed.residence == INFONCE_ON_DEVICE)  // waits for the device, too
+      note(backend_.combine(context_, computed.data, nullptr, numbers, size, 1, failure_));
+    else if (size != 1)
       std::transform(computed.data, computed.data + numbers, computed.data, [=](float x) { return x * size; });
     if (wanted.data != computed.data)
       note(backend_.copy(context_, wanted.data, computed.data, numbers * int64_t(sizeof(float)), INFONCE_COPY_TO_DEVICE,

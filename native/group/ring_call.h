@@ -44,6 +44,7 @@ class RingCall {
   infonce_status begin(const infonce_problem &problem, const infonce_result &result);
   infonce_status read_upstream(const infonce_grad_output &upstream);
   void describe();
+  bool travels_on_device() const;
   infonce_status compute_losses();
   std::optional<FirstPositives> find_first_positives();
   bool weighs_positives() const { return problem_.softmaxes[0].mises_fisher_sigma != 0; }
@@ -62,7 +63,11 @@ class RingCall {
   template <class Take> void take_memory(Take &&take);
   void place_gradients(const infonce_result &result);
   infonce_travelling_rows weights_in(char *columns, int hop, const Traveller &traveller) const;
-  void compute_share(const Traveller &traveller, int hop, const char *rows, char *columns, float *share);
+  void compute_share(const Traveller &traveller, int hop, const Packed &rows, char *columns, float *share);
+  // Numbers that lie where rows do.
+  void clear(float *numbers, int64_t count);
+  void add(float *to, const float *from, int64_t count);
+  void add_home(const infonce_output &own, const float *home, int64_t count);
   void deliver_gradients(Gradients gradients, infonce_result *result);
   void reduce(Gradients gradients, infonce_scalars *scalars) const;
   struct Meeting {
@@ -71,7 +76,7 @@ class RingCall {
   Meeting meeting_of(const Traveller &traveller, const infonce_block &block, int hop) const;
   static infonce_travelling_rows rows_from(const infonce_travelling_rows &rows, int64_t first);
   template <class Visit>
-  void visit(const Traveller &traveller, int hop, const char *rows, const infonce_travelling_rows &columns,
+  void visit(const Traveller &traveller, int hop, const Packed &rows, const infonce_travelling_rows &columns,
              Visit &&visit);
 
   // Keeps the first failure. What follows of the pass still goes round, but nothing is computed.
@@ -86,6 +91,7 @@ class RingCall {
   int64_t loss_rows() const { return problem_.matrices[problem_.softmaxes[0].anchors].rows; }
 
   const Post post_;
+  std::optional<Post> of_rows_;  // where rows and their gradients travel: on the device, if that can be
   const infonce_backend &backend_;
   infonce_context *const context_;
   infonce_problem problem_{};  // this rank's, as it was given
@@ -106,7 +112,7 @@ class RingCall {
   std::unique_ptr<TargetRows> targets_;  // null: positives are at home
   infonce_output gradient_of_keys_{};    // where positives are elsewhere
   std::list<Relay> gradients_;           // of travellers with one
-  std::vector<float> of_block_;          // of rows that are candidates of several blocks
+  Memory::Piece of_block_;               // of rows that are candidates of several blocks
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

@@ -48,6 +48,17 @@ class Transport {
   virtual std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) = 0;
   virtual std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) = 0;
 
+  // Whether messages may lie in the memory of this CUDA device, between which and the other rank nothing else is then.
+  virtual bool takes_memory_of(int) const { return false; }
+  // Messages that do, after `ready`, a cudaEvent_t of the device that stays as it is until they have ended. The other end
+  // may lie elsewhere.
+  virtual std::unique_ptr<Exchange> send_from_device(int, Channel, const void *, size_t, void * /*ready*/) {
+    throw std::logic_error(kTakesNone);
+  }
+  virtual std::unique_ptr<Exchange> receive_on_device(int, Channel, void *, size_t, void * /*ready*/) {
+    throw std::logic_error(kTakesNone);
+  }
+
   // What was posted since the last time goes on its way, together. Ranks come to it at the same places of their work, where
   // each message has both its ends; before that it may not move.
   virtual void dispatch() {}
@@ -57,6 +68,9 @@ class Transport {
 
   // Ends the membership: what was sent still arrives, nothing is received any more. Waits for the others at most so long.
   virtual void leave(double seconds) = 0;
+
+ private:
+  static constexpr char kTakesNone[] = "this transport takes no memory of a device";
 };
 
 }  // namespace infonce::group

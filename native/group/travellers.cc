@@ -9,6 +9,7 @@ namespace infonce::group {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr Travellers::Sizes kBegin{0, kAlignment};  // behind the word of who has failed
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -55,19 +56,19 @@ void Travellers::want_gradients(const infonce_result &result) {
   for (Traveller &traveller : all_) traveller.has_gradient = result.gradients[traveller.matrix].data != nullptr;
 }
 
-Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, size_t begin) const {
+Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, const Sizes &begin) const {
   const size_t rows = size_t(owner.rows[traveller.matrix]);
-  Place place{begin, 0, 0, 0, 0};
-  place.ids = aligned(place.rows + rows * size_t(dim_) * size_of(traveller.type));
-  place.bias = aligned(place.ids + (traveller.has_ids ? rows * sizeof(int32_t) : 0));
-  place.guide = aligned(place.bias + (traveller.has_bias ? rows * sizeof(float) : 0));
+  Place place{begin.rows, 0, begin.notes, 0, {}};
+  place.guide = aligned(place.rows + rows * size_t(dim_) * size_of(traveller.type));
   const size_t of_guide = traveller.has_guide ? rows * size_t(guide_dim_) * size_of(traveller.guide_type) : 0;
-  place.end = aligned(place.guide + of_guide);
+  place.end.rows = aligned(place.guide + of_guide);
+  place.bias = aligned(place.ids + (traveller.has_ids ? rows * sizeof(int32_t) : 0));
+  place.end.notes = aligned(place.bias + (traveller.has_bias ? rows * sizeof(float) : 0));
   return place;
 }
 
-size_t Travellers::bytes(const Record &owner, int hop) const {
-  size_t end = kAlignment;
+Travellers::Sizes Travellers::sizes(const Record &owner, int hop) const {
+  Sizes end = kBegin;
   for (const Traveller &traveller : all_)
     if (traveller.hops >= hop) end = place_of(owner, traveller, end).end;
   return end;
@@ -90,64 +91,78 @@ double *Travellers::columns_in(char *columns, const Record &owner, const Travell
 }
 
 infonce_status pack_rows(const infonce_matrix &matrix, int64_t dim, const infonce_backend &backend,
-                         infonce_context *context, char *packed, infonce_failure *failure) {
+                         infonce_context *context, char *packed, infonce_failure *failure, int32_t residence) {
   const size_t row_bytes = size_t(dim) * size_of(matrix.type);
   const size_t stride = size_t(row_stride_of(matrix, dim)) * size_of(matrix.type);
   const char *from = static_cast<const char *>(matrix.data);
+  const bool has_gaps = stride != row_bytes, comes_from_host = matrix.residence == INFONCE_ON_HOST;
+  std::vector<char> without;
+  if (has_gaps && comes_from_host && residence == INFONCE_ON_DEVICE) {
+    without.resize(size_t(matrix.rows) * row_bytes);
+    pack_rows(matrix, dim, backend, context, without.data(), failure);
+    const auto bytes = int64_t(without.size());
+    return backend.copy(context, packed, without.data(), bytes, INFONCE_COPY_TO_DEVICE, failure);
+  }
+  const infonce_copy direction = residence == INFONCE_ON_HOST ? INFONCE_COPY_FROM_DEVICE
+                                 : comes_from_host            ? INFONCE_COPY_TO_DEVICE
+                                                              : INFONCE_COPY_WITHIN_DEVICE;
   // As few copies as there are gaps.
-  const int64_t together = stride == row_bytes ? std::max<int64_t>(matrix.rows, 1) : 1;
+  const int64_t together = has_gaps ? 1 : std::max<int64_t>(matrix.rows, 1);
   for (int64_t i = 0; i < matrix.rows; i += together) {
     char *to = packed + size_t(i) * row_bytes;
     const size_t count = row_bytes * size_t(together);
-    if (matrix.residence == INFONCE_ON_HOST) {
+    if (comes_from_host && residence == INFONCE_ON_HOST) {
       std::memcpy(to, from + size_t(i) * stride, count);
       continue;
     }
     const infonce_status status =
-        backend.copy(context, to, from + size_t(i) * stride, int64_t(count), INFONCE_COPY_FROM_DEVICE, failure);
+        backend.copy(context, to, from + size_t(i) * stride, int64_t(count), direction, failure);
     if (status != INFONCE_OK) return status;
   }
   return INFONCE_OK;
 }
 
 infonce_status Travellers::pack(const infonce_problem &problem, const infonce_backend &backend,
-                                infonce_context *context, char *packed, infonce_failure *failure) const {
+                                infonce_context *context, const Packed &packed, infonce_failure *failure) const {
   Record own;
   for (int m = 0; m < problem.matrix_count; ++m) own.rows[m] = problem.matrices[m].rows;
-  size_t end = kAlignment;
+  Sizes end = kBegin;
   for (const Traveller &traveller : all_) {
     const infonce_matrix &matrix = problem.matrices[traveller.matrix];
     const Place place = place_of(own, traveller, end);
     end = place.end;
-    infonce_status status = pack_rows(matrix, dim_, backend, context, packed + place.rows, failure);
+    infonce_status status =
+        pack_rows(matrix, dim_, backend, context, packed.rows + place.rows, failure, packed.residence);
     if (status == INFONCE_OK && traveller.has_guide)
-      status = pack_rows(guide_of(matrix), guide_dim_, backend, context, packed + place.guide, failure);
+      status = pack_rows(guide_of(matrix), guide_dim_, backend, context, packed.rows + place.guide, failure,
+                         packed.residence);
     if (status != INFONCE_OK) return status;
     if (matrix.rows == 0) continue;
-    if (matrix.ids) std::memcpy(packed + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));
-    if (matrix.bias) std::memcpy(packed + place.bias, matrix.bias, size_t(matrix.rows) * sizeof(float));
+    if (matrix.ids) std::memcpy(packed.notes + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));
+    if (matrix.bias) std::memcpy(packed.notes + place.bias, matrix.bias, size_t(matrix.rows) * sizeof(float));
   }
   return INFONCE_OK;
 }
 
-infonce_matrix Travellers::matrix_in(const char *packed, const Record &owner, const Traveller &traveller,
+infonce_matrix Travellers::matrix_in(const Packed &packed, const Record &owner, const Traveller &traveller,
                                      int64_t first) const {
-  size_t end = kAlignment;
+  Sizes end = kBegin;
   for (const Traveller &other : all_) {
     const Place place = place_of(owner, other, end);
     end = place.end;
     if (other.matrix != traveller.matrix) continue;
     infonce_matrix matrix{};
-    matrix.data = packed + place.rows + size_t(first * dim_) * size_of(other.type);
+    matrix.data = packed.rows + place.rows + size_t(first * dim_) * size_of(other.type);
     matrix.type = other.type;
-    matrix.residence = INFONCE_ON_HOST;
+    matrix.residence = packed.residence;
     matrix.rows = owner.rows[other.matrix] - first;
     matrix.views = 1;
-    if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed + place.ids) + first;
-    if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed + place.bias) + first;
-    if (other.has_guide) matrix.guide = packed + place.guide + size_t(first * guide_dim_) * size_of(other.guide_type);
+    if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed.notes + place.ids) + first;
+    if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed.notes + place.bias) + first;
+    if (other.has_guide)
+      matrix.guide = packed.rows + place.guide + size_t(first * guide_dim_) * size_of(other.guide_type);
     matrix.guide_type = other.guide_type;
-    matrix.guide_residence = INFONCE_ON_HOST;
+    matrix.guide_residence = packed.residence;
     return matrix;
   }
   return {};

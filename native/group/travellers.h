@@ -23,6 +23,14 @@ struct Traveller {
   ColumnSums::Kinds columns;  // what they collect as such
 };
 
+// Those of a rank, packed: their rows and guides, and what of them is on the host wherever those are: a word in which a rank
+// that has failed tells the next, ids and biases.
+struct Packed {
+  char *rows;
+  int32_t residence;
+  char *notes;
+};
+
 class Travellers {
  public:
   Travellers() = default;
@@ -38,14 +46,16 @@ class Travellers {
   // The farthest's.
   int hops() const { return all_.empty() ? 0 : all_.front().hops; }
 
-  // What arrives at a hop of the rank with these rows, in bytes. It begins with a word in which a rank that has failed
-  // tells the next.
-  size_t bytes(const Record &owner, int hop) const;
+  // What arrives at a hop of the rank with these rows, in bytes.
+  struct Sizes {
+    size_t rows, notes;
+  };
+  Sizes sizes(const Record &owner, int hop) const;
   // Copies this rank's to `packed`.
   infonce_status pack(const infonce_problem &problem, const infonce_backend &backend, infonce_context *context,
-                      char *packed, infonce_failure *failure) const;
+                      const Packed &packed, infonce_failure *failure) const;
   // A traveller's rows from the first on, where the rank with these rows has packed them.
-  infonce_matrix matrix_in(const char *packed, const Record &owner, const Traveller &traveller, int64_t first) const;
+  infonce_matrix matrix_in(const Packed &packed, const Record &owner, const Traveller &traveller, int64_t first) const;
 
   // What belongs to the rows that are columns: by traveller `arrays` float64 numbers a row.
   size_t column_bytes(const Record &owner, int hop, int arrays) const;
@@ -53,20 +63,22 @@ class Travellers {
 
  private:
   struct Place {
-    size_t rows, ids, bias, guide, end;
+    size_t rows, guide, ids, bias;
+    Sizes end;
   };
-  Place place_of(const Record &owner, const Traveller &traveller, size_t begin) const;
+  Place place_of(const Record &owner, const Traveller &traveller, const Sizes &begin) const;
 
   int64_t dim_ = 0, guide_dim_ = 0;
   std::vector<Traveller> all_;  // the farthest first
 };
 
 // Whether the rank that packed it, or one that it went through, has failed.
-inline int64_t &failed_in(char *packed) { return *reinterpret_cast<int64_t *>(packed); }
+inline int64_t &failed_in(const Packed &packed) { return *reinterpret_cast<int64_t *>(packed.notes); }
 
-// Copies rows together, one after another.
+// Copies rows together, one after another, to memory of the host or the device.
 infonce_status pack_rows(const infonce_matrix &matrix, int64_t dim, const infonce_backend &backend,
-                         infonce_context *context, char *packed, infonce_failure *failure);
+                         infonce_context *context, char *packed, infonce_failure *failure,
+                         int32_t residence = INFONCE_ON_HOST);
 
 // Bytes of a number.
 size_t size_of(int32_t type);

@@ -42,6 +42,10 @@ Device::~Device() {
 
 std::string Device::name() const { return "device " + std::to_string(ordinal_) + " of " + std::to_string(count_); }
 
+void Device::wait_for(CUevent_st *event) const {
+  check(driver_.stream_wait_event(stream_, event, 0), "cuStreamWaitEvent");
+}
+
 std::string Device::describe(int result) const {
   const char *text = nullptr;
   driver_.get_error_string(result, &text);

@@ -18,7 +18,11 @@ class Device {
 
   const Driver &driver() const { return driver_; }
   CUstream_st *stream() const { return stream_; }
+  int ordinal() const { return ordinal_; }
   std::string name() const;  // "device 1 of 4"
+
+  // What is queued from now on comes after what `event` stands for, of this device.
+  void wait_for(CUevent_st *event) const;
 
   // Waits until the stream uses no memory any more, whatever has become of its work.
   void settle() const { driver_.stream_synchronize(stream_); }

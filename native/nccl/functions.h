@@ -102,6 +102,7 @@ template <typename Result> struct DriverFunctions {
   Result (*stream_create)(CUstream_st **stream, unsigned flags);
   Result (*stream_destroy)(CUstream_st *stream);
   Result (*stream_synchronize)(CUstream_st *stream);
+  Result (*stream_wait_event)(CUstream_st *stream, CUevent_st *event, unsigned flags);
   Result (*event_create)(CUevent_st **event, unsigned flags);
   Result (*event_destroy)(CUevent_st *event);
   Result (*event_record)(CUevent_st *event, CUstream_st *stream);
@@ -124,6 +125,7 @@ template <typename Result> struct DriverFunctions {
     visit("cuStreamCreate", stream_create);
     visit("cuStreamDestroy_v2", stream_destroy);
     visit("cuStreamSynchronize", stream_synchronize);
+    visit("cuStreamWaitEvent", stream_wait_event);
     visit("cuEventCreate", event_create);
     visit("cuEventDestroy_v2", event_destroy);
     visit("cuEventRecord", event_record);

@@ -35,7 +35,7 @@ struct Greeting {
   int64_t protocol, record;
   uint64_t host;
 };
-constexpr int64_t kProtocol = 1;  // how messages are cut, which is the same at both ends; bump on every change
+constexpr int64_t kProtocol = 2;  // how messages are cut, which is the same at both ends; bump on every change
 
 uint64_t this_host() {
   char name[256] = {};
@@ -72,6 +72,7 @@ void NcclThread::run() {
   try {
     const Device device(options_.device, options_.rank);
     place = device.name();
+    device_ = device.ordinal();
     end_at_exit(false);
     use(device);
   } catch (const CannotStart &failure) {

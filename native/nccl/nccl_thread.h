@@ -20,6 +20,7 @@ class NcclThread final : public group::ThreadOf<Message> {
 
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }
+  int device() const { return device_; }
   const std::string &library() const { return library_.name; }
 
   // When what was posted before has ended, and these messages, which are met by the last ones of the others. Waits for it
@@ -41,8 +42,8 @@ class NcclThread final : public group::ThreadOf<Message> {
 
   const NcclOptions options_;
   const NcclLibrary library_;
-  int local_rank_ = 0, local_size_ = 1;  // before it has begun; then they stay
-  std::string failure_;                  // of the start; empty: there is none
+  int local_rank_ = 0, local_size_ = 1, device_ = 0;  // before it has begun; then they stay
+  std::string failure_;                               // of the start; empty: there is none
 };
 
 }  // namespace infonce::nccl

@@ -41,6 +41,20 @@ class NcclTransport final : public group::Transport {
     return post(false, from, channel, static_cast<char *>(bytes), count);
   }
 
+  // The driver's events and addresses are the runtime's, in its context of the device.
+  bool takes_memory_of(int device) const override { return device == thread_->device(); }
+
+  std::unique_ptr<group::Exchange> send_from_device(int to, group::Channel channel, const void *bytes, size_t count,
+                                                    void *ready) override {
+    auto *const sent = static_cast<char *>(const_cast<void *>(bytes));
+    return post(true, to, channel, sent, count, true, static_cast<CUevent_st *>(ready));
+  }
+
+  std::unique_ptr<group::Exchange> receive_on_device(int from, group::Channel channel, void *bytes, size_t count,
+                                                     void *ready) override {
+    return post(false, from, channel, static_cast<char *>(bytes), count, true, static_cast<CUevent_st *>(ready));
+  }
+
   void dispatch() override {
     if (!pending_.empty()) thread_->post(std::exchange(pending_, {}));
   }
@@ -66,13 +80,16 @@ class NcclTransport final : public group::Transport {
   }
 
  private:
-  std::unique_ptr<group::Exchange> post(bool sent, int other, group::Channel channel, char *bytes, size_t count) {
+  std::unique_ptr<group::Exchange> post(bool sent, int other, group::Channel channel, char *bytes, size_t count,
+                                        bool on_device = false, CUevent_st *ready = nullptr) {
     auto message = std::make_shared<Message>();
     message->sent = sent;
     message->other = other;
     message->channel = channel;
     message->bytes = bytes;
     message->count = count;
+    message->on_device = on_device;
+    message->ready = ready;
     message->ended = count == 0;
     if (count > 0) pending_.push_back(message);
     return std::make_unique<group::ExchangeOf<NcclThread, Message>>(thread_, std::move(message));

@@ -76,7 +76,7 @@ void Rounds::fill(Round &round) {
       if (message->sent != sent || message->begun == message->count) continue;
       const size_t count = std::min(message->count - message->begun, piece(message->channel));
       round.parts.push_back({message, round.all, message->begun, count});
-      round.all += (count + kAlignment - 1) / kAlignment * kAlignment;
+      if (!message->on_device) round.all += (count + kAlignment - 1) / kAlignment * kAlignment;
       message->begun += count;
       is_last = is_last && message->begun == message->count;
     }
@@ -90,13 +90,17 @@ void Rounds::launch(Round &round) {
   Staging &staging = round.staging;
   staging.reserve(round.all);
   for (const Part &part : round.parts)
-    if (part.message->sent) std::memcpy(staging.host() + part.at, part.message->bytes + part.offset, part.count);
+    if (part.message->sent && !part.message->on_device)
+      std::memcpy(staging.host() + part.at, part.message->bytes + part.offset, part.count);
   staging.upload(0, round.sent);
+  for (const Part &part : round.parts)
+    if (part.message->ready && part.offset == 0) device_.wait_for(part.message->ready);
   communicator_.begin_group();
   for (const Part &part : round.parts) {
-    char *bytes = staging.device() + part.at;
-    if (part.message->sent) communicator_.send(bytes, part.count, part.message->other, device_.stream());
-    else communicator_.receive(bytes, part.count, part.message->other, device_.stream());
+    const Message &message = *part.message;
+    char *bytes = message.on_device ? message.bytes + part.offset : staging.device() + part.at;
+    if (message.sent) communicator_.send(bytes, part.count, message.other, device_.stream());
+    else communicator_.receive(bytes, part.count, message.other, device_.stream());
   }
   communicator_.end_group();
 }
@@ -109,7 +113,8 @@ void Rounds::settle(Round &round) {
 void Rounds::complete(Round &round) {
   for (const Part &part : round.parts) {
     Message &message = *part.message;
-    if (!message.sent) std::memcpy(message.bytes + part.offset, round.staging.host() + part.at, part.count);
+    if (!message.sent && !message.on_device)
+      std::memcpy(message.bytes + part.offset, round.staging.host() + part.at, part.count);
     message.done += part.count;
     if (message.done == message.count) message.ended.store(true, std::memory_order_release);
   }

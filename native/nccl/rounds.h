@@ -1,5 +1,6 @@
-// Messages on their way through the GPU, in rounds: a piece of each message of a group, copied to the device, exchanged by
-// one group of NCCL's calls, and copied back. Both ends of a message cut it alike, so that counts match.
+// Messages on their way through the GPU, in rounds: a piece of each message of a group, exchanged by one group of NCCL's
+// calls. What is on the host is copied to the device before and back afterwards; what is on the device already stays where it
+// is. Both ends of a message cut it alike, wherever it is, so that counts match.
 #pragma once
 
 #include <atomic>
@@ -22,6 +23,8 @@ struct Message {
   group::Channel channel = group::Channel::kControl;
   char *bytes = nullptr;
   size_t count = 0;
+  bool on_device = false;
+  CUevent_st *ready = nullptr;       // on the device: what it comes after; null: nothing
   std::unique_ptr<char[]> unwanted;  // holds the bytes of what is received for nobody
 
   // Of the thread alone: bytes that were given to NCCL, and those that are there.
@@ -48,13 +51,13 @@ class Rounds {
  private:
   struct Part {
     std::shared_ptr<Message> message;
-    size_t at, offset, count;  // in the staging memory, in the message, bytes
+    size_t at, offset, count;  // in the staging memory of what is on the host, in the message, bytes
   };
   struct Round {
     explicit Round(const Device &device) : staging(device) {}
     Staging staging;
     std::vector<Part> parts;
-    size_t sent = 0, all = 0;  // bytes; what is sent comes first
+    size_t sent = 0, all = 0;  // bytes of what is on the host; what is sent comes first
     Clock::time_point begun;
   };
 

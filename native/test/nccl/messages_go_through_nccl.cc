@@ -1,11 +1,14 @@
 // Messages of ranks arrive whole and in order, in groups of sends and receives that match.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "nccl/libraries.h"
 #include "test/nccl/ranks.h"
 
 namespace infonce::test {
@@ -29,6 +32,51 @@ Bytes numbered(size_t count, int number) {
 
 int right_of(const Transport &transport) { return (transport.rank() + 1) % transport.size(); }
 int left_of(const Transport &transport) { return (transport.rank() + transport.size() - 1) % transport.size(); }
+
+// Bytes on their way to the device in a stream, or room for as many.
+class OnDevice {
+ public:
+  explicit OnDevice(const Bytes &bytes) : count_(bytes.size()), driver_(nccl::open_driver()) {
+    REQUIRE(driver_.allocate(&memory_, count_ + 1) == 0);
+    REQUIRE(driver_.host_allocate(&host_, count_ + 1, 0) == 0);
+    REQUIRE(driver_.stream_create(&stream_, nccl::kNonBlockingStream) == 0);
+    REQUIRE(driver_.event_create(&ready_, nccl::kEventWithoutTiming) == 0);
+    std::copy(bytes.begin(), bytes.end(), static_cast<unsigned char *>(host_));
+    CHECK(driver_.copy_to_device(memory_, host_, count_, stream_) == 0);
+    CHECK(driver_.event_record(ready_, stream_) == 0);
+  }
+  ~OnDevice() {
+    driver_.stream_destroy(stream_);
+    driver_.event_destroy(ready_);
+    driver_.host_free(host_);
+    driver_.free(memory_);
+  }
+  OnDevice(const OnDevice &) = delete;
+  OnDevice &operator=(const OnDevice &) = delete;
+
+  std::unique_ptr<Exchange> send(Transport &transport, int to) const {
+    return transport.send_from_device(to, Channel::kForward, address(), count_, ready_);
+  }
+  std::unique_ptr<Exchange> receive(Transport &transport, int from) const {
+    return transport.receive_on_device(from, Channel::kForward, address(), count_, ready_);
+  }
+  Bytes content() const {
+    CHECK(driver_.copy_to_host(host_, memory_, count_, stream_) == 0);
+    CHECK(driver_.stream_synchronize(stream_) == 0);
+    const auto *first = static_cast<const unsigned char *>(host_);
+    return Bytes(first, first + count_);
+  }
+
+ private:
+  void *address() const { return reinterpret_cast<void *>(memory_); }
+
+  const size_t count_;
+  const nccl::Driver driver_;
+  nccl::DevicePointer memory_ = 0;
+  void *host_ = nullptr;
+  CUstream_st *stream_ = nullptr;
+  CUevent_st *ready_ = nullptr;
+};
 
 constexpr size_t kMega = size_t{1} << 20;
 
@@ -60,6 +108,56 @@ TEST_CASE("messages of any length go round a ring, several at once") {
       CHECK(their_more == numbered(1000, 10 + left_of(transport)));
       transport.leave(20);
     });
+}
+
+TEST_CASE("messages go from device to device, after what was queued there before") {
+  for (const size_t count : {size_t{1}, 4 * kMega, 9 * kMega - 1})
+    on_transports(3, [&](Transport &transport) {
+      CHECK((transport.takes_memory_of(transport.rank()) && !transport.takes_memory_of(7)));
+      const OnDevice rows(numbered(count, transport.rank())), theirs(Bytes(count, 0));
+      const std::unique_ptr<Exchange> sent = rows.send(transport, right_of(transport));
+      const std::unique_ptr<Exchange> received = theirs.receive(transport, left_of(transport));
+      transport.dispatch();
+      CHECK((outcome(*sent).empty() && outcome(*received).empty()));
+      CHECK(theirs.content() == numbered(count, left_of(transport)));
+      transport.leave(20);
+    });
+  CHECK(live_objects() == 0);
+}
+
+TEST_CASE("one end of a message may lie on a device, and the other on the host, beside others") {
+  constexpr size_t kCount = 5 * kMega + 3;
+  on_transports(2, [](Transport &transport) {
+    const int other = 1 - transport.rank();
+    const Bytes more = numbered(1000, 10 + transport.rank());
+    Bytes theirs(kCount), their_more(1000);
+    const OnDevice rows(numbered(kCount, transport.rank())), on_device(Bytes(kCount, 0));
+    std::vector<std::unique_ptr<Exchange>> all;
+    all.push_back(transport.send(other, Channel::kForward, more.data(), more.size()));
+    all.push_back(transport.receive(other, Channel::kForward, their_more.data(), their_more.size()));
+    all.push_back(rows.send(transport, other));
+    all.push_back(transport.rank() == 0 ? on_device.receive(transport, other)
+                                        : transport.receive(other, Channel::kForward, theirs.data(), kCount));
+    transport.dispatch();
+    for (const auto &exchange : all) CHECK(outcome(*exchange).empty());
+    CHECK((transport.rank() == 0 ? on_device.content() : theirs) == numbered(kCount, other));
+    CHECK(their_more == numbered(1000, 10 + other));
+    transport.leave(20);
+  });
+}
+
+TEST_CASE("a message whose ends differ on devices ends the group") {
+  on_transports(2, [](Transport &transport) {
+    const OnDevice bytes(Bytes(transport.rank() == 0 ? 50 : 60, 1));
+    const std::unique_ptr<Exchange> exchange =
+        transport.rank() == 0 ? bytes.send(transport, 1) : bytes.receive(transport, 0);
+    transport.dispatch();
+    const std::string told = outcome(*exchange);
+    if (transport.rank() == 1)
+      CHECK(told.find("rank 0 sends 50 of type 1, and 60 of type 1 are received") != told.npos);
+    else CHECK(told.find("rank 1 has gone") != told.npos);
+  });
+  CHECK(live_objects() == 0);
 }
 
 TEST_CASE("groups follow each other without a wait between them") {

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "nccl/cannot_start.h"
+#include "test/backend.h"
 #include "test/group.h"
 
 namespace infonce::test {
@@ -27,7 +28,11 @@ nccl::UniqueId id_of(const std::string &key) {
 
 // Before any test.
 const bool joins_over_nccl = [] {
-  set_join([](const std::string &key, int rank, int size) { return open_nccl(options_of(id_of(key), rank, size)); });
+  set_join([](const std::string &key, int rank, int size) {
+    nccl::NcclOptions options = options_of(id_of(key), rank, size);
+    if (!on_cpu()) options.device = 0;  // that of the contexts
+    return open_nccl(options);
+  });
   return true;
 }();
 

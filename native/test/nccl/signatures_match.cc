@@ -32,6 +32,7 @@ INFONCE_SAME(copy_to_host, cuMemcpyDtoHAsync);
 INFONCE_SAME(stream_create, cuStreamCreate);
 INFONCE_SAME(stream_destroy, cuStreamDestroy);
 INFONCE_SAME(stream_synchronize, cuStreamSynchronize);
+INFONCE_SAME(stream_wait_event, cuStreamWaitEvent);
 INFONCE_SAME(event_create, cuEventCreate);
 INFONCE_SAME(event_destroy, cuEventDestroy);
 INFONCE_SAME(event_record, cuEventRecord);

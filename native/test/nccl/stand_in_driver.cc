@@ -61,8 +61,8 @@ struct CUstream_st {
   }
 };
 
+// With a runtime an event of that is one, whoever made it.
 struct CUevent_st {
-  void *real = nullptr;
   CUstream_st *stream = nullptr;
   uint64_t after = 0;
 };
@@ -84,6 +84,8 @@ struct Runtime {
   int (*stream_create)(void **, unsigned);
   int (*stream_destroy)(void *);
   int (*stream_synchronize)(void *);
+  int (*stream_wait_event)(void *, void *, unsigned);
+  int (*pointer_attributes)(void *, const void *);
   int (*event_create)(void **, unsigned);
   int (*event_destroy)(void *);
   int (*event_record)(void *, void *);
@@ -111,6 +113,8 @@ const Runtime *runtime() {
     find("cudaStreamCreateWithFlags", found->stream_create);
     find("cudaStreamDestroy", found->stream_destroy);
     find("cudaStreamSynchronize", found->stream_synchronize);
+    find("cudaStreamWaitEvent", found->stream_wait_event);
+    find("cudaPointerGetAttributes", found->pointer_attributes);
     find("cudaEventCreateWithFlags", found->event_create);
     find("cudaEventDestroy", found->event_destroy);
     find("cudaEventRecord", found->event_record);
@@ -156,6 +160,19 @@ bool holds(const std::map<uintptr_t, size_t> &memory, const void *address, size_
   return at + size <= next->first + next->second;
 }
 
+// Whoever allocated it.
+bool is_on_device(const void *address, size_t size) {
+  const Runtime *real = runtime();
+  if (!real) return holds(state().device, address, size);
+  struct {
+    int type = 0;  // of memory: 2 is a device's
+    char others[252];
+  } first, last;
+  const void *end = static_cast<const char *>(address) + size - 1;
+  return real->pointer_attributes(&first, address) == kSuccess && real->pointer_attributes(&last, end) == kSuccess &&
+         first.type == 2 && last.type == 2;
+}
+
 void *host_of(uintptr_t device) { return reinterpret_cast<void *>(device & ~kOnDevice); }
 
 // What is no page-locked memory would be copied, and waited for, otherwise.
@@ -173,13 +190,13 @@ int copy(CUstream_st *stream, DevicePointer device, void *host, size_t size, Cop
 }  // namespace
 
 void read_device(void *to, const void *device, size_t count) {
-  if (!holds(state().device, device, count)) std::abort();
+  if (!is_on_device(device, count)) std::abort();
   if (const Runtime *real = runtime()) real->copy(to, device, count, kToHost);
   else std::memcpy(to, host_of(reinterpret_cast<uintptr_t>(device)), count);
 }
 
 void write_device(void *device, const void *from, size_t count) {
-  if (!holds(state().device, device, count)) std::abort();
+  if (!is_on_device(device, count)) std::abort();
   if (const Runtime *real = runtime()) real->copy(device, from, count, kToDevice);
   else std::memcpy(host_of(reinterpret_cast<uintptr_t>(device)), from, count);
 }
@@ -304,22 +321,34 @@ EXPORTED int cuStreamSynchronize(CUstream_st *stream) {
   return kSuccess;
 }
 
+// What a stream of the host has done when it comes to an event, others need not have.
+EXPORTED int cuStreamWaitEvent(CUstream_st *stream, CUevent_st *event, unsigned flags) {
+  if (const Runtime *real = runtime()) return real->stream_wait_event(stream->real, event, flags);
+  CUstream_st *const other = event->stream;
+  if (!other) return kSuccess;
+  stream->queue([other, after = event->after] {
+    std::unique_lock<std::mutex> lock(other->mutex);
+    other->changed.wait(lock, [=] { return other->done >= after; });
+  });
+  return kSuccess;
+}
+
 EXPORTED int cuEventCreate(CUevent_st **event, unsigned flags) {
-  *event = new CUevent_st;
   ++state().live;
-  const Runtime *real = runtime();
-  return real ? real->event_create(&(*event)->real, flags) : kSuccess;
+  if (const Runtime *real = runtime()) return real->event_create(reinterpret_cast<void **>(event), flags);
+  *event = new CUevent_st;
+  return kSuccess;
 }
 
 EXPORTED int cuEventDestroy_v2(CUevent_st *event) {
-  if (const Runtime *real = runtime()) real->event_destroy(event->real);
-  delete event;
+  if (const Runtime *real = runtime()) real->event_destroy(event);
+  else delete event;
   --state().live;
   return kSuccess;
 }
 
 EXPORTED int cuEventRecord(CUevent_st *event, CUstream_st *stream) {
-  if (const Runtime *real = runtime()) return real->event_record(event->real, stream->real);
+  if (const Runtime *real = runtime()) return real->event_record(event, stream->real);
   const std::lock_guard<std::mutex> lock(stream->mutex);
   event->stream = stream;
   event->after = stream->queued;
@@ -327,7 +356,7 @@ EXPORTED int cuEventRecord(CUevent_st *event, CUstream_st *stream) {
 }
 
 EXPORTED int cuEventQuery(CUevent_st *event) {
-  if (const Runtime *real = runtime()) return real->event_query(event->real);
+  if (const Runtime *real = runtime()) return real->event_query(event);
   if (!event->stream) return kSuccess;
   const std::lock_guard<std::mutex> lock(event->stream->mutex);
   return event->stream->done >= event->after ? kSuccess : kNotReady;

@@ -1,0 +1,232 @@
+#include "test/device_made_up.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "test/backend.h"
+
+namespace infonce::test {
+
+namespace {
+
+// Addresses that the host cannot use.
+constexpr uintptr_t kOnDevice = uintptr_t{1} << 56;
+
+std::atomic<int> live{0};
+
+template <class T> T *on_host(T *address) {
+  return reinterpret_cast<T *>(reinterpret_cast<uintptr_t>(address) & ~kOnDevice);
+}
+
+// Of a context.
+struct Stream {
+  std::deque<std::function<void()>> work;
+  int64_t done = 0;
+
+  void finish(int64_t until) {
+    for (; done < until && !work.empty(); ++done, work.pop_front()) work.front()();
+  }
+  int64_t end() const { return done + int64_t(work.size()); }
+};
+
+struct Point {
+  Stream *stream;
+  int64_t after;
+};
+
+std::mutex &mutex() {
+  static std::mutex &one = *new std::mutex;
+  return one;
+}
+
+// Under the mutex.
+Stream &stream_of(infonce_context *context) {
+  static auto &all = *new std::map<infonce_context *, Stream>;
+  return all[context];
+}
+
+void finish(infonce_context *context) {
+  const std::lock_guard<std::mutex> lock(mutex());
+  Stream &stream = stream_of(context);
+  stream.finish(stream.end());
+}
+
+int32_t host_device(infonce_context *) { return 0; }
+
+infonce_status allocate(infonce_context *, int64_t bytes, void **memory, infonce_failure *) {
+  char *const address = static_cast<char *>(std::malloc(size_t(bytes)));
+  std::memset(address, 0xff, size_t(bytes));
+  *memory = reinterpret_cast<void *>(reinterpret_cast<uintptr_t>(address) | kOnDevice);
+  ++live;
+  return INFONCE_OK;
+}
+
+void release(infonce_context *context, void *memory) {
+  finish(context);
+  std::free(on_host(memory));
+  --live;
+}
+
+infonce_status copy(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t, infonce_failure *) {
+  finish(context);
+  if (bytes > 0) std::memcpy(on_host(to), on_host(from), size_t(bytes));
+  return INFONCE_OK;
+}
+
+infonce_status combine(infonce_context *context, float *to, const float *from, int64_t count, float factor,
+                       int32_t waits, infonce_failure *) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex());
+    stream_of(context).work.push_back([to = on_host(to), from = on_host(from), count, factor] {
+      for (int64_t i = 0; i < count; ++i) to[i] = factor == 0 ? 0 : (from ? to[i] + from[i] : to[i]) * factor;
+    });
+  }
+  if (waits) finish(context);
+  return INFONCE_OK;
+}
+
+infonce_status mark(infonce_context *context, void **point, infonce_failure *) {
+  const std::lock_guard<std::mutex> lock(mutex());
+  if (!*point) *point = new Point, ++live;
+  Stream &stream = stream_of(context);
+  *static_cast<Point *>(*point) = {&stream, stream.end()};
+  return INFONCE_OK;
+}
+
+void release_mark(void *point) {
+  delete static_cast<Point *>(point);
+  --live;
+}
+
+infonce_part part_on_host(const infonce_part &part) {
+  infonce_part moved = part;
+  moved.candidates.data = on_host(part.candidates.data);
+  moved.candidates.guide = on_host(part.candidates.guide);
+  moved.candidates.residence = moved.candidates.guide_residence = INFONCE_ON_HOST;
+  return moved;
+}
+
+infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
+  finish(context);
+  const infonce_part moved = part_on_host(*part);
+  return backend().add(context, saved, &moved, failure);
+}
+
+infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
+                            const infonce_output *gradient, infonce_failure *failure) {
+  finish(context);
+  const infonce_part moved = part_on_host(*part);
+  const infonce_output to{on_host(gradient->data), INFONCE_ON_HOST};
+  return backend().add_gradient(context, saved, &moved, &to, failure);
+}
+
+// Which gradients are in its memory.
+infonce_result result_on_host(const infonce_result &result) {
+  infonce_result moved = result;
+  for (infonce_output &gradient : moved.gradients) gradient = {on_host(gradient.data), INFONCE_ON_HOST};
+  return moved;
+}
+
+infonce_status close_gradient(infonce_context *context, infonce_saved *saved, infonce_result *result,
+                              infonce_failure *failure) {
+  finish(context);
+  infonce_result moved = result_on_host(*result);
+  const infonce_status status = backend().close_gradient(context, saved, &moved, failure);
+  result->scalars = moved.scalars;
+  return status;
+}
+
+class Copied final : public group::Exchange {
+ public:
+  Copied(std::unique_ptr<std::vector<char>> bytes, std::unique_ptr<group::Exchange> sent)
+      : bytes_(std::move(bytes)), sent_(std::move(sent)) {}
+  bool has_ended() override { return sent_->has_ended(); }
+
+ private:
+  std::unique_ptr<std::vector<char>> bytes_;
+  std::unique_ptr<group::Exchange> sent_;
+};
+
+class Transport final : public group::Transport {
+ public:
+  explicit Transport(std::unique_ptr<group::Transport> transport) : transport_(std::move(transport)) {}
+
+  int rank() const override { return transport_->rank(); }
+  int size() const override { return transport_->size(); }
+  int local_rank() const override { return transport_->local_rank(); }
+  int local_size() const override { return transport_->local_size(); }
+  std::string library() const override { return transport_->library(); }
+
+  std::unique_ptr<group::Exchange> send(int to, group::Channel channel, const void *bytes, size_t count) override {
+    return transport_->send(to, channel, bytes, count);
+  }
+  std::unique_ptr<group::Exchange> receive(int from, group::Channel channel, void *bytes, size_t count) override {
+    return transport_->receive(from, channel, bytes, count);
+  }
+
+  // One in three takes none, so that both ends of a message lie in either.
+  bool takes_memory_of(int device) const override { return device == 0 && rank() % 3 != 2; }
+  std::unique_ptr<group::Exchange> send_from_device(int to, group::Channel channel, const void *bytes, size_t count,
+                                                    void *ready) override {
+    wait_for(ready);
+    const char *first = on_host(static_cast<const char *>(bytes));
+    auto now = std::make_unique<std::vector<char>>(first, first + count);
+    auto sent = transport_->send(to, channel, now->data(), count);
+    return std::make_unique<Copied>(std::move(now), std::move(sent));
+  }
+  std::unique_ptr<group::Exchange> receive_on_device(int from, group::Channel channel, void *bytes, size_t count,
+                                                     void *ready) override {
+    wait_for(ready);
+    return transport_->receive(from, channel, on_host(bytes), count);
+  }
+
+  void dispatch() override { transport_->dispatch(); }
+  void abandon() noexcept override { transport_->abandon(); }
+  void leave(double seconds) override { transport_->leave(seconds); }
+
+ private:
+  static void wait_for(void *ready) {
+    const std::lock_guard<std::mutex> lock(mutex());
+    const Point &point = *static_cast<Point *>(ready);
+    point.stream->finish(point.after);
+  }
+
+  std::unique_ptr<group::Transport> transport_;
+};
+
+}  // namespace
+
+const infonce_backend &device_made_up() {
+  static const infonce_backend made_up = [] {
+    infonce_backend table = backend();
+    table.host_device = host_device;
+    table.allocate = allocate;
+    table.release = release;
+    table.copy = copy;
+    table.combine = combine;
+    table.mark = mark;
+    table.release_mark = release_mark;
+    table.add = add;
+    table.add_gradient = add_gradient;
+    table.close_gradient = close_gradient;
+    return table;
+  }();
+  return made_up;
+}
+
+std::unique_ptr<group::Transport> with_memory_of_device(std::unique_ptr<group::Transport> transport) {
+  return std::make_unique<Transport>(std::move(transport));
+}
+
+int live_on_device() { return live; }
+
+}  // namespace infonce::test

@@ -1,0 +1,156 @@
+// Where ranks' rows and gradients travel from device to device, results are those of ranks whose rows travel on the host, bit
+// for bit: of a device whose work is done as late as it may be.
+#include <doctest/doctest.h>
+
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "group/form_over_ranks.h"
+#include "test/case.h"
+#include "test/context.h"
+#include "test/device_made_up.h"
+#include "test/engines.h"
+#include "test/forms.h"
+#include "test/group.h"
+
+namespace infonce::test {
+
+namespace {
+
+using group::Gradients;
+using Contexts = ContextsOfRanks<5>;
+
+struct Way {
+  Gradients gradients;
+  bool in_two_halves, to_device;  // gradients are wanted in the device's memory
+};
+
+// The caller's arrays of gradients, on the device for a while.
+class OnDevice {
+ public:
+  OnDevice(Output &output, const infonce_problem &problem, infonce_context *context)
+      : output_(output), problem_(problem), context_(context) {
+    for (int m = 0; m < problem.matrix_count; ++m) {
+      infonce_output &gradient = output.result.gradients[m];
+      before_[m] = gradient;
+      if (!gradient.data) continue;
+      void *memory = nullptr;
+      device_made_up().allocate(context, bytes(m), &memory, nullptr);
+      gradient = {static_cast<float *>(memory), INFONCE_ON_DEVICE};
+    }
+  }
+  ~OnDevice() {
+    for (int m = 0; m < problem_.matrix_count; ++m) {
+      infonce_output &gradient = output_.result.gradients[m];
+      if (!gradient.data) continue;
+      device_made_up().copy(context_, before_[m].data, gradient.data, bytes(m), INFONCE_COPY_FROM_DEVICE, nullptr);
+      device_made_up().release(context_, gradient.data);
+      gradient = before_[m];
+    }
+  }
+
+ private:
+  int64_t bytes(int m) const { return problem_.matrices[m].rows * problem_.dim * int64_t(sizeof(float)); }
+
+  Output &output_;
+  const infonce_problem &problem_;
+  infonce_context *const context_;
+  infonce_output before_[INFONCE_MOST_MATRICES];
+};
+
+Output run_on_devices(const Contexts &contexts, const Inputs &whole, const std::vector<Share> &shares, const Way &way) {
+  Output joined(whole);
+  joined.want_rows(whole);
+  std::mutex mutex;
+  const infonce_backend &device = device_made_up();
+  const auto body = [&](group::Group &group) {
+    const auto rank = size_t(group.transport().rank());
+    infonce_context *const context = contexts.all()[rank]->handle();
+    const Inputs inputs = inputs_of(whole, shares[rank]);
+    Output output(inputs);
+    output.want_rows(inputs);
+    infonce_failure failure = empty_failure();
+    infonce_status status = INFONCE_OK;
+    {
+      const bool takes = way.to_device && group.transport().takes_memory_of(0);
+      const auto gradients = takes ? std::make_unique<OnDevice>(output, inputs.problem, context) : nullptr;
+      if (way.in_two_halves) {
+        std::unique_ptr<group::RingCall> saved;
+        status = group.forward(group.take_turn(), device, context, inputs.problem, &output.result, &saved, &failure);
+        infonce_upstream upstream{};
+        upstream.struct_size = sizeof(upstream);
+        upstream.grad_output = inputs.problem.grad_output;
+        for (int again = 0; again < 2 && status == INFONCE_OK && whole.problem.gradient; ++again)
+          status = group.backward(group.take_turn(), *saved, upstream, way.gradients, &output.result, &failure);
+      } else {
+        status = group.run(group.take_turn(), device, context, inputs.problem, way.gradients, &output.result, &failure);
+      }
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    REQUIRE_MESSAGE(status == INFONCE_OK, failure.matrix, " ", failure.message);
+    put_share(output, whole, shares[rank], joined);
+    joined.result.scalars = output.result.scalars;
+    if (way.gradients == Gradients::kMean) return;
+    joined.result.scalars.grad_scale *= group.transport().size();
+    joined.result.scalars.grad_bias *= group.transport().size();
+  };
+  on_ranks(int(shares.size()), body, 60, with_memory_of_device);
+  return joined;
+}
+
+void check(const Contexts &contexts, const Inputs &whole, int size, uint32_t seed, const Way &way) {
+  const std::vector<Share> shares = random_shares(whole, size, seed);
+  const Output expected = run_on_ranks(contexts.of(size), whole, shares, way.gradients);
+  CHECK(identical(run_on_devices(contexts, whole, shares, way), expected));
+  CHECK(live_on_device() == 0);
+}
+
+}  // namespace
+
+TEST_CASE("rows of random forms travel on devices" * doctest::skip(!on_cpu())) {
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  for (uint32_t seed = 0; seed < (simulated() ? 6u : 24u); ++seed) {
+    Form form = form_to_share(random_form(7000 + seed));
+    form.other_anchors = false;
+    const bool one_tower = seed % 3 == 0;
+    form.both_directions = seed % 3 == 1;
+    if (form.both_directions) form.in_batch = true, form.threshold = INFONCE_THRESHOLD_NONE, form.bias = false;
+    if (one_tower) form.own = 0, form.threshold = INFONCE_THRESHOLD_NONE;
+    if (one_tower) set_one_tower(&form, INFONCE_POSITIVE_ALL_VIEWS, form.rows + 5, 2);
+    else set_towers(&form, form.rows + 5);
+    INFO(describe(form));
+    const Inputs whole = inputs_of(form);
+    if (group::what_is_wrong_over_ranks(whole.problem, Output(whole).result)) continue;
+    const Way way{seed % 4 == 0 ? Gradients::kMean : Gradients::kSum, seed % 2 == 1, seed / 2 % 2 == 1};
+    check(contexts, whole, 2 + int(seed / 3 % 4), seed, way);
+  }
+}
+
+TEST_CASE("rows of classes travel on devices" * doctest::skip(!on_cpu())) {
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  Settings settings;
+  settings.loss = Loss::kSupCon;
+  settings.rows = 70;
+  settings.dim = 20;
+  settings.classes = Classes::kMixed;
+  Inputs whole = Case(settings);
+  for (const auto row_loss : {INFONCE_ROW_LOSS_CROSS_ENTROPY, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES}) {
+    whole.problem.softmaxes[0].row_loss = row_loss;
+    for (const int size : {2, 5}) check(contexts, whole, size, uint32_t(size), {Gradients::kSum, size == 2, true});
+  }
+}
+
+TEST_CASE("positives by target do not travel, and stay on the host" * doctest::skip(!on_cpu())) {
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  Form form;
+  form.positive = INFONCE_POSITIVE_TARGET;
+  form.rows = 40;
+  form.keys = 30;
+  form.dim = 12;
+  form.in_batch = true;
+  const Inputs whole = inputs_of(form);
+  for (const int size : {2, 4}) check(contexts, whole, size, 1, {Gradients::kSum, false, false});
+}
+
+}  // namespace infonce::test
