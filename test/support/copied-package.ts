@@ -23,6 +23,8 @@ export async function copyBuilt(folder: string): Promise<void> {
 /** A copy of the package without a CUDA backend, whatever the one under test has, and with others made for it. */
 export class CopiedPackage {
   readonly folder: string;
+  /** The backends that were compiled, by their definitions. */
+  readonly #compiled = new Map<string, Promise<string>>();
 
   private constructor(folder: string) {
     this.folder = folder;
@@ -90,8 +92,17 @@ export class CopiedPackage {
     return JSON.parse(stdout) as Value;
   }
 
-  /** Compiles a backend that does as the definitions say. */
+  /** A backend that does as the definitions say, compiled once: a file of its own. */
   async fake(name: string, ...definitions: string[]): Promise<string> {
+    const key = definitions.join('\n');
+    const compiled = this.#compiled.get(key) ?? this.#compile(`compiled-${this.#compiled.size}`, definitions);
+    this.#compiled.set(key, compiled);
+    const library = path.join(this.folder, `${name}.so`);
+    await cp(await compiled, library);
+    return library;
+  }
+
+  async #compile(name: string, definitions: readonly string[]): Promise<string> {
     const library = path.join(this.folder, `${name}.so`);
     const source = path.join(root, 'test', 'support', 'fake-backend.cc');
     const include = path.join(root, 'native', 'include');
