@@ -19,7 +19,7 @@ void on_transports(int size, const std::function<void(group::Transport &)> &body
 // What keeps a rank from a group of its own.
 std::string why_not(const nccl::NcclOptions &options);
 
-// What ends an exchange: empty, or the group is lost. Throws after 20 s.
+// What ends an exchange: empty, or the group is lost. Throws after 100 s.
 std::string outcome(group::Exchange &exchange);
 
 // A variable of the environment, for a while.
