@@ -15,6 +15,7 @@ void sum_smoothed(const Work &work) {
     MeanLogitsTask task{};
     task.anchors = work.tower(anchors);
     for_each_candidate_matrix(problem, s, [&](int m) {
+      if (work.choice.rows(m) == 0) return;  // all in parts
       task.sums[task.matrices++] = buffers.row_sums[m];
       task.among_anchors |= m == anchors;
       task.add += work.bias_sums[m];
@@ -85,7 +86,7 @@ void add_smoothing(const Work &work, int matrix, double *planes, int32_t of_tria
     for_each_candidate_matrix(problem, s, [&](int candidates) { is_candidate |= candidates == matrix; });
     if (is_candidate) sum_rows(work.stream(), {work.tower(anchors), upstream, buffers.weighted_row_sums[anchors]});
     for_each_candidate_matrix(problem, s, [&](int candidates) {
-      if (matrix != anchors && matrix != candidates) return;
+      if ((matrix != anchors && matrix != candidates) || work.choice.rows(candidates) == 0) return;
       const Tower &tower = work.tower(matrix);
       SmoothingTask task{};
       task.tower = tower;
