@@ -117,15 +117,17 @@ TEST_CASE("random forms over 2 to 4 ranks match the reference") {
 TEST_CASE("positives by id are wherever they are") {
   for (const std::string &set : instruction_sets()) {
     for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
+      if (on_simulator() && precision != INFONCE_PRECISION_HIGHEST) continue;
       CAPTURE(set);
       CAPTURE(precision);
       const Contexts contexts(set, precision, 1);
       for (const Classes classes : {Classes::kPairs, Classes::kOne, Classes::kMixed}) {
         for (const double temperature : {0.5, 0.1, 0.01}) {
+          if (on_simulator() && (classes != Classes::kMixed || temperature != 0.1)) continue;
           Settings settings;
           settings.loss = Loss::kSupCon;
-          settings.rows = 131;
-          settings.dim = 64;
+          settings.rows = on_simulator() ? 41 : 131;
+          settings.dim = on_simulator() ? 12 : 64;
           settings.classes = classes;
           settings.temperature = temperature;
           settings.ranks = false;
@@ -134,7 +136,10 @@ TEST_CASE("positives by id are wherever they are") {
           INFO(describe(settings));
           const Inputs whole = Case(settings);
           const Expectation expected(whole, precision, reference(whole));
-          expected.check(run_travelling(contexts.all(), whole, {{0, 70}, {70, 1}, {71, 0}, {71, 60}}));
+          const int64_t first = settings.rows / 2 + 5, rest = settings.rows - first - 1;
+          expected.check(
+              run_travelling(contexts.all(), whole, {{0, first}, {first, 1}, {first + 1, 0}, {first + 1, rest}}));
+          if (on_simulator()) continue;
           expected.check(run_travelling(contexts.all(), whole, even_shares(whole, 3), 17));
         }
       }

@@ -290,10 +290,12 @@ void read_travelling_rows(const Work &work, int softmax, const infonce_travellin
     fill(to.weights_log_sum_exp, fetch(work, buffers.softmaxes[1].log_sum_exp, rows), 1);
   if (to.rest_share) fill(to.rest_share, fetch(work, from.rest_share, rows), 1);
   if (to.all_positives) {
-    const std::vector<int32_t> counts = fetch(work, buffers.further[softmax].count, rows);
-    const int32_t by_index = work.choice.meets_by_id ? 0 : 1;
+    const int32_t *further = buffers.further[softmax].count;
+    const std::vector<int32_t> counts = further ? fetch(work, further, rows) : std::vector<int32_t>(size_t(rows));
+    const bool all_views = work.problem.softmaxes[softmax].positive == INFONCE_POSITIVE_ALL_VIEWS;
+    const int64_t others = work.choice.meets_by_id ? 0 : all_views ? work.anchor_tower().views - 1 : 1;
     for (int64_t r = 0; r < rows; ++r)
-      to.all_positives[work.source_row(work.anchors(), r)] = counts[size_t(r)] + by_index;
+      to.all_positives[work.source_row(work.anchors(), r)] = counts[size_t(r)] + int32_t(others);
   }
   if (to.positives_log_mean) *to.positives_log_mean = are_bad ? kNaN : log_mean_of_positives(work);
 }
