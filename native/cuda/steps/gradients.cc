@@ -115,9 +115,9 @@ Sums<double> sum_in_float64(const Work &work, const MatrixGradient &of) {
 void count_keys_alone(const Work &work, const MatrixGradient &of, const Sums<double> &sums) {
   const Tower &keys = work.tower(of.matrix);
   const double *plane = sums.planes;
-  if (work.has_gradient_parts)
-    add_radial(work.stream(), keys, work.buffers.sums_of_parts[of.matrix], work.problem.scale * work.count_of_radial(),
-               work.upstream, work.buffers.radial);
+  if (const double *of_parts = work.has_gradient_parts ? work.buffers.sums_of_parts[of.matrix] : nullptr)
+    add_radial(work.stream(), keys, of_parts, work.problem.scale * work.count_of_radial(), work.upstream,
+               work.buffers.radial);
   for (const GradientPart &part : of.parts) {
     const double count = work.count_of_radial() / (part.block.is_triangle() ? 2.0 : 1.0);
     if (part.block.columns != work.anchors())
