@@ -29,6 +29,13 @@ describe.each(TARGETS)('on %s', target => {
     });
   });
 
+  it("supCon with denominator 'negatives' leaves out large classes, wherever their rows are", () => {
+    const features = normal([rows, 16], 1);
+    const labels = Int32Array.from({ length: rows }, (_, row) => ((row * row) % 7919) % 3);
+    const { run, reference } = supConCase({ features, labels, denominator: 'negatives' });
+    expectResult(run({ context }), reference(), HIGHEST);
+  });
+
   it('supCon with one class only, at a temperature at which all rows weigh the same', () => {
     const { features } = clusters(111, 111, 40, 1);
     const { run, reference } = supConCase({ features, labels: new Int32Array(111), temperature: 100 });

@@ -89,6 +89,25 @@ void PanelScheme::find_pairs(Grid *grid) const {
       const Layout::Place place = layout.place_of(j);
       if (place.matrix == matrix) grid->holds_pairs[(i >> bits) * squares + (place.row >> bits)] = true;
     });
+  if (pairs_.has_large_classes() && !has_positives(problem_.softmaxes[0].row_loss)) find_large_classes(grid);
+}
+
+// Of losses whose denominators have no positives: their pairs are left out, too, wherever rows of a class meet.
+void PanelScheme::find_large_classes(Grid *grid) const {
+  const Layout &layout = passes_.layout();
+  const auto note = [](int64_t square, std::vector<int64_t> *squares) {
+    if (squares->empty() || squares->back() != square) squares->push_back(square);
+  };
+  for (int64_t c = 0; c < pairs_.large_class_count(); ++c) {
+    std::vector<int64_t> rows, columns;  // squares, ascending as members do
+    pairs_.for_each_member(c, [&](int64_t member) {
+      const Layout::Place place = layout.place_of(member);
+      if (place.matrix == layout.anchors()) note(place.row / block_, &rows);
+      if (place.matrix == grid->block->columns.matrix) note(place.row / block_, &columns);
+    });
+    for (const int64_t row : rows)
+      for (const int64_t column : columns) grid->holds_pairs[row * grid->column_squares + column] = true;
+  }
 }
 
 std::vector<PanelScheme::Tile> PanelScheme::tiles_of(const Grid &grid, int64_t tile_squares, int64_t first,

@@ -76,6 +76,7 @@ class PanelScheme final : public Scheme {
 
   Grid grid_of(const Block<float> &block) const;
   void find_pairs(Grid *grid) const;
+  void find_large_classes(Grid *grid) const;
   // Of rows of squares first ... end.
   std::vector<Tile> tiles_of(const Grid &grid, int64_t tile_squares, int64_t first, int64_t end) const;
   // Of the step: the part's, or the problem's.
