@@ -16,6 +16,8 @@ interface Queries {
   readonly dim: number;
   /** Whether each has negatives of its own. */
   readonly paired: boolean;
+  /** Whether they are one rank's, beside which others may have negatives. */
+  readonly isShare: boolean;
 }
 
 /** The negatives as matrices: those of a list may be several. */
@@ -26,8 +28,8 @@ export function checkNegatives(given: unknown, read: TensorReader, queries: Quer
   return [{ name: NAME, tensor: checkTensor(read(NAME), queries) }];
 }
 
-function ofQueue(queue: NegativeQueue, name: string, { paired, dim }: Queries): Matrix {
-  return { name: NAME, tensor: checkNegativeQueue(queue, name, paired, dim), fromQueue: true };
+function ofQueue(queue: NegativeQueue, name: string, queries: Queries): Matrix {
+  return { name: NAME, tensor: checkNegativeQueue(queue, name, queries), fromQueue: true };
 }
 
 function checkTensor(negatives: InputTensor, { rows, dim, paired }: Queries): InputTensor {

@@ -303,7 +303,7 @@ export const infoNCELoss = defineLoss<
       scale,
     } = checkOptions(problem);
     const [query, keys] = matrices;
-    const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired });
+    const negatives = checkNegatives(problem.negativeKeys, read, { rows, dim, paired, isShare });
     const inBatch = checkInBatch(negatives.length > 0, asked);
     const given = checkRows(
       problem,

@@ -44,8 +44,8 @@ interface Batch {
 
 /** What a loss sees of a queue. */
 interface Contents {
-  /** [size, dim]; undefined of an empty queue. */
-  readonly rows: InputTensor | undefined;
+  /** [size, dim]. */
+  readonly rows: InputTensor;
   readonly labels: Int32Array | undefined;
   readonly owner: OwnedContext;
 }
@@ -276,7 +276,7 @@ export class NegativeQueue<Type extends DType = DType> {
     const shape = [this.#size, this.dim];
     const rows: InputTensor = { data, shape, dtype: this.dtype, size: this.#size * this.dim, owner: this.#context };
     const labels = this.#labels?.subarray(0, this.#size);
-    return { rows: this.#size === 0 ? undefined : rows, labels, owner: this.#context };
+    return { rows, labels, owner: this.#context };
   }
 }
 
@@ -301,8 +301,12 @@ function together(pieces: readonly Piece[], work: (native: NativeContext, piece:
   };
 }
 
-/** A queue's rows as the negative keys of queries of `dim` numbers. */
-export function checkNegativeQueue(queue: NegativeQueue, name: string, paired: boolean, dim: number): InputTensor {
+/** A queue's rows as the negative keys of queries of `dim` numbers. `isShare`: one rank's, which may have none. */
+export function checkNegativeQueue(
+  queue: NegativeQueue,
+  name: string,
+  { paired, dim, isShare }: { readonly paired: boolean; readonly dim: number; readonly isShare: boolean },
+): InputTensor {
   checkDim(queue, name, dim);
   if (paired) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
@@ -313,7 +317,7 @@ export function checkNegativeQueue(queue: NegativeQueue, name: string, paired: b
     });
   }
   const { rows } = contentsOf(queue, name);
-  if (rows !== undefined) return rows;
+  if (rows.size > 0 || isShare) return rows;
   throw new InfoNCEError('ERR_INFONCE_SHAPE', {
     argument: name,
     expected: 'a queue with at least one row',
@@ -322,11 +326,11 @@ export function checkNegativeQueue(queue: NegativeQueue, name: string, paired: b
   });
 }
 
-/** A queue's rows, of an empty one none, and labels as the memory of features of `dim` numbers, and whose it is. */
+/** A queue's rows and labels as the memory of features of `dim` numbers, and whose it is. */
 export function checkMemory(
   queue: unknown,
   dim: number,
-): { rows: InputTensor | undefined; labels: Int32Array; owner: OwnedContext } {
+): { rows: InputTensor; labels: Int32Array; owner: OwnedContext } {
   if (!NegativeQueue.isOne(queue)) {
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'memory',

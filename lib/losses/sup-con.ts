@@ -156,7 +156,8 @@ export const supConLoss = defineLoss<SupConTypes>({
     const dim = shape[shape.length - 1]!;
     const { common, denominator, form, labelSmoothing, scale } = checkOptions(problem);
     const memory = problem.memory === undefined ? undefined : checkMemory(problem.memory, dim);
-    const rows = memory?.rows;
+    // One rank's may be empty where others' are not.
+    const rows = memory !== undefined && (memory.rows.size > 0 || isShare) ? memory.rows : undefined;
     const ids = { name: 'labels', data: rowLabels(problem.labels, samples, views) };
     if (denominator === 'negatives' && !isShare) checkClasses(ids.data, memory?.labels);
     const matrix = { name: 'features', tensor: features, ids };

@@ -18,7 +18,6 @@ constexpr int32_t kMostParts = 1 << 16;  // that have a number
 
 constexpr char kWrongSize[] = "struct_size does not match this library's";
 constexpr char kTooLarge[] = "the problem is too large";
-constexpr char kNoPositives[] = "parts hold no positives";
 constexpr char kOwnStay[] = "candidates of their own do not come in parts";
 constexpr char kNotAllSmoothed[] = "label smoothing is for candidates that all rows have";
 
@@ -60,7 +59,7 @@ const char *wrong_matrices(const infonce_problem &p, bool opened) {
   for (int m = 0; m < p.matrix_count; ++m) {
     const infonce_matrix &matrix = p.matrices[m];
     const bool are_own = m == own;
-    const int64_t least_rows = opened && is_candidate_alone(p, m) ? 0 : 1;
+    const int64_t least_rows = opened && (is_candidate_alone(p, m) || m == memory_of(p)) ? 0 : 1;
     if (const char *wrong = wrong_matrix(matrix, least_rows, are_own ? INT64_MAX : kMostRows, p.dim)) return wrong;
     if (has_own_rows(p, m) && matrix.rows % anchors != 0) return "anchors must divide their own candidates";
     if (are_own && matrix.rows / anchors > kMostRows) return kTooLarge;
@@ -123,7 +122,9 @@ const char *wrong_positives(const infonce_problem &p, const infonce_softmax &sof
       if (softmax.mises_fisher_sigma != 0 && anchors.views != 2) return "weights of positives are for two views";
       return nullptr;
     case INFONCE_POSITIVE_SAME_ID:
-      return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids) ? nullptr : "ids are missing";
+      return anchors.ids && (elsewhere == kNone || p.matrices[elsewhere].ids || p.matrices[elsewhere].rows == 0)
+                 ? nullptr
+                 : "ids are missing";
     case INFONCE_POSITIVE_SAME_INDEX:
       if (p.matrices[elsewhere].rows < anchors.rows) return "there are fewer keys than anchors";
       if (p.matrices[elsewhere].rows > anchors.rows &&
@@ -345,11 +346,6 @@ const char *wrong_columns(const infonce_problem &p, const infonce_part &part, Pa
   const infonce_travelling_rows &columns = part.columns;
   const infonce_softmax &softmax = p.softmaxes[0];
   const bool have_positives = columns_have_positives(p, p.blocks[part.block]);
-  const bool by_id = softmax.positive == INFONCE_POSITIVE_SAME_ID;
-  if (by_id && p.ranks && !softmax.first_positives)
-    return "the first positives of rows that travel may be elsewhere: there are no ranks without them";
-  if (part.terms && !(by_id && softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && pass == Pass::kSums))
-    return "terms are those of sums of positives by id that have their own";
   if (part.terms) return columns.log_sum && columns.term_losses && columns.term_shares ? nullptr : "terms are missing";
   if (softmax.row_loss == INFONCE_ROW_LOSS_DEBIASED && softmax.negatives == 0)
     return "debiased losses know how many candidates there are";
@@ -365,19 +361,29 @@ const char *wrong_columns(const infonce_problem &p, const infonce_part &part, Pa
   if (softmax.label_smoothing != 0 && !columns.logit_sum) return "logit_sum of a part's columns is missing";
   return !p.ranks || (columns.rank && columns.above) ? nullptr : "rank or above of a part's columns is missing";
 }
+
+// Of positives by id, which are anchors, and of the terms that they may have of their own.
+const char *wrong_positives_of_part(const infonce_problem &p, const infonce_part &part, Pass pass) {
+  const infonce_softmax &softmax = p.softmaxes[0];
+  const bool by_id = has_positives_by_label(p, p.blocks[part.block]);
+  if (by_id && p.ranks && !softmax.first_positives)
+    return "the first positives of rows that travel may be elsewhere: there are no ranks without them";
+  const bool have_terms = by_id && softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && pass == Pass::kSums;
+  return part.terms == 0 || (part.terms == 1 && have_terms)
+             ? nullptr
+             : "terms are those of sums of positives by id that have their own";
+}
 }  // namespace
 
 const char *what_is_wrong_with_part(const infonce_problem &p, const infonce_part &part, Pass pass) {
   if (part.struct_size != sizeof part) return kWrongSize;
   if (part.block < 0 || part.block >= p.block_count) return "a part of an unknown block";
   const infonce_block &block = p.blocks[part.block];
-  if (block.candidates == memory_of(p)) return kNoPositives;
   if (block.own == INFONCE_OWN_ALONE) return kOwnStay;
-  if (part.terms != 0 && (part.terms != 1 || !columns_travel(p, part))) return "terms are those of columns that travel";
+  if (const char *wrong = wrong_positives_of_part(p, part, pass)) return wrong;
   if (columns_travel(p, part))
     if (const char *wrong = wrong_columns(p, part, pass)) return wrong;
-  const bool by_id = leaves_out_by_id(block) || positives_are_elsewhere_by_id(p) ||
-                     (columns_travel(p, part) && p.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID);
+  const bool by_id = leaves_out_by_id(block) || positives_are_elsewhere_by_id(p) || has_positives_by_label(p, block);
   if (by_id && !part.candidates.ids) return "ids are missing";
   const int64_t anchors = p.matrices[block.anchors].rows;
   if (part.first_anchor < 0 || part.anchor_count < 0 || part.first_anchor > anchors - part.anchor_count)

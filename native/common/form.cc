@@ -183,7 +183,7 @@ const char *wrong_guides(const infonce_problem &p) {
 // Of a block that leaves out by target.
 const char *wrong_targets(const infonce_problem &p, const infonce_block &block) {
   const infonce_softmax &softmax = p.softmaxes[0];
-  if (p.softmax_count > 1 || softmax.positive != INFONCE_POSITIVE_SAME_INDEX || has_further_positives(p))
+  if (p.softmax_count > 1 || softmax.positive != INFONCE_POSITIVE_SAME_INDEX)
     return "targets are left out where each anchor has one positive, by index";
   if (block.own || (block.left_out & INFONCE_LEAVE_OUT_OWN) || is_side_of(p, block.candidates, 0))
     return "targets are left out of candidates that are neither positives nor an anchor's own";

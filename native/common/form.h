@@ -62,6 +62,11 @@ inline bool columns_have_positives(const infonce_problem &problem, const infonce
   const bool by_id = problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID || has_further_positives(block);
   return block.column_softmax != kNone && by_id;
 }
+// Whether rows of parts of the block may be positives of the anchors by label.
+inline bool has_positives_by_label(const infonce_problem &problem, const infonce_block &block) {
+  return problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID &&
+         (block.column_softmax != kNone || block.candidates == memory_of(problem));
+}
 inline bool travels_with_positives(const infonce_problem &problem, int softmax) {
   for (int b = 0; b < problem.block_count; ++b)
     if (problem.blocks[b].column_softmax == softmax && columns_have_positives(problem, problem.blocks[b])) return true;

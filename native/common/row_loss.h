@@ -118,12 +118,12 @@ template <int32_t kKind> class RowLoss {
     if (is_positive && kMeanInside && positives_ > 1) return add_inside(logit);
     if (!is_positive || (positives_ > 1 && kHasPositives)) total_ += exponential(logit);
   }
-  // Further positives at once, of which none has a term of its own: log of the sum of their exponentials, and the sum of
-  // their logits.
+  // Further positives at once, of which none has a term of its own: log of the sum of their exponentials, -infinity of those
+  // that are in the matrix part, and the sum of their logits.
   INFONCE_HOST_DEVICE void add_positives(double log_sum_exp, double sum) {
     positive_logit_ += sum;
     if (kMeanInside) return add_inside(log_sum_exp);
-    if (kHasPositives) total_ += exponential(log_sum_exp);
+    if (kHasPositives && log_sum_exp > -INFINITY) total_ += exponential(log_sum_exp);
   }
   // The same of those that have terms of their own.
   INFONCE_HOST_DEVICE void add_terms(const PositiveTerms &terms) {

@@ -82,6 +82,7 @@ BadRow Float64Scheme::add_gradient(float *output) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   const Block<double> &part = *passes_.part();
   passes_.weigh_columns(0);
+  passes_.weigh_large_classes_of_part();
   passes_.begin_smoothing_of_part();
   pool_.parallel(blocks_of(passes_.rows(), kFloat64Rows), [&](int64_t t, int thread) {
     double *accumulators = standing_[part.rows.matrix] + t * accumulator_doubles();

@@ -26,7 +26,8 @@ void FurtherPositives::build(const infonce_problem &problem, const Layout &layou
     return found != known.end() && *found == id ? int32_t(found - known.begin()) : -1;
   };
 
-  first_positives_.assign(first_positives.begin(), first_positives.begin() + anchors);
+  positives_.assign(first_positives.begin(), first_positives.begin() + anchors);
+  leave_out_targets(problem, layout, groups);
   id_of_.assign(layout.end(), -1);
   candidates_.clear();
   anchors_.resize(anchors);
@@ -48,9 +49,23 @@ void FurtherPositives::build(const infonce_problem &problem, const Layout &layou
   sort_by_id(id_of_, int64_t(known.size()), &anchors_, &anchor_start_);
 }
 
+// Where positives by index are candidates elsewhere, too, an anchor's is told by its number.
+void FurtherPositives::leave_out_targets(const infonce_problem &problem, const Layout &layout,
+                                         const std::vector<int32_t> &groups) {
+  for (int b = 0; b < problem.block_count; ++b) {
+    if (!leaves_out_target(problem.blocks[b])) continue;
+    const int matrix = problem.blocks[b].candidates;
+    for (size_t i = 0; i < positives_.size(); ++i) {
+      const int64_t row = groups[i] - problem.matrices[matrix].first_number;
+      positives_[i] = row >= 0 && row < layout.rows(matrix) ? layout.first(matrix) + row : -1;
+    }
+  }
+}
+
 int64_t FurtherPositives::count_of(int64_t anchor) const {
   const int32_t id = id_of_[anchor];
-  return candidate_start_[id + 1] - candidate_start_[id] - (id_of_[first_positives_[anchor]] == id ? 1 : 0);
+  const int64_t positive = positives_[anchor];
+  return candidate_start_[id + 1] - candidate_start_[id] - (positive >= 0 && id_of_[positive] == id ? 1 : 0);
 }
 
 int64_t FurtherPositives::anchor_count_of(int64_t row, int64_t own) const {
@@ -71,7 +86,7 @@ void FurtherPositives::sort_by_id(const std::vector<int32_t> &id_of, int64_t ids
 
 int64_t FurtherPositives::bytes() const {
   const size_t of_rows =
-      candidates_.size() + candidate_start_.size() + anchors_.size() + anchor_start_.size() + first_positives_.size();
+      candidates_.size() + candidate_start_.size() + anchors_.size() + anchor_start_.size() + positives_.size();
   return exist() ? int64_t(id_of_.size() * sizeof(int32_t) + of_rows * sizeof(int64_t)) : 0;
 }
 

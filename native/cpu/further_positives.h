@@ -24,14 +24,14 @@ class FurtherPositives {
   template <class Visit> void for_each_of(int64_t anchor, Visit &&visit) const {
     if (exist())
       for_each(id_of_[anchor], candidates_, candidate_start_, [&](int64_t j) {
-        if (j != first_positives_[anchor]) visit(j);
+        if (j != positives_[anchor]) visit(j);
       });
   }
   // visit(anchor) for each whose further positive this row of the layout is, in ascending order.
   template <class Visit> void for_each_anchor_of(int64_t row, Visit &&visit) const {
     if (exist())
       for_each(id_of_[row], anchors_, anchor_start_, [&](int64_t i) {
-        if (first_positives_[i] != row) visit(i);
+        if (positives_[i] != row) visit(i);
       });
   }
 
@@ -44,6 +44,7 @@ class FurtherPositives {
   static void for_each(int32_t id, const std::vector<int64_t> &rows, const std::vector<int64_t> &start, Visit &&visit) {
     for (int64_t k = id < 0 ? 0 : start[id], end = id < 0 ? 0 : start[id + 1]; k < end; ++k) visit(rows[k]);
   }
+  void leave_out_targets(const infonce_problem &problem, const Layout &layout, const std::vector<int32_t> &groups);
   static void sort_by_id(const std::vector<int32_t> &id_of, int64_t ids, std::vector<int64_t> *rows,
                          std::vector<int64_t> *start);
 
@@ -51,7 +52,7 @@ class FurtherPositives {
   std::vector<int32_t>
       id_of_;  // by row of the layout: which of the anchors' ids, -1: none of them. Empty: there are none
   std::vector<int64_t> candidates_, candidate_start_, anchors_, anchor_start_;  // by id, ascending within one
-  std::vector<int64_t> first_positives_;                                        // of the anchors
+  std::vector<int64_t> positives_;  // of each anchor the row of the layout that is its positive by index; -1: none
 };
 
 }  // namespace infonce::cpu

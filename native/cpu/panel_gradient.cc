@@ -17,6 +17,7 @@ void PanelScheme::open_gradient() {
 BadRow PanelScheme::add_gradient(float *gradient) {
   if (const BadRow bad = passes_.prepare_part(); bad.row >= 0) return bad;
   passes_.weigh_columns(shift_);
+  passes_.weigh_large_classes_of_part();
   passes_.begin_smoothing_of_part();
   std::fill_n(no_weight_, passes_.part()->columns.padded_rows, 0.0f);
   const bool is_filled = part_number_ > 0 && kept_parts_[part_number_].is_filled;
@@ -187,7 +188,9 @@ bool PanelScheme::accumulate(const Tile &tile, const Owner &owner, bool squares_
   const Side<float> &others = owner.of_rows ? block.columns : block.rows;
   const Operand<float> &other = passes_.operand(others.matrix, thread);
   const auto weight_of = [&](const Side<float> &side) { return side.softmax ? side.softmax->weight : no_weight_; };
-  const auto target_of = [&](const Side<float> &side) { return side.softmax ? side.softmax->target : no_weight_; };
+  const auto target_of = [&](const Side<float> &side) {
+    return side.targets ? side.targets : side.softmax ? side.softmax->target : no_weight_;
+  };
   const int64_t first_row = ((owner.of_rows ? tile.row : tile.column) + owner.square) * block_ + owner.offset;
   // The other side of a transposed square is its rows, also when the owner is one of the tile's rows.
   const int64_t other_side = squares_are_transposed ? tile.row : tile.column;

@@ -87,6 +87,7 @@ template <class Scalar> void Passes<Scalar>::add_block(int index) {
 }
 
 template <class Scalar> void Passes<Scalar>::take_kept(Workspace::Cursor &cursor, bool bfloat16) {
+  in_bfloat16_ = bfloat16;
   operands_.take_kept(cursor, bfloat16);
   own_.take_kept(cursor);
   if (thresholds_) thresholds_->take_kept(cursor, bfloat16);
@@ -128,6 +129,7 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   for (const Block<Scalar> &own : blocks_)
     if (own.index == given->block)
       part_->block.rows = own.rows, part_->block.scale = own.scale, part_->block.by_threshold = own.by_threshold;
+  part_->block.rows.large_classes = nullptr;
   Side<Scalar> &side = part_->block.columns;
   side.matrix = kPart;
   side.rows = candidates.rows;
@@ -141,8 +143,9 @@ template <class Scalar> void Passes<Scalar>::take_up(const infonce_part *given) 
   }
   for (int64_t j = 0; j < candidates.rows && positives_are_elsewhere_by_id(problem_); ++j)
     part_->groups[j] = pairs_.group_of_id(candidates.ids[j]);
-  const bool have_further = has_further_positives(problem_.blocks[given->block]);
-  part_->has_positives = !meeting_ids_.empty() && (has_classes_ ? side.softmax != nullptr : have_further);
+  const infonce_block &block = problem_.blocks[given->block];
+  part_->has_positives =
+      !meeting_ids_.empty() && (has_further_positives(block) || has_positives_by_label(problem_, block));
   if (part_->has_positives) part_->block.rows.ids = meeting_ids_.data();
   if (part_->block.rows.ids) {
     part_->ids.assign(side.padded_rows, 0);
@@ -307,18 +310,22 @@ template <class Scalar> void Passes<Scalar>::weigh_positives() {
     positive_weights_[i] = mises_fisher_weight(positive_weights_[i], sum / double(rows()));
 }
 
+// Of a class: its members, the squared length of their sum, and the sum of their squared lengths.
+template <class Scalar> bool Passes<Scalar>::is_tight(double members, double square_of_sum, double squares) const {
+  constexpr double kLeastSpread = 0.018;  // at which float32 gradients were measured to be right to 1e-5
+  const double spread = 1 - square_of_sum / (members * squares);
+  return !(spread >= kLeastSpread * (1 + 1 / (problem_.scale * squares / members)));
+}
+
 template <class Scalar> bool Passes<Scalar>::has_tight_class() const {
   if (!has_positives(row_loss())) return false;
-  constexpr double kLeastSpread = 0.018;  // at which float32 gradients were measured to be right to 1e-5
   for (int64_t c = 0; c < pairs_.large_class_count(); ++c) {
     const ClassSums sums = class_sums(c);
     int64_t members = 0;
     pairs_.for_each_member(c, [&](int64_t) { ++members; });
     double square_of_sum = 0;
     for (int64_t d = 0; d < problem_.dim; ++d) square_of_sum += sums.plain[d] * sums.plain[d];
-    const double mean_square = *sums.squares / double(members);
-    const double spread = 1 - square_of_sum / (double(members) * *sums.squares);
-    if (!(spread >= kLeastSpread * (1 + 1 / (problem_.scale * mean_square)))) return true;
+    if (is_tight(double(members), square_of_sum, *sums.squares)) return true;
   }
   return false;
 }

@@ -66,6 +66,7 @@ template <class Scalar> struct Side {
   const int32_t *groups = nullptr;               // as in Pairs
   const int32_t *ids = nullptr;                  // null: no pair is left out by them
   const int32_t *large_classes = nullptr;        // null: there are none
+  const Scalar *targets = nullptr;               // of rows of large classes; null: the softmax's
   const Scalar *bias = nullptr;                  // over the scale; null: none
   const SoftmaxRows<Scalar> *softmax = nullptr;  // null: its rows have no loss
 };
@@ -99,6 +100,7 @@ template <class Scalar> class Passes {
   BadRow prepare_part() {
     const int matrix = problem_.blocks[part_->given->block].candidates;
     const BadRow bad = operands_.prepare_part(*part_->given, matrix);
+    if (bad.row < 0) find_large_classes_of_part();
     return bad.row >= 0 || !thresholds_ ? bad : thresholds_->prepare_part(*part_->given, matrix);
   }
   double largest_logit() const;
@@ -118,6 +120,8 @@ template <class Scalar> class Passes {
   void begin_column_sums(double offset);
   void end_column_sums();
   void weigh_columns(double shift);
+  // And what positives of large classes weigh.
+  void weigh_large_classes_of_part();
   // What anchors and the part's positives of theirs give each other. For the gradient: of anchors first ... first + count,
   // or of rows of the part.
   void meet_positives();
@@ -236,6 +240,14 @@ template <class Scalar> class Passes {
   OfId met_by(bool of_anchors, int64_t row) const;
   bool is_met(int64_t i) const { return part_->block.rows.groups[i] >= 0; }
   template <class Visit> void for_each_met(bool of_anchors, int64_t row, Visit &&visit) const;
+  // Of a part: classes of which so many pairs meet that sums over their rows cost less.
+  void find_large_classes_of_part();
+  void sum_class_of_part(int64_t large_class);
+  bool is_tight_in_part(int64_t large_class) const;
+  bool is_tight(double members, double square_of_sum, double squares) const;
+  void add_large_class_of_part(bool of_anchors, int64_t row, Scalar *accumulators, int64_t accumulator_rows);
+  // Whether their pairs are in the matrix part, from which the gradient takes them off.
+  bool large_classes_are_taken_off() const { return sizeof(Scalar) == sizeof(float) && has_positives(row_loss()); }
   double met_logit(int64_t i, int64_t j, int thread);
   static double log_sum_of(const SoftmaxRows<Scalar> &rows, int64_t i) {
     return rows.sum[i] > 0 ? rows.offset[i] + std::log(rows.sum[i]) : -std::numeric_limits<double>::infinity();
@@ -285,6 +297,7 @@ template <class Scalar> class Passes {
   const bool counts_all_;
   const bool in_parts_;
   const bool travels_;  // rows are columns elsewhere, and those of others are here
+  bool in_bfloat16_ = false;
   Operands<Scalar> operands_;
   OwnCandidates own_;
   std::unique_ptr<Thresholds<Scalar>> thresholds_;
@@ -299,6 +312,7 @@ template <class Scalar> class Passes {
 
     void add(int64_t number, double logits, double log_sum_exp);
   };
+  void meet_large_class(bool of_anchors, int64_t row, Met *met, int thread);
   struct ColumnSums {
     std::vector<Scalar> weight;
     std::vector<double> sum, offset, log_sum_exp;
@@ -311,17 +325,30 @@ template <class Scalar> class Passes {
   static void begin(double offset, int64_t padded_rows, ColumnSums *sums, SoftmaxRows<Scalar> *rows);
   void end(const ColumnSums &sums, double *log_sum) const;
   static void join(double log_sum, int64_t i, SoftmaxRows<Scalar> *rows);
+  // Of one side of a part's large classes: its rows, and sums over those of each class.
+  struct LargeClasses {
+    std::vector<int32_t> class_of;        // by row, padded with -1
+    std::vector<int32_t> rows, start;     // rows by class, ascending, and where those of each class begin
+    std::vector<double> plain, weighted;  // [classes, dim]: of the unit rows, of those times their targets
+    std::vector<double> squares;          // of their lengths
+    std::vector<Scalar> targets;          // by row, padded with 0
+
+    bool exist() const { return !class_of.empty(); }
+    int64_t count(int64_t c) const { return start[c + 1] - start[c]; }
+  };
   struct Part {
     const infonce_part *given;
     Block<Scalar> block;
     bool has_positives = false;  // of the anchors, by id
     std::vector<int32_t> groups, ids, anchor_groups;
-    std::vector<RowOfId> by_id;  // where they may be positives, ascending
+    std::vector<int32_t> ids_of_pairs;  // by which pairs are left out, where some of large classes are not
+    std::vector<RowOfId> by_id;         // where they may be positives, ascending
     std::vector<Scalar> bias;
     Columns columns;  // where they have a loss elsewhere
     SoftmaxRows<Scalar> softmax, weights;
     int row_softmax = 0, column_softmax = kNone;
-    int64_t first_anchor = 0, end_anchor = 0;   // that it meets
+    int64_t first_anchor = 0, end_anchor = 0;  // that it meets
+    LargeClasses anchors_of_classes, rows_of_classes;
     std::vector<double> sums, sums_of_anchors;  // with label smoothing: plain and weighted, [2, dim]
   };
   std::unique_ptr<Part> part_;

@@ -19,23 +19,28 @@ template <class Scalar> void Passes<Scalar>::Met::add(int64_t number, double log
   log_sum = log_of_both(log_sum, log_sum_exp);
 }
 
-// To an anchor those of the part, or the other way round; anchors that do not meet the part are among them.
+// To an anchor those of the part, or the other way round; anchors that do not meet the part are among them. Of a large
+// class none.
 template <class Scalar> typename Passes<Scalar>::OfId Passes<Scalar>::met_by(bool of_anchors, int64_t row) const {
   const std::vector<RowOfId> &others = of_anchors ? part_->by_id : anchors_by_id_;
   const RowOfId *const end = others.data() + others.size();
+  const LargeClasses &large = of_anchors ? part_->anchors_of_classes : part_->rows_of_classes;
+  if (large.exist() && large.class_of[row] >= 0) return {end, end};
   if (of_anchors ? !is_met(row) : part_->groups[row] < 0) return {end, end};
   const int32_t id = of_anchors ? meeting_ids_[row] : part_->ids[row];
   const RowOfId *const from = std::lower_bound(others.data(), end, RowOfId(id, 0));
   return {from, std::find_if(from, end, [id](const RowOfId &other) { return other.first != id; })};
 }
 
-// visit(row of the other side) for each of equal id, in ascending order.
+// visit(row of the other side) for each of equal id, but for an anchor's positive by index, in ascending order.
 template <class Scalar>
 template <class Visit>
 void Passes<Scalar>::for_each_met(bool of_anchors, int64_t row, Visit &&visit) const {
   const OfId others = met_by(of_anchors, row);
+  const int32_t *groups = of_anchors ? part_->groups.data() : part_->block.rows.groups;
+  const int32_t own = of_anchors ? part_->block.rows.groups[row] : part_->groups[row];
   for (const RowOfId *other = others.from; other != others.to; ++other)
-    if (of_anchors || is_met(other->second)) visit(int64_t(other->second));
+    if ((of_anchors || is_met(other->second)) && groups[other->second] != own) visit(int64_t(other->second));
 }
 
 // Counts the positives that are above the first one, of kPassRows rows: the next of each row at once.
@@ -79,11 +84,13 @@ template <class Scalar> void Passes<Scalar>::meet_positives() {
   const int64_t rows_of_part = part_->block.columns.rows;
   pool_.parallel(blocks_of(rows(), kPassRows), [&](int64_t t, int thread) {
     rank_met(true, t * kPassRows, thread);
-    for (int64_t i = t * kPassRows; i < std::min((t + 1) * kPassRows, rows()); ++i)
+    for (int64_t i = t * kPassRows; i < std::min((t + 1) * kPassRows, rows()); ++i) {
       for_each_met(true, i, [&](int64_t j) {
         const double s = met_logit(i, j, thread);
         met_[0][i].add(1, s, s);
       });
+      meet_large_class(true, i, &met_[0][i], thread);
+    }
   });
   if (!part_->block.columns.softmax) return;
   pool_.parallel(blocks_of(rows_of_part, kPassRows), [&](int64_t t, int thread) {
@@ -94,6 +101,7 @@ template <class Scalar> void Passes<Scalar>::meet_positives() {
         const double s = met_logit(i, j, thread);
         met.add(1, s, s);
       });
+      meet_large_class(false, j, &met, thread);
       given.positives[j] += int32_t(met.count);
       given.positive_sum[j] += met.sum;
       given.positive_log_sum[j] = log_of_both(given.positive_log_sum[j], met.log_sum);
@@ -110,6 +118,7 @@ template <class Scalar> void Passes<Scalar>::meet_terms() {
       for_each_met(true, i, [&](int64_t j) { met_[0][i].terms.add(log_sum - met_logit(i, j, thread)); });
     }
   });
+  if (!part_->block.columns.softmax) return;
   pool_.parallel(blocks_of(rows_of_part, kPassRows), [&](int64_t t, int thread) {
     for (int64_t j = t * kPassRows; j < std::min((t + 1) * kPassRows, rows_of_part); ++j) {
       PositiveTerms terms;
@@ -134,6 +143,8 @@ void Passes<Scalar>::add_met_positives(bool of_anchors, int64_t first, int64_t c
         kernels_.add_row(accumulators + (row - first) * kernels_.panel, accumulator_rows, weight, others, other);
       });
   });
+  for (int64_t row = first; row < end; ++row)
+    add_large_class_of_part(of_anchors, row, accumulators + (row - first) * kernels_.panel, accumulator_rows);
 }
 
 template <class Scalar>

@@ -56,25 +56,26 @@ const char *what_is_wrong_over_ranks(const infonce_problem &p, const infonce_res
   for (int s = 0; s < p.softmax_count; ++s) {
     const infonce_softmax &softmax = p.softmaxes[s];
     if (softmax.positive == INFONCE_POSITIVE_NONE || has_targets(p)) continue;
-    if (softmax.positive == INFONCE_POSITIVE_SAME_ID) {
-      if (memory_of(p) != kNone) return "a memory is not there over a group";
-      continue;
-    }
-    if (softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS) continue;
+    if (positives_are_anchors(softmax)) continue;
     if (p.matrices[positives_elsewhere(softmax)].rows != rows_of(p, s))
       return "over a group there are as many keys as anchors";
   }
   return nullptr;
 }
 
-// What one call on all rows is refused for. Of decoupled losses a rank may have no candidates, but not all ranks.
+// What one call on all rows is refused for. A rank may have no rows of an input, and of decoupled losses no candidates, but
+// not all ranks.
 const char *what_is_wrong_with_all_rows(const infonce_problem &p, const std::vector<Record> &records) {
   const infonce_softmax &softmax = p.softmaxes[0];
-  if (softmax.row_loss != INFONCE_ROW_LOSS_DECOUPLED || p.block_count > 1) return nullptr;
+  const int memory = memory_of(p);
+  for (int m = 0; m < p.matrix_count; ++m)
+    if (m != memory && std::all_of(records.begin(), records.end(), [m](const Record &of) { return of.rows[m] == 0; }))
+      return "all ranks together have no rows of an input";
+  if (softmax.row_loss != INFONCE_ROW_LOSS_DECOUPLED || p.block_count > (memory == kNone ? 1 : 2)) return nullptr;
   int64_t rows = 0;
   Record all;
   for (const Record &record : records) {
-    rows += record.rows[softmax.anchors];
+    rows += record.rows[softmax.anchors] + (memory == kNone ? 0 : record.rows[memory]);
     all.least_id = std::min(all.least_id, record.least_id);
     all.largest_id = std::max(all.largest_id, record.largest_id);
   }
@@ -85,6 +86,17 @@ const char *what_is_wrong_with_all_rows(const infonce_problem &p, const std::vec
   const int64_t views = p.matrices[softmax.anchors].views;
   const bool has_all = views == 2 || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS;
   return rows == views && has_all ? "all ranks have one sample together, and no row has a negative" : nullptr;
+}
+
+// It is the last matrix, of the last block.
+void leave_out_empty_memory(infonce_problem *p) {
+  if (what_is_wrong_with_form(*p)) return;
+  const int memory = memory_of(*p);
+  if (memory == kNone || p->matrices[memory].rows > 0 || memory != p->matrix_count - 1 ||
+      p->blocks[p->block_count - 1].candidates != memory)
+    return;
+  --p->matrix_count, --p->block_count;
+  p->softmaxes[0].positive_matrices &= ~(uint32_t(1) << memory);
 }
 
 uint64_t hash_of_form(const infonce_problem &p, const infonce_result &result, float upstream) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "group/abandonable_transport.h"
+#include "group/form_over_ranks.h"
 #include "group/ring_call.h"
 
 namespace infonce::group {
@@ -90,13 +91,17 @@ void Group::all_reduce(int64_t turn, const std::vector<Numbers> &arrays, bool me
 infonce_status Group::run(int64_t turn, const infonce_backend &backend, infonce_context *context,
                           const infonce_problem &problem, Gradients gradients, infonce_result *result,
                           infonce_failure *failure) {
-  return step(turn, [&] { return run_one(backend, context, problem, gradients, result, failure); });
+  return step(turn,
+              [&] { return run_one(record_of(Kind::kLoss), backend, context, problem, gradients, result, failure); });
 }
 
-infonce_status Group::run_one(const infonce_backend &backend, infonce_context *context, const infonce_problem &problem,
-                              Gradients gradients, infonce_result *result, infonce_failure *failure) {
-  if (transport_->size() == 1) return backend.run(context, &problem, result, failure);
-  return RingCall(post_, backend, context).run(record_of(Kind::kLoss), problem, gradients, result, failure);
+infonce_status Group::run_one(const Record &record, const infonce_backend &backend, infonce_context *context,
+                              const infonce_problem &problem, Gradients gradients, infonce_result *result,
+                              infonce_failure *failure) {
+  if (transport_->size() > 1) return RingCall(post_, backend, context).run(record, problem, gradients, result, failure);
+  infonce_problem alone = problem;
+  leave_out_empty_memory(&alone);
+  return backend.run(context, &alone, result, failure);
 }
 
 infonce_status Group::run_several(int64_t turn, const infonce_backend &backend, infonce_context *context,
@@ -109,8 +114,10 @@ infonce_status Group::run_several(int64_t turn, const infonce_backend &backend, 
     for (const double number : same) hash.add(number);
     record.form = hash.value();
     agree(post_, record);
+    Record of_each = record;
+    of_each.kind = Kind::kLoss;
     for (const Asked &call : calls) {
-      const infonce_status status = run_one(backend, context, *call.problem, gradients, call.result, failure);
+      const infonce_status status = run_one(of_each, backend, context, *call.problem, gradients, call.result, failure);
       if (status != INFONCE_OK) return status;
     }
     return INFONCE_OK;

@@ -76,8 +76,10 @@ class Group {
   // Waits for the turn, and passes it on.
   template <class Body> auto step(int64_t turn, Body &&body);
   Record record_of(Kind kind);
-  infonce_status run_one(const infonce_backend &backend, infonce_context *context, const infonce_problem &problem,
-                         Gradients gradients, infonce_result *result, infonce_failure *failure);
+  // `record`: of the step that it is, or belongs to.
+  infonce_status run_one(const Record &record, const infonce_backend &backend, infonce_context *context,
+                         const infonce_problem &problem, Gradients gradients, infonce_result *result,
+                         infonce_failure *failure);
 
   const std::unique_ptr<Transport> transport_;
   Memory memory_;

@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <list>
 #include <memory>
 #include <optional>
 #include <vector>
 
+#include "common/call.h"
 #include "group/agreement.h"
 #include "group/first_positives.h"
 #include "group/mail.h"
@@ -41,12 +43,15 @@ class RingCall {
                           infonce_result *result, infonce_failure *failure);
 
  private:
+  static constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  // In Record::sums.
+  enum Sum { kLoss, kTop1, kTop5, kGradScale, kGradBias };
+
   infonce_status begin(const infonce_problem &problem, const infonce_result &result);
   infonce_status read_upstream(const infonce_grad_output &upstream);
   void describe();
   bool travels_on_device() const;
   infonce_status compute_losses();
-  std::optional<FirstPositives> find_first_positives();
   bool weighs_positives() const { return problem_.softmaxes[0].mises_fisher_sigma != 0; }
   void read_log_mean();
   double log_mean_of_all() const;
@@ -55,12 +60,24 @@ class RingCall {
     const infonce_softmax &softmax = problem_.softmaxes[0];
     return softmax.positive == INFONCE_POSITIVE_SAME_ID && softmax.row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES;
   }
+  void take_memory_for_terms();
   void add_terms();
+  bool has_bad_upstream() const;
+  bool is_nan_in(Sum sum) const;
+  void fill_with_nan(const infonce_output &output, int64_t count);
+  void fill_losses_with_nan();
   void compute_gradients();
   // All of it: what this rank comes to is told the others, and its share of what they do goes to `result`.
   void complete_gradients(Gradients gradients, infonce_result *result);
   void take_memory_for_gradients();
-  template <class Take> void take_memory(Take &&take);
+  // Memory is taken where all ranks learn of it if one has none.
+  template <class Take> void take_memory(Take &&take) {
+    if (status_ != INFONCE_OK) return;
+    note(guarded(failure_, [&] {
+      take();
+      return INFONCE_OK;
+    }));
+  }
   void place_gradients(const infonce_result &result);
   infonce_travelling_rows weights_in(char *columns, int hop, const Traveller &traveller) const;
   void compute_share(const Traveller &traveller, int hop, const Packed &rows, char *columns, float *share);
@@ -88,7 +105,10 @@ class RingCall {
   // Everyone has come so far.
   void check(Kind kind);
   int64_t candidates_elsewhere(int softmax) const;
-  int64_t loss_rows() const { return problem_.matrices[problem_.softmaxes[0].anchors].rows; }
+  int anchors() const { return problem_.softmaxes[0].anchors; }
+  int64_t loss_rows() const { return problem_.matrices[anchors()].rows; }
+  // As they are packed, on the host. Null: of no matrix.
+  const char *own_rows_of(int matrix);
 
   const Post post_;
   std::optional<Post> of_rows_;  // where rows and their gradients travel: on the device, if that can be
@@ -106,13 +126,16 @@ class RingCall {
   uint64_t form_ = 0;            // of the loss, as ranks have agreed on it
   std::vector<Record> records_;  // everyone's, of the last agreement
   infonce_status status_ = INFONCE_OK;
+  bool is_nan_ = false;  // this rank's, and once ranks have agreed on losses everyone's
   infonce_saved *saved_ = nullptr;
   Travellers travellers_;
   std::unique_ptr<Ring> ring_;           // null: nothing goes round
   std::unique_ptr<TargetRows> targets_;  // null: positives are at home
   infonce_output gradient_of_keys_{};    // where positives are elsewhere
   std::list<Relay> gradients_;           // of travellers with one
+  std::optional<Relay> terms_;           // where positives have their own
   Memory::Piece of_block_;               // of rows that are candidates of several blocks
+  std::vector<char> rows_on_host_;       // of this rank, where they travel on the device and others may fetch some
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

@@ -3,30 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <utility>
 
 #include "common/call.h"
+#include "group/numbers.h"
 #include "group/travellers.h"
 
 namespace infonce::group {
 namespace {
 
-using Bytes = std::pair<char *, size_t>;
-
 bool are_candidates(const infonce_problem &problem, int matrix) {
   for (int b = 0; b < problem.block_count; ++b)
     if (problem.blocks[b].candidates == matrix) return true;
   return false;
-}
-
-bool is_finite(const char *row, int32_t type, int64_t dim) {
-  if (type == INFONCE_FLOAT32) {
-    const auto *numbers = reinterpret_cast<const float *>(row);
-    return std::all_of(numbers, numbers + dim, [](float number) { return std::isfinite(number); });
-  }
-  const uint16_t exponent = type == INFONCE_FLOAT16 ? 0x7c00 : 0x7f80;
-  const auto *numbers = reinterpret_cast<const uint16_t *>(row);
-  return std::all_of(numbers, numbers + dim, [=](uint16_t number) { return (number & exponent) != exponent; });
 }
 
 // Makes rows with NaN or infinity zero, and returns the first: their own rank alone tells of them. -1: there is none.
@@ -40,14 +28,6 @@ int64_t clear_bad_rows(std::vector<char> *rows, int32_t type, int64_t dim) {
     std::fill_n(numbers, row_bytes, 0);
   }
   return first;
-}
-
-Bytes room_for(Mail *mail, size_t bytes) { return {mail->memory(bytes), bytes}; }
-
-Bytes copy_of(Mail *mail, const Bytes &bytes) {
-  const Bytes copy = room_for(mail, bytes.second);
-  std::copy_n(bytes.first, bytes.second, copy.first);
-  return copy;
 }
 
 }  // namespace
@@ -115,75 +95,103 @@ template <class Sent, class Received> void TargetRows::exchange(Mail *mail, Sent
   mail->wait();
 }
 
-// Everyone says how many rows it wants of whom, and then which.
-void TargetRows::ask() {
+void TargetRows::exchange(Messages *messages) const {
+  exchange(
+      &messages->mail, [&](size_t rank) { return messages->sent[rank]; },
+      [&](size_t rank) { return messages->arrive[rank]; });
+}
+
+infonce_status TargetRows::ask(const infonce_problem &problem, infonce_failure *failure) {
+  const infonce_status status = guarded(failure, [&] { return find(problem, failure); });
+  if (status != INFONCE_OK)
+    for (std::vector<int32_t> &rows : asked_) rows.clear();
   const auto size = size_t(post_.size());
   Mail mail(post_);
   auto *counts = mail.array<int64_t>(2 * size);
   for (size_t rank = 0; rank < size; ++rank) counts[rank] = int64_t(asked_[rank].size());
   const auto count_at = [&](size_t place) { return Bytes(reinterpret_cast<char *>(counts + place), sizeof *counts); };
   exchange(&mail, count_at, [&](size_t rank) { return count_at(size + rank); });
-  for (size_t rank = 0; rank < size; ++rank) {
-    if (int(rank) == post_.rank()) asks_[rank] = asked_[rank];
-    else asks_[rank].resize(size_t(counts[size + rank]));
-  }
-  const auto bytes_of = [](std::vector<int32_t> &rows) {
-    return Bytes(reinterpret_cast<char *>(rows.data()), rows.size() * sizeof(int32_t));
+  counts_asked_.assign(counts + size, counts + 2 * size);
+  counts_asked_[size_t(post_.rank())] = counts[post_.rank()];
+  return status;
+}
+
+void TargetRows::take_room(const std::vector<std::vector<int32_t>> &sent,
+                           const std::vector<std::vector<int32_t>> &arrive, size_t row_bytes,
+                           std::optional<Messages> *messages) const {
+  messages->emplace(post_);
+  const auto room_for = [&](const std::vector<int32_t> &rows) {
+    return Bytes((*messages)->mail.memory(rows.size() * row_bytes), rows.size() * row_bytes);
   };
-  std::vector<Bytes> arrive;
-  for (const std::vector<int32_t> &rows : asks_) arrive.push_back(room_for(&mail, rows.size() * sizeof(int32_t)));
-  exchange(
-      &mail, [&](size_t rank) { return copy_of(&mail, bytes_of(asked_[rank])); },
-      [&](size_t rank) { return arrive[rank]; });
-  for (size_t rank = 0; rank < size; ++rank)
-    if (int(rank) != post_.rank())
-      std::copy_n(arrive[rank].first, arrive[rank].second, reinterpret_cast<char *>(asks_[rank].data()));
+  for (size_t rank = 0; rank < sent.size(); ++rank) {
+    (*messages)->sent.push_back(room_for(sent[rank]));
+    (*messages)->arrive.push_back(int(rank) == post_.rank() ? (*messages)->sent[rank] : room_for(arrive[rank]));
+  }
+}
+
+void TargetRows::take_memory(const infonce_problem &problem) {
+  for (size_t rank = 0; rank < asks_.size(); ++rank) asks_[rank].resize(size_t(counts_asked_[rank]));
+  take_room(asked_, asks_, sizeof(int32_t), &questions_);
+  take_room(asks_, asked_, bytes_of_row(), &answers_);
+  const auto keys = size_t(problem.matrices[keys_].rows), rows = size_t(rows_);
+  packed_.resize(keys * row_bytes_);
+  packed_guides_.resize(keys * guide_bytes_);
+  fetched_.resize(rows * row_bytes_);
+  guides_.resize(rows * guide_bytes_);
+  bias_.resize(has_bias_ ? rows : 0);
+}
+
+void TargetRows::take_memory_for_gradients() {
+  gradient_.resize(size_t(rows_ * dim_));
+  take_room(asked_, asks_, size_t(dim_) * sizeof(float), &home_);
+}
+
+// Everyone says which of whose rows it wants.
+void TargetRows::tell() {
+  const auto rows_in = [](const Bytes &bytes) { return reinterpret_cast<int32_t *>(bytes.first); };
+  for (size_t rank = 0; rank < asked_.size(); ++rank)
+    std::copy(asked_[rank].begin(), asked_[rank].end(), rows_in(questions_->sent[rank]));
+  exchange(&*questions_);
+  for (size_t rank = 0; rank < asks_.size(); ++rank)
+    std::copy_n(rows_in(questions_->arrive[rank]), asks_[rank].size(), asks_[rank].begin());
+  questions_.reset();
 }
 
 infonce_status TargetRows::fetch(const infonce_problem &problem, const infonce_backend &backend,
                                  infonce_context *context, infonce_failure *failure) {
-  infonce_status status = find(problem, failure);
-  ask();
+  tell();
   const infonce_matrix &keys = problem.matrices[keys_];
-  std::vector<char> rows(size_t(keys.rows) * row_bytes_), guides(size_t(keys.rows) * guide_bytes_);
-  if (status == INFONCE_OK) status = pack_rows(keys, dim_, backend, context, rows.data(), failure);
+  infonce_status status = pack_rows(keys, dim_, backend, context, packed_.data(), failure);
   if (status == INFONCE_OK && guide_bytes_ > 0)
-    status = pack_rows(guide_of(keys), problem.guide_dim, backend, context, guides.data(), failure);
+    status = pack_rows(guide_of(keys), problem.guide_dim, backend, context, packed_guides_.data(), failure);
+  const int64_t bad = clear_bad_rows(&packed_, keys.type, dim_);
+  const int64_t bad_guide = clear_bad_rows(&packed_guides_, keys.guide_type, problem.guide_dim);
+  has_bad_keys_ = bad >= 0 || bad_guide >= 0;
   if (!problem.propagate_non_finite) {
-    const int64_t bad = clear_bad_rows(&rows, keys.type, dim_);
-    const int64_t bad_guide = clear_bad_rows(&guides, keys.guide_type, problem.guide_dim);
     if (status == INFONCE_OK && bad >= 0) status = non_finite(failure, keys_, bad);
     if (status == INFONCE_OK && bad_guide >= 0) status = non_finite(failure, INFONCE_GUIDE_OF + keys_, bad_guide);
   }
 
-  // Of each row its numbers, those of its guide, and its bias.
-  const size_t bias_bytes = has_bias_ ? sizeof(float) : 0, each = row_bytes_ + guide_bytes_ + bias_bytes;
-  Mail mail(post_);
-  std::vector<Bytes> answers, arrive;
+  const size_t bias_bytes = has_bias_ ? sizeof(float) : 0;
   for (size_t rank = 0; rank < asks_.size(); ++rank) {
-    answers.push_back(room_for(&mail, asks_[rank].size() * each));
-    arrive.push_back(int(rank) == post_.rank() ? answers[rank] : room_for(&mail, asked_[rank].size() * each));
-    char *to = answers[rank].first;
+    char *to = answers_->sent[rank].first;
     for (const int32_t row : asks_[rank]) {
-      to = std::copy_n(rows.data() + size_t(row) * row_bytes_, row_bytes_, to);
-      to = std::copy_n(guides.data() + size_t(row) * guide_bytes_, guide_bytes_, to);
+      to = std::copy_n(packed_.data() + size_t(row) * row_bytes_, row_bytes_, to);
+      to = std::copy_n(packed_guides_.data() + size_t(row) * guide_bytes_, guide_bytes_, to);
       to = std::copy_n(reinterpret_cast<const char *>(keys.bias + (has_bias_ ? row : 0)), bias_bytes, to);
     }
   }
-  exchange(
-      &mail, [&](size_t rank) { return answers[rank]; }, [&](size_t rank) { return arrive[rank]; });
-  fetched_.resize(size_t(rows_) * row_bytes_);
-  guides_.resize(size_t(rows_) * guide_bytes_);
-  bias_.resize(has_bias_ ? size_t(rows_) : 0);
+  exchange(&*answers_);
   for (size_t rank = 0; rank < anchors_.size(); ++rank) {
-    const char *from = arrive[rank].first;
+    const char *from = answers_->arrive[rank].first;
     for (const int32_t i : anchors_[rank]) {
       std::copy_n(from, row_bytes_, fetched_.data() + size_t(i) * row_bytes_);
       std::copy_n(from + row_bytes_, guide_bytes_, guides_.data() + size_t(i) * guide_bytes_);
       if (has_bias_) std::memcpy(&bias_[size_t(i)], from + row_bytes_ + guide_bytes_, bias_bytes);
-      from += each;
+      from += bytes_of_row();
     }
   }
+  answers_.reset();
   const auto left_out = std::find_if(bias_.begin(), bias_.end(), [](float bias) { return std::isinf(bias); });
   if (status == INFONCE_OK && left_out != bias_.end())
     status = fail(failure, INFONCE_INVALID_ARGUMENT, keys_, -1,
@@ -213,24 +221,20 @@ infonce_problem TargetRows::by_index(const infonce_problem &problem) const {
 
 void TargetRows::bring_home(float *of_keys) {
   const size_t row_bytes = size_t(dim_) * sizeof(float);
-  Mail mail(post_);
-  std::vector<Bytes> sent, arrive;
   for (size_t rank = 0; rank < asked_.size(); ++rank) {
-    sent.push_back(room_for(&mail, asked_[rank].size() * row_bytes));
-    arrive.push_back(int(rank) == post_.rank() ? sent[rank] : room_for(&mail, asks_[rank].size() * row_bytes));
-    char *to = sent[rank].first;
+    char *to = home_->sent[rank].first;
     for (const int32_t i : anchors_[rank])
       to = std::copy_n(reinterpret_cast<const char *>(gradient_.data() + i * dim_), row_bytes, to);
   }
-  exchange(
-      &mail, [&](size_t rank) { return sent[rank]; }, [&](size_t rank) { return arrive[rank]; });
+  exchange(&*home_);
   for (size_t rank = 0; rank < asks_.size() && of_keys; ++rank) {
-    const auto *from = reinterpret_cast<const float *>(arrive[rank].first);
+    const auto *from = reinterpret_cast<const float *>(home_->arrive[rank].first);
     for (const int32_t row : asks_[rank]) {
       float *const to = of_keys + row * dim_;
       for (int64_t d = 0; d < dim_; ++d) to[d] += *from++;
     }
   }
+  home_.reset();
 }
 
 }  // namespace infonce::group

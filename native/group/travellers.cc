@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "common/form.h"
+#include "group/numbers.h"
 
 namespace infonce::group {
 namespace {
@@ -14,8 +15,6 @@ constexpr Travellers::Sizes kBegin{0, kAlignment};  // behind the word of who ha
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
-
-size_t size_of(int32_t type) { return type == INFONCE_FLOAT32 ? 4 : 2; }
 
 Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem.dim), guide_dim_(problem.guide_dim) {
   for (int m = 0; m < problem.matrix_count; ++m) {

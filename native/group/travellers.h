@@ -1,6 +1,7 @@
 // What goes round the ring: matrices of candidates, packed with their ids and biases, and what belongs to their rows.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -41,6 +42,9 @@ class Travellers {
 
   const std::vector<Traveller> &all() const { return all_; }
   bool empty() const { return all_.empty(); }
+  const Traveller &of(int matrix) const {
+    return *std::find_if(all_.begin(), all_.end(), [matrix](const Traveller &each) { return each.matrix == matrix; });
+  }
   // Float64 numbers that belong to a row that is a column, in the gradient.
   int weights() const;
   // The farthest's.
@@ -79,8 +83,5 @@ inline int64_t &failed_in(const Packed &packed) { return *reinterpret_cast<int64
 infonce_status pack_rows(const infonce_matrix &matrix, int64_t dim, const infonce_backend &backend,
                          infonce_context *context, char *packed, infonce_failure *failure,
                          int32_t residence = INFONCE_ON_HOST);
-
-// Bytes of a number.
-size_t size_of(int32_t type);
 
 }  // namespace infonce::group

@@ -24,15 +24,17 @@ struct Rows {
   int64_t first, rows, views, all;
 };
 
-// The matrix of which targets are rows, or -1.
-int keys_by_target(const infonce_problem &problem) {
+// The matrix with rows of its own number beside the anchors that may be positives: that of which targets are rows, or a
+// memory. Or -1.
+int apart_of(const infonce_problem &problem) {
+  if (memory_of(problem) != kNone) return memory_of(problem);
   for (int m = 0; m < problem.matrix_count && problem.softmaxes[0].targets; ++m)
     if (problem.softmaxes[0].positive_matrices & bit_of(m)) return m;
   return -1;
 }
 
-int64_t keys_by_target_of(const Inputs &whole) {
-  const int matrix = keys_by_target(whole.problem);
+int64_t apart_rows_of(const Inputs &whole) {
+  const int matrix = apart_of(whole.problem);
   return matrix < 0 ? 0 : whole.problem.matrices[matrix].rows;
 }
 
@@ -52,7 +54,7 @@ Rows rows_of(const Inputs &whole, int matrix, const Share &share) {
   const int64_t each = all.rows / row_count(problem);
   if (own_of(problem, matrix) == INFONCE_OWN_ALONE) return {share.first * each, share.rows * each, 1, all.rows};
   if (own_of(problem, matrix) == INFONCE_OWN_AMONG) return {share.first, share.rows, each, all.rows};
-  if (matrix == keys_by_target(problem)) return {share.first_key, share.keys, 1, all.rows};
+  if (matrix == apart_of(problem)) return {share.first_key, share.keys, 1, all.rows};
   if (is_candidate_alone(whole.problem, matrix)) return {share.first_further, share.further_rows, 1, all.rows};
   return {share.first, share.rows, all.views, all.rows};
 }
@@ -151,7 +153,7 @@ void set_towers(Form *form, int64_t rows) {
 
 std::vector<Share> even_shares(const Inputs &whole, int size) {
   std::vector<Share> shares;
-  const int64_t samples = samples_of(whole), further = further_rows_of(whole), keys = keys_by_target_of(whole);
+  const int64_t samples = samples_of(whole), further = further_rows_of(whole), keys = apart_rows_of(whole);
   for (int rank = 0; rank < size; ++rank) {
     const auto first = [&](int64_t all, int r) { return all * r / size; };
     shares.push_back({first(samples, rank), first(samples, rank + 1) - first(samples, rank), first(further, rank),
@@ -174,7 +176,7 @@ std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed) {
     return cuts;
   };
   const std::vector<int64_t> anchors = begins(samples_of(whole), seed % 3 == 0 ? 0 : 1),
-                             further = begins(further_rows_of(whole), 0), keys = begins(keys_by_target_of(whole), 0);
+                             further = begins(further_rows_of(whole), 0), keys = begins(apart_rows_of(whole), 0);
   std::vector<Share> shares;
   for (size_t r = 0; r < size_t(size); ++r)
     shares.push_back({anchors[r], anchors[r + 1] - anchors[r], further[r], further[r + 1] - further[r], keys[r],

@@ -57,7 +57,7 @@ void set_towers(Form *form, int64_t rows);
 struct Share {
   int64_t first, rows;                          // of anchors and keys
   int64_t first_further = 0, further_rows = 0;  // of candidates alone
-  int64_t first_key = 0, keys = 0;              // of those that targets name
+  int64_t first_key = 0, keys = 0;              // of those that targets name, or of a memory
 };
 
 // One for each rank; of random ones some may be empty.

@@ -235,6 +235,20 @@ TEST_CASE("a rank that leaves is missed, and one that does not come is lost") {
       0.2);
 }
 
+TEST_CASE("several calls at once are one step") {
+  on_ranks(2, [&](Group &group) {
+    const Context context = make_context();
+    const Inputs inputs = small_inputs();
+    Output first(inputs), second(inputs);
+    const std::vector<group::Asked> calls = {{&inputs.problem, &first.result}, {&inputs.problem, &second.result}};
+    CHECK(group.run_several(group.take_turn(), backend(), context.handle(), calls, {1, 2}, group::Gradients::kSum,
+                            nullptr) == INFONCE_OK);
+    CHECK(first.result.scalars.loss == second.result.scalars.loss);
+    if (group.transport().rank() == 1) return group.leave();
+    CHECK_THROWS_WITH_AS(group.barrier(group.take_turn()), "rank 1 of 2 left after 1 step", Lost);
+  });
+}
+
 TEST_CASE("steps are taken in the order of their turns") {
   on_ranks(2, [&](Group &group) {
     const int64_t first = group.take_turn(), second = group.take_turn(), third = group.take_turn();

@@ -324,8 +324,9 @@ typedef struct infonce_travelling_rows {
   int32_t *above;
   /* d loss / d (a logit of the row) is weight * exp(logit - log_sum_exp), the upstream gradient included. */
   double *log_sum_exp, *weight;
-  /* Where columns may be positives of the anchors by id, else NULL. Positives that a row has met so far, of which log_sum has none: how many, the
-     sum of their logits, and the logarithm of the sum of their exponentials, -infinity of none. */
+  /* Where columns may be positives of the anchors by id, else NULL. Positives that a row has met so far: how many, the sum
+     of their logits, and the logarithm of the sum of the exponentials of those that log_sum does not have, -infinity of
+     none. */
   int32_t *positives;
   double *positive_sum, *positive_log_sum;
   double *logit_sum; /* with label smoothing, else NULL: the sum of the logits that a row has met so far */
@@ -346,7 +347,7 @@ typedef struct infonce_travelling_rows {
 
 /* Further candidates of an opened call, none of which is an anchor's own. Positives among them are those of
    INFONCE_POSITIVE_SAME_ID_ELSEWHERE, of INFONCE_LEAVE_OUT_SAME_ID_POSITIVE, and of INFONCE_POSITIVE_SAME_ID where the
-   block's columns feed the softmax. */
+   block's columns feed the softmax or are the memory's. */
 typedef struct infonce_part {
   uint32_t struct_size;
   int32_t block;             /* of whose candidates they are further ones */
@@ -361,8 +362,8 @@ typedef struct infonce_part {
      part with this number, which is the same. 0: none. */
   int32_t number;
   /* 1: a part that was added before, of INFONCE_POSITIVE_SAME_ID and INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES, when all
-     parts have been and rows came home. `add` adds nothing but the terms of its positives: of columns to term_losses and
-     term_shares; their log_sum is complete. */
+     parts have been and rows came home. `add` adds nothing but the terms of its positives: of columns that feed a softmax
+     to term_losses and term_shares; their log_sum is complete. */
   int32_t terms;
   const int32_t *cancelled; /* as in infonce_problem */
 } infonce_part;
@@ -434,7 +435,7 @@ typedef struct infonce_backend {
   /* The same in steps, between which further candidates come part by part (with `gradient`, of which nothing else is read
      here, more is kept for the first gradient that follows): `open`, any number of `add`, `close`, which
      is a forward call; then, as often as wanted, `open_gradient`, `add_gradient` for each part, `close_gradient`, which
-     is a backward call. A matrix of candidates alone may have no rows of its own here. Order, number and sizes of the
+     is a backward call. A matrix of candidates alone, and a memory, may have no rows of its own here. Order, number and sizes of the
      parts may differ from pass to pass; the same ones give the same bits. After a step that failed the pass is to be
      begun anew; after one before `close`, the call. */
   infonce_status (*open)(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
