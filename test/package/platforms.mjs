@@ -23,16 +23,27 @@ const TEST = `test('loss', async () => console.log('loss', await ${CALL}), 60_00
 const FILES = {
   'package.json': '{ "private": true, "allowScripts": { "bun": true, "deno": true, "esbuild": true } }',
   'app.mjs': `import { ntXent } from 'infonce'; console.log('loss', await ${CALL});`,
+  'entries.mjs': `import { numpy } from '@jax-js/jax'; import * as tf from '@tensorflow/tfjs';
+    import { ntXent } from 'infonce'; import { readEmbeddings, writeNpy } from 'infonce/files';
+    import { ntXent as ofArray } from 'infonce/jax-js'; import { ntXent as ofTensor } from 'infonce/tfjs';
+    await writeNpy('rows.npy', { data: Float32Array.of(1, 0, 3, 1, 2, 1, 0, 1), shape: [4, 2] });
+    const features = await readEmbeddings('rows.npy');
+    const { loss } = await ntXent({ features });
+    const [{ loss: other }] = ofArray(numpy.array(features.data).reshape(features.shape));
+    const another = ofTensor(tf.tensor(features.data, features.shape)).dataSync()[0];
+    if (Math.abs(loss - other) + Math.abs(loss - another) > 1e-6) throw new Error([loss, other, another]);
+    console.log('loss', await ${CALL});`,
   'app.cjs': `const { ntXent } = require('infonce'); ${CALL}.then(said => console.log('loss', said));`,
   'sea.cjs': `const { ntXent } = require('node:module').createRequire(process.execPath)('infonce');
     ${CALL}.then(said => console.log('loss', said));`,
   'sea.json': '{ "main": "sea.cjs", "output": "sea.blob", "disableExperimentalSEAWarning": true }',
   'loss.jest.js': `const { ntXent } = require('infonce'); jest.useFakeTimers(); ${TEST}`,
   'loss.test.mjs': `import { test, vi } from 'vitest'; import { ntXent } from 'infonce'; vi.useFakeTimers(); ${TEST}`,
-  'rollup.config.mjs': `export default { input: 'app.mjs', external: [${EXTERNAL}], output: { file: 'out/app.mjs' } };`,
-  'webpack.config.cjs': `module.exports = { mode: 'production', target: 'node', entry: './app.cjs',
+  'rollup.config.mjs': `export default { input: 'entries.mjs', external: [${EXTERNAL}], output: { file: 'out/app.mjs' } };`,
+  'webpack.config.cjs': `module.exports = { mode: 'production', target: 'node', entry: './entries.mjs',
     externalsType: 'commonjs', externals: [${EXTERNAL}], output: { path: __dirname + '/out', filename: 'app.cjs' } };`,
-  'vite.config.mjs': `export default { ssr: { external: ['infonce'] }, build: { ssr: 'app.mjs', outDir: 'out' } };`,
+  'vite.config.mjs': `export default { ssr: { external: ['infonce', '@tensorflow/tfjs', '@jax-js/jax'] },
+    build: { ssr: 'entries.mjs', outDir: 'out' } };`,
   'next.config.mjs': `export default { output: 'standalone', serverExternalPackages: ['infonce'],
     outputFileTracingRoot: import.meta.dirname };`,
   'app/layout.js': 'export default function Layout({ children }) { return <html><body>{children}</body></html>; }',
@@ -75,6 +86,9 @@ function singleExecutable() {
   return run(program);
 }
 
+/** With them a bundle has every entry of the package. */
+const TRAINERS = ['@tensorflow/tfjs@4', '@jax-js/jax@0.1.25'];
+
 /** What is installed, the first of it the platform itself, and what prints the loss. */
 const PLATFORMS = {
   'Node.js': [[], () => node('app.mjs')],
@@ -93,11 +107,11 @@ const PLATFORMS = {
   'Jest, with fake timers': [['jest'], () => tool('jest', '--testMatch', '**/loss.jest.js')],
   'Vitest, with fake timers': [['vitest'], () => tool('vitest', 'run', '--globals', 'loss.test')],
   esbuild: [
-    ['esbuild'],
+    ['esbuild', ...TRAINERS],
     () =>
       tool(
         'esbuild',
-        'app.mjs',
+        'entries.mjs',
         '--bundle',
         '--platform=node',
         '--format=esm',
@@ -105,9 +119,9 @@ const PLATFORMS = {
         '--outfile=out/app.mjs',
       ) && node('out/app.mjs'),
   ],
-  webpack: [['webpack', 'webpack-cli'], () => tool('webpack') && node('out/app.cjs')],
-  Rollup: [['rollup'], () => tool('rollup', '--config') && node('out/app.mjs')],
-  Vite: [['vite'], () => tool('vite', 'build') && node('out/app.mjs')],
+  webpack: [['webpack', 'webpack-cli', ...TRAINERS], () => tool('webpack') && node('out/app.cjs')],
+  Rollup: [['rollup', ...TRAINERS], () => tool('rollup', '--config') && node('out/app.mjs')],
+  Vite: [['vite', ...TRAINERS], () => tool('vite', 'build') && node('out/entries.mjs')],
   '@vercel/ncc': [
     ['@vercel/ncc'],
     () => tool('ncc', 'build', 'app.cjs', '--out', 'out') && alone(() => node('out/index.cjs')),
