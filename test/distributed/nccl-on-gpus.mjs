@@ -1,10 +1,11 @@
-// On a machine with two GPUs or more and NCCL: losses over a rank for each GPU are those of one call. Not run by the tests.
+// On a machine with two GPUs or more and NCCL: losses over a rank for each GPU are those of one call, of contexts of the CPU and,
+// with the CUDA backend, of the GPUs, between which rows then go directly. Not run by the tests.
 // node test/distributed/nccl-on-gpus.mjs [number of ranks]
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { createProcessGroup, infoNCE, ncclUniqueId } from 'infonce';
+import { createContext, createProcessGroup, devices, infoNCE, ncclUniqueId } from 'infonce';
 
 const DIM = 64;
 const rowsOf = (rank, seed) => {
@@ -33,24 +34,29 @@ if (rank === undefined) {
   console.log(`${size} ranks agree with one call`);
 } else {
   const options = { engine: 'nccl', rank: Number(rank), size: Number(size), id: Buffer.from(id, 'hex') };
-  const group = await createProcessGroup({ ...options, timeout: 60_000 });
+  const gpus = devices().filter(({ available, type }) => available && type === 'cuda');
+  const device = gpus[Number(rank) % gpus.length]?.id;
+  const group = await createProcessGroup({ ...options, device, timeout: 60_000 });
   console.log(`rank ${rank} of ${size}, ${group.localRank} of ${group.localSize} here, over ${group.library}`);
   const ranks = Array.from({ length: group.size }, (_, k) => k);
   const temperature = 0.2;
   const [query, positiveKey] = [1, 2].map(seed => rowsOf(group.rank, seed));
-  const result = await infoNCE({ query, positiveKey, temperature }, { group });
   const [allQueries, allKeys] = [1, 2].map(seed => joined(ranks.map(k => rowsOf(k, seed))));
   const whole = await infoNCE({ query: allQueries, positiveKey: allKeys, temperature });
-  assert(Math.abs(result.loss - whole.loss) < 1e-6 * Math.abs(whole.loss));
   const first = ranks.slice(0, group.rank).reduce((sum, k) => sum + rowsOf(k, 1).data.length, 0);
-  const expected = whole.gradQuery.subarray(first, first + result.gradQuery.length);
+  const expected = whole.gradQuery.subarray(first, first + query.data.length);
   const norm = numbers =>
     Math.hypot(
       ...Array.from({ length: numbers.length / DIM }, (_, i) =>
         Math.hypot(...numbers.subarray(i * DIM, (i + 1) * DIM)),
       ),
     );
-  assert(norm(result.gradQuery.map((g, k) => g - expected[k])) < 4e-5 * norm(expected));
+  for (const context of device ? [undefined, await createContext({ device })] : [undefined]) {
+    const result = await infoNCE({ query, positiveKey, temperature }, { group, context });
+    assert(Math.abs(result.loss - whole.loss) < 1e-6 * Math.abs(whole.loss));
+    assert(norm(result.gradQuery.map((g, k) => g - expected[k])) < 4e-5 * norm(expected));
+    await context?.dispose();
+  }
   const sum = Float64Array.of(group.rank + 0.5);
   await group.allReduce(sum, 'sum');
   assert.equal(
