@@ -111,17 +111,22 @@ Classes::Classes(const infonce_problem &problem, bool opened) {
 void Classes::find_firsts(const infonce_problem &problem) {
   const infonce_softmax &softmax = problem.softmaxes[0];
   const infonce_matrix &anchors = problem.matrices[softmax.anchors];
+  const int64_t rows = anchors.rows;
   // A copy: the caller's may be shared with a thread that writes them.
-  const std::vector<int32_t> ids(anchors.ids, anchors.ids + anchors.rows), by_id = rows_by_id(ids);
+  const std::vector<int32_t> ids(anchors.ids, anchors.ids + rows), by_id = rows_by_id(ids);
   firsts.assign(ids.size(), -1);
   most_partners = 0;
-  for (size_t begin = 0, end = 0; begin < ids.size(); begin = end) {
-    const size_t first = size_t(by_id[begin]);
-    while (end < ids.size() && ids[size_t(by_id[end])] == ids[first]) ++end;
-    for (size_t r = begin + 1; r < end; ++r) firsts[size_t(by_id[r])] = int32_t(first);
-    if (end > begin + 1) firsts[first] = by_id[begin + 1];
+  int64_t begin = 0;  // of the class
+  for (int64_t r = 1; r < rows; ++r) {
+    const int32_t first = by_id[begin];
+    if (ids[by_id[r]] != ids[first]) {
+      begin = r;
+      continue;
+    }
+    firsts[by_id[r]] = first;
+    if (r == begin + 1) firsts[first] = by_id[r];
   }
-  for (size_t i = 0; softmax.first_positives && i < ids.size(); ++i)
+  for (int64_t i = 0; softmax.first_positives && i < rows; ++i)
     if (softmax.first_positives[i] >= 0) firsts[i] = -2 - softmax.first_positives[i];
 }
 
