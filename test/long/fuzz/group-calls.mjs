@@ -7,12 +7,58 @@ import { typedArray } from './memory.mjs';
 // Of ‖one call‖: either rounds on its own.
 const TOLERANCE = 1e-4;
 
+const idsOf = (random, count) => Int32Array.from({ length: count }, () => random.integer(0, 5));
+
+/** What infoNCE may be given beside its rows: one thing at a time, or ids with targets. */
+const BESIDE = [
+  () => ({}),
+  random => ({ options: { margin: random.pick([0.1, -0.2]) } }),
+  () => ({ options: { labelSmoothing: 0.1 } }),
+  (random, { keys, rows }) => ({ arrays: { targets: targetsOf(random, rows, keys) } }),
+  random => ({ options: { falseNegatives: { strategy: random.pick(['absolute', 'relative']), margin: 0.05 } } }),
+  (random, { keys, rows, negatives }) => ({
+    arrays: {
+      ...(keys !== rows && { targets: targetsOf(random, rows, keys) }),
+      queryIds: idsOf(random, rows),
+      keyIds: idsOf(random, keys),
+      ...(negatives > 0 && random.chance(0.5) && { negativeIds: idsOf(random, negatives) }),
+    },
+    options: { duplicates: random.pick(['exclude', 'positive', 'negative']) },
+  }),
+];
+
+const targetsOf = (random, rows, keys) => Int32Array.from({ length: rows }, () => random.integer(0, keys - 1));
+
+function infoNCEOf(random, rows) {
+  const beside = random.pick(BESIDE);
+  const negatives = random.chance(0.5) ? random.integer(1, 9) : 0;
+  const hasTargets = beside === BESIDE[3] || (beside === BESIDE[5] && random.chance(0.5));
+  const keys = hasTargets ? random.integer(1, 2 * rows) : rows;
+  const { arrays = {}, options } = beside(random, { keys, rows, negatives });
+  return {
+    tensors: { query: rows, positiveKey: keys, ...(negatives > 0 && { negativeKeys: negatives }) },
+    arrays,
+    options: {
+      temperature: random.pick([0.1, 0.5]),
+      ...(negatives > 0 && (arrays.keyIds || random.chance(0.5)) && { inBatch: true }),
+      ...options,
+    },
+  };
+}
+
+/** Whose rows an array has an entry for each of. */
+const ROWS_OF = {
+  labels: 'loss',
+  gradOutput: 'loss',
+  targets: 'query',
+  queryIds: 'query',
+  keyIds: 'positiveKey',
+  negativeIds: 'negativeKeys',
+};
+
 /** The inputs of a loss that are shared out, and what goes with them. Views of a sample go together. */
 const LOSSES = {
-  infoNCE: (random, rows) => ({
-    tensors: { query: rows, positiveKey: rows, ...(random.chance(0.5) && { negativeKeys: random.integer(1, 9) }) },
-    options: { temperature: random.pick([0.1, 0.5]), ...(random.chance(0.3) && { margin: 0.1 }) },
-  }),
+  infoNCE: infoNCEOf,
   clip: (random, rows) => ({
     tensors: { imageFeatures: rows, textFeatures: rows },
     options: { logitScale: random.pick([2, 10]) },
@@ -28,8 +74,11 @@ const LOSSES = {
   }),
   supCon: (random, rows) => ({
     tensors: { features: rows },
-    labels: Int32Array.from({ length: rows }, () => random.integer(0, 3)),
-    options: { temperature: random.pick([0.1, 0.5]), ranks: false },
+    arrays: { labels: Int32Array.from({ length: rows }, () => random.integer(0, 3)) },
+    options: {
+      temperature: random.pick([0.1, 0.5]),
+      ...random.pick([{}, { form: 'in' }, { denominator: 'positiveAndNegatives' }, { labelSmoothing: 0.1 }]),
+    },
   }),
 };
 
@@ -54,7 +103,7 @@ function sharedProblem(random, size) {
   const loss = random.pick(Object.keys(LOSSES));
   const rows = random.integer(2, random.chance(0.1) ? 200 : 20);
   const dim = random.integer(2, 40);
-  const { tensors, labels, views = 1, options } = LOSSES[loss](random, rows);
+  const { tensors, arrays = {}, views = 1, options } = LOSSES[loss](random, rows);
   const whole = {
     ...options,
     ...(random.chance(0.5) && { reduction: random.pick(['sum', 'none']) }),
@@ -65,10 +114,11 @@ function sharedProblem(random, size) {
   for (const [name, count] of Object.entries(tensors)) {
     const data = typedArray(random, Float32Array, count * dim, () => random.normal());
     whole[name] = { data, shape: [count, dim] };
-    const cuts = name === 'negativeKeys' ? cutsOf(random, count, size) : rowCuts;
+    const isApart = name === 'negativeKeys' || (name === 'positiveKey' && count !== rows) || 'targets' in arrays;
+    const cuts = isApart && name !== 'query' ? cutsOf(random, count, size) : rowCuts;
     shares[name] = { cuts, views, width: dim };
   }
-  if (labels) Object.assign(whole, { labels });
+  Object.assign(whole, arrays);
   if (whole.reduction === 'none' && random.chance(0.5))
     whole.gradOutput = Float32Array.from({ length: views * rows }, () => random.normal());
   const parts = Array.from({ length: size }, (_, rank) => {
@@ -77,7 +127,8 @@ function sharedProblem(random, size) {
       const data = shareOf(whole[name].data, shares[name], rank);
       part[name] = { data, shape: [data.length / dim, dim] };
     }
-    for (const name of ['labels', 'gradOutput']) if (whole[name]) part[name] = shareOf(whole[name], shares.loss, rank);
+    for (const [name, of] of Object.entries(ROWS_OF))
+      if (whole[name]) part[name] = shareOf(whole[name], { ...shares[of], width: 1 }, rank);
     return part;
   });
   return { loss, whole, shares, parts, dim };
