@@ -6,6 +6,7 @@
 #include <new>
 
 #include "common/form.h"
+#include "common/precision.h"
 #include "common/threads.h"
 #include "infonce/infonce.h"
 
@@ -104,6 +105,7 @@ inline bool is_cancelled(const int32_t *cancelled) {
 
 // Runs `body`, which may throw Cancelled, std::bad_alloc or anything else, and returns its status.
 template <class Body> infonce_status guarded(infonce_failure *failure, Body &&body) {
+  const SamePrecision precision;
   try {
     return body();
   } catch (const Cancelled &) {

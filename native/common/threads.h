@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include "common/precision.h"
+
 namespace infonce {
 
 // The system starts no more threads: the process has as many as it may, or no memory for another's stack.
@@ -17,7 +19,10 @@ class NoThread : public std::runtime_error {
 // A thread that runs `body`. Throws NoThread.
 template <class Body> std::thread start_thread(Body &&body) {
   try {
-    return std::thread(std::forward<Body>(body));
+    return std::thread([body = std::forward<Body>(body)]() mutable {
+      const SamePrecision precision;
+      body();
+    });
   } catch (const std::system_error &) {
     throw NoThread();
   }

@@ -1,9 +1,12 @@
 import path from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { infonce, spawnInfonce } from '../support/command.js';
 import { root } from '../support/copied-package.js';
 import { doctor, NO_CUDA, SELF_TESTS, type Told } from '../support/doctor.js';
 import { LOSSES } from '../support/problems.js';
+
+const built = (file: string): string => pathToFileURL(path.join(root, 'dist/esm', file)).href;
 
 describe('on the CPU', () => {
   let report: Told;
@@ -101,7 +104,7 @@ it.each([
   ['not a number', { loss: 2, gradA: [3, Number.NaN], gradB: 1 }, false],
 ])('a result that is %s is judged so', async (_what, { loss, gradA, gradB }, passed) => {
   const { judge } = (await import(
-    path.join(root, 'dist/esm/command/doctor/self-test.js')
+    built('command/doctor/self-test.js')
   )) as typeof import('../../lib/command/doctor/self-test.js');
   const gradients = {
     gradA: { values: Float64Array.of(3, 4), terms: 5 },
@@ -134,7 +137,7 @@ it.each([
   ['100.1.0', undefined],
 ])('Node.js %s is judged by what the package asks for', async (version, problem) => {
   const { nodeFault } = (await import(
-    path.join(root, 'dist/esm/command/doctor/findings.js')
+    built('command/doctor/findings.js')
   )) as typeof import('../../lib/command/doctor/findings.js');
   expect(nodeFault(version, '>=20')?.problem).toBe(problem);
 });
@@ -164,7 +167,7 @@ describe('without the CUDA backend', () => {
     const { exit, problems, advice, selfTests } = doctor([], NO_CUDA);
     expect(exit).toBe(1);
     expect(problems[0]).toMatch(/INFONCE_CUDA_LIBRARY: .*there is no such file/);
-    expect(advice.join()).toMatch(/Name the file libinfonce_cuda\.so/);
+    expect(advice.join()).toMatch(/Name the file (lib)?infonce_cuda\.(so|dll)/);
     expect(selfTests.filter(({ device, passed }) => device === 'cpu' && passed)).toHaveLength(SELF_TESTS);
   });
 });

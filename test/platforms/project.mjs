@@ -20,18 +20,22 @@ function copyPackage(name, into) {
   for (const each of Object.keys(dependencies)) copyPackage(each, into);
 }
 
-/** What `infonce demo` asks for. */
-const DEMO = [
+/** What `infonce demo` asks for, and `infonce eval` for some formats of files. */
+const OPTIONAL = [
   '@tensorflow/tfjs',
   '@tensorflow/tfjs-backend-wasm',
   '@observablehq/plot',
   'linkedom',
   'mnist',
   'umap-js',
+  'apache-arrow',
+  'csv-parse',
+  'hyparquet',
+  'hyparquet-compressors',
 ];
 
-export function addDemoPackages(project) {
-  for (const name of DEMO) copyPackage(name, path.join(project, 'node_modules'));
+export function addOptionalPackages(project) {
+  for (const name of OPTIONAL) copyPackage(name, path.join(project, 'node_modules'));
 }
 
 /** The sources of a folder, without their types, and all else of it as it is. */
