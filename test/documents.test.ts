@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { DOCUMENTS, ROOT, textOf } from './support/documents.js';
 
@@ -68,4 +70,9 @@ it('the index of the documentation leads to every page of it', () => {
   const pages = DOCUMENTS.filter(file => file.startsWith(`docs${path.sep}`) && path.basename(file) !== 'README.md');
   const linked = linksOf('docs/README.md').map(link => path.join('docs', link.replace(/#.*/, '')));
   expect(pages.filter(page => !linked.includes(page))).toEqual([]);
+});
+
+it('the tables of platforms are those of the record of their runs', async () => {
+  const script = path.join(ROOT, 'test', 'platforms', 'record.mjs');
+  await expect(promisify(execFile)(process.execPath, [script, '--check'])).resolves.toMatchObject({ stderr: '' });
 });

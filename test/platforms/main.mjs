@@ -2,6 +2,7 @@
 //
 //   npm run test:platforms                          all, and writes the record
 //   npm run test:platforms -- win32 linux-x64-bun   those whose names have one of the words; the rest of the record is kept
+//   npm run test:platforms -- --suite async arm64   of these suites alone; the others of the record are kept
 //   npm run test:platforms -- --tarball FILE        a package that was packed before
 //   npm run test:platforms -- --short win32         golden cases and everyday calls alone; nothing is recorded
 //
@@ -51,6 +52,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     tarball: { type: 'string' },
+    suite: { type: 'string', multiple: true },
     short: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
   },
@@ -137,7 +139,8 @@ function tryRuntime(runtime, tarball) {
       .map(([name, good]) => `${name} ${good ? 'passed' : 'FAILED'}`)
       .join(', ')}`,
   );
-  const names = SUITES[values.short && runtime.suites !== 'none' ? 'short' : runtime.suites];
+  const suitable = SUITES[values.short && runtime.suites !== 'none' ? 'short' : runtime.suites];
+  const names = values.suite ?? suitable.filter(name => !runtime.without?.includes(name));
   const suites = Object.fromEntries(names.map(name => [name, suite(runtime, installed, name)]));
   const good = Object.values(programs).every(Boolean) && Object.values(suites).every(({ failed }) => failed === 0);
   const { id, platform, version, how = 'native' } = runtime;

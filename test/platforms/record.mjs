@@ -13,11 +13,24 @@ const END = '<!-- end -->';
 
 const readRecord = () => (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { runs: [] });
 
+const isGood = ({ programs, suites }) =>
+  Object.values(programs).every(Boolean) && Object.values(suites).every(({ failed }) => failed === 0);
+
+/** What was tried before of the same package, and now; not what is no longer tried with this runtime. */
+function merged(before, run) {
+  const same = before?.package === run.package;
+  const suites = { ...(same && before.suites), ...run.suites };
+  for (const name of RUNTIMES[run.id].without ?? []) delete suites[name];
+  const all = { ...run, programs: { ...(same && before.programs), ...run.programs }, suites };
+  return { ...all, good: isGood(all) };
+}
+
 /** Keeps what was tried before with other runtimes. */
 export function record(runs) {
   const before = new Map(readRecord().runs.map(run => [run.id, run]));
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-  for (const run of runs) before.set(run.id, { ...run, package: version, date: new Date().toISOString().slice(0, 10) });
+  const date = new Date().toISOString().slice(0, 10);
+  for (const run of runs) before.set(run.id, merged(before.get(run.id), { ...run, package: version, date }));
   const all = Object.keys(RUNTIMES).flatMap(id => before.get(id) ?? []);
   writeFileSync(file, `${JSON.stringify({ kernel: `Linux ${release()}`, runs: all }, null, 2)}\n`);
   writeTables();
@@ -55,20 +68,32 @@ export function runtimesTable({ runs }) {
   return table(['platform', 'runtime', 'result', 'how', 'what has run'], rows);
 }
 
-/** For the README: a row for each platform that the package brings an addon for. */
+/** What the README says of platforms that nothing was run on. */
+const OTHERS = [
+  ['macOS, Alpine (musl)', 'compiled at installation; [untested](docs/devices.md#platforms)'],
+  ['NVIDIA GPUs from compute capability 8.0', 'prebuilt for Linux x64; [tested under a simulator](docs/hardware.md)'],
+  ['several processes', 'MPI: tested on one machine; NCCL: [unverified on hardware](docs/hardware.md)'],
+];
+
+/** For the README: a row for each platform that the package brings an addon for, and those others. */
 export function platformsTable({ runs }) {
-  const platforms = [...new Set(runs.filter(({ good }) => good).map(({ platform }) => platform))];
-  return platforms.map(platform => {
-    const of = runs.filter(run => run.platform === platform && run.good);
-    const runtimes = of.map(({ runtime, version }) => `${runtime} ${version.replace(/\.\d+$/, '')}`).join(', ');
-    const emulated = of.every(({ how }) => how !== 'native');
-    const how = emulated ? `tested under emulation (${of[0].how.replace('emulated: ', '')})` : 'tested';
-    return [platform, `prebuilt; ${how}: ${runtimes}`];
+  const good = runs.filter(run => run.good);
+  const rows = [...new Set(good.map(({ platform }) => platform))].map(platform => {
+    const of = good.filter(run => run.platform === platform);
+    const runtimes = [...new Set(of.map(({ runtime }) => runtime))].map(runtime => {
+      const versions = of.filter(run => run.runtime === runtime).map(({ version }) => version.replace(/\.\d+$/, ''));
+      return `${runtime} ${versions.join(', ')}`;
+    });
+    const [{ how }] = of;
+    const emulated = how === 'native' ? '' : `, emulated by ${how.replace('emulated: ', '')}`;
+    const without = platform.startsWith('Windows') ? ', without CUDA' : '';
+    return [platform, `prebuilt${without}; [tested](docs/platforms.md) with ${runtimes.join('; ')}${emulated}`];
   });
+  return table(['platform', 'state'], [...rows, ...OTHERS]);
 }
 
 /** The documents with a part that is made of the record. */
-const PARTS = { 'docs/platforms.md': runtimesTable };
+const PARTS = { 'docs/platforms.md': runtimesTable, 'README.md': platformsTable };
 
 function written(document, make) {
   const text = readFileSync(path.join(root, document), 'utf8');

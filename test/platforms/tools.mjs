@@ -1,7 +1,7 @@
 // The package under other runtimes, test runners, bundlers and ways to deploy, of which docs/platforms.md has the table: installs
 // each into a project of its own and runs the same program there. Takes minutes and some 600 MB, so that CI does not run it.
 //
-//   npm run build && node test/package/platforms.mjs [NAME...]
+//   npm run build && node test/platforms/tools.mjs [NAME...]
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
