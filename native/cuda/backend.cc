@@ -182,12 +182,14 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
               [&](Context &on_device) { return on_device.backward(*saved, *upstream, result); });
 }
 
-constexpr char kMemoryStays[] = "on CUDA devices parts hold no rows of a memory";
+constexpr char kMemoryStays[] = "on CUDA devices a call with a memory takes no parts of its anchors or of the memory";
 constexpr char kOneByTarget[] = "on CUDA devices targets in parts have no further positives";
 
 const char *what_is_wrong_with_part_here(const infonce_problem &p, const infonce_part &part, Pass pass) {
   if (const char *wrong = what_is_wrong_with_part(p, part, pass)) return wrong;
-  return memory_of(p) != kNone && p.blocks[part.block].candidates == memory_of(p) ? kMemoryStays : nullptr;
+  const int32_t candidates = p.blocks[part.block].candidates;
+  const bool has_classes = candidates == memory_of(p) || candidates == p.softmaxes[0].anchors;
+  return memory_of(p) != kNone && has_classes ? kMemoryStays : nullptr;
 }
 
 infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
