@@ -6,22 +6,16 @@
 #include <string>
 #include <utility>
 
-#include "group/transport.h"
+#include "group/forwarding_transport.h"
 
 namespace infonce::group {
 
 constexpr char kAbandoned[] = "this process ends";
 
-class AbandonableTransport final : public Transport {
+class AbandonableTransport final : public ForwardingTransport {
  public:
   AbandonableTransport(std::unique_ptr<Transport> transport, const std::atomic<bool> &abandoned)
-      : transport_(std::move(transport)), abandoned_(abandoned) {}
-
-  int rank() const override { return transport_->rank(); }
-  int size() const override { return transport_->size(); }
-  int local_rank() const override { return transport_->local_rank(); }
-  int local_size() const override { return transport_->local_size(); }
-  std::string library() const override { return transport_->library(); }
+      : ForwardingTransport(std::move(transport)), abandoned_(abandoned) {}
 
   std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) override {
     return guarded(transport_->send(to, channel, bytes, count));
@@ -30,7 +24,6 @@ class AbandonableTransport final : public Transport {
     return guarded(transport_->receive(from, channel, bytes, count));
   }
 
-  bool takes_memory_of(int device) const override { return transport_->takes_memory_of(device); }
   std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
                                              void *ready) override {
     return guarded(transport_->send_from_device(to, channel, bytes, count, ready));
@@ -40,8 +33,6 @@ class AbandonableTransport final : public Transport {
     return guarded(transport_->receive_on_device(from, channel, bytes, count, ready));
   }
 
-  void dispatch() override { transport_->dispatch(); }
-  void abandon() noexcept override { transport_->abandon(); }
   void leave(double seconds) override { transport_->leave(abandoned_ ? 0 : seconds); }
 
  private:
@@ -64,7 +55,6 @@ class AbandonableTransport final : public Transport {
     return std::make_unique<Guarded>(std::move(exchange), abandoned_);
   }
 
-  std::unique_ptr<Transport> transport_;
   const std::atomic<bool> &abandoned_;
 };
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "group/forwarding_transport.h"
 #include "test/backend.h"
 
 namespace infonce::test {
@@ -156,22 +157,9 @@ class Copied final : public group::Exchange {
   std::unique_ptr<group::Exchange> sent_;
 };
 
-class Transport final : public group::Transport {
+class Transport final : public group::ForwardingTransport {
  public:
-  explicit Transport(std::unique_ptr<group::Transport> transport) : transport_(std::move(transport)) {}
-
-  int rank() const override { return transport_->rank(); }
-  int size() const override { return transport_->size(); }
-  int local_rank() const override { return transport_->local_rank(); }
-  int local_size() const override { return transport_->local_size(); }
-  std::string library() const override { return transport_->library(); }
-
-  std::unique_ptr<group::Exchange> send(int to, group::Channel channel, const void *bytes, size_t count) override {
-    return transport_->send(to, channel, bytes, count);
-  }
-  std::unique_ptr<group::Exchange> receive(int from, group::Channel channel, void *bytes, size_t count) override {
-    return transport_->receive(from, channel, bytes, count);
-  }
+  explicit Transport(std::unique_ptr<group::Transport> transport) : group::ForwardingTransport(std::move(transport)) {}
 
   // One in three takes none, so that both ends of a message lie in either.
   bool takes_memory_of(int device) const override { return device == 0 && rank() % 3 != 2; }
@@ -189,18 +177,12 @@ class Transport final : public group::Transport {
     return transport_->receive(from, channel, on_host(bytes), count);
   }
 
-  void dispatch() override { transport_->dispatch(); }
-  void abandon() noexcept override { transport_->abandon(); }
-  void leave(double seconds) override { transport_->leave(seconds); }
-
  private:
   static void wait_for(void *ready) {
     const std::lock_guard<std::mutex> lock(mutex());
     const Point &point = *static_cast<Point *>(ready);
     point.stream->finish(point.after);
   }
-
-  std::unique_ptr<group::Transport> transport_;
 };
 
 }  // namespace

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "group/transport.h"
+#include "group/forwarding_transport.h"
 #include "test/group.h"
 
 namespace infonce::test {
@@ -27,16 +27,10 @@ struct Troubles {
   std::array<int64_t, 4> sent{};  // bytes, by channel
 };
 
-class TroubledTransport final : public group::Transport {
+class TroubledTransport final : public group::ForwardingTransport {
  public:
   TroubledTransport(std::unique_ptr<group::Transport> transport, Troubles &troubles)
-      : transport_(std::move(transport)), troubles_(troubles), random_(uint32_t(transport_->rank())) {}
-
-  int rank() const override { return transport_->rank(); }
-  int size() const override { return transport_->size(); }
-  int local_rank() const override { return transport_->local_rank(); }
-  int local_size() const override { return transport_->local_size(); }
-  std::string library() const override { return transport_->library(); }
+      : ForwardingTransport(std::move(transport)), troubles_(troubles), random_(uint32_t(transport_->rank())) {}
 
   std::unique_ptr<group::Exchange> send(int to, group::Channel channel, const void *bytes, size_t count) override {
     const int number = messages_++;
@@ -51,12 +45,6 @@ class TroubledTransport final : public group::Transport {
     move_on(queue);
     return std::make_unique<Late>(message, queue);
   }
-
-  std::unique_ptr<group::Exchange> receive(int from, group::Channel channel, void *bytes, size_t count) override {
-    return transport_->receive(from, channel, bytes, count);
-  }
-
-  void abandon() noexcept override { transport_->abandon(); }
 
   void leave(double seconds) override {
     for (auto &[address, queue] : queues_)
@@ -100,7 +88,6 @@ class TroubledTransport final : public group::Transport {
     bool has_ended() override { return true; }
   };
 
-  const std::unique_ptr<group::Transport> transport_;
   Troubles &troubles_;
   std::mt19937 random_;
   int messages_ = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "group/forwarding_transport.h"
 #include "test/backend.h"
 #include "test/context.h"
 #include "test/engines.h"
@@ -22,38 +23,19 @@ using group::Channel;
 using group::Exchange;
 
 // A transport that takes memory of the device or leaves all on the host. Counts what is sent from the device.
-class Watched final : public group::Transport {
+class Watched final : public group::ForwardingTransport {
  public:
   Watched(std::unique_ptr<Transport> transport, bool takes, std::atomic<int> &messages)
-      : transport_(std::move(transport)), takes_(takes), messages_(messages) {}
+      : ForwardingTransport(std::move(transport)), takes_(takes), messages_(messages) {}
 
-  int rank() const override { return transport_->rank(); }
-  int size() const override { return transport_->size(); }
-  int local_rank() const override { return transport_->local_rank(); }
-  int local_size() const override { return transport_->local_size(); }
-  std::string library() const override { return transport_->library(); }
-  std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) override {
-    return transport_->send(to, channel, bytes, count);
-  }
-  std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) override {
-    return transport_->receive(from, channel, bytes, count);
-  }
   bool takes_memory_of(int device) const override { return takes_ && transport_->takes_memory_of(device); }
   std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
                                              void *ready) override {
     ++messages_;
     return transport_->send_from_device(to, channel, bytes, count, ready);
   }
-  std::unique_ptr<Exchange> receive_on_device(int from, Channel channel, void *bytes, size_t count,
-                                              void *ready) override {
-    return transport_->receive_on_device(from, channel, bytes, count, ready);
-  }
-  void dispatch() override { transport_->dispatch(); }
-  void abandon() noexcept override { transport_->abandon(); }
-  void leave(double seconds) override { transport_->leave(seconds); }
 
  private:
-  std::unique_ptr<Transport> transport_;
   const bool takes_;
   std::atomic<int> &messages_;
 };
