@@ -9,6 +9,16 @@ import { type Column, chooseColumns, fieldsBeside } from './fields.js';
 import { loadReader } from './packages.js';
 import type { RowStore } from './row-store.js';
 
+const APACHE_ARROW = {
+  name: 'apache-arrow',
+  load: () => import('apache-arrow'),
+  used: ({ DataType, RecordBatchReader, util }: Partial<Arrow>) => [
+    DataType?.isLargeList,
+    RecordBatchReader,
+    util?.compareSchemas,
+  ],
+} as const;
+
 /** Arrow's IPC format, as a file (Feather) or a stream, one record batch after the other. */
 export async function readArrow(
   file: string,
@@ -16,7 +26,7 @@ export async function readArrow(
   store: RowStore,
   column: string | readonly string[] | undefined,
 ): Promise<void> {
-  const arrow = await loadReader('apache-arrow', () => import('apache-arrow'), file);
+  const arrow = await loadReader(APACHE_ARROW, file);
   const wrong = (cause: unknown) => {
     const { message } = cause as Error;
     const compressed = message.includes('codec not found');

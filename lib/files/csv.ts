@@ -7,6 +7,12 @@ import { loadReader } from './packages.js';
 import type { RowStore } from './row-store.js';
 import { type TextFile, withBytes } from './text.js';
 
+const CSV_PARSE = {
+  name: 'csv-parse',
+  load: () => import('csv-parse'),
+  used: ({ CsvError, parse }: typeof import('csv-parse')) => [CsvError, parse],
+} as const;
+
 export interface CsvOptions {
   readonly column: string | readonly string[] | undefined;
   /** Default: of commas, semicolons and tabs the one that the first line has. */
@@ -16,7 +22,7 @@ export interface CsvOptions {
 /** Comma-separated values: a column with arrays, or a column for each number. */
 export async function readCsv(text: TextFile, store: RowStore, { column, delimiter }: CsvOptions): Promise<void> {
   const { file } = text;
-  const { CsvError, parse } = await loadReader('csv-parse', () => import('csv-parse'), file);
+  const { CsvError, parse } = await loadReader(CSV_PARSE, file);
   const rows = new CsvRows(store, column);
   await withBytes(text, async bytes => {
     const parts = bytes[Symbol.asyncIterator]() as AsyncIterator<Buffer>;

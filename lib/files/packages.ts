@@ -18,18 +18,24 @@ export function installLine(...names: readonly Reader[]): string {
   return `npm install ${names.map(name => `${name}@${READERS[name]}`).join(' ')}`;
 }
 
-/**
- * What `load` imports of a package: beside this one, else in the project that the program runs in. `load` names the package
- * literally, so that bundlers see it.
- */
-export async function loadReader<Module>(name: Reader, load: () => Promise<Module>, file: string): Promise<Module> {
-  try {
-    return await load();
-  } catch (cause) {
+export interface ReaderOf<Module> {
+  readonly name: Reader;
+  /** Imports it by its literal name, so that bundlers see it. */
+  readonly load: () => Promise<Module>;
+  /** Names what is used of it, some of which other versions lack. */
+  readonly used: (module: Module) => readonly unknown[];
+}
+
+/** A package beside this one, else in the project that the program runs in. */
+export async function loadReader<Module>(reader: ReaderOf<Module>, file: string): Promise<Module> {
+  const { name, load, used } = reader;
+  const module = await load().catch((cause: unknown) => {
     const found = isMissing(cause, name) ? fromProject<Module>(name) : undefined;
     if (found !== undefined) return found;
     throw cannotLoad(name, file, cause);
-  }
+  });
+  if (used(module).includes(undefined)) throw cannotLoad(name, file, new Error('another version'));
+  return module;
 }
 
 function isMissing(error: unknown, name: string): boolean {

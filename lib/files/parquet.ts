@@ -6,6 +6,23 @@ import { loadReader } from './packages.js';
 import { checkGroup, checkMetadata } from './parquet-check.js';
 import type { RowStore } from './row-store.js';
 
+const HYPARQUET = {
+  name: 'hyparquet',
+  load: () => import('hyparquet'),
+  used: (module: typeof import('hyparquet')) => [
+    module.parquetMetadataAsync,
+    module.parquetReadObjects,
+    module.parquetSchema,
+    module.snappyUncompress,
+  ],
+} as const;
+
+const COMPRESSORS = {
+  name: 'hyparquet-compressors',
+  load: () => import('hyparquet-compressors'),
+  used: ({ compressors }: typeof import('hyparquet-compressors')) => [compressors],
+} as const;
+
 /** Numbers of Parquet's physical types. */
 const NUMBERS: readonly unknown[] = ['FLOAT', 'DOUBLE', 'INT32', 'INT64'];
 /** hyparquet unpacks these by itself. */
@@ -19,8 +36,7 @@ export async function readParquet(
   column: string | readonly string[] | undefined,
 ): Promise<void> {
   const { parquetMetadataAsync, parquetReadObjects, parquetSchema, snappyUncompress } = await loadReader(
-    'hyparquet',
-    () => import('hyparquet'),
+    HYPARQUET,
     file,
   );
   const { size } = await handle.stat();
@@ -115,7 +131,6 @@ async function compressorsFor(
   );
   const codec = codecs.find(each => !UNPACKED.includes(each));
   if (codec === undefined) return {};
-  const name = 'hyparquet-compressors';
-  const { compressors } = await loadReader(name, () => import('hyparquet-compressors'), `${file} (${codec})`);
+  const { compressors } = await loadReader(COMPRESSORS, `${file} (${codec})`);
   return compressors;
 }

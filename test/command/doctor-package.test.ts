@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { DoctorReport } from '../../lib/command/doctor/report.js';
 import { spawnInfonce } from '../support/command.js';
 import { copyBuilt, root } from '../support/copied-package.js';
@@ -23,11 +23,11 @@ describe('doctor of a package', () => {
 
   it('without a CUDA backend ends with 3 when a GPU is asked for, with 0 when not', () => {
     symlinkSync(path.join(root, 'build'), path.join(folder, 'build'));
+    onTestFinished(() => rmSync(path.join(folder, 'build'))); // else what follows writes into what was built
     const asked = examine('--device', 'cuda:0');
     expect(asked).toMatchObject({ exit: 3, selfTests: [] });
     expect(asked.problems).toEqual([expect.stringMatching(/^cuda:0 cannot be used: there is no CUDA backend/)]);
     expect(examine('--no-self-test')).toMatchObject({ exit: 0, defaultContext: { device: 'cpu' } });
-    rmSync(path.join(folder, 'build'));
   });
 
   it('without an addon is told of, with what was tried', () => {

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -48,6 +49,23 @@ describe('without the packages', () => {
         ['ERR_INFONCE_NOT_FOUND', expect.stringMatching(/Install: npm install csv-parse@7$/)],
         [3, 2],
       ]);
+    }
+  });
+
+  it('versions that lack what is used say so', () => {
+    const older = {
+      'csv-parse': ['pandas.csv', 'module.exports = function parse() {};'],
+      hyparquet: ['pandas.parquet', 'exports.parquetMetadataAsync = async () => ({});'],
+      'apache-arrow': ['plain.feather', 'exports.DataType = {}; exports.RecordBatchReader = class {};'],
+    } as const;
+    for (const [name, [file, code]] of Object.entries(older)) {
+      const place = path.join(copy.folder, 'node_modules', name);
+      mkdirSync(place);
+      writeFileSync(path.join(place, 'index.js'), code);
+      const { exit, stderr } = spawnInfonce(['eval', golden(file)], { root: copy.folder, cwd: copy.folder });
+      rmSync(place, { recursive: true });
+      const told = new RegExp(`the package ${name},.* got another version\\. Install: npm install ${name}@\\d+$`, 'm');
+      expect([exit, stderr]).toEqual([3, expect.stringMatching(told)]);
     }
   });
 

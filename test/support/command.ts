@@ -1,6 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type * as command from '../../lib/command/run.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -16,17 +16,20 @@ type Variables = Readonly<Record<string, string>>;
 interface Place {
   readonly cwd?: string;
   readonly env?: Variables;
+  /** A copy of the package, whose command it is. */
+  readonly root?: string;
 }
 
 /** As built: the addon is found from there. */
-const built: Promise<typeof command> = import(new URL('../../dist/esm/command/run.js', import.meta.url).href);
+const built = (root: string): Promise<typeof command> =>
+  import(pathToFileURL(path.join(root, 'dist', 'esm', 'command', 'run.js')).href);
 
 /**
  * Runs `infonce` in this process, in `cwd`, on the CPU unless `env` says otherwise: a process of its own takes longer to
  * start than most of what is asked of it. One at a time, for what it prints is taken from this process's own streams.
  */
-export async function infonce(words: readonly string[], { cwd, env = {} }: Place = {}): Promise<Outcome> {
-  const { run } = await built;
+export async function infonce(words: readonly string[], { cwd, env = {}, root = ROOT }: Place = {}): Promise<Outcome> {
+  const { run } = await built(root);
   const leave = cwd === undefined ? () => {} : enter(cwd);
   const reset = assign({ INFONCE_DEVICE: 'cpu', ...env });
   const [stdout, stderr] = [taken(process.stdout), taken(process.stderr)];
@@ -78,26 +81,21 @@ function taken(stream: NodeJS.WriteStream) {
   };
 }
 
-interface PlaceOfProcess extends Place {
-  /** A copy of the package, whose command it is. */
-  readonly root?: string;
-}
-
-function callOf(words: readonly string[], { cwd = '.', env = {}, root = ROOT }: PlaceOfProcess) {
+function callOf(words: readonly string[], { cwd = '.', env = {}, root = ROOT }: Place) {
   const main = path.join(root, 'dist', 'esm', 'command', 'main.js');
   const options = { cwd, encoding: 'utf8', env: { ...process.env, INFONCE_DEVICE: 'cpu', ...env } } as const;
   return [process.execPath, [main, ...words], options] as const;
 }
 
 /** Runs `infonce` in a process of its own, as a user would. */
-export function spawnInfonce(words: readonly string[], place: PlaceOfProcess = {}): Outcome {
+export function spawnInfonce(words: readonly string[], place: Place = {}): Outcome {
   const { status, stdout, stderr, error } = spawnSync(...callOf(words, place));
   if (error) throw error;
   return { exit: status, stdout, stderr };
 }
 
 /** The same of a process that is not waited for. */
-export function startInfonce(words: readonly string[], place: PlaceOfProcess = {}): Promise<Outcome> {
+export function startInfonce(words: readonly string[], place: Place = {}): Promise<Outcome> {
   return new Promise(resolve => {
     const child = execFile(...callOf(words, place), (_error, stdout, stderr) => {
       resolve({ exit: child.exitCode, stdout, stderr });

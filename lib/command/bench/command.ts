@@ -9,7 +9,7 @@ import { CHART_PACKAGES, loadPlot } from '../charts/index.js';
 import { MANIFEST } from '../manifest.js';
 import { type ComputeOptions, contextFor, withComputeOptions } from '../terminal/context.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
-import { installLine, needPackages, notInstalled } from '../terminal/optional.js';
+import { installLine, missingOf, needPackages } from '../terminal/optional.js';
 import { note, type OutputOptions, printResult } from '../terminal/output.js';
 import { startProgress } from '../terminal/progress.js';
 import { chartFile } from './chart.js';
@@ -118,9 +118,9 @@ function threadsOfPeers({ device }: Context): number {
 
 /** Sorts out peers with a missing package; a peer that was named must be installed. */
 function sortPeers(peers: readonly Peer[]): { readonly installed: readonly Peer[]; readonly missing: MissingPeer[] } {
-  if (peers !== PEERS) for (const { id, packages } of peers) needPackages(packages, id);
+  if (peers !== PEERS) for (const { id, packages } of peers) needPackages({ name: id, packages });
   const missing = peers.flatMap(({ id, packages }) => {
-    const lacking = notInstalled(packages);
+    const lacking = missingOf(packages);
     return lacking.length ? [{ id, missing: lacking, install: installLine(lacking) }] : [];
   });
   return { installed: peers.filter(({ id }) => !missing.some(peer => peer.id === id)), missing };
@@ -128,7 +128,7 @@ function sortPeers(peers: readonly Peer[]): { readonly installed: readonly Peer[
 
 /** Ends the command before it has measured for minutes, where the drawing could not be made or written. */
 function readyForChart(chart: string): void {
-  needPackages(CHART_PACKAGES, '--chart');
+  needPackages({ name: '--chart', packages: CHART_PACKAGES });
   try {
     accessSync(path.dirname(path.resolve(chart)), constants.W_OK);
   } catch (cause) {

@@ -1,7 +1,7 @@
 import { Argument, Command } from 'commander';
 import { CHART_PACKAGES } from '../charts/index.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
-import { installLine, needPackages } from '../terminal/optional.js';
+import { importWithPackages } from '../terminal/optional.js';
 import { type DigitsOptions, withDigitsOptions } from './digits/options.js';
 import { type TrainingOptions, withTrainingOptions } from './options.js';
 import { EMOJI_NAMES, EMOJI_PICTURES, PNG_READER, WORD_VECTORS, WORDNET } from './packages.js';
@@ -85,19 +85,14 @@ function behindItsName(training: Training<TrainingOptions>) {
 
 /** The action of a training's command. */
 function start<Options extends TrainingOptions>({ name, packages, load }: Training<Options>) {
+  const needs = {
+    name,
+    packages: ['@tensorflow/tfjs', ...packages, ...CHART_PACKAGES],
+    better: ['@tensorflow/tfjs-backend-wasm'],
+  };
   return async (options: Options): Promise<void> => {
-    needPackages(['@tensorflow/tfjs', ...packages, ...CHART_PACKAGES], name, ['@tensorflow/tfjs-backend-wasm']);
-    const [{ runTraining }, { run }] = await Promise.all([import('./run.js'), load()]).catch(
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ERR_MODULE_NOT_FOUND' || !error.message.includes('@tensorflow/tfjs')) throw error;
-        // Found from the folder the command runs in, but not from where infonce lies, as with a global installation.
-        throw new CommandError(
-          EXIT.missing,
-          `${name} needs infonce and @tensorflow/tfjs in one project.\nInstall: ${installLine(['@tensorflow/tfjs'])}`,
-          { cause: error },
-        );
-      },
-    );
+    const modules = () => Promise.all([import('./run.js'), load()]);
+    const [{ runTraining }, { run }] = await importWithPackages(needs, modules);
     await runTraining(options, run);
   };
 }

@@ -1,5 +1,6 @@
 import type { Device } from '../../runtime/backends/backend.js';
 import { isOnHost } from '../../runtime/backends/index.js';
+import { worksWith } from '../terminal/optional.js';
 import { table } from '../terminal/table.js';
 import type {
   DoctorReport,
@@ -168,7 +169,10 @@ function rankLine({ host, localRank, localSize, processors, usableProcessors }: 
 function packageLines(packages: readonly OptionalPackage[]): Line[] {
   const installed = packages.filter(({ version }) => version !== null);
   const missing = packages.filter(({ version }) => version === null).map(({ name }) => name);
-  const lines = installed.map(({ name, version, wanted }): Line => [name, `${version} (works with ${wanted})`]);
+  const lines = installed.map(({ name, version, wanted }): Line => {
+    const works = worksWith(name, version!) ? 'works' : 'another version, which may not work: infonce works';
+    return [name, `${version} (${works} with ${wanted})`];
+  });
   return missing.length === 0 ? lines : [...lines, ['not installed', missing.join(', ')]];
 }
 

@@ -29,9 +29,24 @@ export function installedVersion(name: string): string | undefined {
   return undefined;
 }
 
-/** Those that are not installed. A package of data may have no main file. */
-export function notInstalled(names: readonly string[]): string[] {
-  return names.filter(name => locate(name) === undefined && locate(`${name}/package.json`) === undefined);
+/** Those that are not installed, or in a version that infonce does not work with. */
+export function missingOf(names: readonly string[]): string[] {
+  return names.filter(name => {
+    const version = installedVersion(name);
+    // A version may not be found where the package is: package managers keep packages in many ways.
+    return version === undefined ? locate(name) === undefined : !worksWith(name, version);
+  });
+}
+
+/** Whether infonce works with this version of an optional package. Ranges in package.json are all `^1.2.3`. */
+export function worksWith(name: string, version: string): boolean {
+  const [have, least] = [version, MANIFEST.peerDependencies[name] ?? version].map(text =>
+    text.replace('^', '').split(/[.+-]/, 3).map(Number),
+  ) as [number[], number[]];
+  // Of versions before 1.0, the second number says which are alike.
+  const alike = least[0] === 0 ? 2 : 1;
+  const differs = have.findIndex((number, i) => number !== least[i]);
+  return differs < 0 || (differs >= alike && have[differs]! > least[differs]!);
 }
 
 /**
@@ -57,21 +72,50 @@ function isInProject(): boolean {
   }
 }
 
-/**
- * Ends the command unless all are installed; the message has the line that installs the missing ones, and with them those
- * that are only better to have.
- */
-export function needPackages(names: readonly string[], purpose: string, better: readonly string[] = []): void {
-  const missing = notInstalled(names);
+/** What a program needs that infonce does not bring along. */
+export interface Needs {
+  /** The program, as its users call it. */
+  readonly name: string;
+  readonly packages: readonly string[];
+  /** Packages that it is only better with. */
+  readonly better?: readonly string[];
+}
+
+/** Ends the command unless all packages are installed; the message has the line that installs those that are not. */
+export function needPackages({ name, packages, better = [] }: Needs): void {
+  const missing = missingOf(packages);
   if (missing.length === 0) return;
-  const list = missing.join(missing.length === 2 ? ' and ' : ', ');
+  const list = missing.map(withVersions).join(missing.length === 2 ? ' and ' : ', ');
   throw new CommandError(
     EXIT.missing,
-    `${purpose} needs ${list}, which infonce does not bring along.\nInstall: ${installLine([...missing, ...notInstalled(better)])}`,
+    `${name} needs ${list}, which infonce does not bring along.\nInstall: ${installLine([...missing, ...missingOf(better)])}`,
   );
 }
 
-/** Imports a package that {@link needPackages} has found. */
+function withVersions(name: string): string {
+  const version = installedVersion(name);
+  return version === undefined ? name : `${name} ${MANIFEST.peerDependencies[name]} (here is ${version})`;
+}
+
+/** Imports a program's module, which imports packages by their names, once these are known to be there. */
+export async function importWithPackages<Module>(needs: Needs, load: () => Promise<Module>): Promise<Module> {
+  needPackages(needs);
+  try {
+    return await load();
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const name = needs.packages.find(each => message.includes(`'${each}'`));
+    if (code !== 'ERR_MODULE_NOT_FOUND' || name === undefined) throw cause;
+    // Found from the folder the command runs in, but not from where infonce lies, as with a global installation.
+    throw new CommandError(
+      EXIT.missing,
+      `${needs.name} needs infonce and ${name} in one project.\nInstall: ${installLine([name])}`,
+      { cause },
+    );
+  }
+}
+
+/** Imports a package that {@link needPackages} has found, wherever it has. */
 export async function importOptional<Module>(name: string): Promise<Module> {
   try {
     return (await import(name)) as Module;

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import * as tf from '@tensorflow/tfjs';
-import { importOptional, installLine, locate } from '../../terminal/optional.js';
+import { MANIFEST } from '../../manifest.js';
+import { importOptional, installLine, locate, missingOf } from '../../terminal/optional.js';
 import { note } from '../../terminal/output.js';
 
 const WASM = '@tensorflow/tfjs-backend-wasm';
@@ -9,8 +10,10 @@ const WASM = '@tensorflow/tfjs-backend-wasm';
 export async function startTensorFlow(): Promise<string> {
   tf.enableProdMode(); // says nothing about other backends
   const entry = locate(WASM);
-  if (entry === undefined) {
-    note(`${WASM} is not installed: training is about twenty times slower.\nInstall: ${installLine([WASM])}`);
+  if (entry === undefined || missingOf([WASM]).length > 0) {
+    note(
+      `${WASM} ${MANIFEST.peerDependencies[WASM]} is not installed: training is about twenty times slower.\nInstall: ${installLine([WASM])}`,
+    );
     await tf.setBackend('cpu');
   } else {
     const { setWasmPaths } = await importOptional<{ setWasmPaths(folder: string): void }>(WASM);
