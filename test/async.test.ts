@@ -1,7 +1,7 @@
 import { type NTXentProblem, ntXent, ntXentSync } from 'infonce';
 import { describe, expect, it, vi } from 'vitest';
 import { effort, newContext } from './support/contexts.js';
-import { ABORTED, HUGE, hold } from './support/held.js';
+import { ABORTED, HUGE, hold, warm } from './support/held.js';
 import { normal } from './support/random.js';
 
 /** Tens of milliseconds of work. */
@@ -81,8 +81,8 @@ describe('an aborted call', () => {
   it('rejects while it waits, and the others go on', async () => {
     const context = newContext({ threads: 1 });
     const controller = new AbortController();
+    const held = await hold(context, [long, long, short]);
     const before = ntXent(long, { context });
-    const held = hold(context);
     const waiting = ntXent(long, { context, signal: controller.signal });
     const after = ntXent(short, { context });
     controller.abort();
@@ -95,6 +95,7 @@ describe('an aborted call', () => {
 
   it('rejects when the work has begun, and the others go on', async () => {
     const context = newContext({ threads: 1 });
+    await warm(context, [HUGE, short]);
     const controller = new AbortController();
     const begun = ntXent(HUGE, { context, signal: controller.signal });
     const after = ntXent(short, { context });
@@ -121,6 +122,7 @@ describe('an aborted call', () => {
 
   it('listens once for all calls of a signal, however many end before it fires', async () => {
     const context = newContext({ threads: 1 });
+    await warm(context, [HUGE, HUGE, ...Array.from({ length: 40 }, () => short)]);
     const controller = new AbortController();
     const { signal } = controller;
     const listens = vi.spyOn(signal, 'addEventListener');
@@ -160,6 +162,7 @@ it('calls of a signal that keeps its reason to itself reject all the same', asyn
       throw new Error('no reason given');
     },
   });
+  await warm(context, [HUGE, HUGE, short]);
   // Of which the first is under way.
   const calls = [HUGE, HUGE, short].map(problem => ntXent(problem, { context, signal }));
   target.dispatchEvent(new Event('abort'));
@@ -182,8 +185,8 @@ describe('a context disposed with calls in flight', () => {
   it('finishes what is left after an abort', async () => {
     const context = newContext({ threads: 1 });
     const controller = new AbortController();
+    const held = await hold(context, [long, short, short]);
     const first = ntXent(long, { context });
-    const held = hold(context);
     const second = ntXent(short, { context, signal: controller.signal });
     const last = ntXent(short, { context });
     context.dispose();

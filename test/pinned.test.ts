@@ -66,7 +66,7 @@ describe('a pinned array', () => {
     const room = context.pinned(small.data.length + 8);
     const data = room.subarray(4, 4 + small.data.length);
     data.set(small.data);
-    const held = hold(context);
+    const held = await hold(context, [{ features: small }]);
     const call = ntXent({ features: { data, shape: small.shape } }, { context });
     data.set(other.data);
     await held.free();

@@ -1,7 +1,7 @@
 import { type Context, type NTXentProblem, ntXent, ntXentSync } from 'infonce';
 import { afterEach, describe, expect, it } from 'vitest';
 import { effort, newContext } from './support/contexts.js';
-import { ABORTED, HUGE, hold } from './support/held.js';
+import { ABORTED, HUGE, hold, warm } from './support/held.js';
 import { normal } from './support/random.js';
 
 /** Tens of milliseconds of work. */
@@ -105,7 +105,7 @@ describe("a full queue with whenFull: 'error'", () => {
 
   it('has room again after an abort', async () => {
     const context = queueOf(3, 'error');
-    const held = hold(context);
+    const held = await hold(context, [long, short]);
     const controller = new AbortController();
     const dropped = ntXent(long, { context, signal: controller.signal });
     await expect(ntXent(short, { context })).rejects.toMatchObject(full);
@@ -202,6 +202,7 @@ describe('an abort', () => {
 
   it('drops a call in the queue', async () => {
     const context = queueOf(256, 'error');
+    await warm(context, [HUGE, long, HUGE, short]);
     const [first, third] = [new AbortController(), new AbortController()];
     const order: string[] = [];
     const calls = [
@@ -220,6 +221,7 @@ describe('an abort', () => {
 
   it('ends a running call, which gives back its memory', async () => {
     const context = queueOf(256, 'error');
+    await warm(context, [HUGE, short]);
     for (let i = 0; i < effort(20, 2); i++) {
       const controller = new AbortController();
       const call = ntXent(HUGE, { context, signal: controller.signal });
@@ -234,6 +236,7 @@ describe('an abort', () => {
 
   it('of all of many calls leaves an empty queue', async () => {
     const context = queueOf(4, 'wait');
+    await warm(context, [HUGE, HUGE, HUGE, HUGE]);
     const controller = new AbortController();
     const calls = Array.from({ length: 10 }, () => ntXent(HUGE, { context, signal: controller.signal }));
     setTimeout(() => controller.abort(), 10);

@@ -49,7 +49,7 @@ export interface SyncRunOptions<O extends Output = 'host', Name extends string =
 export interface RunOptions<O extends Output = 'host', Name extends string = never> extends SyncRunOptions<O, Name> {
   /**
    * Rejects the call with an `AbortError` (code `ABORT_ERR`, the signal's reason as its cause) if it fires before the
-   * call has ended: at once if its work has not begun, else as soon as that has stopped.
+   * promise has settled: at once if its work has not begun, else as soon as that has stopped.
    */
   readonly signal?: AbortSignalLike | undefined;
 }

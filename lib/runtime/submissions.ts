@@ -64,8 +64,10 @@ export class Submissions {
       };
       const done: Done<Value> = (failure, value) => {
         this.#withAddon--;
-        if (failure === null) resolve(value as Value);
-        else reject(failure.status === 'CANCELLED' && aborted ? abortErrorOf(signal!) : explain(failure));
+        const isAborted = aborted && (failure === null || failure.status === 'CANCELLED');
+        if (isAborted) reject(abortErrorOf(signal!));
+        else if (failure === null) resolve(value as Value);
+        else reject(explain(failure));
         settled();
       };
       const hand = (): void => {
