@@ -39,6 +39,7 @@ const SUITES = [
   'tfjs/derivatives',
   'trim',
   'worker-threads',
+  'wrapped-memory',
 ];
 
 const simulated = process.env.INFONCE_TEST_EFFORT === 'simulator';

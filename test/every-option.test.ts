@@ -35,7 +35,17 @@ const ofLosses = ALL.flatMap(({ name, tensors, optionKeys, rowArrays = [], label
   return [[`${name}Sync`, known, (options: Named) => FUNCTIONS[name].runSync({ ...problem, ...options })]];
 });
 
-const OF_CONTEXT = ['device', 'threads', 'precision', 'cudaLibrary', 'timings', 'trace', 'queueLimit', 'whenFull'];
+const OF_CONTEXT = [
+  'device',
+  'threads',
+  'precision',
+  'cudaLibrary',
+  'timings',
+  'trace',
+  'stream',
+  'queueLimit',
+  'whenFull',
+];
 const OF_MODEL = [
   'nViews',
   'layout',

@@ -184,6 +184,12 @@ describe('gradients lie where they were asked for', () => {
     >();
   });
 
+  it('in memory of another library, of the type that was named', () => {
+    const use = (context: Context) => [context.wrap(1n, [1]), context.wrap(1, [1], 'bfloat16')] as const;
+    expectTypeOf(use).returns.toEqualTypeOf<readonly [DeviceTensor<'float32'>, DeviceTensor<'bfloat16'>]>();
+    expectTypeOf(deviceTensor.pointer).toEqualTypeOf<bigint>();
+  });
+
   it('with out, in arrays of that kind', () => {
     const array = new Float32Array(4);
     ntXentSync({ features: tensor }, { out: { gradFeatures: array, loss: array } });

@@ -162,6 +162,11 @@ function refuseSharedMemory(given: ReadonlyMap<string, GradientArray>, plan: Pla
 
 function overlap(a: NativeInput | Int32Array, b: NativeInput | Int32Array): boolean {
   if (a === b) return true;
+  if (!ArrayBuffer.isView(a) && !ArrayBuffer.isView(b)) {
+    // What another library owns may be wrapped twice.
+    const [first, second] = [a.address(), b.address()];
+    return first < second + BigInt(b.byteLength) && second < first + BigInt(a.byteLength);
+  }
   if (!ArrayBuffer.isView(a) || !ArrayBuffer.isView(b) || a.buffer !== b.buffer) return false;
   return a.byteOffset < b.byteOffset + b.byteLength && b.byteOffset < a.byteOffset + a.byteLength;
 }

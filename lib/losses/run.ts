@@ -70,7 +70,7 @@ const OUTPUTS = ['host', 'device'] as const;
 const GRADIENTS = ['sum', 'mean'] as const;
 const CONTEXT_ADVICE = 'Pass { context }, made by createContext().';
 export const RUN_ADVICE: KeyAdvice = new Map(
-  ['device', 'threads', 'precision', 'cudaLibrary', 'timings', 'trace', 'queueLimit', 'whenFull'].map(key => [
+  ['device', 'threads', 'precision', 'cudaLibrary', 'timings', 'trace', 'stream', 'queueLimit', 'whenFull'].map(key => [
     key,
     CONTEXT_ADVICE,
   ]),

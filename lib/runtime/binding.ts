@@ -5,6 +5,8 @@
  */
 export interface NativeBuffer {
   readonly byteLength: number;
+  /** Where it is; 0n after `dispose`. */
+  address(): bigint;
   dispose(): void;
 }
 
@@ -162,6 +164,13 @@ export interface NativeContext {
   memoryRequired(problem: NativeProblem, gradients: number): NativeMemoryNeeds;
   allocate(byteLength: number): NativeBuffer;
   /**
+   * A buffer for memory of the context's device that somebody else owns, and frees after the last work with it. Throws with
+   * status INVALID_ARGUMENT, and what it is instead.
+   */
+  wrap(address: bigint, byteLength: number): NativeBuffer;
+  /** Throws likewise where a buffer is no memory of the device, or no longer. Backends of the host's memory have neither. */
+  examine(buffer: NativeBuffer): void;
+  /**
    * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` on, to `buffer` from
    * `byteOffset` on.
    */
@@ -291,6 +300,8 @@ export interface NativeContextOptions {
   readonly instructionSet?: string | undefined;
   /** Whether the parts of each call are timed. */
   readonly measure: boolean;
+  /** CUDA: the cudaStream_t in which all work is done; undefined: one of its own. */
+  readonly stream?: bigint | undefined;
   /** CUDA: whether kernels record that they run, so that the error after a fault names the kernel. */
   readonly trace: boolean;
 }

@@ -13,6 +13,7 @@ import {
   SCALARS,
   type Work,
 } from './binding.js';
+import { checkDeviceNumbers, freedMemory, noSuchMemory, wrapNeedsDevice } from './device-numbers.js';
 import { OwnedDeviceTensor, type TensorContext } from './device-tensor.js';
 import { describeDevice } from './devices.js';
 import { disposable } from './disposable.js';
@@ -168,6 +169,24 @@ export class OwnedContext implements TensorContext {
     const tensor = this.allocate(checked.shape, checked.dtype, TENSOR);
     this.#fill(tensor.bufferFor('tensor'), checked.data, productOf(checked.shape));
     return tensor;
+  }
+
+  wrap<Type extends DType = 'float32'>(
+    pointer: bigint | number,
+    shape: readonly number[],
+    dtype?: Type,
+  ): DeviceTensor<Type>;
+  wrap(pointer: unknown, shape: unknown, dtype?: unknown): DeviceTensor {
+    this.#checkInUse();
+    if (this.device.type === 'cpu') throw wrapNeedsDevice();
+    const numbers = checkDeviceNumbers(pointer, shape, dtype, TENSOR_LAYOUT);
+    const naming = { call: 'wrap', refusal: noSuchMemory(numbers, this.device.id) };
+    const buffer = this.#explained(native => native.wrap(numbers.address, numbers.bytes), naming);
+    return new OwnedDeviceTensor(this, buffer, numbers.shape, numbers.dtype, true);
+  }
+
+  examine(buffer: NativeBuffer, argument: string): void {
+    this.#explained(native => native.examine(buffer), { call: argument, refusal: freedMemory(argument) });
   }
 
   /** Writes a buffer that no work knows yet. Behind work that is not done it is queued, rather than waited for. */

@@ -1,4 +1,5 @@
 import { availableParallelism, cpus } from 'node:os';
+import { checkAddress } from './address.js';
 import type { DeviceId, Target } from './backends/backend.js';
 import { cpuTarget } from './backends/cpu.js';
 import { checkLibraryPath } from './backends/cuda-library.js';
@@ -39,6 +40,14 @@ export interface ContextOptions {
    * happened. Default true. Ignored on the CPU.
    */
   readonly trace?: boolean | undefined;
+  /**
+   * CUDA: the `cudaStream_t` of another library of the process, in which all work of the context is done, after what is there
+   * when it is begun: what other libraries queue there before a call, the call sees. 0, or 1: the default stream. Default: streams
+   * of its own, which wait for no others. It is of the device, which has to be named (`device: 'cuda:0'`), and is destroyed after
+   * the context. Calls are done there when their promises have resolved; a stream of each thread, 2, is refused: calls come from
+   * several.
+   */
+  readonly stream?: bigint | number | undefined;
   /** How many asynchronous calls may be in flight: an integer of at least 1. Default 256. */
   readonly queueLimit?: number | undefined;
   /**
@@ -55,6 +64,7 @@ const CONTEXT_KEYS: ReadonlySet<string> = new Set([
   'cudaLibrary',
   'timings',
   'trace',
+  'stream',
   'queueLimit',
   'whenFull',
 ]);
@@ -88,6 +98,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
   const cudaLibrary = checkLibraryPath(options.cudaLibrary);
   const measure = checkBoolean(options.timings, 'timings', false);
   const trace = checkBoolean(options.trace, 'trace', true);
+  const stream = checkStream(options.stream, device);
   const { queueLimit: limit = DEFAULT_QUEUE_LIMIT } = options;
   const queueLimit = checkInteger(limit, 'queueLimit');
   const whenFull = checkChoice(options.whenFull, 'whenFull', WHEN_FULL);
@@ -105,6 +116,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
       precision,
       instructionSet,
       measure: measure && !onHost,
+      stream,
       trace,
     };
     const context = construct(native, names);
@@ -152,6 +164,35 @@ function refuseThreads(threads: unknown, device: string): void {
   });
 }
 
+const DEFAULT_STREAM = 1n;
+const STREAM_OF_EACH_THREAD = 2n;
+const STREAM = {
+  argument: 'stream',
+  what: 'a cudaStream_t',
+  remedy:
+    'Pass the handle as the library that made it says it: stream.cuda_stream of PyTorch; 0 is the default stream.',
+};
+
+function checkStream(value: unknown, device: string): bigint | undefined {
+  if (value === undefined) return undefined;
+  const stream = checkAddress(value, STREAM);
+  if (backendOf(device)?.onHost !== false) {
+    throw new InfoNCEError('ERR_INFONCE_RANGE', {
+      argument: 'stream',
+      expected: `no value with device '${device}'`,
+      got: describeValue(value),
+      remedy: "It is a stream of a GPU: name that, as in device: 'cuda:0'.",
+    });
+  }
+  if (stream !== STREAM_OF_EACH_THREAD) return stream === 0n ? DEFAULT_STREAM : stream;
+  throw new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'stream',
+    expected: 'a stream that is the same for all threads',
+    got: `${describeValue(value)}, cudaStreamPerThread`,
+    remedy: 'Calls that return promises are made by another thread: pass a stream that was created.',
+  });
+}
+
 /** 0 stands for the default. Digits in a string are how an environment variable says it. */
 function checkThreads(threads: unknown, name: string): number {
   if (threads === undefined) return 0;
@@ -180,8 +221,19 @@ function construct(options: NativeContextOptions, names: typeof OPTION_NAMES): N
     return new NativeContextClass(options);
   } catch (error) {
     const failure = error as NativeFailure;
-    throw nativeError(failure, { call: failure.status === 'NO_THREAD' ? names.threads : names.device });
+    const call = failure.status === 'NO_THREAD' ? names.threads : names.device;
+    throw nativeError(failure, { call, ...(options.stream !== undefined && { refusal: noStream }) });
   }
+}
+
+function noStream(failure: NativeFailure): InfoNCEError {
+  return new InfoNCEError('ERR_INFONCE_RANGE', {
+    argument: 'stream',
+    expected: 'a stream of the device',
+    got: failure.message,
+    remedy: 'Make the context on the device of the stream, and destroy the stream after it.',
+    cause: failure,
+  });
 }
 
 let sharedContext: OwnedContext | undefined;

@@ -12,6 +12,8 @@ export interface TensorContext extends Context {
   perform(work: Work, naming: Naming): Promise<void>;
   performSync(work: Work, naming: Naming): void;
   inOrder(action: () => void): void;
+  /** Refuses memory that its owner has freed, for a call that names it `argument`. */
+  examine(buffer: NativeBuffer, argument: string): void;
 }
 
 const READ = { call: 'toArray' };
@@ -25,6 +27,7 @@ export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTens
   declare readonly [Symbol.dispose]: () => void;
   readonly #buffer: NativeBuffer;
   readonly #size: number;
+  readonly #isForeign: boolean;
   #disposed = false;
 
   static {
@@ -36,13 +39,18 @@ export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTens
     return typeof value === 'object' && value !== null && #buffer in value;
   }
 
-  /** Takes over `buffer`, which has room for the numbers. */
-  constructor(context: TensorContext, buffer: NativeBuffer, shape: readonly number[], dtype: Type) {
+  /** Takes over `buffer`, which has room for the numbers. `isForeign`: somebody else owns the memory, and may free it. */
+  constructor(context: TensorContext, buffer: NativeBuffer, shape: readonly number[], dtype: Type, isForeign = false) {
     this.context = context;
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
     this.#buffer = buffer;
     this.#size = productOf(shape);
+    this.#isForeign = isForeign;
+  }
+
+  get pointer(): bigint {
+    return this.bufferFor('tensor').address();
   }
 
   get disposed(): boolean {
@@ -51,7 +59,10 @@ export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTens
 
   /** Its memory, for a call that names it `argument`. */
   bufferFor(argument: string): NativeBuffer {
-    if (!this.disposed) return this.#buffer;
+    if (!this.disposed) {
+      if (this.#isForeign) this.context.examine(this.#buffer, argument);
+      return this.#buffer;
+    }
     throw new InfoNCEError('ERR_INFONCE_DISPOSED', {
       argument,
       expected: 'a device tensor in use',

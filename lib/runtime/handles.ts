@@ -56,6 +56,27 @@ export interface Context {
     dtype: Type,
   ): DeviceTensor<Type>;
   /**
+   * A tensor over memory of this CUDA device that another library of the process owns: rows of its own are used where they
+   * are, and results written there (`out`). `pointer` is the address of the first number, and a multiple of the size of one,
+   * `shape` and `dtype` (default `'float32'`) are those of numbers that lie one after another.
+   *
+   * The owner frees the memory, after the last call with the tensor has ended; `dispose()` only lets go of it. Reads and
+   * writes of other libraries are not waited for: let them end before, or make the context with the `stream` that they use.
+   *
+   * Each call asks the driver whether the memory is still there, and refuses with `ERR_INFONCE_DISPOSED` what is not. It
+   * cannot see what becomes of parts of an allocation, as a caching allocator hands them out, nor what is freed meanwhile.
+   *
+   * @throws {@link InfoNCEError} `ERR_INFONCE_RANGE` for what is not so much memory of this device: memory of the host or of
+   * another GPU, freed memory, a shape that reaches beyond the allocation, an address that is no multiple of the size of a
+   * number or a number above 2^53; `ERR_INFONCE_TYPE` or `ERR_INFONCE_SHAPE`; `ERR_INFONCE_DEVICE` on the CPU, where
+   * `{ data, shape }` over the memory is used in place by synchronous calls.
+   */
+  wrap<Type extends DType = 'float32'>(
+    pointer: bigint | number,
+    shape: readonly number[],
+    dtype?: Type,
+  ): DeviceTensor<Type>;
+  /**
    * `length` zeros that a CUDA device copies from and to directly, which is faster (on the CPU: zeros). Asynchronous calls do
    * not copy such an array first: what is written to it before the promise settles may or may not be seen. It may
    * outlive the context.
@@ -77,8 +98,8 @@ export interface Context {
 }
 
 /**
- * A row-major array in the memory of a context's device (CPU: of the host). Made by `context.tensor()`, and by calls with
- * `output: 'device'`. Accepted by calls in its context wherever a tensor is. Garbage collection frees it, `dispose()`
+ * A row-major array in the memory of a context's device (CPU: of the host). Made by `context.tensor()`, by calls with
+ * `output: 'device'` and, over memory of other libraries, by `context.wrap()`. Accepted by calls in its context wherever a tensor is. Garbage collection frees it, `dispose()`
  * sooner, and so does its context's.
  *
  * Writes, reads and calls are done in the order in which they are made.
@@ -90,6 +111,14 @@ export interface DeviceTensor<Type extends DType = DType> {
   readonly shape: readonly number[];
   /** What its numbers are stored as. */
   readonly dtype: Type;
+  /**
+   * The address of its first number in the memory of the device (CPU: of the host), for other libraries of the process: until
+   * it is disposed or collected. What calls, writes and `context.tensor` put there is there when their promises have resolved, or
+   * those of calls made before them.
+   *
+   * @throws {@link InfoNCEError} `ERR_INFONCE_DISPOSED`
+   */
+  readonly pointer: bigint;
   /** Whether it, or its context, was disposed. */
   readonly disposed: boolean;
   /** A copy in the host's memory. Rejects with `ERR_INFONCE_DISPOSED` after `dispose()`. */

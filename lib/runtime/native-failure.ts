@@ -19,6 +19,8 @@ export interface Naming {
   readonly callersRow?: ((row: number) => number) | undefined;
   /** Whether it is a step of a process group. */
   readonly inGroup?: boolean;
+  /** The error where the addon refuses a value that it alone can judge, and says what that is. */
+  readonly refusal?: (failure: NativeFailure) => InfoNCEError;
 }
 
 const LIMITS = 'ulimit -u, TasksMax of systemd, in a container --pids-limit; for the memory of a stack ulimit -v.';
@@ -122,6 +124,7 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
     // All was checked before, and the addon checks again. An error without a status was thrown by one of the arrays.
     case 'INVALID_ARGUMENT':
     case undefined:
+      if (naming.refusal !== undefined && failure.status !== undefined) return naming.refusal(failure);
       return new InfoNCEError('ERR_INFONCE_TYPE', {
         argument,
         expected: 'arrays that stay as they are until the call has ended',

@@ -10,6 +10,7 @@
 #include "cuda/context.h"
 #include "cuda/current_device.h"
 #include "cuda/device.h"
+#include "cuda/foreign_memory.h"
 #include "cuda/host_memory.h"
 #include "cuda/tensor_maps.h"
 #include "infonce/infonce.h"
@@ -101,6 +102,8 @@ infonce_status context_create(const infonce_context_options *options, infonce_co
   const auto create = [&] {
     std::string problem;
     if (name != "sm80" && (problem = why_no_sm90(options->device)).empty()) problem = try_tensor_maps(options->device);
+    const auto stream = static_cast<cudaStream_t>(options->stream);
+    if (const std::string other = what_else_is(stream); !other.empty()) return invalid(failure, other.c_str());
     UseOfSm90 sm90;
     if (const infonce_status status = choose_kernels(name, problem, &sm90, failure)) return status;
     *context = new infonce_context{{*options, sm90}};
@@ -400,6 +403,14 @@ void host_release(void *memory) {
   guarded_on_device(owned.device, nullptr, free, [](const Error &) { return INFONCE_OK; });
 }
 
+infonce_status examine(infonce_context *context, const void *memory, int64_t bytes, infonce_failure *failure) {
+  if (bytes < 0) return invalid(failure, kNegativeSize);
+  return work_on(context->on_device, failure, [&] {
+    const std::string other = what_else_is(memory, size_t(bytes), context->on_device.device());
+    return other.empty() ? INFONCE_OK : invalid(failure, other.c_str());
+  });
+}
+
 const infonce_backend kBackend = {sizeof(infonce_backend),
                                   INFONCE_ABI_VERSION,
                                   "cuda",
@@ -434,7 +445,8 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   host_device,
                                   host_allocate,
                                   host_release,
-                                  nullptr};  // measure: nothing
+                                  nullptr,  // measure: nothing
+                                  examine};
 
 }  // namespace
 }  // namespace infonce::cuda

@@ -146,6 +146,11 @@ void *BackendContext::allocate_or_throw(int64_t bytes) {
   return memory;
 }
 
+void BackendContext::examine(const void *memory, int64_t bytes) {
+  infonce_failure report = empty_report();
+  check(present(backend_.examine, "examine")(context_, memory, bytes, &report), report);
+}
+
 void BackendContext::copy(void *to, const void *from, size_t bytes, infonce_copy direction) {
   const Calling calling(*this);
   infonce_failure report = empty_report();

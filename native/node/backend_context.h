@@ -42,6 +42,8 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
 
   // Memory of the context's device.
   std::shared_ptr<void> allocate(int64_t bytes);
+  // Refuses what is no such memory, whoever has allocated it.
+  void examine(const void *memory, int64_t bytes);
   void copy(void *to, const void *from, size_t bytes, infonce_copy direction);
   // Gives back what the backend keeps for later calls; returns how many bytes.
   int64_t trim();

@@ -53,6 +53,7 @@ Napi::Function Context::define(Napi::Env env) {
        InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::run_several>("runSeveral"),
        InstanceMethod<&Context::write>("write"), InstanceMethod<&Context::read>("read"),
        InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
+       InstanceMethod<&Context::wrap>("wrap"), InstanceMethod<&Context::examine>("examine"),
        InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::result>("result"),
        InstanceMethod<&Context::rest>("rest"), InstanceMethod<&Context::memory_required>("memoryRequired"),
        InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
@@ -72,6 +73,10 @@ void Context::open(Napi::Object self, Napi::Object object) {
   options.precision = read_precision(object);
   options.measure = to_flag(object.Get("measure"), "measure");
   options.trace = to_flag(object.Get("trace"), "trace");
+  const Napi::Value stream = object.Get("stream");
+  if (!stream.IsUndefined()) {
+    options.stream = reinterpret_cast<void *>(static_cast<uintptr_t>(to_address(stream, "stream")));
+  }
   const Napi::Value forced = object.Get("instructionSet");
   const std::string forced_set = forced.IsUndefined() ? "" : to_string(forced, "instructionSet");
   options.instruction_set = forced.IsUndefined() ? nullptr : forced_set.c_str();
@@ -222,6 +227,23 @@ Napi::Value Context::cancel(const Napi::CallbackInfo &info) {
 Napi::Value Context::allocate(const Napi::CallbackInfo &info) {
   return throwing_to_js(info.Env(),
                         [&] { return DeviceBuffer::make(info.Env(), backend(), to_count(info[0], "byteLength", 1)); });
+}
+
+Napi::Value Context::wrap(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&] {
+    const uint64_t address = to_address(info[0], "address");
+    return DeviceBuffer::wrap(info.Env(), backend(), address, to_count(info[1], "byteLength", 1));
+  });
+}
+
+void Context::examine(const Napi::CallbackInfo &info) {
+  throwing_to_js(info.Env(), [&] {
+    const DeviceBuffer *buffer = DeviceBuffer::from(info[0]);
+    if (buffer == nullptr) {
+      throw Failure{INFONCE_INVALID_ARGUMENT, "buffer must be a buffer of this context"};
+    }
+    backend().examine(buffer->memory_in(backend(), "buffer").get(), static_cast<int64_t>(buffer->bytes()));
+  });
 }
 
 Napi::Value Context::pinned(const Napi::CallbackInfo &info) {

@@ -31,6 +31,8 @@ class Context : public Napi::ObjectWrap<Context> {
   Napi::Value read(const Napi::CallbackInfo &info);
   Napi::Value cancel(const Napi::CallbackInfo &info);
   Napi::Value allocate(const Napi::CallbackInfo &info);
+  Napi::Value wrap(const Napi::CallbackInfo &info);
+  void examine(const Napi::CallbackInfo &info);
   Napi::Value pinned(const Napi::CallbackInfo &info);
   Napi::Value result(const Napi::CallbackInfo &info);
   void rest(const Napi::CallbackInfo &info);

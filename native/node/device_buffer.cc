@@ -12,22 +12,34 @@ namespace {
 
 constexpr napi_type_tag kTag = {0x6d1f0a52c7b94e38, 0x9e5d31f8a2c64b07};
 
-// What the constructor is to take over; null when it is JavaScript that calls it.
-struct Fresh {
-  std::shared_ptr<void> memory;
-  const BackendContext *owner;
-  int64_t bytes;
-};
-thread_local Fresh *fresh = nullptr;
+// What the constructor is to take over, a DeviceBuffer::Fresh; null when it is JavaScript that calls it.
+thread_local void *fresh = nullptr;
 
 }  // namespace
 
+struct DeviceBuffer::Fresh {
+  std::shared_ptr<void> memory;
+  const BackendContext *owner;
+  int64_t bytes, charged;
+};
+
 Napi::Function DeviceBuffer::define(Napi::Env env) {
-  return DefineClass(env, "Buffer", {InstanceMethod<&DeviceBuffer::dispose>("dispose")});
+  return DefineClass(
+      env, "Buffer",
+      {InstanceMethod<&DeviceBuffer::address>("address"), InstanceMethod<&DeviceBuffer::dispose>("dispose")});
 }
 
 Napi::Value DeviceBuffer::make(Napi::Env env, BackendContext &backend, int64_t bytes) {
-  Fresh content{backend.allocate(bytes), &backend, bytes};
+  return make(env, {backend.allocate(bytes), &backend, bytes, bytes});
+}
+
+Napi::Value DeviceBuffer::wrap(Napi::Env env, BackendContext &backend, uint64_t address, int64_t bytes) {
+  void *const memory = reinterpret_cast<void *>(static_cast<uintptr_t>(address));
+  backend.examine(memory, bytes);
+  return make(env, {std::shared_ptr<void>(memory, [](void *) {}), &backend, bytes, 0});
+}
+
+Napi::Value DeviceBuffer::make(Napi::Env env, Fresh content) {
   fresh = &content;
   try {
     const Napi::Object object = Classes::of(env).device_buffer.New({});
@@ -45,7 +57,7 @@ DeviceBuffer *DeviceBuffer::from(Napi::Value value) {
 
 DeviceBuffer::DeviceBuffer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<DeviceBuffer>(info) {
   throwing_to_js(info.Env(), [&] {
-    Fresh *content = std::exchange(fresh, nullptr);
+    Fresh *content = static_cast<Fresh *>(std::exchange(fresh, nullptr));
     if (content == nullptr) {
       throw Failure{INFONCE_INVALID_ARGUMENT, "buffers are made by the allocate method of a context"};
     }
@@ -56,7 +68,8 @@ DeviceBuffer::DeviceBuffer(const Napi::CallbackInfo &info) : Napi::ObjectWrap<De
     memory_ = std::move(content->memory);
     owner_ = content->owner;
     bytes_ = content->bytes;
-    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes_);
+    charged_ = content->charged;
+    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), charged_);
   });
 }
 
@@ -72,12 +85,16 @@ const std::shared_ptr<void> &DeviceBuffer::memory_in(const BackendContext &backe
   return memory_;
 }
 
+Napi::Value DeviceBuffer::address(const Napi::CallbackInfo &info) {
+  return Napi::BigInt::New(info.Env(), static_cast<uint64_t>(reinterpret_cast<uintptr_t>(memory_.get())));
+}
+
 void DeviceBuffer::dispose(const Napi::CallbackInfo &info) { free(info.Env()); }
 
 void DeviceBuffer::free(Napi::BasicEnv env) {
   if (memory_ != nullptr) {
     memory_.reset();
-    Napi::MemoryManagement::AdjustExternalMemory(env, -bytes_);
+    Napi::MemoryManagement::AdjustExternalMemory(env, -charged_);
   }
 }
 

@@ -17,6 +17,9 @@ class DeviceBuffer : public Napi::ObjectWrap<DeviceBuffer> {
   // A new one with fresh memory.
   static Napi::Value make(Napi::Env env, BackendContext &backend, int64_t bytes);
 
+  // One for memory that somebody else owns, of the context's device. Throws a Failure that says what it is instead.
+  static Napi::Value wrap(Napi::Env env, BackendContext &backend, uint64_t address, int64_t bytes);
+
   // What `value` wraps; null if it is no buffer.
   static DeviceBuffer *from(Napi::Value value);
 
@@ -30,12 +33,17 @@ class DeviceBuffer : public Napi::ObjectWrap<DeviceBuffer> {
   uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
 
  private:
+  struct Fresh;
+  static Napi::Value make(Napi::Env env, Fresh content);
+
+  Napi::Value address(const Napi::CallbackInfo &info);
   void dispose(const Napi::CallbackInfo &info);
   void free(Napi::BasicEnv env);
 
   std::shared_ptr<void> memory_;
   const BackendContext *owner_ = nullptr;
   int64_t bytes_ = 0;
+  int64_t charged_ = 0;  // to the garbage collector
 };
 
 }  // namespace infonce::node

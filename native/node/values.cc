@@ -128,6 +128,16 @@ int32_t to_int32(double number, const char *name) {
 
 int32_t to_int32(Napi::Value value, const char *name) { return to_int32(to_number(value, name), name); }
 
+uint64_t to_address(Napi::Value value, const char *name) {
+  uint64_t address = 0;
+  bool exact = false;
+  if (napi_get_value_bigint_uint64(value.Env(), value, &address, &exact) != napi_ok || !exact ||
+      static_cast<uintptr_t>(address) != address) {
+    throw refused(std::string(name) + " must be a bigint that is an address");
+  }
+  return address;
+}
+
 Napi::Object to_object(Napi::Value value, const char *name) {
   if (!value.IsObject()) {
     throw refused(std::string(name) + " must be an object");

@@ -40,6 +40,9 @@ int64_t to_count(Napi::Value value, const char *name, int64_t least);
 int32_t to_int32(double number, const char *name);
 int32_t to_int32(Napi::Value value, const char *name);
 
+// A bigint from 0 to 2^64 - 1.
+uint64_t to_address(Napi::Value value, const char *name);
+
 Napi::Object to_object(Napi::Value value, const char *name);
 
 Napi::Array to_array(Napi::Value value, const char *name);

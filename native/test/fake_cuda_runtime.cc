@@ -3,10 +3,13 @@
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <utility>
 
 namespace infonce::test {
 
@@ -17,7 +20,10 @@ struct State {
   std::map<std::string, int> errors;
   std::map<int, int> attributes;
   std::map<std::string, int> calls;
+  std::map<uintptr_t, size_t> allocated;  // by address: how many bytes
   int tensor_maps = 0;
+  int memory_type = -1, memory_device = -1;
+  size_t piece = 0;
 };
 
 State &state() {
@@ -56,6 +62,30 @@ int set_context(void *context) {
   return 0;
 }
 
+using DevicePointer = unsigned long long;
+
+// As the driver's functions of these names.
+int get_address_range(DevicePointer *begin, size_t *size, DevicePointer pointer) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  auto next = state().allocated.upper_bound(pointer);
+  if (next == state().allocated.begin()) return cudaErrorInvalidValue;
+  --next;
+  if (pointer - next->first >= next->second) return cudaErrorInvalidValue;
+  const size_t piece = state().piece ? state().piece : next->second;
+  const size_t before = (pointer - next->first) / piece * piece;
+  *begin = next->first + before;
+  *size = std::min(piece, next->second - before);
+  return cudaSuccess;
+}
+
+int get_pointer_attribute(void *value, int which, DevicePointer) {
+  constexpr int kIsOfMalloc = 10, kPool = 17;
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  if (which == kIsOfMalloc) *static_cast<int *>(value) = state().piece == 0;
+  if (which == kPool) *static_cast<void **>(value) = nullptr;
+  return which == kIsOfMalloc || which == kPool ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 int refuse_tensor_map() {
   const std::lock_guard<std::mutex> lock(state().mutex);
   return state().tensor_maps;
@@ -78,6 +108,17 @@ void set_tensor_map_result(int result) {
   state().tensor_maps = result;
 }
 
+void set_memory(int type, int device) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().memory_type = type;
+  state().memory_device = device;
+}
+
+void set_mapped_pieces(size_t bytes) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().piece = bytes;
+}
+
 void set_current_context(const void *context) { context_of_thread = const_cast<void *>(context); }
 
 const void *current_context() { return context_of_thread; }
@@ -95,6 +136,8 @@ void reset_fake_runtime() {
   state().attributes.clear();
   state().calls.clear();
   state().tensor_maps = 0;
+  state().memory_type = state().memory_device = -1;
+  state().piece = 0;
 }
 
 }  // namespace infonce::test
@@ -118,8 +161,43 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaSetDevice(int 
   }
   return error == cudaSuccess ? function(device) : error;
 }
-INFONCE_FAKE(cudaMalloc, (void **memory, size_t bytes), memory, bytes)
-INFONCE_FAKE(cudaFree, (void *memory), memory)
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaMalloc(void **memory, size_t bytes) {
+  static auto *const function = real<cudaError_t(void **, size_t)>("cudaMalloc");
+  cudaError_t error = next("cudaMalloc");
+  if (error == cudaSuccess) {
+    error = function(memory, bytes);
+  }
+  if (error == cudaSuccess && bytes > 0) {
+    const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
+    infonce::test::state().allocated[reinterpret_cast<uintptr_t>(*memory)] = bytes;
+  }
+  return error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaFree(void *memory) {
+  static auto *const function = real<cudaError_t(void *)>("cudaFree");
+  const cudaError_t error = next("cudaFree");
+  if (error == cudaSuccess) {
+    const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
+    infonce::test::state().allocated.erase(reinterpret_cast<uintptr_t>(memory));
+  }
+  return error == cudaSuccess ? function(memory) : error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaPointerGetAttributes(
+    cudaPointerAttributes *attributes, const void *pointer) {
+  static auto *const function = real<cudaError_t(cudaPointerAttributes *, const void *)>("cudaPointerGetAttributes");
+  const cudaError_t error = next("cudaPointerGetAttributes");
+  if (error != cudaSuccess) {
+    return error;
+  }
+  const cudaError_t answer = function(attributes, pointer);
+  const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
+  if (attributes->type == cudaMemoryTypeDevice && infonce::test::state().memory_type >= 0) {
+    attributes->type = static_cast<cudaMemoryType>(infonce::test::state().memory_type);
+    attributes->device = infonce::test::state().memory_device;
+  }
+  return answer;
+}
+INFONCE_FAKE(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), event, stream)
 INFONCE_FAKE(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memory, bytes, flags)
 INFONCE_FAKE(cudaStreamSynchronize, (cudaStream_t stream), stream)
 INFONCE_FAKE(cudaEventSynchronize, (cudaEvent_t event), event)
@@ -163,6 +241,15 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDriverEntry
                                                             : reinterpret_cast<void *>(infonce::test::set_context);
     *found = cudaDriverEntryPointSuccess;
     return cudaSuccess;
+  }
+  for (const auto &[name, own] :
+       {std::pair("cuMemGetAddressRange", reinterpret_cast<void *>(infonce::test::get_address_range)),
+        std::pair("cuPointerGetAttribute", reinterpret_cast<void *>(infonce::test::get_pointer_attribute))}) {
+    if (std::strcmp(symbol, name) == 0) {
+      *function = own;
+      *found = cudaDriverEntryPointSuccess;
+      return cudaSuccess;
+    }
   }
   const cudaError_t error = ask(symbol, function, version, flags, found);
   if (std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0) {

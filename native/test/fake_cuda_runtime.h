@@ -2,6 +2,7 @@
 // ones. In a program that links them, a library's calls come here before they reach the shared runtime.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 namespace infonce::test {
@@ -14,6 +15,12 @@ void set_attribute(int attribute, int value);
 
 // What encoding a tensor map returns; 0: it is encoded.
 void set_tensor_map_result(int result);
+
+// What the runtime says of memory of the device: its cudaMemoryType and device. -1: what it does.
+void set_memory(int type, int device);
+
+// Allocations are pieces of so many bytes that were mapped one after another. 0: each is one piece, of cudaMalloc.
+void set_mapped_pieces(size_t bytes);
 
 // How often the function was called since the last call of calls_of for it.
 int calls_of(const std::string &function);

@@ -87,6 +87,14 @@ namespace {
 
 int contexts = 0;  // that were made
 
+// Memory of the devices, which is the host's: what there is, and whose.
+struct Block {
+  char *begin;
+  int64_t bytes;
+  int device;
+};
+Block blocks[64];
+
 infonce_status fail(infonce_failure *failure, infonce_status status, const char *message) {
   std::snprintf(failure->message, sizeof failure->message, "%s", message);
   return status;
@@ -116,6 +124,8 @@ infonce_status device_info(int32_t device, infonce_device_info *info, infonce_fa
 infonce_status context_create(const infonce_context_options *options, infonce_context **context,
                               infonce_failure *failure) {
   FAKE_IN_CREATE;
+  if (options->stream == reinterpret_cast<void *>(404))
+    return fail(failure, INFONCE_INVALID_ARGUMENT, "a handle that is no stream");
   const int device = options->device;
   if (FAKE_BUSY) return fail(failure, INFONCE_OUT_OF_MEMORY, "the device's memory is used up");
   *context = new infonce_context{};
@@ -172,6 +182,38 @@ infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *)
   return INFONCE_OK;
 }
 
+infonce_status allocate(infonce_context *context, int64_t bytes, void **memory, infonce_failure *failure) {
+  for (Block &block : blocks) {
+    if (block.begin) continue;
+    block = {static_cast<char *>(std::calloc(size_t(bytes), 1)), bytes, context->options.device};
+    *memory = block.begin;
+    return INFONCE_OK;
+  }
+  return fail(failure, INFONCE_OUT_OF_MEMORY, "no block is left");
+}
+
+void release(infonce_context *, void *memory) {
+  for (Block &block : blocks)
+    if (block.begin == memory) block = {};
+  std::free(memory);
+}
+
+infonce_status copy(infonce_context *, void *to, const void *from, int64_t bytes, int32_t, infonce_failure *) {
+  std::memcpy(to, from, size_t(bytes));
+  return INFONCE_OK;
+}
+
+infonce_status examine(infonce_context *context, const void *memory, int64_t bytes, infonce_failure *failure) {
+  const char *begin = static_cast<const char *>(memory);
+  for (const Block &block : blocks) {
+    if (!block.begin || begin < block.begin || begin >= block.begin + block.bytes) continue;
+    if (block.device != context->options.device) return fail(failure, INFONCE_INVALID_ARGUMENT, "another device's");
+    if (bytes <= block.begin + block.bytes - begin) return INFONCE_OK;
+    return fail(failure, INFONCE_INVALID_ARGUMENT, "too short");
+  }
+  return fail(failure, INFONCE_INVALID_ARGUMENT, "no memory of a device");
+}
+
 infonce_backend table() {
   infonce_backend backend{};
   backend.struct_size = sizeof backend;
@@ -183,6 +225,10 @@ infonce_backend table() {
   backend.context_destroy = context_destroy;
   backend.run = run;
   backend.trim = trim;
+  backend.allocate = allocate;
+  backend.release = release;
+  backend.copy = copy;
+  backend.examine = examine;
   if (FAKE_ROOM) {
     backend.begin = begin;
     backend.end = end;

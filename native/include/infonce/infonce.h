@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 16
+#define INFONCE_ABI_VERSION 17
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -286,8 +286,9 @@ typedef struct infonce_context_options {
   int32_t threads;             /* CPU: worker count with the caller included; 0: one for each processor */
   int32_t device;              /* index within the backend; CUDA: calls make it the thread's current device */
   const char *instruction_set; /* a name from the device's instruction_sets, or NULL for the best */
-  /* CUDA: the cudaStream_t in which all work is done; the default stream is cudaStreamLegacy or cudaStreamPerThread,
-     the latter with calls from one thread only. NULL: a stream of the context's own, which waits for no other. */
+  /* CUDA: the cudaStream_t in which all work is done, of this device; the default stream is cudaStreamLegacy or
+     cudaStreamPerThread, the latter with calls from one thread only. NULL: a stream of the context's own, which waits
+     for no other. */
   void *stream;
   int32_t measure; /* CUDA: 1 fills the seconds of infonce_result */
   int32_t trace;   /* CUDA: 1: kernels say in host memory that they run, and a fault is told by their name */
@@ -502,6 +503,10 @@ typedef struct infonce_backend {
      backend measures nothing. */
   infonce_status (*measure)(const infonce_context_options *options, int32_t limit, double figures[INFONCE_FIGURES],
                             infonce_failure *failure);
+  /* Whether so many bytes from there on are memory of the context's device, whoever in the process has allocated them:
+     INFONCE_INVALID_ARGUMENT says what they are instead. Work that is queued is not looked at. NULL: the device's memory is
+     the host's. */
+  infonce_status (*examine)(infonce_context *context, const void *memory, int64_t bytes, infonce_failure *failure);
 } infonce_backend;
 
 /* The CPU backend, always there. */
