@@ -1,10 +1,13 @@
 import { type Context, infoNCE, matryoshkaSync, ntXent, ntXentSync } from 'infonce';
 import { expect, it } from 'vitest';
-import { newContext } from './support/contexts.js';
+import { effort, newContext } from './support/contexts.js';
 import { normal, scaled } from './support/random.js';
 import { growth, LITTLE, resident } from './support/resident.js';
 
 const MEGABYTE = 2 ** 20;
+
+/** As large as the others where a processor is emulated, with fewer products. */
+const SMALL = effort([256, 64], [16, 1024]);
 
 it('needs a bounded panel, not a matrix of all pairs', () => {
   const features = normal([16_384, 16], 2);
@@ -46,7 +49,7 @@ it('gives the panel back when the context is trimmed', async () => {
 }, 60_000);
 
 it('stays bounded over many synchronous calls', async () => {
-  const features = normal([256, 64], 1);
+  const features = normal(SMALL, 1);
   const grown = await growth(async () => {
     for (let i = 0; i < 3000; i++) {
       ntXentSync({ features });
@@ -58,7 +61,7 @@ it('stays bounded over many synchronous calls', async () => {
 }, 60_000);
 
 it('stays bounded over many promises, failed ones too', async () => {
-  const features = normal([256, 64], 1);
+  const features = normal(SMALL, 1);
   const broken = scaled(features, Number.NaN);
   const grown = await growth(async () => {
     for (let round = 0; round < 100; round++) {
@@ -70,7 +73,7 @@ it('stays bounded over many promises, failed ones too', async () => {
 }, 60_000);
 
 it('stays bounded over many contexts', async () => {
-  const features = normal([256, 64], 1);
+  const features = normal(SMALL, 1);
   const grown = await growth(async () => {
     for (let i = 0; i < 200; i++) {
       const context = newContext({ threads: 2 });

@@ -184,11 +184,17 @@ const steps = {
       if (addon.includes('win32-')) checkWindowsAddon(addon);
     }
   },
-  'the golden cases by the Node.js of Linux arm64, and what users do every day': () => {
-    if (!crossBuilt.some(name => name.includes('linux-arm64'))) return console.log('  left out: it is not packed');
-    const words = ['test/platforms/main.mjs', '--short', '--tarball', tarball, 'linux-arm64-node-20'];
-    console.log(run(root, process.execPath, words).trimEnd());
-  },
+  'the oldest and the newest Node.js, Bun, Deno and the Node.js of Linux arm64: golden cases, what users do every day':
+    () => {
+      const native = own.includes('linux-x64')
+        ? ['node-20.0', 'node-26', 'bun', 'deno'].map(id => `linux-x64-${id}`)
+        : [];
+      const emulated = crossBuilt.some(name => name.includes('linux-arm64')) ? ['linux-arm64-node-20'] : [];
+      const runtimes = [...native, ...emulated];
+      if (runtimes.length === 0) return console.log('  left out: there are none for what is packed');
+      const words = ['test/platforms/main.mjs', '--short', '--tarball', tarball, ...runtimes];
+      console.log(run(root, process.execPath, words).trimEnd());
+    },
   'install without a compiler: the prebuilt addon is taken': () => {
     emptyProject();
     run(project, 'npm', ['install', tarball], withoutCompiler);

@@ -9,10 +9,11 @@
 // Runtimes come as npm packages and are kept in build-platforms/. One whose emulator is missing is left out, and said to be.
 
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import { Programs } from './programs.mjs';
 import { addOptionalPackages, makeProject, root } from './project.mjs';
 import { record } from './record.mjs';
 import { RUNTIMES, Runtime } from './runtimes.mjs';
@@ -35,17 +36,6 @@ const ALL = [
   'command/eval',
   'command/eval-files',
 ];
-// Its limit is for machines that hang; emulated ones are slow.
-const DOCTOR = [
-  'node_modules/infonce/dist/esm/command/main.js',
-  'doctor',
-  '--device',
-  'cpu',
-  '--json',
-  '--timeout',
-  '600',
-];
-const EVERYDAY = /everyday: 6 passed/;
 const SUITES = { all: ALL, short: SHORT, none: [] };
 
 const { values, positionals } = parseArgs({
@@ -77,28 +67,6 @@ function pack() {
 
 const last = output => output.trim().split('\n').slice(-12).join('\n');
 
-/** Runs a program and asserts what it says. */
-function program(runtime, project, words, expected, executable = runtime.executable) {
-  const { status, output } = runtime.run(words, { cwd: project, executable });
-  if (status === 0 && expected.test(output)) return true;
-  console.log(`  FAILED: ${words.join(' ')}: status ${status}\n${last(output)}`);
-  return false;
-}
-
-/** Node-API comes from whatever executable loads the addon: Electron is none called node.exe. */
-function renamed(runtime, project) {
-  const executable = path.join(project, 'an application.exe');
-  copyFileSync(runtime.executable, executable);
-  return program(runtime, project, ['everyday.mjs'], EVERYDAY, executable);
-}
-
-/** The demonstration, to a folder with a space in its name. */
-function demo(runtime, project) {
-  const command = 'node_modules/infonce/dist/esm/command/main.js';
-  const words = [command, 'demo', '--pairs', '--steps', '20', '--json', '--out', 'a report'];
-  return program(runtime, project, words, /"steps": 20/);
-}
-
 function suite(runtime, installed, name) {
   const results = 'results.json';
   rmSync(path.join(installed, results), { force: true });
@@ -120,31 +88,31 @@ function suite(runtime, installed, name) {
   }
 }
 
+/** A project for runtimes of which all is tried, and one for the others. */
+const projects = new Map();
+
+function projectFor(all, tarball) {
+  const project = path.join(scratch, all ? 'a project' : 'a small project');
+  if (!projects.has(project)) {
+    projects.set(project, makeProject(project, tarball));
+    if (all) addOptionalPackages(project);
+  }
+  return { project, installed: projects.get(project) };
+}
+
 /** All that is tried with one runtime. */
 function tryRuntime(runtime, tarball) {
-  const project = path.join(scratch, runtime.id);
-  const installed = makeProject(project, tarball);
-  if (runtime.suites === 'all' && !values.short) addOptionalPackages(project);
-  const programs = {
-    import: program(runtime, project, ['import.mjs'], /^/),
-    require: program(runtime, project, ['require.cjs'], /^/),
-    example: program(runtime, project, ['example.mjs'], /before: 0\.002\s+after: 0\.89/),
-    everyday: program(runtime, project, ['everyday.mjs'], EVERYDAY),
-    doctor: program(runtime, project, [...DOCTOR, ...(values.short ? ['--no-self-test'] : [])], /"problems": \[\]/),
-    ...(runtime.platform.startsWith('Windows') && { 'renamed executable': renamed(runtime, project) }),
-    ...(runtime.suites === 'all' && !values.short && { demo: demo(runtime, project) }),
-  };
-  console.log(
-    `  ${Object.entries(programs)
-      .map(([name, good]) => `${name} ${good ? 'passed' : 'FAILED'}`)
-      .join(', ')}`,
-  );
+  const all = runtime.suites === 'all' && !values.short;
+  const { project, installed } = projectFor(all, tarball);
+  const programs =
+    values.suite === undefined ? new Programs(runtime, project, { all, short: values.short }).run() : { programs: {} };
   const suitable = SUITES[values.short && runtime.suites !== 'none' ? 'short' : runtime.suites];
   const names = values.suite ?? suitable.filter(name => !runtime.without?.includes(name));
   const suites = Object.fromEntries(names.map(name => [name, suite(runtime, installed, name)]));
-  const good = Object.values(programs).every(Boolean) && Object.values(suites).every(({ failed }) => failed === 0);
+  const good =
+    Object.values(programs.programs).every(Boolean) && Object.values(suites).every(({ failed }) => failed === 0);
   const { id, platform, version, how = 'native' } = runtime;
-  return { id, platform, runtime: runtime.runtime, version, how, good, programs, suites };
+  return { id, platform, runtime: runtime.runtime, version, how, good, ...programs, suites };
 }
 
 mkdirSync(cache, { recursive: true });

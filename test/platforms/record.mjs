@@ -21,7 +21,8 @@ function merged(before, run) {
   const same = before?.package === run.package;
   const suites = { ...(same && before.suites), ...run.suites };
   for (const name of RUNTIMES[run.id].without ?? []) delete suites[name];
-  const all = { ...run, programs: { ...(same && before.programs), ...run.programs }, suites };
+  const { instructionSets = same ? before.instructionSets : undefined } = run;
+  const all = { ...run, instructionSets, programs: { ...(same && before.programs), ...run.programs }, suites };
   return { ...all, good: isGood(all) };
 }
 
@@ -38,8 +39,8 @@ export function record(runs) {
 
 const total = (suites, name) => Object.values(suites).reduce((sum, counts) => sum + counts[name], 0);
 
-/** What has run, in a few words: `4,310 tests of 14 suites, 12 skipped`. */
-function extent({ programs, suites }) {
+/** What has run, in a few words: `4,310 tests of 14 suites on avx2, x86_64; 12 skipped; import, …`. */
+function extent({ programs, suites, instructionSets = [] }) {
   const files = Object.keys(suites).length;
   const named = Object.keys(programs).map(name => (name === 'everyday' ? 'everyday calls' : name));
   const count = number => number.toLocaleString('en-US');
@@ -47,7 +48,10 @@ function extent({ programs, suites }) {
   const tests =
     files === 0 ? [] : [`${count(total(suites, 'passed'))} tests of ${files} ${files === 1 ? 'suite' : 'suites'}`];
   const left = skipped > 0 ? [`${count(skipped)} skipped`] : [];
-  return [...tests, ...left, named.join(', ')].join('; ');
+  const sets = instructionSets.length > 0 ? [`on ${instructionSets.join(', ')}`] : [];
+  return [[...tests, ...(tests.length > 0 ? sets : [])].join(' '), ...left, named.join(', ')]
+    .filter(Boolean)
+    .join('; ');
 }
 
 function table(heads, rows) {

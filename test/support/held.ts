@@ -9,7 +9,7 @@ const onDevice = DEVICE !== 'cpu';
  * More than a test may take: only cancelled does it end in time. Of few numbers on the CPU, whose copies take little of
  * that time; a GPU does as many products in a second, a simulator of one a thousandth of them.
  */
-const SHAPE = effort(onDevice ? [131_072, 128] : [262_144, 8], [2048, 8]);
+const SHAPE = onDevice ? effort([131_072, 128], [2048, 8]) : [262_144, 8];
 
 const features = normal(SHAPE, 4);
 
