@@ -26,8 +26,20 @@ const {
 } = require('../dist/cjs/runtime/addon.cjs');
 const own = path.basename(prebuildFolder);
 
-/** Other platforms, by Debian's cross compilers: CMake's toolchain file, and the addon's name as `lib/runtime/addon.cts` has it. */
+/**
+ * Other platforms, by Debian's cross compilers: CMake's toolchain file, and the addon's name as `lib/runtime/addon.cts` has it;
+ * what else is needed and what is run before.
+ */
 const CROSS = {
+  'linux-x64-musl': {
+    toolchain: 'musl-x64.cmake',
+    compiler: 'musl-gcc',
+    needs: '/usr/src/gcc-12',
+    debian: 'musl-tools gcc-12-source g++',
+    folder: 'linux-x64',
+    addon: 'infonce.musl.node',
+    before: ['scripts/musl-cxx-library.sh', 'build-prebuild/musl-cxx-library'],
+  },
   'linux-arm64': {
     toolchain: 'arm64.cmake',
     compiler: 'aarch64-linux-gnu-g++',
@@ -53,14 +65,16 @@ const SHARES = {
 };
 
 // Stdout is left alone: npm's answer to --json is there.
-function cmakeJs(folder, ...words) {
-  const { status, error } = spawnSync(
-    process.execPath,
-    [cmake, ...words, '--out', path.join('build-prebuild', folder)],
-    { cwd: root, stdio: ['ignore', process.stderr, process.stderr] },
-  );
+function run(program, ...words) {
+  const { status, error } = spawnSync(program, words, {
+    cwd: root,
+    stdio: ['ignore', process.stderr, process.stderr],
+  });
   if (status !== 0) throw new Error(`What is published cannot be built: ${error?.message ?? 'see above'}`);
 }
+
+const cmakeJs = (folder, ...words) =>
+  run(process.execPath, cmake, ...words, '--out', path.join('build-prebuild', folder));
 
 function build(folder, name, ...definitions) {
   cmakeJs(folder, 'configure', '--CDINFONCE_PORTABLE=ON', ...definitions);
@@ -144,9 +158,11 @@ function choosePlatforms() {
   if (unknown !== undefined) throw new Error(`INFONCE_PREBUILD: ${unknown} is none of ${all.join(', ')}`);
   return all.filter(platform => {
     if (!wanted.includes(platform)) return false;
-    const { compiler, debian } = CROSS[platform] ?? {};
-    if (compiler === undefined || findProgram(compiler) !== undefined) return true;
-    const missing = `there is no ${compiler} (Debian: ${debian})`;
+    const { compiler, needs, debian } = CROSS[platform] ?? {};
+    if (compiler === undefined) return true;
+    const compiles = findProgram(compiler) !== undefined;
+    if (compiles && (needs === undefined || existsSync(needs))) return true;
+    const missing = `there is no ${compiles ? needs : compiler} (Debian: ${debian})`;
     if (INFONCE_PREBUILD || npm_command === 'publish') throw new Error(`${platform} cannot be built: ${missing}`);
     console.error(`${platform} is left out: ${missing}`);
     return false;
@@ -160,10 +176,11 @@ function buildFor(platform) {
     buildCuda();
     return;
   }
-  const { toolchain, addon } = CROSS[platform];
+  const { toolchain, addon, folder = platform, before } = CROSS[platform];
+  if (before !== undefined) run('bash', ...before);
   const file = path.join(root, 'native/cmake', toolchain);
   build(platform, 'infonce', '--CDINFONCE_CUDA=OFF', `--CDCMAKE_TOOLCHAIN_FILE=${file}`);
-  keep(platform, 'infonce.node', platform, addon);
+  keep(platform, 'infonce.node', folder, addon);
 }
 
 function removeIfEmpty(folder) {
@@ -173,8 +190,8 @@ function removeIfEmpty(folder) {
 /** What may have been made here. What others have put beside it stays, and is packed. */
 function remove() {
   rmSync(path.join(root, prebuildFolder), { recursive: true, force: true });
-  for (const [platform, { addon }] of Object.entries(CROSS)) {
-    const folder = path.join(root, 'prebuilds', platform);
+  for (const [platform, { addon, folder: name = platform }] of Object.entries(CROSS)) {
+    const folder = path.join(root, 'prebuilds', name);
     rmSync(path.join(folder, addon), { force: true });
     removeIfEmpty(folder);
   }

@@ -6,7 +6,7 @@ import { growth, LITTLE, resident } from './support/resident.js';
 
 const MEGABYTE = 2 ** 20;
 
-/** As large as the others where a processor is emulated, with fewer products. */
+/** Of as many numbers where a processor is emulated, with fewer products. */
 const SMALL = effort([256, 64], [16, 1024]);
 
 it('needs a bounded panel, not a matrix of all pairs', () => {
@@ -118,7 +118,7 @@ it('stays bounded over many pinned arrays', async () => {
 
 it('stays bounded over many forward halves, with and without their gradients', async () => {
   const context = newContext({ threads: 1 });
-  const features = normal([1024, 64], 1);
+  const features = normal(effort([1024, 64], [32, 2048]), 1);
   const grown = await growth(async () => {
     for (let i = 0; i < 300; i++) {
       const pass =

@@ -14,7 +14,7 @@ function(infonce_portable target)
   endif()
   target_link_options(${target} PRIVATE
     -static-libstdc++ LINKER:--exclude-libs,ALL LINKER:--gc-sections LINKER:--strip-all)
-  if(machine MATCHES "gnu") # not musl
+  if(machine MATCHES "gnu" AND NOT INFONCE_MUSL)
     file(STRINGS native/portable/symbols.h wrapped REGEX "^FORWARD")
     list(TRANSFORM wrapped REPLACE "^FORWARD.([a-z0-9_]+),.*" "LINKER:--wrap=\\1")
     target_sources(${target} PRIVATE native/portable/glibc.cc)

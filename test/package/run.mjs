@@ -47,6 +47,7 @@ function addonsToPack() {
   const others = {
     'aarch64-linux-gnu-g++': 'prebuilds/linux-arm64/infonce.glibc.node',
     'x86_64-w64-mingw32-g++-posix': 'prebuilds/win32-x64/infonce.node',
+    ...(existsSync('/usr/src/gcc-12') && { 'musl-gcc': 'prebuilds/linux-x64/infonce.musl.node' }),
   };
   const found = Object.keys(others).filter(compiler => findProgram(compiler) !== undefined);
   return [...new Set([own, ...found.map(compiler => others[compiler])])];
@@ -93,8 +94,9 @@ function checkLinuxAddon(addon) {
   // The version needs of an ELF file are told whatever its processor.
   const needs = run(root, 'readelf', ['--version-info', '--wide', addon]);
   const newest = Math.max(...[...needs.matchAll(/GLIBC_2\.(\d+)/g)].map(([, minor]) => Number(minor)));
-  console.log(`  ${path.relative(installed, addon)}: glibc 2.${newest}`);
-  assert(newest <= 28);
+  const musl = addon.endsWith('.musl.node');
+  console.log(`  ${path.relative(installed, addon)}: ${musl ? 'musl' : `glibc 2.${newest}`}`);
+  assert(musl ? newest === Number.NEGATIVE_INFINITY : newest <= 28);
   assert.doesNotMatch(needs, /GLIBCXX|CXXABI/);
 }
 

@@ -3,6 +3,7 @@
 //   npm run test:platforms                          all, and writes the record
 //   npm run test:platforms -- win32 linux-x64-bun   those whose names have one of the words; the rest of the record is kept
 //   npm run test:platforms -- --suite async arm64   of these suites alone; the others of the record are kept
+//   npm run test:platforms -- --programs arm64      its programs and no suites
 //   npm run test:platforms -- --tarball FILE        a package that was packed before
 //   npm run test:platforms -- --short win32         golden cases and everyday calls alone; nothing is recorded
 //
@@ -43,6 +44,7 @@ const { values, positionals } = parseArgs({
   options: {
     tarball: { type: 'string' },
     suite: { type: 'string', multiple: true },
+    programs: { type: 'boolean', default: false },
     short: { type: 'boolean', default: false },
     keep: { type: 'boolean', default: false },
   },
@@ -107,7 +109,7 @@ function tryRuntime(runtime, tarball) {
   const programs =
     values.suite === undefined ? new Programs(runtime, project, { all, short: values.short }).run() : { programs: {} };
   const suitable = SUITES[values.short && runtime.suites !== 'none' ? 'short' : runtime.suites];
-  const names = values.suite ?? suitable.filter(name => !runtime.without?.includes(name));
+  const names = values.programs ? [] : (values.suite ?? suitable.filter(name => !runtime.without?.includes(name)));
   const suites = Object.fromEntries(names.map(name => [name, suite(runtime, installed, name)]));
   const good =
     Object.values(programs.programs).every(Boolean) && Object.values(suites).every(({ failed }) => failed === 0);

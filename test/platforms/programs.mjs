@@ -58,7 +58,7 @@ export class Programs {
     const { status, output } = this.runtime.run(words, { cwd: this.project });
     try {
       const { problems, devices } = JSON.parse(output);
-      this.instructionSets = devices[0].instructionSets;
+      this.instructionSets = devices[0].instructionSets.join(', ');
       if (status === 0 && problems.length === 0) return true;
     } catch {} // told below
     console.log(`  FAILED: ${words.join(' ')}: status ${status}\n${last(output)}`);

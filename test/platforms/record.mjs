@@ -40,7 +40,7 @@ export function record(runs) {
 const total = (suites, name) => Object.values(suites).reduce((sum, counts) => sum + counts[name], 0);
 
 /** What has run, in a few words: `4,310 tests of 14 suites on avx2, x86_64; 12 skipped; import, …`. */
-function extent({ programs, suites, instructionSets = [] }) {
+function extent({ programs, suites, instructionSets = '' }) {
   const files = Object.keys(suites).length;
   const named = Object.keys(programs).map(name => (name === 'everyday' ? 'everyday calls' : name));
   const count = number => number.toLocaleString('en-US');
@@ -48,10 +48,8 @@ function extent({ programs, suites, instructionSets = [] }) {
   const tests =
     files === 0 ? [] : [`${count(total(suites, 'passed'))} tests of ${files} ${files === 1 ? 'suite' : 'suites'}`];
   const left = skipped > 0 ? [`${count(skipped)} skipped`] : [];
-  const sets = instructionSets.length > 0 ? [`on ${instructionSets.join(', ')}`] : [];
-  return [[...tests, ...(tests.length > 0 ? sets : [])].join(' '), ...left, named.join(', ')]
-    .filter(Boolean)
-    .join('; ');
+  const on = instructionSets === '' ? '' : ` on ${instructionSets}`;
+  return [...tests.map(each => each + on), ...left, named.join(', ')].join('; ');
 }
 
 function table(heads, rows) {
@@ -74,7 +72,7 @@ export function runtimesTable({ runs }) {
 
 /** What the README says of platforms that nothing was run on. */
 const OTHERS = [
-  ['macOS, Alpine (musl)', 'compiled at installation; [untested](docs/devices.md#platforms)'],
+  ['macOS, Alpine on arm64', 'compiled at installation; [untested](docs/platforms.md#not-prebuilt)'],
   ['NVIDIA GPUs from compute capability 8.0', 'prebuilt for Linux x64; [tested under a simulator](docs/hardware.md)'],
   ['several processes', 'MPI: tested on one machine; NCCL: [unverified on hardware](docs/hardware.md)'],
 ];
@@ -89,9 +87,9 @@ export function platformsTable({ runs }) {
       return `${runtime} ${versions.join(', ')}`;
     });
     const [{ how }] = of;
-    const emulated = how === 'native' ? '' : `, emulated by ${how.replace('emulated: ', '')}`;
-    const without = platform.startsWith('Windows') ? ', without CUDA' : '';
-    return [platform, `prebuilt${without}; [tested](docs/platforms.md) with ${runtimes.join('; ')}${emulated}`];
+    const where = how === 'native' ? '' : `, ${how.replace('emulated: ', 'emulated by ')}`;
+    const without = /Windows|musl/.test(platform) ? ', without CUDA' : '';
+    return [platform, `prebuilt${without}; [tested](docs/platforms.md) with ${runtimes.join('; ')}${where}`];
   });
   return table(['platform', 'state'], [...rows, ...OTHERS]);
 }

@@ -1,8 +1,20 @@
 // The JavaScript runtimes that the package is tried with, as npm packages bring them, and the emulators of their platforms.
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { findProgram } from '../../scripts/find-program.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
 
 const ARM64 = {
   platform: 'Linux arm64',
@@ -38,6 +50,14 @@ export const RUNTIMES = {
     platform: 'Linux x64',
     suites: 'none',
   },
+  'linux-x64-musl-bun': {
+    runtime: 'Bun',
+    package: '@oven/bun-linux-x64-musl@1.4.5',
+    file: 'bin/bun',
+    platform: 'Linux x64, musl (Alpine)',
+    musl: true,
+    suites: 'short',
+  },
   'linux-x64-deno': {
     runtime: 'Deno',
     package: '@deno/linux-x64-glibc@2.9.6',
@@ -72,9 +92,10 @@ export const RUNTIMES = {
   },
 };
 
-function npm(words, cwd) {
-  const { status, stdout, stderr } = spawnSync('npm', words, { cwd, encoding: 'utf8', maxBuffer: 2 ** 26 });
-  if (status !== 0) throw new Error(`npm ${words.join(' ')}: ${stderr}`);
+/** What a program that has to succeed prints. */
+function output(program, words, cwd) {
+  const { status, stdout, stderr } = spawnSync(program, words, { cwd, encoding: 'utf8', maxBuffer: 2 ** 26 });
+  if (status !== 0) throw new Error(`${program} ${words.join(' ')}: ${stderr}`);
   return stdout;
 }
 
@@ -83,7 +104,7 @@ function unpack(name, cache) {
   const folder = path.join(cache, name.replace(/\//g, '+'));
   if (existsSync(path.join(folder, 'package.json'))) return folder;
   mkdirSync(folder, { recursive: true });
-  const [{ filename }] = JSON.parse(npm(['pack', name, '--json', '--pack-destination', cache], cache));
+  const [{ filename }] = JSON.parse(output('npm', ['pack', name, '--json', '--pack-destination', cache], cache));
   const tarball = path.join(cache, filename.replace(/^@/, '').replace('/', '-'));
   const { status, stderr } = spawnSync('tar', ['-xzf', tarball, '-C', folder, '--strip-components=1'], {
     encoding: 'utf8',
@@ -113,10 +134,31 @@ export class Runtime {
       this.prefix = [program, ...(emulator.words ?? [])];
       this.how = `emulated: ${nameOf(emulator, program)}`;
     }
+    if (this.musl && !this.findMusl()) return;
     const folder = unpack(this.package, cache);
     this.version = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8')).version.replace(/^v/, '');
     this.executable = path.join(folder, this.file);
     if (emulator?.program === 'qemu-aarch64') this.emulateChildren(folder);
+  }
+
+  /** Debian's musl starts what is made for Alpine, with the libraries that Alpine would bring. Whether they are here. */
+  findMusl() {
+    const [loader, built] = ['/lib/ld-musl-x86_64.so.1', path.join(root, 'build-prebuild/musl-cxx-library/lib')];
+    const missing = [loader, path.join(built, 'libstdc++.so.6')].find(file => !existsSync(file));
+    if (missing !== undefined) {
+      this.missing = `there is no ${missing}, which packing for musl brings (Debian: musl-tools, gcc-12-source)`;
+      return false;
+    }
+    const folder = path.join(this.cache, 'musl');
+    mkdirSync(folder, { recursive: true });
+    const at = name => path.join(folder, name);
+    output('musl-gcc', ['-shared', '-O2', '-fPIC', '-o', at('debian.so'), path.join(root, 'test/platforms/musl.c')]);
+    copyFileSync(path.join(built, 'libstdc++.so.6'), at('libstdc++.so.6'));
+    copyFileSync(output('gcc', ['-print-file-name=libgcc_s.so.1']).trim(), at('libgcc_s.so.1'));
+    if (!existsSync(at('libc.musl-x86_64.so.1'))) symlinkSync(loader, at('libc.musl-x86_64.so.1'));
+    this.how = "on Debian's musl";
+    this.env = { LD_LIBRARY_PATH: folder, LD_PRELOAD: `${at('debian.so')}:${at('libgcc_s.so.1')}` };
+    return true;
   }
 
   /** What the runtime calls a file: under Wine this system's root is drive Z. */
