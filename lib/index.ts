@@ -146,7 +146,7 @@ export type { AvailableDevice, Device, DeviceId, UnavailableDevice } from './run
 export { type ContextOptions, createContext } from './runtime/create-context.js';
 export { devices } from './runtime/devices.js';
 export { InfoNCEError, type InfoNCEErrorCode } from './runtime/errors.js';
-export type { Context, DeviceTensor, Precision, Timings } from './runtime/handles.js';
+export type { Context, DeviceTensor, Precision, TensorHandle, Timings } from './runtime/handles.js';
 export type { DataOf, DType, HalfTensor, Tensor } from './runtime/host-tensor.js';
 export type { TensorLike } from './runtime/tensor.js';
 export {

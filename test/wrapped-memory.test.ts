@@ -37,11 +37,18 @@ describe('a pointer', () => {
   });
 });
 
-it('wrap() is of GPUs, and says what to use on the CPU', () => {
+it('wrapped and shared memory is of GPUs, and says what to use on the CPU', () => {
   const tensor = host.tensor(features.data, features.shape);
-  const error = thrownBy(() => host.wrap(tensor.pointer, tensor.shape));
-  expect(error).toMatchObject({ code: 'ERR_INFONCE_DEVICE', argument: 'wrap' });
-  expect(error.remedy).toMatch(/\{ data, shape \}/);
+  const exported = { handle: new Uint8Array(64), byteOffset: 0, shape: [4], dtype: 'float32' } as const;
+  for (const [argument, call, remedy] of [
+    ['wrap', () => host.wrap(tensor.pointer, tensor.shape), /\{ data, shape \}/],
+    ['exportHandle', () => tensor.exportHandle(), /toArray\(\)/],
+    ['importTensor', () => host.importTensor(exported), /toArray\(\)/],
+  ] as const) {
+    const error = thrownBy(call);
+    expect(error).toMatchObject({ code: 'ERR_INFONCE_DEVICE', argument });
+    expect(error.remedy).toMatch(remedy);
+  }
   tensor.dispose();
 });
 
@@ -190,6 +197,27 @@ describe.runIf(process.platform === 'linux' && DEVICE === 'cpu')('with two devic
     ['freed.pointer', 'DISPOSED', 'tensor', /still there/],
     ['freed.writeSync(new Float32Array(4))', 'DISPOSED', 'tensor', /still there/],
     ['ntXentSync({ features: freed })', 'DISPOSED', 'features', /still there/],
+    ['one.importTensor({ ...handle, shape: [17] })', 'RANGE', 'exported', /another process.*got too short/],
+    ['one.importTensor({ ...handle, byteOffset: 4 })', 'RANGE', 'exported', /got too short/],
+    ['one.importTensor({ ...handle, byteOffset: 4096 })', 'RANGE', 'exported', /no memory of a device.*context\.wrap/],
+    ['one.importTensor({ ...handle, byteOffset: 2 })', 'RANGE', 'exported.byteOffset', /multiple of 4.*got 2/],
+    ['one.importTensor({ ...handle, byteOffset: -4 })', 'RANGE', 'exported.byteOffset', /got -4/],
+    ['one.importTensor({ ...handle, byteOffset: undefined })', 'TYPE', 'exported.byteOffset', /got undefined/],
+    [
+      'one.importTensor({ ...handle, handle: new Uint8Array(63) })',
+      'RANGE',
+      'exported.handle',
+      /64 bytes, got one of 63/,
+    ],
+    ['one.importTensor(JSON.parse(JSON.stringify(handle)))', 'TYPE', 'exported.handle', /serialization: 'advanced'/],
+    ['one.importTensor({ ...handle, shape: [2 ** 50, 8] })', 'SHAPE', 'exported.shape', /2\^53/],
+    ["one.importTensor({ ...handle, dtype: 'int8' })", 'RANGE', 'exported.dtype', /got "int8"/],
+    ['one.importTensor({ ...handle, offset: 0 })', 'TYPE', 'exported', /offset/],
+    ['one.importTensor(undefined)', 'TYPE', 'exported', /undefined/],
+    ['two.importTensor(handle)', 'RANGE', 'exported', /got another device's/],
+    ['gone.importTensor(handle)', 'DISPOSED', 'context', /one that was disposed/],
+    ['pool.exportHandle()', 'RANGE', 'tensor', /of cudaMalloc.*got memory of a pool/],
+    ['freed.exportHandle()', 'DISPOSED', 'tensor', /still there/],
     ["createContext({ device: 'cuda:0', stream: 404n })", 'RANGE', 'stream', /got a handle that is no stream/],
     ["createContext({ device: 'cuda:0', stream: 2 })", 'RANGE', 'stream', /the same for all threads/],
     ["createContext({ device: 'cuda:0', stream: -1 })", 'RANGE', 'stream', /got -1/],
@@ -200,7 +228,7 @@ describe.runIf(process.platform === 'linux' && DEVICE === 'cpu')('with two devic
     ['ntXentSync({ features }, { stream: 0n })', 'TYPE', 'run', /made by createContext/],
   ];
 
-  it('wrong addresses, shapes and streams are refused by what they are', async () => {
+  it('wrong addresses, shapes, streams and handles are refused by what they are', async () => {
     const library = await copy.fake('two', 'FAKE_COUNT=2');
     const { failures, right } = await copy.evaluate<{ failures: Failure[]; right: unknown }>(
       `(async () => {
@@ -211,10 +239,24 @@ describe.runIf(process.platform === 'linux' && DEVICE === 'cpu')('with two devic
         const last = owner.tensor(new Float32Array(4), [4, 1]);
         const freed = one.wrap(last.pointer, [4, 1]);
         last.dispose();
+        const handle = theirs.exportHandle();
+        const pool = owner.tensor(new Float32Array(12), [12]);
         const failures = [${WRONG.map(([expression]) => `attempt(() => ${expression})`).join(',\n')}];
         const wrapped = one.wrap(pointer + 8n, [2, 2]);
         const right = [[...wrapped.toArraySync()], (await ntXent({ features: wrapped }, { context: one })).loss];
+        one.trim();
+        const part = wrapped.exportHandle();
         wrapped.dispose();
+        const opened = [one.importTensor(handle), one.importTensor(handle), one.importTensor(part)];
+        const read = opened.map(tensor => [...tensor.toArraySync()].length);
+        const held = [one.trim()];
+        opened[0].dispose();
+        held.push(one.trim());
+        opened[2].dispose();
+        held.push(one.trim());
+        const { handle: bytes, ...rest } = part;
+        right.push(rest, bytes.length, read, held.map(bytes => bytes - 2 ** 20), [...opened[1].toArraySync()][15]);
+        one.dispose();
         return { failures, right: [...right, [...theirs.toArraySync()].length] };
       })()`,
       using(library),
@@ -223,6 +265,7 @@ describe.runIf(process.platform === 'linux' && DEVICE === 'cpu')('with two devic
       expect(failures[i], expression).toMatchObject({ code: `ERR_INFONCE_${code}`, argument });
       expect(failures[i]!.message, expression).toMatch(message);
     });
-    expect(right).toEqual([[2, 3, 4, 5], 2, 16]);
+    const exported = { byteOffset: 8, shape: [2, 2], dtype: 'float32' };
+    expect(right).toEqual([[2, 3, 4, 5], 2, exported, 64, [16, 16, 4], [3, 2, 1], 15, 16]);
   });
 });

@@ -109,13 +109,23 @@ export async function createProcessGroup(options: ProcessGroupOptions = {}): Pro
     const place = await new Promise<NativePlace>((resolve, reject) => {
       native.open(checked, (failure, value) => (failure === null ? resolve(value!) : reject(failure)));
     });
-    return new OwnedProcessGroup(native, place, { canBeBound: checked.engine !== 'local', toMiss: checked.toMiss });
+    return new OwnedProcessGroup(native, place, {
+      canBeBound: checked.engine !== 'local',
+      device: deviceOf(checked),
+      toMiss: checked.toMiss,
+    });
   } catch (failure) {
     endNoMore(native);
     const error = nativeError(failure as NativeFailure, { call: 'createProcessGroup' });
     Error.captureStackTrace(error);
     throw error;
   }
+}
+
+/** The number of the GPU through which a rank's messages go; undefined: through none. */
+function deviceOf({ engine, device = -1, rank }: NativeGroupOptions): number | undefined {
+  if (engine !== 'nccl') return undefined;
+  return device < 0 ? rank : device;
 }
 
 /** Options not yet validated. */

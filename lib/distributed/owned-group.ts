@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 import type { Done, NativeFailure, NativeGroup, NativePlace } from '../runtime/binding.js';
 import type { OwnedContext } from '../runtime/context.js';
-import { contextOfRank } from '../runtime/create-context.js';
+import { contextOfRank, type PlaceOnMachine } from '../runtime/create-context.js';
 import { asyncDisposable } from '../runtime/disposable.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { nativeError } from '../runtime/native-failure.js';
@@ -68,6 +68,8 @@ export function endNoMore(native: NativeGroup): void {
 interface Making {
   /** Whether a launcher may have bound each rank to processors of its own. */
   readonly canBeBound: boolean;
+  /** The number of the GPU that is this rank's. Default: its number among the ranks of its machine. */
+  readonly device: number | undefined;
   /** Seconds after which a rank that does not come is missed. */
   readonly toMiss: number;
 }
@@ -81,7 +83,7 @@ export class OwnedProcessGroup implements ProcessGroup {
   readonly library: string;
   declare readonly [Symbol.asyncDispose]: () => Promise<void>;
   readonly #native: NativeGroup;
-  readonly #canBeBound: boolean;
+  readonly #place: PlaceOnMachine;
   readonly #missed: MissedRanks;
   #context: OwnedContext | undefined;
   #lost: string | undefined;
@@ -98,9 +100,9 @@ export class OwnedProcessGroup implements ProcessGroup {
     return typeof value === 'object' && value !== null && #native in value;
   }
 
-  constructor(native: NativeGroup, place: NativePlace, { canBeBound, toMiss }: Making) {
+  constructor(native: NativeGroup, place: NativePlace, { canBeBound, device, toMiss }: Making) {
     this.#native = native;
-    this.#canBeBound = canBeBound;
+    this.#place = { localSize: place.localSize, turn: device ?? place.localRank, canBeBound };
     this.#missed = new MissedRanks(native, `rank ${place.rank} of ${place.size}`, toMiss);
     this.rank = place.rank;
     this.size = place.size;
@@ -120,7 +122,7 @@ export class OwnedProcessGroup implements ProcessGroup {
   /** The context of calls with this group that name none. */
   context(): OwnedContext {
     if (this.#context === undefined || this.#context.lost !== undefined) {
-      this.#context = contextOfRank(this.localSize, this.#canBeBound);
+      this.#context = contextOfRank(this.#place);
     }
     return this.#context;
   }

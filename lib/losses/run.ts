@@ -36,7 +36,7 @@ export interface SyncRunOptions<O extends Output = 'host', Name extends string =
   /**
    * Default: that of the device tensors among the inputs, else the context made on first use from `INFONCE_DEVICE`,
    * `INFONCE_THREADS` and `INFONCE_PRECISION`; with a `group` the group's own, whose default number of threads is this rank's
-   * share of the processors.
+   * share of the processors, and whose default GPU is one of the machine's in turn: `cuda:0` of its first rank.
    */
   readonly context?: Context | undefined;
   /** `'host'` (default): gradients are Float32Arrays; `'device'`: device tensors of the context. */

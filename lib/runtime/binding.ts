@@ -170,6 +170,10 @@ export interface NativeContext {
   wrap(address: bigint, byteLength: number): NativeBuffer;
   /** Throws likewise where a buffer is no memory of the device, or no longer. Backends of the host's memory have neither. */
   examine(buffer: NativeBuffer): void;
+  /** A handle of 64 bytes by which another process opens the allocation that a buffer lies in, and where in there it does. */
+  exportMemory(buffer: NativeBuffer): { readonly handle: Uint8Array; readonly byteOffset: number };
+  /** A buffer in memory of another process. These two throw as `wrap` does. */
+  importMemory(handle: Uint8Array, byteOffset: number, byteLength: number): NativeBuffer;
   /**
    * Copies `source`, whole if it is an array, else `byteLength` bytes of it from `sourceOffset` on, to `buffer` from
    * `byteOffset` on.

@@ -18,13 +18,14 @@ import { OwnedDeviceTensor, type TensorContext } from './device-tensor.js';
 import { describeDevice } from './devices.js';
 import { disposable } from './disposable.js';
 import { InfoNCEError } from './errors.js';
-import type { DeviceTensor, Precision, Timings } from './handles.js';
+import type { DeviceTensor, Precision, TensorHandle, Timings } from './handles.js';
 import { BYTES, checkArray, type DType } from './host-tensor.js';
 import { type Naming, nativeError } from './native-failure.js';
 import { checkInteger } from './options.js';
 import { ResultMemory } from './result-memory.js';
 import { productOf } from './shape.js';
 import { Submissions, type WhenFull } from './submissions.js';
+import { checkTensorHandle, handlesNeedDevice, notExportable, notImportable } from './tensor-handle.js';
 
 /** Options of {@link OwnedContext} beside the addon's. */
 export interface QueueOptions {
@@ -183,6 +184,20 @@ export class OwnedContext implements TensorContext {
     const naming = { call: 'wrap', refusal: noSuchMemory(numbers, this.device.id) };
     const buffer = this.#explained(native => native.wrap(numbers.address, numbers.bytes), naming);
     return new OwnedDeviceTensor(this, buffer, numbers.shape, numbers.dtype, true);
+  }
+
+  exportMemory(buffer: NativeBuffer): Pick<TensorHandle, 'handle' | 'byteOffset'> {
+    if (this.device.type === 'cpu') throw handlesNeedDevice('exportHandle');
+    return this.#explained(native => native.exportMemory(buffer), { call: 'exportHandle', refusal: notExportable });
+  }
+
+  importTensor<Type extends DType>(exported: TensorHandle<Type>): DeviceTensor<Type> {
+    this.#checkInUse();
+    if (this.device.type === 'cpu') throw handlesNeedDevice('importTensor');
+    const { handle, byteOffset, bytes, shape, dtype } = checkTensorHandle(exported, TENSOR_LAYOUT);
+    const naming = { call: 'importTensor', refusal: notImportable };
+    const buffer = this.#explained(native => native.importMemory(handle, byteOffset, bytes), naming);
+    return new OwnedDeviceTensor(this, buffer, shape, dtype as Type, true);
   }
 
   examine(buffer: NativeBuffer, argument: string): void {

@@ -91,7 +91,7 @@ type UncheckedOptions = { readonly [key in keyof ContextOptions]: unknown };
 const OPTION_NAMES = { device: 'device', threads: 'threads', precision: 'precision' };
 const ENVIRONMENT_NAMES = { device: 'INFONCE_DEVICE', threads: 'INFONCE_THREADS', precision: 'INFONCE_PRECISION' };
 
-function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): OwnedContext {
+function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES, turn?: number): OwnedContext {
   const device = checkDevice(options.device, names.device);
   const precision = checkChoice(options.precision, names.precision, PRECISIONS);
   const threads = checkThreads(options.threads, names.threads);
@@ -125,7 +125,7 @@ function makeContext(options: UncheckedOptions, names: typeof OPTION_NAMES): Own
 
   const refusals: InfoNCEError[] = [];
   const reasons: string[] = [];
-  for (const target of resolveDevices({ device, argument: names.device, cudaLibrary, instructionSet })) {
+  for (const target of resolveDevices({ device, argument: names.device, cudaLibrary, instructionSet, turn })) {
     try {
       return open({ ...target, note: joinedNotes(...reasons, target.note) });
     } catch (error) {
@@ -249,11 +249,15 @@ function defaultContext(): OwnedContext {
   return sharedContext;
 }
 
-/**
- * Like {@link createContext}, with what the options leave out from the environment. An empty variable counts as unset.
- * `threads`: how many if neither says it.
- */
-export function contextOfEnvironment(options: ContextOptions, threads?: number): OwnedContext {
+/** What holds where neither options nor environment say it. */
+interface Defaults {
+  readonly threads?: number;
+  /** With which of the GPUs that can be used to begin, counted round. */
+  readonly turn?: number;
+}
+
+/** Like {@link createContext}, with what the options leave out from the environment. An empty variable counts as unset. */
+export function contextOfEnvironment(options: ContextOptions, { threads, turn }: Defaults = {}): OwnedContext {
   const values: Record<string, unknown> = { ...options };
   const names = { ...OPTION_NAMES };
   for (const key of ['device', 'threads', 'precision'] as const) {
@@ -262,18 +266,30 @@ export function contextOfEnvironment(options: ContextOptions, threads?: number):
     values[key] = process.env[names[key]] || undefined;
   }
   values.threads ??= threads;
-  return makeContext(values, names);
+  return makeContext(values, names, turn);
+}
+
+/** A rank among those of its machine. */
+export interface PlaceOnMachine {
+  readonly localSize: number;
+  /** Its number, or that of the GPU it had better have: ranks take those that there are in turn. */
+  readonly turn: number;
+  /** Whether a launcher may have bound it to processors of its own. */
+  readonly canBeBound: boolean;
 }
 
 /**
- * A context of the options and the environment for one of `localSize` ranks of this machine: unless they say how many
- * threads, with an equal share of the processors, or with all that this rank is bound to.
+ * A context of the options and the environment for a rank. Unless they say how many threads, it has an equal share of the
+ * processors, or all that it is bound to; unless they name a GPU, its own.
  */
-export function contextOfRank(localSize: number, canBeBound: boolean, options: ContextOptions = {}): OwnedContext {
+export function contextOfRank(
+  { localSize, turn, canBeBound }: PlaceOnMachine,
+  options: ContextOptions = {},
+): OwnedContext {
   const mine = availableParallelism();
   const isBound = canBeBound && mine < cpus().length;
   const threads = isBound ? mine : Math.max(1, Math.floor(mine / localSize));
-  return contextOfEnvironment(options, threads);
+  return contextOfEnvironment(options, { threads, turn });
 }
 
 /** An array, by the name of the argument, and the context that owns it; undefined for one in the host's memory. */

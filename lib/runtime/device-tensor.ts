@@ -2,7 +2,7 @@ import { allocate, allocateHalf } from './arrays.js';
 import type { NativeBuffer, Work } from './binding.js';
 import { disposable } from './disposable.js';
 import { InfoNCEError } from './errors.js';
-import type { Context, DeviceTensor } from './handles.js';
+import type { Context, DeviceTensor, TensorHandle } from './handles.js';
 import { checkDataOf, type DataOf, type DType } from './host-tensor.js';
 import type { Naming } from './native-failure.js';
 import { productOf } from './shape.js';
@@ -12,6 +12,8 @@ export interface TensorContext extends Context {
   perform(work: Work, naming: Naming): Promise<void>;
   performSync(work: Work, naming: Naming): void;
   inOrder(action: () => void): void;
+  /** What another process opens the memory of a tensor by. */
+  exportMemory(buffer: NativeBuffer): Pick<TensorHandle, 'handle' | 'byteOffset'>;
   /** Refuses memory that its owner has freed, for a call that names it `argument`. */
   examine(buffer: NativeBuffer, argument: string): void;
 }
@@ -69,6 +71,11 @@ export class OwnedDeviceTensor<Type extends DType = DType> implements DeviceTens
       got: this.#disposed ? 'one that was disposed' : 'one whose context was disposed',
       remedy: 'Make another with context.tensor(data, shape).',
     });
+  }
+
+  exportHandle(): TensorHandle<Type> {
+    const { handle, byteOffset } = this.context.exportMemory(this.bufferFor('tensor'));
+    return { handle, byteOffset, shape: this.shape, dtype: this.dtype };
   }
 
   async toArray(): Promise<DataOf<Type>> {

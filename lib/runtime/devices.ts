@@ -58,6 +58,8 @@ export interface DeviceRequest {
   readonly device: string;
   readonly argument: string;
   readonly cudaLibrary?: string | undefined;
+  /** Where no GPU is named, with which of those that can be used to begin, counted round. Default 0. */
+  readonly turn?: number | undefined;
   /** An instruction set that an `'auto'` request must find. */
   readonly instructionSet?: string | undefined;
 }
@@ -80,7 +82,7 @@ export function resolveDevices(request: DeviceRequest): readonly [Target, ...Tar
 export const DEVICES_IN_WORDS = quoteAny(['auto', ...DEVICE_NAMES]);
 
 /** The GPUs that can be used, else the CPU. */
-function bestTargets({ cudaLibrary, instructionSet }: DeviceRequest): readonly [Target, ...Target[]] {
+function bestTargets({ cudaLibrary, instructionSet, turn }: DeviceRequest): readonly [Target, ...Target[]] {
   const reasons: string[] = [];
   const usable: Target[] = [];
   for (const backend of GPU_BACKENDS) {
@@ -90,9 +92,10 @@ function bestTargets({ cudaLibrary, instructionSet }: DeviceRequest): readonly [
     if (targets.length === 0) reasons.push(found.usable ? reasonsOf(found.targets) : found.reason);
     usable.push(...targets);
   }
-  const [first, ...others] = usable.filter(
+  const fitting = usable.filter(
     ({ native }) => instructionSet === undefined || native.instructionSets.includes(instructionSet),
   );
+  const [first, ...others] = fromTurn(fitting, turn);
   if (first !== undefined) return [first, ...others];
   reasons.push(
     ...usable.slice(0, 1).map(({ id }) => `INFONCE_ISA asks for ${instructionSet}, which ${id} does not have`),
@@ -100,14 +103,23 @@ function bestTargets({ cudaLibrary, instructionSet }: DeviceRequest): readonly [
   return [cpuTarget(reasons.join('; '))];
 }
 
+/** The same, with another one first. */
+function fromTurn(targets: readonly Target[], turn = 0): readonly Target[] {
+  const first = targets.length === 0 ? 0 : turn % targets.length;
+  return [...targets.slice(first), ...targets.slice(0, first)];
+}
+
 /** The device asked for, or all of the backend that can be used, or an error with the reason. */
-function targetsOf(backend: Backend, { device, argument, cudaLibrary }: DeviceRequest): readonly [Target, ...Target[]] {
+function targetsOf(
+  backend: Backend,
+  { device, argument, cudaLibrary, turn }: DeviceRequest,
+): readonly [Target, ...Target[]] {
   const found = backend.find(cudaLibrary);
   if (!found.usable) throw found.error ?? unusable(device, argument, found.reason, found.remedy);
   const { targets } = found;
   const [, index] = device.split(':');
   if (index === undefined) {
-    const [first, ...others] = targets.filter(isUsable);
+    const [first, ...others] = fromTurn(targets.filter(isUsable), turn);
     if (first === undefined) throw unusable(device, argument, reasonsOf(targets));
     return [first, ...others];
   }

@@ -77,6 +77,16 @@ export interface Context {
     dtype?: Type,
   ): DeviceTensor<Type>;
   /**
+   * The tensor that another process of this machine has on the same GPU, by what its `exportHandle()` gave there and was sent
+   * here. Both see what either writes, and wait for each other's work by messages of their own. Disposing it closes the handle;
+   * the process that exported it keeps the tensor until then.
+   *
+   * @throws {@link InfoNCEError} `ERR_INFONCE_RANGE` for a handle that does not open here: of this process itself, of another
+   * GPU or machine, of memory that was freed, or with a shape that reaches beyond the allocation; `ERR_INFONCE_TYPE` or
+   * `ERR_INFONCE_SHAPE`; `ERR_INFONCE_DEVICE` on the CPU.
+   */
+  importTensor<Type extends DType>(exported: TensorHandle<Type>): DeviceTensor<Type>;
+  /**
    * `length` zeros that a CUDA device copies from and to directly, which is faster (on the CPU: zeros). Asynchronous calls do
    * not copy such an array first: what is written to it before the promise settles may or may not be seen. It may
    * outlive the context.
@@ -121,6 +131,16 @@ export interface DeviceTensor<Type extends DType = DType> {
   readonly pointer: bigint;
   /** Whether it, or its context, was disposed. */
   readonly disposed: boolean;
+  /**
+   * CUDA: what another process of this machine opens the memory by, with `context.importTensor()`: plain values, to be sent
+   * by a message. Keep the tensor until all processes have disposed what they imported, and send the handle when the work
+   * that fills it has ended. The handle is that of the whole allocation, or of 2 MiB around a smaller one, which the other
+   * process can read and write.
+   *
+   * @throws {@link InfoNCEError} `ERR_INFONCE_RANGE` for memory that has no handle, as wrapped memory of a pool;
+   * `ERR_INFONCE_DEVICE` on the CPU; `ERR_INFONCE_DISPOSED`.
+   */
+  exportHandle(): TensorHandle<Type>;
   /** A copy in the host's memory. Rejects with `ERR_INFONCE_DISPOSED` after `dispose()`. */
   toArray(): Promise<DataOf<Type>>;
   /** {@link toArray}, done before it returns. */
@@ -133,4 +153,16 @@ export interface DeviceTensor<Type extends DType = DType> {
   dispose(): void;
   /** The same as `dispose()`, for `using`. */
   [Symbol.dispose](): void;
+}
+
+/** What `tensor.exportHandle()` gives, for `context.importTensor()` of another process. */
+export interface TensorHandle<Type extends DType = DType> {
+  /** 64 bytes, of the driver. */
+  readonly handle: Uint8Array;
+  /** Where in the allocation the first number is. */
+  readonly byteOffset: number;
+  /** Its dimensions, the last one fastest. */
+  readonly shape: readonly number[];
+  /** What its numbers are stored as. */
+  readonly dtype: Type;
 }

@@ -12,6 +12,8 @@
 #include "cuda/device.h"
 #include "cuda/foreign_memory.h"
 #include "cuda/host_memory.h"
+#include "cuda/memory_handle.h"
+#include "cuda/peers.h"
 #include "cuda/tensor_maps.h"
 #include "infonce/infonce.h"
 
@@ -342,11 +344,13 @@ void release(infonce_context *context, void *memory) {
 
 infonce_status copy(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
                     infonce_failure *failure) {
-  constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
-  if (direction < INFONCE_COPY_TO_DEVICE || direction > INFONCE_COPY_WITHIN_DEVICE)
+  constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice,
+                                       cudaMemcpyDefault};
+  if (direction < INFONCE_COPY_TO_DEVICE || direction > INFONCE_COPY_BETWEEN_DEVICES)
     return invalid(failure, "unknown direction");
   if (bytes < 0) return invalid(failure, kNegativeSize);
   return work_on(context->on_device, failure, [&] {
+    if (direction == INFONCE_COPY_BETWEEN_DEVICES) let_devices_meet(to, from);
     context->on_device.copy(to, from, bytes, kKinds[direction]);
     return INFONCE_OK;
   });
@@ -371,6 +375,13 @@ infonce_status mark(infonce_context *context, void **point, infonce_failure *fai
 }
 
 void release_mark(void *point) { cudaEventDestroy(static_cast<cudaEvent_t>(point)); }
+
+infonce_status await_mark(infonce_context *context, void *point, infonce_failure *failure) {
+  return work_on(context->on_device, failure, [&] {
+    check(cudaEventSynchronize(static_cast<cudaEvent_t>(point)), "waiting for the device");
+    return INFONCE_OK;
+  });
+}
 
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *failure) {
   *freed = 0;
@@ -411,6 +422,37 @@ infonce_status examine(infonce_context *context, const void *memory, int64_t byt
   });
 }
 
+infonce_status export_handle(infonce_context *context, const void *memory, infonce_memory_handle *handle,
+                             infonce_failure *failure) {
+  return work_on(context->on_device, failure, [&] {
+    const std::string wrong = export_memory(memory, handle);
+    return wrong.empty() ? INFONCE_OK : invalid(failure, wrong.c_str());
+  });
+}
+
+infonce_status open_handle(infonce_context *context, const infonce_memory_handle *handle, int64_t bytes, void **opened,
+                           void **memory, infonce_failure *failure) {
+  *opened = *memory = nullptr;
+  if (bytes < 0 || handle->offset < 0) return invalid(failure, kNegativeSize);
+  return work_on(context->on_device, failure, [&] {
+    std::string wrong = open_memory(*handle, opened);
+    if (!wrong.empty()) return invalid(failure, wrong.c_str());
+    *memory = static_cast<char *>(*opened) + handle->offset;
+    wrong = what_else_is(*memory, size_t(bytes), context->on_device.device());
+    if (wrong.empty()) return INFONCE_OK;
+    close_memory(std::exchange(*opened, nullptr));
+    *memory = nullptr;
+    return invalid(failure, wrong.c_str());
+  });
+}
+
+void close_handle(infonce_context *context, void *opened) {
+  finish_on(context->on_device, nullptr, [&] {
+    close_memory(opened);
+    return INFONCE_OK;
+  });
+}
+
 const infonce_backend kBackend = {sizeof(infonce_backend),
                                   INFONCE_ABI_VERSION,
                                   "cuda",
@@ -441,12 +483,16 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   combine,
                                   mark,
                                   release_mark,
+                                  await_mark,
                                   trim,
                                   host_device,
                                   host_allocate,
                                   host_release,
                                   nullptr,  // measure: nothing
-                                  examine};
+                                  examine,
+                                  export_handle,
+                                  open_handle,
+                                  close_handle};
 
 }  // namespace
 }  // namespace infonce::cuda

@@ -24,6 +24,11 @@ void destroy_saved(const infonce_backend &backend, infonce_context *context, voi
   backend.saved_destroy(context, static_cast<infonce_saved *>(saved));
 }
 
+void close_opened(const infonce_backend &backend, infonce_context *context, void *lent) {
+  const std::unique_ptr<void *> opened(static_cast<void **>(lent));
+  backend.close_memory(context, *opened);
+}
+
 }  // namespace
 
 class BackendContext::Calling {
@@ -149,6 +154,23 @@ void *BackendContext::allocate_or_throw(int64_t bytes) {
 void BackendContext::examine(const void *memory, int64_t bytes) {
   infonce_failure report = empty_report();
   check(present(backend_.examine, "examine")(context_, memory, bytes, &report), report);
+}
+
+infonce_memory_handle BackendContext::export_memory(const void *memory) {
+  infonce_failure report = empty_report();
+  infonce_memory_handle handle{};
+  check(present(backend_.export_memory, "export_memory")(context_, memory, &handle, &report), report);
+  return handle;
+}
+
+std::shared_ptr<void> BackendContext::open_memory(const infonce_memory_handle &handle, int64_t bytes) {
+  infonce_failure report = empty_report();
+  // What is lent has an address of its own: the same memory may be opened twice.
+  auto opened = std::make_unique<void *>(nullptr);
+  void *memory = nullptr;
+  check(present(backend_.open_memory, "open_memory")(context_, &handle, bytes, opened.get(), &memory, &report), report);
+  const std::shared_ptr<void> lent = share(opened.release(), close_opened);
+  return {lent, memory};
 }
 
 void BackendContext::copy(void *to, const void *from, size_t bytes, infonce_copy direction) {

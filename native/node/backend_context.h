@@ -44,6 +44,9 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
   std::shared_ptr<void> allocate(int64_t bytes);
   // Refuses what is no such memory, whoever has allocated it.
   void examine(const void *memory, int64_t bytes);
+  infonce_memory_handle export_memory(const void *memory);
+  // So many bytes of another process, at the beginning of what is returned.
+  std::shared_ptr<void> open_memory(const infonce_memory_handle &handle, int64_t bytes);
   void copy(void *to, const void *from, size_t bytes, infonce_copy direction);
   // Gives back what the backend keeps for later calls; returns how many bytes.
   int64_t trim();

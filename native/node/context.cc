@@ -1,5 +1,6 @@
 #include "node/context.h"
 
+#include <cstring>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -33,6 +34,14 @@ void define_value(Napi::Object object, const char *name, Napi::Value value) {
   object.DefineProperty(Napi::PropertyDescriptor::Value(name, value, napi_enumerable));
 }
 
+const DeviceBuffer &to_buffer(Napi::Value value) {
+  const DeviceBuffer *buffer = DeviceBuffer::from(value);
+  if (buffer == nullptr) {
+    throw Failure{INFONCE_INVALID_ARGUMENT, "buffer must be a buffer of this context"};
+  }
+  return *buffer;
+}
+
 const char *name_of(CancelOutcome cancelled) {
   switch (cancelled) {
     case CancelOutcome::kDropped:
@@ -54,6 +63,7 @@ Napi::Function Context::define(Napi::Env env) {
        InstanceMethod<&Context::write>("write"), InstanceMethod<&Context::read>("read"),
        InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
        InstanceMethod<&Context::wrap>("wrap"), InstanceMethod<&Context::examine>("examine"),
+       InstanceMethod<&Context::export_memory>("exportMemory"), InstanceMethod<&Context::import_memory>("importMemory"),
        InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::result>("result"),
        InstanceMethod<&Context::rest>("rest"), InstanceMethod<&Context::memory_required>("memoryRequired"),
        InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
@@ -238,11 +248,35 @@ Napi::Value Context::wrap(const Napi::CallbackInfo &info) {
 
 void Context::examine(const Napi::CallbackInfo &info) {
   throwing_to_js(info.Env(), [&] {
-    const DeviceBuffer *buffer = DeviceBuffer::from(info[0]);
-    if (buffer == nullptr) {
-      throw Failure{INFONCE_INVALID_ARGUMENT, "buffer must be a buffer of this context"};
+    const DeviceBuffer &buffer = to_buffer(info[0]);
+    backend().examine(buffer.memory_in(backend(), "buffer").get(), static_cast<int64_t>(buffer.bytes()));
+  });
+}
+
+Napi::Value Context::export_memory(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&]() -> Napi::Value {
+    const infonce_memory_handle handle =
+        backend().export_memory(to_buffer(info[0]).memory_in(backend(), "buffer").get());
+    Napi::Uint8Array bytes = Napi::Uint8Array::New(info.Env(), sizeof(handle.bytes));
+    std::memcpy(bytes.Data(), handle.bytes, sizeof(handle.bytes));
+    Napi::Object exported = Napi::Object::New(info.Env());
+    exported.Set("handle", bytes);
+    exported.Set("byteOffset", static_cast<double>(handle.offset));
+    return exported;
+  });
+}
+
+Napi::Value Context::import_memory(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&] {
+    infonce_memory_handle handle{};
+    handle.offset = to_count(info[1], "byteOffset", 0);
+    const int64_t bytes = to_count(info[2], "byteLength", 1);
+    const Span<void> given = to_bytes(info[0], "handle");
+    if (given.size != sizeof(handle.bytes)) {
+      throw Failure{INFONCE_INVALID_ARGUMENT, "handle must have 64 bytes"};
     }
-    backend().examine(buffer->memory_in(backend(), "buffer").get(), static_cast<int64_t>(buffer->bytes()));
+    std::memcpy(handle.bytes, given.data, given.size);
+    return DeviceBuffer::open(info.Env(), backend(), handle, bytes);
   });
 }
 

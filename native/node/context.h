@@ -33,6 +33,8 @@ class Context : public Napi::ObjectWrap<Context> {
   Napi::Value allocate(const Napi::CallbackInfo &info);
   Napi::Value wrap(const Napi::CallbackInfo &info);
   void examine(const Napi::CallbackInfo &info);
+  Napi::Value export_memory(const Napi::CallbackInfo &info);
+  Napi::Value import_memory(const Napi::CallbackInfo &info);
   Napi::Value pinned(const Napi::CallbackInfo &info);
   Napi::Value result(const Napi::CallbackInfo &info);
   void rest(const Napi::CallbackInfo &info);

@@ -39,6 +39,11 @@ Napi::Value DeviceBuffer::wrap(Napi::Env env, BackendContext &backend, uint64_t 
   return make(env, {std::shared_ptr<void>(memory, [](void *) {}), &backend, bytes, 0});
 }
 
+Napi::Value DeviceBuffer::open(Napi::Env env, BackendContext &backend, const infonce_memory_handle &handle,
+                               int64_t bytes) {
+  return make(env, {backend.open_memory(handle, bytes), &backend, bytes, 0});
+}
+
 Napi::Value DeviceBuffer::make(Napi::Env env, Fresh content) {
   fresh = &content;
   try {

@@ -20,6 +20,9 @@ class DeviceBuffer : public Napi::ObjectWrap<DeviceBuffer> {
   // One for memory that somebody else owns, of the context's device. Throws a Failure that says what it is instead.
   static Napi::Value wrap(Napi::Env env, BackendContext &backend, uint64_t address, int64_t bytes);
 
+  // One in memory of another process. Throws a Failure where the handle does not open.
+  static Napi::Value open(Napi::Env env, BackendContext &backend, const infonce_memory_handle &handle, int64_t bytes);
+
   // What `value` wraps; null if it is no buffer.
   static DeviceBuffer *from(Napi::Value value);
 

@@ -9,7 +9,7 @@
 namespace infonce::test {
 
 Context::Context(const std::string &instruction_set, infonce_precision precision, int threads,
-                 const infonce_backend &backend, void *stream)
+                 const infonce_backend &backend, void *stream, int32_t device)
     : backend_(backend) {
   infonce_context_options options{};
   options.struct_size = sizeof(options);
@@ -18,6 +18,7 @@ Context::Context(const std::string &instruction_set, infonce_precision precision
   options.threads = threads;
   options.instruction_set = instruction_set.c_str();
   options.stream = stream;
+  options.device = device;
   infonce_failure failure = empty_failure();
   const infonce_status status = backend_.context_create(&options, &context_, &failure);
   REQUIRE_MESSAGE(status == INFONCE_OK, failure.message);

@@ -11,7 +11,7 @@ namespace infonce::test {
 class Context {
  public:
   Context(const std::string &instruction_set, infonce_precision precision, int threads,
-          const infonce_backend &backend = test::backend(), void *stream = nullptr);
+          const infonce_backend &backend = test::backend(), void *stream = nullptr, int32_t device = 0);
   ~Context();
   Context(const Context &) = delete;
   Context &operator=(const Context &) = delete;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -21,6 +22,9 @@ struct State {
   std::map<int, int> attributes;
   std::map<std::string, int> calls;
   std::map<uintptr_t, size_t> allocated;  // by address: how many bytes
+  std::map<uintptr_t, int> device_of;     // by the same
+  std::map<cudaStream_t, int> stream_device;
+  int devices = 1;
   int tensor_maps = 0;
   int memory_type = -1, memory_device = -1;
   size_t piece = 0;
@@ -50,7 +54,9 @@ template <class Function> Function *real(const char *name) {
 }
 
 thread_local void *context_of_thread = nullptr;
-char context_of_device;  // its address is the context
+constexpr int kMostDevices = 4;
+char context_of_device[kMostDevices];  // their addresses are the contexts
+thread_local int device_of_thread = 0;
 
 int get_context(void **context) {
   *context = context_of_thread;
@@ -59,7 +65,22 @@ int get_context(void **context) {
 
 int set_context(void *context) {
   context_of_thread = context;
+  const auto *const of_device = static_cast<const char *>(context);
+  if (of_device >= context_of_device && of_device < context_of_device + kMostDevices) {
+    device_of_thread = static_cast<int>(of_device - context_of_device);
+  }
   return 0;
+}
+
+int device_count() {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  return state().devices;
+}
+
+bool is_of_other_device(cudaStream_t stream) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  const auto found = state().stream_device.find(stream);
+  return found != state().stream_device.end() && found->second != device_of_thread;
 }
 
 using DevicePointer = unsigned long long;
@@ -119,6 +140,11 @@ void set_mapped_pieces(size_t bytes) {
   state().piece = bytes;
 }
 
+void set_device_count(int count) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  state().devices = count;
+}
+
 void set_current_context(const void *context) { context_of_thread = const_cast<void *>(context); }
 
 const void *current_context() { return context_of_thread; }
@@ -138,12 +164,17 @@ void reset_fake_runtime() {
   state().tensor_maps = 0;
   state().memory_type = state().memory_device = -1;
   state().piece = 0;
+  state().devices = 1;
 }
 
 }  // namespace infonce::test
 
 using infonce::test::next;
 using infonce::test::real;
+
+// A function's name after that of its version.
+#define INFONCE_TEXT(name) #name
+#define INFONCE_NAME(name) INFONCE_TEXT(name)
 
 // Calls the function of that name, unless it is to fail.
 #define INFONCE_FAKE(name, parameters, ...) \
@@ -156,10 +187,83 @@ using infonce::test::real;
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaSetDevice(int device) {
   static auto *const function = real<cudaError_t(int)>("cudaSetDevice");
   const cudaError_t error = next("cudaSetDevice");
-  if (error == cudaSuccess) {
-    infonce::test::set_current_context(&infonce::test::context_of_device);
+  if (error == cudaSuccess && device >= infonce::test::device_count()) {
+    return cudaErrorInvalidDevice;
   }
-  return error == cudaSuccess ? function(device) : error;
+  if (error == cudaSuccess) {
+    infonce::test::set_context(&infonce::test::context_of_device[device]);
+  }
+  return error == cudaSuccess ? function(0) : error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int) {
+  static auto *const function = real<cudaError_t(cudaDeviceProp *, int)>(INFONCE_NAME(cudaGetDeviceProperties));
+  return function(properties, 0);
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDevice(int *device) {
+  *device = infonce::test::device_of_thread;
+  return cudaSuccess;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDeviceCount(int *count) {
+  *count = infonce::test::device_count();
+  return next("cudaGetDeviceCount");
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) {
+  *can = 1;
+  return next("cudaDeviceCanAccessPeer");
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
+  return next("cudaDeviceEnablePeerAccess");
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream,
+                                                                                        unsigned flags) {
+  static auto *const function = real<cudaError_t(cudaStream_t *, unsigned)>("cudaStreamCreateWithFlags");
+  const cudaError_t error = function(stream, flags);
+  const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
+  infonce::test::state().stream_device[*stream] = infonce::test::device_of_thread;
+  return error;
+}
+// Copies whose direction is left to the runtime are those between devices.
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
+                                                                              cudaMemcpyKind kind,
+                                                                              cudaStream_t stream) {
+  static auto *const function =
+      real<cudaError_t(void *, const void *, size_t, cudaMemcpyKind, cudaStream_t)>("cudaMemcpyAsync");
+  const cudaError_t error = kind == cudaMemcpyDefault ? next("copies between devices") : cudaSuccess;
+  return error == cudaSuccess ? function(to, from, bytes, kind, stream) : error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaLaunchKernel(const void *kernel, dim3 grid,
+                                                                               dim3 block, void **arguments,
+                                                                               size_t shared, cudaStream_t stream) {
+  static auto *const function =
+      real<cudaError_t(const void *, dim3, dim3, void **, size_t, cudaStream_t)>("cudaLaunchKernel");
+  const cudaError_t error = next("cudaLaunchKernel");
+  if (error == cudaSuccess && infonce::test::is_of_other_device(stream)) {
+    return cudaErrorInvalidResourceHandle;
+  }
+  return error == cudaSuccess ? function(kernel, grid, block, arguments, shared, stream) : error;
+}
+// A handle is the address of the allocation, in the process itself.
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaIpcGetMemHandle(cudaIpcMemHandle_t *handle,
+                                                                                  void *memory) {
+  const cudaError_t error = next("cudaIpcGetMemHandle");
+  unsigned long long begin = 0;
+  size_t size = 0;
+  if (error == cudaSuccess &&
+      infonce::test::get_address_range(&begin, &size, reinterpret_cast<uintptr_t>(memory)) == cudaSuccess) {
+    std::memcpy(handle, &begin, sizeof(begin));
+    return cudaSuccess;
+  }
+  return error == cudaSuccess ? cudaErrorInvalidValue : error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaIpcOpenMemHandle(void **memory,
+                                                                                   cudaIpcMemHandle_t handle,
+                                                                                   unsigned flags) {
+  const cudaError_t error = next("cudaIpcOpenMemHandle");
+  std::memcpy(memory, &handle, sizeof(*memory));
+  return error == cudaSuccess && flags != cudaIpcMemLazyEnablePeerAccess ? cudaErrorInvalidValue : error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaIpcCloseMemHandle(void *) {
+  return next("cudaIpcCloseMemHandle");
 }
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaMalloc(void **memory, size_t bytes) {
   static auto *const function = real<cudaError_t(void **, size_t)>("cudaMalloc");
@@ -170,6 +274,7 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaMalloc(void **
   if (error == cudaSuccess && bytes > 0) {
     const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
     infonce::test::state().allocated[reinterpret_cast<uintptr_t>(*memory)] = bytes;
+    infonce::test::state().device_of[reinterpret_cast<uintptr_t>(*memory)] = infonce::test::device_of_thread;
   }
   return error;
 }
@@ -194,6 +299,10 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaPointerGetAttr
   if (attributes->type == cudaMemoryTypeDevice && infonce::test::state().memory_type >= 0) {
     attributes->type = static_cast<cudaMemoryType>(infonce::test::state().memory_type);
     attributes->device = infonce::test::state().memory_device;
+  } else if (attributes->type == cudaMemoryTypeDevice) {
+    const auto &device_of = infonce::test::state().device_of;
+    auto after = device_of.upper_bound(reinterpret_cast<uintptr_t>(pointer));
+    attributes->device = after == device_of.begin() ? 0 : std::prev(after)->second;
   }
   return answer;
 }
@@ -201,9 +310,6 @@ INFONCE_FAKE(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), event, s
 INFONCE_FAKE(cudaHostAlloc, (void **memory, size_t bytes, unsigned flags), memory, bytes, flags)
 INFONCE_FAKE(cudaStreamSynchronize, (cudaStream_t stream), stream)
 INFONCE_FAKE(cudaEventSynchronize, (cudaEvent_t event), event)
-INFONCE_FAKE(cudaLaunchKernel,
-             (const void *kernel, dim3 grid, dim3 block, void **arguments, size_t shared, cudaStream_t stream), kernel,
-             grid, block, arguments, shared, stream)
 
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(
     int *blocks, const void *kernel, int threads, size_t shared) {
@@ -220,7 +326,7 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaOccupancyMaxAc
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr which,
                                                                                      int device) {
   static auto *const function = real<cudaError_t(int *, cudaDeviceAttr, int)>("cudaDeviceGetAttribute");
-  const cudaError_t error = function(value, which, device);
+  const cudaError_t error = function(value, which, 0);
   auto &state = infonce::test::state();
   const std::lock_guard<std::mutex> lock(state.mutex);
   const auto found = state.attributes.find(static_cast<int>(which));

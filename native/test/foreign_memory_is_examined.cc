@@ -95,6 +95,40 @@ TEST_CASE("a pointer that the driver does not take is refused, and a fault loses
   CHECK(backend().examine(context.handle(), memory.begin, 4, &failure) == INFONCE_DEVICE_LOST);
 }
 
+TEST_CASE("a handle is that of the allocation, and opens what it names") {
+  const ResetRuntime reset_runtime;
+  const Context context("sm80", INFONCE_PRECISION_HIGHEST, 1);
+  const Memory memory(context);
+  infonce_failure failure = empty_failure();
+  infonce_memory_handle handle{};
+  REQUIRE(backend().export_memory(context.handle(), memory.begin + 8, &handle, &failure) == INFONCE_OK);
+  CHECK(handle.offset == 8);
+  void *opened = nullptr, *found = nullptr;
+  const auto open = [&](int64_t bytes) {
+    failure = empty_failure();
+    return backend().open_memory(context.handle(), &handle, bytes, &opened, &found, &failure);
+  };
+  REQUIRE_MESSAGE(open(kBytes - 8) == INFONCE_OK, failure.message);
+  CHECK(opened == memory.begin);
+  CHECK(found == memory.begin + 8);
+  CHECK(calls_of("cudaIpcCloseMemHandle") == 0);
+  backend().close_memory(context.handle(), opened);
+  CHECK(calls_of("cudaIpcCloseMemHandle") == 1);
+
+  CHECK(open(kBytes) == INFONCE_INVALID_ARGUMENT);
+  CHECK(contains(failure.message, "bytes"));
+  CHECK(opened == nullptr);
+  CHECK(calls_of("cudaIpcCloseMemHandle") == 1);
+  // What a process is told of a handle of its own.
+  set_error("cudaIpcOpenMemHandle", 201);
+  CHECK(open(4) == INFONCE_INVALID_ARGUMENT);
+  CHECK(contains(failure.message, "opening a handle"));
+  set_error("cudaIpcGetMemHandle", 1);
+  CHECK(backend().export_memory(context.handle(), memory.begin, &handle, &failure) == INFONCE_INVALID_ARGUMENT);
+  CHECK(contains(failure.message, "making a handle"));
+  CHECK(refusal_of(context, memory.begin, 4) == "");
+}
+
 TEST_CASE("a stream is recorded in before a context takes it") {
   const ResetRuntime reset_runtime;
   int of_nothing = 0;

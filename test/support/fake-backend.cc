@@ -44,6 +44,10 @@
 #ifndef FAKE_REFUSAL
 #define FAKE_REFUSAL "compute capability 7.5 is below 8.0"
 #endif
+// Memory of so many bytes has no handle.
+#ifndef FAKE_POOL_BYTES
+#define FAKE_POOL_BYTES 48
+#endif
 #ifndef FAKE_BUSY
 #define FAKE_BUSY 0
 #endif
@@ -76,6 +80,7 @@ struct infonce_context {
   int in_flight = 0;
   int refused = 0;
   int64_t begun = 0, ended = 0;
+  int64_t opened = 0;  // of other processes
 };
 
 struct infonce_call {
@@ -176,9 +181,9 @@ infonce_status end(infonce_context *context, infonce_call *call, infonce_failure
   return ending.number == ++context->ended ? INFONCE_OK : fail(failure, INFONCE_INTERNAL, "calls ended out of order");
 }
 
-// Says whether kernels are traced.
+// Says whether kernels are traced, and how much memory of other processes is open.
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *) {
-  *freed = context->options.trace ? 1 << 20 : 0;
+  *freed = (context->options.trace ? 1 << 20 : 0) + context->opened;
   return INFONCE_OK;
 }
 
@@ -214,6 +219,31 @@ infonce_status examine(infonce_context *context, const void *memory, int64_t byt
   return fail(failure, INFONCE_INVALID_ARGUMENT, "no memory of a device");
 }
 
+// A handle says where the memory is, in the process itself.
+infonce_status export_memory(infonce_context *, const void *memory, infonce_memory_handle *handle,
+                             infonce_failure *failure) {
+  const char *begin = static_cast<const char *>(memory);
+  for (const Block &block : blocks) {
+    if (!block.begin || begin < block.begin || begin >= block.begin + block.bytes) continue;
+    if (block.bytes == FAKE_POOL_BYTES) return fail(failure, INFONCE_INVALID_ARGUMENT, "memory of a pool");
+    std::memcpy(handle->bytes, &block.begin, sizeof block.begin);
+    handle->offset = begin - block.begin;
+    return INFONCE_OK;
+  }
+  return fail(failure, INFONCE_INVALID_ARGUMENT, "no memory of a device");
+}
+
+infonce_status open_memory(infonce_context *context, const infonce_memory_handle *handle, int64_t bytes, void **opened,
+                           void **memory, infonce_failure *failure) {
+  std::memcpy(opened, handle->bytes, sizeof *opened);
+  *memory = static_cast<char *>(*opened) + handle->offset;
+  const infonce_status status = examine(context, *memory, bytes, failure);
+  context->opened += status == INFONCE_OK;
+  return status;
+}
+
+void close_memory(infonce_context *context, void *) { --context->opened; }
+
 infonce_backend table() {
   infonce_backend backend{};
   backend.struct_size = sizeof backend;
@@ -229,6 +259,9 @@ infonce_backend table() {
   backend.release = release;
   backend.copy = copy;
   backend.examine = examine;
+  backend.export_memory = export_memory;
+  backend.open_memory = open_memory;
+  backend.close_memory = close_memory;
   if (FAKE_ROOM) {
     backend.begin = begin;
     backend.end = end;

@@ -40,8 +40,10 @@ export function withComputeOptions(command: Command): Command {
 export function contextFor(
   { device, precision, threads }: ComputeOptions,
   further: ContextOptions = {},
-  { size, localSize }: Team = ALONE,
+  { size, localRank, localSize }: Team = ALONE,
 ): Context {
   const options = { ...further, device, precision, threads };
-  return size === 1 ? contextOfEnvironment(options) : contextOfRank(localSize, true, options);
+  return size === 1
+    ? contextOfEnvironment(options)
+    : contextOfRank({ localSize, turn: localRank, canBeBound: true }, options);
 }

@@ -46,8 +46,8 @@ async function join(engine: 'mpi'): Promise<ProcessGroup> {
 }
 
 export function teamOf(group: ProcessGroup): Team {
-  const { rank, size, localSize } = group;
-  return { rank, size, localSize, sum: arrays => group.allReduce(arrays, 'sum') };
+  const { rank, size, localRank, localSize } = group;
+  return { rank, size, localRank, localSize, sum: arrays => group.allReduce(arrays, 'sum') };
 }
 
 /** The text of each rank, on every rank. */

@@ -2,13 +2,15 @@
 export interface Team {
   readonly rank: number;
   readonly size: number;
+  /** This rank's number among those of its machine. */
+  readonly localRank: number;
   /** How many of them share this machine. */
   readonly localSize: number;
   /** Replaces the numbers by their sums over all ranks, in the order of ranks. Every rank calls it, in the same order. */
   sum(arrays: readonly Float64Array[]): Promise<void>;
 }
 
-export const ALONE: Team = { rank: 0, size: 1, localSize: 1, sum: async () => {} };
+export const ALONE: Team = { rank: 0, size: 1, localRank: 0, localSize: 1, sum: async () => {} };
 
 /**
  * Has the ranks take jobs 0 to `count` - 1 in turn. Every rank is handed what each has come to, `length` numbers, in the
