@@ -158,6 +158,14 @@ CUtensorMap map_of_columns(const Tower &tower, Planes planes, int box_rows) {
   return checked(encode_columns(tower.planes, int64_t(planes) * tower.padded_rows, tower.padded_dim, box_rows));
 }
 
+CUtensorMap map_of_sums(const float *sums, int64_t rows, int64_t columns, int box_rows) {
+  const cuuint64_t row_bytes = cuuint64_t(columns) * sizeof *sums;
+  constexpr cuuint32_t kColumnsOfBox = 128 / sizeof *sums;
+  return checked(try_to_encode(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, sums, CU_TENSOR_MAP_SWIZZLE_128B,
+                               {cuuint64_t(columns), cuuint64_t(rows)}, {row_bytes},
+                               {kColumnsOfBox, cuuint32_t(box_rows)}));
+}
+
 CUtensorMap map_of_vector(const float *values, int64_t count, int box) {
   return checked(try_to_encode(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, values, CU_TENSOR_MAP_SWIZZLE_NONE, {cuuint64_t(count)},
                                {}, {cuuint32_t(box)}));

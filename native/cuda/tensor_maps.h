@@ -32,6 +32,9 @@ CUtensorMap map_of_planes(const Tower &tower, Planes planes, int box_rows);
 // / 32.
 CUtensorMap map_of_columns(const Tower &tower, Planes planes, int box_rows);
 
+// A matrix of float32, in boxes of `box_rows` rows by 32 elements, in the 128-byte swizzle. Coordinates: element, row.
+CUtensorMap map_of_sums(const float *sums, int64_t rows, int64_t columns, int box_rows);
+
 // Numbers in boxes of `box`. Coordinate: index.
 CUtensorMap map_of_vector(const float *values, int64_t count, int box);
 

@@ -49,6 +49,10 @@ INFONCE_DEVICE void store_shared4(uint32_t to, uint32_t value) {
   asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(value) : "memory");
 }
 
+INFONCE_DEVICE void store_shared8(uint32_t to, float a, float b) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(a), "f"(b) : "memory");
+}
+
 // Four 8x8 matrices of bfloat16; lane l gives the address of row l % 8 of matrix l / 8.
 INFONCE_DEVICE void load_matrices(uint32_t (&matrices)[4], uint32_t address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

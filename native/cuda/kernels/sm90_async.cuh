@@ -70,7 +70,8 @@ INFONCE_DEVICE void wait(uint32_t barrier, uint32_t parity) {
 }
 #endif
 
-// Between ordinary reads of shared memory and an arrival after which a copy may overwrite it.
+// Between ordinary reads of shared memory and an arrival after which a copy may overwrite it, and between ordinary writes
+// and a copy that reads them.
 INFONCE_DEVICE void fence_before_copies() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 // A place in a ring of stages, and the parity of its full barrier's phase.
@@ -126,10 +127,32 @@ INFONCE_DEVICE void copy_box_to(uint16_t blocks, uint32_t to, const CUtensorMap 
       : "memory");
 }
 
-// Brings memory into the second-level cache; a multiple of 16 bytes.
-INFONCE_DEVICE void prefetch(const void *memory, uint32_t bytes) {
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(memory), "r"(bytes) : "memory");
+// --- Copies of boxes of a tensor from shared memory: they are written, or added in the second-level cache, in
+// no order. Elements outside the tensor are left out. Each is a group, of the thread that asks for it. ---
+
+INFONCE_DEVICE void write_box(const CUtensorMap &map, uint32_t from, int x, int y) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];\n"
+      "cp.async.bulk.commit_group;" ::"l"(&map),
+      "r"(from), "r"(x), "r"(y)
+      : "memory");
 }
+
+INFONCE_DEVICE void add_box(const CUtensorMap &map, uint32_t from, int x, int y) {
+  asm volatile(
+      "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.bulk_group [%0, {%2, %3}], [%1];\n"
+      "cp.async.bulk.commit_group;" ::"l"(&map),
+      "r"(from), "r"(x), "r"(y)
+      : "memory");
+}
+
+// Until all but kPending of the thread's groups have been read from shared memory, which may be overwritten then.
+template <int kPending> INFONCE_DEVICE void wait_until_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+
+// Until all of the thread's groups are in memory.
+INFONCE_DEVICE void wait_until_written() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 
 INFONCE_DEVICE void prefetch_map(const CUtensorMap &map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");

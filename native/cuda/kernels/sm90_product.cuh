@@ -1,6 +1,6 @@
 // The product of a panel of weights with unit rows on compute capability 9.0: what accumulate_panel of sm80_panel.cuh
 // computes, and the same of the panel transposed, whose rows are then the depth. Blocks stay and take tile after tile:
-// while consumers write one, the producer fills the stages of the next.
+// while the sums of one are on their way to memory, the producer fills the stages of the next and products of it run.
 //
 // A block's tile has 128 rows, 64 to a consumer. Blocks run in pairs, as clusters, on 256 rows and the same dimensions:
 // each copies half of the unit rows for both. With one product a tile of 128 x 256 would ask 48 bytes a clock of the
@@ -17,9 +17,9 @@ namespace infonce::cuda::sm90 {
 struct ProductSide {
   CUtensorMap unit_rows;  // [planes][all_unit_rows][padded_dim], in boxes of kSharedRows
   int32_t all_unit_rows, first_unit_row;
-  float *accumulators;  // [splits][plane], from the panel's first on; null: not wanted
-  int64_t plane;
-  bool add;
+  CUtensorMap sums;  // [splits][rows_of_split][padded_dim], in boxes of a SumsWriter
+  int32_t rows_of_split, first_row;
+  bool wanted, add;
 };
 
 // PanelProductTask as the kernel reads it.
@@ -34,7 +34,9 @@ struct ProductTask {
 
 constexpr int kPair = 2;  // blocks of a cluster
 constexpr int kDepthOfStage = kBoxDepth;
-constexpr int kMostPipelineBytes = 224 << 10;       // of the 227 KB that a block may have
+constexpr int kSumRows = 8, kSumDims = 32;  // of a box of sums
+constexpr int kSumBoxBytes = kSumRows * kSumDims * 4;
+constexpr int kMostSharedBytes = 224 << 10;         // of the 227 KB that a block may have
 constexpr int kSharedRows = kDepthOfStage / kPair;  // of a stage's unit rows, that one block of a pair copies for both
 constexpr int kSharedBoxBytes = kSharedRows * kBoxRowBytes;
 
@@ -49,8 +51,12 @@ template <int kPlanesOfPanel, int kDimsOfTile> struct ProductTile {
   static constexpr int kPanelPlaneBytes = kConsumers * kBoxBytes, kUnitPlaneBytes = kBoxes * kBoxBytes;
   static constexpr int kPanelBytes = kPlanes * kPanelPlaneBytes;
   static constexpr int kStageBytes = kPanelBytes + kPlanes * kUnitPlaneBytes;
-  static constexpr int kStages = kMostPipelineBytes / kStageBytes;
-  static constexpr int kSharedBytes = kStages * kStageBytes + kBoxAlignment;
+  // What stages leave is for sums, a box at least for each warp.
+  static constexpr int kBoxOfEachWarp = kConsumers * kWarpgroup / 32 * kSumBoxBytes;
+  static constexpr int kStages = (kMostSharedBytes - kBoxOfEachWarp) / kStageBytes;
+  static constexpr int kPipelineBytes = kStages * kStageBytes;
+  static constexpr int kSumBoxes = (kMostSharedBytes - kPipelineBytes) / kBoxOfEachWarp;
+  static constexpr int kSharedBytes = kPipelineBytes + kSumBoxes * kBoxOfEachWarp + kBoxAlignment;
 };
 
 // A tile of a side's sums over a part of the depth. In steps before first_straight the panel is read transposed: all of
@@ -65,7 +71,7 @@ struct ProductPart {
 // Pairs of tiles, which a pair of blocks takes at a time.
 template <class Tile>
 __host__ __device__ int32_t pairs_of_tiles(const ProductTask &task, const ProductSide &side, int32_t rows) {
-  if (!side.accumulators) return 0;
+  if (!side.wanted) return 0;
   return task.splits * tiles_of(rows, kPair * Tile::kRows) * tiles_of(task.padded_dim, Tile::kDims);
 }
 template <class Tile> __host__ __device__ int32_t pairs_of_rows(const ProductTask &task) {
@@ -93,21 +99,6 @@ template <class Tile, class Visit> INFONCE_DEVICE void for_each_part(const Produ
                       tile % dim_tiles * Tile::kDims, split, first_step, min(max(first_straight, first_step), end_step),
                       end_step});
   }
-}
-
-// What a part adds to, or sets, from that row of the tile on.
-INFONCE_DEVICE float *sums_of(const ProductTask &task, const ProductPart &part, int row) {
-  return part.side.accumulators + part.split * part.side.plane + int64_t(part.row + row) * task.padded_dim + part.dim;
-}
-
-// A warp's work beside the producer: sums of other panels, which may have left the second-level cache, are brought back
-// while the products run.
-template <class Tile> INFONCE_DEVICE void prefetch_sums(const ProductTask &task, int rank) {
-  for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
-    if (!part.side.add || part.row >= part.rows) return;
-    const uint32_t bytes = min(Tile::kDims, task.padded_dim - part.dim) * sizeof(float);
-    for (int row = threadIdx.x % 32; row < Tile::kRows; row += 32) prefetch(sums_of(task, part, row), bytes);
-  });
 }
 
 template <class Tile> struct ProductShared {
@@ -250,29 +241,64 @@ template <class Tile> class ProductConsumer {
   Ring<Tile::kStages> filled_, released_;
 };
 
-// Memory is read for several fragments at once: one after the other they would wait.
-template <class Sums>
-INFONCE_DEVICE void write_sums(const Sums &sums, float *accumulators, int64_t padded_dim, int dims, bool add) {
-  const int thread = threadIdx.x % kWarpgroup;
+// Writes a warp's sums, or has memory add them, by boxes in shared memory that are the warp's own: it goes on to the next
+// products while the last ones are under way. Of a launch each number of the sums gets one addition, of which there is
+// then no order.
+template <class Tile> class SumsWriter {
+ public:
+  using Sums = typename Tile::Sums;
+
+  INFONCE_DEVICE explicit SumsWriter(uint32_t pipeline, int warp)
+      : boxes_(pipeline + Tile::kPipelineBytes + warp * Tile::kSumBoxes * kSumBoxBytes) {}
+
+  // row: the warp's first in the tile.
+  INFONCE_DEVICE void write(const Sums &sums, const ProductPart &part, int row, int32_t padded_dim) {
+    const ProductSide &side = part.side;
+    const int lane = threadIdx.x % 32;
+    const int first_row = part.split * side.rows_of_split + side.first_row + part.row + row;
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    float *row = accumulators + Sums::row(thread, 0, 2 * h) * padded_dim + Sums::column(thread, 0, 0);
+    for (int h = 0; h < 2; ++h)
 #pragma unroll
-    for (int n = 0; n < Sums::kColumnFragments; n += 8) {
-      if (n * 8 >= dims) break;
-      float2 before[8];
-#pragma unroll
-      for (int k = 0; k < 8; ++k)
-        before[k] = add ? *reinterpret_cast<const float2 *>(row + (n + k) * 8) : make_float2(0, 0);
-#pragma unroll
-      for (int k = 0; k < 8; ++k) {
-        const float(&sum)[4] = sums.at[0][n + k];
-        *reinterpret_cast<float2 *>(row + (n + k) * 8) =
-            make_float2(before[k].x + sum[2 * h], before[k].y + sum[2 * h + 1]);
+      for (int n = 0; n < Sums::kColumnFragments; n += kFragments) {
+        const int dim = part.dim + n * 8;
+        if (dim >= padded_dim) break;
+        const uint32_t box = boxes_ + ring_.stage * kSumBoxBytes;
+        ring_.advance();
+        if (lane == 0) wait_until_read<Tile::kSumBoxes - 1>();
+        __syncwarp();
+        fill(box, sums, n, h, lane);
+        fence_before_copies();
+        __syncwarp();
+        if (lane > 0) continue;
+        if (side.add) add_box(side.sums, box, dim, first_row + h * kSumRows);
+        else write_box(side.sums, box, dim, first_row + h * kSumRows);
       }
+  }
+
+  // After the last tile.
+  INFONCE_DEVICE void end() const {
+    if (threadIdx.x % 32 == 0) wait_until_written();
+  }
+
+ private:
+  static constexpr int kFragments = kSumDims / 8;
+
+  // Eight rows of four fragments as the 128-byte swizzle has them. Of these a lane of an odd row begins with the third:
+  // so half a warp writes to all banks.
+  static INFONCE_DEVICE void fill(uint32_t box, const Sums &sums, int n, int h, int lane) {
+    const int row = lane / 4, chunk = (lane % 4 / 2) ^ row ^ (row % 2 * 4);
+    const uint32_t to = box + row * kBoxRowBytes + lane % 2 * 8;
+#pragma unroll
+    for (int k = 0; k < kFragments; ++k) {
+      const float(&even)[4] = sums.at[0][n + k], (&odd)[4] = sums.at[0][n + (k ^ 2)];
+      store_shared8(to + ((2 * k) ^ chunk) * 16, row % 2 ? odd[2 * h] : even[2 * h],
+                    row % 2 ? odd[2 * h + 1] : even[2 * h + 1]);
     }
   }
-}
+
+  const uint32_t boxes_;
+  Ring<Tile::kSumBoxes> ring_;
+};
 
 // Grid: pairs of blocks, no more than the device holds at a time.
 template <class Tile>
@@ -295,19 +321,19 @@ __global__ void INFONCE_CLUSTER_OF(kPair) __launch_bounds__(Tile::kThreads, 1)
     give_registers<56>();  // with fewer it spills
     trace.mark(kIdleThread);
     if (goes_on && threadIdx.x == 0) produce(task, shared, pipeline, rank);
-    if (goes_on && threadIdx.x / 32 == 1) prefetch_sums<Tile>(task, rank);
   } else if (goes_on) {
     take_registers<224>();
     ProductConsumer<Tile> consumer(shared, pipeline, warpgroup - 1);
+    const int warp = threadIdx.x / 32 - kWarpgroup / 32;
+    SumsWriter<Tile> writer(pipeline, warp);
     for_each_part<Tile>(task, rank, [&](const ProductPart &part) {
       typename Tile::Sums sums;
       sums.clear();
       consumer.template multiply<true>(sums, part.first_straight - part.first_step);
       consumer.template multiply<false>(sums, part.end_step - part.first_straight);
-      if (part.row >= part.rows) return;
-      write_sums(sums, sums_of(task, part, (warpgroup - 1) * 64), task.padded_dim, task.padded_dim - part.dim,
-                 part.side.add);
+      if (part.row < part.rows) writer.write(sums, part, warp * 16, task.padded_dim);
     });
+    writer.end();
   }
   synchronize_cluster();  // the other's last releases come here
 #endif

@@ -8,13 +8,16 @@
 namespace infonce::cuda::sm90 {
 namespace {
 
-ProductSide side_of(Planes planes, const PanelSide &side, const PanelSide &other) {
+ProductSide side_of(Planes planes, const PanelSide &side, const PanelSide &other, int32_t splits) {
   ProductSide product{};
   product.unit_rows = map_of_rows(other.tower, planes, kSharedRows);
   product.all_unit_rows = int32_t(other.tower.padded_rows);
   product.first_unit_row = int32_t(other.first_row);
-  if (side.accumulators) product.accumulators = side.accumulators + side.first_row * side.tower.padded_dim;
-  product.plane = side.tower.plane_size();
+  product.wanted = side.accumulators != nullptr;
+  if (product.wanted)
+    product.sums = map_of_sums(side.accumulators, splits * side.tower.padded_rows, side.tower.padded_dim, kSumRows);
+  product.rows_of_split = int32_t(side.tower.padded_rows);
+  product.first_row = int32_t(side.first_row);
   product.add = side.add;
   return product;
 }
@@ -48,8 +51,8 @@ void accumulate_panel(Stream &stream, Planes planes, const PanelProductTask &tas
   product.padded_dim = int32_t(task.of_rows.tower.padded_dim);
   product.splits = task.splits;
   product.triangular = task.triangular;
-  product.of_rows = side_of(planes, task.of_rows, task.of_columns);
-  product.of_columns = side_of(planes, task.of_columns, task.of_rows);
+  product.of_rows = side_of(planes, task.of_rows, task.of_columns, task.splits);
+  product.of_columns = side_of(planes, task.of_columns, task.of_rows, task.splits);
   switch (planes) {
     case Planes::kMedium:
       return launch<1, 256, 192, 128>(stream, task.dims, product);
