@@ -11,15 +11,20 @@ namespace infonce::cuda {
 struct SweepPlan {
   int32_t tile_rows, tiles;  // of the rows, of the columns
   int32_t strip;             // tile rows of a launch
-  int32_t tiles_per_run;     // tiles of a block
-  int32_t runs;              // the most in a tile row
+  int32_t tiles_per_run;     // tiles of a block or, where it is of a cluster, groups of them
+  int32_t runs;              // the most sums that they leave in a tile row
   int32_t step;              // tiles by which a tile row is shorter than the one above it
   bool stays;                // blocks take one run after another, in the order below
+  int32_t blocks;            // of a cluster
 
   // Of the launch that begins with this tile row.
   TileOrder order(int32_t first_tile_row) const {
     if (!stays) return {};
-    return {std::min(tile_rows - first_tile_row, strip), tiles - first_tile_row * step, step, tiles_per_run};
+    TileOrder order = {std::min(tile_rows - first_tile_row, strip), tiles_of(tiles - first_tile_row * step, blocks), 0,
+                       tiles_per_run};
+    order.blocks = blocks;
+    if (step > 0) order.step = std::max(step / blocks, 1), order.strips_of_step = std::max(blocks / step, 1);
+    return order;
   }
 };
 constexpr int64_t kMostTilesOfRun = 32;  // a float32 sum over no more than 4096 columns

@@ -17,6 +17,11 @@ SweepPlan Architecture::plan_sweep(const Hardware &hardware, Planes planes, Tile
       double(plan.tile_rows) * hardware.share_of_launch(operations_of(planes, rows, columns, padded_dim));
   const int64_t most = std::min({int64_t(plan.tile_rows), kMostTileRows, std::max<int64_t>(1, int64_t(in_time))});
   plan.strip = int32_t(std::clamp<int64_t>(kPartialBytes / bytes_of_tile_row, 1, most));
+  plan.blocks = blocks_of_cluster(shape);
+  // Padding is for whole groups of a cluster's tiles, from the first row of a launch on.
+  const int32_t rows_together = std::max(plan.blocks * kTileColumns / rows_of(shape), 1);
+  if (plan.strip < plan.tile_rows)
+    plan.strip = std::min(std::max(plan.strip / rows_together, 1) * rows_together, plan.tile_rows);
   cut_into_runs(hardware, triangular, &plan);
   return plan;
 }

@@ -36,14 +36,14 @@ class Sm90 final : public Architecture {
   void accumulate_through_panel(Stream &stream, const PanelWork &work) const override;
 
  private:
-  // As many runs for each block, of no more tiles than a run may have.
+  // As many runs for each block or cluster, of no more tiles than a run may have.
   void cut_into_runs(const Hardware &hardware, bool, SweepPlan *plan) const override {
     plan->stays = true;
     plan->tiles_per_run = 1;
-    const int64_t tiles = plan->order(0).all(), blocks = hardware.multiprocessors;
+    const int64_t tiles = plan->order(0).all(), blocks = std::max(hardware.multiprocessors / plan->blocks, 1);
     const int64_t rounds = (tiles + kMostTilesOfRun * blocks - 1) / (kMostTilesOfRun * blocks);
     plan->tiles_per_run = int32_t((tiles + rounds * blocks - 1) / (rounds * blocks));
-    plan->runs = plan->order(0).most_runs_of_strip();
+    plan->runs = plan->order(0).most_sums();
   }
 };
 

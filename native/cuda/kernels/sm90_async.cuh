@@ -183,6 +183,26 @@ INFONCE_DEVICE int32_t load_in(int rank, uint32_t shared) {
   return value;
 }
 
+// Whether a block goes on, if it is not that its call was cancelled: it cannot without the other of its pair, which may
+// have asked later. Shows to all threads of them what thread 0 has written to shared memory, barriers too. `told` is
+// there as well. They part by part_blocks.
+template <int kBlocks> INFONCE_DEVICE bool all_go_on(bool is_cancelled, int32_t &told) {
+  static_assert(kBlocks <= 2, "one other");
+  if constexpr (kBlocks == 1) {
+    __syncthreads();
+    return !is_cancelled;
+  } else {
+    if (threadIdx.x == 0) told = is_cancelled;
+    synchronize_cluster();
+    return !is_cancelled && !load_in(rank_in_cluster() ^ 1, shared_address(&told));
+  }
+}
+
+// Before a block ends: copies of the other, and what it releases last, come here.
+template <int kBlocks> INFONCE_DEVICE void part_blocks() {
+  if constexpr (kBlocks > 1) synchronize_cluster();
+}
+
 // Tells the block of that rank that what was read here may be overwritten. Nothing is published, so the arrival needs no
 // order for the cluster, which would be a barrier for the memory of the whole GPU.
 INFONCE_DEVICE void arrive_in(int rank, uint32_t barrier) {

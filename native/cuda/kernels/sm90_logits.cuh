@@ -2,6 +2,10 @@
 // log-sum-exp and the weights panel are computed from. Blocks stay and take segments of the order of tiles. One
 // warpgroup, the producer, copies boxes of 64 elements of the dimension; two, the consumers, multiply them. All walk
 // through the same segments, tiles and chunks of the dimension.
+//
+// Where both operands stream, blocks run in pairs, as clusters: at a time they have two neighbouring tiles of the same
+// rows, of which each copies half for both. Alone a block would ask 48 bytes a clock of the second-level cache to keep
+// the tensor cores busy with one product, in a pair it asks 32.
 #pragma once
 
 #include "cuda/kernels/sm90_wgmma.cuh"
@@ -20,6 +24,10 @@ template <int kPlanesOfRows, TileShape kShape> struct LogitsTile {
   static constexpr int kRows = rows_of(kShape), kColumns = kTileColumns;
   static constexpr int kConsumers = 2, kThreads = (1 + kConsumers) * kWarpgroup;
   static constexpr int kConsumerRows = kRows / kConsumers;
+  static constexpr int kBlocks = blocks_of_cluster(kShape), kRowsOfCopy = kRows / kBlocks;
+  static_assert(!kKeepsRows || kBlocks == 1, "rows that are kept are copied once");
+  // The producer of a pair needs more.
+  static constexpr int kProducerRegisters = kBlocks == 1 ? 24 : 56, kConsumerRegisters = kBlocks == 1 ? 240 : 224;
   using Sums = WarpgroupSums<kConsumerRows / 64, kColumns / 8, ColumnsByLane>;
 
   // Four chunks of kept rows are all of dimension 256; of smaller ones they hold the next strip's as well.
@@ -33,9 +41,11 @@ template <int kPlanesOfRows, TileShape kShape> struct LogitsTile {
 };
 
 template <class Tile> struct LogitsBarriers {
-  static constexpr int kReleases = Tile::kConsumers * kWarpgroup / 32;  // every warp has products of its own
+  // Every warp has products of its own. Of a pair, both blocks copy into the stages of either.
+  static constexpr int kReleases = Tile::kBlocks * Tile::kConsumers * kWarpgroup / 32;
   uint64_t full[Tile::kStages], empty[Tile::kStages];
   uint64_t rows_full[Tile::kKeptChunks + 1], rows_empty[Tile::kKeptChunks + 1];
+  int32_t told;  // all_go_on
 
   INFONCE_DEVICE void init() {
     for (int s = 0; s < Tile::kStages; ++s) {
@@ -57,7 +67,13 @@ struct LogitsSource {
   int32_t padded_rows, padded_columns;
   int32_t first_row, first_column;
   int32_t chunks;  // of the dimension
+  int32_t rank;    // of the block in its cluster
 };
+
+// The column of tiles that a block has of those that its cluster has at a time.
+template <class Tile> INFONCE_DEVICE int64_t column_of(int tile, int rank) {
+  return (int64_t(tile) * Tile::kBlocks + rank) * Tile::kColumns;
+}
 
 template <class Tile> INFONCE_DEVICE uint32_t place_of_kept(uint32_t pipeline, int chunk) {
   return pipeline + chunk * Tile::kRowBytes;
@@ -66,22 +82,26 @@ template <class Tile> INFONCE_DEVICE uint32_t place_of_stage(uint32_t pipeline, 
   return pipeline + Tile::kKeptChunks * Tile::kRowBytes + stage * Tile::kStageBytes;
 }
 
-// The producer's work, by one thread.
+// The producer's work, by one thread. A stage is filled when all blocks that copy into it have released theirs.
 template <class Tile>
 INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, LogitsBarriers<Tile> &barriers,
                             uint32_t pipeline) {
   constexpr int kGroup = 32;  // rows to a step of the columns' map
   Ring<Tile::kStages> ring;
   Ring<Tile::kKeptChunks + !Tile::kKeepsRows> kept;
-  for_each_segment(order, [&](const Segment &segment) {
-    const int row = source.first_row + segment.strip * Tile::kRows;
+  for_each_segment<Tile::kBlocks>(order, [&](const Segment &segment) {
+    const int row = source.first_row + segment.strip * Tile::kRows + source.rank * Tile::kRowsOfCopy;
     const auto copy_rows = [&](uint32_t to, uint32_t barrier, int chunk) {
 #pragma unroll
-      for (int p = 0; p < Tile::kPlanes; ++p)
-        copy_box(to + p * Tile::kRowPlaneBytes, source.rows, barrier, chunk * kBoxDepth, p * source.padded_rows + row);
+      for (int p = 0; p < Tile::kPlanes; ++p) {
+        const uint32_t box = to + p * Tile::kRowPlaneBytes + source.rank * Tile::kRowsOfCopy * kBoxRowBytes;
+        const int x = chunk * kBoxDepth, y = p * source.padded_rows + row;
+        if constexpr (Tile::kBlocks == 1) copy_box(box, source.rows, barrier, x, y);
+        else copy_box_to((1 << Tile::kBlocks) - 1, box, source.rows, barrier, x, y);
+      }
     };
     for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
-      const int column = source.first_column + tile * Tile::kColumns;
+      const int column = source.first_column + int(column_of<Tile>(tile, source.rank));
       for (int chunk = 0; chunk < source.chunks; ++chunk) {
         if constexpr (Tile::kKeepsRows)
           if (tile == segment.first_tile) {
@@ -195,7 +215,12 @@ template <class Tile> class Consumer {
   }
   static INFONCE_DEVICE void release(uint64_t &empty) {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) arrive(shared_address(&empty));
+    const int lane = threadIdx.x % 32;
+    if constexpr (Tile::kBlocks == 1) {
+      if (lane == 0) arrive(shared_address(&empty));
+    } else {
+      if (lane < Tile::kBlocks) arrive_in(lane, shared_address(&empty));
+    }
   }
   INFONCE_DEVICE void leave_rows() {
     if constexpr (Tile::kKeepsRows)

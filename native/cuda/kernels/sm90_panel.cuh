@@ -10,7 +10,7 @@ namespace infonce::cuda::sm90 {
 // Weights and sums of a consumer's rows, and of a tile's candidates, those twice by turns. log2_sum: online only. Also
 // what a thread reads of its own rows is read anew for each group of columns: from registers the compiler would compute
 // all exponentials of the rows before those of the columns, and has no registers to keep them in.
-struct WeightsShared {
+struct alignas(16) WeightsShared {
   float row_weight[kTileColumns], row_log2_sum[kTileColumns];
   float weight[2][kTileColumns], log2_sum[2][kTileColumns];
 };
@@ -131,50 +131,53 @@ template <class Tile, bool kOnline> class TileWeights {
 
 // Grid: blocks that stay. order: of the panel's tiles.
 template <class Tile, bool kOnline>
-__global__ void __launch_bounds__(Tile::kThreads, 1)
+__global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThreads, 1)
     write_panel(Trace trace, const __grid_constant__ PanelTask task, const __grid_constant__ TileOrder order,
                 const __grid_constant__ CUtensorMap rows, const __grid_constant__ CUtensorMap columns) {
 #ifdef INFONCE_HAS_SM90
-  if (trace.is_cancelled()) return;
+  const bool is_cancelled = trace.is_cancelled();
   extern __shared__ __align__(kBoxAlignment) unsigned char shared[];
   auto &own = *reinterpret_cast<PanelShared<Tile> *>(shared + Tile::kPipelineBytes);
   const uint32_t pipeline = shared_address(shared);
   if (threadIdx.x == 0) own.barriers.init();
-  __syncthreads();
+  const bool goes_on = all_go_on<Tile::kBlocks>(is_cancelled, own.barriers.told);
 
   const WeightsOf &of = task.weights;
-  const int warpgroup = warpgroup_index(), chunks = static_cast<int>(of.owner.padded_dim / kBoxDepth);
+  const int warpgroup = warpgroup_index(), block = Tile::kBlocks == 1 ? 0 : rank_in_cluster();
+  const int chunks = static_cast<int>(of.owner.padded_dim / kBoxDepth);
   const int64_t first_row = int64_t(task.first_tile_row) * Tile::kRows;
   const int64_t first_column = int64_t(task.first_tile) * Tile::kColumns;
   if (warpgroup == 0) {
-    give_registers<kProducerRegisters>();
+    give_registers<Tile::kProducerRegisters>();
     trace.mark(kIdleThread);
-    if (threadIdx.x > 0) return;
     const LogitsSource source = {rows,
                                  columns,
                                  int32_t(of.owner.padded_rows),
                                  int32_t(of.other.padded_rows),
                                  int32_t(first_row),
                                  int32_t(first_column),
-                                 chunks};
-    return produce<Tile>(source, order, own.barriers, pipeline);
-  }
-  take_registers<kConsumerRegisters>();
-  Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
-  for_each_segment(order, [&](const Segment &segment) {
-    const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
-    TileWeights<Tile, kOnline> weights(task, own.weights[warpgroup - 1], row, consumer);
+                                 chunks,
+                                 block};
+    if (goes_on && threadIdx.x == 0) produce<Tile>(source, order, own.barriers, pipeline);
+  } else if (goes_on) {
+    take_registers<Tile::kConsumerRegisters>();
+    Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
+    for_each_segment<Tile::kBlocks>(order, [&](const Segment &segment) {
+      const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
+      TileWeights<Tile, kOnline> weights(task, own.weights[warpgroup - 1], row, consumer);
 #pragma unroll 1
-    for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
-      const int64_t column = first_column + int64_t(tile) * Tile::kColumns;
-      const float2 candidate = weights.read_candidate(column);
-      typename Tile::Sums sums;
-      sums.clear();  // or the compiler keeps old sums beside the weights made of them
-      consumer.multiply(sums, tile + 1 == segment.end_tile);
-      weights.write(sums, column, candidate, consumer);
-    }
-  });
-  consumer.end();
+      for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
+        const int64_t column = first_column + column_of<Tile>(tile, block);
+        const float2 candidate = weights.read_candidate(column);
+        typename Tile::Sums sums;
+        sums.clear();  // or the compiler keeps old sums beside the weights made of them
+        consumer.multiply(sums, tile + 1 == segment.end_tile);
+        weights.write(sums, column, candidate, consumer);
+      }
+    });
+    consumer.end();
+  }
+  part_blocks<Tile::kBlocks>();
 #endif
 }
 

@@ -13,7 +13,7 @@ namespace infonce::cuda::sm90 {
 
 // Of a consumer. Twice, by turns, so that it synchronises once a tile: what is written for a tile is read after the
 // next.
-struct ColumnStatistics {
+struct alignas(16) ColumnStatistics {
   float rank[2][kTileColumns];
   float least_rank[2][kTileColumns / 8];  // of eight neighbours
   float sum[2][4][kTileColumns];
@@ -205,55 +205,59 @@ template <class Tile, bool kOnline> class TileStatistics {
 
 // Grid: blocks that stay. kOnline keeps a running maximum for each row and has no column statistics.
 template <class Tile, bool kOnline>
-__global__ void __launch_bounds__(Tile::kThreads, 1)
+__global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThreads, 1)
     statistics(Trace trace, const __grid_constant__ StatisticsTask task, const __grid_constant__ CUtensorMap rows,
                const __grid_constant__ CUtensorMap columns) {
 #ifdef INFONCE_HAS_SM90
-  if (trace.is_cancelled()) return;
+  const bool is_cancelled = trace.is_cancelled();
   extern __shared__ __align__(kBoxAlignment) unsigned char shared[];
   auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
   const uint32_t pipeline = shared_address(shared);
   if (threadIdx.x == 0) own.barriers.init();
-  __syncthreads();
+  const bool goes_on = all_go_on<Tile::kBlocks>(is_cancelled, own.barriers.told);
 
-  const int warpgroup = warpgroup_index(), chunks = static_cast<int>(task.rows.padded_dim / kBoxDepth);
+  const int warpgroup = warpgroup_index(), block = Tile::kBlocks == 1 ? 0 : rank_in_cluster();
+  const int chunks = static_cast<int>(task.rows.padded_dim / kBoxDepth);
   const int64_t first_row = int64_t(task.first_tile_row) * Tile::kRows;
   const int64_t first_column = task.triangular ? first_row : 0;
   if (warpgroup == 0) {
-    give_registers<kProducerRegisters>();
+    give_registers<Tile::kProducerRegisters>();
     trace.mark(kIdleThread);
-    if (threadIdx.x > 0) return;
     const LogitsSource source = {rows,
                                  columns,
                                  int32_t(task.rows.padded_rows),
                                  int32_t(task.columns.padded_rows),
                                  int32_t(first_row),
                                  int32_t(first_column),
-                                 chunks};
-    return produce<Tile>(source, task.order, own.barriers, pipeline);
-  }
-  take_registers<kConsumerRegisters>();
-  Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
-  for_each_segment(task.order, [&](const Segment &segment) {
-    const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
-    TileStatistics<Tile, kOnline> statistics(task, own.columns[warpgroup - 1], row);
+                                 chunks,
+                                 block};
+    if (goes_on && threadIdx.x == 0) produce<Tile>(source, task.order, own.barriers, pipeline);
+  } else if (goes_on) {
+    take_registers<Tile::kConsumerRegisters>();
+    Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
+    for_each_segment<Tile::kBlocks>(task.order, [&](const Segment &segment) {
+      const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
+      TileStatistics<Tile, kOnline> statistics(task, own.columns[warpgroup - 1], row);
 #pragma unroll 1
-    for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
-      const int64_t column = first_column + int64_t(tile) * Tile::kColumns;
-      const bool is_last = tile + 1 == segment.end_tile;
-      if (column < statistics.diagonal()) {
-        consumer.skip(is_last);
-        continue;
+      for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
+        const int64_t column = first_column + column_of<Tile>(tile, block);
+        const bool is_last = tile + 1 == segment.end_tile;
+        if (column < statistics.diagonal()) {
+          consumer.skip(is_last);
+          continue;
+        }
+        const float rank = kOnline ? 0 : statistics.read_rank(column);
+        typename Tile::Sums sums;
+        consumer.multiply(sums, is_last);
+        statistics.add(sums, column, rank, consumer);
       }
-      const float rank = kOnline ? 0 : statistics.read_rank(column);
-      typename Tile::Sums sums;
-      consumer.multiply(sums, is_last);
-      statistics.add(sums, column, rank, consumer);
-    }
-    const int64_t rows_of_launch = int64_t(task.order.strips) * Tile::kRows;
-    statistics.write(segment.run * rows_of_launch + row - first_row, consumer);
-  });
-  consumer.end();
+      const int64_t rows_of_launch = int64_t(task.order.strips) * Tile::kRows;
+      const int64_t slot = segment.run * Tile::kBlocks + block;
+      statistics.write(slot * rows_of_launch + row - first_row, consumer);
+    });
+    consumer.end();
+  }
+  part_blocks<Tile::kBlocks>();
 #endif
 }
 

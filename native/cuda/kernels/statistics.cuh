@@ -18,7 +18,7 @@ __device__ inline void add_row(const AddStatisticsTask &task, int64_t i) {
   const int tile_row = static_cast<int>(i / task.rows_of_tile);
   const int tiles = task.tiles - (task.triangular ? tile_row * (task.rows_of_tile / kTileColumns) : 0);
   const int runs =
-      task.order.strips > 0 ? task.order.runs_of(tile_row - task.first_tile_row) : tiles_of(tiles, task.tiles_per_run);
+      task.order.strips > 0 ? task.order.sums_of(tile_row - task.first_tile_row) : tiles_of(tiles, task.tiles_per_run);
   double sum = 0;
   int32_t above = 0;
   for (int run = 0; run < runs; ++run) above += task.by_row.above[run * rows + r];

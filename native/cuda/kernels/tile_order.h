@@ -1,6 +1,7 @@
 // The order in which blocks that stay take the tiles of a matrix: strip of rows by strip, from left to right. The order
 // is cut into runs of equal length, and block b takes runs b, b + blocks, ..., so that all have as much to do, also of
-// a triangle. What a run has of one strip is a segment.
+// a triangle. What a run has of one strip is a segment. Where blocks are clusters, read clusters for blocks: of as many
+// neighbouring tiles, which count as one, each block has its own.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@ struct TileOrder {
   int32_t step;           // by which a strip begins further right than the one above it: 0 unless triangular
   int32_t tiles_of_run;
   int32_t strips_of_step = 1;  // that begin at the same tile
+  int32_t blocks = 1;          // of a cluster
 
   __host__ __device__ int32_t shift_of(int32_t strip) const { return strip / strips_of_step * step; }
   __host__ __device__ int64_t tiles_before(int64_t strip) const {
@@ -25,7 +27,9 @@ struct TileOrder {
   __host__ __device__ int32_t runs_of(int32_t strip) const {
     return int32_t((tiles_before(strip + 1) - 1) / tiles_of_run) - first_run(strip) + 1;
   }
-  __host__ __device__ int32_t most_runs_of_strip() const { return (tiles + tiles_of_run - 2) / tiles_of_run + 1; }
+  // What they leave for a row of the strip, a sum by run and block; and the most of any strip.
+  __host__ __device__ int32_t sums_of(int32_t strip) const { return runs_of(strip) * blocks; }
+  __host__ __device__ int32_t most_sums() const { return ((tiles + tiles_of_run - 2) / tiles_of_run + 1) * blocks; }
   __host__ __device__ int32_t strip_of(int64_t tile) const {
     int32_t first = 0, end = strips;
     while (end - first > 1) {
@@ -43,10 +47,11 @@ struct Segment {
 };
 
 #ifdef __CUDACC__
-// Calls visit(segment) for those of this block.
-template <class Visit> __device__ __forceinline__ void for_each_segment(const TileOrder &order, Visit &&visit) {
+// Calls visit(segment) for those of this block, or of its cluster of kBlocks.
+template <int kBlocks, class Visit>
+__device__ __forceinline__ void for_each_segment(const TileOrder &order, Visit &&visit) {
   const int64_t all = order.all();
-  for (int32_t run = blockIdx.x; run < order.runs(); run += gridDim.x) {
+  for (int32_t run = blockIdx.x / kBlocks; run < order.runs(); run += gridDim.x / kBlocks) {
     const int64_t end = min((run + int64_t(1)) * order.tiles_of_run, all);
     int64_t tile = int64_t(run) * order.tiles_of_run;
     for (int32_t strip = order.strip_of(tile); tile < end; ++strip) {

@@ -53,4 +53,9 @@ constexpr int rows_of_column_sums(TileShape shape) {
 }
 constexpr int kTileColumns = 128;
 
+// Blocks of a cluster, which have neighbouring tiles at a time and copy a part each of the rows that these share.
+constexpr int blocks_of_cluster(TileShape shape) {
+  return shape == TileShape::kWarpgroups || shape == TileShape::kSmallWarpgroups ? 2 : 1;
+}
+
 }  // namespace infonce::cuda

@@ -1,5 +1,7 @@
 #include "cuda/kernels/sm90_panel.cuh"
 
+#include <algorithm>
+
 #include "cuda/launch/sm90.h"
 #include "cuda/tensor_maps.h"
 
@@ -11,13 +13,15 @@ void launch(Stream &stream, bool online, const PanelTask &task, int tile_rows) {
   using Tile = LogitsTile<kPlanes, kShape>;
   constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(PanelShared<Tile>);
   static_assert(kSharedBytes <= kSharedBytesOfBlock, "it fits compute capability 9.0");
-  TileOrder order = {tile_rows, task.end_tile - task.first_tile, 0, 1};
-  if (task.triangular) order.step = kRowMultiple / Tile::kColumns, order.strips_of_step = kRowMultiple / Tile::kRows;
-  order.tiles_of_run = tiles_of(order.all(), stream.multiprocessors());
+  constexpr int kTilesOfSquare = kRowMultiple / Tile::kColumns / Tile::kBlocks;  // of which panels consist
+  TileOrder order = {tile_rows, (task.end_tile - task.first_tile) / Tile::kBlocks, 0, 1};
+  order.blocks = Tile::kBlocks;
+  if (task.triangular) order.step = kTilesOfSquare, order.strips_of_step = kRowMultiple / Tile::kRows;
+  order.tiles_of_run = tiles_of(order.all(), std::max(stream.multiprocessors() / Tile::kBlocks, 1));
   stream.launch(online ? "write_panel (sm90, online)" : "write_panel (sm90)",
-                online ? write_panel<Tile, true> : write_panel<Tile, false>, dim3(unsigned(order.runs())),
-                Tile::kThreads, kSharedBytes, task, order,
-                map_of_rows(task.weights.owner, Planes(kPlanes), Tile::kRows),
+                online ? write_panel<Tile, true> : write_panel<Tile, false>,
+                dim3(unsigned(order.runs() * Tile::kBlocks)), Tile::kThreads, kSharedBytes, task, order,
+                map_of_rows(task.weights.owner, Planes(kPlanes), Tile::kRowsOfCopy),
                 map_of_columns(task.weights.other, Planes(kPlanes), Tile::kColumns));
 }
 

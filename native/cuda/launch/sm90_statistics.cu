@@ -12,10 +12,10 @@ template <int kPlanes, TileShape kShape> void launch(Stream &stream, bool online
   using Tile = LogitsTile<kPlanes, kShape>;
   constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(StatisticsShared<Tile>);
   static_assert(kSharedBytes <= kSharedBytesOfBlock, "it fits compute capability 9.0");
-  const int blocks = std::min(stream.multiprocessors(), task.order.runs());
+  const int blocks = Tile::kBlocks * std::clamp(stream.multiprocessors() / Tile::kBlocks, 1, task.order.runs());
   stream.launch(online ? "statistics (sm90, online)" : "statistics (sm90)",
                 online ? statistics<Tile, true> : statistics<Tile, false>, dim3(unsigned(blocks)), Tile::kThreads,
-                kSharedBytes, task, map_of_rows(task.rows, Planes(kPlanes), Tile::kRows),
+                kSharedBytes, task, map_of_rows(task.rows, Planes(kPlanes), Tile::kRowsOfCopy),
                 map_of_columns(task.columns, Planes(kPlanes), Tile::kColumns));
 }
 
