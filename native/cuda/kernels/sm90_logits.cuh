@@ -24,7 +24,7 @@ template <int kPlanesOfRows, TileShape kShape> struct LogitsTile {
   static constexpr int kRows = rows_of(kShape), kColumns = kTileColumns;
   static constexpr int kConsumers = 2, kThreads = (1 + kConsumers) * kWarpgroup;
   static constexpr int kConsumerRows = kRows / kConsumers;
-  static constexpr int kBlocks = blocks_of_cluster(kShape), kRowsOfCopy = kRows / kBlocks;
+  static constexpr int kBlocks = blocks_of_cluster(kShape), kRowsOfCopy = kKeepsRows ? kConsumerRows : kRows / kBlocks;
   static_assert(!kKeepsRows || kBlocks == 1, "rows that are kept are copied once");
   // The producer of a pair needs more.
   static constexpr int kProducerRegisters = kBlocks == 1 ? 24 : 56, kConsumerRegisters = kBlocks == 1 ? 240 : 224;
@@ -37,6 +37,7 @@ template <int kPlanesOfRows, TileShape kShape> struct LogitsTile {
   static constexpr int kStageBytes = (kKeepsRows ? 0 : kRowBytes) + kColumnBytes;
   // Five stages of kept rows: the consumers are a tile apart, and a tile of dimension 256 has four.
   static constexpr int kStages = kKeepsRows ? 5 : kPlanes == 1 ? 4 : 2;
+  static_assert(kStages >= kKeptChunks, "a tile is in the stages before the second consumer has its rows");
   static constexpr int kPipelineBytes = kKeptChunks * kRowBytes + kStages * kStageBytes;
 };
 
@@ -44,7 +45,8 @@ template <class Tile> struct LogitsBarriers {
   // Every warp has products of its own. Of a pair, both blocks copy into the stages of either.
   static constexpr int kReleases = Tile::kBlocks * Tile::kConsumers * kWarpgroup / 32;
   uint64_t full[Tile::kStages], empty[Tile::kStages];
-  uint64_t rows_full[Tile::kKeptChunks + 1], rows_empty[Tile::kKeptChunks + 1];
+  // By consumer: one is done with a strip a tile before the other.
+  uint64_t rows_full[Tile::kKeptChunks + 1][Tile::kConsumers], rows_empty[Tile::kKeptChunks + 1][Tile::kConsumers];
   int32_t told;  // all_go_on
 
   INFONCE_DEVICE void init() {
@@ -52,10 +54,11 @@ template <class Tile> struct LogitsBarriers {
       init_barrier(shared_address(&full[s]), 1);
       init_barrier(shared_address(&empty[s]), kReleases);
     }
-    for (int c = 0; c < Tile::kKeptChunks; ++c) {
-      init_barrier(shared_address(&rows_full[c]), 1);
-      init_barrier(shared_address(&rows_empty[c]), kReleases);
-    }
+    for (int chunk = 0; chunk < Tile::kKeptChunks; ++chunk)
+      for (int c = 0; c < Tile::kConsumers; ++c) {
+        init_barrier(shared_address(&rows_full[chunk][c]), 1);
+        init_barrier(shared_address(&rows_empty[chunk][c]), kWarpgroup / 32);
+      }
     publish_barriers();
   }
 };
@@ -88,7 +91,7 @@ INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, 
                             uint32_t pipeline) {
   constexpr int kGroup = 32;  // rows to a step of the columns' map
   Ring<Tile::kStages> ring;
-  Ring<Tile::kKeptChunks + !Tile::kKeepsRows> kept;
+  Ring<Tile::kKeptChunks + !Tile::kKeepsRows> kept[Tile::kConsumers];
   for_each_segment<Tile::kBlocks>(order, [&](const Segment &segment) {
     const int row = source.first_row + segment.strip * Tile::kRows + source.rank * Tile::kRowsOfCopy;
     const auto copy_rows = [&](uint32_t to, uint32_t barrier, int chunk) {
@@ -100,17 +103,21 @@ INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, 
         else copy_box_to((1 << Tile::kBlocks) - 1, box, source.rows, barrier, x, y);
       }
     };
+    const auto keep_rows = [&](int consumer, int chunk) {
+      auto &ring = kept[consumer];
+      const uint32_t full = shared_address(&barriers.rows_full[ring.stage][consumer]);
+      const int first = consumer * Tile::kConsumerRows;
+      wait(shared_address(&barriers.rows_empty[ring.stage][consumer]), ring.parity ^ 1);
+      arrive_expecting(full, Tile::kRowBytes / Tile::kConsumers);
+      copy_box(place_of_kept<Tile>(pipeline, ring.stage) + first * kBoxRowBytes, source.rows, full, chunk * kBoxDepth,
+               row + first);
+      ring.advance();
+    };
     for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
+      const bool keeps = Tile::kKeepsRows && tile == segment.first_tile;
       const int column = source.first_column + int(column_of<Tile>(tile, source.rank));
       for (int chunk = 0; chunk < source.chunks; ++chunk) {
-        if constexpr (Tile::kKeepsRows)
-          if (tile == segment.first_tile) {
-            const uint32_t full = shared_address(&barriers.rows_full[kept.stage]);
-            wait(shared_address(&barriers.rows_empty[kept.stage]), kept.parity ^ 1);
-            arrive_expecting(full, Tile::kRowBytes);
-            copy_rows(place_of_kept<Tile>(pipeline, kept.stage), full, chunk);
-            kept.advance();
-          }
+        if (keeps) keep_rows(0, chunk);
         const uint32_t full = shared_address(&barriers.full[ring.stage]);
         const uint32_t stage = place_of_stage<Tile>(pipeline, ring.stage);
         wait(shared_address(&barriers.empty[ring.stage]), ring.parity ^ 1);
@@ -122,6 +129,8 @@ INFONCE_DEVICE void produce(const LogitsSource &source, const TileOrder &order, 
                    chunk * kBoxDepth, 0, 0, 0, (p * source.padded_columns + column) / kGroup);
         ring.advance();
       }
+      // Of the consumer that is done with the strip before a tile later, and with this one's first.
+      for (int chunk = 0; keeps && chunk < source.chunks; ++chunk) keep_rows(1, chunk);
     }
   });
 }
@@ -190,7 +199,7 @@ template <class Tile> class Consumer {
     take_turn();
     for (int chunk = 0; chunk < chunks_; ++chunk) {
       if constexpr (Tile::kKeepsRows) {
-        wait(shared_address(&barriers_.rows_full[kept.stage]), kept.parity);
+        wait(shared_address(&barriers_.rows_full[kept.stage][index_]), kept.parity);
         kept.advance();
       }
       wait(shared_address(&barriers_.full[ring_.stage]), ring_.parity);
@@ -225,7 +234,7 @@ template <class Tile> class Consumer {
   INFONCE_DEVICE void leave_rows() {
     if constexpr (Tile::kKeepsRows)
       for (int chunk = 0; chunk < chunks_; ++chunk) {
-        release(barriers_.rows_empty[kept_.stage]);
+        release(barriers_.rows_empty[kept_.stage][index_]);
         kept_.advance();
       }
   }
@@ -237,7 +246,7 @@ template <class Tile> class Consumer {
     uint32_t rows = stage;
     if constexpr (Tile::kKeepsRows) {
       rows = place_of_kept<Tile>(pipeline_, kept.stage);
-      wait(shared_address(&barriers_.rows_full[kept.stage]), kept.parity);
+      wait(shared_address(&barriers_.rows_full[kept.stage][index_]), kept.parity);
       kept.advance();
     }
     wait(shared_address(&barriers_.full[ring_.stage]), ring_.parity);
