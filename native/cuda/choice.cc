@@ -94,8 +94,9 @@ bool is_in_registers(const Choice &choice, int64_t padded_dim, int64_t most_rows
 // Returns the padded dimension.
 int64_t choose_gradient(const infonce_problem &problem, int64_t most_rows, const Hardware &hardware, Choice *choice) {
   const int64_t padded_dim = round_up(problem.dim, kDimMultiple);
-  const int64_t register_dim = padded_dim <= 128 || padded_dim > 256 ? padded_dim : 256;
-  choice->in_registers = problem.gradient && is_in_registers(*choice, register_dim, most_rows, hardware);
+  const auto in_registers = [&](int64_t dim) { return is_in_registers(*choice, dim, most_rows, hardware); };
+  const int64_t register_dim = padded_dim == 192 && !in_registers(192) ? 256 : padded_dim;
+  choice->in_registers = problem.gradient && in_registers(register_dim);
   const std::vector<Block> &blocks = choice->blocks;
   const bool has_one_block_of_rows = blocks.size() == 1 && blocks[0].column_softmax == kNone;
   choice->flash = choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows;

@@ -132,6 +132,17 @@ TEST_CASE("gradients are computed in registers up to dimension 256, and through 
   }
 }
 
+TEST_CASE("rows are padded no further than to the next dimension of a kernel") {
+  const auto padded = [](int64_t dim, infonce_precision precision, UseOfSm90 sm90) {
+    const Choice choice = choice_for(problem_of({Loss::kNtXentFirst, 512, dim}), precision, sm90);
+    return choice.towers[choice.anchors].padded_dim;
+  };
+  CHECK(padded(129, INFONCE_PRECISION_MEDIUM, UseOfSm90::kAlways) == 192);
+  CHECK(padded(193, INFONCE_PRECISION_MEDIUM, UseOfSm90::kAlways) == 256);
+  CHECK(padded(192, INFONCE_PRECISION_MEDIUM, UseOfSm90::kNever) == 256);
+  CHECK(padded(192, INFONCE_PRECISION_HIGH, UseOfSm90::kAlways) == 192);
+}
+
 TEST_CASE("one pass computes the statistics and the gradient where it can") {
   const auto chosen = [](Loss loss, UseOfSm90 sm90) {
     return choice_for(problem_of({loss, 512, 128}), INFONCE_PRECISION_MEDIUM, sm90);

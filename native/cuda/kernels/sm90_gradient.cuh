@@ -15,16 +15,18 @@
 namespace infonce::cuda::sm90 {
 
 template <int kPlanesOfRows, int kDimension> struct GradientTile {
-  static_assert(kDimension == 64 || kDimension == 128 || kDimension == 256, "the padded dimensions it is made for");
+  static_assert(kDimension == 64 || kDimension == 128 || kDimension == 192 || kDimension == 256,
+                "the padded dimensions it is made for");
   static constexpr int kPlanes = kPlanesOfRows, kDim = kDimension, kBoxes = kDim / kBoxDepth;
   static constexpr int kConsumers = 2, kWarpgroups = 1 + kConsumers, kThreads = kWarpgroups * kWarpgroup;
   static constexpr int kRowsOfConsumer = 64, kRows = kConsumers * kRowsOfConsumer;
   static constexpr int kBytesOfRow = kPlanes * kDim * 2;
   static_assert(kBytesOfRow <= 512, "the owner's rows and four stages have to fit into shared memory");
   // The rows of the widest operands leave room for two tiles of 128 columns, both of which are in use: nothing could be
-  // loaded meanwhile. Four of 80 are two in use and two on their way. Fewer columns would not do: a product of 64 rows
-  // by 64 columns reads as much from shared memory as that delivers while the product is computed.
-  static constexpr int kColumns = kBytesOfRow == 512 ? 80 : 128;
+  // loaded meanwhile. Four of 80 are two in use and two on their way, and so are four of 96 of three quarters as wide
+  // ones. Fewer columns would not do: a product of 64 rows by 64 columns reads as much from shared memory as that delivers
+  // while the product is computed.
+  static constexpr int kColumns = kBytesOfRow == 512 ? 80 : kBytesOfRow == 384 ? 96 : 128;
   static constexpr int kStages = kBytesOfRow == 256 ? 5 : 4;
 
   using Weights = WarpgroupSums<1, kColumns / 8, ColumnsInOrder>;

@@ -11,6 +11,7 @@ namespace {
 template <class Visit> void with_tile(Planes planes, int64_t padded_dim, Visit &&visit) {
   if (planes == Planes::kMedium && padded_dim == 64) return visit(GradientTile<1, 64>());
   if (planes == Planes::kMedium && padded_dim == 128) return visit(GradientTile<1, 128>());
+  if (planes == Planes::kMedium && padded_dim == 192) return visit(GradientTile<1, 192>());
   if (planes == Planes::kMedium) return visit(GradientTile<1, 256>());
   if (padded_dim == 64) return visit(GradientTile<2, 64>());
   return visit(GradientTile<2, 128>());
@@ -33,7 +34,7 @@ void launch(Stream &stream, const char *name, void (*kernel)(Trace, Task, Gradie
 // Two planes of dimension 256 are for the panel: what they leave of shared memory is too small for tiles that keep the
 // tensor cores busy.
 bool gradient_in_registers(Planes planes, int64_t padded_dim) {
-  if (planes == Planes::kMedium) return padded_dim == 64 || padded_dim == 128 || padded_dim == 256;
+  if (planes == Planes::kMedium) return padded_dim <= 256;
   return planes == Planes::kHigh && (padded_dim == 64 || padded_dim == 128);
 }
 
