@@ -192,7 +192,8 @@ const steps = {
         ? ['node-20.0', 'node-26', 'bun', 'deno'].map(id => `linux-x64-${id}`)
         : [];
       const emulated = crossBuilt.some(name => name.includes('linux-arm64')) ? ['linux-arm64-node-20'] : [];
-      const runtimes = [...native, ...emulated];
+      const musl = crossBuilt.some(name => name.endsWith('.musl.node')) ? ['linux-x64-musl-bun'] : [];
+      const runtimes = [...native, ...musl, ...emulated];
       if (runtimes.length === 0) return console.log('  left out: there are none for what is packed');
       const words = ['test/platforms/main.mjs', '--short', '--tarball', tarball, ...runtimes];
       console.log(run(root, process.execPath, words).trimEnd());
