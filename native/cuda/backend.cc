@@ -13,7 +13,6 @@
 #include "cuda/foreign_memory.h"
 #include "cuda/host_memory.h"
 #include "cuda/memory_handle.h"
-#include "cuda/peers.h"
 #include "cuda/tensor_maps.h"
 #include "infonce/infonce.h"
 
@@ -344,13 +343,11 @@ void release(infonce_context *context, void *memory) {
 
 infonce_status copy(infonce_context *context, void *to, const void *from, int64_t bytes, int32_t direction,
                     infonce_failure *failure) {
-  constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice,
-                                       cudaMemcpyDefault};
-  if (direction < INFONCE_COPY_TO_DEVICE || direction > INFONCE_COPY_BETWEEN_DEVICES)
+  constexpr cudaMemcpyKind kKinds[] = {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice};
+  if (direction < INFONCE_COPY_TO_DEVICE || direction > INFONCE_COPY_WITHIN_DEVICE)
     return invalid(failure, "unknown direction");
   if (bytes < 0) return invalid(failure, kNegativeSize);
   return work_on(context->on_device, failure, [&] {
-    if (direction == INFONCE_COPY_BETWEEN_DEVICES) let_devices_meet(to, from);
     context->on_device.copy(to, from, bytes, kKinds[direction]);
     return INFONCE_OK;
   });
@@ -375,13 +372,6 @@ infonce_status mark(infonce_context *context, void **point, infonce_failure *fai
 }
 
 void release_mark(void *point) { cudaEventDestroy(static_cast<cudaEvent_t>(point)); }
-
-infonce_status await_mark(infonce_context *context, void *point, infonce_failure *failure) {
-  return work_on(context->on_device, failure, [&] {
-    check(cudaEventSynchronize(static_cast<cudaEvent_t>(point)), "waiting for the device");
-    return INFONCE_OK;
-  });
-}
 
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *failure) {
   *freed = 0;
@@ -483,7 +473,6 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   combine,
                                   mark,
                                   release_mark,
-                                  await_mark,
                                   trim,
                                   host_device,
                                   host_allocate,

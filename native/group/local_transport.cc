@@ -18,46 +18,13 @@ struct Half {
   const void *from = nullptr;  // of the half that is sent
   void *to = nullptr;          // of the one that is awaited
   size_t count = 0;
-  DeviceSide side = {};  // without a context it is on the host
   bool ended = false;
-  std::string failure = {};     // why it did not arrive
   std::vector<char> kept = {};  // what a rank that has left had sent
-
-  bool is_on_device() const { return side.context != nullptr; }
 };
 
-// Nobody has queued work in the device's memory by then that is not done.
-std::string await(const DeviceSide &side) {
-  infonce_failure failure{};
-  failure.struct_size = sizeof failure;
-  const infonce_status status = side.backend->await_mark(side.context, side.ready, &failure);
-  return status == INFONCE_OK ? "" : failure.message;
-}
-
-// By the device of whose memory one half is, or by that of the half that awaits.
-std::string copy_by_device(const Half &sent, const Half &awaited, size_t count) {
-  const Half &half = awaited.is_on_device() ? awaited : sent;
-  const DeviceSide &side = half.side;
-  infonce_copy direction = awaited.is_on_device() ? INFONCE_COPY_TO_DEVICE : INFONCE_COPY_FROM_DEVICE;
-  if (sent.is_on_device() && awaited.is_on_device()) {
-    const int32_t other = sent.side.backend->host_device(sent.side.context);
-    const bool is_same = side.backend->host_device(side.context) == other;
-    direction = is_same ? INFONCE_COPY_WITHIN_DEVICE : INFONCE_COPY_BETWEEN_DEVICES;
-  }
-  infonce_failure failure{};
-  failure.struct_size = sizeof failure;
-  const infonce_status status =
-      side.backend->copy(side.context, awaited.to, sent.from, static_cast<int64_t>(count), direction, &failure);
-  return status == INFONCE_OK ? "" : failure.message;
-}
-
-// Returns why it cannot be.
-std::string copy(const Half &sent, const Half &awaited) {
-  const size_t count = std::min(sent.count, awaited.count);
-  if (count == 0) return "";
-  if (sent.is_on_device() || awaited.is_on_device()) return copy_by_device(sent, awaited, count);
-  std::memcpy(awaited.to, sent.from, count);
-  return "";
+void copy(const Half &sent, Half *awaited) {
+  const size_t count = std::min(sent.count, awaited->count);
+  if (count > 0) std::memcpy(awaited->to, sent.from, count);
 }
 
 // Where the ranks of one group meet.
@@ -66,13 +33,12 @@ struct Meeting {
     std::deque<std::shared_ptr<Half>> sent, awaited;  // one of them is empty
   };
 
-  explicit Meeting(int size) : size(size), present(size), left(size), copies(size) {}
+  explicit Meeting(int size) : size(size), present(size), left(size) {}
 
   const int size;
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<bool> present, left;
-  std::vector<int> copies;  // that are made of or to each rank's memory on a device
   int count = 0;
   std::map<std::pair<std::pair<int, int>, Channel>, Mailbox> mailboxes;  // by sender and receiver
 };
@@ -123,7 +89,6 @@ class LocalExchange final : public Exchange {
 
   bool has_ended() override {
     const std::lock_guard<std::mutex> lock(meeting_->mutex);
-    if (half_->ended && !half_->failure.empty()) throw Lost(half_->failure);
     if (half_->ended || !meeting_->left[peer_]) return half_->ended;
     // Nobody reads what is sent to it; it may have said why before.
     if (half_->from) return true;
@@ -148,30 +113,37 @@ class LocalTransport final : public Transport {
   std::string library() const override { return "threads of one process"; }
 
   std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) override {
-    return post(Half{bytes, nullptr, count}, true, to, channel);
+    const auto half = std::make_shared<Half>(Half{bytes, nullptr, count});
+    const std::lock_guard<std::mutex> lock(meeting_->mutex);
+    Meeting::Mailbox &box = meeting_->mailboxes[{{rank_, to}, channel}];
+    if (box.awaited.empty()) {
+      box.sent.push_back(half);
+    } else {
+      copy(*half, box.awaited.front().get());
+      half->ended = box.awaited.front()->ended = true;
+      box.awaited.pop_front();
+    }
+    return std::make_unique<LocalExchange>(meeting_, half, to);
   }
 
   std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) override {
-    return post(Half{nullptr, bytes, count}, false, from, channel);
-  }
-
-  // Of any device: it copies itself, also to another one.
-  bool takes_memory_of(int device) const override { return device >= 0; }
-
-  std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
-                                             const DeviceSide &side) override {
-    return post(Half{bytes, nullptr, count, side}, true, to, channel);
-  }
-
-  std::unique_ptr<Exchange> receive_on_device(int from, Channel channel, void *bytes, size_t count,
-                                              const DeviceSide &side) override {
-    return post(Half{nullptr, bytes, count, side}, false, from, channel);
+    const auto half = std::make_shared<Half>(Half{nullptr, bytes, count});
+    const std::lock_guard<std::mutex> lock(meeting_->mutex);
+    Meeting::Mailbox &box = meeting_->mailboxes[{{from, rank_}, channel}];
+    if (box.sent.empty()) {
+      box.awaited.push_back(half);
+    } else {
+      copy(*box.sent.front(), half.get());
+      half->ended = box.sent.front()->ended = true;
+      box.sent.pop_front();
+    }
+    return std::make_unique<LocalExchange>(meeting_, half, from);
   }
 
   void abandon() noexcept override { leave(0); }
 
   void leave(double) override {
-    std::unique_lock<std::mutex> lock(meeting_->mutex);
+    const std::lock_guard<std::mutex> lock(meeting_->mutex);
     if (meeting_->left[rank_]) return;
     meeting_->left[rank_] = true;
     for (auto &[address, box] : meeting_->mailboxes) {
@@ -180,53 +152,15 @@ class LocalTransport final : public Transport {
       if (from != rank_) continue;
       // Nobody reads what was sent to a rank that has left, and its memory may be gone.
       if (meeting_->left[to]) box.sent.clear();
-      // What lies on a device is of a step that does not end: nobody goes on with it.
-      const auto is_on_device = [](const std::shared_ptr<Half> &half) { return half->is_on_device(); };
-      box.sent.erase(std::remove_if(box.sent.begin(), box.sent.end(), is_on_device), box.sent.end());
       for (const std::shared_ptr<Half> &half : box.sent) {
         const char *bytes = static_cast<const char *>(half->from);
         half->kept.assign(bytes, bytes + half->count);
         half->from = half->kept.data();
       }
     }
-    // They end by themselves; then the memory may go.
-    meeting_->changed.wait(lock, [this] { return meeting_->copies[rank_] == 0; });
   }
 
  private:
-  std::unique_ptr<Exchange> post(Half half, bool sends, int peer, Channel channel) {
-    if (half.is_on_device() && half.count > 0) half.failure = await(half.side);
-    const auto mine = std::make_shared<Half>(std::move(half));
-    std::unique_lock<std::mutex> lock(meeting_->mutex);
-    Meeting::Mailbox &box = meeting_->mailboxes[{{sends ? rank_ : peer, sends ? peer : rank_}, channel}];
-    std::deque<std::shared_ptr<Half>> &theirs = sends ? box.awaited : box.sent;
-    if (theirs.empty()) {
-      (sends ? box.sent : box.awaited).push_back(mine);
-    } else {
-      const std::shared_ptr<Half> other = std::move(theirs.front());
-      theirs.pop_front();
-      exchange(sends ? *mine : *other, sends ? *other : *mine, peer, lock);
-    }
-    return std::make_unique<LocalExchange>(meeting_, mine, peer);
-  }
-
-  // What a device does takes longer than others should wait for the lock.
-  void exchange(Half &sent, Half &awaited, int peer, std::unique_lock<std::mutex> &lock) {
-    std::string failure = sent.failure.empty() ? awaited.failure : sent.failure;
-    if (failure.empty() && (sent.is_on_device() || awaited.is_on_device())) {
-      for (const int rank : {rank_, peer}) ++meeting_->copies[rank];
-      lock.unlock();
-      failure = copy(sent, awaited);
-      lock.lock();
-      for (const int rank : {rank_, peer}) --meeting_->copies[rank];
-      meeting_->changed.notify_all();
-    } else if (failure.empty()) {
-      copy(sent, awaited);
-    }
-    sent.failure = awaited.failure = failure;
-    sent.ended = awaited.ended = true;
-  }
-
   std::shared_ptr<Meeting> meeting_;
   int rank_;
 };

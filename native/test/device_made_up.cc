@@ -164,16 +164,16 @@ class Transport final : public group::ForwardingTransport {
   // One in three takes none, so that both ends of a message lie in either.
   bool takes_memory_of(int device) const override { return device == 0 && rank() % 3 != 2; }
   std::unique_ptr<group::Exchange> send_from_device(int to, group::Channel channel, const void *bytes, size_t count,
-                                                    const group::DeviceSide &side) override {
-    wait_for(side.ready);
+                                                    void *ready) override {
+    wait_for(ready);
     const char *first = on_host(static_cast<const char *>(bytes));
     auto now = std::make_unique<std::vector<char>>(first, first + count);
     auto sent = transport_->send(to, channel, now->data(), count);
     return std::make_unique<Copied>(std::move(now), std::move(sent));
   }
   std::unique_ptr<group::Exchange> receive_on_device(int from, group::Channel channel, void *bytes, size_t count,
-                                                     const group::DeviceSide &side) override {
-    wait_for(side.ready);
+                                                     void *ready) override {
+    wait_for(ready);
     return transport_->receive(from, channel, on_host(bytes), count);
   }
 

@@ -207,13 +207,6 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDeviceCount
   *count = infonce::test::device_count();
   return next("cudaGetDeviceCount");
 }
-extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) {
-  *can = 1;
-  return next("cudaDeviceCanAccessPeer");
-}
-extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
-  return next("cudaDeviceEnablePeerAccess");
-}
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream,
                                                                                         unsigned flags) {
   static auto *const function = real<cudaError_t(cudaStream_t *, unsigned)>("cudaStreamCreateWithFlags");
@@ -221,15 +214,6 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaStreamCreateWi
   const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
   infonce::test::state().stream_device[*stream] = infonce::test::device_of_thread;
   return error;
-}
-// Copies whose direction is left to the runtime are those between devices.
-extern "C" __attribute__((visibility("default"))) cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
-                                                                              cudaMemcpyKind kind,
-                                                                              cudaStream_t stream) {
-  static auto *const function =
-      real<cudaError_t(void *, const void *, size_t, cudaMemcpyKind, cudaStream_t)>("cudaMemcpyAsync");
-  const cudaError_t error = kind == cudaMemcpyDefault ? next("copies between devices") : cudaSuccess;
-  return error == cudaSuccess ? function(to, from, bytes, kind, stream) : error;
 }
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaLaunchKernel(const void *kernel, dim3 grid,
                                                                                dim3 block, void **arguments,

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 18
+#define INFONCE_ABI_VERSION 19
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -387,8 +387,7 @@ typedef struct infonce_memory_needs {
 typedef enum infonce_copy {
   INFONCE_COPY_TO_DEVICE = 0,
   INFONCE_COPY_FROM_DEVICE = 1,
-  INFONCE_COPY_WITHIN_DEVICE = 2,
-  INFONCE_COPY_BETWEEN_DEVICES = 3 /* from memory of another device of the backend, or to it */
+  INFONCE_COPY_WITHIN_DEVICE = 2
 } infonce_copy;
 
 /* What other processes of the machine open memory of a device by. */
@@ -491,15 +490,13 @@ typedef struct infonce_backend {
                          infonce_failure *failure);
   /* Of arrays in such memory: to[i] = (to[i] + from[i]) * factor, each rounded; without `from` to[i] * factor; with a factor
      of 0 all 0. After all work that was begun; with `waits` it returns when it is done, else it is queued. NULL, with the
-     next three: no other stream uses the device's memory. */
+     next two: no other stream uses the device's memory. */
   infonce_status (*combine)(infonce_context *context, float *to, const float *from, int64_t count, float factor,
                             int32_t waits, infonce_failure *failure);
   /* The point behind all work that was begun, for other streams of the device to wait for. CUDA: a cudaEvent_t. Made where
      `*point` is NULL, else moved. */
   infonce_status (*mark)(infonce_context *context, void **point, infonce_failure *failure);
   void (*release_mark)(void *point);
-  /* Returns when what is before the point is done. */
-  infonce_status (*await_mark)(infonce_context *context, void *point, infonce_failure *failure);
   /* Gives back what memory the context keeps for later calls. `freed`: bytes. */
   infonce_status (*trim)(infonce_context *context, int64_t *freed, infonce_failure *failure);
   /* The index of the context's device, whose host memory the next two are for; -1: it is the host itself. */
