@@ -25,7 +25,7 @@ class Problem {
         weight_(std::vector<float>(size_t(padded_rows_), 0.5f / float(rows))) {
     tower_ = {source_.get(), dim, nullptr, 2, planes_.get(), inverse_norm_.get(), rows, padded_rows_, dim, dim, true};
     constexpr int kMatrix = 0;
-    prepare(stream, kPlanes, {tower_, kMatrix, apart_.get(), report_.get()});
+    prepare(stream, kPlanes, {PrepareTask{tower_, kMatrix, apart_.get(), report_.get()}});
     stream.synchronize();
   }
 

@@ -196,7 +196,7 @@ void Call::begin(Lane *previous) {
   lane.clock.mark(lane.stream, Clock::kOrdered);
   compute(previous);
   lane.clock.mark(lane.stream, Clock::kComputed);
-  if (returns_early() || propagates()) steps::spoil(work_);
+  if (work_.spoils() && !work_.asks_for_bad_rows()) steps::spoil(work_);
   if (!returns_early()) steps::queue_downloads(&work_);
 }
 
@@ -214,7 +214,7 @@ void Call::compute(Lane *previous) {
   if (phase.prepares && !phase.is_part) steps::find_pairs(&work_);
   if (phase.sums) steps::sum_exponentials(&work_, previous);
   if (phase.adds_terms) steps::sum_terms_of_part(work_);
-  if (phase.has_losses) steps::losses(work_);
+  if (phase.has_losses) steps::losses(&work_);
   if (phase.has_gradients) steps::gradients(work_);
   if (!phase.is_part && (phase.returns_losses || phase.has_gradients)) steps::totals(work_);
 }

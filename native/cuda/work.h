@@ -103,6 +103,7 @@ struct Work {
   double positives_log_mean = 0;
   Pairs pairs[INFONCE_MOST_MATRICES] = {};  // of the anchors with the rows of each matrix
   Pairs pairs_of_keys = {};                 // of the keys with the anchors
+  AddStatisticsTask sums = {};              // that the losses put together; of no rows: all are
   Buffers buffers = {};
   PairedNegatives paired_negatives = {};
 
@@ -114,6 +115,18 @@ struct Work {
   Tower memory_tower() const { return choice.memory == kNone ? Tower{} : tower(choice.memory); }
   int64_t guide_size_of(int matrix) const { return problem.matrices[matrix].rows * problem.guide_dim; }
   int64_t size_of(int matrix) const { return problem.matrices[matrix].rows * problem.dim; }
+  bool spoils() const { return returns_early || problem.propagate_non_finite != 0; }
+  // Whether all that the caller gets on the device is written by kernels that ask for bad rows.
+  bool asks_for_bad_rows() const {
+    return !phase.is_part && !phase.is_logits && !is_sigmoid(problem) && !own_block_of(problem);
+  }
+  const Report *spoiled_by() const { return spoils() && asks_for_bad_rows() ? buffers.report : nullptr; }
+  // Which kernel's last block puts the totals together, else a launch of their own does.
+  bool totals_go_along() const {
+    return asks_for_bad_rows() && rows() <= kMostRowsOfLastBlock && (phase.returns_losses || phase.has_gradients);
+  }
+  bool totals_go_along_with_losses() const { return totals_go_along() && phase.has_losses && gradients.empty(); }
+  bool totals_go_along_with_gradients() const { return totals_go_along() && !gradients.empty(); }
   bool opens_gradient() const { return phase.has_losses && !phase.returns_losses && !phase.has_gradients; }
   bool computes_gradient() const { return problem.gradient && phase.has_gradients; }
   float *gradient_of(int matrix) const { return outputs[kGradients + matrix].device; }  // null: not wanted

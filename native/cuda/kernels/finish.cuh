@@ -3,6 +3,7 @@
 
 #include "common/row_loss.h"
 #include "cuda/kernels/exact_row.cuh"
+#include "cuda/kernels/totals.cuh"
 #include "cuda/kernels/trace.cuh"
 
 namespace infonce::cuda {
@@ -55,14 +56,11 @@ __global__ void add_radial(Trace trace, const __grid_constant__ Tower tower, con
   if (threadIdx.x % kWarp == 0) radial[i] += factor * upstream.scale() * along;
 }
 
-// A warp a row.
 template <class Scalar, PairRule kRule, int32_t kRowLoss>
-__global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task) {
-  trace.mark();
+__device__ void finish_row(const FinishTask<Scalar> &task, int64_t i) {
   const Tower &tower = task.tower;
   const int lane = threadIdx.x % kWarp;
-  const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp, dim = tower.dim;
-  if (i >= tower.rows) return;
+  const int64_t dim = tower.dim;
   const bool one_tower = kRule == PairRule::kByRule && task.rule.one_tower;
   const Range range = one_tower ? task.pairs.apart[i] : Range{0, 1};
   const bool in_large_class = one_tower && task.pairs.classes && task.pairs.classes[i].size() > 0;
@@ -157,9 +155,21 @@ __global__ void finish(Trace trace, const __grid_constant__ FinishTask<Scalar> t
 
   const bool clamped = !(unit.inverse < 1 / kSmallestNorm);
   const double along_unit = tower.normalize && !clamped ? along : 0;
+  const bool is_spoiled = task.spoiled_by && task.spoiled_by->has_bad_row();
   float *gradient = task.gradient + tower.source_row(i) * dim;
   for (int64_t d = lane; d < dim; d += kWarp)
-    gradient[d] = float(factor * unit.inverse * (double(sums[d]) - along_unit * unit[d]));
+    gradient[d] = is_spoiled ? NAN : float(factor * unit.inverse * (double(sums[d]) - along_unit * unit[d]));
+}
+
+// A warp a row.
+template <class Scalar, PairRule kRule, int32_t kRowLoss>
+__global__ void __launch_bounds__(kRowsPerBlock *kWarp, 1)
+    finish(Trace trace, const __grid_constant__ FinishTask<Scalar> task, const __grid_constant__ TotalsTask totals) {
+  trace.mark();
+  const int64_t i = int64_t(trace.block()) * kRowsPerBlock + threadIdx.x / kWarp, rows = task.tower.rows;
+  if (i < rows) finish_row<Scalar, kRule, kRowLoss>(task, i);
+  if (totals.rows > 0)
+    total_up_last<kRowsPerBlock * kWarp>(totals, unsigned((rows + kRowsPerBlock - 1) / kRowsPerBlock));
 }
 
 }  // namespace infonce::cuda

@@ -3,9 +3,13 @@
 
 #include "common/row_loss.h"
 #include "cuda/kernels/exact_row.cuh"
+#include "cuda/kernels/partial_sums.cuh"
+#include "cuda/kernels/totals.cuh"
 #include "cuda/kernels/trace.cuh"
 
 namespace infonce::cuda {
+
+constexpr int kLossesThreads = 128;
 
 // Of a debiased loss whose harder negatives count more: the second direction has their weights.
 __device__ inline void hard_loss_of_row(const LossesTask &task, int64_t i) {
@@ -83,17 +87,29 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   }
 }
 
-// A thread an anchor; padding rows included.
-template <int32_t kRowLoss> __global__ void losses(Trace trace, const __grid_constant__ LossesTask task) {
-  trace.mark();
-  const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+// Whose first sums may still have to be put together.
+template <int32_t kRowLoss>
+__device__ void losses_of_row(const AddStatisticsTask &sums, const LossesTask &task, int64_t i, bool is_spoiled) {
+  add_row(sums, i);
+  add_column(sums, i);
   if (i >= task.anchors.padded_rows) return;
   if (kRowLoss == INFONCE_ROW_LOSS_DEBIASED && task.debiasing.beta != 0) hard_loss_of_row(task, i);
   else loss_of_row<kRowLoss>(task, 0, i);
   if (task.has_columns) loss_of_row<kRowLoss>(task, 1, i);
   if (!task.row_loss || i >= task.anchors.rows) return;
   const double loss = task.has_columns ? (task.rows.loss[i] + task.columns.loss[i]) / 2 : task.rows.loss[i];
-  task.row_loss[task.anchors.source_row(i)] = float(loss);
+  task.row_loss[task.anchors.source_row(i)] = is_spoiled ? NAN : float(loss);
+}
+
+// A thread an anchor; padding rows included, and what else has sums.
+template <int32_t kRowLoss>
+__global__ void __launch_bounds__(kLossesThreads, 1)
+    losses(Trace trace, const __grid_constant__ AddStatisticsTask sums, const __grid_constant__ LossesTask task,
+           const __grid_constant__ TotalsTask totals) {
+  trace.mark();
+  const bool is_spoiled = task.row_loss && task.spoiled_by && task.spoiled_by->has_bad_row();
+  losses_of_row<kRowLoss>(sums, task, int64_t(blockIdx.x) * blockDim.x + threadIdx.x, is_spoiled);
+  if (totals.rows > 0) total_up_last<kLossesThreads>(totals, gridDim.x);
 }
 
 __global__ void write_row_losses(Trace trace, const double *loss, float *row_loss, int64_t rows) {
@@ -101,8 +117,6 @@ __global__ void write_row_losses(Trace trace, const double *loss, float *row_los
   const int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < rows) row_loss[i] = float(loss[i]);
 }
-
-constexpr int kTotalsThreads = 1024;
 
 // One block: what each thread has of every 1024th row, then a tree.
 template <class Combine> __device__ double over_block(double of_this_thread, Combine &&combine) {
@@ -136,37 +150,10 @@ __global__ void __launch_bounds__(kTotalsThreads)
     task.weights[i] = mises_fisher_weight(exp(exponent(i) - largest), sum / double(task.rows));
 }
 
-// One block: each thread adds every 1024th row, then a tree.
-__global__ void __launch_bounds__(kTotalsThreads) totals(Trace trace, const __grid_constant__ TotalsTask task) {
+// Where no other kernel does it. One block.
+__global__ void __launch_bounds__(kTotalsThreads, 1) totals(Trace trace, const __grid_constant__ TotalsTask task) {
   trace.mark();
-  double sums[5] = {0, 0, 0, 0, 0};  // as in infonce_scalars: loss, radial, top 1, top 5; then the margin's
-  for (int64_t i = threadIdx.x; i < task.rows; i += kTotalsThreads) {
-    const bool has_positive = !task.first_logit || task.first_logit[i] < INFINITY;
-    for (int d = 0; d < 2 && task.loss[d]; ++d) {
-      sums[0] += task.loss[d][i];
-      sums[2] += has_positive && task.above[d][i] < 1;
-      sums[3] += has_positive && task.above[d][i] < 5;
-      if (task.margin != 0 && task.radial)
-        sums[4] += task.row_upstream[d][i] * (task.rest_share[d][i] - task.of_candidate[d]);
-    }
-    if (task.radial) sums[1] += task.radial[i];
-  }
-  __shared__ double of_warp[5][kTotalsThreads / kWarp];
-  for (int k = 0; k < 5; ++k) {
-    sums[k] = warp_sum(sums[k]);
-    if (threadIdx.x % kWarp == 0) of_warp[k][threadIdx.x / kWarp] = sums[k];
-  }
-  __syncthreads();
-  if (threadIdx.x >= kWarp) return;
-  for (int k = 0; k < 5; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
-  if (threadIdx.x > 0) return;
-  const double directions = task.loss[1] ? 2 : 1, rows = double(task.rows) * directions;
-  double grad_scale = sums[1] / task.radial_divisor;
-  if (task.margin != 0 && task.radial) grad_scale += task.margin * task.upstream.scale() * sums[4];
-  const infonce_scalars totals = {sums[0] / (task.loss_divisor * directions), grad_scale,
-                                  task.ranks ? sums[2] / rows : NAN, task.ranks ? sums[3] / rows : NAN};
-  task.report->scalars = totals;
-  if (task.scalars) *task.scalars = totals;
+  total_up<kTotalsThreads>(task);
 }
 
 // After everything else, for callers that do not wait: any bad row makes all results NaN.

@@ -44,11 +44,14 @@ __global__ void bring_together(Trace trace, const Number *from, int64_t stride, 
 }
 
 // A warp a row; padding rows included.
-template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constant__ PrepareTask task) {
+template <int kPlanes> __global__ void prepare(Trace trace, const __grid_constant__ PrepareTasks tasks) {
   trace.mark();
+  int which = 0;
+  while (which + 1 < tasks.count && blockIdx.x >= tasks.first_block[which + 1]) ++which;
+  const PrepareTask &task = tasks.of[which];
   const Tower &tower = task.tower;
   const int lane = threadIdx.x % kWarp;
-  const int64_t r = int64_t(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarp;
+  const int64_t r = int64_t(blockIdx.x - tasks.first_block[which]) * kRowsPerBlock + threadIdx.x / kWarp;
   if (r >= tower.padded_rows) return;
   const bool padding = r >= tower.rows;
   const int64_t source_row = padding ? 0 : tower.source_row(r);

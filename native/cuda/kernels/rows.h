@@ -117,6 +117,7 @@ struct Report {
   unsigned long long bad_row[kInputs];  // the complement of the first, so that 0 is none and the largest is kept
   float largest_upstream;
   int32_t cancelled;                          // set by the host: blocks that have not begun their work return
+  uint32_t blocks_done;                       // of the launch whose last block puts the totals together; 0 after it
   float largest_norm[INFONCE_MOST_MATRICES];  // of unit rows, without normalisation
   int32_t use_float64;                        // 1: float32 cannot hold the result to its digits, float64 must serve
   infonce_scalars scalars;
@@ -124,6 +125,12 @@ struct Report {
 #ifdef __CUDACC__
   __device__ void add_bad_row(int32_t input, int64_t row) {
     atomicMax(&bad_row[input], ~static_cast<unsigned long long>(row));
+  }
+  // Of whole warps.
+  __device__ bool has_bad_row() const {
+    static_assert(kInputs <= 32, "a lane an input");
+    const unsigned lane = threadIdx.x % 32;
+    return __any_sync(0xffffffffu, lane < kInputs && bad_row[lane] != 0);
   }
 #endif
   __host__ __device__ int64_t first_bad_row(int32_t input) const {

@@ -19,6 +19,14 @@ struct PrepareTask {
   Report *report;
 };
 
+// Of one launch.
+struct PrepareTasks {
+  static constexpr int kMost = 4;
+  PrepareTask of[kMost];
+  unsigned first_block[kMost];
+  int32_t count;
+};
+
 struct ClassSums {
   const Range *members;    // [count]
   const Range *in_memory;  // [count], further members; null without memory
@@ -165,8 +173,9 @@ struct FirstsTask {
 
 struct LossesTask : Softmax {
   Tower anchors;
-  bool online;      // weights belong to probabilities, else to exponentials
-  float *row_loss;  // [rows] in the input's order, or null
+  bool online;               // weights belong to probabilities, else to exponentials
+  float *row_loss;           // [rows] in the input's order, or null
+  const Report *spoiled_by;  // whose bad rows make results NaN; null: none do
   Debiasing debiasing;
   double multiplicity[2];          // by direction, of an only positive
   Smoothing smoothing[2];          // by direction
@@ -225,9 +234,13 @@ struct SmoothingTask {
   double *accumulators;   // [padded_rows][padded_dim]
 };
 
+// Of more rows totals have a launch of their own, whose block has more threads.
+constexpr int64_t kMostRowsOfLastBlock = 4096;
+
 struct TotalsTask {
-  int64_t rows;
+  int64_t rows;  // 0: totals are put together elsewhere
   bool ranks;
+  bool are_spoiled;       // by bad rows of the report: what the caller gets of it on the device is NaN
   const double *loss[2];  // by direction; null: none
   const int32_t *above[2];
   const double
@@ -462,6 +475,7 @@ template <class Scalar> struct FinishTask : Softmax {
   Scalar *sums;                // [padded_rows][padded_dim], may be the first of the accumulators
   float *gradient;             // [rows, dim] in the input's order
   double *radial;              // [rows]: <u, d loss / d u>, or null
+  const Report *spoiled_by;    // as of LossesTask
 };
 
 }  // namespace infonce::cuda

@@ -5,11 +5,12 @@
 namespace infonce::cuda {
 namespace {
 
-template <class Scalar> void launch(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<Scalar> &task) {
+template <class Scalar>
+void launch(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<Scalar> &task, const TotalsTask &totals) {
   const double of_element = 4.0 * double(task.all_splits + (task.has_pairs ? task.logits.most_pairs : 0));
   const auto launch = [&](auto kernel) {
     stream.launch_in_parts({of_element * double(task.tower.rows) * double(task.tower.dim), true}, "finish", kernel,
-                           blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task);
+                           blocks_of(task.tower.rows, kRowsPerBlock), kRowsPerBlock * kWarp, 0, task, totals);
   };
   // Of positives by range each row has one, whose weight is known.
   if (rule == PairRule::kByRange) return launch(finish<Scalar, PairRule::kByRange, INFONCE_ROW_LOSS_CROSS_ENTROPY>);
@@ -33,11 +34,11 @@ void add_radial(Stream &stream, const Tower &tower, const double *sums, double f
                 factor, upstream, radial);
 }
 
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task) {
-  launch(stream, rule, row_loss, task);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task, const TotalsTask &totals) {
+  launch(stream, rule, row_loss, task, totals);
 }
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task) {
-  launch(stream, rule, row_loss, task);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task, const TotalsTask &totals) {
+  launch(stream, rule, row_loss, task, totals);
 }
 
 }  // namespace infonce::cuda

@@ -2,6 +2,8 @@
 // generation's kernels are in sm80.h and sm90.h.
 #pragma once
 
+#include <vector>
+
 #include "cuda/kernels/tile_shapes.h"
 #include "cuda/kernels/tasks.h"
 #include "cuda/stream.h"
@@ -23,7 +25,7 @@ void widen(Stream &stream, bool is_float16, const void *from, float *to, int64_t
 // `type`: of the numbers, an infonce_type.
 void bring_together(Stream &stream, int32_t type, const void *from, int64_t stride, float *to, int64_t rows,
                     int64_t dim);
-void prepare(Stream &stream, Planes planes, const PrepareTask &task);
+void prepare(Stream &stream, Planes planes, const std::vector<PrepareTask> &tasks);
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report);
 void judge_logits(Stream &stream, int anchors, uint32_t others, double scale, double largest, Report *report);
 void sum_classes(Stream &stream, const Tower &tower, const Tower &memory, const ClassSums &classes);
@@ -34,10 +36,16 @@ void first_logits(Stream &stream, const FirstsTask &task);
 void pair_logits(Stream &stream, Planes planes, const PairsTask &task);
 
 // statistics.cu
+inline int64_t end_of_rows(const AddStatisticsTask &task) {
+  return int64_t(task.first_tile_row + task.tile_rows) * task.rows_of_tile;
+}
 void add_statistics(Stream &stream, const AddStatisticsTask &task);
 
 // losses.cu
-void losses(Stream &stream, int32_t row_loss, const LossesTask &task);
+// `sums`: of the last launch of statistics, to be put together first; of no rows and columns: there are none. `totals`: of
+// 0 rows, not yet.
+void losses(Stream &stream, int32_t row_loss, const AddStatisticsTask &sums, const LossesTask &task,
+            const TotalsTask &totals);
 void weigh_positives(Stream &stream, const PositiveWeightsTask &task);
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
 void totals(Stream &stream, const TotalsTask &task);
@@ -55,8 +63,9 @@ void add_splits(Stream &stream, const AddSplitsTask<double> &task);
 // radial [rows] += factor * the upstream gradient * what the sums [padded_rows][padded_dim] have along the rows.
 void add_radial(Stream &stream, const Tower &tower, const double *sums, double factor, const Upstream &upstream,
                 double *radial);
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task);
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task);
+// `totals`: of 0 rows, not yet.
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task, const TotalsTask &totals);
+void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task, const TotalsTask &totals);
 
 // Of a gradient in registers.
 struct RegisterBlocks {

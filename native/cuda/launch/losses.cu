@@ -1,5 +1,7 @@
 #include "cuda/kernels/losses.cuh"
 
+#include <algorithm>
+
 #include "cuda/launch/launch.h"
 
 namespace infonce::cuda {
@@ -7,9 +9,11 @@ namespace {
 constexpr int kThreads = 128;
 }
 
-void losses(Stream &stream, int32_t row_loss, const LossesTask &task) {
+void losses(Stream &stream, int32_t row_loss, const AddStatisticsTask &sums, const LossesTask &task,
+            const TotalsTask &totals) {
+  const int64_t threads = std::max({task.anchors.padded_rows, end_of_rows(sums), sums.columns});
   with_row_loss(row_loss, [&](auto kind) {
-    stream.launch("losses", losses<kind()>, blocks_of(task.anchors.padded_rows, kThreads), kThreads, 0, task);
+    stream.launch("losses", losses<kind()>, blocks_of(threads, kLossesThreads), kLossesThreads, 0, sums, task, totals);
   });
 }
 

@@ -37,9 +37,18 @@ void bring_together(Stream &stream, int32_t type, const void *from, int64_t stri
   else launch(bring_together<float>, static_cast<const float *>(from));
 }
 
-void prepare(Stream &stream, Planes planes, const PrepareTask &task) {
+void prepare(Stream &stream, Planes planes, const std::vector<PrepareTask> &tasks) {
   const auto kernel = planes == Planes::kMedium ? prepare<1> : planes == Planes::kHigh ? prepare<2> : prepare<3>;
-  stream.launch("prepare", kernel, blocks_of(task.tower.padded_rows, kRowsPerBlock), kThreads, 0, task);
+  for (size_t first = 0; first < tasks.size(); first += PrepareTasks::kMost) {
+    PrepareTasks together{};
+    unsigned blocks = 0;
+    for (size_t t = first; t < std::min(tasks.size(), first + PrepareTasks::kMost); ++t) {
+      together.of[together.count] = tasks[t];
+      together.first_block[together.count++] = blocks;
+      blocks += blocks_of(tasks[t].tower.padded_rows, kRowsPerBlock);
+    }
+    stream.launch("prepare", kernel, blocks, kThreads, 0, together);
+  }
 }
 
 void measure_upstream(Stream &stream, const float *values, int64_t count, Report *report) {

@@ -53,9 +53,8 @@ void statistics(Stream &stream, Planes planes, TileShape shape, bool online, con
 }  // namespace sm80
 
 void add_statistics(Stream &stream, const AddStatisticsTask &task) {
-  const int64_t row_end = int64_t(task.first_tile_row + task.tile_rows) * task.rows_of_tile;
-  stream.launch("add_statistics", add_statistics, blocks_of(std::max(row_end, task.columns), kThreads), kThreads, 0,
-                task);
+  stream.launch("add_statistics", add_statistics, blocks_of(std::max(end_of_rows(task), task.columns), kThreads),
+                kThreads, 0, task);
 }
 
 }  // namespace infonce::cuda

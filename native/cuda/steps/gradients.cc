@@ -45,7 +45,10 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   task.sums = to;
   task.gradient = work.gradient_of(matrix);
   task.radial = matrix == choice.anchors ? work.buffers.radial : nullptr;
-  cuda::finish(work.stream(), rule, work.problem.softmaxes[0].row_loss, task);
+  task.spoiled_by = work.spoiled_by();
+  const bool is_last = matrix == work.gradients.back().matrix;
+  cuda::finish(work.stream(), rule, work.problem.softmaxes[0].row_loss, task,
+               is_last && work.totals_go_along_with_gradients() ? totals_of(work) : TotalsTask{});
 }
 
 Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {
@@ -160,7 +163,7 @@ void finish_or_add(const Work &work, const MatrixGradient &of, const Sums<Scalar
   } else {
     finish(work, of.matrix, sums, to);
   }
-  work.lane->gradient_ready[of.matrix].record(work.stream());
+  if (!work.outputs[kGradients + of.matrix].on_device()) work.lane->gradient_ready[of.matrix].record(work.stream());
 }
 
 }  // namespace

@@ -14,6 +14,7 @@ LossesTask task_of(const Work &work) {
   static_cast<Softmax &>(task) = softmax_of(work);
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
+  task.spoiled_by = work.spoiled_by();
   std::copy_n(work.buffers.further, work.problem.softmax_count, task.further);
   std::copy_n(work.smoothing, work.problem.softmax_count, task.smoothing);
   for (int s = 0; s < work.problem.softmax_count; ++s) task.multiplicity[s] = multiplicity_of_positive(work.problem, s);
@@ -22,7 +23,8 @@ LossesTask task_of(const Work &work) {
 
 }  // namespace
 
-void losses(const Work &work) {
+void losses(Work *of) {
+  const Work &work = *of;
   LossesTask task = task_of(work);
   if (is_sigmoid(work.problem)) return sigmoid_losses(work.stream(), task);
   const int32_t row_loss = work.problem.softmaxes[0].row_loss;
@@ -35,14 +37,15 @@ void losses(const Work &work) {
                                     work.has_log_mean, work.positives_log_mean, buffers.positive_weights});
     task.positive_weights = buffers.positive_weights;
   }
-  if (!work.is_smoothed()) return cuda::losses(work.stream(), row_loss, task);
-  sum_smoothed(work);
-  for (int s = 0; s < work.problem.softmax_count; ++s)
+  if (work.is_smoothed()) sum_smoothed(work);
+  for (int s = 0; s < work.problem.softmax_count && work.is_smoothed(); ++s)
     if (task.smoothing[s].amount != 0) task.mean_logit[s] = work.buffers.mean_logits[s];
-  cuda::losses(work.stream(), row_loss, task);
+  cuda::losses(work.stream(), row_loss, work.sums, task,
+               work.totals_go_along_with_losses() ? totals_of(work) : TotalsTask{});
+  of->sums = {};
 }
 
-void totals(const Work &work) {
+TotalsTask totals_of(const Work &work) {
   const Buffers &buffers = work.buffers;
   TotalsTask task{};
   task.rows = work.rows();
@@ -64,9 +67,16 @@ void totals(const Work &work) {
     task.rest_share[s] = buffers.softmaxes[s].rest_share;
   }
   task.upstream = work.upstream;
+  task.are_spoiled = work.spoiled_by() != nullptr;
   task.report = buffers.report;
   task.scalars = work.result->device_scalars;
-  cuda::totals(work.stream(), task);
+  return task;
+}
+
+void totals(const Work &work) {
+  if (work.totals_go_along_with_losses() || work.totals_go_along_with_gradients()) return;
+  const Buffers &buffers = work.buffers;
+  cuda::totals(work.stream(), totals_of(work));
   if (is_sigmoid(work.problem) && work.computes_gradient())
     sigmoid_bias(work.stream(), task_of(work), buffers.report, work.result->device_scalars);
 }

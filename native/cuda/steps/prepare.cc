@@ -46,22 +46,22 @@ void prepare(Work *work) {
   if (!classes.order.empty()) buffers.towers[choice.anchors].order = buffers.classes.order;
   if (!classes.memory_order.empty()) buffers.towers[choice.memory].order = buffers.classes.memory_order;
   uint32_t others = 0;  // with which anchors have logits
+  std::vector<PrepareTask> tasks;
   work->for_each_brought_matrix([&](int m) {
     if (m == choice.own) return;  // read as it is
     Range *ranges = m == choice.anchors && classes.apart.empty() ? buffers.classes.apart : nullptr;
-    cuda::prepare(work->stream(), choice.planes, {buffers.towers[m], m, ranges, buffers.report});
+    tasks.push_back({buffers.towers[m], m, ranges, buffers.report});
     if (m != choice.anchors || choice.has_triangle()) others |= uint32_t(1) << m;
   });
   if (!work->some_anchors.rows.empty())
-    cuda::prepare(work->stream(), choice.planes,
-                  {buffers.towers[choice.anchors], choice.anchors, nullptr, buffers.report});
+    tasks.push_back({buffers.towers[choice.anchors], choice.anchors, nullptr, buffers.report});
   if (!work->some_anchors.rows.empty() && has_guides(work->problem))
-    cuda::prepare(work->stream(), choice.planes,
-                  {buffers.guides[choice.anchors], kGuideInputs + choice.anchors, nullptr, buffers.report});
+    tasks.push_back({buffers.guides[choice.anchors], kGuideInputs + choice.anchors, nullptr, buffers.report});
   work->for_each_brought_guide([&](int m) {
     buffers.guides[m].order = buffers.towers[m].order;
-    cuda::prepare(work->stream(), choice.planes, {buffers.guides[m], kGuideInputs + m, nullptr, buffers.report});
+    tasks.push_back({buffers.guides[m], kGuideInputs + m, nullptr, buffers.report});
   });
+  cuda::prepare(work->stream(), choice.planes, tasks);
   if (work->phase.sums && work->in_float32 && work->in_float64 && !work->problem.normalize)
     judge_logits(work->stream(), choice.anchors, others, largest_scale(work->problem), choice.largest_logit,
                  buffers.report);

@@ -10,7 +10,14 @@
 namespace infonce::cuda::steps {
 namespace {
 
-void sum_in_float32(const Work &work, const Sweep &sweep) {
+// What the last launch of statistics has left.
+void put_together(Work *work) {
+  if (work->sums.tile_rows > 0) add_statistics(work->stream(), work->sums);
+  work->sums = {};
+}
+
+void sum_in_float32(Work *of, const Sweep &sweep) {
+  const Work &work = *of;
   const Buffers &buffers = work.buffers;
   const Choice &choice = work.choice;
   const SweepPlan &plan = sweep.plan;
@@ -50,14 +57,16 @@ void sum_in_float32(const Work &work, const Sweep &sweep) {
     task.first_tile_row = add.first_tile_row = first;
     task.order = add.order = plan.order(first);
     add.tile_rows = std::min(plan.tile_rows - first, plan.strip);
+    put_together(of);  // where this launch leaves its own
     choice.architecture->statistics(work.stream(), choice.planes, choice.shape, choice.online, task,
                                     tiles_of(longest, plan.tiles_per_run), add.tile_rows);
-    add_statistics(work.stream(), add);
+    of->sums = add;
   }
 }
 
 // The anchors' statistics and what their gradient sums, in parts by columns.
-void flash(const Work &work) {
+void flash(Work *of) {
+  const Work &work = *of;
   const Buffers &buffers = work.buffers;
   const Choice &choice = work.choice;
   const Tower &rows = work.anchor_tower();
@@ -78,7 +87,7 @@ void flash(const Work &work) {
   add.tiles = choice.flash_splits;
   add.tiles_per_run = 1;
   add.exponent = task.weights.exponent;
-  add_statistics(work.stream(), add);
+  of->sums = add;
 }
 
 // What the first kernels say of the data. They are done long before the statistics that were queued behind them, but
@@ -105,11 +114,13 @@ void sum_sigmoids(Work *work) {
 void sum_exponentials(Work *work, Lane *previous) {
   if (is_sigmoid(work->problem)) return sum_sigmoids(work);
   if (work->in_float32) {
-    if (work->choice.flash) flash(*work);
-    for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(*work, sweep);
+    if (work->choice.flash) flash(work);
+    for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(work, sweep);
+    if (!work->phase.has_losses) put_together(work);
   }
   if (work->in_float32 && work->in_float64) decide(work, previous);
   if (!work->in_float64) return;
+  work->sums = {};  // are computed anew
   for (const Block &block : work->choice.row_blocks) {
     bool &is_summed = work->is_summed[block.row_softmax];
     const double beta = work->problem.softmaxes[0].beta;

@@ -20,8 +20,9 @@ void find_pairs(Work *work);
 void sum_exponentials(Work *work, Lane *previous);
 
 // losses.cc
-void losses(const Work &work);
-void totals(const Work &work);
+void losses(Work *work);
+void totals(const Work &work);  // where no other kernel has put them together
+TotalsTask totals_of(const Work &work);
 
 // travelling_rows.cc
 // What a part's kernels read of its columns' softmax, and of that of some anchors.

@@ -55,8 +55,7 @@ void clear(const Work &work) {
   }
   // What was found in the inputs stays, and in the upstream gradient while it is the same.
   const auto first = work.phase.has_losses ? offsetof(Report, bad_row[kUpstreamInput]) : offsetof(Report, cancelled);
-  const auto end = work.phase.has_losses ? offsetof(Report, largest_norm) : first + sizeof(Report::cancelled);
-  work.stream().fill(report + first, 0, end - first);
+  work.stream().fill(report + first, 0, offsetof(Report, largest_norm) - first);
   if (work.bad_part.row >= 0) tell_bad_row(work, work.bad_part.matrix, work.bad_part.row);
   if (work.has_bad_gradient_part) tell_bad_row(work, kUpstreamInput, 0);
 }
