@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/call.h"
+#include "cuda/capture.h"
 #include "cuda/context.h"
 #include "cuda/current_device.h"
 #include "cuda/device.h"
@@ -47,6 +48,8 @@ infonce_status guarded_on_device(int32_t device, infonce_failure *failure, Body 
     } catch (const Error &error) {
       if (error.out_of_memory()) return fail_without_row(failure, INFONCE_OUT_OF_MEMORY, error.what());
       return on_error(error);
+    } catch (const CannotBeCaptured &error) {
+      return fail_without_row(failure, INFONCE_INVALID_ARGUMENT, error.what());
     }
   });
 }

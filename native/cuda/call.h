@@ -8,6 +8,8 @@ namespace infonce::cuda {
 
 class Call {
  public:
+  const Work &work() const { return work_; }
+
   // The arrays and `result` must stay until end(), the problem need not. `opened`: candidates come in parts.
   Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane,
        Phase phase = kWhole, infonce_output logits = {}, bool opened = false);

@@ -21,6 +21,12 @@ struct Classes {
   // `opened`: further candidates come in parts.
   explicit Classes(const infonce_problem &problem, bool opened = false);
 
+  // Whether the host brings any of it to the device.
+  bool are_brought() const {
+    return !order.empty() || !apart.empty() || !members.empty() || has_targets() || !anchors_of_keys.empty() ||
+           !memory_order.empty() || !memory_apart.empty() || !memory_members.empty() || !firsts.empty();
+  }
+
   // Positives by target, or by index among more keys than there are anchors.
   bool has_targets() const { return !targets.empty(); }
 

@@ -62,6 +62,29 @@ void Context::lose(const std::string &fault) {
   if (fault_.empty()) fault_ = fault;
 }
 
+void Context::refuse_capture() const {
+  if (is_capturing())
+    throw CannotBeCaptured(
+        "while the context's stream is captured into a graph only whole calls can be made that wait for nothing: "
+        "forward,"
+        " backward, copies and calls in parts have to come before or after");
+}
+
+// Without the calls before, whose work is not part of the graph.
+std::unique_ptr<infonce_call> Context::capture(const infonce_problem &problem, infonce_result *result, Phase phase) {
+  if (phase.is_logits) refuse_capture();
+  const MayAllocate may_allocate;
+  infonce_problem uncancelled = problem;
+  uncancelled.cancelled = nullptr;
+  auto lane = std::make_unique<Lane>(kernels_, stream_of_caller_, false);
+  auto work = std::make_unique<Call>(uncancelled, result, precision_, *lane, phase, infonce_output{});
+  check_capture(work->work());
+  work->place(nullptr);
+  captured_.push_back(std::move(lane));  // whatever happens: the graph may hold a part of it
+  work->begin(nullptr);
+  return std::unique_ptr<infonce_call>(new infonce_call{std::move(work), captured_.back().get()});
+}
+
 // The first that is free: calls one after another share a lane, and so wait for nothing but themselves.
 Lane &Context::take_lane() {
   for (const std::unique_ptr<Lane> &lane : lanes_)
@@ -84,7 +107,7 @@ int64_t Context::idle_memory() {
 }
 
 bool Context::free_idle_memory() {
-  if (idle_memory() == 0) return false;
+  if (idle_memory() == 0 || is_capturing()) return false;
   for (const std::unique_ptr<Lane> &lane : lanes_) {
     if (lane->busy) continue;
     lane->stream.settle();  // a call may have returned before its work was done
@@ -138,6 +161,7 @@ BadRow Context::finish(Call &call, Lane &lane) {
 std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, infonce_result *result, Phase phase,
                                              infonce_output logits) {
   const Lock lock(mutex_);
+  if (is_capturing()) return capture(problem, result, phase);
   Lane &lane = take_lane();
   const infonce_precision precision = phase.is_logits ? INFONCE_PRECISION_HIGHEST : precision_;
   try {
@@ -159,6 +183,7 @@ BadRow Context::begin_saved(const infonce_problem &problem, infonce_result *resu
   Lane *lane = nullptr;
   {
     const Lock lock(mutex_);
+    refuse_capture();
     if (!spare_.empty()) {
       state->memory = std::move(spare_.back());
       spare_.pop_back();
@@ -185,6 +210,7 @@ BadRow Context::go_on(infonce_saved &saved, Phase phase, const infonce_upstream 
   Lane *lane = nullptr;
   {
     const Lock lock(mutex_);
+    refuse_capture();
     lane = &take_lane();
     try {
       if (upstream) saved.work->set_upstream(upstream->grad_output);
@@ -207,6 +233,7 @@ BadRow Context::take_part(infonce_saved &saved, const infonce_part &part, Phase 
   Lane *lane = nullptr;
   {
     const Lock lock(mutex_);
+    refuse_capture();
     lane = &take_lane();
     try {
       if (phase.has_gradients) with_idle_memory([&] { saved.work->place_sums_of_parts(&saved.sums_of_parts, *lane); });
@@ -269,7 +296,8 @@ BadRow Context::join_rows(infonce_saved &saved, int32_t softmax, const infonce_t
 
 void Context::destroy(std::unique_ptr<infonce_saved> saved) {
   const Lock lock(mutex_);
-  if (saved->work->returns_early() && last_) last_->stream.settle();
+  const MayAllocate may_allocate;
+  if (saved->work->returns_early() && last_ && !is_capturing()) last_->stream.settle();
   if (spare_.size() < kMostSpare) spare_.push_back(std::move(saved->memory));
 }
 
@@ -287,7 +315,7 @@ int64_t Context::available() {
 int64_t Context::trim() {
   // Who holds it may be waiting for the device, and keeps most of the memory.
   const std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-  if (!lock) return 0;
+  if (!lock || is_capturing()) return 0;
   const int64_t idle = idle_memory();
   free_idle_memory();
   return idle;
@@ -299,6 +327,7 @@ void Context::settle() noexcept {
 
 // Only where memory is short it waits for a call that another thread is beginning.
 void *Context::allocate(int64_t bytes) {
+  const MayAllocate may_allocate;
   const auto take = [&] {
     const Lock lock(memory_mutex_);
     return memory_.take(size_t(bytes > 0 ? bytes : 1));
@@ -314,6 +343,12 @@ void *Context::allocate(int64_t bytes) {
 void Context::release(void *memory) {
   const Lock lock(mutex_);
   const Lock memory_lock(memory_mutex_);
+  released_in_capture_.push_back(memory);
+  if (is_capturing()) return;
+  for (void *each : std::exchange(released_in_capture_, {})) give_back(each);
+}
+
+void Context::give_back(void *memory) {
   try {
     follow_all_lanes();
     Event done;
@@ -334,6 +369,7 @@ void Context::follow_all_lanes() {
 
 void Context::mark(cudaEvent_t event) {
   const Lock lock(mutex_);
+  refuse_capture();
   follow_all_lanes();
   check(cudaEventRecord(event, releases_.handle()), "recording an event");
 }
@@ -341,6 +377,7 @@ void Context::mark(cudaEvent_t event) {
 // After all work that was begun, for which `body` waits or nobody does.
 template <class Body> void Context::on_a_lane(Body &&body, bool waits) {
   const Lock lock(mutex_);
+  refuse_capture();
   Lane &lane = take_lane();
   try {
     if (last_ && last_ != &lane) lane.follow(*last_);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/call.h"
+#include "cuda/capture.h"
 #include "infonce/infonce.h"
 
 // A call that has begun.
@@ -43,6 +44,7 @@ class Context {
   std::string fault();
   void lose(const std::string &fault);
 
+  // Of kWhole also while the caller captures the stream into a graph; then no memory that the call takes is ever given back.
   std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result, Phase phase = kWhole,
                                       infonce_output logits = {});
   // The first bad row, if that is to fail the call.
@@ -78,6 +80,9 @@ class Context {
  private:
   void try_device();
   Lane &take_lane();
+  std::unique_ptr<infonce_call> capture(const infonce_problem &problem, infonce_result *result, Phase phase);
+  bool is_capturing() const { return cuda::is_capturing(stream_of_caller_); }
+  void refuse_capture() const;
   void start(Call &call, Lane &lane, Workspace *kept);
   BadRow finish(Call &call, Lane &lane);
   BadRow begin_saved(const infonce_problem &problem, infonce_result *result, Phase phase,
@@ -85,6 +90,7 @@ class Context {
   BadRow go_on(infonce_saved &saved, Phase phase, const infonce_upstream *upstream, infonce_result *result);
   BadRow take_part(infonce_saved &saved, const infonce_part &part, Phase phase, infonce_output gradient);
   template <class Body> void on_a_lane(Body &&body, bool waits = true);
+  void give_back(void *memory);
   void follow_all_lanes();
   void drop(Lane &lane) noexcept;
   template <class Take> auto with_idle_memory(Take &&take);
@@ -99,9 +105,12 @@ class Context {
   const bool measure_;
   Kernels kernels_;
   std::vector<std::unique_ptr<Lane>> lanes_;
-  Lane *last_ = nullptr;          // whose work may not be done; what begins next follows it
-  std::vector<Workspace> spare_;  // of states that were destroyed
-  Stream releases_;               // in which nothing is done but to wait for others
+  // A call in a graph of the caller's has a lane of its own, whose memory every replay uses.
+  std::vector<std::unique_ptr<Lane>> captured_;
+  std::vector<void *> released_in_capture_;  // until the next release
+  Lane *last_ = nullptr;                     // whose work may not be done; what begins next follows it
+  std::vector<Workspace> spare_;             // of states that were destroyed
+  Stream releases_;                          // in which nothing is done but to wait for others
   std::mutex memory_mutex_;
   DeviceMemory memory_;
   std::mutex fault_mutex_;

@@ -1,0 +1,38 @@
+// Graphs that a caller captures of its stream, into which a call goes that waits for nothing.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+
+namespace infonce::cuda {
+
+struct Work;
+
+// What was asked for cannot be part of a graph; the message says why, and what can be done.
+class CannotBeCaptured : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Whether what is queued in a stream of the caller's would become part of a graph; null: it is none of the caller's.
+bool is_capturing(cudaStream_t stream_of_caller);
+
+// Throws CannotBeCaptured if the host brings something to a call or waits for it, or the capture has failed.
+void check_capture(const Work &work);
+
+// While it lives, this thread may allocate memory though a graph is being captured.
+class MayAllocate {
+ public:
+  MayAllocate() { exchange(); }
+  ~MayAllocate() { exchange(); }
+  MayAllocate(const MayAllocate &) = delete;
+  MayAllocate &operator=(const MayAllocate &) = delete;
+
+ private:
+  void exchange() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+};
+
+}  // namespace infonce::cuda
