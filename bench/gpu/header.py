@@ -6,11 +6,11 @@ Names are those of the header without INFONCE_ and infonce_. Pointers in structs
 import ctypes
 import pathlib
 import re
-from ctypes import CFUNCTYPE, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import CFUNCTYPE, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_uint8, c_uint32, c_void_p
 
 INCLUDE = pathlib.Path(__file__).resolve().parents[2] / "native" / "include"
 SIMPLE = {"void": None, "char": c_char, "float": c_float, "double": c_double, "int32_t": c_int32, "int64_t": c_int64,
-          "uint32_t": c_uint32, "infonce_status": c_int32}
+          "uint8_t": c_uint8, "uint32_t": c_uint32, "infonce_status": c_int32}
 
 
 class Struct(ctypes.Structure):
@@ -27,7 +27,7 @@ def read():
         text = (INCLUDE / "infonce" / "infonce.h").read_text()
     except OSError as error:
         raise SystemExit(f"error: bench/gpu needs the header of the C contract beside bench: {error}") from error
-    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).replace("unsigned char", "uint8_t")
 
 
 def numbers(text):
