@@ -189,22 +189,11 @@ infonce_status backward(infonce_context *context, infonce_saved *saved, const in
               [&](Context &on_device) { return on_device.backward(*saved, *upstream, result); });
 }
 
-constexpr char kMemoryStays[] = "on CUDA devices a call with a memory takes no parts of its anchors or of the memory";
-constexpr char kOneByTarget[] = "on CUDA devices targets in parts have no further positives";
-
-const char *what_is_wrong_with_part_here(const infonce_problem &p, const infonce_part &part, Pass pass) {
-  if (const char *wrong = what_is_wrong_with_part(p, part, pass)) return wrong;
-  const int32_t candidates = p.blocks[part.block].candidates;
-  const bool has_classes = candidates == memory_of(p) || candidates == p.softmaxes[0].anchors;
-  return memory_of(p) != kNone && has_classes ? kMemoryStays : nullptr;
-}
-
 infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
                     infonce_failure *failure) {
   *saved = nullptr;
   infonce_problem p = *problem;
   if (const char *wrong = what_is_wrong_with_open(&p)) return invalid(failure, wrong);
-  if (leaves_out_target(p) && has_further_positives(p)) return invalid(failure, kOneByTarget);
   return work_on(context->on_device, failure, [&] {
     std::unique_ptr<infonce_saved> state;
     const infonce_status status = status_of(context->on_device.open(p, &state), failure);
@@ -214,11 +203,7 @@ infonce_status open(infonce_context *context, const infonce_problem *problem, in
   });
 }
 
-const char *why_no_parts(const infonce_problem *problem) {
-  if (memory_of(*problem) != kNone) return kMemoryStays;
-  const bool by_target = problem->softmaxes[0].positive == INFONCE_POSITIVE_TARGET;
-  return by_target && has_further_positives(*problem) ? kOneByTarget : nullptr;
-}
+const char *why_no_parts(const infonce_problem *) { return nullptr; }
 
 infonce_status read_rows(infonce_context *context, infonce_saved *saved, int32_t softmax,
                          const infonce_travelling_rows *rows, infonce_failure *failure) {
@@ -241,8 +226,7 @@ infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t
 }
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part_here(saved->problem, *part, Pass::kSums))
-    return invalid(failure, wrong);
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part, Pass::kSums)) return invalid(failure, wrong);
   return take(Step::kAdd, context, saved, failure, [&](Context &on_device) { return on_device.add(*saved, *part); });
 }
 
@@ -263,7 +247,7 @@ infonce_status open_gradient(infonce_context *context, infonce_saved *saved, con
 
 infonce_status add_gradient(infonce_context *context, infonce_saved *saved, const infonce_part *part,
                             const infonce_output *gradient, infonce_failure *failure) {
-  if (const char *wrong = what_is_wrong_with_part_here(saved->problem, *part, Pass::kGradient))
+  if (const char *wrong = what_is_wrong_with_part(saved->problem, *part, Pass::kGradient))
     return invalid(failure, wrong);
   if (gradient->residence != INFONCE_ON_HOST && gradient->residence != INFONCE_ON_DEVICE)
     return invalid(failure, "unknown residence");

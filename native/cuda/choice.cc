@@ -160,11 +160,11 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   Choice choice;
   choice.anchors = softmax.anchors;
   choice.own = own;
-  choice.memory = memory_of(problem);
   choice.scale = problem.scale;
   choice.joins_sides = joins_sides(problem);
   choice.opened = opened;
   choice.meets_by_id = opened && meets_by_id(problem);
+  if (!choice.meets_by_id) choice.memory = memory_of(problem);
   if (!positives_are_anchors(softmax)) choice.keys = positives_elsewhere(softmax);
   choice.blocks = blocks_of(problem);
   choice.row_blocks = row_blocks_of(choice.blocks);

@@ -40,11 +40,11 @@ struct MatrixGradient {
 };
 
 struct Choice {
-  int anchors = 0;                           // of the first softmax; the rows of every block, unless sides are joined;
-                                             // of a part those of its block
-  int keys = kNone;                          // with the positives, unless those are anchors
-  int own = kNone;                           // with candidates of each anchor's own, which no other anchor sees
-  int memory = kNone;                        // with further positives of anchors; it has no gradient
+  int anchors = 0;     // of the first softmax; the rows of every block, unless sides are joined;
+                       // of a part those of its block
+  int keys = kNone;    // with the positives, unless those are anchors
+  int own = kNone;     // with candidates of each anchor's own, which no other anchor sees
+  int memory = kNone;  // with further positives of anchors, unless they meet by id; it has no gradient
   Tower towers[INFONCE_MOST_MATRICES] = {};  // by matrix: their sizes; no arrays
   const Architecture *architecture = nullptr;
   Planes planes = Planes::kHighest;

@@ -126,8 +126,26 @@ void Classes::find_firsts(const infonce_problem &problem) {
     firsts[by_id[r]] = first;
     if (r == begin + 1) firsts[first] = by_id[r];
   }
+  find_firsts_in_memory(problem);
   for (int64_t i = 0; softmax.first_positives && i < rows; ++i)
     if (softmax.first_positives[i] >= 0) firsts[i] = -2 - softmax.first_positives[i];
+}
+
+// Of rows that no other anchor is a positive of.
+void Classes::find_firsts_in_memory(const infonce_problem &problem) {
+  const int matrix = memory_of(problem);
+  if (matrix == kNone || problem.matrices[matrix].rows == 0) return;
+  const infonce_matrix &memory = problem.matrices[matrix];
+  const std::vector<int32_t> ids(memory.ids, memory.ids + memory.rows), by_id = rows_by_id(ids);
+  const int elsewhere = first_positives_in(problem);
+  const int64_t before = elsewhere == kNone ? 0 : problem.matrices[elsewhere].rows;
+  const int32_t *const anchor_ids = problem.matrices[problem.softmaxes[0].anchors].ids;
+  for (size_t i = 0; i < firsts.size(); ++i) {
+    if (firsts[i] != -1) continue;
+    const auto found = std::lower_bound(by_id.begin(), by_id.end(), anchor_ids[i],
+                                        [&](int32_t row, int32_t id) { return ids[row] < id; });
+    if (found != by_id.end() && ids[*found] == anchor_ids[i]) firsts[i] = int32_t(-2 - before - *found);
+  }
 }
 
 void Classes::sort_by_target(const infonce_problem &problem) {

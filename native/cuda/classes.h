@@ -12,7 +12,7 @@ namespace infonce::cuda {
 
 // Whether positives by id may come in parts of an opened call.
 inline bool meets_by_id(const infonce_problem &problem) {
-  return problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID && memory_of(problem) == kNone;
+  return problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID;
 }
 
 struct Classes {
@@ -46,11 +46,12 @@ struct Classes {
   std::vector<Range> memory_apart, memory_members, memory_large;
 
   // Where positives by id are not known yet: by row of the anchors, which of them is the first, or -2 less which row of
-  // first_positives_in(problem); -1: there is none. Empty elsewhere.
+  // first_positives_in(problem) and, behind these, of the memory; -1: there is none. Empty elsewhere.
   std::vector<int32_t> firsts;
 
  private:
   void find_firsts(const infonce_problem &problem);
+  void find_firsts_in_memory(const infonce_problem &problem);
   void sort_by_target(const infonce_problem &problem);
 };
 

@@ -25,8 +25,10 @@ __global__ void first_logits(Trace trace, const __grid_constant__ FirstsTask tas
   const int32_t first = i < task.anchors.rows ? task.rows[i] : -1;
   double logit = INFINITY;
   if (first != -1) {
-    const ExactRow u(task.anchors, i),
-        v = first >= 0 ? ExactRow(task.anchors, first) : ExactRow(task.elsewhere, -2 - first);
+    const int64_t other = -2 - int64_t(first), remembered = other - task.elsewhere.rows;
+    const ExactRow u(task.anchors, i), v = first >= 0        ? ExactRow(task.anchors, first)
+                                           : remembered >= 0 ? ExactRow(task.memory, remembered)
+                                                             : ExactRow(task.elsewhere, other);
     logit = task.scale * sum_over_dim(task.anchors.dim, [&](int64_t d) { return u[d] * v[d]; });
   }
   if (threadIdx.x % kWarp == 0) task.logits[i] = logit;

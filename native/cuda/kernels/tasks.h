@@ -139,6 +139,8 @@ struct FurtherTask {
   bool one_tower;                    // of the anchors and themselves: a row is no positive of its own
   bool are_keys;                     // the positives by index are candidates, too
   const Range *targets;              // by anchor, its positive by index; null: that of its own index
+  const int32_t *target_numbers;     // by anchor, the number of a candidate that is none; null: there is no such one
+  int64_t first_number;              // of the first candidate
   int64_t first_anchor, end_anchor;  // the rows of the input that meet the candidates
   bool are_some;                     // what anchors get stands from the first of these on
   double scale;
@@ -157,6 +159,7 @@ struct FurtherTask {
   __device__ bool holds(int64_t i, int64_t j) const {
     if (anchor_ids[i] != candidate_ids[j] || (bias && isinf(bias[j])) || (one_tower && i == j) || !meets(i))
       return false;
+    if (target_numbers && target_numbers[i] == first_number + j) return false;
     return !are_keys || (targets ? targets[i].first : i) != j;
   }
   __device__ double logit(double dot, int64_t j) const { return scale * dot + (bias ? bias[j] : 0); }
@@ -165,8 +168,10 @@ struct FurtherTask {
 
 // First positives by id, wherever they are.
 struct FirstsTask {
-  Tower anchors, elsewhere;
-  const int32_t *rows;  // by anchor: its own tower's, or -2 less the row elsewhere; -1: it has none
+  Tower anchors, elsewhere, memory;
+  // By anchor: its own tower's, or -2 less the row elsewhere, where those of the memory stand behind the others; -1: it has
+  // none.
+  const int32_t *rows;
   double scale;
   double *logits;  // [padded_rows]; +inf without one
 };

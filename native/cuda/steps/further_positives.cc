@@ -22,6 +22,10 @@ FurtherTask task_of(const Work &work, const Block &block) {
   task.one_tower = block.is_triangle();
   task.are_keys = block.columns == work.choice.keys;
   if (work.classes.has_targets()) task.targets = buffers.classes.targets;
+  if (block.left_out & INFONCE_LEAVE_OUT_TARGET) {
+    task.target_numbers = task.are_some ? some.targets : buffers.target_numbers;
+    task.first_number = work.problem.matrices[block.columns].first_number;
+  }
   task.first_anchor = task.are_some ? some.first : 0;
   task.end_anchor = task.are_some ? some.first + int64_t(some.rows.size()) : std::numeric_limits<int64_t>::max();
   task.scale = block.scale;
@@ -54,8 +58,10 @@ void sum_further_positives(const Work &work) {
 
 void sum_terms_of_part(const Work &work) {
   for_each_block(work, [&](const Block &block, const FurtherTask &task) {
-    const FurtherSums &of_rows = work.further(block.row_softmax), &of_columns = work.further(block.column_softmax);
+    const FurtherSums &of_rows = work.further(block.row_softmax);
     further_terms(work.stream(), task, false, of_rows, of_rows);
+    if (!task.has_columns) return;
+    const FurtherSums &of_columns = work.further(block.column_softmax);
     further_terms(work.stream(), task, true, of_columns, of_columns);
   });
 }
@@ -64,15 +70,20 @@ FurtherSums sum_all_terms(const Work &work) {
   FurtherSums sums = work.buffers.further[0];
   sums.term_losses = work.buffers.all_terms.term_losses;
   sums.term_shares = work.buffers.all_terms.term_shares;
+  FurtherSums before = work.buffers.further[0];
   for_each_block(work, [&](const Block &, const FurtherTask &task) {
-    further_terms(work.stream(), task, false, work.buffers.further[0], sums);
+    further_terms(work.stream(), task, false, before, sums);
+    before = sums;
   });
   return sums;
 }
 
-void add_further_positives(const Work &work, int matrix, double *accumulators) {
+void add_further_positives(const Work &work, int matrix, double *planes, int32_t of_triangle) {
   for_each_block(work, [&](const Block &block, const FurtherTask &task) {
     if (matrix != block.rows && matrix != block.columns) return;
+    // What counts apart from the triangle stands behind its plane.
+    const int64_t plane = block.is_triangle() ? 0 : of_triangle;
+    double *const accumulators = planes + plane * work.tower(matrix).plane_size();
     const FurtherSums &of_rows = work.further(block.row_softmax);
     further_gradients(work.stream(), work.problem.softmaxes[0].row_loss, task, matrix != block.rows, of_rows,
                       task.has_columns ? work.further(block.column_softmax) : FurtherSums{}, accumulators);

@@ -180,7 +180,7 @@ void gradients(const Work &work) {
       const Sums<double> sums = sum_in_float64(work, of);
       if (work.choice.joins_sides && of.matrix == work.choice.keys) count_keys_alone(work, of, sums);
       if (work.is_smoothed()) add_smoothing(work, of.matrix, sums.planes, sums.of_triangle);
-      add_further_positives(work, of.matrix, sums.planes);
+      add_further_positives(work, of.matrix, sums.planes, sums.of_triangle);
       finish_or_add(work, of, sums, buffers.float64_accumulators);
     }
   }

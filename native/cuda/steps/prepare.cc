@@ -81,9 +81,10 @@ void find_pairs(Work *work) {
     if (has_targets) task.targets = buffers.classes.targets;
   }
   if (choice.meets_by_id) {
-    const int elsewhere = first_positives_in(work->problem);
-    return first_logits(work->stream(), {work->anchor_tower(), elsewhere == kNone ? Tower{} : work->tower(elsewhere),
-                                         buffers.classes.firsts, work->problem.scale, buffers.pair_logits.first});
+    const auto tower_or_none = [&](int matrix) { return matrix == kNone ? Tower{} : work->tower(matrix); };
+    return first_logits(work->stream(), {work->anchor_tower(), tower_or_none(first_positives_in(work->problem)),
+                                         tower_or_none(memory_of(work->problem)), buffers.classes.firsts,
+                                         work->problem.scale, buffers.pair_logits.first});
   }
   if (!work->classes.large.empty()) sum_large_classes(work);
   task.anchors = work->anchor_tower();

@@ -44,8 +44,8 @@ void add_smoothing(const Work &work, int matrix, double *planes, int32_t of_tria
 void sum_further_positives(const Work &work);
 void sum_terms_of_part(const Work &work);
 FurtherSums sum_all_terms(const Work &work);  // those of the first softmax, with terms of parts and its own
-// To what a matrix's gradient sums, in a plane.
-void add_further_positives(const Work &work, int matrix, double *accumulators);
+// To what a matrix's gradient sums, in planes, of which that many are of the triangle.
+void add_further_positives(const Work &work, int matrix, double *planes, int32_t of_triangle);
 
 // gradients.cc
 void gradients(const Work &work);

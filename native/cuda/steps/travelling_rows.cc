@@ -241,6 +241,7 @@ void deliver_sums_of_part(const Work &work, bool are_bad) {
 }
 
 void deliver_terms_of_part(const Work &work, bool are_bad) {
+  if (!work.has_columns_of_part()) return;
   const FurtherSums &from = work.buffers.further_of_columns;
   const infonce_travelling_rows &to = work.columns;
   const int64_t rows = work.tower(work.choice.blocks[0].columns).rows;
