@@ -5,7 +5,8 @@
 namespace infonce::cuda {
 
 bool Work::needs_ids(int matrix) const {
-  if (choice.meets_by_id) return matrix == anchors() || matrix == memory_of(problem) || phase.is_part;
+  if (choice.meets_by_id)
+    return phase.is_part ? meets_by_id(choice.blocks[0]) : matrix == anchors() || matrix == memory_of(problem);
   if (problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID_ELSEWHERE) return true;
   return std::any_of(problem.blocks, problem.blocks + problem.block_count, [&](const infonce_block &block) {
     return leaves_out_by_id(block) && (block.anchors == matrix || block.candidates == matrix);

@@ -181,8 +181,15 @@ struct Work {
   }
   bool has_positive_weights() const { return problem.softmaxes[0].mises_fisher_sigma != 0; }
   bool is_smoothed() const { return problem.softmaxes[0].label_smoothing != 0; }
+  // Whether positives by id may be among a block's pairs: those of anchors, wherever they are, and of a memory.
+  bool meets_by_id(const Block &block) const {
+    if (!choice.meets_by_id) return false;
+    const infonce_block &of_part = problem.blocks[0];
+    if (phase.is_part) return of_part.column_softmax != kNone || of_part.candidates == memory_of(problem);
+    return block.is_triangle() || block.columns == memory_of(problem);
+  }
   bool has_further_positives(const Block &block) const {
-    return choice.meets_by_id || (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
+    return meets_by_id(block) || (block.left_out & INFONCE_LEAVE_OUT_SAME_ID_POSITIVE) != 0;
   }
   // Whether positives by id have terms of their own, which further ones may add to.
   bool has_terms() const {
