@@ -77,7 +77,7 @@ void GroupForwardWork::run() {
 
 void GroupBackwardWork::run() {
   group::RingCall &call = *static_cast<SavedCall *>(state_)->call;
-  backend_.take_step([&](const infonce_backend &backend, infonce_context *context, infonce_failure *failure) {
+  backend_.take_step([&](const infonce_backend &, infonce_context *, infonce_failure *failure) {
     return group().backward(turn_, call, upstream_, gradients_, &result_, failure);
   });
 }

@@ -308,7 +308,7 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaOccupancyMaxAc
 }
 
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr which,
-                                                                                     int device) {
+                                                                                     int) {
   static auto *const function = real<cudaError_t(int *, cudaDeviceAttr, int)>("cudaDeviceGetAttribute");
   const cudaError_t error = function(value, which, 0);
   auto &state = infonce::test::state();
