@@ -23,7 +23,8 @@ const PROBLEMS = [
   'ntXent:4096x128:highest:0.1',
   'infoNCE:4096x128:medium:0.1',
   'hardNegatives:4096x128:medium:0.1',
-  'clip:4096x128:medium:0.1',
+  ...['clip', 'sigLip', 'ids'].map(loss => `${loss}:4096x128:medium:0.1`),
+  'clip:4096x768:medium:0.1',
   // Performance targets that are small enough to simulate.
   'ntXent:8192x128:medium:0.1',
   'ntXent:8192x1024:medium:0.1',
@@ -35,7 +36,7 @@ const HEADLINES = [
   'ntXent:8192x1024:medium:0.1',
 ];
 const SMALLEST_SHARE = 0.01; // kernels below this share of the time are left out of the tables
-const PLAN = { ntXent: 5, infoNCE: 10, hardNegatives: 20, clip: 10 }; // FLOP of one product, in N²·D
+const PLAN = { ntXent: 5, infoNCE: 10, hardNegatives: 20, clip: 10, sigLip: 10, ids: 10 }; // FLOP of one product, in N²·D
 const PRODUCTS = { highest: 6, high: 3, medium: 1 };
 const ADDED = [
   'launches',
