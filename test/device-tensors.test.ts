@@ -1,19 +1,10 @@
-import { type Context, type DeviceTensor, type DType, ntXent, ntXentSync } from 'infonce';
-import { afterEach, describe, expect, it } from 'vitest';
-import { effort, newContext } from './support/contexts.js';
+import { type DeviceTensor, type DType, ntXent, ntXentSync } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { effort } from './support/contexts.js';
+import { openedContexts } from './support/opened-contexts.js';
 import { normal } from './support/random.js';
 
-const contexts: Context[] = [];
-
-function open(): Context {
-  const context = newContext({ threads: 1 });
-  contexts.push(context);
-  return context;
-}
-
-afterEach(() => {
-  for (const context of contexts.splice(0)) context.dispose();
-});
+const open = openedContexts();
 
 const SHAPE = [3, 2] as const;
 

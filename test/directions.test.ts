@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { expectResult, HIGHEST } from './support/compare.js';
 import { effort, sharedContext, TARGETS } from './support/contexts.js';
 import { infoNCECase } from './support/problems.js';
-import { near, normal, scaled } from './support/random.js';
+import { type QueriesWith, randomQueries } from './support/queries.js';
+import { normal } from './support/random.js';
 
 const DIM = 7;
 /** Few products, one block of rows, and several. */
@@ -17,19 +18,14 @@ const DIRECTIONS = Array.from(
 );
 const ALL = DIRECTIONS.at(-1)!;
 
-type Given = Omit<InfoNCEProblem, 'query' | 'positiveKey' | 'negativeKeys' | 'gradient' | 'gradOutput' | 'ranks'> & {
-  readonly query: Tensor;
-  readonly positiveKey: Tensor;
-  readonly negativeKeys?: readonly Tensor[] | undefined;
-};
+type Given = QueriesWith<readonly Tensor[] | undefined>;
 
 function problemOf(rows: number, changes: Partial<Given> = {}): Given {
-  const length = changes.normalize === false ? 0.5 : 1;
-  const query = scaled(normal([rows, DIM], 1), length);
+  const { query, positiveKey, negatives } = randomQueries(rows, DIM, changes.normalize);
   return {
     query,
-    positiveKey: scaled(near(query, 0.8, 2), length),
-    negativeKeys: [3, 4].map(seed => scaled(normal([rows, DIM], seed), length)),
+    positiveKey,
+    negativeKeys: [3, 4].map(seed => negatives([rows, DIM], seed)),
     inBatch: true,
     temperature: 0.2,
     ...changes,

@@ -1,9 +1,10 @@
-import { type FalseNegatives, type InfoNCEProblem, infoNCE, infoNCESync, NegativeQueue, type Tensor } from 'infonce';
+import { type FalseNegatives, infoNCE, infoNCESync, NegativeQueue, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { expectResult, HIGHEST } from './support/compare.js';
 import { effort, sharedContext, TARGETS } from './support/contexts.js';
 import { infoNCECase } from './support/problems.js';
-import { near, normal, scaled } from './support/random.js';
+import { type QueriesWith, randomQueries } from './support/queries.js';
+import { near, normal } from './support/random.js';
 import { thrownBy } from './support/thrown.js';
 
 const DIM = 7;
@@ -11,19 +12,14 @@ const GUIDE_DIM = 5;
 /** Few products, one block of rows, and several. */
 const ROWS = effort([1, 5, 70, 150], [1, 40]);
 
-type Given = Omit<InfoNCEProblem, 'query' | 'positiveKey' | 'negativeKeys' | 'gradient' | 'gradOutput' | 'ranks'> & {
-  readonly query: Tensor;
-  readonly positiveKey: Tensor;
-  readonly negativeKeys: Tensor;
-};
+type Given = QueriesWith<Tensor>;
 
 function problemOf(rows: number, changes: Partial<Given> = {}): Given {
-  const length = changes.normalize === false ? 0.5 : 1;
-  const query = scaled(normal([rows, DIM], 1), length);
+  const { query, positiveKey, negatives } = randomQueries(rows, DIM, changes.normalize);
   return {
     query,
-    positiveKey: scaled(near(query, 0.8, 2), length),
-    negativeKeys: scaled(normal([rows + 2, DIM], 3), length),
+    positiveKey,
+    negativeKeys: negatives([rows + 2, DIM]),
     inBatch: true,
     temperature: 0.2,
     ...changes,

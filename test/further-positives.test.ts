@@ -1,7 +1,7 @@
 /** `duplicates: 'positive'`: candidates of an anchor's own id are further positives. */
 import { clipSync, type InfoNCEProblem, infoNCESync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
-import { expectClose, expectResult, HIGHEST } from './support/compare.js';
+import { expectClose, expectResult, expectResultAndRanks, HIGHEST } from './support/compare.js';
 import { effort } from './support/contexts.js';
 import { type Case, clipCase, infoNCECase, type Named } from './support/problems.js';
 import { near, normal, randomLabels } from './support/random.js';
@@ -54,10 +54,7 @@ describe.each(ROWS)('with %i queries', rows => {
 
 function expectReference(make: (problem: never) => Case, given: Named): void {
   const { run, reference } = make(given as never);
-  const result = run();
-  const expected = reference();
-  expectResult(result, expected, HIGHEST);
-  expect(result).toMatchObject({ top1: expected.top1, top5: expected.top5 });
+  expectResultAndRanks(run(), reference(), HIGHEST);
 }
 
 describe('combinations agree with the reference', () => {

@@ -1,21 +1,12 @@
 import { constants } from 'node:buffer';
 import { type Context, ntXent, ntXentSync } from 'infonce';
-import { afterEach, describe, expect, it } from 'vitest';
-import { effort, newContext } from './support/contexts.js';
+import { describe, expect, it } from 'vitest';
+import { effort } from './support/contexts.js';
 import { hold } from './support/held.js';
+import { openedContexts } from './support/opened-contexts.js';
 import { normal } from './support/random.js';
 
-const contexts: Context[] = [];
-
-function open(): Context {
-  const context = newContext({ threads: 1 });
-  contexts.push(context);
-  return context;
-}
-
-afterEach(() => {
-  for (const context of contexts.splice(0)) context.dispose();
-});
+const open = openedContexts();
 
 const long = normal(effort([4096, 128], [140, 16]), 1);
 const small = normal([32, 4], 2);

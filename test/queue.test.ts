@@ -1,8 +1,11 @@
-import { type Context, type NTXentProblem, ntXent, ntXentSync } from 'infonce';
-import { afterEach, describe, expect, it } from 'vitest';
-import { effort, newContext } from './support/contexts.js';
+import { type NTXentProblem, ntXent, ntXentSync } from 'infonce';
+import { describe, expect, it } from 'vitest';
+import { effort } from './support/contexts.js';
 import { ABORTED, HUGE, hold, warm } from './support/held.js';
+import { openedContexts } from './support/opened-contexts.js';
 import { normal } from './support/random.js';
+
+const open = openedContexts();
 
 /** Tens of milliseconds of work. */
 const long: NTXentProblem = { features: normal(effort([4096, 128], [140, 16]), 1) };
@@ -11,17 +14,7 @@ const SHAPE = [2, 2] as const;
 
 const full = { name: 'InfoNCEError', code: 'ERR_INFONCE_QUEUE_FULL' };
 
-const contexts: Context[] = [];
-
-function queueOf(queueLimit: number, whenFull: 'error' | 'wait'): Context {
-  const context = newContext({ threads: 1, queueLimit, whenFull });
-  contexts.push(context);
-  return context;
-}
-
-afterEach(() => {
-  for (const context of contexts.splice(0)) context.dispose();
-});
+const queueOf = (queueLimit: number, whenFull: 'error' | 'wait') => open({ queueLimit, whenFull });
 
 function four(value: number): Float32Array {
   return new Float32Array(4).fill(value);

@@ -1,18 +1,11 @@
 import { clipSync, infoNCESync, ntXentSync, sigLipSync, supConSync, type Tensor } from 'infonce';
 import { describe, expect, it } from 'vitest';
-import { expectClose } from './support/compare.js';
+import { expectSame } from './support/compare.js';
 import { effort } from './support/contexts.js';
 import { near, normal, scaled, viewsOf } from './support/random.js';
 
-/** Two float32 results of the same thing by different ways. */
-const TOLERANCE = 2e-6;
-
 /** Below a block, above a few, and beyond what is kept between the passes. */
 const SIZES = effort([7, 300, 4700], [7, 150]);
-
-function same(actual: ArrayLike<number> | number, expected: ArrayLike<number> | number, what: string): void {
-  expectClose(actual, typeof expected === 'number' ? [expected] : expected, TOLERANCE, 0, what);
-}
 
 function meanOf(a: Float32Array, b: Float32Array): Float32Array {
   return a.map((value, i) => (value + b[i]!) / 2);
@@ -26,9 +19,9 @@ describe.each(SIZES)('with %i samples', samples => {
     const there = infoNCESync({ query, positiveKey, temperature: 0.2 });
     const back = infoNCESync({ query: positiveKey, positiveKey: query, temperature: 0.2 });
     const clip = clipSync({ imageFeatures: query, textFeatures: positiveKey, logitScale: 5 });
-    same(clip.loss, (there.loss + back.loss) / 2, 'loss');
-    same(clip.gradImageFeatures, meanOf(there.gradQuery, back.gradPositiveKey), 'gradImageFeatures');
-    same(clip.gradTextFeatures, meanOf(there.gradPositiveKey, back.gradQuery), 'gradTextFeatures');
+    expectSame(clip.loss, (there.loss + back.loss) / 2, 'loss');
+    expectSame(clip.gradImageFeatures, meanOf(there.gradQuery, back.gradPositiveKey), 'gradImageFeatures');
+    expectSame(clip.gradTextFeatures, meanOf(there.gradPositiveKey, back.gradQuery), 'gradTextFeatures');
     expect(clip.top1).toBeCloseTo((there.top1 + back.top1) / 2, 9);
     expect(clip.top5).toBeCloseTo((there.top5 + back.top5) / 2, 9);
   });
@@ -37,9 +30,9 @@ describe.each(SIZES)('with %i samples', samples => {
     const features = viewsOf(samples, 2, 6, 0.7, 3);
     const first = ntXentSync({ features });
     const all = ntXentSync({ features, positives: 'all' });
-    same(all.loss, first.loss, 'loss');
-    same(all.gradFeatures, first.gradFeatures, 'gradFeatures');
-    same(all.gradTemperature, first.gradTemperature, 'gradTemperature');
+    expectSame(all.loss, first.loss, 'loss');
+    expectSame(all.gradFeatures, first.gradFeatures, 'gradFeatures');
+    expectSame(all.gradTemperature, first.gradTemperature, 'gradTemperature');
   });
 
   it("ntXent with positives 'all' is supCon with a class for each sample", () => {
@@ -47,8 +40,8 @@ describe.each(SIZES)('with %i samples', samples => {
     const labels = Int32Array.from({ length: 3 * samples }, (_, row) => row % samples);
     const views = ntXentSync({ features, nViews: 3, positives: 'all', temperature: 0.2 });
     const classes = supConSync({ features, labels, temperature: 0.2 });
-    same(classes.loss, views.loss, 'loss');
-    same(classes.gradFeatures, views.gradFeatures, 'gradFeatures');
+    expectSame(classes.loss, views.loss, 'loss');
+    expectSame(classes.gradFeatures, views.gradFeatures, 'gradFeatures');
   });
 });
 
@@ -95,24 +88,24 @@ describe.each(SIZES.filter(samples => samples < 4000))('sigLip with %i samples',
         });
       }
     }
-    for (const name of ['loss', 'gradLogitScale', 'gradLogitBias'] as const) same(total[name], whole[name], name);
-    same(whole.gradImageFeatures, gradImageFeatures, 'gradImageFeatures');
-    same(whole.gradTextFeatures, gradTextFeatures, 'gradTextFeatures');
+    for (const name of ['loss', 'gradLogitScale', 'gradLogitBias'] as const) expectSame(total[name], whole[name], name);
+    expectSame(whole.gradImageFeatures, gradImageFeatures, 'gradImageFeatures');
+    expectSame(whole.gradTextFeatures, gradTextFeatures, 'gradTextFeatures');
   });
 
   it('is a sum over all pairs, its mean that over the images', () => {
     const { loss: rows } = sigLipSync({ ...towers, reduction: 'none' });
     const total = rows.reduce((sum, value) => sum + value, 0);
-    same(sigLipSync(towers).loss, total, 'sum');
-    same(sigLipSync({ ...towers, reduction: 'mean' }).loss * samples, total, 'mean');
+    expectSame(sigLipSync(towers).loss, total, 'sum');
+    expectSame(sigLipSync({ ...towers, reduction: 'mean' }).loss * samples, total, 'mean');
   });
 
   it('is the same of texts and images', () => {
     const back = sigLipSync({ ...towers, imageFeatures: textFeatures, textFeatures: imageFeatures });
     const there = sigLipSync(towers);
-    same(back.loss, there.loss, 'loss');
-    same(back.gradImageFeatures, there.gradTextFeatures, 'gradTextFeatures');
-    same(back.gradLogitBias, there.gradLogitBias, 'gradLogitBias');
+    expectSame(back.loss, there.loss, 'loss');
+    expectSame(back.gradImageFeatures, there.gradTextFeatures, 'gradTextFeatures');
+    expectSame(back.gradLogitBias, there.gradLogitBias, 'gradLogitBias');
   });
 });
 
@@ -127,8 +120,8 @@ it('infoNCE takes keys and negatives together as it takes them one behind the ot
     const others = Float32Array.of(...positiveKey.data.filter((_, k) => Math.floor(k / 6) !== i), ...negativeKeys.data);
     const all = { data: others, shape: [28, 6] };
     const one = infoNCESync({ query: row, positiveKey: own, negativeKeys: all, reduction: 'none' });
-    same(together.loss.subarray(i, i + 1), one.loss, 'loss');
-    same(together.gradQuery.subarray(6 * i, 6 * i + 6), one.gradQuery, 'gradQuery');
+    expectSame(together.loss.subarray(i, i + 1), one.loss, 'loss');
+    expectSame(together.gradQuery.subarray(6 * i, 6 * i + 6), one.gradQuery, 'gradQuery');
   }
 });
 
@@ -140,14 +133,14 @@ it('infoNCE gives every query the same own negatives as it shares them', () => {
   for (let i = 0; i < 20; i++) own.data.set(shared.data, i * 9 * 6);
   const unpaired = infoNCESync({ query, positiveKey, negativeKeys: shared });
   const paired = infoNCESync({ query, positiveKey, negativeKeys: own, negativeMode: 'paired' });
-  same(paired.loss, unpaired.loss, 'loss');
-  same(paired.gradQuery, unpaired.gradQuery, 'gradQuery');
+  expectSame(paired.loss, unpaired.loss, 'loss');
+  expectSame(paired.gradQuery, unpaired.gradQuery, 'gradQuery');
   const summed = Float64Array.from(shared.data, (_, k) => {
     let sum = 0;
     for (let i = 0; i < 20; i++) sum += paired.gradNegativeKeys[i * 54 + k]!;
     return sum;
   });
-  same(unpaired.gradNegativeKeys, summed, 'gradNegativeKeys');
+  expectSame(unpaired.gradNegativeKeys, summed, 'gradNegativeKeys');
 });
 
 it('a loss does not depend on the length of its rows, and its gradient is inverse to it', () => {
@@ -162,8 +155,8 @@ it('the sum is the rows added up, and the mean that over their number', () => {
   const features = viewsOf(31, 2, 6, 0.7, 9);
   const { loss: rows } = ntXentSync({ features, reduction: 'none' });
   const total = rows.reduce((sum, value) => sum + value, 0);
-  same(ntXentSync({ features, reduction: 'sum' }).loss, total, 'sum');
-  same(ntXentSync({ features, reduction: 'mean' }).loss, total / 62, 'mean');
+  expectSame(ntXentSync({ features, reduction: 'sum' }).loss, total, 'sum');
+  expectSame(ntXentSync({ features, reduction: 'mean' }).loss, total / 62, 'mean');
 });
 
 it('gradOutput multiplies the gradients and leaves the loss', () => {
@@ -171,12 +164,12 @@ it('gradOutput multiplies the gradients and leaves the loss', () => {
   const plain = ntXentSync({ features });
   const twofold = ntXentSync({ features, gradOutput: -2 });
   expect(twofold.loss).toBe(plain.loss);
-  same(
+  expectSame(
     twofold.gradFeatures,
     plain.gradFeatures.map(value => value * -2),
     'gradFeatures',
   );
-  same(twofold.gradTemperature, plain.gradTemperature * -2, 'gradTemperature');
+  expectSame(twofold.gradTemperature, plain.gradTemperature * -2, 'gradTemperature');
   expect(ntXentSync({ features, gradOutput: Float32Array.of(-2) })).toEqual(twofold);
   const rows = { features, reduction: 'none' } as const;
   expect(ntXentSync({ ...rows, gradOutput: new Float32Array(20).fill(3) })).toEqual(

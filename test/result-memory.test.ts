@@ -1,9 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import { infoNCE, ntXent, ntXentSync } from 'infonce';
-import { afterEach, expect, it, vi } from 'vitest';
-import { newContext } from './support/contexts.js';
+import { expect, it, vi } from 'vitest';
+import { openedContexts } from './support/opened-contexts.js';
 import { normal } from './support/random.js';
 import { collect } from './support/resident.js';
+
+const open = openedContexts();
 
 // Before the package is loaded, which keeps the functions.
 vi.hoisted(() => vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
@@ -11,16 +13,6 @@ vi.hoisted(() => vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }))
 /** 128 KB, 32 pages: allocators ask the system for as much each time. */
 const features = normal([512, 64], 1);
 const PAGES = features.data.byteLength / 4096;
-
-const contexts: ReturnType<typeof newContext>[] = [];
-function open() {
-  const context = newContext({ threads: 1 });
-  contexts.push(context);
-  return context;
-}
-afterEach(() => {
-  for (const context of contexts.splice(0)) context.dispose();
-});
 
 it.each(['ntXentSync', 'ntXent'])('of %s serves the next calls once results were collected', async name => {
   const context = open();

@@ -1,14 +1,7 @@
 import { clipSync, infoNCESync, ntXentSync, supConSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
-import { expectClose } from './support/compare.js';
+import { expectSame } from './support/compare.js';
 import { near, normal, randomLabels, viewsOf } from './support/random.js';
-
-/** Two float32 results of the same thing by different ways. */
-const TOLERANCE = 2e-6;
-
-function same(actual: ArrayLike<number> | number, expected: ArrayLike<number> | number, what: string): void {
-  expectClose(actual, typeof expected === 'number' ? [expected] : expected, TOLERANCE, 0, what);
-}
 
 /** Two unit vectors at these angles, in degrees. */
 const unit = (...degrees: number[]) => ({
@@ -37,8 +30,8 @@ describe("denominator 'positiveAndNegatives'", () => {
   it('is cross-entropy where rows have one positive', () => {
     const one = ntXentSync({ features, denominator: 'positiveAndNegatives' });
     const plain = ntXentSync({ features });
-    same(one.loss, plain.loss, 'loss');
-    same(one.gradFeatures, plain.gradFeatures, 'gradFeatures');
+    expectSame(one.loss, plain.loss, 'loss');
+    expectSame(one.gradFeatures, plain.gradFeatures, 'gradFeatures');
   });
 
   it('has the loss of each positive alone, averaged', () => {
@@ -50,7 +43,7 @@ describe("denominator 'positiveAndNegatives'", () => {
       const problem = { query: unit(0), positiveKey: unit(angle), negativeKeys: unit(160), temperature: 0.07 };
       return infoNCESync(problem).loss;
     });
-    same(loss[0]!, (alone[0]! + alone[1]!) / 2, 'loss');
+    expectSame(loss[0]!, (alone[0]! + alone[1]!) / 2, 'loss');
   });
 
   it('is 0 in a row without negatives', () => {
@@ -67,8 +60,8 @@ it("supCon's decoupled loss is ntXent's with a class for each sample", () => {
   const options = { denominator: 'negatives', temperature: 0.2 } as const;
   const views = ntXentSync({ features, nViews: 3, positives: 'all', ...options });
   const classes = supConSync({ features, labels, ...options });
-  same(classes.loss, views.loss, 'loss');
-  same(classes.gradFeatures, views.gradFeatures, 'gradFeatures');
+  expectSame(classes.loss, views.loss, 'loss');
+  expectSame(classes.gradFeatures, views.gradFeatures, 'gradFeatures');
 });
 
 it('large classes have the same loss as the mean over their positives', () => {
@@ -84,7 +77,7 @@ it('large classes have the same loss as the mean over their positives', () => {
   const isPositive = (j: number) => labels[j] === labels[0];
   const negatives = others.filter(j => !isPositive(j)).reduce((sum, j) => sum + Math.exp(logit(0, j)), 0);
   const terms = others.filter(isPositive).map(j => Math.log1p(negatives / Math.exp(logit(0, j))));
-  same(rows[0]!, terms.reduce((sum, term) => sum + term, 0) / terms.length, 'loss of row 0');
+  expectSame(rows[0]!, terms.reduce((sum, term) => sum + term, 0) / terms.length, 'loss of row 0');
 });
 
 describe('margin', () => {
@@ -101,13 +94,13 @@ describe('margin', () => {
       reduction: 'none',
     });
     const others = [Math.cos((150 * Math.PI) / 180), Math.cos((30 * Math.PI) / 180)];
-    same(
+    expectSame(
       loss,
       others.map(cosine => Math.log1p(Math.exp((cosine - 0.3) / 0.5))),
       'loss',
     );
     const slopes = others.map(cosine => (-2 * 2 * (cosine - 0.3)) / (1 + Math.exp(-(cosine - 0.3) / 0.5)));
-    same(gradTemperature, slopes[0]! + slopes[1]!, 'gradTemperature');
+    expectSame(gradTemperature, slopes[0]! + slopes[1]!, 'gradTemperature');
   });
 
   it('counts in the ranks', () => {
@@ -135,8 +128,8 @@ describe('margin', () => {
         margin: 0.3,
       });
     });
-    same(paired.loss, (rows[0]!.loss + rows[1]!.loss) / 2, 'loss');
-    same(paired.gradTemperature, (rows[0]!.gradTemperature + rows[1]!.gradTemperature) / 2, 'gradTemperature');
+    expectSame(paired.loss, (rows[0]!.loss + rows[1]!.loss) / 2, 'loss');
+    expectSame(paired.gradTemperature, (rows[0]!.gradTemperature + rows[1]!.gradTemperature) / 2, 'gradTemperature');
   });
 });
 
@@ -165,7 +158,7 @@ describe('labelSmoothing', () => {
       }).loss;
     };
     const mean = rows.reduce((sum, _, j) => sum + lossOf(j, 0), 0) / 4;
-    same(lossOf(0, 0.3), 0.7 * lossOf(0, 0) + 0.3 * mean, 'loss');
+    expectSame(lossOf(0, 0.3), 0.7 * lossOf(0, 0) + 0.3 * mean, 'loss');
   });
 
   it('of clip is the mean of both ways', () => {
@@ -173,8 +166,8 @@ describe('labelSmoothing', () => {
     const there = infoNCESync({ query, positiveKey, temperature: 0.2, ...options });
     const back = infoNCESync({ query: positiveKey, positiveKey: query, temperature: 0.2, ...options });
     const clip = clipSync({ imageFeatures: query, textFeatures: positiveKey, logitScale: 5, ...options });
-    same(clip.loss, (there.loss + back.loss) / 2, 'loss');
-    same(
+    expectSame(clip.loss, (there.loss + back.loss) / 2, 'loss');
+    expectSame(
       clip.gradImageFeatures,
       there.gradQuery.map((value, i) => (value + back.gradPositiveKey[i]!) / 2),
       'gradImageFeatures',
@@ -199,7 +192,7 @@ describe('weighting', () => {
       const share = 1 / (1 + Math.exp(-0.5 / sigma));
       // Of sample 0 the weight 2 − 2 share; the positive of sample 1 has the logit 0.
       const more = (2 * share - 1) * (0.5 / 0.2);
-      same(weighted, [plain[0]! + more, plain[1]!, plain[2]! + more, plain[3]!], 'loss');
+      expectSame(weighted, [plain[0]! + more, plain[1]!, plain[2]! + more, plain[3]!], 'loss');
     }
   });
 
@@ -215,7 +208,7 @@ describe('weighting', () => {
       return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)) / 0.2;
     });
     const weights = weighted!.loss.map((loss, i) => 1 - (loss - whole!.loss[i]!) / logits[i]!);
-    same(weights.subarray(0, 30), weights.subarray(30), 'weights');
+    expectSame(weights.subarray(0, 30), weights.subarray(30), 'weights');
     expect(weights.reduce((sum, value) => sum + value, 0)).toBeCloseTo(60, 2);
     expect(Math.max(...weights) - Math.min(...weights)).toBeGreaterThan(0.5);
   });
@@ -227,8 +220,8 @@ describe('weighting', () => {
       ntXentSync({ features, ...decoupled, weighting }),
       ntXentSync({ features, ...decoupled, weighting: { ...weighting, sigma: 1e30 } }),
     ]) {
-      same(result.loss, plain.loss, 'loss');
-      same(result.gradFeatures, plain.gradFeatures, 'gradFeatures');
+      expectSame(result.loss, plain.loss, 'loss');
+      expectSame(result.gradFeatures, plain.gradFeatures, 'gradFeatures');
     }
   });
 });
@@ -240,9 +233,9 @@ describe('debias', () => {
     const plain = ntXentSync({ features });
     for (const debias of [{}, { tauPlus: 0 }, { tauPlus: 0, beta: 0 }]) {
       const result = ntXentSync({ features, debias });
-      same(result.loss, plain.loss, 'loss');
-      same(result.gradFeatures, plain.gradFeatures, 'gradFeatures');
-      same(result.gradTemperature, plain.gradTemperature, 'gradTemperature');
+      expectSame(result.loss, plain.loss, 'loss');
+      expectSame(result.gradFeatures, plain.gradFeatures, 'gradFeatures');
+      expectSame(result.gradTemperature, plain.gradTemperature, 'gradTemperature');
     }
   });
 
@@ -254,7 +247,7 @@ describe('debias', () => {
       debias: { tauPlus: 0.5 },
       temperature: 0.5,
     });
-    same(loss, Math.log1p((2 * Math.exp(-2)) / Math.exp(2)), 'loss');
+    expectSame(loss, Math.log1p((2 * Math.exp(-2)) / Math.exp(2)), 'loss');
     expect(Math.max(...gradFeatures.map(Math.abs))).toBeLessThan(1e-6);
   });
 });

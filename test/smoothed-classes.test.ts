@@ -2,7 +2,7 @@
 import { NegativeQueue, ntXentSync, supConSync } from 'infonce';
 import { describe, expect, it } from 'vitest';
 import { referenceSupCon } from '../lib/reference/losses.js';
-import { expectClose, expectResult, HIGHEST } from './support/compare.js';
+import { expectClose, expectResult, expectResultAndRanks, HIGHEST } from './support/compare.js';
 import { effort, newContext } from './support/contexts.js';
 import { ntXentCase, supConCase } from './support/problems.js';
 import { normal, randomLabels } from './support/random.js';
@@ -26,10 +26,7 @@ describe.each(effort([1, 2, 40, 150], [1, 2, 40]))('with %i rows', rows => {
       { normalize: false, temperature: 2 },
     ]) {
       const { run, reference } = supConCase({ features, labels, ...SMOOTHED, ...options } as never);
-      const result = run();
-      const expected = reference();
-      expectResult(result, expected, HIGHEST);
-      expect(result).toMatchObject({ top1: expected.top1, top5: expected.top5 });
+      expectResultAndRanks(run(), reference(), HIGHEST);
     }
   });
 });

@@ -1,9 +1,8 @@
-import { types } from 'node:util';
 import type { NativeFailure, NativeGroupOptions } from '../runtime/binding.js';
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { nativeBinding } from '../runtime/native.js';
 import { nativeError } from '../runtime/native-failure.js';
-import { checkInteger, checkKeys, type KeyAdvice } from '../runtime/options.js';
+import { checkBytes, checkInteger, checkKeys, type KeyAdvice } from '../runtime/options.js';
 
 /** Options of {@link ncclUniqueId}. */
 export interface NcclUniqueIdOptions {
@@ -75,18 +74,10 @@ export function checkLibrary(library: unknown, whose: string, remedy: string): s
   });
 }
 
-/** A copy, which nothing changes meanwhile. */
 function checkId(id: unknown): Uint8Array {
-  if (types.isUint8Array(id) && id.length === ID_BYTES) return Uint8Array.from(id);
-  throw new InfoNCEError(types.isUint8Array(id) ? 'ERR_INFONCE_RANGE' : 'ERR_INFONCE_TYPE', {
-    argument: 'id',
-    expected: `a Uint8Array of ${ID_BYTES} bytes`,
-    got: types.isUint8Array(id) ? `one of ${id.length}` : describeValue(id),
-    remedy:
-      typeof id === 'string'
-        ? 'Decode it: Buffer.from(id, encoding).'
-        : 'It is what ncclUniqueId() of one rank gave, the same on all ranks.',
-  });
+  const ofLength = 'It is what ncclUniqueId() of one rank gave, the same on all ranks.';
+  const ofType = typeof id === 'string' ? 'Decode it: Buffer.from(id, encoding).' : ofLength;
+  return checkBytes(id, 'id', ID_BYTES, { ofType, ofLength });
 }
 
 /** The number of a device; -1: this rank's number, counted round those of this process. */

@@ -14,7 +14,7 @@ export const READERS = {
 export type Reader = keyof typeof READERS;
 
 /** The line that installs packages. */
-export function installLine(...names: readonly Reader[]): string {
+function installLine(...names: readonly Reader[]): string {
   return `npm install ${names.map(name => `${name}@${READERS[name]}`).join(' ')}`;
 }
 

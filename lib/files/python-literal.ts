@@ -18,7 +18,7 @@ export interface PythonSequence {
   readonly items: readonly PythonValue[];
 }
 
-export interface PythonOther {
+interface PythonOther {
   readonly kind: 'float' | 'bytes';
   readonly text: string;
 }

@@ -37,7 +37,7 @@ export interface RowArray<Data> {
 }
 
 /** A list of tensors and queues that a caller passed as one input, or what of it is in one matrix. */
-export interface TensorList {
+interface TensorList {
   readonly length: number;
   /** Those in the matrix, joined in this order, each with a gradient of its own. */
   readonly tensors: readonly ListTensor[];

@@ -78,7 +78,7 @@ export function flagsOf(positions: readonly number[], count: number): boolean[] 
 }
 
 /** Small arrays of numbers cost a fraction of what typed ones do. */
-export function zeros(count: number): number[] {
+function zeros(count: number): number[] {
   return new Array<number>(count).fill(0);
 }
 
@@ -213,14 +213,14 @@ export function weightsOf(cosines: readonly number[], { sigma = 0.5 }: Weighting
   return cosines.map(cosine => 2 - cosines.length * Math.exp(cosine / sigma - total));
 }
 
-export function logSumExp(logits: ArrayLike<number>): number {
+function logSumExp(logits: ArrayLike<number>): number {
   const largest = largestOf(logits);
   let sum = 0;
   for (let j = 0; j < logits.length; j++) sum += Math.exp(logits[j]! - largest);
   return largest + Math.log(sum);
 }
 
-export function meanOf(values: readonly number[]): number {
+function meanOf(values: readonly number[]): number {
   return sumOf(values) / values.length;
 }
 

@@ -76,13 +76,12 @@ export interface NativeFailure extends Error {
     | 'NOT_OVER_RANKS'
     | 'WRONG_OVER_RANKS'
     | 'GROUP_UNAVAILABLE';
-  /** Index of the matrix that is at fault, {@link NO_MATRIX} or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
+  /** Index of the matrix that is at fault, -1 for none, or {@link IN_GRAD_OUTPUT}; of its guide {@link GUIDE_OF} more. */
   readonly matrix: number;
   /** Its first bad row, -1 if there is none. */
   readonly row: number;
 }
 
-export const NO_MATRIX = -1;
 export const IN_GRAD_OUTPUT = -2;
 /** By how much the index of a matrix's guide is more than its own. */
 export const GUIDE_OF = 64;

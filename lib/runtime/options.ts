@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { describeValue, InfoNCEError, type InfoNCEErrorCode } from './errors.js';
 import { foreignNumbers } from './foreign-tensor.js';
 import { suggest } from './nearest.js';
@@ -130,6 +131,24 @@ export function checkInteger(value: unknown, name: string, rule: IntegerRule = {
   const count = checkNumber(value, name, expected, rule.typeRemedy);
   if (Number.isInteger(count) && count >= least && count <= most) return count;
   throw new InfoNCEError(code, { argument: name, expected, got: describeValue(given), remedy: rule.remedy });
+}
+
+/** What to do about a value that {@link checkBytes} refuses: one of another type, and one of another length. */
+export interface BytesAdvice {
+  readonly ofType: string;
+  readonly ofLength: string;
+}
+
+/** A copy of `value`, if it is a Uint8Array of `length` bytes. */
+export function checkBytes(value: unknown, name: string, length: number, advice: BytesAdvice): Uint8Array {
+  const isBytes = types.isUint8Array(value);
+  if (isBytes && value.length === length) return Uint8Array.from(value);
+  throw new InfoNCEError(isBytes ? 'ERR_INFONCE_RANGE' : 'ERR_INFONCE_TYPE', {
+    argument: name,
+    expected: `a Uint8Array of ${length} bytes`,
+    got: isBytes ? `one of ${value.length}` : describeValue(value),
+    remedy: isBytes ? advice.ofLength : advice.ofType,
+  });
 }
 
 /** Refuses what is no function. */

@@ -1,9 +1,8 @@
-import { types } from 'node:util';
 import type { NativeFailure } from './binding.js';
-import { describeValue, InfoNCEError } from './errors.js';
+import { InfoNCEError } from './errors.js';
 import type { TensorHandle } from './handles.js';
 import { BYTES, DTYPES, type DType } from './host-tensor.js';
-import { checkChoice, checkInteger, checkKeys } from './options.js';
+import { checkBytes, checkChoice, checkInteger, checkKeys } from './options.js';
 import { checkShape, type Layout, productOf } from './shape.js';
 
 const KEYS: ReadonlySet<string> = new Set(['handle', 'byteOffset', 'shape', 'dtype']);
@@ -44,22 +43,13 @@ export function checkTensorHandle(exported: TensorHandle, layout: Layout): Check
       remedy: AS_IT_WAS,
     });
   }
-  return { handle: checkHandle(handle), byteOffset: offset, shape: checkedShape, dtype: checkedType, bytes };
+  const checkedHandle = checkBytes(handle, 'exported.handle', HANDLE_BYTES, { ofType: AS_BYTES, ofLength: AS_IT_WAS });
+  return { handle: checkedHandle, byteOffset: offset, shape: checkedShape, dtype: checkedType, bytes };
 }
 
 const AS_IT_WAS = 'Pass what exportHandle() gave, as it was.';
 const AS_BYTES =
   "JSON makes another object of it: fork with serialization: 'advanced', or send its base64 and pass Buffer.from(text, 'base64').";
-
-function checkHandle(handle: unknown): Uint8Array {
-  if (types.isUint8Array(handle) && handle.length === HANDLE_BYTES) return Uint8Array.from(handle);
-  throw new InfoNCEError(types.isUint8Array(handle) ? 'ERR_INFONCE_RANGE' : 'ERR_INFONCE_TYPE', {
-    argument: 'exported.handle',
-    expected: `a Uint8Array of ${HANDLE_BYTES} bytes`,
-    got: types.isUint8Array(handle) ? `one of ${handle.length}` : describeValue(handle),
-    remedy: types.isUint8Array(handle) ? AS_IT_WAS : AS_BYTES,
-  });
-}
 
 /** The error where the driver makes no handle. */
 export function notExportable(failure: NativeFailure): InfoNCEError {

@@ -36,7 +36,7 @@ export interface GroupOptions {
 export type LossTensor<R extends Reduction> = R extends 'none' ? tf.Tensor1D : tf.Scalar;
 
 /** A tensor that the loss can be differentiated by, and what the loss calls its gradient. */
-export interface Input {
+interface Input {
   readonly tensor: tf.Tensor;
   readonly gradient: string;
   /** Which of the gradients, where they are a list. */

@@ -57,3 +57,18 @@ export function expectOneOf(
     expectOneOf(result, others, accuracy, what);
   }
 }
+
+/** Asserts that two results of the same, computed in different ways, differ by roundings of float32. */
+export function expectSame(
+  actual: ArrayLike<number> | number,
+  expected: ArrayLike<number> | number,
+  what: string,
+): void {
+  expectClose(actual, typeof expected === 'number' ? [expected] : expected, 2e-6, 0, what);
+}
+
+/** Asserts that a result agrees with the reference in loss, gradients and ranks. */
+export function expectResultAndRanks(result: object, expected: ReferenceResult, accuracy: Accuracy): void {
+  expectResult(result, expected, accuracy);
+  expect(result).toMatchObject({ top1: expected.top1, top5: expected.top5 });
+}

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import type { Tensor } from 'infonce';
+import { mapValues } from './map-values.js';
 import type { FUNCTIONS, Named } from './problems.js';
 
 /** One case of test/golden: inputs, options and what a public reference implementation made of them in float64. */
@@ -68,8 +69,4 @@ function joinPlanes(planes: Uint8Array): Uint32Array {
     for (let i = 0; i < words.length; i++) words[i]! |= planes[plane * words.length + i]! << (8 * plane);
   }
   return words;
-}
-
-function mapValues<From, To>(record: Readonly<Record<string, From>>, map: (value: From) => To): Record<string, To> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Tensor } from 'infonce';
+import { mapValues } from './map-values.js';
 
 type TypedArray = Float32Array | Float64Array | Int32Array;
 
@@ -43,10 +44,6 @@ function inputOf(encoded: EncodedArray): Tensor | Float32Array | Int32Array {
 function numbersOf(encoded: number | EncodedArray | readonly EncodedArray[]): number[] {
   if (typeof encoded === 'number') return [encoded];
   return ('dtype' in encoded ? [encoded] : encoded).flatMap(array => [...decode(array)]);
-}
-
-function mapValues<From, To>(record: Readonly<Record<string, From>>, map: (value: From) => To): Record<string, To> {
-  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
 export function lossCases(): LossCase[] {

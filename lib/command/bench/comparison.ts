@@ -27,7 +27,7 @@ export interface Comparison {
 }
 
 /** Medians of how the device's own clock divides the calls. */
-export interface DeviceParts {
+interface DeviceParts {
   readonly uploadMs: number;
   readonly kernelsMs: number;
   readonly downloadMs: number;
@@ -61,12 +61,12 @@ export interface TimedRow extends RowOf<'timed'>, Timing {
 }
 
 /** An engine with another result; it is not timed. */
-export interface DisagreeingRow extends RowOf<'disagrees'> {
+interface DisagreeingRow extends RowOf<'disagrees'> {
   readonly difference: number;
 }
 
 /** `skipped`: it would take too long; `failed`: it cannot run here, or broke down. */
-export interface NotTimedRow extends RowOf<'skipped' | 'failed'> {
+interface NotTimedRow extends RowOf<'skipped' | 'failed'> {
   readonly reason: string;
 }
 

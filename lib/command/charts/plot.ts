@@ -20,7 +20,7 @@ interface DocumentLike {
 }
 
 /** The part of Observable Plot that the charts use. Its own types need those of the DOM and of d3. */
-export interface PlotModule {
+interface PlotModule {
   plot(options: Readonly<Record<string, unknown>> & { document: DocumentLike }): SVGElementLike;
   scale(options: Readonly<Record<string, object>>): { apply(value: number): string };
   readonly lineY: MarkOf;

@@ -29,7 +29,12 @@ export function defaultBatch(question: Question, sources: Sources, context: Cont
     const buffers = onHost ? (count < samples ? 2 : 1) * count * bytesPerSample : 0;
     return total + buffers <= available / team.localSize;
   };
-  let count = Math.min(samples, Math.max(2, Math.floor(MOST_ROWS / views)));
+  return largestCount(samples, Math.floor(MOST_ROWS / views), fits);
+}
+
+/** Samples that fit: as many as there are or `most`, halved until they do; at least 2. */
+export function largestCount(samples: number, most: number, fits: (count: number) => boolean): number {
+  let count = Math.min(samples, Math.max(2, most));
   while (count > 2 && !fits(count)) count = Math.max(2, Math.floor(count / 2));
   return count;
 }

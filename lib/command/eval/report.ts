@@ -1,19 +1,15 @@
 import type { DeviceId } from '../../runtime/backends/backend.js';
 import type { Precision } from '../../runtime/handles.js';
 import type { LossName } from '../losses.js';
+import type { Evaluation } from './figures.js';
 import type { Retrieval } from './retrieval/measures.js';
 import type { PairRetrieval } from './retrieval/pairs.js';
+import type { Spread } from './spread.js';
 import type { SpreadOfView, Warning } from './warnings.js';
 
-/** How the rows of a view are spread, as `Spread` says. */
-export interface SpreadReport {
-  /** What messages call the view. */
-  readonly name: string;
-  readonly zeroRows: number;
-  readonly meanLength: number;
-  readonly effectiveRank: number;
-  readonly repeatedRows: number;
-}
+/** How the rows of a view are spread. `name`: what messages call the view. */
+type SpreadReport = Pick<SpreadOfView, 'name'> &
+  Pick<Spread, 'zeroRows' | 'meanLength' | 'effectiveRank' | 'repeatedRows'>;
 
 export function spreadReport({ name, spread }: SpreadOfView): SpreadReport {
   const { zeroRows, meanLength, effectiveRank, repeatedRows } = spread;
@@ -21,7 +17,7 @@ export function spreadReport({ name, spread }: SpreadOfView): SpreadReport {
 }
 
 /** What `infonce eval --json` prints. docs/command/eval.md describes it. */
-export interface EvalReport {
+export interface EvalReport extends Pick<Evaluation, 'rows' | 'chance' | 'top1' | 'top5' | 'alignment' | 'seconds'> {
   readonly objective: LossName;
   /** ntxent. */
   readonly positives?: 'first' | 'all';
@@ -34,8 +30,6 @@ export interface EvalReport {
   }[];
   readonly samples: number;
   readonly views: number;
-  /** Rows that have a loss. */
-  readonly rows: number;
   readonly batches: { readonly samples: number; readonly count: number; readonly last: number };
   /** With --global-batch: of the one batch. */
   readonly parts?: { readonly samples: number; readonly count: number; readonly last: number };
@@ -45,11 +39,6 @@ export interface EvalReport {
   readonly temperature: number;
   /** The mean over the rows, at `temperature`. */
   readonly loss: number;
-  /** The loss where all logits are equal. */
-  readonly chance: number;
-  readonly top1: number;
-  readonly top5: number;
-  readonly alignment: number;
   readonly uniformity: number;
   readonly uniformityOfViews: readonly number[];
   /** Of each view. */
@@ -60,7 +49,6 @@ export interface EvalReport {
   /** supcon: rows without another of their class in their batch. */
   readonly rowsWithoutPositives: number;
   readonly temperatures: readonly { readonly temperature: number; readonly loss: number }[];
-  readonly seconds: number;
   readonly rowsPerSecond: number;
   readonly bytesPerSecond: number;
   readonly flopsPerSecond: number;

@@ -5,7 +5,7 @@ import type { Missing, Refusal } from './backend.js';
 import { type LibraryPlace, loadFault, UNLOADABLE_REMEDY } from './cuda-library.js';
 
 /** A CUDA device, and which library serves it. */
-export interface ServedDevice {
+interface ServedDevice {
   readonly index: number;
   readonly native: NativeDevice;
   readonly library: string;
@@ -14,7 +14,7 @@ export interface ServedDevice {
 }
 
 /** A CUDA device that no library serves, and why. */
-export interface RefusedDevice {
+interface RefusedDevice {
   readonly index: number;
   readonly reason: string;
 }

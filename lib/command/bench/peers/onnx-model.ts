@@ -17,7 +17,7 @@ const IR_VERSION = 8;
 const OPSET = 17;
 
 /** A number as `{ float }` where it is a real one; else integers. */
-export type Attribute = number | readonly number[] | { readonly float: number };
+type Attribute = number | readonly number[] | { readonly float: number };
 type Attributes = Readonly<Record<string, Attribute>>;
 type Shapes = Readonly<Record<string, readonly number[]>>;
 

@@ -3,7 +3,7 @@ import { isOnHost } from '../../../runtime/backends/index.js';
 import { lossNamed, towersOf } from '../../losses.js';
 import { inTurns } from '../../terminal/team.js';
 import { room } from '../buffers.js';
-import { addGeometry, evaluationOf, inWordsOfFiles, type PlacedRows, type Work } from '../evaluation.js';
+import { addGeometry, evaluationOf, inWordsOfFiles, largestCount, type PlacedRows, type Work } from '../evaluation.js';
 import { type Evaluation, Figures } from '../figures.js';
 import { blockOf, denominator, lossRows } from '../losses.js';
 import type { Numbers } from '../matrix.js';
@@ -42,9 +42,7 @@ export function defaultPart({ question, sources, context, team }: Omit<Work, 'on
     const sums = hasLabels ? (normalize ? 8 : 16) * views * count * dim : 0;
     return total + (onHost ? buffers + sums : 0) <= available / team.localSize;
   };
-  let count = Math.min(samples, Math.max(2, Math.floor(MOST_ROWS / views)));
-  while (count > 2 && !fits(count)) count = Math.max(2, Math.floor(count / 2));
-  return count;
+  return largestCount(samples, Math.floor(MOST_ROWS / views), fits);
 }
 
 /**
