@@ -237,7 +237,14 @@ describe('accumulate refuses, and names the chunk', () => {
     ],
     ['NaN', 'ERR_INFONCE_NON_FINITE', /chunks\[1\]\.features: .*row 3/, ntXent, [good, { features: broken }, good]],
     ['a temperature of 0', 'ERR_INFONCE_RANGE', /temperature/, ntXent, [good], { temperature: 0 }],
-    ['no gradient', 'ERR_INFONCE_TYPE', /options: .*nothing to hand out/, ntXent, [good], { gradient: false }],
+    [
+      'no gradient',
+      'ERR_INFONCE_TYPE',
+      /options: .*For the loss alone call the loss/,
+      ntXent,
+      [good],
+      { gradient: false },
+    ],
     ['inputs among the options', 'ERR_INFONCE_TYPE', /options: .*It belongs in each chunk/, ntXent, [good], good],
   ];
   it.each(rows.map(([what, ...row]) => ({ what, row })))('$what', async ({ row }) => {

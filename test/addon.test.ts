@@ -383,7 +383,7 @@ describe('rows that stand apart', () => {
     refuses(() => computed(buffer), /buffer of 128 bytes, 212 are needed/);
   });
 
-  it('are copied before a queued call, but for pinned ones', async () => {
+  it('are copied before a queued call, except pinned ones', async () => {
     const expected = result();
     context.run(problem(), expected);
     const array = apart(0);

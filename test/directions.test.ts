@@ -89,7 +89,7 @@ describe.each(TARGETS)('%s', target => {
     }
   });
 
-  it('go with negatives that no other query sees, but for keys among themselves', () => {
+  it('go with negatives that no other query sees, except keys among themselves', () => {
     for (const rows of ROWS) {
       const negativeKeys = normal([rows, 3, DIM], 6);
       const negativeCounts = Int32Array.from({ length: rows }, (_, row) => row % 4);

@@ -48,7 +48,7 @@ describe.each(DOCUMENTS)('%s', document => {
   });
 });
 
-/** Paths of this repository that a document names in code, but for what is built or written by a command. */
+/** Paths of this repository that a document names in code, except what is built or written by a command. */
 function pathsOf(document: string): string[] {
   const text = textOf(document);
   const named = text.matchAll(/`((?:lib|native|test|scripts|bench|docs|examples)\/[\w./-]*(?:\/|\.\w+))`/g);

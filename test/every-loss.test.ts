@@ -17,7 +17,7 @@ async function exportsOf(file: string): Promise<Readonly<Record<string, unknown>
   return import(new URL(`../${file}`, import.meta.url).href);
 }
 
-/** Whether it is called as a loss is, but for capitals. */
+/** Whether it is called as a loss is, except for capitals. */
 function hasName(value: unknown, loss: string): boolean {
   return typeof value === 'function' && value.name.toLowerCase() === loss.toLowerCase();
 }

@@ -37,7 +37,7 @@ it('the adapter finds more held-out documents than the frozen vectors', { timeou
 const withoutTypes = (code: string) =>
   ts.transpile(code, { target: ts.ScriptTarget.ESNext, module: ts.ModuleKind.ESNext });
 
-/** Runs each block of a document's code, but for what needs a GPU, as a module of its own. */
+/** Runs each block of a document's code, except what needs a GPU, as a module of its own. */
 function run(document: string): string {
   const text = readFileSync(new URL(`../${document}`, import.meta.url), 'utf8');
   const blocks = [...text.matchAll(/^```(js|ts)\n(.*?)^```/gms)].map(([, language, code]) =>

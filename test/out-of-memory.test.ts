@@ -3,7 +3,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 
-/** Fills what the process may have but for some tens of megabytes, then makes calls that need more, and one that does not. */
+/** Fills what the process may have except some tens of megabytes, then makes calls that need more, and one that does not. */
 const PROGRAM = `
   import { createContext, ntXent, ntXentSync } from 'infonce';
   const small = { features: { data: Float32Array.from({ length: 64 }, (_, i) => Math.sin(i * i)), shape: [8, 8] } };

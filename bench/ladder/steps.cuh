@@ -65,7 +65,7 @@ template <class Tile> class OneRole : public InTurn<Tile> {
 };
 
 // A producer, and a warpgroup issues the logits of the next tile before the product of this one, to make weights of
-// them while the product runs. The library's kernel but for the turns that its two warpgroups take.
+// them while the product runs. The library's kernel except for the turns that its two warpgroups take.
 template <class Tile> class Overlapped : public GradientConsumer<Tile> {
  public:
   using GradientConsumer<Tile>::GradientConsumer;

@@ -12,55 +12,55 @@ import type { ProcessGroup } from './process-group.js';
 /** Options of every engine. */
 interface AnyGroupOptions {
   /**
-   * Milliseconds that a step, and the making of the group, waits for the other ranks: above 0. Default 1,800,000, half an
-   * hour. What one rank does between two steps, such as writing a checkpoint, must take less.
+   * Milliseconds for which a step, or the creation of the group, waits for the other ranks: above 0. Default 1,800,000, half
+   * an hour. Work of one rank between two steps, such as writing a checkpoint, must take less.
    */
   readonly timeout?: number | undefined;
 }
 
-/** A group of the processes that one launcher has started: `mpirun -n 4 node train.mjs`. */
+/** Options of a group of the processes that a launcher has started: `mpirun -n 4 node train.mjs`. */
 export interface MpiGroupOptions extends AnyGroupOptions {
   /** `'mpi'`, the default. */
   readonly engine?: 'mpi' | undefined;
   /**
-   * Name or path of MPI's library. Default: that of `INFONCE_MPI_LIBRARY`, else the one that the launcher belongs to. Open
-   * MPI, MPICH and its kin, and libraries with the binary interface of MPI 5 are known.
+   * Name or path of MPI's library: Open MPI, MPICH and compatible ones, or one with the ABI of MPI 5. Default:
+   * `INFONCE_MPI_LIBRARY`, else the library of the launcher.
    */
   readonly library?: string | undefined;
 }
 
-/** A group of threads of this process, for tests and for machines without MPI. */
+/** Options of a group of threads of this process, for tests and for machines without MPI. */
 export interface LocalGroupOptions extends AnyGroupOptions {
   /** `'local'` */
   readonly engine: 'local';
-  /** What the ranks of one group call it. When all are there it is free for another group. */
+  /** The name of the group, the same on all ranks. Once all ranks have joined, another group may use it. */
   readonly key: string;
-  /** This rank's number: an integer from 0 to `size` - 1, each rank's its own. */
+  /** This rank's number: an integer from 0 to `size` - 1, different on each rank. */
   readonly rank: number;
-  /** How many ranks there are: an integer from 1 to 1024, the same on all. */
+  /** The number of ranks: an integer from 1 to 1024, the same on all ranks. */
   readonly size: number;
 }
 
-/** A group of ranks that each have an NVIDIA GPU, started in whatever way. */
+/** Options of a group of ranks that each have an NVIDIA GPU, started in any way. */
 export interface NcclGroupOptions extends AnyGroupOptions {
   /** `'nccl'` */
   readonly engine: 'nccl';
-  /** This rank's number: an integer from 0 to `size` - 1, each rank's its own. */
+  /** This rank's number: an integer from 0 to `size` - 1, different on each rank. */
   readonly rank: number;
-  /** How many ranks there are: an integer from 1 to 65536, the same on all. */
+  /** The number of ranks: an integer from 1 to 65536, the same on all ranks. */
   readonly size: number;
-  /** What {@link ncclUniqueId} gave to one of them: 128 bytes, the same on all ranks. */
+  /** The result of {@link ncclUniqueId} on one rank: 128 bytes, the same on all ranks. */
   readonly id: Uint8Array;
   /**
-   * The GPU through which this rank's messages go, no other rank's. Default: of those that the process sees, the one of this
-   * rank's number, counted round.
+   * The GPU that sends this rank's messages; no other rank may use it. Default: the GPU of this rank's number modulo the
+   * GPUs that the process sees.
    */
   readonly device?: `cuda:${number}` | undefined;
-  /** Name or path of NCCL's library. Default: that of `INFONCE_NCCL_LIBRARY`, else `libnccl.so.2`. */
+  /** Name or path of NCCL's library. Default: `INFONCE_NCCL_LIBRARY`, else `libnccl.so.2`. */
   readonly library?: string | undefined;
 }
 
-/** Options of {@link createProcessGroup}: of MPI, the default, of NCCL, or of threads of this process. */
+/** Options of {@link createProcessGroup}: MPI (the default), NCCL, or threads of this process. */
 export type ProcessGroupOptions = MpiGroupOptions | NcclGroupOptions | LocalGroupOptions;
 
 const ENGINES = ['mpi', 'nccl', 'local'] as const;
@@ -88,18 +88,19 @@ const MOST_LOCAL_RANKS = 1024;
  * Joins a process group: resolves when all its ranks have called this.
  *
  * With engine `'mpi'`, the default, the ranks are the processes that a launcher has started (`mpirun -n 4 node train.mjs`,
- * `srun node train.mjs`); MPI's library is opened when this is called. MPI starts once in a process: there is one such
- * group, and none after it. A process that is not started by a launcher is a group of one.
+ * `srun node train.mjs`). This call opens MPI's library. MPI can be started once in a process, so a process has one such
+ * group in its lifetime. A process without a launcher is a group of one.
  *
- * With engine `'nccl'` each rank has an NVIDIA GPU, through which its messages go, and is told its number, how many there are
- * and the id that {@link ncclUniqueId} gave to one of them. There may be several such groups, also one after another.
+ * With engine `'nccl'` each rank has an NVIDIA GPU, which sends its messages, and passes its number, the number of ranks and
+ * the id from {@link ncclUniqueId} on one of them. There may be several such groups, at once or in turn.
  *
- * The ranks of engine `'local'` are threads of one process. A thread may also be several of them, each with a context of
- * its own: calls in one context are done one after the other, and each would wait for the next.
+ * With engine `'local'` the ranks are threads of one process. One thread may also be several ranks, each with a context of
+ * its own: in one context, a call would wait for the next.
  *
- * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when there is no group to join: no library
- * of MPI or NCCL, no GPU for NCCL, a library that does not belong to the launcher, a rank that is taken or does not come in time;
- * `ERR_INFONCE_NO_THREAD` when the system starts no thread for it; `ERR_INFONCE_TYPE` or `ERR_INFONCE_RANGE` for a bad option.
+ * @throws {@link InfoNCEError} (the promise rejects with it) `ERR_INFONCE_GROUP` when no group can be made: no library of
+ * MPI or NCCL, no GPU for NCCL, a library that does not match the launcher, a rank that is taken or does not join in time;
+ * `ERR_INFONCE_NO_THREAD` when the system starts no thread for it; `ERR_INFONCE_TYPE` or `ERR_INFONCE_RANGE` for a bad
+ * option.
  */
 export async function createProcessGroup(options: ProcessGroupOptions = {}): Promise<ProcessGroup> {
   const checked = checkOptions(options as UncheckedOptions);

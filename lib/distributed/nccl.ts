@@ -6,7 +6,7 @@ import { checkBytes, checkInteger, checkKeys, type KeyAdvice } from '../runtime/
 
 /** Options of {@link ncclUniqueId}. */
 export interface NcclUniqueIdOptions {
-  /** Name or path of NCCL's library. Default: that of `INFONCE_NCCL_LIBRARY`, else `libnccl.so.2`. */
+  /** Name or path of NCCL's library. Default: `INFONCE_NCCL_LIBRARY`, else `libnccl.so.2`. */
   readonly library?: string | undefined;
 }
 
@@ -32,9 +32,9 @@ const MOST_DEVICE = 1023;
 const MOST_RANKS = 65_536;
 
 /**
- * What the ranks of one group over NCCL have in common: 128 bytes, made by one of them and carried to the others by the
- * caller, in a file, by a socket or an environment variable. Each group takes a new one. The process that made it stays until
- * all ranks have joined: they find each other through it.
+ * Makes the id of a group over NCCL: 128 bytes that one rank makes and you pass to the others, by a file, a socket or an
+ * environment variable. Each group needs a new id. The process that made it must live until all ranks have joined: they
+ * connect through it.
  *
  * @throws {@link InfoNCEError} `ERR_INFONCE_GROUP` without NCCL's library, or with one before NCCL 2.14; `ERR_INFONCE_TYPE`
  * for a bad option.

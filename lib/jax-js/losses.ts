@@ -29,9 +29,9 @@ import { isJaxArray, type Read, readArray, toArray } from './array.js';
 export type CallOptions<Core> = Omit<Core, 'gradient' | 'reduction'> & {
   /** `'mean'` (default) or `'sum'` of the row losses. */
   readonly reduction?: 'mean' | 'sum' | undefined;
-  /** Where the loss is computed. Default: the context that calls share. */
+  /** The context that computes the loss. Default: the default context. */
   readonly context?: Context | undefined;
-  /** As in the library's run options. The call keeps its thread until the other ranks have come. */
+  /** As in the library's run options. The call blocks its thread until the other ranks have made the step. */
   readonly group?: ProcessGroup | undefined;
   /** As in the library's run options. */
   readonly gradients?: 'sum' | 'mean' | undefined;
@@ -44,7 +44,7 @@ export type SupConOptions<K extends boolean = boolean> = CallOptions<SupConCore<
 /** Options of {@link clip}. */
 export type ClipOptions<K extends boolean = boolean> = CallOptions<ClipCore<Reduction, boolean, K>> &
   ClipRows & {
-    /** [M, D]. Further texts that images are compared with; consumed, too. Default: none. */
+    /** [M, D]. Further texts that belong to no image: candidates of every image. Consumed, too. Default: none. */
     readonly negativeTexts?: JaxArray | undefined;
   };
 /** Options of {@link sigLip}. */
@@ -58,24 +58,24 @@ export type InfoNCEOptions<K extends boolean = boolean> = Omit<
   'falseNegatives'
 > &
   InfoNCERows & {
-    /** Leaves out candidates that are too close to the query to be negatives. The guide's arrays are consumed. */
+    /** Leaves out candidates that are likely to be positives. The guide's arrays are consumed. */
     readonly falseNegatives?: FalseNegativesOf<JaxArray> | undefined;
   };
 
-/** What a loss finds beside the gradient by its arrays. */
+/** The results of a loss besides the gradients by its arrays. */
 export type Found<K extends boolean, Scalar> = LossValue<'mean'> & Asked<K, Ranks> & Scalar;
 
-/** What a loss gives: what it found, and its gradient by its arrays, in their layout. */
+/** The result of a loss: its value, and the gradients by its arrays, in their layout. */
 export type LossAndGradients<Scalar, Gradients, K extends boolean = true> = readonly [
   value: Found<K, Scalar>,
   gradients: Gradients,
 ];
 
-/** The derivative by the temperature, to learn it with. */
+/** The derivative by the temperature, for a temperature that is learned. */
 export type Temperature = Pick<NTXentGradients, 'gradTemperature'>;
-/** The derivative by the logit scale, to learn it with. */
+/** The derivative by the logit scale, for one that is learned. */
 export type Scale = Pick<ClipGradients, 'gradLogitScale'>;
-/** The derivatives by the logit scale and bias, to learn them with. */
+/** The derivatives by the logit scale and bias, for ones that are learned. */
 export type ScaleAndBias = Pick<SigLipGradients, 'gradLogitScale' | 'gradLogitBias'>;
 
 const ADVICE: KeyAdvice = new Map([['gradient', 'It is always computed: for the loss alone there is infonce.']]);
@@ -222,8 +222,8 @@ export function sigLip<K extends boolean = true, P extends SigLipPositives = 'sa
  *
  * @param query [N, D]
  * @param positiveKey [N, D]. Row i is the positive of query i. With `targets` [K, D].
- * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or
- * a list of arrays [N, D] and queues. Undefined: the other rows of `positiveKey`.
+ * @param negativeKeys [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or a queue, whose rows have no gradient; or a
+ * list of arrays [N, D] and queues. Undefined: the other rows of `positiveKey` are the negatives.
  * @returns `[{ loss, top1, top5, gradTemperature }, [gradQuery, gradPositiveKey]]`, and `gradNegativeKeys` as a third with
  * an array of them, or a list of them, with undefined in the place of a queue. What `detach` names has a gradient of
  * zeros, as with jax-js's `stopGradient`.

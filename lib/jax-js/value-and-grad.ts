@@ -1,7 +1,7 @@
 import { type Array as JaxArray, type JsTree, type OwnedFunction, vjp } from '@jax-js/jax';
 import { checkFunction } from '../runtime/options.js';
 
-/** What makes embeddings of parameters and inputs: an array, or several in an array or object. */
+/** An encoder: makes embeddings of parameters and inputs, as an array, or several in an array or object. */
 export type Encoder<Params, Inputs extends readonly unknown[], Features> = (
   params: Params,
   ...inputs: Inputs
@@ -14,8 +14,8 @@ type Pullback<Params, Features> = (
 ) => [Features, OwnedFunction<(cotangents: Features) => [Params]>];
 
 /**
- * The `valueAndGrad` of jax-js for a loss that is computed outside of it: `encode` is differentiated by jax-js, from the
- * gradients that `loss` gives for its result back to the parameters.
+ * The `valueAndGrad` of jax-js for a loss that is computed outside of it: jax-js differentiates `encode`, from the gradients
+ * that `loss` returns back to the parameters.
  *
  *     const step = valueAndGrad(encode, z => ntXent(z, { temperature: 0.1 }));
  *     const [{ loss, top1 }, grads] = step(tree.ref(params), batch);
@@ -23,9 +23,9 @@ type Pullback<Params, Features> = (
  * As with all functions of jax-js, arrays that are passed are consumed.
  *
  * @param encode May be `jit(f)`; TypeScript wants `jit(f) as typeof f`.
- * @param loss Gives what it found and the gradients by the embeddings, in the layout of what `encode` returns: a loss of
- * this module, or your own.
- * @returns a function of the parameters and inputs that gives what `loss` found, and the gradients in the layout of the
+ * @param loss Returns its value and the gradients by the embeddings, in the layout of the result of `encode`: a loss of this
+ * module, or your own.
+ * @returns a function of the parameters and inputs that returns the value of `loss`, and the gradients in the layout of the
  * parameters.
  */
 export function valueAndGrad<

@@ -16,23 +16,23 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
   /** The factor itself, 1 / temperature, not its logarithm. Above 0. Default 1 / 0.07. */
   readonly logitScale?: number | undefined;
   /**
-   * What images and texts of equal id are, beside the pairs: `'exclude'` (default with ids), no candidates of each other;
-   * `'negative'`, candidates as all others, whatever the ids; `'positive'`, further positives of each other: a row's loss
-   * is the mean over its positives, its pair always among them. None of them counts as better than that in the ranks.
+   * How images and texts of equal id count for each other, besides the pairs: `'exclude'` (default with ids), not at all;
+   * `'negative'`, as negatives, whatever the ids; `'positive'`, as further positives: a row's loss is the mean over its
+   * positives, its pair always among them. Ranks do not count a further positive as better than the pair.
    */
   readonly duplicates?: Duplicates | undefined;
   /**
-   * The share of a row's target that is spread over all rows that it is compared with, as PyTorch's `cross_entropy` has
-   * it: at least 0, below 1. Default 0.
+   * The share of a row's target that is spread evenly over all its candidates, as in PyTorch's `cross_entropy`: at least 0,
+   * below 1. Default 0.
    */
   readonly labelSmoothing?: number | undefined;
 }
 
 /** Arrays of {@link clip} with an entry for each row. */
 export interface ClipRows {
-  /** [N]. Which item each image is, or belongs to. Any integers. */
+  /** [N]. The item that each image shows. Any integers. */
   readonly imageIds?: Int32Array | undefined;
-  /** [N]. The same of each text. */
+  /** [N]. The item that each text describes. */
   readonly textIds?: Int32Array | undefined;
 }
 
@@ -45,8 +45,8 @@ export interface ClipProblem<R extends Reduction = Reduction, G extends boolean 
   /** [N, D]. Row i belongs to image i. */
   readonly textFeatures: TensorLike;
   /**
-   * [M, D]. Further texts that images are compared with, such as hard negatives: they belong to none of them. They look for
-   * no image themselves. Default: none.
+   * [M, D]. Further texts that belong to no image, such as hard negatives. They are candidates of every image, and have no
+   * loss of their own. Default: none.
    */
   readonly negativeTexts?: TensorLike | undefined;
 }
@@ -237,14 +237,13 @@ export const clipLoss = defineLoss<ClipTypes, [ClipNegativesTypes]>({
 });
 
 /**
- * The CLIP loss: the mean of two InfoNCE losses, images looking for their text and texts looking for their image,
+ * The CLIP loss: the mean of two InfoNCE losses, image to text and text to image,
  *
  *     loss_i = ½ (log Σ_j exp(s_ij) − s_ii) + ½ (log Σ_j exp(s_ji) − s_ii)
  *
- * where s is `logitScale` times the cosine, and j runs over all texts, in the first term the `negativeTexts` too, or images.
- * With ids, those of the id of i are left out, or with `duplicates: 'positive'` the mean over them and the pair stands in
- * place of s_ii. With `reduction: 'none'` row i's loss
- * is that of pair i.
+ * where s is `logitScale` times the cosine. In the first term j runs over all texts, the `negativeTexts` included; in the
+ * second over all images. With ids, candidates of the same id as i are left out; with `duplicates: 'positive'`, the mean
+ * over them and the pair takes the place of s_ii. With `reduction: 'none'` row i holds the loss of pair i.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5` over both directions; unless `gradient: false`,
  * `gradImageFeatures`, `gradTextFeatures`, `gradLogitScale` and, with negative texts, `gradNegativeTexts`.

@@ -1,6 +1,6 @@
 import { checkChoice } from '../runtime/options.js';
 
-/** What the logarithm of a row sums over. */
+/** The logits that the denominator of a row sums over. */
 export type Denominator = 'all' | 'negatives' | 'positiveAndNegatives';
 
 const DENOMINATORS = ['all', 'negatives', 'positiveAndNegatives'] as const;

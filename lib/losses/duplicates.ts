@@ -3,7 +3,7 @@ import { checkChoice } from '../runtime/options.js';
 import type { RowArray } from './plan.js';
 import { refuseBeside } from './row-loss.js';
 
-/** What candidates of an anchor's own id are: left out, negatives as all others, or further positives. */
+/** How candidates of an anchor's own id count: not at all, as negatives, or as further positives. */
 export type Duplicates = 'exclude' | 'negative' | 'positive';
 
 const DUPLICATES = ['exclude', 'negative', 'positive'] as const;

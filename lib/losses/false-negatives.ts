@@ -10,29 +10,28 @@ import type { TensorReader } from './loss.js';
 import type { ListTensor, Matrix } from './plan.js';
 import { refuseBeside } from './row-loss.js';
 
-/** Candidates that are left out, because they are likely to be positives: those whose cosine is above a threshold. */
+/** Leaves out candidates that are likely to be positives: those whose cosine with the query is above a threshold. */
 export interface FalseNegatives {
   /**
-   * How far below that of the query's positive a cosine is still allowed. May be negative. Without normalisation cosines are
-   * the dot products of the rows.
+   * The margin between the positive's cosine and the threshold. May be negative. With `normalize: false`, dot products take
+   * the place of cosines.
    */
   readonly margin: number;
   /**
-   * What is left out: with `'absolute'` (default) a cosine above the positive's − margin, with `'relative'` one above the
-   * positive's − |the positive's| · margin.
+   * The threshold, where p is the positive's cosine: `'absolute'` (default) p − margin, `'relative'` p − |p| · margin.
    */
   readonly strategy?: 'absolute' | 'relative' | undefined;
-  /** Whose cosines are compared. Default: those of the loss itself. */
+  /** A guide model, whose cosines are compared. Default: those of the loss itself. */
   readonly guide?: Guide | undefined;
 }
 
-/** The rows of a guide model, of a dimension of their own. They are always normalised, and have no gradient. */
+/** The rows of a guide model, of any dimension G. They are always normalized, and have no gradient. */
 export interface Guide {
   /** [N, G] */
   readonly query: TensorLike;
   /** [N, G], with `targets` [K, G]. */
   readonly positiveKey: TensorLike;
-  /** [M, G], where there are negative keys; a list of tensors [N, G] where they are one. */
+  /** [M, G], with negative keys; a list of tensors [N, G] if those are a list. */
   readonly negativeKeys?: TensorLike | readonly TensorLike[] | undefined;
 }
 
@@ -67,7 +66,7 @@ export function withGuideRead<Options extends { readonly falseNegatives?: unknow
   return { ...options, falseNegatives: { ...falseNegatives, guide: Object.fromEntries(rows) } };
 }
 
-/** The option, checked, but for the guide's tensors. */
+/** The option, checked, except the guide's tensors. */
 export interface CheckedFalseNegatives {
   readonly margin: number;
   readonly strategy: 'absolute' | 'relative';

@@ -23,15 +23,15 @@ import {
   type UncheckedRun,
 } from './run.js';
 
-/** A problem without what `backward` is given. */
+/** The problem of a forward pass: without what is passed to `backward`. */
 export type WithoutUpstream<Problem> = Problem & {
-  /** Gradients come from `backward`. */
+  /** Refused: `backward` computes the gradients. */
   readonly gradient?: undefined;
-  /** It is the argument of `backward`. */
+  /** Refused: it is the argument of `backward`. */
   readonly gradOutput?: undefined;
 };
 
-/** The gradients of a loss for either `output`. */
+/** The gradients of a loss, by `output`. */
 export interface ByOutput<OnHost, OnDevice> {
   /** `output: 'host'`, the default. */
   readonly host: OnHost;
@@ -39,29 +39,29 @@ export interface ByOutput<OnHost, OnDevice> {
   readonly device: OnDevice;
 }
 
-/** Where the forward half of a call runs. With a `group` each `backward` is a step of that, too. */
+/** Run options of a synchronous forward pass. With a `group` each `backward` is a step of it, too. */
 export interface SyncForwardOptions extends GroupRunOptions {
   /** As in the run options of the loss. */
   readonly context?: Context | undefined;
-  /** `{ loss }`, an array of the caller's to fill with the row losses of `reduction: 'none'`. */
+  /** `{ loss }`: an array to fill with the row losses of `reduction: 'none'`. */
   readonly out?: Out<'host', never> | undefined;
 }
 
-/** Where and until when the forward half of a call runs. */
+/** Run options of a forward pass. */
 export interface ForwardOptions extends SyncForwardOptions {
   /** As in the run options of the loss. */
   readonly signal?: AbortSignalLike | undefined;
 }
 
-/** Where the gradients of `backwardSync` go. They are computed in the context of the forward half. */
+/** Run options of `backwardSync`, which runs in the context of the forward pass. */
 export interface SyncBackwardOptions<O extends Output = 'host', Name extends string = never> {
   /** As in the run options of the loss. */
   readonly output?: O | undefined;
-  /** As in the run options of the loss, but for the loss. */
+  /** As in the run options of the loss, except the loss. */
   readonly out?: Omit<Out<O, Name>, 'loss'> | undefined;
 }
 
-/** Where the gradients of `backward` go, and until when it runs. */
+/** Run options of `backward`. */
 export interface BackwardOptions<O extends Output = 'host', Name extends string = never>
   extends SyncBackwardOptions<O, Name> {
   /** As in the run options of the loss. */
@@ -69,12 +69,12 @@ export interface BackwardOptions<O extends Output = 'host', Name extends string 
 }
 
 /**
- * A loss whose upstream gradient is not known yet. It keeps what the gradients need: the prepared rows and O(rows)
- * statistics in the memory of the device, and none of the caller's arrays, which may change. Garbage collection frees
- * that, `dispose` sooner, and so does its context's.
+ * A forward pass: a loss whose upstream gradient is not known yet. It keeps the prepared rows and O(rows) statistics in the
+ * memory of the device, and none of the caller's arrays, which may change. Garbage collection frees that memory; `dispose`,
+ * or that of its context, frees it sooner.
  *
- * `backward(gradOutput = 1)` computes the gradients that the loss would have given in one call with that `gradOutput`,
- * as often as it is asked to. Of a loss over a group all ranks ask for them, of the same losses in the same order.
+ * `backward(gradOutput = 1)` computes the gradients that one call with that `gradOutput` would have given, and may be called
+ * repeatedly. For a loss over a group every rank calls it, for the same losses in the same order.
  */
 export interface ForwardPass<R extends Reduction, Gradients extends Record<Output, object>, Name extends string>
   extends LossValue<R> {
@@ -90,7 +90,7 @@ export interface ForwardPass<R extends Reduction, Gradients extends Record<Outpu
   ): Gradients[O];
   /** Whether it, or its context, was disposed. */
   readonly disposed: boolean;
-  /** Frees its memory as soon as calls in flight have no more use for it. Calling it again does nothing. */
+  /** Frees its memory when calls in flight no longer need it. Calling it again does nothing. */
   dispose(): void;
   /** The same as `dispose()`, for `using`. */
   [Symbol.dispose](): void;

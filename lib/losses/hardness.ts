@@ -4,12 +4,11 @@ import type { CheckedRows } from './info-nce-rows.js';
 import type { Matrix, RowArray } from './plan.js';
 import { refuseBeside } from './row-loss.js';
 
-/** Logits of negatives that are raised with their cosine, so that hard negatives count more. */
+/** Raises logits of negatives in proportion to their cosine, so that hard negatives count more. */
 export interface Hardness {
   /**
-   * Which logits of queries: `'hard'`, those of the query's own hard negatives, paired ones or row i of each tensor of a
-   * list; `'inBatch'`, those of every other candidate but the query's own hard negatives; `'all'`, those of both. That of
-   * the positive stays as it is.
+   * Which negatives of a query: `'hard'`, its own hard negatives (paired ones, or row i of each tensor of a list);
+   * `'inBatch'`, all others; `'all'`, both. The positive's logit stays as it is.
    */
   readonly mode: 'inBatch' | 'hard' | 'all';
   /** At least 0: strength · cosine is added to the logit, without a gradient. */

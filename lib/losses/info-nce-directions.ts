@@ -1,4 +1,4 @@
-/** Who looks for whom in an {@link infoNCE}. */
+/** The directions of an {@link infoNCE}: which rows are anchors, and which are their candidates. */
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkChoice } from '../runtime/options.js';
 import type { Block, Threshold } from './form.js';
@@ -6,10 +6,10 @@ import type { Stretches } from './hardness.js';
 import type { CheckedRows } from './info-nce-rows.js';
 import { refuseBeside } from './row-loss.js';
 
-/** Whose logits with whom a query's loss is made of. */
+/** A direction of {@link infoNCE}: the logits of the first kind of row with the second. */
 export type Direction = 'queryToKey' | 'keyToQuery' | 'queryToQuery' | 'keyToKey';
 
-/** Whether all directions have one denominator, or each its own. */
+/** Whether all directions share one denominator, or each has its own. */
 export type Partition = 'joint' | 'perDirection';
 
 /** The directions beside `'queryToKey'`, and how they are put together. */

@@ -28,9 +28,9 @@ import { temperatureScale } from './scale.js';
  * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
  * | `duplicates: 'positive'` | yes | yes | yes | no |
- * | `directions` | yes | with in-batch | with in-batch | the same, but `'keyToKey'` |
+ * | `directions` | yes | with in-batch | with in-batch | with in-batch, except `'keyToKey'` |
  *
- * Rows of this table go together, but that
+ * Rows of this table can be combined, except that
  * - `directions` go without `targets`, biases, `labelSmoothing` and `falseNegatives`;
  * - `falseNegatives` go without `labelSmoothing`;
  * - `duplicates: 'positive'` goes without `margin`, `labelSmoothing`, `hardness`, `falseNegatives` and `directions`;
@@ -47,8 +47,8 @@ export interface InfoNCEOptions<
   /** Above 0. Default 0.1. */
   readonly temperature?: number | undefined;
   /**
-   * Whose `negativeKeys` are: `'unpaired'` (default), [M, D], every query's; `'paired'`, [N, M, D], M of each query's
-   * own. Without negative keys it says nothing.
+   * The queries that `negativeKeys` belong to: `'unpaired'` (default), [M, D], all of them; `'paired'`, [N, M, D], M
+   * negatives for each query alone. Without negative keys it has no effect.
    */
   readonly negativeMode?: 'unpaired' | 'paired' | undefined;
   /**
@@ -58,41 +58,41 @@ export interface InfoNCEOptions<
   /** Subtracted from the positive's cosine before it is divided by the temperature. A finite number. Default 0. */
   readonly margin?: number | undefined;
   /**
-   * The share of a query's target that is spread over all its candidates, the positive included, as PyTorch's
-   * `cross_entropy` has it: at least 0, below 1. Default 0.
+   * The share of a query's target that is spread evenly over all its candidates, the positive included, as in PyTorch's
+   * `cross_entropy`: at least 0, below 1. Default 0.
    */
   readonly labelSmoothing?: number | undefined;
   /**
-   * What candidates of the query's own id are: `'exclude'` (default with ids), no candidates, which the positive always is;
-   * `'negative'`, candidates as all others, whatever the ids; `'positive'`, further positives: the query's loss is the
-   * mean over its positives, its own one always among them. None of them counts as better than that in the ranks.
+   * How candidates of the query's own id count: `'exclude'` (default with ids), not at all, except the positive;
+   * `'negative'`, as negatives, whatever the ids; `'positive'`, as further positives: the query's loss is the mean over its
+   * positives, its own one always among them. Ranks do not count a further positive as better than the query's own.
    */
   readonly duplicates?: Duplicates | undefined;
   /**
-   * Raises the logits of negatives with their cosine, without a gradient. Neither ranks nor `gradTemperature` count it.
-   * Default: none.
+   * Raises logits of negatives in proportion to their cosine, a constant to the gradients. Ranks and `gradTemperature`
+   * ignore it. Default: none.
    */
   readonly hardness?: Hardness | undefined;
   /**
-   * Whose logits the denominator of query i has: `'queryToKey'`, which is always among them, those of query i with the
-   * keys and negatives; `'keyToQuery'` those of key i with the queries; `'queryToQuery'` of query i with the other
-   * queries; `'keyToKey'` of key i with the other keys and the negatives, but for query i's own, row i of each tensor of
-   * a list. Beside the first they need `inBatch`. Rows of equal id are no candidates of each other, whichever rows they
-   * are. Default `['queryToKey']`.
+   * The logits in the denominator of query i: `'queryToKey'`, which is required, those of query i with the keys and
+   * negatives; `'keyToQuery'` of key i with the queries; `'queryToQuery'` of query i with the other queries; `'keyToKey'` of
+   * key i with the other keys and the negatives, except query i's own, row i of each tensor of a list. All but the first
+   * need `inBatch`. Rows of equal id are never candidates of each other. Default `['queryToKey']`.
    */
   readonly directions?: readonly Direction[] | undefined;
   /**
-   * `'joint'` (default): all directions have one denominator, in which the positive counts in both that have it. Ranks
-   * are those among all of its candidates. `'perDirection'`: the loss is the mean of those of `'queryToKey'` and
-   * `'keyToQuery'`, each with a denominator of its own; ranks are the mean over both.
+   * `'joint'` (default): all directions share one denominator, which holds the positive once for `'queryToKey'` and once for
+   * `'keyToQuery'`; ranks are over all of its candidates. `'perDirection'`: the loss is the mean of the losses of
+   * `'queryToKey'` and `'keyToQuery'`, each with its own denominator; ranks are the mean over both.
    */
   readonly partition?: Partition | undefined;
   /**
-   * Leaves out candidates that are too close to the query to be negatives: likely positives. Never the positive itself, and
-   * without a gradient; neither `margin`, `hardness` nor biases count in what is compared. Default: none is.
+   * Leaves out candidates whose cosine with the query is so high that they are likely to be positives. The positive itself
+   * stays. The threshold is a constant to the gradients, and compares cosines without `margin`, `hardness` and biases.
+   * Default: none.
    */
   readonly falseNegatives?: FalseNegatives | undefined;
-  /** Inputs whose gradients are left out of the results: they are constants. Default: none. */
+  /** Inputs that are constants: their gradients are left out of the results. Default: none. */
   readonly detach?: readonly ('positiveKey' | 'negativeKeys')[] | undefined;
 }
 
@@ -101,7 +101,7 @@ const DETACHABLE = ['positiveKey', 'negativeKeys'] as const;
 
 export const SCALE = temperatureScale(0.1);
 
-/** Checks every option, but for what depends on the inputs. */
+/** Checks every option, except what depends on the inputs. */
 export function checkOptions(options: InfoNCEOptions) {
   const { inBatch, negativeMode } = options;
   const paired = checkChoice(negativeMode, 'negativeMode', NEGATIVE_MODES) === 'paired';

@@ -7,26 +7,26 @@ import { checkBias, checkIds, checkTargets, firstOf } from './row-arrays.js';
 /** Arrays of {@link infoNCE} with an entry for each row. */
 export interface InfoNCERows {
   /**
-   * [N]. The row of `positiveKey` that is each query's positive, over a `group` of those of all ranks, one after another.
-   * Queries may share one. Default: the row of its index.
+   * [N]. For each query the row of `positiveKey` that is its positive; over a `group`, a row of all ranks' keys, one rank
+   * after another. Queries may share a key. Default: the row of the same index.
    */
   readonly targets?: Int32Array | undefined;
-  /** [N]. Which item each query is, or belongs to. Any integers; rows of equal id are the same item. */
+  /** [N]. The item that each query belongs to. Any integers; rows of equal id are the same item. */
   readonly queryIds?: Int32Array | undefined;
   /** [K], for the rows of `positiveKey`. Absent: none of them is a duplicate. */
   readonly keyIds?: Int32Array | undefined;
   /** [M], for the rows of `negativeKeys`, those of a list one tensor after the other. Absent: none is a duplicate. */
   readonly negativeIds?: Int32Array | undefined;
   /**
-   * [K]. Added to every logit of that key, also as the positive. For the log-q correction of a sampled key −log q.
-   * `-Infinity` leaves a key out, but not one that is a query's positive. The temperature's gradient does not count it.
+   * [K]. Added to every logit of that key, also as the positive: −log q for the log-q correction of a sampled key.
+   * `-Infinity` leaves a key out; for a query's positive it is refused. The gradient of the temperature ignores it.
    */
   readonly keyBias?: Float32Array | undefined;
   /** [M]. The same for the rows of `negativeKeys`, those of a list one tensor after the other. */
   readonly negativeBias?: Float32Array | undefined;
   /**
-   * [N], of paired `negativeKeys`: how many of its M each query has, 0 to M. Rows beyond are not read and may hold
-   * anything, NaN too; their gradient is 0. Default: all M.
+   * [N], for paired `negativeKeys`: how many of its M negatives each query has, 0 to M. The rows after them are not read,
+   * and may hold NaN; their gradient is 0. Default: M.
    */
   readonly negativeCounts?: Int32Array | undefined;
 }

@@ -28,9 +28,9 @@ export interface InfoNCEProblem<
   /** [N, D]. Row i is the positive of query i. With `targets` [K, D]. */
   readonly positiveKey: TensorLike;
   /**
-   * [M, D] or, paired, [N, M, D]; or, unpaired, the keys of a queue, which have no gradient; or a list of tensors [N, D],
-   * such as hard negatives of each query, and queues, of which every query has all. Absent: the other rows of
-   * `positiveKey`.
+   * [M, D] or, paired, [N, M, D]; or, unpaired, a queue, whose rows have no gradient; or a list of queues and tensors [N,
+   * D], such as hard negatives of each query, all of which are candidates of every query. Default: the other rows of
+   * `positiveKey` are the negatives.
    */
   readonly negativeKeys?: TensorLike | NegativeQueue | readonly (TensorLike | NegativeQueue)[] | undefined;
 }
@@ -77,7 +77,7 @@ export interface InfoNCEGradients<O extends Output = 'host'> {
   readonly gradQuery: Gradient<O>;
   /** [N, D] */
   readonly gradPositiveKey: Gradient<O>;
-  /** In the shape of `negativeKeys`; absent without them, and for those of a queue. */
+  /** In the shape of `negativeKeys`. Absent without negative keys, and for a queue. */
   readonly gradNegativeKeys?: Gradient<O>;
   /** Derivative of the loss by the temperature, times `gradOutput`; with `reduction: 'none'` the sum over the rows. */
   readonly gradTemperature: number;
@@ -371,15 +371,15 @@ export const infoNCELoss = defineLoss<
 });
 
 /**
- * InfoNCE: the cross-entropy of picking a query's positive key among its candidates,
+ * InfoNCE: the cross-entropy of identifying a query's positive key among its candidates,
  *
  *     loss_i = log Σ_{j ∈ D(i)} exp(s_ij) − s_i,positive
  *
- * where s is the cosine divided by the temperature, to which the bias of the key is added, and D(i) is every row of
- * `positiveKey`, or with `negativeKeys` the query's own positive and its negatives, or all of them; with `duplicates:
- * 'positive'` the mean over the query's positives stands in place of s_i,positive; with a `margin`
- * s_i,positive is (cosine − margin) / temperature in both places. With `directions` the sum has the logits of key i with
- * the queries and with the other keys, and of query i with the other queries, too.
+ * where s is the cosine divided by the temperature, plus the bias of the key. D(i) is every row of `positiveKey`; with
+ * `negativeKeys` it is the query's own positive and its negatives, and with `inBatch` the other rows of `positiveKey` too.
+ * With `duplicates: 'positive'` the mean over the query's positives takes the place of s_i,positive; with a `margin`,
+ * s_i,positive is (cosine − margin) / temperature in both terms. With `directions` the sum also has logits of key i with the
+ * queries and the other keys, and of query i with the other queries.
  *
  * @returns `loss`; unless `ranks: false`, `top1` and `top5`; unless `gradient: false`, `gradQuery`, `gradPositiveKey`,
  * `gradTemperature` and, with negative keys, `gradNegativeKeys`, without what is named in `detach`.

@@ -122,7 +122,7 @@ export interface LossDescription extends LearnedScalars {
 /** A loss as its file defines it. */
 interface Definition<T extends LossTypes> extends LossDescription {
   readonly name: T['name'];
-  /** Checks every option, but for what depends on the rows. */
+  /** Checks every option, except what depends on the rows. */
   checkOptions(options: Of<T>['problem']): unknown;
   /**
    * Checks the problem, and says what is computed. `read` checks a tensor. `isShare`: of rows that are one rank's, beside which
@@ -171,7 +171,7 @@ type SyncOverloads<Special, T extends LossTypes> = Special extends readonly [
 
 /** A defined loss whose types do not matter. */
 export interface AnyLoss extends LossDescription {
-  /** The names of all its options, but for its inputs. */
+  /** The names of all its options, except its inputs. */
   readonly optionKeys: readonly string[];
   readonly run: unknown;
   readonly runSync: unknown;
@@ -238,7 +238,7 @@ function nameFunctions(functions: { readonly [name: string]: object }): void {
   for (const [name, value] of Object.entries(functions)) Object.defineProperty(value, 'name', { value: name });
 }
 
-/** The options of a loss's class: checked, but for what depends on the rows, and copied. */
+/** The options of a loss's class: checked, except what depends on the rows, and copied. */
 export function fixedOptions<Options extends object>(
   { className, optionKeys, advice, checkOptions }: AnyLoss,
   options: Options,

@@ -22,11 +22,11 @@ import {
 import { prepareSeveral, type Several } from './run-several.js';
 import { learnedScalars } from './scale.js';
 
-/** Which leading dimensions {@link matryoshka} takes. */
+/** Options of {@link matryoshka}: the leading dimensions and their weights. */
 export interface MatryoshkaOptions {
-  /** How many leading numbers of each row: distinct integers from 1 to D. Ranks are those of the first entry. */
+  /** Numbers of leading dimensions: distinct integers from 1 to D. `top1` and `top5` are those of the first. */
   readonly dims: readonly number[];
-  /** What the loss of each of `dims` is multiplied by: as many finite numbers. Default: 1 each. */
+  /** The weight of the loss of each of `dims`: finite numbers. Default: 1 each. */
   readonly weights?: readonly number[] | undefined;
 }
 
@@ -98,14 +98,13 @@ const NAMES = LOSSES.map(({ name }) => name)
  *
  *     Σ_k weights_k · loss of the first dims_k numbers of each row, normalized anew
  *
- * so that embeddings stay useful when they are cut off there. `loss` is the loss's function ({@link ntXent},
+ * so that embeddings stay useful when they are truncated there. `loss` is the loss's function ({@link ntXent},
  * {@link infoNCE}, …); `problem` and `run` are what that takes.
  *
- * Rows of every input are cut off alike, those of device tensors and queues too, and read where they are. The call that
- * returns a promise copies arrays of the host, as the loss itself does: of each of `dims` rows times dims_k numbers. Each
- * has gradients of its own until the host has added them up, which is why `output: 'device'` is refused. The call takes
- * as many places of the context's queue as `dims` has entries; with a `group` it is one step, for the same `dims` and
- * `weights` on all ranks.
+ * Rows of every input are truncated alike, those of device tensors and queues too, and read in place. The asynchronous call
+ * copies arrays of the host, as the loss itself does: rows × dims_k numbers for each of `dims`. The host adds up the
+ * gradients, so `output: 'device'` is refused. The call takes one place of the context's queue for each of `dims`; with a
+ * `group` it is one step, and all ranks pass the same `dims` and `weights`.
  *
  * @returns What the loss resolves to. `loss` and the gradients, those of learned scalars too, are weighted sums;
  * gradients have the shapes of the whole inputs. `top1` and `top5` are those of the first of `dims`. `gradOutput`
@@ -143,8 +142,7 @@ export const matryoshka = async function matryoshka(
 } as Matryoshka<typeof LOSSES>;
 
 /**
- * {@link matryoshka}, computed before it returns. `loss` may be the loss's function or its synchronous twin, in both
- * functions alike: `ntXent` and `ntXentSync` say the same.
+ * {@link matryoshka}, computed before it returns. Both accept the loss's function or its synchronous twin.
  *
  * @function
  */

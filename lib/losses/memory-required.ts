@@ -14,9 +14,9 @@ import type { AnyLoss, LossTypes, Of } from './loss.js';
 import { computesGradient, inputsWithGradient, interleavedOf, MOST_NUMBERS, memoryNeeds, type Plan } from './plan.js';
 import { contextOfCall } from './run.js';
 
-/** A tensor of which only the size is known. */
+/** The size of a tensor, in place of the tensor. */
 export interface TensorSize {
-  /** Rows first: [N, D], or as the input's own shape is. */
+  /** The shape of the input: [N, D], or what the loss takes. */
   readonly shape: readonly number[];
   /** Default `'float32'`. */
   readonly dtype?: DType | undefined;
@@ -50,22 +50,22 @@ type ProblemsOf<Losses extends readonly unknown[]> = Losses extends readonly [in
   : never;
 
 /**
- * The name of a loss with its inputs and options: those of {@link NTXentProblem} with `loss: 'ntXent'`, and so on. Tensors
- * may be sizes, and `labels` may be left out.
+ * The name of a loss with its inputs and options, such as {@link NTXentProblem} with `loss: 'ntXent'`. Tensors may be given
+ * as sizes, and `labels` may be left out.
  */
 export type MemoryProblem = ProblemsOf<typeof LOSSES>;
 
-/** Where the call would run: in a context, or on a device, in a context made for the question. */
+/** Where the call would run: in a context, or on a device. */
 export interface MemoryOptions {
-  /** Where the call would run. Default: as for the call itself. */
+  /** Where the call would run. Default: the context that the call itself would use. */
   readonly context?: Context | undefined;
-  /** Instead of a context: what {@link createContext} takes. */
+  /** Instead of a context: the option of {@link createContext}. */
   readonly device?: ContextOptions['device'];
 }
 
-/** Bytes of the device's memory, of the host's on the CPU. */
+/** Bytes of the device's memory; on the CPU, of the host's. */
 export interface MemoryRequired {
-  /** What the computation takes. A context keeps it for its next calls. */
+  /** Working memory of the computation. A context keeps it for its next calls. */
   readonly working: number;
   /** Copies of inputs that are not on the device; on the CPU those that an asynchronous call makes. */
   readonly inputs: number;
@@ -73,9 +73,9 @@ export interface MemoryRequired {
   readonly results: number;
   /** `working`, `inputs` and `results` together. */
   readonly total: number;
-  /** What the device has left, what the context holds for its calls included. */
+  /** Free memory of the device, including what the context keeps for its calls. */
   readonly available: number;
-  /** Whether `total` is no more than that. */
+  /** Whether `total` is at most `available`. */
   readonly fits: boolean;
 }
 
@@ -84,11 +84,11 @@ const OPTION_KEYS: ReadonlySet<string> = new Set(['context', 'device']);
 const SIZE_KEYS: ReadonlySet<string> = new Set(['shape', 'dtype']);
 
 /**
- * What one call of a loss takes, without making it: `{ loss: 'ntXent', features: { shape: [65536, 128] } }`. Everything
- * else is as in the loss's own problem; tensors may be given too. Nothing of their size is allocated.
+ * The memory that one call of a loss takes: `memoryRequired({ loss: 'ntXent', features: { shape: [65536, 128] } })`. Options
+ * are those of the loss; tensors may be given instead of sizes. Nothing of their size is allocated.
  *
- * It waits for a call that is under way in the context. What a loss with labels takes depends on them; without them the most
- * expensive ones are assumed. Ids, targets and biases are given as in the call.
+ * It waits for a call that is under way in the context. The memory of a loss with labels depends on them; without labels the
+ * most expensive ones are assumed. Ids, targets and biases are given as in the call.
  *
  * @throws {@link InfoNCEError} for a problem that cannot be computed at all, or a device that cannot be used.
  */

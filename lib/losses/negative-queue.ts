@@ -12,17 +12,17 @@ import { formatShape } from '../runtime/shape.js';
 import { checkTensor, type InputTensor, type TensorLike } from '../runtime/tensor.js';
 import { MOST_NUMBERS, MOST_ROWS } from './plan.js';
 
-/** What a {@link NegativeQueue} is made with. */
+/** Options of {@link NegativeQueue}. */
 export interface NegativeQueueOptions<Type extends DType = DType> {
-  /** The most rows it holds: an integer of at least 1. */
+  /** The number of rows that fit: an integer of at least 1. */
   readonly capacity: number;
   /** Numbers in a row: an integer of at least 1. */
   readonly dim: number;
   /** Whether each row has a label, as supCon's `memory` needs. Default false. */
   readonly labels?: boolean | undefined;
-  /** What it takes and stores numbers as. Default `'float32'`. */
+  /** The type of the numbers that it takes and stores. Default `'float32'`. */
   readonly dtype?: Type | undefined;
-  /** Whose device holds the rows, and runs the calls that use them. Default: the default context. */
+  /** The context whose device holds the rows, and in which calls that use them run. Default: the default context. */
   readonly context?: Context | undefined;
 }
 
@@ -69,11 +69,11 @@ let contentsOf: (queue: NegativeQueue, argument: string) => Contents;
  * Memory for Embedding Learning", 2020.
  */
 export class NegativeQueue<Type extends DType = DType> {
-  /** The most rows it holds. */
+  /** The number of rows that fit.  */
   readonly capacity: number;
   /** Numbers in a row. */
   readonly dim: number;
-  /** What it takes and stores numbers as. */
+  /** The type of the numbers that it takes and stores. */
   readonly dtype: Type;
   /** The same as `dispose()`, for `using`. */
   declare readonly [Symbol.dispose]: () => void;
@@ -111,12 +111,12 @@ export class NegativeQueue<Type extends DType = DType> {
     contentsOf = (queue, argument) => queue.#contents(argument);
   }
 
-  /** Whose device holds the rows. */
+  /** The context whose device holds the rows. */
   get context(): Context {
     return this.#context;
   }
 
-  /** Rows it holds. */
+  /** The number of rows in it. */
   get size(): number {
     return this.#size;
   }
@@ -127,9 +127,9 @@ export class NegativeQueue<Type extends DType = DType> {
   }
 
   /**
-   * Adds `keys` [rows, dim], with `labels: true` a label for each, in place of the oldest rows where there is no room. Of
-   * more rows than the capacity the last stay. `keys` are of the queue's dtype, in the host's memory or its context's, and
-   * are read when those of a loss would be.
+   * Adds `keys` [rows, dim], and with `labels: true` a label for each. They replace the oldest rows when the queue is full;
+   * of more rows than `capacity` the last are kept. `keys` have the queue's dtype, and lie in the host's memory or its
+   * context's; arrays may be changed when those of a loss may.
    *
    * @throws {@link InfoNCEError} (the promise rejects with it) for keys that do not fit; the queue is then as it was.
    */
@@ -171,7 +171,7 @@ export class NegativeQueue<Type extends DType = DType> {
     return target;
   }
 
-  /** Frees its memory as soon as calls in flight have no more use for it. Calling it again does nothing. */
+  /** Frees its memory when calls in flight no longer need it. Calling it again does nothing. */
   dispose(): void {
     this.#ring.dispose();
   }

@@ -24,7 +24,7 @@ export interface NTXentLogitsProblem {
   readonly features: TensorLike;
   /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
   readonly nViews?: number | undefined;
-  /** As of {@link ntXent}. Rows and columns of the logits are in the same order. Default `'viewMajor'`. */
+  /** As for {@link ntXent}. Rows and columns of the logits follow it. Default `'viewMajor'`. */
   readonly layout?: ViewLayout | undefined;
   /** Above 0. Default 0.1. */
   readonly temperature?: number | undefined;
@@ -55,7 +55,7 @@ const COMMON: Common = {
  * The logits and labels of SimCLR's `info_nce_loss`, for a cross-entropy of your own: cosines of every row with every
  * other divided by the temperature, each row's positives first in ascending column order, then its negatives.
  *
- * It materialises the matrix, 4 * R * (R - 1) bytes, which {@link ntXent} never does, and computes it before it returns.
+ * Synchronous, and the one function that stores the matrix: 4 * R * (R - 1) bytes. {@link ntXent} never does.
  *
  * @throws {@link InfoNCEError} for input that cannot be computed; `ERR_INFONCE_OUT_OF_MEMORY` when the matrix is too
  * large.

@@ -29,45 +29,45 @@ export interface NTXentOptions<
   /** Views of each sample: an integer of at least 2 that divides the rows. Default 2. */
   readonly nViews?: number | undefined;
   /**
-   * How the rows of B samples with V views stand: `'viewMajor'` (default), view v of sample s in row v * B + s, all samples of
-   * view 0 before those of view 1; or `'interleaved'`, in row s * V + v, the views of a sample next to each other. Shapes
-   * cannot tell them apart: the wrong one gives the loss of wrong pairs. Gradients and row losses come in the same order.
-   * Interleaved rows are copied into the other order first, which takes the host: not with device tensors.
+   * The order of the rows of B samples with V views: `'viewMajor'` (default), view v of sample s in row v * B + s, all
+   * samples of view 0 before those of view 1; or `'interleaved'`, in row s * V + v, the views of a sample next to each
+   * other. The shape does not tell which: the wrong one pairs the wrong rows. Gradients and row losses follow the same
+   * order. Interleaved rows are reordered on the host, so device tensors are refused.
    */
   readonly layout?: ViewLayout | undefined;
   /** Above 0. Default 0.1. */
   readonly temperature?: number | undefined;
   /**
-   * `'first'` (default): the first other view, as SimCLR's reference code has it; `'all'`: the mean over every other
-   * view (SupCon's L_out over views). The same for two views.
+   * `'first'` (default): the first other view, as in SimCLR's reference code; `'all'`: the mean over every other view
+   * (SupCon's L_out over views). Equal for two views.
    */
   readonly positives?: 'first' | 'all' | undefined;
   /**
-   * What the logarithm sums over: `'all'` (default), every other row; `'negatives'`, those that are no positives: the
-   * decoupled contrastive loss (DCL), which may be negative and needs two samples; `'positiveAndNegatives'`, those and
-   * one positive: the mean over the positives of a logarithm for each.
+   * The logits in the denominator: `'all'` (default), those of every other row; `'negatives'`, without the positives: the
+   * decoupled contrastive loss (DCL), which may be negative and needs two samples; `'positiveAndNegatives'`, the negatives
+   * and one positive: the mean over the positives, each with its own denominator.
    */
   readonly denominator?: Denominator | undefined;
   /**
-   * Where the mean over a row's positives is: `'out'` (default), outside of the logarithm, L_out of Khosla et al.; `'in'`,
-   * inside, their L_in: −log of the mean of the positives' probabilities. The same for rows of one positive. With
-   * `denominator: 'all'` alone, without `debias`.
+   * Where the mean over a row's positives is taken: `'out'` (default), outside the logarithm, L_out of Khosla et al.;
+   * `'in'`, inside, their L_in: −log of the mean of the positives' probabilities. Equal for rows with one positive. Requires
+   * `denominator: 'all'`, without `debias`.
    */
   readonly form?: PositivesForm | undefined;
   /**
-   * Debiased contrastive loss, of two views: the sum over a row's negatives is an estimate of that over the true ones
-   * among them, at least M exp(−1 / temperature) for M negatives, of which the harder ones count more with `beta`.
-   * `{ tauPlus = 0, beta = 0 }`. Default: none.
+   * Debiased contrastive loss, for two views: `{ tauPlus = 0, beta = 0 }`. The sum over a row's M negatives becomes an
+   * estimate of the sum over true negatives, at least M exp(−1 / temperature); `beta` gives harder negatives more weight.
+   * Default: none.
    */
   readonly debias?: Debias | undefined;
   /**
-   * Weights of the positives in a decoupled loss, `denominator: 'negatives'`, of two views (DCLW):
-   * `{ kind: 'vonMisesFisher', sigma = 0.5 }`. Default: none, all count alike.
+   * Weights of the positives in a decoupled loss (`denominator: 'negatives'`) of two views, DCLW: `{ kind: 'vonMisesFisher',
+   * sigma = 0.5 }`. Default: none, equal weights.
    */
   readonly weighting?: Weighting | undefined;
   /**
-   * The share of a row's target that is spread over all other rows, as PyTorch's `cross_entropy` has it: at least 0,
-   * below 1. Default 0. Neither with another `denominator` or `form`, nor with `debias`.
+   * The share of a row's target that is spread evenly over all other rows, as in PyTorch's `cross_entropy`: at least 0,
+   * below 1. Default 0. Not with another `denominator` or `form`, or `debias`.
    */
   readonly labelSmoothing?: number | undefined;
 }

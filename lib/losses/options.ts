@@ -20,13 +20,13 @@ export interface CommonOptions<
   /** Whether `top1` and `top5` are counted. Default true; false leaves them out. */
   readonly ranks?: K | undefined;
   /**
-   * Upstream gradient: what the gradients are multiplied by. A number, or a Float32Array of length 1; with
-   * `reduction: 'none'` also one value per row. Default 1.
+   * The upstream gradient, by which all gradients are multiplied: a number or a Float32Array of length 1; with `reduction:
+   * 'none'` also one value per row. Default 1.
    */
   readonly gradOutput?: number | Float32Array | undefined;
   /**
-   * What NaN or infinity in an input does: `'throw'` (default) `ERR_INFONCE_NON_FINITE`, naming the input and the first
-   * bad row, or `'propagate'`: every result is NaN.
+   * The effect of NaN or infinity in an input: `'throw'` (default), an `ERR_INFONCE_NON_FINITE` that names the input and the
+   * first bad row; `'propagate'`, every result is NaN.
    */
   readonly nonFinite?: 'throw' | 'propagate' | undefined;
 }
@@ -46,7 +46,7 @@ export interface Common {
 const REDUCTIONS = ['mean', 'sum', 'none'] as const;
 const NON_FINITE = ['throw', 'propagate'] as const;
 
-/** Checks the common options, but for what depends on the rows: {@link checkGradOutputLength}. */
+/** Checks the common options, except what depends on the rows: {@link checkGradOutputLength}. */
 export function checkCommon(options: CommonOptions): Common {
   return {
     reduction: checkChoice(options.reduction, 'reduction', REDUCTIONS),

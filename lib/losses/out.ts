@@ -9,8 +9,8 @@ import { type Gradient, gradientName, type Output } from './results.js';
 import { learnedScalars } from './scale.js';
 
 /**
- * Arrays of the caller's that a call fills instead of new ones, float32 and exactly as long as the result. None may
- * share memory with another or with an input. What they hold after a call that failed is unspecified.
+ * Arrays of the caller that a call fills instead of new ones: float32, of exactly the length of the result. None may share
+ * memory with another or with an input. Their content after a failed call is unspecified.
  */
 export type Out<O extends Output, Name extends string> = {
   /** With `reduction: 'none'`, [rows]. In the host's memory with either `output`. */
@@ -87,7 +87,7 @@ function checkDeviceArray(value: unknown, name: string): OwnedDeviceTensor {
       argument: name,
       expected: "a device tensor of dtype 'float32'",
       got: `one of '${value.dtype}'`,
-      remedy: 'Gradients are float32, whatever the inputs are.',
+      remedy: 'Gradients are float32, whatever the type of the inputs.',
     });
   }
   return value;

@@ -1,7 +1,7 @@
 import type { DeviceTensor } from '../runtime/handles.js';
 import type { Reduction } from './options.js';
 
-/** Where a call leaves its gradients: in the host's memory, or in that of the context's device. */
+/** Where gradients are returned: in the host's memory, or in that of the context's device. */
 export type Output = 'host' | 'device';
 
 /** A gradient in the layout of its input. */
@@ -13,18 +13,18 @@ export interface LossValue<R extends Reduction = Reduction> {
   readonly loss: R extends 'none' ? Float32Array : number;
 }
 
-/** How often positives come first, unless `ranks: false`. */
+/** Accuracy of the positives' ranks. Absent with `ranks: false`. */
 export interface Ranks {
-  /** The share of rows whose (first) positive is beaten by no logit of the row's denominator. */
+  /** The share of rows for which no logit of the denominator is larger than the (first) positive's. */
   readonly top1: number;
-  /** The share of rows whose (first) positive is beaten by fewer than five logits of the row's denominator. */
+  /** The share of rows for which fewer than five logits of the denominator are larger than the (first) positive's. */
   readonly top5: number;
 }
 
-/** A part of a result: there when it was asked for, not when not, optional when that is unknown. */
+/** A part of a result: present if requested, absent if not, optional if that is unknown. */
 export type Asked<B extends boolean, Part> = [B] extends [true] ? Part : [B] extends [false] ? unknown : Partial<Part>;
 
-/** A loss with its ranks and gradients, each as it was asked for. */
+/** A loss with its ranks and gradients, each if requested. */
 export type LossResult<R extends Reduction, G extends boolean, Gradients, K extends boolean = true> = LossValue<R> &
   Asked<K, Ranks> &
   Asked<G, Gradients>;

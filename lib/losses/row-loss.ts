@@ -2,13 +2,13 @@
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
 
-/** Of a debiased contrastive loss. */
+/** Options of the debiased contrastive loss. */
 export interface Debias {
-  /** The share of a row's negatives that are expected to be of its own class: at least 0, below 1. Default 0. */
+  /** The expected share of a row's negatives that belong to its own class: at least 0, below 1. Default 0. */
   readonly tauPlus?: number | undefined;
   /**
-   * How much more harder negatives count: each with exp(beta * logit). 0 to 1000. Default 0, all alike; others are computed
-   * in float64.
+   * The concentration on hard negatives: each has weight exp(beta * logit). 0 to 1000. Default 0, equal weights; any other
+   * is computed in float64.
    */
   readonly beta?: number | undefined;
 }
@@ -38,14 +38,14 @@ export function checkDebias(value: unknown): Required<Debias> | undefined {
   };
 }
 
-/** How positives count in a decoupled loss of two views. */
+/** Weights of the positives in a decoupled loss of two views. */
 export interface Weighting {
   /**
    * `'vonMisesFisher'`: the logit of row i's positive is multiplied by 2 − e_i / mean(e), where e is exp(cosine / sigma)
    * of each row with its positive and the mean is that over all rows. The gradient takes these weights as constants.
    */
   readonly kind: 'vonMisesFisher';
-  /** From 1e-30 to 1e30. Default 0.5. */
+  /** The width of the weighting: from 1e-30 to 1e30. Default 0.5. */
   readonly sigma?: number | undefined;
 }
 

@@ -14,42 +14,43 @@ import { namingOf, nativeProblem, ownersOf, type Plan, SCALARS_OF_SYNC, type Ten
 import { giveBack, type ResultBuffers, resultBuffers, resultOf, settle } from './result-buffers.js';
 import type { Output } from './results.js';
 
-/** Whose rows a loss is of, beside the caller's own. */
+/** Run options of a loss over a process group. */
 export interface GroupRunOptions {
   /**
-   * Computes the loss of all its ranks' rows, as one call on the inputs of all ranks, one after another, does: `loss`, `top1`
-   * and `top5` are those of all rows, row losses and gradients those of this rank's own. Every rank makes the call, with as
-   * many rows as it has, and with the same loss, options and scale.
+   * Computes the loss over the rows of all ranks, as one call on their concatenated inputs would: `loss`, `top1` and `top5`
+   * are those of all rows; row losses and gradients are those of this rank's rows. Every rank makes the call, with any
+   * number of rows, and with the same loss, options and scale.
    */
   readonly group?: ProcessGroup | undefined;
   /**
-   * With a `group`, what becomes of the gradients of parameters. `'sum'` (default): they are added over the ranks, and
-   * gradients are those of the loss. `'mean'`: they are averaged, as trainers do whose loss is each rank's own, and
-   * gradients are `group.size` times as large. Either way the gradients of learned scalars (`gradTemperature`, …), which are the
-   * same on all ranks, come to their total.
+   * With a `group`, how you combine parameter gradients over the ranks. `'sum'` (default): you add them; gradients are those
+   * of the loss. `'mean'`: you average them, as trainers do that compute a loss on each rank; gradients are `group.size`
+   * times as large. Either way the gradients of learned scalars (`gradTemperature`, …), which are equal on all ranks,
+   * combine to their total.
    */
   readonly gradients?: 'sum' | 'mean' | undefined;
 }
 
-/** Where a synchronous call runs, and where its results go. */
+/** Run options of a synchronous call. */
 export interface SyncRunOptions<O extends Output = 'host', Name extends string = never> extends GroupRunOptions {
   /**
-   * Default: that of the device tensors among the inputs, else the context made on first use from `INFONCE_DEVICE`,
-   * `INFONCE_THREADS` and `INFONCE_PRECISION`; with a `group` the group's own, whose default number of threads is this rank's
-   * share of the processors, and whose default GPU is one of the machine's in turn: `cuda:0` of its first rank.
+   * Default: the context of the device tensors among the inputs, else the default context, made on first use from
+   * `INFONCE_DEVICE`, `INFONCE_THREADS` and `INFONCE_PRECISION`. With a `group`, the group's own context: its default number
+   * of threads is this rank's share of the processors, its default GPU the next in turn, `cuda:0` for the first rank of a
+   * machine.
    */
   readonly context?: Context | undefined;
   /** `'host'` (default): gradients are Float32Arrays; `'device'`: device tensors of the context. */
   readonly output?: O | undefined;
-  /** Arrays to fill instead of new ones, by the names of the results. */
+  /** Arrays to fill instead of new ones, by the name of the result. */
   readonly out?: Out<O, Name> | undefined;
 }
 
-/** Where and until when a call runs, and where its results go. */
+/** Run options of a call. */
 export interface RunOptions<O extends Output = 'host', Name extends string = never> extends SyncRunOptions<O, Name> {
   /**
-   * Rejects the call with an `AbortError` (code `ABORT_ERR`, the signal's reason as its cause) if it fires before the
-   * promise has settled: at once if its work has not begun, else as soon as that has stopped.
+   * Aborts the call: if it fires before the promise has settled, the call rejects with an `AbortError` (code `ABORT_ERR`,
+   * the signal's reason as its cause), at once if the work has not begun, else as soon as it has stopped.
    */
   readonly signal?: AbortSignalLike | undefined;
 }

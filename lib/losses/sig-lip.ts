@@ -12,7 +12,7 @@ import type { Asked, Gradient, LossResult, Output, Ranks } from './results.js';
 import { checkIds, randomIds } from './row-arrays.js';
 import { logitBias, logitScale } from './scale.js';
 
-/** Which pairs of an image and a text are positives, where no ids say so. */
+/** The positive pairs of images and texts without ids. */
 export type SigLipPositives = 'sameIndex' | 'none';
 
 /** Options of {@link sigLip}. */
@@ -27,17 +27,17 @@ export interface SigLipOptions<
   /** Added to every logit. At most 1e30 away from 0. Default -10. */
   readonly logitBias?: number | undefined;
   /**
-   * `'sameIndex'` (default): text i is the positive of image i, or with ids every text of its id; `'none'`: every pair is
-   * a negative, as in the blocks off the diagonal of a batch that several processes share. Then there are no ranks.
+   * `'sameIndex'` (default): text i is the positive of image i, or with ids every text of its id; `'none'`: every pair is a
+   * negative, as in blocks off the diagonal of a batch that several processes share. There are no ranks then.
    */
   readonly positives?: P | undefined;
 }
 
 /** Arrays of {@link sigLip} with an entry for each row. */
 export interface SigLipRows {
-  /** [N]. The positives are the pairs of equal ids, instead of those of equal index. Any integers. With `textIds`. */
+  /** [N]. Pairs of equal ids are the positives, instead of pairs of equal index. Any integers. Requires `textIds`. */
   readonly imageIds?: Int32Array | undefined;
-  /** [N]. With `imageIds`. */
+  /** [N]. Requires `imageIds`. */
   readonly textIds?: Int32Array | undefined;
 }
 
@@ -193,15 +193,15 @@ export const sigLipLoss = defineLoss<SigLipTypes, [SigLipTypes<'sameIndex'>]>({
 });
 
 /**
- * The sigmoid loss of SigLIP: for every image and every text by itself, whether they belong together,
+ * The sigmoid loss of SigLIP: a binary classification of every pair of an image and a text,
  *
  *     loss_i = Σ_j log (1 + exp(−y_ij (s_ij + b)))
  *
- * where s is `logitScale` times the cosine, b is `logitBias`, and y_ij is 1 for positives, else −1. The mean is that over
- * the images, (1 / N) Σ_i loss_i.
+ * where s is `logitScale` times the cosine, b is `logitBias`, and y_ij is 1 for positives, else −1. The mean is over the
+ * images: (1 / N) Σ_i loss_i.
  *
- * Batches that do not fit into one call, or lie on several machines, are sums of blocks: of their own pairs, and with
- * `positives: 'none'` of images with texts of elsewhere, `reduction: 'sum'`.
+ * A batch that does not fit into one call, or lies on several machines, is a sum of blocks with `reduction: 'sum'`: blocks
+ * of pairs, and with `positives: 'none'` blocks of images and texts that do not belong together.
  *
  * @returns `loss`; unless `ranks: false` or `positives: 'none'`, `top1` and `top5`: of the logit of image i and text i
  * among those of image i's negatives; unless `gradient: false`, `gradImageFeatures`, `gradTextFeatures`, `gradLogitScale`

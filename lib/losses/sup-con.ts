@@ -21,25 +21,25 @@ export interface SupConOptions<
   /** Above 0. Default 0.07. */
   readonly temperature?: number | undefined;
   /**
-   * Rows of earlier batches with their labels (a queue made with `labels: true`): further candidates of every row, and
-   * positives of the rows of their class. They have neither a loss nor a gradient. An empty one changes nothing.
+   * Cross-batch memory: a queue made with `labels: true`, whose rows are candidates of every row, and positives of the rows
+   * of their class. They have no loss and no gradient. An empty queue changes nothing.
    */
   readonly memory?: NegativeQueue | undefined;
   /**
-   * What the logarithm of row i sums over: `'all'` (default), every other row; `'negatives'`, rows of other classes, of
-   * which there must be one (a decoupled loss, which may be negative); `'positiveAndNegatives'`, those and one positive:
-   * the mean over the positives of a logarithm for each.
+   * The logits in the denominator of row i: `'all'` (default), those of every other row; `'negatives'`, those of rows of
+   * other classes, of which there must be one (a decoupled loss, which may be negative); `'positiveAndNegatives'`, the
+   * negatives and one positive: the mean over the positives, each with its own denominator.
    */
   readonly denominator?: Denominator | undefined;
   /**
-   * Where the mean over a row's positives is: `'out'` (default), outside of the logarithm, L_out of Khosla et al.; `'in'`,
-   * inside, their L_in: −log of the mean of the positives' probabilities. The same for rows of one positive. With
-   * `denominator: 'all'` alone.
+   * Where the mean over a row's positives is taken: `'out'` (default), outside the logarithm, L_out of Khosla et al.;
+   * `'in'`, inside, their L_in: −log of the mean of the positives' probabilities. Equal for rows with one positive. Requires
+   * `denominator: 'all'`.
    */
   readonly form?: PositivesForm | undefined;
   /**
-   * The share of a row's target that is spread over all other rows and those of the `memory`, as PyTorch's `cross_entropy`
-   * has it: at least 0, below 1; the rest is the positives', in equal parts. Default 0. Not with another `denominator` or
+   * The share of a row's target that is spread evenly over all other rows and those of the `memory`, as in PyTorch's
+   * `cross_entropy`: at least 0, below 1. The positives share the rest equally. Default 0. Not with another `denominator` or
    * `form`.
    */
   readonly labelSmoothing?: number | undefined;
@@ -192,13 +192,13 @@ export const supConLoss = defineLoss<SupConTypes>({
  *
  *     loss_i = log Σ_{j ≠ i} exp(s_ij) − mean over positives p of s_ip
  *
- * where s is the cosine divided by the temperature; with a `memory` j and p run over its rows too. A row alone in its
- * class has loss 0, stays in the mean and counts as not found in `top1` and `top5`; so the loss is finite where the
- * reference code divides by zero. The reference's factor temperature / base_temperature is left out: multiply by it
- * (`gradOutput`) if you port code that has it. With `denominator: 'positiveAndNegatives'` row i's loss is the mean over
- * p of log (exp(s_ip) + Σ_negatives exp(s_ij)) − s_ip; with `form: 'in'` log of the mean over p of exp(s_ip) stands in
- * place of the mean of s_ip. pytorch-metric-learning's `NTXentLoss` averages that over all pairs, which is the same where
- * all classes are of one size.
+ * where s is the cosine divided by the temperature; with a `memory` j and p run over its rows too. A row alone in its class
+ * has loss 0, counts in the mean, and counts as wrong in `top1` and `top5`: the loss is finite where the reference code
+ * divides by zero. The reference's factor temperature / base_temperature is left out: pass it as `gradOutput` if you port
+ * code that has it. With `denominator: 'positiveAndNegatives'` row i's loss is the mean over p of log (exp(s_ip) +
+ * Σ_negatives exp(s_ij)) − s_ip; with `form: 'in'`, log of the mean over p of exp(s_ip) takes the place of the mean of s_ip.
+ * pytorch-metric-learning's `NTXentLoss` is the former averaged over all pairs, which is equal where all classes have one
+ * size.
  *
  * @returns `loss` (with `reduction: 'none'` of each row, B * V of them, sample by sample); unless `ranks: false`, `top1`
  * and `top5`; unless `gradient: false`, `gradFeatures` and `gradTemperature`.

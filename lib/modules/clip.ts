@@ -16,18 +16,17 @@ import type { TensorLike } from '../runtime/tensor.js';
 
 /** {@link clip} with its options fixed. */
 export class Clip<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
-  /** As they were given. */
+  /** The options that the constructor was given. */
   readonly options: ClipOptions<R, G, K>;
 
-  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
+  /** @throws {@link InfoNCEError} for a bad option. `forward` checks what depends on the rows. */
   constructor(options: ClipOptions<R, G, K> = {}) {
     this.options = fixedOptions(clipLoss, options);
   }
 
   /**
-   * `imageFeatures` and `textFeatures` [N, D]; `rows` are the batch's ids, `negativeTexts` [M, D] further texts. Resolves to
-   * what {@link clip} does. A logit scale that is learned changes every step: the one given here goes before that of the
-   * options.
+   * `imageFeatures` and `textFeatures` [N, D]; `rows` holds the batch's ids, `negativeTexts` [M, D] further texts. Resolves
+   * to the result of {@link clip}. A `logitScale` given here, such as one that is learned, overrides that of the options.
    */
   forward<O extends Output = 'host'>(
     imageFeatures: TensorLike,

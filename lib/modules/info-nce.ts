@@ -19,17 +19,18 @@ import type { TensorLike } from '../runtime/tensor.js';
 
 /** {@link infoNCE} with its options fixed, in the shape of info-nce-pytorch's `InfoNCE`. */
 export class InfoNCE<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
-  /** As they were given. */
+  /** The options that the constructor was given. */
   readonly options: InfoNCEOptions<R, G, K>;
 
-  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
+  /** @throws {@link InfoNCEError} for a bad option. `forward` checks what depends on the rows. */
   constructor(options: InfoNCEOptions<R, G, K> = {}) {
     this.options = fixedOptions(infoNCELoss, options);
   }
 
   /**
-   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D], or a queue or a list. `rows` are the
-   * batch's targets, ids and biases. Resolves to what {@link infoNCE} does; with the option `detach` without those gradients.
+   * `query` and `positiveKey` [N, D], `negativeKeys` [M, D] or, paired, [N, M, D], or a queue or a list. `rows` holds the
+   * batch's targets, ids and biases. Resolves to the result of {@link infoNCE}; with the option `detach` without those
+   * gradients.
    */
   forward<O extends Output = 'host'>(
     query: TensorLike,

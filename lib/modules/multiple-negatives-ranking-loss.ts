@@ -13,13 +13,13 @@ export interface MultipleNegativesRankingOptions<
   G extends boolean = boolean,
   K extends boolean = boolean,
 > extends CommonOptions<R, G, K> {
-  /** What cosines are multiplied by, 1 / temperature. Above 0. Default 20. */
+  /** The factor of the cosines, 1 / temperature. Above 0. Default 20. */
   readonly scale?: number | undefined;
-  /** As those of {@link InfoNCEOptions}. Default `['queryToKey']`. */
+  /** As in {@link InfoNCEOptions}. Default `['queryToKey']`. */
   readonly directions?: readonly Direction[] | undefined;
-  /** As that of {@link InfoNCEOptions}. Default `'joint'`. */
+  /** As in {@link InfoNCEOptions}. Default `'joint'`. */
   readonly partition?: Partition | undefined;
-  /** As that of {@link InfoNCEOptions}. Default: none. */
+  /** As in {@link InfoNCEOptions}. Default: none. */
   readonly hardness?: Hardness | undefined;
 }
 
@@ -41,8 +41,8 @@ function optionsOf({ scale = SCALE, ...options }: MultipleNegativesRankingOption
 }
 
 /**
- * {@link infoNCE} with the arguments and defaults of sentence-transformers' `MultipleNegativesRankingLoss`: queries look for
- * their positives among those of all queries and all negatives. Row i of each matrix of negatives is a hard negative of
+ * {@link infoNCE} with the arguments and defaults of sentence-transformers' `MultipleNegativesRankingLoss`: the candidates
+ * of a query are the positives of all queries and all negatives. Row i of each matrix of negatives is a hard negative of
  * query i.
  */
 export class MultipleNegativesRankingLoss<
@@ -50,14 +50,14 @@ export class MultipleNegativesRankingLoss<
   G extends boolean = true,
   K extends boolean = true,
 > {
-  /** As they were given. */
+  /** The options that the constructor was given. */
   readonly options: MultipleNegativesRankingOptions<R, G, K>;
   readonly #run: { readonly context?: Context | undefined };
 
   /**
-   * `run`: where its calls run.
+   * `run`: the run options of its calls.
    *
-   * @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`.
+   * @throws {@link InfoNCEError} for a bad option. `forward` checks what depends on the rows.
    */
   constructor(
     options: MultipleNegativesRankingOptions<R, G, K> = {},
@@ -68,8 +68,8 @@ export class MultipleNegativesRankingLoss<
   }
 
   /**
-   * `query`, `positive` and each of `negatives` [N, D]; the negatives are in the memory of the host. Resolves to what
-   * {@link infoNCE} does: `gradQuery`, `gradPositiveKey`, and in `gradNegativeKeys` one for each of `negatives`. The
+   * `query`, `positive` and each of `negatives` [N, D], the negatives in the memory of the host. Resolves to the result of
+   * {@link infoNCE}: `gradQuery`, `gradPositiveKey`, and `gradNegativeKeys` with one gradient for each of `negatives`. The
    * derivative by the scale is −`gradTemperature` / scale².
    */
   forward(query: TensorLike, positive: TensorLike): Promise<InfoNCEResult<R, G, 'host', K>>;

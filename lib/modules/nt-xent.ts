@@ -7,15 +7,15 @@ import type { TensorLike } from '../runtime/tensor.js';
 
 /** {@link ntXent} with its options fixed. */
 export class NTXent<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
-  /** As they were given. */
+  /** The options that the constructor was given. */
   readonly options: NTXentOptions<R, G, K>;
 
-  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
+  /** @throws {@link InfoNCEError} for a bad option. `forward` checks what depends on the rows. */
   constructor(options: NTXentOptions<R, G, K> = {}) {
     this.options = fixedOptions(ntXentLoss, options);
   }
 
-  /** `features` [nViews * B, D], in the `layout` of the options. Resolves to what {@link ntXent} does. */
+  /** `features` [nViews * B, D], in the `layout` of the options. Resolves to the result of {@link ntXent}. */
   forward<O extends Output = 'host'>(
     features: TensorLike,
     run?: RunOptions<O, 'gradFeatures'>,

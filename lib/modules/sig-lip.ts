@@ -21,18 +21,18 @@ export class SigLip<
   K extends boolean = true,
   P extends SigLipPositives = 'sameIndex',
 > {
-  /** As they were given. */
+  /** The options that the constructor was given. */
   readonly options: SigLipOptions<R, G, K, P>;
 
-  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
+  /** @throws {@link InfoNCEError} for a bad option. `forward` checks what depends on the rows. */
   constructor(options: SigLipOptions<R, G, K, P> = {}) {
     this.options = fixedOptions(sigLipLoss, options);
   }
 
   /**
-   * `imageFeatures` and `textFeatures` [N, D], with `positives: 'none'` [M, D]; `rows` are the batch's ids. Resolves to what
-   * {@link sigLip} does. A logit scale and bias that are learned change every step: those given here go before those of the
-   * options.
+   * `imageFeatures` and `textFeatures` [N, D], with `positives: 'none'` [M, D]; `rows` holds the batch's ids. Resolves to
+   * the result of {@link sigLip}. A `logitScale` and `logitBias` given here, such as ones that are learned, override those
+   * of the options.
    */
   forward<O extends Output = 'host'>(
     imageFeatures: TensorLike,

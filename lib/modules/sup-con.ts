@@ -7,15 +7,15 @@ import type { TensorLike } from '../runtime/tensor.js';
 
 /** {@link supCon} with its options fixed. */
 export class SupCon<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true> {
-  /** As they were given. */
+  /** The options that the constructor was given. */
   readonly options: SupConOptions<R, G, K>;
 
-  /** @throws {@link InfoNCEError} for a bad option; what depends on the rows is checked by `forward`. */
+  /** @throws {@link InfoNCEError} for a bad option. `forward` checks what depends on the rows. */
   constructor(options: SupConOptions<R, G, K> = {}) {
     this.options = fixedOptions(supConLoss, options);
   }
 
-  /** `features` [N, D] or [B, V, D], `labels` N or B of them. Resolves to what {@link supCon} does. */
+  /** `features` [N, D] or [B, V, D], `labels` [N] or [B]. Resolves to the result of {@link supCon}. */
   forward<O extends Output = 'host'>(
     features: TensorLike,
     labels: Int32Array,

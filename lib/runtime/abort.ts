@@ -1,10 +1,10 @@
 import { describeValue, InfoNCEError } from './errors.js';
 
-/** The part of `AbortSignal` that calls use, without DOM or Node.js types. */
+/** The part of `AbortSignal` that calls use, independent of the types of the DOM and Node.js. */
 export interface AbortSignalLike {
   /** Whether it has fired. */
   readonly aborted: boolean;
-  /** Why: the cause of the call's `AbortError`. */
+  /** The reason: the cause of the call's `AbortError`. */
   readonly reason?: unknown;
   /** As that of an `EventTarget`. */
   addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void;

@@ -16,43 +16,44 @@ import { checkBoolean, checkChoice, checkInteger, checkKeys } from './options.js
 /** Options of {@link createContext}. */
 export interface ContextOptions {
   /**
-   * `'auto'` (default): the first CUDA device that can be used, else the CPU; `'cpu'`; `'cuda'`: the first CUDA device
-   * that can be used, `'cuda:N'`: that one, or an error with the reason. A device that another process has to itself, or
-   * whose memory is used up, cannot be used: the next one is tried.
+   * `'auto'` (default): the first usable CUDA device, else the CPU; `'cpu'`; `'cuda'`: the first usable CUDA device;
+   * `'cuda:N'`: that device; or an error with the reason. A device in exclusive use by another process, or without free
+   * memory, is not usable.
    */
   readonly device?: 'auto' | 'cuda' | DeviceId | undefined;
   /**
-   * CPU threads, including the calling one: 1 to the larger of 64 and four for each processor this process may use. Default:
-   * one for each. An error when a CUDA device is named.
+   * CPU threads, including the calling one: from 1 to the larger of 64 and four per processor that this process may use.
+   * Default: one per processor. Refused with a CUDA device.
    */
   readonly threads?: number | undefined;
   /** Default `'highest'`. */
   readonly precision?: Precision | undefined;
   /**
-   * The path of the CUDA backend, `libinfonce_cuda.so`. Default: that of `INFONCE_CUDA_LIBRARY`, else of the local build,
-   * those that the package brings and the platform package the first with machine code for the device, else with PTX.
+   * The path of the CUDA backend, `libinfonce_cuda.so`. Default: `INFONCE_CUDA_LIBRARY`; else, of the local build, the
+   * package's own libraries and the platform package, the first with machine code for the device, else with PTX.
    */
   readonly cudaLibrary?: string | undefined;
-  /** CUDA: whether the parts of each call are timed on the device, for `lastTimings`. Default false. Ignored on the CPU. */
+  /** CUDA: whether to time the parts of each call on the device, for `lastTimings`. Default false. Ignored on the CPU. */
   readonly timings?: boolean | undefined;
   /**
-   * CUDA: whether each kernel records that it runs, so that `lost` and the error after a fault name the kernel in which it
-   * happened. Default true. Ignored on the CPU.
+   * CUDA: whether each kernel records that it runs, so that `lost` and the error after a fault name the kernel. Default
+   * true. Ignored on the CPU.
    */
   readonly trace?: boolean | undefined;
   /**
-   * CUDA: the `cudaStream_t` of another library of the process, in which all work of the context is done, after what is there
-   * when it is begun: what other libraries queue there before a call, the call sees. 0, or 1: the default stream. Default: streams
-   * of its own, which wait for no others. It is of the device, which has to be named (`device: 'cuda:0'`), and is destroyed after
-   * the context. Calls are done there when their promises have resolved; a stream of each thread, 2, is refused: calls come from
-   * several.
+   * CUDA: the `cudaStream_t` of another library of the process, in which all work of the context runs: a call sees what
+   * other libraries queued there before it. 0 or 1 is the default stream. Default: streams of the context's own, which wait
+   * for no others. The stream must belong to the device, which must be named (`device: 'cuda:0'`), and must be destroyed
+   * after the context. The work of a call has ended when its promise resolves. 2, the per-thread default stream, is refused:
+   * calls come from several threads.
    */
   readonly stream?: bigint | number | undefined;
-  /** How many asynchronous calls may be in flight: an integer of at least 1. Default 256. */
+  /** The number of asynchronous calls that may be in flight: an integer of at least 1. Default 256. */
   readonly queueLimit?: number | undefined;
   /**
-   * What a call beyond that limit does: `'error'` (default) rejects with `ERR_INFONCE_QUEUE_FULL`; `'wait'` waits for its turn,
-   * first come first served, and reads its inputs only then: leave them alone until the promise settles.
+   * The effect of a call beyond that limit: `'error'` (default), it rejects with `ERR_INFONCE_QUEUE_FULL`; `'wait'`, it
+   * waits for its turn, first come first served, and reads its inputs only then: do not change them until the promise
+   * settles.
    */
   readonly whenFull?: 'error' | 'wait' | undefined;
 }
@@ -75,7 +76,7 @@ const DEFAULT_QUEUE_LIMIT = 256;
 export const MOST_THREADS = Math.max(64, 4 * availableParallelism());
 
 /**
- * Makes a device ready. The environment variable `INFONCE_ISA` forces the device's instruction set.
+ * Makes a context on a device. The environment variable `INFONCE_ISA` forces the device's instruction set.
  *
  * @throws {@link InfoNCEError} `ERR_INFONCE_DEVICE` when the device cannot be used; `ERR_INFONCE_TYPE` or
  * `ERR_INFONCE_RANGE` for a bad option.

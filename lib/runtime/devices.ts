@@ -7,7 +7,7 @@ import { suggest } from './nearest.js';
 import { quoteAny } from './options.js';
 
 /**
- * Lists what can be used to compute on, and for what cannot, the reason.
+ * Lists the devices of this machine: those that can be used, and for the others the reason.
  *
  * @throws {@link InfoNCEError} `ERR_INFONCE_DEVICE` when the native addon cannot be loaded.
  */

@@ -1,27 +1,27 @@
 import { types } from 'node:util';
 
 /**
- * What went wrong, in a form a program can branch on. The codes are stable; messages are not.
+ * The code of an error, for programs to branch on. Codes are stable; messages are not.
  *
  * | code | meaning |
  * | --- | --- |
  * | `ERR_INFONCE_TYPE` | a value of the wrong type, or an unknown option |
  * | `ERR_INFONCE_SHAPE` | shapes or lengths that do not fit the data or each other, or a dimension of 0 |
  * | `ERR_INFONCE_VIEWS` | `nViews` is not an integer of at least 2, or does not divide the rows |
- * | `ERR_INFONCE_RANGE` | a value of the right type outside what is allowed |
+ * | `ERR_INFONCE_RANGE` | a value of the right type that is not allowed |
  * | `ERR_INFONCE_NON_FINITE` | NaN or infinity in an input |
  * | `ERR_INFONCE_DEVICE` | the device, the instruction set or the native addon cannot be used |
  * | `ERR_INFONCE_OUT_OF_MEMORY` | not enough memory for the results or the working buffers |
  * | `ERR_INFONCE_NO_THREAD` | the system starts no more threads for this process |
  * | `ERR_INFONCE_QUEUE_FULL` | as many calls are in flight in the context as its `queueLimit` allows |
- * | `ERR_INFONCE_DEVICE_LOST` | a fault has taken the device from the context; `context.lost` says what happened |
+ * | `ERR_INFONCE_DEVICE_LOST` | a fault has lost the context's device; `context.lost` says what happened |
  * | `ERR_INFONCE_GROUP` | no process group can be made |
- * | `ERR_INFONCE_PEER` | another rank's call has failed, or does not go with this one; the group stays usable |
- * | `ERR_INFONCE_GROUP_LOST` | a rank has gone, or did not come in time; `group.lost` says what happened |
+ * | `ERR_INFONCE_PEER` | another rank's call has failed, or does not match this one; the group stays usable |
+ * | `ERR_INFONCE_GROUP_LOST` | a rank has left, or did not arrive in time; `group.lost` says what happened |
  * | `ERR_INFONCE_DISPOSED` | the context, process group, device tensor, queue or forward pass was disposed before the call, or the memory of a wrapped tensor freed |
- * | `ERR_INFONCE_FILE` | a file that cannot be used: of another format, damaged, with rows that do not fit |
+ * | `ERR_INFONCE_FILE` | a file that cannot be used: of another format, damaged, or with rows that do not fit |
  * | `ERR_INFONCE_NOT_FOUND` | a file, or a package that reads files of its format, is not there |
- * | `ERR_INFONCE_INTERNAL` | a fault of this package; please report it |
+ * | `ERR_INFONCE_INTERNAL` | a bug in this package; please report it |
  */
 export type InfoNCEErrorCode =
   | 'ERR_INFONCE_TYPE'
@@ -42,13 +42,13 @@ export type InfoNCEErrorCode =
   | 'ERR_INFONCE_NOT_FOUND'
   | 'ERR_INFONCE_INTERNAL';
 
-/** The facts a message is composed of: "`argument`: expected `expected`, got `got`. `remedy`". */
+/** The parts of a message: "`argument`: expected `expected`, got `got`. `remedy`". */
 export interface Fault {
   /** The argument or option the error is about, as the caller wrote it: `features.shape`. */
   readonly argument: string;
   readonly expected: string;
   readonly got: string;
-  /** What to do about it: one or more sentences. */
+  /** The remedy: one or more sentences. */
   readonly remedy?: string | undefined;
   readonly cause?: unknown;
 }
@@ -74,7 +74,7 @@ export class InfoNCEError extends Error {
     this.#remedy = fault.remedy;
   }
 
-  /** The end of the message: what to do about it. */
+  /** The remedy, which is the end of the message. */
   get remedy(): string | undefined {
     return this.#remedy;
   }

@@ -4,29 +4,29 @@ import { InfoNCEError } from './errors.js';
 import { checkChoice } from './options.js';
 import { checkLength, checkShape, type Layout } from './shape.js';
 
-/** What numbers are stored as: `'float16'` is IEEE 754 binary16, `'bfloat16'` the upper half of a float32. */
+/** The type of stored numbers: `'float16'` is IEEE 754 binary16, `'bfloat16'` the upper half of a float32. */
 export type DType = 'float32' | 'float16' | 'bfloat16';
 
-/** What holds numbers of a type: a Float32Array, or a Uint16Array with the bits of 16-bit numbers. */
+/** The array for numbers of a type: a Float32Array, or a Uint16Array with the bits of 16-bit numbers. */
 export type DataOf<Type extends DType> = Type extends 'float32' ? Float32Array : Uint16Array;
 
 /** A row-major array of float32 numbers. The product of `shape` equals `data.length`. */
 export interface Tensor {
-  /** The numbers, last dimension fastest. Views with an offset and views of a SharedArrayBuffer are welcome. */
+  /** The numbers, last dimension fastest. Views with an offset and views of a SharedArrayBuffer are accepted. */
   readonly data: Float32Array;
-  /** Rows before columns: [rows, numbers in a row]; losses say what else they take. */
+  /** [rows, numbers in a row]; some losses accept further dimensions. */
   readonly shape: readonly number[];
   /** May be left out. */
   readonly dtype?: 'float32' | undefined;
 }
 
-/** A row-major array of 16-bit numbers, given as their bits. The product of `shape` equals `data.length`. */
+/** A row-major array of 16-bit numbers, passed as their bits. The product of `shape` equals `data.length`. */
 export interface HalfTensor {
   /** The bits of the numbers, last dimension fastest. */
   readonly data: Uint16Array;
-  /** What the bits mean. */
+  /** The type of the numbers. */
   readonly dtype: 'float16' | 'bfloat16';
-  /** As that of a {@link Tensor}. */
+  /** As in {@link Tensor}. */
   readonly shape: readonly number[];
 }
 

@@ -78,7 +78,7 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
         argument,
         expected: 'a device that works',
         got: failure.message,
-        remedy: 'Nothing more can be done in this context: make another with createContext().',
+        remedy: 'This context is lost: make another with createContext().',
         cause: failure,
       });
     case 'NOT_OVER_RANKS':
@@ -110,7 +110,7 @@ export function nativeError(failure: NativeFailure, naming: Naming): InfoNCEErro
         argument: 'group',
         expected: 'every rank to take part in this step',
         got: failure.message,
-        remedy: 'Nothing more can be computed in this group: end the job, and start it again from what was saved.',
+        remedy: 'This group is lost: end the job, and start it again from a checkpoint.',
         cause: failure,
       });
     case 'GROUP_UNAVAILABLE':

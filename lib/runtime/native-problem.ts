@@ -50,7 +50,7 @@ export interface ProblemFields {
   readonly matrices: readonly MatrixFields[];
   /** Of {@link REDUCTIONS}. */
   readonly reduction: number;
-  /** Bits of {@link FLAGS}, but for those of arrays. */
+  /** Bits of {@link FLAGS}, except those of arrays. */
   readonly flags: number;
   readonly dim: number;
   /** Of guides. Default 0: there are none. */

@@ -16,7 +16,7 @@ export interface TrainingStep {
 /** How many steps are looked at together, and how many of them, the last, with the other pairs too. */
 const WINDOW = 30;
 const COMPARED = 10;
-/** Wrong pairs are not below chance but for the noise of a batch. */
+/** Wrong pairs stay at chance, within the noise of a batch. */
 const CLEARLY_BELOW = 0.99;
 /** Above this the difference of two means is none of chance. */
 const SIGNIFICANT = 3;

@@ -15,18 +15,18 @@ import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { formatShape } from '../runtime/shape.js';
 import { readLabels, readScalar, readTensor } from './tensor.js';
 
-/** What a loss takes in TensorFlow.js: the tape decides about gradients, and a tensor has no ranks beside it. */
+/** Options of a loss in TensorFlow.js: the tape decides about gradients, and a tensor carries no ranks. */
 export type OpOptions<Options> = Omit<
   Options,
   'gradient' | 'gradOutput' | 'ranks' | 'temperature' | 'logitScale' | 'logitBias'
 > & {
-  /** Where the loss is computed. Default: the context that calls share. */
+  /** The context that computes the loss. Default: the default context. */
   readonly context?: Context | undefined;
 };
 
-/** What an op takes for the rows of several ranks. */
+/** Options of an op over the rows of several ranks. */
 export interface GroupOptions {
-  /** As in the library's run options. The op keeps its thread until the other ranks have come. */
+  /** As in the library's run options. The op blocks its thread until the other ranks have made the step. */
   readonly group?: ProcessGroup | undefined;
   /** As in the library's run options. */
   readonly gradients?: 'sum' | 'mean' | undefined;

@@ -34,9 +34,9 @@ export type LayersFunction = (yTrue: tf.Tensor, yPred: tf.Tensor) => tf.Scalar;
 /** Options of {@link ntXentLoss} and {@link ntXentTop1}. */
 export interface NTXentLossOptions extends Omit<NTXentOptions<'mean'>, 'reduction' | keyof GroupOptions> {
   /**
-   * Where the model's output has the views of a sample: in `'rows'` (default), [nViews * B, D], in their `layout`, a batch of
-   * a model with one input, as {@link viewBatches} makes it, view-major; or in `'columns'`, [B, nViews * D], side by side in one row,
-   * the output of a model with an input for each view.
+   * The place of the views in the model's output: `'rows'` (default), [nViews * B, D], in the `layout` of the options, as a
+   * model with one input makes them of {@link viewBatches} (view-major); `'columns'`, [B, nViews * D], side by side in one
+   * row, as a model with an input for each view does.
    */
   readonly views?: 'rows' | 'columns' | undefined;
 }
@@ -55,11 +55,10 @@ const WITHOUT_IDS = { less: ['duplicates'] };
 const VIEWS = ['rows', 'columns'] as const;
 
 /**
- * NT-Xent of a model's output. What stands in `y` does not matter.
+ * NT-Xent of a model's output. `y` is ignored.
  *
- * With `views: 'rows'` the order of the rows says which belong together, and `model.fit` shuffles rows: train with
- * {@link viewBatches}. A training whose pairs are none is told once, as a warning of the process with the code
- * `INFONCE_LOSS_AT_CHANCE`.
+ * With `views: 'rows'` the order of the rows says which belong together, and `model.fit` shuffles rows: train with {@link
+ * viewBatches}. If the pairs turn out to be random, the process gets one warning with the code `INFONCE_LOSS_AT_CHANCE`.
  */
 export function ntXentLoss(options: NTXentLossOptions = {}): LayersFunction {
   const { features, op, inRows } = checkNTXent(options, 'ntXentLoss');
@@ -103,7 +102,7 @@ export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
 
 /**
  * The CLIP loss of a model with two towers, whose output [N, 2 * D] has the image's embedding and the text's side by side.
- * What stands in `y` does not matter.
+ * `y` is ignored.
  */
 export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
   checkOptions(clipDescription, options, 'clipLoss', WITHOUT_IDS);
@@ -146,7 +145,7 @@ function checkNTXent(options: NTXentLossOptions, name: string) {
       argument: 'layout',
       expected: "nothing with views: 'columns'",
       got: "'interleaved'",
-      remedy: 'It is the order of rows. In columns the views of a sample stand in one row.',
+      remedy: 'It is the order of rows. In columns the views of a sample share one row.',
     });
   }
   const features = (yPred: tf.Tensor): tf.Tensor =>

@@ -60,7 +60,7 @@ export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<
    * the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
    */
   readonly logitScale?: number | tf.Tensor | undefined;
-  /** [M, D]. Further texts that images are compared with. Default: none. */
+  /** [M, D]. Further texts that belong to no image: candidates of every image. Default: none. */
   readonly negativeTexts?: TensorArgument | undefined;
 }
 
@@ -85,9 +85,9 @@ export interface SigLipOptions<R extends Reduction = Reduction> extends OpOption
   readonly logitScale?: number | tf.Tensor | undefined;
   /** Added to every logit; a tensor of one number gets its gradient. Default -10. */
   readonly logitBias?: number | tf.Tensor | undefined;
-  /** [N]. The positives are the pairs of equal ids, instead of those of equal index. Integers. With `textIds`. */
+  /** [N]. Pairs of equal ids are the positives, instead of pairs of equal index. Integers. Requires `textIds`. */
   readonly imageIds?: Int32Array | tf.Tensor | undefined;
-  /** [N]. With `imageIds`. */
+  /** [N]. Requires `imageIds`. */
   readonly textIds?: Int32Array | tf.Tensor | undefined;
 }
 
@@ -110,13 +110,13 @@ export function sigLip<R extends Reduction = 'mean'>(
 export interface InfoNCEOptions<R extends Reduction = Reduction>
   extends Omit<OpOptions<InfoNCECore<R>>, 'falseNegatives'>,
     InfoNCERows {
-  /** Leaves out candidates that are too close to the query to be negatives. The guide's tensors are constants. */
+  /** Leaves out candidates that are likely to be positives. The guide's tensors are constants. */
   readonly falseNegatives?: FalseNegativesOf<TensorArgument> | undefined;
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
   /**
-   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or the keys of a queue, which have no gradient; or a list of tensors
-   * [N, D]. Absent: the other rows of `positiveKey`.
+   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or a queue, whose rows have no gradient; or a list of tensors [N,
+   * D]. Default: the other rows of `positiveKey` are the negatives.
    */
   readonly negativeKeys?: TensorArgument | NegativeQueue | readonly (TensorArgument | NegativeQueue)[] | undefined;
 }

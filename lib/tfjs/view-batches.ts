@@ -6,15 +6,15 @@ import { readLabels } from './tensor.js';
 
 /** Options of {@link viewBatches}. */
 export interface ViewBatchesOptions<T extends tf.Tensor = tf.Tensor> {
-  /** Samples in a batch, which has as many rows for each view. The last one of an epoch has what is left. Default 256. */
+  /** Samples in a batch, each with one row per view. The last batch of an epoch may have fewer. Default 256. */
   readonly batchSize?: number | undefined;
-  /** Whether samples come in another order in each epoch. Default true. */
+  /** Whether to shuffle the samples in each epoch. Default true. */
   readonly shuffle?: boolean | undefined;
-  /** Makes the orders the same in each run: an integer. Default: none, they differ. */
+  /** The seed of the shuffling: an integer. Default: random. */
   readonly seed?: number | undefined;
-  /** The class of each sample. Makes `ys` the classes of the rows, for `supConLoss`. Default: `ys` is zeros. */
+  /** The class of each sample: `ys` then holds the classes of the rows, for `supConLoss`. Default: `ys` is zeros. */
   readonly labels?: Int32Array | tf.Tensor | undefined;
-  /** Changes the rows of view number `view` of a batch, [batchSize, …], at random for example. Default: leaves them. */
+  /** Augments the rows of view number `view` of a batch, [batchSize, …]. Default: none. */
   readonly augment?: ((rows: T, view: number) => tf.Tensor) | undefined;
 }
 

@@ -18,7 +18,7 @@ import { type Batch, gather, spread, toldByChunk } from './chunks.js';
 /** A tensor in the host's memory. */
 export type HostTensor = Tensor | HalfTensor;
 
-/** A loss over all chunks, and each chunk's part of the gradients called `Name`. */
+/** The loss over all chunks, and the gradients of each chunk. */
 export type Accumulated<
   R extends Reduction,
   Gradients,
@@ -27,17 +27,17 @@ export type Accumulated<
 > = LossValue<R> &
   Asked<K, Ranks> &
   Omit<Gradients, Name> & {
-    /** In the order of the chunks that were given. */
+    /** In the order of the chunks. */
     readonly chunks: readonly Pick<Gradients, Name>[];
   };
 
-/** Where and until when it runs. */
+/** Run options of {@link accumulate}. */
 export interface AccumulateRun {
   /** Default: as for the loss itself. */
   readonly context?: Context | undefined;
-  /** Rejects the call with an `AbortError` if it fires before the call has ended. */
+  /** Aborts the call: it rejects with an `AbortError` if the signal fires before it has ended. */
   readonly signal?: AbortSignalLike | undefined;
-  /** As in the run options of the loss: the batch is that of all ranks, and this rank's part of it comes in chunks. */
+  /** As in the run options of the loss: the batch is that of all ranks, and the chunks are this rank's part of it. */
   readonly group?: ProcessGroup | undefined;
   /** As in the run options of the loss. */
   readonly gradients?: 'sum' | 'mean' | undefined;
@@ -91,16 +91,16 @@ type Accumulate<Losses extends readonly unknown[]> = Losses extends readonly [in
   : unknown;
 
 /**
- * Gradient caching, for batches larger than an encoder can hold: a loss (`ntXent`, …) and its gradient over all chunks at
- * once, the gradient handed out in chunks. Encode chunk by chunk without keeping activations, call this, then encode each chunk
- * again and descend its gradient: that is the step of the whole batch.
+ * Gradient caching, for batches larger than an encoder can hold: a loss (`ntXent`, …) over all chunks at once, with the
+ * gradients of each chunk. Encode chunk by chunk without keeping activations, call this, then encode each chunk again and
+ * propagate its gradient back: that is the step of the whole batch.
  *
- * Chunks are inputs as one call takes them, `{ features }`, `{ query, positiveKey }`, … : those of NT-Xent each in the
- * `layout` of the options. They may differ in rows. The result has each chunk's gradients, which may be parts of one array,
- * in the layout of that chunk. With `targets`, an option, `positiveKey` may have other rows than `query`. Options with an
- * entry for each row are those of the whole batch; targets are rows of all chunks' `positiveKey`, one after the other. Row
- * losses (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by chunk, for
- * view-major NT-Xent within each view.
+ * A chunk holds the inputs of one call: `{ features }`, `{ query, positiveKey }`, …; those of NT-Xent are each in the
+ * `layout` of the options. Chunks may differ in rows. The gradients of a chunk are in its layout, and may be parts of one
+ * array. Options with an entry for each row are those of the whole batch. With the option `targets`, which are rows of the
+ * concatenated `positiveKey` of all chunks, `positiveKey` may have another number of rows than `query`. Row losses
+ * (`reduction: 'none'`) and a `gradOutput` for each row are in the order of the whole batch: chunk by chunk, for view-major
+ * NT-Xent within each view.
  *
  * @throws {@link InfoNCEError} (the promise rejects with it) that names the chunk: `chunks[2].features.shape`.
  * @see Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", 2021 (GradCache).
@@ -158,9 +158,12 @@ function checkOptions(options: object, inputs: readonly string[]): void {
     if ((options as { readonly [name: string]: unknown })[name] === undefined) continue;
     throw new InfoNCEError('ERR_INFONCE_TYPE', {
       argument: 'options',
-      expected: 'options of the loss but for its inputs and gradient',
+      expected: 'options of the loss except its inputs and gradient',
       got: `'${name}'`,
-      remedy: name === 'gradient' ? 'Without gradients there is nothing to hand out.' : 'It belongs in each chunk.',
+      remedy:
+        name === 'gradient'
+          ? 'The gradients of chunks are the result. For the loss alone call the loss.'
+          : 'It belongs in each chunk.',
     });
   }
   const { detach } = options as { readonly detach?: unknown };
@@ -170,7 +173,7 @@ function checkOptions(options: object, inputs: readonly string[]): void {
     argument: 'detach',
     expected: 'no input that comes in chunks',
     got: `'${detached}'`,
-    remedy: 'Gradients of chunks are what is handed out. Leave aside those that are not wanted.',
+    remedy: 'The gradients of chunks are the result. Ignore those that you do not need.',
   });
 }
 

@@ -69,7 +69,7 @@ struct BadRow {
 
 // The first row whose bias is neither a number nor -infinity.
 BadRow first_bad_bias(const infonce_problem &problem);
-// The same of a part, and of numbers that travel with it: sums and weights are numbers, but for sums of nothing.
+// The same of a part, and of numbers that travel with it: sums and weights are numbers, except sums of nothing.
 BadRow first_bad_number(const infonce_problem &problem, const infonce_part &part, Pass pass);
 // The first row of what came home that is none.
 BadRow first_bad_sum(const infonce_problem &problem, int32_t softmax, const infonce_travelling_rows &rows);
@@ -121,7 +121,7 @@ template <class Body> infonce_status guarded(infonce_failure *failure, Body &&bo
   }
 }
 
-// Whether every array of the call that is there, but for ids, is on the device.
+// Whether every array of the call that is there, except ids, is on the device.
 bool all_on_device(const infonce_problem &problem, const infonce_result &result);
 
 // Calls visit(output, count) for each array of numbers that the call fills.

@@ -137,7 +137,7 @@ inline int64_t rows_of(const infonce_problem &problem, int softmax) {
   return problem.matrices[problem.softmaxes[softmax].anchors].rows;
 }
 
-// Says why a problem of this form is not computed; else null. Looks at no arrays but for whether they are there, and at
+// Says why a problem of this form is not computed; else null. Of arrays it sees only whether they are there, and of
 // no sizes.
 const char *what_is_wrong_with_form(const infonce_problem &problem);
 

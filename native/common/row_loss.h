@@ -169,7 +169,7 @@ template <int32_t kKind> class RowLoss {
     return log_total();
   }
 
-  // d loss / d (stored exponential e^(s - offset)) of a pair in the matrix part, but for positives there.
+  // d loss / d (stored exponential e^(s - offset)) of a pair in the matrix part, except positives there.
   INFONCE_HOST_DEVICE double matrix_weight() const {
     if (kKind == INFONCE_ROW_LOSS_DEBIASED && is_clamped_) return 0;
     if (kPositivesApart && positives_ > 1 && !(total_ > 0)) return 0;

@@ -35,7 +35,7 @@ struct Smoothing {
   double candidates = 0;           // of a row, the positive included
   bool positive_is_apart = false;  // no block has it
 
-  // d loss / d (the logit of an only positive), less the cross-entropy's, but for what a positive in a block gets there.
+  // d loss / d (the logit of an only positive), less the cross-entropy's, except what a positive in a block gets there.
   INFONCE_HOST_DEVICE double of_positive() const { return positive_is_apart ? amount * (1 - 1 / candidates) : amount; }
   // d loss / d (logit of any candidate in a block), less the cross-entropy's.
   INFONCE_HOST_DEVICE double of_candidate() const { return -amount / candidates; }

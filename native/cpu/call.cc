@@ -54,7 +54,7 @@ std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   const double scale = largest_scale(p);
   if (p.softmaxes[0].beta != 0) return {Kind::kFloat64};  // two exponentials of each logit
   if (has_sharp_weights(p)) return {Kind::kFloat64};
-  // Unit rows bound the logits by the scale, but for biases.
+  // Unit rows bound the logits by the scale, except for biases.
   const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !pairs.has_bias();
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};
   // Nothing to prepare where that is already too much.

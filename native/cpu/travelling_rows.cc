@@ -32,7 +32,7 @@ template <class Scalar> typename Passes<Scalar>::OfId Passes<Scalar>::met_by(boo
   return {from, std::find_if(from, end, [id](const RowOfId &other) { return other.first != id; })};
 }
 
-// visit(row of the other side) for each of equal id, but for an anchor's positive by index, in ascending order.
+// visit(row of the other side) for each of equal id, except an anchor's positive by index, in ascending order.
 template <class Scalar>
 template <class Visit>
 void Passes<Scalar>::for_each_met(bool of_anchors, int64_t row, Visit &&visit) const {

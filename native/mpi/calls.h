@@ -1,5 +1,5 @@
 // The calls of MPI that a transport makes, whatever the family of the library. MPI knows one thread: all of an object is
-// used from one, but for what is said to be for any.
+// used from one, except what is said to be for any.
 #pragma once
 
 #include <cstddef>

@@ -38,7 +38,7 @@ struct Place {
 // The arrays of one piece of work: takes them from JavaScript, says where they lie, and gives the results back. Throws an
 // INVALID_ARGUMENT Failure, which calls an array by its name, for what is not as large as it should be.
 //
-// Belongs to JavaScript's thread, but for `release_inputs`.
+// Belongs to JavaScript's thread, except `release_inputs`.
 class Arrays {
  public:
   // `backend`: in whose memory arrays may be; null: there is none.

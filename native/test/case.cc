@@ -155,6 +155,16 @@ void set_loss(Loss loss, infonce_problem *problem) {
   }
 }
 
+Settings settings_around_blocks(Loss loss, int64_t rows, int64_t dim) {
+  Settings settings;
+  settings.loss = loss;
+  settings.rows = rows;
+  settings.dim = rows > 1000 ? 130 : dim;
+  settings.negative_rows = rows > 1000 ? 3 : 60;
+  settings.temperature = rows == 6 ? 0.005 : 0.1;  // of the float64 scheme
+  return settings;
+}
+
 std::string describe(const Settings &settings) {
   std::ostringstream text;
   text << name_of(settings.loss) << " N=" << settings.rows << " D=" << settings.dim << " M=" << settings.negative_rows
@@ -254,6 +264,10 @@ bool identical(const Output &a, const Output &b) {
   return std::memcmp(&a.result.scalars, &b.result.scalars, sizeof(infonce_scalars)) == 0 &&
          same_bits(a.row_loss, b.row_loss) && all_same_bits(a.gradients, b.gradients) &&
          all_same_bits(a.losses, b.losses) && all_same_bits(a.above, b.above);
+}
+
+bool all_zero(const Buffer<float> &buffer) {
+  return std::all_of(buffer.begin(), buffer.end(), [](float value) { return value == 0; });
 }
 
 bool all_nan(const Buffer<float> &buffer) {

@@ -64,6 +64,11 @@ struct Settings {
   size_t offset = 0;
 };
 
+// Few rows, for the float64 scheme, and rows below and above what every thread prepares for itself.
+constexpr int64_t kRowsAroundBlocks[] = {6, 130, 1100};
+// A loss of so many rows. `dim` is for the two smaller counts.
+Settings settings_around_blocks(Loss loss, int64_t rows, int64_t dim);
+
 std::string describe(const Settings &settings);
 
 // An array for each matrix of a problem.
@@ -118,7 +123,7 @@ Buffer<float> random_weights(std::mt19937 &random, int64_t count, size_t offset)
 // A repeated row and a row of zeros, in a matrix of at least 6 rows.
 void plant_special_rows(const Buffer<float> &matrix, int64_t rows, int64_t dim);
 
-// The inputs of a loss, random but for special rows.
+// The inputs of a loss, random except for special rows.
 struct Case : Inputs {
   explicit Case(const Settings &settings);
 
@@ -150,5 +155,6 @@ void check_that_it_runs(const Context &context, const Inputs &good);
 bool identical(const Output &a, const Output &b);
 
 bool all_nan(const Buffer<float> &buffer);
+bool all_zero(const Buffer<float> &buffer);
 
 }  // namespace infonce::test

@@ -98,7 +98,7 @@ TEST_CASE("the size of the logits decides between a constant shift, a running ma
   CHECK((cold.online && cold.in_float32 && !cold.in_float64));
   CHECK((!coldest.in_float32 && coldest.in_float64));
   CHECK((any.online && any.in_float32 && any.in_float64));
-  // One sweep serves both softmaxes, but for a running maximum.
+  // One sweep serves both softmaxes, except for a running maximum.
   CHECK(warm.sweeps.size() == 1);
   CHECK(cold.sweeps.size() == 2);
   CHECK(coldest.sweeps.empty());

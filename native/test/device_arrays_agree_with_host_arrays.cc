@@ -214,12 +214,8 @@ TEST_CASE("arrays of any form on the device give the bits of host arrays") {
 TEST_CASE("parts on the device, and their gradients, give the bits of those on the host") {
   const Context context = make_context();
   for (uint32_t seed = 7100; seed < (simulated() ? 7104 : 7120); ++seed) {
-    Form form = random_form(seed);
+    Form form = random_form_with_gradients_in_parts(seed);
     form.halves = false;
-    form.gradient = true;
-    form.label_smoothing = 0;  // for candidates that are all there
-    form.further.resize(1 + seed % 2, 20);
-    form.own = 0;
     INFO(describe(form));
     const Inputs whole = inputs_of(form);
     const Split split = in_random_parts(whole, seed);

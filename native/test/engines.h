@@ -17,7 +17,10 @@ struct Engine {
 // A context for each instruction set, precision and number of threads.
 std::vector<Engine> engines();
 
-// The same; where a device is simulated, of 'highest' alone: enough for rules that all precisions share.
+// The best instruction set with two threads, for problems that take long.
+std::vector<Engine> best_engines(const std::vector<infonce_precision> &precisions);
+
+// As engines(); where a device is simulated, of 'highest' alone: enough for rules that all precisions share.
 std::vector<Engine> engines_for_rules();
 
 }  // namespace infonce::test

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,14 +24,8 @@ void check_inputs(const std::vector<Engine> &engines, const Inputs &inputs) {
   std::map<infonce_precision, Expectation> expected;
   for (const Engine &engine : engines) {
     CAPTURE(engine.name);
-    Output got(inputs);
-    got.want_rows(inputs);
-    infonce_failure failure = empty_failure();
-    const infonce_status status = engine.context->run(inputs.problem, got.result, failure);
-    CHECK_MESSAGE(status == INFONCE_OK, failure.message);
-    if (status == INFONCE_OK) {
-      expected.try_emplace(engine.precision, inputs, engine.precision, exact).first->second.check(got);
-    }
+    const Output got = run_with_rows(*engine.context, inputs);
+    expected.try_emplace(engine.precision, inputs, engine.precision, exact).first->second.check(got);
   }
 }
 
@@ -115,10 +108,7 @@ TEST_CASE("random forms match the reference") {
 }
 
 TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())) {
-  std::vector<Engine> fastest;
-  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
-    fastest.push_back({"best", precision, std::make_unique<Context>(instruction_sets().front(), precision, 2)});
-  }
+  const std::vector<Engine> best = best_engines({INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM});
   for (uint32_t seed = 500; seed < 508; ++seed) {
     Form form = random_form(seed);
     // All at once in some of them: 2048 rows of anchors, keys and further candidates, and more.
@@ -130,7 +120,7 @@ TEST_CASE("forms of many tiles match the reference" * doctest::skip(simulated())
     form.dim = 3 + seed % 5;
     form.ids = form.ids > 0 ? 30 : 0;
     form.grad_output_count = form.reduction == INFONCE_REDUCTION_NONE ? form.rows : 1;
-    check_form(fastest, form);
+    check_form(best, form);
   }
 }
 
@@ -264,8 +254,7 @@ TEST_CASE("candidates that a bias of -infinity leaves out are as good as not the
       const Output got = run(*engine.context, inputs);
       for (int m = 0; m < inputs.problem.matrix_count; ++m) {
         const Buffer<float> &gradient = got.gradients[m];
-        const bool is_zero = std::all_of(gradient.begin(), gradient.end(), [](float value) { return value == 0; });
-        CHECK(is_zero == is_candidate_alone(inputs.problem, m));
+        CHECK(all_zero(gradient) == is_candidate_alone(inputs.problem, m));
       }
     }
   }
@@ -288,9 +277,9 @@ TEST_CASE("a row whose every candidate but its positive is left out has a loss a
         CHECK(got.result.scalars.loss == 0);
         CHECK(got.result.scalars.grad_scale == 0);
         CHECK(got.result.scalars.top1 == 1);
-        CHECK(std::all_of(got.row_loss.begin(), got.row_loss.end(), [](float value) { return value == 0; }));
+        CHECK(all_zero(got.row_loss));
         for (const Buffer<float> &gradient : got.gradients) {
-          CHECK(std::all_of(gradient.begin(), gradient.end(), [](float value) { return value == 0; }));
+          CHECK(all_zero(gradient));
         }
       }
     }

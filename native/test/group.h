@@ -47,7 +47,7 @@ template <int kRanks> class ContextsOfRanks {
   std::vector<const Context *> handles_;
 };
 
-// A form as it is, but for its rows, of which ranks can have shares: no rank knows of a block between two matrices more than
+// A form as it is, except its rows, of which ranks can have shares: no rank knows of a block between two matrices more than
 // its own rows, and matrices of candidates alone have as many rows. Its rows are of one tower with views, or of two.
 Form form_to_share(Form form);
 void set_one_tower(Form *form, infonce_positive positive, int64_t samples, int64_t views);
@@ -67,7 +67,7 @@ std::vector<Share> random_shares(const Inputs &whole, int size, uint32_t seed);
 // A rank's inputs.
 Inputs inputs_of(const Inputs &whole, const Share &share);
 
-// Where a rank's results, but for its scalars, belong in the whole's.
+// Where a rank's results, except its scalars, belong in the whole's.
 void put_share(const Output &output, const Inputs &whole, const Share &share, const Output &joined);
 
 // What the ranks' calls come to, put together as the whole's.

@@ -348,7 +348,7 @@ TEST_CASE("positives by label give the same bits with any number of threads, and
   }
 }
 
-// Ties are not above, wherever they are: rows of one rank, all equal, but for one.
+// Ties are not above, wherever they are: rows of one rank, all equal except one.
 TEST_CASE("equal rows on several ranks do not outrank each other") {
   Settings settings;
   settings.loss = Loss::kSupCon;

@@ -56,19 +56,13 @@ TEST_CASE("16-bit matrices give the bits of the float32 call") {
     const Context context(set, INFONCE_PRECISION_HIGHEST, 2);
     for (const Format &format : kFormats) {
       for (const Loss loss : kLosses) {
-        // Below and above what every thread prepares for itself; the float64 scheme; without normalisation.
-        for (const int64_t rows : {6, 130, 1100}) {
+        for (const int64_t rows : kRowsAroundBlocks) {
           if (rows > 1000 && (simulated() || set != instruction_sets().front())) {
             continue;
           }
-          Settings settings;
-          settings.loss = loss;
-          settings.rows = rows;
-          settings.dim = rows > 1000 ? 130 : 37;
-          settings.negative_rows = rows > 1000 ? 3 : 60;
+          Settings settings = settings_around_blocks(loss, rows, 37);
           settings.offset = static_cast<size_t>(rows % 4);
           settings.normalize = rows != 130 || format.type == INFONCE_FLOAT16;
-          settings.temperature = rows == 6 ? 0.005 : 0.1;
           check_case(context, settings, format);
         }
       }

@@ -1,7 +1,6 @@
 // Losses whose rows are summed up from both sides of blocks, and from blocks without anchors.
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -128,7 +127,7 @@ TEST_CASE("of a positive alone the loss is the logarithm of how often it is ther
           CHECK(std::abs(loss - expected) <= 1e-7);
         }
         for (const Buffer<float> &gradient : got.gradients) {
-          CHECK(std::all_of(gradient.begin(), gradient.end(), [](float value) { return value == 0; }));
+          CHECK(all_zero(gradient));
         }
       }
     }

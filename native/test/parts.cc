@@ -90,6 +90,15 @@ Form form_in_parts(bool one_tower) {
   return form;
 }
 
+Form random_form_with_gradients_in_parts(uint32_t seed) {
+  Form form = random_form(seed);
+  form.gradient = true;
+  form.label_smoothing = 0;  // for candidates that are all there
+  form.further.resize(1 + seed % 2, 20);
+  form.own = 0;
+  return form;
+}
+
 Split all_opened(const Inputs &whole) {
   Split split;
   for (int m = 0; m < whole.problem.matrix_count; ++m) {

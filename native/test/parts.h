@@ -14,6 +14,9 @@ namespace infonce::test {
 // gradient for each row.
 Form form_in_parts(bool one_tower);
 
+// A random form whose further candidates may come in parts, with gradients.
+Form random_form_with_gradients_in_parts(uint32_t seed);
+
 // Rows of a block's candidates.
 struct Slice {
   int block;

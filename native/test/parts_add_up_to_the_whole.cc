@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -91,10 +90,7 @@ TEST_CASE("one part, several and none match the reference at every temperature")
 }
 
 TEST_CASE("parts of many tiles match the reference" * doctest::skip(simulated())) {
-  std::vector<Engine> fastest;
-  for (const auto precision : {INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM}) {
-    fastest.push_back({"best", precision, std::make_unique<Context>(instruction_sets().front(), precision, 2)});
-  }
+  const std::vector<Engine> best = best_engines({INFONCE_PRECISION_HIGHEST, INFONCE_PRECISION_MEDIUM});
   for (const bool one_tower : {true, false}) {
     for (const bool bias : {true, false}) {
       Form form = form_in_parts(one_tower);
@@ -108,7 +104,7 @@ TEST_CASE("parts of many tiles match the reference" * doctest::skip(simulated())
       form.temperature = one_tower == bias ? 0.5 : 0.01;
       INFO(describe(form));
       const Inputs whole = inputs_of(form);
-      check_parts(fastest, whole, {in_one_part(whole), in_random_parts(whole, 2)});
+      check_parts(best, whole, {in_one_part(whole), in_random_parts(whole, 2)});
     }
   }
 }
@@ -214,7 +210,7 @@ TEST_CASE("a call without any candidates but the positives has losses of zero") 
   CHECK(got.result.scalars.grad_scale == 0);
   CHECK(got.result.scalars.top1 == 1);
   for (const auto &gradient : got.gradients) {
-    CHECK(std::all_of(gradient.begin(), gradient.end(), [](float value) { return value == 0; }));
+    CHECK(all_zero(gradient));
   }
 }
 

@@ -165,16 +165,11 @@ TEST_CASE("rows that stand apart, of one matrix or all, give the bits of others"
   for (const std::string &set : instruction_sets()) {
     const Context context = make_context(set);
     for (const Loss loss : kLosses) {
-      // Of the float64 scheme; below and above what every thread prepares for itself.
-      for (const int64_t rows : {6, 130, 1100}) {
+      for (const int64_t rows : kRowsAroundBlocks) {
         if (rows > 1000 && (simulated() || set != instruction_sets().front())) {
           continue;
         }
-        Settings settings;
-        settings.loss = loss;
-        settings.rows = rows;
-        settings.dim = rows > 1000 ? 130 : 36;
-        settings.negative_rows = rows > 1000 ? 3 : 60;
+        Settings settings = settings_around_blocks(loss, rows, 36);
         settings.normalize = rows != 130;
         const Case inputs(settings);
         INFO(describe(settings));
@@ -211,11 +206,7 @@ TEST_CASE("rows that stand apart have the thresholds of others") {
 TEST_CASE("rows of parts that stand apart give the bits of others") {
   const Context context = make_context();
   for (uint32_t seed = 9200; seed < (simulated() ? 9204 : 9220); ++seed) {
-    Form form = random_form(seed);
-    form.gradient = true;
-    form.label_smoothing = 0;  // for candidates that are all there
-    form.further.resize(1 + seed % 2, 20);
-    form.own = 0;
+    const Form form = random_form_with_gradients_in_parts(seed);
     INFO(describe(form));
     const Inputs whole = inputs_of(form);
     const Split split = in_random_parts(whole, seed);

@@ -21,14 +21,7 @@ uint32_t seeds() { return simulated() ? 6 : 60; }
 
 void check_on(const Engine &engine, const Inputs &inputs, const Expectation &expected) {
   CAPTURE(engine.name);
-  Output got(inputs);
-  got.want_rows(inputs);
-  infonce_failure failure = empty_failure();
-  const infonce_status status = engine.context->run(inputs.problem, got.result, failure);
-  CHECK_MESSAGE(status == INFONCE_OK, failure.message);
-  if (status == INFONCE_OK) {
-    expected.check(got);
-  }
+  expected.check(run_with_rows(*engine.context, inputs));
 }
 
 }  // namespace

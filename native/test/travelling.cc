@@ -267,7 +267,7 @@ Output run_travelling(const std::vector<const Context *> &contexts, const Inputs
     sums.top1 += own.top1 * part;
     sums.top5 += own.top5 * part;
   }
-  // Shares of whole rows, but for rounding.
+  // Shares of whole rows, except for rounding.
   const double counted = rows * problem.softmax_count;
   sums.top1 = std::round(sums.top1 * counted) / counted;
   sums.top5 = std::round(sums.top5 * counted) / counted;

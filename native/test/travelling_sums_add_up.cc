@@ -214,7 +214,7 @@ TEST_CASE("upstream gradients of a rank may all be 0") {
   const Output got = run_travelling(contexts.all(), whole, {{0, 10}, {10, 20}});
   CHECK(got.result.scalars.grad_scale == 0);
   for (const auto &gradient : got.gradients) {
-    CHECK(std::all_of(gradient.begin(), gradient.end(), [](float value) { return value == 0; }));
+    CHECK(all_zero(gradient));
   }
 }
 

@@ -56,7 +56,7 @@ TEST_CASE("without the gradient of the negatives all other results keep their bi
         got.result.gradients[kNegatives].data = nullptr;
         REQUIRE_MESSAGE(context.run(problem.problem, got.result, failure) == INFONCE_OK, failure.message);
         Buffer<float> &unwanted = got.gradients[kNegatives];
-        CHECK(std::all_of(unwanted.begin(), unwanted.end(), [](float value) { return value == 0; }));
+        CHECK(all_zero(unwanted));
         expected.gradients[kNegatives] = Buffer<float>();
         unwanted = Buffer<float>();
         CHECK(identical(got, expected));

@@ -66,7 +66,7 @@ describe('warns of', () => {
     ['rows that are all the same', () => constant, () => constant, ['collapsed 0', 'collapsed 1', 'chance']],
     ['one view whose rows are', () => healthy, () => constant, ['collapsed 1', 'chance']],
     [
-      'rows that are the same but for rounding and length',
+      'rows that are the same except for rounding and length',
       () => rows(i => rowOf(healthy, 0).map(value => value * (1 + i) * (1 + 1e-6 * random()))),
       () => constant.map(value => value + 1e-4 * random()),
       ['collapsed 0', 'collapsed 1', 'chance'],

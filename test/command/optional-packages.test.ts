@@ -62,7 +62,7 @@ describe.each(COMMANDS)('%s', (command, packages) => {
   const isOptional = (name: string) => name === WASM && command.startsWith('demo');
   const needed = packages.filter(name => !isOptional(name));
 
-  /** What `npm install` is given, but for infonce itself. */
+  /** What `npm install` is given, except infonce itself. */
   async function toldIn(folder: string): Promise<{ readonly message: string; readonly install: readonly string[] }> {
     const { exit, stdout, stderr } = await run(command, folder);
     expect({ exit, stdout }).toEqual({ exit: 3, stdout: '' });

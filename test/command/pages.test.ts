@@ -36,7 +36,7 @@ it('what docs/command/eval.md shows is what is printed', async () => {
   }
 });
 
-/** The names of all fields, but for those of records whose names are data. */
+/** The names of all fields, except those of records whose names are data. */
 function fieldsOf(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(fieldsOf);
   if (typeof value !== 'object' || value === null) return [];

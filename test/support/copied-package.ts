@@ -13,7 +13,7 @@ export function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INFONCE_')));
 }
 
-/** Copies what was built of the package into a folder, but for what only compilers and debuggers read. */
+/** Copies what was built of the package into a folder, except what only compilers and debuggers read. */
 export async function copyBuilt(folder: string): Promise<void> {
   const filter = (file: string) => !/\.map$|\.d\.[cm]?ts$/.test(file);
   await cp(path.join(root, 'dist'), path.join(folder, 'dist'), { recursive: true, filter });

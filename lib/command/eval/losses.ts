@@ -39,7 +39,7 @@ export function denominator(question: Question, count: number): number {
   return towersOf(question.loss).length === 1 ? rows - 1 : rows;
 }
 
-/** The loss's problem, but for its temperature. `all` are the rows of all views, `view(i)` those of one. */
+/** The loss's problem, except its temperature. `all` are the rows of all views, `view(i)` those of one. */
 function problemOf(
   { loss, positives, normalize, views }: Question,
   all: () => object,

@@ -4,59 +4,61 @@ import type { InfoNCEError } from '../errors.js';
 /** `'cpu'`, or `'cuda:0'` and so on. */
 export type DeviceId = 'cpu' | `cuda:${number}`;
 
-/** A device this process can compute on. */
+/** A device that this process can use. */
 export interface AvailableDevice {
-  /** True: tells it from an {@link UnavailableDevice}. */
+  /** True, unlike an {@link UnavailableDevice}'s. */
   readonly available: true;
-  /** What `createContext({ device })` takes. */
+  /** The value for `createContext({ device })`. */
   readonly id: DeviceId;
-  /** The backend it belongs to. */
+  /** Its backend. */
   readonly type: 'cpu' | 'cuda';
-  /** As the vendor writes it. */
+  /** The vendor's name of the device. */
   readonly name: string;
   /**
    * CPU: the instruction set in use (`avx512`, `avx2`, `x86-64`, `neon`). CUDA: the generation of kernels (`sm90`, `sm80`);
    * `sm90` leaves small problems to `sm80` unless `INFONCE_ISA` forces it.
    */
   readonly instructionSet: string;
-  /** Everything that `INFONCE_ISA` can force here, best first. */
+  /** The instruction sets that `INFONCE_ISA` can force here, best first. */
   readonly instructionSets: readonly string[];
-  /** CPU: processors this process may use, or the threads of a context. CUDA: 0. */
+  /** CPU: the processors that this process may use; of a context, its threads. CUDA: 0. */
   readonly threads: number;
-  /** Bytes. */
+  /** The size of its memory, in bytes. */
   readonly memory: number;
-  /** What `precision: 'medium'` runs: one bfloat16 product, or the float32 code where the processor has none. */
+  /** The arithmetic of `precision: 'medium'`: one bfloat16 product, or float32 where the processor has no bfloat16. */
   readonly medium: 'bfloat16' | 'float32';
   /** CUDA: the compute capability, `'9.0'`. */
   readonly computeCapability?: string;
-  /** CUDA: the newest version of CUDA that the driver knows, `'13.0'`. */
+  /** CUDA: the newest version of CUDA that the driver supports, `'13.0'`. */
   readonly driverVersion?: string;
   /** CUDA: the version of CUDA that the backend was built with. */
   readonly runtimeVersion?: string;
-  /** CUDA: the file of the backend that serves it. */
+  /** CUDA: the path of the backend's library. */
   readonly library?: string;
-  /** CUDA: what it runs of that file: machine code, `'sm_90a'`, or PTX that the driver compiles first, `'compute_90'`. */
+  /**
+   * CUDA: the code of that library that it runs: machine code, `'sm_90a'`, or PTX that the driver compiles, `'compute_90'`.
+   */
   readonly code?: string;
   /**
-   * Remarks about this device; on CUDA also why a library that comes earlier in the search does not serve it, or why the
-   * driver has to compile.
+   * Remarks about this device; on CUDA also why a library earlier in the search does not serve it, or why the driver has to
+   * compile PTX.
    */
   readonly note?: string;
 }
 
-/** A device, or the whole of `'cuda'`, that cannot be used, and why. */
+/** A device that cannot be used, or `'cuda'` as a whole, with the reason. */
 export interface UnavailableDevice {
-  /** False: tells it from an {@link AvailableDevice}. */
+  /** False, unlike an {@link AvailableDevice}'s. */
   readonly available: false;
   /** One device, or `'cuda'` when the backend itself cannot be used. */
   readonly id: 'cuda' | `cuda:${number}`;
-  /** The backend it belongs to. */
+  /** Its backend. */
   readonly type: 'cuda';
-  /** Why it cannot be used, in words. */
+  /** Why it cannot be used. */
   readonly reason: string;
 }
 
-/** What {@link devices} lists; `available` tells which it is. */
+/** An entry of {@link devices}; `available` tells which of the two. */
 export type Device = AvailableDevice | UnavailableDevice;
 
 /** A device as the addon's Context takes it. */

@@ -1,4 +1,4 @@
-/** Calls that share contexts, signals and a queue; all of it follows from the seed, but for what threads do when. */
+/** Calls that share contexts, signals and a queue; all of it follows from the seed, except what threads do when. */
 import { inspect, types } from 'node:util';
 import { arraysIn, Poison, spoil } from './hostile.mjs';
 import { disturb, isPinned } from './memory.mjs';
