@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 const SUITES = [
   'accumulate',
   'async',
+  'captured-calls',
   'classes',
   'determinism',
   'device-tensors',

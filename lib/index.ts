@@ -15,6 +15,7 @@ export {
 } from './distributed/create-process-group.js';
 export { type NcclUniqueIdOptions, ncclUniqueId } from './distributed/nccl.js';
 export type { ProcessGroup, Reducible } from './distributed/process-group.js';
+export type { CapturedCall, CaptureOptions } from './losses/capture.js';
 export {
   type ClipForward,
   type ClipGradientName,

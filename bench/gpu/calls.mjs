@@ -74,7 +74,7 @@ function summary(rows) {
     const old = before.find(other => nameOf(other) === nameOf(row));
     const cells = COUNTED.map(([key]) => (old && old[key] !== row[key] ? `${old[key]} → ${row[key]}` : row[key]));
     const line = { ...row, cells, nodes: row.nodes ?? 'refused', sizes: [`${row.rows} × ${row.dim}`] };
-    const key = JSON.stringify([row.loss, row.precision, row.generation, cells, line.nodes]);
+    const key = JSON.stringify([row.loss, row.precision, row.generation, cells, line.nodes, row.fromNode]);
     if (lines.has(key)) lines.get(key).sizes.push(...line.sizes);
     else lines.set(key, line);
   }
@@ -84,9 +84,15 @@ function summary(rows) {
       ['kernels', row => row.generation],
       ...COUNTED.map(([, heading], k) => [heading, row => row.cells[k]]),
       ['captured, nodes', row => row.nodes],
+      ['from Node.js', row => totalOf(row.fromNode.plain)],
+      ['captured there', row => (row.fromNode.graph ? totalOf(row.fromNode.graph) : 'refused')],
     ],
     [...lines.values()],
   );
+}
+
+function totalOf(counts) {
+  return COUNTED.reduce((sum, [key]) => sum + counts[key], 0);
 }
 
 function nameOf({ generation, loss, rows, dim, precision }) {

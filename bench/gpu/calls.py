@@ -1,5 +1,6 @@
-"""What calls on device memory ask of the CUDA runtime, as JSON: for calls.mjs, which puts call_counter.cc before it. And of
-how many nodes the graph is into which a call is captured; None: it cannot be.
+"""What calls on device memory ask of the CUDA runtime, as JSON: for calls.mjs, which puts call_counter.cc before it. Of how
+many nodes the graph is into which a call is captured; None: it cannot be. And what calls ask whose scalars come to the host,
+as from Node.js, plain and as a graph of the context's own.
 
     calls.py LIBRARY LOSS:ROWSxDIM:PRECISION ...
 """
@@ -49,6 +50,27 @@ def nodes_of_graph(runtime, stream, run):
     return None if refused else nodes.value
 
 
+def count_from_node(backend, precision, problem, result):
+    """In a stream of the context's own. Without a graph where it cannot be captured."""
+    result.device_scalars = None
+    with backend.context(precision=precision) as context:
+        def counts_of(run):
+            for _ in range(2):  # the first takes memory
+                take_counts()
+                run()
+                counts = take_counts()
+            return counts
+
+        plain = counts_of(lambda: context.run(problem, result))
+        try:
+            graph = context.capture(problem, result)
+        except contract.InfonceError:
+            return {"plain": plain, "graph": None}
+        repeated = counts_of(lambda: context.end(context.replay(graph, result)))
+        context.destroy(graph)
+    return {"plain": plain, "graph": repeated}
+
+
 def count(runtime, backend, name):
     loss, size, precision = name.split(":")
     rows, dim = map(int, size.split("x"))
@@ -70,6 +92,7 @@ def count(runtime, backend, name):
             found = take_counts()
         runtime.synchronize(stream)
         found["nodes"] = nodes_of_graph(runtime, stream, lambda: context.run(problem, result))
+    found["fromNode"] = count_from_node(backend, precision, problem, result)
     for pointer in (*inputs, *gradients, scalars):
         runtime.free(pointer)
     return {"loss": loss, "rows": rows, "dim": dim, "precision": precision, **found}

@@ -135,6 +135,25 @@ class Context:
     def end(self, call):
         check(self.table.end(self.handle, call, ctypes.byref(self.failure)), self.failure)
 
+    def capture(self, problem, result):
+        """A call to be repeated by replay(), for destroy(). Rows and gradients are on the device."""
+        graph = c_void_p()
+        status = self.table.capture(self.handle, ctypes.byref(problem), ctypes.byref(result), ctypes.byref(graph),
+                                    ctypes.byref(self.failure))
+        check(status, self.failure)
+        return graph
+
+    def replay(self, graph, result):
+        """A call for end()."""
+        call = c_void_p()
+        status = self.table.replay(self.handle, graph, None, ctypes.byref(result), ctypes.byref(call),
+                                   ctypes.byref(self.failure))
+        check(status, self.failure)
+        return call
+
+    def destroy(self, graph):
+        self.table.graph_destroy(self.handle, graph)
+
     def close(self):
         if self.handle:
             self.table.context_destroy(self.handle)

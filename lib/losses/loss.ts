@@ -1,5 +1,6 @@
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import { checkTensor, checkTensorOfRank, type InputTensor, problemAdvice, problemRemedy } from '../runtime/tensor.js';
+import { type CapturedCall, type CaptureOptions, capture } from './capture.js';
 import {
   type ForwardOptions,
   forwardAsync,
@@ -60,6 +61,11 @@ export interface LossFunction<T extends LossTypes> {
     problem: WithoutUpstream<Of<T, R, boolean, 'host', K>['problem']>,
     run?: SyncForwardOptions,
   ): Of<T, R, boolean, 'host', K>['forward'];
+  /** The call captured as a CUDA graph, to be repeated on the same device tensors: for small problems, called often. */
+  capture<R extends Reduction = 'mean', G extends boolean = true, K extends boolean = true>(
+    problem: Of<T, R, G, 'device', K>['problem'],
+    run?: CaptureOptions<T['out']>,
+  ): CapturedCall<Of<T, R, G, 'device', K>['result']>;
 }
 
 /** @internal The type of a loss's function that computes before it returns. */
@@ -217,18 +223,22 @@ export function defineLoss<T extends LossTypes, Special extends readonly LossTyp
   function forwardLossSync(problem: object, options?: UncheckedRun): object {
     return forwardSync(describe, problem, options);
   }
+  function captureLoss(problem: object, options?: UncheckedRun): object {
+    return capture(describe(problem), problem, options);
+  }
   nameFunctions({
     [name]: run,
     [`${name}Sync`]: runLossSync,
     [`${name}Forward`]: forward,
     [`${name}ForwardSync`]: forwardLossSync,
+    [`${name}Capture`]: captureLoss,
   });
 
   return {
     ...definition,
     optionKeys,
     describe,
-    run: Object.assign(run, { forward, forwardSync: forwardLossSync }),
+    run: Object.assign(run, { forward, forwardSync: forwardLossSync, capture: captureLoss }),
     runSync: runLossSync,
   } as unknown as Loss<T, Special>;
 }

@@ -91,6 +91,11 @@ export interface NativeSaved {
   dispose(): void;
 }
 
+/** A call that can be repeated. Garbage collection frees it, `dispose` sooner. */
+export interface NativeCaptured {
+  dispose(): void;
+}
+
 /** `infonce_memory_needs`, in bytes. */
 export interface NativeMemoryNeeds {
   readonly device: number;
@@ -129,6 +134,13 @@ export interface NativeContext {
     mean: boolean,
     same: Float64Array,
   ): Begun;
+  /**
+   * A call to be repeated: its inputs and gradients are buffers, its other arrays are read now. Nothing is computed. Throws
+   * with status INVALID_ARGUMENT, and why, where it cannot be. Backends of the host's memory have neither this nor `replay`.
+   */
+  capture(problem: NativeProblem, result: NativeResult): NativeCaptured;
+  /** That call; only `scalars` and `rowLoss` of the result are filled, and the gradients of the capture. */
+  replay(captured: NativeCaptured, result: NativeResult, done?: Done): Begun;
   /**
    * Loss without gradients; only `scalars`, `rowLoss` and `above` of the result are filled. With `group` a step of it, as each
    * `backward` is then.

@@ -4,6 +4,7 @@ import { copyInto } from './arrays.js';
 import type { AvailableDevice, Target } from './backends/backend.js';
 import {
   type NativeBuffer,
+  type NativeCaptured,
   type NativeContext,
   type NativeContextOptions,
   type NativeFailure,
@@ -142,6 +143,12 @@ export class OwnedContext implements TensorContext {
   memoryRequired(problem: NativeProblem, gradients: number, naming: Naming): NativeMemoryNeeds {
     this.#checkInUse();
     return this.#explained(native => native.memoryRequired(problem, gradients), naming);
+  }
+
+  /** A call to be repeated by `replay` of the addon. */
+  capture(problem: NativeProblem, result: NativeResult, naming: Naming): NativeCaptured {
+    this.#checkInUse();
+    return this.#explained(native => native.capture(problem, result), naming);
   }
 
   /** A device tensor whose numbers are yet to be written. */

@@ -158,6 +158,40 @@ infonce_status run(infonce_context *context, const infonce_problem *problem, inf
   return status == INFONCE_OK ? end(context, call, failure) : status;
 }
 
+infonce_status capture(infonce_context *context, const infonce_problem *problem, const infonce_result *result,
+                       infonce_graph **graph, infonce_failure *failure) {
+  *graph = nullptr;
+  if (const char *wrong = what_is_wrong(*problem, *result)) return invalid(failure, wrong);
+  return work_on(context->on_device, failure, [&] {
+    std::unique_ptr<infonce_graph> made;
+    const infonce_status status = status_of(context->on_device.record(*problem, *result, &made), failure);
+    *graph = made.release();
+    return status;
+  });
+}
+
+infonce_status replay(infonce_context *context, infonce_graph *graph, const int32_t *cancelled, infonce_result *result,
+                      infonce_call **call, infonce_failure *failure) {
+  *call = nullptr;
+  if (result->struct_size != sizeof *result) return invalid(failure, kSizesDiffer);
+  const infonce_output &row_loss = result->row_loss;
+  if (graph->work->brings_row_loss() && (!row_loss.data || row_loss.residence != INFONCE_ON_HOST))
+    return invalid(failure, "row_loss of the host is missing, as the captured call has it");
+  return work_on(context->on_device, failure, [&] {
+    *call = context->on_device.repeat(*graph, cancelled, result).release();
+    return INFONCE_OK;
+  });
+}
+
+void graph_destroy(infonce_context *context, infonce_graph *graph) {
+  if (!graph) return;
+  std::unique_ptr<infonce_graph> owned(graph);
+  finish_on(context->on_device, nullptr, [&] {
+    context->on_device.destroy(std::move(owned));
+    return INFONCE_OK;
+  });
+}
+
 // Runs body() as that step of a call.
 template <class Body>
 infonce_status take(Step step, infonce_context *context, infonce_saved *saved, infonce_failure *failure, Body &&body) {
@@ -440,6 +474,9 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   run,
                                   begin,
                                   end,
+                                  capture,
+                                  replay,
+                                  graph_destroy,
                                   forward,
                                   backward,
                                   saved_destroy,

@@ -77,6 +77,13 @@ Call::Call(const Call &opened, const infonce_part &part, const infonce_output &g
   list_outputs({});
 }
 
+Call::Call(const Call &recorded, infonce_result *result, Lane &lane, const int32_t *cancelled) : work_(recorded.work_) {
+  work_.result = result;
+  work_.lane = &lane;
+  work_.problem.cancelled = cancelled;
+  if (brings_row_loss()) work_.outputs[kRowLoss].caller = result->row_loss;
+}
+
 void Call::take_some_anchors(const infonce_block &block, int64_t first, int64_t count) {
   SomeAnchors &some = work_.some_anchors;
   some.first = first;
@@ -194,10 +201,47 @@ void Call::begin(Lane *previous) {
   lane.clock.mark(lane.stream, Clock::kUploaded);
   if (!is_later && previous) lane.follow(*previous);
   lane.clock.mark(lane.stream, Clock::kOrdered);
-  compute(previous);
-  lane.clock.mark(lane.stream, Clock::kComputed);
-  if (work_.spoils() && !work_.asks_for_bad_rows()) steps::spoil(work_);
+  queue_kernels(previous);
   if (!returns_early()) steps::queue_downloads(&work_);
+}
+
+void Call::queue_kernels(Lane *previous) {
+  compute(previous);
+  work_.lane->clock.mark(work_.stream(), Clock::kComputed);
+  if (work_.spoils() && !work_.asks_for_bad_rows()) steps::spoil(work_);
+}
+
+Graph Call::record() {
+  steps::upload(work_);
+  work_.stream().synchronize();
+  Graph graph(work_.stream(), [this] {
+    steps::clear(work_);
+    queue_kernels(nullptr);
+  });
+  // Of what was uploaded a repetition needs the order of rows alone.
+  Classes classes;
+  classes.order = std::move(work_.classes.order);
+  work_.classes = std::move(classes);
+  return graph;
+}
+
+void Call::begin(const Graph &graph, Lane *previous) {
+  Lane &lane = *work_.lane;
+  // No word on the device ends it: the repetition behind it has the same one.
+  lane.watch(work_.problem.cancelled, nullptr);
+  lane.clock.mark(lane.stream, Clock::kBegin);
+  lane.clock.mark(lane.stream, Clock::kUploaded);
+  if (previous) lane.follow(*previous);
+  lane.clock.mark(lane.stream, Clock::kOrdered);
+  lane.stream.launch(graph.executable());
+  lane.clock.mark(lane.stream, Clock::kComputed);
+  if (!returns_early()) steps::queue_downloads(&work_);
+}
+
+bool Call::brings_rows() const {
+  const infonce_result &result = *work_.result;
+  return brings_row_loss() || std::any_of(result.rows, result.rows + INFONCE_MOST_SOFTMAXES,
+                                          [](const infonce_row_results &rows) { return rows.loss || rows.above; });
 }
 
 void Call::compute(Lane *previous) {

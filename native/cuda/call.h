@@ -2,6 +2,7 @@
 #pragma once
 
 #include "common/call.h"
+#include "cuda/graph.h"
 #include "cuda/work.h"
 
 namespace infonce::cuda {
@@ -17,6 +18,9 @@ class Call {
   // its numbers that is none.
   Call(const Call &opened, const infonce_part &part, const infonce_output &gradient, const BadRow &bad,
        infonce_result *result, Lane &lane, Phase phase);
+
+  // A repetition of a call that was recorded.
+  Call(const Call &recorded, infonce_result *result, Lane &lane, const int32_t *cancelled);
 
   // After the first phase: what begins next is this one.
   void turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *cancelled);
@@ -42,6 +46,13 @@ class Call {
   // that is to fail the call.
   BadRow end();
 
+  // The same call as a graph, which a repetition launches. Its memory was placed, and stays with it.
+  Graph record();
+  void begin(const Graph &graph, Lane *previous);
+  // What a repetition brings to the host lies in that memory until its end.
+  bool brings_rows() const;
+  bool brings_row_loss() const { return is_on_host(work_.outputs[kRowLoss]); }
+
   // Whether work may go on after end().
   bool returns_early() const { return work_.returns_early; }
 
@@ -49,7 +60,9 @@ class Call {
   void take_some_anchors(const infonce_block &block, int64_t first, int64_t count);
   bool propagates() const { return work_.problem.propagate_non_finite != 0; }
   void list_outputs(infonce_output logits);
+  static bool is_on_host(const Output &output) { return output.count > 0 && !output.on_device(); }
   void compute(Lane *previous);
+  void queue_kernels(Lane *previous);
   BadRow bad_row() const;  // in the report
   void read_scalars();
 

@@ -1,5 +1,7 @@
 #include "cuda/capture.h"
 
+#include <string>
+
 #include "cuda/work.h"
 
 namespace infonce::cuda {
@@ -22,6 +24,17 @@ cudaStreamCaptureStatus status_of(cudaStream_t stream) {
   if (cudaStreamIsCapturing(stream, &status) == cudaSuccess) return status;
   return cudaGetLastError() == cudaErrorStreamCaptureImplicit ? cudaStreamCaptureStatusInvalidated : status;
 }
+
+cudaError_t find_graph(cudaStream_t stream, cudaGraph_t *graph) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+#if CUDART_VERSION >= 13000
+  return cudaStreamGetCaptureInfo(stream, &status, nullptr, graph, nullptr, nullptr, nullptr);
+#else
+  return cudaStreamGetCaptureInfo_v2(stream, &status, nullptr, graph);
+#endif
+}
+
+constexpr const char *kHostReads = "the host reads a value while such a call runs, which a graph cannot wait for";
 
 }  // namespace
 
@@ -50,6 +63,45 @@ void check_capture(const Work &work) {
         "a call without normalisation cannot be captured into a graph, because the host reads how long rows are: end "
         "the"
         " capture, and call outside of it");
+}
+
+void check_repeatable(const Work &work) {
+  const infonce_problem &problem = work.problem;
+  bool on_device = true;
+  work.for_each_matrix([&](int m) { on_device &= problem.matrices[m].residence == INFONCE_ON_DEVICE; });
+  work.for_each_brought_guide([&](int m) { on_device &= problem.matrices[m].guide_residence == INFONCE_ON_DEVICE; });
+  for (int m = 0; m < problem.matrix_count; ++m) {
+    const Output &gradient = work.outputs[kGradients + m];
+    on_device &= gradient.count == 0 || gradient.on_device();
+  }
+  if (!on_device)
+    throw CannotBeCaptured("rows and gradients in the host's memory: a graph has them in memory of the device");
+  if (!work.in_float32 || !work.in_float64) return;
+  if (problem.normalize)
+    throw CannotBeCaptured(std::string("classes of many rows, whose sums may have to be in float64: ") + kHostReads);
+  throw CannotBeCaptured(std::string("rows without normalisation, whose lengths decide how they are computed: ") +
+                         kHostReads);
+}
+
+std::shared_ptr<const std::atomic<bool>> end_of_graph(cudaStream_t stream) {
+  using Flag = std::atomic<bool>;
+  cudaGraph_t graph = nullptr;
+  auto flag = std::make_shared<Flag>(false);
+  auto held = std::make_unique<std::shared_ptr<Flag>>(flag);
+  // It may be called on any thread, and must not call the runtime.
+  const auto set = [](void *memory) {
+    const std::unique_ptr<std::shared_ptr<Flag>> owned(static_cast<std::shared_ptr<Flag> *>(memory));
+    **owned = true;
+  };
+  cudaUserObject_t object = nullptr;
+  if (find_graph(stream, &graph) == cudaSuccess && graph &&
+      cudaUserObjectCreate(&object, held.get(), set, 1, cudaUserObjectNoDestructorSync) == cudaSuccess) {
+    held.release();
+    if (cudaGraphRetainUserObject(graph, object, 1, cudaGraphUserObjectMove) == cudaSuccess) return flag;
+    cudaUserObjectRelease(object, 1);
+  }
+  cudaGetLastError();
+  return nullptr;
 }
 
 }  // namespace infonce::cuda

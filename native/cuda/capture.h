@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <atomic>
+#include <memory>
 #include <stdexcept>
 
 namespace infonce::cuda {
@@ -20,6 +22,11 @@ bool is_capturing(cudaStream_t stream_of_caller);
 
 // Throws CannotBeCaptured if the host brings something to a call or waits for it, or the capture has failed.
 void check_capture(const Work &work);
+// The same of a graph of ours, whose rows and gradients are on the device. What the host brings is brought once.
+void check_repeatable(const Work &work);
+
+// Becomes true once the graph that is captured of a stream is gone, with all that was made of it; null: that cannot be known.
+std::shared_ptr<const std::atomic<bool>> end_of_graph(cudaStream_t stream);
 
 // While it lives, this thread may allocate memory though a graph is being captured.
 class MayAllocate {

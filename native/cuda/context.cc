@@ -62,29 +62,6 @@ void Context::lose(const std::string &fault) {
   if (fault_.empty()) fault_ = fault;
 }
 
-void Context::refuse_capture() const {
-  if (is_capturing())
-    throw CannotBeCaptured(
-        "while the context's stream is captured into a graph only whole calls can be made that wait for nothing: "
-        "forward,"
-        " backward, copies and calls in parts have to come before or after");
-}
-
-// Without the calls before, whose work is not part of the graph.
-std::unique_ptr<infonce_call> Context::capture(const infonce_problem &problem, infonce_result *result, Phase phase) {
-  if (phase.is_logits) refuse_capture();
-  const MayAllocate may_allocate;
-  infonce_problem uncancelled = problem;
-  uncancelled.cancelled = nullptr;
-  auto lane = std::make_unique<Lane>(kernels_, stream_of_caller_, false);
-  auto work = std::make_unique<Call>(uncancelled, result, precision_, *lane, phase, infonce_output{});
-  check_capture(work->work());
-  work->place(nullptr);
-  captured_.push_back(std::move(lane));  // whatever happens: the graph may hold a part of it
-  work->begin(nullptr);
-  return std::unique_ptr<infonce_call>(new infonce_call{std::move(work), captured_.back().get()});
-}
-
 // The first that is free: calls one after another share a lane, and so wait for nothing but themselves.
 Lane &Context::take_lane() {
   for (const std::unique_ptr<Lane> &lane : lanes_)
@@ -102,6 +79,8 @@ int64_t Context::idle_memory() {
   for (const std::unique_ptr<Lane> &lane : lanes_)
     if (!lane->busy) bytes += lane->workspace.capacity();
   for (const Workspace &workspace : spare_) bytes += workspace.capacity();
+  for (const Captured &captured : captured_)
+    if (captured.is_over()) bytes += captured.lane->workspace.capacity();
   const Lock lock(memory_mutex_);
   return int64_t(bytes + memory_.idle());
 }
@@ -114,6 +93,7 @@ bool Context::free_idle_memory() {
     lane->workspace.free();
   }
   spare_.clear();
+  free_ended_captures();
   const Lock lock(memory_mutex_);
   memory_.free_idle();
   return true;
@@ -129,8 +109,12 @@ template <class Take> auto Context::with_idle_memory(Take &&take) {
   return take();
 }
 
-void Context::start(Call &call, Lane &lane, Workspace *kept) {
+void Context::place(Call &call, Workspace *kept) {
   with_idle_memory([&] { call.place(kept); });
+}
+
+void Context::start(Call &call, Lane &lane, Workspace *kept) {
+  place(call, kept);
   call.begin(last_ == &lane ? nullptr : last_);
   last_ = &lane;
 }
@@ -162,6 +146,7 @@ std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, inf
                                              infonce_output logits) {
   const Lock lock(mutex_);
   if (is_capturing()) return capture(problem, result, phase);
+  free_ended_captures();
   Lane &lane = take_lane();
   const infonce_precision precision = phase.is_logits ? INFONCE_PRECISION_HIGHEST : precision_;
   try {
@@ -174,7 +159,21 @@ std::unique_ptr<infonce_call> Context::begin(const infonce_problem &problem, inf
   }
 }
 
-BadRow Context::end(infonce_call &call) { return finish(*call.work, *call.lane); }
+BadRow Context::end(infonce_call &call) {
+  const auto ended = [&] {
+    if (!call.graph) return;
+    const Lock lock(mutex_);
+    --call.graph->in_flight;
+  };
+  try {
+    const BadRow bad = finish(*call.work, *call.lane);
+    ended();
+    return bad;
+  } catch (...) {
+    ended();
+    throw;
+  }
+}
 
 BadRow Context::begin_saved(const infonce_problem &problem, infonce_result *result, Phase phase,
                             std::unique_ptr<infonce_saved> *saved) {

@@ -11,10 +11,21 @@
 #include "cuda/capture.h"
 #include "infonce/infonce.h"
 
+// A call that was recorded, and what it works in.
+struct infonce_graph {
+  infonce_result result;
+  infonce::cuda::Workspace memory;
+  std::unique_ptr<infonce::cuda::Call> work;
+  infonce::cuda::Graph kernels;
+  int in_flight = 0;  // repetitions
+  bool last_brings_rows = false;
+};
+
 // A call that has begun.
 struct infonce_call {
   std::unique_ptr<infonce::cuda::Call> work;
   infonce::cuda::Lane *lane;
+  infonce_graph *graph = nullptr;  // that it repeats
 };
 
 // What a forward call leaves for backward calls.
@@ -44,11 +55,16 @@ class Context {
   std::string fault();
   void lose(const std::string &fault);
 
-  // Of kWhole also while the caller captures the stream into a graph; then no memory that the call takes is ever given back.
+  // Of kWhole also while the caller captures the stream into a graph; the memory that the call takes is given back when that
+  // is gone.
   std::unique_ptr<infonce_call> begin(const infonce_problem &problem, infonce_result *result, Phase phase = kWhole,
                                       infonce_output logits = {});
   // The first bad row, if that is to fail the call.
   BadRow end(infonce_call &call);
+  // A call as a graph of its own, and repetitions of it. Without a graph if there is a bad row.
+  BadRow record(const infonce_problem &problem, const infonce_result &result, std::unique_ptr<infonce_graph> *graph);
+  std::unique_ptr<infonce_call> repeat(infonce_graph &graph, const int32_t *cancelled, infonce_result *result);
+  void destroy(std::unique_ptr<infonce_graph> graph);
   // Without saved state if there is a bad row.
   BadRow forward(const infonce_problem &problem, infonce_result *result, std::unique_ptr<infonce_saved> *saved);
   BadRow backward(infonce_saved &saved, const infonce_upstream &upstream, infonce_result *result);
@@ -81,8 +97,10 @@ class Context {
   void try_device();
   Lane &take_lane();
   std::unique_ptr<infonce_call> capture(const infonce_problem &problem, infonce_result *result, Phase phase);
+  void free_ended_captures();
   bool is_capturing() const { return cuda::is_capturing(stream_of_caller_); }
   void refuse_capture() const;
+  void place(Call &call, Workspace *kept);
   void start(Call &call, Lane &lane, Workspace *kept);
   BadRow finish(Call &call, Lane &lane);
   BadRow begin_saved(const infonce_problem &problem, infonce_result *result, Phase phase,
@@ -106,7 +124,13 @@ class Context {
   Kernels kernels_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   // A call in a graph of the caller's has a lane of its own, whose memory every replay uses.
-  std::vector<std::unique_ptr<Lane>> captured_;
+  struct Captured {
+    std::unique_ptr<Lane> lane;
+    std::shared_ptr<const std::atomic<bool>> has_ended;  // null: that is not known
+
+    bool is_over() const { return has_ended && *has_ended; }
+  };
+  std::vector<Captured> captured_;
   std::vector<void *> released_in_capture_;  // until the next release
   Lane *last_ = nullptr;                     // whose work may not be done; what begins next follows it
   std::vector<Workspace> spare_;             // of states that were destroyed

@@ -98,6 +98,18 @@ void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int 
   kernels_.allow_shared(kernel, shared);
   cudaError_t code = injected_fault(name, told_, handle_);
   if (code == cudaSuccess) code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
+  check_launch(code, name);
+}
+
+void Stream::launch(cudaGraphExec_t graph) {
+  constexpr const char *kName = "a graph";
+  if (is_cancelled()) throw Cancelled();
+  cudaError_t code = injected_fault(kName, told_, handle_);
+  if (code == cudaSuccess) code = cudaGraphLaunch(graph, handle_);
+  check_launch(code, kName);
+}
+
+void Stream::check_launch(cudaError_t code, const char *name) {
   if (code == cudaSuccess) return;
   // What is wrong with this launch, or the fault of a kernel before it, which only shows now.
   cudaGetLastError();

@@ -77,6 +77,9 @@ class Stream {
     }
   }
 
+  // Of what was captured elsewhere.
+  void launch(cudaGraphExec_t graph);
+
   void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
   // Rows of page-locked memory, which come to lie next to each other.
   void upload_rows(void *to, const ByteRows &rows);
@@ -100,6 +103,7 @@ class Stream {
     launch_packed(name, reinterpret_cast<const void *>(kernel), grid, threads, shared, packed);
   }
   void launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed);
+  void check_launch(cudaError_t code, const char *name);
   template <class Query> void poll(Query &&query);
   void check_running(cudaError_t code);
 

@@ -65,6 +65,8 @@ class Arrays {
   // A Float64Array for `write_scalars`: of each result one.
   void scalars(Napi::Value value);
 
+  // The buffers and pinned arrays among them.
+  const std::vector<std::shared_ptr<void>> &kept() const { return kept_; }
   // Buffers that the work uses beside.
   void keep(const std::shared_ptr<void> &memory);
 

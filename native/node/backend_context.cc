@@ -24,6 +24,10 @@ void destroy_saved(const infonce_backend &backend, infonce_context *context, voi
   backend.saved_destroy(context, static_cast<infonce_saved *>(saved));
 }
 
+void destroy_graph(const infonce_backend &backend, infonce_context *context, void *graph) {
+  backend.graph_destroy(context, static_cast<infonce_graph *>(graph));
+}
+
 void close_opened(const infonce_backend &backend, infonce_context *context, void *lent) {
   const std::unique_ptr<void *> opened(static_cast<void **>(lent));
   backend.close_memory(context, *opened);
@@ -100,6 +104,25 @@ void BackendContext::end(infonce_call *call) {
   const infonce_status status = backend_.end(context_, call, &report);
   call_has_ended();
   check(status, report);
+}
+
+std::shared_ptr<void> BackendContext::capture(const infonce_problem &problem, const infonce_result &result) {
+  const Calling calling(*this);
+  infonce_failure report = empty_report();
+  infonce_graph *graph = nullptr;
+  check(present(backend_.capture, "capture")(context_, &problem, &result, &graph, &report), report);
+  return share(graph, destroy_graph);
+}
+
+infonce_call *BackendContext::replay(void *graph, const int32_t *cancelled, infonce_result &result) {
+  Calling calling(*this);
+  infonce_failure report = empty_report();
+  infonce_call *call = nullptr;
+  check(present(backend_.replay, "replay")(context_, static_cast<infonce_graph *>(graph), cancelled, &result, &call,
+                                           &report),
+        report);
+  calling.go_on();
+  return call;
 }
 
 std::shared_ptr<void> BackendContext::forward(const infonce_problem &problem, infonce_result &result) {

@@ -32,6 +32,10 @@ class BackendContext : public std::enable_shared_from_this<BackendContext> {
   infonce_call *begin(const infonce_problem &problem, infonce_result &result);
   void end(infonce_call *call);
 
+  // Returns a graph, and begins a call of it.
+  std::shared_ptr<void> capture(const infonce_problem &problem, const infonce_result &result);
+  infonce_call *replay(void *graph, const int32_t *cancelled, infonce_result &result);
+
   // Returns saved state.
   std::shared_ptr<void> forward(const infonce_problem &problem, infonce_result &result);
   void backward(void *saved, const infonce_upstream &upstream, infonce_result &result);

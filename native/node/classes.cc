@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "node/captured.h"
 #include "node/device_buffer.h"
 #include "node/saved.h"
 
@@ -9,6 +10,7 @@ namespace infonce::node {
 
 void Classes::define(Napi::Env env) {
   auto classes = std::make_unique<Classes>();
+  classes->captured = Napi::Persistent(Captured::define(env));
   classes->device_buffer = Napi::Persistent(DeviceBuffer::define(env));
   classes->saved = Napi::Persistent(Saved::define(env));
   env.SetInstanceData(classes.release());

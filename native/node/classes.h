@@ -6,6 +6,7 @@ namespace infonce::node {
 
 // The JavaScript classes whose instances the addon makes itself, one set for each environment.
 struct Classes {
+  Napi::FunctionReference captured;
   Napi::FunctionReference device_buffer;
   Napi::FunctionReference saved;
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "node/captured.h"
 #include "node/device.h"
 #include "node/device_buffer.h"
 #include "node/failure.h"
@@ -56,18 +57,28 @@ const char *name_of(CancelOutcome cancelled) {
 }  // namespace
 
 Napi::Function Context::define(Napi::Env env) {
-  return DefineClass(
-      env, "Context",
-      {InstanceMethod<&Context::run>("run"), InstanceMethod<&Context::forward>("forward"),
-       InstanceMethod<&Context::backward>("backward"), InstanceMethod<&Context::run_several>("runSeveral"),
-       InstanceMethod<&Context::write>("write"), InstanceMethod<&Context::read>("read"),
-       InstanceMethod<&Context::cancel>("cancel"), InstanceMethod<&Context::allocate>("allocate"),
-       InstanceMethod<&Context::wrap>("wrap"), InstanceMethod<&Context::examine>("examine"),
-       InstanceMethod<&Context::export_memory>("exportMemory"), InstanceMethod<&Context::import_memory>("importMemory"),
-       InstanceMethod<&Context::pinned>("pinned"), InstanceMethod<&Context::result>("result"),
-       InstanceMethod<&Context::rest>("rest"), InstanceMethod<&Context::memory_required>("memoryRequired"),
-       InstanceMethod<&Context::logits>("logits"), InstanceMethod<&Context::trim>("trim"),
-       InstanceMethod<&Context::dispose>("dispose")});
+  return DefineClass(env, "Context",
+                     {InstanceMethod<&Context::run>("run"),
+                      InstanceMethod<&Context::capture>("capture"),
+                      InstanceMethod<&Context::replay>("replay"),
+                      InstanceMethod<&Context::forward>("forward"),
+                      InstanceMethod<&Context::backward>("backward"),
+                      InstanceMethod<&Context::run_several>("runSeveral"),
+                      InstanceMethod<&Context::write>("write"),
+                      InstanceMethod<&Context::read>("read"),
+                      InstanceMethod<&Context::cancel>("cancel"),
+                      InstanceMethod<&Context::allocate>("allocate"),
+                      InstanceMethod<&Context::wrap>("wrap"),
+                      InstanceMethod<&Context::examine>("examine"),
+                      InstanceMethod<&Context::export_memory>("exportMemory"),
+                      InstanceMethod<&Context::import_memory>("importMemory"),
+                      InstanceMethod<&Context::pinned>("pinned"),
+                      InstanceMethod<&Context::result>("result"),
+                      InstanceMethod<&Context::rest>("rest"),
+                      InstanceMethod<&Context::memory_required>("memoryRequired"),
+                      InstanceMethod<&Context::logits>("logits"),
+                      InstanceMethod<&Context::trim>("trim"),
+                      InstanceMethod<&Context::dispose>("dispose")});
 }
 
 Context::Context(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Context>(info) {
@@ -142,6 +153,13 @@ std::unique_ptr<Work> Context::several_losses_work(const Napi::CallbackInfo &inf
                                              results, std::vector<double>(same.data, same.data + same.size));
 }
 
+std::unique_ptr<Work> Context::replay_work(const Napi::CallbackInfo &info, When when) {
+  // A share of its own: JavaScript may dispose the original while the result is read.
+  const std::shared_ptr<CapturedCall> captured = Captured::from(info[0], backend());
+  const Result result = read_result(to_object(info[1], "result"), captured->problem, {true, false});
+  return std::make_unique<ReplayWork>(when, backend(), *pool_, captured, result);
+}
+
 std::unique_ptr<Work> Context::forward_work(const Napi::CallbackInfo &info, When when) {
   const Problem problem = read_problem(to_object(info[0], "problem"));
   const Result result = read_result(to_object(info[1], "result"), problem.fields, {true, false});
@@ -213,6 +231,16 @@ Napi::Value Context::run(const Napi::CallbackInfo &info) { return perform(info, 
 Napi::Value Context::run_several(const Napi::CallbackInfo &info) {
   return perform(info, &Context::several_losses_work, 2, info[3]);
 }
+
+Napi::Value Context::capture(const Napi::CallbackInfo &info) {
+  return throwing_to_js(info.Env(), [&] {
+    const Problem problem = read_problem(to_object(info[0], "problem"));
+    const Result result = read_result(to_object(info[1], "result"), problem.fields, {true, true});
+    return Captured::make(info.Env(), backend(), *pool_, problem, result);
+  });
+}
+
+Napi::Value Context::replay(const Napi::CallbackInfo &info) { return perform(info, &Context::replay_work, 2); }
 
 Napi::Value Context::forward(const Napi::CallbackInfo &info) {
   return perform(info, &Context::forward_work, 2, info[3]);

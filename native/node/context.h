@@ -25,6 +25,8 @@ class Context : public Napi::ObjectWrap<Context> {
  private:
   Napi::Value run(const Napi::CallbackInfo &info);
   Napi::Value run_several(const Napi::CallbackInfo &info);
+  Napi::Value capture(const Napi::CallbackInfo &info);
+  Napi::Value replay(const Napi::CallbackInfo &info);
   Napi::Value forward(const Napi::CallbackInfo &info);
   Napi::Value backward(const Napi::CallbackInfo &info);
   Napi::Value write(const Napi::CallbackInfo &info);
@@ -52,6 +54,7 @@ class Context : public Napi::ObjectWrap<Context> {
   // its arrays were taken.
   std::unique_ptr<Work> loss_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> several_losses_work(const Napi::CallbackInfo &info, When when);
+  std::unique_ptr<Work> replay_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> forward_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> backward_work(const Napi::CallbackInfo &info, When when);
   std::unique_ptr<Work> write_work(const Napi::CallbackInfo &info, When when);

@@ -155,6 +155,19 @@ void take_entries(Problem &problem, Arrays &arrays) {
 
 }  // namespace
 
+infonce_problem without_arrays(infonce_problem fields) {
+  for (infonce_matrix &matrix : fields.matrices) {
+    matrix.data = matrix.guide = nullptr;
+    matrix.ids = matrix.counts = nullptr;
+    matrix.bias = nullptr;
+  }
+  for (infonce_softmax &softmax : fields.softmaxes) {
+    softmax.targets = nullptr;
+  }
+  fields.grad_output.data = nullptr;
+  return fields;
+}
+
 int64_t anchor_rows(const infonce_problem &fields, int softmax) {
   const int32_t matrix = fields.softmaxes[softmax].anchors;
   if (matrix < 0 || matrix >= fields.matrix_count) {

@@ -32,6 +32,9 @@ void take_presence(Problem &problem, Arrays &arrays);
 // Points at an upstream gradient, which may be undefined.
 infonce_grad_output take_grad_output(Napi::Value value, Arrays &arrays);
 
+// The same problem, whose arrays may go.
+infonce_problem without_arrays(infonce_problem fields);
+
 // The rows of a softmax.
 int64_t anchor_rows(const infonce_problem &fields, int softmax);
 

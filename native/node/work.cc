@@ -47,17 +47,8 @@ void ForwardWork::run() {
 
 Napi::Value ForwardWork::finish(Napi::Env env) {
   arrays.write_scalars(result_);
-  saved_.problem = problem_;
+  saved_.problem = without_arrays(problem_);
   saved_.problem.gradient = 1;
-  // The arrays may go.
-  for (infonce_matrix &matrix : saved_.problem.matrices) {
-    matrix.data = nullptr;
-    matrix.ids = matrix.counts = nullptr;
-    matrix.bias = nullptr;
-  }
-  for (infonce_softmax &softmax : saved_.problem.softmaxes) {
-    softmax.targets = nullptr;
-  }
   return Saved::make(env, std::move(saved_));
 }
 
@@ -73,6 +64,21 @@ BackwardWork::BackwardWork(When when, BackendContext &backend, HostPool &pool, c
 }
 
 Napi::Value BackwardWork::finish(Napi::Env env) {
+  arrays.write_scalars(result_);
+  return env.Null();
+}
+
+ReplayWork::ReplayWork(When when, BackendContext &backend, HostPool &pool, std::shared_ptr<CapturedCall> captured,
+                       const Result &result)
+    : Work(when, &backend, pool),
+      backend_(backend),
+      graph_(captured->graph.get()),
+      has_row_losses_(captured->problem.reduction == INFONCE_REDUCTION_NONE),
+      result_(take_outputs(result, captured->problem, arrays)) {
+  arrays.keep(std::move(captured));
+}
+
+Napi::Value ReplayWork::finish(Napi::Env env) {
   arrays.write_scalars(result_);
   return env.Null();
 }

@@ -8,6 +8,7 @@
 #include "infonce/infonce.h"
 #include "node/arrays.h"
 #include "node/backend_context.h"
+#include "node/captured.h"
 #include "node/problem.h"
 #include "node/result.h"
 #include "node/saved.h"
@@ -98,6 +99,32 @@ class BackwardWork : public Work {
   void *state_;
   infonce_upstream upstream_{};
   infonce_result result_;
+};
+
+// A captured call once more.
+class ReplayWork : public Work {
+ public:
+  ReplayWork(When when, BackendContext &backend, HostPool &pool, std::shared_ptr<CapturedCall> captured,
+             const Result &result);
+
+  void run() override {
+    begin();
+    end();
+  }
+  // Row losses are brought from memory that the next one works in.
+  bool can_overlap() const override { return !has_row_losses_ && backend_.can_overlap(); }
+  void begin() override { call_ = backend_.replay(graph_, cancelled_, result_); }
+  void end() override { backend_.end(call_); }
+  Napi::Value finish(Napi::Env env) override;
+  void listen_to(const int32_t *cancelled) override { cancelled_ = cancelled; }
+
+ private:
+  BackendContext &backend_;
+  void *graph_;
+  bool has_row_losses_;
+  infonce_result result_;
+  const int32_t *cancelled_ = nullptr;
+  infonce_call *call_ = nullptr;
 };
 
 // A copy to, from or within device memory.

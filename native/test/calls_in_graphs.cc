@@ -198,6 +198,35 @@ TEST_CASE("calls for which somebody waits are refused while a graph is captured,
   });
 }
 
+TEST_CASE("the memory of a captured call is given back once its graph is gone") {
+  const auto available = [] {
+    size_t free = 0, all = 0;
+    check_cuda(cudaMemGetInfo(&free, &all));
+    return free;
+  };
+  const Stream stream;
+  const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0, backend(), stream.handle());
+  const Case problem(settings_of(Loss::kClip));
+  DeviceCall call(problem);
+  call.keep_scalars_on_device();
+  infonce_failure failure = empty_failure();
+  int64_t freed = -1;
+  const size_t before = available();
+  {
+    Graph graph(stream);
+    REQUIRE_MESSAGE(call.run(context, failure) == INFONCE_OK, failure.message);
+    graph.end();
+    graph.replay();
+    stream.synchronize();
+    CHECK(backend().trim(context.handle(), &freed, &failure) == INFONCE_OK);
+    CHECK(freed == 0);
+  }
+  CHECK(available() < before);
+  CHECK(backend().trim(context.handle(), &freed, &failure) == INFONCE_OK);
+  CHECK(freed > 0);
+  CHECK(available() == before);
+}
+
 TEST_CASE("memory may be taken and given back while a graph is captured") {
   const Stream stream;
   const Context context(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0, backend(), stream.handle());

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 19
+#define INFONCE_ABI_VERSION 20
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -408,6 +408,7 @@ typedef enum infonce_limit {
 typedef struct infonce_context infonce_context;
 typedef struct infonce_call infonce_call;
 typedef struct infonce_saved infonce_saved;
+typedef struct infonce_graph infonce_graph;
 
 /* Contexts may be used from any thread. Work on a context's device is done in the order of these calls. */
 typedef struct infonce_backend {
@@ -429,6 +430,22 @@ typedef struct infonce_backend {
   infonce_status (*begin)(infonce_context *context, const infonce_problem *problem, infonce_result *result,
                           infonce_call **call, infonce_failure *failure);
   infonce_status (*end)(infonce_context *context, infonce_call *call, infonce_failure *failure);
+
+  /* A call for one problem at fixed addresses, to be repeated: `capture` computes nothing, `replay` is `begin` of that call,
+     with one launch for all its kernels, on what the arrays on the device hold then. Rows, guides and gradients are in
+     memory of the device, which the caller keeps as long as the graph. All else of the problem is a constant of the
+     graph: scale, options, ids, biases, counts, targets, the upstream gradient. The graph has working memory of its own,
+     which `graph_destroy` frees, after the calls with it have ended and before the context goes. INFONCE_INVALID_ARGUMENT:
+     the host reads a value while such a call runs. `result` of a replay is filled as by `end`, but for `gradients` and
+     `device_scalars`, which are the graph's. NULL where there are no graphs.
+     Callers who capture the context's own stream capture `run` itself: with all arrays and device_scalars on the device,
+     no other array, and unit rows, where nothing waits for the host; all else is refused with the reason. Its memory is
+     given back after the graph is gone, and the context has to outlive that. */
+  infonce_status (*capture)(infonce_context *context, const infonce_problem *problem, const infonce_result *result,
+                            infonce_graph **graph, infonce_failure *failure);
+  infonce_status (*replay)(infonce_context *context, infonce_graph *graph, const int32_t *cancelled,
+                           infonce_result *result, infonce_call **call, infonce_failure *failure);
+  void (*graph_destroy)(infonce_context *context, infonce_graph *graph);
 
   /* `run` without gradients, whose upstream gradient is not known yet. What they need is kept in `saved`: the prepared
      rows and O(N) statistics, none of the caller's arrays. `gradient` and `grad_output` of the problem are ignored. */
