@@ -30,7 +30,6 @@ const SPILLS = ['STL', 'LDL']; // stores to and loads from local memory
 const OVERLAPPING = /^sm90::(gradient|flash)\b/;
 // One at each of a cluster's two syncs, at the beginning and the end of a block; none in a loop.
 const MOST_MEMORY_BARRIERS = 2;
-const CUBIN = 'kernels.cubin';
 const NOTE_OF_PTXAS = /\(C75\d\d\)|setmaxnreg.*ignored/i;
 const ARCHITECTURES = ['80', '86', '89', '90a', '100', '120'];
 const USAGE = `npm run cuda:resources -- [options]
@@ -39,6 +38,8 @@ const USAGE = `npm run cuda:resources -- [options]
   --counts FILE     the record of cuda:counts; default build-cuda/counts.json
   --jobs N          compilers at once; default 1
   --main            only the launchers of the main kernels
+  --built FOLDER    compiles nothing: reads FOLDER/kept and FOLDER/build.log, which CMake leaves for one architecture with
+                    -DCMAKE_CUDA_FLAGS='-Xptxas=-v --keep --keep-dir=FOLDER/kept' and its output not mixed
   --write           writes bench/results/cuda-resources.md`;
 
 const { values: options } = commandLine(USAGE, {
@@ -48,12 +49,14 @@ const { values: options } = commandLine(USAGE, {
     counts: { type: 'string', default: path.join(ROOT, 'build-cuda/counts.json') },
     jobs: { type: 'string', default: '1' },
     main: { type: 'boolean', default: false },
+    built: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
 });
 const unknown = options.architecture.filter(architecture => !ARCHITECTURES.includes(architecture));
 if (unknown.length) refuse(USAGE, `There is no code for ${unknown.join(', ')}.`);
 if (!/^[1-9]\d*$/.test(options.jobs)) refuse(USAGE, `--jobs ${options.jobs}: not a number of compilers.`);
+if (options.built && options.architecture.length > 1) refuse(USAGE, '--built goes with one --architecture.');
 
 const nvcc = findNvcc() ?? 'nvcc';
 const nvdisasm = options.nvdisasm ?? findProgram('nvdisasm', [path.dirname(nvcc)]) ?? findProgram('nvdisasm');
@@ -62,7 +65,11 @@ const kernels = new Map(); // mangled name -> { [architecture]: resources }
 const problems = [];
 let lookedAt = 0; // kernels whose machine code was read
 try {
-  await compileAll();
+  const sources = readdirSync(LAUNCHERS).filter(name =>
+    options.main ? MAIN_SOURCES.test(name) : name.endsWith('.cu'),
+  );
+  if (options.built) readBuilt(sources);
+  else await compileAll(sources);
   report();
 } catch (error) {
   console.error(error.message);
@@ -71,10 +78,7 @@ try {
   rmSync(scratch, { recursive: true });
 }
 
-async function compileAll() {
-  const sources = readdirSync(LAUNCHERS).filter(name =>
-    options.main ? MAIN_SOURCES.test(name) : name.endsWith('.cu'),
-  );
+async function compileAll(sources) {
   const work = options.architecture.flatMap(architecture => sources.map(source => ({ architecture, source })));
   const workers = Array.from({ length: Number(options.jobs) }, async () => {
     for (let next = work.shift(); next; next = work.shift()) {
@@ -82,17 +86,36 @@ async function compileAll() {
       const folder = path.join(scratch, `${next.source}.${next.architecture}`);
       mkdirSync(folder);
       collect(next.architecture, await compile(next, folder));
-      if (next.architecture === '90a') lookAtCode(folder);
+      if (next.architecture === '90a') lookAtCode(kept(folder, next.source, 'ptx'), kept(folder, next.source, 'cubin'));
     }
   });
   await Promise.all(workers);
+}
+
+/** Takes from a build what compiling the launchers by themselves would give. */
+function readBuilt(sources) {
+  const [architecture] = options.architecture;
+  collect(architecture, readFileSync(path.join(options.built, 'build.log'), 'utf8'));
+  const folder = path.join(options.built, 'kept');
+  for (const source of sources) {
+    const [ptx, cubin] = [kept(folder, source, 'ptx'), kept(folder, source, 'cubin')];
+    if (architecture === '90a') lookAtCode(ptx, cubin);
+  }
+}
+
+/** What nvcc has kept of a launcher: `statistics.ptx`, or with the architecture, as `statistics.sm_90a.cubin`. */
+function kept(folder, source, kind) {
+  const launcher = path.basename(source, '.cu');
+  const found = readdirSync(folder).filter(name => name.startsWith(`${launcher}.`) && name.endsWith(`.${kind}`));
+  if (found.length !== 1) throw new Error(`${folder}: expected one .${kind} of ${source}, found ${found.length}`);
+  return path.join(folder, found[0]);
 }
 
 /** Writes PTX and machine code to `folder`, and returns the output of ptxas. */
 function compile({ architecture, source }, folder) {
   const words = ['-std=c++17', '-O3', '-lineinfo', `-I${ROOT}native`, `-I${ROOT}native/include`];
   words.push('-gencode', `arch=compute_${architecture},code=sm_${architecture}`, '-Xptxas', '-v');
-  words.push('--keep', '--keep-dir', folder, '-cubin', '-o', path.join(folder, CUBIN));
+  words.push('--keep', '--keep-dir', folder, '-cubin', '-o', path.join(folder, source.replace(/cu$/, 'cubin')));
   const child = spawn(nvcc, [...words, path.join(LAUNCHERS, source)], { stdio: ['ignore', 'ignore', 'pipe'] });
   let output = '';
   child.stderr.setEncoding('utf8').on('data', text => {
@@ -123,18 +146,10 @@ function collect(architecture, output) {
 }
 
 /** Checks that the main kernels for compute capability 9.0 have the instructions that they are written for. */
-function lookAtCode(folder) {
-  const ptx = ptxOfKernels(
-    readFileSync(
-      path.join(
-        folder,
-        readdirSync(folder).find(name => name.endsWith('.ptx')),
-      ),
-      'utf8',
-    ),
-  );
+function lookAtCode(ptxFile, cubin) {
+  const ptx = ptxOfKernels(readFileSync(ptxFile, 'utf8'));
   const machineCode =
-    nvdisasm && instructionsOfKernels(path.join(folder, CUBIN), '90a', nvdisasm, path.join(folder, 'text'));
+    nvdisasm && instructionsOfKernels(cubin, '90a', nvdisasm, path.join(scratch, `${path.basename(cubin)}.text`));
   const names = readableNames([...ptx.keys()]);
   for (const [mangled, body] of ptx) {
     const name = names.get(mangled);
