@@ -406,12 +406,29 @@ const char *wrong_travelling_softmax(const infonce_problem &p, int32_t softmax) 
 
 const char *what_is_wrong_with_rows(const infonce_problem &p, int32_t softmax, const infonce_travelling_rows &rows) {
   if (const char *wrong = wrong_travelling_softmax(p, softmax)) return wrong;
-  return rows.rank && !p.ranks ? "there are no ranks to be read" : nullptr;
+  return (rows.rank || rows.above) && !p.ranks ? "there are no ranks to be read" : nullptr;
 }
+
+namespace {
+const char *wrong_visitors(const infonce_problem &p, const infonce_travelling_rows &rows) {
+  const infonce_softmax &of = p.softmaxes[0];
+  bool is_plain = p.softmax_count == 1 && of.positive == INFONCE_POSITIVE_SAME_INDEX &&
+                  of.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && of.margin == 0 && of.label_smoothing == 0;
+  for (int b = 0; b < p.block_count; ++b) {
+    const infonce_block &block = p.blocks[b];
+    is_plain &= !block.own && !(block.left_out & ~INFONCE_LEAVE_OUT_SAME_ID) && block.column_softmax == kNone;
+    is_plain &= block.anchors == of.anchors && !(of.positive_matrices >> block.candidates & 1);
+  }
+  if (!is_plain) return "rows visit in a cross-entropy of blocks without positives";
+  if (have_weights(rows)) return rows.weight ? nullptr : "weight of rows that visit is missing";
+  return p.ranks ? nullptr : "there are no ranks to be taken";
+}
+}  // namespace
 
 const char *what_is_wrong_with_joined_rows(const infonce_problem &p, int32_t softmax,
                                            const infonce_travelling_rows &rows) {
   if (const char *wrong = wrong_travelling_softmax(p, softmax)) return wrong;
+  if (are_visitors(rows)) return wrong_visitors(p, rows);
   if (rows.term_losses) {
     const bool has_terms = p.softmaxes[0].row_loss == INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && rows.term_shares;
     return has_terms ? nullptr : "terms of rows that came home are missing";

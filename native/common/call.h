@@ -39,6 +39,14 @@ const char *what_is_wrong_with_rows(const infonce_problem &problem, int32_t soft
 const char *what_is_wrong_with_joined_rows(const infonce_problem &problem, int32_t softmax,
                                            const infonce_travelling_rows &rows);
 
+// Whether rows that are joined are visitors, whose losses are other calls': at first with their ranks, for the gradient with
+// their weights.
+inline bool are_visitors(const infonce_travelling_rows &rows) {
+  return (rows.rank || rows.log_sum_exp) && !rows.log_sum && !rows.above && !rows.term_losses;
+}
+inline bool have_weights(const infonce_travelling_rows &rows) { return are_visitors(rows) && rows.log_sum_exp; }
+inline bool have_ranks_alone(const infonce_travelling_rows &rows) { return are_visitors(rows) && !rows.log_sum_exp; }
+
 // Said of such a call.
 constexpr char kNoCandidate[] = "no candidate is left in the sum";
 // Whether an opened call has to be given candidates, because by its form and sizes it has none but positives.

@@ -185,6 +185,7 @@ infonce_status read_rows(infonce_context *context, infonce_saved *saved, int32_t
     if (saved->scheme) saved->scheme->read_rows(softmax, *rows);
     if (saved->scheme && !(of_gradient && saved->gradient_is_nan)) return INFONCE_OK;
     if (rows->positives_log_mean && !saved->scheme) *rows->positives_log_mean = double(kNaN);
+    if (rows->above) std::fill_n(rows->above, rows_of(p, softmax), 0);
     for (double *numbers : {saved->scheme ? nullptr : rows->rank, saved->scheme ? nullptr : rows->log_sum,
                             rows->log_sum_exp, rows->weight, rows->rest_share, rows->weights_log_sum_exp})
       if (numbers) std::fill_n(numbers, rows_of(p, softmax), double(kNaN));
@@ -196,7 +197,8 @@ infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t
                          const infonce_travelling_rows *rows, infonce_failure *failure) {
   const infonce_problem &p = saved->request.problem;
   if (const char *wrong = what_is_wrong_with_joined_rows(p, softmax, *rows)) return invalid(failure, wrong);
-  return take(Step::kAdd, context, saved, failure, [&] { return join(*saved, softmax, *rows); });
+  const Step step = have_weights(*rows) ? Step::kAddGradient : Step::kAdd;
+  return take(step, context, saved, failure, [&] { return join(*saved, softmax, *rows); });
 }
 
 const char *why_no_parts(const infonce_problem *) { return nullptr; }

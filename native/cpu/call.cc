@@ -195,7 +195,7 @@ BadRow join(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows
   const infonce_problem &p = saved.request.problem;
   if (const BadRow bad = first_bad_sum(p, softmax, rows); bad.row >= 0) return bad;
   saved.scheme->join_rows(softmax, rows);
-  if (rows.term_losses) return {};
+  if (rows.term_losses || are_visitors(rows)) return {};
   const auto is_of_some = [](double log_sum) { return !std::isinf(log_sum); };
   if (std::any_of(rows.log_sum, rows.log_sum + rows_of(p, softmax), is_of_some)) saved.needs_candidates = false;
   return {};

@@ -406,7 +406,7 @@ void Passes<Scalar>::losses_of(int index, int64_t first, int64_t count, int thre
   const bool own = own_.exist() && index == 0;
   const double multiplicity = multiplicity_of_positive(problem_, index);
   const bool lse_is_read =
-      !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist() || travels_;
+      !kStoresExponentials || pairs_.largest_partner_count() > 1 || own || pairs_.further().exist() || in_parts_;
   double logits[kPassRows];
   const bool are_known = only_logits(first, count, logits, thread);
   for (int64_t i = first; i < first + count; ++i) {

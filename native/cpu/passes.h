@@ -143,6 +143,9 @@ template <class Scalar> class Passes {
   // Of the softmax's own rows, which are columns elsewhere.
   void read_rows(int softmax, const infonce_travelling_rows &to) const;
   void join_rows(int softmax, const infonce_travelling_rows &from);
+  // In place of what the rows are here, where their losses are elsewhere.
+  void take_ranks(const infonce_travelling_rows &from);
+  void take_weights(const infonce_travelling_rows &from);
 
   void rank();
   void sum_large_classes();

@@ -235,6 +235,7 @@ template <class Scalar> void Passes<Scalar>::read_rows(int index, const infonce_
   for (int64_t i = 0; i < rows(); ++i) {
     if (to.rank) to.rank[i] = softmax.rank[i];
     if (to.log_sum) to.log_sum[i] = log_sum_of(softmax, i);
+    if (to.above) to.above[i] = int32_t(softmax.above[i]);
     if (to.log_sum_exp) to.log_sum_exp[i] = softmax.log_sum_exp[i];
     if (to.weight) to.weight[i] = positive_count(i) > 0 ? upstream_.relative(i) * upstream_.largest : 0;
     if (to.all_positives) to.all_positives[i] = int32_t(all_positives(index, i));
@@ -253,7 +254,27 @@ template <class Scalar> void Passes<Scalar>::join(double log_sum, int64_t i, Sof
   if (!std::isinf(log_sum)) rows->sum[i] += std::exp(log_sum - rows->offset[i]);
 }
 
+template <class Scalar> void Passes<Scalar>::take_ranks(const infonce_travelling_rows &from) {
+  for (int64_t i = 0; i < rows(); ++i) softmaxes[0].rank[i] = Scalar(from.rank[i]);
+}
+
+// Positives have the share of the rest for weight. Rows without any candidates have nothing to pass on.
+template <class Scalar> void Passes<Scalar>::take_weights(const infonce_travelling_rows &from) {
+  constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
+  SoftmaxRows<Scalar> &softmax = softmaxes[0];
+  for (int64_t i = 0; i < rows(); ++i) {
+    const bool is_empty = std::isinf(from.log_sum_exp[i]);
+    const double weight = is_empty ? 0 : from.weight[i] / upstream_.largest, log_sum_exp = from.log_sum_exp[i];
+    softmax.log_sum_exp[i] = is_empty ? std::numeric_limits<double>::infinity() : log_sum_exp;
+    softmax.weight[i] =
+        Scalar(kStoresExponentials ? weight * std::exp(softmax.offset[i] - softmax.log_sum_exp[i]) : weight);
+    softmax.rest_share[i] = 0;
+  }
+}
+
 template <class Scalar> void Passes<Scalar>::join_rows(int index, const infonce_travelling_rows &from) {
+  if (have_weights(from)) return take_weights(from);
+  if (have_ranks_alone(from)) return take_ranks(from);
   SoftmaxRows<Scalar> &softmax = softmaxes[index];
   for (int64_t i = 0; i < rows() && from.term_losses; ++i) {
     met_[index][i].terms.losses += from.term_losses[i];
@@ -287,6 +308,8 @@ template <class Scalar> void Passes<Scalar>::join_rows(int index, const infonce_
   template void Passes<Scalar>::add_met_positives(bool, int64_t, int64_t, Scalar *, int64_t, int); \
   template void Passes<Scalar>::weigh_columns(double); \
   template void Passes<Scalar>::read_rows(int, const infonce_travelling_rows &) const; \
+  template void Passes<Scalar>::take_ranks(const infonce_travelling_rows &); \
+  template void Passes<Scalar>::take_weights(const infonce_travelling_rows &); \
   template void Passes<Scalar>::join_rows(int, const infonce_travelling_rows &);
 INFONCE_TRAVELLING_ROWS(float)
 INFONCE_TRAVELLING_ROWS(double)

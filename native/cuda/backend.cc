@@ -255,7 +255,8 @@ infonce_status join_rows(infonce_context *context, infonce_saved *saved, int32_t
                          const infonce_travelling_rows *rows, infonce_failure *failure) {
   if (const char *wrong = what_is_wrong_with_joined_rows(saved->problem, softmax, *rows))
     return invalid(failure, wrong);
-  return take(Step::kAdd, context, saved, failure,
+  const Step step = have_weights(*rows) ? Step::kAddGradient : Step::kAdd;
+  return take(step, context, saved, failure,
               [&](Context &on_device) { return on_device.join_rows(*saved, softmax, *rows); });
 }
 

@@ -1,7 +1,8 @@
 // One loss over all ranks' rows. Candidates go round the ring of ranks, each rank's as parts of the others' calls: once for
-// the sums, and once more for the gradient, which follows one hop behind and comes home last.
+// the sums, and once more for the gradient, which follows one hop behind and comes home last. Where anchors are fewer bytes
+// than their candidates, those stay, and the anchors go round as calls of their own.
 //
-//   hop h: rank r has the candidates of rank r - h. Memory: those of three ranks, and as many gradients.
+//   hop h: rank r has the candidates of rank r - h, or its anchors. Memory: those of three ranks, and as many gradients.
 #pragma once
 
 #include <cstdint>
@@ -92,6 +93,17 @@ class RingCall {
   };
   Meeting meeting_of(const Traveller &traveller, const infonce_block &block, int hop) const;
   static infonce_travelling_rows rows_from(const infonce_travelling_rows &rows, int64_t first);
+  // Anchors of another rank that meet this one's candidates. `sums`: with their ranks, to be filled.
+  bool have_pairs_here(int hop) const;
+  infonce_problem problem_of_visitors(int hop, const Packed &rows) const;
+  template <class Visit> void visit_here(Visit &&visit);
+  template <class Step> infonce_status of_visitors(Step &&step);
+  void sum_for_visitors(int hop, const Packed &rows, const infonce_travelling_rows &sums);
+  void compute_share_of_visitors(int hop, const Packed &rows, char *columns, float *share);
+  void take_ids_apart();
+  void take_memory_for_visitors();
+  void begin_gradients_here();
+  void add_gradients_here();
   template <class Visit>
   void visit(const Traveller &traveller, int hop, const Packed &rows, const infonce_travelling_rows &columns,
              Visit &&visit);
@@ -135,7 +147,17 @@ class RingCall {
   std::list<Relay> gradients_;           // of travellers with one
   std::optional<Relay> terms_;           // where positives have their own
   Memory::Piece of_block_;               // of rows that are candidates of several blocks
-  std::vector<char> rows_on_host_;       // of this rank, where they travel on the device and others may fetch some
+  // Candidates of a block that stay here: what visitors add to their gradient, and what one of them does.
+  struct Home {
+    int block, matrix;
+    bool has_gradient;
+    Memory::Piece sums, of_visitors;
+  };
+  std::vector<Home> homes_;
+  std::vector<int32_t> ids_apart_;    // of visitors, and of what is here
+  Memory::Piece of_their_positives_;  // of visitors: nothing
+  double grad_scale_of_visitors_ = 0;
+  std::vector<char> rows_on_host_;  // of this rank, where they travel on the device and others may fetch some
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

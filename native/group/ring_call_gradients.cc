@@ -82,6 +82,7 @@ void RingCall::compute_gradients() {
   }
   if (targets_) local_result_.gradients[targets_->matrix()] = {targets_->gradient(), INFONCE_ON_HOST};
   if (computes() && has_rows()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
+  begin_gradients_here();
   ring_->go_round(travellers_.weights(), status_, [&](int hop, const Packed &rows, char *columns) {
     auto relay = gradients_.begin();
     for (const Traveller &traveller : travellers_.all()) {
@@ -93,7 +94,9 @@ void RingCall::compute_gradients() {
         compute_share(traveller, hop, rows, columns, nullptr);
       } else {
         if (hop <= traveller.hops) {
-          compute_share(traveller, hop, rows, columns, reinterpret_cast<float *>(relay->share()));
+          auto *const share = reinterpret_cast<float *>(relay->share());
+          if (traveller.are_anchors) compute_share_of_visitors(hop, rows, columns, share);
+          else compute_share(traveller, hop, rows, columns, share);
           relay->pass_on(hop);
         }
         ++relay;
@@ -102,6 +105,7 @@ void RingCall::compute_gradients() {
     return true;
   });
   if (computes() && has_rows()) note(backend_.close_gradient(context_, saved_, &local_result_, failure_));
+  add_gradients_here();
   auto relay = gradients_.begin();
   for (const Traveller &traveller : travellers_.all()) {
     if (!traveller.has_gradient) continue;
@@ -118,6 +122,7 @@ void RingCall::compute_gradients() {
 // For the sums that travel with the rows, and where a row is a candidate of several blocks.
 void RingCall::take_memory_for_gradients() {
   gradients_.clear();
+  take_memory_for_visitors();
   if (targets_) take_memory([&] { targets_->take_memory_for_gradients(); });
   for (const Traveller &traveller : travellers_.all()) {
     if (!traveller.has_gradient) continue;
@@ -128,7 +133,7 @@ void RingCall::take_memory_for_gradients() {
     };
     take_memory([&] {
       gradients_.emplace_back(*of_rows_, Channel::kBackward, traveller.hops, size, join);
-      for (int hop = 1; traveller.blocks.size() > 1 && hop <= traveller.hops; ++hop)
+      for (int hop = 1; traveller.blocks.size() > 1 && !traveller.are_anchors && hop <= traveller.hops; ++hop)
         if (of_block_.size() < size(hop)) of_block_ = Memory::Piece(size(hop), of_rows_->kind);
     });
   }

@@ -53,6 +53,7 @@ bool RingCall::open_and_add() {
     take_memory([&] { sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join); });
   }
   if (ring_ && has_terms()) take_memory_for_terms();
+  take_ids_apart();
   if (problem_.ranks && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID)
     take_memory([&] {
       first_positives.emplace(post_, records_, problem_);
@@ -96,7 +97,8 @@ bool RingCall::open_and_add() {
         double *const rank = travelling.rank;
         travelling = share.rows();
         travelling.rank = rank;
-        visit(traveller, hop, rows, travelling, add);
+        if (traveller.are_anchors) sum_for_visitors(hop, rows, travelling);
+        else visit(traveller, hop, rows, travelling, add);
         relay->pass_on(hop);
       }
       ++relay;

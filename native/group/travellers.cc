@@ -5,6 +5,7 @@
 
 #include "common/form.h"
 #include "group/numbers.h"
+#include "group/smaller_side.h"
 
 namespace infonce::group {
 namespace {
@@ -16,17 +17,22 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 }  // namespace
 
+Traveller Travellers::traveller_of(const infonce_problem &problem, int m) {
+  const infonce_matrix &matrix = problem.matrices[m];
+  Traveller traveller{};
+  traveller.matrix = m;
+  traveller.type = matrix.type;
+  traveller.has_ids = matrix.ids != nullptr;
+  traveller.has_bias = matrix.bias != nullptr;
+  traveller.has_guide = matrix.guide != nullptr;
+  traveller.guide_type = matrix.guide_type;
+  traveller.softmax = kNone;
+  return traveller;
+}
+
 Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem.dim), guide_dim_(problem.guide_dim) {
   for (int m = 0; m < problem.matrix_count; ++m) {
-    const infonce_matrix &matrix = problem.matrices[m];
-    Traveller traveller{};
-    traveller.matrix = m;
-    traveller.type = matrix.type;
-    traveller.has_ids = matrix.ids != nullptr;
-    traveller.has_bias = matrix.bias != nullptr;
-    traveller.has_guide = matrix.guide != nullptr;
-    traveller.guide_type = matrix.guide_type;
-    traveller.softmax = kNone;
+    Traveller traveller = traveller_of(problem, m);
     traveller.columns.are_hard = problem.softmaxes[0].beta != 0;
     traveller.columns.logits = problem.softmaxes[0].label_smoothing != 0;
     for (int b = 0; b < problem.block_count; ++b) {
@@ -40,8 +46,35 @@ Travellers::Travellers(const infonce_problem &problem, int ranks) : dim_(problem
     }
     if (!traveller.blocks.empty()) all_.push_back(traveller);
   }
+  sort();
+}
+
+void Travellers::sort() {
   const auto is_farther = [](const Traveller &a, const Traveller &b) { return a.hops > b.hops; };
   std::stable_sort(all_.begin(), all_.end(), is_farther);
+}
+
+void Travellers::let_stay(uint32_t matrices, const infonce_problem &problem, int ranks) {
+  if (matrices == 0) return;
+  const infonce_softmax &softmax = problem.softmaxes[0];
+  Traveller anchors = traveller_of(problem, softmax.anchors);
+  anchors.softmax = 0;
+  anchors.hops = ranks - 1;
+  anchors.are_anchors = true;
+  for (int b = 0; b < problem.block_count; ++b)
+    if (matrices >> problem.blocks[b].candidates & 1) anchors.blocks.push_back(b);
+  const auto stays = [matrices](const Traveller &each) { return (matrices >> each.matrix & 1) != 0; };
+  all_.erase(std::remove_if(all_.begin(), all_.end(), stays), all_.end());
+  const int keys = positives_elsewhere(softmax);
+  const auto are_keys = [keys](const Traveller &each) { return each.matrix == keys; };
+  if (visit_with_positives(problem) && std::none_of(all_.begin(), all_.end(), are_keys)) {
+    Traveller positives = traveller_of(problem, keys);
+    positives.hops = ranks - 1;
+    positives.go_along = true;
+    all_.push_back(positives);
+  }
+  all_.push_back(anchors);
+  sort();
 }
 
 int Travellers::weights() const {
@@ -52,7 +85,8 @@ int Travellers::weights() const {
 }
 
 void Travellers::want_gradients(const infonce_result &result) {
-  for (Traveller &traveller : all_) traveller.has_gradient = result.gradients[traveller.matrix].data != nullptr;
+  for (Traveller &traveller : all_)
+    traveller.has_gradient = !traveller.go_along && result.gradients[traveller.matrix].data != nullptr;
 }
 
 Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, const Sizes &begin) const {

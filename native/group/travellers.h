@@ -11,16 +11,18 @@
 
 namespace infonce::group {
 
-// A matrix of candidates that visits other ranks.
+// A matrix that visits other ranks: of candidates, or where those stay of anchors.
 struct Traveller {
   int matrix;
-  std::vector<int> blocks;  // of which it is the candidates
+  std::vector<int> blocks;  // of which it is the candidates, or the anchors
   int32_t type;
   bool has_ids, has_bias, has_guide;
   int32_t guide_type;
   bool has_gradient;          // one comes home
   int softmax;                // to which the rows belong that meet the anchors as columns; -1: none
   int hops;                   // how far: to all other ranks, or half as far where rows meet their own matrix alone
+  bool are_anchors;           // they meet what stays on the ranks
+  bool go_along;              // positives of anchors that visit, which meet nothing
   ColumnSums::Kinds columns;  // what they collect as such
 };
 
@@ -37,11 +39,18 @@ class Travellers {
   Travellers() = default;
   // Of a problem that every rank has in its own sizes.
   Travellers(const infonce_problem &problem, int ranks);
+  // Anchors of the first softmax travel in place of these candidates, bits by matrix.
+  void let_stay(uint32_t matrices, const infonce_problem &problem, int ranks);
   // Those that have one in `result` get one from every rank.
   void want_gradients(const infonce_result &result);
 
   const std::vector<Traveller> &all() const { return all_; }
   bool empty() const { return all_.empty(); }
+  // The anchors, where they travel, or null.
+  const Traveller *anchors() const {
+    const auto found = std::find_if(all_.begin(), all_.end(), [](const Traveller &each) { return each.are_anchors; });
+    return found == all_.end() ? nullptr : &*found;
+  }
   const Traveller &of(int matrix) const {
     return *std::find_if(all_.begin(), all_.end(), [matrix](const Traveller &each) { return each.matrix == matrix; });
   }
@@ -70,6 +79,8 @@ class Travellers {
     size_t rows, guide, ids, bias;
     Sizes end;
   };
+  static Traveller traveller_of(const infonce_problem &problem, int matrix);
+  void sort();
   Place place_of(const Record &owner, const Traveller &traveller, const Sizes &begin) const;
 
   int64_t dim_ = 0, guide_dim_ = 0;

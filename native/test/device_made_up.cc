@@ -108,12 +108,26 @@ void release_mark(void *point) {
   --live;
 }
 
+infonce_matrix matrix_on_host(const infonce_matrix &matrix) {
+  infonce_matrix moved = matrix;
+  moved.data = on_host(matrix.data);
+  moved.guide = on_host(matrix.guide);
+  moved.residence = moved.guide_residence = INFONCE_ON_HOST;
+  return moved;
+}
+
 infonce_part part_on_host(const infonce_part &part) {
   infonce_part moved = part;
-  moved.candidates.data = on_host(part.candidates.data);
-  moved.candidates.guide = on_host(part.candidates.guide);
-  moved.candidates.residence = moved.candidates.guide_residence = INFONCE_ON_HOST;
+  moved.candidates = matrix_on_host(part.candidates);
   return moved;
+}
+
+infonce_status open(infonce_context *context, const infonce_problem *problem, infonce_saved **saved,
+                    infonce_failure *failure) {
+  finish(context);
+  infonce_problem moved = *problem;
+  for (infonce_matrix &matrix : moved.matrices) matrix = matrix_on_host(matrix);
+  return backend().open(context, &moved, saved, failure);
 }
 
 infonce_status add(infonce_context *context, infonce_saved *saved, const infonce_part *part, infonce_failure *failure) {
@@ -197,6 +211,7 @@ const infonce_backend &device_made_up() {
     table.combine = combine;
     table.mark = mark;
     table.release_mark = release_mark;
+    table.open = open;
     table.add = add;
     table.add_gradient = add_gradient;
     table.close_gradient = close_gradient;

@@ -229,6 +229,46 @@ TEST_CASE("rows of no softmax, without arrays or at the wrong time are refused")
   CHECK(other.join(0, other.part.columns) == INFONCE_OK);
 }
 
+// In a call of their own, whose losses are another's.
+TEST_CASE("rows that visit are refused where more than sums is asked of them, or at the wrong time") {
+  Settings settings;
+  settings.loss = Loss::kInfoNceUnpaired;
+  settings.rows = 8;
+  settings.negative_rows = 9;
+  settings.dim = 5;
+  Inputs whole = Case(settings);
+  enum class With { kRank, kWeights, kWeightMissing };
+  const auto join = [](const Inputs &inputs, bool in_gradient, With with) {
+    Opened call(inputs);
+    if (in_gradient) call.go_to_gradient();
+    infonce_travelling_rows rows{};
+    if (with == With::kRank) rows.rank = call.part.columns.rank;
+    else rows.log_sum_exp = call.part.columns.log_sum_exp;
+    if (with == With::kWeights) rows.weight = call.part.columns.weight;
+    const infonce_status status = call.join(0, rows);
+    CHECK((status == INFONCE_OK || status == INFONCE_INVALID_ARGUMENT));
+    return status == INFONCE_OK ? std::string("joined") : std::string(call.failure.message);
+  };
+  const std::string out_of_order = "this step does not follow the one before";
+  CHECK(join(whole, false, With::kRank) == "joined");
+  CHECK(join(whole, true, With::kRank) == out_of_order);
+  CHECK(join(whole, false, With::kWeights) == out_of_order);
+  CHECK(join(whole, true, With::kWeights) == "joined");
+  CHECK(join(whole, true, With::kWeightMissing) == "weight of rows that visit is missing");
+  const std::string more = "rows visit in a cross-entropy of blocks without positives";
+  CHECK(join(inputs_of_loss(Loss::kClip, 8), false, With::kRank) == more);
+  CHECK(join(inputs_of_loss(Loss::kInfoNceInBatch, 8), true, With::kWeights) == more);
+  infonce_softmax &softmax = whole.problem.softmaxes[0];
+  softmax.margin = 0.1;
+  CHECK(join(whole, false, With::kRank) == more);
+  softmax.margin = 0;
+  softmax.row_loss = INFONCE_ROW_LOSS_DECOUPLED;
+  CHECK(join(whole, false, With::kRank) == more);
+  softmax.row_loss = INFONCE_ROW_LOSS_CROSS_ENTROPY;
+  whole.problem.ranks = 0;
+  CHECK(join(whole, false, With::kRank) == "there are no ranks to be taken");
+}
+
 TEST_CASE("sums and weights that are no numbers are told by matrix and row, or make all results NaN") {
   Inputs whole = inputs_of_loss(Loss::kClip, 8);
   for (const double value : {kNan, kInfinity}) {

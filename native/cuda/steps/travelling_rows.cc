@@ -94,6 +94,15 @@ void add_to(const Work &work, double *numbers, const double *others) {
   work.lane->stream.synchronize();
 }
 
+// The dot product that becomes this logit again, to the last bit where there is one: elsewhere, too, a row that equals the
+// positive does not outrank it.
+double dot_of(double logit, double scale) {
+  const double dot = logit / scale;
+  for (const double near : {dot, std::nextafter(dot, kInfinity), std::nextafter(dot, -kInfinity)})
+    if (near * scale == logit) return near;
+  return dot;
+}
+
 // What weights of positives are made of.
 double log_mean_of_positives(const Work &work) {
   const infonce_problem &problem = work.problem;
@@ -276,14 +285,23 @@ void read_travelling_rows(const Work &work, int softmax, const infonce_travellin
       numbers[work.source_row(work.anchors(), r)] = are_bad ? kNaN : double(prepared[size_t(r)]) * factor;
   };
   // The dot product of a pair is that of both softmaxes.
-  if (to.rank && work.in_float64) fill(to.rank, fetch(work, buffers.pair_logits.first, rows), 1 / work.choice.scale);
-  else if (to.rank) fill(to.rank, fetch(work, buffers.softmaxes[0].rank, rows), 1);
+  if (to.rank && work.in_float64) {
+    std::vector<double> dots = fetch(work, buffers.pair_logits.first, rows);
+    for (double &dot : dots) dot = dot_of(dot, work.choice.scale);
+    fill(to.rank, dots, 1);
+  } else if (to.rank) {
+    fill(to.rank, fetch(work, buffers.softmaxes[0].rank, rows), 1);
+  }
   if (to.log_sum) {
     const Sums sums(work, from, rows, work.is_summed[softmax]);
     std::vector<double> log_sum(static_cast<size_t>(rows));
     for (size_t r = 0; r < log_sum.size(); ++r)
       log_sum[r] = sums.sum[r] > 0 ? sums.offset[r] + std::log(sums.sum[r]) : -kInfinity;
     fill(to.log_sum, log_sum, 1);
+  }
+  if (to.above) {
+    const std::vector<int32_t> above = fetch(work, from.above, rows);
+    for (int64_t r = 0; r < rows; ++r) to.above[work.source_row(work.anchors(), r)] = above[size_t(r)];
   }
   if (to.log_sum_exp) fill(to.log_sum_exp, fetch(work, from.log_sum_exp, rows), 1);
   if (to.weight) fill(to.weight, fetch(work, from.upstream, rows), work.upstream_scale);
@@ -301,9 +319,38 @@ void read_travelling_rows(const Work &work, int softmax, const infonce_travellin
   if (to.positives_log_mean) *to.positives_log_mean = are_bad ? kNaN : log_mean_of_positives(work);
 }
 
+namespace {
+
+// In place of what the rows are here, where their losses are elsewhere.
+void take_ranks(const Work &work, const double *ranks) {
+  const Buffers &buffers = work.buffers;
+  const auto rank = [&](int64_t r) { return ranks[work.source_row(work.anchors(), r)]; };
+  bring<float>(work, buffers.softmaxes[0].rank, work.anchor_tower(), std::numeric_limits<float>::infinity(), rank);
+  bring<double>(work, buffers.pair_logits.first, work.anchor_tower(), kInfinity,
+                [&](int64_t r) { return work.choice.scale * rank(r); });
+  work.lane->stream.synchronize();
+}
+
+// Positives have the share of the rest for weight. Rows without any candidates have nothing to pass on.
+void take_weights(const Work &work, const infonce_travelling_rows &from) {
+  const Direction &to = work.buffers.softmaxes[0];
+  const Tower &tower = work.anchor_tower();
+  const auto row = [&](int64_t r) { return work.source_row(work.anchors(), r); };
+  const auto is_empty = [&](int64_t r) { return std::isinf(from.log_sum_exp[row(r)]); };
+  bring_weights(
+      work, to, tower, [&](int64_t r) { return is_empty(r) ? 0 : from.weight[row(r)] / work.upstream_scale; },
+      [&](int64_t r) { return is_empty(r) ? kInfinity : from.log_sum_exp[row(r)]; });
+  bring<double>(work, to.rest_share, tower, 0, [](int64_t) { return 0; });
+  work.lane->stream.synchronize();
+}
+
+}  // namespace
+
 void join_travelling_rows(Work *work, int softmax, const infonce_travelling_rows &from) {
   const int64_t rows = work->rows();
   const Buffers &buffers = work->buffers;
+  if (have_weights(from)) return take_weights(*work, from);
+  if (have_ranks_alone(from)) return take_ranks(*work, from.rank);
   if (from.term_losses) {
     add_to(*work, buffers.further[softmax].term_losses, from.term_losses);
     add_to(*work, buffers.further[softmax].term_shares, from.term_shares);

@@ -480,7 +480,13 @@ typedef struct infonce_backend {
      arrays that are there: rank, positives_log_mean and log_sum so far, once the call is open; log_sum_exp, weight, all_positives,
      rest_share and weights_log_sum_exp, between `open_gradient` and `close_gradient`. `join_rows`, before `close`, adds
      log_sum, weights_log_sum, with `ranks` above, positives and their sums, and logit_sum, of rows that came home, and takes
-     positives_log_mean; with term_losses it adds these and term_shares alone. What they get of a gradient elsewhere is the caller's to add. */
+     positives_log_mean; with term_losses it adds these and term_shares alone. What they get of a gradient elsewhere is the caller's to add.
+
+     Rows may also visit candidates as the anchors of a call of their own there, of a cross-entropy whose positives by index
+     are no candidates: which rows these are matters to thresholds alone, for the visitors' losses are another call's.
+     `join_rows` with rank alone, before parts come, takes it in place of their own; `read_rows`, before `close`,
+     fills log_sum and above with what they met. Between `open_gradient` and the first part `join_rows` with log_sum_exp and
+     weight alone takes these in place of their own, and positives get no gradient. */
   infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
   infonce_status (*join_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
