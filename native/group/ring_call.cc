@@ -156,6 +156,7 @@ infonce_status RingCall::forward(const Record &record, const infonce_problem &pr
   infonce_problem without = problem;
   without.gradient = 0;
   without.grad_output = {};
+  is_in_halves_ = true;
   if (post_.size() == 1) {
     leave_out_empty_memory(&without);
     return backend_.forward(context_, &without, result, &saved_, failure);

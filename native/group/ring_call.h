@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -96,14 +97,17 @@ class RingCall {
   // Anchors of another rank that meet this one's candidates. `sums`: with their ranks, to be filled.
   bool have_pairs_here(int hop) const;
   infonce_problem problem_of_visitors(int hop, const Packed &rows) const;
-  template <class Visit> void visit_here(Visit &&visit);
+  template <class Add> void visit_here(Add &&add);
   template <class Step> infonce_status of_visitors(Step &&step);
+  bool stays_for_gradient(int hop);
   void sum_for_visitors(int hop, const Packed &rows, const infonce_travelling_rows &sums);
   void compute_share_of_visitors(int hop, const Packed &rows, char *columns, float *share);
-  void take_ids_apart();
   void take_memory_for_visitors();
+  void keep_candidates_here();
+  void take_memory_for_gradients_here();
   void begin_gradients_here();
   void add_gradients_here();
+
   template <class Visit>
   void visit(const Traveller &traveller, int hop, const Packed &rows, const infonce_travelling_rows &columns,
              Visit &&visit);
@@ -147,15 +151,33 @@ class RingCall {
   std::list<Relay> gradients_;           // of travellers with one
   std::optional<Relay> terms_;           // where positives have their own
   Memory::Piece of_block_;               // of rows that are candidates of several blocks
-  // Candidates of a block that stay here: what visitors add to their gradient, and what one of them does.
+  // Candidates of a block that stay here.
   struct Home {
-    int block, matrix;
-    bool has_gradient;
-    Memory::Piece sums, of_visitors;
+    infonce_matrix candidates;  // the caller's, or between the halves of a call copies
+    Memory::Piece rows, guide;
+    std::vector<int32_t> ids;
+    std::vector<float> bias;
+    bool has_gradient = false;
+    Memory::Piece sums, of_visitors;  // what visitors add to their gradient, and what one of them does
   };
-  std::vector<Home> homes_;
+  // A call of visitors.
+  struct CallOfVisitors {
+    explicit CallOfVisitors(RingCall &of) : of(of) {}
+    ~CallOfVisitors() {
+      if (saved) of.backend_.saved_destroy(of.context_, saved);
+    }
+    CallOfVisitors(const CallOfVisitors &) = delete;
+    CallOfVisitors &operator=(const CallOfVisitors &) = delete;
+
+    RingCall &of;
+    infonce_saved *saved = nullptr;
+  };
+  bool is_in_halves_ = false;
+  std::vector<Home> homes_;                                // by block of the visitors
+  std::map<int, std::unique_ptr<CallOfVisitors>> visits_;  // by hop, which wait for the gradient
+  int64_t bytes_of_visits_ = 0;
   std::vector<int32_t> ids_apart_;    // of visitors, and of what is here
-  Memory::Piece of_their_positives_;  // of visitors: nothing
+  Memory::Piece of_their_positives_;  // what their gradients are: nothing
   double grad_scale_of_visitors_ = 0;
   std::vector<char> rows_on_host_;  // of this rank, where they travel on the device and others may fetch some
   std::vector<float> staged_[INFONCE_MOST_MATRICES];

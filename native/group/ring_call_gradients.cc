@@ -122,7 +122,7 @@ void RingCall::compute_gradients() {
 // For the sums that travel with the rows, and where a row is a candidate of several blocks.
 void RingCall::take_memory_for_gradients() {
   gradients_.clear();
-  take_memory_for_visitors();
+  take_memory_for_gradients_here();
   if (targets_) take_memory([&] { targets_->take_memory_for_gradients(); });
   for (const Traveller &traveller : travellers_.all()) {
     if (!traveller.has_gradient) continue;

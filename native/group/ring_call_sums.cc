@@ -53,7 +53,7 @@ bool RingCall::open_and_add() {
     take_memory([&] { sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join); });
   }
   if (ring_ && has_terms()) take_memory_for_terms();
-  take_ids_apart();
+  take_memory_for_visitors();
   if (problem_.ranks && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID)
     take_memory([&] {
       first_positives.emplace(post_, records_, problem_);
@@ -64,6 +64,7 @@ bool RingCall::open_and_add() {
   check(Kind::kOpened);
   if (!computes()) return false;
   note(guarded(failure_, [&] { return travellers_.pack(problem_, backend_, context_, ring_->own_rows(), failure_); }));
+  keep_candidates_here();
   if (first_positives) first_positives->find(own_rows_of(anchors()), own_rows_of(memory_of(problem_)));
   infonce_problem to_open = local_;
   if (first_positives) first_positives->add_to(&to_open);

@@ -5,34 +5,16 @@
 #include <memory>
 
 #include "common/call.h"
+#include "group/numbers.h"
 #include "group/ring_call_visits.h"
 #include "group/smaller_side.h"
 
 namespace infonce::group {
-namespace {
 
-// A call of visitors, which ends with their visit.
-struct Visit {
-  Visit(const infonce_backend &backend, infonce_context *context) : backend(backend), context(context) {}
-  ~Visit() {
-    if (saved) backend.saved_destroy(context, saved);
-  }
-  Visit(const Visit &) = delete;
-  Visit &operator=(const Visit &) = delete;
-
-  const infonce_backend &backend;
-  infonce_context *const context;
-  infonce_saved *saved = nullptr;
-};
-
-}  // namespace
-
-// What stays is looked up in the problem, as the caller has it.
 bool RingCall::have_pairs_here(int hop) const {
-  const Traveller &anchors = *travellers_.anchors();
-  const auto has_rows_here = [&](int block) { return problem_.matrices[problem_.blocks[block].candidates].rows > 0; };
-  return ring_->owner(hop).rows[anchors.matrix] > 0 &&
-         std::any_of(anchors.blocks.begin(), anchors.blocks.end(), has_rows_here);
+  const auto has_rows = [](const Home &home) { return home.candidates.rows > 0; };
+  return ring_->owner(hop).rows[travellers_.anchors()->matrix] > 0 &&
+         std::any_of(homes_.begin(), homes_.end(), has_rows);
 }
 
 infonce_problem RingCall::problem_of_visitors(int hop, const Packed &rows) const {
@@ -46,17 +28,17 @@ infonce_problem RingCall::problem_of_visitors(int hop, const Packed &rows) const
   return group::problem_of_visitors(local_, anchors.blocks, visitors, positives);
 }
 
-// Calls visit(part, index among the blocks) for what is here of each block.
-template <class Visit> void RingCall::visit_here(Visit &&visit) {
-  const std::vector<int> &blocks = travellers_.anchors()->blocks;
-  for (size_t k = 0; k < blocks.size(); ++k) {
+// Calls add(part, home) for what is here of each block.
+template <class Add> void RingCall::visit_here(Add &&add) {
+  for (size_t k = 0; k < homes_.size(); ++k) {
     infonce_part part{};
     part.struct_size = sizeof part;
     part.block = int32_t(k);
-    part.candidates = problem_.matrices[problem_.blocks[blocks[k]].candidates];
+    part.candidates = homes_[k].candidates;
     if (!ids_apart_.empty()) part.candidates.ids = &ids_apart_.back() + 1 - part.candidates.rows;
+    part.number = int32_t(1 + k);
     part.cancelled = cancelled_;
-    if (computes() && part.candidates.rows > 0) note(visit(part, k));
+    if (computes() && part.candidates.rows > 0) note(add(part, homes_[k]));
   }
 }
 
@@ -71,32 +53,46 @@ template <class Step> infonce_status RingCall::of_visitors(Step &&step) {
   return status;
 }
 
+// Whether the call of these visitors waits for their gradient, with exponentials of theirs that need not be computed again:
+// as many as a call without ranks keeps.
+bool RingCall::stays_for_gradient(int hop) {
+  constexpr int64_t kMostBytes = int64_t(136) << 20;
+  const int64_t visitors = ring_->owner(hop).rows[travellers_.anchors()->matrix];
+  int64_t numbers = 2 * problem_.dim;
+  for (const Home &home : homes_) numbers += home.candidates.rows;
+  const int64_t bytes = visitors * numbers * int64_t(sizeof(float));
+  if (!local_.gradient || bytes_of_visits_ + bytes > kMostBytes) return false;
+  bytes_of_visits_ += bytes;
+  return true;
+}
+
 void RingCall::sum_for_visitors(int hop, const Packed &rows, const infonce_travelling_rows &sums) {
   if (!computes() || !have_pairs_here(hop)) return;
-  const infonce_problem problem = problem_of_visitors(hop, rows);
-  Visit call(backend_, context_);
-  note(of_visitors([&] { return backend_.open(context_, &problem, &call.saved, failure_); }));
+  infonce_problem problem = problem_of_visitors(hop, rows);
+  problem.gradient = stays_for_gradient(hop);
+  auto visit = std::make_unique<CallOfVisitors>(*this);
+  note(of_visitors([&] { return backend_.open(context_, &problem, &visit->saved, failure_); }));
   infonce_travelling_rows ranks{}, met{};
   ranks.rank = sums.rank;
   met.log_sum = sums.log_sum;
   if (problem_.ranks) met.above = sums.above;
-  if (computes() && problem_.ranks) note(backend_.join_rows(context_, call.saved, 0, &ranks, failure_));
-  visit_here([&](const infonce_part &part, size_t) {
-    return of_visitors([&] { return backend_.add(context_, call.saved, &part, failure_); });
+  if (computes() && problem_.ranks) note(backend_.join_rows(context_, visit->saved, 0, &ranks, failure_));
+  visit_here([&](const infonce_part &part, const Home &) {
+    return of_visitors([&] { return backend_.add(context_, visit->saved, &part, failure_); });
   });
-  if (computes()) note(backend_.read_rows(context_, call.saved, 0, &met, failure_));
+  if (computes()) note(backend_.read_rows(context_, visit->saved, 0, &met, failure_));
   double *const end = met.log_sum + problem.matrices[0].rows;
   is_nan_ |= computes() && std::any_of(met.log_sum, end, [](double sum) { return std::isnan(sum); });
+  if (problem.gradient) visits_[hop] = std::move(visit);
 }
 
 void RingCall::compute_share_of_visitors(int hop, const Packed &rows, char *columns, float *share) {
   if (!computes()) return;
   const Traveller &anchors = *travellers_.anchors();
-  const infonce_problem problem = problem_of_visitors(hop, rows);
   const int64_t visitors = ring_->owner(hop).rows[anchors.matrix];
   if (!have_pairs_here(hop)) return clear(share, visitors * problem_.dim);
   const infonce_travelling_rows weights = weights_in(columns, hop, anchors);
-  // Weights are relative to the largest, which float32 holds.
+  // They are relative to the largest, beside which float32 holds the others.
   float largest = 0;
   for (int64_t i = 0; i < visitors; ++i) largest = std::max(largest, float(std::fabs(weights.weight[i])));
   if (!(largest > 0)) largest = 1;
@@ -109,58 +105,91 @@ void RingCall::compute_share_of_visitors(int hop, const Packed &rows, char *colu
   const int32_t residence = of_rows_->kind.residence();
   result.gradients[0] = {share, residence};
   result.gradients[1] = {reinterpret_cast<float *>(of_their_positives_.bytes()), residence};
-  Visit call(backend_, context_);
-  note(of_visitors([&] { return backend_.open(context_, &problem, &call.saved, failure_); }));
-  if (computes()) note(backend_.close(context_, call.saved, &result, failure_));
-  if (computes()) note(backend_.open_gradient(context_, call.saved, &upstream, failure_));
-  if (computes()) note(backend_.join_rows(context_, call.saved, 0, &weights, failure_));
-  visit_here([&](const infonce_part &part, size_t k) {
-    const Home &home = homes_[k];
+  auto waiting = visits_.extract(hop);
+  std::unique_ptr<CallOfVisitors> visit =
+      waiting ? std::move(waiting.mapped()) : std::make_unique<CallOfVisitors>(*this);
+  if (!visit->saved) {
+    const infonce_problem problem = problem_of_visitors(hop, rows);
+    note(of_visitors([&] { return backend_.open(context_, &problem, &visit->saved, failure_); }));
+  }
+  if (computes()) note(backend_.close(context_, visit->saved, &result, failure_));
+  if (computes()) note(backend_.open_gradient(context_, visit->saved, &upstream, failure_));
+  if (computes()) note(backend_.join_rows(context_, visit->saved, 0, &weights, failure_));
+  visit_here([&](const infonce_part &part, const Home &home) {
     auto *const of_visitors = home.has_gradient ? reinterpret_cast<float *>(home.of_visitors.bytes()) : nullptr;
     const infonce_output output = {of_visitors, residence};
-    const infonce_status status = backend_.add_gradient(context_, call.saved, &part, &output, failure_);
+    const infonce_status status = backend_.add_gradient(context_, visit->saved, &part, &output, failure_);
     if (of_visitors && status == INFONCE_OK)
       add(reinterpret_cast<float *>(home.sums.bytes()), of_visitors, part.candidates.rows * problem_.dim);
     return status;
   });
-  if (computes()) note(backend_.close_gradient(context_, call.saved, &result, failure_));
+  if (computes()) note(backend_.close_gradient(context_, visit->saved, &result, failure_));
   grad_scale_of_visitors_ += result.scalars.grad_scale;
 }
 
-// As many as any rank has visitors, and as many as any block has rows here.
-void RingCall::take_ids_apart() {
-  ids_apart_.clear();
+void RingCall::take_memory_for_visitors() {
   const Traveller *anchors = travellers_.anchors();
-  if (!anchors || !have_ids_apart(problem_, anchors->blocks)) return;
+  if (!anchors) return;
   take_memory([&] {
     int64_t visitors = 0, here = 0;
     for (const Record &record : records_) visitors = std::max(visitors, record.rows[anchors->matrix]);
-    for (const int block : anchors->blocks)
-      here = std::max(here, problem_.matrices[problem_.blocks[block].candidates].rows);
+    for (const int block : anchors->blocks) {
+      Home home{};
+      home.candidates = problem_.matrices[problem_.blocks[block].candidates];
+      const infonce_matrix &given = home.candidates;
+      here = std::max(here, given.rows);
+      if (is_in_halves_ && given.rows > 0) {
+        const auto rows = size_t(given.rows);
+        home.rows = Memory::Piece(rows * size_t(problem_.dim) * size_of(given.type), of_rows_->kind);
+        if (given.guide)
+          home.guide = Memory::Piece(rows * size_t(problem_.guide_dim) * size_of(given.guide_type), of_rows_->kind);
+        if (given.ids) home.ids.assign(given.ids, given.ids + rows);
+        if (given.bias) home.bias.assign(given.bias, given.bias + rows);
+      }
+      homes_.push_back(std::move(home));
+    }
+    if (!have_ids_apart(problem_, anchors->blocks)) return;
     ids_apart_.assign(size_t(visitors), 0);
     ids_apart_.resize(size_t(visitors + here), 1);
   });
 }
 
-void RingCall::take_memory_for_visitors() {
-  homes_.clear();
-  if (!travellers_.anchors()) return;
-  const Traveller &anchors = *travellers_.anchors();
+// Between the halves of a call the caller's arrays may change.
+void RingCall::keep_candidates_here() {
+  const int32_t residence = of_rows_->kind.residence();
+  for (Home &home : homes_) {
+    infonce_matrix &matrix = home.candidates;
+    if (!home.rows.bytes() || !computes()) continue;
+    note(pack_rows(matrix, problem_.dim, backend_, context_, home.rows.bytes(), failure_, residence));
+    if (matrix.guide && computes())
+      note(
+          pack_rows(guide_of(matrix), problem_.guide_dim, backend_, context_, home.guide.bytes(), failure_, residence));
+    matrix.data = home.rows.bytes();
+    if (matrix.guide) matrix.guide = home.guide.bytes();
+    matrix.residence = matrix.guide_residence = residence;
+    matrix.row_stride = 0;
+    if (matrix.ids) matrix.ids = home.ids.data();
+    if (matrix.bias) matrix.bias = home.bias.data();
+  }
+}
+
+void RingCall::take_memory_for_gradients_here() {
+  const Traveller *anchors = travellers_.anchors();
+  if (!anchors) return;
   const auto piece = [this](int64_t rows) {
     return Memory::Piece(size_t(rows * problem_.dim) * sizeof(float), of_rows_->kind);
   };
   take_memory([&] {
-    int64_t most = 0;
-    for (const Record &record : records_) most = std::max(most, record.rows[anchors.matrix]);
-    of_their_positives_ = piece(most);
-    for (const int block : anchors.blocks) {
-      const int matrix = problem_.blocks[block].candidates;
-      const int64_t rows = problem_.matrices[matrix].rows;
-      const bool has_gradient = rows > 0 && local_result_.gradients[matrix].data;
-      homes_.push_back({block, matrix, has_gradient, {}, {}});
-      if (!has_gradient) continue;
-      homes_.back().sums = piece(rows);
-      homes_.back().of_visitors = piece(rows);
+    int64_t visitors = 0;
+    for (const Record &record : records_) visitors = std::max(visitors, record.rows[anchors->matrix]);
+    of_their_positives_ = piece(visitors);
+    for (size_t k = 0; k < homes_.size(); ++k) {
+      Home &home = homes_[k];
+      const int64_t rows = home.candidates.rows;
+      home.has_gradient = rows > 0 && local_result_.gradients[problem_.blocks[anchors->blocks[k]].candidates].data;
+      if (!home.has_gradient) continue;
+      home.sums = piece(rows);
+      home.of_visitors = piece(rows);
     }
   });
 }
@@ -168,17 +197,20 @@ void RingCall::take_memory_for_visitors() {
 void RingCall::begin_gradients_here() {
   grad_scale_of_visitors_ = 0;
   for (const Home &home : homes_)
-    if (home.has_gradient)
-      clear(reinterpret_cast<float *>(home.sums.bytes()), problem_.matrices[home.matrix].rows * problem_.dim);
+    if (home.has_gradient) clear(reinterpret_cast<float *>(home.sums.bytes()), home.candidates.rows * problem_.dim);
 }
 
 void RingCall::add_gradients_here() {
   local_result_.scalars.grad_scale += grad_scale_of_visitors_;
-  for (const Home &home : homes_)
+  for (size_t k = 0; k < homes_.size(); ++k) {
+    Home &home = homes_[k];
     if (home.has_gradient && computes())
-      add_home(local_result_.gradients[home.matrix], reinterpret_cast<const float *>(home.sums.bytes()),
-               problem_.matrices[home.matrix].rows * problem_.dim);
-  homes_.clear();
+      add_home(local_result_.gradients[problem_.blocks[travellers_.anchors()->blocks[k]].candidates],
+               reinterpret_cast<const float *>(home.sums.bytes()), home.candidates.rows * problem_.dim);
+    home.sums = Memory::Piece();
+    home.of_visitors = Memory::Piece();
+  }
+  of_their_positives_ = Memory::Piece();
 }
 
 }  // namespace infonce::group
