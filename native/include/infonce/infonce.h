@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 20
+#define INFONCE_ABI_VERSION 21
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
