@@ -23,16 +23,21 @@
   'targets': [
     {
       'target_name': 'infonce',
+      'dependencies': ['infonce_group', 'infonce_cpu'],
+      'sources': ['<@(infonce_node_sources)'],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'defines': ['<@(infonce_node_defines)'],
+      'conditions': [['OS == "linux"', { 'libraries': ['-ldl'] }]],
+    },
+    {
+      'target_name': 'infonce_group',
+      'type': 'static_library',
       'dependencies': ['infonce_cpu'],
       'sources': [
-        '<@(infonce_node_sources)',
         '<@(infonce_group_sources)',
         '<@(infonce_mpi_sources)',
         '<@(infonce_nccl_sources)',
       ],
-      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
-      'defines': ['<@(infonce_node_defines)'],
-      'conditions': [['OS == "linux"', { 'libraries': ['-ldl'] }]],
     },
     {
       'target_name': 'infonce_cpu',
