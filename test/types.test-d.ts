@@ -146,6 +146,11 @@ describe('results follow what was asked', () => {
     expectTypeOf(sigLipSync({ ...pair, positives: 'none' }).top1).toEqualTypeOf<number | undefined>();
     expectTypeOf(sigLipSync({ ...pair, positives: 'none', ranks: false })).not.toHaveProperty('top1');
     expectTypeOf((await sigLip.forward(pair)).backwardSync().gradLogitBias).toEqualTypeOf<number>();
+    const captured = sigLip.capture({ ...pair, reduction: 'none' }, { output: 'device' });
+    expectTypeOf(captured.runSync().gradImageFeatures).toEqualTypeOf<DeviceTensor<'float32'>>();
+    expectTypeOf((await captured.run({ signal: AbortSignal.timeout(1) })).loss).toEqualTypeOf<Float32Array>();
+    // @ts-expect-error: gradients stay on the device
+    sigLip.capture(pair, { output: 'host' });
     expectTypeOf(new SigLip().forwardSync(tensor, tensor, 10, -10).top5).toEqualTypeOf<number>();
     expectTypeOf(new SigLip({ positives: 'none' }).forwardSync(tensor, tensor)).not.toHaveProperty('top1');
     expectTypeOf(new SigLip({ positives }).forwardSync(tensor, tensor).top1).toEqualTypeOf<number | undefined>();

@@ -212,6 +212,7 @@ TEST_CASE("what the host has or reads cannot be repeated, and the reason is told
 }
 
 TEST_CASE("the memory of a repeated call goes with it") {
+  if (!on_simulator()) return;  // a driver keeps memory of its own for graphs, and hands it out in large pieces
   const auto available = [] {
     size_t free = 0, all = 0;
     check_cuda(cudaMemGetInfo(&free, &all));
