@@ -7,7 +7,7 @@
  * the CUDA backend built for it, with -DINFONCE_CUDA_SHARED_RUNTIME=ON.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -52,7 +52,7 @@ const ADDED = [
 const USAGE = `npm run cuda:counts -- [options] [LOSS:ROWSxDIM:PRECISION:TEMPERATURE ...]
   --simulator PROGRAM  default: INFONCE_SIMULATOR
   --kernels GENERATION may be repeated; default ${GENERATIONS.join(' and ')}
-  --json FILE          default build-cuda/counts.json
+  --json FILE          default build-cuda/counts.json; what it has of other problems than those named is kept
   --write              writes bench/results/cuda-counts.md and the headline rows of docs/performance.md
 Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
 
@@ -69,7 +69,10 @@ if (!options.simulator) refuse(USAGE, 'The simulator is not named: set INFONCE_S
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'infonce-counts-'));
 const wanted = positionals.length ? positionals : PROBLEMS;
-const counts = wanted.flatMap(problem => options.kernels.map(kernels => count(problem, kernels)));
+const before =
+  positionals.length && existsSync(options.json) ? JSON.parse(readFileSync(options.json, 'utf8')) : undefined;
+const counted = wanted.flatMap(problem => options.kernels.map(kernels => count(problem, kernels)));
+const counts = inOrder([...(before?.problems ?? []).filter(isNotCounted), ...counted]);
 const suite = options.kernels.flatMap(kernels => simulate(kernels));
 rmSync(scratch, { recursive: true });
 const names = readableNames([...new Set(counts.flatMap(({ kernels }) => kernels.map(({ mangled }) => mangled)))]);
@@ -82,6 +85,16 @@ if (options.write) {
   const command = 'npm run cuda:counts -- --write';
   writePage('cuda-counts', { title: 'Work of the CUDA kernels, counted by a simulator', command, text });
   replacePart('performance.md', 'cuda:counts', summary(counts.filter(({ problem }) => HEADLINES.includes(problem))));
+}
+
+function isNotCounted({ problem, generation }) {
+  return !counted.some(row => row.problem === problem && row.generation === generation);
+}
+
+/** As PROBLEMS are; others behind them. */
+function inOrder(rows) {
+  const place = ({ problem }) => (PROBLEMS.includes(problem) ? PROBLEMS.indexOf(problem) : PROBLEMS.length);
+  return rows.sort((a, b) => place(a) - place(b));
 }
 
 function count(problem, generation) {
@@ -126,7 +139,7 @@ function facts(kernel) {
 
 /** mangled name -> the largest launch seen, for resources.mjs. */
 function launches() {
-  const found = {};
+  const found = { ...before?.launches };
   for (const { mangled, threads, dynamicBytes } of [...counts.flatMap(({ kernels }) => kernels), ...suite])
     if (!(found[mangled]?.dynamicBytes >= dynamicBytes)) found[mangled] = { threads, dynamicBytes };
   return found;

@@ -27,10 +27,11 @@ const STEPS = {
     'one role': { idea: 'TMA and wgmma', kernel: /^ladder::in_one_role</ },
     producer: { idea: 'a producer apart from consumers', kernel: /^ladder::with_producer<.*InTurn/ },
     overlap: { idea: 'the next logits before this product', kernel: /^ladder::with_producer<.*Overlapped/ },
-    turns: { idea: 'the consumers take turns', kernel: /^sm90::gradient</ },
+    turns: { idea: 'the consumers take turns', kernel: /^sm90::gradient<.*, 2, \d+>/ },
+    'third consumer': { idea: 'at dimension 64, where registers allow it', kernel: /^sm90::gradient<.*, 3, \d+>/ },
   },
 };
-const USAGE = `npm run bench:ladder -- [options] [ROWSxDIM ...]      DIM: 128 or 256
+const USAGE = `npm run bench:ladder -- [options] [ROWSxDIM ...]      DIM: 64, 128 or 256
   --json FILE          where to write the record; default for a GPU bench/results/ladder-<device>-<date>.json
   --quick              one small problem, no record unless --json is given
   --program FILE       default ${path.relative(ROOT, PROGRAM)}, built if it is not there
@@ -55,13 +56,13 @@ else measure();
 
 function defaultProblems() {
   if (options.quick) return ['2048x128'];
-  if (options.simulator) return ['4096x128', '4096x256'];
-  return ['8192x128', '32768x128', '8192x256', '32768x256'];
+  if (options.simulator) return ['4096x64', '4096x128', '4096x256'];
+  return ['8192x64', '8192x128', '32768x128', '8192x256', '32768x256'];
 }
 
 function parse(text) {
   const [rows, dim] = text.split('x').map(Number);
-  if (!(rows >= 2 && rows % 2 === 0 && [128, 256].includes(dim))) refuse(USAGE, `'${text}' is not ROWSxDIM.`);
+  if (!(rows >= 2 && rows % 2 === 0 && [64, 128, 256].includes(dim))) refuse(USAGE, `'${text}' is not ROWSxDIM.`);
   return { rows, dim };
 }
 

@@ -52,15 +52,23 @@ Step own_step(const char *name, Stream &stream, Gradient &work, Kernel kernel, i
   });
 }
 
-template <class Tile> std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &sm90) {
+template <int kDim> std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &sm90) {
+  using Tile = sm90::GradientTile<1, kDim, 2>;
   const auto by_library = [&stream](Gradient &work, const Architecture &architecture) {
     return [&stream, &work, &architecture] { architecture.gradient(stream, kPlanes, work.task(), work.splits()); };
   };
-  return {step("portable", portable, by_library(portable, Architecture::sm80())),
-          own_step<Tile>("one role", stream, sm90, in_one_role<Tile>, Tile::kConsumers * kWarpgroup),
-          own_step<Tile>("producer", stream, sm90, with_producer<Tile, InTurn>, Tile::kThreads),
-          own_step<Tile>("overlap", stream, sm90, with_producer<Tile, Overlapped>, Tile::kThreads),
-          step("turns", sm90, by_library(sm90, Architecture::sm90()))};
+  std::vector<Step> steps = {step("portable", portable, by_library(portable, Architecture::sm80())),
+                             own_step<Tile>("one role", stream, sm90, in_one_role<Tile>, Tile::kConsumers * kWarpgroup),
+                             own_step<Tile>("producer", stream, sm90, with_producer<Tile, InTurn>, Tile::kThreads),
+                             own_step<Tile>("overlap", stream, sm90, with_producer<Tile, Overlapped>, Tile::kThreads)};
+  const auto by_library_on_sm90 = by_library(sm90, Architecture::sm90());
+  if constexpr (sm90::GradientTile<1, kDim>::kConsumers == 2) {
+    steps.push_back(step("turns", sm90, by_library_on_sm90));
+  } else {
+    steps.push_back(own_step<Tile>("turns", stream, sm90, sm90::gradient<Tile>, Tile::kThreads));
+    steps.push_back(step("third consumer", sm90, by_library_on_sm90));
+  }
+  return steps;
 }
 
 // Relative to the largest; infinite where there is no number.
@@ -175,8 +183,9 @@ int run(int64_t rows, int64_t dim, bool once) {
 
   Gradient portable(stream, problem, Architecture::sm80()), sm90(stream, problem, Architecture::sm90());
   const Ladder gradients = {"gradient", 4 * products,
-                            dim == 128 ? gradient_steps<sm90::GradientTile<1, 128>>(stream, portable, sm90)
-                                       : gradient_steps<sm90::GradientTile<1, 256>>(stream, portable, sm90)};
+                            dim == 64    ? gradient_steps<64>(stream, portable, sm90)
+                            : dim == 128 ? gradient_steps<128>(stream, portable, sm90)
+                                         : gradient_steps<256>(stream, portable, sm90)};
   right = climb(stream, gradients, once) && right;
   if (!right) std::fprintf(stderr, "a step differs from the portable kernel by more than %g\n", kTolerance);
   return right ? 0 : kFailed;
@@ -190,8 +199,9 @@ int main(int count, char **words) {
   std::setvbuf(stdout, nullptr, _IOLBF, 1 << 12);  // what was measured is told before what comes next can fail
   const bool once = count == 4 && std::strcmp(words[3], "--once") == 0;
   const long long rows = count > 2 ? std::atoll(words[1]) : 0, dim = count > 2 ? std::atoll(words[2]) : 0;
-  if ((count != 3 && !once) || rows < 2 || rows % 2 || (dim != 128 && dim != 256)) {
-    std::fprintf(stderr, "infonce_ladder ROWS DIM [--once], with an even number of rows and dimension 128 or 256\n");
+  if ((count != 3 && !once) || rows < 2 || rows % 2 || (dim != 64 && dim != 128 && dim != 256)) {
+    std::fprintf(stderr,
+                 "infonce_ladder ROWS DIM [--once], with an even number of rows and dimension 64, 128 or 256\n");
     return kUsage;
   }
   try {

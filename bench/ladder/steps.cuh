@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(Tile::kConsumers *kWarpgroup, 1)
   __syncthreads();
   OneRole<Tile> consumer(shared, task.weights, index, row + index * Tile::kRowsOfConsumer);
   consumer.add(maps, row, first_tile, end_tile);
-  consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+  consumer.write(task.weights, task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
 #endif
 }
 
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
     with_producer(Trace trace, const __grid_constant__ GradientTask task, const __grid_constant__ GradientMaps maps) {
 #ifdef INFONCE_HAS_SM90
   sm90::run_gradient<Tile, Consumer<Tile>>(trace, task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
-    consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+    consumer.write(task.weights, task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
   });
 #endif
 }

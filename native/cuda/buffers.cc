@@ -188,7 +188,7 @@ void take_part(Workspace::Cursor &cursor, Work *work) {
 void take_statistics(Workspace::Cursor &cursor, Work *work) {
   const Choice &choice = work->choice;
   const int64_t rows_of_tile = rows_of(choice.shape);
-  int64_t of_rows = choice.flash_splits * work->anchor_tower().padded_rows, of_columns = 0;
+  int64_t of_rows = int64_t(choice.flash_splits) * choice.flash_rows, of_columns = 0;
   for (const Sweep &sweep : choice.sweeps) {
     of_rows = std::max(of_rows, int64_t(sweep.plan.runs) * sweep.plan.strip * rows_of_tile);
     if (sweep.block.column_softmax == kNone) continue;

@@ -109,8 +109,11 @@ void plan_sweeps(const Hardware &hardware, Choice *choice) {
   const int64_t padded_dim = towers[choice->anchors].padded_dim;
   if (choice->flash) {
     const Block &block = choice->blocks[0];
-    choice->flash_splits = architecture.plan_splits(hardware, choice->planes, towers[block.rows].rows,
-                                                    towers[block.columns].rows, padded_dim);
+    const int64_t rows = towers[block.rows].rows;
+    const int of_block = architecture.gradient_blocks(hardware, choice->planes, padded_dim).rows;
+    choice->flash_splits =
+        architecture.plan_splits(hardware, choice->planes, rows, towers[block.columns].rows, padded_dim);
+    choice->flash_rows = tiles_of(rows, of_block) * of_block;
     return;
   }
   for (const Block &block : choice->online ? choice->row_blocks : choice->blocks) {
@@ -212,7 +215,7 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
   choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);
   choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, tower.padded_dim);
   choice.flash = false;
-  choice.flash_splits = 0;
+  choice.flash_splits = choice.flash_rows = 0;
   choice.sweeps.clear();
   if (choice.in_float32) plan_sweeps(hardware, &choice);
   return choice;

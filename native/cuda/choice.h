@@ -55,11 +55,11 @@ struct Choice {
   bool in_float32 = true, in_float64 = false;
   double largest_logit = 0;  // that float32 can hold
   bool in_registers = false;
-  bool flash = false;  // one pass for the anchors' log-sum-exp and what their gradient sums
-  int32_t flash_splits = 0;
-  double scale = 0;               // of the positives' logits
-  std::vector<Block> blocks;      // of the problem, but for own candidates, which no tile computes
-  std::vector<Block> row_blocks;  // the same with each softmax as that of rows
+  bool flash = false;                        // one pass for the anchors' log-sum-exp and what their gradient sums
+  int32_t flash_splits = 0, flash_rows = 0;  // of the columns; those of a split's blocks
+  double scale = 0;                          // of the positives' logits
+  std::vector<Block> blocks;                 // of the problem, but for own candidates, which no tile computes
+  std::vector<Block> row_blocks;             // the same with each softmax as that of rows
   std::vector<Sweep> sweeps;
 
   // Of own candidates those of one anchor.

@@ -149,7 +149,7 @@ CUtensorMap map_of_rows(const Tower &tower, Planes planes, int box_rows) {
 CUtensorMap map_of_planes(const Tower &tower, Planes planes, int box_rows) {
   const cuuint64_t row_bytes = cuuint64_t(tower.padded_dim) * sizeof *tower.planes;
   return checked(try_to_encode(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, tower.planes, CU_TENSOR_MAP_SWIZZLE_128B,
-                               {cuuint64_t(tower.padded_dim), cuuint64_t(tower.padded_rows), cuuint64_t(planes)},
+                               {cuuint64_t(tower.padded_dim), cuuint64_t(tower.rows), cuuint64_t(planes)},
                                {row_bytes, cuuint64_t(tower.padded_rows) * row_bytes},
                                {kBoxColumns, cuuint32_t(box_rows), 1}));
 }

@@ -70,7 +70,7 @@ struct PanelClocks {
     const int64_t tiles = tiles_of(blocks * splits * tiles_of(padded_dim, dims), pairs);
     const int64_t loads = planes * (kRows + dims / 2) * kDepth * int64_t(sizeof(__nv_bfloat16));
     const int64_t stage = std::max(multiply(kRows * dims * kDepth), loads / kBytesOfClock);
-    const int64_t add_to_memory = kRows * dims * 2 * int64_t(sizeof(float)) / kBytesOfClock;
+    const int64_t add_to_memory = kRows * dims * int64_t(sizeof(float)) / kBytesOfClock;  // by the cache itself
     return tiles * (depth * (kBlock / kDepth) * stage / splits + add_to_memory);
   }
 };

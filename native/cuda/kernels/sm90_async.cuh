@@ -214,8 +214,8 @@ INFONCE_DEVICE void arrive_in(int rank, uint32_t barrier) {
 // The index of the warpgroup, in a register that the compiler knows to be the same for a warp.
 INFONCE_DEVICE int warpgroup_index() { return __shfl_sync(0xffffffffu, int(threadIdx.x) / kWarpgroup, 0); }
 
-// Of a thread, for a producer and two consumers: 128 * 24 + 256 * 240 of 65,536.
-constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
+// Of a thread, for a producer and two consumers: 128 * 24 + 256 * 240 of 65,536. Three consumers have 160 each.
+constexpr int kProducerRegisters = 24, kConsumerRegisters = 240, kConsumerRegistersOfThree = 160;
 
 // Of the producer's warpgroup, one that does nothing else.
 constexpr unsigned kIdleThread = kWarpgroup - 32;

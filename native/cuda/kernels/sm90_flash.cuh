@@ -22,7 +22,8 @@ template <class Tile> class TileExponentials {
     apart_ = Band::of(of_.pairs.apart, row, min(int64_t(row + Tile::kRowsOfConsumer), of_.owner.rows));
 #pragma unroll
     for (int h = 0; h < 2; ++h)
-      rank_[h] = task.row_rank[row + Weights::row(threadIdx.x % kWarpgroup, 0, 2 * h)], sum_[h] = 0, above_[h] = 0;
+      rank_[h] = is_owned<Tile>(of_, row) ? task.row_rank[row + Weights::row(threadIdx.x % kWarpgroup, 0, 2 * h)] : 0,
+      sum_[h] = 0, above_[h] = 0;
   }
 
   INFONCE_DEVICE void weigh(Weights &weights, int column, const float *) {
@@ -72,6 +73,11 @@ template <class Tile> class TileExponentials {
   int32_t above_[2];
 };
 
+// With three consumers, what is counted of a row takes the registers of 32 columns.
+template <class Tile>
+using FlashTile =
+    GradientTile<Tile::kPlanes, Tile::kDim, Tile::kConsumers, Tile::kConsumers == 3 ? 96 : Tile::kColumns>;
+
 // Grid: as that of `gradient`.
 template <class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, 1)
@@ -81,7 +87,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   run_gradient<Tile, GradientConsumer<Tile, TileExponentials<Tile>>>(
       trace, task, task.weights, maps, [&](const auto &consumer, int32_t row) {
         consumer.weighing().write(task.by_row, blockIdx.y * task.rows_of_split + row);
-        consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+        consumer.write(task.weights, task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
       });
 #endif
 }

@@ -2,10 +2,10 @@
 // a block owns rows, makes weights of a tile of logits in place, and multiplies them by the very tile of unit rows that
 // the logits came from.
 //
-// The block is a producer, which has the tiles copied into a ring of stages, and two warpgroups of 64 rows each that
-// consume them. Tensor cores and special functions are busy at once, in two ways. A warpgroup issues the logits of the
-// next tile before the product of this one, and makes weights of them while the product runs. And the two take turns
-// with what they issue: while one waits for logits or makes weights, products of the other are queued.
+// The block is a producer, which has the tiles copied into a ring of stages, and two or three warpgroups of 64 rows each
+// that consume them. Tensor cores and special functions are busy at once, in two ways. A warpgroup issues the logits of
+// the next tile before the product of this one, and makes weights of them while the product runs. And they take turns
+// with what they issue: while one waits for logits or makes weights, products of another are queued.
 #pragma once
 
 #include "cuda/kernels/sm90_wgmma.cuh"
@@ -14,19 +14,30 @@
 
 namespace infonce::cuda::sm90 {
 
-template <int kPlanesOfRows, int kDimension> struct GradientTile {
+// Sums of 64 numbers a row leave registers for a third, whose block asks a third less of the second-level cache.
+constexpr int consumers_for(int bytes_of_row) { return bytes_of_row == 128 ? 3 : 2; }
+
+// The rows of the widest operands leave room for two tiles of 128 columns, both of which are in use: nothing could be
+// loaded meanwhile. Four of 80 are two in use and two on their way, and so are four of 96 of three quarters as wide
+// ones. Fewer columns would not do: a product of 64 rows by 64 columns reads as much from shared memory as that delivers
+// while the product is computed.
+constexpr int columns_for(int bytes_of_row) { return bytes_of_row == 512 ? 80 : bytes_of_row == 384 ? 96 : 128; }
+
+template <int kPlanesOfRows, int kDimension, int kConsumersOfBlock = consumers_for(kPlanesOfRows *kDimension * 2),
+          int kColumnsOfTile = columns_for(kPlanesOfRows *kDimension * 2)>
+struct GradientTile {
   static_assert(kDimension == 64 || kDimension == 128 || kDimension == 192 || kDimension == 256,
                 "the padded dimensions it is made for");
   static constexpr int kPlanes = kPlanesOfRows, kDim = kDimension, kBoxes = kDim / kBoxDepth;
-  static constexpr int kConsumers = 2, kWarpgroups = 1 + kConsumers, kThreads = kWarpgroups * kWarpgroup;
-  static constexpr int kRowsOfConsumer = 64, kRows = kConsumers * kRowsOfConsumer;
+  static constexpr int kConsumers = kConsumersOfBlock, kWarpgroups = 1 + kConsumers;
+  static constexpr int kThreads = kWarpgroups * kWarpgroup;
+  static constexpr int kConsumerRegisters =
+      kConsumers == 3 ? kConsumerRegistersOfThree : infonce::cuda::kConsumerRegisters;
+  static constexpr int kRowsOfConsumer = 64, kRows = kConsumers * kRowsOfConsumer, kColumns = kColumnsOfTile;
+  // Or the last block has consumers behind the padding, who compute with zeros that nobody asks for.
+  static constexpr bool kRowsFitPadding = kRowMultiple % kRows == 0;
   static constexpr int kBytesOfRow = kPlanes * kDim * 2;
   static_assert(kBytesOfRow <= 512, "the owner's rows and four stages have to fit into shared memory");
-  // The rows of the widest operands leave room for two tiles of 128 columns, both of which are in use: nothing could be
-  // loaded meanwhile. Four of 80 are two in use and two on their way, and so are four of 96 of three quarters as wide
-  // ones. Fewer columns would not do: a product of 64 rows by 64 columns reads as much from shared memory as that delivers
-  // while the product is computed.
-  static constexpr int kColumns = kBytesOfRow == 512 ? 80 : kBytesOfRow == 384 ? 96 : 128;
   static constexpr int kStages = kBytesOfRow == 256 ? 5 : 4;
 
   using Weights = WarpgroupSums<1, kColumns / 8, ColumnsInOrder>;
@@ -103,6 +114,11 @@ template <int kPlanes, class Visit> INFONCE_DEVICE void for_each_product(Visit &
     for (int pa = kPlanes - 1 - pb; pa >= 0; --pa) visit(pa, pb);
 }
 
+// Whether a consumer's rows, of which this is the first, are there.
+template <class Tile> INFONCE_DEVICE bool is_owned(const WeightsOf &of, int32_t row) {
+  return Tile::kRowsFitPadding || row < of.owner.rows;
+}
+
 // What a consumer makes of a tile's dot products: weights of them.
 template <class Tile> class TileWeighing {
  public:
@@ -116,7 +132,8 @@ template <class Tile> class TileWeighing {
     pairs_ = Band::of(of.pairs.apart, row, row_end).with(Band::of(of.pairs.classes, row, row_end));
 #pragma unroll
     for (int h = 0; h < 2; ++h)
-      row_weight_[h] = of.owner_weight[row + Weights::row(threadIdx.x % kWarpgroup, 0, 2 * h)];
+      row_weight_[h] =
+          is_owned<Tile>(of, row) ? of.owner_weight[row + Weights::row(threadIdx.x % kWarpgroup, 0, 2 * h)] : 0;
   }
 
   INFONCE_DEVICE void weigh(Weights &weights, int column, const float *other_weight) const {
@@ -141,7 +158,7 @@ template <class Tile> class TileWeighing {
   float row_weight_[2];
 };
 
-// A consumer: the warpgroup with the upper or the lower rows of the block.
+// A consumer: a warpgroup with 64 of the block's rows.
 template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsumer {
  public:
   using Task = typename Weighing::Task;
@@ -164,7 +181,7 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
     make_weights(first_tile);
     split_weights();
 
-    if (index_ == 1) pass_turn();
+    if (is_last()) pass_turn();
 #pragma unroll 1
     for (int tile = first_tile + 1; tile < end_tile; ++tile) {
       const int previous = ring_.stage;
@@ -194,7 +211,8 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
 
   INFONCE_DEVICE const Weighing &weighing() const { return weighing_; }
 
-  INFONCE_DEVICE void write(float *accumulators) const {
+  INFONCE_DEVICE void write(const WeightsOf &of, float *accumulators) const {
+    if (!is_owned<Tile>(of, row_)) return;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       float *to = accumulators + int64_t(row_ + Sums::row(thread(), 0, 2 * h)) * Tile::kDim;
@@ -219,10 +237,11 @@ template <class Tile, class Weighing = TileWeighing<Tile>> class GradientConsume
     if (thread() % 32 == 0) arrive(shared_address(&shared_.empty[stage]));
   }
 
-  // Whose turn it is issues products; barrier 0 is that of the block. The first turn is given by the second consumer,
-  // and the last is given back to the first.
-  INFONCE_DEVICE void take_turn() const { synchronize(1 + index_, Tile::kConsumers * kWarpgroup); }
-  INFONCE_DEVICE void pass_turn() const { arrive_for(1 + (index_ ^ 1), Tile::kConsumers * kWarpgroup); }
+  // Whose turn it is issues products; barrier 0 is that of the block. The first turn is given by the last consumer, and
+  // the last is given back to the first.
+  INFONCE_DEVICE void take_turn() const { synchronize(1 + index_, 2 * kWarpgroup); }
+  INFONCE_DEVICE void pass_turn() const { arrive_for(1 + (is_last() ? 0 : index_ + 1), 2 * kWarpgroup); }
+  INFONCE_DEVICE bool is_last() const { return index_ == Tile::kConsumers - 1; }
 
   // Issues weights = the dot products of the consumer's rows with those of this stage.
   INFONCE_DEVICE void multiply_rows() {
@@ -314,7 +333,7 @@ INFONCE_DEVICE void run_gradient(const Trace &trace, const typename Consumer::Ta
     trace.mark(kIdleThread);
     if (threadIdx.x == 0) produce<Tile>(shared, maps, row, first_tile, end_tile);
   } else {
-    take_registers<kConsumerRegisters>();
+    take_registers<Tile::kConsumerRegisters>();
     const int index = warpgroup - 1, first_row = row + index * Tile::kRowsOfConsumer;
     Consumer consumer(shared, task, index, first_row);
     consumer.add(first_tile, end_tile);
@@ -330,7 +349,7 @@ __global__ void __launch_bounds__(Tile::kThreads, 1)
   if (trace.is_cancelled()) return;
   run_gradient<Tile, GradientConsumer<Tile>>(
       trace, task.weights, task.weights, maps, [&](const auto &consumer, int32_t) {
-        consumer.write(task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
+        consumer.write(task.weights, task.accumulators + int64_t(blockIdx.y) * task.weights.owner.plane_size());
       });
 #endif
 }

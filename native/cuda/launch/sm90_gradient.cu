@@ -8,7 +8,7 @@ namespace infonce::cuda::sm90 {
 namespace {
 
 // Calls visit(tile) with the instance for these planes and this dimension.
-template <class Visit> void with_tile(Planes planes, int64_t padded_dim, Visit &&visit) {
+template <class Visit> auto with_tile(Planes planes, int64_t padded_dim, Visit &&visit) {
   if (planes == Planes::kMedium && padded_dim == 64) return visit(GradientTile<1, 64>());
   if (planes == Planes::kMedium && padded_dim == 128) return visit(GradientTile<1, 128>());
   if (planes == Planes::kMedium && padded_dim == 192) return visit(GradientTile<1, 192>());
@@ -38,7 +38,9 @@ bool gradient_in_registers(Planes planes, int64_t padded_dim) {
   return planes == Planes::kHigh && (padded_dim == 64 || padded_dim == 128);
 }
 
-RegisterBlocks gradient_blocks(Planes, int64_t) { return {GradientTile<1, 64>::kRows, 1}; }
+RegisterBlocks gradient_blocks(Planes planes, int64_t padded_dim) {
+  return with_tile(planes, padded_dim, [](auto tile) { return RegisterBlocks{tile.kRows, 1}; });
+}
 
 void gradient(Stream &stream, Planes planes, const GradientTask &task, int splits) {
   with_tile(planes, task.weights.owner.padded_dim, [&](auto tile) {
@@ -48,7 +50,8 @@ void gradient(Stream &stream, Planes planes, const GradientTask &task, int split
 
 void flash(Stream &stream, Planes planes, const FlashTask &task, int splits) {
   with_tile(planes, task.weights.owner.padded_dim, [&](auto tile) {
-    launch<decltype(tile)>(stream, "flash (sm90)", flash<decltype(tile)>, planes, task, splits);
+    using Tile = FlashTile<decltype(tile)>;
+    launch<Tile>(stream, "flash (sm90)", flash<Tile>, planes, task, splits);
   });
 }
 

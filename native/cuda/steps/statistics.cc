@@ -76,14 +76,14 @@ void flash(Work *of) {
   task.row_rank = buffers.softmaxes[0].rank;
   const int32_t rows_of_block = sm90::gradient_blocks(choice.planes, rows.padded_dim).rows;
   task.by_row = buffers.by_row;
-  task.rows_of_split = int64_t(tiles_of(rows.rows, rows_of_block)) * rows_of_block;
+  task.rows_of_split = choice.flash_rows;
   task.accumulators = buffers.flash_accumulators;
   sm90::flash(work.stream(), choice.planes, task, choice.flash_splits);
   AddStatisticsTask add{};
   add.by_row = buffers.by_row;
   add.of_rows = buffers.softmaxes[0];
   add.rows_of_tile = add.rows_of_column_sum = rows_of_block;
-  add.tile_rows = tiles_of(rows.rows, rows_of_block);
+  add.tile_rows = choice.flash_rows / rows_of_block;
   add.tiles = choice.flash_splits;
   add.tiles_per_run = 1;
   add.exponent = task.weights.exponent;
