@@ -1,4 +1,4 @@
-/** Which formats there are, and how a file's name tells its own. */
+/** The formats, and the endings of their files. */
 import path from 'node:path';
 
 /**

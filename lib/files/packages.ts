@@ -26,7 +26,7 @@ export interface ReaderOf<Module> {
   readonly used: (module: Module) => readonly unknown[];
 }
 
-/** A package beside this one, else in the project that the program runs in. */
+/** A package next to this one, else in the project that the program runs in. */
 export async function loadReader<Module>(reader: ReaderOf<Module>, file: string): Promise<Module> {
   const { name, load, used } = reader;
   const module = await load().catch((cause: unknown) => {

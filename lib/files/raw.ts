@@ -11,7 +11,7 @@ export async function openRaw(file: string, handle: FileHandle, dim: number | un
       argument: 'dim',
       expected: `how many numbers a row of ${file} has`,
       got: 'undefined',
-      remedy: 'A file of numbers alone does not say it: give dim (--dim).',
+      remedy: 'A raw file does not contain it: pass dim (--dim).',
     });
   }
   const { size } = await handle.stat();

@@ -15,38 +15,38 @@ export interface URLLike {
 
 /** Options of {@link readEmbeddings}. */
 export interface ReadOptions {
-  /** Default: what the file's name ends in, `.npy` by the file's first bytes. */
+  /** Default: by the ending of the file's name; `.npy` by the file's first bytes. */
   readonly format?: Format | undefined;
   /**
-   * The field, column or tensor with the embeddings: a name, in JSON also the path to it (`'response.embedding'`). In a
-   * table with a column for each number, their names; `'e*'` is all that begin with e. Default: the one that is called
-   * `embedding`, `vector` or the like, or the only one that it can be.
+   * The field, column or tensor with the embeddings: a name, in JSON also a path (`'response.embedding'`). In a table with a
+   * column for each number, their names; `'e*'` is all that begin with e. Default: the one called `embedding`, `vector` or
+   * the like, else the only candidate.
    */
   readonly column?: string | readonly string[] | undefined;
-  /** How many numbers a row has. Needed for `raw`; default: what the file says. */
+  /** The number of dimensions. Required for `raw`; default: that of the file. */
   readonly dim?: number | undefined;
 }
 
-/** What stands in a file beside its embeddings. */
+/** The ids and labels in a file of embeddings. */
 export interface Beside {
-  /** The field or column `id` of each row; undefined where rows have none. */
+  /** The field or column `id` of each row; undefined if rows have none. */
   readonly ids: readonly string[] | undefined;
   /**
-   * The field or column `label` or `class` of each row: integers as they are, others numbered in the order in which they
-   * appear. Undefined where rows have none.
+   * The field or column `label` or `class` of each row: integers as they are, others numbered in order of appearance.
+   * Undefined if rows have none.
    */
   readonly labels: Int32Array | undefined;
 }
 
 /**
- * The embeddings of a file, a tensor [rows, dim] that every loss takes. float16 and bfloat16 are kept as they are, all else
- * becomes float32.
+ * The embeddings of a file: a tensor [rows, dim] for every loss. float16 and bfloat16 stay as they are, all else becomes
+ * float32.
  */
 export type Embeddings = ((Tensor & Float32Stored) | HalfTensor) & Beside;
 
 /** Of a tensor of float32 numbers. */
 export interface Float32Stored {
-  /** What the numbers are stored as. */
+  /** The type of the numbers. */
   readonly dtype: 'float32';
 }
 
@@ -57,7 +57,7 @@ const KEYS: ReadonlySet<string> = new Set(['format', 'column', 'dim']);
  * needs the package csv-parse, Parquet hyparquet, Arrow apache-arrow.
  *
  * @param file The path of the file.
- * @throws `InfoNCEError`: `ERR_INFONCE_NOT_FOUND` if the file or the package is not there, `ERR_INFONCE_FILE` for what cannot
+ * @throws `InfoNCEError`: `ERR_INFONCE_NOT_FOUND` for a missing file or package, `ERR_INFONCE_FILE` for a file that cannot
  * be read, with the row (counted from 0) and what was expected; codes of bad options.
  */
 export async function readEmbeddings(file: string | URLLike, options: ReadOptions = {}): Promise<Embeddings> {
@@ -98,7 +98,7 @@ function checked(options: ReadOptions): ReadOptions {
   });
 }
 
-/** A tensor and no more to those who look through its keys, as the losses do: what stands beside is its class's. */
+/** Its own keys are those of a tensor, which the losses check; ids and labels belong to its class. */
 class ReadRows implements Beside {
   readonly data: Numbers;
   readonly dtype: RowsFile['dtype'];

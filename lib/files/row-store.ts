@@ -3,7 +3,7 @@ import type { ClassName } from './classes.js';
 import type { Numbers, RowsFile } from './rows-file.js';
 import { Spill } from './spill.js';
 
-/** What is known of a row beside its numbers. */
+/** The line, id and label of a row. */
 export interface RowInfo {
   /** Of the file, counted from 1. */
   readonly line?: number;
@@ -22,7 +22,7 @@ export interface StoreOptions {
 
 const IN_A_CHUNK = 1 << 20;
 
-/** The rows of a file that is read from its begin to its end once: its numbers in float32. */
+/** The rows of a file that is read once, from start to end: its numbers in float32. */
 export class RowStore implements RowsFile {
   readonly file: string;
   readonly stored = 'float32';

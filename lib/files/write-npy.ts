@@ -16,7 +16,7 @@ const WRITTEN_AT_ONCE = 1 << 26;
  * Writes a tensor as NumPy's `np.save` does, for `infonce eval`, {@link readEmbeddings} and `np.load`. bfloat16, which NumPy
  * has no type for, is written as float32.
  *
- * @param file The path of the file, which is replaced if there is one.
+ * @param file The path of the file. An existing file is replaced.
  * @throws `InfoNCEError`: codes of bad tensors, and `ERR_INFONCE_FILE` if the file cannot be written.
  */
 export async function writeNpy(file: string | URLLike, tensor: Tensor | HalfTensor): Promise<void> {
@@ -26,7 +26,7 @@ export async function writeNpy(file: string | URLLike, tensor: Tensor | HalfTens
       argument: 'tensor',
       expected: 'a tensor { data: Float32Array, shape: number[] }',
       got: describeValue(tensor),
-      remedy: 'Of a device tensor write { data: await tensor.toArray(), shape: tensor.shape }.',
+      remedy: 'For a device tensor pass { data: await tensor.toArray(), shape: tensor.shape }.',
     });
   }
   checkKeys(tensor, 'tensor', KEYS);

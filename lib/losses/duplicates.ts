@@ -12,7 +12,7 @@ export function checkDuplicates(value: unknown): Duplicates {
   return checkChoice(value, 'duplicates', DUPLICATES);
 }
 
-/** Refuses the first option that is asked for beside several positives of a row. */
+/** Refuses options that cannot be combined with several positives of a row. */
 export function refuseBesidePositives(asked: Readonly<Record<string, boolean>>): void {
   const other = Object.keys(asked).find(name => asked[name]);
   if (other === undefined) return;
@@ -20,7 +20,7 @@ export function refuseBesidePositives(asked: Readonly<Record<string, boolean>>):
   refuseBeside('duplicates', "'positive'", other, remedy);
 }
 
-/** Ids are compared: refuses those of anchors without those of candidates, and the other way round. */
+/** Refuses ids of anchors without ids of candidates, and the reverse. */
 export function checkIdsTogether(
   anchors: { readonly name: string; readonly ids: RowArray<Int32Array> | undefined },
   candidates: readonly { readonly name: string; readonly ids: RowArray<Int32Array> | undefined }[],

@@ -12,7 +12,7 @@ export type Direction = 'queryToKey' | 'keyToQuery' | 'queryToQuery' | 'keyToKey
 /** Whether all directions share one denominator, or each has its own. */
 export type Partition = 'joint' | 'perDirection';
 
-/** The directions beside `'queryToKey'`, and how they are put together. */
+/** The directions besides `'queryToKey'`, and how they are combined. */
 export interface Directions {
   readonly keyToQuery: boolean;
   readonly queryToQuery: boolean;

@@ -159,7 +159,7 @@ function checkDetach(value: unknown): readonly (typeof DETACHABLE)[number][] {
   });
 }
 
-/** Whether all positive keys are candidates, beside the negatives or alone. */
+/** Whether all positive keys are candidates, with the negatives or alone. */
 export function checkInBatch(hasNegatives: boolean, inBatch = !hasNegatives): boolean {
   if (!hasNegatives && !inBatch) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {

@@ -79,15 +79,15 @@ export type SyncLossFunction<T extends LossTypes> = <
   run?: SyncRunOptions<O, T['out']>,
 ) => Of<T, R, G, O, K>['result'];
 
-/** How a message writes the shape of a tensor, and its fewest and most dimensions. */
+/** The shape of a tensor in messages, and its range of dimensions. */
 export type Layout = readonly [text: string, fewest: number, most: number];
 
-/** A way of asking for a loss that is computed differently; tests take each. */
+/** A variant of a loss that is computed differently; tests run each. */
 export interface Variant {
   /** The value of its option if it has `options`. Empty: the loss has one variant only. */
   readonly name: string;
   readonly options?: { readonly [option: string]: unknown };
-  /** Below, there is no loss. Default 1. */
+  /** The fewest samples that have a loss. Default 1. */
   readonly fewestSamples?: number;
   /** How many views a sample has. Default: any number. */
   readonly views?: number;
@@ -103,7 +103,7 @@ export interface Variant {
   readonly unranked?: true;
 }
 
-/** What is known of a loss, without its types. */
+/** A loss's description, without its types. */
 export interface LossDescription extends LearnedScalars {
   /** The name of its function. */
   readonly name: string;
@@ -120,7 +120,7 @@ export interface LossDescription extends LearnedScalars {
   readonly viewMajor?: boolean;
   /** The names of the options that not all losses have. */
   readonly options: readonly string[];
-  /** What to do about options of other losses. */
+  /** The remedies for options of other losses. */
   readonly advice?: KeyAdvice;
   readonly variants: readonly Variant[];
 }

@@ -100,7 +100,7 @@ export function memoryRequired(problem: MemoryProblem, options: MemoryOptions = 
   if (context !== undefined) {
     throw new InfoNCEError('ERR_INFONCE_RANGE', {
       argument: 'device',
-      expected: 'none beside a context',
+      expected: 'none with a context',
       got: describeValue(device),
       remedy: 'A context has its device.',
     });

@@ -23,7 +23,7 @@ export function checkNegativeCounts(counts: unknown, rows: number, most: number)
   });
 }
 
-/** Refuses counts beside negatives that are not each query's own. */
+/** Refuses counts with negatives that are not each query's own. */
 export function refuseNegativeCounts(counts: unknown): void {
   if (counts === undefined) return;
   throw new InfoNCEError('ERR_INFONCE_RANGE', {

@@ -1,4 +1,4 @@
-/** The one file, beside each loss's `describe`, that knows the parts of a native problem and result. */
+/** The only file, besides each loss's `describe`, that knows the parts of a native problem and result. */
 import {
   type NativeMemoryNeeds,
   type NativeOutput,

@@ -1,4 +1,4 @@
-/** Options of how a row's logits become its loss, beside {@link Denominator}. */
+/** Options of the row loss, besides {@link Denominator}. */
 import { describeValue, InfoNCEError } from '../runtime/errors.js';
 import { checkChoice, checkKeys, checkNumber } from '../runtime/options.js';
 
@@ -102,7 +102,7 @@ export function checkMargin(value: unknown = 0): number {
   });
 }
 
-/** Refuses an option beside another one. */
+/** Refuses the combination of two options. */
 export function refuseBeside(argument: string, got: string, other: string, remedy?: string): never {
   throw new InfoNCEError('ERR_INFONCE_RANGE', { argument, expected: `none with ${other}`, got, remedy });
 }

@@ -16,7 +16,7 @@ export interface Several {
   results(): object[];
 }
 
-/** `same`: numbers that the ranks are to agree upon beside. */
+/** `same`: further numbers that the ranks must agree on. */
 export function prepareSeveral(
   plans: readonly Plan[],
   run: UncheckedRun,

@@ -110,7 +110,7 @@ export function contextOfCall(
 /** A call's plan, or what makes it of the problem, whose tensors it checks so. */
 type Planned = Plan | ((check?: TensorCheck) => Plan);
 
-/** What a call is given beside its plan. */
+/** What a call needs besides its plan. */
 interface Extras {
   readonly scalars?: Float64Array;
   /** To be filled, by softmax, with the number of candidates above each row's positive. */

@@ -1,6 +1,6 @@
 /**
- * The order of rows that are views of samples. Backends compute view-major rows: interleaved ones are handed to them in a copy
- * of that order, O(rows) beside a loss of O(rows²), and results are put into the caller's order where they are.
+ * The order of rows that are views of samples. Backends compute view-major rows: interleaved rows are copied into that
+ * order, O(rows) work for a loss of O(rows²), and results are reordered in place.
  */
 import { types } from 'node:util';
 import { allocate, allocateHalf, copyInto } from '../runtime/arrays.js';

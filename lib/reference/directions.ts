@@ -1,4 +1,4 @@
-/** What the directions of an InfoNCE beside that from queries to keys add to its terms. */
+/** The terms that further directions add to an InfoNCE. */
 import type { InfoNCEProblem } from '../losses/info-nce.js';
 import { range } from './row-losses.js';
 import type { Candidate, Term } from './terms.js';

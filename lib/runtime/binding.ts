@@ -27,8 +27,8 @@ export interface NativeProblem {
    */
   readonly form: Float64Array;
   /**
-   * Of the problem: reduction, flags, dim, scale, bias, the dim of guides. Of each matrix: rows, views, type, which arrays it
-   * has beside its data, and the type of its guide.
+   * Of the problem: reduction, flags, dim, scale, bias, the dim of guides. Of each matrix: rows, views, type, which arrays
+   * it has besides its data, and the type of its guide.
    */
   readonly numbers: Float64Array;
   /** Of each matrix its data, ids, bias, counts and guide; targets; gradOutput: those that `numbers` say are there. */

@@ -28,7 +28,7 @@ import { productOf } from './shape.js';
 import { Submissions, type WhenFull } from './submissions.js';
 import { checkTensorHandle, handlesNeedDevice, notExportable, notImportable } from './tensor-handle.js';
 
-/** Options of {@link OwnedContext} beside the addon's. */
+/** Options of {@link OwnedContext} besides the addon's. */
 export interface QueueOptions {
   readonly queueLimit: number;
   readonly whenFull: WhenFull;

@@ -38,7 +38,7 @@ function isInstalled(): boolean {
 const MORE = `More: ${path.join(packageRoot, 'docs', 'troubleshooting.md')}`;
 
 const LEFT_BEHIND = `This code is not in the package infonce: a bundler has moved it away from its addon.
-Mark infonce and its entries (infonce/tfjs, infonce/jax-js, infonce/files) as external, and install it beside the bundle.`;
+Mark infonce and its entries (infonce/tfjs, infonce/jax-js, infonce/files) as external, and install it next to the bundle.`;
 
 const MISSING = `The package brings it for Linux x64 and arm64 with glibc, and for Windows x64; elsewhere its install script
 compiles it. It is missing when
@@ -71,7 +71,7 @@ const REASONS: readonly { readonly sign: RegExp; readonly remedy: string }[] = [
     sign: /ERR_UNKNOWN_BUILTIN_MODULE|No such built-in module/,
     remedy:
       'A single executable of Node.js requires no files: use createRequire(process.execPath)("infonce"), and put node_modules ' +
-      'with the package beside the executable.',
+      'with the package next to the executable.',
   },
   {
     sign: /Dynamic require|require is not (?:defined|a function)/i,

@@ -1,4 +1,4 @@
-/** How a problem is handed to the addon, which takes a tenth of a microsecond to read a property of an object. */
+/** How a problem is passed to the addon, which takes a tenth of a microsecond to read a property of an object. */
 import type { NativeInput, NativeProblem } from './binding.js';
 import type { DType } from './host-tensor.js';
 
@@ -21,7 +21,7 @@ export const FLAGS = {
 export const MOST_MATRICES = 8;
 export const MOST_BLOCKS = 8;
 
-/** Which arrays a matrix has beside its data. */
+/** The arrays that a matrix has besides its data. */
 const ARRAYS = { ids: 1, bias: 2, counts: 4, guide: 8 } as const;
 
 /** `infonce_matrix`: its rows are [rows, dim]. */

@@ -74,7 +74,7 @@ export function ntXentLoss(options: NTXentLossOptions = {}): LayersFunction {
   });
 }
 
-/** The share of rows whose positive comes first, as a metric beside {@link ntXentLoss}. */
+/** The share of rows whose positive comes first, as a metric for {@link ntXentLoss}. */
 export function ntXentTop1(options: NTXentLossOptions = {}): LayersFunction {
   const { features, op } = checkNTXent(options, 'ntXentTop1');
   return saveable(options, function ntXentTop1(_, yPred) {
@@ -92,7 +92,7 @@ export function supConLoss(options: SupConLossOptions = {}): LayersFunction {
   });
 }
 
-/** The share of rows for which a row of their class comes first, as a metric beside {@link supConLoss}. */
+/** The share of rows for which a row of their class comes first, as a metric for {@link supConLoss}. */
 export function supConTop1(options: SupConLossOptions = {}): LayersFunction {
   checkOptions(supConDescription, options, 'supConTop1', WITHOUT_MEMORY);
   return saveable(options, function supConTop1(yTrue, yPred) {
@@ -111,7 +111,7 @@ export function clipLoss(options: ClipLossOptions = {}): LayersFunction {
   });
 }
 
-/** The share of rows, over both directions, whose partner comes first, as a metric beside {@link clipLoss}. */
+/** The share of rows, over both directions, whose partner comes first, as a metric for {@link clipLoss}. */
 export function clipTop1(options: ClipLossOptions = {}): LayersFunction {
   checkOptions(clipDescription, options, 'clipTop1', WITHOUT_IDS);
   return saveable(options, function clipTop1(_, yPred) {

@@ -81,7 +81,7 @@ describe.each(COMMANDS)('%s', (command, packages) => {
     for (const name of needed) {
       const { message, install } = await toldIn(project(versionsOf(packages.filter(other => other !== name))));
       expect(install).toEqual([installed(name)]);
-      expect(message).toContain(`needs ${name}, which infonce does not bring along.`);
+      expect(message).toContain(`needs ${name}, which infonce does not install.`);
     }
   });
 

@@ -30,13 +30,13 @@ interface BenchOptions extends OutputOptions, ComputeOptions {
   readonly chart?: string;
 }
 
-/** `infonce bench`: how fast this machine is, beside its limits and other engines. */
+/** `infonce bench`: times losses, compared with the machine's limits and other engines. */
 export function benchCommand(): Command {
   return withComputeOptions(
     new Command('bench')
-      .description('times a loss with its gradients on this machine, beside its limits and other engines')
+      .description('times a loss with its gradients, compared with its limits and other engines')
       .addOption(
-        new Option('--loss <name>', 'which loss; hardnegatives: infoNCE with N hard negatives beside the keys')
+        new Option('--loss <name>', 'which loss; hardnegatives: infoNCE with the keys and N hard negatives')
           .choices(BENCH_LOSSES)
           .default('ntxent'),
       )
@@ -111,7 +111,7 @@ async function bench(options: BenchOptions): Promise<void> {
   }
 }
 
-/** As many as infonce has on the CPU; beside a GPU one a processor. */
+/** The threads of infonce on the CPU; next to a GPU, one per processor. */
 function threadsOfPeers({ device }: Context): number {
   return isOnHost(device.id) ? device.threads : cpuTarget().native.threads;
 }

@@ -60,19 +60,19 @@ export interface TimedRow extends RowOf<'timed'>, Timing {
   readonly parts: DeviceParts | undefined;
 }
 
-/** An engine with another result; it is not timed. */
+/** An engine whose result differs; it is not timed. */
 interface DisagreeingRow extends RowOf<'disagrees'> {
   readonly difference: number;
 }
 
-/** `skipped`: it would take too long; `failed`: it cannot run here, or broke down. */
+/** `skipped`: it would take too long; `failed`: it cannot run here, or it failed. */
 interface NotTimedRow extends RowOf<'skipped' | 'failed'> {
   readonly reason: string;
 }
 
 export interface SizeResult {
   readonly rows: number;
-  /** Of the CPU, measured around infonce's timing; undefined where that is on a GPU. */
+  /** The CPU's peak, measured before and after infonce is timed; undefined on a GPU. */
   readonly peak: Peak | undefined;
   readonly results: readonly Row[];
 }
@@ -83,7 +83,7 @@ const BOUNDS: Readonly<Record<Precision, number>> = { highest: TOLERANCE, high: 
 const LONGEST_CALL_MS = 5000;
 const FEW_CALLS = { iterations: 3, warmup: false } as const;
 
-/** Times infonce and its peers, one size after the other. `announce` hears what comes next. */
+/** Times infonce and its peers, one size after the other. `announce` receives the name of the next measurement. */
 export async function compare(comparison: Comparison, announce: (what: string) => void): Promise<SizeResult[]> {
   const { loss, sizes, dim, peers } = comparison;
   const latest = new Map<string, TimedRow>();

@@ -10,7 +10,7 @@ interface Call {
   readonly loss: AnyLoss;
   /** The names of its tensors, all [rows, dim]. */
   readonly towers: readonly string[];
-  /** What it is asked for beside them and the temperature. */
+  /** Its other options, besides the temperature. */
   readonly options: { readonly [option: string]: unknown };
 }
 

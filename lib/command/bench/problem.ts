@@ -24,7 +24,7 @@ export interface Answer {
   readonly gradients: readonly Float32Array[];
 }
 
-/** Something that computes problems, made ready for one of them. */
+/** An engine, prepared for one problem. */
 export interface Engine {
   /** With its version. */
   readonly name: string;

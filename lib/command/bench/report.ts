@@ -117,7 +117,7 @@ export function titleOf({ loss, temperature, precision }: Report): string {
 export function machineOf({ version, device, machine }: Report): string {
   const on = isOnHost(device.id)
     ? `${threadsInWords(device.threads)}, ${device.instructionSet}`
-    : `${device.id}, beside ${machine.cpu}`;
+    : `${device.id}, with ${machine.cpu}`;
   return `infonce ${version} on ${device.name}, ${on}, ${machine.platform}, Node.js ${machine.node}`;
 }
 

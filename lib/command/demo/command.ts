@@ -35,7 +35,7 @@ const EMOJI: Training<TrainingOptions> = {
 
 export function demoCommand(): Command {
   const command = new Command('demo').description(
-    'trains a small encoder on handwritten digits without labels, and draws what the loss does',
+    'trains a small encoder on handwritten digits without labels, and draws charts',
   );
   return withDigitsOptions(command)
     .enablePositionalOptions() // options behind `text` are its own

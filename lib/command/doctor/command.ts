@@ -20,7 +20,7 @@ export function doctorCommand(): Command {
         .argParser(numberWithin({ above: 0, most: 86_400 }))
         .default(30),
     )
-    .option('--no-self-test', 'compute no loss on the devices, only look')
+    .option('--no-self-test', 'list the devices without computing losses on them')
     .option('--json', 'print the report as JSON')
     .action(async (options: DoctorOptions) => {
       const launch = launched();

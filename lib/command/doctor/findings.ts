@@ -10,7 +10,7 @@ import type { GpuSystem, GroupFound, Machine, SelfTest } from './report.js';
 
 const NO_GPU = 'INFONCE_DEVICE=cpu keeps programs off the GPU meanwhile.';
 
-/** What is wrong, and for each thing wrong or missing what to do. */
+/** The faults, and the remedy for each fault or missing part. */
 export class Findings {
   readonly problems: string[] = [];
   readonly advice: string[] = [];

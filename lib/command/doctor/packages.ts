@@ -2,7 +2,7 @@ import { MANIFEST } from '../manifest.js';
 import { installedVersion } from '../terminal/optional.js';
 import type { OptionalPackage } from './report.js';
 
-/** The packages that infonce works with and does not bring along. */
+/** The optional packages. */
 export function optionalPackages(): OptionalPackage[] {
   return Object.entries(MANIFEST.peerDependencies).map(([name, wanted]) => ({
     name,

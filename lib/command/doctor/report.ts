@@ -23,7 +23,7 @@ export interface DoctorReport {
   readonly packages: readonly OptionalPackage[];
   /** What is wrong. Empty: the exit code is 0. */
   readonly problems: readonly string[];
-  /** For each thing wrong or missing, what to do. */
+  /** The remedy for each fault or missing part. */
   readonly advice: readonly string[];
   readonly exit: Exit;
 }

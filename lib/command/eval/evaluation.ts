@@ -39,7 +39,7 @@ export function largestCount(samples: number, most: number, fits: (count: number
   return count;
 }
 
-/** What is evaluated, by whom. */
+/** An evaluation: its question, data and team. */
 export interface Work {
   readonly question: Question;
   readonly sources: Sources;
@@ -47,11 +47,11 @@ export interface Work {
   readonly temperatures: readonly number[];
   readonly context: Context;
   readonly team: Team;
-  /** Receives the samples that are done, and what to show beside them. */
+  /** Receives the number of samples done, and a text to show with it. */
   readonly onProgress: (samples: number, shown?: string) => void;
 }
 
-/** Reads and computes batch after batch in the memory of two; the ranks of a team in turn. */
+/** Reads and computes batch after batch, with two in memory; ranks of a team take batches in turn. */
 export async function evaluate(work: Work, batches: Batches): Promise<Evaluation> {
   const { question, sources, temperatures, context, team, onProgress } = work;
   const { views, dim } = question;
@@ -123,7 +123,7 @@ export function labelsOf({ first, count }: Batch, sources: Sources, labels: Int3
   });
 }
 
-/** What the rows of a batch, from sample `first` on, come to among themselves. */
+/** The figures of a batch whose first sample is `first`. */
 async function addBatch(
   figures: Figures,
   batch: BatchRows,
@@ -178,7 +178,7 @@ export async function addGeometry(
 /** Rows of a batch, and where they begin. */
 export type PlacedRows = Omit<BatchRows, 'labels'> & Pick<Batch, 'first'>;
 
-/** The error with the place in the files of the number that a call has refused, which is in one of the batches. */
+/** The error of a refused call, with the place in the files of the number that it refused. */
 export async function inWordsOfFiles(
   error: unknown,
   batches: readonly PlacedRows[],

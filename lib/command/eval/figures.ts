@@ -30,8 +30,8 @@ export interface Evaluation {
 const SUMS = ['rows', 'chance', 'top1', 'top5', 'alone', 'flops', 'alignment', 'alignmentPairs'] as const;
 
 /**
- * Sums over rows and pairs, those of a batch or of all so far, as numbers in one list: what any process has computed is added
- * in the order of the batches.
+ * Sums over rows and pairs of one batch or of all so far, in one array: the sums of all processes are added in the order of
+ * the batches.
  */
 export class Figures {
   readonly numbers: Float64Array;

@@ -4,14 +4,14 @@ import type { Context } from '../../runtime/handles.js';
 import { type LossName, lossNamed, towersOf } from '../losses.js';
 import { type Numbers, tensorOf } from './matrix.js';
 
-/** What every batch is asked. */
+/** The loss and its options, the same for every batch. */
 export interface Question {
   readonly loss: LossName;
   readonly positives: 'first' | 'all';
   readonly normalize: boolean;
   readonly views: number;
   readonly dim: number;
-  /** Whether rows of two views look for each other among all. */
+  /** Whether retrieval between two views is evaluated. */
   readonly retrieval: boolean;
 }
 
@@ -81,7 +81,7 @@ export function blockOf(numbers: Numbers, index: number, size: number): Numbers 
   return numbers.subarray(index * size, (index + 1) * size);
 }
 
-/** The same problem as {@link lossOf} computes, for the question what it takes. */
+/** The sizes of the problem of {@link lossOf}, for `memoryRequired`. */
 export function sizeOf(question: Question, dtype: 'float32' | 'float16', count: number): MemoryProblem {
   const { loss, views, dim } = question;
   const size = (rows: number) => () => ({ shape: [rows, dim], dtype });

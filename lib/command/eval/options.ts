@@ -28,7 +28,7 @@ export interface EvalOptions extends OutputOptions, ComputeOptions {
   readonly documentIds?: string;
 }
 
-/** Those of the softmax: others have no chance to compare with, and a bias beside the temperature. */
+/** The losses with a softmax: others have no chance level, and a bias besides the temperature. */
 const EVALUATED = LOSSES.filter(name => lossNamed(name).bias === undefined);
 
 const temperature = numberWithin({ least: 1e-6, most: 1e6 });
@@ -39,7 +39,7 @@ export function withEvalOptions(command: Command): Command {
     .addOption(
       new Option(
         '--views <count>',
-        'views of a sample (default: 2, for supcon 1; with several files, as many)',
+        'views of a sample (default: 2, for supcon 1; with several files, their number)',
       ).argParser(numberWithin({ integer: true, least: 1, most: 1_000_000 })),
     )
     .addOption(new Option('--format <name>', 'of the files (default: what their names end in)').choices([...FORMATS]))
@@ -55,10 +55,7 @@ export function withEvalOptions(command: Command): Command {
       ),
     )
     .addOption(
-      new Option(
-        '--layout <order>',
-        'of the rows of one file: all first views first, or the views of each sample together',
-      )
+      new Option('--layout <order>', 'order of the rows of one file: by view, or the views of each sample together')
         .choices(['views', 'samples'])
         .default('views'),
     )
@@ -69,7 +66,7 @@ export function withEvalOptions(command: Command): Command {
     )
     .option(
       '--labels <file>',
-      'supcon: a class for each row or sample, integers in a .npy file or in lines of text (default: the label of each row, where the files have it)',
+      'supcon: the class of each row or sample, integers in a .npy file or in lines of text (default: labels in the files)',
     )
     .addOption(new Option('--temperature <number>', 'the temperature').argParser(temperature).default(0.07))
     .addOption(new Option('--temperatures <list>', 'more of them, 0.02,0.05,…').argParser(listOf(temperature)))
@@ -81,19 +78,19 @@ export function withEvalOptions(command: Command): Command {
     )
     .option(
       '--global-batch',
-      'one batch of all samples, also of more than fit in memory, in parts of which --batch says the samples',
+      'one batch of all samples, even if they do not fit in memory: in parts of --batch samples',
     )
     .addOption(
       new Option('--group <engine>', 'the processes that mpirun has started do the work together').choices(['mpi']),
     )
-    .option('--no-normalize', 'take the rows as they are in the loss')
-    .option('--qrels <file>', 'which documents, rows of the second file, are relevant to which queries, of the first')
+    .option('--no-normalize', 'compute the loss and retrieval of unnormalized rows')
+    .option('--qrels <file>', 'relevant documents (rows of the second file) of each query (row of the first)')
     .option(
       '--query-ids <file>',
-      'with --qrels: an id for each query, in lines of text or JSON (default: those in the file, else row numbers)',
+      'with --qrels: an id for each query, in lines of text or JSON (default: ids in the file, else row numbers)',
     )
     .option('--document-ids <file>', 'with --qrels: an id for each document')
-    .option('--no-retrieval', 'without recall, MRR and nDCG of pairs, which compare all rows with all');
+    .option('--no-retrieval', 'omit recall, MRR and nDCG, which compare all rows with all');
   return withComputeOptions(command).option('--json', 'print the result as JSON');
 }
 

@@ -77,7 +77,7 @@ export interface JudgedReport
     /** Documents judged for a query, relevant or not. */
     readonly count: number;
     readonly relevant: number;
-    /** Queries of the file without a relevant document, which no mean has. */
+    /** Queries of the file without a relevant document: they are in no mean. */
     readonly queriesWithoutRelevant: number;
   };
   readonly retrieval: { readonly firstToSecond: Retrieval };

@@ -23,7 +23,7 @@ const SAMPLE = 1024;
 const MOST_OF_VIEW = 256;
 const FEWEST_OF_VIEW = 16;
 
-/** Less is what rounding leaves of equal rows. */
+/** Less is rounding of equal rows. */
 const SMALLEST_VARIANCE = 1e-12;
 
 let lastProbe = new Float64Array(0);

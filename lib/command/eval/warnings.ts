@@ -1,6 +1,6 @@
 import type { Spread } from './spread.js';
 
-/** What is wrong with embeddings that figures alone do not tell, or hide. */
+/** Faults of embeddings that figures alone do not show. */
 export interface Warning {
   readonly kind: 'zero-rows' | 'collapsed' | 'few-directions' | 'repeated-rows' | 'same-views' | 'chance';
   readonly message: string;

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { MANIFEST } from '../manifest.js';
 import { CommandError, EXIT } from './exit.js';
 
-/** Where optional packages are looked for: beside this one, then in the project that the command runs in. */
+/** Where optional packages are looked for: next to this one, then in the project that the command runs in. */
 const resolvers = () =>
   [import.meta.url, path.join(process.cwd(), 'package.json')].map(from => createRequire(from).resolve);
 
@@ -72,12 +72,12 @@ function isInProject(): boolean {
   }
 }
 
-/** What a program needs that infonce does not bring along. */
+/** The optional packages of a program. */
 export interface Needs {
   /** The program, as its users call it. */
   readonly name: string;
   readonly packages: readonly string[];
-  /** Packages that it is only better with. */
+  /** Packages that improve it. */
   readonly better?: readonly string[];
 }
 
@@ -88,7 +88,7 @@ export function needPackages({ name, packages, better = [] }: Needs): void {
   const list = missing.map(withVersions).join(missing.length === 2 ? ' and ' : ', ');
   throw new CommandError(
     EXIT.missing,
-    `${name} needs ${list}, which infonce does not bring along.\nInstall: ${installLine([...missing, ...missingOf(better)])}`,
+    `${name} needs ${list}, which infonce does not install.\nInstall: ${installLine([...missing, ...missingOf(better)])}`,
   );
 }
 

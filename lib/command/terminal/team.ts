@@ -1,4 +1,4 @@
-/** Who does a command's work: this process alone, or the ranks of a process group in turn. */
+/** A command's workers: this process alone, or the ranks of a process group in turn. */
 export interface Team {
   readonly rank: number;
   readonly size: number;

@@ -7,11 +7,11 @@ export interface Peer {
   readonly id: string;
   /** The packages that it needs. */
   readonly packages: readonly string[];
-  /** Makes it ready for a problem. Throws {@link CannotRun} where it cannot run here. */
+  /** Prepares it for a problem. Throws {@link CannotRun} if it cannot run here. */
   open(problem: Problem, options: { readonly threads: number }): Promise<Engine>;
 }
 
-/** Why a peer cannot run on this machine, as its user should read it. */
+/** Why a peer cannot run on this machine, for the user. */
 export class CannotRun extends Error {
   override readonly name = 'CannotRun';
 }

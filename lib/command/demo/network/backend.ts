@@ -6,7 +6,7 @@ import { note } from '../../terminal/output.js';
 
 const WASM = '@tensorflow/tfjs-backend-wasm';
 
-/** Has TensorFlow.js run on its wasm backend where that is installed, else on its far slower cpu backend. */
+/** Selects TensorFlow.js's wasm backend if it is installed, else its far slower cpu backend. */
 export async function startTensorFlow(): Promise<string> {
   tf.enableProdMode(); // says nothing about other backends
   const entry = locate(WASM);

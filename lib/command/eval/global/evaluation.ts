@@ -14,7 +14,7 @@ import { Classes, SearchOfClasses } from './classes.js';
 import type { Search } from './search.js';
 import { SearchOfViews } from './views.js';
 
-/** Most rows of a part by default: reading it takes little time beside comparing it. */
+/** Most rows of a part by default: comparing it takes much longer than reading it. */
 const MOST_ROWS = 16_384;
 
 /** The default samples of a part: as many as fit in memory with what they are compared with. */
