@@ -1,5 +1,4 @@
-// What every backend does with a call before and after it computes: checks what would be read out of bounds, and turns
-// failures into reports.
+// Shared by all backends before and after a call: checks against reads out of bounds, and reports of failures.
 #pragma once
 
 #include <exception>
@@ -12,19 +11,19 @@
 
 namespace infonce {
 
-// A problem that could be read out of bounds, or that no backend computes: the reason. Else null.
+// Why a problem is refused: it would be read out of bounds, or no backend computes it. Else null.
 const char *what_is_wrong(const infonce_problem &problem, const infonce_result &result);
 
-// The same of a call for SimCLR's logits: `problem` becomes the one to compute.
+// The same for a call for SimCLR's logits: `problem` becomes the one to compute.
 const char *what_is_wrong_with_logits(infonce_problem *problem, const infonce_output &logits);
 
-// The same of a forward call: `problem` becomes the one to compute.
+// The same for a forward call: `problem` becomes the one to compute.
 const char *what_is_wrong_with_forward(infonce_problem *problem, const infonce_result &result);
 
-// The same of a call that is opened, whose candidates may all come in parts: `problem` becomes the one to compute.
+// The same for an opened call, whose candidates may all come in parts: `problem` becomes the one to compute.
 const char *what_is_wrong_with_open(infonce_problem *problem);
 
-// The same of a part of an opened call, to be added to its sums or its gradient.
+// The same for a part of an opened call, to be added to its sums or its gradient.
 enum class Pass { kSums, kGradient };
 const char *what_is_wrong_with_part(const infonce_problem &problem, const infonce_part &part, Pass pass);
 
@@ -49,23 +48,23 @@ inline bool have_ranks_alone(const infonce_travelling_rows &rows) { return are_v
 
 // Said of such a call.
 constexpr char kNoCandidate[] = "no candidate is left in the sum";
-// Whether an opened call has to be given candidates, because by its form and sizes it has none but positives.
+// Whether an opened call needs candidates from parts: by its form and sizes it has only positives.
 bool needs_candidates(const infonce_problem &problem);
 
-// The same of where an opened call's losses, or its gradients, are to go.
+// The same for the results of an opened call: its losses, or its gradients.
 const char *what_is_wrong_with_losses(const infonce_problem &problem, const infonce_result &result);
 const char *what_is_wrong_with_gradients(const infonce_problem &problem, const infonce_result &result);
 
-// The same of a backward call: `forward`, the problem of its forward call, becomes the one to compute.
+// The same for a backward call: `forward`, the problem of its forward call, becomes the one to compute.
 const char *what_is_wrong_with_backward(infonce_problem *forward, const infonce_upstream &upstream,
                                         const infonce_result &result);
 const char *what_is_wrong_with_upstream(infonce_problem *forward, const infonce_upstream &upstream);
 
-// Where a call that goes in steps stands, and the steps. A gradient that was opened may be given up for another.
+// The stages of a call in steps, and the steps. An opened gradient may be abandoned for another.
 enum class Stage { kOpen, kClosed, kGradient };
 enum class Step { kAdd, kClose, kOpenGradient, kAddGradient, kCloseGradient, kBackward };
 
-// Why a call at this stage does not take the step, or null; and where it stands after it.
+// Why a call at this stage refuses the step, or null; and its stage after the step.
 const char *what_is_wrong_with_step(Stage stage, Step step);
 Stage stage_after(Step step);
 
@@ -82,7 +81,7 @@ BadRow first_bad_number(const infonce_problem &problem, const infonce_part &part
 // The first row of what came home that is none.
 BadRow first_bad_sum(const infonce_problem &problem, int32_t softmax, const infonce_travelling_rows &rows);
 
-// Fills `failure`, if it is there, and returns the status.
+// Fills `failure`, unless it is null, and returns the status.
 infonce_status fail(infonce_failure *failure, infonce_status status, int32_t matrix, int64_t row, const char *format,
                     ...)
 #if defined(__GNUC__)
@@ -92,7 +91,7 @@ infonce_status fail(infonce_failure *failure, infonce_status status, int32_t mat
 infonce_status invalid(infonce_failure *failure, const char *what);
 infonce_status non_finite(infonce_failure *failure, int32_t matrix, int64_t row);
 
-// A call's working memory is not to be had. Both in bytes.
+// A call's working memory cannot be allocated. Both in bytes.
 class OutOfMemory : public std::bad_alloc {
  public:
   OutOfMemory(int64_t needed, int64_t available);

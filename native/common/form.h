@@ -1,4 +1,4 @@
-// The form of a problem: which blocks and softmaxes it has. What backends may meet, and what they ask about it.
+// The form of a problem, its blocks and softmaxes: which forms are computed, and the questions of backends about one.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,7 @@ inline bool has_own_candidates_alone(const infonce_problem &problem) {
   return problem.block_count == 1 && problem.blocks[0].own == INFONCE_OWN_ALONE;
 }
 
-// By what a block's dot products are multiplied to become logits.
+// The factor that makes a block's dot products logits.
 inline double scale_of(const infonce_problem &problem, const infonce_block &block) {
   return problem.scale + block.stretch;
 }
@@ -119,7 +119,7 @@ inline bool has_columns(const infonce_problem &problem) {
 bool joins_sides(const infonce_problem &problem);
 // Whether a block has none of the first softmax's anchors.
 bool has_block_beside_anchors(const infonce_problem &problem);
-// How often a row's positive by index is in its sum.
+// The number of times that a row's positive by index is in its sum.
 int multiplicity_of_positive(const infonce_problem &problem, int softmax);
 
 // Pairs have losses of their own, without a softmax.

@@ -1,5 +1,5 @@
-// How one row's positives and sums become its loss and the derivatives of it, in float64: the only place where the
-// softmax of a row is put together, for both backends.
+// The loss of one row and its derivatives, from its positives and sums, in float64: the only place, for both backends,
+// that computes the softmax of a row.
 #pragma once
 
 #include <cmath>
@@ -22,7 +22,7 @@ INFONCE_HOST_DEVICE constexpr bool has_positives(int32_t row_loss) {
          row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE;
 }
 
-// Whether the loss of a row needs but the mean of its positives' logits, and not each of them.
+// Whether the loss of a row needs only the mean of its positives' logits.
 INFONCE_HOST_DEVICE constexpr bool needs_mean_of_positives(int32_t row_loss) {
   return row_loss != INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES && row_loss != INFONCE_ROW_LOSS_MEAN_INSIDE;
 }
@@ -60,7 +60,7 @@ struct HardSums {
   }
 };
 
-// What a debiased row loss knows beside its row.
+// The parameters of a debiased row loss.
 struct Debiasing {
   double tau_plus = 0;
   double beta = 0;               // 0: all negatives count alike
@@ -150,7 +150,7 @@ template <int32_t kKind> class RowLoss {
     const double ratio = rest_ / positive_;
     if (kKind != INFONCE_ROW_LOSS_DECOUPLED && positives_ == 1 && ratio < 1)
       return multiplicity_ == 1 ? std::log1p(ratio) : std::log(multiplicity_ + ratio);
-    // The difference of the large numbers first: beside them the logarithm would lose its digits.
+    // The difference of the large numbers first: added to one of them, the logarithm would lose its digits.
     if (kKind == INFONCE_ROW_LOSS_DECOUPLED) return (base_ - positive_weight_ * positive_logit_) + std::log(total_);
     return (base_ - positive_logit_) + std::log(total_);
   }
@@ -186,7 +186,7 @@ template <int32_t kKind> class RowLoss {
   INFONCE_HOST_DEVICE double rest_share() const {
     if (kMeanInside && positives_ > 1) return log_positives_ + softplus(log_positives_ - log_total());
     if (kPositivesApart && positives_ > 1) return log_total();
-    // What the estimate takes off for the positive moves with its logit.
+    // The share of the positive that the estimate subtracts changes with its logit.
     if (kKind == INFONCE_ROW_LOSS_DEBIASED && !is_clamped_) return sum_ / (1 - debiasing_.tau_plus) / total_;
     return kKind != INFONCE_ROW_LOSS_DECOUPLED ? rest_ / total_ : positive_weight_;
   }

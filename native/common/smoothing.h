@@ -1,6 +1,6 @@
-// Label smoothing: log-sum-exp - (1 - amount) * mean logit of the positives - amount * that of the candidates. Beside the
-// cross-entropy that is amount * (the former - the latter). The gradient of the latter is of rank one: no kernel of pairs
-// sees it.
+// Label smoothing: log-sum-exp - (1 - amount) * mean logit of the positives - amount * that of the candidates. That
+// adds amount * (the former - the latter) to the cross-entropy. The gradient of the latter is of rank one: no kernel of
+// pairs sees it.
 #pragma once
 
 #include <cstdint>

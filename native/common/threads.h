@@ -1,4 +1,4 @@
-// How threads are started: what the system refuses is told apart from other failures.
+// Starts threads: a refusal of the system is a failure of its own.
 #pragma once
 
 #include <stdexcept>

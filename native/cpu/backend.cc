@@ -1,4 +1,4 @@
-// The CPU backend's table: checks what would read out of bounds, chooses the scheme, keeps exceptions inside.
+// The CPU backend's table: checks bounds, chooses the scheme, and lets no exception out.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -46,7 +46,7 @@ void fill_gradients_with_nan(infonce_problem problem, infonce_result *result) {
   fill_arrays_with_nan(problem, *result);
 }
 
-// What becomes of a call that met this row, or none: `propagate` fills its results with NaN.
+// The status of a call that met this bad row, or none: `propagate` fills its results with NaN.
 template <class Propagate>
 infonce_status status_of(const BadRow &bad, bool may_propagate, infonce_failure *failure, Propagate &&propagate) {
   if (bad.row < 0) return INFONCE_OK;
@@ -275,7 +275,7 @@ infonce_status copy(infonce_context *context, void *to, const void *from, int64_
   return INFONCE_OK;
 }
 
-// While a call runs the memory is in use, and nobody has to wait for that.
+// While a call runs its memory is in use; trim does not wait for it.
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *) {
   *freed = 0;
   const std::unique_lock<std::mutex> lock(context->mutex, std::try_to_lock);

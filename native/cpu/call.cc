@@ -46,7 +46,7 @@ bool has_sharp_weights(const infonce_problem &p) {
 
 enum class Kind { kPairedNegatives, kPanel, kFloat64 };
 
-// To be tried in turn; the last one serves in any case.
+// Tried in turn; the last one always serves.
 std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   const infonce_problem &p = request.problem;
   if (has_own_candidates_alone(p)) return {Kind::kPairedNegatives};
@@ -57,7 +57,7 @@ std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   // Unit rows bound the logits by the scale, except for biases.
   const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !pairs.has_bias();
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};
-  // Nothing to prepare where that is already too much.
+  // Nothing is prepared if that is already too much.
   const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(scale);
   if ((products_of(p) <= kTinyProducts && !request.in_parts) || bounded_too_high) return {Kind::kFloat64};
   if (is_bounded && !pairs.has_large_classes()) return {Kind::kPanel};
@@ -124,7 +124,7 @@ Scheme &take_scratch(infonce_context &c, infonce_saved &saved, const infonce_par
   return scheme;
 }
 
-// Beside positives, which decoupled losses do not count among them.
+// Without the positives, which decoupled losses do not count.
 bool has_candidates(const infonce_saved &saved, const infonce_part &part) {
   const infonce_matrix &candidates = part.candidates;
   if (saved.request.problem.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID || !candidates.ids) return true;

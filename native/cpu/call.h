@@ -1,4 +1,4 @@
-// Calls of problems that are known to be right: chooses the scheme and leads it through.
+// Computes calls of checked problems: chooses the scheme and runs its steps.
 #pragma once
 
 #include "cpu/context.h"
@@ -22,7 +22,7 @@ void compute_losses(infonce_context &context, infonce_saved &saved, infonce_resu
 BadRow begin_gradient(infonce_context &context, infonce_saved &saved, const infonce_problem &problem);
 BadRow compute_part_gradient(infonce_context &context, infonce_saved &saved, const infonce_part &part, float *gradient);
 void compute_gradients(infonce_context &context, infonce_saved &saved, infonce_result *result);
-// Adds what rows of a softmax met elsewhere.
+// Adds the sums of a softmax's rows from other calls.
 BadRow join(infonce_saved &saved, int32_t softmax, const infonce_travelling_rows &rows);
 
 // The bytes that `run` takes for these gradients (bits by matrix): exact, or, where the values in the input decide, the

@@ -1,4 +1,4 @@
-// What the handles of the C contract stand for.
+// The objects behind the handles of the C contract.
 #pragma once
 
 #include <map>
@@ -15,7 +15,7 @@
 
 namespace infonce::cpu {
 
-// What an opened call keeps. The next one gets the memory of the last: fresh pages cost more than what is done with them.
+// The state of an opened call. The next one reuses its memory: fresh pages would cost more than the work on them.
 struct SavedMemory {
   Workspace kept, gradient;
   std::map<int32_t, Workspace> panels;  // by number of the part; 0: of the problem

@@ -1,6 +1,6 @@
-// The float64 scheme for whatever a constant shift cannot hold: very low temperatures, rows that are used as they are
-// with large norms, rows far from every candidate. Each task owns rows and walks all of the other side twice, with a
-// running maximum first and with the finished log-sum-exps after.
+// The float64 scheme, for logits that a constant shift cannot hold: very low temperatures, unnormalized rows with large
+// norms, rows far from every candidate. Each task owns rows and passes over the other side twice, first with a running
+// maximum, then with the finished log-sum-exps.
 #pragma once
 
 #include <utility>

@@ -1,4 +1,4 @@
-// Positives by id beside the one that each anchor has by index: pairs that a block leaves out, each with a term of its own.
+// Positives by id, besides each anchor's positive by index: pairs that a block leaves out, each with a term of its own.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the processors of this machine can do at most, measured. None of it is used by the losses.
+// Measures the limits of this machine's processors. The losses do not use them.
 #pragma once
 
 #include "infonce/infonce.h"

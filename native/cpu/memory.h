@@ -1,4 +1,4 @@
-// The system's memory: how much there is, how much a call may still take, and taking it.
+// The system's memory: its size, how much a call may still take, and its allocation.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ int64_t physical_memory();
 // says no more than that.
 int64_t available_memory();
 
-// Throws OutOfMemory if `bytes` are many and more than is available. Most systems would hand out addresses all the same.
+// Throws OutOfMemory if `bytes` are many and more than is available. Most systems would return an address all the same.
 void require_memory(int64_t bytes);
 
 // Aligned as Cursor's arrays are. What lies in it is unspecified. Throws OutOfMemory.

@@ -29,7 +29,7 @@ template <class Scalar> class Operands {
 
   // Carves the operands. Kernels that read bfloat16 pairs have no use for depth panels.
   void take_kept(Workspace::Cursor &cursor, bool bfloat16);
-  // What `prepare` needs beside them, and the part, if there is one.
+  // The scratch memory of `prepare`, and the part, if there is one.
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16, const infonce_part *part);
 
   // These return the first row of the input that holds NaN or infinity.

@@ -1,6 +1,6 @@
-// The pairs of anchors and candidates of their own, beside blocks that all anchors share. The candidates are read as they
-// are, in float64, once for the logits and once for the gradient; those that no other anchor sees are not packed at all.
-// What is kept for later gradients is the dot products and a copy of the rows.
+// The pairs of anchors and their own candidates, besides blocks that all anchors share. The candidates are read in
+// place, in float64, once for the logits and once for the gradient; those that no other anchor sees are not packed.
+// Later gradients need the dot products and a copy of the rows.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
-// InfoNCE with every query's own negatives [N, M, D]: nothing is shared between rows, each negative is read once for
-// the logits and once for its gradient. Memory-bound, so all of it is float64. Nothing is prepared: what is kept for
-// later gradients is a copy of the inputs.
+// InfoNCE with every query's own negatives [N, M, D]: rows share nothing, and each negative is read once for the logits
+// and once for its gradient. The work is memory-bound, so all of it is float64. Nothing is prepared; later gradients
+// need a copy of the inputs.
 #pragma once
 
 #include <cstddef>

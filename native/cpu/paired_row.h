@@ -1,5 +1,5 @@
-// Rows that are read as they are, in float64, because they are read only once or twice: what a query and one of its own
-// candidates give each other.
+// Pairs of a query and one of its own candidates, in float64. Their rows are read in place, because they are read only
+// once or twice.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// Which pairs are treated one by one, exactly and in float64, instead of in the matrix of exponentials: positives, whose
-// p - 1 would cancel, and the few rows that share a sample or an id with an anchor.
+// The pairs that are computed one by one in float64, instead of in the matrix of exponentials: positives, whose p - 1
+// would cancel, and the few rows that share a sample or an id with an anchor.
 #pragma once
 
 #include <cstdint>

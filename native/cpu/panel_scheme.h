@@ -25,8 +25,8 @@ class PanelScheme final : public Scheme {
   void take_gradient(Workspace::Cursor &cursor) override;
   void take_panel(Workspace::Cursor &cursor) override;
   int64_t tables() const override;
-  // Serves unless float32 cannot do it: logits too large, a row's sum that fell out of the safe range, a class that has
-  // contracted to a point.
+  // Serves unless float32 is not enough: logits that are too large, a row's sum outside the safe range, a class that
+  // has contracted to a point.
   Outcome open() override;
   BadRow add() override;
   Outcome close(infonce_result *result) override;

@@ -1,5 +1,5 @@
-// The passes over rows that every scheme shares: rank the positives, put losses together, finish gradients. Templated as
-// the operands are.
+// The passes over rows that all schemes share: they rank the positives, complete losses and finish gradients. Templated
+// on the scalar, as the operands.
 #pragma once
 
 #include <algorithm>
@@ -87,7 +87,7 @@ template <class Scalar> class Passes {
 
   // Carves the operands and the statistics.
   void take_kept(Workspace::Cursor &cursor, bool bfloat16);
-  // What is needed beside them, and the part that was taken up.
+  // Further scratch memory, and the part that was taken up.
   void take_scratch(Workspace::Cursor &cursor, bool bfloat16) {
     operands_.take_scratch(cursor, bfloat16, part_ ? part_->given : nullptr);
     own_.take_scratch(cursor);

@@ -1,4 +1,4 @@
-// What pairs outside the matrix part add to gradients, and the end of each gradient.
+// Gradients of the pairs outside the matrix part, and the last step of each gradient.
 #include "common/row_loss.h"
 #include "common/smoothing.h"
 #include "cpu/passes.h"
@@ -89,7 +89,7 @@ template <class Scalar> template <int32_t kRowLoss> double Passes<Scalar>::own_w
          RowLoss<kRowLoss>::pair_weight(false, 1, logit, softmax.log_sum_exp[i], softmax.rest_share[i]);
 }
 
-// What anchor i and the candidates of its own give each other.
+// The gradients of anchor i and its own candidates by each other.
 template <class Scalar>
 template <int32_t kRowLoss>
 void Passes<Scalar>::add_own_of(int64_t i, Scalar *accumulators, int64_t accumulator_rows, int thread) {

@@ -1,5 +1,4 @@
-// How a problem is computed: one object from the first look at the inputs to the gradients, which may be asked for in
-// the same call or in later ones.
+// The computation of one problem, from reading the inputs to the gradients, in the same call or in later ones.
 #pragma once
 
 #include "common/call.h"

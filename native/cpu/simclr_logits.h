@@ -1,5 +1,5 @@
-// SimCLR's logits as a matrix, for those who want to look at it: [rows, rows - 1], the row's positives in ascending
-// column order first, then the other rows.
+// SimCLR's logits as a matrix [rows, rows - 1]: first the row's positives in ascending column order, then the other
+// rows.
 #pragma once
 
 #include "cpu/operands.h"

@@ -1,4 +1,4 @@
-// What label smoothing adds to losses and gradients.
+// The terms of label smoothing in losses and gradients.
 #include "common/smoothing.h"
 
 #include "cpu/passes.h"

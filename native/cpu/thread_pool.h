@@ -1,6 +1,6 @@
-// Workers kept between calls. Each thread begins with a share of the tasks in a cache line of its own and takes from
-// the others' shares when it has none left; nobody ever waits for a worker that holds no task, so a sleeping or
-// descheduled worker costs nothing but its help.
+// Workers kept between calls. Each thread begins with a share of the tasks in a cache line of its own, and takes tasks
+// of other shares when it has none left. No thread waits for a worker that holds no task, so a sleeping worker only
+// does not help.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// The calls of MPI that a transport makes, whatever the family of the library. MPI knows one thread: all of an object is
-// used from one, except what is said to be for any.
+// The MPI calls of a transport, for every family of libraries. MPI serves one thread: an object is used from one
+// thread, except where a comment says so.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// What the environment says about the launcher of this process.
+// The launcher of this process, by its environment variables.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// The thread on which all of MPI runs: it starts MPI, takes what is to be sent and received, and moves it on until it has
-// ended, also while nobody asks.
+// The thread on which all of MPI runs: it starts MPI, posts messages, and makes progress until they have ended, even
+// while no caller waits.
 #pragma once
 
 #include <atomic>

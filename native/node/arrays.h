@@ -14,7 +14,7 @@
 
 namespace infonce::node {
 
-// When the work is done whose arrays these are.
+// When the work on these arrays runs.
 enum class When {
   kNow,   // before JavaScript runs again: its arrays are used where they are
   kLater  // inputs are copied and results copied back; pinned arrays and buffers stay where they are, and are kept
@@ -67,7 +67,7 @@ class Arrays {
 
   // The buffers and pinned arrays among them.
   const std::vector<std::shared_ptr<void>> &kept() const { return kept_; }
-  // Buffers that the work uses beside.
+  // Further buffers that the work uses.
   void keep(const std::shared_ptr<void> &memory);
 
   // Lets go of what only the backend needed. On any thread, once it has ended.
@@ -77,7 +77,7 @@ class Arrays {
   // JavaScript may have detached an array since. Less than `most`: nothing is left.
   size_t copy_back(size_t most);
 
-  // Writes all that a result holds beside arrays. `index`: of the results, in the order of their scalars.
+  // Writes the scalars of a result. `index`: of the results, in the order of their scalars.
   void write_scalars(const infonce_result &fields, size_t index = 0);
 
  private:

@@ -41,7 +41,7 @@ class Captured : public Napi::ObjectWrap<Captured> {
 
   void dispose(const Napi::CallbackInfo &info);
   void free(Napi::BasicEnv env);
-  // About what it takes: float32 rows of all matrices. For the garbage collector, which sees none of it.
+  // Its approximate size, float32 rows of all matrices, for the garbage collector, which cannot see it.
   int64_t bytes() const;
 
   std::shared_ptr<CapturedCall> call_;

@@ -12,8 +12,7 @@
 
 namespace infonce::node {
 
-// Work that was submitted, and whom to tell when it is done. Made, delivered and destroyed on the thread of its
-// environment.
+// Submitted work, and the callback for its end. Made, delivered and destroyed on the thread of its environment.
 class Job {
  public:
   // `owner` is kept alive until the job is destroyed. `done` may be empty: nobody is told.

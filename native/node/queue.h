@@ -16,7 +16,7 @@
 
 namespace infonce::node {
 
-// What has become of a job that was to be cancelled.
+// The outcome of cancelling a job.
 enum class CancelOutcome { kDropped, kAsked, kUnknown };
 
 // The background thread of a context or process group, started by the first job submitted. Jobs begin in the order they came, and are

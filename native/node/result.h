@@ -10,7 +10,7 @@
 
 namespace infonce::node {
 
-// Which results a call fills beside the scalars: both are set for a whole loss.
+// The results that a call fills besides the scalars: both are set for a whole loss.
 struct Fills {
   bool rows;
   bool gradients;

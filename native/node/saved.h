@@ -12,7 +12,7 @@ namespace infonce::node {
 
 class Membership;
 
-// What a forward call leaves for its gradients.
+// The state that a forward call keeps for its gradients.
 struct SavedState {
   // Of the call, without its arrays.
   infonce_problem problem{};
@@ -20,7 +20,7 @@ struct SavedState {
   const BackendContext *owner = nullptr;
   const Membership *group = nullptr;  // of which the call was a step, as its gradients are; null: of none
 
-  // About what it takes: float32 rows of all matrices. For the garbage collector, which sees none of it.
+  // Its approximate size, float32 rows of all matrices, for the garbage collector, which cannot see it.
   int64_t bytes() const;
 };
 

@@ -9,7 +9,7 @@
 
 #include "infonce/infonce.h"
 
-// JavaScript values as C++ values. What does not fit throws an INVALID_ARGUMENT Failure that names the value.
+// JavaScript values as C++ values. A value that does not fit throws an INVALID_ARGUMENT Failure that names it.
 namespace infonce::node {
 
 // Elements of a typed array in JavaScript's memory: valid until JavaScript runs again.

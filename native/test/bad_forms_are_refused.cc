@@ -106,7 +106,7 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   REFUSES(by_index, problem.blocks[by_index.further_block].left_out |= INFONCE_LEAVE_OUT_TARGET);
 }
 
-TEST_CASE("matrices and blocks that do not go together are refused in any form") {
+TEST_CASE("matrices and blocks that do not match are refused in any form") {
   for (const infonce_positive positive : kPositives) {
     const Named all = named(form_of(positive));
     CAPTURE(positive);
@@ -127,7 +127,7 @@ TEST_CASE("matrices and blocks that do not go together are refused in any form")
   }
 }
 
-TEST_CASE("keys that do not go with the anchors are refused") {
+TEST_CASE("keys that do not match the anchors are refused") {
   const Named more = named(form_of(INFONCE_POSITIVE_SAME_INDEX));
   REFUSES(more, problem.matrices[more.keys].rows = 11);
   Form form = form_of(INFONCE_POSITIVE_SAME_INDEX);
@@ -210,7 +210,7 @@ TEST_CASE("ids that are missing, or that positives have, leave nothing out") {
   }
 }
 
-TEST_CASE("positives by id beside those by index are refused with what they do not go with") {
+TEST_CASE("positives by id are refused with options that they cannot be combined with") {
   const auto add = [](infonce_problem &problem, const Named &all) -> infonce_block & {
     problem.blocks[all.further_block].left_out |= INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
     return problem.blocks[all.further_block];
@@ -238,7 +238,7 @@ TEST_CASE("positives by id beside those by index are refused with what they do n
   }
 }
 
-TEST_CASE("parameters of a row loss that are out of range, or go with another one, are refused") {
+TEST_CASE("parameters of a row loss that are out of range, or belong to another one, are refused") {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   for (const infonce_positive positive : kPositives) {
     Form form = form_of(positive);
@@ -322,7 +322,7 @@ TEST_CASE("a bias of candidates whose columns feed a softmax is refused") {
   REFUSES(both, problem.matrices[both.keys].bias = bias.data());
 }
 
-TEST_CASE("a gradient of a memory is refused beside further candidates, too") {
+TEST_CASE("a gradient of a memory is refused with further candidates, too") {
   const Named all = named(form_of(INFONCE_POSITIVE_SAME_ID));
   const Buffer<float> gradient(40);
   REFUSES(all, result.gradients[all.keys].data = gradient.data());

@@ -243,7 +243,7 @@ TEST_CASE("a bias far beyond the logits matches the reference") {
   }
 }
 
-TEST_CASE("candidates that a bias of -infinity leaves out are as good as not there") {
+TEST_CASE("candidates that a bias of -infinity leaves out have no effect") {
   const std::vector<Engine> all = engines_for_rules();
   for (const infonce_positive positive : kPositives) {
     const Form form = form_with_further(positive);

@@ -1,4 +1,4 @@
-// What a kernel library offers to the engine: block-level operations on packed operands, one table an instruction set.
+// The interface of a kernel library: block-level operations on packed operands, one table per instruction set.
 #pragma once
 
 #include <stdint.h>
@@ -152,7 +152,7 @@ template <class Scalar> struct ScalarKernels {
   double (*finish)(const FinishRows<Scalar> &);
 };
 
-// Nothing but the multiply-adds that the matrix products are made of, from registers. Factors below 1 keep them finite.
+// Only the multiply-adds of the matrix products, from registers. Factors below 1 keep them finite.
 struct Peak {
   float (*run)(int64_t iterations, float factor, float addend);
   int flops;  // of an iteration, 2 for each multiply-add

@@ -54,7 +54,7 @@ INFONCE_INLINE Ints count_above(Ints count, Floats x, Floats y) {
 
 enum class Statistics { kNone, kRows, kBoth };
 
-// What is looked at beside dot products: nothing, groups, groups with ids and biases, or also thresholds.
+// Conditions besides dot products: none, groups, groups with ids and biases, or also thresholds.
 enum class Looks { kNone, kGroups, kAll, kThresholds };
 
 // Statistics of a row's strips, one lane each column modulo the lanes, until row_sums gathers them.

@@ -1,4 +1,4 @@
-// The most multiply-adds that a thread can do: independent chains that never leave the registers.
+// The peak rate of multiply-adds of a thread: independent chains that never leave the registers.
 #pragma once
 
 #include "cpu/kernels/kernels.h"

@@ -1,4 +1,4 @@
-// The register-blocked product under everything: a tile of R rows by one panel, held in registers over the depth.
+// The register-blocked product that all others use: a tile of R rows by one panel, held in registers over the depth.
 #pragma once
 
 #include "cpu/kernels/simd.h"
