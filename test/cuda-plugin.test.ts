@@ -251,7 +251,7 @@ describe.runIf(process.platform === 'linux')('of several CUDA libraries', () => 
     ]);
   });
 
-  it('a reason that all have is told once', async () => {
+  it('a reason that all share is reported once', async () => {
     const reason = 'no NVIDIA driver is installed';
     for (const place of ['local', 'cuda13', 'cuda12'] as const) {
       await copy.put(place, 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${reason}"`);

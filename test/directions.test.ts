@@ -159,7 +159,7 @@ describe.each(TARGETS)('%s', target => {
     }
   });
 
-  it('are the same in halves and asynchronously', async () => {
+  it('are the same in two passes and asynchronously', async () => {
     for (const rows of ROWS) {
       const given = problemOf(rows, { directions: ALL, hardness: { mode: 'hard', strength: 3 } }) as InfoNCEProblem;
       const expected = run(given);

@@ -7,7 +7,7 @@ import { thrownBy } from './support/thrown.js';
 
 type Loss = typeof infonce.ntXent;
 
-/** The losses of the package: what has a forward half. */
+/** The losses of the package: what has a forward pass. */
 const LOSSES = Object.entries(infonce).filter(
   (entry): entry is [string, Loss] => typeof entry[1] === 'function' && 'forward' in entry[1],
 );

@@ -206,7 +206,7 @@ describe.each(TARGETS)('%s', target => {
     );
   });
 
-  it('NaN in a guide is told by its name', () => {
+  it('NaN in a guide is reported with its name', () => {
     const guide = guideOf(6);
     const data = guide.positiveKey.data.slice().fill(Number.NaN, 2 * GUIDE_DIM, 3 * GUIDE_DIM);
     const falseNegatives = { margin: 0, guide: { ...guide, positiveKey: { data, shape: [6, GUIDE_DIM] } } };

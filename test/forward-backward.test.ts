@@ -10,7 +10,7 @@ import { thrownBy, wrong } from './support/thrown.js';
 const context = sharedContext(TARGETS[0]!);
 const SIZES = { samples: 9, dim: 7, views: 3, negatives: 5, temperature: 0.2, noise: 1, seed: 3 };
 
-/** The problem of one call, as that of a forward half and the upstream gradient. */
+/** The problem of one call, as that of a forward pass and the upstream gradient. */
 function apart({ gradOutput, gradient: _gradient, ...problem }: Named): [Named, Float32Array | undefined] {
   return [problem, gradOutput as Float32Array | undefined];
 }
@@ -19,7 +19,7 @@ describe.each(goldenCases())('$name', golden => {
   const [loss, problem] = problemOf(golden);
   const [halves, gradOutput] = apart(problem);
 
-  it('has the same loss and gradients in two halves', async () => {
+  it('has the same loss and gradients in two passes', async () => {
     const { forward, forwardSync, reference } = FUNCTIONS[loss];
     const sync = forwardSync(halves, { context });
     expectResult({ ...sync, ...sync.backwardSync(gradOutput) }, reference(problem), HIGHEST);
@@ -169,7 +169,7 @@ describe('a forward pass', () => {
 
     const pass = await FUNCTIONS.ntXent.forward({ features, reduction: 'none' }, { context });
     const backward = (gradOutput: unknown, run?: object) => () => pass.backwardSync(wrong(gradOutput), run);
-    expect(thrownBy(backward(1, { context }))).toMatchObject(advised(/in the context of the forward half/));
+    expect(thrownBy(backward(1, { context }))).toMatchObject(advised(/in the context of the forward pass/));
     expect(thrownBy(backward(1, { out: { loss: new Float32Array(6) } }))).toMatchObject(
       advised(/was computed by forward/),
     );

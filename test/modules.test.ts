@@ -39,7 +39,7 @@ describe('InfoNCE', () => {
     expect(own.forwardSync(query, positiveKey, paired)).toEqual(expected);
   });
 
-  it('runs where it is told to', async () => {
+  it('runs in the context that it is given', async () => {
     const context = newContext({ threads: 1 });
     const loss = new InfoNCE();
     expect(await loss.forward(query, positiveKey, undefined, { context })).toEqual(

@@ -48,7 +48,7 @@ describe('MultipleNegativesRankingLoss', () => {
     expect(loss.options).toEqual({ scale: 4, ...options });
   });
 
-  it('runs where it is told to', async () => {
+  it('runs in the context that it is given', async () => {
     const context = newContext({ threads: 1 });
     const loss = new MultipleNegativesRankingLoss({}, { context });
     expect(loss.forwardSync(query, positive)).toEqual(new MultipleNegativesRankingLoss().forwardSync(query, positive));

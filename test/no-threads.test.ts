@@ -82,33 +82,36 @@ const refusal = (argument: string, remedy: string) => ({
   message: expect.stringMatching(`^${argument}: ${REFUSED} ${remedy}.*ulimit -u`),
 });
 
-describe.runIf(process.platform === 'linux')('a process that may start no more threads is told so, and goes on', () => {
-  const temporary = temporaryFolder('threads');
-  beforeAll(() =>
-    execute('cc', ['-shared', '-fPIC', temporary.write('refusing.c', REFUSING), '-o', library(), '-ldl']),
-  );
-  const library = () => temporary.at('refusing.so');
+describe.runIf(process.platform === 'linux')(
+  'a process that may start no more threads gets an error, and goes on',
+  () => {
+    const temporary = temporaryFolder('threads');
+    beforeAll(() =>
+      execute('cc', ['-shared', '-fPIC', temporary.write('refusing.c', REFUSING), '-o', library(), '-ldl']),
+    );
+    const library = () => temporary.at('refusing.so');
 
-  async function run(program: string, ...words: string[]): Promise<Record<string, unknown>> {
-    const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', program, ...words], {
-      cwd: root,
-      env: { ...process.env, LD_PRELOAD: library() },
+    async function run(program: string, ...words: string[]): Promise<Record<string, unknown>> {
+      const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', program, ...words], {
+        cwd: root,
+        env: { ...process.env, LD_PRELOAD: library() },
+      });
+      return JSON.parse(stdout) as Record<string, unknown>;
+    }
+
+    it('of contexts', async () => {
+      const { loss, refused, without, afterwards } = await run(PROGRAM);
+      const fewer = 'Use fewer threads: .*INFONCE_THREADS';
+      expect(refused).toEqual(['threads', 'ntXent', 'toArray'].map(argument => refusal(argument, fewer)));
+      expect(without).toEqual([loss, loss]);
+      expect(afterwards).toEqual([loss, loss]);
     });
-    return JSON.parse(stdout) as Record<string, unknown>;
-  }
 
-  it('of contexts', async () => {
-    const { loss, refused, without, afterwards } = await run(PROGRAM);
-    const fewer = 'Use fewer threads: .*INFONCE_THREADS';
-    expect(refused).toEqual(['threads', 'ntXent', 'toArray'].map(argument => refusal(argument, fewer)));
-    expect(without).toEqual([loss, loss]);
-    expect(afterwards).toEqual([loss, loss]);
-  });
-
-  it('of process groups', async () => {
-    const engines = (await isThere('mpirun')) ? ['local', 'mpi'] : ['local'];
-    const { refused, sizes } = await run(PROGRAM_OF_A_GROUP, engines.at(-1)!);
-    expect(refused).toEqual(engines.map(() => refusal('createProcessGroup', 'A group needs one')));
-    expect(sizes).toEqual(engines.map(() => 1));
-  });
-});
+    it('of process groups', async () => {
+      const engines = (await isThere('mpirun')) ? ['local', 'mpi'] : ['local'];
+      const { refused, sizes } = await run(PROGRAM_OF_A_GROUP, engines.at(-1)!);
+      expect(refused).toEqual(engines.map(() => refusal('createProcessGroup', 'A group needs one')));
+      expect(sizes).toEqual(engines.map(() => 1));
+    });
+  },
+);

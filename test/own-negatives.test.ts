@@ -73,7 +73,7 @@ describe.each(TARGETS)('%s', target => {
       }
     });
 
-    it('may hold NaN beyond the counts, in one call, in two halves, and asynchronously', async () => {
+    it('may hold NaN beyond the counts, in one call, in two passes, and asynchronously', async () => {
       for (const rows of ROWS) {
         const negativeCounts = countsOf(rows);
         const clean = problemOf(rows, { inBatch, negativeCounts });

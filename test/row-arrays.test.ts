@@ -221,7 +221,7 @@ describe('detach', () => {
     expect(infoNCESync({ ...problem, detach: [] })).toEqual(whole);
   });
 
-  it('does so in two halves and on the device', async () => {
+  it('does so in two passes and on the device', async () => {
     const pass = await infoNCE.forward({ ...problem, detach: ['positiveKey'] });
     expect(pass.backwardSync()).not.toHaveProperty('gradPositiveKey');
     const onDevice = await pass.backward(1, { output: 'device' });

@@ -98,7 +98,7 @@ describe.each(VARIANTS)('%s', loss => {
     );
   });
 
-  it('is so in two halves, whose upstream gradients are in the same order', async () => {
+  it('is so in two passes, whose upstream gradients are in the same order', async () => {
     const given = draw(loss, SIZES, { reduction: 'none' });
     const upstream = normal([given.rows], 4).data;
     const theirs = interleave(upstream, given.rows, given.views);
@@ -193,7 +193,7 @@ describe('interleaved rows', () => {
     });
   });
 
-  it('are told of by their own rows', async () => {
+  it('are reported with their own rows', async () => {
     const data = other.features.data.slice();
     const D = other.features.shape[1]!;
     data[4 * D + 1] = Number.NaN;

@@ -105,14 +105,14 @@ const SYNC_FORWARD_ADVICE: KeyAdvice = new Map([...SYNC_RUN_ADVICE, ...FORWARD_A
 const SYNC_BACKWARD_KEYS: ReadonlySet<string> = new Set(['output', 'out']);
 const BACKWARD_KEYS: ReadonlySet<string> = new Set([...SYNC_BACKWARD_KEYS, 'signal']);
 const BACKWARD_ADVICE: KeyAdvice = new Map([
-  ['context', 'It runs in the context of the forward half.'],
-  ['group', 'It is a step of the group of the forward half.'],
-  ['gradients', 'Pass it to the forward half, with the group.'],
+  ['context', 'It runs in the context of the forward pass.'],
+  ['group', 'It is a step of the group of the forward pass.'],
+  ['gradients', 'Pass it to the forward pass, with the group.'],
 ]);
 const SYNC_BACKWARD_ADVICE: KeyAdvice = new Map([...SYNC_RUN_ADVICE, ...BACKWARD_ADVICE]);
 const NO_OPTIONS: UncheckedRun = {};
 
-/** A forward half, checked, and what it fills. */
+/** A forward pass, checked, and what it fills. */
 interface Prepared {
   readonly plan: Plan;
   readonly context: OwnedContext;
@@ -152,7 +152,7 @@ function prepareForward<Problem>(
   return { plan, context, buffers, naming, work, membership: group && { group, mean } };
 }
 
-/** The forward half, on this thread and the context's workers. */
+/** The forward pass, on this thread and the context's workers. */
 export function forwardSync<Problem>(
   describe: Describe<Problem>,
   problem: Problem,
@@ -169,7 +169,7 @@ export function forwardSync<Problem>(
   );
 }
 
-/** The forward half, queued for the context's background thread. */
+/** The forward pass, queued for the context's background thread. */
 export async function forwardAsync<Problem>(
   describe: Describe<Problem>,
   problem: Problem,
@@ -197,7 +197,7 @@ function describeForward<Problem>(describe: Describe<Problem>, problem: Problem,
 function refused(option: string, remedy: string): InfoNCEError {
   return new InfoNCEError('ERR_INFONCE_TYPE', {
     argument: option,
-    expected: 'nothing in the problem of a forward half',
+    expected: 'nothing in the problem of a forward pass',
     got: 'a value',
     remedy,
   });

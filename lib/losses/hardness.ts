@@ -69,7 +69,7 @@ export function stretchesOf(
   const isList = lists > 0;
   const against = (targets ?? negativeIds)?.name ?? (hasThresholds ? 'falseNegatives' : undefined);
   if (mode !== 'all' && isList && against !== undefined) {
-    const remedy = "Own negatives are told from others by index alone. Pass mode 'all'.";
+    const remedy = "Own negatives are distinguished from others by index alone. Pass mode 'all'.";
     refuseBeside('hardness.mode', describeValue(mode), `${against} where negativeKeys is a list`, remedy);
   }
   if (mode !== 'all' && lists > 1) {
@@ -77,7 +77,7 @@ export function stretchesOf(
       argument: 'hardness.mode',
       expected: "'all' where tensors of a list are on a device or of several types",
       got: describeValue(mode),
-      remedy: "Own negatives are told from others in one matrix. Pass arrays of one type, or mode 'all'.",
+      remedy: "Own negatives are distinguished from others in one matrix. Pass arrays of one type, or mode 'all'.",
     });
   }
   if (mode === 'hard' && !hasOwn && !isList) {

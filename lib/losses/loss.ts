@@ -51,7 +51,7 @@ export interface LossFunction<T extends LossTypes> {
     problem: Of<T, R, G, O, K>['problem'],
     run?: RunOptions<O, T['out']>,
   ): Promise<Of<T, R, G, O, K>['result']>;
-  /** The loss in two halves, for trainers that know the upstream gradient only later. */
+  /** The loss in two passes, for trainers that know the upstream gradient only later. */
   forward<R extends Reduction = 'mean', K extends boolean = true>(
     problem: WithoutUpstream<Of<T, R, boolean, 'host', K>['problem']>,
     run?: ForwardOptions,

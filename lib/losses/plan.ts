@@ -147,7 +147,7 @@ export function ownersOf({ task }: Plan): (readonly [name: string, owner: Contex
   return task.emptyQueue === undefined ? owners : [...owners, [task.emptyQueue.name, task.emptyQueue.owner]];
 }
 
-/** The plan without the arrays that a forward half has read. */
+/** The plan without the arrays that a forward pass has read. */
 export function withoutData(plan: Plan): Plan {
   const emptied = (tensor: InputTensor) => ({ ...tensor, data: new Float32Array(0) });
   const matrices = plan.task.matrices.map(

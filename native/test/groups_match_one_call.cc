@@ -328,7 +328,7 @@ TEST_CASE("first positives of half precision are found on other ranks") {
   }
 }
 
-TEST_CASE("positives by label give the same bits with any number of threads, and in two halves") {
+TEST_CASE("positives by label give the same bits with any number of threads, and in two passes") {
   const std::string set = instruction_sets().front();
   for (const auto row_loss :
        effort<infonce_row_loss>({INFONCE_ROW_LOSS_CROSS_ENTROPY, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES},
@@ -455,7 +455,7 @@ TEST_CASE("the sigmoid loss over ranks is that of one call") {
   }
 }
 
-TEST_CASE("a call in two halves gives the bits of one") {
+TEST_CASE("a call in two passes gives the bits of one") {
   const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
   for (const uint32_t seed : seeds_from(5100, 16, {5100})) {
     const Form form = form_over_ranks(seed);

@@ -233,7 +233,7 @@ TEST_CASE("rows that stand apart have the logits of others") {
   CHECK(std::memcmp(actual.data(), expected.data(), expected.size() * sizeof(float)) == 0);
 }
 
-TEST_CASE("a row that is not finite is told by its number, whatever stands between rows") {
+TEST_CASE("a row that is not finite is reported with its number, whatever stands between rows") {
   const Context context = make_context();
   Settings settings;
   settings.loss = Loss::kInfoNceUnpaired;

@@ -137,7 +137,7 @@ TEST_CASE("thresholds that the contract does not allow are refused") {
   CHECK(context.run(with_triangle.problem, output.result, failure) == INFONCE_INVALID_ARGUMENT);
 }
 
-TEST_CASE("NaN in a guide is told with its row") {
+TEST_CASE("NaN in a guide is reported with its row") {
   Form form;
   form.rows = form.keys = 20;
   form.further = {9};

@@ -1,4 +1,4 @@
-// What is told about rows that travel with sums of their own, and what they bring.
+// Rows that travel with sums of their own are refused where they, or their sums, are wrong.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -269,7 +269,7 @@ TEST_CASE("rows that visit are refused where more than sums is asked of them, or
   CHECK(join(whole, false, With::kRank) == "there are no ranks to be taken");
 }
 
-TEST_CASE("sums and weights that are no numbers are told by matrix and row, or make all results NaN") {
+TEST_CASE("sums and weights that are no numbers are reported with matrix and row, or make all results NaN") {
   Inputs whole = inputs_of_loss(Loss::kClip, 8);
   for (const double value : {kNan, kInfinity}) {
     Opened call(whole);

@@ -72,7 +72,7 @@ describe.runIf(process.platform === 'linux')('doctor of a CUDA backend', () => {
     expect(stdout).toMatch(/^ {2}cuda:0 .*compute capability 9\.0.*\n +the driver is old$/m);
   });
 
-  it('of several libraries is told which serves, and why the others do not', async () => {
+  it('shows which of several libraries serves, and why the others do not', async () => {
     const TOO_OLD = 'the NVIDIA driver is too old';
     const tooNew = await copy.put('cuda13', 'FAKE_COUNT=0', `FAKE_COUNT_FAILURE="${TOO_OLD}"`);
     const serving = await copy.put('cuda12', 'FAKE_COUNT=2', 'FAKE_OLD_DEVICE=1');

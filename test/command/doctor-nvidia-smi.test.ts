@@ -28,12 +28,12 @@ describe.runIf(process.platform !== 'win32')('nvidia-smi', () => {
     ],
     ['fails', 'echo "has failed because of the driver"; exit 9', { failed: 'has failed because of the driver' }],
     ['crashes', 'kill -SEGV $$', { failed: expect.stringMatching(/nvidia-smi/) }],
-  ])('that %s is told of', (what, script, told) => {
+  ])('that %s is reported', (what, script, told) => {
     const { exit, gpu } = doctor(WORDS, scripted(what, script));
     expect([exit, gpu.nvidiaSmi]).toEqual([0, told]);
   });
 
-  it('that hangs is told of', async () => {
+  it('that hangs is reported', async () => {
     const { exit, gpu } = await hanging;
     expect([exit, gpu.nvidiaSmi]).toEqual([0, { failed: 'no answer within 10 s' }]);
   });

@@ -30,7 +30,7 @@ describe('doctor of a package', () => {
     expect(examine('--no-self-test')).toMatchObject({ exit: 0, defaultContext: { device: 'cpu' } });
   });
 
-  it('without an addon is told of, with what was tried', () => {
+  it('without an addon is reported, with what was tried', () => {
     const { exit, addon, advice, selfTests } = examine();
     expect(exit).toBe(3);
     expect(addon).toEqual({ loaded: false, reason: expect.stringMatching(/native addon: .*Tried:/s) });
@@ -40,7 +40,7 @@ describe('doctor of a package', () => {
     expect(selfTests).toEqual([]);
   });
 
-  it('with a corrupt addon is told of', () => {
+  it('with a corrupt addon is reported', () => {
     mkdirSync(path.join(folder, 'build', 'Release'), { recursive: true });
     writeFileSync(path.join(folder, 'build', 'Release', 'infonce.node'), 'not an addon');
     const { exit, addon } = examine();
@@ -48,7 +48,7 @@ describe('doctor of a package', () => {
     expect(addon).toMatchObject({ loaded: false, reason: expect.stringMatching(/cannot be loaded/) });
   });
 
-  it.runIf(process.platform === 'linux')('with an addon that crashes is told of', () => {
+  it.runIf(process.platform === 'linux')('with an addon that crashes is reported', () => {
     const source = path.join(folder, 'crash.c');
     writeFileSync(source, '__attribute__((constructor)) static void begin(void) { __builtin_trap(); }');
     execFileSync('cc', ['-shared', '-fPIC', source, '-o', path.join(folder, 'build', 'Release', 'infonce.node')]);

@@ -254,7 +254,7 @@ describe('judgements', () => {
     expectReport(await evaluate([...named, '--qrels', text('ids.txt', judgements.join('\n'))]), 0.07);
   });
 
-  it('are told to people', async () => {
+  it('are printed for people', async () => {
     const qrels = text('one.txt', '0 0 0 1\n4 0 4 1\n4 0 5 2\n');
     const { exit, stdout, stderr } = await infonce(['eval', ...files(), '--qrels', qrels]);
     expect([exit, stderr]).toEqual([0, '']);

@@ -49,7 +49,7 @@ for (const [name, program, options] of LAUNCHERS) {
     }
 
     it('ranks take batches in turn, with the digits of one process', async () => {
-      // Of zeros, which are told, and of repeated rows in several batches.
+      // Of zeros, which are reported, and of repeated rows in several batches.
       const odd = data.slice() as Float32Array;
       odd.fill(0, 0, DIM).copyWithin(8 * DIM, 5 * DIM, 6 * DIM);
       const words = ['eval', file('odd.npy', odd), '--loss', 'infonce', '--batch', '8', '--json'];
@@ -110,7 +110,7 @@ for (const [name, program, options] of LAUNCHERS) {
       expect(advice[0]).toContain('docs/distributed.md');
     });
 
-    it('a wrong command line is told once', () => {
+    it('a wrong command line is reported once', () => {
       const { exit, stdout, stderr } = launch([3, ['eval', 'any.npy', '--group', 'nccl', '--json']]);
       expect(exit).toBe(2);
       expect(JSON.parse(stdout).error.message).toMatch(/argument 'nccl' is invalid\. Allowed choices are mpi\./);

@@ -44,7 +44,7 @@ it.each<readonly [string, object, RunOptions, string, string]>([
   ['output', {}, wrong({ output: 'gpu' }), 'ERR_INFONCE_RANGE', 'output: expected'],
   ['no problem', wrong(null), {}, 'ERR_INFONCE_TYPE', 'query'],
   ['gradOutput', { gradOutput: new Float32Array(3) }, {}, 'ERR_INFONCE_SHAPE', 'gradOutput: expected 1 value'],
-])('%s on one rank is told there, and all others of the rank', async (what, problem, run, code, message) => {
+])('%s on one rank is reported there, and on all others with the rank', async (what, problem, run, code, message) => {
   const ranks = await ranksOf(3);
   const errors = await errorsOn(ranks, rank => {
     if (rank.rank !== 1) return call(rank);
@@ -62,7 +62,7 @@ it.each<readonly [string, object, RunOptions, string, string]>([
   await expectWorks(ranks);
 });
 
-it('what another rank has that is not finite is told by the name of the input, and its row where that is the same there', async () => {
+it('a number of another rank that is not finite is reported with the input, and with its row if that is the same there', async () => {
   const ranks = await ranksOf(2);
   const features = normal([6, DIM], 1);
   const cases: readonly (readonly [(rank: Rank, bad: boolean) => Promise<unknown>, string])[] = [
@@ -106,7 +106,7 @@ it('several ranks may fail at once, each by its own error', async () => {
   await expectWorks(ranks);
 });
 
-it('steps after one that was refused are told apart from it', async () => {
+it('steps after a refused one are distinguished from it', async () => {
   const results = await onRanks(2, async rank => {
     const refused = call(rank, rank.rank === 0 ? { temperature: 'warm' } : {}).catch(error => error.code);
     const numbers = Float64Array.of(rank.rank);
@@ -166,7 +166,7 @@ it('a call that is aborted before its turn is not forgotten', async () => {
   expect((await third).loss).toBe(((await others[2]) as { loss: number }).loss);
 });
 
-it('calls do not wait for room in the queue of a context, and those that find none are told', async () => {
+it('calls do not wait for room in the queue of a context, and are refused if there is none', async () => {
   const ranks = await ranksOf(2);
   const patient = newContext({ threads: 1, queueLimit: 1, whenFull: 'wait' });
   const results = await Promise.all([

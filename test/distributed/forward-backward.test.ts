@@ -11,7 +11,7 @@ import { thrownBy, wrong } from '../support/thrown.js';
 
 afterAll(leaveAll);
 
-/** What ranks with these shares of the rows give in two halves. */
+/** What ranks with these shares of the rows give in two passes. */
 function inHalves(of: Case, loss: string, shares: Shares, options: object = {}) {
   return onParts(of, loss, shares, async ({ group, context }, { gradOutput, ...problem }) => {
     const pass = await of.functions.forward(problem, { group, context, ...options });
@@ -30,7 +30,7 @@ describe.each(LOSSES)('%s', loss => {
   const given = { reduction: 'none', gradOutput: normal([rows], 4).data } as const;
   const of = randomCase(loss, SIZES, { ...given, ...(loss.startsWith('supCon') && { ranks: false }) });
 
-  it('has the results of the one call in two halves, or is refused as that is', async () => {
+  it('has the results of the one call in two passes, or is refused as that is', async () => {
     for (const shares of [[9], [4, 1, 0, 4]]) {
       const isServed = await areServed(of, loss, shares);
       const results = inHalves(of, loss, shares);
@@ -99,7 +99,7 @@ it.each<readonly [string, number | Float32Array | undefined, object, string]>([
   ['output', 1, { output: 'gpu' }, 'ERR_INFONCE_RANGE'],
   ['an array', 1, { out: { gradQuery: new Float32Array(1) } }, 'ERR_INFONCE_SHAPE'],
 ])(
-  '%s on one rank is told there, and all others of the rank, and the gradient can be had again',
+  '%s on one rank is reported there, and on all others with the rank, and backward can be called again',
   async (_, upstream, options, code) => {
     const ranks = await ranksOf(2);
     const passes = await passesOn(ranks);
@@ -129,7 +129,7 @@ it("upstream gradients that differ are refused on all ranks, and those of rows a
   await expectUsable(ranks);
 });
 
-it('NaN in the upstream gradient of rows is told where it is', async () => {
+it('NaN in the upstream gradient of rows is reported on its rank', async () => {
   const ranks = await ranksOf(2);
   const passes = await Promise.all(
     ranks.map(({ rank, group, context }) =>
@@ -146,7 +146,7 @@ it('NaN in the upstream gradient of rows is told where it is', async () => {
   expect(await Promise.all(ranks.map(rank => passes[rank.rank]!.backward(upstream(rank))))).toEqual(expected);
 });
 
-it('a forward half that one rank refuses is told on all others', async () => {
+it('a forward pass that one rank refuses is reported on all others', async () => {
   const ranks = await ranksOf(2);
   for (const bad of [
     { query: normal([9, DIM], 1) },
@@ -190,7 +190,7 @@ it('keeps gradients on the device, and fills the arrays that it is given', async
   expect(ranks.map(({ context }) => context.pending)).toEqual(before);
 });
 
-it('a forward half that is aborted rejects there, and on all others', async () => {
+it('a forward pass that is aborted rejects there, and on all others', async () => {
   const ranks = await ranksOf(2);
   const controller = new AbortController();
   const errors = await errorsOn([...ranks].reverse(), ({ rank, group, context }) => {
@@ -230,10 +230,10 @@ it('says where group and gradients belong', async () => {
   const { group, context } = (await ranksOf(1))[0]!;
   const pass = infoNCE.forwardSync(problemOf(0), { group, context, gradients: 'mean' });
   expect(thrownBy(() => pass.backwardSync(1, wrong<object>({ group }))).message).toContain(
-    'It is a step of the group of the forward half.',
+    'It is a step of the group of the forward pass.',
   );
   expect(thrownBy(() => pass.backwardSync(1, wrong<object>({ gradients: 'sum' }))).message).toContain(
-    'Pass it to the forward half, with the group.',
+    'Pass it to the forward pass, with the group.',
   );
   expect(thrownBy(() => infoNCE.forwardSync(problemOf(0), wrong({ group, gradients: 'max' }))).message).toContain(
     "gradients: expected one of 'sum', 'mean'",

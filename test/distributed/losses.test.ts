@@ -121,7 +121,7 @@ describe.each(effort(SERVED, ['clip plain']))('%s', loss => {
   });
 });
 
-it('a row that other ranks fetch and that is not finite is told by its own', async () => {
+it('a row that is not finite is reported by its own rank, though others fetch it', async () => {
   const of = randomCase('supCon all', SIZES);
   const problem = { ...of.problem, labels: new Int32Array(9) };
   const withNaN = (nonFinite: string) => (rank: Rank, part: Named) => {
@@ -262,7 +262,7 @@ it.each(TRIED_TOGETHER)('infoNCE: %s', async (name, problem) => {
   }
 });
 
-it('targets that no rank has, or that are left out, are told by their rank', async () => {
+it('targets that no rank has, or that are left out, are reported with their rank', async () => {
   const ranks = await ranksOf(3);
   const shares = evenShares(9, 3);
   const errorsOf = (problem: Named) => {

@@ -91,7 +91,7 @@ it('ranks that a step waits for are named, once a step', async () => {
   await leave(ranks);
 });
 
-it('ranks of different versions are told both', async () => {
+it('an error of ranks of different versions names both', async () => {
   const { nativeBinding } = await built<{ nativeBinding(): NativeBinding }>('runtime/native.js');
   const settled = (call: (done: (failure: Error | null) => void) => void) =>
     new Promise<string | undefined>(resolve => call(failure => resolve(failure?.message)));

@@ -124,7 +124,7 @@ describe.skipIf(DEVICE !== 'cpu' || process.platform !== 'linux')('over NCCL', (
     await leave(ranks);
   });
 
-  it('a call that is refused on one rank is told, and a rank that leaves is missed', async () => {
+  it('a call that one rank refuses is reported, and a rank that leaves is missed', async () => {
     const ranks = await newRanks(2);
     const rows = normal([2, DIM], 1);
     const refused = await errorsOn(ranks, ({ rank, ...run }) =>
@@ -168,7 +168,7 @@ describe.skipIf(DEVICE !== 'cpu' || process.platform !== 'linux')('over NCCL', (
     await group.dispose();
   });
 
-  it('ranks that do not come are missed, and a library that is too old is told', async () => {
+  it('ranks that do not come are missed, and a library that is too old is reported', async () => {
     const id = ncclUniqueId({ library: library() });
     expect([id.constructor, id.length]).toEqual([Uint8Array, 128]);
     expect(ncclUniqueId({ library: library() })).not.toEqual(id);

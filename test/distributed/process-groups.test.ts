@@ -214,7 +214,7 @@ it('what allReduce cannot reduce is refused on that rank, told the others, and c
   }
 });
 
-it('an array that is transferred away meanwhile is told on its rank alone', async () => {
+it('an array that is transferred away meanwhile is reported on its rank alone', async () => {
   const ranks = await ranksOf(2);
   const arrays = ranks.map(() => Float32Array.of(1, 2));
   const errors = await errorsOn(ranks, ({ rank, group }) => {

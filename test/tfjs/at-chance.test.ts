@@ -39,7 +39,7 @@ it.each([
   [' at a low temperature', { temperature: 0.02 }],
   [' of the decoupled loss', { denominator: 'negatives' }],
   [' of three views', { nViews: 4, positives: 'all' }],
-] as const)('a training%s whose rows fit has shuffled is told of, once', async (_, options) => {
+] as const)('a training%s whose rows fit has shuffled causes one warning', async (_, options) => {
   const x = tf.concat(views(0.3));
   const y = tf.zeros([2 * SAMPLES, OUT]);
   await model(ntXentLoss(options), 0.01).fit(x, y, { batchSize: 32, epochs: 25, ...SILENT });
@@ -50,7 +50,7 @@ it.each([
   );
 });
 
-it('one whose views are interleaved is told of', async () => {
+it('one whose views are interleaved causes a warning', async () => {
   const [a, b] = views(0.3);
   const x = tf.stack([a!, b!], 1).reshape([2 * SAMPLES, IN]);
   const y = tf.zeros([2 * SAMPLES, OUT]);

@@ -31,7 +31,7 @@ mpi::Launcher launcher_in(const Variables &variables) { return mpi::find_launche
 
 }  // namespace
 
-TEST_CASE("launchers are told by their variables") {
+TEST_CASE("launchers are recognised by their variables") {
   CHECK(launcher_in({}).name == "");
   CHECK(launcher_in({{"SLURM_NTASKS", "4"}, {"SLURM_PROCID", "0"}}).name == "");  // a batch script by itself
 

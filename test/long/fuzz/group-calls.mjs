@@ -228,11 +228,11 @@ function lossOverRanks(random, { infonce }, ranks) {
   const gradients = random.pick([undefined, 'sum', 'mean']);
   const way = random.weighted([
     [6, 'at once'],
-    [2, 'in halves'],
+    [2, 'in two passes'],
     [2, 'of dimensions'],
   ]);
   const upstreams = parts.map(({ gradOutput }) => gradOutput);
-  if (way === 'in halves') {
+  if (way === 'in two passes') {
     for (const part of [whole, ...parts]) delete part.gradient;
     for (const part of parts) delete part.gradOutput;
   }
@@ -241,7 +241,7 @@ function lossOverRanks(random, { infonce }, ranks) {
   const of = (problem, run) =>
     way === 'of dimensions' ? infonce.matryoshka(infonce[loss], problem, options, run) : infonce[loss](problem, run);
   const steps = given =>
-    way === 'in halves'
+    way === 'in two passes'
       ? inHalves(ranks, upstreams, (rank, r) => infonce[loss].forward(partOf(given, r), run(rank)))
       : onEach(ranks, (rank, r) => of(partOf(given, r), run(rank)));
   const other = random.integer(0, size - 1);
