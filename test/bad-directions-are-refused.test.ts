@@ -71,7 +71,7 @@ const DIRECTIONS: readonly Row[] = [
     { directions: both, negativeKeys: own },
   ],
   [
-    'keys that look for keys beside paired negatives',
+    'keys that look for keys with paired negatives',
     'ERR_INFONCE_RANGE',
     /negativeMode: expected none with direction 'keyToKey', got 'paired'.*list/,
     {

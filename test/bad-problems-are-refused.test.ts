@@ -321,7 +321,7 @@ const query = normal([3, 2], 2);
 const positiveKey = normal([3, 2], 3);
 const withNaN = { data: Float32Array.of(1, 1, 1, 1, 1, Number.NaN), shape: [3, 2] };
 
-/** What is wrong beside negatives [3, 4, 2] of each query's own. */
+/** What is wrong with negatives [3, 4, 2] of each query's own. */
 const OWN_NEGATIVES: readonly Row[] = [
   [
     'counts in a plain array',

@@ -141,7 +141,7 @@ describe('a device tensor refuses', () => {
     expect(tensor.toArraySync()).toEqual(six(1));
   });
 
-  it('calls in another context, and beside a tensor of another', async () => {
+  it('calls in another context, and with a tensor of another', async () => {
     const [one, other] = [open(), open()];
     const { data, shape: rows } = normal([8, 4], 1);
     const tensor = one.tensor(data, rows);

@@ -20,7 +20,7 @@ const OPTIONS: ts.CompilerOptions = {
 /** The API pages show declarations. */
 const GENERATED = path.join('docs', 'reference');
 
-/** Every block of every document as a TypeScript module beside its document, which imports the built package. */
+/** Every block of every document as a TypeScript module next to its document, which imports the built package. */
 const blocks = new Map(
   DOCUMENTS.filter(document => !document.startsWith(GENERATED)).flatMap(document =>
     codeOf(document).map((block, index) => {

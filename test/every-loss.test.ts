@@ -25,7 +25,7 @@ function hasName(value: unknown, loss: string): boolean {
 it('there are losses', () => expect(LOSSES.map(([name]) => name)).toContain('ntXent'));
 
 describe.each(LOSSES)('%s is known wherever losses are listed', (name, loss) => {
-  it('beside itself: its twins, and its class', () => {
+  it('with its twins and its class', () => {
     expect(infonce).toHaveProperty(`${name}Sync`);
     expect(loss).toHaveProperty('forwardSync');
     const classes = Object.keys(infonce).filter(other => other !== name && other.toLowerCase() === name.toLowerCase());

@@ -74,7 +74,7 @@ describe.each(TARGETS)('%s', target => {
     }
   });
 
-  it('beside ids, biases, targets, a margin and hardness, which do not count in what is compared', () => {
+  it('with ids, biases, targets, a margin and hardness, which the comparison ignores', () => {
     const rows = 70;
     const keys = rows + 3;
     const ids = (count: number, step: number) => Int32Array.from({ length: count }, (_, j) => (j * step) % 50);
@@ -308,7 +308,7 @@ describe('refused', () => {
     expect((error as Error).message).toMatch(message);
   });
 
-  it('a guide beside a queue', () => {
+  it('a guide with a queue', () => {
     const queue = new NegativeQueue({ capacity: 8, dim: DIM });
     queue.enqueueSync(normal([8, DIM], 1));
     const problem = { ...base, negativeKeys: queue, falseNegatives: { margin: 0, guide } };

@@ -33,7 +33,7 @@ const COMPILED = path.join('build', 'Release', 'infonce.node');
 const PREBUILT = path.join(prebuildFolder, prebuiltAddon());
 const CUDA = ['libinfonce_cuda12.so', 'libinfonce_cuda13.so'].map(name => path.join(prebuildFolder, name));
 
-/** Projects that have installed the package: which files of it a static tool has to find beside those of JavaScript. */
+/** Projects that have installed the package: which files of it a static tool has to find besides those of JavaScript. */
 const PROJECTS: { readonly [project: string]: readonly [addon: string, ...libraries: string[]] } = {
   compiled: [COMPILED, path.join('build-cuda', 'Release', 'libinfonce_cuda.so')],
   prebuilt: [PREBUILT, ...CUDA],

@@ -1,4 +1,4 @@
-/** Lists in which queues, device tensors and arrays of several types stand beside each other: the loss of all their rows. */
+/** Lists in which queues, device tensors and arrays of several types are mixed: the loss of all their rows. */
 import {
   type DeviceTensor,
   InfoNCE,
@@ -101,7 +101,7 @@ describe('a list of negative keys', () => {
     });
   });
 
-  it('tells own negatives from others beside a queue', () => {
+  it('distinguishes own negatives from others with a queue', () => {
     const hardness = { mode: 'hard', strength: 6 } as const;
     const list = [first, queueOf(second), third];
     const result = infoNCESync({ ...pair, hardness, negativeKeys: list }, { context });

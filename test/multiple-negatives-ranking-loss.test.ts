@@ -9,7 +9,7 @@ const positive = near(query, 0.8, 2);
 const negatives = [normal([6, 5], 3), normal([6, 5], 4)] as const;
 
 describe('MultipleNegativesRankingLoss', () => {
-  it('has a scale of 20, and all negatives beside the other positives', async () => {
+  it('has a scale of 20, and all negatives in addition to the other positives', async () => {
     const loss = new MultipleNegativesRankingLoss();
     const pairs = infoNCESync({ query, positiveKey: positive, temperature: 0.05 });
     expect(loss.forwardSync(query, positive)).toEqual(pairs);

@@ -200,7 +200,7 @@ describe.each(TARGETS)('on %s', target => {
     }
   });
 
-  it.each([100, 101, 1e4, 1e30])('a logit scale of %d beside a bias', logitScale => {
+  it.each([100, 101, 1e4, 1e30])('a logit scale of %d with a bias', logitScale => {
     const features = normal([20, 24], 3);
     const { run, reference } = sigLipCase({
       imageFeatures: features,

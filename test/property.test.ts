@@ -21,7 +21,7 @@ const ANY: Limits = { coldest: 0.001, hottest: 10, samples: [1, 45], dim: [1, 70
 const WARM: Limits = { coldest: 0.05, hottest: 10, samples: [16, 45], dim: [64, 130], noise: [0.1, 3] };
 /** Positives far away, and many rows: else what is left of a loss or gradient may be less than float32 can hold. */
 const COLD: Limits = { coldest: 0.001, hottest: 0.05, samples: [16, 45], dim: [1, 130], noise: [2, 4] };
-/** A few negatives beside as many keys as queries have a gradient of 1e-17 there, by logits of 800 and more. */
+/** A few negatives, with as many keys as queries, have a gradient of 1e-17 there, by logits of 800 and more. */
 const COLD_BESIDE_KEYS: Limits = { ...COLD, negatives: [16, 70] };
 
 const LEVELS = [

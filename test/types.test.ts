@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 const ROOT = path.resolve(import.meta.dirname, '..');
 const SUBJECT = path.join(ROOT, 'test', 'types.test-d.ts');
 
-/** As vitest's own check of types would find it, but beside other tests and not after them, and without the other files. */
+/** As vitest's own check of types would find it, but while other tests run and not after them, and without the other files. */
 it('the types are those that types.test-d.ts expects', { timeout: 120_000 }, () => {
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile(path.join(ROOT, 'tsconfig.json'), ts.sys.readFile).config,

@@ -194,7 +194,7 @@ const KEYS = Array.from({ length: 12 }, (_, key) => key);
 const UNPAIRED = randomCase('infoNCE in-batch and unpaired', SIZES).problem;
 const ALL_DIRECTIONS = ['queryToKey', 'keyToQuery', 'queryToQuery', 'keyToKey'];
 
-/** What infoNCE is given, beside what its variants are. */
+/** Further arguments of infoNCE, besides its variants. */
 const COMBINED: readonly (readonly [name: string, problem: Named])[] = [
   ['absolute thresholds', { ...UNPAIRED, falseNegatives: { margin: 0.05 } }],
   ['relative thresholds', { ...UNPAIRED, falseNegatives: { strategy: 'relative', margin: 0.2 } }],
@@ -224,7 +224,7 @@ const COMBINED: readonly (readonly [name: string, problem: Named])[] = [
     },
   ],
   [
-    'targets beside further positives',
+    'targets with further positives',
     {
       ...TARGETS,
       duplicates: 'positive',
@@ -246,7 +246,7 @@ const COMBINED: readonly (readonly [name: string, problem: Named])[] = [
 ];
 
 const TRIED_TOGETHER = effort(
-  COMBINED.filter(([name]) => DEVICE === 'cpu' || name !== 'targets beside further positives'),
+  COMBINED.filter(([name]) => DEVICE === 'cpu' || name !== 'targets with further positives'),
   COMBINED.filter(([name]) => name === 'targets, smoothed'),
 );
 

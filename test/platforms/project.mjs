@@ -1,4 +1,4 @@
-// An empty project with the packed package, installed without scripts, and the suites beside it as plain JavaScript.
+// An empty project with the packed package, installed without scripts, and next to it the suites as plain JavaScript.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -33,7 +33,7 @@ it('ops take what encoders return, and what other ops do', () => {
 it('gradients are not asked for', () => {
   // @ts-expect-error the tape decides
   ntXent(matrix, { gradient: true });
-  // @ts-expect-error a tensor has no ranks beside it
+  // @ts-expect-error a tensor carries no ranks
   ntXent(matrix, { ranks: true });
 });
 

@@ -9,7 +9,7 @@ const TOLERANCE = 1e-4;
 
 const idsOf = (random, count) => Int32Array.from({ length: count }, () => random.integer(0, 5));
 
-/** What infoNCE may be given beside its rows: one thing at a time, or ids with targets. */
+/** Further arguments of infoNCE, besides its rows: one thing at a time, or ids with targets. */
 const BESIDE = [
   () => ({}),
   random => ({ options: { margin: random.pick([0.1, -0.2]) } }),
