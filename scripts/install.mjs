@@ -11,8 +11,14 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const locator = path.join(root, 'dist/cjs/runtime/addon.cjs');
-const { INFONCE_BUILD_FROM_SOURCE, npm_config_build_from_source, npm_config_node_gyp, npm_config_nodedir } =
-  process.env;
+const {
+  INFONCE_BUILD_FROM_SOURCE,
+  JOBS,
+  npm_config_build_from_source,
+  npm_config_jobs,
+  npm_config_node_gyp,
+  npm_config_nodedir,
+} = process.env;
 
 const HELP = `
 infonce: the addon could not be compiled, and none that was built before publishing runs here.
@@ -72,9 +78,11 @@ function nodeGyp(words) {
     : found;
 }
 
+// On all processors, unless node-gyp is told otherwise.
 function compile() {
   const headers = npm_config_nodedir ? undefined : ownHeaders();
-  return nodeGyp(['rebuild', ...(headers ? [`--nodedir=${headers}`] : [])]).status === 0;
+  const jobs = (JOBS ?? npm_config_jobs) ? [] : ['--jobs=max'];
+  return nodeGyp(['rebuild', ...jobs, ...(headers ? [`--nodedir=${headers}`] : [])]).status === 0;
 }
 
 function install() {

@@ -28,7 +28,10 @@ describe.each(TARGETS)('%s', target => {
             const expected = unranked(functions.runSync(problem, { context }));
             const without = { ...problem, ranks: false };
             expect(functions.runSync(without, { context })).toStrictEqual(expected);
-            expect(await functions.run(without, { context })).toStrictEqual(expected);
+            // A simulator is asked once whether it matters who waits.
+            if (effort(true, samples === SAMPLES[0])) {
+              expect(await functions.run(without, { context })).toStrictEqual(expected);
+            }
           }
         }
       }
