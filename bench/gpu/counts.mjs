@@ -93,7 +93,9 @@ function isNotCounted({ problem, generation }) {
 
 /** As PROBLEMS are; others behind them. */
 function inOrder(rows) {
-  const place = ({ problem }) => (PROBLEMS.includes(problem) ? PROBLEMS.indexOf(problem) : PROBLEMS.length);
+  const known = [...new Set([...PROBLEMS, ...rows.map(({ problem }) => problem)])];
+  const place = ({ problem, generation }) =>
+    known.indexOf(problem) * GENERATIONS.length + GENERATIONS.indexOf(generation);
   return rows.sort((a, b) => place(a) - place(b));
 }
 

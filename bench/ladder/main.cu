@@ -52,20 +52,22 @@ Step own_step(const char *name, Stream &stream, Gradient &work, Kernel kernel, i
   });
 }
 
-template <int kDim> std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &sm90) {
+// two: for blocks of two consumers.
+template <int kDim>
+std::vector<Step> gradient_steps(Stream &stream, Gradient &portable, Gradient &two, Gradient &sm90) {
   using Tile = sm90::GradientTile<1, kDim, 2>;
   const auto by_library = [&stream](Gradient &work, const Architecture &architecture) {
     return [&stream, &work, &architecture] { architecture.gradient(stream, kPlanes, work.task(), work.splits()); };
   };
   std::vector<Step> steps = {step("portable", portable, by_library(portable, Architecture::sm80())),
-                             own_step<Tile>("one role", stream, sm90, in_one_role<Tile>, Tile::kConsumers * kWarpgroup),
-                             own_step<Tile>("producer", stream, sm90, with_producer<Tile, InTurn>, Tile::kThreads),
-                             own_step<Tile>("overlap", stream, sm90, with_producer<Tile, Overlapped>, Tile::kThreads)};
+                             own_step<Tile>("one role", stream, two, in_one_role<Tile>, Tile::kConsumers * kWarpgroup),
+                             own_step<Tile>("producer", stream, two, with_producer<Tile, InTurn>, Tile::kThreads),
+                             own_step<Tile>("overlap", stream, two, with_producer<Tile, Overlapped>, Tile::kThreads)};
   const auto by_library_on_sm90 = by_library(sm90, Architecture::sm90());
   if constexpr (sm90::GradientTile<1, kDim>::kConsumers == 2) {
     steps.push_back(step("turns", sm90, by_library_on_sm90));
   } else {
-    steps.push_back(own_step<Tile>("turns", stream, sm90, sm90::gradient<Tile>, Tile::kThreads));
+    steps.push_back(own_step<Tile>("turns", stream, two, sm90::gradient<Tile>, Tile::kThreads));
     steps.push_back(step("third consumer", sm90, by_library_on_sm90));
   }
   return steps;
@@ -182,10 +184,13 @@ int run(int64_t rows, int64_t dim, bool once) {
   bool right = climb(stream, sums, once);
 
   Gradient portable(stream, problem, Architecture::sm80()), sm90(stream, problem, Architecture::sm90());
+  constexpr int kRowsOfTwo = sm90::GradientTile<1, 128>::kRows;
+  Gradient two(problem, splits_for(tiles_of(rows, kRowsOfTwo), stream.hardware().multiprocessors, rows / 512,
+                                   bytes_of_accumulators(rows, dim)));
   const Ladder gradients = {"gradient", 4 * products,
-                            dim == 64    ? gradient_steps<64>(stream, portable, sm90)
-                            : dim == 128 ? gradient_steps<128>(stream, portable, sm90)
-                                         : gradient_steps<256>(stream, portable, sm90)};
+                            dim == 64    ? gradient_steps<64>(stream, portable, two, sm90)
+                            : dim == 128 ? gradient_steps<128>(stream, portable, two, sm90)
+                                         : gradient_steps<256>(stream, portable, two, sm90)};
   right = climb(stream, gradients, once) && right;
   if (!right) std::fprintf(stderr, "a step differs from the portable kernel by more than %g\n", kTolerance);
   return right ? 0 : kFailed;

@@ -87,9 +87,10 @@ class LogSumExp {
 class Gradient {
  public:
   Gradient(Stream &stream, const Problem &problem, const Architecture &architecture)
-      : tower_(problem.tower()),
-        splits_(architecture.plan_splits(stream.hardware(), kPlanes, tower_.rows, tower_.rows, tower_.padded_dim)),
-        accumulators_(splits_ * tower_.plane_size()) {
+      : Gradient(problem, architecture.plan_splits(stream.hardware(), kPlanes, problem.tower().rows,
+                                                   problem.tower().rows, problem.tower().padded_dim)) {}
+  Gradient(const Problem &problem, int32_t splits)
+      : tower_(problem.tower()), splits_(splits), accumulators_(splits_ * tower_.plane_size()) {
     task_.weights.owner = task_.weights.other = tower_;
     task_.weights.pairs = problem.pairs();
     task_.weights.owner_weight = task_.weights.other_weight = problem.weight();
