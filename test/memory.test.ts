@@ -72,18 +72,23 @@ it('stays bounded over many promises, failed ones too', async () => {
   expect(grown).toBeLessThan(LITTLE);
 }, 60_000);
 
-it('stays bounded over many contexts', async () => {
-  const features = normal(SMALL, 1);
-  const grown = await growth(async () => {
-    for (let i = 0; i < 200; i++) {
-      const context = newContext({ threads: 2 });
-      ntXentSync({ features }, { context });
-      context.dispose();
-      await new Promise(setImmediate);
-    }
-  });
-  expect(grown).toBeLessThan(LITTLE);
-}, 60_000);
+// This emulator keeps 280 KB of every thread that has ended, whatever its program.
+it.skipIf(process.env.INFONCE_TEST_EMULATOR === 'qemu-aarch64')(
+  'stays bounded over many contexts',
+  async () => {
+    const features = normal(SMALL, 1);
+    const grown = await growth(async () => {
+      for (let i = 0; i < 200; i++) {
+        const context = newContext({ threads: 2 });
+        ntXentSync({ features }, { context });
+        context.dispose();
+        await new Promise(setImmediate);
+      }
+    });
+    expect(grown).toBeLessThan(LITTLE);
+  },
+  60_000,
+);
 
 it('stays bounded over many device tensors, disposed or left to the garbage collector', async () => {
   const context = newContext({ threads: 1 });

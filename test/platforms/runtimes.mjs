@@ -73,8 +73,6 @@ export const RUNTIMES = {
     platform: ARM64.platform,
     emulator: ARM64,
     suites: 'all',
-    // QEMU keeps 280 KB of every thread that has ended, whatever its program. `--suite memory`: all else of it passes.
-    without: ['memory'],
   },
   'win32-x64-node-20': {
     runtime: 'Node.js',
