@@ -216,8 +216,9 @@ describe.runIf(process.platform === 'linux')('npm pack', () => {
   const toolkit = async (version: string) =>
     path.dirname(await folderOf({ nvcc: `echo "Cuda compilation tools, release ${version}, V${version}.1"` }));
 
+  /** For this platform alone: the cross compilers differ from machine to machine. */
   async function prebuild(environment: NodeJS.ProcessEnv): Promise<string> {
-    const env = { ...cleanEnvironment(), ...environment };
+    const env = { ...cleanEnvironment(), INFONCE_PREBUILD: `${process.platform}-${process.arch}`, ...environment };
     return (await execute(process.execPath, [path.join(folder, 'scripts', 'prebuild.mjs')], { env })).stderr;
   }
   const compiled = (printed: string) =>
