@@ -53,10 +53,14 @@ std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
   return row_blocks;
 }
 
-// Whether pairs are left out by id or threshold, or logits have biases.
-bool is_masked(const infonce_problem &problem) {
-  for (int b = 0; b < problem.block_count; ++b)
-    if (leaves_out_by_id(problem.blocks[b]) || problem.matrices[problem.blocks[b].candidates].bias) return true;
+// Whether pairs are left out by threshold, have positives among those of equal id, or logits have biases. Pairs of equal id
+// that are left out are no reason, except where candidates come in parts.
+bool is_masked(const infonce_problem &problem, bool opened) {
+  for (int b = 0; b < problem.block_count; ++b) {
+    const infonce_block &block = problem.blocks[b];
+    if (has_further_positives(block) || (opened && leaves_out_by_id(block)) || problem.matrices[block.candidates].bias)
+      return true;
+  }
   if (threshold_of(problem) || leaves_out_target(problem)) return true;
   const infonce_softmax &softmax = problem.softmaxes[0];
   return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
@@ -64,14 +68,14 @@ bool is_masked(const infonce_problem &problem) {
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
-  // Masks are compared row by row, sides joined, own candidates added to a row's sums, logits smoothed, sigmoids computed
-  // and two exponentials taken of each logit, which only the kernels in float64 do so far. And where further candidates
-  // come, a constant shift has to be sure before they are seen; the running maximum in float64 holds any.
+  // Thresholds and biases are looked at row by row, sides joined, own candidates added to a row's sums, logits smoothed,
+  // sigmoids computed and two exponentials taken of each logit, which only the kernels in float64 do so far. And where
+  // further candidates come, a constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const double scale = largest_scale(problem);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
   const infonce_softmax &softmax = problem.softmaxes[0];
   const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
-  if (is_masked(problem) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||
+  if (is_masked(problem, opened) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||
       (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
@@ -84,9 +88,15 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool 
   }
 }
 
+// Whether tiles leave out pairs of equal id. What adds most up in registers has none for that.
+bool has_ids(const Choice &choice) {
+  return std::any_of(choice.blocks.begin(), choice.blocks.end(),
+                     [](const Block &block) { return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) != 0; });
+}
+
 // Whether the gradient of rows padded to this dimension is computed in registers.
 bool is_in_registers(const Choice &choice, int64_t padded_dim, int64_t most_rows, const Hardware &hardware) {
-  return choice.in_float32 && !choice.online && padded_dim <= 256 &&
+  return choice.in_float32 && !choice.online && padded_dim <= (has_ids(choice) ? kMostDimOfIds : 256) &&
          choice.architecture->gradient_in_registers(hardware, choice.planes, padded_dim) &&
          (choice.planes == Planes::kMedium || most_rows <= kMostRowsOfHigh);
 }
@@ -99,7 +109,11 @@ int64_t choose_gradient(const infonce_problem &problem, int64_t most_rows, const
   choice->in_registers = problem.gradient && in_registers(register_dim);
   const std::vector<Block> &blocks = choice->blocks;
   const bool has_one_block_of_rows = blocks.size() == 1 && blocks[0].column_softmax == kNone;
-  choice->flash = choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows;
+  // Comparing ids has no registers beside what is added up there.
+  const bool has_ids = std::any_of(blocks.begin(), blocks.end(), [](const Block &block) {
+    return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) != 0;
+  });
+  choice->flash = choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows && !has_ids;
   return choice->in_registers ? register_dim : padded_dim;
 }
 

@@ -147,9 +147,11 @@ struct Work {
   bool has_columns_of_part() const { return phase.is_part && choice.blocks[0].column_softmax == kOfColumns; }
   // Of the block's rows.
   Pairs pairs_of(const Block &block) const {
-    if (block.rows == anchors()) return pairs[block.columns];
     const bool holds_pairs = block.rows == choice.keys && (block.columns == anchors() || block.is_triangle());
-    return holds_pairs ? pairs_of_keys : Pairs{};
+    Pairs found = block.rows == anchors() ? pairs[block.columns] : holds_pairs ? pairs_of_keys : Pairs{};
+    if (block.left_out & INFONCE_LEAVE_OUT_SAME_ID)
+      found.row_ids = buffers.ids[block.rows], found.column_ids = buffers.ids[block.columns];
+    return found;
   }
   // Whether they are rows of the anchors' own matrix.
   bool positives_are_anchors() const { return choice.keys == kNone; }

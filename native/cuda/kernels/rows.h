@@ -47,10 +47,16 @@ struct Range {
   __host__ __device__ int64_t size() const { return end - first; }
 };
 
+constexpr int kMostDimOfIds = 192;  // of gradients in registers: beyond there are none to compare ids with
+
 // By anchor, in prepared rows; both kinds never decrease along the rows. Null: empty for every anchor.
 struct Pairs {
-  const Range *apart;    // [padded_rows]: not in the matrix; the anchor itself, and pairs that are treated one by one
-  const Range *classes;  // [padded_rows]: members of the anchor's large class, whose targets are taken off the matrix
+  const Range *apart =
+      nullptr;  // [padded_rows]: not in the matrix; the anchor itself, and pairs that are treated one by one
+  const Range *classes =
+      nullptr;  // [padded_rows]: members of the anchor's large class, whose targets are taken off the matrix
+  // By row of either side, both or none: pairs of equal id are not in the matrix. Float32 only; float64 has them as Masks.
+  const int32_t *row_ids = nullptr, *column_ids = nullptr;
 };
 
 // What a block leaves out, or adds to its logits, by prepared row; null: nothing.

@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(Tile::kThreads) gradient(Trace trace, const __
     // Padding needs no mask: its unit rows are zeros.
     const int64_t column = int64_t(tile) * Tile::kColumns, column_end = column + Tile::kColumns;
     const int64_t row_end = min(row + Tile::kRows, of.owner.rows);
-    if (touches(of.pairs.apart, row, row_end, column, column_end) ||
+    if (of.pairs.row_ids || touches(of.pairs.apart, row, row_end, column, column_end) ||
         touches(of.pairs.classes, row, row_end, column, column_end))
       take_pairs_off(weights, of, row + warp_row, column + warp_column * Weights::kColumns);
 

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
             }
         }
         const int64_t row_end = min(row + Tile::kRows, of.owner.rows), column_end = column + Tile::kColumns;
-        if (touches(of.pairs.apart, row, row_end, column, column_end) ||
+        if (of.pairs.row_ids || touches(of.pairs.apart, row, row_end, column, column_end) ||
             touches(of.pairs.classes, row, row_end, column, column_end))
           take_pairs_off(sums, of, first_row, first_column);
         if (kOnline && column_end > of.other.rows) take_padding_off(sums, of, first_row, first_column);

@@ -46,8 +46,8 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
         const int64_t column = int64_t(tile) * Tile::kColumns, first_column = column + warp_column * Sums::kColumns;
         const int64_t row_end = min(row + Tile::kRows, task.rows.rows), column_end = column + Tile::kColumns;
         const bool ragged = row + Tile::kRows > task.rows.rows || column_end > task.columns.rows;
-        if (ragged || touches(task.pairs.apart, row, row_end, column, column_end))
-          mask(sums, task.pairs.apart, first_row, task.rows.rows, first_column, task.columns.rows);
+        if (ragged || task.pairs.row_ids || touches(task.pairs.apart, row, row_end, column, column_end))
+          mask(sums, task.pairs, first_row, task.rows.rows, first_column, task.columns.rows);
 
         float row_rank[kFragments][2];
 #pragma unroll

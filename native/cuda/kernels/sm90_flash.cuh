@@ -29,7 +29,7 @@ template <class Tile> class TileExponentials {
   INFONCE_DEVICE void weigh(Weights &weights, int column, const float *) {
     const int column_end = column + Tile::kColumns;
     if (column_end > of_.other.rows || apart_.touches(column, column_end))
-      mask(weights, of_.pairs.apart, row_, of_.owner.rows, column, of_.other.rows);
+      mask<false>(weights, of_.pairs, row_, of_.owner.rows, column, of_.other.rows);
     if (ranks_)
       weights.for_each([&](float &dot, int, int, int q) { count_if_above(above_[q >> 1], dot, rank_[q >> 1]); });
     float sum[2] = {0, 0};

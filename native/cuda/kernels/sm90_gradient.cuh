@@ -125,6 +125,7 @@ template <class Tile> class TileWeighing {
   using Task = WeightsOf;
   using Weights = typename Tile::Weights;
   static constexpr bool kReadsOtherWeight = true;
+  static constexpr bool kHasIds = Tile::kDim <= kMostDimOfIds;
 
   // row: the consumer's first.
   INFONCE_DEVICE TileWeighing(const WeightsOf &of, int32_t row) : of_(of), row_(row) {
@@ -148,7 +149,8 @@ template <class Tile> class TileWeighing {
       }
     }
     // Padding needs no mask: its unit rows are zeros.
-    if (pairs_.touches(column, column + Tile::kColumns)) take_pairs_off(weights, of_, row_, column);
+    if ((kHasIds && of_.pairs.row_ids) || pairs_.touches(column, column + Tile::kColumns))
+      take_pairs_off<kHasIds>(weights, of_, row_, column);
   }
 
  private:

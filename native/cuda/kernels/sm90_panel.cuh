@@ -57,7 +57,7 @@ template <class Tile, bool kOnline> class TileWeights {
       __syncwarp();  // nothing is read before it that is used after it
     }
     const int64_t column_end = column + Tile::kColumns;
-    if (apart_.touches(column, column_end) || classes_.touches(column, column_end))
+    if (of_.pairs.row_ids || apart_.touches(column, column_end) || classes_.touches(column, column_end))
       take_pairs_off(sums, of_, row_, column);
     // Rows too: the panel is multiplied transposed as well.
     if (kOnline && (row_ + Sums::kRows > of_.owner.rows || column_end > of_.other.rows))

@@ -73,8 +73,8 @@ template <class Tile, bool kOnline> class TileStatistics {
 
   template <class Consumer> INFONCE_DEVICE void add(Sums &sums, int64_t column, float rank, const Consumer &consumer) {
     const bool ragged = row_ + Sums::kRows > task_.rows.rows || column + Tile::kColumns > task_.columns.rows;
-    if (ragged || apart_.touches(column, column + Tile::kColumns))
-      mask(sums, task_.pairs.apart, row_, task_.rows.rows, column, task_.columns.rows);
+    if (ragged || task_.pairs.row_ids || apart_.touches(column, column + Tile::kColumns))
+      mask(sums, task_.pairs, row_, task_.rows.rows, column, task_.columns.rows);
     if constexpr (kOnline) {
       by_row_.raise(sums, task_.exponent);
       if (task_.ranks)

@@ -53,24 +53,30 @@ struct Band {
   }
 };
 
-// Sets what must not count to minus infinity: padding, and the ranges of the anchor itself and of pairs that are
-// treated apart.
-template <class Sums>
-INFONCE_DEVICE void mask(Sums &sums, const Range *ranges, int64_t first_row, int64_t rows, int64_t first_candidate,
+// Sets what must not count to minus infinity: padding, the ranges of the anchor itself and of pairs that are treated
+// apart, and pairs of equal id.
+template <bool kHasIds = true, class Sums>
+INFONCE_DEVICE void mask(Sums &sums, const Pairs &pairs, int64_t first_row, int64_t rows, int64_t first_candidate,
                          int64_t candidates) {
   const int32_t first_column = static_cast<int32_t>(first_candidate), columns = static_cast<int32_t>(candidates);
   for_each_row(sums, first_row, rows, [&](int64_t i, bool real, auto &&for_each_column) {
-    const Range apart = real && ranges ? ranges[i] : Range{0, 0};
+    const Range apart = real && pairs.apart ? pairs.apart[i] : Range{0, 0};
     for_each_column([&](float &dot, int column) {
       const int32_t j = first_column + column;
       if (!real || j >= columns || apart.holds(j)) dot = -INFINITY;
+    });
+    if (!kHasIds || !real || !pairs.row_ids) return;
+    const int32_t id = pairs.row_ids[i];
+    for_each_column([&](float &dot, int column) {
+      const int32_t j = first_column + column;
+      if (j < columns && pairs.column_ids[j] == id) dot = -INFINITY;
     });
   });
 }
 
 // What to take off the exponentials of a tile that holds pairs. Candidates are counted as ranges do, which takes fewer
 // registers.
-template <class Sums>
+template <bool kHasIds = true, class Sums>
 INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t first_row, int64_t first_candidate) {
   const int32_t first_column = static_cast<int32_t>(first_candidate);
   for_each_row(weights, first_row, task.owner.rows, [&](int64_t i, bool real, auto &&for_each_column) {
@@ -87,6 +93,12 @@ INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t
       const Range apart = task.pairs.apart[i];
       for_each_column([&](float &weight, int column) {
         if (apart.holds(first_column + column)) weight = 0;
+      });
+    }
+    if (kHasIds && task.pairs.row_ids) {
+      const int32_t id = task.pairs.row_ids[i];
+      for_each_column([&](float &weight, int column) {
+        if (task.pairs.column_ids[first_column + column] == id) weight = 0;
       });
     }
   });

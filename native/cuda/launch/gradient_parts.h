@@ -16,6 +16,7 @@ inline WeightsOf rows_from(WeightsOf of, int64_t first) {
   of.owner.rows -= first;
   move(of.pairs.apart);
   move(of.pairs.classes);
+  move(of.pairs.row_ids);
   move(of.owner_weight);
   move(of.owner_log2_sum);
   move(of.owner_target);

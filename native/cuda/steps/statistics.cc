@@ -71,7 +71,8 @@ void flash(Work *of) {
   const Choice &choice = work.choice;
   const Tower &rows = work.anchor_tower();
   FlashTask task{};
-  task.weights = weights_of(work, {choice.anchors, choice.blocks[0].columns, kNone, kNone, 0, choice.blocks[0].scale});
+  const Block &block = choice.blocks[0];
+  task.weights = weights_of(work, {choice.anchors, block.columns, kNone, kNone, block.left_out, block.scale});
   task.ranks = work.problem.ranks != 0;
   task.row_rank = buffers.softmaxes[0].rank;
   const int32_t rows_of_block = sm90::gradient_blocks(choice.planes, rows.padded_dim).rows;
