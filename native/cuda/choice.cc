@@ -54,12 +54,12 @@ std::vector<Block> row_blocks_of(const std::vector<Block> &blocks) {
 }
 
 // Whether pairs are left out by threshold, have positives among those of equal id, or logits have biases. Pairs of equal id
-// that are left out are no reason, except where candidates come in parts.
+// that are left out are no reason, except within one tower and where candidates come in parts.
 bool is_masked(const infonce_problem &problem, bool opened) {
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
-    if (has_further_positives(block) || (opened && leaves_out_by_id(block)) || problem.matrices[block.candidates].bias)
-      return true;
+    const bool in_float64 = opened || is_triangle(block) || has_further_positives(block);
+    if ((in_float64 && leaves_out_by_id(block)) || problem.matrices[block.candidates].bias) return true;
   }
   if (threshold_of(problem) || leaves_out_target(problem)) return true;
   const infonce_softmax &softmax = problem.softmaxes[0];
