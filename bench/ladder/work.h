@@ -16,7 +16,7 @@ class LogSumExp {
       : stream_(stream),
         architecture_(architecture),
         tower_(problem.tower()),
-        shape_(architecture.shape_of_tiles(stream.hardware(), kPlanes, false, tower_.padded_dim)),
+        shape_(architecture.shape_of_tiles(stream.hardware(), kPlanes, Terms::kExponentials, tower_.padded_dim)),
         plan_(architecture.plan_sweep(stream.hardware(), kPlanes, shape_, tower_.rows, tower_.rows, tower_.padded_dim,
                                       true)),
         rank_(std::vector<float>(size_t(tower_.padded_rows), INFINITY)),
@@ -51,8 +51,8 @@ class LogSumExp {
       task_.order = add_.order = plan_.order(first);
       add_.tile_rows = std::min(plan_.tile_rows - first, plan_.strip);
       const int32_t longest = plan_.tiles - first * plan_.step;
-      architecture_.statistics(stream_, kPlanes, shape_, false, task_, tiles_of(longest, plan_.tiles_per_run),
-                               add_.tile_rows);
+      architecture_.statistics(stream_, kPlanes, shape_, Terms::kExponentials, task_,
+                               tiles_of(longest, plan_.tiles_per_run), add_.tile_rows);
       add_statistics(stream_, add_);
     }
   }

@@ -198,7 +198,7 @@ void take_statistics(Workspace::Cursor &cursor, Work *work) {
   Buffers &buffers = work->buffers;
   buffers.by_row.sum = cursor.take<float>(of_rows);
   buffers.by_row.above = cursor.take<int32_t>(of_rows);
-  buffers.by_row.maximum = choice.online ? cursor.take<float>(of_rows) : nullptr;
+  buffers.by_row.maximum = choice.terms() == Terms::kExponentials ? nullptr : cursor.take<float>(of_rows);
   buffers.by_column.sum = cursor.take<float>(of_columns);
   buffers.by_column.above = cursor.take<int32_t>(of_columns);
 }

@@ -69,14 +69,17 @@ bool is_masked(const infonce_problem &problem, bool opened) {
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
   // Thresholds and biases are looked at row by row, sides joined, own candidates added to a row's sums, logits smoothed,
-  // sigmoids computed and two exponentials taken of each logit, which only the kernels in float64 do so far. And where
+  // sigmoids of ids computed and two exponentials taken of each logit, which only the kernels in float64 do so far. And where
   // further candidates come, a constant shift has to be sure before they are seen; the running maximum in float64 holds any.
   const double scale = largest_scale(problem);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
   const infonce_softmax &softmax = problem.softmaxes[0];
   const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
-  if (is_masked(problem, opened) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||
-      (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
+  if (is_sigmoid(problem) && !opened && problem.normalize && softmax.positive != INFONCE_POSITIVE_SAME_ID_ELSEWHERE &&
+      problem.scale + std::fabs(problem.bias) <= choice->largest_logit) {
+    choice->sigmoids = true;
+  } else if (is_masked(problem, opened) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||
+             (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;
   } else if (problem.normalize) {
@@ -96,7 +99,8 @@ bool has_ids(const Choice &choice) {
 
 // Whether the gradient of rows padded to this dimension is computed in registers.
 bool is_in_registers(const Choice &choice, int64_t padded_dim, int64_t most_rows, const Hardware &hardware) {
-  return choice.in_float32 && !choice.online && padded_dim <= (has_ids(choice) ? kMostDimOfIds : 256) &&
+  return choice.in_float32 && choice.terms() == Terms::kExponentials &&
+         padded_dim <= (has_ids(choice) ? kMostDimOfIds : 256) &&
          choice.architecture->gradient_in_registers(hardware, choice.planes, padded_dim) &&
          (choice.planes == Planes::kMedium || most_rows <= kMostRowsOfHigh);
 }
@@ -130,8 +134,9 @@ void plan_sweeps(const Hardware &hardware, Choice *choice) {
     choice->flash_rows = tiles_of(rows, of_block) * of_block;
     return;
   }
-  for (const Block &block : choice->online ? choice->row_blocks : choice->blocks) {
-    const bool triangular = block.is_triangle() && !choice->online;
+  const bool has_columns = choice->terms() == Terms::kExponentials;
+  for (const Block &block : has_columns ? choice->blocks : choice->row_blocks) {
+    const bool triangular = block.is_triangle() && has_columns;
     choice->sweeps.push_back({block, triangular,
                               architecture.plan_sweep(hardware, choice->planes, choice->shape, towers[block.rows].rows,
                                                       towers[block.columns].rows, padded_dim, triangular)});
@@ -189,7 +194,7 @@ Choice choose(const infonce_problem &problem, infonce_precision precision, bool 
   choice.architecture = &architecture_for(anchors.rows, most_rows, hardware);
   choose_scheme(problem, has_large_classes, opened, &choice);
   const int64_t padded_dim = choose_gradient(problem, most_rows, hardware, &choice);
-  choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, padded_dim);
+  choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.terms(), padded_dim);
   for (int m = 0; m < problem.matrix_count; ++m) choice.towers[m] = tower_of(matrices[m], problem, padded_dim);
   const bool by_view =
       softmax.positive == INFONCE_POSITIVE_FIRST_VIEW || softmax.positive == INFONCE_POSITIVE_ALL_VIEWS;
@@ -227,7 +232,7 @@ Choice choose_for_part(const Choice &opened, const infonce_block &block, int64_t
   choice.row_blocks = row_blocks_of(choice.blocks);
   choice.architecture = &architecture_for(anchors, rows, hardware);
   choice.in_registers = is_in_registers(choice, tower.padded_dim, rows, hardware);
-  choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.online, tower.padded_dim);
+  choice.shape = choice.architecture->shape_of_tiles(hardware, choice.planes, choice.terms(), tower.padded_dim);
   choice.flash = false;
   choice.flash_splits = choice.flash_rows = 0;
   choice.sweeps.clear();

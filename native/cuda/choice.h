@@ -49,7 +49,9 @@ struct Choice {
   const Architecture *architecture = nullptr;
   Planes planes = Planes::kHighest;
   TileShape shape = TileShape::kSquare;
-  bool online = false;  // a constant shift of the exponents could not hold them
+  bool online = false;    // a constant shift of the exponents could not hold them
+  bool sigmoids = false;  // tiles are made into those
+  Terms terms() const { return online ? Terms::kOnline : sigmoids ? Terms::kSigmoids : Terms::kExponentials; }
   // By bfloat16 products into float32, or in float64 where float32 would lose digits. Both may be true until the first
   // kernels have seen the data.
   bool in_float32 = true, in_float64 = false;

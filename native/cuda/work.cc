@@ -42,6 +42,7 @@ WeightsOf weights_of(const Work &work, const Block &block) {
   weights.owner_target = target;
   weights.other_target = block.columns == work.anchors() ? target : buffers.no_weight;
   weights.exponent = work.exponent_of(block);
+  weights.shift = work.shift();
   return weights;
 }
 

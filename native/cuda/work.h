@@ -176,6 +176,15 @@ struct Work {
     constexpr double kLog2E = 1.4426950408889634;
     return float(block.scale * kLog2E);
   }
+  // The bias of sigmoids in powers of two.
+  float shift() const {
+    constexpr double kLog2E = 1.4426950408889634;
+    return choice.sigmoids ? float(problem.bias * kLog2E) : 0;
+  }
+  // Whether positives of the sigmoid loss are apart from the tiles.
+  bool has_sigmoids_of_pairs() const {
+    return choice.sigmoids && problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX;
+  }
   // The block of an anchor's own candidates that others are beside, or null.
   const infonce_block *own_beside() const {
     const infonce_block *own = has_own_candidates_alone(problem) ? nullptr : own_block_of(problem);

@@ -9,7 +9,7 @@ namespace infonce::cuda {
 struct PanelWork {
   Planes planes;
   TileShape shape;
-  bool online;
+  Terms terms;
   PanelPlan plan;
   WeightsOf weights;
   __nv_bfloat16 *panel;
@@ -31,10 +31,10 @@ class Architecture {
   static const Architecture &sm90();
 
   // Statistics.
-  virtual TileShape shape_of_tiles(const Hardware &hardware, Planes planes, bool online, int64_t padded_dim) const = 0;
+  virtual TileShape shape_of_tiles(const Hardware &hardware, Planes planes, Terms terms, int64_t padded_dim) const = 0;
   SweepPlan plan_sweep(const Hardware &hardware, Planes planes, TileShape shape, int64_t rows, int64_t columns,
                        int64_t padded_dim, bool triangular) const;
-  virtual void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task,
+  virtual void statistics(Stream &stream, Planes planes, TileShape shape, Terms terms, const StatisticsTask &task,
                           int runs, int tile_rows) const = 0;
 
   // The gradient in registers.

@@ -9,15 +9,15 @@ namespace {
 
 class Sm80 final : public Architecture {
  public:
-  TileShape shape_of_tiles(const Hardware &hardware, Planes planes, bool online, int64_t padded_dim) const override {
-    if (online || planes == Planes::kHighest) return TileShape::kSmallWarps;
+  TileShape shape_of_tiles(const Hardware &hardware, Planes planes, Terms terms, int64_t padded_dim) const override {
+    if (terms != Terms::kExponentials || planes == Planes::kHighest) return TileShape::kSmallWarps;
     if (planes == Planes::kMedium && padded_dim <= kMostKeptDim) return TileShape::kKeptRows;
     const bool tall = padded_dim >= kLeastTallDim && kTallSharedBytes <= hardware.shared_memory;
     return tall ? TileShape::kTall : TileShape::kSquare;
   }
-  void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
+  void statistics(Stream &stream, Planes planes, TileShape shape, Terms terms, const StatisticsTask &task, int runs,
                   int tile_rows) const override {
-    sm80::statistics(stream, planes, shape, online, task, runs, tile_rows);
+    sm80::statistics(stream, planes, shape, terms, task, runs, tile_rows);
   }
   bool gradient_in_registers(const Hardware &hardware, Planes planes, int64_t padded_dim) const override {
     return sm80::gradient_in_registers(hardware, planes, padded_dim);
@@ -86,7 +86,7 @@ void Sm80::accumulate_through_panel(Stream &stream, const PanelWork &work) const
       write.first_tile = tile;
       write.end_tile = tile + columns;
       write.tiles_per_run = std::clamp(rows * columns / (4 * stream.multiprocessors()), 1, columns);
-      sm80::write_panel(stream, work.planes, work.shape, work.online, write, tiles_of(columns, write.tiles_per_run),
+      sm80::write_panel(stream, work.planes, work.shape, work.terms, write, tiles_of(columns, write.tiles_per_run),
                         rows);
       multiply.columns = columns * kTileColumns;
       multiply.first_row = int64_t(row) * rows_of_tile;

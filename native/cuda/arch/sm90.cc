@@ -11,14 +11,14 @@ constexpr int64_t kBlock = kRowMultiple;  // panels consist of squares of so man
 
 class Sm90 final : public Architecture {
  public:
-  TileShape shape_of_tiles(const Hardware &, Planes planes, bool, int64_t padded_dim) const override {
+  TileShape shape_of_tiles(const Hardware &, Planes planes, Terms, int64_t padded_dim) const override {
     if (planes == Planes::kHighest) return TileShape::kSmallWarpgroups;
     const bool keeps = planes == Planes::kMedium && padded_dim <= kMostDimOfKeptWarpgroups;
     return keeps ? TileShape::kKeptWarpgroups : TileShape::kWarpgroups;
   }
-  void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int,
+  void statistics(Stream &stream, Planes planes, TileShape shape, Terms terms, const StatisticsTask &task, int,
                   int) const override {
-    sm90::statistics(stream, planes, shape, online, task);
+    sm90::statistics(stream, planes, shape, terms, task);
   }
   bool gradient_in_registers(const Hardware &, Planes planes, int64_t padded_dim) const override {
     return sm90::gradient_in_registers(planes, padded_dim);
@@ -157,7 +157,7 @@ void Sm90::accumulate_through_panel(Stream &stream, const PanelWork &work) const
       write.first_tile = tile;
       write.end_tile = tile + tiles;
       write.triangular = on_diagonal;
-      sm90::write_panel(stream, work.planes, work.shape, work.online, write, tile_rows);
+      sm90::write_panel(stream, work.planes, work.shape, work.terms, write, tile_rows);
       multiply.rows = tile_rows * rows_of_tile;
       multiply.columns = tiles * kTileColumns;
       multiply.triangular = on_diagonal;

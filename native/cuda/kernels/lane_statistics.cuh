@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "cuda/kernels/sigmoid_tile.cuh"
 #include "cuda/kernels/sm80_mma.cuh"
+#include "cuda/kernels/tasks.h"
 #include "cuda/kernels/warp.cuh"
 
 namespace infonce::cuda {
@@ -29,19 +31,19 @@ template <int kCount, class T> INFONCE_DEVICE int sum_over_rows(T (&value)[kCoun
   return first;
 }
 
-// The row statistics of one lane: it sees two of eight columns, four lanes see a row. kOnline: relative to a running
-// maximum.
-template <class Sums, bool kOnline> struct RowStatistics {
+// The row statistics of one lane: it sees two of eight columns, four lanes see a row.
+template <class Sums, Terms kTerms> struct RowStatistics {
   static constexpr int kFragments = Sums::kRowFragments;
+  static constexpr bool kOnline = kTerms == Terms::kOnline;
   float sum[kFragments][2];
-  float maximum[kFragments][2];  // kOnline
+  float maximum[kFragments][2];  // kOnline; of sigmoids the sum of their derivatives
   int32_t above[kFragments][2];
 
   INFONCE_DEVICE void clear() {
 #pragma unroll
     for (int m = 0; m < kFragments; ++m)
 #pragma unroll
-      for (int h = 0; h < 2; ++h) sum[m][h] = 0, above[m][h] = 0, maximum[m][h] = -INFINITY;
+      for (int h = 0; h < 2; ++h) sum[m][h] = 0, above[m][h] = 0, maximum[m][h] = kOnline ? -INFINITY : 0;
   }
 
   // Moves the maximum up to that of `sums`, and the sums with it.
@@ -59,6 +61,14 @@ template <class Sums, bool kOnline> struct RowStatistics {
         if (maximum[m][h] > old[m][h]) sum[m][h] *= power_of_two((old[m][h] - maximum[m][h]) * exponent);
   }
 
+  INFONCE_DEVICE void add_sigmoids(Sums &sums, float exponent, float shift) {
+    sums.for_each([&](float &dot, int m, int, int q) {
+      const SigmoidOfLogit of(fmaf(dot, exponent, shift));
+      sum[m][q >> 1] += of.loss;
+      maximum[m][q >> 1] += of.slope;
+    });
+  }
+
   // Exponents are relative to this.
   INFONCE_DEVICE float base(int m, int h) const { return kOnline && maximum[m][h] > -INFINITY ? maximum[m][h] : 0; }
 
@@ -72,7 +82,7 @@ template <class Sums, bool kOnline> struct RowStatistics {
         for (int bit = 1; bit <= 2; bit *= 2) {
           float other = __shfl_xor_sync(kAllLanes, sum[m][h], bit);
           above[m][h] += __shfl_xor_sync(kAllLanes, above[m][h], bit);
-          if constexpr (kOnline) {
+          if constexpr (kTerms != Terms::kExponentials) {
             const float theirs = __shfl_xor_sync(kAllLanes, maximum[m][h], bit);
             join(maximum[m][h], sum[m][h], theirs, other, exponent);
           } else {
@@ -82,6 +92,10 @@ template <class Sums, bool kOnline> struct RowStatistics {
   }
 
   static INFONCE_DEVICE void join(float &maximum, float &sum, float other_maximum, float other_sum, float exponent) {
+    if constexpr (!kOnline) {
+      sum += other_sum, maximum += other_maximum;
+      return;
+    }
     const float largest = fmaxf(maximum, other_maximum);
     if (largest == -INFINITY) return;
     // The same on both lanes: the terms are added in the order of the maxima, not of the lanes.

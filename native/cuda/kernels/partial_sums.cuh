@@ -20,7 +20,15 @@ __device__ inline void add_row(const AddStatisticsTask &task, int64_t i) {
   double sum = 0;
   int32_t above = 0;
   for (int run = 0; run < runs; ++run) above += task.by_row.above[run * rows + r];
-  if (task.by_row.maximum) {
+  if (task.of_sigmoids) {
+    double slopes = 0;
+    for (int run = 0; run < runs; ++run) {
+      sum += task.by_row.sum[run * rows + r];
+      slopes += task.by_row.maximum[run * rows + r];
+    }
+    task.of_rows.sum[i] += sum;
+    task.of_rows.offset[i] += slopes;
+  } else if (task.by_row.maximum) {
     float largest = -INFINITY;
     for (int run = 0; run < runs; ++run) largest = fmaxf(largest, task.by_row.maximum[run * rows + r]);
     for (int run = 0; run < runs; ++run) {

@@ -102,10 +102,18 @@ __global__ void sigmoid_losses(Trace trace, const __grid_constant__ LossesTask t
   if (i >= task.anchors.padded_rows) return;
   const bool real = i < task.anchors.rows;
   const Direction &rows = task.rows;
-  rows.loss[i] = rows.sum[i];
+  double loss = rows.sum[i];
+  if (real && task.adds_sigmoids_of_pairs) {
+    const SigmoidOfPair pair(task.logits.first[i] + task.sigmoid_bias, true);
+    loss += pair.loss;
+    rows.offset[i] += pair.slope;
+    rows.rest_share[i] = -pair.slope;
+  }
+  rows.loss[i] = loss;
   rows.all_above[i] = rows.above[i];
   rows.upstream[i] = real ? task.upstream.relative(i) : 0;
-  if (real && task.row_loss) task.row_loss[i] = float(rows.sum[i]);
+  rows.weight[i] = float(rows.upstream[i]);
+  if (real && task.row_loss) task.row_loss[i] = float(loss);
 }
 
 // One warp, after the totals.

@@ -2,6 +2,7 @@
 // is written to memory that stays in the cache, and multiplied by the candidates' unit rows.
 #pragma once
 
+#include "cuda/kernels/sigmoid_tile.cuh"
 #include "cuda/kernels/sm80_logits.cuh"
 #include "cuda/kernels/trace.cuh"
 
@@ -18,9 +19,10 @@ INFONCE_DEVICE constexpr int place_in_panel(int j) {
 }
 
 // Grid: x runs of column tiles, y tile rows of the panel.
-template <class Tile, bool kOnline>
+template <class Tile, Terms kTerms>
 __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const __grid_constant__ PanelTask task) {
   constexpr int kPlanes = Tile::kPlanes;
+  constexpr bool kOnline = kTerms == Terms::kOnline;
   using Sums = typename Tile::Sums;
   trace.mark();
   if (trace.is_cancelled()) return;
@@ -64,6 +66,8 @@ __global__ void __launch_bounds__(Tile::kThreads) write_panel(Trace trace, const
                             column_log2_sum = q & 1 ? log2_sum.y : log2_sum.x;
                 dot = row_weight * power_of_two(fmaf(dot, of.exponent, -row_log2_sum)) +
                       column_weight * power_of_two(fmaf(dot, of.exponent, -column_log2_sum));
+              } else if constexpr (kTerms == Terms::kSigmoids) {
+                dot = SigmoidOfLogit(fmaf(dot, of.exponent, of.shift)).slope * (row_weight + column_weight);
               } else {
                 dot = power_of_two(dot * of.exponent) * (row_weight + column_weight);
               }

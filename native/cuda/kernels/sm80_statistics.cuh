@@ -16,8 +16,8 @@ template <class Tile> struct StatisticsShared {
   int32_t column_above[Tile::kWarpRows][Tile::kColumns];
 };
 
-// Grid: x runs, y tile rows. kOnline keeps a running maximum for each row and has no column statistics.
-template <class Tile, bool kOnline>
+// Grid: x runs, y tile rows. Exponentials alone have column statistics.
+template <class Tile, Terms kTerms>
 __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const __grid_constant__ StatisticsTask task) {
   using Sums = typename Tile::Sums;
   trace.mark();
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
   const int64_t row = int64_t(tile_row) * Tile::kRows, first_row = row + warp_row * Sums::kRows;
   // In shared memory: in registers the ranks would stand in the way of the products. The pipeline synchronises first.
   if (threadIdx.x < Tile::kRows) own.row_rank[threadIdx.x] = task.row_rank[row + threadIdx.x];
-  RowStatistics<Sums, kOnline> by_row;
+  RowStatistics<Sums, kTerms> by_row;
   by_row.clear();
 
   for_each_logits_tile<Tile>(
@@ -55,11 +55,12 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
 #pragma unroll
           for (int h = 0; h < 2; ++h) row_rank[m][h] = own.row_rank[warp_row * Sums::kRows + Sums::row(lane, m, 2 * h)];
 
-        if constexpr (kOnline) {
+        if constexpr (kTerms != Terms::kExponentials) {
           if (task.ranks)
             sums.for_each([&](float &dot, int m, int, int q) {
               count_if_above(by_row.above[m][q >> 1], dot, row_rank[m][q >> 1]);
             });
+          if constexpr (kTerms == Terms::kSigmoids) return by_row.add_sigmoids(sums, task.exponent, task.shift);
           by_row.raise(sums, task.exponent);
           sums.for_each([&](float &dot, int m, int, int q) {
             by_row.sum[m][q >> 1] += power_of_two((dot - by_row.base(m, q >> 1)) * task.exponent);
@@ -144,13 +145,13 @@ __global__ void __launch_bounds__(Tile::kThreads) statistics(Trace trace, const 
 #pragma unroll
     for (int w = 1; w < Tile::kWarpColumns; ++w) {
       above += __float_as_int(side[w][1][at]);
-      if constexpr (kOnline)
-        RowStatistics<Sums, kOnline>::join(maximum, sum, side[w][2][at], side[w][0][at], task.exponent);
+      if constexpr (kTerms != Terms::kExponentials)
+        RowStatistics<Sums, kTerms>::join(maximum, sum, side[w][2][at], side[w][0][at], task.exponent);
       else sum += side[w][0][at];
     }
     task.by_row.sum[slot + at] = sum;
     task.by_row.above[slot + at] = above;
-    if constexpr (kOnline) task.by_row.maximum[slot + at] = maximum;
+    if constexpr (kTerms != Terms::kExponentials) task.by_row.maximum[slot + at] = maximum;
   }
 }
 

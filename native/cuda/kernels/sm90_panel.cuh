@@ -1,6 +1,7 @@
 // Writes the panel of weights W_ij as in sm80_panel.cuh, on compute capability 9.0, candidates in their own order.
 #pragma once
 
+#include "cuda/kernels/sigmoid_tile.cuh"
 #include "cuda/kernels/sm90_logits.cuh"
 #include "cuda/kernels/tile_pairs.cuh"
 #include "cuda/kernels/trace.cuh"
@@ -21,9 +22,10 @@ template <class Tile> struct PanelShared {
 };
 
 // What a consumer makes of the tiles of one segment.
-template <class Tile, bool kOnline> class TileWeights {
+template <class Tile, Terms kTerms> class TileWeights {
  public:
   using Sums = typename Tile::Sums;
+  static constexpr bool kOnline = kTerms == Terms::kOnline;
 
   // row: the consumer's first.
   template <class Consumer>
@@ -90,6 +92,8 @@ template <class Tile, bool kOnline> class TileWeights {
           if constexpr (kOnline)
             dot = row_weight * power_of_two(fmaf(dot, of_.exponent, -row_log2_sum)) +
                   weight[c] * power_of_two(fmaf(dot, of_.exponent, -log2_sum[c]));
+          else if constexpr (kTerms == Terms::kSigmoids)
+            dot = SigmoidOfLogit(fmaf(dot, of_.exponent, of_.shift)).slope * (row_weight + weight[c]);
           else dot = power_of_two(dot * of_.exponent) * (row_weight + weight[c]);
         }
       }
@@ -130,7 +134,7 @@ template <class Tile, bool kOnline> class TileWeights {
 };
 
 // Grid: blocks that stay. order: of the panel's tiles.
-template <class Tile, bool kOnline>
+template <class Tile, Terms kTerms>
 __global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThreads, 1)
     write_panel(Trace trace, const __grid_constant__ PanelTask task, const __grid_constant__ TileOrder order,
                 const __grid_constant__ CUtensorMap rows, const __grid_constant__ CUtensorMap columns) {
@@ -164,7 +168,7 @@ __global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThrea
     Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
     for_each_segment<Tile::kBlocks>(order, [&](const Segment &segment) {
       const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
-      TileWeights<Tile, kOnline> weights(task, own.weights[warpgroup - 1], row, consumer);
+      TileWeights<Tile, kTerms> weights(task, own.weights[warpgroup - 1], row, consumer);
 #pragma unroll 1
       for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
         const int64_t column = first_column + column_of<Tile>(tile, block);

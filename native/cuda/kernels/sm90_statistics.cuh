@@ -41,7 +41,7 @@ INFONCE_DEVICE int32_t count_over_rows(const int32_t (&above)[8], int lane, int 
 }
 
 // What a consumer makes of the tiles of one segment.
-template <class Tile, bool kOnline> class TileStatistics {
+template <class Tile, Terms kTerms> class TileStatistics {
  public:
   using Sums = typename Tile::Sums;
 
@@ -75,12 +75,13 @@ template <class Tile, bool kOnline> class TileStatistics {
     const bool ragged = row_ + Sums::kRows > task_.rows.rows || column + Tile::kColumns > task_.columns.rows;
     if (ragged || task_.pairs.row_ids || apart_.touches(column, column + Tile::kColumns))
       mask(sums, task_.pairs, row_, task_.rows.rows, column, task_.columns.rows);
-    if constexpr (kOnline) {
-      by_row_.raise(sums, task_.exponent);
+    if constexpr (kTerms != Terms::kExponentials) {
+      if constexpr (kTerms == Terms::kOnline) by_row_.raise(sums, task_.exponent);
       if (task_.ranks)
         sums.for_each([&](float &dot, int m, int, int q) {
           count_if_above(by_row_.above[m][q >> 1], dot, row_rank_[m][q >> 1]);
         });
+      if constexpr (kTerms == Terms::kSigmoids) return by_row_.add_sigmoids(sums, task_.exponent, task_.shift);
       sums.for_each([&](float &dot, int m, int, int q) {
         by_row_.sum[m][q >> 1] += power_of_two((dot - by_row_.base(m, q >> 1)) * task_.exponent);
       });
@@ -98,7 +99,7 @@ template <class Tile, bool kOnline> class TileStatistics {
 
   // After the segment's last tile. slot: of the partial sums, by row and by column.
   template <class Consumer> INFONCE_DEVICE void write(int64_t row_slot, const Consumer &consumer) {
-    if constexpr (!kOnline) {
+    if constexpr (kTerms == Terms::kExponentials) {
       consumer.synchronize_own();
       write_columns(turn_ ^ 1);
       column_ = -1;
@@ -113,7 +114,7 @@ template <class Tile, bool kOnline> class TileStatistics {
         const int64_t at = row_slot + Sums::row(thread, m, 2 * h);
         task_.by_row.sum[at] = by_row_.sum[m][h];
         task_.by_row.above[at] = by_row_.above[m][h];
-        if constexpr (kOnline) task_.by_row.maximum[at] = by_row_.maximum[m][h];
+        if constexpr (kTerms != Terms::kExponentials) task_.by_row.maximum[at] = by_row_.maximum[m][h];
       }
   }
 
@@ -197,14 +198,14 @@ template <class Tile, bool kOnline> class TileStatistics {
   ColumnStatistics &shared_;
   const int64_t row_;
   Band apart_;
-  RowStatistics<Sums, kOnline> by_row_;
+  RowStatistics<Sums, kTerms> by_row_;
   float row_rank_[Sums::kRowFragments][2], least_rank_ = INFINITY;
   int turn_ = 0;
   int64_t column_ = -1;  // of the tile whose columns are to be written
 };
 
-// Grid: blocks that stay. kOnline keeps a running maximum for each row and has no column statistics.
-template <class Tile, bool kOnline>
+// Grid: blocks that stay. Exponentials alone have column statistics.
+template <class Tile, Terms kTerms>
 __global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThreads, 1)
     statistics(Trace trace, const __grid_constant__ StatisticsTask task, const __grid_constant__ CUtensorMap rows,
                const __grid_constant__ CUtensorMap columns) {
@@ -237,7 +238,7 @@ __global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThrea
     Consumer<Tile> consumer(own.barriers, pipeline, warpgroup - 1, chunks);
     for_each_segment<Tile::kBlocks>(task.order, [&](const Segment &segment) {
       const int64_t row = first_row + int64_t(segment.strip) * Tile::kRows + consumer.first_row();
-      TileStatistics<Tile, kOnline> statistics(task, own.columns[warpgroup - 1], row);
+      TileStatistics<Tile, kTerms> statistics(task, own.columns[warpgroup - 1], row);
 #pragma unroll 1
       for (int tile = segment.first_tile; tile < segment.end_tile; ++tile) {
         const int64_t column = first_column + column_of<Tile>(tile, block);
@@ -246,7 +247,7 @@ __global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThrea
           consumer.skip(is_last);
           continue;
         }
-        const float rank = kOnline ? 0 : statistics.read_rank(column);
+        const float rank = kTerms == Terms::kExponentials ? statistics.read_rank(column) : 0;
         typename Tile::Sums sums;
         consumer.multiply(sums, is_last);
         statistics.add(sums, column, rank, consumer);

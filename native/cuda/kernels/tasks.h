@@ -85,13 +85,17 @@ struct Partials {
   float *maximum;  // of the dot products; null with a constant shift
 };
 
+// What is made of logits and added up: their exponentials, those relative to a running maximum, or sigmoid losses.
+enum class Terms { kExponentials, kOnline, kSigmoids };
+
 struct StatisticsTask {
   Tower rows, columns;
   Pairs pairs;  // of the rows
   bool ranks;   // whether it is counted what is above the positives
   const float *row_rank;
   const float *column_rank;  // null: no column statistics
-  float exponent;            // logit in powers of two = exponent * dot product
+  float exponent;            // logit in powers of two = exponent * dot product + shift
+  float shift;               // 0 but for sigmoids
   bool triangular;           // one tower: only tiles on and above the diagonal, columns are rows of the same tower
   int32_t first_tile_row;    // of this launch
   int32_t tiles_per_run;
@@ -109,6 +113,7 @@ struct AddStatisticsTask {
   int32_t tiles, tiles_per_run;       // of the columns
   TileOrder order;                    // of the launch instead, if it has strips
   bool triangular;
+  bool of_sigmoids;  // losses, and their derivatives in place of maxima
   float exponent;
 };
 
@@ -187,6 +192,8 @@ struct LossesTask : Softmax {
   const double *mean_logit[2];     // [rows] over the candidates; null without smoothing
   const double *positive_weights;  // [rows], of a decoupled loss; null: 1 each
   FurtherSums further[2];
+  bool adds_sigmoids_of_pairs;  // that no tile has
+  double sigmoid_bias;
 };
 
 // The weights of positives by von Mises and Fisher.
@@ -279,7 +286,7 @@ struct WeightsOf {
   const float *owner_weight, *other_weight;
   const float *owner_log2_sum, *other_log2_sum;  // online only
   const float *owner_target, *other_target;      // read where pairs.classes is not empty
-  float exponent;
+  float exponent, shift;                         // as those of StatisticsTask
 };
 
 struct PanelTask {

@@ -5,22 +5,33 @@
 namespace infonce::cuda {
 namespace {
 
-template <int kPlanes, TileShape kShape, bool kOnline>
+constexpr const char *name_of(Terms terms) {
+  return terms == Terms::kOnline     ? "write_panel (online)"
+         : terms == Terms::kSigmoids ? "write_panel (sigmoids)"
+                                     : "write_panel";
+}
+
+template <int kPlanes, TileShape kShape, Terms kTerms>
 void launch_write(Stream &stream, const PanelTask &task, int runs, int tile_rows) {
   using Tile = LogitsTile<kPlanes, kShape>;
   constexpr size_t kSharedBytes = Tile::kPipelineBytes + sizeof(WeightsShared);
   static_assert(kShape != TileShape::kTall || kSharedBytes <= kTallSharedBytes,
                 "the shape is not taken where it does not fit");
-  stream.launch(kOnline ? "write_panel (online)" : "write_panel", write_panel<Tile, kOnline>,
-                dim3(unsigned(runs), unsigned(tile_rows)), Tile::kThreads, kSharedBytes, task);
+  stream.launch(name_of(kTerms), write_panel<Tile, kTerms>, dim3(unsigned(runs), unsigned(tile_rows)), Tile::kThreads,
+                kSharedBytes, task);
 }
 
 template <int kPlanes>
-void launch_write(Stream &stream, TileShape shape, bool online, const PanelTask &task, int runs, int tile_rows) {
-  if (online) return launch_write<kPlanes, TileShape::kSmallWarps, true>(stream, task, runs, tile_rows);
-  if constexpr (kPlanes == 3) launch_write<kPlanes, TileShape::kSmallWarps, false>(stream, task, runs, tile_rows);
-  else if (shape == TileShape::kTall) launch_write<kPlanes, TileShape::kTall, false>(stream, task, runs, tile_rows);
-  else launch_write<kPlanes, TileShape::kSquare, false>(stream, task, runs, tile_rows);
+void launch_write(Stream &stream, TileShape shape, Terms terms, const PanelTask &task, int runs, int tile_rows) {
+  if (terms == Terms::kOnline)
+    return launch_write<kPlanes, TileShape::kSmallWarps, Terms::kOnline>(stream, task, runs, tile_rows);
+  if (terms == Terms::kSigmoids)
+    return launch_write<kPlanes, TileShape::kSmallWarps, Terms::kSigmoids>(stream, task, runs, tile_rows);
+  if constexpr (kPlanes == 3)
+    launch_write<kPlanes, TileShape::kSmallWarps, Terms::kExponentials>(stream, task, runs, tile_rows);
+  else if (shape == TileShape::kTall)
+    launch_write<kPlanes, TileShape::kTall, Terms::kExponentials>(stream, task, runs, tile_rows);
+  else launch_write<kPlanes, TileShape::kSquare, Terms::kExponentials>(stream, task, runs, tile_rows);
 }
 
 template <int kPlanes, TileShape kShape>
@@ -65,15 +76,15 @@ int accumulate_blocks(const Hardware &hardware, Planes planes, TileShape shape) 
   return 1;
 }
 
-void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
+void write_panel(Stream &stream, Planes planes, TileShape shape, Terms terms, const PanelTask &task, int runs,
                  int tile_rows) {
   switch (planes) {
     case Planes::kMedium:
-      return launch_write<1>(stream, shape, online, task, runs, tile_rows);
+      return launch_write<1>(stream, shape, terms, task, runs, tile_rows);
     case Planes::kHigh:
-      return launch_write<2>(stream, shape, online, task, runs, tile_rows);
+      return launch_write<2>(stream, shape, terms, task, runs, tile_rows);
     case Planes::kHighest:
-      return launch_write<3>(stream, shape, online, task, runs, tile_rows);
+      return launch_write<3>(stream, shape, terms, task, runs, tile_rows);
   }
 }
 

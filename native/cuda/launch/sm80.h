@@ -6,11 +6,11 @@
 namespace infonce::cuda::sm80 {
 
 // statistics.cu
-void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task, int runs,
+void statistics(Stream &stream, Planes planes, TileShape shape, Terms terms, const StatisticsTask &task, int runs,
                 int tile_rows);
 
 // panel.cu
-void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int runs,
+void write_panel(Stream &stream, Planes planes, TileShape shape, Terms terms, const PanelTask &task, int runs,
                  int tile_rows);
 void accumulate_panel(Stream &stream, Planes planes, TileShape shape, const AccumulateTask &task, int tile_rows,
                       int splits);

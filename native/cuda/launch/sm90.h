@@ -8,10 +8,10 @@
 namespace infonce::cuda::sm90 {
 
 // sm90_statistics.cu
-void statistics(Stream &stream, Planes planes, TileShape shape, bool online, const StatisticsTask &task);
+void statistics(Stream &stream, Planes planes, TileShape shape, Terms terms, const StatisticsTask &task);
 
 // sm90_panel.cu
-void write_panel(Stream &stream, Planes planes, TileShape shape, bool online, const PanelTask &task, int tile_rows);
+void write_panel(Stream &stream, Planes planes, TileShape shape, Terms terms, const PanelTask &task, int tile_rows);
 
 // sm90_product.cu
 void accumulate_panel(Stream &stream, Planes planes, const PanelProductTask &task);

@@ -19,7 +19,8 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   FinishTask<Scalar> task{};
   static_cast<Softmax &>(task) = softmax_of(work);
   task.tower = work.tower(matrix);
-  task.has_pairs = (matrix == choice.anchors || matrix == choice.keys) && !is_sigmoid(work.problem);
+  task.has_pairs = (matrix == choice.anchors || matrix == choice.keys) &&
+                   (!is_sigmoid(work.problem) || work.has_sigmoids_of_pairs());
   task.accumulators = sums.planes;
   task.splits = sums.of_triangle;
   task.all_splits = sums.all;
@@ -68,7 +69,7 @@ Sums<float> sum_in_float32(const Work &work, const MatrixGradient &of) {
                                     part.splits);
     else
       choice.architecture->accumulate_through_panel(
-          work.stream(), {choice.planes, choice.shape, choice.online, part.panel, weights_of(work, part.block),
+          work.stream(), {choice.planes, choice.shape, choice.terms(), part.panel, weights_of(work, part.block),
                           buffers.panel, accumulators, buffers.accumulators_of_columns + part.of_columns});
   }
   return sums;

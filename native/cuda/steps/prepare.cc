@@ -113,7 +113,7 @@ void find_pairs(Work *work) {
   task.rank = buffers.softmaxes[0].rank;
   task.tie = tie_of(choice.planes, task.anchors.padded_dim);
   // A loss without ranks and pairs has no use for it, nor perhaps a row of the same index.
-  if (is_sigmoid(work->problem) && !work->problem.ranks) return;
+  if (is_sigmoid(work->problem) && !work->problem.ranks && !work->has_sigmoids_of_pairs()) return;
   pair_logits(work->stream(), choice.planes, task);
   if (!work->in_float32 || !work->in_float64) return;
   ask_for_report(*work);

@@ -33,6 +33,7 @@ void sum_in_float32(Work *of, const Sweep &sweep) {
   const bool is_of_part = sweep.block.column_softmax == kOfColumns;
   task.column_rank = is_of_part ? of_columns->rank : of_columns ? task.row_rank : nullptr;
   task.exponent = work.exponent_of(sweep.block);
+  task.shift = work.shift();
   task.triangular = sweep.triangular;
   task.tiles_per_run = plan.tiles_per_run;
   task.by_row = buffers.by_row;
@@ -51,6 +52,7 @@ void sum_in_float32(Work *of, const Sweep &sweep) {
   add.tiles = plan.tiles;
   add.tiles_per_run = plan.tiles_per_run;
   add.triangular = sweep.triangular;
+  add.of_sigmoids = choice.sigmoids;
   add.exponent = task.exponent;
   for (int32_t first = 0; first < plan.tile_rows; first += plan.strip) {
     const int32_t longest = plan.tiles - first * plan.step;
@@ -58,7 +60,7 @@ void sum_in_float32(Work *of, const Sweep &sweep) {
     task.order = add.order = plan.order(first);
     add.tile_rows = std::min(plan.tile_rows - first, plan.strip);
     put_together(of);  // where this launch leaves its own
-    choice.architecture->statistics(work.stream(), choice.planes, choice.shape, choice.online, task,
+    choice.architecture->statistics(work.stream(), choice.planes, choice.shape, choice.terms(), task,
                                     tiles_of(longest, plan.tiles_per_run), add.tile_rows);
     of->sums = add;
   }
@@ -113,11 +115,11 @@ void sum_sigmoids(Work *work) {
 }  // namespace
 
 void sum_exponentials(Work *work, Lane *previous) {
-  if (is_sigmoid(work->problem)) return sum_sigmoids(work);
+  if (is_sigmoid(work->problem) && work->in_float64) return sum_sigmoids(work);
   if (work->in_float32) {
     if (work->choice.flash) flash(work);
     for (const Sweep &sweep : work->choice.sweeps) sum_in_float32(work, sweep);
-    if (!work->phase.has_losses) put_together(work);
+    if (!work->phase.has_losses || work->choice.sigmoids) put_together(work);
   }
   if (work->in_float32 && work->in_float64) decide(work, previous);
   if (!work->in_float64) return;
