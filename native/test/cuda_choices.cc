@@ -272,16 +272,22 @@ TEST_CASE("joined sides are computed in float64, each block for both of its matr
   CHECK(gradients[1 + (gradients[1].matrix != kKeys)].parts[0].block.is_triangle());
 }
 
-TEST_CASE("what leaves out by id, or has a bias, is computed in float64") {
+TEST_CASE(
+    "what has a bias is computed in float64; what leaves out by id in tiles, but for parts and positives of equal id") {
   const float bias = 0;
-  infonce_problem problem = with_negatives(false, 512, 64);
-  const auto in_float32 = [&] { return choice_for(problem, INFONCE_PRECISION_HIGH, UseOfSm90::kNever).in_float32; };
-  CHECK(in_float32());
+  infonce_problem problem = with_negatives(false, 512, 256);
+  const auto chosen = [&](bool opened = false) {
+    return choose(problem, INFONCE_PRECISION_MEDIUM, false, hardware_with(UseOfSm90::kAlways), opened);
+  };
+  CHECK((chosen().in_float32 && chosen().in_registers));
   problem.matrices[kNegatives].bias = &bias;
-  CHECK(!in_float32());
+  CHECK(!chosen().in_float32);
   problem.matrices[kNegatives].bias = nullptr;
   problem.blocks[1].left_out = INFONCE_LEAVE_OUT_SAME_ID;
-  CHECK(!in_float32());
+  CHECK((chosen().in_float32 && !chosen().in_float64 && !chosen().in_registers));
+  CHECK(!chosen(true).in_float32);
+  problem.blocks[1].left_out = INFONCE_LEAVE_OUT_SAME_ID_POSITIVE;
+  CHECK(!chosen().in_float32);
 }
 
 TEST_CASE("an opened call has a constant shift where that is sure, and parts choose their own kernels") {
