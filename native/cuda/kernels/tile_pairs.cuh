@@ -98,7 +98,8 @@ INFONCE_DEVICE void take_pairs_off(Sums &weights, const WeightsOf &task, int64_t
     if (kHasIds && task.pairs.row_ids) {
       const int32_t id = task.pairs.row_ids[i];
       for_each_column([&](float &weight, int column) {
-        if (task.pairs.column_ids[first_column + column] == id) weight = 0;
+        const int32_t j = first_column + column;
+        if (j < task.other.rows && task.pairs.column_ids[j] == id) weight = 0;
       });
     }
   });
