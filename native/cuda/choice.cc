@@ -113,11 +113,8 @@ int64_t choose_gradient(const infonce_problem &problem, int64_t most_rows, const
   choice->in_registers = problem.gradient && in_registers(register_dim);
   const std::vector<Block> &blocks = choice->blocks;
   const bool has_one_block_of_rows = blocks.size() == 1 && blocks[0].column_softmax == kNone;
-  // Comparing ids has no registers beside what is added up there.
-  const bool has_ids = std::any_of(blocks.begin(), blocks.end(), [](const Block &block) {
-    return (block.left_out & INFONCE_LEAVE_OUT_SAME_ID) != 0;
-  });
-  choice->flash = choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows && !has_ids;
+  choice->flash =
+      choice->in_registers && choice->architecture->has_flash() && has_one_block_of_rows && !has_ids(*choice);
   return choice->in_registers ? register_dim : padded_dim;
 }
 

@@ -106,7 +106,6 @@ __global__ void sigmoid_losses(Trace trace, const __grid_constant__ LossesTask t
   if (real && task.adds_sigmoids_of_pairs) {
     const SigmoidOfPair pair(task.logits.first[i] + task.sigmoid_bias, true);
     loss += pair.loss;
-    rows.offset[i] += pair.slope;
     rows.rest_share[i] = -pair.slope;
   }
   rows.loss[i] = loss;
@@ -121,7 +120,10 @@ __global__ void sigmoid_bias(Trace trace, const __grid_constant__ LossesTask tas
                              infonce_scalars *scalars) {
   trace.mark();
   double sum = 0;
-  for (int64_t i = threadIdx.x; i < task.anchors.rows; i += kWarp) sum += task.rows.upstream[i] * task.rows.offset[i];
+  for (int64_t i = threadIdx.x; i < task.anchors.rows; i += kWarp) {
+    const double of_pair = task.adds_sigmoids_of_pairs ? -task.rows.rest_share[i] : 0;
+    sum += task.rows.upstream[i] * (task.rows.offset[i] + of_pair);
+  }
   sum = warp_sum(sum) * task.upstream.scale();
   if (threadIdx.x > 0) return;
   report->scalars.grad_bias = sum;

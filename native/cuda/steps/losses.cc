@@ -14,6 +14,8 @@ LossesTask task_of(const Work &work) {
   static_cast<Softmax &>(task) = softmax_of(work);
   task.online = work.choice.online;
   task.row_loss = work.outputs[kRowLoss].device;
+  task.adds_sigmoids_of_pairs = work.has_sigmoids_of_pairs();
+  task.sigmoid_bias = work.problem.bias;
   task.spoiled_by = work.spoiled_by();
   std::copy_n(work.buffers.further, work.problem.softmax_count, task.further);
   std::copy_n(work.smoothing, work.problem.softmax_count, task.smoothing);
@@ -26,8 +28,6 @@ LossesTask task_of(const Work &work) {
 void losses(Work *of) {
   const Work &work = *of;
   LossesTask task = task_of(work);
-  task.adds_sigmoids_of_pairs = work.has_sigmoids_of_pairs();
-  task.sigmoid_bias = work.problem.bias;
   if (is_sigmoid(work.problem)) return sigmoid_losses(work.stream(), task);
   const int32_t row_loss = work.problem.softmaxes[0].row_loss;
   if (row_loss == INFONCE_ROW_LOSS_DEBIASED) task.debiasing = debiasing_of(work.problem);
