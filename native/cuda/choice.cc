@@ -66,6 +66,14 @@ bool is_masked(const infonce_problem &problem, bool opened) {
   return !positives_are_anchors(softmax) && problem.matrices[positives_elsewhere(softmax)].bias;
 }
 
+// Whether positives of the sigmoid loss are one for each row and candidate, or none.
+bool has_positives_by_row(const infonce_problem &problem) {
+  const infonce_block &block = problem.blocks[0];
+  return problem.softmaxes[0].positive == INFONCE_POSITIVE_NONE ||
+         (problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX &&
+          problem.matrices[block.anchors].rows == problem.matrices[block.candidates].rows);
+}
+
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
   // Thresholds and biases are looked at row by row, sides joined, own candidates added to a row's sums, logits smoothed,
@@ -75,7 +83,7 @@ void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool 
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
   const infonce_softmax &softmax = problem.softmaxes[0];
   const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
-  if (is_sigmoid(problem) && !opened && problem.normalize && softmax.positive != INFONCE_POSITIVE_SAME_ID_ELSEWHERE &&
+  if (is_sigmoid(problem) && !opened && problem.normalize && has_positives_by_row(problem) &&
       problem.scale + std::fabs(problem.bias) <= choice->largest_logit) {
     choice->sigmoids = true;
   } else if (is_masked(problem, opened) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||

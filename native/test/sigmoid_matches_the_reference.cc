@@ -114,8 +114,12 @@ TEST_CASE("the sigmoid loss is that of its formula") {
     for (const int32_t positive : kPositives) {
       // The gradient of a single pair is perpendicular to its row: nothing in one dimension, and in two or three, where
       // random rows may be nearly parallel, a difference in which float32's digits cancel.
-      for (const auto &[rows, columns, dim] :
-           {std::array<int64_t, 3>{1, 1, 12}, {1, 5, 3}, {33, 40, 19}, {150, 170, 64}, {1100, 1300, 16}}) {
+      for (const auto &[rows, columns, dim] : {std::array<int64_t, 3>{1, 1, 12},
+                                               {1, 5, 3},
+                                               {33, 40, 19},
+                                               {150, 170, 64},
+                                               {150, 150, 20},
+                                               {1100, 1300, 16}}) {
         if (rows > 200 && (engine.precision != INFONCE_PRECISION_HIGHEST || simulated())) continue;
         for (const double bias : {-10.0, 0.0, 3.0}) {
           if (simulated() && rows > 100 && bias != -10) continue;

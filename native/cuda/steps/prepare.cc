@@ -73,7 +73,7 @@ void find_pairs(Work *work) {
   PairsTask task{};
   work->pairs[choice.anchors].apart = buffers.classes.apart;
   if (choice.memory != kNone) work->pairs[choice.memory].apart = buffers.classes.memory_apart;
-  if (choice.keys != kNone) {
+  if (choice.keys != kNone && work->problem.softmaxes[0].positive != INFONCE_POSITIVE_NONE) {
     const bool has_targets = work->classes.has_targets();
     work->pairs[choice.keys].apart = has_targets ? buffers.classes.targets : buffers.classes.apart;
     work->pairs_of_keys.apart = has_targets ? buffers.classes.anchors_of_keys : buffers.classes.apart;

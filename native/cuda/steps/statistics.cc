@@ -28,7 +28,9 @@ void sum_in_float32(Work *of, const Sweep &sweep) {
   task.columns = work.tower(sweep.block.columns);
   task.pairs = work.pairs_of(sweep.block);
   task.ranks = work.problem.ranks != 0;
-  task.row_rank = buffers.softmaxes[0].rank;
+  // Without positives there is none: kernels read it all the same.
+  const bool has_positives = work.problem.softmaxes[0].positive != INFONCE_POSITIVE_NONE;
+  task.row_rank = has_positives ? buffers.softmaxes[0].rank : buffers.no_weight;
   // The dot product of a pair is that of both softmaxes.
   const bool is_of_part = sweep.block.column_softmax == kOfColumns;
   task.column_rank = is_of_part ? of_columns->rank : of_columns ? task.row_rank : nullptr;
