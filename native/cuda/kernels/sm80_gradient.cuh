@@ -20,6 +20,9 @@ template <int kPlanesOfRows, int kDimension> struct GradientTile {
   static constexpr int kWarpRows = kRows / 32, kWarpColumns = kDim == 256 ? 2 : 1;
   static constexpr bool kExchanges = kWarpColumns > 1;
   static constexpr int kThreads = kWarpRows * kWarpColumns * 32;
+  // That a multiprocessor keeps room for; 0: as many as ptxas likes, which with two planes of 64 would be three, and spill.
+  static constexpr int kBlocks = kPlanes == 2 && kDim == 64 ? 2 : 0;
+  static constexpr bool kHasIds = kDim <= kMostDimOfIds;
   using Weights = Accumulators<kRows / kWarpRows / 16, kColumns / kWarpColumns / 8>;
   using Sums = Accumulators<kRows / kWarpRows / 16, kDim / kWarpColumns / 8>;
 
@@ -31,7 +34,8 @@ template <int kPlanesOfRows, int kDimension> struct GradientTile {
 
 // Grid: x blocks of the owner's rows, y splits of the columns.
 template <class Tile>
-__global__ void __launch_bounds__(Tile::kThreads) gradient(Trace trace, const __grid_constant__ GradientTask task) {
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    gradient(Trace trace, const __grid_constant__ GradientTask task) {
   using Weights = typename Tile::Weights;
   using Sums = typename Tile::Sums;
   constexpr int kPlanes = Tile::kPlanes, kDim = Tile::kDim, kRowChunks = kDim / 8;
@@ -104,9 +108,9 @@ __global__ void __launch_bounds__(Tile::kThreads) gradient(Trace trace, const __
     // Padding needs no mask: its unit rows are zeros.
     const int64_t column = int64_t(tile) * Tile::kColumns, column_end = column + Tile::kColumns;
     const int64_t row_end = min(row + Tile::kRows, of.owner.rows);
-    if (of.pairs.row_ids || touches(of.pairs.apart, row, row_end, column, column_end) ||
+    if ((Tile::kHasIds && of.pairs.row_ids) || touches(of.pairs.apart, row, row_end, column, column_end) ||
         touches(of.pairs.classes, row, row_end, column, column_end))
-      take_pairs_off(weights, of, row + warp_row, column + warp_column * Weights::kColumns);
+      take_pairs_off<Tile::kHasIds>(weights, of, row + warp_row, column + warp_column * Weights::kColumns);
 
     constexpr int kExchangeChunks = Tile::kColumns / 8, kExchangePlane = Tile::kRows * Tile::kColumns * 2;
     if constexpr (Tile::kExchanges) {
