@@ -112,10 +112,12 @@ template <int kWidth> struct PairedShared {
   double gradient[kPairedWarps][Lanes<kWidth>::kDims];
 };
 
-// Grid: x queries. Threads: up to kPairedWarps warps. kBias: keys have one, or a margin. Unless it is told how many blocks
-// to keep room for, ptxas takes 64 registers for compute capability 8.0, one float a lane and biases, and spills.
+// Grid: x queries. Threads: up to kPairedWarps warps. kBias: keys have one, or a margin. Then ptxas has to be told how many
+// blocks to keep room for: by itself it takes 64 registers for compute capability 8.0 and one float a lane, and spills.
 template <int kWidth, bool kBias>
-__global__ void __launch_bounds__(kPairedWarps *kWarp, kWidth == 4 ? 2 : 3)
+__global__ void __launch_bounds__(kPairedWarps *kWarp, !kBias        ? 0
+                                                       : kWidth == 4 ? 2
+                                                                     : 3)
     paired_queries(Trace trace, const __grid_constant__ PairedTask task) {
   trace.mark();
   if (trace.is_cancelled()) return;
