@@ -2,7 +2,6 @@ import {
   type Context,
   clip,
   clipSync,
-  createContext,
   type DeviceTensor,
   infoNCE,
   infoNCESync,
@@ -14,26 +13,16 @@ import {
   supCon,
   supConSync,
 } from 'infonce';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { DEVICE, newContext } from './support/contexts.js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cpuContext, DEVICE, newContext } from './support/contexts.js';
 import { normal } from './support/random.js';
 import { thrownBy, wrong } from './support/thrown.js';
 
 const SHAPE = [12, 5];
 const rows = (seed: number) => normal(SHAPE, seed);
 
-/** Whatever INFONCE_ISA forces on the device. */
-function onCpu(): Context {
-  vi.stubEnv('INFONCE_ISA', '');
-  try {
-    return createContext({ device: 'cpu', threads: 1 });
-  } finally {
-    vi.unstubAllEnvs();
-  }
-}
-
 it('on the CPU a capture is refused, with what to call instead', () => {
-  const context = onCpu();
+  const context = cpuContext();
   const features = context.tensor(rows(1).data, SHAPE);
   for (const problem of [{ features }, { features: rows(1) }]) {
     const error = thrownBy(() => ntXent.capture(problem, { context }));

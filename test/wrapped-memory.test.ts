@@ -1,6 +1,6 @@
-import { type Context, createContext, type DeviceTensor, ntXent, ntXentSync } from 'infonce';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { DEVICE, newContext, SIMULATED } from './support/contexts.js';
+import { type Context, type DeviceTensor, ntXent, ntXentSync } from 'infonce';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cpuContext, DEVICE, newContext, SIMULATED } from './support/contexts.js';
 import { CopiedPackage, using } from './support/copied-package.js';
 import { normal } from './support/random.js';
 import { thrownBy } from './support/thrown.js';
@@ -8,21 +8,11 @@ import { thrownBy } from './support/thrown.js';
 const features = normal([12, 5], 1);
 /** Of tests that stand for another library: its memory on the device. */
 const owner = newContext();
-const host = onCpu();
+const host = cpuContext();
 afterAll(() => {
   owner.dispose();
   host.dispose();
 });
-
-/** Whatever INFONCE_ISA forces on the device. */
-function onCpu(): Context {
-  vi.stubEnv('INFONCE_ISA', '');
-  try {
-    return createContext({ device: 'cpu', threads: 1 });
-  } finally {
-    vi.unstubAllEnvs();
-  }
-}
 
 describe('a pointer', () => {
   it('is the address of the first number, until the tensor is disposed', () => {

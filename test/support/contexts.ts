@@ -55,10 +55,19 @@ export function newContext({ threads, ...options }: ContextOptions = {}): Contex
 
 /** A new context with INFONCE_ISA set while it is made. */
 export function createContextFor(instructionSet: string, options: ContextOptions = {}): Context {
+  return withInstructionSet(instructionSet, () => newContext(options));
+}
+
+/** A new context of the CPU, whatever INFONCE_ISA forces on the device under test. */
+export function cpuContext(): Context {
+  return withInstructionSet('', () => createContext({ device: 'cpu', threads: 1 }));
+}
+
+function withInstructionSet(instructionSet: string, make: () => Context): Context {
   const before = process.env.INFONCE_ISA;
   process.env.INFONCE_ISA = instructionSet;
   try {
-    return newContext(options);
+    return make();
   } finally {
     if (before === undefined) delete process.env.INFONCE_ISA;
     else process.env.INFONCE_ISA = before;
