@@ -1,5 +1,6 @@
 // The record of what was tried, docs/platforms.json, and the tables that are made of it: `node test/platforms/record.mjs` makes
 // them anew, `--check` says whether they are what the record gives.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
@@ -26,12 +27,22 @@ function merged(before, run) {
   return { ...all, good: isGood(all) };
 }
 
+/** The commit that was tried, `-dirty` with changes; undefined outside a clone. */
+function commitOfRun() {
+  const { stdout } = spawnSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  return stdout?.trim() || undefined;
+}
+
 /** Keeps what was tried before with other runtimes. */
 export function record(runs) {
   const before = new Map(readRecord().runs.map(run => [run.id, run]));
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   const date = new Date().toISOString().slice(0, 10);
-  for (const run of runs) before.set(run.id, merged(before.get(run.id), { ...run, package: version, date }));
+  const tried = { package: version, commit: commitOfRun(), date };
+  for (const run of runs) before.set(run.id, merged(before.get(run.id), { ...run, ...tried }));
   const all = Object.keys(RUNTIMES).flatMap(id => before.get(id) ?? []);
   writeFileSync(file, `${JSON.stringify({ kernel: `Linux ${release()}`, runs: all }, null, 2)}\n`);
   writeTables();
