@@ -12,6 +12,12 @@ const file = path.join(root, 'docs/platforms.json');
 const BEGIN = '<!-- from platforms.json -->';
 const END = '<!-- end -->';
 
+/** The commit that is tried, with `-dirty` where files are changed before anything is recorded; undefined outside a clone. */
+const commit = spawnSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], {
+  cwd: root,
+  encoding: 'utf8',
+}).stdout?.trim();
+
 const readRecord = () => (existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : { runs: [] });
 
 const isGood = ({ programs, suites }) =>
@@ -27,21 +33,12 @@ function merged(before, run) {
   return { ...all, good: isGood(all) };
 }
 
-/** The commit that was tried, `-dirty` with changes; undefined outside a clone. */
-function commitOfRun() {
-  const { stdout } = spawnSync('git', ['describe', '--always', '--dirty', '--abbrev=12'], {
-    cwd: root,
-    encoding: 'utf8',
-  });
-  return stdout?.trim() || undefined;
-}
-
 /** Keeps what was tried before with other runtimes. */
 export function record(runs) {
   const before = new Map(readRecord().runs.map(run => [run.id, run]));
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   const date = new Date().toISOString().slice(0, 10);
-  const tried = { package: version, commit: commitOfRun(), date };
+  const tried = { package: version, commit: commit || undefined, date };
   for (const run of runs) before.set(run.id, merged(before.get(run.id), { ...run, ...tried }));
   const all = Object.keys(RUNTIMES).flatMap(id => before.get(id) ?? []);
   writeFileSync(file, `${JSON.stringify({ kernel: `Linux ${release()}`, runs: all }, null, 2)}\n`);
