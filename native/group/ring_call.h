@@ -179,7 +179,8 @@ class RingCall {
   std::vector<int32_t> ids_apart_;    // of visitors, and of what is here
   Memory::Piece of_their_positives_;  // what their gradients are: nothing
   double grad_scale_of_visitors_ = 0;
-  std::vector<char> rows_on_host_;  // of this rank, where they travel on the device and others may fetch some
+  // Of this rank by matrix, where rows travel on the device and others may fetch some.
+  std::vector<char> rows_on_host_[INFONCE_MOST_MATRICES];
   std::vector<float> staged_[INFONCE_MOST_MATRICES];
 };
 

@@ -27,13 +27,13 @@ double RingCall::log_mean_of_all() const {
   return largest + std::log(sum / double(all_rows_));
 }
 
-// On a device there is no memory beside the rows that have a loss.
 const char *RingCall::own_rows_of(int matrix) {
   if (matrix == kNone) return nullptr;
   const infonce_matrix packed = travellers_.matrix_in(ring_->own_rows(), ring_->owner(0), travellers_.of(matrix), 0);
   if (packed.residence == INFONCE_ON_HOST) return static_cast<const char *>(packed.data);
-  if (computes()) note(pack_rows(packed, problem_.dim, backend_, context_, rows_on_host_.data(), failure_));
-  return rows_on_host_.data();
+  char *const rows = rows_on_host_[matrix].data();
+  if (computes()) note(pack_rows(packed, problem_.dim, backend_, context_, rows, failure_));
+  return rows;
 }
 
 // Whether all ranks have opened their calls.
@@ -57,8 +57,11 @@ bool RingCall::open_and_add() {
   if (problem_.ranks && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID)
     take_memory([&] {
       first_positives.emplace(post_, records_, problem_);
-      if (of_rows_->kind.is_on_device())
-        rows_on_host_.resize(size_t(loss_rows() * problem_.dim) * size_of(problem_.matrices[anchors()].type));
+      for (const int m : {anchors(), memory_of(problem_)}) {
+        if (m == kNone || !of_rows_->kind.is_on_device()) continue;
+        const infonce_matrix &matrix = problem_.matrices[m];
+        rows_on_host_[m].resize(size_t(matrix.rows * problem_.dim) * size_of(matrix.type));
+      }
     });
   if (local_.gradient) take_memory_for_gradients();
   check(Kind::kOpened);
