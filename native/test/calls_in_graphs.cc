@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "test/cuda_arrays.h"
+#include "test/graph_cases.h"
 
 namespace infonce::test {
 
@@ -41,25 +42,6 @@ class Graph {
   cudaGraphExec_t executable_ = nullptr;
 };
 
-Settings settings_of(Loss loss, int64_t rows = 66) {
-  Settings settings;
-  settings.loss = loss;
-  settings.rows = rows;
-  settings.dim = 36;
-  settings.negative_rows = loss == Loss::kInfoNcePaired ? 5 : 70;
-  return settings;
-}
-
-// The same rows in another order, and numbers.
-Case with_other_numbers(const Case &from) {
-  Case other(from.settings);
-  for (const Buffer<float> &matrix : other.matrices) {
-    std::reverse(matrix.begin(), matrix.end());
-  }
-  std::reverse(other.grad_output.begin(), other.grad_output.end());
-  return other;
-}
-
 Output run_on_host_arrays(const Context &context, const Case &problem) {
   Output output(problem);
   infonce_failure failure = empty_failure();
@@ -68,7 +50,9 @@ Output run_on_host_arrays(const Context &context, const Case &problem) {
 }
 
 void check_replays(const Settings &settings, infonce_precision precision) {
-  const Case problem(settings), other = with_other_numbers(problem), larger(settings_of(Loss::kClip, 140));
+  const Case problem(settings), larger(settings_of(Loss::kClip, 140));
+  Case other = with_other_numbers(problem);
+  std::reverse(other.grad_output.begin(), other.grad_output.end());
   INFO(describe(settings));
   CAPTURE(precision);
   const std::string set = instruction_sets().front();

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "test/cuda_arrays.h"
+#include "test/graph_cases.h"
 
 namespace infonce::test {
 
@@ -42,24 +43,6 @@ class Repeated {
   infonce_status status_;
   infonce_failure failure_ = empty_failure();
 };
-
-Settings settings_of(Loss loss, int64_t rows = 66) {
-  Settings settings;
-  settings.loss = loss;
-  settings.rows = rows;
-  settings.dim = 36;
-  settings.negative_rows = loss == Loss::kInfoNcePaired ? 5 : 70;
-  return settings;
-}
-
-// The same rows, each with the numbers of another, and labels as they are.
-Case with_other_numbers(const Case &from) {
-  Case other(from.settings);
-  for (const Buffer<float> &matrix : other.matrices) {
-    std::reverse(matrix.begin(), matrix.end());
-  }
-  return other;
-}
 
 const Context &context_of(infonce_precision precision) {
   static const Context highest(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 0);
