@@ -95,7 +95,7 @@ Output run_on_devices(const Contexts &contexts, const Inputs &whole, const std::
     joined.result.scalars.grad_scale *= group.transport().size();
     joined.result.scalars.grad_bias *= group.transport().size();
   };
-  on_ranks(int(shares.size()), body, 60, some_on_host);
+  on_ranks(int(shares.size()), body, 60, with_memory_of_device);
   return joined;
 }
 
@@ -138,23 +138,6 @@ TEST_CASE("rows of classes travel on devices" * doctest::skip(!on_cpu())) {
   for (const auto row_loss : {INFONCE_ROW_LOSS_CROSS_ENTROPY, INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES}) {
     whole.problem.softmaxes[0].row_loss = row_loss;
     for (const int size : {2, 5}) check(contexts, whole, size, uint32_t(size), {Gradients::kSum, size == 2, true});
-  }
-}
-
-// More rows than there are anchors, in another place of the host for those who fetch some.
-TEST_CASE("rows of classes and memories travel on devices" * doctest::skip(!on_cpu())) {
-  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
-  Form form;
-  form.positive = INFONCE_POSITIVE_SAME_ID;
-  form.rows = 40;
-  form.memory = 150;
-  form.dim = 20;
-  for (const bool halves : {false, true}) {
-    form.halves = halves;
-    Inputs whole = inputs_of(form);
-    for (int m = 0; m < 2; ++m)
-      for (size_t row = 0; row < whole.ids[m].size(); ++row) whole.ids[m].data()[row] = int32_t(row * 7 % 30);
-    for (const int size : {2, 4}) check(contexts, whole, size, uint32_t(size), {Gradients::kSum, false, true});
   }
 }
 
