@@ -8,14 +8,37 @@
 
 namespace infonce::cuda {
 
+constexpr int32_t kRareRowLoss = -1;  // any but cross-entropy: the task says which
+
+// RowLoss::pair_weight of the kernel's row loss.
+template <int32_t kRowLoss>
+__device__ double weight_of_pair(int32_t row_loss, bool is_positive, int64_t positives, const double &logit,
+                                 const double &log_sum_exp, const double &rest_share) {
+  if constexpr (kRowLoss != kRareRowLoss) {
+    return RowLoss<kRowLoss>::pair_weight(is_positive, positives, logit, log_sum_exp, rest_share);
+  } else {
+    if (row_loss == INFONCE_ROW_LOSS_DECOUPLED)
+      return weight_of_pair<INFONCE_ROW_LOSS_DECOUPLED>(row_loss, is_positive, positives, logit, log_sum_exp,
+                                                        rest_share);
+    if (row_loss == INFONCE_ROW_LOSS_DEBIASED)
+      return weight_of_pair<INFONCE_ROW_LOSS_DEBIASED>(row_loss, is_positive, positives, logit, log_sum_exp,
+                                                       rest_share);
+    if (row_loss == INFONCE_ROW_LOSS_MEAN_INSIDE)
+      return weight_of_pair<INFONCE_ROW_LOSS_MEAN_INSIDE>(row_loss, is_positive, positives, logit, log_sum_exp,
+                                                          rest_share);
+    return weight_of_pair<INFONCE_ROW_LOSS_POSITIVE_AND_NEGATIVES>(row_loss, is_positive, positives, logit, log_sum_exp,
+                                                                   rest_share);
+  }
+}
+
 // d (loss of row i) / d (logit of its pair `slot` outside the matrix), times row i's upstream gradient.
 template <int32_t kRowLoss, class Scalar>
 __device__ double pair_weight(const FinishTask<Scalar> &task, int64_t partners, int64_t i, int64_t slot) {
   const bool is_positive = slot == 0 || !task.rule.first_only;
   const int64_t positives = task.rule.first_only ? 1 : partners;
   const Direction &rows = task.rows;
-  const double weight = RowLoss<kRowLoss>::pair_weight(is_positive, positives, task.logits.at(slot, i),
-                                                       rows.log_sum_exp[i], rows.rest_share[i]) +
+  const double weight = weight_of_pair<kRowLoss>(task.row_loss, is_positive, positives, task.logits.at(slot, i),
+                                                 rows.log_sum_exp[i], rows.rest_share[i]) +
                         // That of an only one is smoothed already.
                         (is_positive && positives > 1 ? task.smoothing / double(positives) : 0);
   // Rounded by itself: weights of two rows are added, and which product a fused one took would be the compiler's choice.
@@ -88,10 +111,15 @@ __device__ void finish_row(const FinishTask<Scalar> &task, int64_t i) {
   for (int64_t part = 0; part < dim; part += kElements * kWarp) {
     double sum[kElements];
     const auto add_splits = [&](int32_t first, int32_t end) {
+    // A plane at a time, so that its elements are read together.
+#pragma unroll 1
+      for (int32_t split = first; split < end; ++split) {
+        const Scalar *of_split = row + split * tower.plane_size();
 #pragma unroll
-      for (int e = 0; e < kElements; ++e) {
-        const int64_t d = part + e * kWarp + lane;
-        for (int32_t split = first; split < end && d < dim; ++split) sum[e] += row[split * tower.plane_size() + d];
+        for (int e = 0; e < kElements; ++e) {
+          const int64_t d = part + e * kWarp + lane;
+          if (d < dim) sum[e] += of_split[d];
+        }
       }
     };
     const auto add_pair = [&](double weight, const ExactRow &partner) {

@@ -476,6 +476,7 @@ template <class Scalar> struct FinishTask : Softmax {
   Tower tower, partners;  // whose gradient it is, and where its pairs' other halves are
   Tower memory_rows;      // and the rest of them
   bool has_pairs;
+  int32_t row_loss;
   bool counts_others;   // kByRule: splits beyond those of the triangle have their radial dot counted apart
   const Range *ranges;  // kByRange: by row, its partners
   bool of_keys;         // kByRange: rows are keys and partners anchors, else the other way round

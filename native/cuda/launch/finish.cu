@@ -6,7 +6,7 @@ namespace infonce::cuda {
 namespace {
 
 template <class Scalar>
-void launch(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<Scalar> &task, const TotalsTask &totals) {
+void launch(Stream &stream, PairRule rule, const FinishTask<Scalar> &task, const TotalsTask &totals) {
   const double of_element = 4.0 * double(task.all_splits + (task.has_pairs ? task.logits.most_pairs : 0));
   const auto launch = [&](auto kernel) {
     stream.launch_in_parts({of_element * double(task.tower.rows) * double(task.tower.dim), true}, "finish", kernel,
@@ -14,7 +14,8 @@ void launch(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<Sc
   };
   // Of positives by range each row has one, whose weight is known.
   if (rule == PairRule::kByRange) return launch(finish<Scalar, PairRule::kByRange, INFONCE_ROW_LOSS_CROSS_ENTROPY>);
-  with_row_loss(row_loss, [&](auto kind) { launch(finish<Scalar, PairRule::kByRule, kind()>); });
+  if (task.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY) return launch(finish<Scalar, PairRule::kByRule, kRareRowLoss>);
+  launch(finish<Scalar, PairRule::kByRule, INFONCE_ROW_LOSS_CROSS_ENTROPY>);
 }
 
 template <class Scalar> void launch_add(Stream &stream, const AddSplitsTask<Scalar> &task) {
@@ -34,11 +35,11 @@ void add_radial(Stream &stream, const Tower &tower, const double *sums, double f
                 factor, upstream, radial);
 }
 
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task, const TotalsTask &totals) {
-  launch(stream, rule, row_loss, task, totals);
+void finish(Stream &stream, PairRule rule, const FinishTask<float> &task, const TotalsTask &totals) {
+  launch(stream, rule, task, totals);
 }
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task, const TotalsTask &totals) {
-  launch(stream, rule, row_loss, task, totals);
+void finish(Stream &stream, PairRule rule, const FinishTask<double> &task, const TotalsTask &totals) {
+  launch(stream, rule, task, totals);
 }
 
 }  // namespace infonce::cuda

@@ -64,8 +64,8 @@ void add_splits(Stream &stream, const AddSplitsTask<double> &task);
 void add_radial(Stream &stream, const Tower &tower, const double *sums, double factor, const Upstream &upstream,
                 double *radial);
 // `totals`: of 0 rows, not yet.
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<float> &task, const TotalsTask &totals);
-void finish(Stream &stream, PairRule rule, int32_t row_loss, const FinishTask<double> &task, const TotalsTask &totals);
+void finish(Stream &stream, PairRule rule, const FinishTask<float> &task, const TotalsTask &totals);
+void finish(Stream &stream, PairRule rule, const FinishTask<double> &task, const TotalsTask &totals);
 
 // Of a gradient in registers.
 struct RegisterBlocks {

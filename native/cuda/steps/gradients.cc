@@ -21,6 +21,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   task.tower = work.tower(matrix);
   task.has_pairs = (matrix == choice.anchors || matrix == choice.keys) &&
                    (!is_sigmoid(work.problem) || work.has_sigmoids_of_pairs());
+  task.row_loss = work.problem.softmaxes[0].row_loss;
   task.accumulators = sums.planes;
   task.splits = sums.of_triangle;
   task.all_splits = sums.all;
@@ -48,7 +49,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   task.radial = matrix == choice.anchors ? work.buffers.radial : nullptr;
   task.spoiled_by = work.spoiled_by();
   const bool is_last = matrix == work.gradients.back().matrix;
-  cuda::finish(work.stream(), rule, work.problem.softmaxes[0].row_loss, task,
+  cuda::finish(work.stream(), rule, task,
                is_last && work.totals_go_along_with_gradients() ? totals_of(work) : TotalsTask{});
 }
 
