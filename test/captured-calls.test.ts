@@ -200,6 +200,8 @@ describe.runIf(DEVICE === 'cuda')('a captured call', () => {
     features.writeSync(rows(1).data);
     await expect(run({ signal: AbortSignal.abort() })).rejects.toThrow(expect.objectContaining({ code: 'ABORT_ERR' }));
     await expect(run(wrong({ output: 'device' }))).rejects.toThrow(/fixed by the capture/);
+    const sync = runSync as (options: object) => object;
+    expect(thrownBy(() => sync({ signal: AbortSignal.abort() })).message).toMatch(/Use run\(\)/);
     expect((await run()).loss).toBe(expected);
     dispose();
     features.dispose();

@@ -32,11 +32,15 @@ export interface CaptureOptions<Name extends string = never> {
  *
  * Its working memory is freed by garbage collection, by `dispose` sooner, and with its context. The tensors are the
  * caller's, those in the results too.
+ *
+ * `capture` throws `ERR_INFONCE_DEVICE` on the CPU, `ERR_INFONCE_TYPE` for inputs that are arrays of the host, and
+ * `ERR_INFONCE_RANGE` for a call in which the host would have to wait for the device.
  */
 export interface CapturedCall<Result extends object> {
   /**
    * Resolves to what the loss would, computed from what the inputs hold then, in the order of the context's calls. The
    * gradients are the same tensors in every result. `signal` keeps a call from running that has not begun.
+   * Rejects with `ERR_INFONCE_DISPOSED` if the capture, its context, or a tensor or queue that it reads or fills was.
    */
   run(options?: { readonly signal?: AbortSignalLike | undefined }): Promise<Result>;
   /** {@link run}, computed before it returns. */
@@ -60,6 +64,8 @@ const RUN_KEYS: ReadonlySet<string> = new Set(['signal']);
 const CAPTURED_ADVICE: KeyAdvice = new Map(
   ['context', 'output', 'out'].map(key => [key, 'It is fixed by the capture: capture the call with it.']),
 );
+const NO_KEYS: ReadonlySet<string> = new Set();
+const CAPTURED_SYNC_ADVICE: KeyAdvice = new Map([...CAPTURED_ADVICE, ['signal', 'Use run(), which can be aborted.']]);
 const OUTPUTS = ['device'] as const;
 const NO_OPTIONS: UncheckedRun = {};
 
@@ -129,7 +135,8 @@ function callOf({ plan, context, buffers, held, naming, captured, loss }: Captur
     return finish(native);
   }
 
-  function runSync(): object {
+  function runSync(options: UncheckedRun = NO_OPTIONS): object {
+    checkKeys(options, 'run', NO_KEYS, CAPTURED_SYNC_ADVICE);
     const native = prepare();
     context.performSync(addon => addon.replay(captured, native), naming);
     return finish(native);
