@@ -46,6 +46,14 @@ describe('a device tensor', () => {
     expect(await open().tensor(shared, SHAPE).toArray()).toEqual(six(5));
   });
 
+  it('asks no getter for the size of its data', async () => {
+    const context = open();
+    const data = six(1);
+    Object.defineProperty(data, 'byteLength', { get: () => context.dispose() });
+    expect(await context.tensor(data, SHAPE).toArray()).toEqual(six(1));
+    expect(context.disposed).toBe(false);
+  });
+
   it('has what was written last', async () => {
     const tensor = open().tensor(six(1), SHAPE);
     const data = six(2);

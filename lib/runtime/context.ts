@@ -213,7 +213,8 @@ export class OwnedContext implements TensorContext {
 
   /** Writes a buffer that no work knows yet. Behind work that is not done it is queued, rather than waited for. */
   #fill(buffer: NativeBuffer, data: Float32Array | Uint16Array, length: number): void {
-    const { byteLength } = data;
+    // Not its `byteLength`, which a getter may answer.
+    const byteLength = length * (types.isUint16Array(data) ? 2 : 4);
     if (this.pending === 0) {
       this.#explained(() => this.#native.write(buffer, 0, data, 0, byteLength), TENSOR);
       return;
@@ -260,6 +261,8 @@ export class OwnedContext implements TensorContext {
     try {
       return work(this.#native);
     } catch (failure) {
+      // A getter that ran since the first check may have disposed it.
+      this.#checkInUse();
       throw this.#explain(failure as NativeFailure, naming);
     }
   }
