@@ -178,7 +178,8 @@ infonce_status RingCall::backward(const Record &record, const infonce_upstream &
   failure_ = failure ? failure : &own_failure_;
   problem_.gradient = 1;
   problem_.grad_output = upstream.grad_output;
-  cancelled_ = upstream.cancelled;
+  // That of the forward pass has gone with its call; calls of visitors take this one from the problem.
+  problem_.cancelled = local_.cancelled = cancelled_ = upstream.cancelled;
   infonce_problem checked = problem_;
   if (const char *wrong = has_rows() ? what_is_wrong_with_backward(&checked, upstream, *result) : nullptr)
     note(invalid(failure_, wrong));
