@@ -282,6 +282,10 @@ bool has_further_positives(const infonce_problem &p) {
   return false;
 }
 
+bool has_bias(const infonce_problem &p) {
+  return std::any_of(p.matrices, p.matrices + p.matrix_count, [](const infonce_matrix &each) { return each.bias; });
+}
+
 const infonce_block *threshold_of(const infonce_problem &p) {
   for (int b = 0; b < p.block_count; ++b)
     if (p.blocks[b].threshold != INFONCE_THRESHOLD_NONE) return &p.blocks[b];

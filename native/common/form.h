@@ -73,6 +73,16 @@ inline bool travels_with_positives(const infonce_problem &problem, int softmax) 
   return false;
 }
 
+// Whether rows of the matrix are the candidates of a block.
+inline bool are_candidates(const infonce_problem &problem, int matrix) {
+  for (int b = 0; b < problem.block_count; ++b)
+    if (problem.blocks[b].candidates == matrix) return true;
+  return false;
+}
+
+// Whether any candidates have biases.
+bool has_bias(const infonce_problem &problem);
+
 // The block whose threshold all blocks share that have one, or null.
 const infonce_block *threshold_of(const infonce_problem &problem);
 inline bool has_guides(const infonce_problem &problem) { return problem.guide_dim != 0; }

@@ -51,11 +51,12 @@ std::vector<Kind> kinds_for(const Request &request, const Pairs &pairs) {
   const infonce_problem &p = request.problem;
   if (has_own_candidates_alone(p)) return {Kind::kPairedNegatives};
   if (is_sigmoid(p)) return {Kind::kPanel};
-  const double scale = largest_scale(p);
+  const infonce_problem &whole = p.share_of ? *p.share_of : p;
+  const double scale = largest_scale(whole);
   if (p.softmaxes[0].beta != 0) return {Kind::kFloat64};  // two exponentials of each logit
   if (has_sharp_weights(p)) return {Kind::kFloat64};
   // Unit rows bound the logits by the scale, except for biases.
-  const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !pairs.has_bias();
+  const bool is_bounded = p.normalize && PanelScheme::surely_holds(scale) && !has_bias(whole);
   if (request.in_parts && !is_bounded) return {Kind::kFloat64};
   // Nothing is prepared if that is already too much.
   const bool bounded_too_high = p.normalize && !PanelScheme::can_hold(scale);

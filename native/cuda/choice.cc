@@ -75,18 +75,19 @@ bool has_positives_by_row(const infonce_problem &problem) {
 }
 
 void choose_scheme(const infonce_problem &problem, bool has_large_classes, bool opened, Choice *choice) {
+  const infonce_problem &whole = problem.share_of ? *problem.share_of : problem;
   choice->largest_logit = choice->planes == Planes::kHighest ? kLargestLogit : kLargestOfLevels;
   // Thresholds and biases are looked at row by row, sides joined, own candidates added to a row's sums, logits smoothed,
   // sigmoids of ids computed and two exponentials taken of each logit, which only the kernels in float64 do so far. And where
   // further candidates come, a constant shift has to be sure before they are seen; the running maximum in float64 holds any.
-  const double scale = largest_scale(problem);
+  const double scale = largest_scale(whole);
   const bool is_sure = problem.normalize && scale <= kSafeLogit;
-  const infonce_softmax &softmax = problem.softmaxes[0];
+  const infonce_softmax &softmax = whole.softmaxes[0];
   const bool has_parameters = softmax.label_smoothing != 0 || softmax.beta != 0;
   if (is_sigmoid(problem) && !opened && problem.normalize && has_positives_by_row(problem) &&
       problem.scale + std::fabs(problem.bias) <= choice->largest_logit) {
     choice->sigmoids = true;
-  } else if (is_masked(problem, opened) || choice->meets_by_id || choice->joins_sides || own_block_of(problem) ||
+  } else if (is_masked(whole, opened) || (opened && meets_by_id(whole)) || joins_sides(whole) || own_block_of(whole) ||
              (opened && !is_sure) || is_sigmoid(problem) || has_parameters) {
     choice->online = choice->in_float64 = true;
     choice->in_float32 = false;

@@ -89,7 +89,7 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
     is_nan_ |= problem_.propagate_non_finite && targets_->has_bad_keys();
     local_ = targets_->by_index(local_);
   }
-  travellers_.let_stay(matrices_that_stay(problem_, records_), problem_, post_.size());
+  travellers_.let_stay(matrices_that_stay(problem_, records_), local_, post_.size());
   for (int s = 0; s < problem_.softmax_count; ++s)
     if (local_.softmaxes[s].label_smoothing != 0) local_.softmaxes[s].further_candidates = candidates_elsewhere(s);
   of_rows_.emplace(travels_on_device() ? post_.with(MemoryKind::on_device_of(backend_, context_)) : post_);

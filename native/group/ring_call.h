@@ -176,7 +176,6 @@ class RingCall {
   std::vector<Home> homes_;                                // by block of the visitors
   std::map<int, std::unique_ptr<CallOfVisitors>> visits_;  // by hop, which wait for the gradient
   int64_t bytes_of_visits_ = 0;
-  std::vector<int32_t> ids_apart_;    // of visitors, and of what is here
   Memory::Piece of_their_positives_;  // what their gradients are: nothing
   double grad_scale_of_visitors_ = 0;
   // Of this rank by matrix, where rows travel on the device and others may fetch some.

@@ -66,7 +66,7 @@ bool RingCall::open_and_add() {
   if (local_.gradient) take_memory_for_gradients();
   check(Kind::kOpened);
   if (!computes()) return false;
-  note(guarded(failure_, [&] { return travellers_.pack(problem_, backend_, context_, ring_->own_rows(), failure_); }));
+  note(guarded(failure_, [&] { return travellers_.pack(local_, backend_, context_, ring_->own_rows(), failure_); }));
   keep_candidates_here();
   if (first_positives) first_positives->find(own_rows_of(anchors()), own_rows_of(memory_of(problem_)));
   infonce_problem to_open = local_;

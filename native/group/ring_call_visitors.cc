@@ -20,11 +20,10 @@ bool RingCall::have_pairs_here(int hop) const {
 infonce_problem RingCall::problem_of_visitors(int hop, const Packed &rows) const {
   const Traveller &anchors = *travellers_.anchors();
   const Record &owner = ring_->owner(hop);
-  infonce_matrix visitors = travellers_.matrix_in(rows, owner, anchors, 0);
-  if (!ids_apart_.empty()) visitors.ids = ids_apart_.data();
+  const infonce_matrix visitors = travellers_.matrix_in(rows, owner, anchors, 0);
   infonce_matrix positives = visitors;
-  if (visit_with_positives(problem_))
-    positives = travellers_.matrix_in(rows, owner, travellers_.of(positives_elsewhere(problem_.softmaxes[0])), 0);
+  if (visit_with_positives(local_))
+    positives = travellers_.matrix_in(rows, owner, travellers_.of(positives_elsewhere(local_.softmaxes[0])), 0);
   return group::problem_of_visitors(local_, anchors.blocks, visitors, positives);
 }
 
@@ -35,7 +34,6 @@ template <class Add> void RingCall::visit_here(Add &&add) {
     part.struct_size = sizeof part;
     part.block = int32_t(k);
     part.candidates = homes_[k].candidates;
-    if (!ids_apart_.empty()) part.candidates.ids = &ids_apart_.back() + 1 - part.candidates.rows;
     part.number = int32_t(1 + k);
     part.cancelled = cancelled_;
     if (computes() && part.candidates.rows > 0) note(add(part, homes_[k]));
@@ -131,13 +129,10 @@ void RingCall::take_memory_for_visitors() {
   const Traveller *anchors = travellers_.anchors();
   if (!anchors) return;
   take_memory([&] {
-    int64_t visitors = 0, here = 0;
-    for (const Record &record : records_) visitors = std::max(visitors, record.rows[anchors->matrix]);
     for (const int block : anchors->blocks) {
       Home home{};
       home.candidates = problem_.matrices[problem_.blocks[block].candidates];
       const infonce_matrix &given = home.candidates;
-      here = std::max(here, given.rows);
       if (is_in_halves_ && given.rows > 0) {
         const auto rows = size_t(given.rows);
         home.rows = Memory::Piece(rows * size_t(problem_.dim) * size_of(given.type), of_rows_->kind);
@@ -148,9 +143,6 @@ void RingCall::take_memory_for_visitors() {
       }
       homes_.push_back(std::move(home));
     }
-    if (!have_ids_apart(problem_, anchors->blocks)) return;
-    ids_apart_.assign(size_t(visitors), 0);
-    ids_apart_.resize(size_t(visitors + here), 1);
   });
 }
 

@@ -8,34 +8,26 @@
 namespace infonce::group {
 namespace {
 
-// Whether anchors may visit any candidates. Not in losses whose rows need more of their candidates than a sum, nor beside
-// blocks for which backends compute logits in another precision than a call of the visitors alone.
+// Whether anchors may visit any candidates: not in losses whose rows need more of their candidates than a sum.
 bool may_visit(const infonce_problem &p) {
-  for (int s = 0; s < p.softmax_count; ++s) {
-    const infonce_softmax &softmax = p.softmaxes[s];
-    if (softmax.positive != INFONCE_POSITIVE_SAME_INDEX && softmax.positive != INFONCE_POSITIVE_TARGET) return false;
-    if (softmax.row_loss != INFONCE_ROW_LOSS_CROSS_ENTROPY && softmax.row_loss != INFONCE_ROW_LOSS_DECOUPLED)
-      return false;
-    if (softmax.label_smoothing != 0) return false;
-  }
-  const infonce_softmax &first = p.softmaxes[0];
-  const bool by_target = first.positive == INFONCE_POSITIVE_TARGET;
-  if (by_target && threshold_of(p)) return false;
-  if (joins_sides(p) || has_further_positives(p) || own_block_of(p)) return false;
-  for (int b = 0; b < p.block_count; ++b) {
-    if (p.blocks[b].candidates == first.anchors) return false;
-    if (by_target && (first.positive_matrices >> p.blocks[b].candidates & 1)) return false;
-  }
-  return true;
+  return std::all_of(p.softmaxes, p.softmaxes + p.softmax_count, [](const infonce_softmax &softmax) {
+    const bool has_one_positive =
+        softmax.positive == INFONCE_POSITIVE_SAME_INDEX || softmax.positive == INFONCE_POSITIVE_TARGET;
+    const bool needs_a_sum =
+        softmax.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || softmax.row_loss == INFONCE_ROW_LOSS_DECOUPLED;
+    return has_one_positive && needs_a_sum && softmax.label_smoothing == 0;
+  });
 }
 
+// Candidates of the anchors alone, none of which is a positive.
 bool may_stay(const infonce_problem &p, int matrix) {
   bool is_candidate = false;
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
+    if (block.anchors == matrix) return false;
     if (block.candidates != matrix) continue;
-    if (block.anchors != p.softmaxes[0].anchors || block.row_softmax != 0 || block.column_softmax != kNone)
-      return false;
+    if (block.anchors != p.softmaxes[0].anchors || block.row_softmax != 0 || block.column_softmax != kNone) return false;
+    if (block.own == INFONCE_OWN_ALONE || has_further_positives(block)) return false;
     is_candidate = true;
   }
   for (int s = 0; s < p.softmax_count; ++s)
@@ -43,23 +35,15 @@ bool may_stay(const infonce_problem &p, int matrix) {
   return is_candidate;
 }
 
-// The scale decides in which precision logits are computed, too.
-bool have_the_largest_scale(const infonce_problem &p, uint32_t matrices) {
-  for (int b = 0; b < p.block_count; ++b)
-    if ((matrices >> p.blocks[b].candidates & 1) && scale_of(p, p.blocks[b]) == largest_scale(p)) return true;
-  return false;
+// The bytes of a row and its guide on their way through the sums and the gradient; and with an id and a bias.
+double number_bytes(const infonce_problem &p, int matrix) {
+  const infonce_matrix &rows = p.matrices[matrix];
+  const double of_guide = rows.guide ? double(p.guide_dim) * double(size_of(rows.guide_type)) : 0;
+  return 2 * (double(p.dim) * double(size_of(rows.type)) + of_guide);
 }
-
-bool has_bias(const infonce_problem &p) {
-  return std::any_of(p.matrices, p.matrices + p.matrix_count, [](const infonce_matrix &each) { return each.bias; });
-}
-
-// A row's bytes on its way through the sums and the gradient.
 double row_bytes(const infonce_problem &p, int matrix) {
   const infonce_matrix &rows = p.matrices[matrix];
-  const double numbers = double(p.dim) * double(size_of(rows.type));
-  const double of_guide = rows.guide ? double(p.guide_dim) * double(size_of(rows.guide_type)) : 0;
-  return 2 * (numbers + of_guide + (rows.ids ? sizeof(int32_t) : 0) + (rows.bias ? sizeof(float) : 0));
+  return number_bytes(p, matrix) + 2 * double((rows.ids ? sizeof(int32_t) : 0) + (rows.bias ? sizeof(float) : 0));
 }
 
 }  // namespace
@@ -68,34 +52,28 @@ bool visit_with_positives(const infonce_problem &problem) { return threshold_of(
 
 uint32_t matrices_that_stay(const infonce_problem &p, const std::vector<Record> &records) {
   if (!may_visit(p)) return 0;
-  const auto bytes_of_all = [&](int matrix, double further) {
+  const auto rows_of_all = [&](int matrix) {
     double rows = 0;
     for (const Record &record : records) rows += double(record.rows[matrix]);
-    return rows * (row_bytes(p, matrix) + further);
+    return rows;
   };
   uint32_t staying = 0;
   double candidates = 0;
   for (int m = 0; m < p.matrix_count; ++m) {
     if (!may_stay(p, m)) continue;
     staying |= uint32_t(1) << m;
-    candidates += bytes_of_all(m, 0);
+    candidates += rows_of_all(m) * row_bytes(p, m);
   }
   // Their gradients come home, and with them go the rank, the sum, the count above, the logarithm and the weight.
   constexpr double kStatistics = 4 * sizeof(double) + sizeof(int32_t);
   const infonce_softmax &softmax = p.softmaxes[0];
-  double anchors = bytes_of_all(softmax.anchors, double(p.dim) * sizeof(float) + kStatistics);
+  const double bytes = row_bytes(p, softmax.anchors) + double(p.dim) * sizeof(float) + kStatistics;
+  double anchors = rows_of_all(softmax.anchors) * bytes;
+  // Keys that travel as candidates are there; but by target positives are any rank's, and are fetched first.
   const int keys = positives_elsewhere(softmax);
-  bool keys_travel = false;
-  for (int b = 0; b < p.block_count; ++b) keys_travel |= p.blocks[b].candidates == keys;
-  if (visit_with_positives(p) && !keys_travel) anchors += bytes_of_all(keys, 0);
-  return anchors < candidates && have_the_largest_scale(p, staying) ? staying : 0;
-}
-
-bool have_ids_apart(const infonce_problem &p, const std::vector<int> &blocks) {
-  bool any = false;
-  for (int b = 0; b < p.block_count; ++b) any |= leaves_out_by_id(p.blocks[b]);
-  const auto leaves_out = [&](int block) { return leaves_out_by_id(p.blocks[block]); };
-  return any && std::none_of(blocks.begin(), blocks.end(), leaves_out);
+  const bool are_there = softmax.positive != INFONCE_POSITIVE_TARGET && are_candidates(p, keys);
+  if (visit_with_positives(p) && !are_there) anchors += rows_of_all(softmax.anchors) * number_bytes(p, keys);
+  return anchors < candidates ? staying : 0;
 }
 
 infonce_problem problem_of_visitors(const infonce_problem &problem, const std::vector<int> &blocks,
@@ -103,6 +81,7 @@ infonce_problem problem_of_visitors(const infonce_problem &problem, const std::v
   infonce_problem p = problem;
   p.gradient = 0;
   p.grad_output = {};
+  p.share_of = &problem;
   p.reduction = INFONCE_REDUCTION_SUM;
   p.softmax_count = 1;
   infonce_softmax softmax{};
@@ -115,9 +94,6 @@ infonce_problem problem_of_visitors(const infonce_problem &problem, const std::v
   p.matrices[1].bias = nullptr;
   p.matrix_count = 2 + int(blocks.size());
   p.block_count = int(blocks.size());
-  static const float no_bias = 0;
-  static const int32_t no_id = 0;
-  const bool are_biased = has_bias(problem), have_ids = have_ids_apart(problem, blocks);
   for (int k = 0; k < p.block_count; ++k) {
     const infonce_block &block = problem.blocks[blocks[size_t(k)]];
     p.matrices[2 + k] = problem.matrices[block.candidates];
@@ -125,11 +101,10 @@ infonce_problem problem_of_visitors(const infonce_problem &problem, const std::v
     p.blocks[k] = block;
     p.blocks[k].anchors = p.blocks[k].row_softmax = 0;
     p.blocks[k].candidates = 2 + k;
-    // Of no rows yet: whether there are any tells in which precision logits are computed.
-    if (are_biased && !p.matrices[2 + k].bias) p.matrices[2 + k].bias = &no_bias;
-    if (!have_ids) continue;
-    p.matrices[2 + k].ids = &no_id;
-    p.blocks[k].left_out |= INFONCE_LEAVE_OUT_SAME_ID;
+    // None of them is a visitor's own.
+    p.blocks[k].own = INFONCE_OWN_NONE;
+    p.blocks[k].own_stretch = 0;
+    p.blocks[k].left_out &= ~uint32_t(INFONCE_LEAVE_OUT_OWN);
   }
   return p;
 }

@@ -5,17 +5,12 @@
 #include <cstring>
 
 #include "common/call.h"
+#include "common/form.h"
 #include "group/numbers.h"
 #include "group/travellers.h"
 
 namespace infonce::group {
 namespace {
-
-bool are_candidates(const infonce_problem &problem, int matrix) {
-  for (int b = 0; b < problem.block_count; ++b)
-    if (problem.blocks[b].candidates == matrix) return true;
-  return false;
-}
 
 // Makes rows with NaN or infinity zero, and returns the first: their own rank alone tells of them. -1: there is none.
 int64_t clear_bad_rows(std::vector<char> *rows, int32_t type, int64_t dim) {

@@ -20,7 +20,7 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 Traveller Travellers::traveller_of(const infonce_problem &problem, int m) {
   const infonce_matrix &matrix = problem.matrices[m];
   Traveller traveller{};
-  traveller.matrix = m;
+  traveller.matrix = traveller.rows_as = m;
   traveller.type = matrix.type;
   traveller.has_ids = matrix.ids != nullptr;
   traveller.has_bias = matrix.bias != nullptr;
@@ -69,6 +69,9 @@ void Travellers::let_stay(uint32_t matrices, const infonce_problem &problem, int
   const auto are_keys = [keys](const Traveller &each) { return each.matrix == keys; };
   if (visit_with_positives(problem) && std::none_of(all_.begin(), all_.end(), are_keys)) {
     Traveller positives = traveller_of(problem, keys);
+    positives.rows_as = softmax.anchors;
+    positives.has_ids = positives.has_bias = false;
+    positives.has_guide = has_guides(problem);  // a rank without anchors has fetched none
     positives.hops = ranks - 1;
     positives.go_along = true;
     all_.push_back(positives);
@@ -90,7 +93,7 @@ void Travellers::want_gradients(const infonce_result &result) {
 }
 
 Travellers::Place Travellers::place_of(const Record &owner, const Traveller &traveller, const Sizes &begin) const {
-  const size_t rows = size_t(owner.rows[traveller.matrix]);
+  const size_t rows = size_t(owner.rows[traveller.rows_as]);
   Place place{begin.rows, 0, begin.notes, 0, {}};
   place.guide = aligned(place.rows + rows * size_t(dim_) * size_of(traveller.type));
   const size_t of_guide = traveller.has_guide ? rows * size_t(guide_dim_) * size_of(traveller.guide_type) : 0;
@@ -117,7 +120,7 @@ size_t Travellers::column_bytes(const Record &owner, int hop, int arrays) const 
 double *Travellers::columns_in(char *columns, const Record &owner, const Traveller &traveller, int arrays) const {
   double *first = reinterpret_cast<double *>(columns);
   for (const Traveller &other : all_) {
-    if (other.matrix == traveller.matrix) break;
+    if (&other == &traveller) break;
     if (other.softmax != kNone) first += owner.rows[other.matrix] * arrays;
   }
   return first;
@@ -171,8 +174,8 @@ infonce_status Travellers::pack(const infonce_problem &problem, const infonce_ba
                          packed.residence);
     if (status != INFONCE_OK) return status;
     if (matrix.rows == 0) continue;
-    if (matrix.ids) std::memcpy(packed.notes + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));
-    if (matrix.bias) std::memcpy(packed.notes + place.bias, matrix.bias, size_t(matrix.rows) * sizeof(float));
+    if (traveller.has_ids) std::memcpy(packed.notes + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));
+    if (traveller.has_bias) std::memcpy(packed.notes + place.bias, matrix.bias, size_t(matrix.rows) * sizeof(float));
   }
   return INFONCE_OK;
 }
@@ -183,12 +186,12 @@ infonce_matrix Travellers::matrix_in(const Packed &packed, const Record &owner, 
   for (const Traveller &other : all_) {
     const Place place = place_of(owner, other, end);
     end = place.end;
-    if (other.matrix != traveller.matrix) continue;
+    if (&other != &traveller) continue;
     infonce_matrix matrix{};
     matrix.data = packed.rows + place.rows + size_t(first * dim_) * size_of(other.type);
     matrix.type = other.type;
     matrix.residence = packed.residence;
-    matrix.rows = owner.rows[other.matrix] - first;
+    matrix.rows = owner.rows[other.rows_as] - first;
     matrix.views = 1;
     if (other.has_ids) matrix.ids = reinterpret_cast<const int32_t *>(packed.notes + place.ids) + first;
     if (other.has_bias) matrix.bias = reinterpret_cast<const float *>(packed.notes + place.bias) + first;

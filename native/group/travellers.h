@@ -22,7 +22,8 @@ struct Traveller {
   int softmax;                // to which the rows belong that meet the anchors as columns; -1: none
   int hops;                   // how far: to all other ranks, or half as far where rows meet their own matrix alone
   bool are_anchors;           // they meet what stays on the ranks
-  bool go_along;              // positives of anchors that visit, which meet nothing
+  bool go_along;              // positives of anchors that visit, which meet nothing, one for each
+  int rows_as;                // the matrix that has as many rows
   ColumnSums::Kinds columns;  // what they collect as such
 };
 
@@ -39,7 +40,7 @@ class Travellers {
   Travellers() = default;
   // Of a problem that every rank has in its own sizes.
   Travellers(const infonce_problem &problem, int ranks);
-  // Anchors of the first softmax travel in place of these candidates, bits by matrix.
+  // Anchors of the first softmax travel in place of these candidates, bits by matrix. `problem`: with positives by index.
   void let_stay(uint32_t matrices, const infonce_problem &problem, int ranks);
   // Those that have one in `result` get one from every rank.
   void want_gradients(const infonce_result &result);

@@ -58,28 +58,29 @@ Form form_with_many_negatives(int64_t rows, int64_t negatives) {
 Form random_form_with_many_negatives(uint32_t seed) {
   const bool has_threshold = seed % 4 == 3;
   Form form = form_to_share(has_threshold ? random_form_with_threshold(seed, seed % 8 == 3) : random_form(seed));
-  const bool by_target = form.positive == INFONCE_POSITIVE_TARGET && seed % 2 == 1 && !has_threshold;
+  const bool by_target = form.positive == INFONCE_POSITIVE_TARGET;
   set_towers(&form, kMostRanks + form.rows % 9);
   if (by_target) form.positive = INFONCE_POSITIVE_TARGET, form.keys = form.rows + 3;
-  if (by_target || form.bias) form.in_batch = false;
+  if (by_target) form.in_batch = seed / 4 % 2 == 0;
+  else if (form.bias) form.in_batch = false;
   form.both_directions = seed % 5 == 0 && !by_target && !form.bias && !has_threshold;
-  form.in_batch |= form.both_directions;
-  form.other_anchors = form.other_keys = false;
-  form.own = 0;
+  form.joint = seed % 5 == 1 && !by_target && !form.bias && !has_threshold;
+  form.in_batch |= form.both_directions || form.joint;
+  form.other_anchors = seed % 3 == 0 && !by_target;
   form.label_smoothing = 0;
   form.further.resize(1 + seed % 2);
   for (int64_t &rows : form.further) rows = 60 + 29 * int64_t(seed % 4);
   return form;
 }
 
-// Of those the ones in which queries visit, and a plain one. Where a device is simulated few: in float32, by ids and biases,
-// by thresholds.
+// Of those the ones in which queries visit, and a plain one. Where a device is simulated few: in float32, by a guide's
+// threshold, with several directions in one denominator, with candidates of their own.
 std::vector<Form> forms_of_visits() {
   Form plain = form_with_many_negatives(9, 150);
   plain.reduction = INFONCE_REDUCTION_NONE;
   plain.grad_output_count = 9;
   std::vector<Form> forms = {plain};
-  std::vector<uint32_t> seeds = {56, 41};
+  std::vector<uint32_t> seeds = {3, 26, 56};
   if (!on_simulator()) {
     seeds.resize(simulated() ? 12 : 64);
     std::iota(seeds.begin(), seeds.end(), 0u);
@@ -128,19 +129,28 @@ TEST_CASE("queries travel where they are fewer bytes than the negatives") {
   form.label_smoothing = 0.1;
   CHECK(!stays(form));
   form.label_smoothing = 0;
-  form.own = 2;
-  CHECK(!stays(form));
-  form.own = 0;
-  form.joint = true;
-  CHECK(!stays(form));
   Form tower = form_with_many_negatives(10, 1000);
   set_one_tower(&tower, INFONCE_POSITIVE_ALL_VIEWS, 5, 2);
   CHECK(!stays(tower));
-  // And where keys in the batch are candidates by target, with a number each.
+  // Whatever else queries meet.
   form = form_with_many_negatives(10, 1000);
+  form.own = 2;
+  CHECK(stays(form));
+  form.own = 0;
+  form.joint = true;
+  CHECK(stays(form));
+  form.joint = false;
+  form.other_anchors = true;
+  CHECK(stays(form));
+  form.other_anchors = false;
+  // By target a threshold needs the query's key, wherever that is.
   form.positive = INFONCE_POSITIVE_TARGET;
+  form.keys = 40;
+  CHECK(stays(form));
+  form.threshold = INFONCE_THRESHOLD_ABSOLUTE;
+  form.further = {17};
   CHECK(!stays(form));
-  form.in_batch = false;
+  form.further = {27};
   CHECK(stays(form));
 }
 

@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 21
+#define INFONCE_ABI_VERSION 22
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -219,6 +219,9 @@ typedef struct infonce_problem {
   double scale;                 /* 1 / temperature, or the logit scale */
   double bias;                  /* added to every logit of the sigmoid loss; else 0 */
   infonce_grad_output grad_output;
+  /* Of an opened call that computes a share of another one: that one's problem, in whose precision logits are computed, so
+     that those of both compare to the last bit. `open` alone reads it. NULL: the precision is this problem's. */
+  const struct infonce_problem *share_of;
   /* NULL, or what another thread sets to 1, atomically, to end the call between two tiles or kernels. */
   const int32_t *cancelled;
 } infonce_problem;
