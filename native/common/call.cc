@@ -413,7 +413,7 @@ namespace {
 const char *wrong_visitors(const infonce_problem &p, const infonce_travelling_rows &rows) {
   const infonce_softmax &of = p.softmaxes[0];
   bool is_plain = p.softmax_count == 1 && of.positive == INFONCE_POSITIVE_SAME_INDEX &&
-                  of.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && of.margin == 0 && of.label_smoothing == 0;
+                  of.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && of.margin == 0;
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
     is_plain &= !block.own && !(block.left_out & ~INFONCE_LEAVE_OUT_SAME_ID) && block.column_softmax == kNone;

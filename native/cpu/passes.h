@@ -21,10 +21,14 @@ namespace infonce::cpu {
 // d loss / d (row loss), split into its largest size and what is left of it, which stays near 1 in float32.
 struct Upstream {
   const float *rows = nullptr;  // one each, or null: all the same
+  const double *of_visitors = nullptr;  // in their place, where losses are elsewhere: relative to the largest
   double largest = 1;
   double sign_of_all = 1;
 
-  double relative(int64_t i) const { return rows ? (largest_row > 0 ? rows[i] / largest_row : 0) : sign_of_all; }
+  double relative(int64_t i) const {
+    if (of_visitors) return of_visitors[i];
+    return rows ? (largest_row > 0 ? rows[i] / largest_row : 0) : sign_of_all;
+  }
   double largest_row = 1;
 };
 // `shared`: rows with upstream gradients of other calls are to come, so that the largest size is not 0.
@@ -305,6 +309,7 @@ template <class Scalar> class Passes {
   OwnCandidates own_;
   std::unique_ptr<Thresholds<Scalar>> thresholds_;
   Upstream upstream_;
+  std::vector<double> weights_of_visitors_;
   Scalar *bias_ = nullptr;  // by row of the layout
   std::vector<Block<Scalar>> blocks_;
   // Positives of a row in parts.

@@ -236,6 +236,7 @@ template <class Scalar> void Passes<Scalar>::read_rows(int index, const infonce_
     if (to.rank) to.rank[i] = softmax.rank[i];
     if (to.log_sum) to.log_sum[i] = log_sum_of(softmax, i);
     if (to.above) to.above[i] = int32_t(softmax.above[i]);
+    if (to.logit_sum) to.logit_sum[i] = softmax.logit_sum[i];
     if (to.log_sum_exp) to.log_sum_exp[i] = softmax.log_sum_exp[i];
     if (to.weight) to.weight[i] = positive_count(i) > 0 ? upstream_.relative(i) * upstream_.largest : 0;
     if (to.all_positives) to.all_positives[i] = int32_t(all_positives(index, i));
@@ -262,6 +263,7 @@ template <class Scalar> void Passes<Scalar>::take_ranks(const infonce_travelling
 template <class Scalar> void Passes<Scalar>::take_weights(const infonce_travelling_rows &from) {
   constexpr bool kStoresExponentials = sizeof(Scalar) == sizeof(float);
   SoftmaxRows<Scalar> &softmax = softmaxes[0];
+  weights_of_visitors_.resize(size_t(rows()));
   for (int64_t i = 0; i < rows(); ++i) {
     const bool is_empty = std::isinf(from.log_sum_exp[i]);
     const double weight = is_empty ? 0 : from.weight[i] / upstream_.largest, log_sum_exp = from.log_sum_exp[i];
@@ -269,7 +271,9 @@ template <class Scalar> void Passes<Scalar>::take_weights(const infonce_travelli
     softmax.weight[i] =
         Scalar(kStoresExponentials ? weight * std::exp(softmax.offset[i] - softmax.log_sum_exp[i]) : weight);
     softmax.rest_share[i] = 0;
+    weights_of_visitors_[size_t(i)] = weight;
   }
+  upstream_.of_visitors = weights_of_visitors_.data();
 }
 
 template <class Scalar> void Passes<Scalar>::join_rows(int index, const infonce_travelling_rows &from) {

@@ -74,6 +74,7 @@ void RingCall::sum_for_visitors(int hop, const Packed &rows, const infonce_trave
   ranks.rank = sums.rank;
   met.log_sum = sums.log_sum;
   if (problem_.ranks) met.above = sums.above;
+  met.logit_sum = sums.logit_sum;
   if (computes() && problem_.ranks) note(backend_.join_rows(context_, visit->saved, 0, &ranks, failure_));
   visit_here([&](const infonce_part &part, const Home &) {
     return of_visitors([&] { return backend_.add(context_, visit->saved, &part, failure_); });

@@ -3,19 +3,20 @@
 #include <algorithm>
 
 #include "common/form.h"
+#include "common/smoothing.h"
 #include "group/numbers.h"
 
 namespace infonce::group {
 namespace {
 
-// Whether anchors may visit any candidates: not in losses whose rows need more of their candidates than a sum.
+// Whether anchors may visit any candidates: not in losses whose rows need more of their candidates than sums.
 bool may_visit(const infonce_problem &p) {
   return std::all_of(p.softmaxes, p.softmaxes + p.softmax_count, [](const infonce_softmax &softmax) {
     const bool has_one_positive =
         softmax.positive == INFONCE_POSITIVE_SAME_INDEX || softmax.positive == INFONCE_POSITIVE_TARGET;
-    const bool needs_a_sum =
+    const bool needs_sums =
         softmax.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY || softmax.row_loss == INFONCE_ROW_LOSS_DECOUPLED;
-    return has_one_positive && needs_a_sum && softmax.label_smoothing == 0;
+    return has_one_positive && needs_sums;
   });
 }
 
@@ -64,10 +65,10 @@ uint32_t matrices_that_stay(const infonce_problem &p, const std::vector<Record> 
     staying |= uint32_t(1) << m;
     candidates += rows_of_all(m) * row_bytes(p, m);
   }
-  // Their gradients come home, and with them go the rank, the sum, the count above, the logarithm and the weight.
-  constexpr double kStatistics = 4 * sizeof(double) + sizeof(int32_t);
+  // Their gradients come home, and with them go the rank, the sums, the count above, the logarithm and the weight.
   const infonce_softmax &softmax = p.softmaxes[0];
-  const double bytes = row_bytes(p, softmax.anchors) + double(p.dim) * sizeof(float) + kStatistics;
+  const double statistics = (softmax.label_smoothing != 0 ? 5 : 4) * sizeof(double) + sizeof(int32_t);
+  const double bytes = row_bytes(p, softmax.anchors) + double(p.dim) * sizeof(float) + statistics;
   double anchors = rows_of_all(softmax.anchors) * bytes;
   // Keys that travel as candidates are there; but by target positives are any rank's, and are fetched first.
   const int keys = positives_elsewhere(softmax);
@@ -88,6 +89,9 @@ infonce_problem problem_of_visitors(const infonce_problem &problem, const std::v
   softmax.positive = INFONCE_POSITIVE_SAME_INDEX;
   softmax.positive_matrices = 2;
   softmax.weight = 1;
+  softmax.label_smoothing = problem.softmaxes[0].label_smoothing;
+  // All but the positive come in parts, or are elsewhere.
+  if (softmax.label_smoothing != 0) softmax.further_candidates = int64_t(smoothing_of(problem, 0).candidates) - 1;
   p.softmaxes[0] = softmax;
   p.matrices[0] = anchors;
   p.matrices[1] = positives;

@@ -61,6 +61,7 @@ void Travellers::let_stay(uint32_t matrices, const infonce_problem &problem, int
   anchors.softmax = 0;
   anchors.hops = ranks - 1;
   anchors.are_anchors = true;
+  anchors.columns.logits = softmax.label_smoothing != 0;
   for (int b = 0; b < problem.block_count; ++b)
     if (matrices >> problem.blocks[b].candidates & 1) anchors.blocks.push_back(b);
   const auto stays = [matrices](const Traveller &each) { return (matrices >> each.matrix & 1) != 0; };

@@ -303,6 +303,7 @@ void read_travelling_rows(const Work &work, int softmax, const infonce_travellin
     const std::vector<int32_t> above = fetch(work, from.above, rows);
     for (int64_t r = 0; r < rows; ++r) to.above[work.source_row(work.anchors(), r)] = above[size_t(r)];
   }
+  if (to.logit_sum) fill(to.logit_sum, fetch(work, buffers.logit_sums[softmax], rows), 1);
   if (to.log_sum_exp) fill(to.log_sum_exp, fetch(work, from.log_sum_exp, rows), 1);
   if (to.weight) fill(to.weight, fetch(work, from.upstream, rows), work.upstream_scale);
   if (to.weights_log_sum_exp && work.problem.softmaxes[0].beta != 0)

@@ -488,7 +488,7 @@ typedef struct infonce_backend {
      Rows may also visit candidates as the anchors of a call of their own there, of a cross-entropy whose positives by index
      are no candidates: which rows these are matters to thresholds alone, for the visitors' losses are another call's.
      `join_rows` with rank alone, before parts come, takes it in place of their own; `read_rows`, before `close`,
-     fills log_sum and above with what they met. Between `open_gradient` and the first part `join_rows` with log_sum_exp and
+     fills log_sum, above and with label smoothing logit_sum with what they met. Between `open_gradient` and the first part `join_rows` with log_sum_exp and
      weight alone takes these in place of their own, and positives get no gradient. */
   infonce_status (*read_rows)(infonce_context *context, infonce_saved *saved, int32_t softmax,
                               const infonce_travelling_rows *rows, infonce_failure *failure);
