@@ -20,7 +20,7 @@ namespace infonce::cpu {
 
 // d loss / d (row loss), split into its largest size and what is left of it, which stays near 1 in float32.
 struct Upstream {
-  const float *rows = nullptr;  // one each, or null: all the same
+  const float *rows = nullptr;          // one each, or null: all the same
   const double *of_visitors = nullptr;  // in their place, where losses are elsewhere: relative to the largest
   double largest = 1;
   double sign_of_all = 1;

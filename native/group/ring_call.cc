@@ -18,6 +18,7 @@ RingCall::RingCall(const Post &post, const infonce_backend &backend, infonce_con
 }
 
 RingCall::~RingCall() {
+  for (size_t hop = 0; hop < visits_.size(); ++hop) end_visit(int(hop));
   if (saved_) backend_.saved_destroy(context_, saved_);
 }
 

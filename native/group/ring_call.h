@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <limits>
 #include <list>
-#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -100,6 +99,7 @@ class RingCall {
   template <class Add> void visit_here(Add &&add);
   template <class Step> infonce_status of_visitors(Step &&step);
   bool stays_for_gradient(int hop);
+  void end_visit(int hop);
   void sum_for_visitors(int hop, const Packed &rows, const infonce_travelling_rows &sums);
   void compute_share_of_visitors(int hop, const Packed &rows, char *columns, float *share);
   void take_memory_for_visitors();
@@ -160,21 +160,9 @@ class RingCall {
     bool has_gradient = false;
     Memory::Piece sums, of_visitors;  // what visitors add to their gradient, and what one of them does
   };
-  // A call of visitors.
-  struct CallOfVisitors {
-    explicit CallOfVisitors(RingCall &of) : of(of) {}
-    ~CallOfVisitors() {
-      if (saved) of.backend_.saved_destroy(of.context_, saved);
-    }
-    CallOfVisitors(const CallOfVisitors &) = delete;
-    CallOfVisitors &operator=(const CallOfVisitors &) = delete;
-
-    RingCall &of;
-    infonce_saved *saved = nullptr;
-  };
   bool is_in_halves_ = false;
-  std::vector<Home> homes_;                                // by block of the visitors
-  std::map<int, std::unique_ptr<CallOfVisitors>> visits_;  // by hop, which wait for the gradient
+  std::vector<Home> homes_;              // by block of the visitors
+  std::vector<infonce_saved *> visits_;  // by hop: calls that wait for the gradient, or null
   int64_t bytes_of_visits_ = 0;
   Memory::Piece of_their_positives_;  // what their gradients are: nothing
   double grad_scale_of_visitors_ = 0;

@@ -56,7 +56,7 @@ template <class Step> infonce_status RingCall::of_visitors(Step &&step) {
 bool RingCall::stays_for_gradient(int hop) {
   constexpr int64_t kMostBytes = int64_t(136) << 20;
   const int64_t visitors = ring_->owner(hop).rows[travellers_.anchors()->matrix];
-  int64_t numbers = 2 * problem_.dim;
+  int64_t numbers = 8 * problem_.dim;  // rows and their positives as they are prepared, of float64 at most
   for (const Home &home : homes_) numbers += home.candidates.rows;
   const int64_t bytes = visitors * numbers * int64_t(sizeof(float));
   if (!local_.gradient || bytes_of_visits_ + bytes > kMostBytes) return false;
@@ -64,25 +64,31 @@ bool RingCall::stays_for_gradient(int hop) {
   return true;
 }
 
+void RingCall::end_visit(int hop) {
+  infonce_saved *&saved = visits_[size_t(hop)];
+  if (saved) backend_.saved_destroy(context_, saved);
+  saved = nullptr;
+}
+
 void RingCall::sum_for_visitors(int hop, const Packed &rows, const infonce_travelling_rows &sums) {
   if (!computes() || !have_pairs_here(hop)) return;
   infonce_problem problem = problem_of_visitors(hop, rows);
   problem.gradient = stays_for_gradient(hop);
-  auto visit = std::make_unique<CallOfVisitors>(*this);
-  note(of_visitors([&] { return backend_.open(context_, &problem, &visit->saved, failure_); }));
+  infonce_saved *&saved = visits_[size_t(hop)];
+  note(of_visitors([&] { return backend_.open(context_, &problem, &saved, failure_); }));
   infonce_travelling_rows ranks{}, met{};
   ranks.rank = sums.rank;
   met.log_sum = sums.log_sum;
   if (problem_.ranks) met.above = sums.above;
   met.logit_sum = sums.logit_sum;
-  if (computes() && problem_.ranks) note(backend_.join_rows(context_, visit->saved, 0, &ranks, failure_));
+  if (computes() && problem_.ranks) note(backend_.join_rows(context_, saved, 0, &ranks, failure_));
   visit_here([&](const infonce_part &part, const Home &) {
-    return of_visitors([&] { return backend_.add(context_, visit->saved, &part, failure_); });
+    return of_visitors([&] { return backend_.add(context_, saved, &part, failure_); });
   });
-  if (computes()) note(backend_.read_rows(context_, visit->saved, 0, &met, failure_));
+  if (computes()) note(backend_.read_rows(context_, saved, 0, &met, failure_));
   double *const end = met.log_sum + problem.matrices[0].rows;
   is_nan_ |= computes() && std::any_of(met.log_sum, end, [](double sum) { return std::isnan(sum); });
-  if (problem.gradient) visits_[hop] = std::move(visit);
+  if (!problem.gradient) end_visit(hop);
 }
 
 void RingCall::compute_share_of_visitors(int hop, const Packed &rows, char *columns, float *share) {
@@ -104,25 +110,24 @@ void RingCall::compute_share_of_visitors(int hop, const Packed &rows, char *colu
   const int32_t residence = of_rows_->kind.residence();
   result.gradients[0] = {share, residence};
   result.gradients[1] = {reinterpret_cast<float *>(of_their_positives_.bytes()), residence};
-  auto waiting = visits_.extract(hop);
-  std::unique_ptr<CallOfVisitors> visit =
-      waiting ? std::move(waiting.mapped()) : std::make_unique<CallOfVisitors>(*this);
-  if (!visit->saved) {
+  infonce_saved *&saved = visits_[size_t(hop)];
+  if (!saved) {
     const infonce_problem problem = problem_of_visitors(hop, rows);
-    note(of_visitors([&] { return backend_.open(context_, &problem, &visit->saved, failure_); }));
+    note(of_visitors([&] { return backend_.open(context_, &problem, &saved, failure_); }));
   }
-  if (computes()) note(backend_.close(context_, visit->saved, &result, failure_));
-  if (computes()) note(backend_.open_gradient(context_, visit->saved, &upstream, failure_));
-  if (computes()) note(backend_.join_rows(context_, visit->saved, 0, &weights, failure_));
+  if (computes()) note(backend_.close(context_, saved, &result, failure_));
+  if (computes()) note(backend_.open_gradient(context_, saved, &upstream, failure_));
+  if (computes()) note(backend_.join_rows(context_, saved, 0, &weights, failure_));
   visit_here([&](const infonce_part &part, const Home &home) {
     auto *const of_visitors = home.has_gradient ? reinterpret_cast<float *>(home.of_visitors.bytes()) : nullptr;
     const infonce_output output = {of_visitors, residence};
-    const infonce_status status = backend_.add_gradient(context_, visit->saved, &part, &output, failure_);
+    const infonce_status status = backend_.add_gradient(context_, saved, &part, &output, failure_);
     if (of_visitors && status == INFONCE_OK)
       add(reinterpret_cast<float *>(home.sums.bytes()), of_visitors, part.candidates.rows * problem_.dim);
     return status;
   });
-  if (computes()) note(backend_.close_gradient(context_, visit->saved, &result, failure_));
+  if (computes()) note(backend_.close_gradient(context_, saved, &result, failure_));
+  end_visit(hop);
   grad_scale_of_visitors_ += result.scalars.grad_scale;
 }
 
@@ -130,11 +135,16 @@ void RingCall::take_memory_for_visitors() {
   const Traveller *anchors = travellers_.anchors();
   if (!anchors) return;
   take_memory([&] {
+    visits_.assign(size_t(post_.size()), nullptr);
     for (const int block : anchors->blocks) {
       Home home{};
       home.candidates = problem_.matrices[problem_.blocks[block].candidates];
       const infonce_matrix &given = home.candidates;
-      if (is_in_halves_ && given.rows > 0) {
+      // Parts of every visitor's calls are on the device, once.
+      const bool is_elsewhere =
+          given.residence == INFONCE_ON_HOST || (given.guide && given.guide_residence == INFONCE_ON_HOST);
+      const bool is_kept = is_in_halves_ || (of_rows_->kind.is_on_device() && is_elsewhere);
+      if (is_kept && given.rows > 0) {
         const auto rows = size_t(given.rows);
         home.rows = Memory::Piece(rows * size_t(problem_.dim) * size_of(given.type), of_rows_->kind);
         if (given.guide)
@@ -147,7 +157,7 @@ void RingCall::take_memory_for_visitors() {
   });
 }
 
-// Between the halves of a call the caller's arrays may change.
+// Between the halves of a call the caller's arrays may change, and where rows travel on the device they are brought there once.
 void RingCall::keep_candidates_here() {
   const int32_t residence = of_rows_->kind.residence();
   for (Home &home : homes_) {

@@ -27,7 +27,8 @@ bool may_stay(const infonce_problem &p, int matrix) {
     const infonce_block &block = p.blocks[b];
     if (block.anchors == matrix) return false;
     if (block.candidates != matrix) continue;
-    if (block.anchors != p.softmaxes[0].anchors || block.row_softmax != 0 || block.column_softmax != kNone) return false;
+    if (block.anchors != p.softmaxes[0].anchors || block.row_softmax != 0 || block.column_softmax != kNone)
+      return false;
     if (block.own == INFONCE_OWN_ALONE || has_further_positives(block)) return false;
     is_candidate = true;
   }

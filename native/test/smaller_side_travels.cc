@@ -67,6 +67,14 @@ Form random_form_with_many_negatives(uint32_t seed) {
   form.joint = seed % 5 == 1 && !by_target && !form.bias && !has_threshold;
   form.in_batch |= form.both_directions || form.joint;
   form.other_anchors = seed % 3 == 0 && !by_target;
+  // What smoothing goes with.
+  if (seed % 6 == 2 && !has_threshold) {
+    form.label_smoothing = 0.25;
+    form.bias = form.joint = false;
+    form.ids = 0;
+    form.own = 0;
+    form.stretch = 0;
+  }
   form.further.resize(1 + seed % 2);
   for (int64_t &rows : form.further) rows = 60 + 29 * int64_t(seed % 4);
   return form;
