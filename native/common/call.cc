@@ -175,6 +175,7 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
   if (const char *wrong = wrong_negatives(p, p.softmaxes[0], opened)) return wrong;
   if (!opened && needs_candidates(p)) return kNoCandidate;
   if (leaves_out_smoothed(p)) return kNotAllSmoothed;
+  if (!opened && meets_parts_alone(p)) return "parts are those of a call that is opened";
   if (!opened && leaves_out_target(p)) return "targets are left out of calls that are opened";
   for (int s = 0; s < p.softmax_count && !opened; ++s)
     if (p.softmaxes[s].further_candidates != 0) return "further candidates are those of a call that is opened";
@@ -188,6 +189,7 @@ const char *wrong_problem(const infonce_problem &p, bool opened) {
 }  // namespace
 
 bool needs_candidates(const infonce_problem &p) {
+  if (meets_parts_alone(p)) return false;
   for (int s = 0; s < p.softmax_count; ++s)
     if (p.softmaxes[s].row_loss == INFONCE_ROW_LOSS_DECOUPLED && has_positives_alone(p, p.softmaxes[s])) return true;
   return false;
@@ -412,6 +414,8 @@ const char *what_is_wrong_with_rows(const infonce_problem &p, int32_t softmax, c
 namespace {
 const char *wrong_visitors(const infonce_problem &p, const infonce_travelling_rows &rows) {
   const infonce_softmax &of = p.softmaxes[0];
+  if (meets_parts_alone(p))
+    return have_weights(rows) && rows.weight ? nullptr : "rows without a loss have weights alone";
   bool is_plain = p.softmax_count == 1 && of.positive == INFONCE_POSITIVE_SAME_INDEX &&
                   of.row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && of.margin == 0;
   for (int b = 0; b < p.block_count; ++b) {

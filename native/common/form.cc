@@ -230,6 +230,9 @@ const char *wrong_block(const infonce_problem &p, int index) {
   if (const char *wrong = block.stretch != 0 || block.own_stretch != 0 ? wrong_stretch(p, block) : nullptr)
     return wrong;
   if (const char *wrong = wrong_threshold(p, block)) return wrong;
+  if (block.meets_parts_alone && (!is_triangle(block) || p.block_count > 1 || block.meets_parts_alone != 1 ||
+                                  p.softmaxes[0].positive != INFONCE_POSITIVE_SAME_ID))
+    return "rows meet parts alone in one block of a matrix and itself, with positives by id";
   for (int other = 0; other < index; ++other)
     if (p.blocks[other].anchors == block.anchors && p.blocks[other].candidates == block.candidates)
       return "two blocks of the same matrices";

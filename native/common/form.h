@@ -103,6 +103,9 @@ inline infonce_matrix guide_of(const infonce_matrix &matrix) {
   return guide;
 }
 
+// Rows of a matrix meet parts, and not each other.
+inline bool meets_parts_alone(const infonce_problem &problem) { return problem.blocks[0].meets_parts_alone != 0; }
+
 inline bool is_triangle(const infonce_block &block) { return block.anchors == block.candidates; }
 
 // Whether the pairs of a row and its own candidates, row j being row j % rows's, are not among the block's others.

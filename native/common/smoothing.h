@@ -14,6 +14,7 @@ namespace infonce {
 template <class Visit> void for_each_candidate_matrix(const infonce_problem &p, int softmax, Visit &&visit) {
   for (int b = 0; b < p.block_count; ++b) {
     const infonce_block &block = p.blocks[b];
+    if (block.meets_parts_alone) continue;
     if (block.row_softmax == softmax) visit(block.candidates);
     else if (block.column_softmax == softmax) visit(block.anchors);
   }

@@ -112,7 +112,8 @@ int32_t Pairs::group_of_id(int32_t id) const {
 
 void Pairs::build_classes(const infonce_problem &problem, const Layout &layout) {
   const infonce_softmax &softmax = problem.softmaxes[0];
-  if (softmax.positive == INFONCE_POSITIVE_SAME_ID) build_classes_of_ids(problem, layout);
+  if (meets_parts_alone(problem)) build_classes_of_views(anchors_, 1);
+  else if (softmax.positive == INFONCE_POSITIVE_SAME_ID) build_classes_of_ids(problem, layout);
   else build_classes_of_views(anchors_, problem.matrices[softmax.anchors].views);
 
   const int64_t classes = int64_t(class_start_.size()) - 1;

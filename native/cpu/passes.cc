@@ -79,9 +79,11 @@ template <class Scalar> void Passes<Scalar>::add_block(int index) {
     if (softmax != kNone) side.softmax = &softmaxes[softmax];
     return side;
   };
+  const bool meets_itself = infonce::is_triangle(block) && !block.meets_parts_alone;
   blocks_.push_back({side(block.anchors, block.row_softmax), side(block.candidates, block.column_softmax), index,
-                     infonce::is_triangle(block), scale_of(problem_, block), tells_own(block),
+                     meets_itself, scale_of(problem_, block), tells_own(block),
                      block.threshold != INFONCE_THRESHOLD_NONE});
+  if (block.meets_parts_alone) blocks_.back().columns.rows = blocks_.back().columns.padded_rows = 0;
   if (leaves_out_target(block)) blocks_.back().first_number = problem_.matrices[block.candidates].first_number;
   if (tells_own(block)) blocks_.back().columns.groups = pairs_.groups_of_own() + layout_.first(block.candidates);
 }

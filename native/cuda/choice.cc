@@ -29,12 +29,12 @@ const Architecture &architecture_for(int64_t anchors, int64_t most_rows, const H
   return is_sm90 ? Architecture::sm90() : Architecture::sm80();
 }
 
-// Own candidates are for no tile, and a matrix without rows has nothing to add.
+// Own candidates are for no tile, and a matrix without rows has nothing to add, nor one whose rows meet parts alone.
 std::vector<Block> blocks_of(const infonce_problem &problem) {
   std::vector<Block> blocks;
   for (int b = 0; b < problem.block_count; ++b) {
     const infonce_block &block = problem.blocks[b];
-    if (problem.matrices[block.candidates].rows > 0 && block.own != INFONCE_OWN_ALONE)
+    if (problem.matrices[block.candidates].rows > 0 && block.own != INFONCE_OWN_ALONE && !block.meets_parts_alone)
       blocks.push_back({block.anchors, block.candidates, block.row_softmax, block.column_softmax,
                         block.left_out | (tells_own(block) ? uint32_t(INFONCE_LEAVE_OUT_OWN) : 0),
                         scale_of(problem, block)});

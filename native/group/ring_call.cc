@@ -19,7 +19,8 @@ RingCall::RingCall(const Post &post, const infonce_backend &backend, infonce_con
 
 RingCall::~RingCall() {
   for (size_t hop = 0; hop < visits_.size(); ++hop) end_visit(int(hop));
-  if (saved_) backend_.saved_destroy(context_, saved_);
+  for (infonce_saved *saved : {saved_, memory_here_})
+    if (saved) backend_.saved_destroy(context_, saved);
 }
 
 void RingCall::check(Kind kind) {
@@ -90,7 +91,9 @@ infonce_status RingCall::begin(const infonce_problem &problem, const infonce_res
     is_nan_ |= problem_.propagate_non_finite && targets_->has_bad_keys();
     local_ = targets_->by_index(local_);
   }
-  travellers_.let_stay(matrices_that_stay(problem_, records_), local_, post_.size());
+  const uint32_t staying = matrices_that_stay(problem_, records_);
+  travellers_.let_stay(staying, local_, post_.size());
+  memory_stays_ = memory_of(problem_) != kNone && (staying >> memory_of(problem_) & 1);
   for (int s = 0; s < problem_.softmax_count; ++s)
     if (local_.softmaxes[s].label_smoothing != 0) local_.softmaxes[s].further_candidates = candidates_elsewhere(s);
   of_rows_.emplace(travels_on_device() ? post_.with(MemoryKind::on_device_of(backend_, context_)) : post_);

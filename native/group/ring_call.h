@@ -102,11 +102,22 @@ class RingCall {
   void end_visit(int hop);
   void sum_for_visitors(int hop, const Packed &rows, const infonce_travelling_rows &sums);
   void compute_share_of_visitors(int hop, const Packed &rows, char *columns, float *share);
-  void take_memory_for_visitors();
+  void take_memory_for_what_stays();
   void keep_candidates_here();
   void take_memory_for_gradients_here();
   void begin_gradients_here();
   void add_gradients_here();
+  // A memory that stays.
+  void take_memory_for_memory(const infonce_matrix &memory);
+  infonce_problem problem_of_memory() const;
+  template <class Step> void of_memory(Step &&step);
+  void open_memory();
+  infonce_part visitors_of_memory(int hop, const Packed &rows, const infonce_travelling_rows &columns) const;
+  void add_to_memory(int hop, const Packed &rows, const infonce_travelling_rows &columns, bool terms);
+  void open_gradient_of_memory();
+  void add_gradient_of_memory(int hop, const Packed &rows, const infonce_travelling_rows &columns,
+                              const infonce_output &gradient);
+  void close_gradient_of_memory();
 
   template <class Visit>
   void visit(const Traveller &traveller, int hop, const Packed &rows, const infonce_travelling_rows &columns,
@@ -151,7 +162,7 @@ class RingCall {
   std::list<Relay> gradients_;           // of travellers with one
   std::optional<Relay> terms_;           // where positives have their own
   Memory::Piece of_block_;               // of rows that are candidates of several blocks
-  // Candidates of a block that stay here.
+  // Candidates of a block that stay here, or the memory.
   struct Home {
     infonce_matrix candidates;  // the caller's, or between the halves of a call copies
     Memory::Piece rows, guide;
@@ -164,6 +175,11 @@ class RingCall {
   std::vector<Home> homes_;              // by block of the visitors
   std::vector<infonce_saved *> visits_;  // by hop: calls that wait for the gradient, or null
   int64_t bytes_of_visits_ = 0;
+  bool memory_stays_ = false, memory_is_closed_ = false;
+  infonce_saved *memory_here_ = nullptr;  // the call in which others meet it; null: nobody does
+  std::vector<int32_t> no_firsts_;
+  std::vector<double> no_log_sums_, no_weights_;
+  Memory::Piece gradient_of_memory_;  // which nobody wants
   Memory::Piece of_their_positives_;  // what their gradients are: nothing
   double grad_scale_of_visitors_ = 0;
   // Of this rank by matrix, where rows travel on the device and others may fetch some.

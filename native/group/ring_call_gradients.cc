@@ -34,15 +34,18 @@ void RingCall::compute_share(const Traveller &traveller, int hop, const Packed &
   const infonce_travelling_rows travelling = weights_in(columns, hop, traveller);
   if (share) clear(share, numbers);
   bool is_first = true;
+  auto *const of_block = reinterpret_cast<float *>(of_block_.bytes());
   visit(traveller, hop, rows, travelling, [&](const infonce_part &part, const Meeting &meeting) {
     const int64_t first = meeting.first_visitor * problem_.dim;
-    auto *const of_block = reinterpret_cast<float *>(of_block_.bytes());
     const infonce_output output = {!share ? nullptr : is_first ? share + first : of_block, of_rows_->kind.residence()};
     const infonce_status status = backend_.add_gradient(context_, saved_, &part, &output, failure_);
     if (share && !is_first && status == INFONCE_OK) add(share + first, of_block, meeting.visitors * problem_.dim);
     is_first = false;
     return status;
   });
+  if (!memory_here_ || traveller.matrix != anchors() || hop == 0 || numbers == 0) return;
+  add_gradient_of_memory(hop, rows, travelling, {of_block, of_rows_->kind.residence()});
+  if (computes()) add(share, of_block, numbers);
 }
 
 void RingCall::clear(float *numbers, int64_t count) {
@@ -83,6 +86,7 @@ void RingCall::compute_gradients() {
   if (targets_) local_result_.gradients[targets_->matrix()] = {targets_->gradient(), INFONCE_ON_HOST};
   if (computes() && has_rows()) note(backend_.open_gradient(context_, saved_, &upstream, failure_));
   begin_gradients_here();
+  open_gradient_of_memory();
   ring_->go_round(travellers_.weights(), status_, [&](int hop, const Packed &rows, char *columns) {
     auto relay = gradients_.begin();
     for (const Traveller &traveller : travellers_.all()) {
@@ -105,6 +109,7 @@ void RingCall::compute_gradients() {
     return true;
   });
   if (computes() && has_rows()) note(backend_.close_gradient(context_, saved_, &local_result_, failure_));
+  close_gradient_of_memory();
   add_gradients_here();
   auto relay = gradients_.begin();
   for (const Traveller &traveller : travellers_.all()) {
@@ -123,6 +128,11 @@ void RingCall::compute_gradients() {
 void RingCall::take_memory_for_gradients() {
   gradients_.clear();
   take_memory_for_gradients_here();
+  if (memory_stays_)
+    take_memory([&] {
+      const auto numbers = size_t(homes_[0].candidates.rows * problem_.dim);
+      gradient_of_memory_ = Memory::Piece(numbers * sizeof(float), of_rows_->kind);
+    });
   if (targets_) take_memory([&] { targets_->take_memory_for_gradients(); });
   for (const Traveller &traveller : travellers_.all()) {
     if (!traveller.has_gradient) continue;
@@ -133,7 +143,8 @@ void RingCall::take_memory_for_gradients() {
     };
     take_memory([&] {
       gradients_.emplace_back(*of_rows_, Channel::kBackward, traveller.hops, size, join);
-      for (int hop = 1; traveller.blocks.size() > 1 && !traveller.are_anchors && hop <= traveller.hops; ++hop)
+      const bool adds_up = traveller.blocks.size() > 1 || memory_stays_;
+      for (int hop = 1; adds_up && !traveller.are_anchors && hop <= traveller.hops; ++hop)
         if (of_block_.size() < size(hop)) of_block_ = Memory::Piece(size(hop), of_rows_->kind);
     });
   }

@@ -29,8 +29,12 @@ double RingCall::log_mean_of_all() const {
 
 const char *RingCall::own_rows_of(int matrix) {
   if (matrix == kNone) return nullptr;
-  const infonce_matrix packed = travellers_.matrix_in(ring_->own_rows(), ring_->owner(0), travellers_.of(matrix), 0);
-  if (packed.residence == INFONCE_ON_HOST) return static_cast<const char *>(packed.data);
+  const bool stays = memory_stays_ && matrix == memory_of(problem_);
+  const infonce_matrix packed =
+      stays ? problem_.matrices[matrix]
+            : travellers_.matrix_in(ring_->own_rows(), ring_->owner(0), travellers_.of(matrix), 0);
+  const bool has_gaps = row_stride_of(packed, problem_.dim) != problem_.dim;
+  if (packed.residence == INFONCE_ON_HOST && !has_gaps) return static_cast<const char *>(packed.data);
   char *const rows = rows_on_host_[matrix].data();
   if (computes()) note(pack_rows(packed, problem_.dim, backend_, context_, rows, failure_));
   return rows;
@@ -53,13 +57,17 @@ bool RingCall::open_and_add() {
     take_memory([&] { sums.emplace_back(post_, Channel::kBackward, traveller.hops, size, join); });
   }
   if (ring_ && has_terms()) take_memory_for_terms();
-  take_memory_for_visitors();
+  take_memory_for_what_stays();
   if (problem_.ranks && problem_.softmaxes[0].positive == INFONCE_POSITIVE_SAME_ID)
     take_memory([&] {
       first_positives.emplace(post_, records_, problem_);
       for (const int m : {anchors(), memory_of(problem_)}) {
-        if (m == kNone || !of_rows_->kind.is_on_device()) continue;
+        if (m == kNone) continue;
         const infonce_matrix &matrix = problem_.matrices[m];
+        const bool stays = memory_stays_ && m == memory_of(problem_);
+        const bool is_ready =
+            matrix.residence == INFONCE_ON_HOST && row_stride_of(matrix, problem_.dim) == problem_.dim;
+        if (stays ? is_ready : !of_rows_->kind.is_on_device()) continue;
         rows_on_host_[m].resize(size_t(matrix.rows * problem_.dim) * size_of(matrix.type));
       }
     });
@@ -81,6 +89,7 @@ bool RingCall::open_and_add() {
     if (hop == 0) {
       if (computes() && has_rows()) note(backend_.open(context_, &to_open, &saved_, failure_));
       if (weighs_positives() && computes() && has_rows()) read_log_mean();
+      open_memory();
       ring_->wait();
       check(Kind::kOpened);
       if (!computes()) return false;
@@ -103,6 +112,7 @@ bool RingCall::open_and_add() {
         travelling.rank = rank;
         if (traveller.are_anchors) sum_for_visitors(hop, rows, travelling);
         else visit(traveller, hop, rows, travelling, add);
+        if (traveller.matrix == anchors()) add_to_memory(hop, rows, travelling, false);
         relay->pass_on(hop);
       }
       ++relay;
@@ -158,12 +168,14 @@ void RingCall::add_terms() {
       if (computes() && has_rows()) note(backend_.read_rows(context_, saved_, 0, &own, failure_));
       return true;
     }
-    if (const int memory = memory_of(problem_); memory != kNone) visit(travellers_.of(memory), hop, rows, {}, add);
+    const int memory = memory_of(problem_);
+    if (memory != kNone && !memory_stays_) visit(travellers_.of(memory), hop, rows, {}, add);
     if (hop > rows_of_loss.hops) return true;
     infonce_travelling_rows travelling = terms_in(terms_->share(), rows_at(hop));
     travelling.log_sum = log_sum;
     std::fill_n(travelling.term_losses, 2 * rows_at(hop), 0.0);
     visit(rows_of_loss, hop, rows, travelling, add);
+    add_to_memory(hop, rows, travelling, true);
     terms_->pass_on(hop);
     return true;
   });

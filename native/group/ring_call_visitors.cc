@@ -131,14 +131,17 @@ void RingCall::compute_share_of_visitors(int hop, const Packed &rows, char *colu
   grad_scale_of_visitors_ += result.scalars.grad_scale;
 }
 
-void RingCall::take_memory_for_visitors() {
+void RingCall::take_memory_for_what_stays() {
+  std::vector<int> matrices;
   const Traveller *anchors = travellers_.anchors();
-  if (!anchors) return;
   take_memory([&] {
-    visits_.assign(size_t(post_.size()), nullptr);
-    for (const int block : anchors->blocks) {
+    if (memory_stays_) matrices.push_back(memory_of(problem_));
+    if (anchors) visits_.assign(size_t(post_.size()), nullptr);
+    for (size_t k = 0; anchors && k < anchors->blocks.size(); ++k)
+      matrices.push_back(problem_.blocks[anchors->blocks[k]].candidates);
+    for (const int matrix : matrices) {
       Home home{};
-      home.candidates = problem_.matrices[problem_.blocks[block].candidates];
+      home.candidates = problem_.matrices[matrix];
       const infonce_matrix &given = home.candidates;
       // Parts of every visitor's calls are on the device, once.
       const bool is_elsewhere =
@@ -154,6 +157,7 @@ void RingCall::take_memory_for_visitors() {
       }
       homes_.push_back(std::move(home));
     }
+    if (memory_stays_) take_memory_for_memory(homes_[0].candidates);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "group/smaller_side.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "common/form.h"
 #include "common/smoothing.h"
@@ -48,17 +49,28 @@ double row_bytes(const infonce_problem &p, int matrix) {
   return number_bytes(p, matrix) + 2 * double((rows.ids ? sizeof(int32_t) : 0) + (rows.bias ? sizeof(float) : 0));
 }
 
+// Those of a row of one tower with what it has of positives by id, for each hop beyond the first half.
+double bytes_of_tower(const infonce_problem &p) {
+  constexpr double kStatistics = 7 * sizeof(double) + 3 * sizeof(int32_t);
+  return row_bytes(p, p.softmaxes[0].anchors) + double(p.dim) * sizeof(float) + kStatistics;
+}
+
 }  // namespace
 
 bool visit_with_positives(const infonce_problem &problem) { return threshold_of(problem) != nullptr; }
 
 uint32_t matrices_that_stay(const infonce_problem &p, const std::vector<Record> &records) {
-  if (!may_visit(p)) return 0;
   const auto rows_of_all = [&](int matrix) {
     double rows = 0;
     for (const Record &record : records) rows += double(record.rows[matrix]);
     return rows;
   };
+  if (const int memory = memory_of(p); memory != kNone) {
+    const double ranks = double(records.size()), further_hops = ranks - 1 - std::floor(ranks / 2);
+    const double anchors = rows_of_all(p.softmaxes[0].anchors) * further_hops * bytes_of_tower(p);
+    return anchors < (ranks - 1) * rows_of_all(memory) * row_bytes(p, memory) ? uint32_t(1) << memory : 0;
+  }
+  if (!may_visit(p)) return 0;
   uint32_t staying = 0;
   double candidates = 0;
   for (int m = 0; m < p.matrix_count; ++m) {

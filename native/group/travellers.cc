@@ -57,6 +57,14 @@ void Travellers::sort() {
 void Travellers::let_stay(uint32_t matrices, const infonce_problem &problem, int ranks) {
   if (matrices == 0) return;
   const infonce_softmax &softmax = problem.softmaxes[0];
+  const auto stays = [matrices](const Traveller &each) { return (matrices >> each.matrix & 1) != 0; };
+  all_.erase(std::remove_if(all_.begin(), all_.end(), stays), all_.end());
+  if (positives_are_anchors(softmax)) {
+    // They travel already, and meet a memory on every rank.
+    for (Traveller &each : all_)
+      if (each.matrix == softmax.anchors) each.hops = ranks - 1;
+    return sort();
+  }
   Traveller anchors = traveller_of(problem, softmax.anchors);
   anchors.softmax = 0;
   anchors.hops = ranks - 1;
@@ -64,8 +72,6 @@ void Travellers::let_stay(uint32_t matrices, const infonce_problem &problem, int
   anchors.columns.logits = softmax.label_smoothing != 0;
   for (int b = 0; b < problem.block_count; ++b)
     if (matrices >> problem.blocks[b].candidates & 1) anchors.blocks.push_back(b);
-  const auto stays = [matrices](const Traveller &each) { return (matrices >> each.matrix & 1) != 0; };
-  all_.erase(std::remove_if(all_.begin(), all_.end(), stays), all_.end());
   const int keys = positives_elsewhere(softmax);
   const auto are_keys = [keys](const Traveller &each) { return each.matrix == keys; };
   if (visit_with_positives(problem) && std::none_of(all_.begin(), all_.end(), are_keys)) {

@@ -243,16 +243,17 @@ TEST_CASE("positives by label over ranks match the reference") {
   }
 }
 
-// Classes of which parts have few pairs and many, and memories of another type, which some ranks do not have.
+// Classes of which parts have few pairs and many, and memories of another type, which some ranks do not have. Small ones
+// travel, larger ones stay.
 TEST_CASE("memories over ranks match the reference") {
   for (const auto precision : precisions()) {
     const Contexts contexts(instruction_sets().front(), precision, 1);
-    for (const uint32_t seed : seeds_from(0, 24, {0, 1, 2, 3})) {
+    for (const uint32_t seed : seeds_from(0, 48, {0, 1, 2, 3})) {
       Form form;
       form.seed = seed;
       form.positive = INFONCE_POSITIVE_SAME_ID;
       form.rows = 20 + (on_simulator() ? 7 : 37) * int64_t(seed % 5);
-      form.memory = seed % 4 == 3 ? 2 : on_simulator() ? 40 : 150;
+      form.memory = seed / (on_simulator() ? 2 : 4) % 2 == 1 ? 9 : on_simulator() ? 60 : 150;
       form.dim = 24;
       form.halves = seed % 3 == 1;
       form.temperature = seed % 7 == 6 ? 0.005 : 0.1;
@@ -268,7 +269,7 @@ TEST_CASE("memories over ranks match the reference") {
           of_loss.ids[m].data()[row] = int32_t(row * 7 % (seed % 3 == 0 ? 2 : 40));
       INFO(describe(form), " row loss ", of_loss.problem.softmaxes[0].row_loss);
       const Expectation expected(of_loss, precision);
-      const int size = 2 + int(seed % 4);
+      const int size = 2 + int(seed / 8 % 4);
       expected.check(run_on_ranks(contexts.of(size), of_loss, random_shares(of_loss, size, seed)));
       expected.check(
           run_on_ranks(contexts.of(size), of_loss, even_shares(of_loss, size), group::Gradients::kSum, true));

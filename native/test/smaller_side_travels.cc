@@ -161,6 +161,27 @@ TEST_CASE("queries travel where they are fewer bytes than the negatives") {
   CHECK(stays(form));
 }
 
+// One tower goes half round; for a memory that stays all the way.
+TEST_CASE("memories stay where the rows that meet them are fewer bytes") {
+  const auto stays = [](int64_t rows, int64_t memory, size_t ranks) {
+    Form form;
+    form.positive = INFONCE_POSITIVE_SAME_ID;
+    form.rows = rows;
+    form.memory = memory;
+    form.dim = 24;
+    const Inputs whole = inputs_of(form);
+    std::vector<group::Record> records(ranks);
+    for (int m = 0; m < whole.problem.matrix_count; ++m) records[0].rows[m] = whole.problem.matrices[m].rows;
+    return group::matrices_that_stay(whole.problem, records) != 0;
+  };
+  CHECK(stays(1000, 1, 2));
+  // Of 24 numbers and an id: 200 bytes a row of the memory and hop; 364 a row with its sums and gradient.
+  CHECK(stays(110, 101, 3));
+  CHECK(!stays(110, 100, 3));
+  CHECK(stays(110, 101, 5));
+  CHECK(!stays(110, 100, 5));
+}
+
 TEST_CASE("queries that visit negatives on 2 to 5 ranks match the reference") {
   const std::vector<Form> forms = forms_of_visits();
   CHECK(forms.size() >= (on_simulator() ? 3 : simulated() ? 5 : 30));

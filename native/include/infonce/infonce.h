@@ -130,6 +130,8 @@ typedef struct infonce_block {
      gradient. All blocks have the same one, or none has one. Of positives by index and cross-entropy. */
   int32_t threshold;       /* infonce_threshold */
   int32_t by_guide;        /* 1: cosines are those of the matrices' guides, and of the positives' */
+  /* 1: the rows of a matrix meet parts alone, and not each other: of an opened call of one matrix, with positives by id. */
+  int32_t meets_parts_alone;
   double threshold_margin; /* 0 without a threshold */
 } infonce_block;
 
