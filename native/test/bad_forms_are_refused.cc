@@ -106,6 +106,20 @@ TEST_CASE("targets that are no rows of the positives are refused") {
   REFUSES(by_index, problem.blocks[by_index.further_block].left_out |= INFONCE_LEAVE_OUT_TARGET);
 }
 
+// Of calls that are opened, and there of one matrix with positives by id.
+TEST_CASE("rows that meet parts alone are refused where there are none, or other pairs") {
+  for (const infonce_positive positive : kPositives) {
+    const Named all = named(form_of(positive));
+    CAPTURE(positive);
+    for (int b = 0; b < all.inputs.problem.block_count; ++b) REFUSES(all, problem.blocks[b].meets_parts_alone = 1);
+  }
+  Form tower = form_of(INFONCE_POSITIVE_SAME_ID);
+  tower.memory = 0;
+  tower.further.clear();
+  REFUSES(named(tower), problem.blocks[0].meets_parts_alone = 1);
+  REFUSES(named(tower), problem.blocks[0].meets_parts_alone = 2);
+}
+
 TEST_CASE("matrices and blocks that do not match are refused in any form") {
   for (const infonce_positive positive : kPositives) {
     const Named all = named(form_of(positive));

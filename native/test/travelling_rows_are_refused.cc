@@ -267,6 +267,13 @@ TEST_CASE("rows that visit are refused where more than sums is asked of them, or
   softmax.row_loss = INFONCE_ROW_LOSS_CROSS_ENTROPY;
   whole.problem.ranks = 0;
   CHECK(join(whole, false, With::kRank) == "there are no ranks to be taken");
+  // Rows that meet parts alone have no loss.
+  Inputs tower = inputs_of_loss(Loss::kSupCon, 8);
+  tower.problem.blocks[0].meets_parts_alone = 1;
+  const std::string without_loss = "rows without a loss have weights alone";
+  CHECK(join(tower, false, With::kRank) == without_loss);
+  CHECK(join(tower, true, With::kWeights) == "joined");
+  CHECK(join(tower, true, With::kWeightMissing) == without_loss);
 }
 
 TEST_CASE("sums and weights that are no numbers are reported with matrix and row, or make all results NaN") {
