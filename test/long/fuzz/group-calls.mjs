@@ -155,8 +155,8 @@ function partOf(parts, rank) {
   }
 }
 
-/** A step of each rank, all begun before this returns. */
-const onEach = (ranks, begin) => Promise.allSettled(ranks.map((rank, r) => begin(rank, r)));
+/** A step of each rank, all begun before this returns. One that cannot be begun keeps no other from being awaited. */
+const onEach = (ranks, begin) => Promise.allSettled(ranks.map(async (rank, r) => begin(rank, r)));
 
 /** Steps, and behind them the barrier. */
 async function thenMeet(ranks, steps) {
