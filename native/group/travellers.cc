@@ -15,6 +15,15 @@ constexpr Travellers::Sizes kBegin{0, kAlignment};  // behind the word of who ha
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
+// Zeros where a piece will end, up to the next. What lies between them is sent as well, and a tool that looks for bytes which
+// nothing has written would report that copy, or whatever comes to lie in host memory that they went through.
+infonce_status clear_gap(const infonce_backend &backend, infonce_context *context, char *rows, size_t end,
+                         infonce_failure *failure) {
+  if (end % kAlignment == 0) return INFONCE_OK;
+  auto *const last = reinterpret_cast<float *>(rows + end / kAlignment * kAlignment);
+  return backend.combine(context, last, nullptr, kAlignment / sizeof *last, 0, 0, failure);
+}
+
 }  // namespace
 
 Traveller Travellers::traveller_of(const infonce_problem &problem, int m) {
@@ -169,16 +178,21 @@ infonce_status Travellers::pack(const infonce_problem &problem, const infonce_ba
                                 infonce_context *context, const Packed &packed, infonce_failure *failure) const {
   Record own;
   for (int m = 0; m < problem.matrix_count; ++m) own.rows[m] = problem.matrices[m].rows;
+  const auto pack_piece = [&](const infonce_matrix &piece, int64_t dim, size_t begin) {
+    const size_t end = begin + size_t(piece.rows) * size_t(dim) * size_of(piece.type);
+    const infonce_status status =
+        packed.residence == INFONCE_ON_DEVICE ? clear_gap(backend, context, packed.rows, end, failure) : INFONCE_OK;
+    return status == INFONCE_OK
+               ? pack_rows(piece, dim, backend, context, packed.rows + begin, failure, packed.residence)
+               : status;
+  };
   Sizes end = kBegin;
   for (const Traveller &traveller : all_) {
     const infonce_matrix &matrix = problem.matrices[traveller.matrix];
     const Place place = place_of(own, traveller, end);
     end = place.end;
-    infonce_status status =
-        pack_rows(matrix, dim_, backend, context, packed.rows + place.rows, failure, packed.residence);
-    if (status == INFONCE_OK && traveller.has_guide)
-      status = pack_rows(guide_of(matrix), guide_dim_, backend, context, packed.rows + place.guide, failure,
-                         packed.residence);
+    infonce_status status = pack_piece(matrix, dim_, place.rows);
+    if (status == INFONCE_OK && traveller.has_guide) status = pack_piece(guide_of(matrix), guide_dim_, place.guide);
     if (status != INFONCE_OK) return status;
     if (matrix.rows == 0) continue;
     if (traveller.has_ids) std::memcpy(packed.notes + place.ids, matrix.ids, size_t(matrix.rows) * sizeof(int32_t));

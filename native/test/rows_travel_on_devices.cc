@@ -2,11 +2,13 @@
 // for bit: of a device whose work is done as late as it may be.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "group/form_over_ranks.h"
+#include "group/travellers.h"
 #include "test/case.h"
 #include "test/context.h"
 #include "test/device_made_up.h"
@@ -106,6 +108,28 @@ void check(const Contexts &contexts, const Inputs &whole, int size, uint32_t see
   CHECK(live_on_device() == 0);
 }
 
+// What a rank packs on a device whose memory held this byte before, and that byte behind it.
+std::vector<char> packed_over(char before, const infonce_problem &problem, infonce_context *context) {
+  const infonce_backend &device = device_made_up();
+  const group::Travellers travellers(problem, 2);
+  group::Record own;
+  for (int m = 0; m < problem.matrix_count; ++m) own.rows[m] = problem.matrices[m].rows;
+  const group::Travellers::Sizes sizes = travellers.sizes(own, 1);
+  std::vector<char> bytes(sizes.rows + 64, before), notes(sizes.notes);
+  const auto count = int64_t(bytes.size());
+  void *memory = nullptr;
+  device.allocate(context, count, &memory, nullptr);
+  device.copy(context, memory, bytes.data(), count, INFONCE_COPY_TO_DEVICE, nullptr);
+  const group::Packed packed{static_cast<char *>(memory), INFONCE_ON_DEVICE, notes.data()};
+  infonce_failure failure = empty_failure();
+  CHECK(travellers.pack(problem, device, context, packed, &failure) == INFONCE_OK);
+  device.copy(context, bytes.data(), memory, count, INFONCE_COPY_FROM_DEVICE, nullptr);
+  device.release(context, memory);
+  CHECK(std::all_of(bytes.begin() + int64_t(sizes.rows), bytes.end(), [=](char byte) { return byte == before; }));
+  bytes.resize(sizes.rows);
+  return bytes;
+}
+
 }  // namespace
 
 TEST_CASE("rows of random forms travel on devices" * doctest::skip(!on_cpu())) {
@@ -156,6 +180,29 @@ TEST_CASE("rows of classes and memories travel on devices" * doctest::skip(!on_c
       for (size_t row = 0; row < whole.ids[m].size(); ++row) whole.ids[m].data()[row] = int32_t(row * 7 % 30);
     for (const int size : {2, 4}) check(contexts, whole, size, uint32_t(size), {Gradients::kSum, false, true});
   }
+}
+
+TEST_CASE("every byte that is sent from a device has been written" * doctest::skip(!on_cpu())) {
+  const Contexts contexts(instruction_sets().front(), INFONCE_PRECISION_HIGHEST, 1);
+  infonce_context *const context = contexts.all()[0]->handle();
+  for (int64_t rows = 0; rows < 9; ++rows)
+    for (const int64_t dim : {1, 5, 16})
+      for (const bool halves : {false, true})
+        for (const bool by_guide : {false, true}) {
+          Form form;
+          form.rows = form.keys = rows;
+          form.dim = dim;
+          form.further = {rows / 2};
+          form.halves = halves;
+          form.by_guide = by_guide;
+          if (by_guide) form.threshold = INFONCE_THRESHOLD_ABSOLUTE;
+          const Inputs inputs = inputs_of(form);
+          INFO(describe(form));
+          const std::vector<char> packed = packed_over(0x55, inputs.problem, context);
+          CHECK(packed.size() >= size_t(rows * dim * 2));
+          CHECK(packed == packed_over(0x2a, inputs.problem, context));
+        }
+  CHECK(live_on_device() == 0);
 }
 
 TEST_CASE("positives by target do not travel, and stay on the host" * doctest::skip(!on_cpu())) {
