@@ -14,6 +14,7 @@
 #include "cuda/foreign_memory.h"
 #include "cuda/host_memory.h"
 #include "cuda/memory_handle.h"
+#include "cuda/peers.h"
 #include "cuda/tensor_maps.h"
 #include "infonce/infonce.h"
 
@@ -395,6 +396,16 @@ infonce_status mark(infonce_context *context, void **point, infonce_failure *fai
 
 void release_mark(void *point) { cudaEventDestroy(static_cast<cudaEvent_t>(point)); }
 
+infonce_status copy_between(infonce_context *context, infonce_context *other, void *to, const void *from, int64_t bytes,
+                            void *after, infonce_failure *failure) {
+  if (bytes < 0) return invalid(failure, kNegativeSize);
+  return work_on(context->on_device, failure, [&] {
+    let_reach_each_other(context->on_device.device(), other->on_device.device());
+    context->on_device.copy_after(static_cast<cudaEvent_t>(after), to, from, bytes);
+    return INFONCE_OK;
+  });
+}
+
 infonce_status trim(infonce_context *context, int64_t *freed, infonce_failure *failure) {
   *freed = 0;
   return work_on(context->on_device, failure, [&] {
@@ -498,6 +509,7 @@ const infonce_backend kBackend = {sizeof(infonce_backend),
                                   combine,
                                   mark,
                                   release_mark,
+                                  copy_between,
                                   trim,
                                   host_device,
                                   host_allocate,

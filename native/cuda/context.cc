@@ -395,6 +395,14 @@ void Context::copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kin
   on_a_lane([&](Lane &lane) { lane.copy(to, from, size_t(bytes), kind); });
 }
 
+void Context::copy_after(cudaEvent_t event, void *to, const void *from, int64_t bytes) {
+  if (bytes <= 0) return;
+  on_a_lane([&](Lane &lane) {
+    if (event) lane.stream.follow(event);
+    lane.copy(to, from, size_t(bytes), cudaMemcpyDefault);
+  });
+}
+
 void Context::combine(float *to, const float *from, int64_t count, float factor, bool waits) {
   const auto queue = [&](Lane &lane) {
     cuda::combine(lane.stream, to, from, count, factor);

@@ -89,6 +89,8 @@ class Context {
   void *allocate(int64_t bytes);
   void release(void *memory);  // waits for nothing
   void copy(void *to, const void *from, int64_t bytes, cudaMemcpyKind kind);
+  // Of memory of this context and of another one, which may be on another device, after its event, which may be null.
+  void copy_after(cudaEvent_t event, void *to, const void *from, int64_t bytes);
   void combine(float *to, const float *from, int64_t count, float factor, bool waits);
   // Behind all work that was begun.
   void mark(cudaEvent_t event);

@@ -131,6 +131,7 @@ void Stream::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
   if (code == cudaSuccess) code = cudaMemcpyAsync(to, from, bytes, kind, handle_);
   check(code, kind == cudaMemcpyHostToDevice   ? "copying to the device"
               : kind == cudaMemcpyDeviceToHost ? "copying from the device"
+              : kind == cudaMemcpyDefault      ? "copying between contexts"
                                                : "copying on the device");
 }
 

@@ -25,12 +25,12 @@ class AbandonableTransport final : public ForwardingTransport {
   }
 
   std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
-                                             void *ready) override {
-    return guarded(transport_->send_from_device(to, channel, bytes, count, ready));
+                                             const DeviceSide &side) override {
+    return guarded(transport_->send_from_device(to, channel, bytes, count, side));
   }
   std::unique_ptr<Exchange> receive_on_device(int from, Channel channel, void *bytes, size_t count,
-                                              void *ready) override {
-    return guarded(transport_->receive_on_device(from, channel, bytes, count, ready));
+                                              const DeviceSide &side) override {
+    return guarded(transport_->receive_on_device(from, channel, bytes, count, side));
   }
 
   void leave(double seconds) override { transport_->leave(abandoned_ ? 0 : seconds); }

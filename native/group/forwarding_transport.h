@@ -28,12 +28,12 @@ class ForwardingTransport : public Transport {
 
   bool takes_memory_of(int device) const override { return transport_->takes_memory_of(device); }
   std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
-                                             void *ready) override {
-    return transport_->send_from_device(to, channel, bytes, count, ready);
+                                             const DeviceSide &side) override {
+    return transport_->send_from_device(to, channel, bytes, count, side);
   }
   std::unique_ptr<Exchange> receive_on_device(int from, Channel channel, void *bytes, size_t count,
-                                              void *ready) override {
-    return transport_->receive_on_device(from, channel, bytes, count, ready);
+                                              const DeviceSide &side) override {
+    return transport_->receive_on_device(from, channel, bytes, count, side);
   }
 
   void dispatch() override { transport_->dispatch(); }

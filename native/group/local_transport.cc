@@ -18,13 +18,25 @@ struct Half {
   const void *from = nullptr;  // of the half that is sent
   void *to = nullptr;          // of the one that is awaited
   size_t count = 0;
+  DeviceSide side = {};    // without a context it is on the host
+  bool is_copied = false;  // now, by a device
   bool ended = false;
+  std::string failure = {};     // why it did not arrive
   std::vector<char> kept = {};  // what a rank that has left had sent
+
+  bool is_on_device() const { return side.context != nullptr; }
 };
 
-void copy(const Half &sent, Half *awaited) {
-  const size_t count = std::min(sent.count, awaited->count);
-  if (count > 0) std::memcpy(awaited->to, sent.from, count);
+// Of two halves on devices the context of the one that came second copies.
+infonce_status copy_by_device(const Half &sent, const Half &awaited, const Half &second, int64_t bytes,
+                              infonce_failure *failure) {
+  if (!sent.is_on_device() || !awaited.is_on_device()) {
+    const DeviceSide &side = sent.is_on_device() ? sent.side : awaited.side;
+    const int32_t direction = sent.is_on_device() ? INFONCE_COPY_FROM_DEVICE : INFONCE_COPY_TO_DEVICE;
+    return side.backend->copy(side.context, awaited.to, sent.from, bytes, direction, failure);
+  }
+  const DeviceSide &here = second.side, &there = (&second == &sent ? awaited : sent).side;
+  return here.backend->copy_between(here.context, there.context, awaited.to, sent.from, bytes, there.ready, failure);
 }
 
 // Where the ranks of one group meet.
@@ -33,12 +45,13 @@ struct Meeting {
     std::deque<std::shared_ptr<Half>> sent, awaited;  // one of them is empty
   };
 
-  explicit Meeting(int size) : size(size), present(size), left(size) {}
+  explicit Meeting(int size) : size(size), present(size), left(size), copies(size) {}
 
   const int size;
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<bool> present, left;
+  std::vector<int> copies;  // by devices, under way from or to each rank's memory
   int count = 0;
   std::map<std::pair<std::pair<int, int>, Channel>, Mailbox> mailboxes;  // by sender and receiver
 };
@@ -89,7 +102,10 @@ class LocalExchange final : public Exchange {
 
   bool has_ended() override {
     const std::lock_guard<std::mutex> lock(meeting_->mutex);
-    if (half_->ended || !meeting_->left[peer_]) return half_->ended;
+    if (!half_->failure.empty())
+      throw Lost("a message between this rank and rank " + std::to_string(peer_) +
+                 " did not arrive: " + half_->failure);
+    if (half_->ended || half_->is_copied || !meeting_->left[peer_]) return half_->ended;
     // Nobody reads what is sent to it; it may have said why before.
     if (half_->from) return true;
     throw Lost("rank " + std::to_string(peer_) + " left");
@@ -113,37 +129,30 @@ class LocalTransport final : public Transport {
   std::string library() const override { return "threads of one process"; }
 
   std::unique_ptr<Exchange> send(int to, Channel channel, const void *bytes, size_t count) override {
-    const auto half = std::make_shared<Half>(Half{bytes, nullptr, count});
-    const std::lock_guard<std::mutex> lock(meeting_->mutex);
-    Meeting::Mailbox &box = meeting_->mailboxes[{{rank_, to}, channel}];
-    if (box.awaited.empty()) {
-      box.sent.push_back(half);
-    } else {
-      copy(*half, box.awaited.front().get());
-      half->ended = box.awaited.front()->ended = true;
-      box.awaited.pop_front();
-    }
-    return std::make_unique<LocalExchange>(meeting_, half, to);
+    return post(Half{bytes, nullptr, count}, true, to, channel);
   }
 
   std::unique_ptr<Exchange> receive(int from, Channel channel, void *bytes, size_t count) override {
-    const auto half = std::make_shared<Half>(Half{nullptr, bytes, count});
-    const std::lock_guard<std::mutex> lock(meeting_->mutex);
-    Meeting::Mailbox &box = meeting_->mailboxes[{{from, rank_}, channel}];
-    if (box.sent.empty()) {
-      box.awaited.push_back(half);
-    } else {
-      copy(*box.sent.front(), half.get());
-      half->ended = box.sent.front()->ended = true;
-      box.sent.pop_front();
-    }
-    return std::make_unique<LocalExchange>(meeting_, half, from);
+    return post(Half{nullptr, bytes, count}, false, from, channel);
+  }
+
+  // Devices copy to each other.
+  bool takes_memory_of(int device) const override { return device >= 0; }
+
+  std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
+                                             const DeviceSide &side) override {
+    return post(Half{bytes, nullptr, count, side}, true, to, channel);
+  }
+
+  std::unique_ptr<Exchange> receive_on_device(int from, Channel channel, void *bytes, size_t count,
+                                              const DeviceSide &side) override {
+    return post(Half{nullptr, bytes, count, side}, false, from, channel);
   }
 
   void abandon() noexcept override { leave(0); }
 
   void leave(double) override {
-    const std::lock_guard<std::mutex> lock(meeting_->mutex);
+    std::unique_lock<std::mutex> lock(meeting_->mutex);
     if (meeting_->left[rank_]) return;
     meeting_->left[rank_] = true;
     for (auto &[address, box] : meeting_->mailboxes) {
@@ -152,15 +161,56 @@ class LocalTransport final : public Transport {
       if (from != rank_) continue;
       // Nobody reads what was sent to a rank that has left, and its memory may be gone.
       if (meeting_->left[to]) box.sent.clear();
+      // What is on a device goes with its context. It is of a step that does not end, so nobody goes on with it.
+      const auto is_on_device = [](const std::shared_ptr<Half> &half) { return half->is_on_device(); };
+      box.sent.erase(std::remove_if(box.sent.begin(), box.sent.end(), is_on_device), box.sent.end());
       for (const std::shared_ptr<Half> &half : box.sent) {
         const char *bytes = static_cast<const char *>(half->from);
         half->kept.assign(bytes, bytes + half->count);
         half->from = half->kept.data();
       }
     }
+    // Of or to memory that may go afterwards.
+    meeting_->changed.wait(lock, [this] { return meeting_->copies[rank_] == 0; });
   }
 
  private:
+  std::unique_ptr<Exchange> post(Half half, bool sends, int peer, Channel channel) {
+    const auto mine = std::make_shared<Half>(std::move(half));
+    std::unique_lock<std::mutex> lock(meeting_->mutex);
+    Meeting::Mailbox &box = meeting_->mailboxes[{{sends ? rank_ : peer, sends ? peer : rank_}, channel}];
+    std::deque<std::shared_ptr<Half>> &theirs = sends ? box.awaited : box.sent;
+    if (theirs.empty()) {
+      (sends ? box.sent : box.awaited).push_back(mine);
+    } else {
+      const std::shared_ptr<Half> other = std::move(theirs.front());
+      theirs.pop_front();
+      deliver(sends ? *mine : *other, sends ? *other : *mine, *mine, peer, lock);
+    }
+    return std::make_unique<LocalExchange>(meeting_, mine, peer);
+  }
+
+  void deliver(Half &sent, Half &awaited, const Half &second, int peer, std::unique_lock<std::mutex> &lock) {
+    const size_t count = std::min(sent.count, awaited.count);
+    if (count > 0 && (sent.is_on_device() || awaited.is_on_device())) {
+      // Takes longer than others should wait for the lock.
+      infonce_failure failure{};
+      failure.struct_size = sizeof failure;
+      sent.is_copied = awaited.is_copied = true;
+      for (const int rank : {rank_, peer}) ++meeting_->copies[rank];
+      lock.unlock();
+      const infonce_status status = copy_by_device(sent, awaited, second, int64_t(count), &failure);
+      lock.lock();
+      for (const int rank : {rank_, peer}) --meeting_->copies[rank];
+      sent.is_copied = awaited.is_copied = false;
+      if (status != INFONCE_OK) sent.failure = awaited.failure = failure.message;
+      meeting_->changed.notify_all();
+    } else if (count > 0) {
+      std::memcpy(awaited.to, sent.from, count);
+    }
+    sent.ended = awaited.ended = true;
+  }
+
   std::shared_ptr<Meeting> meeting_;
   int rank_;
 };

@@ -48,24 +48,23 @@ char *Mail::memory(size_t bytes) {
 }
 
 // Messages on their way may still ask for the point. A device that has none is lost, which the context's next call tells.
-void *Mail::ready() {
+DeviceSide Mail::side() {
   const MemoryKind &kind = state_->kind;
   if (state_->posted.empty()) kind.backend->mark(kind.context, &state_->ready, nullptr);
-  return state_->ready;
+  return {kind.backend, kind.context, state_->ready};
 }
 
 void Mail::send(int to, Channel channel, const void *bytes, size_t count) {
   Transport &transport = post_.transport;
-  state_->posted.push_back({post_.kind.is_on_device() ? transport.send_from_device(to, channel, bytes, count, ready())
+  state_->posted.push_back({post_.kind.is_on_device() ? transport.send_from_device(to, channel, bytes, count, side())
                                                       : transport.send(to, channel, bytes, count),
                             to});
 }
 
 void Mail::receive(int from, Channel channel, void *bytes, size_t count) {
   Transport &transport = post_.transport;
-  state_->posted.push_back({post_.kind.is_on_device()
-                                ? transport.receive_on_device(from, channel, bytes, count, ready())
-                                : transport.receive(from, channel, bytes, count),
+  state_->posted.push_back({post_.kind.is_on_device() ? transport.receive_on_device(from, channel, bytes, count, side())
+                                                      : transport.receive(from, channel, bytes, count),
                             from});
 }
 

@@ -66,7 +66,7 @@ class Mail {
   };
 
   static void abandon(std::unique_ptr<State> state);
-  void *ready();
+  DeviceSide side();
   // Of the messages that have not ended.
   std::vector<int> peers() const;
   // "rank 2 has not come for 60 s"

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "infonce/infonce.h"
+
 namespace infonce::group {
 
 // The group cannot be used any more: a rank has gone, or the library says so. The message says what happened.
@@ -22,6 +24,14 @@ enum class Channel : int {
   kForward = 1,   // rows that go round, and what is added to them
   kBackward = 2,  // gradients that go round
   kCollective = 3
+};
+
+// Whose device's memory a message lies in, and after which point of the context (`mark`): a cudaEvent_t, which stays as it is
+// until the message has ended.
+struct DeviceSide {
+  const infonce_backend *backend = nullptr;
+  infonce_context *context = nullptr;
+  void *ready = nullptr;
 };
 
 // A message on its way. Not destroyed before it has ended, or the transport was abandoned.
@@ -50,12 +60,11 @@ class Transport {
 
   // Whether messages may lie in the memory of this CUDA device, between which and the other rank nothing else is then.
   virtual bool takes_memory_of(int) const { return false; }
-  // Messages that do, after `ready`, a cudaEvent_t of the device that stays as it is until they have ended. The other end
-  // may lie elsewhere.
-  virtual std::unique_ptr<Exchange> send_from_device(int, Channel, const void *, size_t, void * /*ready*/) {
+  // Messages that do. The other end may lie elsewhere.
+  virtual std::unique_ptr<Exchange> send_from_device(int, Channel, const void *, size_t, const DeviceSide &) {
     throw std::logic_error(kTakesNone);
   }
-  virtual std::unique_ptr<Exchange> receive_on_device(int, Channel, void *, size_t, void * /*ready*/) {
+  virtual std::unique_ptr<Exchange> receive_on_device(int, Channel, void *, size_t, const DeviceSide &) {
     throw std::logic_error(kTakesNone);
   }
 

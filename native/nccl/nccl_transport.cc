@@ -45,14 +45,14 @@ class NcclTransport final : public group::Transport {
   bool takes_memory_of(int device) const override { return device == thread_->device(); }
 
   std::unique_ptr<group::Exchange> send_from_device(int to, group::Channel channel, const void *bytes, size_t count,
-                                                    void *ready) override {
+                                                    const group::DeviceSide &side) override {
     auto *const sent = static_cast<char *>(const_cast<void *>(bytes));
-    return post(true, to, channel, sent, count, true, static_cast<CUevent_st *>(ready));
+    return post(true, to, channel, sent, count, true, static_cast<CUevent_st *>(side.ready));
   }
 
   std::unique_ptr<group::Exchange> receive_on_device(int from, group::Channel channel, void *bytes, size_t count,
-                                                     void *ready) override {
-    return post(false, from, channel, static_cast<char *>(bytes), count, true, static_cast<CUevent_st *>(ready));
+                                                     const group::DeviceSide &side) override {
+    return post(false, from, channel, static_cast<char *>(bytes), count, true, static_cast<CUevent_st *>(side.ready));
   }
 
   void dispatch() override {

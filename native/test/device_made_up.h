@@ -12,8 +12,8 @@ namespace infonce::test {
 // In its memory may be parts, what `add_gradient` and `close_gradient` fill, and what is copied and combined.
 const infonce_backend &device_made_up();
 
-// Takes messages in such memory, which the other transport carries; what is sent is what is there after the point.
-std::unique_ptr<group::Transport> with_memory_of_device(std::unique_ptr<group::Transport> transport);
+// One rank in three takes no messages in memory of devices, so that both ends of a message lie in either.
+std::unique_ptr<group::Transport> some_on_host(std::unique_ptr<group::Transport> transport);
 
 // How many pieces of such memory, and points, there are.
 int live_on_device();

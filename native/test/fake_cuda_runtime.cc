@@ -83,6 +83,18 @@ bool is_of_other_device(cudaStream_t stream) {
   return found != state().stream_device.end() && found->second != device_of_thread;
 }
 
+// Of its memory. Under the lock.
+int device_under_lock(const void *memory) {
+  const auto &device_of = state().device_of;
+  const auto after = device_of.upper_bound(reinterpret_cast<uintptr_t>(memory));
+  return after == device_of.begin() ? 0 : std::prev(after)->second;
+}
+
+int device_of(const void *memory) {
+  const std::lock_guard<std::mutex> lock(state().mutex);
+  return device_under_lock(memory);
+}
+
 using DevicePointer = unsigned long long;
 
 // As the driver's functions of these names.
@@ -207,6 +219,13 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaGetDeviceCount
   *count = infonce::test::device_count();
   return next("cudaGetDeviceCount");
 }
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceCanAccessPeer(int *can, int, int) {
+  *can = 1;
+  return next("cudaDeviceCanAccessPeer");
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
+  return next("cudaDeviceEnablePeerAccess");
+}
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream,
                                                                                         unsigned flags) {
   static auto *const function = real<cudaError_t(cudaStream_t *, unsigned)>("cudaStreamCreateWithFlags");
@@ -214,6 +233,16 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaStreamCreateWi
   const std::lock_guard<std::mutex> lock(infonce::test::state().mutex);
   infonce::test::state().stream_device[*stream] = infonce::test::device_of_thread;
   return error;
+}
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes,
+                                                                              cudaMemcpyKind kind,
+                                                                              cudaStream_t stream) {
+  static auto *const function =
+      real<cudaError_t(void *, const void *, size_t, cudaMemcpyKind, cudaStream_t)>("cudaMemcpyAsync");
+  using infonce::test::device_of;
+  const bool is_between = kind == cudaMemcpyDefault && device_of(to) != device_of(from);
+  const cudaError_t error = is_between ? next("copies between devices") : cudaSuccess;
+  return error == cudaSuccess ? function(to, from, bytes, kind, stream) : error;
 }
 extern "C" __attribute__((visibility("default"))) cudaError_t cudaLaunchKernel(const void *kernel, dim3 grid,
                                                                                dim3 block, void **arguments,
@@ -284,9 +313,7 @@ extern "C" __attribute__((visibility("default"))) cudaError_t cudaPointerGetAttr
     attributes->type = static_cast<cudaMemoryType>(infonce::test::state().memory_type);
     attributes->device = infonce::test::state().memory_device;
   } else if (attributes->type == cudaMemoryTypeDevice) {
-    const auto &device_of = infonce::test::state().device_of;
-    auto after = device_of.upper_bound(reinterpret_cast<uintptr_t>(pointer));
-    attributes->device = after == device_of.begin() ? 0 : std::prev(after)->second;
+    attributes->device = infonce::test::device_under_lock(pointer);
   }
   return answer;
 }

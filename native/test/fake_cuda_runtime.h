@@ -22,7 +22,8 @@ void set_memory(int type, int device);
 // Allocations are pieces of so many bytes that were mapped one after another. 0: each is one piece, of cudaMalloc.
 void set_mapped_pieces(size_t bytes);
 
-// So many devices, up to four, where the real runtime has one: work of one is refused in a stream of another.
+// So many devices, up to four, where the real runtime has one: work of one is refused in a stream of another. Each can reach
+// the others' memory.
 void set_device_count(int count);
 
 // How often the function was called since the last call of calls_of for it.

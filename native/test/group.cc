@@ -11,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "group/forwarding_transport.h"
 #include "group/local_transport.h"
 #include "test/backend.h"
 #include "test/forms.h"
@@ -102,7 +103,17 @@ int64_t further_rows_of(const Inputs &whole) {
   return 0;
 }
 
+class ByTheHost final : public group::ForwardingTransport {
+ public:
+  using group::ForwardingTransport::ForwardingTransport;
+  bool takes_memory_of(int) const override { return false; }
+};
+
 }  // namespace
+
+std::unique_ptr<group::Transport> by_the_host(std::unique_ptr<group::Transport> transport) {
+  return std::make_unique<ByTheHost>(std::move(transport));
+}
 
 void set_join(Join how) { join() = std::move(how); }
 

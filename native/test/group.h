@@ -22,6 +22,9 @@ void set_join(Join join);
 // What is done to the transport of each rank.
 using Wrap = std::function<std::unique_ptr<group::Transport>(std::unique_ptr<group::Transport>)>;
 
+// Leaves all messages on the host.
+std::unique_ptr<group::Transport> by_the_host(std::unique_ptr<group::Transport> transport);
+
 // Until another rank has come so far.
 void wait_for(const std::atomic<bool> &done);
 

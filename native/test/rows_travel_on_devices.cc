@@ -97,7 +97,7 @@ Output run_on_devices(const Contexts &contexts, const Inputs &whole, const std::
     joined.result.scalars.grad_scale *= group.transport().size();
     joined.result.scalars.grad_bias *= group.transport().size();
   };
-  on_ranks(int(shares.size()), body, 60, with_memory_of_device);
+  on_ranks(int(shares.size()), body, 60, some_on_host);
   return joined;
 }
 

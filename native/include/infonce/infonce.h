@@ -26,7 +26,7 @@ extern "C" {
 #endif
 
 /* Bump on every change to this header. */
-#define INFONCE_ABI_VERSION 22
+#define INFONCE_ABI_VERSION 23
 
 typedef enum infonce_status {
   INFONCE_OK = 0,
@@ -518,13 +518,17 @@ typedef struct infonce_backend {
                          infonce_failure *failure);
   /* Of arrays in such memory: to[i] = (to[i] + from[i]) * factor, each rounded; without `from` to[i] * factor; with a factor
      of 0 all 0. After all work that was begun; with `waits` it returns when it is done, else it is queued. NULL, with the
-     next two: no other stream uses the device's memory. */
+     next three: no other stream uses the device's memory. */
   infonce_status (*combine)(infonce_context *context, float *to, const float *from, int64_t count, float factor,
                             int32_t waits, infonce_failure *failure);
   /* The point behind all work that was begun, for other streams of the device to wait for. CUDA: a cudaEvent_t. Made where
      `*point` is NULL, else moved. */
   infonce_status (*mark)(infonce_context *context, void **point, infonce_failure *failure);
   void (*release_mark)(void *point);
+  /* Copies between such memory of this context and of another one, which may be on another device of the backend, after all
+     work that was begun in this one and the other's point, if that is not NULL. Returns when it is done. */
+  infonce_status (*copy_between)(infonce_context *context, infonce_context *other, void *to, const void *from,
+                                 int64_t bytes, void *after, infonce_failure *failure);
   /* Gives back what memory the context keeps for later calls. `freed`: bytes. */
   infonce_status (*trim)(infonce_context *context, int64_t *freed, infonce_failure *failure);
   /* The index of the context's device, whose host memory the next two are for; -1: it is the host itself. */

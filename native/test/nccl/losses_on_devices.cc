@@ -20,6 +20,7 @@ namespace infonce::test {
 namespace {
 
 using group::Channel;
+using group::DeviceSide;
 using group::Exchange;
 
 // A transport that takes memory of the device or leaves all on the host. Counts what is sent from the device.
@@ -30,9 +31,9 @@ class Watched final : public group::ForwardingTransport {
 
   bool takes_memory_of(int device) const override { return takes_ && transport_->takes_memory_of(device); }
   std::unique_ptr<Exchange> send_from_device(int to, Channel channel, const void *bytes, size_t count,
-                                             void *ready) override {
+                                             const DeviceSide &side) override {
     ++messages_;
-    return transport_->send_from_device(to, channel, bytes, count, ready);
+    return transport_->send_from_device(to, channel, bytes, count, side);
   }
 
  private:

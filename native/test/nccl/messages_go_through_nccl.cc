@@ -55,10 +55,10 @@ class OnDevice {
   OnDevice &operator=(const OnDevice &) = delete;
 
   std::unique_ptr<Exchange> send(Transport &transport, int to) const {
-    return transport.send_from_device(to, Channel::kForward, address(), count_, ready_);
+    return transport.send_from_device(to, Channel::kForward, address(), count_, {nullptr, nullptr, ready_});
   }
   std::unique_ptr<Exchange> receive(Transport &transport, int from) const {
-    return transport.receive_on_device(from, Channel::kForward, address(), count_, ready_);
+    return transport.receive_on_device(from, Channel::kForward, address(), count_, {nullptr, nullptr, ready_});
   }
   Bytes content() const {
     CHECK(driver_.copy_to_host(host_, memory_, count_, stream_) == 0);
