@@ -1,8 +1,11 @@
-import { infoNCESync, MultipleNegativesRankingLoss } from 'infonce';
-import { describe, expect, it } from 'vitest';
+import { infoNCE, infoNCESync, MultipleNegativesRankingLoss } from 'infonce';
+import { afterAll, describe, expect, it } from 'vitest';
 import { newContext } from './support/contexts.js';
 import { near, normal } from './support/random.js';
+import { leaveAll, onRanks } from './support/ranks.js';
 import { thrownBy } from './support/thrown.js';
+
+afterAll(leaveAll);
 
 const query = normal([6, 5], 1);
 const positive = near(query, 0.8, 2);
@@ -54,6 +57,17 @@ describe('MultipleNegativesRankingLoss', () => {
     expect(loss.forwardSync(query, positive)).toEqual(new MultipleNegativesRankingLoss().forwardSync(query, positive));
     context.dispose();
     await expect(loss.forward(query, positive)).rejects.toMatchObject({ code: 'ERR_INFONCE_DISPOSED' });
+  });
+
+  it('computes over the ranks of the group that it is given', async () => {
+    await onRanks(2, async ({ rank, group, context }) => {
+      const rows = [normal([3, 5], rank), normal([3, 5], rank + 10), normal([3, 5], rank + 20)] as const;
+      const [queries, positiveKey, hard] = rows;
+      const found = await new MultipleNegativesRankingLoss({}, { group, context, gradients: 'mean' }).forward(...rows);
+      const problem = { query: queries, positiveKey, negativeKeys: [hard], inBatch: true, temperature: 0.05 };
+      expect(found).toEqual(await infoNCE(problem, { group, context, gradients: 'mean' }));
+      expect(found.loss).not.toBe((await infoNCE(problem, { context })).loss);
+    });
   });
 
   it.each([

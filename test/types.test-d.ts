@@ -25,6 +25,7 @@ import {
   ntXent,
   ntXentLogits,
   ntXentSync,
+  type ProcessGroup,
   type Reduction,
   type RunOptions,
   SigLip,
@@ -36,7 +37,7 @@ import {
   type TensorLike,
 } from 'infonce';
 import type { Embeddings } from 'infonce/files';
-import { ntXent as jaxNTXent, sigLip as jaxSigLip } from 'infonce/jax-js';
+import { infoNCE as jaxInfoNCE, ntXent as jaxNTXent, sigLip as jaxSigLip } from 'infonce/jax-js';
 import { describe, expectTypeOf, it } from 'vitest';
 
 declare const tensor: Tensor;
@@ -45,6 +46,7 @@ declare const deviceTensor: DeviceTensor;
 declare const deviceFloats: DeviceTensor<'float32'>;
 declare const labels: Int32Array;
 declare const queue: NegativeQueue;
+declare const group: ProcessGroup;
 declare const output: 'host' | 'device';
 declare const maybe: TensorLike | undefined;
 declare const flag: boolean;
@@ -164,6 +166,9 @@ describe('results follow what was asked', () => {
     const ranking = new MultipleNegativesRankingLoss();
     expectTypeOf(ranking.forwardSync(tensor, tensor, tensor).gradNegativeKeys).toEqualTypeOf<readonly Float32Array[]>();
     expectTypeOf(ranking.forwardSync(tensor, tensor).gradQuery).toEqualTypeOf<Float32Array>();
+    expectTypeOf(
+      new MultipleNegativesRankingLoss({}, { group }).forwardSync(tensor, tensor).loss,
+    ).toEqualTypeOf<number>();
     expectTypeOf(ranking.forward(tensor, tensor, tensor, tensor)).resolves.toHaveProperty('gradNegativeKeys');
     expectTypeOf(new InfoNCE({ gradient: false }).forwardSync(tensor, tensor)).not.toHaveProperty('gradQuery');
     expectTypeOf(new InfoNCE().forwardSync(tensor, tensor).top1).toEqualTypeOf<number>();
@@ -320,6 +325,9 @@ it('losses of jax-js follow the same options', () => {
   expectTypeOf(jaxNTXent(jaxArray)[0].top1).toEqualTypeOf<number>();
   expectTypeOf(jaxNTXent(jaxArray, { ranks: false })[0]).not.toHaveProperty('top1');
   expectTypeOf(jaxNTXent(jaxArray, { ranks: flag })[0].top5).toEqualTypeOf<number | undefined>();
+  expectTypeOf(jaxSigLip(jaxArray, jaxArray, { group })[0].loss).toEqualTypeOf<number>();
+  const run = { group, gradients: 'mean' } as const;
+  expectTypeOf(jaxInfoNCE(jaxArray, jaxArray, undefined, run)[0].loss).toEqualTypeOf<number>();
 });
 
 it('arguments are what the losses take', () => {

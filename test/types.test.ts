@@ -1,24 +1,35 @@
 import path from 'node:path';
 import ts from 'typescript';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
-const SUBJECT = path.join(ROOT, 'test', 'types.test-d.ts');
+/** Files of expected types, each with a number of expectations that it exceeds. */
+const SUBJECTS = [
+  ['test/types.test-d.ts', 50],
+  ['test/tfjs/types.test-d.ts', 15],
+] as const;
 
 /** As vitest's own check of types would find it, but while other tests run and not after them, and without the other files. */
-it('the types are those that types.test-d.ts expects', { timeout: 120_000 }, () => {
+describe('types', () => {
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile(path.join(ROOT, 'tsconfig.json'), ts.sys.readFile).config,
     ts.sys,
     ROOT,
   );
-  const program = ts.createProgram([SUBJECT], { ...options, noEmit: true });
-  const source = program.getSourceFile(SUBJECT)!;
-  expect(source.text.match(/expectTypeOf\(/g)!.length).toBeGreaterThan(50);
-  const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
-  const problems = found.map(({ start = 0, messageText }) => {
-    const line = source.getLineAndCharacterOfPosition(start).line + 1;
-    return `types.test-d.ts:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
+  const fileOf = (subject: string) => path.join(ROOT, subject);
+  const program = ts.createProgram(
+    SUBJECTS.map(([subject]) => fileOf(subject)),
+    { ...options, noEmit: true },
+  );
+
+  it.each(SUBJECTS)('are those that %s expects', { timeout: 120_000 }, (subject, fewest) => {
+    const source = program.getSourceFile(fileOf(subject))!;
+    expect(source.text.match(/expectTypeOf\(/g)!.length).toBeGreaterThan(fewest);
+    const found = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)];
+    const problems = found.map(({ start = 0, messageText }) => {
+      const line = source.getLineAndCharacterOfPosition(start).line + 1;
+      return `${subject}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
+    });
+    expect(problems).toEqual([]);
   });
-  expect(problems).toEqual([]);
 });

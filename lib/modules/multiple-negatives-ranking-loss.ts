@@ -3,8 +3,8 @@ import { type InfoNCEListResult, type InfoNCEResult, infoNCE, infoNCELoss, infoN
 import type { Direction, Partition } from '../losses/info-nce-directions.js';
 import { type AnyLoss, fixedOptions } from '../losses/loss.js';
 import { COMMON_KEYS, type CommonOptions, type Reduction } from '../losses/options.js';
+import type { SyncRunOptions } from '../losses/run.js';
 import { checkFactor } from '../losses/scale.js';
-import type { Context } from '../runtime/handles.js';
 import type { TensorLike } from '../runtime/tensor.js';
 
 /** Options of {@link MultipleNegativesRankingLoss}. */
@@ -52,7 +52,7 @@ export class MultipleNegativesRankingLoss<
 > {
   /** The options that the constructor was given. */
   readonly options: MultipleNegativesRankingOptions<R, G, K>;
-  readonly #run: { readonly context?: Context | undefined };
+  readonly #run: Pick<SyncRunOptions, 'context' | 'group' | 'gradients'>;
 
   /**
    * `run`: the run options of its calls.
@@ -61,16 +61,16 @@ export class MultipleNegativesRankingLoss<
    */
   constructor(
     options: MultipleNegativesRankingOptions<R, G, K> = {},
-    run: { readonly context?: Context | undefined } = {},
+    run: Pick<SyncRunOptions, 'context' | 'group' | 'gradients'> = {},
   ) {
     this.options = fixedOptions(LOSS, options);
     this.#run = run;
   }
 
   /**
-   * `query`, `positive` and each of `negatives` [N, D], the negatives in the memory of the host. Resolves to the result of
-   * {@link infoNCE}: `gradQuery`, `gradPositiveKey`, and `gradNegativeKeys` with one gradient for each of `negatives`. The
-   * derivative by the scale is −`gradTemperature` / scale².
+   * `query`, `positive` and each of `negatives` [N, D]. Resolves to the result of {@link infoNCE}: `gradQuery`,
+   * `gradPositiveKey`, and `gradNegativeKeys` with one gradient for each of `negatives`. The derivative by the scale is
+   * −`gradTemperature` / scale².
    */
   forward(query: TensorLike, positive: TensorLike): Promise<InfoNCEResult<R, G, 'host', K>>;
   forward(

@@ -80,7 +80,7 @@ export function clip<R extends Reduction = 'mean'>(
   return lossOf<R>(readCall(clipLoss, { imageFeatures, textFeatures }, options));
 }
 
-export interface SigLipOptions<R extends Reduction = Reduction> extends OpOptions<SigLipCore<R>> {
+export interface SigLipOptions<R extends Reduction = Reduction> extends OpOptions<SigLipCore<R>>, GroupOptions {
   /** The factor itself, not its logarithm. Above 0; a tensor of one number gets its gradient. Default 10. */
   readonly logitScale?: number | tf.Tensor | undefined;
   /** Added to every logit; a tensor of one number gets its gradient. Default -10. */
@@ -109,7 +109,8 @@ export function sigLip<R extends Reduction = 'mean'>(
 
 export interface InfoNCEOptions<R extends Reduction = Reduction>
   extends Omit<OpOptions<InfoNCECore<R>>, 'falseNegatives'>,
-    InfoNCERows {
+    InfoNCERows,
+    GroupOptions {
   /** Leaves out candidates that are likely to be positives. The guide's tensors are constants. */
   readonly falseNegatives?: FalseNegativesOf<TensorArgument> | undefined;
   /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
@@ -137,7 +138,7 @@ export function infoNCE<R extends Reduction = 'mean'>(
 ): LossTensor<R> {
   const advice = 'Negative keys are an option: { negativeKeys }.';
   // What is no object of options is refused there.
-  const read = OwnedProcessGroup.before(groupOf(options as GroupOptions), () =>
+  const read = OwnedProcessGroup.before(groupOf(options), () =>
     options instanceof tf.Tensor ? options : withGuideRead(options, readTensor),
   );
   return lossOf<R>(readCall(infoNCELoss, { query, positiveKey }, read, advice));

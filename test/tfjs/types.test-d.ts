@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs';
-import type { NegativeQueue } from 'infonce';
-import { clip, infoNCE, ntXent, ntXentLoss, supCon, viewBatches } from 'infonce/tfjs';
+import type { NegativeQueue, ProcessGroup } from 'infonce';
+import { clip, infoNCE, ntXent, ntXentLoss, sigLip, supCon, supConLoss, viewBatches } from 'infonce/tfjs';
 import { expectTypeOf, it } from 'vitest';
 
 declare const matrix: tf.Tensor2D;
 declare const temperature: tf.Variable<tf.Rank.R0>;
 declare const labels: tf.Tensor1D;
 declare const queue: NegativeQueue;
+declare const group: ProcessGroup;
 declare const reduction: 'mean' | 'none';
 declare const model: tf.LayersModel;
 declare const encoder: tf.Sequential;
@@ -28,6 +29,21 @@ it('ops take what encoders return, and what other ops do', () => {
   expectTypeOf(infoNCE(z!, z!, { negativeKeys: [encoder.apply(matrix), queue] })).toEqualTypeOf<tf.Scalar>();
   // @ts-expect-error plain arrays are for 'infonce'
   ntXent([[1, 2]]);
+});
+
+it('every op takes a group', () => {
+  const run = { group, gradients: 'mean' } as const;
+  expectTypeOf(ntXent(matrix, { group })).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(supCon(matrix, labels, run)).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(clip(matrix, matrix, run)).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(sigLip(matrix, matrix, { group })).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(sigLip(matrix, matrix, { ...run, reduction: 'none' })).toEqualTypeOf<tf.Tensor1D>();
+  expectTypeOf(infoNCE(matrix, matrix, { group })).toEqualTypeOf<tf.Scalar>();
+  expectTypeOf(infoNCE(matrix, matrix, { ...run, negativeKeys: queue })).toEqualTypeOf<tf.Scalar>();
+  // @ts-expect-error sums or means
+  infoNCE(matrix, matrix, { group, gradients: 'none' });
+  // @ts-expect-error a loss of a model takes none
+  supConLoss({ group });
 });
 
 it('gradients are not asked for', () => {
