@@ -44,7 +44,7 @@ export interface Beside {
  */
 export type Embeddings = ((Tensor & Float32Stored) | HalfTensor) & Beside;
 
-/** Of a tensor of float32 numbers. */
+/** Says that the numbers are float32. */
 export interface Float32Stored {
   /** The type of the numbers. */
   readonly dtype: 'float32';

@@ -13,7 +13,7 @@ import { logitScale } from './scale.js';
 /** Options of {@link clip}. */
 export interface ClipOptions<R extends Reduction = Reduction, G extends boolean = boolean, K extends boolean = boolean>
   extends CommonOptions<R, G, K> {
-  /** The factor itself, 1 / temperature, not its logarithm. Above 0. Default 1 / 0.07. */
+  /** The factor itself, 1 / temperature, not its logarithm. Above 0, at most 1e30. Default 1 / 0.07. */
   readonly logitScale?: number | undefined;
   /**
    * How images and texts of equal id count for each other, besides the pairs: `'exclude'` (default with ids), not at all;
@@ -23,7 +23,7 @@ export interface ClipOptions<R extends Reduction = Reduction, G extends boolean 
   readonly duplicates?: Duplicates | undefined;
   /**
    * The share of a row's target that is spread evenly over all its candidates, as in PyTorch's `cross_entropy`: at least 0,
-   * below 1. Default 0.
+   * below 1. Default 0. Not with ids, unless `duplicates: 'negative'`.
    */
   readonly labelSmoothing?: number | undefined;
 }

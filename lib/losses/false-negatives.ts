@@ -13,7 +13,7 @@ import { refuseBeside } from './row-loss.js';
 /** Leaves out candidates that are likely to be positives: those whose cosine with the query is above a threshold. */
 export interface FalseNegatives {
   /**
-   * The margin between the positive's cosine and the threshold. May be negative. With `normalize: false`, dot products take
+   * The margin between the positive's cosine and the threshold: -1e30 to 1e30. With `normalize: false`, dot products take
    * the place of cosines.
    */
   readonly margin: number;

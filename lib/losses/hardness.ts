@@ -7,11 +7,12 @@ import { refuseBeside } from './row-loss.js';
 /** Raises logits of negatives in proportion to their cosine, so that hard negatives count more. */
 export interface Hardness {
   /**
-   * Which negatives of a query: `'hard'`, its own hard negatives (paired ones, or row i of each tensor of a list);
-   * `'inBatch'`, all others; `'all'`, both. The positive's logit stays as it is.
+   * Which negatives of a query: `'hard'`, its own hard negatives (paired ones, or row i of each tensor of a list), of which
+   * there must be some; `'inBatch'`, all others, which beside paired ones requires `inBatch: true`; `'all'`, both. The
+   * positive's logit stays as it is.
    */
   readonly mode: 'inBatch' | 'hard' | 'all';
-  /** At least 0: strength · cosine is added to the logit, without a gradient. */
+  /** 0 to 1e6: strength · cosine is added to the logit, without a gradient. */
   readonly strength: number;
 }
 

@@ -25,7 +25,7 @@ import { temperatureScale } from './scale.js';
  * | `negativeBias` | – | yes | no | no |
  * | `negativeKeys` as a list | – | yes | no | no |
  * | `margin`, without `targets` | yes | yes | yes | yes |
- * | `labelSmoothing`, without ids, `hardness` and biases of −Infinity | yes | yes | yes | no |
+ * | `labelSmoothing`, without ids (unless `duplicates: 'negative'`), `hardness` and biases of −Infinity | yes | yes | yes | no |
  * | `detach` | yes | yes | yes | yes |
  * | `duplicates: 'positive'` | yes | yes | yes | no |
  * | `directions` | yes | with in-batch | with in-batch | with in-batch, except `'keyToKey'` |
@@ -44,7 +44,7 @@ export interface InfoNCEOptions<
   G extends boolean = boolean,
   K extends boolean = boolean,
 > extends CommonOptions<R, G, K> {
-  /** Above 0. Default 0.1. */
+  /** At least 1e-30. Default 0.1. */
   readonly temperature?: number | undefined;
   /**
    * The queries that `negativeKeys` belong to: `'unpaired'` (default), [M, D], all of them; `'paired'`, [N, M, D], M
@@ -55,7 +55,7 @@ export interface InfoNCEOptions<
    * Whether the other rows of `positiveKey` are negatives as well. Default: only without `negativeKeys`.
    */
   readonly inBatch?: boolean | undefined;
-  /** Subtracted from the positive's cosine before it is divided by the temperature. A finite number. Default 0. */
+  /** Subtracted from the positive's cosine before it is divided by the temperature. -1e30 to 1e30. Default 0. */
   readonly margin?: number | undefined;
   /**
    * The share of a query's target that is spread evenly over all its candidates, the positive included, as in PyTorch's
@@ -82,8 +82,8 @@ export interface InfoNCEOptions<
   readonly directions?: readonly Direction[] | undefined;
   /**
    * `'joint'` (default): all directions share one denominator, which holds the positive once for `'queryToKey'` and once for
-   * `'keyToQuery'`; ranks are over all of its candidates. `'perDirection'`: the loss is the mean of the losses of
-   * `'queryToKey'` and `'keyToQuery'`, each with its own denominator; ranks are the mean over both.
+   * `'keyToQuery'`; ranks are over all of its candidates. `'perDirection'`: loss and ranks are means over
+   * the named `directions`, each with its own denominator; only `'queryToKey'` and `'keyToQuery'`.
    */
   readonly partition?: Partition | undefined;
   /**

@@ -31,6 +31,9 @@ export interface InfoNCEProblem<
    * [M, D] or, paired, [N, M, D]; or, unpaired, a queue, whose rows have no gradient; or a list of queues and tensors [N,
    * D], such as hard negatives of each query, all of which are candidates of every query. Default: the other rows of
    * `positiveKey` are the negatives.
+   *
+   * A list has at most six queues and tensors on a device, fewer with some `directions`; all its arrays of one type count as
+   * one of these. Without a `group` an empty queue is refused. Both errors are `ERR_INFONCE_SHAPE`.
    */
   readonly negativeKeys?: TensorLike | NegativeQueue | readonly (TensorLike | NegativeQueue)[] | undefined;
 }

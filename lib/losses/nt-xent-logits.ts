@@ -26,7 +26,7 @@ export interface NTXentLogitsProblem {
   readonly nViews?: number | undefined;
   /** As for {@link ntXent}. Rows and columns of the logits follow it. Default `'viewMajor'`. */
   readonly layout?: ViewLayout | undefined;
-  /** Above 0. Default 0.1. */
+  /** At least 1e-30. Default 0.1. */
   readonly temperature?: number | undefined;
 }
 

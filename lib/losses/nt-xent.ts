@@ -35,7 +35,7 @@ export interface NTXentOptions<
    * order. Interleaved rows are reordered on the host, so device tensors are refused.
    */
   readonly layout?: ViewLayout | undefined;
-  /** Above 0. Default 0.1. */
+  /** At least 1e-30. Default 0.1. */
   readonly temperature?: number | undefined;
   /**
    * `'first'` (default): the first other view, as in SimCLR's reference code; `'all'`: the mean over every other view

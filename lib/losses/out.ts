@@ -10,7 +10,8 @@ import { learnedScalars } from './scale.js';
 
 /**
  * Arrays of the caller that a call fills instead of new ones: float32, of exactly the length of the result. None may share
- * memory with another or with an input. Their content after a failed call is unspecified.
+ * memory with another or with an input. Their content after a failed call is unspecified. The gradients of a list of
+ * `negativeKeys` come in new arrays: `gradNegativeKeys` is refused for one (`ERR_INFONCE_TYPE`).
  */
 export type Out<O extends Output, Name extends string> = {
   /** With `reduction: 'none'`, [rows]. In the host's memory with either `output`. */

@@ -22,7 +22,7 @@ export interface SigLipOptions<
   K extends boolean = boolean,
   P extends SigLipPositives = SigLipPositives,
 > extends CommonOptions<R, G, K> {
-  /** The factor itself, not its logarithm. Above 0. Default 10. */
+  /** The factor itself, not its logarithm. Above 0, at most 1e30. Default 10. */
   readonly logitScale?: number | undefined;
   /** Added to every logit. At most 1e30 away from 0. Default -10. */
   readonly logitBias?: number | undefined;

@@ -18,7 +18,7 @@ export interface SupConOptions<
   G extends boolean = boolean,
   K extends boolean = boolean,
 > extends CommonOptions<R, G, K> {
-  /** Above 0. Default 0.07. */
+  /** At least 1e-30. Default 0.07. */
   readonly temperature?: number | undefined;
   /**
    * Cross-batch memory: a queue made with `labels: true`, whose rows are candidates of every row, and positives of the rows

@@ -13,7 +13,7 @@ export interface MultipleNegativesRankingOptions<
   G extends boolean = boolean,
   K extends boolean = boolean,
 > extends CommonOptions<R, G, K> {
-  /** The factor of the cosines, 1 / temperature. Above 0. Default 20. */
+  /** The factor of the cosines, 1 / temperature. Above 0, at most 1e30. Default 20. */
   readonly scale?: number | undefined;
   /** As in {@link InfoNCEOptions}. Default `['queryToKey']`. */
   readonly directions?: readonly Direction[] | undefined;

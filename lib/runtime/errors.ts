@@ -18,7 +18,7 @@ import { types } from 'node:util';
  * | `ERR_INFONCE_GROUP` | no process group can be made |
  * | `ERR_INFONCE_PEER` | another rank's call has failed, or does not match this one; the group stays usable |
  * | `ERR_INFONCE_GROUP_LOST` | a rank has left, or did not arrive in time; `group.lost` says what happened |
- * | `ERR_INFONCE_DISPOSED` | the context, process group, device tensor, queue or forward pass was disposed before the call, or the memory of a wrapped tensor freed |
+ * | `ERR_INFONCE_DISPOSED` | the context, process group, device tensor, queue, forward pass or captured call was disposed before the call, or the memory of a wrapped tensor freed |
  * | `ERR_INFONCE_FILE` | a file that cannot be used: of another format, damaged, or with rows that do not fit |
  * | `ERR_INFONCE_NOT_FOUND` | a file, or a package that reads files of its format, is not there |
  * | `ERR_INFONCE_INTERNAL` | a bug in this package; please report it |

@@ -14,7 +14,7 @@ import { type GroupOptions, type LossTensor, lossOf, type OpOptions, readCall } 
 import { readTensor, type TensorArgument } from './tensor.js';
 
 export interface NTXentOptions<R extends Reduction = Reduction> extends OpOptions<NTXentCore<R>>, GroupOptions {
-  /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
+  /** At least 1e-30; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
 }
 
@@ -34,7 +34,7 @@ export function ntXent<R extends Reduction = 'mean'>(
 }
 
 export interface SupConOptions<R extends Reduction = Reduction> extends OpOptions<SupConCore<R>>, GroupOptions {
-  /** Above 0; a tensor of one number gets its gradient. Default 0.07. */
+  /** At least 1e-30; a tensor of one number gets its gradient. Default 0.07. */
   readonly temperature?: number | tf.Tensor | undefined;
 }
 
@@ -56,8 +56,8 @@ export function supCon<R extends Reduction = 'mean'>(
 
 export interface ClipOptions<R extends Reduction = Reduction> extends OpOptions<ClipCore<R>>, ClipRows, GroupOptions {
   /**
-   * The factor itself, 1 / temperature, not its logarithm. Above 0; a tensor of one number gets its gradient: CLIP learns
-   * the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
+   * The factor itself, 1 / temperature, not its logarithm. Above 0, at most 1e30; a tensor of one number gets its
+   * gradient: CLIP learns the logarithm, `logitScale: logScale.exp()`. Default 1 / 0.07.
    */
   readonly logitScale?: number | tf.Tensor | undefined;
   /** [M, D]. Further texts that belong to no image: candidates of every image. Default: none. */
@@ -81,7 +81,7 @@ export function clip<R extends Reduction = 'mean'>(
 }
 
 export interface SigLipOptions<R extends Reduction = Reduction> extends OpOptions<SigLipCore<R>>, GroupOptions {
-  /** The factor itself, not its logarithm. Above 0; a tensor of one number gets its gradient. Default 10. */
+  /** The factor itself, not its logarithm. Above 0, at most 1e30; a tensor of one number gets its gradient. Default 10. */
   readonly logitScale?: number | tf.Tensor | undefined;
   /** Added to every logit; a tensor of one number gets its gradient. Default -10. */
   readonly logitBias?: number | tf.Tensor | undefined;
@@ -113,11 +113,11 @@ export interface InfoNCEOptions<R extends Reduction = Reduction>
     GroupOptions {
   /** Leaves out candidates that are likely to be positives. The guide's tensors are constants. */
   readonly falseNegatives?: FalseNegativesOf<TensorArgument> | undefined;
-  /** Above 0; a tensor of one number gets its gradient. Default 0.1. */
+  /** At least 1e-30; a tensor of one number gets its gradient. Default 0.1. */
   readonly temperature?: number | tf.Tensor | undefined;
   /**
-   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or a queue, whose rows have no gradient; or a list of tensors [N,
-   * D]. Default: the other rows of `positiveKey` are the negatives.
+   * [M, D] or, with `negativeMode: 'paired'`, [N, M, D]; or a queue, whose rows have no gradient; or a list of queues and
+   * tensors [N, D]. Default: the other rows of `positiveKey` are the negatives.
    */
   readonly negativeKeys?: TensorArgument | NegativeQueue | readonly (TensorArgument | NegativeQueue)[] | undefined;
 }
