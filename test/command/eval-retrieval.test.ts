@@ -103,7 +103,7 @@ describe('pairs', () => {
     expect(await evaluate([...files(), '--loss', 'clip', '--no-retrieval'])).not.toHaveProperty('retrieval');
   });
 
-  it('in several parts have the same ranks; ties count as found', async () => {
+  it('in several parts have the same ranks; ties do not worsen a rank', async () => {
     // Rows of ±1, whose dot products are exact and mostly tie.
     const shape = [4101, 16] as const;
     const random = randomSource(3);

@@ -81,7 +81,7 @@ function collapsed({ name, spread }: SpreadOfView): Warning[] {
   const cosine = (spread.meanLength ** 2).toFixed(4);
   const message =
     `${name} has collapsed: all rows point the same way (mean cosine ${cosine}). ` +
-    'Which comes first is a matter of rounding, and ties count as found.';
+    'Which comes first is a matter of rounding, and ties do not worsen a rank.';
   return [{ kind: 'collapsed', message }];
 }
 
@@ -95,7 +95,7 @@ function fewDirections({ name, spread }: SpreadOfView, dim: number): Warning[] {
 function repeatedRows({ name, rows, spread }: SpreadOfView): Warning[] {
   const { repeatedRows: count } = spread;
   if (count < MANY_REPEATED * rows) return [];
-  const message = `${countOf(count)} of ${countOf(rows)} rows of ${name} repeat another: they tie, and ties count as found.`;
+  const message = `${countOf(count)} of ${countOf(rows)} rows of ${name} repeat another: they tie, and ties do not worsen a rank.`;
   return [{ kind: 'repeated-rows', message }];
 }
 

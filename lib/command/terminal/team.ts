@@ -14,7 +14,7 @@ export const ALONE: Team = { rank: 0, size: 1, localRank: 0, localSize: 1, sum: 
 
 /**
  * Has the ranks take jobs 0 to `count` - 1 in turn. Every rank is handed what each has come to, `length` numbers, in the
- * order of the jobs: sums of them have the digits of one process.
+ * order of the jobs: sums of them are exactly those of one process.
  */
 export async function inTurns(
   team: Team,
