@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/constants.h"
 #include "cpu/kernels/kernels.h"
 #include "infonce/infonce.h"
 

@@ -4,13 +4,13 @@
 #include <cmath>
 #include <numeric>
 
+#include "common/constants.h"
 #include "common/row_loss.h"
 #include "cpu/memory.h"
 
 namespace infonce::cpu {
 namespace {
-constexpr int64_t kMostPartners = 16;  // above, a class costs less through its sum
-constexpr int64_t kBytesOfRow = 48;    // over all vectors
+constexpr int64_t kBytesOfRow = 48;  // over all vectors
 
 template <class T> int64_t bytes_of(const std::vector<T> &values) { return int64_t(values.size() * sizeof(T)); }
 

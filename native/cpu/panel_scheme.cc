@@ -1,5 +1,6 @@
 #include "cpu/panel_scheme.h"
 
+#include "common/constants.h"
 #include "cpu/memory.h"
 
 namespace infonce::cpu {
@@ -12,10 +13,7 @@ constexpr int64_t kSmallBlockRows =
 constexpr int64_t kPanelBytes = int64_t(136) << 20;  // the triangle of N = 8192
 constexpr int64_t kMostPanels = 64;                  // of more the panel would hold too little to save time
 constexpr int64_t kTileRows = 1024;                  // a tile that is computed again: 4 MB, stays in the outer cache
-constexpr double kSafeLogit = 70;       // e^70 times a million rows, and its reciprocal, are normal float32 numbers
-constexpr double kLargestLogit = 110;   // above, a constant shift loses too many rows and float32 too many digits
 constexpr double kSmallestSum = 1e-26;  // e^-60: terms that were flushed to zero no longer matter beside it
-constexpr double kLog2E = 1.4426950408889634;
 
 }  // namespace
 
@@ -251,6 +249,7 @@ int64_t PanelScheme::rows_of(const Side<float> &side, int64_t square) const {
   return std::min(block_, side.padded_rows - square * block_);
 }
 
+// Above, a constant shift loses too many rows, too.
 bool PanelScheme::can_hold(double largest_logit) { return largest_logit <= kLargestLogit * (1 + 1e-6); }
 
 bool PanelScheme::surely_holds(double largest_logit) { return largest_logit <= kSafeLogit * (1 - 1e-6); }

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "common/constants.h"
 #include "common/smoothing.h"
 
 namespace infonce::cpu {
@@ -314,7 +315,6 @@ template <class Scalar> void Passes<Scalar>::weigh_positives() {
 
 // Of a class: its members, the squared length of their sum, and the sum of their squared lengths.
 template <class Scalar> bool Passes<Scalar>::is_tight(double members, double square_of_sum, double squares) const {
-  constexpr double kLeastSpread = 0.018;  // at which float32 gradients were measured to be right to 1e-5
   const double spread = 1 - square_of_sum / (members * squares);
   return !(spread >= kLeastSpread * (1 + 1 / (problem_.scale * squares / members)));
 }

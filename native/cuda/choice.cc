@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
+#include "common/constants.h"
 #include "cuda/classes.h"
 
 namespace infonce::cuda {
 namespace {
 
-constexpr double kSafeLogit = 70;      // e^70 times a million rows, and its reciprocal, are normal float32 numbers
-constexpr double kLargestLogit = 110;  // above, float32 has too few digits for a logit of level 'highest'
 constexpr int64_t kMostRowsOfHigh = 8 * kMostColumnsOfHigh;  // beyond, a gradient in registers has too many splits
 constexpr double kLargestOfLevels = 1e6;  // above, for the difference of two logits at the levels below
 

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <numeric>
 
+#include "common/constants.h"
 #include "common/form.h"
 #include "common/row_loss.h"
 
 namespace infonce::cuda {
 namespace {
-
-constexpr int64_t kMostPartners = 16;  // above, a class costs less through its sum
 
 // Rows by id, ascending within one.
 std::vector<int32_t> rows_by_id(const std::vector<int32_t> &ids) {

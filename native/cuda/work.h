@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "common/call.h"
+#include "common/constants.h"
 #include "common/smoothing.h"
 #include "cuda/buffers.h"
 #include "cuda/choice.h"
@@ -172,15 +173,9 @@ struct Work {
     });
   }
   // Logits in powers of two, of a dot product 1.
-  float exponent_of(const Block &block) const {
-    constexpr double kLog2E = 1.4426950408889634;
-    return float(block.scale * kLog2E);
-  }
+  float exponent_of(const Block &block) const { return float(block.scale * kLog2E); }
   // The bias of sigmoids in powers of two.
-  float shift() const {
-    constexpr double kLog2E = 1.4426950408889634;
-    return choice.sigmoids ? float(problem.bias * kLog2E) : 0;
-  }
+  float shift() const { return choice.sigmoids ? float(problem.bias * kLog2E) : 0; }
   // Whether positives of the sigmoid loss are apart from the tiles.
   bool has_sigmoids_of_pairs() const {
     return choice.sigmoids && problem.softmaxes[0].positive == INFONCE_POSITIVE_SAME_INDEX;

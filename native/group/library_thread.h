@@ -18,6 +18,15 @@ namespace infonce::group {
 constexpr int64_t kMicrosecond = 1000;
 constexpr int64_t kSecond = 1000000000;
 
+// A thread with messages under way spins first, as an answer often comes at once, then naps.
+constexpr int64_t kSpin = 20 * kMicrosecond;
+constexpr int64_t kNap = 50 * kMicrosecond;
+// Messages that are under way for longer wait for a slow rank, or are long: longer naps still move them on fast enough.
+constexpr int64_t kPatience = kSecond;
+constexpr int64_t kPatientNap = 200 * kMicrosecond;
+
+constexpr double kForAbandoning = 1;  // seconds in which a thread stops when its transport is destroyed
+
 // Nanoseconds, by a clock that nobody sets.
 int64_t now();
 int64_t nanoseconds(double seconds);

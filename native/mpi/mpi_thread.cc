@@ -13,16 +13,15 @@ namespace infonce::mpi {
 namespace {
 
 using group::kMicrosecond;
+using group::kNap;
+using group::kPatience;
+using group::kPatientNap;
 using group::kSecond;
+using group::kSpin;
 using group::now;
 using group::wait_for;
 
-constexpr int64_t kSpin = 20 * kMicrosecond;
-constexpr int64_t kShortestNap = 50 * kMicrosecond;
 constexpr int64_t kLongestNap = 1000 * kMicrosecond;
-// What has not ended after so long waits for a slow rank, or is a long message; so often it is still moved on fast enough.
-constexpr int64_t kPatience = kSecond;
-constexpr int64_t kPatientNap = 200 * kMicrosecond;
 // MPI_Finalize is quick once all ranks are there for it, or does not return: that of MPICH 4.0.2 over UCX and TCP, at times.
 constexpr int64_t kForFinalize = 5 * kSecond;
 constexpr double kForExit = 0.2;
@@ -123,20 +122,20 @@ void MpiThread::end_with_process(int status) {
   }
 }
 
-// Spins for a moment, as an answer often comes at once; then naps, the longer the less there is to hope for.
+// Without messages under way naps grow longer.
 void MpiThread::rest() {
   const int64_t since = now() - changed_;
   if (since < kSpin) {
     return;
   }
-  int64_t length = kShortestNap;
+  int64_t length = kNap;
   if (pieces_.empty() && leaving_ == Leaving::kNot) {
     calls_->poll();  // what was sent may be in buffers of the library still
     length = since / 10;
   } else if (since > kPatience) {
     length = kPatientNap;
   }
-  nap(std::clamp(length, kShortestNap, kLongestNap));
+  nap(std::clamp(length, kNap, kLongestNap));
 }
 
 void MpiThread::post_all() {

@@ -22,8 +22,6 @@ namespace infonce::mpi {
 
 namespace {
 
-constexpr double kForAbandoning = 1;
-
 // MPI that was started here. It starts once in a process.
 enum class Started { kNever, kRuns, kEnded };
 
@@ -63,7 +61,7 @@ class MpiTransport : public group::Transport {
 
   ~MpiTransport() override {
     if (!left_) {
-      thread_->abandon(kForAbandoning);
+      thread_->abandon(group::kForAbandoning);
       end();
     }
   }

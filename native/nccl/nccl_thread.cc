@@ -17,13 +17,13 @@ namespace infonce::nccl {
 namespace {
 
 using group::kMicrosecond;
+using group::kNap;
+using group::kPatience;
+using group::kPatientNap;
 using group::kSecond;
+using group::kSpin;
 using group::now;
 
-constexpr int64_t kSpin = 20 * kMicrosecond;
-constexpr int64_t kNap = 50 * kMicrosecond;
-constexpr int64_t kPatience = kSecond;  // afterwards it is a slow rank, or a long message
-constexpr int64_t kPatientNap = 200 * kMicrosecond;
 constexpr int64_t kIdleNap = 100000 * kMicrosecond;  // until the next look for errors
 constexpr int64_t kStartNap = 1000 * kMicrosecond;
 // When all of this rank's messages are there, the others are on the way to their end, or have lost the group.

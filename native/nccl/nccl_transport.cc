@@ -16,15 +16,13 @@ namespace infonce::nccl {
 
 namespace {
 
-constexpr double kForAbandoning = 1;
-
 class NcclTransport final : public group::Transport {
  public:
   NcclTransport(std::shared_ptr<NcclThread> thread, int rank, int size)
       : thread_(std::move(thread)), rank_(rank), size_(size) {}
 
   ~NcclTransport() override {
-    if (!left_) thread_->abandon(kForAbandoning);
+    if (!left_) thread_->abandon(group::kForAbandoning);
   }
 
   int rank() const override { return rank_; }

@@ -124,7 +124,6 @@ struct Float64Gradient : Float64Rows {
   int64_t accumulator_rows;
 };
 
-constexpr double kSmallestNorm = 1e-12;  // torch.nn.functional.normalize's eps
 constexpr int kMaxBlock = 128;
 constexpr int kGradientDepth = 128;  // rows of the other side in one gradient panel
 constexpr int kGradientPad = 16;     // keeps rows of W off the same cache sets

@@ -1,6 +1,7 @@
 // Input rows to packed unit rows: norm in float64 (no overflow or underflow of squares), finite check on the way.
 #pragma once
 
+#include "common/constants.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/kernels/simd.h"
 

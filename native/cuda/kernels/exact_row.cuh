@@ -1,13 +1,16 @@
 // A prepared row in float64, as the exact passes read it.
 #pragma once
 
+#include "common/constants.h"
 #include "cuda/kernels/tasks.h"
 #include "cuda/kernels/warp.cuh"
 
 namespace infonce::cuda {
 
-constexpr double kSmallestNorm = 1e-12;  // torch.nn.functional.normalize's eps
-constexpr int kRowsPerBlock = 8;         // a warp each
+constexpr int kRowsPerBlock = 8;  // a warp each
+// Logits that differ by less, times scale * |u| |v|, are a tie: a duplicate of the positive, although the two logits were
+// summed in other orders. Far above float64's rounding, far below float32's.
+constexpr double kTie = 1e-13;
 
 struct ExactRow {
   const float *data;

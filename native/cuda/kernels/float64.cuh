@@ -20,9 +20,6 @@ struct Float64Statistics {
 
 // What ranks a tile's rows: each one's positive, and how near a logit is a tie with it.
 struct DoubleRanks {
-  // A duplicate of the positive is a tie, although the two logits were summed in other orders.
-  static constexpr double kTie = 1e-13;  // of scale * |u| |v|: far above float64's rounding, far below float32's
-
   double positive[DoubleTile::kRows], tie[DoubleTile::kRows], column_length[DoubleTile::kColumns];
 
   // By a whole warp: row `row` of the owner as the tile's row r.

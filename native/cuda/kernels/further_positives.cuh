@@ -38,7 +38,6 @@ __device__ inline double length_of(const Tower &tower, const ExactRow &u) {
 template <bool kOfCandidates>
 __global__ void further_positives(Trace trace, const __grid_constant__ FurtherTask task,
                                   const __grid_constant__ FurtherSums sums) {
-  constexpr double kTie = 1e-13;  // as in float64_statistics
   trace.mark();
   if (trace.is_cancelled()) return;
   const Tower &tower = kOfCandidates ? task.candidates : task.anchors;

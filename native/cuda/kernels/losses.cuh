@@ -1,6 +1,7 @@
 // Each row's loss from its sums and pairs, and what the gradient needs of it; then the totals.
 #pragma once
 
+#include "common/constants.h"
 #include "common/row_loss.h"
 #include "cuda/kernels/exact_row.cuh"
 #include "cuda/kernels/partial_sums.cuh"
@@ -69,7 +70,6 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
   direction.loss[i] = row.loss();
   direction.all_above[i] = above;
   const double g = task.upstream.relative(task.anchors.source_row(i)), log_sum_exp = row.log_sum_exp();
-  constexpr double kLog2E = 1.4426950408889634;
   const float log2_sum = float(log_sum_exp * kLog2E);
   direction.upstream[i] = g;
   direction.rest_share[i] = row.rest_share();

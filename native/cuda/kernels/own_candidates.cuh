@@ -11,7 +11,6 @@ namespace infonce::cuda {
 template <int kWidth>
 __global__ void __launch_bounds__(kPairedWarps *kWarp)
     own_statistics(Trace trace, const __grid_constant__ OwnTask task) {
-  constexpr double kTie = 1e-13;  // as in float64_statistics
   trace.mark();
   if (trace.is_cancelled()) return;
   __shared__ double maximum_of[kPairedWarps], sum_of[kPairedWarps];
