@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <random>
 #include <sstream>
@@ -12,28 +13,6 @@
 namespace infonce::test {
 
 namespace {
-
-const char *name_of(Loss loss) {
-  switch (loss) {
-    case Loss::kNtXentFirst:
-      return "ntXent first";
-    case Loss::kNtXentAll:
-      return "ntXent all";
-    case Loss::kSupCon:
-      return "supCon";
-    case Loss::kSupConMemory:
-      return "supCon with memory";
-    case Loss::kInfoNceInBatch:
-      return "infoNCE in-batch";
-    case Loss::kInfoNceUnpaired:
-      return "infoNCE unpaired";
-    case Loss::kInfoNcePaired:
-      return "infoNCE paired";
-    case Loss::kClip:
-      return "clip";
-  }
-  return "";
-}
 
 void set_one_tower(infonce_problem *problem, infonce_positive positive) {
   problem->matrix_count = problem->block_count = problem->softmax_count = 1;
@@ -62,6 +41,33 @@ void add_other_direction(infonce_problem *problem) {
   problem->softmaxes[1].positive_matrices = bit_of(kAnchors);
   problem->softmaxes[0].weight = problem->softmaxes[1].weight = 0.5;
 }
+
+// By Loss, in the order of its enumerators.
+struct Preset {
+  const char *name;
+  void (*set)(infonce_problem *problem);
+};
+constexpr Preset kPresets[] = {
+    {"ntXent first", [](infonce_problem *problem) { set_one_tower(problem, INFONCE_POSITIVE_FIRST_VIEW); }},
+    {"ntXent all", [](infonce_problem *problem) { set_one_tower(problem, INFONCE_POSITIVE_ALL_VIEWS); }},
+    {"supCon", [](infonce_problem *problem) { set_one_tower(problem, INFONCE_POSITIVE_SAME_ID); }},
+    {"supCon with memory",
+     [](infonce_problem *problem) {
+       set_one_tower(problem, INFONCE_POSITIVE_SAME_ID);
+       add_memory(problem);
+     }},
+    {"infoNCE in-batch", [](infonce_problem *problem) { set_two_towers(problem, kKeys, false); }},
+    {"infoNCE unpaired", [](infonce_problem *problem) { set_two_towers(problem, kNegatives, false); }},
+    {"infoNCE paired", [](infonce_problem *problem) { set_two_towers(problem, kNegatives, true); }},
+    {"clip",
+     [](infonce_problem *problem) {
+       set_two_towers(problem, kKeys, false);
+       add_other_direction(problem);
+     }},
+};
+static_assert(std::size(kPresets) == std::size(kLosses), "a preset for each loss");
+
+const Preset &preset_of(Loss loss) { return kPresets[static_cast<size_t>(loss)]; }
 
 void fill_mixed_classes(std::mt19937 &random, const Buffer<int32_t> &ids) {
   std::iota(ids.begin(), ids.end(), 0);
@@ -132,28 +138,7 @@ void plant_special_rows(const Buffer<float> &matrix, int64_t rows, int64_t dim) 
 
 bool has_views(Loss loss) { return loss == Loss::kNtXentFirst || loss == Loss::kNtXentAll; }
 
-void set_loss(Loss loss, infonce_problem *problem) {
-  switch (loss) {
-    case Loss::kNtXentFirst:
-      return set_one_tower(problem, INFONCE_POSITIVE_FIRST_VIEW);
-    case Loss::kNtXentAll:
-      return set_one_tower(problem, INFONCE_POSITIVE_ALL_VIEWS);
-    case Loss::kSupCon:
-      return set_one_tower(problem, INFONCE_POSITIVE_SAME_ID);
-    case Loss::kSupConMemory:
-      set_one_tower(problem, INFONCE_POSITIVE_SAME_ID);
-      return add_memory(problem);
-    case Loss::kInfoNceInBatch:
-      return set_two_towers(problem, kKeys, false);
-    case Loss::kInfoNceUnpaired:
-      return set_two_towers(problem, kNegatives, false);
-    case Loss::kInfoNcePaired:
-      return set_two_towers(problem, kNegatives, true);
-    case Loss::kClip:
-      set_two_towers(problem, kKeys, false);
-      return add_other_direction(problem);
-  }
-}
+void set_loss(Loss loss, infonce_problem *problem) { preset_of(loss).set(problem); }
 
 Settings settings_around_blocks(Loss loss, int64_t rows, int64_t dim) {
   Settings settings;
@@ -167,10 +152,11 @@ Settings settings_around_blocks(Loss loss, int64_t rows, int64_t dim) {
 
 std::string describe(const Settings &settings) {
   std::ostringstream text;
-  text << name_of(settings.loss) << " N=" << settings.rows << " D=" << settings.dim << " M=" << settings.negative_rows
-       << " views=" << settings.views << " classes=" << static_cast<int>(settings.classes)
-       << " temperature=" << settings.temperature << " reduction=" << settings.reduction
-       << " normalize=" << settings.normalize << " gradient=" << settings.gradient << " ranks=" << settings.ranks
+  text << preset_of(settings.loss).name << " N=" << settings.rows << " D=" << settings.dim
+       << " M=" << settings.negative_rows << " views=" << settings.views
+       << " classes=" << static_cast<int>(settings.classes) << " temperature=" << settings.temperature
+       << " reduction=" << settings.reduction << " normalize=" << settings.normalize
+       << " gradient=" << settings.gradient << " ranks=" << settings.ranks
        << " gradOutput=" << settings.grad_output_count;
   return text.str();
 }

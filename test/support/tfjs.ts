@@ -15,7 +15,7 @@ export function toTf({ data, shape }: Tensor): tf.Tensor {
   return tf.tensor(data, [...shape]);
 }
 
-/** The options of a problem: all that is no tensor. */
+/** The options of a problem: all properties except tensors. */
 function optionsOf(problem: Named): Named {
   const tensors = tensorsOf(problem);
   const options = Object.entries(problem).filter(([key]) => !(key in tensors) && key !== 'labels');
@@ -45,7 +45,7 @@ function isClose(problem: Named): (i: number, j: number) => boolean {
   return (i, j) => i !== j && cosines[i]![j]! > cosines[i]![i]! - margin;
 }
 
-export type LossKind = keyof typeof FUNCTIONS;
+type LossKind = keyof typeof FUNCTIONS;
 
 function kindOf(problem: Named): LossKind {
   if ('query' in problem) return 'infoNCE';
@@ -53,7 +53,7 @@ function kindOf(problem: Named): LossKind {
   return 'labels' in problem ? 'supCon' : 'ntXent';
 }
 
-/** What the scale of a problem is called, and its bias if it has one, with their values. */
+/** The names and values of a problem's scale and, if it has one, its bias. */
 export function scalarsOf(problem: Named): readonly (readonly [name: string, value: number])[] {
   const names = ['temperature', 'logitScale', 'logitBias'].filter(name => name in problem);
   return names.map(name => [name, problem[name] as number]);
@@ -63,22 +63,7 @@ export function scalarsOf(problem: Named): readonly (readonly [name: string, val
 export function pluginLoss(problem: Named, inputs: readonly tf.Tensor[], scalars: readonly tf.Tensor[]): tf.Tensor {
   const learned = Object.fromEntries(scalarsOf(problem).map(([name], i) => [name, scalars[i]]));
   const options = { ...optionsOf(problem), ...learned } as object;
-  const [first, second, negatives] = inputs as tf.Tensor2D[];
-  switch (kindOf(problem)) {
-    case 'ntXent':
-      return ntXent(first!, options);
-    case 'supCon':
-      return supCon(first!, problem.labels as Int32Array, options);
-    case 'clip':
-      return clip(first!, second!, { ...options, ...(negatives && { negativeTexts: negatives }) });
-    case 'sigLip':
-      return sigLip(first!, second!, options);
-    default:
-      return infoNCE(first!, second!, {
-        ...options,
-        ...(negatives && { negativeKeys: negatives }),
-      }) as LossTensor<'mean'>;
-  }
+  return LOSSES[kindOf(problem)].plugin(inputs as tf.Tensor2D[], options, problem);
 }
 
 /** The same in the operations of TensorFlow.js, which differentiates it by itself. */
@@ -86,131 +71,173 @@ export function plainLoss(problem: Named, inputs: readonly tf.Tensor[], scalars:
   const unit = problem.normalize === false ? inputs : inputs.map(x => x.div(x.square().sum(-1, true).sqrt()));
   const [scale, bias] = scalars;
   const factor = 'logitScale' in problem ? scale! : scale!.reciprocal();
-  const rows = plainRows(problem, unit as tf.Tensor2D[], factor, bias);
+  const rows = LOSSES[kindOf(problem)].rows(problem, unit as tf.Tensor2D[], factor, bias);
   if (problem.reduction === 'none') return rows;
   return problem.reduction === 'sum' ? rows.sum() : rows.mean();
 }
 
-function plainRows(
+type Rows = (
   problem: Named,
-  [a, b, negatives]: readonly tf.Tensor2D[],
+  units: readonly tf.Tensor2D[],
+  factor: tf.Tensor,
+  bias: tf.Tensor | undefined,
+) => tf.Tensor1D;
+
+/** The op of a loss, and the losses of its rows in the operations of TensorFlow.js. */
+interface Expressions {
+  plugin(inputs: readonly tf.Tensor2D[], options: object, problem: Named): tf.Tensor;
+  readonly rows: Rows;
+}
+
+const LOSSES: Readonly<Record<LossKind, Expressions>> = {
+  ntXent: { plugin: ([features], options) => ntXent(features!, options), rows: rowsOfOneTower },
+  supCon: {
+    plugin: ([features], options, { labels }) => supCon(features!, labels as Int32Array, options),
+    rows: rowsOfOneTower,
+  },
+  infoNCE: {
+    plugin: ([query, key, negativeKeys], options) =>
+      infoNCE(query!, key!, { ...options, ...(negativeKeys && { negativeKeys }) }) as LossTensor<'mean'>,
+    rows: rowsOfInfoNCE,
+  },
+  clip: {
+    plugin: ([image, text, negativeTexts], options) =>
+      clip(image!, text!, { ...options, ...(negativeTexts && { negativeTexts }) }),
+    rows: rowsOfClip,
+  },
+  sigLip: { plugin: ([image, text], options) => sigLip(image!, text!, options), rows: rowsOfSigLip },
+};
+
+function logitsBy(factor: tf.Tensor) {
+  return (x: tf.Tensor2D, y: tf.Tensor2D) => tf.matMul(x, y, false, true).mul<tf.Tensor2D>(factor);
+}
+
+function rowsOfClip(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], factor: tf.Tensor): tf.Tensor1D {
+  const logitsOf = logitsBy(factor);
+  const rows = a!.shape[0];
+  const { labelSmoothing = 0 } = problem as { labelSmoothing?: number };
+  const same = leftOut(problem.imageIds as Int32Array, problem.textIds as Int32Array, i => i);
+  const arePositives = problem.duplicates === 'positive';
+  const pairs = logitsOf(a!, b!);
+  const logits = arePositives ? pairs : pairs.sub<tf.Tensor2D>(maskOf(rows, rows, same));
+  const positives = maskOf(rows, rows, (i, j) => i === j || (arePositives && same(i, j))).div<tf.Tensor2D>(LEFT_OUT);
+  const others = negatives === undefined ? [] : [logitsOf(a!, negatives)];
+  const ofImages = tf.concat<tf.Tensor2D>([logits, ...others], 1);
+  const none = [0, negatives?.shape[0] ?? 0] as [number, number];
+  return crossEntropy(ofImages, meanOver(positives).pad([[0, 0], none]), labelSmoothing)
+    .add(crossEntropy(logits.transpose(), meanOver(positives.transpose()), labelSmoothing))
+    .div(2);
+}
+
+function rowsOfSigLip(
+  problem: Named,
+  [a, b]: readonly tf.Tensor2D[],
   factor: tf.Tensor,
   bias: tf.Tensor | undefined,
 ): tf.Tensor1D {
-  const logitsOf = (x: tf.Tensor2D, y: tf.Tensor2D) => tf.matMul(x, y, false, true).mul<tf.Tensor2D>(factor);
+  const logitsOf = logitsBy(factor);
   const rows = a!.shape[0];
-  const { labelSmoothing = 0, margin = 0 } = problem as { labelSmoothing?: number; margin?: number };
-  switch (kindOf(problem)) {
-    case 'clip': {
-      const same = leftOut(problem.imageIds as Int32Array, problem.textIds as Int32Array, i => i);
-      const arePositives = problem.duplicates === 'positive';
-      const pairs = logitsOf(a!, b!);
-      const logits = arePositives ? pairs : pairs.sub<tf.Tensor2D>(maskOf(rows, rows, same));
-      const positives = maskOf(rows, rows, (i, j) => i === j || (arePositives && same(i, j))).div<tf.Tensor2D>(
-        LEFT_OUT,
-      );
-      const others = negatives === undefined ? [] : [logitsOf(a!, negatives)];
-      const ofImages = tf.concat<tf.Tensor2D>([logits, ...others], 1);
-      const none = [0, negatives?.shape[0] ?? 0] as [number, number];
-      return crossEntropy(ofImages, meanOver(positives).pad([[0, 0], none]), labelSmoothing)
-        .add(crossEntropy(logits.transpose(), meanOver(positives.transpose()), labelSmoothing))
-        .div(2);
-    }
-    case 'sigLip':
-      return tf
-        .softplus(
-          logitsOf(a!, b!)
-            .add(bias!)
-            .mul(signsOf(problem, rows, b!.shape[0])),
-        )
-        .sum(1);
-    case 'infoNCE': {
-      const inBatch = negatives === undefined || problem.inBatch;
-      const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
-      if (problem.directions !== undefined) return directedRows(problem, logitsOf, a!, b!, negatives);
-      if (inBatch && problem.negativeMode !== 'paired' && problem.hardness === undefined) {
-        const candidates = negatives === undefined ? b! : tf.concat([b!, negatives]);
-        const all = candidates.shape[0];
-        const positive = (i: number) => targets?.[i] ?? i;
-        const ids = keyIds && Int32Array.of(...keyIds, ...negativeIds!);
-        const same = leftOut(queryIds, ids, positive);
-        const arePositives = problem.duplicates === 'positive';
-        const biases = Array.from({ length: all }, (_, j) => keyBias?.[j] ?? negativeBias?.[j - b!.shape[0]] ?? 0);
-        const logits = logitsOf(a!, candidates)
-          .add(biases.map(bias => Math.max(bias, -LEFT_OUT)))
-          .sub<tf.Tensor2D>(maskOf(rows, all, (i, j) => !arePositives && same(i, j)))
-          .sub<tf.Tensor2D>(maskOf(rows, all, isClose(problem)));
-        const isPositive = (i: number, j: number) => j === positive(i) || (arePositives && same(i, j));
-        const positives = maskOf(rows, all, isPositive).div<tf.Tensor2D>(LEFT_OUT);
-        const withMargin = logits.sub<tf.Tensor2D>(positives.mul(margin).mul(factor));
-        return crossEntropy(withMargin, meanOver(positives), labelSmoothing);
-      }
-      const keys = inBatch ? tf.matMul<tf.Tensor2D>(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
-      const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
-      if (negatives === undefined) return crossEntropy(keys.mul<tf.Tensor2D>(factor), isPositive);
-      const others =
-        problem.negativeMode === 'paired'
-          ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum<tf.Tensor2D>(2)
-          : tf.matMul<tf.Tensor2D>(a!, negatives, false, true);
-      const positives = isPositive.pad<tf.Tensor2D>([
-        [0, 0],
-        [0, others.shape[1]!],
-      ]);
-      const cosines = tf.concat<tf.Tensor2D>([keys, others], 1);
-      return crossEntropy(
-        cosines.mul<tf.Tensor2D>(factor).add<tf.Tensor2D>(hardnessOf(problem, cosines, positives)),
-        positives,
-      );
-    }
-    default: {
-      const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
-      const positives = positivesOf(problem, rows);
-      const has = positives.sum(1).greater(0).toFloat();
-      if (labelSmoothing > 0) {
-        // A row is no candidate of its own.
-        const others = tf.scalar(1).sub(tf.eye(rows));
-        const mean = logits
-          .mul(others)
-          .sum(1)
-          .div(rows - 1);
-        const target = logits
-          .mul(positives)
-          .sum(1)
-          .mul(1 - labelSmoothing);
-        return logits.logSumExp(1).sub(target).sub(mean.mul(labelSmoothing)).mul(has);
-      }
-      if (problem.denominator === 'positiveAndNegatives' || problem.debias !== undefined) {
-        const isPositive = positives.greater(0).toFloat();
-        const exponentials = logits.exp();
-        const others = exponentials.mul(tf.scalar(1).sub(isPositive)).sum(1, true);
-        const { beta = 0 } = (problem.debias ?? {}) as { beta?: number };
-        const isOther = tf.scalar(1).sub(isPositive).sub(tf.eye(rows));
-        const sumOf = (power: number) => logits.mul(power).exp().mul(isOther).sum(1, true);
-        const all =
-          beta === 0
-            ? others
-            : sumOf(1 + beta)
-                .div(sumOf(beta))
-                .mul(rows - 2);
-        const rest = problem.debias === undefined ? all : debiased(problem, all, exponentials.mul(positives), factor);
-        // log (e^s + rest) − s, also of a row without a rest.
-        return tf.softplus(rest.add(1e-30).log().sub(logits)).mul(positives).sum(1);
-      }
-      if (problem.form === 'in') {
-        // log of the weights that the mean gives, far below all logits for what is no positive.
-        const weights = positives.add(tf.scalar(1e-30)).log();
-        return logits.logSumExp(1).sub(logits.add(weights).logSumExp(1)).mul(has);
-      }
-      // What is a positive has no part in the decoupled sum.
-      const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
-      const own = logits.mul(positives).sum<tf.Tensor1D>(1);
-      const weights = problem.weighting === undefined ? tf.scalar(1) : weightsOf(problem, own, factor);
-      return left.logSumExp(1).sub(own.mul(weights)).mul(has);
-    }
-  }
+  return tf
+    .softplus(
+      logitsOf(a!, b!)
+        .add(bias!)
+        .mul(signsOf(problem, rows, b!.shape[0])),
+    )
+    .sum(1);
 }
 
-/** Constants: their numbers are read, and nothing is differentiated through that. */
+function rowsOfInfoNCE(problem: Named, [a, b, negatives]: readonly tf.Tensor2D[], factor: tf.Tensor): tf.Tensor1D {
+  const logitsOf = logitsBy(factor);
+  const rows = a!.shape[0];
+  const { labelSmoothing = 0, margin = 0 } = problem as { labelSmoothing?: number; margin?: number };
+  const inBatch = negatives === undefined || problem.inBatch;
+  const { targets, queryIds, keyIds, negativeIds, keyBias, negativeBias } = problem as unknown as InfoNCERows;
+  if (problem.directions !== undefined) return directedRows(problem, logitsOf, a!, b!, negatives);
+  if (inBatch && problem.negativeMode !== 'paired' && problem.hardness === undefined) {
+    const candidates = negatives === undefined ? b! : tf.concat([b!, negatives]);
+    const all = candidates.shape[0];
+    const positive = (i: number) => targets?.[i] ?? i;
+    const ids = keyIds && Int32Array.of(...keyIds, ...negativeIds!);
+    const same = leftOut(queryIds, ids, positive);
+    const arePositives = problem.duplicates === 'positive';
+    const biases = Array.from({ length: all }, (_, j) => keyBias?.[j] ?? negativeBias?.[j - b!.shape[0]] ?? 0);
+    const logits = logitsOf(a!, candidates)
+      .add(biases.map(bias => Math.max(bias, -LEFT_OUT)))
+      .sub<tf.Tensor2D>(maskOf(rows, all, (i, j) => !arePositives && same(i, j)))
+      .sub<tf.Tensor2D>(maskOf(rows, all, isClose(problem)));
+    const isPositive = (i: number, j: number) => j === positive(i) || (arePositives && same(i, j));
+    const positives = maskOf(rows, all, isPositive).div<tf.Tensor2D>(LEFT_OUT);
+    const withMargin = logits.sub<tf.Tensor2D>(positives.mul(margin).mul(factor));
+    return crossEntropy(withMargin, meanOver(positives), labelSmoothing);
+  }
+  const keys = inBatch ? tf.matMul<tf.Tensor2D>(a!, b!, false, true) : a!.mul(b!).sum<tf.Tensor2D>(1, true);
+  const isPositive = inBatch ? tf.eye(rows) : tf.ones<tf.Rank.R2>([rows, 1]);
+  if (negatives === undefined) return crossEntropy(keys.mul<tf.Tensor2D>(factor), isPositive);
+  const others =
+    problem.negativeMode === 'paired'
+      ? a!.expandDims<tf.Tensor3D>(1).mul(negatives).sum<tf.Tensor2D>(2)
+      : tf.matMul<tf.Tensor2D>(a!, negatives, false, true);
+  const positives = isPositive.pad<tf.Tensor2D>([
+    [0, 0],
+    [0, others.shape[1]!],
+  ]);
+  const cosines = tf.concat<tf.Tensor2D>([keys, others], 1);
+  return crossEntropy(
+    cosines.mul<tf.Tensor2D>(factor).add<tf.Tensor2D>(hardnessOf(problem, cosines, positives)),
+    positives,
+  );
+}
+
+function rowsOfOneTower(problem: Named, [a]: readonly tf.Tensor2D[], factor: tf.Tensor): tf.Tensor1D {
+  const logitsOf = logitsBy(factor);
+  const rows = a!.shape[0];
+  const { labelSmoothing = 0 } = problem as { labelSmoothing?: number };
+  const logits = logitsOf(a!, a!).sub<tf.Tensor2D>(tf.eye(rows).mul(1e9));
+  const positives = positivesOf(problem, rows);
+  const has = positives.sum(1).greater(0).toFloat();
+  if (labelSmoothing > 0) {
+    // A row is no candidate of its own.
+    const others = tf.scalar(1).sub(tf.eye(rows));
+    const mean = logits
+      .mul(others)
+      .sum(1)
+      .div(rows - 1);
+    const target = logits
+      .mul(positives)
+      .sum(1)
+      .mul(1 - labelSmoothing);
+    return logits.logSumExp(1).sub(target).sub(mean.mul(labelSmoothing)).mul(has);
+  }
+  if (problem.denominator === 'positiveAndNegatives' || problem.debias !== undefined) {
+    const isPositive = positives.greater(0).toFloat();
+    const exponentials = logits.exp();
+    const others = exponentials.mul(tf.scalar(1).sub(isPositive)).sum(1, true);
+    const { beta = 0 } = (problem.debias ?? {}) as { beta?: number };
+    const isOther = tf.scalar(1).sub(isPositive).sub(tf.eye(rows));
+    const sumOf = (power: number) => logits.mul(power).exp().mul(isOther).sum(1, true);
+    const all =
+      beta === 0
+        ? others
+        : sumOf(1 + beta)
+            .div(sumOf(beta))
+            .mul(rows - 2);
+    const rest = problem.debias === undefined ? all : debiased(problem, all, exponentials.mul(positives), factor);
+    // log (e^s + rest) − s, also of a row without a rest.
+    return tf.softplus(rest.add(1e-30).log().sub(logits)).mul(positives).sum(1);
+  }
+  if (problem.form === 'in') {
+    // log of the weights that the mean gives, far below all logits for what is no positive.
+    const weights = positives.add(tf.scalar(1e-30)).log();
+    return logits.logSumExp(1).sub(logits.add(weights).logSumExp(1)).mul(has);
+  }
+  // What is a positive has no part in the decoupled sum.
+  const left = problem.denominator === 'negatives' ? logits.sub(positives.greater(0).toFloat().mul(1e9)) : logits;
+  const own = logits.mul(positives).sum<tf.Tensor1D>(1);
+  const weights = problem.weighting === undefined ? tf.scalar(1) : weightsOf(problem, own, factor);
+  return left.logSumExp(1).sub(own.mul(weights)).mul(has);
+}
+
+/** Constants: their values are read, and not differentiated. */
 function weightsOf(problem: Named, own: tf.Tensor1D, factor: tf.Tensor): tf.Tensor1D {
   const { sigma = 0.5 } = problem.weighting as { sigma?: number };
   const softmax = tf.softmax(own.div<tf.Tensor1D>(factor).div<tf.Tensor1D>(sigma));
@@ -257,12 +284,12 @@ function maskOf(rows: number, columns: number, isChosen: (i: number, j: number) 
   return tf.tensor2d(Array.from({ length: rows }, (_, i) => row(i)));
 }
 
-/** Of 1 for each positive and else 0: the weights of their mean, row by row. */
+/** The weights of the mean over the positives, row by row. `positives`: 1 for each of them, else 0. */
 function meanOver(positives: tf.Tensor2D): tf.Tensor2D {
   return positives.div(positives.sum(1, true));
 }
 
-/** What hardness of all negatives adds to the logits: read out of the graph, it has no gradient. */
+/** The term that hardness of all negatives adds to the logits: read out of the graph, it has no gradient. */
 function hardnessOf(problem: Named, cosines: tf.Tensor2D, positives: tf.Tensor2D): tf.Tensor {
   const strength = (problem.hardness as { readonly strength: number } | undefined)?.strength ?? 0;
   return tf.tensor2d(cosines.arraySync()).mul(tf.sub(1, positives)).mul(strength);

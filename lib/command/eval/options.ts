@@ -30,6 +30,8 @@ export interface EvalOptions extends OutputOptions, ComputeOptions {
 
 /** The losses with a softmax: others have no chance level, and a bias besides the temperature. */
 const EVALUATED = LOSSES.filter(name => lossNamed(name).bias === undefined);
+/** The loss with `--qrels`. */
+const JUDGED: LossName = 'infonce';
 
 const temperature = numberWithin({ least: 1e-6, most: 1e6 });
 
@@ -94,7 +96,7 @@ export function withEvalOptions(command: Command): Command {
   return withComputeOptions(command).option('--json', 'print the result as JSON');
 }
 
-/** How many views there are, of options that go together. */
+/** The number of views. Refuses options that do not go together. */
 export function viewsOf(files: readonly string[], options: EvalOptions): number {
   const { loss, views, layout, positives, labels, queryIds, documentIds } = options;
   const described = lossNamed(loss);
@@ -120,12 +122,12 @@ export function viewsOf(files: readonly string[], options: EvalOptions): number 
   return count;
 }
 
-/** Refuses what does not go with `--qrels`. `isDefault`: whether the loss is not said. */
+/** Refuses options that do not go with `--qrels`. `isDefault`: `--loss` is not given. */
 export function checkJudged(files: readonly string[], options: EvalOptions, isDefault: boolean): void {
   const { loss, views = 2, layout, positives, labels, temperatures, retrieval } = options;
   if (files.length !== 2)
     throw usage(`--qrels needs two files, of queries and of documents; there are ${files.length}.`);
-  if (!isDefault && loss !== 'infonce') throw usage(`--qrels goes with --loss infonce, not ${loss}.`);
+  if (!isDefault && loss !== JUDGED) throw usage(`--qrels goes with --loss ${JUDGED}, not ${loss}.`);
   const others = {
     '--views': views !== 2,
     '--layout samples': layout === 'samples',

@@ -15,12 +15,53 @@ export const gradientOf = (tower: string): string => `gradient_${tower}`;
 
 type Graph = (model: OnnxModel, problem: Problem, form: OnnxForm) => void;
 
+/** The parts of a graph of one tower that differ by loss. */
+interface Positives {
+  /** Added to the logit of each row and itself: −∞, or a number as good where logits are multiplied with zeros. */
+  readonly diagonal: number;
+  /** Derived: adds the loss, by log P, and returns T. */
+  addTargets(model: OnnxModel, problem: Problem): string;
+  /** By hand: adds the loss, and the gradient before its scale, from P + Pᵀ. */
+  subtractPositives(model: OnnxModel, problem: Problem, logits: string): void;
+}
+
 const GRAPHS: ByLoss<Graph> = {
-  ntxent: oneTower,
-  supcon: oneTower,
-  infonce: twoTowers,
+  ntxent: oneTower({
+    diagonal: Number.NEGATIVE_INFINITY,
+    addTargets(model, { rows }) {
+      const positives = partnersOf(rows);
+      const targets = oneHot(model, positives);
+      lossOfColumns(model, 'logP', positives);
+      return targets;
+    },
+    subtractPositives(model, { rows }) {
+      const positives = partnersOf(rows);
+      lossOfProbabilities(model, positives);
+      model.node('Gather', ['u_z', model.integers('positives', [rows], positives)], 'uPositive', { axis: 0 });
+      model.node('Mul', ['uPositive', 'two'], 'twicePositive');
+      model.node('MatMul', ['weights', 'u_z'], 'weighted');
+      model.node('Sub', ['weighted', 'twicePositive'], 'unscaled');
+    },
+  }),
+  supcon: oneTower({
+    diagonal: -1e9, // logits are multiplied with zeros
+    addTargets(model, problem) {
+      const targets = supConTargets(model, problem);
+      lossOfTargets(model, 'logP', targets, problem.rows);
+      return targets;
+    },
+    subtractPositives(model, problem, logits) {
+      // Classes of one size: T is symmetric.
+      model.node('LogSoftmax', [logits], 'logP', { axis: 1 });
+      lossOfTargets(model, 'logP', supConTargets(model, problem), problem.rows);
+      model.node('Mul', ['targets', 'two'], 'twiceTargets');
+      model.node('Sub', ['weights', 'twiceTargets'], 'difference');
+      model.node('MatMul', ['difference', 'u_z'], 'unscaled');
+    },
+  }),
+  infonce: twoTowers([1]),
   hardnegatives: hardNegatives,
-  clip: twoTowers,
+  clip: twoTowers([1, 0]),
   siglip: sigmoids,
 };
 
@@ -67,94 +108,85 @@ function similarities(model: OnnxModel, u: string, v: string, { temperature }: P
   return model.node('Div', ['dots', model.floats('temperature', [], [temperature])], 's');
 }
 
-function oneTower(model: OnnxModel, problem: Problem, form: OnnxForm): void {
-  const { loss, rows, temperature } = problem;
-  const supCon = loss === 'supcon';
-  const s = model.node('Add', [similarities(model, 'u_z', 'u_z', problem, form), maskOf(model, problem)], 'masked');
-  const positives = Array.from({ length: rows }, (_, row) => partnerOf(row, rows));
-  const gradScale = model.floats('gradScale', [], [1 / (rows * temperature)]);
+function oneTower({ diagonal, addTargets, subtractPositives }: Positives): Graph {
+  return (model, problem, form) => {
+    const { rows, temperature } = problem;
+    const s = model.node(
+      'Add',
+      [similarities(model, 'u_z', 'u_z', problem, form), maskOf(model, rows, diagonal)],
+      'masked',
+    );
+    const gradScale = model.floats('gradScale', [], [1 / (rows * temperature)]);
 
-  if (form === 'derived') {
-    model.node('LogSoftmax', [s], 'logP', { axis: 1 });
-    const targets = supCon ? supConTargets(model, problem) : oneHot(model, positives);
-    if (supCon) lossOfTargets(model, 'logP', targets, rows);
-    else lossOfColumns(model, 'logP', positives);
-    model.node('Exp', ['logP'], 'p');
-    model.node('Sub', ['p', targets], 'difference');
-    model.node('Mul', ['difference', gradScale], 'dS');
-    model.node('Transpose', ['dS'], 'dSTransposed', { perm: [1, 0] });
-    model.node('MatMul', ['dS', 'u_z'], 'gradRows');
-    model.node('MatMul', ['dSTransposed', 'u_z'], 'gradColumns');
-    model.node('Add', ['gradRows', 'gradColumns'], 'g_z');
-    return;
-  }
+    if (form === 'derived') {
+      model.node('LogSoftmax', [s], 'logP', { axis: 1 });
+      const targets = addTargets(model, problem);
+      model.node('Exp', ['logP'], 'p');
+      model.node('Sub', ['p', targets], 'difference');
+      model.node('Mul', ['difference', gradScale], 'dS');
+      model.node('Transpose', ['dS'], 'dSTransposed', { perm: [1, 0] });
+      model.node('MatMul', ['dS', 'u_z'], 'gradRows');
+      model.node('MatMul', ['dSTransposed', 'u_z'], 'gradColumns');
+      model.node('Add', ['gradRows', 'gradColumns'], 'g_z');
+      return;
+    }
 
-  model.node('Softmax', [s], 'p', { axis: 1 });
-  model.node('Transpose', ['p'], 'pTransposed', { perm: [1, 0] });
-  model.node('Add', ['p', 'pTransposed'], 'weights');
-  model.floats('two', [], [2]);
-  if (supCon) {
-    // Classes of one size: T is symmetric.
-    model.node('LogSoftmax', [s], 'logP', { axis: 1 });
-    lossOfTargets(model, 'logP', supConTargets(model, problem), rows);
-    model.node('Mul', ['targets', 'two'], 'twiceTargets');
-    model.node('Sub', ['weights', 'twiceTargets'], 'difference');
-    model.node('MatMul', ['difference', 'u_z'], 'unscaled');
-  } else {
-    lossOfProbabilities(model, positives);
-    model.node('Gather', ['u_z', model.integers('positives', [rows], positives)], 'uPositive', { axis: 0 });
-    model.node('Mul', ['uPositive', 'two'], 'twicePositive');
-    model.node('MatMul', ['weights', 'u_z'], 'weighted');
-    model.node('Sub', ['weighted', 'twicePositive'], 'unscaled');
-  }
-  model.node('Mul', ['unscaled', gradScale], 'g_z');
+    model.node('Softmax', [s], 'p', { axis: 1 });
+    model.node('Transpose', ['p'], 'pTransposed', { perm: [1, 0] });
+    model.node('Add', ['p', 'pTransposed'], 'weights');
+    model.floats('two', [], [2]);
+    subtractPositives(model, problem, s);
+    model.node('Mul', ['unscaled', gradScale], 'g_z');
+  };
 }
 
-function twoTowers(model: OnnxModel, problem: Problem, form: OnnxForm): void {
-  const { loss, rows, temperature } = problem;
-  const s = similarities(model, 'u_z', 'u_y', problem, form);
-  const own = Array.from({ length: rows }, (_, row) => row);
-  const axes = loss === 'clip' ? [1, 0] : [1];
-  const gradScale = model.floats('gradScale', [], [1 / (axes.length * rows * temperature)]);
-  const directions = model.floats('directions', [], [axes.length]);
+/** `axes`: of the softmaxes. The loss is their mean. */
+function twoTowers(axes: readonly number[]): Graph {
+  return (model, problem, form) => {
+    const { rows, temperature } = problem;
+    const s = similarities(model, 'u_z', 'u_y', problem, form);
+    const own = Array.from({ length: rows }, (_, row) => row);
+    const gradScale = model.floats('gradScale', [], [1 / (axes.length * rows * temperature)]);
+    const directions = model.floats('directions', [], [axes.length]);
 
-  for (const axis of axes) {
-    const logPositive = `logPositive${axis}`;
-    if (form === 'derived') {
-      model.node('LogSoftmax', [s], `logP${axis}`, { axis });
-      model.node('Exp', [`logP${axis}`], `p${axis}`);
-      model.node('GatherElements', [`logP${axis}`, columnsOf(model, own)], logPositive, { axis: 1 });
-    } else {
-      model.node('Softmax', [s], `p${axis}`, { axis });
-      model.node('GatherElements', [`p${axis}`, columnsOf(model, own)], `pPositive${axis}`, { axis: 1 });
-      model.node('Log', [`pPositive${axis}`], logPositive);
+    for (const axis of axes) {
+      const logPositive = `logPositive${axis}`;
+      if (form === 'derived') {
+        model.node('LogSoftmax', [s], `logP${axis}`, { axis });
+        model.node('Exp', [`logP${axis}`], `p${axis}`);
+        model.node('GatherElements', [`logP${axis}`, columnsOf(model, own)], logPositive, { axis: 1 });
+      } else {
+        model.node('Softmax', [s], `p${axis}`, { axis });
+        model.node('GatherElements', [`p${axis}`, columnsOf(model, own)], `pPositive${axis}`, { axis: 1 });
+        model.node('Log', [`pPositive${axis}`], logPositive);
+      }
     }
-  }
-  const [p, logPositives] =
-    loss === 'clip'
-      ? [model.node('Add', ['p1', 'p0'], 'p'), model.node('Add', ['logPositive1', 'logPositive0'], 'logPositives')]
-      : ['p1', 'logPositive1'];
-  meanOf(model, model.node('Div', [logPositives, directions], 'logPositive'));
+    const [p, logPositives] =
+      axes.length > 1
+        ? [model.node('Add', ['p1', 'p0'], 'p'), model.node('Add', ['logPositive1', 'logPositive0'], 'logPositives')]
+        : ['p1', 'logPositive1'];
+    meanOf(model, model.node('Div', [logPositives, directions], 'logPositive'));
 
-  if (form === 'derived') {
-    model.node('Mul', [oneHot(model, own), directions], 'targets');
-    model.node('Sub', [p, 'targets'], 'difference');
-    model.node('Mul', ['difference', gradScale], 'dS');
-    model.node('MatMul', ['dS', 'u_y'], 'g_z');
-    model.node('Transpose', ['dS'], 'dSTransposed', { perm: [1, 0] });
-    model.node('MatMul', ['dSTransposed', 'u_z'], 'g_y');
-    return;
-  }
-  // The positives of row i are row i of the other side: nothing to multiply.
-  for (const [z, other, transA] of [
-    ['z', 'u_y', 0],
-    ['y', 'u_z', 1],
-  ] as const) {
-    model.node('Gemm', [p, other], `weighted_${z}`, { transA });
-    model.node('Mul', [other, directions], `positives_${z}`);
-    model.node('Sub', [`weighted_${z}`, `positives_${z}`], `unscaled_${z}`);
-    model.node('Mul', [`unscaled_${z}`, gradScale], `g_${z}`);
-  }
+    if (form === 'derived') {
+      model.node('Mul', [oneHot(model, own), directions], 'targets');
+      model.node('Sub', [p, 'targets'], 'difference');
+      model.node('Mul', ['difference', gradScale], 'dS');
+      model.node('MatMul', ['dS', 'u_y'], 'g_z');
+      model.node('Transpose', ['dS'], 'dSTransposed', { perm: [1, 0] });
+      model.node('MatMul', ['dSTransposed', 'u_z'], 'g_y');
+      return;
+    }
+    // The positives of row i are row i of the other side: nothing to multiply.
+    for (const [z, other, transA] of [
+      ['z', 'u_y', 0],
+      ['y', 'u_z', 1],
+    ] as const) {
+      model.node('Gemm', [p, other], `weighted_${z}`, { transA });
+      model.node('Mul', [other, directions], `positives_${z}`);
+      model.node('Sub', [`weighted_${z}`, `positives_${z}`], `unscaled_${z}`);
+      model.node('Mul', [`unscaled_${z}`, gradScale], `g_${z}`);
+    }
+  };
 }
 
 function hardNegatives(model: OnnxModel, problem: Problem, form: OnnxForm): void {
@@ -216,11 +248,15 @@ function sigmoids(model: OnnxModel, problem: Problem, form: OnnxForm): void {
   model.node('Gemm', ['difference', 'u_z'], 'g_y', { transA: 1, alpha });
 }
 
-/** On the diagonal −∞, or where logits are multiplied with zeros, a number that is as good. */
-function maskOf(model: OnnxModel, { loss, rows }: Problem): string {
+function maskOf(model: OnnxModel, rows: number, diagonal: number): string {
   const mask = new Float32Array(rows * rows);
-  for (let row = 0; row < rows; row++) mask[row * rows + row] = loss === 'supcon' ? -1e9 : Number.NEGATIVE_INFINITY;
+  for (let row = 0; row < rows; row++) mask[row * rows + row] = diagonal;
   return model.floats('mask', [rows, rows], mask);
+}
+
+/** NT-Xent: the positive of each row. */
+function partnersOf(rows: number): number[] {
+  return Array.from({ length: rows }, (_, row) => partnerOf(row, rows));
 }
 
 function supConTargets(model: OnnxModel, problem: Problem): string {

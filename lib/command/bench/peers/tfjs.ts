@@ -7,7 +7,7 @@ import { provideWebGPU, WEBGPU_PACKAGE } from './webgpu.js';
 
 type TF = typeof tfjs;
 type Tower = tfjs.Tensor;
-/** The loss of unit rows, from its formula. `targets` are those of SupCon. */
+/** The loss of unit rows, from its formula. `targets`: those of {@link TARGETS}. */
 type Formula = (tf: TF, units: readonly Tower[], problem: Problem, targets: Tower | undefined) => tfjs.Scalar;
 
 const FAR = 1e9; // Taken off logits that are out of the denominator.
@@ -47,6 +47,9 @@ const FORMULAS: ByLoss<Formula> = {
     return othersOnly(tf, logits, rows).logSumExp(1).sub(logits.mul(targets!).sum(1)).mean();
   },
 };
+
+/** The constants [rows, rows] that formulas need. */
+const TARGETS: ByLoss<(problem: Problem) => Float32Array> = { supcon: targetsOf };
 
 function similarities(tf: TF, rows: Tower, columns: Tower, temperature: number): tfjs.Tensor {
   return tf.matMul(rows, columns, false, true).div(temperature);
@@ -99,7 +102,8 @@ async function open({ name, load }: Backend, problem: Problem): Promise<Engine> 
   if (!(await tf.setBackend(name))) throw new CannotRun(`TensorFlow.js cannot start its backend ${name}`);
   await tf.ready();
 
-  const targets = problem.loss === 'supcon' ? tf.tensor(targetsOf(problem), [problem.rows, problem.rows]) : undefined;
+  const constants = TARGETS[problem.loss]?.(problem);
+  const targets = constants && tf.tensor(constants, [problem.rows, problem.rows]);
   const unit = (rows: Tower) => rows.div(rows.square().sum(1, true).sqrt());
   const lossAndGradients = tf.valueAndGrads((...towers: Tower[]) => formula(tf, towers.map(unit), problem, targets));
 

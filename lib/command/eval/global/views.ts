@@ -1,7 +1,7 @@
 import { ntXentLoss } from '../../../losses/nt-xent.js';
 import type { LossValue } from '../../../losses/results.js';
 import { runAsync } from '../../../losses/run.js';
-import { towersOf } from '../../losses.js';
+import { type LossName, towersOf } from '../../losses.js';
 import type { PlacedRows, Work } from '../evaluation.js';
 import type { Figures } from '../figures.js';
 import { SumsOfExponentials } from '../loss-of-parts.js';
@@ -137,6 +137,10 @@ export class SearchOfViews implements Search {
   }
 }
 
+/** Of losses of two towers: the weight of each direction in the loss. */
+const FIRST_ALONE = [1, 0] as const;
+const WEIGHTS_OF_DIRECTIONS: { readonly [name in LossName]?: readonly [number, number] } = { clip: [1 / 2, 1 / 2] };
+
 function directionsOf({ question: { loss, views, retrieval } }: Work): readonly Direction[] {
   const bothWays = [0, 1].map(view => ({ anchors: view, positives: 1 - view, amongAll: false, weight: 0 }));
   if (towersOf(loss).length === 1) {
@@ -145,12 +149,7 @@ function directionsOf({ question: { loss, views, retrieval } }: Work): readonly 
     });
     return retrieval ? [...ofViews, ...bothWays] : ofViews;
   }
-  const [first, second] = bothWays as [Direction, Direction];
-  if (loss === 'clip') {
-    return [
-      { ...first, weight: 1 / 2 },
-      { ...second, weight: 1 / 2 },
-    ];
-  }
-  return retrieval ? [{ ...first, weight: 1 }, second] : [{ ...first, weight: 1 }];
+  const weights = WEIGHTS_OF_DIRECTIONS[loss] ?? FIRST_ALONE;
+  const weighted = bothWays.map((direction, view) => ({ ...direction, weight: weights[view]! }));
+  return retrieval ? weighted : weighted.filter(({ weight }) => weight > 0);
 }
