@@ -1,14 +1,15 @@
 /**
- * `npm run cuda:calls`: what small calls on device memory ask of the CUDA runtime (launches, fills, copies, events, waits),
- * counted under a functional simulator of the GPU. Needs Python, INFONCE_SIMULATOR and INFONCE_CUDA_LIBRARY as cuda:counts
- * does, and what is built with the library by -DINFONCE_LADDER=ON, beside it in bench/gpu.
+ * `npm run cuda:calls`: calls of the CUDA runtime (launches, fills, copies, events, waits) that small calls on device
+ * memory make, counted under a functional simulator of the GPU. Needs Python, INFONCE_SIMULATOR and
+ * INFONCE_CUDA_LIBRARY as cuda:counts does, and what is built with the library by -DINFONCE_LADDER=ON, beside it in
+ * bench/gpu.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { commandLine, refuse } from '../command-line.mjs';
-import { replacePart, table } from '../report/markdown.mjs';
+import { table, writePage } from '../report/markdown.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const GENERATIONS = ['sm90', 'sm80'];
@@ -30,7 +31,7 @@ const USAGE = `npm run cuda:calls -- [options] [LOSS:ROWSxDIM:PRECISION ...]
   --counter FILE       default: bench/gpu/libinfonce_call_counter.so beside the library
   --json FILE          default build-cuda/calls.json
   --before FILE        such a record of an older library, to compare with
-  --write              writes the table of docs/performance.md
+  --write              writes bench/results/cuda-calls.md
 Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
 
 const { values: options, positionals } = commandLine(USAGE, {
@@ -57,7 +58,14 @@ writeFileSync(options.json, `${JSON.stringify(found, null, 2)}\n`);
 const before = options.before ? JSON.parse(readFileSync(options.before, 'utf8')) : [];
 const text = summary(found);
 console.log(text);
-if (options.write) replacePart('performance.md', 'cuda:calls', text);
+if (options.write) {
+  const command = 'npm run cuda:calls -- --write';
+  writePage('cuda-calls', {
+    title: 'Calls of the CUDA runtime in small problems, counted by a simulator',
+    command,
+    text,
+  });
+}
 
 function count(generation, problems) {
   const words = ['env', `LD_PRELOAD=${counter}`, 'python3', 'bench/gpu/calls.py', library, ...problems];

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { commandLine, refuse } from '../command-line.mjs';
-import { figure, replacePart, table, writePage } from '../report/markdown.mjs';
+import { figure, table, writePage } from '../report/markdown.mjs';
 import { readableNames } from './kernel-names.mjs';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -27,12 +27,6 @@ const PROBLEMS = [
   'clip:4096x768:medium:0.1',
   // Performance targets that are small enough to simulate.
   'ntXent:8192x128:medium:0.1',
-  'ntXent:8192x1024:medium:0.1',
-];
-// These rows are repeated in docs/performance.md.
-const HEADLINES = [
-  ...['ntXent', 'infoNCE', 'clip'].map(loss => `${loss}:4096x128:medium:0.1`),
-  'ntXent:4096x128:highest:0.1',
   'ntXent:8192x1024:medium:0.1',
 ];
 const SMALLEST_SHARE = 0.01; // kernels below this share of the time are left out of the tables
@@ -53,7 +47,7 @@ const USAGE = `npm run cuda:counts -- [options] [LOSS:ROWSxDIM:PRECISION:TEMPERA
   --simulator PROGRAM  default: INFONCE_SIMULATOR
   --kernels GENERATION may be repeated; default ${GENERATIONS.join(' and ')}
   --json FILE          default build-cuda/counts.json; what it has of other problems than those named is kept
-  --write              writes bench/results/cuda-counts.md and the headline rows of docs/performance.md
+  --write              writes bench/results/cuda-counts.md
 Default problems, a few minutes: ${PROBLEMS.join(' ')}`;
 
 const { values: options, positionals } = commandLine(USAGE, {
@@ -84,7 +78,6 @@ console.log(text);
 if (options.write) {
   const command = 'npm run cuda:counts -- --write';
   writePage('cuda-counts', { title: 'Work of the CUDA kernels, counted by a simulator', command, text });
-  replacePart('performance.md', 'cuda:counts', summary(counts.filter(({ problem }) => HEADLINES.includes(problem))));
 }
 
 function isNotCounted({ problem, generation }) {
