@@ -208,7 +208,7 @@ void Call::begin(Lane *previous) {
 void Call::queue_kernels(Lane *previous) {
   compute(previous);
   work_.lane->clock.mark(work_.stream(), Clock::kComputed);
-  if (work_.spoils() && !work_.asks_for_bad_rows()) steps::spoil(work_);
+  if (work_.sets_nan() && !work_.asks_for_bad_rows()) steps::fill_with_nan(work_);
 }
 
 Graph Call::record() {

@@ -116,12 +116,12 @@ struct Work {
   Tower memory_tower() const { return choice.memory == kNone ? Tower{} : tower(choice.memory); }
   int64_t guide_size_of(int matrix) const { return problem.matrices[matrix].rows * problem.guide_dim; }
   int64_t size_of(int matrix) const { return problem.matrices[matrix].rows * problem.dim; }
-  bool spoils() const { return returns_early || problem.propagate_non_finite != 0; }
+  bool sets_nan() const { return returns_early || problem.propagate_non_finite != 0; }
   // Whether all that the caller gets on the device is written by kernels that ask for bad rows.
   bool asks_for_bad_rows() const {
     return !phase.is_part && !phase.is_logits && !is_sigmoid(problem) && !own_block_of(problem);
   }
-  const Report *spoiled_by() const { return spoils() && asks_for_bad_rows() ? buffers.report : nullptr; }
+  const Report *nan_report() const { return sets_nan() && asks_for_bad_rows() ? buffers.report : nullptr; }
   // Which kernel's last block puts the totals together, else a launch of their own does.
   bool totals_go_along() const {
     return asks_for_bad_rows() && rows() <= kMostRowsOfLastBlock && (phase.returns_losses || phase.has_gradients);

@@ -183,10 +183,10 @@ __device__ void finish_row(const FinishTask<Scalar> &task, int64_t i) {
 
   const bool clamped = !(unit.inverse < 1 / kSmallestNorm);
   const double along_unit = tower.normalize && !clamped ? along : 0;
-  const bool is_spoiled = task.spoiled_by && task.spoiled_by->has_bad_row();
+  const bool is_nan = task.nan_report && task.nan_report->has_bad_row();
   float *gradient = task.gradient + tower.source_row(i) * dim;
   for (int64_t d = lane; d < dim; d += kWarp)
-    gradient[d] = is_spoiled ? NAN : float(factor * unit.inverse * (double(sums[d]) - along_unit * unit[d]));
+    gradient[d] = is_nan ? NAN : float(factor * unit.inverse * (double(sums[d]) - along_unit * unit[d]));
 }
 
 // A warp a row.

@@ -89,7 +89,7 @@ template <int32_t kRowLoss> __device__ void loss_of_row(const LossesTask &task, 
 
 // Whose first sums may still have to be put together.
 template <int32_t kRowLoss>
-__device__ void losses_of_row(const AddStatisticsTask &sums, const LossesTask &task, int64_t i, bool is_spoiled) {
+__device__ void losses_of_row(const AddStatisticsTask &sums, const LossesTask &task, int64_t i, bool is_nan) {
   add_row(sums, i);
   add_column(sums, i);
   if (i >= task.anchors.padded_rows) return;
@@ -98,7 +98,7 @@ __device__ void losses_of_row(const AddStatisticsTask &sums, const LossesTask &t
   if (task.has_columns) loss_of_row<kRowLoss>(task, 1, i);
   if (!task.row_loss || i >= task.anchors.rows) return;
   const double loss = task.has_columns ? (task.rows.loss[i] + task.columns.loss[i]) / 2 : task.rows.loss[i];
-  task.row_loss[task.anchors.source_row(i)] = is_spoiled ? NAN : float(loss);
+  task.row_loss[task.anchors.source_row(i)] = is_nan ? NAN : float(loss);
 }
 
 // A thread an anchor; padding rows included, and what else has sums.
@@ -107,8 +107,8 @@ __global__ void __launch_bounds__(kLossesThreads, 1)
     losses(Trace trace, const __grid_constant__ AddStatisticsTask sums, const __grid_constant__ LossesTask task,
            const __grid_constant__ TotalsTask totals) {
   trace.mark();
-  const bool is_spoiled = task.row_loss && task.spoiled_by && task.spoiled_by->has_bad_row();
-  losses_of_row<kRowLoss>(sums, task, int64_t(blockIdx.x) * blockDim.x + threadIdx.x, is_spoiled);
+  const bool is_nan = task.row_loss && task.nan_report && task.nan_report->has_bad_row();
+  losses_of_row<kRowLoss>(sums, task, int64_t(blockIdx.x) * blockDim.x + threadIdx.x, is_nan);
   if (totals.rows > 0) total_up_last<kLossesThreads>(totals, gridDim.x);
 }
 
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kTotalsThreads, 1) totals(Trace trace, const _
 }
 
 // After everything else, for callers that do not wait: any bad row makes all results NaN.
-__global__ void spoil(Trace trace, const Report *report, const __grid_constant__ Results results) {
+__global__ void fill_with_nan(Trace trace, const Report *report, const __grid_constant__ Results results) {
   trace.mark();
   bool bad = false;
   for (int input = 0; input < kInputs; ++input) bad |= report->first_bad_row(input) >= 0;

@@ -185,7 +185,7 @@ struct LossesTask : Softmax {
   Tower anchors;
   bool online;               // weights belong to probabilities, else to exponentials
   float *row_loss;           // [rows] in the input's order, or null
-  const Report *spoiled_by;  // whose bad rows make results NaN; null: none do
+  const Report *nan_report;  // whose bad rows make results NaN; null: none do
   Debiasing debiasing;
   double multiplicity[2];          // by direction, of an only positive
   Smoothing smoothing[2];          // by direction
@@ -252,7 +252,7 @@ constexpr int64_t kMostRowsOfLastBlock = 4096;
 struct TotalsTask {
   int64_t rows;  // 0: totals are put together elsewhere
   bool ranks;
-  bool are_spoiled;       // by bad rows of the report: what the caller gets of it on the device is NaN
+  bool sets_nan;          // a bad row of the report makes the results on the device NaN
   const double *loss[2];  // by direction; null: none
   const int32_t *above[2];
   const double
@@ -488,7 +488,7 @@ template <class Scalar> struct FinishTask : Softmax {
   Scalar *sums;                // [padded_rows][padded_dim], may be the first of the accumulators
   float *gradient;             // [rows, dim] in the input's order
   double *radial;              // [rows]: <u, d loss / d u>, or null
-  const Report *spoiled_by;    // as of LossesTask
+  const Report *nan_report;    // as of LossesTask
 };
 
 }  // namespace infonce::cuda

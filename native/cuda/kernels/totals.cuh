@@ -34,7 +34,7 @@ template <int kThreads> __device__ void total_up(const TotalsTask &task) {
   if (threadIdx.x >= kWarp) return;
   double sums[5];
   for (int k = 0; k < 5; ++k) sums[k] = warp_sum(of_warp[k][threadIdx.x]);
-  const bool are_spoiled = task.are_spoiled && task.report->has_bad_row();
+  const bool is_nan = task.sets_nan && task.report->has_bad_row();
   if (threadIdx.x > 0) return;
   const double directions = task.loss[1] ? 2 : 1, rows = double(task.rows) * directions;
   double grad_scale = sums[1] / task.radial_divisor;
@@ -42,7 +42,7 @@ template <int kThreads> __device__ void total_up(const TotalsTask &task) {
   const infonce_scalars totals = {sums[0] / (task.loss_divisor * directions), grad_scale,
                                   task.ranks ? sums[2] / rows : NAN, task.ranks ? sums[3] / rows : NAN};
   task.report->scalars = totals;
-  if (task.scalars) *task.scalars = are_spoiled ? infonce_scalars{NAN, NAN, NAN, NAN, NAN} : totals;
+  if (task.scalars) *task.scalars = is_nan ? infonce_scalars{NAN, NAN, NAN, NAN, NAN} : totals;
 }
 
 // For all threads of all blocks of a launch, once each has written what is added: the last block to come adds it.

@@ -49,7 +49,7 @@ void losses(Stream &stream, int32_t row_loss, const AddStatisticsTask &sums, con
 void weigh_positives(Stream &stream, const PositiveWeightsTask &task);
 void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64_t rows);
 void totals(Stream &stream, const TotalsTask &task);
-void spoil(Stream &stream, const Report *report, const Results &results);
+void fill_with_nan(Stream &stream, const Report *report, const Results &results);
 
 // smoothing.cu
 void sum_rows(Stream &stream, const RowSumTask &task);

@@ -27,8 +27,8 @@ void write_row_losses(Stream &stream, const double *loss, float *row_loss, int64
 
 void totals(Stream &stream, const TotalsTask &task) { stream.launch("totals", totals, 1, kTotalsThreads, 0, task); }
 
-void spoil(Stream &stream, const Report *report, const Results &results) {
-  stream.launch("spoil", spoil, unsigned(2 * stream.multiprocessors()), kThreads, 0, report, results);
+void fill_with_nan(Stream &stream, const Report *report, const Results &results) {
+  stream.launch("fill_with_nan", fill_with_nan, unsigned(2 * stream.multiprocessors()), kThreads, 0, report, results);
 }
 
 }  // namespace infonce::cuda

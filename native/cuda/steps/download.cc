@@ -20,7 +20,7 @@ size_t bytes_of(const Output &output) { return size_t(output.count) * sizeof(flo
 }  // namespace
 
 // On the device, also what goes to the host: there the next call may have filled the same arrays already.
-void spoil(const Work &work) {
+void fill_with_nan(const Work &work) {
   Results results = {0, {}, {}, work.result->device_scalars};
   for (const Output &output : work.outputs)
     if (output.count > 0) {
@@ -28,8 +28,8 @@ void spoil(const Work &work) {
       results.count[results.arrays++] = output.count;
     }
   if (results.arrays == 0 && !results.scalars) return;
-  cuda::spoil(work.stream(), work.buffers.report, results);
-  if (work.report_of_call) cuda::spoil(work.stream(), work.report_of_call, results);
+  cuda::fill_with_nan(work.stream(), work.buffers.report, results);
+  if (work.report_of_call) cuda::fill_with_nan(work.stream(), work.report_of_call, results);
 }
 
 void ask_for_report(const Work &work) {

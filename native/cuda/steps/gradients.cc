@@ -47,7 +47,7 @@ template <class Scalar> void finish(const Work &work, int matrix, const Sums<Sca
   task.sums = to;
   task.gradient = work.gradient_of(matrix);
   task.radial = matrix == choice.anchors ? work.buffers.radial : nullptr;
-  task.spoiled_by = work.spoiled_by();
+  task.nan_report = work.nan_report();
   const bool is_last = matrix == work.gradients.back().matrix;
   cuda::finish(work.stream(), rule, task,
                is_last && work.totals_go_along_with_gradients() ? totals_of(work) : TotalsTask{});

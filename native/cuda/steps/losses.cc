@@ -16,7 +16,7 @@ LossesTask task_of(const Work &work) {
   task.row_loss = work.outputs[kRowLoss].device;
   task.adds_sigmoids_of_pairs = work.has_sigmoids_of_pairs();
   task.sigmoid_bias = work.problem.bias;
-  task.spoiled_by = work.spoiled_by();
+  task.nan_report = work.nan_report();
   std::copy_n(work.buffers.further, work.problem.softmax_count, task.further);
   std::copy_n(work.smoothing, work.problem.softmax_count, task.smoothing);
   for (int s = 0; s < work.problem.softmax_count; ++s) task.multiplicity[s] = multiplicity_of_positive(work.problem, s);
@@ -69,7 +69,7 @@ TotalsTask totals_of(const Work &work) {
     task.rest_share[s] = buffers.softmaxes[s].rest_share;
   }
   task.upstream = work.upstream;
-  task.are_spoiled = work.spoiled_by() != nullptr;
+  task.sets_nan = work.nan_report() != nullptr;
   task.report = buffers.report;
   task.scalars = work.result->device_scalars;
   return task;

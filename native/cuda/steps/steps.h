@@ -51,7 +51,7 @@ void add_further_positives(const Work &work, int matrix, double *planes, int32_t
 void gradients(const Work &work);
 
 // download.cc
-void spoil(const Work &work);  // makes all results NaN if an input was not finite
+void fill_with_nan(const Work &work);  // makes all results NaN if an input was not finite
 void ask_for_report(const Work &work);
 void queue_downloads(Work *work);
 void download(const Work &work);                 // what was not queued; waits for all
