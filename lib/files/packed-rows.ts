@@ -63,7 +63,7 @@ export class PackedRows implements RowsFile {
     const count = target.length / this.dim;
     for (let done = 0; done < count; done += atOnce) {
       const rows = Math.min(atOnce, count - done);
-      const bytes = this.#room(rows * this.#stride);
+      const bytes = this.#scratchOf(rows * this.#stride);
       await this.#fill(bytes, offset + (first + done) * this.#stride);
       if (lead === 0) put(target, done * this.dim, 1, type, bytes);
       for (let row = 0; lead > 0 && row < rows; row++) {
@@ -82,7 +82,7 @@ export class PackedRows implements RowsFile {
     for (let column = 0; column < this.dim; column++) {
       for (let done = 0; done < count; done += atOnce) {
         const rows = Math.min(atOnce, count - done);
-        const bytes = this.#room(rows * type.bytes);
+        const bytes = this.#scratchOf(rows * type.bytes);
         await this.#fill(bytes, offset + (column * this.rows + first + done) * type.bytes);
         put(target, done * this.dim + column, this.dim, type, bytes);
       }
@@ -93,14 +93,14 @@ export class PackedRows implements RowsFile {
     const { type, byColumn = false, lead = 0, offset } = this.#packing;
     const { bytes } = type;
     const place = byColumn ? (column * this.rows + row) * bytes : row * this.#stride + lead + column * bytes;
-    const number = this.#room(bytes);
+    const number = this.#scratchOf(bytes);
     await this.#fill(number, offset + place);
     const value = Float64Array.of(0);
     put(value, 0, 1, type, number);
     return Number.isFinite(value[0]) ? `${value[0]}, which is too large for float32` : String(value[0]);
   }
 
-  #room(bytes: number): Buffer {
+  #scratchOf(bytes: number): Buffer {
     if (this.#scratch === undefined || this.#scratch.length < bytes) this.#scratch = Buffer.alloc(bytes);
     return this.#scratch.subarray(0, bytes);
   }

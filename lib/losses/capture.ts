@@ -84,7 +84,15 @@ export function capture(plan: Plan, problem: object, options: UncheckedRun = NO_
   const naming = namingOf(plan);
   try {
     const captured = context.capture(nativeProblem(plan), buffers.native, { ...naming, refusal: notCapturable(plan) });
-    return callOf({ plan, context, buffers, held, naming, captured, loss: out?.loss as Float32Array | undefined });
+    return capturedCall({
+      plan,
+      context,
+      buffers,
+      held,
+      naming,
+      captured,
+      loss: out?.loss as Float32Array | undefined,
+    });
   } catch (error) {
     giveBack(buffers.made);
     throw error;
@@ -103,7 +111,7 @@ interface Captured {
 }
 
 /** Everything in closures, so that `const { run } = …` works. */
-function callOf({ plan, context, buffers, held, naming, captured, loss }: Captured): object {
+function capturedCall({ plan, context, buffers, held, naming, captured, loss }: Captured): object {
   let disposed = false;
 
   /** What one repetition fills beside the gradients. */

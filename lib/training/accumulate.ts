@@ -13,7 +13,7 @@ import type { Context } from '../runtime/handles.js';
 import type { HalfTensor, Tensor } from '../runtime/host-tensor.js';
 import { checkKeys, type KeyAdvice } from '../runtime/options.js';
 import type { TensorLike } from '../runtime/tensor.js';
-import { type Batch, gather, spread, toldByChunk } from './chunks.js';
+import { type Batch, gather, spread, withChunkRow } from './chunks.js';
 
 /** A tensor in the host's memory. */
 export type HostTensor = Tensor | HalfTensor;
@@ -118,7 +118,7 @@ export const accumulate = async function accumulate(
   try {
     result = await call({ ...options, ...batch.inputs }, run);
   } catch (error) {
-    throw toldByChunk(error, batch);
+    throw withChunkRow(error, batch);
   }
   return handOut(result as { readonly [name: string]: unknown }, inputs, batch);
 } as Accumulate<typeof LOSSES>;

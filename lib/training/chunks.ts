@@ -171,8 +171,8 @@ export function spread(gradient: Float32Array, input: string, batch: Batch): Flo
   });
 }
 
-/** An error about a row of the batch, told of the chunk's row instead. */
-export function toldByChunk(error: unknown, { inputs, rows, views }: Batch): unknown {
+/** Rewrites an error about a batch row to name the chunk's row. */
+export function withChunkRow(error: unknown, { inputs, rows, views }: Batch): unknown {
   if (!(error instanceof InfoNCEError) || error.code !== 'ERR_INFONCE_NON_FINITE') return error;
   const { row } = error.cause as NativeFailure;
   const input = inputs[error.argument];

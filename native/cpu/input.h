@@ -19,15 +19,15 @@ class Input {
     if (matrix.type == INFONCE_BFLOAT16) widen_ = kernels.widen_bfloat16;
   }
 
-  // Rows first ... first + count: where they lie or, of 16 bits, widened into `room`. Each begins `step()` numbers after
+  // Rows first ... first + count: where they lie or, of 16 bits, widened into `scratch`. Each begins `step()` numbers after
   // the one before.
-  const float *rows(int64_t first, int64_t count, float *room) const {
+  const float *rows(int64_t first, int64_t count, float *scratch) const {
     if (!widen_) return static_cast<const float *>(data_) + first * stride_;
     const uint16_t *from = static_cast<const uint16_t *>(data_) + first * stride_;
-    if (stride_ == dim_) widen_(from, room, count * dim_);
+    if (stride_ == dim_) widen_(from, scratch, count * dim_);
     else
-      for (int64_t r = 0; r < count; ++r) widen_(from + r * stride_, room + r * dim_, dim_);
-    return room;
+      for (int64_t r = 0; r < count; ++r) widen_(from + r * stride_, scratch + r * dim_, dim_);
+    return scratch;
   }
   int64_t step() const { return widen_ ? dim_ : stride_; }
 

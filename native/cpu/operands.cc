@@ -11,7 +11,7 @@ Operands<Scalar>::Operands(const Request &request, const Layout &layout, const K
       all_kernels_(kernels),
       kernels_(scalar_kernels<Scalar>(kernels)),
       pool_(pool),
-      room_(pool.threads()) {
+      scratch_(pool.threads()) {
   is_ready_.resize(small() && !request.in_halves ? pool.active_threads() : 1);
   operands_.resize(is_ready_.size() * problem_.matrix_count);
 }
@@ -49,7 +49,7 @@ void Operands<Scalar>::take_scratch(Workspace::Cursor &cursor, bool bfloat16, co
   bool has_halves = part && part->candidates.type != INFONCE_FLOAT32;
   for (int m = 0; m < problem_.matrix_count; ++m) has_halves |= problem_.matrices[m].type != INFONCE_FLOAT32;
   for (int t = 0; t < pool_.active_threads(); ++t)
-    room_[t] = has_halves ? cursor.take<float>(kPassRows * problem_.dim) : nullptr;
+    scratch_[t] = has_halves ? cursor.take<float>(kPassRows * problem_.dim) : nullptr;
 }
 
 template <class Scalar>
@@ -57,7 +57,7 @@ PreparedRows Operands<Scalar>::prepare_rows(const Input &input, int64_t rows, in
                                             int thread) {
   const int64_t count = std::min(kPassRows, operand->padded_rows - first);
   const int64_t given = std::min(count, std::max<int64_t>(0, rows - first));
-  return kernels_.prepare(input.rows(first, given, room_[thread]), input.step(), given, problem_.normalize != 0,
+  return kernels_.prepare(input.rows(first, given, scratch_[thread]), input.step(), given, problem_.normalize != 0,
                           operand, first, count);
 }
 

@@ -65,7 +65,7 @@ template <class Scalar> class Operands {
   const Kernels &all_kernels_;
   const ScalarKernels<Scalar> &kernels_;
   ThreadPool &pool_;
-  std::vector<float *> room_;              // by thread: a task's 16-bit rows as float32
+  std::vector<float *> scratch_;           // by thread: a task's 16-bit rows as float32
   std::vector<Operand<Scalar>> operands_;  // by copy and matrix
   std::vector<char> is_ready_;             // by copy
   Operand<Scalar> part_;

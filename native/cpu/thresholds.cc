@@ -33,7 +33,7 @@ Thresholds<Scalar>::Thresholds(const Request &request, const Layout &layout, con
       is_exact_(sizeof(Scalar) == sizeof(float) && !kernels.bfloat16),
       operands_(operands),
       guides_(of_guides_, layout, kernels, pool),
-      room_(pool.threads()) {
+      scratch_(pool.threads()) {
   const infonce_problem &problem = by_guide() ? of_guides_.problem : request.problem;
   for (int k = 0; is_exact_ && k < layout_.count(); ++k) {
     const infonce_matrix &matrix = problem.matrices[layout_.matrix(k)];
@@ -62,7 +62,7 @@ void Thresholds<Scalar>::take_scratch(Workspace::Cursor &cursor, bool bfloat16, 
   const int64_t rows = part && is_exact_ ? layout_.padded_rows(layout_.anchors()) : 0;
   of_part_ = {cursor.take<Scalar>(rows), cursor.take<Scalar>(rows)};
   const int64_t dim = by_guide() ? of_guides_.problem.dim : request_.problem.dim;
-  for (float *&room : room_) room = is_exact_ ? cursor.take<float>(2 * dim) : nullptr;
+  for (float *&rows : scratch_) rows = is_exact_ ? cursor.take<float>(2 * dim) : nullptr;
 }
 
 template <class Scalar> BadRow Thresholds<Scalar>::prepare() {
@@ -110,8 +110,8 @@ template <class Scalar> void Thresholds<Scalar>::keep_rows() {
 template <class Scalar> double Thresholds<Scalar>::exact_dot(int64_t i, int matrix, int64_t j, int thread) {
   const int64_t dim = by_guide() ? of_guides_.problem.dim : request_.problem.dim;
   const int anchors = layout_.anchors();
-  const float *a = exact_[anchors].input.rows(i, 1, room_[thread]);
-  const float *b = exact_[matrix].input.rows(j, 1, room_[thread] + dim);
+  const float *a = exact_[anchors].input.rows(i, 1, scratch_[thread]);
+  const float *b = exact_[matrix].input.rows(j, 1, scratch_[thread] + dim);
   return all_kernels_.row_dot(a, b, dim) * compared().at(anchors, thread).inverse_norm[i] *
          compared().at(matrix, thread).inverse_norm[j];
 }

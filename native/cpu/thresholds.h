@@ -79,7 +79,7 @@ template <class Scalar> class Thresholds {
   double *exact_most_ = nullptr;  // infinity: of no anchor
   Exact exact_[kColumns];
   infonce_part guide_of_part_{};
-  std::vector<float *> room_;  // by thread: two rows of 16 bits as float32
+  std::vector<float *> scratch_;  // by thread: two rows of 16 bits as float32
   std::vector<Asked> asked_;
 };
 

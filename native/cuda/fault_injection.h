@@ -18,12 +18,14 @@ namespace infonce::cuda {
 
 class InjectedFaults {
  public:
-  // Counts the launch of a kernel, or a copy with an empty name; what it is to fail with. `told`: the word, or null.
-  static cudaError_t next(const std::string &name, const int32_t *told, cudaStream_t stream) {
+  // Counts the launch of a kernel, or a copy with an empty name; returns the error to fail with. `device_flag`: that of a call
+  // which can be cancelled, or null.
+  static cudaError_t next(const std::string &name, const int32_t *device_flag, cudaStream_t stream) {
     static InjectedFaults faults;
     while (is_asked_for("INFONCE_HANG", name)) std::this_thread::sleep_for(std::chrono::hours(1));
     if (is_asked_for("INFONCE_FAIL_KERNEL", name)) return cudaErrorLaunchFailure;
-    if (told && std::getenv("INFONCE_CANCEL")) cudaMemsetAsync(const_cast<int32_t *>(told), 1, sizeof *told, stream);
+    if (device_flag && std::getenv("INFONCE_CANCEL"))
+      cudaMemsetAsync(const_cast<int32_t *>(device_flag), 1, sizeof *device_flag, stream);
     return ++faults.turn_ == faults.fail_at_ ? faults.code_ : cudaSuccess;
   }
 

@@ -19,21 +19,21 @@ Lane::Lane(Kernels &kernels, cudaStream_t stream_of_caller, bool measure)
   *one_.get() = 1;
 }
 
-void Lane::watch(const int32_t *asked, int32_t *told) {
-  told_ = asked ? told : nullptr;
-  stream.watch(asked, told_);
+void Lane::watch(const int32_t *host_flag, int32_t *device_flag) {
+  device_flag_ = host_flag ? device_flag : nullptr;
+  stream.watch(host_flag, device_flag_);
   ended_early_ = false;
 }
 
 void Lane::end_early() noexcept {
-  if (!told_) return;
+  if (!device_flag_) return;
   ended_early_ = true;
   // In a stream of its own, since downloads may be waiting for kernels; by the copy engine, since kernels may have
   // taken the whole device.
   cudaStream_t at_once = nullptr;
   cudaStreamCreateWithFlags(&at_once, cudaStreamNonBlocking);
   if (!at_once) return;
-  cudaMemcpyAsync(told_, one_.get(), sizeof *told_, cudaMemcpyHostToDevice, at_once);
+  cudaMemcpyAsync(device_flag_, one_.get(), sizeof *device_flag_, cudaMemcpyHostToDevice, at_once);
   cudaStreamSynchronize(at_once);
   cudaStreamDestroy(at_once);
 }

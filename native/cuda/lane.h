@@ -42,8 +42,8 @@ struct Lane {
   void copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind);
   void upload(void *to, const void *from, size_t bytes);
   void upload(void *to, const ByteRows &rows);
-  // The word on the device that makes the call's kernels return; null: it cannot be cancelled.
-  void watch(const int32_t *asked, int32_t *told);
+  // `host_flag`: set by the caller to cancel, null: the call cannot be cancelled. `device_flag` makes its kernels return.
+  void watch(const int32_t *host_flag, int32_t *device_flag);
   // For the next call, whose begin() may wait for this one while nobody is in this one's end().
   void end_early_if_cancelled() noexcept;
   bool was_ended_early() const { return ended_early_; }
@@ -60,7 +60,7 @@ struct Lane {
   void end_early() noexcept;
 
   PageLocked<int32_t> one_;
-  int32_t *told_ = nullptr;
+  int32_t *device_flag_ = nullptr;
   std::atomic<bool> ended_early_{false};
 };
 

@@ -13,8 +13,8 @@ namespace infonce::cuda {
 namespace {
 
 #ifdef INFONCE_FAULT_INJECTION
-cudaError_t injected_fault(const char *name, const int32_t *told, cudaStream_t stream) {
-  return InjectedFaults::next(name, told, stream);
+cudaError_t injected_fault(const char *name, const int32_t *device_flag, cudaStream_t stream) {
+  return InjectedFaults::next(name, device_flag, stream);
 }
 #else
 constexpr cudaError_t injected_fault(const char *, const int32_t *, cudaStream_t) { return cudaSuccess; }
@@ -76,8 +76,8 @@ int Kernels::resident_blocks(const char *name, const void *kernel, int threads, 
 }
 
 std::string Kernels::running() const {
-  const auto *told = static_cast<const volatile int32_t *>(started_.get());
-  const int32_t started = told ? *told : -1;
+  const auto *word = static_cast<const volatile int32_t *>(started_.get());
+  const int32_t started = word ? *word : -1;
   const std::lock_guard<std::mutex> lock(mutex_);
   const bool known = started >= 0 && size_t(started) < names_.size();
   return known ? std::string("kernel ") + names_[started] : std::string("waiting for the device");
@@ -91,12 +91,12 @@ Stream::~Stream() {
   if (owned_) cudaStreamDestroy(handle_);
 }
 
-bool Stream::is_cancelled() const { return infonce::is_cancelled(asked_); }
+bool Stream::is_cancelled() const { return infonce::is_cancelled(host_flag_); }
 
 void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int threads, size_t shared, void **packed) {
   if (is_cancelled()) throw Cancelled();
   kernels_.allow_shared(kernel, shared);
-  cudaError_t code = injected_fault(name, told_, handle_);
+  cudaError_t code = injected_fault(name, device_flag_, handle_);
   if (code == cudaSuccess) code = cudaLaunchKernel(kernel, grid, dim3(unsigned(threads)), packed, shared, handle_);
   check_launch(code, name);
 }
@@ -104,7 +104,7 @@ void Stream::launch_packed(const char *name, const void *kernel, dim3 grid, int 
 void Stream::launch(cudaGraphExec_t graph) {
   constexpr const char *kName = "a graph";
   if (is_cancelled()) throw Cancelled();
-  cudaError_t code = injected_fault(kName, told_, handle_);
+  cudaError_t code = injected_fault(kName, device_flag_, handle_);
   if (code == cudaSuccess) code = cudaGraphLaunch(graph, handle_);
   check_launch(code, kName);
 }
@@ -119,7 +119,7 @@ void Stream::check_launch(cudaError_t code, const char *name) {
 }
 
 void Stream::upload_rows(void *to, const ByteRows &rows) {
-  cudaError_t code = injected_fault("", told_, handle_);
+  cudaError_t code = injected_fault("", device_flag_, handle_);
   if (code == cudaSuccess)
     code =
         cudaMemcpy2DAsync(to, rows.row, rows.from, rows.stride, rows.row, rows.count, cudaMemcpyHostToDevice, handle_);
@@ -127,7 +127,7 @@ void Stream::upload_rows(void *to, const ByteRows &rows) {
 }
 
 void Stream::copy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
-  cudaError_t code = injected_fault("", told_, handle_);
+  cudaError_t code = injected_fault("", device_flag_, handle_);
   if (code == cudaSuccess) code = cudaMemcpyAsync(to, from, bytes, kind, handle_);
   check(code, kind == cudaMemcpyHostToDevice   ? "copying to the device"
               : kind == cudaMemcpyDeviceToHost ? "copying from the device"
@@ -162,12 +162,12 @@ template <class Query> void Stream::poll(Query &&query) {
 }
 
 void Stream::synchronize() {
-  if (!asked_) return check_running(cudaStreamSynchronize(handle_));
+  if (!host_flag_) return check_running(cudaStreamSynchronize(handle_));
   poll([&] { return cudaStreamQuery(handle_); });
 }
 
 void Stream::synchronize(cudaEvent_t event, const std::function<void()> &meanwhile) {
-  if (!asked_ && !meanwhile) return check_running(cudaEventSynchronize(event));
+  if (!host_flag_ && !meanwhile) return check_running(cudaEventSynchronize(event));
   poll([&] {
     if (meanwhile) meanwhile();
     return cudaEventQuery(event);

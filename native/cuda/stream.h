@@ -54,9 +54,11 @@ class Stream {
   const Hardware &hardware() const { return kernels_.hardware(); }
   int multiprocessors() const { return hardware().multiprocessors; }
 
-  // From now on launches and waits throw Cancelled once the caller has set `asked`, and blocks of long kernels return
-  // at once where `told`, on the device, is not 0. Both may be null.
-  void watch(const int32_t *asked, const int32_t *told) { asked_ = asked, told_ = told; }
+  // From now on launches and waits throw Cancelled once the caller has set `host_flag`, and blocks of long kernels
+  // return at once if `device_flag` is not 0. Both may be null.
+  void watch(const int32_t *host_flag, const int32_t *device_flag) {
+    host_flag_ = host_flag, device_flag_ = device_flag;
+  }
   bool is_cancelled() const;
 
   // Launches `kernel(Trace, parameters...)`.
@@ -98,7 +100,7 @@ class Stream {
   template <class... Parameters>
   void pack(const char *name, void (*kernel)(Trace, Parameters...), dim3 grid, int threads, size_t shared,
             unsigned first_block, Parameters... parameters) {
-    Trace trace = kernels_.trace(name, told_, first_block);
+    Trace trace = kernels_.trace(name, device_flag_, first_block);
     void *packed[] = {&trace, &parameters...};
     launch_packed(name, reinterpret_cast<const void *>(kernel), grid, threads, shared, packed);
   }
@@ -110,7 +112,7 @@ class Stream {
   Kernels &kernels_;
   cudaStream_t handle_ = nullptr;
   bool owned_ = false;
-  const int32_t *asked_ = nullptr, *told_ = nullptr;
+  const int32_t *host_flag_ = nullptr, *device_flag_ = nullptr;
 };
 
 }  // namespace infonce::cuda

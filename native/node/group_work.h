@@ -30,9 +30,9 @@ class JoinWork : public Work {
 // Work of some kind that is a step of the group, for which the other ranks wait.
 template <class Kind> class GroupStep : public Kind {
  public:
-  template <class... Words>
-  explicit GroupStep(std::shared_ptr<Membership> membership, Words &&...words)
-      : Kind(std::forward<Words>(words)...), membership_(std::move(membership)) {}
+  template <class... Arguments>
+  explicit GroupStep(std::shared_ptr<Membership> membership, Arguments &&...arguments)
+      : Kind(std::forward<Arguments>(arguments)...), membership_(std::move(membership)) {}
 
   void take_turn() override { turn_ = membership_->group().take_turn(); }
   bool can_overlap() const override { return false; }
@@ -76,7 +76,7 @@ class ReductionWork : public GroupWork {
   bool mean_;
 };
 
-// In place of a step that this rank cannot take: the others are told why.
+// Takes the place of a step that this rank cannot take, and tells the others why.
 class DeclineWork : public GroupWork {
  public:
   DeclineWork(HostPool &pool, std::shared_ptr<Membership> membership, std::string why)

@@ -81,7 +81,7 @@ function taken(stream: NodeJS.WriteStream) {
   };
 }
 
-function callOf(words: readonly string[], { cwd = '.', env = {}, root = ROOT }: Place) {
+function processArguments(words: readonly string[], { cwd = '.', env = {}, root = ROOT }: Place) {
   const main = path.join(root, 'dist', 'esm', 'command', 'main.js');
   const options = { cwd, encoding: 'utf8', env: { ...process.env, INFONCE_DEVICE: 'cpu', ...env } } as const;
   return [process.execPath, [main, ...words], options] as const;
@@ -89,7 +89,7 @@ function callOf(words: readonly string[], { cwd = '.', env = {}, root = ROOT }: 
 
 /** Runs `infonce` in a process of its own, as a user would. */
 export function spawnInfonce(words: readonly string[], place: Place = {}): Outcome {
-  const { status, stdout, stderr, error } = spawnSync(...callOf(words, place));
+  const { status, stdout, stderr, error } = spawnSync(...processArguments(words, place));
   if (error) throw error;
   return { exit: status, stdout, stderr };
 }
@@ -97,7 +97,7 @@ export function spawnInfonce(words: readonly string[], place: Place = {}): Outco
 /** The same of a process that is not waited for. */
 export function startInfonce(words: readonly string[], place: Place = {}): Promise<Outcome> {
   return new Promise(resolve => {
-    const child = execFile(...callOf(words, place), (_error, stdout, stderr) => {
+    const child = execFile(...processArguments(words, place), (_error, stdout, stderr) => {
       resolve({ exit: child.exitCode, stdout, stderr });
     });
   });

@@ -2,12 +2,12 @@ import { gradientName } from '../../losses/results.js';
 import { isOnHost } from '../../runtime/backends/index.js';
 import type { Context } from '../../runtime/handles.js';
 import { threadsInWords } from './figures.js';
-import { callOf } from './losses.js';
+import { benchCall } from './losses.js';
 import type { Answer, Engine, Problem } from './problem.js';
 
 /** This package's function, as its users call it. */
 function call({ loss: name, inputs, labels, temperature }: Problem, context: Context): Answer {
-  const { loss, towers, options } = callOf(name);
+  const { loss, towers, options } = benchCall(name);
   const problem = {
     ...Object.fromEntries(towers.map((tower, index) => [tower, inputs[index]])),
     ...(loss.labels && { labels }),

@@ -14,7 +14,7 @@ interface Call {
   readonly options: { readonly [option: string]: unknown };
 }
 
-export function callOf(name: BenchLoss): Call {
+export function benchCall(name: BenchLoss): Call {
   if (name !== 'hardnegatives') return { loss: lossNamed(name), towers: towersOf(name), options: {} };
   return {
     loss: lossNamed('infonce'),
@@ -25,5 +25,5 @@ export function callOf(name: BenchLoss): Call {
 
 /** How many rows each row is compared with: its own tower's, or those of all the others. */
 export function candidatesOf(name: BenchLoss, rows: number): number {
-  return rows * Math.max(1, callOf(name).towers.length - 1);
+  return rows * Math.max(1, benchCall(name).towers.length - 1);
 }

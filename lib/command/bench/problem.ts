@@ -1,4 +1,4 @@
-import { type BenchLoss, callOf } from './losses.js';
+import { type BenchLoss, benchCall } from './losses.js';
 import { type Matrix, randomMatrix } from './random.js';
 
 export const TEMPERATURE = 0.1;
@@ -41,7 +41,7 @@ export function makeProblem(loss: BenchLoss, rows: number, dim: number): Problem
     rows,
     dim,
     temperature: TEMPERATURE,
-    inputs: callOf(loss).towers.map((_, tower) => randomMatrix(rows, dim, tower + 1)),
+    inputs: benchCall(loss).towers.map((_, tower) => randomMatrix(rows, dim, tower + 1)),
     labels: Int32Array.from({ length: rows }, (_, row) => Math.floor(row / ROWS_OF_A_CLASS)),
   };
 }

@@ -168,11 +168,11 @@ function gpuRemarks({ multiprocessors, clockMHz, memoryGBs, tensorTflops }: GpuL
 export function printed(report: Report): string {
   const { columns, rows } = resultTable(report);
   const missing = report.notInstalled.map(({ id }) => id);
-  const told = `Not compared, because not installed: ${missing.join(', ')}. infonce bench --peers NAME says what it needs.`;
+  const omitted = `Not compared, because not installed: ${missing.join(', ')}. infonce bench --peers NAME says what it needs.`;
   const paragraphs = [
     `${titleOf(report)}\n${machineOf(report)}`,
     table(columns, rows),
-    [...remarks(report), ...(missing.length === 0 ? [] : [told])].join('\n'),
+    [...remarks(report), ...(missing.length === 0 ? [] : [omitted])].join('\n'),
   ];
   return paragraphs.join('\n\n');
 }

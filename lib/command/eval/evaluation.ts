@@ -5,7 +5,7 @@ import type { Context } from '../../runtime/handles.js';
 import { lossNamed } from '../losses.js';
 import { CommandError, EXIT } from '../terminal/exit.js';
 import { inTurns, type Team } from '../terminal/team.js';
-import { room } from './buffers.js';
+import { pinnedNumbers } from './buffers.js';
 import { type Evaluation, Figures } from './figures.js';
 import { alignmentOfClasses, geometryOfViews, type PairSum, uniformitySum } from './geometry.js';
 import { type BatchRows, blockOf, denominator, lossOf, lossRows, type Question, sizeOf } from './losses.js';
@@ -60,7 +60,7 @@ export async function evaluate(work: Work, batches: Batches): Promise<Evaluation
   const all = new Figures(question, temperatures.length);
   const spreads = Array.from({ length: views }, () => new SpreadOfRows(dim, samples, views));
   const size = batches.largest * views * dim;
-  const buffers = Array.from({ length: Math.min(2, batches.count) }, () => room(context, size, sources.dtype));
+  const buffers = Array.from({ length: Math.min(2, batches.count) }, () => pinnedNumbers(context, size, sources.dtype));
   const read = async (index: number): Promise<BatchRows> => {
     const batch = batches.at(index);
     const numbers = buffers[Math.floor(index / team.size) % 2]!.subarray(0, batch.count * views * dim);

@@ -184,17 +184,17 @@ INFONCE_DEVICE int32_t load_in(int rank, uint32_t shared) {
 }
 
 // Whether a block goes on, if it is not that its call was cancelled: it cannot without the other of its pair, which may
-// have asked later. Shows to all threads of them what thread 0 has written to shared memory, barriers too. `told` is
-// there as well. They part by part_blocks.
-template <int kBlocks> INFONCE_DEVICE bool all_go_on(bool is_cancelled, int32_t &told) {
+// have asked later. Shows to all threads of them what thread 0 has written to shared memory, barriers too. `cancelled`
+// is there as well. They part by part_blocks.
+template <int kBlocks> INFONCE_DEVICE bool all_go_on(bool is_cancelled, int32_t &cancelled) {
   static_assert(kBlocks <= 2, "one other");
   if constexpr (kBlocks == 1) {
     __syncthreads();
     return !is_cancelled;
   } else {
-    if (threadIdx.x == 0) told = is_cancelled;
+    if (threadIdx.x == 0) cancelled = is_cancelled;
     synchronize_cluster();
-    return !is_cancelled && !load_in(rank_in_cluster() ^ 1, shared_address(&told));
+    return !is_cancelled && !load_in(rank_in_cluster() ^ 1, shared_address(&cancelled));
   }
 }
 

@@ -47,7 +47,7 @@ template <class Tile> struct LogitsBarriers {
   uint64_t full[Tile::kStages], empty[Tile::kStages];
   // By consumer: one is done with a strip a tile before the other.
   uint64_t rows_full[Tile::kKeptChunks + 1][Tile::kConsumers], rows_empty[Tile::kKeptChunks + 1][Tile::kConsumers];
-  int32_t told;  // all_go_on
+  int32_t cancelled;  // of all_go_on
 
   INFONCE_DEVICE void init() {
     for (int s = 0; s < Tile::kStages; ++s) {

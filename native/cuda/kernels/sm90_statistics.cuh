@@ -215,7 +215,7 @@ __global__ void INFONCE_CLUSTER_OF(Tile::kBlocks) __launch_bounds__(Tile::kThrea
   auto &own = *reinterpret_cast<StatisticsShared<Tile> *>(shared + Tile::kPipelineBytes);
   const uint32_t pipeline = shared_address(shared);
   if (threadIdx.x == 0) own.barriers.init();
-  const bool goes_on = all_go_on<Tile::kBlocks>(is_cancelled, own.barriers.told);
+  const bool goes_on = all_go_on<Tile::kBlocks>(is_cancelled, own.barriers.cancelled);
 
   const int warpgroup = warpgroup_index(), block = Tile::kBlocks == 1 ? 0 : rank_in_cluster();
   const int chunks = static_cast<int>(task.rows.padded_dim / kBoxDepth);

@@ -12,7 +12,7 @@ export function typedArray(random, Type, length, next) {
   return array;
 }
 
-function room(length, Type) {
+function byteLengthOf(length, Type) {
   return length * Type.BYTES_PER_ELEMENT;
 }
 
@@ -23,22 +23,22 @@ const KINDS = [
   (_random, Type, length) => new Type(length),
   (random, Type, length) => {
     const offset = random.integer(1, 4) * Type.BYTES_PER_ELEMENT;
-    return new Type(new ArrayBuffer(offset + room(length, Type) + random.integer(0, 9)), offset, length);
+    return new Type(new ArrayBuffer(offset + byteLengthOf(length, Type) + random.integer(0, 9)), offset, length);
   },
-  (_random, Type, length) => new Type(new SharedArrayBuffer(room(length, Type))),
+  (_random, Type, length) => new Type(new SharedArrayBuffer(byteLengthOf(length, Type))),
   (_random, Type, length) => new OTHER_REALM[Type.name](length),
   (_random, Type, length) => new (class Derived extends Type {})(length),
   // Resizable: views of a fixed length, and those that follow the buffer's.
   (_random, Type, length) => {
-    const bytes = room(length, Type);
+    const bytes = byteLengthOf(length, Type);
     return new Type(new ArrayBuffer(bytes, { maxByteLength: most(bytes) }), 0, length);
   },
   (_random, Type, length) => {
-    const bytes = room(length, Type);
+    const bytes = byteLengthOf(length, Type);
     return new Type(new ArrayBuffer(bytes, { maxByteLength: most(bytes) }));
   },
   (_random, Type, length) => {
-    const bytes = room(length, Type);
+    const bytes = byteLengthOf(length, Type);
     return new Type(new SharedArrayBuffer(bytes, { maxByteLength: most(bytes) }));
   },
 ];

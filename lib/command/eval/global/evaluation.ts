@@ -2,7 +2,7 @@ import { memoryRequired } from '../../../losses/memory-required.js';
 import { isOnHost } from '../../../runtime/backends/index.js';
 import { lossNamed, towersOf } from '../../losses.js';
 import { inTurns } from '../../terminal/team.js';
-import { room } from '../buffers.js';
+import { pinnedNumbers } from '../buffers.js';
 import { addGeometry, evaluationOf, inWordsOfFiles, largestCount, type PlacedRows, type Work } from '../evaluation.js';
 import { type Evaluation, Figures } from '../figures.js';
 import { blockOf, denominator, lossRows } from '../losses.js';
@@ -59,7 +59,7 @@ export async function evaluateInParts(work: Work, parts: Batches): Promise<Evalu
   const all = new Figures(question, temperatures.length);
   const spreads = Array.from({ length: views }, () => new SpreadOfRows(dim, samples, views, true));
   const size = parts.largest * views * dim;
-  const rooms = Array.from({ length: hasLabels ? 4 : 3 }, () => room(context, size, sources.dtype));
+  const buffers = Array.from({ length: hasLabels ? 4 : 3 }, () => pinnedNumbers(context, size, sources.dtype));
   const read = async (index: number, into: Numbers): Promise<PlacedRows> => {
     const part = parts.at(index);
     const numbers = into.subarray(0, part.count * views * dim);
@@ -68,9 +68,9 @@ export async function evaluateInParts(work: Work, parts: Batches): Promise<Evalu
   };
 
   const compute = async (index: number): Promise<Float64Array> => {
-    const own = await read(index, rooms[0]!);
+    const own = await read(index, buffers[0]!);
     const others = Array.from({ length: parts.count }, (_, k) => k).filter(k => k !== index);
-    let reading = read(others[0]!, rooms[1]!);
+    let reading = read(others[0]!, buffers[1]!);
     let other: PlacedRows | undefined;
     try {
       // It may fail before anybody waits for it.
@@ -79,13 +79,13 @@ export async function evaluateInParts(work: Work, parts: Batches): Promise<Evalu
       const search: Search =
         classes === undefined
           ? new SearchOfViews(work, own)
-          : await SearchOfClasses.start(work, own, classes, rooms[3]!);
+          : await SearchOfClasses.start(work, own, classes, buffers[3]!);
       const alignment = await addGeometry(figures, own, spreads, question, context);
       if (classes === undefined) figures.addAlignment(alignment);
       await search.within();
       for (const [k, at] of others.entries()) {
         other = await reading;
-        if (k + 1 < others.length) reading = read(others[k + 1]!, rooms[1 + ((k + 1) % 2)]!);
+        if (k + 1 < others.length) reading = read(others[k + 1]!, buffers[1 + ((k + 1) % 2)]!);
         reading.catch(() => {});
         await search.across(other);
         if (at > index) await addUniformityAcross(figures, own, other, work);

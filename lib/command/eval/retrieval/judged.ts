@@ -4,7 +4,7 @@ import type { LossValue } from '../../../losses/results.js';
 import { runAsync } from '../../../losses/run.js';
 import { isOnHost } from '../../../runtime/backends/index.js';
 import type { Context } from '../../../runtime/handles.js';
-import { room } from '../buffers.js';
+import { pinnedNumbers } from '../buffers.js';
 import { SumsOfExponentials } from '../loss-of-parts.js';
 import { type MatrixFile, type Numbers, tensorOf } from '../matrix.js';
 import { Batches } from '../sources.js';
@@ -53,14 +53,15 @@ export async function evaluateJudged(
   const pairs = judgements.queries.length;
   const most = partSize(question, pairs);
   const parts = new Batches(documents.rows, most);
-  const rooms = Array.from({ length: Math.min(2, parts.count) }, () => room(context, parts.largest * dim, dtype));
-  const [roomOfAnchors, roomOfPositives] = [0, 1].map(() => room(context, Math.min(most, pairs) * dim, dtype)) as [
-    Numbers,
-    Numbers,
-  ];
+  const buffers = Array.from({ length: Math.min(2, parts.count) }, () =>
+    pinnedNumbers(context, parts.largest * dim, dtype),
+  );
+  const [bufferOfAnchors, bufferOfPositives] = [0, 1].map(() =>
+    pinnedNumbers(context, Math.min(most, pairs) * dim, dtype),
+  ) as [Numbers, Numbers];
   const read = async (index: number): Promise<Numbers> => {
     const { first, count } = parts.at(index);
-    const numbers = rooms[index % 2]!.subarray(0, count * dim);
+    const numbers = buffers[index % 2]!.subarray(0, count * dim);
     await documents.read(first, numbers);
     return numbers;
   };
@@ -75,10 +76,10 @@ export async function evaluateJudged(
     const end = Math.min(begin + most, pairs);
     const asked = judgements.queries.subarray(begin, end);
     const relevant = judgements.documents.subarray(begin, end);
-    const anchors = await rowsOf(queries, asked, roomOfAnchors);
-    const positives = await rowsOf(documents, relevant, roomOfPositives);
+    const anchors = await rowsOf(queries, asked, bufferOfAnchors);
+    const positives = await rowsOf(documents, relevant, bufferOfPositives);
     alignment += await sumOfDistances(anchors, positives, documents, relevant);
-    let reading = chunk === 0 || parts.count > 1 ? read(0) : Promise.resolve(rooms[0]!);
+    let reading = chunk === 0 || parts.count > 1 ? read(0) : Promise.resolve(buffers[0]!);
     for (let part = 0; part < parts.count; part++) {
       const candidates = await reading;
       if (part + 1 < parts.count) reading = read(part + 1);

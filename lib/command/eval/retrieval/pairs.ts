@@ -1,6 +1,6 @@
 import type { Context } from '../../../runtime/handles.js';
 import { inTurns, type Team } from '../../terminal/team.js';
-import { room } from '../buffers.js';
+import { pinnedNumbers } from '../buffers.js';
 import { blockOf, type Question } from '../losses.js';
 import type { Numbers } from '../matrix.js';
 import { Batches, type Sources } from '../sources.js';
@@ -72,7 +72,7 @@ export async function retrieveAcross(
   const { samples, dtype } = sources;
   const comparison = { dim, normalize, context };
   const parts = new Batches(samples, Math.max(batchSize, FEWEST));
-  const rooms = Array.from({ length: 3 }, () => room(context, parts.largest * 2 * dim, dtype));
+  const buffers = Array.from({ length: 3 }, () => pinnedNumbers(context, parts.largest * 2 * dim, dtype));
   const read = async (index: number, into: Numbers) => {
     const part = parts.at(index);
     const numbers = into.subarray(0, part.count * 2 * dim);
@@ -82,11 +82,11 @@ export async function retrieveAcross(
   const compare = async (i: number): Promise<Float64Array> => {
     const { count } = parts.at(i);
     const above = [new Int32Array(count), new Int32Array(count)] as const;
-    const [a, b] = await read(i, rooms[0]!);
-    let reading = read(0, rooms[1]!);
+    const [a, b] = await read(i, buffers[0]!);
+    let reading = read(0, buffers[1]!);
     for (let j = 0; j < parts.count; j++) {
       const [inA, inB] = await reading;
-      if (j + 1 < parts.count) reading = read(j + 1, rooms[1 + ((j + 1) % 2)]!);
+      if (j + 1 < parts.count) reading = read(j + 1, buffers[1 + ((j + 1) % 2)]!);
       // It may fail before anybody waits for it.
       reading.catch(() => {});
       const counts =
