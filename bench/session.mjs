@@ -1,9 +1,9 @@
-import { contextDevice, copyGBs, devices, handoverNs, peakGflops, withPeak } from './measure/library.mjs';
+import { contextDevice, copyGBs, devices, handoverNs, isOnHost, peakGflops, withPeak } from './measure/library.mjs';
 
 /** The argument of every group: the device, how long to measure, the machine's peak, and a function to report progress. */
 export function openSession({ quick, device }) {
-  const cpu = devices().find(({ id }) => id === 'cpu');
-  const onCpu = device === 'cpu';
+  const cpu = devices().find(({ id }) => isOnHost(id));
+  const onCpu = isOnHost(device);
   return {
     quick,
     device,

@@ -158,7 +158,7 @@ describe('a buffer', () => {
     refuses(() => context.read(buffer, 0, new Float32Array(1)), /disposed/);
   });
 
-  it('outlives its context as an object of no use', () => {
+  it('is unusable after its context is disposed', () => {
     context.dispose();
     expect(buffer.byteLength).toBe(BYTES);
     expect(() => lossOf(features({ data: buffer }))).toThrow(/disposed/);
@@ -191,7 +191,7 @@ describe('objects that are not what they look like', () => {
     expect(lossOf(features({ data: buffer }))).toBe(lossOf({}));
   });
 
-  it('are no receivers of methods', () => {
+  it('are rejected as `this`', () => {
     const saved = context.forward(problem(), result());
     const dispose: (this: unknown) => void = buffer.dispose;
     const run: (this: unknown, problem: NativeProblem, result: NativeResult) => void = context.run;
@@ -315,7 +315,7 @@ describe('a problem', () => {
     [{ form: form(BLOCK, [Number.NaN, 0, 1, 0, 1, 0, 0, 0, 0, 0]) }, /small counts/],
     [{ form: form([0, 0, 0, 0, 0, 0, 0, 0], SOFTMAX) }, /a matrix and itself/],
     [{ form: form([0, 0, 0, 0, 1, 0, Number.NaN, 0], SOFTMAX) }, /stretch must be at least 0/],
-    [{ form: form([0, 0, 0, 0, 1, 0, 0, 1], SOFTMAX) }, /own candidates of nobody/],
+    [{ form: form([0, 0, 0, 0, 1, 0, 0, 1], SOFTMAX) }, /own_stretch requires/],
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 3], SOFTMAX) }, /unknown threshold/],
     [{ form: form([0, 0, 0, 0, 1, 0, 0, 0, 0, 1], SOFTMAX) }, /a guide of no threshold/],
     [{ guideDim: 0.5 }, /guideDim must be an integer/],

@@ -37,7 +37,7 @@ describe('createContext', () => {
     context.dispose();
   });
 
-  it('has no reason to keep when the device is named', () => {
+  it('leaves fallbackReason undefined if the device is named', () => {
     const context = createContext({ device: 'cpu', threads: 3, precision: 'medium' });
     expect(context).toMatchObject({
       device: { id: 'cpu', threads: 3 },

@@ -138,7 +138,7 @@ stop() {
   # shellcheck disable=SC2086 # several words
   kill -TERM $running $children 2>/dev/null
 }
-# In what runs beside others the shell that began it tells of the end.
+# For background steps, the shell that started them reports the end.
 stop_all() {
   stop
   if ((BASHPID == $$)); then

@@ -1,4 +1,4 @@
-// The two sums that the ladder climbs: what the kernels are told, and the results to compare.
+// The two sums that the ladder climbs: kernel arguments, and the results to compare.
 #pragma once
 
 #include <cmath>

@@ -9,6 +9,7 @@ export { PEERS } from '../../dist/esm/command/bench/peers/index.js';
 export { makeProblem, plainFlops } from '../../dist/esm/command/bench/problem.js';
 export { randomMatrix } from '../../dist/esm/command/bench/random.js';
 export { median, time } from '../../dist/esm/command/bench/timing.js';
+export { isOnHost } from '../../dist/esm/runtime/backends/index.js';
 
 export const { clip, clipSync, createProcessGroup, devices, infoNCE, infoNCESync, ntXent, ntXentSync, sigLipSync } =
   infonce;

@@ -4,7 +4,7 @@ import type { Stretches } from './hardness.js';
 import { blocksOfDirections, type Directions, type DirectionsForm, ONE_WAY } from './info-nce-directions.js';
 import { tooManyMatrices } from './info-nce-negatives.js';
 
-/** Of what kind an `infoNCE` is. Its matrices are the queries, the positive keys and, if there are any, the negatives. */
+/** Variant of `infoNCE`. Its matrices are the queries, the positive keys and, if there are any, the negatives. */
 export interface InfoNCEForm {
   /** Whether all positive keys are candidates. */
   readonly inBatch: boolean;

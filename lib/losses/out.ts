@@ -107,7 +107,7 @@ function checkSize(length: number, shape: readonly number[], name: string): void
 function lossIsANumber(reduction: string): InfoNCEError {
   return new InfoNCEError('ERR_INFONCE_RANGE', {
     argument: 'out.loss',
-    expected: "no array but with reduction: 'none'",
+    expected: "no array unless reduction is 'none'",
     got: `one with reduction '${reduction}'`,
     remedy: 'The loss is a number then.',
   });

@@ -56,7 +56,7 @@ export function resultBuffers(
     const arrays = plan.task.matrices.map(matrix => {
       if (!computesGradient(plan, part, matrix)) return undefined;
       const name = gradientName(matrix.name);
-      // Of one that is dropped nobody asks for the parts.
+      // Parts of a dropped result are not used.
       if (output === 'device' && !matrix.detached && (matrix.list?.tensors.length ?? 1) > 1)
         throw joinedOnDevice(matrix);
       if (output === 'device' && matrix.interleaved) throw interleavedOnDevice();

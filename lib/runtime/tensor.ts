@@ -127,7 +127,7 @@ function tensorRemedy(value: unknown, name: string, text: string): string {
 /** The names of the tensors in what a model has returned. */
 function tensorsIn(value: unknown): readonly string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return [];
-  // Fields alone: of what nobody has asked for, a getter may do anything.
+  // Data properties only: getters could have side effects.
   const fields = Object.entries(ifReadable(() => Object.getOwnPropertyDescriptors(value)) ?? {});
   return fields
     .filter(([, field]) => field.enumerable && foreignNumbers(field.value, '')?.shape !== undefined)

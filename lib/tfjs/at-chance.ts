@@ -18,7 +18,7 @@ const WINDOW = 30;
 const COMPARED = 10;
 /** Wrong pairs stay at chance, within the noise of a batch. */
 const CLEARLY_BELOW = 0.99;
-/** Above this the difference of two means is none of chance. */
+/** Above this the difference of two means is significant. */
 const SIGNIFICANT = 3;
 
 /**

@@ -59,7 +59,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set(['gradient', 'gradOutput', 'ranks
 const ADVICE: KeyAdvice = new Map([
   ['gradient', 'It is computed when it is asked for: by tf.grad, tf.variableGrads, optimizer.minimize or model.fit.'],
   ['gradOutput', 'Multiply the loss instead.'],
-  ['ranks', 'The loss is all that comes back, and nothing is counted. ntXentTop1() and its kin are metrics.'],
+  ['ranks', 'The loss is all that comes back, and nothing is counted. ntXentTop1() and similar functions are metrics.'],
   ['group', 'model.fit adds no gradients over ranks: train with the op, and add those of tf.variableGrads.'],
   ['signal', 'TensorFlow.js computes synchronously; what is synchronous cannot be aborted.'],
 ]);

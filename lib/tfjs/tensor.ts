@@ -92,7 +92,8 @@ function insteadOfTensor(value: unknown, name: string): { readonly got: string; 
   if (value instanceof tf.SymbolicTensor) {
     return {
       got: 'a symbolic tensor, which has no numbers',
-      remedy: 'Apply the encoder to a tensor, not to tf.input(). For model.compile there are ntXentLoss() and its kin.',
+      remedy:
+        'Apply the encoder to a tensor, not to tf.input(). For model.compile there are ntXentLoss() and similar functions.',
     };
   }
   if (Array.isArray(value) && value[0] instanceof tf.Tensor) {

@@ -46,7 +46,7 @@ inline bool are_visitors(const infonce_travelling_rows &rows) {
 inline bool have_weights(const infonce_travelling_rows &rows) { return are_visitors(rows) && rows.log_sum_exp; }
 inline bool have_ranks_alone(const infonce_travelling_rows &rows) { return are_visitors(rows) && !rows.log_sum_exp; }
 
-// Said of such a call.
+// The message about a call without candidates.
 constexpr char kNoCandidate[] = "no candidate is left in the sum";
 // Whether an opened call needs candidates from parts: by its form and sizes it has only positives.
 bool needs_candidates(const infonce_problem &problem);
@@ -74,11 +74,11 @@ struct BadRow {
   int64_t row = -1;                    // -1: none
 };
 
-// The first row whose bias is neither a number nor -infinity.
+// First row whose bias is neither a number nor -infinity.
 BadRow first_bad_bias(const infonce_problem &problem);
 // The same of a part, and of numbers that travel with it: sums and weights are numbers, except sums of nothing.
 BadRow first_bad_number(const infonce_problem &problem, const infonce_part &part, Pass pass);
-// The first row of what came home that is none.
+// First returned row with a non-finite sum.
 BadRow first_bad_sum(const infonce_problem &problem, int32_t softmax, const infonce_travelling_rows &rows);
 
 // Fills `failure`, unless it is null, and returns the status.

@@ -106,12 +106,12 @@ const char *wrong_own_block(const infonce_problem &p, const infonce_block &block
 const char *wrong_stretch(const infonce_problem &p, const infonce_block &block) {
   if (!(block.stretch >= 0 && scale_of(p, block) <= 1e30 && block.own_stretch >= 0 && own_scale_of(p, block) <= 1e30))
     return "stretch must be at least 0, and at most 1e30";
-  if (block.own_stretch != 0 && block.own != INFONCE_OWN_AMONG) return "a stretch of own candidates of nobody";
+  if (block.own_stretch != 0 && block.own != INFONCE_OWN_AMONG) return "own_stretch requires INFONCE_OWN_AMONG";
   if (is_triangle(block) || block.column_softmax >= 0 || p.matrices[block.candidates].bias)
     return "stretched logits are of two matrices whose columns feed no softmax, without a bias";
   return p.softmaxes[0].row_loss == INFONCE_ROW_LOSS_CROSS_ENTROPY && !positives_are_anchors(p.softmaxes[0])
              ? nullptr
-             : "stretched logits go with cross-entropy of positives by index";
+             : "stretch requires cross-entropy with positives by index";
 }
 
 // Positives by id beside those by index.

@@ -14,15 +14,15 @@ class Call {
   // The arrays and `result` must stay until end(), the problem need not. `opened`: candidates come in parts.
   Call(const infonce_problem &problem, infonce_result *result, infonce_precision precision, Lane &lane,
        Phase phase = kWhole, infonce_output logits = {}, bool opened = false);
-  // A part of an opened call: its sums, or its share of the gradients, of which its own is `gradient`. `bad`: the first of
-  // its numbers that is none.
+  // A part of an opened call: its sums, or its share of the gradients, of which its own is `gradient`. `bad`: its
+  // first non-finite value.
   Call(const Call &opened, const infonce_part &part, const infonce_output &gradient, const BadRow &bad,
        infonce_result *result, Lane &lane, Phase phase);
 
   // A repetition of a call that was recorded.
   Call(const Call &recorded, infonce_result *result, Lane &lane, const int32_t *cancelled);
 
-  // After the first phase: what begins next is this one.
+  // After the first phase: begins this one.
   void turn(Phase phase, infonce_result *result, Lane &lane, const int32_t *cancelled);
   // The upstream gradient of the phases from here on.
   void set_upstream(const infonce_grad_output &upstream) { work_.problem.grad_output = upstream; }
@@ -31,7 +31,7 @@ class Call {
   void join_rows(int32_t softmax, const infonce_travelling_rows &rows, const BadRow &bad, Lane &lane);
   // Whether it has been given no candidates yet, and needs some.
   bool lacks_candidates() const { return work_.lacks_candidates; }
-  // What a part of it left behind.
+  // Takes over what a part of it has changed.
   void take_back(const Call &part);
   // Memory for what the parts of a gradient add to the anchors'.
   void place_sums_of_parts(Workspace *workspace, Lane &lane);

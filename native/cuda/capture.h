@@ -11,13 +11,13 @@ namespace infonce::cuda {
 
 struct Work;
 
-// What was asked for cannot be part of a graph; the message says why, and what can be done.
+// A call cannot be part of a graph; the message says why, and what to do.
 class CannotBeCaptured : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// Whether what is queued in a stream of the caller's would become part of a graph; null: it is none of the caller's.
+// Whether work queued in the caller's stream would become part of a graph; null if the stream is not the caller's.
 bool is_capturing(cudaStream_t stream_of_caller);
 
 // Throws CannotBeCaptured if the host brings something to a call or waits for it, or the capture has failed.
@@ -25,7 +25,8 @@ void check_capture(const Work &work);
 // The same of a graph of ours, whose rows and gradients are on the device. What the host brings is brought once.
 void check_repeatable(const Work &work);
 
-// Becomes true once the graph that is captured of a stream is gone, with all that was made of it; null: that cannot be known.
+// Becomes true once the graph that is captured of a stream, and all that was made of it, are destroyed; null if that cannot be
+// known.
 std::shared_ptr<const std::atomic<bool>> end_of_graph(cudaStream_t stream);
 
 // While it lives, this thread may allocate memory though a graph is being captured.

@@ -1,5 +1,5 @@
-// Something that happens, for which one thread waits up to a time. By a descriptor: the clock of a timed wait on a condition
-// is either one that may be set, or asks for a newer glibc than Node.js does.
+// An event with a timed wait. Uses a file descriptor: condition variables would need a settable clock or a newer glibc than
+// Node.js does.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@ bool anchors_are_missing(const infonce_problem &p) {
   return true;
 }
 
-// The problem becomes one that may be opened, but for its numbers: they are all ranks'.
+// Turns the problem into one that can be opened; sizes are those of all ranks.
 const char *what_is_wrong_with_targets(const infonce_problem &p, infonce_problem *opened) {
   if (const char *wrong = what_is_wrong_with_form(p)) return wrong;
   const infonce_matrix &anchors = p.matrices[p.softmaxes[0].anchors], &keys = p.matrices[keys_of(p)];

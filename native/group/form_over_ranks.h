@@ -1,4 +1,4 @@
-// Which problems are computed over ranks, and what of them has to be the same on all.
+// Which problems are computed over ranks, and which of their properties have to be the same on all.
 #pragma once
 
 #include <cstdint>

@@ -80,7 +80,7 @@ bool LibraryThread::start(double seconds) {
   return false;
 }
 
-// Each time anew: it is called before what the library that was opened last has for the exit.
+// Registered again each time, so that it runs before the exit handlers of the library opened last.
 void LibraryThread::end_at_exit(bool stays) {
   register_at_exit();
   const std::lock_guard<std::mutex> lock(at_exit().mutex);

@@ -1,5 +1,5 @@
-// The thread on which all of a library that carries messages runs: it takes what others post, and moves it on until it has
-// ended, also while nobody asks.
+// The thread on which a library that carries messages runs: it takes posted messages and moves them on until they have ended,
+// also while no other thread waits for them.
 #pragma once
 
 #include <atomic>
@@ -30,7 +30,7 @@ constexpr double kForAbandoning = 1;  // seconds in which a thread stops when it
 // Nanoseconds, by a clock that nobody sets.
 int64_t now();
 int64_t nanoseconds(double seconds);
-// Whether it has happened by then.
+// Whether the event has happened by then.
 bool wait_for(Event &event, int64_t deadline);
 
 class LibraryThread : public std::enable_shared_from_this<LibraryThread> {
@@ -39,13 +39,13 @@ class LibraryThread : public std::enable_shared_from_this<LibraryThread> {
   LibraryThread(const LibraryThread &) = delete;
   LibraryThread &operator=(const LibraryThread &) = delete;
 
-  // From any thread. Nothing moves any more. Waits for that at most so long.
+  // From any thread. Stops all messages, and waits for that at most so long.
   void abandon(double seconds);
 
  protected:
   LibraryThread() = default;
 
-  // Runs `run` on a thread, which may outlive all who use it. Whether it has begun in time; if not it is to stop.
+  // Runs `run` on a thread, which may outlive its users. Whether it has begun in time; if not, it is asked to stop.
   bool start(double seconds);
   virtual void run() = 0;
 
@@ -57,9 +57,9 @@ class LibraryThread : public std::enable_shared_from_this<LibraryThread> {
 
   // Nothing can be posted any more, nor ends. The first reason stays.
   void lose(const std::string &reason);
-  // Asks the thread to leave within that time; until when.
+  // Asks the thread to leave within that time. Returns the deadline.
   int64_t ask_to_leave(double seconds);
-  // Of the thread: waits for what is posted or asked, at most so long.
+  // Of the thread: waits for a message or a request, at most so long.
   void nap(int64_t nanoseconds);
   void wake();
 
@@ -79,7 +79,7 @@ class LibraryThread : public std::enable_shared_from_this<LibraryThread> {
  private:
   Event posted_;
   std::atomic<bool> naps_{false};
-  std::string lost_;  // why it is
+  std::string lost_;  // why the group is lost
 };
 
 // One whose messages have a flag `ended`, which it sets.
@@ -112,7 +112,7 @@ template <class Message> class ThreadOf : public LibraryThread {
     has_posts_ = true;
   }
 
-  // Of the thread: what was posted since the last time.
+  // Of the thread: messages posted since the last call.
   std::vector<Messages> take_posts() {
     const std::lock_guard<std::mutex> lock(mutex_);
     has_posts_ = false;

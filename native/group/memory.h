@@ -1,4 +1,4 @@
-// Memory that steps of a group use again.
+// Reusable memory for steps of a group. (SupCon's memory of embeddings is another thing.)
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace infonce::group {
 
-// What memory a step's messages had better be in: that which a backend's device copies to and from directly, or any; or what
-// memory of the device they are in.
+// The memory for a step's messages: host memory, if possible such that a backend's device copies to and from it directly, or
+// memory of the device.
 struct MemoryKind {
   const infonce_backend *backend = nullptr;
   int32_t device = 0;
@@ -41,7 +41,7 @@ class Memory {
   class Piece {
    public:
     Piece() = default;
-    // Of the host any where there is none of that kind, or little is asked for.
+    // Falls back to ordinary host memory if that kind is unavailable or the size is small.
     Piece(size_t size, const MemoryKind &wanted);
     ~Piece();
     Piece(Piece &&other) noexcept { swap(other); }

@@ -2,7 +2,7 @@
 // the sums, and once more for the gradient, which follows one hop behind and comes home last. Where anchors are fewer bytes
 // than their candidates, those stay, and the anchors go round as calls of their own.
 //
-//   hop h: rank r has the candidates of rank r - h, or its anchors. Memory: those of three ranks, and as many gradients.
+//   hop h: rank r has the candidates of rank r - h, or its anchors. It holds those of three ranks, and as many gradients.
 #pragma once
 
 #include <cstdint>
@@ -68,10 +68,10 @@ class RingCall {
   void fill_with_nan(const infonce_output &output, int64_t count);
   void fill_losses_with_nan();
   void compute_gradients();
-  // All of it: what this rank comes to is told the others, and its share of what they do goes to `result`.
+  // Sends this rank's totals to the others and writes its share of theirs to `result`.
   void complete_gradients(Gradients gradients, infonce_result *result);
   void take_memory_for_gradients();
-  // Memory is taken where all ranks learn of it if one has none.
+  // Allocates where all ranks learn of a failure.
   template <class Take> void take_memory(Take &&take) {
     if (status_ != INFONCE_OK) return;
     note(guarded(failure_, [&] {
@@ -107,7 +107,7 @@ class RingCall {
   void take_memory_for_gradients_here();
   void begin_gradients_here();
   void add_gradients_here();
-  // A memory that stays.
+  // SupCon's memory, if it stays on its rank.
   void take_memory_for_memory(const infonce_matrix &memory);
   infonce_problem problem_of_memory() const;
   template <class Step> void of_memory(Step &&step);
@@ -123,7 +123,7 @@ class RingCall {
   void visit(const Traveller &traveller, int hop, const Packed &rows, const infonce_travelling_rows &columns,
              Visit &&visit);
 
-  // Keeps the first failure. What follows of the pass still goes round, but nothing is computed.
+  // Keeps the first failure. The rest of the pass still goes round, but nothing is computed.
   void note(infonce_status status) {
     if (status_ == INFONCE_OK) status_ = status;
   }
@@ -162,7 +162,7 @@ class RingCall {
   std::list<Relay> gradients_;           // of travellers with one
   std::optional<Relay> terms_;           // where positives have their own
   Memory::Piece of_block_;               // of rows that are candidates of several blocks
-  // Candidates of a block that stay here, or the memory.
+  // Candidates of a block that stay here, or SupCon's memory.
   struct Home {
     infonce_matrix candidates;  // the caller's, or between the halves of a call copies
     Memory::Piece rows, guide;
@@ -175,11 +175,11 @@ class RingCall {
   std::vector<Home> homes_;              // by block of the visitors
   std::vector<infonce_saved *> visits_;  // by hop: calls that wait for the gradient, or null
   int64_t bytes_of_visits_ = 0;
-  bool memory_stays_ = false, memory_is_closed_ = false;
-  infonce_saved *memory_here_ = nullptr;  // the call in which others meet it; null: nobody does
+  bool memory_stays_ = false, memory_is_closed_ = false;  // SupCon's
+  infonce_saved *memory_here_ = nullptr;  // the call in which others' anchors meet SupCon's memory; null: none do
   std::vector<int32_t> no_firsts_;
   std::vector<double> no_log_sums_, no_weights_;
-  Memory::Piece gradient_of_memory_;  // which nobody wants
+  Memory::Piece gradient_of_memory_;  // SupCon's; discarded
   Memory::Piece of_their_positives_;  // what their gradients are: nothing
   double grad_scale_of_visitors_ = 0;
   // Of this rank by matrix, where rows travel on the device and others may fetch some.

@@ -1,5 +1,5 @@
-// A memory that stays: all ranks' anchors go all the way round, and at each rank meet its rows as columns of parts of one
-// call, in which those rows are anchors without a loss that meet nothing else.
+// SupCon's memory, if it stays on its rank: all ranks' anchors go all the way round, and at each rank meet its rows as
+// columns of parts of one call, in which those rows are anchors without a loss that meet nothing else.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -78,7 +78,7 @@ void RingCall::add_to_memory(int hop, const Packed &rows, const infonce_travelli
   is_nan_ |= computes() && std::any_of(sums, sums + part.candidates.rows, [](double sum) { return std::isnan(sum); });
 }
 
-// Its rows have no loss: what they weigh is nothing.
+// Its rows have no loss: their weight is 0.
 void RingCall::open_gradient_of_memory() {
   if (!memory_here_) return;
   infonce_result result{};

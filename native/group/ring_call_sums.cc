@@ -11,7 +11,7 @@
 
 namespace infonce::group {
 
-// Of what weights of positives are made of.
+// From which the weights of positives are computed.
 void RingCall::read_log_mean() {
   infonce_travelling_rows rows{};
   double log_mean = 0;
@@ -184,7 +184,7 @@ void RingCall::add_terms() {
   terms_.reset();
 }
 
-// Leaves what this rank came to in its record.
+// Writes this rank's totals to its record.
 infonce_status RingCall::compute_losses() {
   if (travellers_.empty()) {
     if (has_rows()) note(backend_.forward(context_, &local_, &local_result_, &saved_, failure_));

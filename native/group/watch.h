@@ -1,4 +1,4 @@
-// Which ranks a step has waited for so long that somebody is to be told.
+// Tracks ranks that have kept a step waiting long enough to warn about.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@ class Watch {
   explicit Watch(double seconds) : seconds_(seconds) {}
 
   double seconds() const { return seconds_; }
-  // From now on it is this step that waits.
+  // From now on this step waits.
   void begin(int64_t step);
-  // Keeps them, the first ones of each step alone.
+  // Keeps the first ranks of each step.
   void miss(const std::vector<int> &ranks);
-  // What was kept since the last time.
+  // Returns and clears those kept.
   std::vector<Missed> take();
 
  private:

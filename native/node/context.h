@@ -61,8 +61,8 @@ class Context : public Napi::ObjectWrap<Context> {
   std::unique_ptr<Work> read_work(const Napi::CallbackInfo &info, When when);
   using MakeWork = std::unique_ptr<Work> (Context::*)(const Napi::CallbackInfo &info, When when);
 
-  // With a function as the argument at index `done`: queues the work, to be told of by it, and returns its ticket. Else does
-  // the work now, after all that is queued, and returns what it makes. Work that cannot be a step of `of_group`, unless that
+  // If argument `done` is a function, queues the work, calls it on completion and returns the ticket. Else does the work now,
+  // after all that is queued, and returns its result. Work that cannot be a step of `of_group`, unless that
   // is undefined or empty, is declined there.
   Napi::Value perform(const Napi::CallbackInfo &info, MakeWork make, size_t done, Napi::Value of_group = {});
 

@@ -38,7 +38,7 @@ class Group : public Napi::ObjectWrap<Group> {
   void abandon(const Napi::CallbackInfo &info);
   void end(const Napi::CallbackInfo &info);
 
-  // Queues the work, to be told of by the function `done`.
+  // Queues the work, and calls the function `done` on completion.
   void submit(Napi::Value done, std::unique_ptr<Work> work);
 
   std::shared_ptr<Membership> membership_ = std::make_shared<Membership>();

@@ -107,7 +107,7 @@ TEST_CASE("joined sides of many tiles match the reference on any number of threa
   }
 }
 
-TEST_CASE("of a positive alone the loss is the logarithm of how often it is there, and its gradient 0") {
+TEST_CASE("with only a positive, the loss is the log of its multiplicity and the gradient is 0") {
   const std::vector<Engine> all = engines_for_rules();
   for (const double temperature : {0.1, 0.001}) {
     for (const uint32_t bits : {1U, 2U, 4U, 5U, 20U, 22U}) {

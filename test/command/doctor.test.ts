@@ -152,7 +152,7 @@ it.runIf(process.platform === 'linux')('a Node.js that is too old is a problem',
   expect(advice).toContain('Install Node.js 20 or newer.');
 });
 
-it('fails where an instruction set is forced that there is none of', () => {
+it('fails if INFONCE_ISA names an unknown instruction set', () => {
   const { exit, problems } = doctor(['--device', 'cpu'], { INFONCE_ISA: 'sse9' });
   expect([exit, ...problems]).toEqual([1, expect.stringMatching(/^cpu: INFONCE_ISA: expected .* got "sse9"/)]);
 });

@@ -79,7 +79,7 @@ export function describeInABrowser(name: string, file: () => string, { charts, g
       }, MINUTES);
       afterAll(() => page.close());
 
-      it('has nothing to complain of and fetches nothing', () => {
+      it('logs no errors and fetches nothing', () => {
         expect(complaints).toEqual([]);
         expect(requests.filter(url => !url.startsWith('data:'))).toEqual([url]);
       });

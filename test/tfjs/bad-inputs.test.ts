@@ -80,7 +80,12 @@ const CASES: [what: string, call: () => unknown, code: string, says: string][] =
   ['labels with fractions', () => supCon(z(), tf.tensor1d([0, 0.5, 1, 1])), 'RANGE', 'got 0.5 for row 1'],
   ['gradient', () => ntXent(z(), wrong<object>({ gradient: true })), 'TYPE', 'It is computed when it is asked for'],
   ['gradOutput', () => supCon(z(), labels, wrong<object>({ gradOutput: 2 })), 'TYPE', 'Multiply the loss'],
-  ['ranks', () => ntXent(z(), wrong<object>({ ranks: false })), 'TYPE', 'ntXentTop1() and its kin are metrics'],
+  [
+    'ranks',
+    () => ntXent(z(), wrong<object>({ ranks: false })),
+    'TYPE',
+    'ntXentTop1() and similar functions are metrics',
+  ],
   ['an unknown option', () => ntXent(z(), wrong<object>({ temprature: 1 })), 'TYPE', "Did you mean 'temperature'?"],
   ['NaN', () => ntXent(z().mul(Number.NaN)), 'NON_FINITE', 'features'],
   ['a loss with one view', () => ntXentLoss({ nViews: 1 }), 'VIEWS', 'nViews'],

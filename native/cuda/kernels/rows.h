@@ -1,5 +1,5 @@
-// What kernels and their launchers speak about: rows of matrices, directions of the softmax, the report of a call. Plain
-// structs of device pointers, passed to kernels by value.
+// Parameters of kernels and their launchers: rows of matrices, directions of the softmax, the report of a call. Plain structs
+// of device pointers, passed to kernels by value.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -59,11 +59,11 @@ struct Pairs {
   const int32_t *row_ids = nullptr, *column_ids = nullptr;
 };
 
-// What a block leaves out, or adds to its logits, by prepared row; null: nothing.
+// Pairs that a block leaves out, and biases that it adds, by prepared row; null: none.
 struct Masks {
   const int32_t *row_ids, *column_ids;  // both or none: pairs of equal id are no candidates, but for the positives
   const float *row_bias, *column_bias;  // of the candidates, of which either may be
-  // Of candidates that are the own ones of every so manieth anchor, whose pairs are treated apart; 0: there are none.
+  // Row j belongs to anchor j mod the period; its pairs are computed separately. 0: no such rows.
   int64_t row_period, column_period;
   // By row of either side, at most one of them: dot products above are left out, of the rows or, `by_guide`, of guides.
   const double *row_most, *column_most;
@@ -114,11 +114,11 @@ struct Upstream {
   __device__ double scale() const { return count == 0 ? factor : factor * *largest; }
 };
 
-// What may hold a bad row: each matrix, by its index, each one's guide, and the upstream gradient.
+// Inputs that may hold a bad row: each matrix, by its index, each one's guide, and the upstream gradient.
 constexpr int kGuideInputs = INFONCE_MOST_MATRICES;
 constexpr int kUpstreamInput = kGuideInputs + INFONCE_MOST_MATRICES, kInputs = kUpstreamInput + 1;
 
-// What the kernels tell the host, and each other. Begins as zeros.
+// Messages of the kernels to the host and to each other. Initially zeros.
 struct Report {
   unsigned long long bad_row[kInputs];  // the complement of the first, so that 0 is none and the largest is kept
   float largest_upstream;

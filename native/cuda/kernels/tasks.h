@@ -144,7 +144,7 @@ struct FurtherTask {
   bool one_tower;                    // of the anchors and themselves: a row is no positive of its own
   bool are_keys;                     // the positives by index are candidates, too
   const Range *targets;              // by anchor, its positive by index; null: that of its own index
-  const int32_t *target_numbers;     // by anchor, the number of a candidate that is none; null: there is no such one
+  const int32_t *target_numbers;     // by anchor, the number of the excluded candidate; null: none excluded
   int64_t first_number;              // of the first candidate
   int64_t first_anchor, end_anchor;  // the rows of the input that meet the candidates
   bool are_some;                     // what anchors get stands from the first of these on

@@ -1,4 +1,4 @@
-// What the rows' losses come to, in one block: of a launch of its own or, of few rows, of the last that has something to add.
+// Reduces row losses in one block: of a launch of its own or, with few rows, the last block that has something to add.
 #pragma once
 
 #include "cuda/kernels/tasks.h"

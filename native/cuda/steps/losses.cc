@@ -1,4 +1,4 @@
-// Each row's loss, and what the losses come to.
+// The loss of each row, and their reduction.
 #include <algorithm>
 
 #include "cuda/launch/float64.h"

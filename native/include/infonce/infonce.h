@@ -98,14 +98,15 @@ typedef enum infonce_left_out {
   INFONCE_LEAVE_OUT_TARGET = 16
 } infonce_left_out;
 
-/* Whose the candidates of a block are; one block at most has any of an anchor's own. */
+/* Which anchors have a block's candidates; one block at most has any of an anchor's own. */
 typedef enum infonce_own {
   INFONCE_OWN_NONE = 0,  /* every anchor's alike */
   INFONCE_OWN_ALONE = 1, /* of [anchors, H] each anchor sees its own H alone */
   INFONCE_OWN_AMONG = 2  /* of [H, anchors] every anchor sees all; row j is the own one of anchor j % anchors */
 } infonce_own;
 
-/* Above which cosine a candidate is none: that of the positive, less the margin, or less the margin times its size. */
+/* Cosine threshold above which a candidate is left out: the positive's cosine minus the margin, or minus margin times its
+   magnitude. */
 typedef enum infonce_threshold {
   INFONCE_THRESHOLD_NONE = 0,
   INFONCE_THRESHOLD_ABSOLUTE = 1,
@@ -128,8 +129,8 @@ typedef struct infonce_block {
   double own_stretch; /* with INFONCE_OWN_AMONG: instead, of the logits of an anchor and its own; else 0 */
   /* Leaves out pairs whose cosine, the dot product of the rows as used, is above that of their row's threshold. Without
      gradient. All blocks have the same one, or none has one. Of positives by index and cross-entropy. */
-  int32_t threshold;       /* infonce_threshold */
-  int32_t by_guide;        /* 1: cosines are those of the matrices' guides, and of the positives' */
+  int32_t threshold; /* infonce_threshold */
+  int32_t by_guide;  /* 1: cosines are those of the matrices' guides, and of the positives' */
   /* 1: the rows of a matrix meet parts alone, and not each other: of an opened call of one matrix, with positives by id. */
   int32_t meets_parts_alone;
   double threshold_margin; /* 0 without a threshold */
@@ -242,7 +243,7 @@ typedef struct infonce_scalars {
   double grad_bias; /* d loss / d bias of the sigmoid loss; else 0 */
 } infonce_scalars;
 
-/* What each row of a softmax came to. In float64, so that what parts and processes report adds up. */
+/* Losses and ranks of each row of a softmax. In float64, so that results of parts and processes add up. */
 typedef struct infonce_row_results {
   double *loss;   /* [rows], on the host, neither weighted nor reduced; NULL: not wanted */
   int32_t *above; /* [rows], on the host: candidates above the (first) positive, -1 for a row without; NULL: not wanted.
@@ -266,7 +267,7 @@ typedef struct infonce_result {
   double upload_seconds, kernel_seconds, download_seconds;
 } infonce_result;
 
-/* Beside the index of a matrix. That of its guide is so much more. */
+/* Special values of a matrix index. A guide's index is the matrix's plus INFONCE_GUIDE_OF. */
 #define INFONCE_NO_MATRIX (-1)
 #define INFONCE_IN_GRAD_OUTPUT (-2)
 #define INFONCE_GUIDE_OF 64
@@ -296,7 +297,7 @@ typedef struct infonce_context_options {
      for no other. */
   void *stream;
   int32_t measure; /* CUDA: 1 fills the seconds of infonce_result */
-  int32_t trace;   /* CUDA: 1: kernels say in host memory that they run, and a fault is told by their name */
+  int32_t trace;   /* CUDA: 1: kernels record their start in host memory, and errors name the kernel that faulted */
 } infonce_context_options;
 
 typedef struct infonce_device_info {
@@ -319,8 +320,8 @@ typedef struct infonce_device_info {
   char note[256];       /* why the best kernels for such a device cannot be used here; else empty */
 } infonce_device_info;
 
-/* Rows of a softmax that are candidates of other calls, too, and meet the anchors there: what travels with them. Arrays of
-   [rows], on the host. */
+/* Arrays that travel with rows of a softmax which are candidates of other calls, too, and meet the anchors there: [rows], on
+   the host. */
 typedef struct infonce_travelling_rows {
   /* The logarithm of the sum of the exponentials of the logits that they have met so far; -infinity: of none. */
   double *log_sum;
@@ -381,7 +382,7 @@ typedef struct infonce_upstream {
   const int32_t *cancelled;
 } infonce_upstream;
 
-/* What a call takes beside the arrays that are there already, in bytes. */
+/* Extra memory that a call needs, in bytes, beyond existing arrays. */
 typedef struct infonce_memory_needs {
   uint32_t struct_size;
   uint32_t gradients; /* in: bits by matrix, whose gradients the result is to have */
@@ -395,13 +396,13 @@ typedef enum infonce_copy {
   INFONCE_COPY_WITHIN_DEVICE = 2
 } infonce_copy;
 
-/* What other processes of the machine open memory of a device by. */
+/* A handle by which other processes of the machine open memory of a device. */
 typedef struct infonce_memory_handle {
   unsigned char bytes[64]; /* of an allocation; CUDA: a cudaIpcMemHandle_t */
   int64_t offset;          /* where in it the memory begins */
 } infonce_memory_handle;
 
-/* What a device can do at most. */
+/* Upper limits of a device. */
 typedef enum infonce_limit {
   INFONCE_LIMIT_MULTIPLY_ADDS = 0, /* FLOP/s of the multiply-adds that matrix products are made of, 2 for each */
   INFONCE_LIMIT_COPY = 1,          /* bytes read and written per second in copying what is too large for any cache */
@@ -505,7 +506,7 @@ typedef struct infonce_backend {
   infonce_status (*logits)(infonce_context *context, const infonce_problem *problem, const infonce_output *logits,
                            infonce_failure *failure);
 
-  /* What `run` would take, with or without its gradients. Only the sizes and the ids of the problem and which pointers
+  /* The memory that `run` needs, with or without its gradients. Only the sizes and the ids of the problem and which pointers
      are NULL matter. */
   infonce_status (*memory_required)(infonce_context *context, const infonce_problem *problem,
                                     infonce_memory_needs *needs, infonce_failure *failure);
