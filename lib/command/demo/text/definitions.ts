@@ -38,13 +38,13 @@ export async function loadDefinitions(heldOut: number, seed: number): Promise<De
     words.filter(isWord).map(word => ({ word, meaning, kindOf: hypernyms[0], text: definition })),
   );
   const vocabulary = await loadVocabulary(texts(synsets.values()));
-  const all = entries.flatMap((entry): Definition[] => {
+  const usual = entries.flatMap((entry): Definition[] => {
+    if (commonest.get(entry.word) !== entry.meaning) return [];
     const row = vocabulary.row(entry.word);
     if (row === undefined || vocabulary.places[row]! >= COMMON) return [];
     const rows = vocabulary.rowsOf(entry.text).filter(other => other !== row);
     return rows.length < LEAST_WORDS ? [] : [{ ...entry, row, rows }];
   });
-  const usual = all.filter(({ word, meaning }) => commonest.get(word) === meaning);
 
   const test: Definition[] = [];
   const held = { words: new Set<string>(), meanings: new Set<string>(), texts: new Set<string>() };

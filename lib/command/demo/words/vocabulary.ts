@@ -37,9 +37,8 @@ export async function loadVocabulary(texts: Iterable<string>): Promise<Vocabular
 /** Vectors [rows, width] less their mean. */
 function centered(vectors: Float32Array, width: number): Float32Array {
   const mean = new Float64Array(width);
-  vectors.forEach((value, i) => {
-    mean[i % width]! += (value * width) / vectors.length;
-  });
+  for (let i = 0, k = 0; i < vectors.length; i++, k = k + 1 === width ? 0 : k + 1)
+    mean[k]! += (vectors[i]! * width) / vectors.length;
   return vectors.map((value, i) => value - mean[i % width]!);
 }
 

@@ -17,47 +17,65 @@ export interface WordVectors {
 
 /**
  * The vectors of the words that are wanted and known. The file is one JSON document of 300 MB, whose entries are
- * `"word":[numbers…, length, place]`; only those wanted are parsed.
+ * `"word":[numbers…, length, place]`; only those wanted are parsed, each into its place at once.
  */
 export async function loadWordVectors(wanted: ReadonlySet<string>): Promise<WordVectors> {
   const file = locate(WORD_VECTORS)!;
-  const found: { readonly word: string; readonly numbers: readonly number[] }[] = [];
-  for (const { word, json } of entriesOf(await readFile(file))) {
-    if (wanted.has(word)) found.push({ word, numbers: JSON.parse(json()) as number[] });
-  }
+  const document = await readFile(file);
+  const found = wantedEntries(document, wanted);
   if (found.length === 0) {
     throw new CommandError(
       EXIT.missing,
       `${file} has no vectors where they were expected: another version of the package?`,
     );
   }
-  const width = found[0]!.numbers.length - 2;
-  found.sort((a, b) => a.numbers[width + 1]! - b.numbers[width + 1]!);
+  const width = numbersOf(document, found[0]!).length - 2;
+  found.sort((a, b) => a.place - b.place);
   const values = new Float32Array(found.length * width);
-  found.forEach(({ numbers }, row) => {
-    values.set(numbers.slice(0, width), row * width);
+  found.forEach((entry, row) => {
+    const numbers = numbersOf(document, entry);
+    for (let k = 0; k < width; k++) values[row * width + k] = numbers[k]!;
   });
   return {
     width,
     rows: new Map(found.map(({ word }, row) => [word, row])),
     values,
-    places: Uint32Array.from(found, ({ numbers }) => numbers[width + 1]!),
+    places: Uint32Array.from(found, ({ place }) => place),
   };
 }
 
-const [QUOTE, BACKSLASH, BRACKET, COMMA] = Buffer.from('"\\],');
+/** An entry: its word, and where its list of numbers begins and ends. */
+interface Entry {
+  readonly word: string;
+  readonly from: number;
+  readonly to: number;
+  /** The last of the numbers. */
+  readonly place: number;
+}
 
-/** The entries of the object `vectors` of the document, which has lists of numbers only. */
-function* entriesOf(document: Buffer): Generator<{ readonly word: string; readonly json: () => string }> {
+const [QUOTE, BACKSLASH, BRACKET, COMMA] = Buffer.from('"\\],') as unknown as [number, number, number, number];
+
+function numbersOf(document: Buffer, { from, to }: Entry): number[] {
+  return JSON.parse(document.toString('latin1', from, to)) as number[];
+}
+
+/** Those of the object `vectors` of the document, which has lists of numbers only. */
+function wantedEntries(document: Buffer, wanted: ReadonlySet<string>): Entry[] {
   const START = '"vectors":{';
+  const found: Entry[] = [];
   let at = document.indexOf(START) + START.length;
-  if (at < START.length) return;
+  if (at < START.length) return found;
   while (document[at] === QUOTE) {
-    let end = document.indexOf('"', at + 1);
-    while (document[end - 1] === BACKSLASH) end = document.indexOf('"', end + 1);
-    const word = document.toString('utf8', at + 1, end); // escapes stay: no word that is wanted has any
-    const [from, to] = [end + 2, document.indexOf(BRACKET!, end) + 1];
-    yield { word, json: () => document.toString('latin1', from, to) };
+    let end = document.indexOf(QUOTE, at + 1);
+    while (document[end - 1] === BACKSLASH) end = document.indexOf(QUOTE, end + 1);
+    // Escapes stay, and bytes are not decoded: words that are wanted have letters of ASCII alone.
+    const word = document.toString('latin1', at + 1, end);
+    const [from, to] = [end + 2, document.indexOf(BRACKET, end) + 1];
+    if (wanted.has(word)) {
+      const place = Number(document.toString('latin1', document.lastIndexOf(COMMA, to - 1) + 1, to - 1));
+      found.push({ word, from, to, place });
+    }
     at = document[to] === COMMA ? to + 1 : to;
   }
+  return found;
 }

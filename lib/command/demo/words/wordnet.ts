@@ -44,8 +44,8 @@ function synsetOf(line: string): Synset {
   const pointers = 4 + 2 * words;
   const hypernyms = [];
   for (let i = 0; i < Number(fields[pointers]); i++) {
-    const [symbol, offset, part] = fields.slice(pointers + 1 + 4 * i);
-    if (symbol === '@') hypernyms.push(`${part}${offset}`);
+    const at = pointers + 1 + 4 * i;
+    if (fields[at] === '@') hypernyms.push(`${fields[at + 2]}${fields[at + 1]}`);
   }
   return {
     words: Array.from({ length: words }, (_, i) => fields[4 + 2 * i]!.replace(/\(\w+\)$/, '')),
@@ -57,21 +57,19 @@ function synsetOf(line: string): Synset {
   };
 }
 
-/** `word%type:… offset number uses` */
+/** `word%type:… offset number uses`, in the order of the words. */
 function commonestOf(lines: readonly string[]): Map<string, string> {
-  const best = new Map<string, { readonly key: string; readonly uses: number; readonly number: number }>();
+  const best = new Map<string, string>();
+  let [last, most, least] = ['', 0, 0];
   for (const line of lines) {
-    const [sense, offset, number, uses] = line.split(' ');
-    const [word, type] = (sense ?? '').split('%');
-    if (offset === undefined || type === undefined) continue;
-    const other = {
-      key: `${LETTER_OF_TYPE[Number(type[0]) - 1]}${offset}`,
-      uses: Number(uses),
-      number: Number(number),
-    };
-    const known = best.get(word!);
-    if (!known || other.uses > known.uses || (other.uses === known.uses && other.number < known.number))
-      best.set(word!, other);
+    const percent = line.indexOf('%');
+    const [offset, order, count] = line.slice(line.indexOf(' ') + 1).split(' ');
+    if (percent < 0 || count === undefined) continue;
+    const word = line.slice(0, percent);
+    const [number, uses] = [Number(order), Number(count)];
+    if (word === last && (uses < most || (uses === most && number >= least))) continue;
+    best.set(word, `${LETTER_OF_TYPE[Number(line[percent + 1]) - 1]}${offset}`);
+    [last, most, least] = [word, uses, number];
   }
-  return new Map([...best].map(([word, { key }]) => [word, key]));
+  return best;
 }
