@@ -22,6 +22,8 @@ export interface Judgement {
   readonly clean: Accuracy;
 }
 
+type Represent = (images: tf.Tensor2D) => tf.Tensor2D;
+
 /** Judges encoders by held-out digits. */
 export class Judge {
   readonly #known: Digits;
@@ -38,18 +40,24 @@ export class Judge {
   }
 
   /** What can be learned from what `represent` makes of images. Without it, from their pixels. */
-  judge(represent: (images: tf.Tensor2D) => tf.Tensor2D = images => tf.clone(images)): Judgement {
-    const accuracy = (knownImages: Float32Array, testImages: Float32Array): Accuracy => {
-      const known = { features: withRows(knownImages, PIXELS, represent), labels: this.#known.labels };
-      const queries = { features: withRows(testImages, PIXELS, represent), labels: this.#test.labels };
-      const result = { knn: knnAccuracy(known, queries), linear: linearAccuracy(known, queries) };
-      tf.dispose([known.features, queries.features]);
-      return result;
-    };
+  judge(represent: Represent = images => tf.clone(images)): Judgement {
     return {
-      views: accuracy(this.#knownViews, this.views[0]),
-      clean: accuracy(this.#known.images, this.#test.images),
+      views: this.judgeViews(represent),
+      clean: this.#accuracy(represent, this.#known.images, this.#test.images),
     };
+  }
+
+  /** The same of views alone. */
+  judgeViews(represent: Represent): Accuracy {
+    return this.#accuracy(represent, this.#knownViews, this.views[0]);
+  }
+
+  #accuracy(represent: Represent, knownImages: Float32Array, testImages: Float32Array): Accuracy {
+    const known = { features: withRows(knownImages, PIXELS, represent), labels: this.#known.labels };
+    const queries = { features: withRows(testImages, PIXELS, represent), labels: this.#test.labels };
+    const result = { knn: knnAccuracy(known, queries), linear: linearAccuracy(known, queries) };
+    tf.dispose([known.features, queries.features]);
+    return result;
   }
 
   /** How embeddings of two views of a held-out digit lie to each other and to those of other digits. */

@@ -27,7 +27,7 @@ export async function sweepTemperatures(
     const encoder = new Encoder({ inputs: PIXELS, outputs: dim, seed: options.seed });
     await trainSimclr(`temperature ${temperature}`, encoder, train, { ...options, temperature }, context);
     const { alignment, uniformity } = judge.geometry(encoder);
-    const accuracy = judge.judge(images => encoder.represent(images)).views;
+    const accuracy = judge.judgeViews(images => encoder.represent(images));
     encoder.dispose();
     entries.push({ temperature, accuracy, alignment, uniformity });
   }
