@@ -13,6 +13,8 @@ export interface Instructions {
 
 /** The last measurement: for so long as good as a new one. */
 const RECENT_MS = 1000;
+/** Work so short that clocks are after it what they were before. A measurement takes longer. */
+const BRIEF_MS = 100;
 let latest: { readonly of: string; readonly at: number; readonly rates: readonly number[] } | undefined;
 
 /** The machine's peak before and after a piece of work. */
@@ -23,14 +25,16 @@ export interface Peak {
   readonly unsteady: boolean;
 }
 
-/** Does some work between two measurements of the peak, since clocks vary. */
+/** Does some work between two measurements of the peak, since clocks vary; of brief work one will do. */
 export async function withPeak<Result>(
   instructions: Instructions,
   work: () => Promise<Result>,
 ): Promise<Result & Peak> {
   const before = recentRates(instructions);
+  const begun = performance.now();
   const result = await work();
-  const after = rates(instructions);
+  const isBrief = performance.now() - begun < BRIEF_MS;
+  const after = isBrief ? recentRates(instructions) : rates(instructions);
   return {
     ...result,
     peakGflops: median([...before, ...after]),
