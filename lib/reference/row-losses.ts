@@ -63,7 +63,7 @@ export function rowLoss(
 /** The row losses by what their logarithm sums over. */
 const ROW_LOSSES: { readonly [denominator in Denominator]: (row: Row) => RowResult } = {
   all: ({ logits, positives, exact, areCopies = positives.length === 1 }) => ({
-    loss: meanOf(positives.map((positive, i) => crossEntropy(logits, positive, exact[i]!))),
+    loss: meanOf(crossEntropies(logits, positives, exact)),
     ...softmaxSlopes(logits, positives, areCopies),
   }),
   negatives: decoupled,
@@ -97,6 +97,16 @@ function crossEntropy(logits: readonly number[], positive: number, exact: number
   for (let j = 0; j < logits.length; j++) if (j !== positive) sum += Math.exp(logits[j]! - own - largest);
   const loss = largest === 0 ? Math.log1p(sum) : largest + Math.log(Math.exp(-largest) + sum);
   return loss + (own - exact);
+}
+
+/** Of each positive, with one sum for all, but for those that are the largest: their digits are in the sum of the others. */
+function crossEntropies(logits: readonly number[], positives: readonly number[], exact: readonly number[]): number[] {
+  if (positives.length === 1) return [crossEntropy(logits, positives[0]!, exact[0]!)];
+  const total = logSumExp(logits);
+  const largest = largestOf(logits);
+  return positives.map((positive, i) =>
+    logits[positive]! < largest ? total - exact[i]! : crossEntropy(logits, positive, exact[i]!),
+  );
 }
 
 /** d loss / d s_j = softmax_j − [j is one of P positives] / P, and the sum of the two instead of the difference. */
