@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/call.h"
+
 namespace infonce::group {
 namespace {
 
@@ -34,6 +36,16 @@ infonce_status copy_by_device(const Half &sent, const Half &awaited, const Half 
     const DeviceSide &side = sent.is_on_device() ? sent.side : awaited.side;
     const int32_t direction = sent.is_on_device() ? INFONCE_COPY_FROM_DEVICE : INFONCE_COPY_TO_DEVICE;
     return side.backend->copy(side.context, awaited.to, sent.from, bytes, direction, failure);
+  }
+  if (sent.side.backend != awaited.side.backend) {  // neither knows the other's contexts
+    return guarded(failure, [&] {
+      std::vector<char> on_host(static_cast<size_t>(bytes));
+      const infonce_status status = sent.side.backend->copy(sent.side.context, on_host.data(), sent.from, bytes,
+                                                            INFONCE_COPY_FROM_DEVICE, failure);
+      if (status != INFONCE_OK) return status;
+      return awaited.side.backend->copy(awaited.side.context, awaited.to, on_host.data(), bytes, INFONCE_COPY_TO_DEVICE,
+                                        failure);
+    });
   }
   const DeviceSide &here = second.side, &there = (&second == &sent ? awaited : sent).side;
   return here.backend->copy_between(here.context, there.context, awaited.to, sent.from, bytes, there.ready, failure);
