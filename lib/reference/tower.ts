@@ -63,10 +63,12 @@ const SMALLEST_NORM = 1e-12;
 export function tower(tensor: Tensor, { normalize = true }: CommonOptions, operands: Operands): Tower {
   const dim = tensor.shape[tensor.shape.length - 1]!;
   const rows = tensor.data.length / dim;
-  const given = Float64Array.from(tensor.data);
-  const norm = lengthsOf(given, rows);
-  const divisors = norm.map(length => (normalize ? Math.max(length, SMALLEST_NORM) : 1));
-  const unit = given.map((value, i) => value / divisors[Math.floor(i / dim)]!);
+  const unit = new Float64Array(tensor.data);
+  const norm = lengthsOf(unit, rows);
+  for (let row = 0, i = 0; normalize && row < rows; row++) {
+    const divisor = Math.max(norm[row]!, SMALLEST_NORM);
+    for (const end = i + dim; i < end; i++) unit[i]! /= divisor;
+  }
   return {
     rows,
     dim,
@@ -82,13 +84,23 @@ export function tower(tensor: Tensor, { normalize = true }: CommonOptions, opera
 
 function lengthsOf(values: Float64Array, rows: number): Float64Array {
   const dim = values.length / rows;
-  return Float64Array.from({ length: rows }, (_, row) => norm2(values.subarray(row * dim, (row + 1) * dim)));
+  const lengths = new Float64Array(rows);
+  for (let row = 0, i = 0; row < rows; row++) {
+    let squares = 0;
+    for (const end = i + dim; i < end; i++) squares += values[i]! * values[i]!;
+    lengths[row] = Math.sqrt(squares);
+  }
+  return lengths;
 }
 
 /** Into bfloat16 parts, each the nearest to what the earlier ones leave. */
 function split(values: Float64Array, count: number): Float64Array[] {
-  const part = values.map(value => fromBfloat16(bfloat16Bits(value)));
-  const rest = values.map((value, i) => value - part[i]!);
+  const part = new Float64Array(values.length);
+  const rest = new Float64Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    part[i] = fromBfloat16(bfloat16Bits(values[i]!));
+    rest[i] = values[i]! - part[i]!;
+  }
   return count === 1 ? [part] : [part, ...split(rest, count - 1)];
 }
 
@@ -102,11 +114,11 @@ export function throughNormalisation({ rows, dim, unit, normalized, norm, grad, 
   const lengths = new Float64Array(rows);
   for (let row = 0; row < rows; row++) {
     if (norm[row] === 0) continue;
-    const u = unit.subarray(row * dim, (row + 1) * dim);
-    const g = grad.subarray(row * dim, (row + 1) * dim);
+    const [start, end] = [row * dim, (row + 1) * dim];
     const divisor = Math.max(norm[row]!, SMALLEST_NORM);
-    const radial = norm[row]! > SMALLEST_NORM ? u.reduce((sum, value, k) => sum + value * g[k]!, 0) : 0;
-    for (let k = 0; k < dim; k++) values[row * dim + k] = (g[k]! - u[k]! * radial) / divisor;
+    let radial = 0;
+    if (norm[row]! > SMALLEST_NORM) for (let i = start; i < end; i++) radial += unit[i]! * grad[i]!;
+    for (let i = start; i < end; i++) values[i] = (grad[i]! - unit[i]! * radial) / divisor;
     lengths[row] = terms[row]! / divisor;
   }
   return { values, terms: norm2(lengths) };
