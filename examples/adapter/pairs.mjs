@@ -40,8 +40,6 @@ function bySister(definitions, document) {
 
 function mean(rows, width) {
   const sum = new Float32Array(width);
-  rows.forEach((value, i) => {
-    sum[i % width] += (value * width) / rows.length;
-  });
+  for (let i = 0; i < rows.length; i++) sum[i % width] += (rows[i] * width) / rows.length;
   return sum;
 }
