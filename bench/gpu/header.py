@@ -27,7 +27,7 @@ def read():
         text = (INCLUDE / "infonce" / "infonce.h").read_text()
     except OSError as error:
         raise SystemExit(f"error: bench/gpu needs the header of the C contract beside bench: {error}") from error
-    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).replace("unsigned char", "uint8_t")
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).replace("unsigned char", "uint8_t").replace("const struct ", "const ")
 
 
 def numbers(text):
